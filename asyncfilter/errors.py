@@ -1,0 +1,195 @@
+"""Every error this package raises, as one tree; each class owns its exit code.
+
+    AsyncFilterError                70
+    ├── UsageError                   2   the command line or the call is wrong
+    │   └── JobError                 2   the job file is wrong; lists every problem at once
+    ├── CheckpointError              3   the checkpoint cannot be used
+    │   ├── CheckpointLockedError        another run holds it
+    │   ├── CheckpointUnreadableError    empty, damaged or not ours
+    │   ├── CheckpointVersionError       written by a newer asyncfilter
+    │   └── CheckpointMismatchError      belongs to another source or detector
+    ├── AccessError                  4   the account, not one image: stops the run
+    │   ├── CredentialsError             none, expired or unknown
+    │   ├── PermissionDeniedError        on list, detect or write
+    │   ├── BucketNotFoundError
+    │   ├── RegionMismatchError          bucket and detector live in different regions
+    │   └── EndpointError                nothing answers where AWS should be
+    └── CallError                   70   one attempt failed; the engine decides what follows
+        ├── ThrottledError               wait and repeat; does not count against ``max_attempts``
+        ├── TransientError               repeat, up to ``max_attempts``
+        └── ImageError                   this image cannot be done; recorded, and the run goes on
+
+Vendor exceptions are translated into these in ``asyncfilter.aws`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class AsyncFilterError(Exception):
+    """Root of the tree: a message for people, an exit code, and a remedy where there is one.
+
+    Args:
+        message: What, where, the value seen and the value expected.
+        hint: One imperative sentence that names the key, flag or permission to change.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AsyncFilterError):
+    """The command line or the call is wrong."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong in a job file.
+
+    Attributes:
+        file: The file as the user named it.
+        line: Line in the file, from 1; for a missing key, the line of the mapping that lacks it.
+        column: Column in the line, from 1.
+        key: Dotted path of the key, such as ``limits.tps`` or ``rules[0].keep.any``.
+        message: The value seen and the values allowed.
+    """
+
+    file: str
+    line: int
+    column: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}"
+        return f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
+
+
+class JobError(UsageError):
+    """A job file is wrong; ``problems`` lists every mistake found, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class CheckpointError(AsyncFilterError):
+    """The checkpoint cannot be used; the file is left as it was."""
+
+    exit_code = 3
+
+
+class CheckpointLockedError(CheckpointError):
+    """Another run holds the checkpoint."""
+
+
+class CheckpointUnreadableError(CheckpointError):
+    """The file is empty, damaged, or was not written by asyncfilter."""
+
+
+class CheckpointVersionError(CheckpointError):
+    """The checkpoint was written by a newer asyncfilter."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """The checkpoint belongs to another source or detector."""
+
+
+class AccessError(AsyncFilterError):
+    """The account cannot do what the job asks: stops the run, never becomes a failed image."""
+
+    exit_code = 4
+
+
+class CredentialsError(AccessError):
+    """Credentials are missing, expired or not known to AWS."""
+
+
+class PermissionDeniedError(AccessError):
+    """The caller may not list, detect or write."""
+
+
+class BucketNotFoundError(AccessError):
+    """A bucket of the job does not exist."""
+
+
+class RegionMismatchError(AccessError):
+    """Rekognition reads only buckets of its own region."""
+
+
+class EndpointError(AccessError):
+    """No server answers at the endpoint: network, proxy, DNS or ``AWS_ENDPOINT_URL``."""
+
+
+class CallError(AsyncFilterError):
+    """One attempt failed."""
+
+
+class ThrottleCause(StrEnum):
+    """Why the service refused an attempt for its rate (messages: Rekognition guide, *Error handling*)."""
+
+    RATE = "rate"
+    """Over the quota in calls a second: ``Provisioned rate exceeded``."""
+    RAMP = "ramp"
+    """Not over the quota, but faster than it may grow: ``sudden increase in rate of requests``."""
+    S3_READ = "s3_read"
+    """Over what Rekognition itself may read from S3: ``S3 download limit exceeded``."""
+    SERVER = "server"
+    """The service is short of capacity: HTTP 503 ``SlowDown``, HTTP 500 ``ThrottlingException``."""
+
+
+class ThrottledError(CallError):
+    """The service refused the attempt for its rate; it was not examined.
+
+    Args:
+        cause: Which limit was hit.
+        may_be_billed: True for throttles that came with HTTP 5xx, which the budget counts as billed.
+        retry_after_s: What the service asked to wait, seconds, when it said so.
+    """
+
+    def __init__(
+        self, message: str, *, cause: ThrottleCause, may_be_billed: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.may_be_billed = may_be_billed
+        self.retry_after_s = retry_after_s
+
+
+class TransientError(CallError):
+    """The attempt failed in a way that a repetition may cure: timeout, reset, HTTP 5xx.
+
+    Args:
+        may_be_billed: True once the request may have reached the service; the budget then counts it.
+        retry_after_s: What the service asked to wait, seconds, when it said so.
+    """
+
+    def __init__(self, message: str, *, may_be_billed: bool, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.may_be_billed = may_be_billed
+        self.retry_after_s = retry_after_s
+
+
+class ImageError(CallError):
+    """This image cannot be examined or acted on; it is recorded as failed and the run goes on.
+
+    Args:
+        code: The name under ``failed`` in the summary, such as ``invalid_image_format`` or ``vanished``.
+        remedy: What to do when *every* image fails this way (the breaker shows it).
+        access: True when the cause is a permission, so that a tripped breaker exits with 4 instead of 1.
+    """
+
+    def __init__(self, message: str, *, code: str, remedy: str | None = None, access: bool = False) -> None:
+        super().__init__(message, hint=remedy)
+        self.code = code
+        self.access = access

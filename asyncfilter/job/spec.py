@@ -1,0 +1,189 @@
+"""The job as the rest of the program sees it: frozen, validated, defaults filled in.
+
+``asyncfilter.job.load`` makes these from YAML; nothing below the command line sees YAML or pydantic. Field names are
+those of the job file with their units added. Tuples stand for lists; money is integer micro-dollars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from asyncfilter.model import ActionKind, IfExists, Verdict
+
+DEFAULT_CONFIDENCE_PCT = 55.0
+"""What a rule needs when it says nothing: DetectLabels' own default MinConfidence."""
+
+
+class Order(StrEnum):
+    """In which order images are examined."""
+
+    LISTING = "listing"
+    RANDOM = "random"
+
+
+class DetectorKind(StrEnum):
+    """Which service looks at the images."""
+
+    REKOGNITION = "rekognition"
+    CUSTOM_LABELS = "rekognition-custom-labels"
+
+
+class ClientKind(StrEnum):
+    """Which client speaks to AWS: our own signed one, or aioboto3 throughout."""
+
+    FAST = "fast"
+    AIOBOTO3 = "aioboto3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """Where the images are and which of them count. Globs match the whole key, without regard to case."""
+
+    bucket: str
+    prefix: str = ""
+    include: tuple[str, ...] = ("*.jpg", "*.jpeg", "*.png")
+    exclude: tuple[str, ...] = ()
+    order: Order = Order.LISTING
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSpec:
+    """What is asked of the service; a change of any field but the region's default makes stored labels unusable."""
+
+    kind: DetectorKind = DetectorKind.REKOGNITION
+    region: str | None = None
+    model: str | None = None
+    min_confidence_pct: float = 0.0
+    max_labels: int = 1000
+    features: tuple[str, ...] = ("GENERAL_LABELS",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How many instances of a label an image shows, at or above the rule's confidence."""
+
+    label: str
+    min: int | None = None
+    max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """How much of the image a label's largest box covers, as a fraction."""
+
+    label: str
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition of a rule; all parts that are given must hold."""
+
+    any: tuple[str, ...] = ()
+    all: tuple[str, ...] = ()
+    none: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    count: Count | None = None
+    area: Area | None = None
+    not_: tuple[Condition, ...] = ()
+    """Holds when not all of these hold."""
+    confidence_pct: float = DEFAULT_CONFIDENCE_PCT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A verdict and the conditions that must all hold for it."""
+
+    verdict: Verdict
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What is done with the images of one verdict.
+
+    Attributes:
+        target: Bucket and key template of a copy or move, as ``s3://bucket/template``; a template that ended in ``/``
+            has ``{key}`` added already.
+    """
+
+    kind: ActionKind = ActionKind.NONE
+    target: str | None = None
+    if_exists: IfExists = IfExists.OVERWRITE
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How fast, how much and how long. None means ``auto`` for tps and concurrency, no limit elsewhere."""
+
+    tps: float | None = None
+    share: float = 1.0
+    concurrency: int | None = None
+    budget_micros: int | None = None
+    max_images: int | None = None
+    max_attempts: int = 8
+    timeout_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """When enough has been seen. None means never."""
+
+    matches: int | None = None
+    misses_in_a_row: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTier:
+    """Price of one image while no more than ``up_to`` images were billed this month; None is without end."""
+
+    up_to: int | None
+    micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pricing:
+    """What the account has used and pays; None takes the table that ships with the package."""
+
+    used_this_month: int = 0
+    tiers: tuple[PriceTier, ...] | None = None
+    inference_unit_hour_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aws:
+    """How AWS is reached; None leaves it to the standard AWS settings."""
+
+    profile: str | None = None
+    region: str | None = None
+    client: ClientKind = ClientKind.FAST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A whole job.
+
+    Attributes:
+        path: The file it came from; None for a job made in a program.
+        checkpoint: The SQLite file that holds what was paid for.
+        actions: One per verdict; every verdict is present.
+    """
+
+    name: str
+    path: Path | None
+    source: SourceSpec
+    detector: DetectorSpec
+    rules: tuple[Rule, ...]
+    otherwise: Verdict
+    actions: Mapping[Verdict, Action]
+    limits: Limits
+    stop: Stop
+    checkpoint: Path
+    pricing: Pricing
+    aws: Aws

@@ -1,0 +1,247 @@
+"""The nouns of the field: object, label, detection, verdict, decision, effect, summary.
+
+Immutable values without behaviour beyond what their own fields imply. Units are suffixes: ``_pct`` is 0 to 100,
+fractions of an image are 0 to 1 (Rekognition may go slightly beyond for objects cut by the frame).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+
+class Verdict(StrEnum):
+    """What the rules say of an image."""
+
+    KEEP = "keep"
+    REVIEW = "review"
+    REJECT = "reject"
+
+
+class StopReason(StrEnum):
+    """Why a run ended; when several hold at one image, the first in this order is reported (contract, section 5)."""
+
+    MATCHES = "matches"
+    MISSES_IN_A_ROW = "misses_in_a_row"
+    HIT_RATE = "hit_rate"
+    ERRORS = "errors"
+    MAX_IMAGES = "max_images"
+    BUDGET = "budget"
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+class ActionKind(StrEnum):
+    """What is done with an image after its verdict."""
+
+    NONE = "none"
+    COPY = "copy"
+    TAG = "tag"
+    MOVE = "move"
+    DELETE = "delete"
+
+
+class Skip(StrEnum):
+    """Why a listed object is not examined; the keys of ``skipped`` in the summary."""
+
+    NOT_INCLUDED = "not_included"
+    EXCLUDED = "excluded"
+    EMPTY = "empty"
+    FOLDER = "folder"
+    TOO_LARGE = "too_large"
+    ARCHIVED = "archived"
+    DUPLICATE = "duplicate"
+
+
+class Box(msgspec.Struct, frozen=True, gc=False):
+    """A bounding box in fractions of the image, origin at the top left."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def area(self) -> float:
+        """Fraction of the image that the box covers."""
+        return self.width * self.height
+
+
+class Instance(msgspec.Struct, frozen=True, gc=False):
+    """One occurrence of a label in an image; ``confidence_pct`` can lie below the label's own."""
+
+    box: Box
+    confidence_pct: float
+
+
+class Label(msgspec.Struct, frozen=True):
+    """One label of an image, as DetectLabels gives it.
+
+    Parents are all ancestors; each also stands in the detection as a label of its own. Synonyms are separate labels in
+    model 2.0 and aliases from model 3.0 on.
+    """
+
+    name: str
+    confidence_pct: float
+    instances: tuple[Instance, ...] = ()
+    parents: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """What a detector found in one image.
+
+    Attributes:
+        labels: In the order of the response, which is by falling confidence.
+        model_version: ``LabelModelVersion``; results change with it. Empty when the service gave none.
+        extra: JSON of everything else the response held (image properties, say); empty when there was nothing.
+    """
+
+    labels: tuple[Label, ...]
+    model_version: str = ""
+    extra: bytes = b""
+
+
+class ListedObject(msgspec.Struct, frozen=True, gc=False):
+    """One object as a listing shows it. ``etag`` is without its quotes."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    storage_class: str = "STANDARD"
+
+
+class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One object to examine; ``seq`` is its position in the order of examination, from 1, without gaps."""
+
+    bucket: str
+    key: str
+    size_bytes: int
+    etag: str
+    seq: int
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``, the key as it is."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What the rules made of a detection.
+
+    Attributes:
+        verdict: keep, review or reject.
+        rule: Index of the rule that matched, from 0; None when ``otherwise`` decided.
+        label: First name of the rule's own list that matched; None when the rule names none.
+    """
+
+    verdict: Verdict
+    rule: int | None = None
+    label: str | None = None
+
+
+class Failure(msgspec.Struct, frozen=True, gc=False):
+    """Why an image has no outcome: ``code`` is its name under ``failed`` in the summary."""
+
+    code: str
+    message: str
+
+
+class S3Location(NamedTuple):
+    """A place in S3."""
+
+    bucket: str
+    key: str
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``, the key as it is."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class IfExists(StrEnum):
+    """What a copy does when an object stands at its target."""
+
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """One action on one object, ready to be carried out; ``source.etag`` is its condition."""
+
+    kind: ActionKind
+    source: ObjectRef
+    target: S3Location | None = None
+    if_exists: IfExists = IfExists.OVERWRITE
+    tags: Mapping[str, str] = {}
+
+
+class RateChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The rate of attempts was changed; ``at_s`` is monotonic seconds."""
+
+    at_s: float
+    old_tps: float
+    new_tps: float
+    reason: str
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """The countable part of a summary; counts cover what the summary says they cover.
+
+    ``examined`` = keep + review + reject + failed, up to the stop position. Images paid for beyond it are in
+    ``overshoot``, in ``calls`` and in money, not in the verdicts. Money is integer micro-dollars.
+    """
+
+    listed: int = 0
+    skipped: dict[str, int] = {}
+    examined: int = 0
+    overshoot: int = 0
+    from_checkpoint: int = 0
+    calls: int = 0
+    attempts: int = 0
+    throttled: int = 0
+    retried: int = 0
+    failed: dict[str, int] = {}
+    keep: int = 0
+    review: int = 0
+    reject: int = 0
+    copied: int = 0
+    deleted: int = 0
+    moved: int = 0
+    tagged: int = 0
+    stale: int = 0
+    billed_calls: int = 0
+    spent_micros: int = 0
+
+
+class Summary(msgspec.Struct, kw_only=True, frozen=True):
+    """What a run came to: ``counts`` for the checkpoint's whole life, ``this_run`` for this process alone.
+
+    Attributes:
+        tps_mean: Attempts a second over ``wall_s``.
+        tps_limit: The rate the run was allowed at its end; None when nothing was called.
+        wall_s: Seconds this process ran.
+        resumed: True when the checkpoint already held work.
+    """
+
+    run_id: str
+    name: str
+    stop_reason: StopReason
+    counts: Counts
+    this_run: Counts
+    budget_micros: int | None
+    tps_mean: float
+    tps_limit: float | None
+    wall_s: float
+    resumed: bool
+    checkpoint: str
+    error: str | None = None
+    """What ended the run when ``stop_reason`` is ``errors`` or ``failed``."""
+    exit_code: int = 0
+    """The process's exit code that says the same (contract, section 2)."""
