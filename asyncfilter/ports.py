@@ -1,0 +1,276 @@
+"""What the engine needs from the world: a source, a detector, a sink and a checkpoint.
+
+Anything that fits these protocols can take part in a run; ``asyncfilter.testing`` has one of each in memory. Every method
+makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call, ``AccessError``
+for what concerns the account): retries, rate, budget and concurrency are the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from asyncfilter.model import (
+    ActionKind,
+    Counts,
+    Decision,
+    Detection,
+    Effect,
+    Failure,
+    ListedObject,
+    ObjectRef,
+    StopReason,
+)
+from asyncfilter.policy.tally import Tally
+
+# -- The way in and out ------------------------------------------------------------------------------------------------
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some objects of a listing, in the source's order; ``is_last`` when nothing follows."""
+
+    objects: Sequence[ListedObject]
+    is_last: bool
+
+
+class Source(Protocol):
+    """Objects in an order that stays the same from call to call."""
+
+    async def page(self, after: str | None) -> Page:
+        """The objects that follow the key ``after`` (None: from the start).
+
+        A page may be shorter than others, or empty, without being the last.
+
+        Raises:
+            ThrottledError: Listing too fast.
+            TransientError: Worth repeating.
+            AccessError: The bucket cannot be listed.
+        """
+        ...
+
+
+class Detector(Protocol):
+    """Looks at one image."""
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Make one paid attempt.
+
+        Cancelling leaves it unknown whether the attempt was billed.
+
+        Raises:
+            ThrottledError: Refused for its rate.
+            TransientError: Worth repeating; says whether it may have been billed.
+            ImageError: This image cannot be examined, with the diagnosed cause.
+            AccessError: No image can be examined.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """Carries out actions."""
+
+    async def perform(self, effect: Effect) -> None:
+        """Carry out one action, on condition that the object is the one examined; repeating it is harmless.
+
+        Raises:
+            ThrottledError: The store asks for a lower rate.
+            TransientError: Worth repeating.
+            ImageError: ``changed`` or ``vanished`` since it was examined, ``target_exists``, or another cause of its own.
+            AccessError: Nothing can be written.
+        """
+        ...
+
+
+# -- The checkpoint ----------------------------------------------------------------------------------------------------
+
+
+class Watermark(msgspec.Struct, kw_only=True):
+    """How far everything is settled: every image up to ``seq`` has its final outcome.
+
+    Attributes:
+        seq: Position in the order of examination, from 1; 0 before the first image.
+        cursor: Key of the last object settled in the current pass over the listing; None at its start.
+        listing_done: True once the pass reached the end of the listing.
+        tally: The counts at this position.
+    """
+
+    seq: int = 0
+    cursor: str | None = None
+    listing_done: bool = False
+    tally: Tally = msgspec.field(default_factory=Tally)
+
+
+class Totals(msgspec.Struct, kw_only=True):
+    """Sums over the checkpoint's whole life that do not hang on a position.
+
+    Attributes:
+        calls: Images sent to the detector, whatever came of it.
+        attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
+        from_checkpoint: Images whose labels were there already.
+        labelled: Images whose labels are in the checkpoint and were paid for.
+        billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
+        reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
+    """
+
+    calls: int = 0
+    attempts: int = 0
+    throttled: int = 0
+    retried: int = 0
+    from_checkpoint: int = 0
+    billed_calls: int = 0
+    spent_micros: int = 0
+    reserved_calls: int = 0
+    reserved_micros: int = 0
+
+
+class DoneEffect(msgspec.Struct, frozen=True):
+    """An action that was confirmed for an image; ``target`` is a URI, empty where the action has none."""
+
+    kind: ActionKind
+    target: str
+
+
+class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
+    """One image as the checkpoint holds it.
+
+    An image with a ``seq`` has its place in the order of examination and is counted. One without is spare: its labels
+    are paid for and will be used when the listing comes to it (overshoot of a stop, work beyond the watermark of a run
+    that died, an older version of an object).
+
+    Attributes:
+        id: Number of the row, from 1, given by the engine, never used again.
+        decision: What the rules said; None where no labels came.
+        failure: Why it has no outcome, or why its action failed.
+        detection: The labels; None where there are none or they were not asked for.
+        effect: The action confirmed for it.
+    """
+
+    id: int
+    seq: int | None
+    key: str
+    etag: str
+    size_bytes: int
+    decision: Decision | None = None
+    failure: Failure | None = None
+    detection: Detection | None = None
+    effect: DoneEffect | None = None
+
+
+class Batch(msgspec.Struct, kw_only=True):
+    """Changes that become durable together, or not at all.
+
+    Attributes:
+        new: Rows to insert.
+        seated: Spare rows that get their place: ``id`` is there already; seq, decision and failure are set, the stored
+            labels stay.
+        effects: Confirmed actions, by row id.
+        failures: Rows whose action failed, by row id.
+        unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
+        watermark: The new watermark; None when it did not move.
+        totals: The sums, money among them; None when they did not change.
+    """
+
+    new: list[StoredImage] = []
+    seated: list[StoredImage] = []
+    effects: list[tuple[int, DoneEffect]] = []
+    failures: list[tuple[int, Failure]] = []
+    unseated: list[int] = []
+    watermark: Watermark | None = None
+    totals: Totals | None = None
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint held when it was opened.
+
+    Attributes:
+        watermark: Where the work continues.
+        totals: The sums; what a dead run had reserved is already counted as spent.
+        decided_by: Fingerprint of rules, actions and limits that made the stored decisions; None in a new file.
+        next_id: First row id that was never used.
+        is_new: True when the file was made just now.
+    """
+
+    watermark: Watermark
+    totals: Totals
+    decided_by: str | None
+    next_id: int
+    is_new: bool
+
+
+class Checkpoint(Protocol):
+    """Everything that was paid for, in one durable place, held by one run at a time.
+
+    Every method that writes returns only when the change is durable. When one raises ``CheckpointError`` the run ends:
+    nothing is paid for that cannot be kept.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    @property
+    def opened(self) -> Opened:
+        """What it held when it was opened; rows beyond the watermark have been made spare."""
+        ...
+
+    async def commit(self, batch: Batch) -> None:
+        """Make ``batch`` durable, as one."""
+        ...
+
+    async def between(self, first_key: str, last_key: str) -> Sequence[StoredImage]:
+        """Rows whose key lies in the closed range in UTF-8 byte order, by key, then by id.
+
+        Spare rows come with their labels, seated ones without.
+        """
+        ...
+
+    async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
+        """Rows with one of these keys, as ``between`` gives them."""
+        ...
+
+    async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
+        """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels."""
+        ...
+
+    async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
+        """Up to ``limit`` seated rows that failed, in order of examination, with labels where there are any."""
+        ...
+
+    async def unseat_after(self, seq: int) -> None:
+        """Make every row beyond ``seq`` spare: the stop position moved back."""
+        ...
+
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
+        """Of these target URIs, the ones that a confirmed action wrote, with the source key it came from."""
+        ...
+
+    async def decided(self, fingerprint: str, watermark: Watermark) -> None:
+        """All stored decisions are now those of ``fingerprint``."""
+        ...
+
+    async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
+        """Add objects to the stored listing of ``order: random``; ``rank`` (63 bits) is their place in the shuffle."""
+        ...
+
+    async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
+        """Up to ``limit`` objects of the stored listing by (rank, key), from beyond ``after``."""
+        ...
+
+    async def listing_state(self) -> tuple[bool, str | None]:
+        """Whether the stored listing is whole, and the last key it holds (None when it holds none)."""
+        ...
+
+    async def drop_listing(self) -> None:
+        """Forget the stored listing, for a new pass."""
+        ...
+
+    async def begin_run(self, run_id: str, started_unix_s: float) -> None:
+        """Note that a run began."""
+        ...
+
+    async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
+        """Note how a run ended."""
+        ...
