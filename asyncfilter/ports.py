@@ -1,8 +1,8 @@
 """What the engine needs from the world: a source, a detector, a sink and a checkpoint.
 
-Anything that fits these protocols can take part in a run; ``asyncfilter.testing`` has one of each in memory. Every method
-makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call, ``AccessError``
-for what concerns the account): retries, rate, budget and concurrency are the engine's.
+Anything that fits these protocols can take part in a run; ``asyncfilter.testing`` has one of each in memory. Every
+method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call,
+``AccessError`` for what concerns the account): retries, rate, budget and concurrency are the engine's.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Sink(Protocol):
         Raises:
             ThrottledError: The store asks for a lower rate.
             TransientError: Worth repeating.
-            ImageError: ``changed`` or ``vanished`` since it was examined, ``target_exists``, or another cause of its own.
+            ImageError: ``changed`` or ``vanished`` since it was examined, ``target_exists``, or a cause of its own.
             AccessError: Nothing can be written.
         """
         ...
@@ -109,7 +109,6 @@ class Totals(msgspec.Struct, kw_only=True):
         calls: Images sent to the detector, whatever came of it.
         attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
         from_checkpoint: Images whose labels were there already.
-        labelled: Images whose labels are in the checkpoint and were paid for.
         billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
     """
@@ -241,6 +240,10 @@ class Checkpoint(Protocol):
 
     async def unseat_after(self, seq: int) -> None:
         """Make every row beyond ``seq`` spare: the stop position moved back."""
+        ...
+
+    async def overshoot(self) -> int:
+        """How many spare rows hold labels of an object that no seated row stands for."""
         ...
 
     async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """The tally: what has been counted up to one position in the order of examination.
 
-Two tallies live in a run. The monitor's runs ahead and decides about stopping; the settled one follows the watermark and
-is what the checkpoint stores, so that a resumed run goes on counting without reading old images. Both see the same
+Two tallies live in a run. The monitor's runs ahead and decides about stopping; the settled one follows the watermark
+and is what the checkpoint stores, so that a resumed run goes on counting without reading old images. Both see the same
 outcomes in the same order.
 
 Invariant: ``examined == keep + review + reject + sum(failed)``.
