@@ -143,7 +143,7 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
         decision: What the rules said; None where no labels came.
         failure: Why it has no outcome, or why its action failed.
         detection: The labels; None where there are none or they were not asked for.
-        effect: The action confirmed for it.
+        effects: The actions confirmed for it, oldest first: usually none or one, more when rules or targets changed.
     """
 
     id: int
@@ -154,7 +154,7 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
     failure: Failure | None = None
     detection: Detection | None = None
-    effect: DoneEffect | None = None
+    effects: tuple[DoneEffect, ...] = ()
 
 
 class Batch(msgspec.Struct, kw_only=True):
@@ -164,7 +164,7 @@ class Batch(msgspec.Struct, kw_only=True):
         new: Rows to insert.
         seated: Spare rows that get their place: ``id`` is there already; seq, decision and failure are set, the stored
             labels stay.
-        effects: Confirmed actions, by row id.
+        effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
         unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
         watermark: The new watermark; None when it did not move.
@@ -219,15 +219,11 @@ class Checkpoint(Protocol):
         """Make ``batch`` durable, as one."""
         ...
 
-    async def between(self, first_key: str, last_key: str) -> Sequence[StoredImage]:
-        """Rows whose key lies in the closed range in UTF-8 byte order, by key, then by id.
+    async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
+        """Rows with one of these keys, by key, then by id.
 
         Spare rows come with their labels, seated ones without.
         """
-        ...
-
-    async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
-        """Rows with one of these keys, as ``between`` gives them."""
         ...
 
     async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
