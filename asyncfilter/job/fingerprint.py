@@ -1,0 +1,37 @@
+"""What makes two jobs the same: which settings a checkpoint is bound to, and which only its decisions.
+
+``identity`` names what was asked of the service and for which objects: with another identity stored labels would be
+answers to other questions. ``decided_by`` covers what can be changed at any time at no cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from asyncfilter.job.spec import Job
+
+
+def identity(job: Job) -> dict[str, str]:
+    """Source and detector settings by their key in the job file; a change of any needs another checkpoint."""
+    source, detector = job.source, job.detector
+    return {
+        "source.uri": f"s3://{source.bucket}/{source.prefix}",
+        "source.include": ", ".join(source.include),
+        "source.exclude": ", ".join(source.exclude),
+        "source.order": source.order.value,
+        "source.seed": str(source.seed),
+        "detector.kind": detector.kind.value,
+        "detector.region": detector.region or "",
+        "detector.model": detector.model or "",
+        "detector.min_confidence": f"{detector.min_confidence_pct:g}",
+        "detector.max_labels": str(detector.max_labels),
+        "detector.features": ", ".join(sorted(detector.features)),
+    }
+
+
+def decided_by(job: Job) -> str:
+    """Fingerprint of everything that turns labels into outcomes: rules, actions, stop rules and the cap on images."""
+    settings = (job.name, job.rules, job.otherwise, dict(job.actions), job.stop, job.limits.max_images)
+    return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()

@@ -1,0 +1,31 @@
+"""The breaker: a cause that every image shares is not the images' fault.
+
+Counts failures in order of completion; a success, or another cause, starts the count anew (contract, section 5).
+"""
+
+from __future__ import annotations
+
+from asyncfilter.errors import ImageError
+
+FAILURES_IN_A_ROW = 20
+
+
+class Breaker:
+    """Trips after ``FAILURES_IN_A_ROW`` failures of one cause without a success between."""
+
+    def __init__(self) -> None:
+        self._code: str | None = None
+        self._count = 0
+
+    def success(self) -> None:
+        """An image was examined."""
+        self._code = None
+        self._count = 0
+
+    def failure(self, error: ImageError) -> bool:
+        """An image failed; True when that trips the breaker."""
+        if error.code != self._code:
+            self._code = error.code
+            self._count = 0
+        self._count += 1
+        return self._count >= FAILURES_IN_A_ROW

@@ -1,0 +1,137 @@
+"""The budget: money is reserved before a call and settled after it, in integer micro-dollars.
+
+Three figures never cross: ``spent + held <= granted <= limit``. Spent is settled. Held is reserved by attempts in flight.
+Granted is what the checkpoint has on record as possible spending, so that a run that dies has counted it: nothing is
+reserved beyond it until the next block is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+
+class Room(Enum):
+    """Whether the next call can be paid."""
+
+    AVAILABLE = auto()
+    UNGRANTED = auto()
+    """Yes, once the next block is durable."""
+    HELD = auto()
+    """Not now, but attempts in flight may give money back."""
+    EXHAUSTED = auto()
+    """No, and nothing in flight can change that."""
+
+
+class Budget:
+    """A ceiling in micro-dollars over everything that was ever paid for one checkpoint.
+
+    Args:
+        limit_micros: The ceiling; None for none.
+        spent_micros: What was spent before, the unsettled reservations of dead runs included.
+        billed_calls: The attempts it was spent on.
+        price_micros: Price of the n-th billed call of this checkpoint, n from 1. It must never rise with n, so that the
+            price of the next call bounds those of all later ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit_micros: int | None,
+        spent_micros: int = 0,
+        billed_calls: int = 0,
+        price_micros: Callable[[int], int],
+    ) -> None:
+        self.limit_micros = limit_micros
+        self.spent_micros = spent_micros
+        self.billed_calls = billed_calls
+        self.held_micros = 0
+        self.held_calls = 0
+        self.granted_micros = spent_micros
+        self._price_micros = price_micros
+
+    @property
+    def next_price_micros(self) -> int:
+        """What the next call costs at the most."""
+        return self._price_micros(self.billed_calls + 1)
+
+    def room(self) -> Room:
+        """Whether the next call can be paid now."""
+        wanted = self.spent_micros + self.held_micros + self.next_price_micros
+        if self.limit_micros is not None and wanted > self.limit_micros:
+            return Room.HELD if self.held_calls else Room.EXHAUSTED
+        return Room.AVAILABLE if wanted <= self.granted_micros else Room.UNGRANTED
+
+    def reserve(self) -> Reservation:
+        """Hold the price of one attempt.
+
+        Raises:
+            ValueError: There is no room for it (see ``room``).
+        """
+        if self.room() is not Room.AVAILABLE:
+            raise ValueError("nothing can be reserved beyond what is granted")
+        return Reservation(self, self.next_price_micros)
+
+    def charge(self, micros: int) -> bool:
+        """Spend ``micros`` that no call stands for: a model's time.
+
+        Returns:
+            False when that does not fit below the limit any more; it is charged all the same, because it was consumed.
+        """
+        self.spent_micros += micros
+        return self.limit_micros is None or self.spent_micros + self.held_micros < self.limit_micros
+
+    def next_grant_micros(self, block_micros: int) -> int:
+        """What to have on record next: all that is spent and held, and a block to go on with, below the limit."""
+        wanted = self.spent_micros + self.held_micros + block_micros
+        if self.limit_micros is not None:
+            wanted = min(wanted, self.limit_micros)
+        return max(wanted, self.spent_micros + self.held_micros)
+
+    def grant(self, micros: int) -> None:
+        """Note that ``micros`` of possible spending are durable."""
+        self.granted_micros = micros
+
+
+class Reservation:
+    """The price of one attempt, held until it is settled exactly once."""
+
+    __slots__ = ("_budget", "_micros")
+
+    def __init__(self, budget: Budget, micros: int) -> None:
+        self._budget: Budget | None = budget
+        self._micros = micros
+        budget.held_micros += micros
+        budget.held_calls += 1
+
+    @property
+    def is_open(self) -> bool:
+        """True until it is settled."""
+        return self._budget is not None
+
+    def commit(self) -> None:
+        """The attempt was billed, or may have been.
+
+        Raises:
+            ValueError: It was settled before.
+        """
+        budget = self._close()
+        budget.spent_micros += min(self._micros, budget.next_price_micros)
+        budget.billed_calls += 1
+
+    def release(self) -> None:
+        """The attempt was certainly not billed, or not made.
+
+        Raises:
+            ValueError: It was settled before.
+        """
+        self._close()
+
+    def _close(self) -> Budget:
+        budget = self._budget
+        if budget is None:
+            raise ValueError("a reservation is settled exactly once")
+        self._budget = None
+        budget.held_micros -= self._micros
+        budget.held_calls -= 1
+        return budget
