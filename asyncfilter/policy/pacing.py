@@ -1,0 +1,76 @@
+"""When the next attempt may leave, and how fast attempts may follow each other.
+
+``Pacer`` spaces attempts; ``rate.py`` decides the rate. Times are parameters: seconds of one monotonic clock.
+Invariants:
+
+- In any window of one second the pacer lets through at most ``rate x (1 - MARGIN) x (1 + CATCH_UP_S) + 1`` attempts,
+  the rate being the highest of that window: under ``1.05 x rate + 1`` from the first second on, after any idleness.
+- No state grows.
+"""
+
+from __future__ import annotations
+
+MARGIN = 0.005
+"""What is left under the set rate, so that a service that counts strictly by the second, with a clock that is not ours,
+sees no excess."""
+
+CATCH_UP_S = 0.010
+"""How much lateness (of a timer, of a busy event loop) is made good; what is idle for longer is lost."""
+
+
+class Pacer:
+    """Spaces attempts evenly: the generic cell rate algorithm, with a cap on what lateness may be caught up.
+
+    Args:
+        rate_tps: Attempts a second, above 0.
+        margin: Fraction of the rate that is left unused.
+        catch_up_s: Longest lateness that is made good, seconds.
+    """
+
+    __slots__ = ("_catch_up_s", "_due_s", "_interval_s", "_margin", "_rate_tps")
+
+    def __init__(self, rate_tps: float, *, margin: float = MARGIN, catch_up_s: float = CATCH_UP_S) -> None:
+        self._margin = margin
+        self._catch_up_s = catch_up_s
+        self._due_s = float("-inf")
+        self._rate_tps = rate_tps
+        self._interval_s = self._spacing_s(rate_tps)
+
+    @property
+    def rate_tps(self) -> float:
+        """The rate as it was set, margin not taken off."""
+        return self._rate_tps
+
+    @property
+    def due_s(self) -> float:
+        """When the next attempt may leave; a time in the past means at once."""
+        return self._due_s
+
+    def take(self, now_s: float) -> bool:
+        """Let one attempt leave at ``now_s`` if its time has come."""
+        due_s = self._due_s
+        if due_s > now_s:
+            return False
+        self._due_s = max(due_s, now_s - self._catch_up_s) + self._interval_s
+        return True
+
+    def give_back(self) -> None:
+        """Take back the last ``take``: the attempt did not leave."""
+        self._due_s -= self._interval_s
+
+    def set_rate(self, rate_tps: float, now_s: float) -> None:
+        """Change the rate; the part of an interval that has passed at the old rate keeps its worth.
+
+        Raises:
+            ValueError: ``rate_tps`` is not above 0.
+        """
+        interval_s = self._spacing_s(rate_tps)
+        if self._due_s > now_s:
+            self._due_s = now_s + (self._due_s - now_s) * interval_s / self._interval_s
+        self._rate_tps = rate_tps
+        self._interval_s = interval_s
+
+    def _spacing_s(self, rate_tps: float) -> float:
+        if not rate_tps > 0:
+            raise ValueError(f"rate must be above 0 attempts a second, not {rate_tps}")
+        return 1.0 / (rate_tps * (1.0 - self._margin))

@@ -1,0 +1,113 @@
+"""Whether and when a failed attempt is repeated.
+
+Built from tenacity's strategies and entered only after a first failure, since tenacity costs more than the rest of a
+successful attempt. Invariants:
+
+- Only ``ThrottledError`` and ``TransientError`` are repeated; throttles do not count against ``max_attempts``.
+- Waits are drawn with full jitter: evenly from 0 to a bound that doubles from attempt to attempt.
+- What the service asks for (``retry_after_s``) is waited, up to ``CAP_S``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Self
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from tenacity.stop import stop_base
+from tenacity.wait import wait_base, wait_exponential
+
+from asyncfilter.errors import CallError, ThrottledError, TransientError
+
+THROTTLE_BASE_S = 1.0
+"""First bound after a throttle; botocore's retry mode of 2026 uses the same."""
+
+TRANSIENT_BASE_S = 0.1
+"""First bound after a transient fault: the next attempt mostly meets another server."""
+
+CAP_S = 20.0
+"""Longest wait, as in botocore's ``standard`` mode."""
+
+
+class _WaitByError(wait_base):
+    """Full jitter, with a longer base after throttles; never shorter than the service asked for."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._throttle = wait_exponential(multiplier=THROTTLE_BASE_S, max=CAP_S)
+        self._transient = wait_exponential(multiplier=TRANSIENT_BASE_S, max=CAP_S)
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        error = _failure(retry_state)
+        bound = self._throttle if isinstance(error, ThrottledError) else self._transient
+        jittered_s = self._rng.uniform(0.0, bound(retry_state))
+        asked_s = getattr(error, "retry_after_s", None) or 0.0
+        return max(jittered_s, min(asked_s, CAP_S))
+
+
+class _StopAfterFaults(stop_base):
+    """Stops at the ``max_attempts``-th attempt that failed for another reason than the rate."""
+
+    def __init__(self, max_attempts: int) -> None:
+        self._left = max_attempts
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        if not isinstance(_failure(retry_state), ThrottledError):
+            self._left -= 1
+        return self._left <= 0
+
+
+class _AfterFailure(AsyncRetrying):
+    """``AsyncRetrying`` whose first attempt lies behind it and failed."""
+
+    first_error: CallError
+
+    def __aiter__(self) -> Self:
+        super().__aiter__()
+        error = self.first_error
+        self._retry_state.set_exception((type(error), error, error.__traceback__))
+        return self
+
+
+def retrying(
+    first_error: CallError,
+    *,
+    max_attempts: int,
+    rng: Random,
+    sleep: Callable[[float], Awaitable[None]],
+) -> AsyncRetrying:
+    """Repeat what has failed once.
+
+    Use it so that the usual, successful attempt never enters it::
+
+        try:
+            return await attempt()
+        except (ThrottledError, TransientError) as error:
+            async for again in retrying(error, max_attempts=8, rng=rng, sleep=clock.sleep):
+                with again:
+                    return await attempt()
+
+    Args:
+        first_error: How the first attempt failed; counted like the later ones.
+        max_attempts: Attempts that may fail for another reason than the rate, the first included; at least 1.
+        rng: Draws the jitter.
+        sleep: How to wait, seconds.
+
+    Returns:
+        An iterator of attempts. It waits before each, and raises the last error itself when there is to be none, at
+        once for an error that is not to be repeated.
+    """
+    again = _AfterFailure(
+        sleep=sleep,
+        stop=_StopAfterFaults(max_attempts),
+        wait=_WaitByError(rng),
+        retry=retry_if_exception_type((ThrottledError, TransientError)),
+        reraise=True,
+    )
+    again.first_error = first_error
+    return again
+
+
+def _failure(retry_state: RetryCallState) -> BaseException | None:
+    return retry_state.outcome.exception() if retry_state.outcome else None
