@@ -21,7 +21,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.policy.pacing import Pacer
 from asyncfilter.policy.rate import RateController
-from asyncfilter.policy.tally import Tally
+from asyncfilter.policy.sliding import SlidingCount
 
 SHORTEST_SLEEP_S = 0.001
 """What event loops can time; several turns a millisecond are given in one batch."""
@@ -88,7 +88,7 @@ class RateLimiter:
         self._controller = controller
         self._clock = clock
         self._pacer = Pacer(controller.rate_tps(clock.monotonic()))
-        self._turns = Tally()
+        self._turns = SlidingCount()
         self._queue: deque[_Place] = deque()
         self._leader: _Place | None = None
         self._nap: CancelScope | None = None

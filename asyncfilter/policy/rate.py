@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.model import RateChange
-from asyncfilter.policy.tally import SLOTS_PER_S, Tally
+from asyncfilter.policy.sliding import SLOTS_PER_S, SlidingCount
 
 START_TPS = 5.0
 """Where the ramp starts: the smallest quota that AWS gives DetectLabels in any region."""
@@ -40,7 +40,6 @@ _REVIEW_S = 0.05
 _FIRST_WAIT_S = 10.0
 _LAST_WAIT_S = 40.0
 _FIRST_PROBE = 0.01
-_UNDER = 0.995
 _SAMPLE = 50
 """Attempts from which a share of throttles is believed."""
 _LONGEST_MEASURE_S = 5
@@ -97,7 +96,7 @@ class RateController:
         self._rate = min(start_tps, self._limit)
         self._target = self._limit
         self._phase: _Ramp | _Hold | _Measure | _Probe = _Ramp()
-        self._tally = Tally()
+        self._tally = SlidingCount()
         self._changes: deque[RateChange] = deque(maxlen=1000)
         self._lag_s = 0.3
         self._reviewed_s = -math.inf
@@ -141,7 +140,7 @@ class RateController:
         self._throttled_s = now_s
         if self._refused_since_s is None:
             self._refused_since_s = now_s
-        if sent_s < self._cut_s:
+        if sent_s < self._cut_s + _STEP_S:  # a service that counts by the second still counts what went before the cut
             return
         match cause:
             case ThrottleCause.RATE:
@@ -260,11 +259,11 @@ class RateController:
             self._phase = _Hold(now_s)
 
     def _settle(self, now_s: float, measure: _Measure, share: float, accepted_tps: float) -> None:
-        """Go just under what was accepted; where the rate was not used up, believe the share instead."""
-        lower_tps = min(self._rate, max(accepted_tps, self._rate * (1 - 2 * share)) * _UNDER)
-        self._cut(now_s, lower_tps, "measured what is accepted")
+        """Go down to what was accepted; where the rate was not used up, believe the share instead."""
+        lower_tps = max(_likely_quota(accepted_tps, 1 / measure.span_s), self._rate * (1 - 2 * share))
+        self._cut(now_s, min(self._rate * (1 - share / 2), lower_tps), "measured what is accepted")
         self._target = self._rate
-        self._phase = _Measure(_slot_after(now_s), self._rate, measure.resume, share=share)
+        self._phase = _Measure(_slot_after(now_s + _STEP_S), self._rate, measure.resume, share=share)
 
     def _unmoved(self, now_s: float, measure: _Measure, share: float) -> None:
         """The cut made no difference, so that it was not the rate: go back, and take such a share as given."""
@@ -304,6 +303,12 @@ class RateController:
         if new_tps != self._rate:
             self._changes.append(RateChange(at_s=now_s, old_tps=self._rate, new_tps=new_tps, reason=why))
             self._rate = new_tps
+
+
+def _likely_quota(accepted_tps: float, uncertain_tps: float) -> float:
+    """Quotas are whole numbers: take the nearest where counting could not have told the difference."""
+    nearest = float(round(accepted_tps))
+    return nearest if nearest >= 1 and abs(nearest - accepted_tps) <= uncertain_tps else accepted_tps
 
 
 def _slot_after(now_s: float) -> float:

@@ -1,44 +1,114 @@
-"""Counts by time, in slots of a tenth of a second that are used over and over: the last half minute, in flat memory."""
+"""The tally: what has been counted up to one position in the order of examination.
+
+Two tallies live in a run. The monitor's runs ahead and decides about stopping; the settled one follows the watermark
+and is what the checkpoint stores, so that a resumed run goes on counting without reading old images. Both see the same
+outcomes in the same order.
+
+Invariant: ``examined == keep + review + reject + sum(failed)``.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
-SLOTS_PER_S = 10
-SLOTS = 300
+import msgspec
+
+from asyncfilter.model import ActionKind, Verdict
 
 
-class Tally:
-    """What became of attempts, by the time they were sent (or, for turns given, by the time of the turn)."""
+class Tally(msgspec.Struct, kw_only=True):
+    """Counts of everything seen up to a position, and what the stop rules need to know.
 
-    __slots__ = ("_accepted", "_slot", "_throttled")
+    Attributes:
+        listed: Objects seen in the current pass over the listing.
+        skipped: Of these, the ones not examined, by reason.
+        keep: Images decided so and, where an action belongs to it, not failed in it; likewise review and reject.
+        failed: Images without an outcome, by cause.
+        matches: Keep verdicts, whatever became of their action.
+        misses_in_a_row: Reject verdicts since the last keep.
+        effects: Actions confirmed, by kind.
+        stale: Copies that the present rules would not make.
+    """
 
-    def __init__(self) -> None:
-        self._slot = [-1] * SLOTS
-        self._accepted = [0] * SLOTS
-        self._throttled = [0] * SLOTS
+    listed: int = 0
+    skipped: dict[str, int] = {}
+    keep: int = 0
+    review: int = 0
+    reject: int = 0
+    failed: dict[str, int] = {}
+    matches: int = 0
+    misses_in_a_row: int = 0
+    effects: dict[str, int] = {}
+    stale: int = 0
 
-    def add(self, at_s: float, *, throttled: bool = False) -> None:
-        """Count one attempt made at ``at_s``; forgotten after half a minute."""
-        slot = int(at_s * SLOTS_PER_S)
-        index = slot % SLOTS
-        if self._slot[index] != slot:
-            if self._slot[index] > slot:
-                return
-            self._slot[index] = slot
-            self._accepted[index] = self._throttled[index] = 0
-        if throttled:
-            self._throttled[index] += 1
+    @property
+    def examined(self) -> int:
+        """Images with an outcome."""
+        return self.keep + self.review + self.reject + sum(self.failed.values())
+
+    def count_listed(self, listed: int, skipped: Mapping[str, int] | None = None) -> None:
+        """Add ``listed`` objects, of which ``skipped`` (by reason) are not examined."""
+        self.listed += listed
+        for reason, count in (skipped or {}).items():
+            _add(self.skipped, reason, count)
+
+    def count_verdict(self, verdict: Verdict) -> None:
+        """Add one decided image."""
+        self._shift(verdict, 1)
+        if verdict is Verdict.KEEP:
+            self.matches += 1
+            self.misses_in_a_row = 0
+        elif verdict is Verdict.REJECT:
+            self.misses_in_a_row += 1
+
+    def count_failure(self, code: str) -> None:
+        """Add one image that could not be examined; the stop rules do not see it."""
+        _add(self.failed, code, 1)
+
+    def count_failed_action(self, verdict: Verdict, code: str) -> None:
+        """Move an image already counted by its verdict to the failed ones; it stays a match."""
+        self._shift(verdict, -1)
+        _add(self.failed, code, 1)
+
+    def count_effect(self, kind: ActionKind) -> None:
+        """Add one confirmed action."""
+        _add(self.effects, kind.value, 1)
+
+    def revoke(self, verdict: Verdict | None, failure_code: str | None, effect: ActionKind | None) -> None:
+        """Take back one image that is about to be examined anew; ``misses_in_a_row`` stays as it is.
+
+        Args:
+            verdict: What the rules had said; None for an image that never got that far.
+            failure_code: Under what it was counted as failed; None when it was not.
+            effect: The action that was confirmed for it; None when there was none.
+        """
+        if failure_code is not None:
+            _add(self.failed, failure_code, -1)
+        elif verdict is not None:
+            self._shift(verdict, -1)
+        if verdict is Verdict.KEEP:
+            self.matches -= 1
+        if effect is not None:
+            _add(self.effects, effect.value, -1)
+
+    def copy(self) -> Tally:
+        """An independent tally with the same counts."""
+        return msgspec.structs.replace(
+            self, skipped=dict(self.skipped), failed=dict(self.failed), effects=dict(self.effects)
+        )
+
+    def _shift(self, verdict: Verdict, by: int) -> None:
+        if verdict is Verdict.KEEP:
+            self.keep += by
+        elif verdict is Verdict.REVIEW:
+            self.review += by
         else:
-            self._accepted[index] += 1
+            self.reject += by
 
-    def between(self, since_s: float, until_s: float) -> tuple[int, int]:
-        """Accepted and throttled attempts of the whole slots from ``since_s`` up to ``until_s``, rounded down."""
-        last = math.floor(until_s * SLOTS_PER_S)
-        accepted = throttled = 0
-        for slot in range(max(math.floor(since_s * SLOTS_PER_S), last - SLOTS), last):
-            index = slot % SLOTS
-            if self._slot[index] == slot:
-                accepted += self._accepted[index]
-                throttled += self._throttled[index]
-        return accepted, throttled
+
+def _add(counts: dict[str, int], key: str, by: int) -> None:
+    total = counts.get(key, 0) + by
+    if total:
+        counts[key] = total
+    else:
+        counts.pop(key, None)
