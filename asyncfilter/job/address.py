@@ -1,0 +1,185 @@
+"""Addresses in S3 as a job writes them: ``s3://bucket/prefix`` and target templates.
+
+Everything after the bucket is the key, letter by letter: nothing is decoded, folded or normalised, because S3 does
+neither. A template is a list of literals and placeholders; a problem is a ``ValueError`` whose text names the value
+seen and the values allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from asyncfilter.model import S3Location
+
+MAX_KEY_BYTES = 1024
+"""Longest key S3 takes, in UTF-8 (S3 user guide, *Object key naming*)."""
+
+_SCHEME = "s3://"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
+_BUCKET_RULE = "3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
+_UNUSABLE_SUFFIXES = {
+    "--x-s3": "a directory bucket, which lists without order and cannot be continued",
+    "--ol-s3": "an Object Lambda alias, which Rekognition cannot read",
+    ".mrap": "a multi-region access point, which Rekognition cannot read",
+}
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
+
+
+class Placeholder(StrEnum):
+    """What a target template can hold in braces."""
+
+    KEY = "key"
+    RELATIVE = "relative"
+    BASENAME = "basename"
+    STEM = "stem"
+    EXT = "ext"
+    LABEL = "label"
+    NAME = "name"
+
+
+ALL_PLACEHOLDERS = " ".join(f"{{{placeholder}}}" for placeholder in Placeholder)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A target as parsed: the bucket, and the key as literals (``str``) and placeholders in turn."""
+
+    bucket: str
+    parts: tuple[str | Placeholder, ...]
+
+    def __str__(self) -> str:
+        return f"{_SCHEME}{self.bucket}/" + "".join(_written(part) for part in self.parts)
+
+    def literal_prefix(self, name: str | None = None) -> str:
+        """The text every key of this template begins with; ``{name}`` counts as text where ``name`` is given."""
+        prefix = ""
+        for part in self.parts:
+            if part is Placeholder.NAME and name is not None:
+                prefix += name
+            elif isinstance(part, Placeholder):
+                break
+            else:
+                prefix += part
+        return prefix
+
+    def could_land_below(self, place: S3Location, name: str | None = None) -> bool:
+        """Whether some source key could give a target in ``place``'s bucket that begins with its key.
+
+        In doubt the answer is yes: a literal that ``place.key`` continues counts once any placeholder follows it.
+        """
+        if self.bucket != place.bucket:
+            return False
+        literal = self.literal_prefix(name)
+        is_open = any(
+            isinstance(part, Placeholder) and (part is not Placeholder.NAME or name is None) for part in self.parts
+        )
+        return literal.startswith(place.key) or (is_open and place.key.startswith(literal))
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """The one of ``words`` that looks most like ``word``, without regard to case; ``words`` is not empty."""
+    folded = {candidate.casefold().replace("-", "_"): candidate for candidate in words}
+    return folded[difflib.get_close_matches(word.casefold().replace("-", "_"), folded, n=1, cutoff=0.0)[0]]
+
+
+def check_bucket(bucket: str) -> str:
+    """``bucket`` itself when S3 would take the name.
+
+    Raises:
+        ValueError: It breaks the rules for general purpose buckets (S3 user guide, *Bucket naming rules*).
+    """
+    if not _BUCKET.match(bucket) or ".." in bucket or bucket.startswith("xn--") or _is_ipv4(bucket):
+        raise ValueError(f"expected a bucket name ({_BUCKET_RULE}), found {bucket!r}")
+    for suffix, what in _UNUSABLE_SUFFIXES.items():
+        if bucket.endswith(suffix):
+            raise ValueError(f"expected a general purpose bucket, found {bucket!r}: {what}")
+    return bucket
+
+
+def parse_s3_uri(text: str) -> S3Location:
+    """Bucket and key prefix of ``s3://bucket/prefix``; the prefix may be empty.
+
+    Raises:
+        ValueError: Not such an address, or a bucket name S3 would not take.
+    """
+    bucket, key = _split(text)
+    _check_length(key, text)
+    return S3Location(bucket, key)
+
+
+def parse_template(text: str) -> Template:
+    """A target such as ``s3://clean/robin/{key}``; ``{{`` and ``}}`` stand for braces.
+
+    A target that ends in ``/``, or is a bare bucket, has ``{key}`` added.
+
+    Raises:
+        ValueError: Not an address, an unknown placeholder, or a brace without its partner.
+    """
+    bucket, key = _split(text)
+    if not key or key.endswith("/"):
+        key += "{key}"
+    parts: list[str | Placeholder] = []
+    for piece in _PIECE.finditer(key):
+        part = _part(piece, text)
+        if parts and not isinstance(part, Placeholder) and not isinstance(parts[-1], Placeholder):
+            parts[-1] += part
+        else:
+            parts.append(part)
+    _check_length("".join(part for part in parts if not isinstance(part, Placeholder)), text)
+    return Template(bucket, tuple(parts))
+
+
+def _part(piece: re.Match[str], text: str) -> str | Placeholder:
+    """The literal or placeholder that one piece of a template stands for."""
+    word = piece[0]
+    if word in {"{{", "}}"}:
+        return word[0]
+    if word in {"{", "}"}:
+        raise ValueError(
+            f"expected braces in pairs, or {word}{word} for the character itself, found {word} in {text!r}"
+        )
+    if piece[1] is None:
+        return word
+    names = [str(placeholder) for placeholder in Placeholder]
+    if piece[1] not in names:
+        guess = nearest(piece[1], names)
+        raise ValueError(f"unknown placeholder {word}, nearest is {{{guess}}}; allowed: {ALL_PLACEHOLDERS}")
+    return Placeholder(piece[1])
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Bucket and rest of an S3 address."""
+    if text.startswith("arn:"):
+        raise ValueError(f"expected s3://bucket/prefix, found the ARN {text!r}: access points are not supported")
+    if not text.startswith(_SCHEME):
+        raise ValueError(f"expected an address of the form s3://bucket/prefix, found {text!r}")
+    bucket, _, key = text.removeprefix(_SCHEME).partition("/")
+    if "{" in bucket:
+        raise ValueError(f"expected a bucket written out, without placeholders, found {bucket!r}")
+    return check_bucket(bucket), key
+
+
+def _check_length(key: str, text: str) -> None:
+    """Refuse a key that is too long before anything is added to it."""
+    if (size_bytes := len(key.encode())) > MAX_KEY_BYTES:
+        raise ValueError(f"expected a key of at most {MAX_KEY_BYTES} bytes, found {size_bytes} in {text[:60]!r}...")
+
+
+def _is_ipv4(text: str) -> bool:
+    """Whether a bucket name is written like an IP address."""
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _written(part: str | Placeholder) -> str:
+    """A part as the job file writes it."""
+    if isinstance(part, Placeholder):
+        return f"{{{part}}}"
+    return part.replace("{", "{{").replace("}", "}}")

@@ -1,0 +1,178 @@
+"""What concerns several keys of a job file at once.
+
+These checks read the document as it is and pass over whatever has the wrong type, since the schema reports that: so
+every problem of a file is found in one go, whatever else is wrong in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TypeGuard
+
+from asyncfilter.job.address import Placeholder, Template, parse_s3_uri, parse_template
+from asyncfilter.job.position import Path
+from asyncfilter.job.schema import as_list, model_region, wrap_uri
+from asyncfilter.job.spec import DetectorKind
+from asyncfilter.model import ActionKind, S3Location, Verdict
+
+CARRIED_OUT = frozenset({ActionKind.NONE, ActionKind.COPY})
+"""The actions this version carries out; a job that asks for another is refused when it is loaded."""
+
+_VERDICTS = [str(verdict) for verdict in Verdict]
+_PARTS = {"any", "all", "none", "category", "count", "area", "not"}
+
+Finding = tuple[Path, str]
+Mapping = dict[str, object]
+
+
+def check(job: object) -> Iterator[Finding]:
+    """Every disagreement between the keys of ``job``, as path and message."""
+    if isinstance(job, dict):
+        for part in (_detector, _rules, _actions, _tiers):
+            yield from part(job)
+
+
+def _mapping(value: object) -> Mapping:
+    return value if isinstance(value, dict) else {}
+
+
+def _detector(job: Mapping) -> Iterator[Finding]:
+    detector = _mapping(job.get("detector"))
+    model, region = detector.get("model"), detector.get("region")
+    kind = detector.get("kind", DetectorKind.REKOGNITION)
+    if kind == DetectorKind.CUSTOM_LABELS:
+        if model is None:
+            yield ("detector", "model"), f"this key is missing; expected the ARN of a model version, as kind is {kind}"
+        elif isinstance(model, str) and isinstance(region, str) and (home := model_region(model)) not in {None, region}:
+            yield ("detector", "region"), f"expected the model's region {home}, found {region}"
+        if "IMAGE_PROPERTIES" in as_items(detector.get("features")):
+            yield ("detector", "features"), f"expected GENERAL_LABELS alone, as kind is {kind}, found IMAGE_PROPERTIES"
+    elif model is not None and kind == DetectorKind.REKOGNITION:
+        yield (
+            ("detector", "model"),
+            f"expected kind: {DetectorKind.CUSTOM_LABELS} beside a model, found kind: {kind}",
+        )
+
+
+def as_items(value: object) -> list[object]:
+    """The items of a list; none of anything else."""
+    return value if isinstance(value, list) else []
+
+
+def _rules(job: Mapping) -> Iterator[Finding]:
+    for index, rule in enumerate(as_items(job.get("rules"))):
+        if isinstance(rule, dict):
+            given = [verdict for verdict in _VERDICTS if verdict in rule]
+            if len(given) > 1 or not rule:
+                found = " and ".join(given) or "none"
+                yield ("rules", index), f"expected one verdict (keep, review or reject) in a rule, found {found}"
+            for verdict in given:
+                yield from _conditions(rule[verdict], ("rules", index, verdict))
+
+
+def _conditions(value: object, path: Path) -> Iterator[Finding]:
+    for index, condition in enumerate(as_list(value)):
+        where = (*path, index) if isinstance(value, list) else path
+        if not isinstance(condition, dict):
+            continue
+        if condition.keys() <= {"confidence"}:
+            found = "confidence alone" if condition else "nothing"
+            yield where, f"expected a condition with any, all, none, category, count, area or not, found {found}"
+        for part in ("count", "area"):
+            if isinstance(condition.get(part), dict):
+                yield from _range(condition[part], (*where, part))
+        if "not" in condition:
+            yield from _conditions(condition["not"], (*where, "not"))
+
+
+def _range(value: Mapping, path: Path) -> Iterator[Finding]:
+    low, high = value.get("min"), value.get("max")
+    if low is None and high is None:
+        yield path, "expected min or max beside label, found neither"
+    elif _is_number(low) and _is_number(high) and low > high:
+        yield (*path, "min"), f"expected min at most max, found min {low} and max {high}"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _actions(job: Mapping) -> Iterator[Finding]:
+    for verdict, action in _mapping(job.get("actions")).items():
+        path: Path = ("actions", verdict)
+        if verdict not in _VERDICTS:
+            continue
+        for kind in ActionKind:
+            asked = action == kind or (isinstance(action, dict) and kind in action)
+            if asked and kind not in CARRIED_OUT:
+                allowed = " and ".join(sorted(CARRIED_OUT, reverse=True))
+                message = f"this version of asyncfilter carries out {allowed} only; expected one of them, found {kind}"
+                yield ((*path, kind.value) if isinstance(action, dict) else path), message
+        for kind in (ActionKind.COPY, ActionKind.MOVE):
+            text = _mapping(action).get(kind)
+            if isinstance(text, str) and (template := _template(text)) is not None:
+                yield from (((*path, kind.value), message) for message in _target(job, verdict, template))
+
+
+def _target(job: Mapping, verdict: str, template: Template) -> Iterator[str]:
+    """What is wrong with where the images of one verdict would go."""
+    name = job.get("name")
+    source = _source(job)
+    if source is not None and template.could_land_below(source, name if isinstance(name, str) else None):
+        yield (
+            f"expected a destination outside the source {source.uri}, found {template}, which could land inside it and "
+            "be examined in turn; use another bucket or a prefix beside the source's"
+        )
+    if Placeholder.LABEL in template.parts and (why := _without_label(job, verdict)):
+        yield f"expected a label behind every {verdict}, as {template} uses {{label}}, found {why}"
+
+
+def _without_label(job: Mapping, verdict: str) -> str | None:
+    """How an image can get ``verdict`` without a label's name; None when it cannot."""
+    if job.get("otherwise", Verdict.REJECT) == verdict:
+        return f"otherwise: {verdict}, which names none"
+    for index, rule in enumerate(as_items(job.get("rules"))):
+        if isinstance(rule, dict) and verdict in rule and not any(map(_names_label, as_list(rule[verdict]))):
+            return f"rules[{index}], which names none"
+    return None
+
+
+def _names_label(condition: object) -> bool:
+    """Whether a condition that holds always has a name that matched; in doubt, for wrong types, yes."""
+    if not isinstance(condition, dict):
+        return True
+    least = [_mapping(condition.get(part)).get("min") for part in ("count", "area")]
+    return any(key in condition for key in ("any", "all", "category")) or any(_is_number(low) and low for low in least)
+
+
+def _template(text: str) -> Template | None:
+    try:
+        return parse_template(text)
+    except ValueError:
+        return None  # the schema reports it
+
+
+def _source(job: Mapping) -> S3Location | None:
+    uri = _mapping(wrap_uri(job.get("source"))).get("uri")
+    try:
+        return parse_s3_uri(uri) if isinstance(uri, str) else None
+    except ValueError:
+        return None  # the schema reports it
+
+
+def _tiers(job: Mapping) -> Iterator[Finding]:
+    tiers = as_items(_mapping(job.get("pricing")).get("tiers"))
+    path: Path = ("pricing", "tiers")
+    ends = [_mapping(tier).get("up_to") for tier in tiers]
+    prices = [_mapping(tier).get("usd") for tier in tiers]
+    for index, ((low, high), (dear, cheap)) in enumerate(zip(pairwise(ends), pairwise(prices), strict=True), start=1):
+        if low is None or (_is_number(low) and _is_number(high) and high <= low):
+            yield (*path, index, "up_to"), f"expected up_to to rise from tier to tier, found {high} after {low}"
+        if _is_number(dear) and _is_number(cheap) and cheap > dear:
+            yield (
+                (*path, index, "usd"),
+                f"expected prices that never rise from tier to tier, found {cheap} after {dear}",
+            )
+    if ends and ends[-1] is not None:
+        yield (*path, len(ends) - 1, "up_to"), f"expected null in the last tier, which has no end, found {ends[-1]}"

@@ -1,0 +1,114 @@
+"""From the validated file to the frozen ``Job``: names gain their units, lists become tuples, dollars micros."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from asyncfilter.job import schema, spec
+from asyncfilter.job.address import parse_s3_uri
+from asyncfilter.model import ActionKind, Verdict
+
+
+def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.Job:
+    """The job that ``file`` describes; a relative checkpoint is below ``base_dir``."""
+    checkpoint = Path(file.checkpoint).expanduser() if file.checkpoint else Path(".asyncfilter") / f"{file.name}.db"
+    return spec.Job(
+        name=file.name,
+        path=path,
+        source=_source(file.source),
+        detector=_detector(file.detector),
+        rules=tuple(_rule(rule) for rule in file.rules),
+        otherwise=file.otherwise,
+        actions={verdict: _action(getattr(file.actions, verdict)) for verdict in Verdict},
+        limits=_limits(file.limits),
+        stop=spec.Stop(matches=file.stop.matches, misses_in_a_row=file.stop.misses_in_a_row),
+        checkpoint=base_dir / checkpoint,
+        pricing=_pricing(file.pricing),
+        aws=spec.Aws(profile=file.aws.profile, region=file.aws.region, client=file.aws.client),
+    )
+
+
+def _source(source: schema.Source) -> spec.SourceSpec:
+    bucket, prefix = parse_s3_uri(source.uri)
+    return spec.SourceSpec(
+        bucket=bucket,
+        prefix=prefix,
+        include=tuple(source.include),
+        exclude=tuple(source.exclude),
+        order=source.order,
+        seed=source.seed,
+    )
+
+
+def _detector(detector: schema.Detector) -> spec.DetectorSpec:
+    return spec.DetectorSpec(
+        kind=detector.kind,
+        region=detector.region,
+        model=detector.model,
+        min_confidence_pct=detector.min_confidence,
+        max_labels=detector.max_labels,
+        features=tuple(sorted(detector.features)),
+    )
+
+
+def _rule(rule: schema.Rule) -> spec.Rule:
+    verdict = next(verdict for verdict in Verdict if getattr(rule, verdict))
+    return spec.Rule(verdict=verdict, conditions=_conditions(getattr(rule, verdict)))
+
+
+def _conditions(conditions: list[schema.Condition]) -> tuple[spec.Condition, ...]:
+    return tuple(_condition(condition) for condition in conditions)
+
+
+def _condition(condition: schema.Condition) -> spec.Condition:
+    given = condition.model_fields_set
+    count, area = condition.count, condition.area
+    return spec.Condition(
+        any=tuple(condition.any),
+        all=tuple(condition.all),
+        none=tuple(condition.none),
+        category=tuple(condition.category),
+        count=spec.Count(label=count.label, min=count.min, max=count.max) if "count" in given else None,
+        area=spec.Area(label=area.label, min=area.min, max=area.max) if "area" in given else None,
+        not_=_conditions(condition.not_),
+        confidence_pct=condition.confidence,
+    )
+
+
+def _action(action: schema.Action) -> spec.Action:
+    match action:
+        case schema.CopyAction():
+            return spec.Action(kind=ActionKind.COPY, target=action.copy_, if_exists=action.if_exists)
+        case schema.MoveAction():
+            return spec.Action(kind=ActionKind.MOVE, target=action.move)
+        case schema.TagAction():
+            return spec.Action(kind=ActionKind.TAG, tags=action.tag)
+        case word:
+            return spec.Action(kind=ActionKind(word))
+
+
+def _limits(limits: schema.Limits) -> spec.Limits:
+    return spec.Limits(
+        tps=None if limits.tps == "auto" else limits.tps,
+        share=limits.share,
+        concurrency=None if limits.concurrency == "auto" else limits.concurrency,
+        budget_micros=_micros(limits.budget_usd),
+        max_images=limits.max_images,
+        max_attempts=limits.max_attempts,
+        timeout_s=limits.timeout_s,
+    )
+
+
+def _pricing(pricing: schema.Pricing) -> spec.Pricing:
+    tiers = [spec.PriceTier(up_to=tier.up_to, micros=int(tier.usd.scaleb(6))) for tier in pricing.tiers or ()]
+    return spec.Pricing(
+        used_this_month=pricing.used_this_month,
+        tiers=tuple(tiers) or None,
+        inference_unit_hour_micros=_micros(pricing.inference_unit_hour_usd),
+    )
+
+
+def _micros(amount_usd: Decimal | None) -> int | None:
+    """Dollars as whole micro-dollars; exact, as the schema lets no finer amount pass."""
+    return None if amount_usd is None else int(amount_usd.scaleb(6))

@@ -1,0 +1,176 @@
+"""From a job file, or a mapping, to a ``Job``: read, expand, override, validate, convert.
+
+All problems of a file are reported at once, in file order; nothing but ``JobError`` is raised for a wrong job.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from asyncfilter.errors import JobError, Problem
+from asyncfilter.job import position
+from asyncfilter.job.checks import check
+from asyncfilter.job.convert import to_job
+from asyncfilter.job.environment import expand
+from asyncfilter.job.position import Document, Place
+from asyncfilter.job.schema import JobFile, wrap_uri
+from asyncfilter.job.spec import Job
+from asyncfilter.job.wording import describe
+
+_INDEX = re.compile(r"\[(\d+)\]")
+
+
+def load_job(
+    path: str | os.PathLike[str],
+    *,
+    overrides: Mapping[str, object] | Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Job:
+    """The job in a YAML file.
+
+    Args:
+        path: The file.
+        overrides: Keys to set on top of it, in order: ``"limits.tps=50"`` with the value in YAML, as ``--set`` gives
+            them, or a mapping of dotted keys to values. List items are ``rules[0]`` or ``rules.0``.
+        environ: Where ``${NAME}`` is looked up.
+
+    Raises:
+        JobError: The file cannot be read, or holds problems; it lists them all, in file order.
+    """
+    file = os.fspath(path)
+    text = position.decode(_content(file), file)
+    document = position.read(text, file, lambda value: expand(value, environ))
+    if isinstance(overrides, Mapping):
+        parsed = [(key, _plain(value, key)) for key, value in overrides.items()]
+    else:
+        parsed = [_setting(setting, environ) for setting in overrides]
+    for key, value in parsed:
+        _override(document, key, value)
+    return _job(document, base_dir=Path(file).parent, path=Path(file))
+
+
+def parse_job(mapping: Mapping[str, object], *, base_dir: str | os.PathLike[str]) -> Job:
+    """The job a program describes with the keys of the job file; strings are taken as they are.
+
+    Args:
+        mapping: What the YAML file would hold; tuples stand for lists.
+        base_dir: The folder that a relative ``checkpoint`` starts from.
+
+    Raises:
+        JobError: The mapping holds problems; it lists them all. Their line and column are 1.
+    """
+    return _job(_plain(mapping, "job"), base_dir=Path(base_dir), path=None)
+
+
+def _job(document: Document, *, base_dir: Path, path: Path | None) -> Job:
+    """Validate and convert; every problem known so far is reported."""
+    try:
+        model = JobFile.model_validate(document.value)
+    except ValidationError as error:
+        model = None
+        describe(document, error.errors(include_url=False, include_input=False))
+    for where, message in check(document.value):
+        document.add(where, message)
+    if document.problems or model is None:
+        raise JobError(_in_file_order(document))
+    return to_job(model, base_dir=base_dir, path=path)
+
+
+def _in_file_order(document: Document) -> list[Problem]:
+    rank = {file: index for index, file in enumerate(document.files)}
+    return sorted(document.problems.values(), key=lambda problem: (rank[problem.file], problem.line, problem.column))
+
+
+def _content(file: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        JobError: It is missing, a folder, or closed to us.
+    """
+    try:
+        with Path(file).open("rb") as stream:
+            return stream.read(position.MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        found = f"expected a job file that can be read, found: {reason}"
+        raise position.refuse(Place(file, 1, 1), found) from error
+
+
+def _setting(setting: str, environ: Mapping[str, str]) -> tuple[str, Document]:
+    """Key and value of ``a.b=v``.
+
+    Raises:
+        JobError: No ``=``, no key, or a value that is not YAML.
+    """
+    key, equals, text = setting.partition("=")
+    file = f"--set {setting}"
+    if not key or not equals:
+        raise position.refuse(Place(file, 1, 1), f"expected KEY=VALUE, such as limits.tps=50, found {setting!r}")
+    if not text.strip():
+        text = "null"
+    elif "\n" not in text:
+        text = " " * len(f"{key}=") + text  # so that columns count from the start of the setting
+    return key, position.read(text, file, lambda value: expand(value, environ))
+
+
+def _override(document: Document, key: str, value: Document) -> None:
+    """Set ``key`` in ``document``; missing mappings on the way are made."""
+    steps = _INDEX.sub(r".\1", key).split(".")
+    target: Any = document.value
+    if steps[0] == "source" and len(steps) > 1 and isinstance(target, dict):
+        target["source"] = wrap_uri(target.get("source"))
+    path: position.Path = ()
+    for step in steps[:-1]:
+        if isinstance(target, dict) and target.get(step) is None:
+            target[step] = {}
+            document.places[*path, step] = value.place(())
+        index = _index(target, step)
+        path, target = (*path, step if index is None else index), None if index is None else target[index]
+    index = _index(target, steps[-1])
+    if index is None:
+        message = f"expected a key or item that is there, found {key!r}"
+        document.problems[*path, steps[-1]] = Problem(**value.place(())._asdict(), key=key, message=message)
+        document.files += value.files
+    else:
+        target[index] = value.value
+        document.graft((*path, index), value)
+
+
+def _index(target: object, step: str) -> str | int | None:
+    """What ``step`` stands for in a mapping or list; None where it leads nowhere."""
+    if isinstance(target, dict):
+        return step
+    if isinstance(target, list) and step in {str(number) for number in range(len(target))}:
+        return int(step)
+    return None
+
+
+def _plain(value: object, file: str) -> Document:
+    """A document made of a program's values, all of them at line 1."""
+    document = Document(files=[file], places={(): Place(file, 1, 1)})
+    document.value = _copy(value, document, 0)
+    return document
+
+
+def _copy(value: object, document: Document, depth: int) -> object:
+    """A copy with plain dicts and lists, so that overrides and validation cannot touch the caller's values."""
+    if depth > position.MAX_DEPTH:
+        raise position.refuse(
+            document.place(()), f"expected at most {position.MAX_DEPTH} levels of nesting, found more"
+        )
+    match value:
+        case Mapping():
+            return {str(key): _copy(item, document, depth + 1) for key, item in value.items()}
+        case list() | tuple():
+            return [_copy(item, document, depth + 1) for item in value]
+        case Enum() | os.PathLike():
+            return str(value)
+        case _:
+            return value

@@ -1,0 +1,40 @@
+"""Which keys a source means: include and exclude globs, compiled to one regular expression each.
+
+Globs are those of ``fnmatch``: ``*`` any run of characters, ``?`` one character, ``[seq]`` and ``[!seq]`` one of a set.
+They match the whole key, newlines and slashes included, without regard to case; there is no ``**``, since ``*`` crosses
+``/``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import translate
+
+from asyncfilter.model import Skip
+
+
+class KeyFilter:
+    """The globs of one source.
+
+    Args:
+        include: One of these must match.
+        exclude: None of these may match.
+    """
+
+    __slots__ = ("_exclude", "_include")
+
+    def __init__(self, include: Sequence[str], exclude: Sequence[str] = ()) -> None:
+        self._include = _compile(include)
+        self._exclude = _compile(exclude) if exclude else None
+
+    def skip(self, key: str) -> Skip | None:
+        """Why ``key`` is not examined, include before exclude; None when it is."""
+        if not self._include.match(key):
+            return Skip.NOT_INCLUDED
+        return Skip.EXCLUDED if self._exclude is not None and self._exclude.match(key) else None
+
+
+def _compile(globs: Sequence[str]) -> re.Pattern[str]:
+    """One pattern that matches what any of ``globs`` matches; nothing for none."""
+    return re.compile("|".join(map(translate, globs)) or r"(?!)", re.IGNORECASE)

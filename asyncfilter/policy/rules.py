@@ -1,0 +1,207 @@
+"""From labels to a verdict: a job's rules, compiled once and asked for every image.
+
+Pure and repeatable: a decision depends on the detection and the rules alone. Names are compared casefolded, against a
+label's name and its aliases; confidences with ``>=``. The first rule that holds decides, else ``otherwise``.
+
+Only the labels that some rule names are looked at; ``_Seen`` gathers from one detection all that conditions ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from asyncfilter.job.spec import Area, Condition, Count, Job, Rule
+from asyncfilter.model import Decision, Detection, Instance, Verdict
+
+_ABSENT_PCT = -1.0
+"""Stands for the confidence of a label that is not there: below every threshold."""
+
+
+class _Seen:
+    """What one image shows of the names that rules ask for."""
+
+    __slots__ = ("categories", "instances", "names")
+
+    def __init__(self) -> None:
+        self.names: dict[str, float] = {}
+        self.categories: dict[str, float] = {}
+        self.instances: dict[str, list[Instance]] = {}
+
+
+_Predicate = Callable[[_Seen], bool]
+_Candidate = tuple[str, _Predicate]
+"""A name that a rule gives its decision, and whether it matched."""
+
+
+class Ruleset:
+    """The rules of a job, ready to decide."""
+
+    __slots__ = ("_boxed", "_categories", "_names", "_otherwise", "_rules")
+
+    def __init__(self, rules: Sequence[Rule], otherwise: Verdict) -> None:
+        conditions = [inner for rule in rules for inner in _nested(rule.conditions)]
+        self._names = frozenset(
+            name.casefold() for condition in conditions for name in (*condition.any, *condition.all, *condition.none)
+        )
+        self._categories = frozenset(name.casefold() for condition in conditions for name in condition.category)
+        self._boxed = frozenset(part.label.casefold() for condition in conditions for part in _measured(condition))
+        self._rules = tuple(_compile_rule(index, rule) for index, rule in enumerate(rules))
+        self._otherwise = Decision(verdict=otherwise)
+
+    def decide(self, detection: Detection) -> Decision:
+        """The verdict on one image, with the rule that gave it and the name that made the rule match."""
+        seen = self._look(detection)
+        for holds, plain, candidates in self._rules:
+            if holds(seen):
+                for name, matched in candidates:
+                    if matched(seen):
+                        return Decision(plain.verdict, plain.rule, name)
+                return plain
+        return self._otherwise
+
+    def _look(self, detection: Detection) -> _Seen:
+        seen = _Seen()
+        names, wanted = seen.names, self._names
+        for label in detection.labels:
+            name, confidence_pct = label.name.casefold(), label.confidence_pct
+            if name in wanted and confidence_pct > names.get(name, _ABSENT_PCT):
+                names[name] = confidence_pct
+            for alias in label.aliases:
+                name = alias.casefold()
+                if name in wanted and confidence_pct > names.get(name, _ABSENT_PCT):
+                    names[name] = confidence_pct
+        if self._categories or self._boxed:
+            self._look_closer(detection, seen)
+        return seen
+
+    def _look_closer(self, detection: Detection, seen: _Seen) -> None:
+        """Categories and boxes, which few rules ask for."""
+        for label in detection.labels:
+            for category in map(str.casefold, label.categories):
+                if category in self._categories:
+                    best_pct = seen.categories.get(category, _ABSENT_PCT)
+                    seen.categories[category] = max(best_pct, label.confidence_pct)
+            if label.instances:
+                for name in {label.name.casefold(), *map(str.casefold, label.aliases)} & self._boxed:
+                    seen.instances.setdefault(name, []).extend(label.instances)
+
+
+def compile_rules(job: Job) -> Ruleset:
+    """The rules of ``job``, ready to decide."""
+    return Ruleset(job.rules, job.otherwise)
+
+
+def _nested(conditions: Iterable[Condition]) -> Iterator[Condition]:
+    for condition in conditions:
+        yield condition
+        yield from _nested(condition.not_)
+
+
+def _measured(condition: Condition) -> list[Count | Area]:
+    return [part for part in (condition.count, condition.area) if part is not None]
+
+
+def _compile_rule(index: int, rule: Rule) -> tuple[_Predicate, Decision, tuple[_Candidate, ...]]:
+    """When a rule holds, its decision without a name, and the names it may add, in order of preference."""
+    candidates = [*_label_names(rule.conditions), *_other_names(rule.conditions)]
+    return _all_of(map(_compile_condition, rule.conditions)), Decision(rule.verdict, index), tuple(candidates)
+
+
+def _label_names(conditions: Sequence[Condition]) -> Iterator[_Candidate]:
+    """Names of ``any`` and ``all``."""
+    for condition in conditions:
+        for name in (*condition.any, *condition.all):
+            yield name, _has_name(name, condition.confidence_pct)
+
+
+def _other_names(conditions: Sequence[Condition]) -> Iterator[_Candidate]:
+    """Names of ``category``, ``count`` and ``area``, which decide only where no label is listed.
+
+    ``count`` and ``area`` name their label when they need it to be there, so not for ``max`` alone.
+    """
+    for condition in conditions:
+        for name in condition.category:
+            yield name, _has_category(name, condition.confidence_pct)
+        for part in _measured(condition):
+            if part.min:
+                yield part.label, _always
+
+
+def _compile_condition(condition: Condition) -> _Predicate:
+    """Whether all parts of a condition hold."""
+    pct = condition.confidence_pct
+    parts: list[_Predicate] = [_has_name(name, pct) for name in condition.all]
+    if condition.any:
+        parts.append(_has_any(condition.any, pct))
+    if condition.none:
+        parts.append(_not(_has_any(condition.none, pct)))
+    if condition.category:
+        parts.append(_any_of([_has_category(name, pct) for name in condition.category]))
+    if condition.count is not None:
+        parts.append(_counts(condition.count, pct))
+    if condition.area is not None:
+        parts.append(_covers(condition.area, pct))
+    if condition.not_:
+        parts.append(_not(_all_of(map(_compile_condition, condition.not_))))
+    return _all_of(parts)
+
+
+def _has_name(name: str, least_pct: float) -> _Predicate:
+    folded = name.casefold()
+    return lambda seen: seen.names.get(folded, _ABSENT_PCT) >= least_pct
+
+
+def _has_any(names: Iterable[str], least_pct: float) -> _Predicate:
+    folded = tuple(name.casefold() for name in names)
+
+    def holds(seen: _Seen) -> bool:
+        confidence = seen.names.get
+        for name in folded:  # noqa: SIM110  a generator here costs as much as the whole rule
+            if confidence(name, _ABSENT_PCT) >= least_pct:
+                return True
+        return False
+
+    return holds
+
+
+def _has_category(name: str, least_pct: float) -> _Predicate:
+    folded = name.casefold()
+    return lambda seen: seen.categories.get(folded, _ABSENT_PCT) >= least_pct
+
+
+def _counts(count: Count, least_pct: float) -> _Predicate:
+    label, low, high = count.label.casefold(), count.min, count.max
+
+    def holds(seen: _Seen) -> bool:
+        found = sum(instance.confidence_pct >= least_pct for instance in seen.instances.get(label, ()))
+        return (low is None or found >= low) and (high is None or found <= high)
+
+    return holds
+
+
+def _covers(area: Area, least_pct: float) -> _Predicate:
+    label, low, high = area.label.casefold(), area.min, area.max
+
+    def holds(seen: _Seen) -> bool:
+        boxes = (each.box.area for each in seen.instances.get(label, ()) if each.confidence_pct >= least_pct)
+        largest = max(boxes, default=0.0)
+        return (low is None or largest >= low) and (high is None or largest <= high)
+
+    return holds
+
+
+def _all_of(predicates: Iterable[_Predicate]) -> _Predicate:
+    several = tuple(predicates)
+    return several[0] if len(several) == 1 else lambda seen: all(holds(seen) for holds in several)
+
+
+def _any_of(predicates: Sequence[_Predicate]) -> _Predicate:
+    return lambda seen: any(holds(seen) for holds in predicates)
+
+
+def _not(predicate: _Predicate) -> _Predicate:
+    return lambda seen: not predicate(seen)
+
+
+def _always(_: _Seen) -> bool:
+    return True

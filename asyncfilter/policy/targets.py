@@ -1,0 +1,110 @@
+"""Where an image goes: target templates, compiled.
+
+A target is a pure function of source key, label and job name. Which two source keys could give one target is answered
+once, by ``is_injective`` and ``may_collide``; whether they do is for the engine to watch.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from itertools import combinations
+from typing import assert_never
+
+from asyncfilter.errors import ImageError
+from asyncfilter.job.address import MAX_KEY_BYTES, Placeholder, Template, parse_template
+from asyncfilter.model import S3Location
+
+
+class Target:
+    """A compiled template.
+
+    Attributes:
+        bucket: The bucket of every target.
+        literal_prefix: What every target's key begins with.
+        is_injective: True only when two different source keys never give the same target: the template holds
+            ``{key}`` or ``{relative}``, and otherwise only text and ``{name}``.
+    """
+
+    __slots__ = ("_parts", "bucket", "is_injective", "literal_prefix", "text")
+
+    def __init__(self, template: Template) -> None:
+        placeholders = {part for part in template.parts if isinstance(part, Placeholder)}
+        self.bucket = template.bucket
+        self.text = str(template)
+        self.literal_prefix = template.literal_prefix()
+        self.is_injective = bool(placeholders & {Placeholder.KEY, Placeholder.RELATIVE}) and placeholders <= {
+            Placeholder.KEY,
+            Placeholder.RELATIVE,
+            Placeholder.NAME,
+        }
+        self._parts = template.parts
+
+    def locate(self, *, key: str, prefix: str, label: str | None, name: str) -> S3Location:
+        """The target of one image.
+
+        Args:
+            key: The source key; it begins with ``prefix``.
+            prefix: The source's prefix. ``{relative}`` is what follows it, letter by letter.
+            label: The name that made the rule match. A job in which ``{label}`` could meet None is refused when it is
+                loaded; for a job made otherwise, None gives the empty string.
+            name: The job's name.
+
+        Raises:
+            ImageError: ``target_too_long`` when the key exceeds 1,024 bytes, ``target_empty`` when nothing is left.
+        """
+        target = "".join(
+            _value(part, key=key, prefix=prefix, label=label, name=name) if isinstance(part, Placeholder) else part
+            for part in self._parts
+        )
+        size_bytes = len(target.encode())
+        if size_bytes > MAX_KEY_BYTES:
+            message = f"the target of {key!r} has {size_bytes} bytes, S3 takes at most {MAX_KEY_BYTES}"
+            raise ImageError(message, code="target_too_long", remedy="Shorten the target under actions.")
+        if not target:
+            raise ImageError(f"the target of {key!r} is empty", code="target_empty", remedy="Use {key} under actions.")
+        return S3Location(self.bucket, target)
+
+
+def compile_target(template: str) -> Target:
+    """The target of a template such as ``s3://clean/robin/{key}``.
+
+    Raises:
+        ValueError: Not a template; a loaded job holds none such.
+    """
+    return Target(parse_template(template))
+
+
+def may_collide(targets: Sequence[Target]) -> bool:
+    """Whether two source keys of one run could share a target, as each image takes one of ``targets``.
+
+    False only when every target is injective and no two different ones can meet: another bucket, or prefixes of which
+    neither begins with the other.
+    """
+    return not all(target.is_injective for target in targets) or any(
+        one.text != other.text
+        and one.bucket == other.bucket
+        and (one.literal_prefix.startswith(other.literal_prefix) or other.literal_prefix.startswith(one.literal_prefix))
+        for one, other in combinations(targets, 2)
+    )
+
+
+def _value(placeholder: Placeholder, *, key: str, prefix: str, label: str | None, name: str) -> str:
+    """What one placeholder stands for."""
+    match placeholder:
+        case Placeholder.KEY:
+            return key
+        case Placeholder.RELATIVE:
+            return key.removeprefix(prefix)
+        case Placeholder.BASENAME:
+            return key.rpartition("/")[2]
+        case Placeholder.STEM:
+            return posixpath.splitext(key.rpartition("/")[2])[0]
+        case Placeholder.EXT:
+            return posixpath.splitext(key.rpartition("/")[2])[1].removeprefix(".")
+        case Placeholder.LABEL:
+            return label or ""
+        case Placeholder.NAME:
+            return name
+        case _:
+            assert_never(placeholder)
