@@ -1,0 +1,24 @@
+"""AWS at the edge: session, S3, Rekognition, Custom Labels, quotas; vendor errors are translated here and nowhere else.
+
+``open_aws`` opens the account, ``open_ports`` gives a job's source, detector and sink on the client it asks for: the
+fast one (``wire``, ``fast``) or aioboto3 (``boto``). What both share stands once, in ``s3``, ``rekognition``,
+``custom_labels``, ``errors`` and ``failures``.
+"""
+
+from asyncfilter.aws.custom_labels import ModelState, describe_model
+from asyncfilter.aws.opening import Ports, open_ports
+from asyncfilter.aws.quotas import QuotaAnswer, QuotaOrigin, documented_tps, quota_tps
+from asyncfilter.aws.session import AwsSession, open_aws
+
+__all__ = [
+    "AwsSession",
+    "ModelState",
+    "Ports",
+    "QuotaAnswer",
+    "QuotaOrigin",
+    "describe_model",
+    "documented_tps",
+    "open_aws",
+    "open_ports",
+    "quota_tps",
+]

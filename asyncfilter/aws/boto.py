@@ -1,0 +1,100 @@
+"""The fallback client: the same calls through aioboto3 (``aws: {client: aioboto3}``), SDK retries off."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+
+from asyncfilter.aws.calls import PAGE_SIZE, Listing, ObjectHead, operation_of, parameters_of, uri
+from asyncfilter.aws.errors import Operation
+from asyncfilter.aws.failures import vendor_translated
+from asyncfilter.aws.session import AioClient, AwsSession
+from asyncfilter.job.spec import DetectorSpec
+from asyncfilter.model import ListedObject, ObjectRef, S3Location
+
+
+class BotoS3:
+    """``S3Calls`` through aioboto3."""
+
+    def __init__(self, session: AwsSession) -> None:
+        self._session = session
+
+    async def list_objects(
+        self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
+    ) -> Listing:
+        """See ``S3Calls``."""
+        asked: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        if token is not None:
+            asked["ContinuationToken"] = token
+        elif after is not None:
+            asked["StartAfter"] = after
+        async with self._attempt(Operation.LIST_OBJECTS, bucket, prefix) as client:
+            page = await client.list_objects_v2(**asked)
+        objects = [
+            ListedObject(item["Key"], item["Size"], item["ETag"].strip('"'), item.get("StorageClass") or "STANDARD")
+            for item in page.get("Contents", ())
+        ]
+        return Listing(objects, page.get("NextContinuationToken") if page.get("IsTruncated") else None)
+
+    async def head_object(self, bucket: str, key: str) -> ObjectHead:
+        """See ``S3Calls``."""
+        async with self._attempt(Operation.HEAD_OBJECT, bucket, key) as client:
+            head = await client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        return ObjectHead.of(head["ResponseMetadata"]["HTTPHeaders"])
+
+    async def first_byte(self, bucket: str, key: str) -> None:
+        """See ``S3Calls``."""
+        async with self._attempt(Operation.GET_OBJECT, bucket, key) as client:
+            answer = await client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
+            async with answer["Body"] as body:
+                await body.read()
+
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
+        """See ``S3Calls``."""
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        async with self._attempt(Operation.COPY_OBJECT, target.bucket, target.key) as client:
+            await client.copy_object(
+                Bucket=target.bucket,
+                Key=target.key,
+                CopySource={"Bucket": source.bucket, "Key": source.key},
+                CopySourceIfMatch=f'"{source.etag}"',
+                **condition,
+            )
+
+    @asynccontextmanager
+    async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
+        """The bucket's client, under the attempt's deadline and with its errors translated."""
+        client = await self._session.s3(bucket)
+        with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
+            yield client
+
+
+class BotoDetect:
+    """``DetectCall`` through aioboto3.
+
+    botocore drops what its service model does not know, so that fields AWS adds later are kept by the fast client only.
+
+    Args:
+        session: Gives the deadline.
+        client: The aioboto3 Rekognition client in the detector's region.
+        spec: What to ask.
+    """
+
+    def __init__(self, session: AwsSession, client: AioClient, spec: DetectorSpec) -> None:
+        self._timeout_s = session.timeout_s
+        self._operation = operation_of(spec)
+        custom = self._operation is Operation.DETECT_CUSTOM_LABELS
+        self._call = client.detect_custom_labels if custom else client.detect_labels
+        self._parameters = parameters_of(spec)
+
+    async def __call__(self, bucket: str, key: str) -> bytes:
+        """See ``DetectCall``."""
+        image = {"S3Object": {"Bucket": bucket, "Name": key}}
+        with vendor_translated(self._operation, uri(bucket, key)), anyio.fail_after(self._timeout_s):
+            answer = await self._call(Image=image, **self._parameters)
+        answer.pop("ResponseMetadata", None)
+        return msgspec.json.encode(answer)

@@ -1,0 +1,113 @@
+"""What the ports need of AWS, as either client gives it: one method, one attempt.
+
+``fast`` and ``boto`` implement these. Their methods raise ``AnsweredError`` for every error answer, whose meaning the
+ports decide with what they know, and the package's own errors where no answer came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from asyncfilter.aws.errors import Operation
+from asyncfilter.job.spec import DetectorKind, DetectorSpec
+from asyncfilter.model import ListedObject, ObjectRef, S3Location
+
+PAGE_SIZE = 1000
+"""Most keys S3 gives in one page."""
+
+_ALL = 1000
+"""``detector.max_labels`` of a job that does not limit them; the cap of DetectLabels."""
+
+ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes whose objects must be restored before they can be read (S3 guide, *Archiving*)."""
+
+
+class Listing(NamedTuple):
+    """One page: objects in key order, and the token of the next page, None after the last."""
+
+    objects: Sequence[ListedObject]
+    token: str | None
+
+
+class ObjectHead(NamedTuple):
+    """What HeadObject tells; ``etag`` without its quotes, checksums by lower-case header name."""
+
+    etag: str
+    size_bytes: int
+    archived: bool
+    checksums: Mapping[str, str]
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> ObjectHead:
+        """Read the headers of an answer, whatever the case of their names."""
+        lower = {name.lower(): value for name, value in headers.items()}
+        restored = 'ongoing-request="false"' in lower.get("x-amz-restore", "")
+        stored = lower.get("x-amz-archive-status", "") or lower.get("x-amz-storage-class", "") in ARCHIVE_CLASSES
+        return cls(
+            etag=lower.get("etag", "").strip('"'),
+            size_bytes=int(lower.get("content-length", 0)),
+            archived=bool(stored) and not restored,
+            checksums={
+                name: value
+                for name, value in lower.items()
+                if name.startswith("x-amz-checksum-") and name != "x-amz-checksum-type"
+            },
+        )
+
+
+class S3Calls(Protocol):
+    """The S3 operations of a run."""
+
+    async def list_objects(
+        self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
+    ) -> Listing:
+        """ListObjectsV2: up to ``limit`` objects below ``prefix`` that follow ``after``, or the page of ``token``."""
+        ...
+
+    async def head_object(self, bucket: str, key: str) -> ObjectHead:
+        """HeadObject, with checksums where S3 has them."""
+        ...
+
+    async def first_byte(self, bucket: str, key: str) -> None:
+        """GetObject of one byte: what HEAD cannot explain, the body of this answer does."""
+        ...
+
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
+        """CopyObject on condition of the source's ETag and, with ``only_new``, that nothing stands at the target."""
+        ...
+
+
+class DetectCall(Protocol):
+    """DetectLabels or DetectCustomLabels of one object in S3."""
+
+    async def __call__(self, bucket: str, key: str) -> bytes:
+        """Make one attempt; the body of the answer."""
+        ...
+
+
+def uri(bucket: str, key: str) -> str:
+    """``s3://bucket/key``, the key as it is."""
+    return f"s3://{bucket}/{key}"
+
+
+def operation_of(spec: DetectorSpec) -> Operation:
+    """The operation that a detector calls."""
+    custom = spec.kind is DetectorKind.CUSTOM_LABELS
+    return Operation.DETECT_CUSTOM_LABELS if custom else Operation.DETECT_LABELS
+
+
+def parameters_of(spec: DetectorSpec) -> dict[str, object]:
+    """The request of a detector without its image, as both clients send it.
+
+    DetectCustomLabels falls back to each label's assumed threshold unless MinConfidence is given, and gives all results
+    unless MaxResults is (Custom Labels guide, *Analyzing an image*).
+    """
+    if spec.kind is DetectorKind.CUSTOM_LABELS:
+        asked: dict[str, object] = {"ProjectVersionArn": spec.model, "MinConfidence": spec.min_confidence_pct}
+        return asked if spec.max_labels >= _ALL else {**asked, "MaxResults": spec.max_labels}
+    asked = {"MaxLabels": spec.max_labels, "Features": list(spec.features)}
+    if "GENERAL_LABELS" in spec.features:
+        asked["MinConfidence"] = spec.min_confidence_pct
+        return asked
+    return {"Features": list(spec.features)}

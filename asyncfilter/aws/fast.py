@@ -1,0 +1,115 @@
+"""The fast client: the hot operations over ``Wire``."""
+
+from __future__ import annotations
+
+import msgspec
+
+from asyncfilter.aws.calls import PAGE_SIZE, Listing, ObjectHead, operation_of, parameters_of, uri
+from asyncfilter.aws.errors import AnsweredError, Operation, read_answer
+from asyncfilter.aws.failures import undecodable
+from asyncfilter.aws.listing import PageError, read_page
+from asyncfilter.aws.session import AwsSession, Endpoint
+from asyncfilter.aws.signing import encode_path, encode_query
+from asyncfilter.aws.wire import Reply, Wire
+from asyncfilter.errors import TransientError
+from asyncfilter.job.spec import DetectorSpec
+from asyncfilter.model import ObjectRef, S3Location
+
+
+class FastS3:
+    """``S3Calls`` over ``Wire``; every bucket is asked in its own region."""
+
+    def __init__(self, session: AwsSession, wire: Wire) -> None:
+        self._session = session
+        self._wire = wire
+
+    async def list_objects(
+        self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
+    ) -> Listing:
+        """See ``S3Calls``."""
+        asked = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit), "prefix": prefix}
+        if token is not None:
+            asked["continuation-token"] = token
+        elif after is not None:
+            asked["start-after"] = after
+        where = uri(bucket, prefix)
+        reply = await self._wire.send(
+            Operation.LIST_OBJECTS,
+            where,
+            await self._session.place(bucket),
+            method="GET",
+            query=encode_query(asked.items()),
+        )
+        try:
+            return await read_page(reply.body)
+        except (PageError, UnicodeDecodeError) as exc:
+            raise undecodable(f"{Operation.LIST_OBJECTS} on {where}", exc) from exc
+
+    async def head_object(self, bucket: str, key: str) -> ObjectHead:
+        """See ``S3Calls``."""
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        return ObjectHead.of((await self._object(Operation.HEAD_OBJECT, "HEAD", bucket, key, headers)).headers)
+
+    async def first_byte(self, bucket: str, key: str) -> None:
+        """See ``S3Calls``."""
+        await self._object(Operation.GET_OBJECT, "GET", bucket, key, {"range": "bytes=0-0"})
+
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
+        """See ``S3Calls``."""
+        headers = {
+            "x-amz-copy-source": encode_path(f"{source.bucket}/{source.key}"),
+            "x-amz-copy-source-if-match": f'"{source.etag}"',
+        }
+        if only_new:
+            headers["if-none-match"] = "*"
+        reply = await self._object(Operation.COPY_OBJECT, "PUT", target.bucket, target.key, headers)
+        if b"<CopyObjectResult" in reply.body:
+            return
+        # S3 sends 200 before it copies; what went wrong afterwards is told in the body (CopyObject reference).
+        answer = read_answer(Operation.COPY_OBJECT, target.uri, status=200, headers=reply.headers, body=reply.body)
+        if answer.code:
+            raise AnsweredError(answer)
+        raise TransientError(f"{answer}: the answer says nothing of a copy", may_be_billed=True)
+
+    async def _object(self, operation: Operation, method: str, bucket: str, key: str, headers: dict[str, str]) -> Reply:
+        place = await self._session.place(bucket)
+        return await self._wire.send(
+            operation, uri(bucket, key), place, method=method, path="/" + encode_path(key), headers=headers
+        )
+
+
+class FastDetect:
+    """``DetectCall`` over ``Wire``: all of the request but bucket and key is made once.
+
+    Args:
+        wire: The client.
+        endpoint: Rekognition's in the detector's region.
+        spec: What to ask.
+    """
+
+    def __init__(self, wire: Wire, endpoint: Endpoint, spec: DetectorSpec) -> None:
+        self._wire = wire
+        self._endpoint = endpoint
+        self._operation = operation_of(spec)
+        self._headers = {
+            "content-type": "application/x-amz-json-1.1",
+            "x-amz-target": f"RekognitionService.{self._operation.value}",
+        }
+        parameters = msgspec.json.encode(parameters_of(spec))
+        self._tail = b"}}," + parameters[1:]
+
+    async def __call__(self, bucket: str, key: str) -> bytes:
+        """See ``DetectCall``."""
+        image = b'{"Image":{"S3Object":{"Bucket":%b,"Name":%b' % (_json(bucket), _json(key))
+        reply = await self._wire.send(
+            self._operation,
+            uri(bucket, key),
+            self._endpoint,
+            method="POST",
+            headers=self._headers,
+            body=image + self._tail,
+        )
+        return reply.body
+
+
+_json = msgspec.json.Encoder().encode

@@ -1,0 +1,72 @@
+"""From a job to its source, detector and sink, on the client it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from asyncfilter.aws.boto import BotoDetect, BotoS3
+from asyncfilter.aws.calls import DetectCall, S3Calls
+from asyncfilter.aws.custom_labels import CustomLabelsDetector
+from asyncfilter.aws.diagnosis import Diagnosis
+from asyncfilter.aws.fast import FastDetect, FastS3
+from asyncfilter.aws.preflight import preflight
+from asyncfilter.aws.rekognition import RekognitionDetector
+from asyncfilter.aws.s3 import S3Sink, S3Source
+from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.wire import Wire, open_wire
+from asyncfilter.job.spec import ClientKind, DetectorKind, Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The ports of one job over AWS, ready for the first call.
+
+    Attributes:
+        region: The detector's region.
+        bucket_region: The source bucket's.
+    """
+
+    source: S3Source
+    detector: RekognitionDetector
+    sink: S3Sink
+    region: str
+    bucket_region: str
+
+
+@asynccontextmanager
+async def open_ports(job: Job, session: AwsSession) -> AsyncIterator[Ports]:
+    """Check that the job can work (see ``preflight``), then give its ports.
+
+    Args:
+        job: Says bucket, detector, targets and client.
+        session: From ``open_aws``.
+
+    Raises:
+        AccessError: The job cannot work; the message says why, the hint what to do.
+    """
+    async with AsyncExitStack() as stack:
+        wire = await stack.enter_async_context(open_wire(session)) if job.aws.client is ClientKind.FAST else None
+        calls: S3Calls = FastS3(session, wire) if wire else BotoS3(session)
+        found = await preflight(job, session, calls)
+        call = await _detect_call(job, session, wire, found.region)
+        yield Ports(
+            source=S3Source(calls, job.source.bucket, job.source.prefix),
+            detector=_detector(job, call, Diagnosis(session, calls, found.region)),
+            sink=S3Sink(calls),
+            region=found.region,
+            bucket_region=found.bucket_region,
+        )
+
+
+async def _detect_call(job: Job, session: AwsSession, wire: Wire | None, region: str) -> DetectCall:
+    if wire is not None:
+        return FastDetect(wire, await session.endpoint("rekognition", region), job.detector)
+    return BotoDetect(session, await session.client("rekognition", region), job.detector)
+
+
+def _detector(job: Job, call: DetectCall, diagnosis: Diagnosis) -> RekognitionDetector:
+    if job.detector.kind is DetectorKind.CUSTOM_LABELS and job.detector.model is not None:
+        return CustomLabelsDetector(call, diagnosis, model=job.detector.model)
+    return RekognitionDetector(call, diagnosis)

@@ -1,0 +1,95 @@
+"""What is found out before the first paid call: regions, permissions and endpoints, each with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+
+from asyncfilter.aws.calls import S3Calls
+from asyncfilter.aws.custom_labels import ModelArn
+from asyncfilter.aws.diagnosis import region_mismatch
+from asyncfilter.aws.errors import AnsweredError, classify
+from asyncfilter.aws.failures import UnreachableError
+from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.wire import open_wire
+from asyncfilter.errors import EndpointError, RegionMismatchError, ThrottledError, TransientError
+from asyncfilter.job.spec import DetectorKind, Job
+
+_ATTEMPTS = 4
+_PAUSE_S = 0.25
+
+T = TypeVar("T")
+
+
+class Found(NamedTuple):
+    """What preflight found: the detector's region and the source bucket's, which are the same."""
+
+    region: str
+    bucket_region: str
+
+
+async def preflight(job: Job, session: AwsSession, calls: S3Calls) -> Found:
+    """Make sure that the job can work at all; nothing is written and nothing is paid for but one listing of one key.
+
+    Whether target buckets can be written is known only by writing; that they exist is.
+
+    Raises:
+        BucketNotFoundError: The source bucket or a target bucket does not exist.
+        PermissionDeniedError: The source may not be listed.
+        RegionMismatchError: The detector's region, or the model's, is not the bucket's.
+        CredentialsError: AWS does not accept the credentials.
+        EndpointError: S3 or Rekognition cannot be reached.
+    """
+    source = job.source
+    home = await _patiently(lambda: session.bucket_region(source.bucket))
+    region = _region_of_detector(job, home)
+    await _patiently(lambda: calls.list_objects(source.bucket, source.prefix, after=None, limit=1))
+    for bucket in _target_buckets(job):
+        await _patiently(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
+    endpoint = await session.endpoint("rekognition", region)
+    async with open_wire(session) as wire:
+        await _patiently(lambda: wire.reach(endpoint))
+    return Found(region, home)
+
+
+def _region_of_detector(job: Job, home: str) -> str:
+    detector = job.detector
+    if detector.region is not None and detector.region != home:
+        raise region_mismatch(job.source.bucket, home, detector.region)
+    if detector.kind is DetectorKind.CUSTOM_LABELS:
+        model = ModelArn.parse(detector.model or "")
+        if model.region != home:
+            raise RegionMismatchError(
+                f"The model {detector.model} is in {model.region}, bucket {job.source.bucket!r} in {home}",
+                hint="Copy the model to the bucket's region (CopyProjectVersion) or the images to the model's.",
+            )
+    return home
+
+
+def _target_buckets(job: Job) -> list[str]:
+    """Buckets that actions write to, each once, in the order of the job."""
+    targets = [urlsplit(action.target).netloc for action in job.actions.values() if action.target]
+    return [bucket for bucket in dict.fromkeys(targets) if bucket != job.source.bucket and "{" not in bucket]
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat what is worth it, a few times; what then still fails is the endpoint's fault."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return await call()
+        except AnsweredError as exc:
+            error = classify(exc.answer)
+            if attempt == _ATTEMPTS or not isinstance(error, ThrottledError | TransientError):
+                raise error from exc
+        except UnreachableError as exc:
+            raise exc.as_endpoint_error() from exc
+        except (TransientError, ThrottledError) as exc:
+            if attempt == _ATTEMPTS:
+                raise EndpointError(
+                    exc.message, hint="Check the network and AWS's service health, then repeat."
+                ) from exc
+        await anyio.sleep(_PAUSE_S * 2**attempt)
+    raise AssertionError("unreachable")

@@ -1,0 +1,80 @@
+"""How many calls a second the account may make: what Service Quotas says, else what AWS documents.
+
+Quota codes and defaults: AWS General Reference, *Amazon Rekognition endpoints and quotas*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import anyio
+
+from asyncfilter.aws.errors import AnsweredError, Operation
+from asyncfilter.aws.failures import vendor_translated
+from asyncfilter.aws.session import AwsSession
+from asyncfilter.errors import AsyncFilterError
+from asyncfilter.job.spec import DetectorKind
+
+_CODES = {DetectorKind.REKOGNITION: "L-E29B542B", DetectorKind.CUSTOM_LABELS: "L-EA71C84A"}
+_LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
+_PATIENCE_S = 5.0
+"""Longest wait for Service Quotas: a private network often has no way to it."""
+
+
+class QuotaOrigin(StrEnum):
+    """Where a quota was learnt."""
+
+    APPLIED = "applied"
+    """Service Quotas: the account's own value."""
+    DEFAULT = "default"
+    """Service Quotas: AWS's default, since the account has no value of its own."""
+    DOCUMENTED = "documented"
+    """AWS's documentation, since Service Quotas could not be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaAnswer:
+    """A quota in calls a second, per account, region and operation.
+
+    Attributes:
+        reason: Why the documented value was taken; None for the others.
+    """
+
+    tps: float
+    origin: QuotaOrigin
+    reason: str | None = None
+
+
+def documented_tps(kind: DetectorKind, region: str) -> float:
+    """The documented default: DetectLabels 50 in three large regions and 5 elsewhere, DetectCustomLabels 50."""
+    return 50.0 if kind is DetectorKind.CUSTOM_LABELS or region in _LARGE_REGIONS else 5.0
+
+
+async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> QuotaAnswer:
+    """Look the quota of a detector up; never fails, since a run can always start from the documented value.
+
+    Args:
+        session: The account.
+        kind: The detector.
+        region: The detector's region.
+    """
+    asked = (
+        (Operation.GET_SERVICE_QUOTA, "get_service_quota", QuotaOrigin.APPLIED),
+        (Operation.GET_AWS_DEFAULT_SERVICE_QUOTA, "get_aws_default_service_quota", QuotaOrigin.DEFAULT),
+    )
+    reasons = []
+    for operation, method, origin in asked:
+        try:
+            return QuotaAnswer(await _ask(session, operation, method, _CODES[kind], region), origin)
+        except (AsyncFilterError, AnsweredError) as exc:
+            reasons.append(str(exc))
+    return QuotaAnswer(documented_tps(kind, region), QuotaOrigin.DOCUMENTED, "; ".join(reasons))
+
+
+async def _ask(session: AwsSession, operation: Operation, method: str, code: str, region: str) -> float:
+    client = await session.client("service-quotas", region)
+    patience_s = min(_PATIENCE_S, session.timeout_s)
+    with vendor_translated(operation, f"rekognition {code} in {region}"), anyio.fail_after(patience_s):
+        answer = await getattr(client, method)(ServiceCode="rekognition", QuotaCode=code)
+    return float(answer["Quota"]["Value"])

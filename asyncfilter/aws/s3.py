@@ -1,0 +1,144 @@
+"""S3 as source and sink of a run, on either client.
+
+Invariants: a page's order is S3's own, which is that of the keys' UTF-8 bytes; a copy is made only of the version that
+was examined, and repeating it does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from asyncfilter.aws.calls import ObjectHead, S3Calls
+from asyncfilter.aws.errors import Answer, AnsweredError, classify
+from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError, UsageError
+from asyncfilter.model import ActionKind, Effect, IfExists, S3Location
+from asyncfilter.ports import Page
+
+
+class S3Source:
+    """``Source``: the objects below a prefix.
+
+    Args:
+        calls: Either client.
+        bucket: Bucket to list.
+        prefix: Only keys that begin so.
+    """
+
+    def __init__(self, calls: S3Calls, bucket: str, prefix: str) -> None:
+        self._calls = calls
+        self._bucket = bucket
+        self._prefix = prefix
+
+    async def page(self, after: str | None) -> Page:
+        """Up to 1,000 objects that follow the key ``after``; see ``Source``."""
+        try:
+            listing = await self._calls.list_objects(self._bucket, self._prefix, after=after)
+            while not listing.objects and listing.token is not None:  # an empty page gives no key to go on from
+                listing = await self._calls.list_objects(self._bucket, self._prefix, after=None, token=listing.token)
+        except AnsweredError as exc:
+            raise classify(exc.answer) from exc
+        return Page(listing.objects, is_last=listing.token is None)
+
+
+class S3Sink:
+    """``Sink``: copies today; every further kind of action is a method in ``_perform``.
+
+    Args:
+        calls: Either client.
+    """
+
+    def __init__(self, calls: S3Calls) -> None:
+        self._calls = calls
+        self._perform: Mapping[ActionKind, Callable[[Effect], Awaitable[None]]] = {ActionKind.COPY: self._copy}
+
+    async def perform(self, effect: Effect) -> None:
+        """Carry out one action; see ``Sink``.
+
+        Raises:
+            UsageError: The kind of action is not one this sink carries out.
+        """
+        if not (method := self._perform.get(effect.kind)):
+            raise UsageError(
+                f"S3 actions of kind {effect.kind} are not carried out here", hint="Use copy or none under actions."
+            )
+        await method(effect)
+
+    async def _copy(self, effect: Effect) -> None:
+        target = _target(effect)
+        try:
+            await self._calls.copy_object(effect.source, target, only_new=effect.if_exists is not IfExists.OVERWRITE)
+        except AnsweredError as exc:
+            if exc.answer.status == 412:
+                await self._after_condition_failed(effect, exc.answer)
+            elif exc.answer.status == 403:
+                raise await self._who_was_denied(effect, exc.answer) from exc
+            else:
+                raise classify(exc.answer) from exc
+
+    async def _after_condition_failed(self, effect: Effect, answer: Answer) -> None:
+        """Find out which condition failed; return when the copy is as good as done."""
+        source = await self._look(S3Location(effect.source.bucket, effect.source.key))
+        if source is None:
+            raise ImageError(f"{effect.source.uri}: deleted since it was examined", code="vanished")
+        if source.etag != effect.source.etag:
+            raise ImageError(
+                f"{effect.source.uri}: replaced since it was examined (ETag {effect.source.etag}, now {source.etag})",
+                code="changed",
+            )
+        target = _target(effect)
+        found = await self._look(target)
+        if effect.if_exists is IfExists.OVERWRITE or found is None:
+            raise TransientError(f"{answer}: the condition holds now", may_be_billed=False)
+        if effect.if_exists is IfExists.FAIL and not _same_content(source, found):
+            raise ImageError(
+                f"{target.uri}: another object stands there (ETag {found.etag}, {found.size_bytes} bytes)",
+                code="target_exists",
+                remedy="Set if_exists to skip or overwrite beside copy, or choose an empty target.",
+            )
+
+    async def _who_was_denied(self, effect: Effect, answer: Answer) -> Exception:
+        """CopyObject reads and writes, and says 403 to both; only a read that works puts it on the write."""
+        denied = classify(answer)
+        if not isinstance(denied, PermissionDeniedError):
+            return denied
+        try:
+            await self._calls.head_object(effect.source.bucket, effect.source.key)
+        except AnsweredError as exc:
+            if exc.answer.status == 403:
+                return ImageError(
+                    f"{effect.source.uri}: may not be read ({answer.message or answer.code})",
+                    code="access_denied",
+                    remedy="Allow s3:GetObject on the source bucket.",
+                    access=True,
+                )
+            return classify(exc.answer)
+        return denied
+
+    async def _look(self, place: S3Location) -> ObjectHead | None:
+        """What stands at a place; None when nothing does."""
+        try:
+            return await self._calls.head_object(place.bucket, place.key)
+        except AnsweredError as exc:
+            if exc.answer.status == 404 and exc.answer.code != "NoSuchBucket":
+                return None
+            raise classify(exc.answer) from exc
+
+
+def _target(effect: Effect) -> S3Location:
+    if effect.target is None:
+        raise UsageError(f"{effect.source.uri}: a {effect.kind} needs a target", hint="Set actions.*.copy.")
+    return effect.target
+
+
+def _same_content(one: ObjectHead, other: ObjectHead) -> bool:
+    """Whether the copy was made already: ETags differ for multipart and KMS objects, checksums do not."""
+    if one.size_bytes != other.size_bytes:
+        return False
+    return one.etag == other.etag or any(
+        other.checksums.get(name) == value for name, value in one.checksums.items() if not _composite(value)
+    )
+
+
+def _composite(checksum: str) -> bool:
+    """Whether a checksum is one over parts (``…-3``), which says nothing across differently parted objects."""
+    return "-" in checksum

@@ -1,0 +1,234 @@
+"""The AWS session: credentials, regions, endpoints and the clients of the rare calls, all aioboto3's.
+
+Every standard AWS setting keeps its meaning because botocore itself reads them: profiles, SSO, assume-role, endpoint
+overrides, dual-stack, FIPS, addressing style. The hot operations only ask where they must go and with which keys.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+import aioboto3
+import anyio
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore import exceptions as vendor
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
+
+from asyncfilter.aws.errors import AnsweredError, Operation, classify
+from asyncfilter.aws.failures import credentials_error, credentials_translated, vendor_translated
+from asyncfilter.aws.signing import Keys
+from asyncfilter.errors import EndpointError, UsageError
+from asyncfilter.job.spec import Aws
+
+AioClient: TypeAlias = Any
+"""A client of aioboto3, which has no types."""
+
+_KEYS_GOOD_S = 5.0
+"""How long keys are used before botocore is asked again; it renews them 10 to 15 minutes before they expire."""
+
+_ANY_REGION = "us-east-1"
+"""Where a bucket's region is asked for when no region is set; every region knows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where requests of one service and region, or of one bucket, are sent.
+
+    Attributes:
+        origin: Scheme, host and port, without a path.
+        host: Value of the ``Host`` header.
+        base_path: Percent-encoded path before every path, no slash at its end: empty, or the bucket in path style.
+        service: Name in the signature's scope.
+        region: Region in the signature's scope.
+        proxy: URL of the proxy to go through.
+    """
+
+    origin: str
+    host: str
+    base_path: str
+    service: str
+    region: str
+    proxy: str | None = None
+
+
+class AwsSession:
+    """One account as the job reaches it; made by ``open_aws``.
+
+    Attributes:
+        region: The region set in the job or in AWS's own settings; None when there is none.
+        timeout_s: Seconds one attempt may take, from connecting to the last byte.
+        ca_file: Certificates to trust: AWS_CA_BUNDLE, the config file's ``ca_bundle``, or certifi's.
+    """
+
+    def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
+        with credentials_translated():
+            core = AioSession(profile=aws.profile)
+            self.region: str | None = aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
+            self.ca_file: str = get_cert_path(core.get_config_variable("ca_bundle") or True)
+            self._session = aioboto3.Session(botocore_session=core, region_name=self.region)
+        self.timeout_s = timeout_s
+        self.profile = aws.profile
+        self._core = core
+        self._stack = stack
+        self._config = AioConfig(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=timeout_s,
+            read_timeout=timeout_s,
+            max_pool_connections=connections,
+            user_agent_extra="asyncfilter",
+        )
+        self._s3_config = self._config.merge(AioConfig(signature_version="s3v4"))
+        self._clients: dict[tuple[str, str], AioClient] = {}
+        self._making = anyio.Lock()  # one client per service and region, though many tasks may ask while it is made
+        self._credentials: Any = None
+        self._keys: Keys | None = None
+        self._keys_until = 0.0
+        self._regions: dict[str, str] = {}
+        self._places: dict[str, Endpoint] = {}
+
+    async def client(self, service: str, region: str) -> AioClient:
+        """The aioboto3 client of a service in a region; it never retries by itself.
+
+        Raises:
+            CredentialsError: The settings name no usable profile.
+            EndpointError: The service has no endpoint there.
+        """
+        if client := self._clients.get((service, region)):
+            return client
+        async with self._making:
+            if (service, region) not in self._clients:
+                config = self._s3_config if service == "s3" else self._config
+                try:
+                    with credentials_translated():
+                        made = self._session.client(service, region_name=region, config=config)
+                        self._clients[service, region] = await self._stack.enter_async_context(made)
+                except (vendor.BotoCoreError, ValueError) as exc:
+                    raise _no_endpoint(service, region, exc) from exc
+            return self._clients[service, region]
+
+    async def keys(self) -> Keys:
+        """Credentials that are good now; renewed in time while requests go on.
+
+        Raises:
+            CredentialsError: There are none, or they cannot be renewed.
+        """
+        now = time.monotonic()
+        if self._keys is not None and now < self._keys_until:
+            return self._keys
+        with credentials_translated():
+            if self._credentials is None:
+                self._credentials = await self._core.get_credentials()
+            if self._credentials is None:
+                raise credentials_error(vendor.NoCredentialsError())
+            frozen = await self._credentials.get_frozen_credentials()
+        self._keys = Keys(frozen.access_key, frozen.secret_key, frozen.token)
+        self._keys_until = now + _KEYS_GOOD_S
+        return self._keys
+
+    async def endpoint(self, service: str, region: str) -> Endpoint:
+        """Where a service other than S3 is reached, its overrides heeded.
+
+        Raises:
+            EndpointError: The service has no endpoint there.
+        """
+        client = await self.client(service, region)
+        return _endpoint(client.meta.endpoint_url, service, region)
+
+    async def bucket_region(self, bucket: str) -> str:
+        """The region of a bucket, which HeadBucket tells even to those who may not read it.
+
+        Raises:
+            BucketNotFoundError: There is no such bucket.
+            CredentialsError: There are no credentials, or AWS does not accept them.
+            TransientError: No answer.
+        """
+        if bucket not in self._regions:
+            self._regions[bucket] = await self._ask_region(bucket)
+        return self._regions[bucket]
+
+    async def _ask_region(self, bucket: str) -> str:
+        fallback = self.region or _ANY_REGION
+        client = await self.client("s3", fallback)
+        try:
+            with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), anyio.fail_after(self.timeout_s):
+                found = await client.head_bucket(Bucket=bucket)
+        except AnsweredError as exc:
+            answer = exc.answer
+            if answer.region or answer.status == 403:
+                return answer.region or fallback
+            raise classify(answer) from exc
+        return found.get("BucketRegion") or fallback
+
+    async def s3(self, bucket: str) -> AioClient:
+        """The aioboto3 S3 client for a bucket's own region."""
+        return await self.client("s3", await self.bucket_region(bucket))
+
+    async def place(self, bucket: str) -> Endpoint:
+        """Where a bucket is reached, path style or virtual host as botocore decides.
+
+        Raises:
+            UsageError: It is a directory bucket, which lists without order and signs in its own way.
+            CredentialsError: There are no credentials.
+        """
+        if place := self._places.get(bucket):
+            return place
+        if bucket.endswith("--x-s3"):
+            raise UsageError(
+                f"s3://{bucket} is a directory bucket: its listing has no order to resume from",
+                hint="Use a general purpose bucket.",
+            )
+        client = await self.s3(bucket)
+        with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"):
+            url = await client.generate_presigned_url("head_bucket", Params={"Bucket": bucket})
+        scope = parse_qs(urlsplit(url).query)["X-Amz-Credential"][0].split("/")
+        self._places[bucket] = _endpoint(url, "s3", scope[-3])
+        return self._places[bucket]
+
+
+def _endpoint(url: str, service: str, region: str) -> Endpoint:
+    parts = urlsplit(url)
+    default_port = {"https": 443, "http": 80}.get(parts.scheme)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    netloc = host if parts.port in {None, default_port} else f"{host}:{parts.port}"
+    return Endpoint(
+        origin=f"{parts.scheme}://{netloc}",
+        host=netloc,
+        base_path=parts.path.rstrip("/"),
+        service=service,
+        region=region,
+        proxy=get_environ_proxies(url).get(parts.scheme),
+    )
+
+
+def _no_endpoint(service: str, region: str, exc: Exception) -> EndpointError:
+    return EndpointError(
+        f"{service} cannot be reached in region {region!r}: {exc}",
+        hint="Check aws.region, detector.region, AWS_REGION and AWS_ENDPOINT_URL.",
+    )
+
+
+@asynccontextmanager
+async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIterator[AwsSession]:
+    """Open the account that the job names.
+
+    Args:
+        aws: Profile and region; what is None comes from AWS's own settings.
+        timeout_s: Seconds one attempt may take.
+        connections: Most connections of one aioboto3 client; the fast client has no limit of its own.
+
+    Raises:
+        CredentialsError: The profile does not exist, or there are no credentials.
+    """
+    async with AsyncExitStack() as stack:
+        session = AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)
+        await session.keys()
+        yield session
