@@ -1,0 +1,134 @@
+"""The stored form of a detection: compact bytes that give back exactly the numbers that came in.
+
+    flags     1 byte   bits 0-1 number mode, bits 2-3 integer width, bit 4 something extra follows
+    integers           model version, number of labels n, number of labels with boxes m,
+                       n label numbers, m pairs (position of the label, number of its boxes)
+    numbers            n confidences, then per box: confidence, left, top, width, height
+    extra              zlib, to the end
+
+Labels and model versions are numbers of interned tables. All is little-endian. Rekognition computes in float32 and
+writes either all digits or ten decimals, so nearly every answer fits float32; the mode says how to widen it. A mode is
+used only when it gives back every number of the answer bit by bit; float64 always does.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+from asyncfilter.checkpoint.faults import DamagedError
+from asyncfilter.checkpoint.interning import Interned, LabelDefinition
+from asyncfilter.model import Box, Detection, Instance, Label
+
+_FLOAT64 = 3
+_SCALES = (None, 1e10, 1e4)
+"""By mode below ``_FLOAT64``: float32 widened as it is, rounded to ten decimals, rounded to four."""
+
+_WIDTHS = (("B", 1), ("H", 2), ("I", 4))
+_EXTRA = 0x10
+_NUMBERS_PER_BOX = 5
+
+_ROUNDER = 6755399441055744.0
+"""1.5 * 2**52: adding and taking it away rounds a double below 2**51 to an integer, half to even."""
+
+
+def encode(detection: Detection, labels: Interned[LabelDefinition], words: Interned[str]) -> bytes:
+    """The stored form of ``detection``; new labels and model versions are added to the tables."""
+    numbers = labels.numbers(
+        [(label.name, label.parents, label.aliases, label.categories) for label in detection.labels]
+    )
+    values = [label.confidence_pct for label in detection.labels]
+    boxed: list[int] = []
+    for position, label in enumerate(detection.labels):
+        if label.instances:
+            boxed += (position, len(label.instances))
+            for instance in label.instances:
+                box = instance.box
+                values += (instance.confidence_pct, box.left, box.top, box.width, box.height)
+    integers = [words.number(detection.model_version), len(numbers), len(boxed) // 2, *numbers, *boxed]
+    width = _width(max(integers))
+    mode, packed = _pack_numbers(values)
+    flags = mode | width << 2 | (_EXTRA if detection.extra else 0)
+    head = _struct(_WIDTHS[width][0], len(integers)).pack(*integers)
+    extra = zlib.compress(detection.extra) if detection.extra else b""
+    return b"".join((flags.to_bytes(1, "little"), head, packed, extra))
+
+
+def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str]) -> Detection:
+    """The detection whose stored form is ``stored``.
+
+    Raises:
+        DamagedError: These bytes are not a stored detection, or the tables do not belong to them.
+    """
+    try:
+        return _decode(stored, labels, words)
+    except (struct.error, zlib.error, LookupError, ValueError) as exc:
+        raise DamagedError(f"not a stored detection: {exc}") from exc
+
+
+def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str]) -> Detection:
+    flags = stored[0]
+    code, size = _WIDTHS[flags >> 2 & 3]
+    model, count, boxed = _struct(code, 3).unpack_from(stored, 1)
+    at = 1 + 3 * size
+    integers = _struct(code, count + 2 * boxed).unpack_from(stored, at)
+    at += size * (count + 2 * boxed)
+    box_counts = integers[count + 1 :: 2]
+    values, at = _unpack_numbers(stored, at, flags & 3, count + _NUMBERS_PER_BOX * sum(box_counts))
+    instances: list[tuple[Instance, ...]] = [()] * count
+    first = count
+    for position, boxes in zip(integers[count::2], box_counts, strict=True):
+        past = first + _NUMBERS_PER_BOX * boxes
+        instances[position] = tuple(
+            Instance(Box(*values[i + 1 : i + _NUMBERS_PER_BOX]), values[i])
+            for i in range(first, past, _NUMBERS_PER_BOX)
+        )
+        first = past
+    ours = integers[:count]
+    definitions = labels.values(max(ours, default=-1) + 1)
+    found = []
+    for number, confidence_pct, boxes_of in zip(ours, values, instances, strict=False):
+        name, parents, aliases, categories = definitions[number]
+        found.append(Label(name, confidence_pct, boxes_of, parents, aliases, categories))
+    extra = zlib.decompress(stored[at:]) if flags & _EXTRA else b""
+    return Detection(tuple(found), words.values(model + 1)[model], extra)
+
+
+@lru_cache(maxsize=1024)
+def _struct(code: str, count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}{code}")
+
+
+def _width(largest: int) -> int:
+    return 0 if largest < 1 << 8 else 1 if largest < 1 << 16 else 2
+
+
+def _pack_numbers(values: Sequence[float]) -> tuple[int, bytes]:
+    exact = _struct("d", len(values))
+    wanted = exact.pack(*values)
+    narrow = _struct("f", len(values))
+    try:
+        packed = narrow.pack(*values)
+    except OverflowError:
+        return _FLOAT64, wanted
+    singles = narrow.unpack(packed)
+    for mode in range(_FLOAT64):
+        if exact.pack(*_widen(singles, mode)) == wanted:
+            return mode, packed
+    return _FLOAT64, wanted
+
+
+def _unpack_numbers(stored: bytes, at: int, mode: int, count: int) -> tuple[Sequence[float], int]:
+    layout = _struct("d" if mode == _FLOAT64 else "f", count)
+    values = layout.unpack_from(stored, at)
+    return values if mode == _FLOAT64 else _widen(values, mode), at + layout.size
+
+
+def _widen(singles: Sequence[float], mode: int) -> Sequence[float]:
+    scale = _SCALES[mode]
+    if scale is None:
+        return singles
+    # Exact: 24 bits of a float32 times 24 bits of 10**10 fit a double, and the division rounds as parsing text does.
+    return [(single * scale + _ROUNDER - _ROUNDER) / scale for single in singles]

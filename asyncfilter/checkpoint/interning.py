@@ -1,0 +1,85 @@
+"""Interning: a text or a label's definition is stored once, and a number stands for it everywhere else.
+
+A table only grows, its numbers run from 0 without gaps, and a number never changes its meaning: what one process
+wrote, any other can read, also while the first one goes on adding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value", bound=Hashable)
+
+LabelDefinition = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""What is the same every time a label occurs: name, parents, aliases, categories."""
+
+
+class Interned(Generic[Value]):
+    """One table of distinct values and their numbers, read when first needed.
+
+    Values met for the first time get the next number at once and wait in ``unsaved`` until the transaction that uses
+    them has stored them (``saved``) or was rolled back (``forget``).
+
+    Args:
+        load: Gives the stored values from a number on, in order of their numbers.
+    """
+
+    def __init__(self, load: Callable[[int], Sequence[Value]]) -> None:
+        self._load = load
+        self._values: list[Value] = []
+        self._numbers: dict[Value, int] = {}
+        self._stored = 0
+
+    def number(self, value: Value) -> int:
+        """The number that stands for ``value``; a new one when it was never met."""
+        return self.numbers([value])[0]
+
+    def numbers(self, values: Sequence[Value]) -> list[int]:
+        """The numbers that stand for ``values``; new ones for those never met."""
+        known = self._numbers
+        try:
+            return [known[value] for value in values]
+        except KeyError:
+            self._read_on()
+            return [self._add(value) for value in values]
+
+    def values(self, past: int) -> Sequence[Value]:
+        """All values by number, those below ``past`` among them.
+
+        Raises:
+            LookupError: The table does not reach that far, so it does not belong to what is being read.
+        """
+        if past > len(self._values):
+            self._read_on()
+            if past > len(self._values):
+                raise LookupError(f"{past - 1} is not in a table of {len(self._values)}")
+        return self._values
+
+    @property
+    def unsaved(self) -> list[tuple[int, Value]]:
+        """Numbers and values that are not stored yet, by number."""
+        return list(enumerate(self._values[self._stored :], self._stored))
+
+    def saved(self) -> None:
+        """Everything in ``unsaved`` is stored now."""
+        self._stored = len(self._values)
+
+    def forget(self) -> None:
+        """Nothing in ``unsaved`` was stored: its numbers are free again."""
+        for value in self._values[self._stored :]:
+            del self._numbers[value]
+        del self._values[self._stored :]
+
+    def _add(self, value: Value) -> int:
+        number = self._numbers.setdefault(value, len(self._values))
+        if number == len(self._values):
+            self._values.append(value)
+        return number
+
+    def _read_on(self) -> None:
+        if len(self._values) > self._stored:
+            return  # Whoever adds values is the only writer: nothing else can have come.
+        for value in self._load(self._stored):
+            self._add(value)
+        self.saved()

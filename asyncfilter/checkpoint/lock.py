@@ -1,0 +1,117 @@
+"""One run at a time: an operating-system lock on a small file beside the checkpoint.
+
+The lock dies with the process that holds it, whatever ends it. The file only says who that is, and goes when the lock
+is given back. It is not the checkpoint itself that is locked: closing any handle on that would drop SQLite's own locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from asyncfilter.checkpoint.faults import translated
+from asyncfilter.errors import CheckpointLockedError
+
+_TRIES = 5
+_PAUSE_S = 0.02
+"""``holder`` takes the lock for an instant to see whether it is free: a run that meets it looks again."""
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a checkpoint. All fields are empty when the holder has not said yet."""
+
+    pid: int = 0
+    host: str = ""
+    since_unix_s: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "another process"
+        since = datetime.fromtimestamp(self.since_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"process {self.pid} on {self.host}, since {since}"
+
+
+class RunLock:
+    """The lock of the checkpoint at ``path``, held from creation until ``release``.
+
+    Raises:
+        CheckpointLockedError: Another process, or another part of this one, holds it.
+        CheckpointError: The lock file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = lock_path(path)
+        with translated(self._path):
+            self._fd = self._acquire(path)
+            os.ftruncate(self._fd, 0)
+            me = Holder(pid=os.getpid(), host=socket.gethostname(), since_unix_s=time.time())
+            os.write(self._fd, msgspec.json.encode(me))
+
+    def release(self) -> None:
+        """Give the lock back; a second call does nothing."""
+        if self._fd < 0:
+            return
+        # Removed while it is still locked: whoever waits for this file sees that it is no longer the one in place.
+        self._path.unlink(missing_ok=True)
+        os.close(self._fd)
+        self._fd = -1
+
+    def _acquire(self, checkpoint: Path) -> int:
+        who = Holder()
+        for _ in range(_TRIES):
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_in_place(fd, self._path):
+                    return fd
+            except BlockingIOError:
+                who = _read_holder(fd)
+            except OSError:
+                os.close(fd)
+                raise
+            os.close(fd)
+            time.sleep(_PAUSE_S)
+        hint = "Wait until that run ends, or give this job a `checkpoint:` of its own."
+        raise CheckpointLockedError(f"{checkpoint}: held by {who}", hint=hint)
+
+
+def lock_path(path: Path) -> Path:
+    """The file that carries the lock of the checkpoint at ``path``."""
+    return path.with_name(path.name + ".lock")
+
+
+def holder(path: Path) -> Holder | None:
+    """Who holds the checkpoint at ``path`` now; None when nobody does."""
+    try:
+        fd = os.open(lock_path(path), os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(fd)
+    finally:
+        os.close(fd)
+    return None
+
+
+def _read_holder(fd: int) -> Holder:
+    try:
+        return msgspec.json.decode(os.pread(fd, 4096, 0), type=Holder)
+    except msgspec.DecodeError:
+        return Holder()
+
+
+def _is_in_place(fd: int, path: Path) -> bool:
+    try:
+        seen = path.stat()
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(fd)
+    return (seen.st_dev, seen.st_ino) == (mine.st_dev, mine.st_ino)

@@ -1,0 +1,149 @@
+"""How an image stands in its row: small numbers for verdicts, interned labels, an ETag of hex digits as its bytes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from asyncfilter.checkpoint.codec import decode, encode
+from asyncfilter.checkpoint.faults import DamagedError
+from asyncfilter.checkpoint.interning import Interned, LabelDefinition
+from asyncfilter.checkpoint.schema import ACTIONS, VERDICTS
+from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, Row, chunks, marks
+from asyncfilter.model import Decision, Failure
+from asyncfilter.ports import DoneEffect, StoredImage
+
+WITH_LABELS = "detection"
+"""For ``select``: every row with its labels."""
+
+SPARE_WITH_LABELS = "CASE WHEN seq IS NULL THEN detection END"
+"""For ``select``: only spare rows with their labels."""
+
+_VERDICT_OF = {number: verdict for verdict, number in VERDICTS.items()}
+_ACTION_OF = {number: kind for kind, number in ACTIONS.items()}
+_NAMES = msgspec.json.Decoder(tuple[str, ...])
+
+
+def select(detection: str) -> str:
+    """The beginning of a query whose rows ``RowCodec.images`` reads; conditions on ``image`` may follow."""
+    columns = f"id, seq, key, etag, size_bytes, decision, label, failure, message, {detection}"
+    return f"SELECT {columns} FROM image "  # noqa: S608  one of the two constants above
+
+
+def pack_etag(etag: str) -> bytes | str:
+    """The bytes that ``etag`` spells in lower-case hex digits, or itself when it spells none."""
+    try:
+        packed = bytes.fromhex(etag)
+    except ValueError:
+        return etag
+    return packed if packed.hex() == etag else etag
+
+
+def unpack_etag(stored: bytes | str) -> str:
+    """The ETag that ``pack_etag`` gave ``stored`` for."""
+    return stored.hex() if isinstance(stored, bytes) else stored
+
+
+class RowCodec:
+    """Images to rows and back, with the interned tables of one file.
+
+    A failed read of the tables raises ``sqlite3.Error``.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.labels: Interned[LabelDefinition] = Interned(self._load_labels)
+        self.words: Interned[str] = Interned(self._load_words)
+
+    def new_row(self, image: StoredImage) -> Row:
+        """The values of a new row, in the order of the table's columns."""
+        etag, detection = pack_etag(image.etag), image.detection
+        stored = None if detection is None else encode(detection, self.labels, self.words)
+        return (image.id, image.seq, image.key, etag, image.size_bytes, *self.outcome(image), stored)
+
+    def outcome(self, image: StoredImage) -> Row:
+        """The columns decision, label, failure and message."""
+        verdict = label = code = message = None
+        if image.decision is not None:
+            rule = image.decision.rule
+            verdict = VERDICTS[image.decision.verdict] + 4 * (0 if rule is None else rule + 1)
+            if image.decision.label is not None:
+                label = self.words.number(image.decision.label)
+        if image.failure is not None:
+            code, message = image.failure.code, image.failure.message
+        return verdict, label, code, message
+
+    def images(self, rows: Sequence[Row]) -> list[StoredImage]:
+        """The images of rows that a query begun with ``select`` gave, with their effects.
+
+        Raises:
+            DamagedError: No image can have been stored like this.
+        """
+        effects = self._effects([row[0] for row in rows])
+        return [self._image(row, effects.get(row[0], ())) for row in rows]
+
+    def _image(self, row: Row, effects: tuple[DoneEffect, ...]) -> StoredImage:
+        id_, seq, key, etag, size_bytes, verdict, label, code, message, stored = row
+        try:
+            return StoredImage(
+                id=id_,
+                seq=seq,
+                key=key,
+                etag=unpack_etag(etag),
+                size_bytes=size_bytes,
+                decision=None if verdict is None else self._decision(verdict, label),
+                failure=None if code is None else Failure(code, message),
+                detection=None if stored is None else decode(stored, self.labels, self.words),
+                effects=effects,
+            )
+        except (LookupError, TypeError, AttributeError) as exc:
+            raise DamagedError(f"row {id_} is no image: {exc}") from exc
+
+    def _effects(self, ids: Sequence[int]) -> dict[int, tuple[DoneEffect, ...]]:
+        found: dict[int, tuple[DoneEffect, ...]] = {}
+        for some in chunks(ids, VALUES_PER_STATEMENT):
+            among = f"image IN ({marks(len(some))})"
+            query = f"SELECT image, kind, target FROM effect WHERE {among} ORDER BY id"  # noqa: S608  only marks
+            for id_, kind, target in self._db.execute(query, some):
+                found[id_] = (*found.get(id_, ()), DoneEffect(_ACTION_OF[kind], target))
+        return found
+
+    def save_interned(self) -> None:
+        """Store the labels and words that are new; to be called inside the transaction that uses them."""
+        if self.labels.unsaved:
+            rows = [(number, name, *map(_json, lists)) for number, (name, *lists) in self.labels.unsaved]
+            self._db.executemany("INSERT INTO label VALUES (?, ?, ?, ?, ?)", rows)
+        if self.words.unsaved:
+            self._db.executemany("INSERT INTO word VALUES (?, ?)", self.words.unsaved)
+
+    def interned_saved(self) -> None:
+        """The transaction is through: what it stored keeps its numbers."""
+        self.labels.saved()
+        self.words.saved()
+
+    def forget_interned(self) -> None:
+        """The transaction was rolled back: what was new in it is unknown again."""
+        self.labels.forget()
+        self.words.forget()
+
+    def _decision(self, stored: int, label: int | None) -> Decision:
+        rule, verdict = divmod(stored, 4)
+        name = None if label is None else self.words.values(label + 1)[label]
+        return Decision(_VERDICT_OF[verdict], rule - 1 if rule else None, name)
+
+    def _load_labels(self, first: int) -> Sequence[LabelDefinition]:
+        query = "SELECT name, parents, aliases, categories FROM label WHERE id >= ? ORDER BY id"
+        decode_names = _NAMES.decode
+        return [
+            (name, decode_names(parents), decode_names(aliases), decode_names(categories))
+            for name, parents, aliases, categories in self._db.execute(query, (first,))
+        ]
+
+    def _load_words(self, first: int) -> Sequence[str]:
+        return [text for (text,) in self._db.execute("SELECT text FROM word WHERE id >= ? ORDER BY id", (first,))]
+
+
+def _json(names: Sequence[str]) -> str:
+    return msgspec.json.encode(names).decode()

