@@ -1,0 +1,42 @@
+"""``python -m asyncfilter.sandbox``: options as one line of JSON on stdin, the endpoint's URL on stdout.
+
+Serves until stdin ends or a signal comes.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+
+import anyio
+import msgspec
+
+from asyncfilter.sandbox.app import serve
+from asyncfilter.sandbox.options import SandboxOptions
+
+
+def main() -> None:
+    """Serve what stdin asks for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is meant for the parent, which ends us
+    options = msgspec.json.decode(sys.stdin.buffer.readline(), type=SandboxOptions)
+    anyio.run(lambda: serve(options, started=_announce), backend="asyncio")
+
+
+def _announce(endpoint_url: str) -> None:
+    # What is loaded now stays: the collector need not look at it again, which would stall answers.
+    gc.freeze()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.stdout.write(f"{endpoint_url}\n")
+    sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Who calls, and what they may do: access keys, signatures, denials."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs
+
+from asyncfilter.sandbox.calls import Call, Style
+from asyncfilter.sandbox.signature import SkewError, signature_holds
+from asyncfilter.sandbox.wire import Refusal, Request
+
+
+class Caller(NamedTuple):
+    """The credential scope of a request: all empty when it was not signed."""
+
+    access_key: str = ""
+    date: str = ""
+    region: str = ""
+    service: str = ""
+
+
+class Denial(StrEnum):
+    """Why a caller is turned away."""
+
+    UNSIGNED = "unsigned"
+    UNKNOWN = "unknown"
+    FORGED = "forged"
+    SKEWED = "skewed"
+    EXPIRED = "expired"
+    FORBIDDEN = "forbidden"
+
+
+class DenyRule(NamedTuple):
+    """Forbids operations matching one glob on ``bucket/key`` matching another."""
+
+    operation: str
+    uri: str = "*"
+
+
+_FORGED: Final = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
+    " and signing method. Consult the service documentation for details."
+)
+_FORBIDDEN: Final = "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: rekognition:{operation}"
+_REFUSALS: Final[Mapping[tuple[Style, Denial], tuple[str, int, str]]] = {
+    (Style.S3, Denial.UNSIGNED): ("AccessDenied", 403, "Access Denied"),
+    (Style.S3, Denial.UNKNOWN): (
+        "InvalidAccessKeyId",
+        403,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    ),
+    (Style.S3, Denial.FORGED): ("SignatureDoesNotMatch", 403, _FORGED),
+    (Style.S3, Denial.SKEWED): (
+        "RequestTimeTooSkewed",
+        403,
+        "The difference between the request time and the current time is too large.",
+    ),
+    (Style.S3, Denial.EXPIRED): ("ExpiredToken", 400, "The provided token has expired."),
+    (Style.S3, Denial.FORBIDDEN): ("AccessDenied", 403, "Access Denied"),
+    (Style.JSON, Denial.UNSIGNED): ("MissingAuthenticationTokenException", 400, "Missing Authentication Token"),
+    (Style.JSON, Denial.UNKNOWN): (
+        "UnrecognizedClientException",
+        400,
+        "The security token included in the request is invalid.",
+    ),
+    (Style.JSON, Denial.FORGED): ("InvalidSignatureException", 400, _FORGED),
+    (Style.JSON, Denial.SKEWED): (
+        "InvalidSignatureException",
+        400,
+        "Signature expired: the request time is not within 15 minutes of the current time.",
+    ),
+    (Style.JSON, Denial.EXPIRED): (
+        "ExpiredTokenException",
+        400,
+        "The security token included in the request is expired",
+    ),
+    (Style.JSON, Denial.FORBIDDEN): ("AccessDeniedException", 400, _FORBIDDEN),
+    (Style.QUERY, Denial.UNSIGNED): (
+        "MissingAuthenticationToken",
+        403,
+        "Request is missing Authentication Token",
+    ),
+    (Style.QUERY, Denial.UNKNOWN): (
+        "InvalidClientTokenId",
+        403,
+        "The security token included in the request is invalid.",
+    ),
+    (Style.QUERY, Denial.FORGED): ("SignatureDoesNotMatch", 403, _FORGED),
+    (Style.QUERY, Denial.SKEWED): ("SignatureDoesNotMatch", 403, "Signature expired"),
+    (Style.QUERY, Denial.EXPIRED): (
+        "ExpiredToken",
+        403,
+        "The security token included in the request is expired",
+    ),
+    (Style.QUERY, Denial.FORBIDDEN): ("AccessDenied", 403, "Access Denied"),
+}
+
+
+def denial(style: Style, why: Denial, operation: str) -> Refusal:
+    """The answer of a service of ``style`` to a caller it turns away."""
+    code, status, message = _REFUSALS[style, why]
+    return Refusal(code, message.replace("{operation}", operation), status)
+
+
+class Access:
+    """Decides about every request before anything else looks at it.
+
+    Args:
+        credentials: Secrets by access key.
+        any_credentials: Accept access keys that are not among them. A signature can be checked for known ones only.
+        verify_signatures: Hold known callers to their signatures; unknown ones are then refused.
+        deny: What is forbidden to everybody.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: Mapping[str, str],
+        any_credentials: bool,
+        verify_signatures: bool,
+        deny: Sequence[DenyRule],
+    ) -> None:
+        self._credentials = credentials
+        self._any = any_credentials and not verify_signatures
+        self._verify = verify_signatures
+        self._deny = deny
+
+    def check(self, request: Request, caller: Caller, call: Call) -> None:
+        """Let the call pass or raise.
+
+        Raises:
+            Refusal: In the words of the service called.
+        """
+        why = self._objection(request, caller, call)
+        if why is not None:
+            raise denial(call.style, why, call.operation)
+
+    def allowed(self, operation: str, uri: str) -> bool:
+        """Whether no rule forbids the operation on ``bucket/key``."""
+        return not any(fnmatchcase(operation, rule.operation) and fnmatchcase(uri, rule.uri) for rule in self._deny)
+
+    def _objection(self, request: Request, caller: Caller, call: Call) -> Denial | None:
+        if not caller.access_key:
+            return Denial.UNSIGNED
+        if not self._any and caller.access_key not in self._credentials:
+            return Denial.UNKNOWN
+        if self._verify:
+            try:
+                if not signature_holds(request, self._credentials[caller.access_key], now_s=time.time()):
+                    return Denial.FORGED
+            except SkewError:
+                return Denial.SKEWED
+        return Denial.FORBIDDEN if self._deny and not self.allowed(call.operation, call.uri) else None
+
+
+def read_caller(request: Request) -> Caller:
+    """The credential scope, from the Authorization header or a presigned query."""
+    authorization = request.headers.get(b"authorization")
+    if authorization is not None:
+        return _scope(authorization.partition(b",")[0].partition(b"Credential=")[2])
+    if b"X-Amz-Credential=" in request.query:
+        values = parse_qs(request.query.decode("ascii", "replace")).get("X-Amz-Credential", [""])
+        return _scope(values[0].encode())
+    return Caller()
+
+
+@functools.lru_cache(maxsize=1024)
+def _scope(credential: bytes) -> Caller:
+    parts = credential.strip().decode("utf-8", "replace").rsplit("/", 4)
+    return Caller(*parts[:4]) if len(parts) == 5 else Caller()

@@ -1,0 +1,39 @@
+"""A small piece of a label taxonomy: ancestors and category of names that folders often bear."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_KINDS: Final = (
+    (
+        ("Bird", "Animal"),
+        "Animals and Pets",
+        "Blackbird Bluebird Cardinal Chicken Crow Duck Eagle Finch Jay Kingfisher Magpie Owl Parrot Pigeon Robin Sparrow"
+        " Swallow Swan Woodpecker Wren",
+    ),
+    (("Pet", "Mammal", "Animal"), "Animals and Pets", "Cat Dog Hamster Rabbit"),
+    (("Mammal", "Animal"), "Animals and Pets", "Bear Cow Deer Elephant Fox Horse Raccoon Sheep Squirrel Zebra"),
+    (("Clothing",), "Apparel and Accessories", "Dress Hat Longsleeve Outwear Pants Shirt Shoes Shorts Skirt T-Shirt"),
+    (("Transportation", "Vehicle"), "Vehicles and Automotive", "Airplane Bicycle Boat Bus Car Motorcycle Train Truck"),
+    (("Plant",), "Plants and Flowers", "Flower Grass Leaf Tree"),
+)
+_KNOWN: Final = {name: (parents, category) for parents, category, names in _KINDS for name in names.split()}
+_CATEGORIES: Final = {"Person": "Person Description"} | {
+    parent: category for parents, category, _ in _KINDS for parent in parents
+}
+
+
+def label_name(folder: str) -> str:
+    """A folder's name as a label: ``golden_retriever`` is ``Golden Retriever``, ``t-shirt`` stays ``T-Shirt``."""
+    name = " ".join(word[:1].upper() + word[1:] for word in folder.replace("_", " ").split())
+    return "-".join(part[:1].upper() + part[1:] for part in name.split("-"))
+
+
+def parents_of(name: str) -> tuple[str, ...]:
+    """All ancestors of a label, nearest first; empty for names unknown here."""
+    return _KNOWN.get(name, ((), ""))[0]
+
+
+def category_of(name: str) -> str:
+    """The category of a label; empty for names unknown here."""
+    return _KNOWN[name][1] if name in _KNOWN else _CATEGORIES.get(name, "")

@@ -1,0 +1,176 @@
+"""A sandbox as a whole: built from options, filled, served, closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+
+from asyncfilter.sandbox import quotas as service_quotas
+from asyncfilter.sandbox.access import Access
+from asyncfilter.sandbox.answers.build import build_source
+from asyncfilter.sandbox.control import ControlPath, new_quotas
+from asyncfilter.sandbox.dispatch import Conditions, Dispatcher
+from asyncfilter.sandbox.faults import Faults
+from asyncfilter.sandbox.loading import fill
+from asyncfilter.sandbox.options import SECRET_KEY, SandboxOptions
+from asyncfilter.sandbox.projects import CustomModel
+from asyncfilter.sandbox.rekognition import RekognitionService
+from asyncfilter.sandbox.s3.service import S3Service
+from asyncfilter.sandbox.server import HttpConnection
+from asyncfilter.sandbox.stats import Counters, Stats
+from asyncfilter.sandbox.store import Attributes, Bucket, Store, Stored, marking
+from asyncfilter.sandbox.sts import StsService
+from asyncfilter.sandbox.throttle import Ramp
+
+BACKLOG: Final = 4096
+
+
+class Sandbox:
+    """An embedded double of S3, Rekognition, Service Quotas and STS on one local port.
+
+    As an async context manager it serves on the running asyncio loop until it is left; connections are then closed,
+    whatever they wait for.
+
+    Raises:
+        ValueError: If the options contradict each other or name what is not there.
+        OSError: If the port is taken or a file cannot be read.
+    """
+
+    def __init__(self, options: SandboxOptions | None = None) -> None:
+        self.options = SandboxOptions() if options is None else options
+        self.counters = Counters(count_keys=self.options.count_keys)
+        self._store = Store(marking(self.options.archived, self.options.kms_denied, self.options.denied))
+        self._connections: set[HttpConnection] = set()
+        self._server: asyncio.Server | None = None
+        self._rekognition: RekognitionService | None = None
+
+    async def __aenter__(self) -> Self:
+        dispatcher = await anyio.to_thread.run_sync(self._build)
+        loop = asyncio.get_running_loop()
+        options = self.options
+        self._server = await loop.create_server(
+            lambda: HttpConnection(dispatcher, self._connections), options.host, options.port, backlog=BACKLOG
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+            for connection in list(self._connections):
+                connection.close()
+            await self._server.wait_closed()
+            self._server = None
+        if self._rekognition is not None:
+            self._rekognition.close()
+
+    @property
+    def port(self) -> int:
+        """The port it serves on."""
+        if self._server is None:
+            raise RuntimeError("the sandbox is not being served: use it as an async context manager")
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def endpoint_url(self) -> str:
+        """What to set ``AWS_ENDPOINT_URL`` to."""
+        host = self.options.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables that make any AWS client use this sandbox and nothing else of this machine's."""
+        return client_environment(self.options, self.endpoint_url)
+
+    def bucket(self, name: str) -> Bucket:
+        """A bucket; made in the sandbox's region when it does not exist yet."""
+        return self._store.create(name, self.options.region)
+
+    def put(self, bucket: str, key: str, body: bytes, attributes: Attributes | None = None) -> Stored:
+        """Store an object, the bucket made when it does not exist yet."""
+        self.bucket(bucket)
+        return self._store.put(bucket, key, body, attributes)
+
+    def keys(self, bucket: str) -> list[str]:
+        """The keys of a bucket in order."""
+        return [stored.key for stored in self.bucket(bucket).scan("")]
+
+    def stats(self) -> Stats:
+        """What was counted so far."""
+        return self.counters.snapshot()
+
+    def _build(self) -> Dispatcher:
+        """Fill the store and put the services together; reads files, so it runs in a thread."""
+        options, store = self.options, self._store
+        drawn = fill(store, options)
+        access = Access(
+            credentials=options.credentials,
+            any_credentials=options.any_credentials,
+            verify_signatures=options.verify_signatures,
+            deny=options.deny,
+        )
+        model = CustomModel(options.model_arn, options.model_status, options.inference_units)
+        source = build_source(options, drawn)
+        rekognition = RekognitionService(store, access, source, model, check_images=options.check_images)
+        self._rekognition = rekognition
+        conditions = Conditions(
+            quotas=new_quotas(options.tps, options.throttle_mode),
+            ramp=None if options.ramp is None else Ramp(options.ramp),
+            faults=Faults(options.faults, options.seed),
+            latency=options.latency,
+            s3_latency=options.s3_latency,
+        )
+        dispatcher = Dispatcher(
+            rekognition=rekognition,
+            quotas=service_quotas.QuotasService(_applied_quotas(options), options.account),
+            sts=StsService(options.account),
+            s3=S3Service(store, access, options.account),
+            access=access,
+            conditions=conditions,
+            counters=self.counters,
+            seed=options.seed,
+        )
+        dispatcher.control = ControlPath(conditions, self.counters, options.seed)
+        return dispatcher
+
+
+def client_environment(options: SandboxOptions, endpoint_url: str) -> dict[str, str]:
+    """See ``Sandbox.environment``; a caller's own ``AWS_PROFILE`` and ``AWS_SESSION_TOKEN`` must be unset besides."""
+    access_key, secret = next(iter(options.credentials.items()), ("any", SECRET_KEY))
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": options.region,
+        "AWS_DEFAULT_REGION": options.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": options.host,
+        "no_proxy": options.host,
+    }
+
+
+async def serve(options: SandboxOptions, *, started: Callable[[str], None]) -> None:
+    """Serve until cancelled.
+
+    Args:
+        options: What to serve.
+        started: Called once with the endpoint's URL when requests are answered.
+    """
+    async with Sandbox(options) as sandbox:
+        started(sandbox.endpoint_url)
+        await anyio.sleep_forever()
+
+
+def _applied_quotas(options: SandboxOptions) -> Mapping[str, float | None]:
+    announced = options.tps if options.announced_tps is None else options.announced_tps
+    if announced is None:
+        return {}
+    return {service_quotas.DETECT_LABELS: announced, service_quotas.DETECT_CUSTOM_LABELS: announced}

@@ -1,0 +1,70 @@
+"""A call: one request to one service, ready to be carried out, refused or lost."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import StrEnum
+from xml.sax.saxutils import escape
+
+import msgspec
+
+from asyncfilter.sandbox.s3_xml import error_body
+from asyncfilter.sandbox.wire import JSON_TYPE, XML_TYPE, Refusal, Reply, Request, header_lines
+
+
+class Style(StrEnum):
+    """The protocol in which a service answers."""
+
+    S3 = "s3"
+    JSON = "json"
+    QUERY = "query"
+
+
+class Call(msgspec.Struct, gc=False):
+    """One request, taken apart.
+
+    Attributes:
+        operation: AWS's name of it.
+        uri: ``bucket/key`` where the call names an object; what globs are compared with.
+        run: Carries it out; raises ``Refusal``. A future where the answer takes a thread.
+        headers: Further headers of an error answer.
+        detects: True for the paid, rate-limited operations.
+    """
+
+    style: Style
+    operation: str
+    uri: str
+    run: Callable[[], Reply | Future[Reply]]
+    headers: dict[str, str] = {}
+    detects: bool = False
+
+
+def new_request_id() -> str:
+    """As AWS writes them."""
+    return str(uuid.uuid4())
+
+
+def refuse(style: Style, request: Request, refusal: Refusal, headers: dict[str, str] | None = None) -> Reply:
+    """Write an error answer the way the service does; HEAD carries none of it but the status and headers."""
+    request_id = new_request_id()
+    extra = {**(headers or {}), **refusal.headers}
+    if style is Style.JSON:
+        body = {"__type": refusal.code, "Code": refusal.code, "Logref": request_id, "Message": refusal.message}
+        head = {"x-amzn-RequestId": request_id, "Content-Type": JSON_TYPE, **extra}
+        return Reply(refusal.status, header_lines(head), msgspec.json.encode(body))
+    if style is Style.QUERY:
+        head = {"x-amzn-RequestId": request_id, "Content-Type": "text/xml", **extra}
+        return Reply(refusal.status, header_lines(head), _query_error(refusal, request_id))
+    head = {"x-amz-request-id": request_id, "Content-Type": XML_TYPE, **extra}
+    if request.method == "HEAD" or refusal.status == 304:
+        return Reply(refusal.status, header_lines(head))
+    fields = {"Resource": request.path.decode("ascii", "replace"), **refusal.fields}
+    return Reply(refusal.status, header_lines(head), error_body(refusal.code, refusal.message, fields, request_id))
+
+
+def _query_error(refusal: Refusal, request_id: str) -> bytes:
+    error = f"<Type>Sender</Type><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
+    head = '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+    return f"{head}<Error>{error}</Error><RequestId>{request_id}</RequestId></ErrorResponse>".encode()

@@ -1,0 +1,108 @@
+"""The control path, ``/_sandbox/``: what was counted, and the conditions that can be changed at run time.
+
+GET  /_sandbox/health
+GET  /_sandbox/stats
+POST /_sandbox/reset-stats
+POST /_sandbox/faults    {"faults": ["throttle=1%", ...]}
+POST /_sandbox/quota     {"tps": 50, "mode": "window", "ramp": null}
+POST /_sandbox/latency   {"detect": "p50=120ms,p99=1s", "s3": "20ms"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from asyncfilter.sandbox.dispatch import Conditions
+from asyncfilter.sandbox.faults import Faults
+from asyncfilter.sandbox.stats import Counters
+from asyncfilter.sandbox.syntax import parse_fault, parse_latency
+from asyncfilter.sandbox.throttle import Quota, Ramp, ThrottleMode, new_quota
+from asyncfilter.sandbox.wire import Reply, Request, header_lines
+
+DETECTIONS: Final = ("DetectLabels", "DetectCustomLabels")
+_HEAD: Final = header_lines({"Content-Type": "application/json"})
+
+
+class _FaultsWanted(msgspec.Struct, forbid_unknown_fields=True):
+    faults: list[str]
+
+
+class _QuotaWanted(msgspec.Struct, forbid_unknown_fields=True):
+    tps: float | None
+    mode: ThrottleMode = ThrottleMode.WINDOW
+    ramp: float | None = None
+
+
+class _LatencyWanted(msgspec.Struct, forbid_unknown_fields=True):
+    detect: str | None = None
+    s3: str | None = None
+
+
+class ControlPath:
+    """Answers on the control path; a ``Control``."""
+
+    def __init__(self, conditions: Conditions, counters: Counters, seed: int) -> None:
+        self._conditions = conditions
+        self._counters = counters
+        self._seed = seed
+        self._paths = {
+            ("GET", "health"): lambda _: {"ok": True},
+            ("GET", "stats"): lambda _: counters.snapshot(),
+            ("POST", "reset-stats"): self._reset,
+            ("POST", "faults"): self._set_faults,
+            ("POST", "quota"): self._set_quota,
+            ("POST", "latency"): self._set_latency,
+        }
+
+    def answer(self, request: Request) -> Reply:
+        """Answer with JSON; 400 names what is wrong in a body, 404 an unknown path."""
+        act = self._paths.get((request.method, request.path.decode("ascii", "replace").removeprefix("/_sandbox/")))
+        if act is None:
+            return _json(404, {"error": f"no {request.method} here; there are {sorted(self._paths)}"})
+        try:
+            return _json(200, act(request.body))
+        except (ValueError, msgspec.MsgspecError) as exc:
+            return _json(400, {"error": str(exc)})
+
+    def _reset(self, _body: bytes) -> object:
+        self._counters.reset()
+        return {"ok": True}
+
+    def _set_faults(self, body: bytes) -> object:
+        wanted = msgspec.json.decode(body, type=_FaultsWanted)
+        self._conditions.faults = Faults([parse_fault(text) for text in wanted.faults], self._seed)
+        return {"ok": True}
+
+    def _set_quota(self, body: bytes) -> object:
+        wanted = msgspec.json.decode(body, type=_QuotaWanted)
+        self._conditions.quotas = new_quotas(wanted.tps, wanted.mode)
+        self._conditions.ramp = None if wanted.ramp is None else Ramp(wanted.ramp)
+        return {"ok": True}
+
+    def _set_latency(self, body: bytes) -> object:
+        wanted = msgspec.json.decode(body, type=_LatencyWanted)
+        if wanted.detect is not None:
+            self._conditions.latency = parse_latency(wanted.detect)
+        if wanted.s3 is not None:
+            self._conditions.s3_latency = parse_latency(wanted.s3)
+        return {"ok": True}
+
+
+def new_quotas(tps: float | None, mode: ThrottleMode) -> Mapping[str, Quota]:
+    """A fresh quota for each detection; none without a rate.
+
+    Raises:
+        ValueError: If the rate is not positive.
+    """
+    if tps is None:
+        return {}
+    if tps <= 0:
+        raise ValueError(f"a quota must be above 0 calls a second, not {tps}")
+    return {operation: new_quota(tps, mode) for operation in DETECTIONS}
+
+
+def _json(status: int, body: object) -> Reply:
+    return Reply(status, _HEAD, msgspec.json.encode(body))

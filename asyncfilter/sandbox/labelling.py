@@ -1,0 +1,94 @@
+"""From what a source says of a picture to the body of an answer: filters, order, encoding."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from asyncfilter.sandbox.answers.source import EncodedLabel, LabelSet
+
+CACHED_ANSWERS: Final = 65_536
+
+
+class LabelFilter(NamedTuple):
+    """What a request keeps of the labels; empty filters keep all. Names are exact, as the service has it."""
+
+    min_confidence_pct: float = 55.0
+    max_labels: int = 1000
+    general_labels: bool = True
+    image_properties: bool = False
+    names_in: frozenset[str] = frozenset()
+    names_out: frozenset[str] = frozenset()
+    categories_in: frozenset[str] = frozenset()
+    categories_out: frozenset[str] = frozenset()
+
+    def keeps(self, label: EncodedLabel) -> bool:
+        """Whether a label stands in the answer, the number of labels aside."""
+        if label.confidence_pct < self.min_confidence_pct:
+            return False
+        if label.name in self.names_out or not self.categories_out.isdisjoint(label.categories):
+            return False
+        if not self.names_in and not self.categories_in:
+            return True
+        return label.name in self.names_in or not self.categories_in.isdisjoint(label.categories)
+
+
+class Labelling:
+    """Encodes answers and keeps those that will be asked for again."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, LabelFilter], bytes] = {}
+
+    def labels_body(self, found: LabelSet, wanted: LabelFilter, etag: str) -> bytes:
+        """The body of a DetectLabels answer."""
+        if not found.identity or wanted.image_properties:
+            return _labels_body(found, wanted, etag)
+        name = (found.identity, wanted)
+        body = self._kept.get(name)
+        if body is None:
+            body = _labels_body(found, wanted, etag)
+            if len(self._kept) < CACHED_ANSWERS:
+                self._kept[name] = body
+        return body
+
+
+def custom_labels_body(found: LabelSet, min_confidence_pct: float, max_results: int | None) -> bytes:
+    """The body of a DetectCustomLabels answer of an image-level model: names and confidences."""
+    labels = [label for label in found.labels if label.confidence_pct >= min_confidence_pct][:max_results]
+    rows = [{"Name": label.name, "Confidence": label.confidence_pct} for label in labels]
+    return msgspec.json.encode({"CustomLabels": rows})
+
+
+def _labels_body(found: LabelSet, wanted: LabelFilter, etag: str) -> bytes:
+    rest = found.rest.strip()[1:-1]
+    members = []
+    if wanted.general_labels:
+        kept = [label.json for label in found.labels if wanted.keeps(label)][: wanted.max_labels]
+        members.append(b'"Labels":[' + b",".join(kept) + b"]")
+    if wanted.image_properties:
+        members.append(b'"ImageProperties":' + msgspec.json.encode(_image_properties(etag)))
+    if rest:
+        members.append(rest)
+    return b"{" + b",".join(members) + b"}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _image_properties(etag: str) -> dict[str, Any]:
+    """Made-up properties in the service's form, a function of the picture's ETag."""
+    shade = zlib.crc32(etag.encode())
+    red, green, blue = shade & 255, shade >> 8 & 255, shade >> 16 & 255
+    colour = {
+        "Red": red,
+        "Green": green,
+        "Blue": blue,
+        "HexCode": f"#{red:02x}{green:02x}{blue:02x}",
+        "CSSColor": "gray",
+        "SimplifiedColor": "grey",
+        "PixelPercent": 100.0,
+    }
+    quality = {"Brightness": red / 2.56, "Sharpness": green / 2.56, "Contrast": blue / 2.56}
+    part = {"Quality": {k: quality[k] for k in ("Brightness", "Sharpness")}, "DominantColors": [colour]}
+    return {"Quality": quality, "DominantColors": [colour], "Foreground": part, "Background": part}

@@ -1,0 +1,23 @@
+"""How long an answer takes: a constant, or a log-normal spread given by its median and 99th percentile."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Final, NamedTuple
+
+_P99_SIGMAS: Final = 2.3263478740408408
+"""How many standard deviations the 99th percentile of a normal distribution lies above its median."""
+
+
+class Latency(NamedTuple):
+    """Median and 99th percentile in seconds; equal ones mean a constant."""
+
+    p50_s: float = 0.0
+    p99_s: float = 0.0
+
+    def sample(self, chance: random.Random) -> float:
+        """One duration in seconds."""
+        if self.p99_s <= self.p50_s:
+            return self.p50_s
+        return self.p50_s * math.exp(chance.gauss(0.0, math.log(self.p99_s / self.p50_s) / _P99_SIGMAS))

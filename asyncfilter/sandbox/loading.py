@@ -1,0 +1,56 @@
+"""What buckets hold at the start: folders of this machine, computed objects, drawn samples."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping
+from pathlib import Path
+
+from asyncfilter.sandbox.answers.source import LabelSet
+from asyncfilter.sandbox.options import LoadSpec, SandboxOptions, SyntheticSpec
+from asyncfilter.sandbox.pictures import draw_samples, tiny_picture
+from asyncfilter.sandbox.store import Attributes, Store
+from asyncfilter.sandbox.synthetic import SyntheticKeys
+
+
+def fill(store: Store, options: SandboxOptions) -> Mapping[str, LabelSet]:
+    """Make all buckets of the options; returns the answers, by ``bucket/key``, for the samples drawn.
+
+    Raises:
+        ValueError: If a folder to load does not exist.
+    """
+    for bucket in options.buckets:
+        store.create(bucket.name, bucket.region or options.region)
+    for load in options.load:
+        store.create(load.bucket, options.region)
+        _load_folder(store, load)
+    for synthetic in options.synthetic:
+        store.create(synthetic.bucket, options.region)
+        _stand_on(store, synthetic)
+    drawn: dict[str, LabelSet] = {}
+    for samples in options.samples:
+        store.create(samples.bucket, options.region)
+        for sample in draw_samples(samples.count, options.seed):
+            store.put(samples.bucket, sample.key, sample.body, Attributes(content_type=content_type(sample.key)))
+            drawn[f"{samples.bucket}/{sample.key}"] = sample.answer
+    return drawn
+
+
+def content_type(key: str) -> str:
+    """What an upload tool would guess from the name."""
+    return mimetypes.guess_type(key)[0] or "binary/octet-stream"
+
+
+def _load_folder(store: Store, load: LoadSpec) -> None:
+    root = Path(load.directory)
+    if not root.is_dir():
+        raise ValueError(f"cannot load bucket {load.bucket!r}: {load.directory!r} is not a folder")
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            key = path.relative_to(root).as_posix()
+            store.put(load.bucket, key, path.read_bytes(), Attributes(content_type=content_type(key)))
+
+
+def _stand_on(store: Store, synthetic: SyntheticSpec) -> None:
+    keys = SyntheticKeys(synthetic.count, synthetic.pattern)
+    store.buckets[synthetic.bucket].stand_on(keys, tiny_picture(), content_type(keys[0]))

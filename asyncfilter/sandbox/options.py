@@ -1,0 +1,115 @@
+"""What a sandbox is made of: plain values that a command line fills one flag at a time and JSON carries to a process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from asyncfilter.sandbox.access import DenyRule
+from asyncfilter.sandbox.answers.folder import Noise
+from asyncfilter.sandbox.faults import Fault
+from asyncfilter.sandbox.latency import Latency
+from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN
+from asyncfilter.sandbox.throttle import ThrottleMode
+
+ACCESS_KEY: Final = "AKIASANDBOXSANDBOX00"
+SECRET_KEY: Final = "sandbox-secret-that-opens-nothing"  # noqa: S105 - known to everybody, valid nowhere else
+DEFAULT_MODEL_ARN: Final = (
+    "arn:aws:rekognition:us-east-1:123456789012:project/sandbox/version/sandbox.2026-01-01T00.00.00/1767225600000"
+)
+
+
+class LabelSource(StrEnum):
+    """Where labels come from for pictures that no answers file names."""
+
+    FOLDER = "folder"
+    RECORDED = "recorded"
+    ONNX = "onnx"
+
+
+class BucketSpec(NamedTuple):
+    """An empty bucket; no region means the sandbox's."""
+
+    name: str
+    region: str = ""
+
+
+class LoadSpec(NamedTuple):
+    """A bucket filled with the files of a folder; keys are their paths below it."""
+
+    bucket: str
+    directory: str
+
+
+class SyntheticSpec(NamedTuple):
+    """A bucket of computed objects that share one tiny picture."""
+
+    bucket: str
+    count: int
+    pattern: str = DEFAULT_PATTERN
+
+
+class SamplesSpec(NamedTuple):
+    """A bucket of drawn sample pictures, with the answers that tell what is drawn."""
+
+    bucket: str
+    count: int = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """A sandbox.
+
+    Attributes:
+        port: 0 takes a free one.
+        region: Of buckets that name none.
+        answers: JSON Lines of answers by key, asked before ``labels``.
+        recorded: JSON Lines of recorded answers, for ``labels: recorded``.
+        onnx_model, onnx_labels: Classifier and its label list, for ``labels: onnx``.
+        tps: Quota of the detections, each; None accepts any rate.
+        announced_tps: What Service Quotas says of it; None says the same as ``tps``, or the documented default without.
+        ramp: Refuse rates that grow by more than this factor a second.
+        latency: Of detections.
+        s3_latency: Of everything else.
+        archived, kms_denied, denied: Globs on ``bucket/key`` of objects in that state.
+        credentials: Secrets by access key.
+        any_credentials: Accept other access keys too; not with ``verify_signatures``.
+        count_keys: Remember how often each image was examined (about 150 bytes an image).
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    region: str = "us-east-1"
+    account: str = "123456789012"
+    buckets: tuple[BucketSpec, ...] = ()
+    load: tuple[LoadSpec, ...] = ()
+    synthetic: tuple[SyntheticSpec, ...] = ()
+    samples: tuple[SamplesSpec, ...] = ()
+    labels: LabelSource = LabelSource.FOLDER
+    answers: str | None = None
+    recorded: str | None = None
+    onnx_model: str | None = None
+    onnx_labels: str | None = None
+    noise: Noise = Noise()
+    tps: float | None = None
+    throttle_mode: ThrottleMode = ThrottleMode.WINDOW
+    announced_tps: float | None = None
+    ramp: float | None = None
+    latency: Latency = Latency()
+    s3_latency: Latency = Latency()
+    faults: tuple[Fault, ...] = ()
+    deny: tuple[DenyRule, ...] = ()
+    archived: tuple[str, ...] = ()
+    kms_denied: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    model_arn: str = DEFAULT_MODEL_ARN
+    model_status: str = "RUNNING"
+    inference_units: int = 1
+    check_images: bool = True
+    verify_signatures: bool = False
+    credentials: Mapping[str, str] = field(default_factory=lambda: {ACCESS_KEY: SECRET_KEY})
+    any_credentials: bool = True
+    count_keys: bool = True
+    seed: int = 0

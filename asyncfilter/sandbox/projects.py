@@ -1,0 +1,59 @@
+"""The one Custom Labels model of the sandbox and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from asyncfilter.sandbox.wire import Refusal
+
+
+class CustomModel(NamedTuple):
+    """A trained model.
+
+    Attributes:
+        arn: ``arn:aws:rekognition:REGION:ACCOUNT:project/PROJECT/version/VERSION/MILLISECONDS``.
+        status: ``RUNNING`` answers; any other, such as ``STOPPED`` or ``STARTING``, does not.
+        inference_units: What it was started with.
+    """
+
+    arn: str
+    status: str = "RUNNING"
+    inference_units: int = 1
+
+    @property
+    def project_arn(self) -> str:
+        """The project's ARN but for its own trailing timestamp, which the version's does not tell."""
+        return self.arn.partition("/version/")[0]
+
+    @property
+    def version_name(self) -> str:
+        """The name of the version."""
+        return self.arn.partition("/version/")[2].partition("/")[0]
+
+    def check_running(self, arn: str) -> None:
+        """Accept calls to this model only, and only while it runs.
+
+        Raises:
+            Refusal: ``ResourceNotFoundException`` or ``ResourceNotReadyException``.
+        """
+        if arn != self.arn:
+            raise Refusal("ResourceNotFoundException", "The specified resource was not found")
+        if self.status != "RUNNING":
+            raise Refusal("ResourceNotReadyException", f"ProjectVersion {self.arn} is not in a ready state")
+
+
+def describe_versions(model: CustomModel, project_arn: str, names: Sequence[str] | None) -> dict[str, Any]:
+    """The answer of DescribeProjectVersions.
+
+    Raises:
+        Refusal: ``ResourceNotFoundException`` for another project.
+    """
+    if not f"{project_arn}/".startswith(f"{model.project_arn}/"):
+        raise Refusal("ResourceNotFoundException", "The specified resource was not found")
+    if names is not None and model.version_name not in names:
+        return {"ProjectVersionDescriptions": []}
+    description: dict[str, Any] = {"ProjectVersionArn": model.arn, "Status": model.status}
+    if model.status == "RUNNING":
+        description["MinInferenceUnits"] = model.inference_units
+    return {"ProjectVersionDescriptions": [description]}

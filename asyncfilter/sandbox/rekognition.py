@@ -1,0 +1,271 @@
+"""Rekognition as the sandbox serves it: DetectLabels, DetectCustomLabels, DescribeProjectVersions (JSON 1.1).
+
+Request members and their bounds are those of the service model (rekognition, 2016-06-27).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from asyncfilter.sandbox import images
+from asyncfilter.sandbox.access import Access, Caller
+from asyncfilter.sandbox.answers.source import AnswerSource, LabelSet, Picture
+from asyncfilter.sandbox.calls import Call, Style, new_request_id
+from asyncfilter.sandbox.labelling import Labelling, LabelFilter, custom_labels_body
+from asyncfilter.sandbox.projects import CustomModel, describe_versions
+from asyncfilter.sandbox.store import Store, md5_hex
+from asyncfilter.sandbox.wire import JSON_TYPE, Refusal, Reply, Request
+
+TARGET: Final = b"RekognitionService."
+_UNREADABLE: Final = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
+_JSON_HEAD: Final = f"Content-Type: {JSON_TYPE}\r\nx-amzn-RequestId: ".encode()
+
+Percent = Annotated[float, Meta(ge=0, le=100)]
+FilterNames = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(max_length=100)]
+
+
+class S3Object(msgspec.Struct, rename="pascal", gc=False):
+    """Where an image lies."""
+
+    bucket: Annotated[str, Meta(min_length=3, max_length=255, pattern=r"^[0-9A-Za-z\.\-_]*$")]
+    name: Annotated[str, Meta(min_length=1, max_length=1024)]
+    version: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+
+
+class Image(msgspec.Struct, rename="pascal", gc=False):
+    """An image: its bytes, Base64, or where it lies."""
+
+    s3_object: S3Object | None = msgspec.field(default=None, name="S3Object")
+    bytes_: str | None = msgspec.field(default=None, name="Bytes")
+
+
+class GeneralLabels(msgspec.Struct, rename="pascal", gc=False):
+    """Filters of labels by exact name."""
+
+    label_inclusion_filters: FilterNames = []
+    label_exclusion_filters: FilterNames = []
+    label_category_inclusion_filters: FilterNames = []
+    label_category_exclusion_filters: FilterNames = []
+
+
+class ImagePropertiesSettings(msgspec.Struct, rename="pascal", gc=False):
+    """How many colours."""
+
+    max_dominant_colors: Annotated[int, Meta(ge=0, le=20)] = 10
+
+
+class Settings(msgspec.Struct, rename="pascal", gc=False):
+    """Settings of the features."""
+
+    general_labels: GeneralLabels | None = None
+    image_properties: ImagePropertiesSettings | None = None
+
+
+class DetectLabels(msgspec.Struct, rename="pascal", gc=False):
+    """Request of DetectLabels."""
+
+    image: Image
+    max_labels: Annotated[int, Meta(ge=0)] = 1000
+    min_confidence: Percent = 55.0
+    features: Annotated[list[str], Meta(max_length=2)] = []
+    settings: Settings | None = None
+
+
+class DetectCustomLabels(msgspec.Struct, rename="pascal", gc=False):
+    """Request of DetectCustomLabels."""
+
+    project_version_arn: Annotated[str, Meta(min_length=20, max_length=2048)]
+    image: Image
+    max_results: Annotated[int, Meta(ge=0)] | None = None
+    min_confidence: Percent = 50.0
+
+
+class DescribeProjectVersions(msgspec.Struct, rename="pascal", gc=False):
+    """Request of DescribeProjectVersions."""
+
+    project_arn: Annotated[str, Meta(min_length=20, max_length=2048)]
+    version_names: Annotated[list[str], Meta(min_length=1, max_length=10)] | None = None
+    next_token: str | None = None
+    max_results: Annotated[int, Meta(ge=1, le=100)] = 100
+
+
+_DECODERS: Final[Mapping[str, msgspec.json.Decoder[object]]] = {
+    "DetectLabels": msgspec.json.Decoder(DetectLabels),
+    "DetectCustomLabels": msgspec.json.Decoder(DetectCustomLabels),
+    "DescribeProjectVersions": msgspec.json.Decoder(DescribeProjectVersions),
+}
+
+
+class RekognitionService:
+    """Turns requests into calls.
+
+    Args:
+        store: The S3 beside it, where images lie.
+        access: What the caller may read there.
+        source: Gives the labels.
+        model: The one custom model there is.
+        check_images: False accepts any bytes as an image.
+    """
+
+    style: Final = Style.JSON
+
+    def __init__(
+        self, store: Store, access: Access, source: AnswerSource, model: CustomModel, *, check_images: bool
+    ) -> None:
+        self._store = store
+        self._access = access
+        self._source = source
+        self._model = model
+        self._check_images = check_images
+        self._labelling = Labelling()
+        self._threads = ThreadPoolExecutor(thread_name_prefix="sandbox-labels") if source.slow else None
+
+    def read(self, request: Request, caller: Caller) -> Call:
+        """Take a request apart; what is wrong in it is said when the call runs, after access and quota.
+
+        Raises:
+            Refusal: ``UnknownOperationException`` or ``SerializationException``.
+        """
+        operation = request.headers[b"x-amz-target"][len(TARGET) :].decode("ascii", "replace")
+        decoder = _DECODERS.get(operation)
+        if decoder is None:
+            raise Refusal("UnknownOperationException", "")
+        try:
+            wanted = decoder.decode(request.body)
+        except msgspec.ValidationError as exc:
+            invalid = _invalid(exc)
+            return Call(
+                Style.JSON, operation, "", partial(_refuse, invalid), {}, operation != "DescribeProjectVersions"
+            )
+        except msgspec.DecodeError as exc:
+            raise Refusal("SerializationException", "Start of structure or map found where not expected.") from exc
+        if isinstance(wanted, DetectLabels):
+            run: Callable[[], Reply | Future[Reply]] = partial(self._detect_labels, wanted, caller.region)
+            return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True)  # noqa: FBT003 - Call.detects
+        if isinstance(wanted, DetectCustomLabels):
+            run = partial(self._detect_custom_labels, wanted, caller.region)
+            return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True)  # noqa: FBT003 - Call.detects
+        assert isinstance(wanted, DescribeProjectVersions)  # noqa: S101 - the decoders make nothing else
+        return Call(Style.JSON, operation, "", partial(self._describe, wanted))
+
+    def close(self) -> None:
+        """Let go of the threads, where there are any."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _detect_labels(self, wanted: DetectLabels, region: str) -> Reply | Future[Reply]:
+        keep = _label_filter(wanted)
+        picture = self._picture(wanted.image, region, images.LABELS)
+
+        def finish(found: LabelSet) -> Reply:
+            return _reply(self._labelling.labels_body(found, keep, picture.etag))
+
+        return self._look(picture, finish)
+
+    def _detect_custom_labels(self, wanted: DetectCustomLabels, region: str) -> Reply | Future[Reply]:
+        self._model.check_running(wanted.project_version_arn)
+        picture = self._picture(wanted.image, region, images.CUSTOM_LABELS)
+
+        def finish(found: LabelSet) -> Reply:
+            return _reply(custom_labels_body(found, wanted.min_confidence, wanted.max_results))
+
+        return self._look(picture, finish)
+
+    def _describe(self, wanted: DescribeProjectVersions) -> Reply:
+        body = describe_versions(self._model, wanted.project_arn, wanted.version_names)
+        return _reply(msgspec.json.encode(body))
+
+    def _look(self, picture: Picture, finish: Callable[[LabelSet], Reply]) -> Reply | Future[Reply]:
+        if self._threads is None:
+            return finish(self._source.labels(picture))
+        return self._threads.submit(lambda: finish(self._source.labels(picture)))
+
+    def _picture(self, image: Image, region: str, limits: images.Limits) -> Picture:
+        if (image.s3_object is None) == (image.bytes_ is None):
+            raise Refusal("InvalidParameterException", "Request has invalid parameters")
+        inline = image.s3_object is None
+        picture = _inline(image.bytes_ or "") if image.s3_object is None else self._stored(image.s3_object, region)
+        if self._check_images:
+            images.check_image(picture.body, limits, inline=inline)
+        return picture
+
+    def _stored(self, place: S3Object, region: str) -> Picture:
+        """Fetch an image as the service does: any trouble is the same ``InvalidS3ObjectException``."""
+        bucket = self._store.buckets.get(place.bucket)
+        unreadable = Refusal("InvalidS3ObjectException", _UNREADABLE)
+        if bucket is None or bucket.region != region:
+            raise unreadable
+        stored = bucket.get(place.name) if place.version is None else bucket.version(place.name, place.version)
+        if (
+            stored is None
+            or stored.delete_marker
+            or not self._access.allowed("GetObject", f"{bucket.name}/{place.name}")
+        ):
+            raise unreadable
+        attributes = stored.attributes
+        if attributes.denied or attributes.kms_denied or attributes.archived:
+            raise unreadable
+        return Picture(bucket.name, stored.key, stored.body, stored.etag)
+
+
+def _inline(text: str) -> Picture:
+    try:
+        body = base64.b64decode(text, validate=True)
+    except binascii.Error as exc:
+        raise Refusal("SerializationException", "Invalid Base64 in a blob") from exc
+    return Picture("", "", body, md5_hex(body))
+
+
+def _uri(image: Image) -> str:
+    return "" if image.s3_object is None else f"{image.s3_object.bucket}/{image.s3_object.name}"
+
+
+def _label_filter(wanted: DetectLabels) -> LabelFilter:
+    features = wanted.features
+    if unknown := set(features) - {"GENERAL_LABELS", "IMAGE_PROPERTIES"}:
+        raise _unsatisfied(f"Value '[{', '.join(sorted(unknown))}]' at 'features' failed to satisfy constraint")
+    general, properties = not features or "GENERAL_LABELS" in features, "IMAGE_PROPERTIES" in features
+    names = wanted.settings.general_labels if wanted.settings else None
+    if names is not None and not general:
+        raise Refusal("InvalidParameterException", "Request has invalid parameters")
+    max_labels = min(wanted.max_labels, 1000)
+    if names is None:
+        return LabelFilter(wanted.min_confidence, max_labels, general, properties)
+    return LabelFilter(
+        wanted.min_confidence,
+        max_labels,
+        general,
+        properties,
+        frozenset(names.label_inclusion_filters),
+        frozenset(names.label_exclusion_filters),
+        frozenset(names.label_category_inclusion_filters),
+        frozenset(names.label_category_exclusion_filters),
+    )
+
+
+def _invalid(exc: msgspec.ValidationError) -> Refusal:
+    """A bound of the model that does not hold is a ValidationException; a wrong type cannot be read at all."""
+    text = str(exc)
+    if "Expected" in text and not any(sign in text for sign in (" >= ", " <= ", "of length", "matching regex")):
+        return Refusal("SerializationException", text)
+    return _unsatisfied(text)
+
+
+def _unsatisfied(text: str) -> Refusal:
+    return Refusal("ValidationException", f"1 validation error detected: {text}")
+
+
+def _refuse(refusal: Refusal) -> Reply:
+    raise refusal
+
+
+def _reply(body: bytes) -> Reply:
+    return Reply(200, _JSON_HEAD + new_request_id().encode() + b"\r\n", body)

@@ -1,0 +1,106 @@
+"""CopyObject: conditions on source and destination, what is copied along and what is not."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import unquote
+
+import msgspec
+
+from asyncfilter.sandbox.s3.call import S3Call, xml_reply
+from asyncfilter.sandbox.s3.conditions import check_write, etag_matches, precondition_failed, unmodified_since
+from asyncfilter.sandbox.s3.objects import access_denied, attributes_of, kms_denied, read_tags, version_header
+from asyncfilter.sandbox.store import Attributes, Bucket, Stored, iso_time
+from asyncfilter.sandbox.wire import Refusal, Reply
+
+
+def copy_object(call: S3Call) -> Reply:
+    """Copy under conditions: metadata and tags come along unless replaced, the storage class does not."""
+    target = call.found_bucket()
+    source_bucket, source_key, version_id = read_copy_source(call.header(b"x-amz-copy-source"))
+    origin = call.found_bucket(source_bucket)
+    source = call.found_object(origin, source_key, version_id)
+    _check_readable(source)
+    _check_source(call, source)
+    check_write(call.header(b"if-match"), call.header(b"if-none-match"), target.get(call.key), call.key)
+    attributes = _attributes(call, source.attributes)
+    if (source_bucket, source_key, version_id) == (call.bucket, call.key, None):
+        _check_changed(call, source, attributes)
+    copy = Stored(call.key, source.body, source.etag, time.time(), attributes, _tags(call, source))
+    target.put(copy)
+    return _reply(copy, source, origin)
+
+
+def read_copy_source(header: str) -> tuple[str, str, str | None]:
+    """Bucket, key and version of ``x-amz-copy-source``: URL-encoded, with or without a leading slash.
+
+    Raises:
+        Refusal: ``InvalidArgument``.
+    """
+    path, marker, version_id = header.partition("?versionId=")
+    bucket, slash, key = unquote(path, errors="surrogateescape").removeprefix("/").partition("/")
+    if not (bucket and slash and key):
+        fields = {"ArgumentName": "x-amz-copy-source", "ArgumentValue": header}
+        raise Refusal("InvalidArgument", "Copy Source must mention the source bucket and key", fields=fields)
+    return bucket, key, unquote(version_id) if marker else None
+
+
+def _check_readable(source: Stored) -> None:
+    if source.attributes.archived:
+        message = (
+            "The source object of the COPY operation is not in the active tier and is only stored in Amazon S3 Glacier."
+        )
+        raise Refusal("ObjectNotInActiveTierError", message, 403, fields={"Key": source.key})
+    if source.attributes.denied:
+        raise access_denied()
+    if source.attributes.kms_denied:
+        raise kms_denied()
+
+
+def _check_source(call: S3Call, source: Stored) -> None:
+    """Hold the copy to its conditions on the source (S3 API reference, *CopyObject*)."""
+    if_match = call.header(b"x-amz-copy-source-if-match")
+    if if_match and not etag_matches(if_match, source):
+        raise precondition_failed("x-amz-copy-source-If-Match")
+    if_none_match = call.header(b"x-amz-copy-source-if-none-match")
+    if if_none_match and etag_matches(if_none_match, source):
+        raise precondition_failed("x-amz-copy-source-If-None-Match")
+    since = call.header(b"x-amz-copy-source-if-unmodified-since")
+    if since and not if_match and not unmodified_since(since, source):
+        raise precondition_failed("x-amz-copy-source-If-Unmodified-Since")
+    since = call.header(b"x-amz-copy-source-if-modified-since")
+    if since and not if_none_match and unmodified_since(since, source):
+        raise precondition_failed("x-amz-copy-source-If-Modified-Since")
+
+
+def _attributes(call: S3Call, source: Attributes) -> Attributes:
+    asked = attributes_of(call, source.checksums)
+    if call.header(b"x-amz-metadata-directive") == "REPLACE":
+        return asked
+    return msgspec.structs.replace(
+        asked, content_type=source.content_type, metadata=source.metadata, headers=source.headers
+    )
+
+
+def _tags(call: S3Call, source: Stored) -> dict[str, str] | None:
+    replace = call.header(b"x-amz-tagging-directive") == "REPLACE"
+    return read_tags(call.header(b"x-amz-tagging")) if replace else source.tags
+
+
+def _check_changed(call: S3Call, source: Stored, attributes: Attributes) -> None:
+    replaces = call.header(b"x-amz-metadata-directive") == "REPLACE"
+    if replaces or attributes.sse or attributes.storage_class != source.attributes.storage_class:
+        return
+    message = (
+        "This copy request is illegal because it is trying to copy an object to itself without changing the object's"
+        " metadata, storage class, website redirect location or encryption attributes."
+    )
+    raise Refusal("InvalidRequest", message)
+
+
+def _reply(copy: Stored, source: Stored, origin: Bucket) -> Reply:
+    headers = {**version_header(copy), **copy.attributes.sse}
+    if origin.versioning is not None:
+        headers["x-amz-copy-source-version-id"] = source.version_id
+    content = f"<LastModified>{iso_time(copy.modified_s)}</LastModified><ETag>&quot;{copy.etag}&quot;</ETag>"
+    return xml_reply("CopyObjectResult", content, headers)

@@ -1,0 +1,59 @@
+"""DeleteObjects: up to 1,000 keys, each with its own outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from asyncfilter.sandbox.s3.call import S3Call, xml_reply
+from asyncfilter.sandbox.s3.conditions import check_write
+from asyncfilter.sandbox.s3.objects import access_denied, delete_one
+from asyncfilter.sandbox.s3_xml import element, malformed, parse
+from asyncfilter.sandbox.store import Bucket
+from asyncfilter.sandbox.wire import Refusal, Reply
+
+MAX_DELETES: Final = 1000
+Allowed = Callable[[str, str], bool]
+"""Whether the caller may do an operation, by name, on ``bucket/key``."""
+
+
+def delete_objects(call: S3Call, allowed: Allowed) -> Reply:
+    """Delete each key under its own ETag condition; a denied or stale key is an error of its own.
+
+    Raises:
+        Refusal: ``MalformedXML`` beyond 1,000 keys, ``InvalidRequest`` without a digest of the body.
+    """
+    bucket = call.found_bucket()
+    headers = call.request.headers
+    if b"content-md5" not in headers and not any(name.startswith(b"x-amz-checksum-") for name in headers):
+        raise Refusal("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+    root = parse(call.request.body)
+    wanted = root.findall("Object")
+    if root.tag != "Delete" or not 1 <= len(wanted) <= MAX_DELETES or any(not _text(row, "Key") for row in wanted):
+        raise malformed()
+    quiet = (root.findtext("Quiet") or "").lower() == "true"
+    rows = [_delete(bucket, row, allowed, quiet=quiet) for row in wanted]
+    return xml_reply("DeleteResult", "".join(rows))
+
+
+def _delete(bucket: Bucket, row: Element, allowed: Allowed, *, quiet: bool) -> str:
+    key, version_id = _text(row, "Key"), row.findtext("VersionId")
+    try:
+        if not allowed("DeleteObject", f"{bucket.name}/{key}"):
+            raise access_denied()
+        check_write(_text(row, "ETag"), "", bucket.get(key), key)
+    except Refusal as refusal:
+        parts = {"Key": key, "VersionId": version_id, "Code": refusal.code, "Message": refusal.message}
+        return f"<Error>{''.join(element(name, text) for name, text in parts.items() if text)}</Error>"
+    removed = delete_one(bucket, key, version_id)
+    if quiet:
+        return ""
+    content = element("Key", key) + (element("VersionId", version_id) if version_id else "")
+    if removed is not None and removed.delete_marker:
+        content += "<DeleteMarker>true</DeleteMarker>" + element("DeleteMarkerVersionId", removed.version_id)
+    return f"<Deleted>{content}</Deleted>"
+
+
+def _text(row: Element, name: str) -> str:
+    return row.findtext(name) or ""

@@ -1,0 +1,226 @@
+"""GetObject, HeadObject, PutObject, DeleteObject."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import time
+import zlib
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import parse_qsl
+
+from asyncfilter.sandbox.chunked import is_chunked, read_chunks
+from asyncfilter.sandbox.s3.call import S3Call
+from asyncfilter.sandbox.s3.conditions import check_write, etag_matches, precondition_failed, unmodified_since
+from asyncfilter.sandbox.store import NO_VERSION, Attributes, Bucket, Stored, md5_hex
+from asyncfilter.sandbox.wire import Refusal, Reply, header_lines
+
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+_META: Final = b"x-amz-meta-"
+_CHECKSUM: Final = b"x-amz-checksum-"
+_SSE: Final = b"x-amz-server-side-encryption"
+_KEPT_HEADERS: Final = (b"cache-control", b"content-disposition", b"content-language", b"expires")
+
+
+def get_object(call: S3Call) -> Reply:
+    """The object's bytes, whole or one range of them."""
+    stored = _readable(call)
+    check_kept(call, stored)
+    size_bytes = stored.size_bytes
+    span = _range(call.header(b"range"), size_bytes)
+    if span is None:
+        checksums = stored.attributes.checksums if call.header(b"x-amz-checksum-mode") == "ENABLED" else {}
+        return Reply(200, header_lines({**describe(stored), **checksums}), stored.body)
+    first, last = span
+    headers = {**describe(stored), "Content-Range": f"bytes {first}-{last}/{size_bytes}"}
+    return Reply(206, header_lines(headers), stored.body[first : last + 1])
+
+
+def head_object(call: S3Call) -> Reply:
+    """What ``get_object`` would say, without the bytes; archived and KMS-encrypted objects can be headed."""
+    stored = call.found_object(call.found_bucket(), call.key, call.query.get("versionId"))
+    if stored.attributes.denied:
+        raise access_denied()
+    check_kept(call, stored)
+    checksums = stored.attributes.checksums if call.header(b"x-amz-checksum-mode") == "ENABLED" else {}
+    return Reply(200, header_lines({**describe(stored), **checksums}), length_bytes=stored.size_bytes)
+
+
+def put_object(call: S3Call) -> Reply:
+    """Store an object, under ``If-Match`` or ``If-None-Match`` when asked."""
+    bucket = call.found_bucket()
+    body, trailers = _body(call)
+    check_write(call.header(b"if-match"), call.header(b"if-none-match"), bucket.get(call.key), call.key)
+    attributes = attributes_of(call, {**_checksums(call), **trailers})
+    _verify(call, body, attributes.checksums)
+    stored = Stored(call.key, body, md5_hex(body), time.time(), attributes, read_tags(call.header(b"x-amz-tagging")))
+    bucket.put(stored)
+    headers = {"ETag": f'"{stored.etag}"', **stored.attributes.sse, **attributes.checksums, **version_header(stored)}
+    return Reply(200, header_lines(headers))
+
+
+def delete_object(call: S3Call) -> Reply:
+    """Delete an object or one version; deleting what is not there succeeds unless a condition asks for it."""
+    bucket = call.found_bucket()
+    version_id = call.query.get("versionId")
+    check_write(call.header(b"if-match"), "", bucket.get(call.key), call.key)
+    removed = delete_one(bucket, call.key, version_id)
+    headers = version_header(removed) if removed else {}
+    if removed is not None and removed.delete_marker:
+        headers["x-amz-delete-marker"] = "true"
+    return Reply(204, header_lines(headers))
+
+
+def delete_one(bucket: Bucket, key: str, version_id: str | None) -> Stored | None:
+    """Delete; returns the version removed or the delete marker made, None where neither was."""
+    if version_id is not None:
+        return bucket.delete_version(key, version_id)
+    return bucket.delete(key)
+
+
+def describe(stored: Stored) -> dict[str, str]:
+    """Response headers of an object."""
+    attributes = stored.attributes
+    headers = {
+        "Last-Modified": formatdate(stored.modified_s, usegmt=True),
+        "ETag": f'"{stored.etag}"',
+        "Accept-Ranges": "bytes",
+        "Content-Type": attributes.content_type,
+        **attributes.headers,
+        **attributes.sse,
+        **{f"x-amz-meta-{name}": value for name, value in attributes.metadata.items()},
+        **version_header(stored),
+    }
+    if attributes.storage_class != "STANDARD":
+        headers["x-amz-storage-class"] = attributes.storage_class
+    if stored.tags:
+        headers["x-amz-tagging-count"] = str(len(stored.tags))
+    return headers
+
+
+def version_header(stored: Stored) -> dict[str, str]:
+    """The version header, which unversioned buckets do not send."""
+    return {} if stored.version_id == NO_VERSION else {"x-amz-version-id": stored.version_id}
+
+
+def attributes_of(call: S3Call, checksums: dict[str, str]) -> Attributes:
+    """What a request's headers say about the object to be stored."""
+    headers = call.request.headers
+    kept = {name.decode().title(): call.header(name) for name in _KEPT_HEADERS if name in headers}
+    encoding = [part.strip() for part in call.header(b"content-encoding").split(",")]
+    if encoding := [part for part in encoding if part not in {"", "aws-chunked"}]:
+        kept["Content-Encoding"] = ", ".join(encoding)
+    return Attributes(
+        content_type=call.header(b"content-type") or "binary/octet-stream",
+        metadata={name[len(_META) :].decode(): call.header(name) for name in headers if name.startswith(_META)},
+        headers=kept,
+        storage_class=call.header(b"x-amz-storage-class") or "STANDARD",
+        sse={name.decode(): call.header(name) for name in headers if name.startswith(_SSE)},
+        checksums=checksums,
+    )
+
+
+def read_tags(header: str) -> dict[str, str] | None:
+    """Tags as ``x-amz-tagging`` carries them; None when there are none.
+
+    Raises:
+        Refusal: ``InvalidTag`` for more than ten.
+    """
+    tags = dict(parse_qsl(header, keep_blank_values=True))
+    if len(tags) > 10:
+        raise Refusal("BadRequest", "Object tags cannot be greater than 10")
+    return tags or None
+
+
+def access_denied(message: str = "Access Denied") -> Refusal:
+    """403, as S3 says it."""
+    return Refusal("AccessDenied", message, 403)
+
+
+def check_kept(call: S3Call, stored: Stored) -> None:
+    """Hold a read to its conditions: 412 or 304.
+
+    Raises:
+        Refusal: ``PreconditionFailed`` or, without a body, ``NotModified``.
+    """
+    if_match, if_none_match = call.header(b"if-match"), call.header(b"if-none-match")
+    if if_match and not etag_matches(if_match, stored):
+        raise precondition_failed("If-Match")
+    since = call.header(b"if-unmodified-since")
+    if since and not if_match and not unmodified_since(since, stored):
+        raise precondition_failed("If-Unmodified-Since")
+    if if_none_match and etag_matches(if_none_match, stored):
+        raise Refusal("NotModified", "Not Modified", 304, headers={"ETag": f'"{stored.etag}"'})
+
+
+def _readable(call: S3Call) -> Stored:
+    stored = call.found_object(call.found_bucket(), call.key, call.query.get("versionId"))
+    if stored.attributes.denied:
+        raise access_denied()
+    if stored.attributes.archived:
+        message = "The operation is not valid for the object's storage class"
+        fields = {"StorageClass": stored.attributes.storage_class}
+        raise Refusal("InvalidObjectState", message, 403, fields=fields)
+    if stored.attributes.kms_denied:
+        raise kms_denied()
+    return stored
+
+
+def kms_denied() -> Refusal:
+    """403 for a key the caller may not use."""
+    return access_denied(
+        "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: kms:Decrypt on the resource"
+        " associated with this ciphertext because no identity-based policy allows the kms:Decrypt action"
+    )
+
+
+def _range(header: str, size_bytes: int) -> tuple[int, int] | None:
+    """First and last byte of a single range; None for the whole, which a header S3 cannot read also means."""
+    found = _RANGE.fullmatch(header.strip())
+    if found is None or found[0] == "bytes=-":
+        return None
+    if found[1]:
+        first, last = int(found[1]), min(int(found[2] or size_bytes), size_bytes - 1)
+        if found[2] and int(found[2]) < first:
+            return None
+    else:
+        first, last = max(size_bytes - int(found[2]), 0), size_bytes - 1
+    if first >= size_bytes:
+        fields = {"RangeRequested": header, "ActualObjectSize": str(size_bytes)}
+        raise Refusal("InvalidRange", "The requested range is not satisfiable", 416, fields=fields)
+    return first, last
+
+
+def _body(call: S3Call) -> tuple[bytes, dict[str, str]]:
+    """The object's bytes and the checksums that came as trailers."""
+    if not is_chunked(call.request):
+        return call.request.body, {}
+    chunks = read_chunks(call.request.body)
+    trailers = {name: value for name, value in chunks.trailers.items() if name.startswith("x-amz-checksum-")}
+    return chunks.body, trailers
+
+
+def _checksums(call: S3Call) -> dict[str, str]:
+    known = [name for name in call.request.headers if name.startswith(_CHECKSUM)]
+    return {name.decode(): call.header(name) for name in known if not name.startswith(_CHECKSUM + b"algorithm")}
+
+
+def _verify(call: S3Call, body: bytes, checksums: dict[str, str]) -> None:
+    """Compare the digests the client sent; CRC-32C and CRC-64/NVME are kept unverified.
+
+    Raises:
+        Refusal: ``BadDigest``.
+    """
+    sent = {**checksums, "content-md5": call.header(b"content-md5")}
+    true = {
+        "content-md5": lambda: hashlib.md5(body, usedforsecurity=False).digest(),
+        "x-amz-checksum-crc32": lambda: zlib.crc32(body).to_bytes(4, "big"),
+        "x-amz-checksum-sha1": lambda: hashlib.sha1(body, usedforsecurity=False).digest(),
+        "x-amz-checksum-sha256": lambda: hashlib.sha256(body).digest(),
+    }
+    for name, digest in true.items():
+        if sent.get(name) and base64.b64encode(digest()).decode() != sent[name]:
+            kind = "Content-MD5" if name == "content-md5" else name.rpartition("-")[2].upper()
+            raise Refusal("BadDigest", f"The {kind} you specified did not match the calculated checksum.")

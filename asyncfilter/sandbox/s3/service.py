@@ -1,0 +1,104 @@
+"""S3 as the sandbox serves it: path-style and virtual-hosted, with S3's own conditions, errors and region rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from asyncfilter.sandbox.access import Access, Caller
+from asyncfilter.sandbox.calls import Call, Style
+from asyncfilter.sandbox.s3 import buckets, copying, deleting, listing, objects, tagging
+from asyncfilter.sandbox.s3.call import S3Call, parse_call
+from asyncfilter.sandbox.store import Bucket, Store
+from asyncfilter.sandbox.wire import Refusal, Reply, Request
+
+_OPERATIONS: Final[Mapping[str, Callable[[S3Call], Reply]]] = {
+    "ListBuckets": buckets.list_buckets,
+    "CreateBucket": buckets.create_bucket,
+    "HeadBucket": buckets.head_bucket,
+    "DeleteBucket": buckets.delete_bucket,
+    "GetBucketLocation": buckets.get_bucket_location,
+    "GetBucketVersioning": buckets.get_bucket_versioning,
+    "PutBucketVersioning": buckets.put_bucket_versioning,
+    "ListObjects": listing.list_objects,
+    "ListObjectsV2": listing.list_objects_v2,
+    "ListObjectVersions": listing.list_object_versions,
+    "GetObject": objects.get_object,
+    "HeadObject": objects.head_object,
+    "PutObject": objects.put_object,
+    "DeleteObject": objects.delete_object,
+    "CopyObject": copying.copy_object,
+    "GetObjectTagging": tagging.get_object_tagging,
+    "PutObjectTagging": tagging.put_object_tagging,
+    "DeleteObjectTagging": tagging.delete_object_tagging,
+}
+_ANY_REGION: Final = frozenset({"CreateBucket", "GetBucketLocation", "ListBuckets"})
+
+
+class S3Service:
+    """Turns requests into calls on a store."""
+
+    style: Final = Style.S3
+
+    def __init__(self, store: Store, access: Access, account: str) -> None:
+        self._store = store
+        self._access = access
+        self._account = account
+
+    def read(self, request: Request, caller: Caller) -> Call:
+        """Take a request apart.
+
+        Raises:
+            Refusal: When it names nothing S3 offers.
+        """
+        call = parse_call(request, self._store, caller_region=caller.region, account=self._account)
+        return Call(Style.S3, call.operation, call.uri, partial(self._run, call), self._headers(call))
+
+    def _run(self, call: S3Call) -> Reply:
+        if call.operation not in _ANY_REGION:
+            self._check_bucket(call)
+        if call.operation == "CopyObject":
+            source = "/".join(copying.read_copy_source(call.header(b"x-amz-copy-source"))[:2])
+            if not self._access.allowed("GetObject", source):
+                raise objects.access_denied()
+        if call.operation == "DeleteObjects":
+            return deleting.delete_objects(call, self._access.allowed)
+        return _OPERATIONS[call.operation](call)
+
+    def _check_bucket(self, call: S3Call) -> None:
+        """Refuse what was signed for another region or is meant for another owner's bucket."""
+        bucket = call.store.buckets.get(call.bucket)
+        if bucket is None:
+            return
+        if call.caller_region not in {"", bucket.region}:
+            raise _wrong_region(call, bucket)
+        if call.header(b"x-amz-expected-bucket-owner") not in {"", self._account}:
+            raise objects.access_denied()
+
+    def _headers(self, call: S3Call) -> dict[str, str]:
+        """Headers of every answer of this call, errors included; a missing bucket has no region to tell."""
+        bucket = self._store.buckets.get(call.bucket)
+        head = call.operation == "HeadBucket" and bucket is not None
+        return {"x-amz-bucket-region": bucket.region} if head and bucket is not None else {}
+
+
+def _wrong_region(call: S3Call, bucket: Bucket) -> Refusal:
+    """The two ways S3 says that a bucket lives elsewhere (S3 guide, *Request redirection*; error responses).
+
+    A request to the classic endpoint, signed for us-east-1, has a malformed Authorization; one to another region's
+    endpoint is redirected for good. Both name the region in a header, which is all that HEAD can show.
+    """
+    headers = {"x-amz-bucket-region": bucket.region}
+    if call.caller_region == buckets.CLASSIC_REGION:
+        message = (
+            f"The authorization header is malformed; the region '{call.caller_region}' is wrong;"
+            f" expecting '{bucket.region}'"
+        )
+        return Refusal("AuthorizationHeaderMalformed", message, fields={"Region": bucket.region}, headers=headers)
+    message = (
+        "The bucket you are attempting to access must be addressed using the specified endpoint."
+        " Please send all future requests to this endpoint."
+    )
+    fields = {"Endpoint": f"{bucket.name}.s3.{bucket.region}.amazonaws.com", "Bucket": bucket.name}
+    return Refusal("PermanentRedirect", message, 301, fields=fields, headers=headers)

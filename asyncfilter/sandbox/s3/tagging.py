@@ -1,0 +1,47 @@
+"""Tags of objects."""
+
+from __future__ import annotations
+
+from asyncfilter.sandbox.s3.call import S3Call, xml_reply
+from asyncfilter.sandbox.s3.objects import version_header
+from asyncfilter.sandbox.s3_xml import element, malformed, parse
+from asyncfilter.sandbox.store import Bucket, Stored
+from asyncfilter.sandbox.wire import Refusal, Reply, header_lines
+
+
+def get_object_tagging(call: S3Call) -> Reply:
+    """The tag set."""
+    stored = _target(call)[1]
+    tags = (f"<Tag>{element('Key', k)}{element('Value', v)}</Tag>" for k, v in (stored.tags or {}).items())
+    return xml_reply("Tagging", f"<TagSet>{''.join(tags)}</TagSet>", version_header(stored))
+
+
+def put_object_tagging(call: S3Call) -> Reply:
+    """Replace the whole tag set.
+
+    Raises:
+        Refusal: ``MalformedXML``, ``InvalidTag`` or ``BadRequest`` for more than ten tags.
+    """
+    bucket, stored = _target(call)
+    rows = parse(call.request.body).findall("TagSet/Tag")
+    tags = {row.findtext("Key") or "": row.findtext("Value") or "" for row in rows}
+    if "" in tags:
+        raise malformed()
+    if len(tags) < len(rows):
+        raise Refusal("InvalidTag", "Cannot provide multiple Tags with the same key")
+    if len(tags) > 10:
+        raise Refusal("BadRequest", "Object tags cannot be greater than 10")
+    bucket.set_tags(stored, tags)
+    return Reply(200, header_lines(version_header(stored)))
+
+
+def delete_object_tagging(call: S3Call) -> Reply:
+    """Remove the whole tag set."""
+    bucket, stored = _target(call)
+    bucket.set_tags(stored, None)
+    return Reply(204, header_lines(version_header(stored)))
+
+
+def _target(call: S3Call) -> tuple[Bucket, Stored]:
+    bucket = call.found_bucket()
+    return bucket, call.found_object(bucket, call.key, call.query.get("versionId"))

@@ -1,0 +1,190 @@
+"""HTTP/1.1 on an asyncio Protocol: keep-alive, pipelining, and the ways an answer can fail to arrive.
+
+Requests of one connection are answered in the order they came, one at a time; connections are independent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import httptools
+
+from asyncfilter.sandbox.wire import Ending, Reply, Request
+
+Answer = Callable[[Reply], None]
+MAX_WAITING: Final = 64
+"""Pipelined requests held for one connection before its socket is no longer read."""
+
+
+class Application(Protocol):
+    """What a connection hands its requests to."""
+
+    def accept(self, request: Request, answer: Answer) -> None:
+        """Take a request and call ``answer`` exactly once, now or later, on the loop's thread."""
+        ...
+
+
+_STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class _DateLine:
+    """The Date header, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = b""
+
+    def __call__(self) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+        return self._line
+
+
+_date_line = _DateLine()
+
+
+class HttpConnection(asyncio.Protocol):
+    """One client connection."""
+
+    def __init__(self, application: Application, connections: set[HttpConnection]) -> None:
+        self._application = application
+        self._connections = connections
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._busy = False
+        self._advancing = False
+        self._keep_alive = True
+        self._paused = False
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start serving."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_server promises it
+        self._transport = transport
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection; an answer still on its way is dropped."""
+        del exc
+        self._transport = None
+        self._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; what is not HTTP is answered with 400 and a closed connection."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            if self._transport is not None:
+                self._transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                self._transport.close()
+
+    # httptools callbacks
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the target; it may come in pieces."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header."""
+        name = name.lower()
+        held = self._headers.get(name)
+        self._headers[name] = value if held is None else held + b"," + value
+
+    def on_headers_complete(self) -> None:
+        """Invite the body when the client waits to be asked."""
+        if b"expect" in self._headers and not self._busy and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Collect a piece of the body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Queue the request and go on."""
+        parser = self._parser
+        request = Request(parser.get_method().decode("ascii"), self._target, self._headers, b"".join(self._body))
+        self._target, self._headers, self._body = b"", {}, []
+        self._waiting.append((request, parser.should_keep_alive()))
+        if len(self._waiting) >= MAX_WAITING and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._advance()
+
+    # answering
+
+    def _advance(self) -> None:
+        """Start the next request when none is being answered; never re-enters itself."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._waiting and not self._busy:
+                request, self._keep_alive = self._waiting.popleft()
+                self._busy = True
+                self._application.accept(request, self._answer)
+        finally:
+            self._advancing = False
+        if self._paused and not self._waiting and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _answer(self, reply: Reply) -> None:
+        """Send a reply, or fail to in the way it asks for."""
+        if self._transport is None or reply.ending is Ending.SILENCE:
+            return
+        if reply.ending is Ending.RESET:
+            self._reset()
+            return
+        self._write(self._transport, reply)
+        if not self._keep_alive or reply.ending is Ending.CUT:
+            self._transport.close()
+            return
+        self._busy = False
+        self._advance()
+
+    def _write(self, transport: asyncio.Transport, reply: Reply) -> None:
+        length = len(reply.body) if reply.length_bytes is None else reply.length_bytes
+        body = reply.body[: len(reply.body) // 2] if reply.ending is Ending.CUT else reply.body
+        transport.write(
+            b"".join(
+                (
+                    _STATUS_LINES[reply.status],
+                    reply.headers,
+                    _date_line(),
+                    b"" if self._keep_alive else b"Connection: close\r\n",
+                    b"" if reply.status in {204, 304} else b"Content-Length: %d\r\n" % length,
+                    b"\r\n",
+                    body,
+                )
+            )
+        )
+
+    def _reset(self) -> None:
+        """Close so that the client sees ECONNRESET, not an orderly end."""
+        if self._transport is None:
+            return
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
+
+    def close(self) -> None:
+        """Close at once, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()

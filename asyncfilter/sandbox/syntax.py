@@ -1,0 +1,143 @@
+"""The small notations of the command line and the control path: faults, latencies, buckets, denials.
+
+    fault      KIND[:OPERATION][@GLOB]=AMOUNT     throttle=1%   reset@raw/robin/*=0.2   internal@*/7.jpg=3x
+    latency    DURATION | p50=DURATION,p99=DURATION           300ms     p50=0.12s,p99=1.5s
+    bucket     NAME[@REGION]
+    load       BUCKET=DIRECTORY
+    synthetic  BUCKET=COUNT[:PATTERN]                         raw=2000000:birds/{class}/{n}.jpg
+    samples    BUCKET[=COUNT]
+    deny       OPERATION[@GLOB]                               CopyObject@clean/*
+
+GLOB is compared with ``bucket/key`` and ``*`` crosses slashes. AMOUNT is a share of the attempts (0.2 or 20%) or, as in
+``3x``, the first so many attempts on each key. Every mistake is a ``ValueError`` that says what was expected.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from asyncfilter.sandbox.access import DenyRule
+from asyncfilter.sandbox.faults import Fault, FaultKind
+from asyncfilter.sandbox.latency import Latency
+from asyncfilter.sandbox.options import BucketSpec, LoadSpec, SamplesSpec, SyntheticSpec
+from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN, SyntheticKeys
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|)")
+_UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
+
+
+def parse_fault(text: str) -> Fault:
+    """Read ``KIND[:OPERATION][@GLOB]=AMOUNT``.
+
+    Raises:
+        ValueError: If it is not that.
+    """
+    where, equals, amount = text.rpartition("=")
+    if not equals:
+        raise ValueError(f"fault {text!r} needs an amount, such as {text}=1% or {text}=3x")
+    head, _, glob = where.partition("@")
+    kind, _, operation = head.partition(":")
+    if kind not in set(FaultKind):
+        raise ValueError(f"fault {text!r}: {kind!r} is none of {', '.join(FaultKind)}")
+    times = re.fullmatch(r"(\d+)x", amount.strip())
+    rate = 0.0 if times else _share(amount, text)
+    return Fault(FaultKind(kind), rate, glob or "*", operation, int(times[1]) if times else 0)
+
+
+def parse_latency(text: str) -> Latency:
+    """Read a duration, or median and 99th percentile.
+
+    Raises:
+        ValueError: If it is neither, or the percentile lies below the median.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 1 and "=" not in text:
+        duration_s = _duration(parts[0], text)
+        return Latency(duration_s, duration_s)
+    named = {name.strip(): _duration(value, text) for name, _, value in (part.partition("=") for part in parts)}
+    if set(named) != {"p50", "p99"} or named["p99"] < named["p50"]:
+        raise ValueError(f"latency {text!r} must be a duration such as 300ms, or p50=120ms,p99=1.5s with p99 >= p50")
+    return Latency(named["p50"], named["p99"])
+
+
+def parse_bucket(text: str) -> BucketSpec:
+    """Read ``NAME[@REGION]``.
+
+    Raises:
+        ValueError: Without a name.
+    """
+    name, _, region = text.partition("@")
+    if not name:
+        raise ValueError(f"bucket {text!r} must be NAME or NAME@REGION")
+    return BucketSpec(name, region)
+
+
+def parse_load(text: str) -> LoadSpec:
+    """Read ``BUCKET=DIRECTORY``.
+
+    Raises:
+        ValueError: If either is missing.
+    """
+    bucket, _, directory = text.partition("=")
+    if not bucket or not directory:
+        raise ValueError(f"load {text!r} must be BUCKET=DIRECTORY")
+    return LoadSpec(bucket, directory)
+
+
+def parse_synthetic(text: str) -> SyntheticSpec:
+    """Read ``BUCKET=COUNT[:PATTERN]``.
+
+    Raises:
+        ValueError: If the count is no positive number or the pattern cannot be used.
+    """
+    bucket, _, rest = text.partition("=")
+    count, _, pattern = rest.partition(":")
+    if not bucket or not re.fullmatch(r"[\d_]+", count):
+        raise ValueError(f"synthetic {text!r} must be BUCKET=COUNT or BUCKET=COUNT:PATTERN")
+    spec = SyntheticSpec(bucket, int(count), pattern or DEFAULT_PATTERN)
+    SyntheticKeys(spec.count, spec.pattern)
+    return spec
+
+
+def parse_samples(text: str) -> SamplesSpec:
+    """Read ``BUCKET[=COUNT]``.
+
+    Raises:
+        ValueError: If the count is no positive number.
+    """
+    bucket, equals, count = text.partition("=")
+    if not bucket or (equals and not re.fullmatch(r"[1-9]\d*", count)):
+        raise ValueError(f"samples {text!r} must be BUCKET or BUCKET=COUNT")
+    return SamplesSpec(bucket, int(count)) if equals else SamplesSpec(bucket)
+
+
+def parse_deny(text: str) -> DenyRule:
+    """Read ``OPERATION[@GLOB]``.
+
+    Raises:
+        ValueError: Without an operation.
+    """
+    operation, _, glob = text.partition("@")
+    if not operation:
+        raise ValueError(f"deny {text!r} must be OPERATION or OPERATION@GLOB, such as CopyObject@clean/*")
+    return DenyRule(operation, glob or "*")
+
+
+def _share(amount: str, text: str) -> float:
+    try:
+        share = float(amount.strip().removesuffix("%")) / (100 if amount.strip().endswith("%") else 1)
+    except ValueError as exc:
+        raise ValueError(
+            f"fault {text!r}: {amount!r} is neither a share such as 0.01 or 1% nor a count such as 3x"
+        ) from exc
+    if not 0 <= share <= 1:
+        raise ValueError(f"fault {text!r}: {amount} is not between 0 and 1, or 0% and 100%")
+    return share
+
+
+def _duration(text: str, whole: str) -> float:
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"latency {whole!r}: {text.strip()!r} is no duration such as 300ms, 0.3s or 0.3")
+    return float(found[1]) * _UNITS_S[found[2]]
