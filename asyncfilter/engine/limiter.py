@@ -144,7 +144,7 @@ class RateLimiter:
         now_s = self._clock.monotonic()
         return LimiterStatistics(
             waiting=len(self._queue),
-            attempts_last_s=self._turns.between(now_s - 0.9, now_s + 0.1)[0],
+            attempts_last_s=self._turns.between(now_s - 0.9, now_s + 0.1).total,
             rate_tps=self._controller.rate_tps(now_s),
             limit_tps=self._controller.limit_tps,
             closed=self._closed,

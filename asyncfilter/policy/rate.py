@@ -2,16 +2,17 @@
 
 The controller sees only what became of attempts and when they were sent. Four phases:
 
-- Ramp: from a slow start the rate doubles every second up to the target.
-- Measure: after a throttle the rate is lowered at once, then what is accepted of some seconds' attempts is counted.
-  Throttled still: the rate becomes what was accepted. Not throttled: what is possible lies between the two rates.
-- Hold: the rate stays.
-- Probe: below the limit and undisturbed for 10, 20, 40 s, the rate tries 1 % more, then twice as much more every time
-  that goes well, so that a quota that came back is used again within 30 s.
+- Ramp: the rate doubles every second up to the target. A throttle costs its share; many make it measure.
+- Measure: at a rate just lowered, what is accepted of a second's attempts (or a few) is counted. Still throttled: the
+  rate becomes what was accepted. No longer throttled: halfway back towards the rate that was.
+- Hold: the rate stays; a throttle makes it measure.
+- Probe: below the limit and undisturbed for 10, 20, 40 s, the rate tries 1 % more, then 2, 4 and 8 % more. When nothing
+  objects the ramp takes over, so that a quota that came back is used again within 30 s.
 
 Invariants:
 
-- The rate never passes the limit. A throttle lowers it at once, but once for all that was sent before it was lowered.
+- The rate never passes the limit. A throttle lowers it at once, but only once for what was sent up to a second after
+  that: a service that counts by the second still counts what went before.
 - Throttles that become no fewer when the rate falls (injected, or another's fault) do not keep it down.
 - No state grows. Times are parameters, seconds of one monotonic clock.
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.model import RateChange
-from asyncfilter.policy.sliding import SLOTS_PER_S, SlidingCount
+from asyncfilter.policy.sliding import OVER, UNWELL, Seen, SlidingCount, slot_from
 
 START_TPS = 5.0
 """Where the ramp starts: the smallest quota that AWS gives DetectLabels in any region."""
@@ -37,20 +38,27 @@ LOWEST_TPS = 0.5
 
 _STEP_S = 1.0
 _REVIEW_S = 0.05
-_FIRST_WAIT_S = 10.0
-_LAST_WAIT_S = 40.0
-_FIRST_PROBE = 0.01
+_DOUBLE = 2.0
+_SLOWER = 1.4
+"""Growth of a ramp that the service called sudden."""
+_MANY = 0.15
+"""Share of throttles that ends a ramp."""
 _SAMPLE = 50
 """Attempts from which a share of throttles is believed."""
+_EVIDENCE = 5
+"""Throttles from which their share is taken for measured."""
 _LONGEST_MEASURE_S = 5
+_PROBES = (0.01, 0.02, 0.04, 0.08)
+_PROBE_ATTEMPTS = 20
+_PATIENCE_S = (10.0, 20.0, 40.0)
 _FORGET_S = 30.0
 """How long throttles are taken to be independent of the rate before that is tested again."""
 
 
 @dataclass(slots=True)
 class _Ramp:
-    growth: float = 2.0
-    stepped_s: float = -math.inf
+    stepped_s: float
+    growth: float = _DOUBLE
 
 
 @dataclass(slots=True)
@@ -62,19 +70,19 @@ class _Hold:
 class _Measure:
     since_s: float
     above_tps: float
-    """The rate at which throttles came."""
-    resume: tuple[float, _Ramp | None]
-    """The rate before the throttles, and the ramp that they broke off."""
-    span_s: int = 1
+    """The rate that was throttled."""
     share: float = 0.0
-    """Share of throttles in the measurement before this one."""
+    """The share of throttles that made it measure once more; 0 at first."""
+    known: bool = False
+    """That share was well measured."""
+    span_s: int = 1
 
 
 @dataclass(slots=True)
 class _Probe:
     base_tps: float
     stepped_s: float
-    step: float = _FIRST_PROBE
+    step: int = 0
 
 
 class RateController:
@@ -86,6 +94,9 @@ class RateController:
 
     Attributes:
         limit_tps: As given.
+
+    Raises:
+        ValueError: ``limit_tps`` is not above 0.
     """
 
     def __init__(self, limit_tps: float | None = None, *, start_tps: float = START_TPS) -> None:
@@ -94,39 +105,26 @@ class RateController:
         self.limit_tps = limit_tps
         self._limit = HIGHEST_TPS if limit_tps is None else min(limit_tps, HIGHEST_TPS)
         self._rate = min(start_tps, self._limit)
-        self._target = self._limit
-        self._phase: _Ramp | _Hold | _Measure | _Probe = _Ramp()
+        self._target = self._limit  # where a ramp ends: what is believed possible
+        self._proven = 0.0  # the highest rate that was ever kept undisturbed
+        self._phase: _Ramp | _Hold | _Measure | _Probe = _Ramp(math.inf)
         self._tally = SlidingCount()
         self._changes: deque[RateChange] = deque(maxlen=1000)
-        self._lag_s = 0.3
+        self._lag_s = 0.3  # from attempt to answer, moving mean
         self._reviewed_s = -math.inf
         self._cut_s = -math.inf
         self._throttled_s = -math.inf
         self._refused_since_s: float | None = None
-        self._wait_s = _FIRST_WAIT_S
-        self._background = 0.0
+        self._refusals = 0  # of probes, in a row
+        self._background = 0.0  # share of throttles that does not depend on the rate
         self._background_s = -math.inf
 
-    # -- what the limiter asks -------------------------------------------------------------------------------------
-
     def rate_tps(self, now_s: float) -> float:
-        """The rate to keep from now on, attempts a second; ask it often, it is cheap."""
+        """The rate to keep from now on, attempts a second. Ask often: time raises it, and asking is cheap."""
         if now_s - self._reviewed_s >= _REVIEW_S:
             self._reviewed_s = now_s
             self._review(now_s)
         return self._rate
-
-    def changes(self) -> list[RateChange]:
-        """The changes since this was asked last, oldest first; no more than the last thousand are kept."""
-        drained = list(self._changes)
-        self._changes.clear()
-        return drained
-
-    def unbroken_throttling_s(self, now_s: float) -> float:
-        """For how long attempts have been throttled without a single one accepted, seconds; 0 when they are not."""
-        return 0.0 if self._refused_since_s is None else now_s - self._refused_since_s
-
-    # -- what the limiter tells ------------------------------------------------------------------------------------
 
     def accepted(self, now_s: float, sent_s: float) -> None:
         """The service took an attempt sent at ``sent_s``, whatever it answered."""
@@ -136,56 +134,57 @@ class RateController:
 
     def throttled(self, now_s: float, cause: ThrottleCause, sent_s: float) -> None:
         """The service refused an attempt sent at ``sent_s`` for its rate."""
-        self._tally.add(sent_s, throttled=True)
+        over = cause in (ThrottleCause.RATE, ThrottleCause.S3_READ)
+        self._tally.add(sent_s, OVER if over else UNWELL)
         self._throttled_s = now_s
         if self._refused_since_s is None:
             self._refused_since_s = now_s
-        if sent_s < self._cut_s + _STEP_S:  # a service that counts by the second still counts what went before the cut
+        if sent_s < self._cut_s + _STEP_S:
             return
         match cause:
             case ThrottleCause.RATE:
                 self._over(now_s, "over the quota")
             case ThrottleCause.S3_READ:
-                self._over(now_s, "Rekognition's own reads from S3 are over their limit")
+                self._over(now_s, "Rekognition reads from S3 faster than it may")
             case ThrottleCause.RAMP:
-                self._back_off(now_s, 0.5, "sudden increase: a slower ramp", max(1.4, self._growth() ** 0.5))
+                self._back_off(now_s, 2.0, "too sudden an increase: a slower ramp", _SLOWER)
             case ThrottleCause.SERVER:
-                self._back_off(now_s, 1.0 - self._recent_share(now_s), "the service is short of capacity", 2.0)
+                self._back_off(now_s, 1.0, "the service is short of capacity", _DOUBLE)
 
-    # -- cuts ------------------------------------------------------------------------------------------------------
+    def unbroken_throttling_s(self, now_s: float) -> float:
+        """For how long attempts have been throttled without a single one accepted, seconds; 0 when they are not."""
+        return 0.0 if self._refused_since_s is None else now_s - self._refused_since_s
+
+    def changes(self) -> list[RateChange]:
+        """The changes since this was asked last, oldest first; no more than the last thousand are kept."""
+        drained = list(self._changes)
+        self._changes.clear()
+        return drained
 
     def _over(self, now_s: float, why: str) -> None:
-        match self._phase:
-            case _Measure():
-                return
-            case _Hold() | _Probe() if self._is_background(now_s):
-                return
-            case _Probe(base_tps=base_tps) if self._rate <= 1.1 * base_tps:
-                self._wait_s = min(2 * self._wait_s, _LAST_WAIT_S)
-                self._cut(now_s, base_tps, f"{why}: the probe was refused")
-                self._phase = _Hold(now_s)
-            case phase:
-                above_tps = self._rate
-                self._cut(now_s, above_tps * (1.0 - self._recent_share(now_s)), f"{why}: lowered and measured")
-                resume = (above_tps, phase if isinstance(phase, _Ramp) else None)
-                self._phase = _Measure(_slot_after(now_s), above_tps, resume)
-
-    def _back_off(self, now_s: float, factor: float, why: str, growth: float) -> None:
-        """Lower the rate without believing less of the quota; the ramp brings it back."""
-        if isinstance(self._phase, _Measure):
+        """The rate is more than is allowed: less at once, then see how much less."""
+        if isinstance(self._phase, _Measure) or self._is_background(now_s):
             return
-        self._cut(now_s, self._rate * factor, why)
-        self._phase = _Ramp(growth, now_s)
+        above_tps = self._rate
+        if isinstance(self._phase, _Probe):
+            self._refusals += 1
+            self._cut(now_s, self._phase.base_tps, f"{why}: the probe is refused")
+            self._phase = _Hold(now_s)
+            return
+        self._cut(now_s, above_tps * (1 - self._recent_share(now_s)), why)
+        if isinstance(self._phase, _Hold):
+            self._phase = _Measure(slot_from(now_s), above_tps)
+
+    def _back_off(self, now_s: float, weight: float, why: str, growth: float) -> None:
+        """The rate is no more than is allowed, only not now: the ramp brings it back."""
+        if not isinstance(self._phase, _Measure):
+            self._cut(now_s, self._rate * (1 - weight * self._recent_share(now_s)), why)
+            self._phase = _Ramp(now_s, growth)
 
     def _recent_share(self, now_s: float) -> float:
-        """Share of throttles in the last second, or in the last ``_SAMPLE`` attempts if those took longer."""
-        accepted, throttled = self._tally.between(now_s - max(_STEP_S, _SAMPLE / self._rate), now_s + 0.1)
-        return min(0.5, max(0.005, throttled / max(accepted + throttled, _SAMPLE)))
-
-    def _growth(self) -> float:
-        return self._phase.growth if isinstance(self._phase, _Ramp) else 2.0
-
-    # -- what time brings ------------------------------------------------------------------------------------------
+        """What a cut takes off: the share of throttles in the last second, or in the last ``_SAMPLE`` attempts."""
+        seen = self._tally.between(now_s - max(_STEP_S, _SAMPLE / self._rate), now_s + 1 / 10)
+        return min(0.25, max(0.005, seen.refused / max(seen.total, _SAMPLE)))
 
     def _review(self, now_s: float) -> None:
         match self._phase:
@@ -199,100 +198,108 @@ class RateController:
                 self._climb(now_s, probe)
 
     def _ramp(self, now_s: float, ramp: _Ramp) -> None:
+        ramp.stepped_s = min(ramp.stepped_s, now_s)
         if self._rate >= self._target:
             self._phase = _Hold(now_s)
-        elif ramp.stepped_s == -math.inf:
-            ramp.stepped_s = now_s
-        elif now_s - ramp.stepped_s >= _STEP_S and self._in_use(now_s):
-            ramp.stepped_s = now_s if now_s - ramp.stepped_s >= 2 * _STEP_S else ramp.stepped_s + _STEP_S
+        if now_s - ramp.stepped_s < _STEP_S:
+            return
+        seen = self._tally.between(ramp.stepped_s, now_s)
+        few = max(seen.total, 20) * _MANY
+        if seen.over > few:
+            self._phase = _Measure(slot_from(now_s), self._rate)
+        elif self._in_use(now_s) and seen.refused <= few:
+            ramp.stepped_s = max(ramp.stepped_s + _STEP_S, now_s - _STEP_S / 2)
             self._change(now_s, min(self._rate * ramp.growth, self._target), "ramp")
 
     def _hold(self, now_s: float, hold: _Hold) -> None:
+        quiet_s = now_s - max(hold.since_s, self._throttled_s)
         if now_s - self._background_s > _FORGET_S:
             self._background = 0.0
-        if self._rate < self._limit and now_s - max(hold.since_s, self._throttled_s) >= self._wait_s:
+        if quiet_s >= _PATIENCE_S[0]:
+            self._proven = max(self._proven, self._rate)
+        fallen = self._rate < 0.9 * self._proven
+        patience_s = _PATIENCE_S[0 if fallen else min(self._refusals, len(_PATIENCE_S) - 1)]
+        if self._rate < self._limit and quiet_s >= patience_s:
             self._phase = _Probe(self._rate, now_s)
-            self._change(now_s, self._rate * (1 + _FIRST_PROBE), "probe for more")
+            self._change(now_s, self._rate * (1 + _PROBES[0]), "probe for more")
 
     def _climb(self, now_s: float, probe: _Probe) -> None:
-        if self._rate >= self._limit:
-            self._target, self._wait_s = self._limit, _FIRST_WAIT_S
-            self._phase = _Hold(now_s)
-        elif now_s - probe.stepped_s >= _STEP_S + self._lag_s and self._in_use(now_s):
-            probe.stepped_s = now_s
-            probe.step = min(2 * probe.step, 1.0)
-            self._change(now_s, self._rate * (1 + probe.step), "probe for more")
+        step_s = max(_STEP_S, _PROBE_ATTEMPTS / self._rate) + self._lag_s
+        if now_s - probe.stepped_s < step_s or not self._in_use(now_s):
+            return
+        probe.stepped_s = now_s
+        probe.step += 1
+        if probe.step < len(_PROBES):
+            self._change(now_s, self._rate * (1 + _PROBES[probe.step]), "probe for more")
+        else:
+            self._target = self._limit
+            self._phase = _Ramp(now_s - _STEP_S)
 
     def _measure(self, now_s: float, measure: _Measure) -> None:
-        until_s = measure.since_s + measure.span_s
-        if now_s < until_s + 3 * self._lag_s:
+        if now_s < measure.since_s + measure.span_s + 3 * self._lag_s:  # nearly all answers are there
             return
-        accepted, throttled = self._tally.between(measure.since_s, until_s)
-        total = accepted + throttled
-        share = throttled / total if total else 0.0
-        if total == 0:
-            self._phase = _Measure(_slot_after(now_s), measure.above_tps, measure.resume)
-        elif accepted == 0:
+        seen = self._tally.between(measure.since_s, measure.since_s + measure.span_s)
+        if not seen.total:
+            measure.since_s = slot_from(now_s)
+        elif not seen.accepted:
             self._cut(now_s, self._rate / 2, "nothing is accepted")
-            self._phase = _Measure(_slot_after(now_s), self._rate, measure.resume)
-        elif share <= self._tolerated(total):
-            self._undisturbed(now_s, measure)
-        elif total < _SAMPLE and measure.span_s < _LONGEST_MEASURE_S:
+            self._phase = _Ramp(now_s)
+        elif measure.span_s < _LONGEST_MEASURE_S and not self._conclusive(seen, measure):
             measure.span_s += 1
-        elif share >= measure.share / 2 > 0:
-            self._unmoved(now_s, measure, share)
+        elif self._tolerated(seen):
+            self._undisturbed(now_s, measure)
+        elif seen.over >= seen.total * measure.share / 2 > 0:
+            self._unmoved(now_s, measure)
         else:
-            self._settle(now_s, measure, share, accepted / measure.span_s)
+            self._settle(now_s, measure, seen)
+
+    def _conclusive(self, seen: Seen, measure: _Measure) -> bool:
+        if measure.share:
+            return seen.total * measure.share >= _EVIDENCE
+        return seen.over >= _EVIDENCE or self._tolerated(seen)
+
+    def _settle(self, now_s: float, measure: _Measure, seen: Seen) -> None:
+        """Go down to what was accepted; where the rate was not used up, believe the share of throttles instead."""
+        share = seen.over / seen.total
+        accepted_tps = _likely_quota(seen.accepted / measure.span_s, 1 / measure.span_s)
+        above_tps = self._rate
+        possible_tps = max(accepted_tps, above_tps * (1 - 2 * share))
+        self._cut(now_s, min(possible_tps, above_tps * (1 - share / 2)), "what is accepted was measured")
+        since_s = slot_from(now_s + _STEP_S)
+        self._phase = _Measure(since_s, above_tps, share, known=seen.over >= _EVIDENCE)
 
     def _undisturbed(self, now_s: float, measure: _Measure) -> None:
-        """No throttle at the lowered rate: go on with the ramp, or halfway back towards the rate that had them."""
-        _, ramp = measure.resume
+        """The lowered rate is kept, or if what is possible may lie higher, halfway back is tried."""
         gap_tps = measure.above_tps - self._rate
-        if ramp is not None and measure.share == 0.0:
-            ramp.stepped_s = now_s - _STEP_S
-            self._phase = ramp
-        elif gap_tps > 0.01 * self._rate:
-            self._change(now_s, self._rate + gap_tps / 2, "undisturbed: halfway back")
-            self._phase = _Measure(_slot_after(now_s), measure.above_tps, measure.resume)
-        else:
+        if measure.known or gap_tps <= 0.01 * self._rate:
             self._target = self._rate
             self._phase = _Hold(now_s)
+        else:
+            self._change(now_s, self._rate + gap_tps / 2, "undisturbed: halfway back")
+            self._phase = _Measure(slot_from(now_s), measure.above_tps)
 
-    def _settle(self, now_s: float, measure: _Measure, share: float, accepted_tps: float) -> None:
-        """Go down to what was accepted; where the rate was not used up, believe the share instead."""
-        lower_tps = max(_likely_quota(accepted_tps, 1 / measure.span_s), self._rate * (1 - 2 * share))
-        self._cut(now_s, min(self._rate * (1 - share / 2), lower_tps), "measured what is accepted")
-        self._target = self._rate
-        self._phase = _Measure(_slot_after(now_s + _STEP_S), self._rate, measure.resume, share=share)
-
-    def _unmoved(self, now_s: float, measure: _Measure, share: float) -> None:
-        """The cut made no difference, so that it was not the rate: go back, and take such a share as given."""
-        self._background, self._background_s = max(share, measure.share), now_s
-        rate_tps, ramp = measure.resume
-        self._change(now_s, rate_tps, "throttles do not depend on the rate")
-        self._target = rate_tps
-        self._phase = ramp or _Hold(now_s)
-
-    # -- judgement -------------------------------------------------------------------------------------------------
+    def _unmoved(self, now_s: float, measure: _Measure) -> None:
+        """The cut made no difference, so it is not the rate: go back, and take such a share as given."""
+        self._background, self._background_s = measure.share, now_s
+        self._change(now_s, measure.above_tps, "the throttles do not depend on the rate")
+        self._target = max(self._target, measure.above_tps)
+        self._phase = _Ramp(now_s)
 
     def _is_background(self, now_s: float) -> bool:
         if not self._background:
             return False
         until_s = now_s - 3 * self._lag_s
-        accepted, throttled = self._tally.between(until_s - max(_STEP_S, _SAMPLE / self._rate), until_s)
-        total = accepted + throttled
-        return throttled <= total * self._tolerated(total)
+        return self._tolerated(self._tally.between(until_s - max(_STEP_S, _SAMPLE / self._rate), until_s))
 
-    def _tolerated(self, total: int) -> float:
-        """Largest share of throttles among ``total`` attempts that the known background explains (two sigma)."""
-        return self._background + 2 * math.sqrt(self._background / total) if total else 1.0
+    def _tolerated(self, seen: Seen) -> bool:
+        """Whether the known background explains these throttles, within three sigma."""
+        expected = self._background * seen.total
+        return seen.over <= expected + 3 * math.sqrt(expected)
 
     def _in_use(self, now_s: float) -> bool:
         """Whether the rate is really made use of: one that is not proves nothing."""
-        accepted, _ = self._tally.between(now_s - self._lag_s - _STEP_S, now_s - self._lag_s)
-        return accepted >= 0.25 * self._rate
-
-    # -- changes ---------------------------------------------------------------------------------------------------
+        seen = self._tally.between(now_s - self._lag_s - _STEP_S, now_s - self._lag_s)
+        return seen.accepted >= 0.25 * self._rate
 
     def _cut(self, now_s: float, rate_tps: float, why: str) -> None:
         self._cut_s = now_s
@@ -306,10 +313,6 @@ class RateController:
 
 
 def _likely_quota(accepted_tps: float, uncertain_tps: float) -> float:
-    """Quotas are whole numbers: take the nearest where counting could not have told the difference."""
+    """Quotas are whole numbers: the nearest, where counting could not have told the difference."""
     nearest = float(round(accepted_tps))
     return nearest if nearest >= 1 and abs(nearest - accepted_tps) <= uncertain_tps else accepted_tps
-
-
-def _slot_after(now_s: float) -> float:
-    return math.ceil(now_s * SLOTS_PER_S) / SLOTS_PER_S
