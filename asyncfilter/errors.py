@@ -14,6 +14,7 @@
     │   ├── BucketNotFoundError
     │   ├── RegionMismatchError          bucket and detector live in different regions
     │   └── EndpointError                nothing answers where AWS should be
+    ├── AbortedError               130   a second interruption: nothing was waited for
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError               wait and repeat; does not count against ``max_attempts``
         ├── TransientError               repeat, up to ``max_attempts``
@@ -129,6 +130,12 @@ class RegionMismatchError(AccessError):
 
 class EndpointError(AccessError):
     """No server answers at the endpoint: network, proxy, DNS or ``AWS_ENDPOINT_URL``."""
+
+
+class AbortedError(AsyncFilterError):
+    """The run was interrupted twice and left at once; what is durable stays, what was in flight counts as spent."""
+
+    exit_code = 130
 
 
 class CallError(AsyncFilterError):

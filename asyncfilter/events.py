@@ -1,7 +1,7 @@
 """What a run tells while it goes on: one type an event, each with a fixed name under ``event``.
 
-Events are the only voice of the engine: logs, the ``--events`` file and the live display are made of them. They are cheap
-values; a listener that does not care for one ignores it.
+Events are the only voice of the engine: logs, the ``--events`` file and the live display are made of them. They are
+cheap values; a listener that does not care for one ignores it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     checkpoint: str
     resumed: bool
     listing_from: str | None
-    tps_limit: float
+    tps_limit: float | None
     tps_origin: str
     budget_micros: int | None
     spent_micros: int

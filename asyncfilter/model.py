@@ -220,6 +220,35 @@ class Counts(msgspec.Struct, kw_only=True):
     spent_micros: int = 0
 
 
+class Progress(msgspec.Struct, kw_only=True, frozen=True):
+    """How a run stands at one moment; what live displays are made of.
+
+    Attributes:
+        counts: For the checkpoint's whole life; ``this_run`` for this process.
+        rate_tps: Attempts in the last second.
+        allowed_tps: The rate the limiter allows now; ``limit_tps`` is the ceiling it may grow to.
+        in_flight: Calls under way.
+        actions: Actions under way or waiting.
+        ending: Why the run drains; None while it admits work.
+        listing_done: True once the source was listed to its end in this pass.
+        price_micros: What the next call costs.
+        elapsed_s: Since this process began.
+    """
+
+    counts: Counts
+    this_run: Counts
+    rate_tps: float
+    allowed_tps: float
+    limit_tps: float
+    in_flight: int
+    actions: int
+    ending: StopReason | None
+    listing_done: bool
+    budget_micros: int | None
+    price_micros: int
+    elapsed_s: float
+
+
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """What a run came to: ``counts`` for the checkpoint's whole life, ``this_run`` for this process alone.
 
@@ -243,5 +272,7 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     checkpoint: str
     error: str | None = None
     """What ended the run when ``stop_reason`` is ``errors`` or ``failed``."""
+    hint: str | None = None
+    """What to do about it."""
     exit_code: int = 0
     """The process's exit code that says the same (contract, section 2)."""

@@ -1,8 +1,8 @@
 """The budget: money is reserved before a call and settled after it, in integer micro-dollars.
 
-Three figures never cross: ``spent + held <= granted <= limit``. Spent is settled. Held is reserved by attempts in flight.
-Granted is what the checkpoint has on record as possible spending, so that a run that dies has counted it: nothing is
-reserved beyond it until the next block is durable.
+Three figures never cross: ``spent + held <= granted <= limit``. Spent is settled. Held is reserved by attempts in
+flight. Granted is what the checkpoint has on record as possible spending, so that a run that dies has counted it:
+nothing is reserved beyond it until the next block is durable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Budget:
     Args:
         limit_micros: The ceiling; None for none.
         spent_micros: What was spent before, the unsettled reservations of dead runs included.
-        billed_calls: The attempts it was spent on.
+        billed_calls: The attempts it was spent on; calls without a price are not billed.
         price_micros: Price of the n-th billed call of this checkpoint, n from 1. It must never rise with n, so that the
             price of the next call bounds those of all later ones.
     """
@@ -72,14 +72,13 @@ class Budget:
             raise ValueError("nothing can be reserved beyond what is granted")
         return Reservation(self, self.next_price_micros)
 
-    def charge(self, micros: int) -> bool:
-        """Spend ``micros`` that no call stands for: a model's time.
-
-        Returns:
-            False when that does not fit below the limit any more; it is charged all the same, because it was consumed.
-        """
+    def charge(self, micros: int) -> None:
+        """Spend ``micros`` that no call stands for, a model's time: it is consumed whether it fits or not."""
         self.spent_micros += micros
-        return self.limit_micros is None or self.spent_micros + self.held_micros < self.limit_micros
+
+    def affords(self, micros: int) -> bool:
+        """True while ``micros`` fit below the limit, beside what is spent and held."""
+        return self.limit_micros is None or self.spent_micros + self.held_micros + micros <= self.limit_micros
 
     def next_grant_micros(self, block_micros: int) -> int:
         """What to have on record next: all that is spent and held, and a block to go on with, below the limit."""
@@ -116,8 +115,9 @@ class Reservation:
             ValueError: It was settled before.
         """
         budget = self._close()
-        budget.spent_micros += min(self._micros, budget.next_price_micros)
-        budget.billed_calls += 1
+        price_micros = min(self._micros, budget.next_price_micros)
+        budget.spent_micros += price_micros
+        budget.billed_calls += price_micros > 0
 
     def release(self) -> None:
         """The attempt was certainly not billed, or not made.

@@ -1,0 +1,227 @@
+"""Admission: images enter the engine in the order of examination, each with all it needs to pass.
+
+Invariant: money is reserved in that order, so that a budget stop is a prefix of it; a worker is free before money is
+held, so that nobody who holds money waits for one who needs it; the turn comes last, so that an attempt leaves at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+import msgspec
+from anyio.abc import ObjectSendStream, TaskGroup
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.ending import Ending
+from asyncfilter.engine.journal import Journal
+from asyncfilter.engine.limiter import RateLimiter
+from asyncfilter.engine.monitor import Monitor
+from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.plan import Plan
+from asyncfilter.engine.pool import WorkerPool
+from asyncfilter.engine.producer import Producer
+from asyncfilter.engine.purse import Purse
+from asyncfilter.engine.repeating import DrainedError
+from asyncfilter.engine.way import Options
+from asyncfilter.errors import AsyncFilterError, ImageError
+from asyncfilter.events import Emit, RulesApplied
+from asyncfilter.job.fingerprint import decided_by
+from asyncfilter.job.spec import Job, Order
+from asyncfilter.model import Decision, Failure, StopReason
+from asyncfilter.policy.rules import compile_rules
+from asyncfilter.ports import Checkpoint, StoredImage, Totals
+
+TARGET_FAILURES = frozenset({"target_collision", "target_too_long"})
+"""Failures that new rules or targets may cure without trying anything again."""
+
+
+class Admission:
+    """Admits everything there is, in three steps: decisions made anew, failed images, the listing."""
+
+    def __init__(
+        self,
+        *,
+        job: Job,
+        options: Options,
+        tasks: TaskGroup,
+        producer: Producer,
+        checkpoint: Checkpoint,
+        monitor: Monitor,
+        journal: Journal,
+        pool: WorkerPool[Passage],
+        purse: Purse,
+        limiter: RateLimiter,
+        totals: Totals,
+        ending: Ending,
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self._job = job
+        self._options = options
+        self._tasks = tasks
+        self._producer = producer
+        self._checkpoint = checkpoint
+        self._monitor = monitor
+        self._journal = journal
+        self._pool = pool
+        self._purse = purse
+        self._limiter = limiter
+        self._totals = totals
+        self._ending = ending
+        self._emit = emit
+        self._clock = clock
+        self._rules = compile_rules(job)
+        self._plan = Plan(job)
+        self._decided_by = decided_by(job)
+        self._replay_seq: int | None = None
+        self._replayed = 0
+        self._changed = 0
+
+    async def run(self) -> None:
+        """Admit until nothing is left; cancelled when the run ends before."""
+        await self._apply_rules()
+        if self._monitor.check_stop():
+            return
+        if self._options.stored_only:
+            self._ending.request(StopReason.COMPLETED)
+            return
+        if self._options.retry_failed:
+            await self._admit(self._producer.retries(self._monitor.watermark.seq))
+        await self._list()
+
+    # -- Decisions made anew -------------------------------------------------------------------------------------------
+
+    async def _apply_rules(self) -> None:
+        """Decide every stored image again when rules, actions or stop rules are not those it was decided by."""
+        opened, mark = self._checkpoint.opened, self._monitor.watermark
+        if opened.decided_by == self._decided_by:
+            return
+        self._replay_seq = mark.seq
+        self._journal.keeps_place = False
+        self._monitor.rewind()
+        await self._admit(self._producer.replay(mark.seq))
+        await self._monitor.wait_settled()
+        await self.finish_replay()
+
+    async def finish_replay(self) -> None:
+        """Keep decisions made anew, if they were and got to their end or to a stop; else they are made again."""
+        if self._replay_seq is None or self._ending.is_hasty:
+            return
+        up_to_seq, self._replay_seq = self._replay_seq, None
+        await self._journal.flush()
+        mark = self._monitor.watermark
+        if self._replayed:
+            self._tell_replay(mark.tally.stale)
+        if self._options.dry_run:
+            return
+        if mark.seq < up_to_seq and self._ending.is_requested:
+            await self._checkpoint.unseat_after(mark.seq)
+            mark.cursor, mark.listing_done = None, False
+        await self._checkpoint.decided(self._decided_by, msgspec.structs.replace(mark, tally=mark.tally.copy()))
+        self._journal.keeps_place = True
+
+    def _tell_replay(self, stale: int) -> None:
+        self._emit(
+            RulesApplied(at_unix_s=self._clock.unix(), images=self._replayed, changed=self._changed, stale=stale)
+        )
+
+    # -- The listing ---------------------------------------------------------------------------------------------------
+
+    async def _list(self) -> None:
+        await self._monitor.wait_settled()
+        mark = self._monitor.watermark
+        if mark.listing_done and self._job.source.order is Order.RANDOM:
+            await self._checkpoint.drop_listing()
+        if mark.listing_done or mark.cursor is None:
+            self._monitor.begin_pass()
+        await self._admit(self._producer.listing(mark.cursor))
+        if self._ending.is_requested:
+            return
+        await self._monitor.wait_settled()
+        self._monitor.end_pass(self._producer.trailing_listed, self._producer.trailing_skipped)
+        await self._journal.flush()
+        self._ending.request(StopReason.COMPLETED)
+
+    # -- One by one ----------------------------------------------------------------------------------------------------
+
+    async def _admit(self, batches: AsyncIterator[list[Passage]]) -> None:
+        send, receive = anyio.create_memory_object_stream[list[Passage]](1)
+        self._tasks.start_soon(self._produce, batches, send)
+        async with receive:
+            async for batch in receive:
+                for passage in batch:
+                    if not self._monitor.has_room:
+                        await self._monitor.wait_room()
+                    if passage.stored is not None:
+                        self._admit_known(passage, passage.stored)
+                    else:
+                        await self._admit_new(passage)
+
+    async def _produce(self, batches: AsyncIterator[list[Passage]], send: ObjectSendStream[list[Passage]]) -> None:
+        async with send:
+            try:
+                async for batch in batches:
+                    await send.send(batch)
+            except (anyio.BrokenResourceError, DrainedError):
+                return  # the run drains: nobody takes any more
+            except AsyncFilterError as error:
+                self._ending.request(StopReason.FAILED, error)
+            except Exception as error:  # noqa: BLE001  a foreign source may raise anything; what is paid must be kept
+                wrapped = AsyncFilterError(f"the source raised {type(error).__name__}: {error}")
+                wrapped.__cause__ = error
+                self._ending.request(StopReason.FAILED, wrapped)
+
+    def _admit_known(self, passage: Passage, stored: StoredImage) -> None:
+        if stored.detection is not None:
+            passage.decision = self._rules.decide(stored.detection)
+            passage.failure = self._standing_failure(passage, stored, passage.decision)
+        else:
+            passage.failure = stored.failure
+        self._monitor.admit(passage)
+        if passage.is_seated:
+            self._replayed += 1
+        else:
+            self._totals.from_checkpoint += 1
+        is_changed = (passage.decision, passage.failure) != (stored.decision, stored.failure)
+        self._changed += passage.is_seated and is_changed
+        if self._options.dry_run or (passage.is_seated and not is_changed):
+            self._journal.ready(passage)
+        else:
+            passage.detection = stored.detection if stored.id != passage.row_id else None
+            self._journal.record(passage)
+
+    def _standing_failure(self, passage: Passage, stored: StoredImage, decision: Decision) -> Failure | None:
+        """A failed action stays failed until it is retried, or nothing is to be done any more."""
+        if stored.failure is None or stored.id != passage.row_id or stored.failure.code in TARGET_FAILURES:
+            return None
+        try:
+            wanted = self._plan.effect(decision, passage.image)
+        except ImageError:
+            return None
+        return stored.failure if wanted is not None else None
+
+    async def _admit_new(self, passage: Passage) -> None:
+        await self._pool.wait_room()
+        reservation = await self._purse.reserve(passage.image.seq)
+        if reservation is None:
+            await self._monitor.wait_judged()
+            self._ending.request(StopReason.BUDGET)
+            await self._leave()
+            return
+        has_turn = False
+        try:
+            has_turn = await self._limiter.acquire()
+        finally:
+            if not has_turn:
+                self._purse.settle(reservation, billed=False)
+        if not has_turn:
+            await self._leave()
+            return
+        passage.reservation = reservation
+        self._monitor.admit(passage)
+        self._pool.submit(passage)
+
+    async def _leave(self) -> None:
+        """The end was requested, which cancels the scope this runs in: let that happen before another image comes."""
+        await anyio.sleep_forever()

@@ -1,0 +1,83 @@
+"""How a run comes to its end: the first reason wins, and everyone who waits is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from asyncfilter.errors import AsyncFilterError
+from asyncfilter.model import StopReason
+
+
+class Ending:
+    """The one place that knows whether the run still admits work.
+
+    Stopping is data: whoever finds a reason requests the end and goes on; the pipeline then drains.
+    """
+
+    def __init__(self) -> None:
+        self.reason: StopReason | None = None
+        self.error: AsyncFilterError | None = None
+        self.is_hasty = False
+        """True when released actions shall not be waited for either: the user is leaving, or nothing can be kept."""
+        self._event = anyio.Event()
+        self._haste = anyio.Event()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def is_requested(self) -> bool:
+        """True from the first request on."""
+        return self.reason is not None
+
+    def request(self, reason: StopReason, error: AsyncFilterError | None = None) -> None:
+        """End the run for ``reason``; later requests change nothing but the haste."""
+        if reason in (StopReason.INTERRUPTED, StopReason.FAILED):
+            self.is_hasty = True
+            self._haste.set()
+        if self.reason is not None:
+            return
+        self.reason, self.error = reason, error
+        self._event.set()
+        for listener in self._listeners:
+            listener()
+
+    def on_request(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` when the end is requested; at once when it was."""
+        self._listeners.append(listener)
+        if self.is_requested:
+            listener()
+
+    async def wait(self) -> None:
+        """Return when the end is requested."""
+        await self._event.wait()
+
+    async def pause(self, delay_s: float) -> bool:
+        """Wait ``delay_s`` seconds; False, at once, when the end is requested."""
+        with anyio.move_on_after(delay_s):
+            await self._event.wait()
+        return not self.is_requested
+
+    async def pause_action(self, delay_s: float) -> bool:
+        """Wait ``delay_s`` seconds; False, at once, when the end is requested in haste.
+
+        Actions released before an ordinary stop are carried out: they belong to the images before it.
+        """
+        with anyio.move_on_after(delay_s):
+            await self._haste.wait()
+        return not self.is_hasty
+
+
+class Interrupt:
+    """A user's wish to end a run: once to drain, twice to abort.
+
+    Pass one to ``run`` and call ``request`` from a signal handler, another task of the same loop, or a notebook cell.
+    """
+
+    def __init__(self) -> None:
+        self.drain = anyio.Event()
+        self.abort = anyio.Event()
+
+    def request(self) -> None:
+        """Drain; abort when that was asked for already."""
+        (self.abort if self.drain.is_set() else self.drain).set()

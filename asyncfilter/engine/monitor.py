@@ -1,0 +1,294 @@
+"""The monitor: sees verdicts in the order of examination, whatever order the answers came in.
+
+It applies the stop rules, releases images to the sink, and moves the watermark behind the images on which nothing more
+will happen. Its window is the one bound on everything between admission and settlement: memory is flat because the
+window is.
+
+Invariant: verdicts, released actions and the stop position depend on listing, responses and job alone (contract,
+invariant 4).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import anyio
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.ending import Ending
+from asyncfilter.engine.journal import Journal
+from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.plan import Plan, done
+from asyncfilter.errors import ImageError
+from asyncfilter.events import Emit, ImageExamined, ImageFailed
+from asyncfilter.job.spec import Limits, Stop
+from asyncfilter.model import ActionKind, Effect, Failure, StopReason
+from asyncfilter.policy.stopping import stop_due
+from asyncfilter.policy.tally import Tally
+from asyncfilter.ports import Checkpoint, Watermark
+
+WINDOW_IMAGES = 20_000
+"""Images between admission and settlement at the most: at 1,000 a second, one may retry for 20 s before others wait."""
+
+
+class Monitor:
+    """Counts, stops, releases and settles, in order."""
+
+    def __init__(
+        self,
+        *,
+        watermark: Watermark,
+        stop: Stop,
+        limits: Limits,
+        plan: Plan | None,
+        checkpoint: Checkpoint,
+        journal: Journal,
+        release: Callable[[Passage, Effect], None],
+        ending: Ending,
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self.watermark = watermark
+        self.ahead = watermark.tally.copy()
+        self.this_run = Tally()
+        self.changed = 0
+        self._stop = stop
+        self._limits = limits
+        self._plan = plan
+        self._checkpoint = checkpoint
+        self._journal = journal
+        self._release_to_sink = release
+        self._ending = ending
+        self._emit = emit
+        self._clock = clock
+        self._undecided: deque[Passage] = deque()
+        self._unsettled: deque[Passage] = deque()
+        self._claims: dict[str, str] = {}
+        self._is_stopped = False
+        self._moved = anyio.Event()
+
+    # -- Admission -----------------------------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """True while another image may be admitted."""
+        return len(self._undecided) + len(self._unsettled) < WINDOW_IMAGES
+
+    def admit(self, passage: Passage) -> None:
+        """Give an image its place in the order; its outcome follows."""
+        self._undecided.append(passage)
+
+    async def wait_room(self) -> None:
+        """Return when another image may be admitted."""
+        while not self.has_room:
+            await self._moved.wait()
+
+    async def wait_judged(self) -> None:
+        """Return when every admitted image is decided, or the run stopped before it."""
+        while self._undecided and not self._is_stopped:
+            await self._moved.wait()
+
+    async def wait_settled(self) -> None:
+        """Return when nothing more will happen to any admitted image, or the run stopped before it."""
+        while self._unsettled or (self._undecided and not self._is_stopped):
+            await self._moved.wait()
+
+    def check_stop(self) -> bool:
+        """End the run when a stop rule holds already; True when it does."""
+        reason = stop_due(self.ahead, self._stop, self._limits)
+        if reason is not None:
+            self._halt(reason)
+        return reason is not None
+
+    def rewind(self) -> None:
+        """Start over at the first image, to make all decisions anew; what was listed stays counted."""
+        mark = self.watermark
+        tally = Tally(listed=mark.tally.listed, skipped=dict(mark.tally.skipped))
+        self.watermark = Watermark(cursor=mark.cursor, listing_done=mark.listing_done, tally=tally)
+        self.ahead = tally.copy()
+
+    def begin_pass(self) -> None:
+        """Start a new pass over the listing; nothing may be under way."""
+        self.watermark.cursor, self.watermark.listing_done = None, False
+        for tally in (self.watermark.tally, self.ahead):
+            tally.listed, tally.skipped = 0, {}
+
+    def end_pass(self, listed: int, skipped: Mapping[str, int]) -> None:
+        """Note the listing's end, with what was listed behind the last image; nothing may be under way."""
+        self.watermark.listing_done = True
+        for tally in (self.watermark.tally, self.ahead, self.this_run):
+            tally.count_listed(listed, skipped)
+        self._journal.touch()
+
+    @property
+    def overshoot(self) -> int:
+        """Images that were paid for in this run and lie beyond the position it stopped at."""
+        return sum(p.is_ready and p.stored is None and p.decision is not None for p in self._undecided)
+
+    # -- In order ------------------------------------------------------------------------------------------------------
+
+    async def advance(self) -> None:
+        """Judge what became ready and settle what is finished. Only the journal's task calls this."""
+        judged = self._judge_ready()
+        if judged:
+            await self._release(judged)
+        self._settle()
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    def _judge_ready(self) -> list[Passage]:
+        judged: list[Passage] = []
+        while self._undecided and self._undecided[0].is_ready and not self._is_stopped:
+            passage = self._undecided[0]
+            if passage.is_unpaid:
+                self._halt(StopReason.BUDGET)
+                break
+            self._undecided.popleft()
+            passage.revoke_replaced(self.ahead)
+            passage.count_judged(self.ahead)
+            self._tell(passage)
+            judged.append(passage)
+            self.check_stop()
+        return judged
+
+    def _halt(self, reason: StopReason) -> None:
+        self._is_stopped = True
+        self._ending.request(reason)
+
+    def _tell(self, passage: Passage) -> None:
+        image, decision = passage.image, passage.decision
+        if passage.is_seated:
+            return
+        if decision is not None:
+            self._emit(
+                ImageExamined(
+                    at_unix_s=self._clock.unix(),
+                    seq=image.seq,
+                    key=image.key,
+                    verdict=decision.verdict.value,
+                    rule=decision.rule,
+                    label=decision.label,
+                    from_checkpoint=passage.stored is not None,
+                )
+            )
+        elif passage.failure is not None:
+            self._tell_failure(passage, passage.failure)
+
+    def _tell_failure(self, passage: Passage, failure: Failure) -> None:
+        self._emit(
+            ImageFailed(
+                at_unix_s=self._clock.unix(),
+                seq=passage.image.seq,
+                key=passage.image.key,
+                code=failure.code,
+                message=failure.message,
+            )
+        )
+
+    # -- Release -------------------------------------------------------------------------------------------------------
+
+    async def _release(self, judged: list[Passage]) -> None:
+        wanted = [self._wanted(passage) for passage in judged]
+        owners = await self._owners(wanted)
+        for passage, effect in zip(judged, wanted, strict=True):
+            self._unsettled.append(passage)
+            self._count_stale(passage, effect)
+            if effect is None or self._was_done(passage, effect):
+                passage.is_settled = True
+            elif passage.failure is not None:
+                passage.is_settled = True  # it failed before; only --retry-failed tries again
+            elif self._is_claimed(passage, effect, owners):
+                self._fail(passage, Failure("target_collision", f"another object was copied to {_uri(effect)} before"))
+            else:
+                self._release_to_sink(passage, effect)
+
+    def _wanted(self, passage: Passage) -> Effect | None:
+        if self._plan is None or passage.decision is None:
+            return None
+        try:
+            return self._plan.effect(passage.decision, passage.image)
+        except ImageError as error:
+            self._fail(passage, Failure(error.code, error.message))
+            return None
+
+    async def _owners(self, wanted: list[Effect | None]) -> Mapping[str, str]:
+        targets = [effect.target.uri for effect in wanted if effect is not None and effect.target is not None]
+        if not targets or self._plan is None or not self._plan.needs_owners:
+            return {}
+        return await self._checkpoint.owners(targets)
+
+    def _is_claimed(self, passage: Passage, effect: Effect, owners: Mapping[str, str]) -> bool:
+        if effect.target is None or self._plan is None or not self._plan.needs_owners:
+            return False
+        uri, key = effect.target.uri, passage.image.key
+        owner = self._claims.get(uri) or owners.get(uri)
+        if owner is not None and owner != key:
+            return True
+        self._claims[uri] = key
+        passage.claim = uri
+        return False
+
+    def _was_done(self, passage: Passage, effect: Effect) -> bool:
+        if passage.stored is None or passage.stored.etag != passage.image.etag:
+            return False
+        if done(effect) not in passage.stored.effects:
+            return False
+        passage.effect = effect.kind
+        passage.failure = None
+        return True
+
+    def _count_stale(self, passage: Passage, effect: Effect | None) -> None:
+        """Copies of this object that the present decision would not make."""
+        if self._plan is None:
+            return
+        target = _uri(effect) if effect is not None else None
+        for row in (passage.stored, passage.replaces):
+            if row is not None:
+                passage.stale += sum(was.kind is ActionKind.COPY and was.target != target for was in row.effects)
+
+    # -- Settlement ----------------------------------------------------------------------------------------------------
+
+    def acted(self, passage: Passage, effect: Effect) -> None:
+        """The sink confirmed an action."""
+        passage.effect = effect.kind
+        passage.is_settled = True
+        self._journal.note_effect(passage.row_id, done(effect))
+
+    def failed(self, passage: Passage, failure: Failure) -> None:
+        """The sink gave an action up."""
+        self._fail(passage, failure)
+        self._journal.touch()
+
+    def _fail(self, passage: Passage, failure: Failure) -> None:
+        passage.failure = failure
+        passage.is_settled = True
+        self._journal.note_failure(passage.row_id, failure)
+        self._tell_failure(passage, failure)
+
+    def _settle(self) -> None:
+        seq = self.watermark.seq
+        while self._unsettled and self._unsettled[0].is_settled:
+            self._settle_one(self._unsettled.popleft())
+        if self.watermark.seq != seq:
+            self._journal.touch()
+
+    def _settle_one(self, passage: Passage) -> None:
+        mark = self.watermark
+        passage.revoke_replaced(mark.tally)
+        passage.count_judged(mark.tally)
+        passage.count_acted(mark.tally)
+        if not passage.is_seated:
+            passage.count_judged(self.this_run)
+        passage.count_acted(self.this_run)
+        mark.seq = passage.image.seq
+        if passage.moves_cursor:
+            mark.cursor = passage.image.key
+        if passage.replaces is not None:
+            self._journal.note_unseated(passage.replaces.id)
+        if passage.claim is not None:
+            self._claims.pop(passage.claim, None)
+
+
+def _uri(effect: Effect) -> str:
+    return effect.target.uri if effect.target is not None else ""

@@ -1,0 +1,79 @@
+"""One image on its way through the engine, from admission to settlement."""
+
+from __future__ import annotations
+
+import msgspec
+
+from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef
+from asyncfilter.policy.budget import Reservation
+from asyncfilter.policy.tally import Tally
+from asyncfilter.ports import StoredImage
+
+
+class Passage(msgspec.Struct, kw_only=True):
+    """An image between admission and settlement; the engine's parts fill it in as it passes.
+
+    Attributes:
+        image: What is examined; ``seq`` is its place in the order of examination.
+        row_id: Its row in the checkpoint.
+        stored: What the checkpoint held for it before: labels, or a failure. None for an image that must be paid for.
+        replaces: The row whose place it takes: an older version of the object, or a failed attempt at it.
+        is_seated: True when ``stored`` has its place already (decisions are made anew, images are not).
+        moves_cursor: True when it comes from the listing, so that a resumed run may list from behind it.
+        listed: Objects the listing showed from behind the image before up to this one; ``skipped`` of them by reason.
+        reservation: The money held for its next attempt.
+        decision: What the rules said; None while there are no labels.
+        failure: Why there is no outcome, or why the action failed.
+        is_unpaid: True when the budget did not cover the attempt it would have needed: the run stops before it.
+        is_ready: True once the outcome is durable, so that the monitor may count it and the sink act on it.
+        effect: The action that was confirmed for it.
+        stale: Copies of the object that the present decision would not make.
+        claim: The target it holds against other objects until it is settled.
+        is_settled: True once nothing more will happen to it.
+    """
+
+    image: ObjectRef
+    row_id: int
+    stored: StoredImage | None = None
+    replaces: StoredImage | None = None
+    is_seated: bool = False
+    moves_cursor: bool = True
+    listed: int = 1
+    skipped: dict[str, int] | None = None
+    reservation: Reservation | None = None
+    decision: Decision | None = None
+    detection: Detection | None = None
+    failure: Failure | None = None
+    is_unpaid: bool = False
+    is_ready: bool = False
+    effect: ActionKind | None = None
+    stale: int = 0
+    claim: str | None = None
+    is_settled: bool = False
+
+    def count_judged(self, tally: Tally) -> None:
+        """Count what the rules made of it; every tally sees this, in order."""
+        if self.moves_cursor:
+            tally.count_listed(self.listed, self.skipped)
+        if self.decision is not None:
+            tally.count_verdict(self.decision.verdict)
+        elif self.failure is not None:
+            tally.count_failure(self.failure.code)
+
+    def count_acted(self, tally: Tally) -> None:
+        """Count what became of its action; only settled images have that."""
+        tally.stale += self.stale
+        if self.effect is not None:
+            tally.count_effect(self.effect)
+        if self.decision is not None and self.failure is not None:
+            tally.count_failed_action(self.decision.verdict, self.failure.code)
+
+    def revoke_replaced(self, tally: Tally) -> None:
+        """Take the row whose place this image takes out of a tally that covers the checkpoint's life."""
+        row = self.replaces
+        if row is not None:
+            tally.revoke(
+                row.decision.verdict if row.decision is not None else None,
+                row.failure.code if row.failure is not None else None,
+                row.effects[-1].kind if row.effects else None,
+            )

@@ -1,0 +1,346 @@
+"""The pipeline: the one task group of a run. It assembles the parts, admits images in order, and brings all to an end.
+
+The way of one image:
+
+1. ``producer`` finds it in the listing; free checks are made, and the checkpoint is asked what it knows.
+2. ``admission`` takes it in order. Known labels cost nothing. Otherwise it waits for a worker, for money, for its turn.
+3. ``call`` examines it and settles the money.
+4. ``journal`` makes the response durable.
+5. ``monitor`` counts it in order, applies the stop rules and releases it.
+6. ``actions`` carries out what follows from its verdict.
+7. ``journal`` keeps that it is done; the watermark moves behind it.
+
+Draining is the same whatever the reason: admission ends, calls in flight finish and are kept, released actions finish
+unless the run leaves in haste, the last figures become durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from asyncfilter.clock import Clock, SystemClock
+from asyncfilter.engine.account import counts, exit_code
+from asyncfilter.engine.actions import Actions
+from asyncfilter.engine.admission import Admission
+from asyncfilter.engine.call import PaidCalls
+from asyncfilter.engine.ending import Ending, Interrupt
+from asyncfilter.engine.journal import Journal
+from asyncfilter.engine.limiter import RateLimiter
+from asyncfilter.engine.monitor import Monitor
+from asyncfilter.engine.plan import Plan
+from asyncfilter.engine.pool import WorkerPool
+from asyncfilter.engine.producer import Producer
+from asyncfilter.engine.purse import Purse
+from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.supervisor import Supervisor
+from asyncfilter.engine.way import Options, Way
+from asyncfilter.errors import AbortedError
+from asyncfilter.events import Draining, Emit, RunEnded, RunStarted, ignore
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Progress, StopReason, Summary
+from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.rate import RateController
+from asyncfilter.policy.rules import compile_rules
+from asyncfilter.ports import Checkpoint, Sink, Totals, Watermark
+
+GRANT_S = 0.1
+"""Possible spending is made durable for the calls of this time ahead; a killed run counts as much as spent in vain."""
+
+LEAST_GRANT_CALLS = 4
+
+ACTIONS_AT_ONCE = 64
+"""Copies under way at the most; at 100 ms each that is 640 a second, and S3 takes 3,500 (S3 guide, *Performance*)."""
+
+
+class Pipeline:
+    """One run.
+
+    Args:
+        job: What to do.
+        run_id: Names the run in the checkpoint's history.
+        checkpoint: Open, and held by this run.
+        sink: Carries out actions.
+        way: Source, detector and their limits.
+        options: What was asked of this run.
+        interrupt: The user's wish to leave.
+        emit: Told of everything that happens.
+        clock: Time.
+        rng: Draws the jitter of repetitions.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        run_id: str,
+        checkpoint: Checkpoint,
+        sink: Sink,
+        way: Way,
+        options: Options | None = None,
+        interrupt: Interrupt | None = None,
+        emit: Emit = ignore,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self._job = job
+        self._run_id = run_id
+        self._checkpoint = checkpoint
+        self._sink = sink
+        self._way = way
+        self._options = options or Options()
+        self._interrupt = interrupt or Interrupt()
+        self._emit = emit
+        self._clock = clock or SystemClock()
+        self._rng = rng or Random()
+        self._opened = checkpoint.opened
+        self._totals = msgspec.structs.replace(self._opened.totals)
+        self._ending = Ending()
+        self._started_s = self._clock.monotonic()
+        self._budget = Budget(
+            limit_micros=job.limits.budget_micros,
+            spent_micros=self._totals.spent_micros,
+            billed_calls=self._totals.billed_calls,
+            price_micros=way.price_micros,
+        )
+        self._controller = RateController(way.limit_tps)
+        self._limiter = RateLimiter(self._controller, self._clock)
+        self._purse = Purse(self._budget, lambda: self._journal.touch())  # noqa: PLW0108  made below
+        self._journal = Journal(
+            checkpoint=checkpoint,
+            purse=self._purse,
+            totals=self._totals,
+            block_micros=self._block_micros,
+            advance=lambda: self._monitor.advance(),  # noqa: PLW0108  made below
+            watermark=lambda: self._monitor.watermark,
+            ending=self._ending,
+            clock=self._clock,
+        )
+        self._journal.keeps_place = not self._options.dry_run
+        self._monitor = Monitor(
+            watermark=_own(self._opened.watermark),
+            stop=job.stop,
+            limits=job.limits,
+            plan=None if self._options.dry_run else Plan(job),
+            checkpoint=checkpoint,
+            journal=self._journal,
+            release=lambda passage, effect: self._actions.submit(passage, effect),  # noqa: PLW0108  made by run
+            ending=self._ending,
+            emit=emit,
+            clock=self._clock,
+        )
+
+    async def run(self) -> Summary:
+        """Run to the end, whatever it is.
+
+        Returns:
+            The summary; ``exit_code`` says whether the run did what it should.
+
+        Raises:
+            AbortedError: Interrupted twice; what is durable stays.
+            CheckpointError: The checkpoint cannot be written.
+        """
+        await self._checkpoint.begin_run(self._run_id, self._clock.unix())
+        self._tell_start()
+        async with anyio.create_task_group() as tasks:
+            admission = self._assemble(tasks)
+            tasks.start_soon(self._journal.run)
+            tasks.start_soon(self._supervisor.run)
+            tasks.start_soon(self._obey, tasks.cancel_scope)
+            with anyio.CancelScope() as scope:
+                self._ending.on_request(scope.cancel)
+                await admission.run()
+            await self._drain(admission)
+            tasks.cancel_scope.cancel()
+        if self._interrupt.abort.is_set():
+            raise AbortedError("aborted: what was in flight counts as spent", hint="Run the same command to go on.")
+        return await self._finish()
+
+    def progress(self) -> Progress:
+        """How the run stands at this moment; not before ``run`` was entered."""
+        statistics = self._limiter.statistics()
+        monitor, totals = self._monitor, self._sums()
+        overshoot = monitor.overshoot if self._ending.is_requested else 0
+        return Progress(
+            counts=counts(monitor.watermark.tally, totals, overshoot=overshoot),
+            this_run=counts(monitor.this_run, totals, overshoot=overshoot, since=self._opened.totals),
+            rate_tps=float(statistics.attempts_last_s),
+            allowed_tps=statistics.rate_tps,
+            limit_tps=statistics.limit_tps or statistics.rate_tps,
+            in_flight=self._pool.in_flight,
+            actions=self._actions.pool.in_flight + self._actions.pool.backlog,
+            ending=self._ending.reason,
+            listing_done=monitor.watermark.listing_done,
+            budget_micros=self._job.limits.budget_micros,
+            price_micros=self._budget.next_price_micros,
+            elapsed_s=self._clock.monotonic() - self._started_s,
+        )
+
+    # -- Assembly ------------------------------------------------------------------------------------------------------
+
+    def _assemble(self, tasks: TaskGroup) -> Admission:
+        way = self._way
+        repeat = self._repeater(self._ending.pause)
+        self._actions = Actions(
+            tasks=tasks,
+            sink=self._sink,
+            limit=ACTIONS_AT_ONCE,
+            repeat=self._repeater(self._ending.pause_action),
+            acted=self._monitor.acted,
+            failed=self._monitor.failed,
+            ending=self._ending,
+            emit=self._emit,
+            clock=self._clock,
+        )
+        calls = PaidCalls(
+            detector=way.detector,
+            rules=compile_rules(self._job),
+            purse=self._purse,
+            limiter=self._limiter,
+            journal=self._journal,
+            repeat=repeat,
+            totals=self._totals,
+            ending=self._ending,
+            emit=self._emit,
+            clock=self._clock,
+        )
+        self._pool = WorkerPool(tasks, calls.examine, way.concurrency)
+        self._supervisor = Supervisor(
+            controller=self._controller,
+            budget=self._budget,
+            hourly_micros=way.hourly_micros,
+            margin_s=self._job.limits.timeout_s,
+            ending=self._ending,
+            emit=self._emit,
+            clock=self._clock,
+        )
+        producer = Producer(
+            source=way.source,
+            checkpoint=self._checkpoint,
+            bucket=self._job.source.bucket,
+            check=way.check,
+            repeat=repeat,
+            next_seq=self._opened.watermark.seq + 1,
+            next_id=self._opened.next_id,
+        )
+        return Admission(
+            job=self._job,
+            options=self._options,
+            tasks=tasks,
+            producer=producer,
+            checkpoint=self._checkpoint,
+            monitor=self._monitor,
+            journal=self._journal,
+            pool=self._pool,
+            purse=self._purse,
+            limiter=self._limiter,
+            totals=self._totals,
+            ending=self._ending,
+            emit=self._emit,
+            clock=self._clock,
+        )
+
+    def _repeater(self, pause: Callable[[float], Awaitable[bool]]) -> Repeater:
+        return Repeater(max_attempts=self._job.limits.max_attempts, pause=pause, rng=self._rng)
+
+    def _block_micros(self) -> int:
+        calls = max(LEAST_GRANT_CALLS, round(self._controller.rate_tps(self._clock.monotonic()) * GRANT_S))
+        return calls * self._budget.next_price_micros + self._supervisor.block_micros
+
+    # -- The end -------------------------------------------------------------------------------------------------------
+
+    async def _obey(self, scope: anyio.CancelScope) -> None:
+        """Drain when the user asks to leave; abort when asked again."""
+        await self._interrupt.drain.wait()
+        self._ending.request(StopReason.INTERRUPTED)
+        await self._interrupt.abort.wait()
+        scope.cancel()
+
+    async def _drain(self, admission: Admission) -> None:
+        self._tell_end()
+        self._limiter.close()
+        self._purse.close()
+        await self._pool.wait_done()
+        await self._journal.flush()
+        if self._ending.is_hasty:
+            self._actions.pool.abandon()
+        await self._actions.pool.wait_done()
+        await self._journal.flush()
+        await admission.finish_replay()
+
+    async def _finish(self) -> Summary:
+        """Make the last figures durable and put the summary together."""
+        self._supervisor.settle()
+        await self._journal.close()
+        kept = self._opened.watermark if self._options.dry_run else self._monitor.watermark
+        await self._checkpoint.unseat_after(kept.seq)
+        overshoot = self._monitor.overshoot if self._options.dry_run else await self._checkpoint.overshoot()
+        summary = self._summary(overshoot)
+        await self._checkpoint.end_run(self._run_id, self._clock.unix(), summary.stop_reason, summary.counts)
+        self._emit(RunEnded(at_unix_s=self._clock.unix(), summary=summary))
+        return summary
+
+    def _summary(self, overshoot: int) -> Summary:
+        reason, error = self._ending.reason or StopReason.COMPLETED, self._ending.error
+        life = counts(self._monitor.watermark.tally, self._sums(), overshoot=overshoot)
+        this_run = counts(
+            self._monitor.this_run, self._sums(), overshoot=self._monitor.overshoot, since=self._opened.totals
+        )
+        wall_s = self._clock.monotonic() - self._started_s
+        return Summary(
+            run_id=self._run_id,
+            name=self._job.name,
+            stop_reason=reason,
+            counts=life,
+            this_run=this_run,
+            budget_micros=self._job.limits.budget_micros,
+            tps_mean=this_run.attempts / wall_s if wall_s > 0 else 0.0,
+            tps_limit=self._way.limit_tps,
+            wall_s=wall_s,
+            resumed=not self._opened.is_new,
+            checkpoint=self._checkpoint.location,
+            error=error.message if error is not None else None,
+            hint=error.hint if error is not None else None,
+            exit_code=exit_code(reason, error, any_failed=bool(life.failed)),
+        )
+
+    def _sums(self) -> Totals:
+        budget = self._budget
+        return msgspec.structs.replace(self._totals, spent_micros=budget.spent_micros, billed_calls=budget.billed_calls)
+
+    def _tell_start(self) -> None:
+        self._emit(
+            RunStarted(
+                at_unix_s=self._clock.unix(),
+                run_id=self._run_id,
+                name=self._job.name,
+                checkpoint=self._checkpoint.location,
+                resumed=not self._opened.is_new,
+                listing_from=self._opened.watermark.cursor,
+                tps_limit=self._way.limit_tps,
+                tps_origin=self._way.tps_origin,
+                budget_micros=self._job.limits.budget_micros,
+                spent_micros=self._totals.spent_micros,
+                dry_run=self._options.dry_run,
+            )
+        )
+
+    def _tell_end(self) -> None:
+        reason, error = self._ending.reason, self._ending.error
+        if reason is not None:
+            self._emit(
+                Draining(
+                    at_unix_s=self._clock.unix(),
+                    reason=reason.value,
+                    message=error.message if error is not None else None,
+                    in_flight=self._pool.in_flight,
+                )
+            )
+
+
+def _own(mark: Watermark) -> Watermark:
+    return msgspec.structs.replace(mark, tally=mark.tally.copy())

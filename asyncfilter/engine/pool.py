@@ -1,0 +1,106 @@
+"""A pool of workers that grows to what the work needs and never beyond its limit.
+
+Rate and latency decide how many calls are in flight at once: items arrive at the rate the limiter allows, and a new
+worker starts only when all others are busy. So concurrency follows rate times latency without being measured.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+T = TypeVar("T")
+
+
+class WorkerPool(Generic[T]):
+    """Runs ``work`` on items, at most ``limit`` at a time, in the order they were submitted.
+
+    Args:
+        tasks: The task group of the run.
+        work: What to do with an item. An exception of it ends the task group.
+        limit: Workers at the most, from 1.
+    """
+
+    def __init__(self, tasks: TaskGroup, work: Callable[[T], Awaitable[None]], limit: int) -> None:
+        self.limit = limit
+        self.peak = 0
+        self._tasks = tasks
+        self._work = work
+        self._busy = 0
+        self._backlog: deque[T] = deque()
+        self._idle: list[_Desk[T]] = []
+        self._changed = anyio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """Items being worked on."""
+        return self._busy
+
+    @property
+    def backlog(self) -> int:
+        """Items that wait for a worker."""
+        return len(self._backlog)
+
+    def submit(self, item: T) -> None:
+        """Have ``item`` worked on; it waits when all workers are busy."""
+        if self._busy >= self.limit:
+            self._backlog.append(item)
+            return
+        self._busy += 1
+        self.peak = max(self.peak, self._busy)
+        if self._idle:
+            self._idle.pop().give(item)
+        else:
+            self._tasks.start_soon(self._worker, item)
+
+    async def wait_room(self) -> None:
+        """Return when an item would be worked on at once."""
+        while self._busy >= self.limit:
+            await self._changed.wait()
+
+    async def wait_done(self) -> None:
+        """Return when nothing is being worked on and nothing waits."""
+        while self._busy or self._backlog:
+            await self._changed.wait()
+
+    def abandon(self) -> None:
+        """Forget the items that wait; those being worked on finish."""
+        self._backlog.clear()
+
+    async def _worker(self, item: T) -> None:
+        while True:
+            await self._work(item)
+            if self._backlog:
+                item = self._backlog.popleft()
+                continue
+            desk: _Desk[T] = _Desk()
+            self._idle.append(desk)
+            self._busy -= 1
+            self._notify()
+            item = await desk.take()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+class _Desk(Generic[T]):
+    """Where one idle worker waits for its next item."""
+
+    __slots__ = ("_event", "_item")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self._item: T
+
+    def give(self, item: T) -> None:
+        self._item = item
+        self._event.set()
+
+    async def take(self) -> T:
+        await self._event.wait()
+        return self._item

@@ -1,0 +1,167 @@
+"""The producer: turns what the source lists, and what the checkpoint holds, into images in the order of examination.
+
+Three ways in, always in this order: images whose decisions are made anew (``replay``), failed ones that are tried
+again (``retries``), and the listing, from where the last run left it. Free checks are made here; an object that the
+checkpoint knows unchanged is only counted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.repeating import Repeater
+from asyncfilter.errors import EndpointError, TransientError
+from asyncfilter.model import ListedObject, ObjectRef, Skip
+from asyncfilter.ports import Checkpoint, Page, Source, StoredImage
+
+BATCH_IMAGES = 1000
+"""Stored images read at a time: as many as a page of a listing holds."""
+
+NEVER_AGAIN = frozenset({"changed", "vanished"})
+"""Failures that only the listing can cure: the object that failed so is not there any more."""
+
+
+class Producer:
+    """Makes passages, numbered in order.
+
+    Args:
+        source: What is listed.
+        checkpoint: What is known.
+        bucket: Where the objects are.
+        check: Says why a listed object is not examined, or None.
+        repeat: The retry policy for pages.
+        next_seq: Number of the next image in the order of examination.
+        next_id: Number of the next row.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        checkpoint: Checkpoint,
+        bucket: str,
+        check: Callable[[ListedObject], Skip | None],
+        repeat: Repeater,
+        next_seq: int,
+        next_id: int,
+    ) -> None:
+        self._source = source
+        self._checkpoint = checkpoint
+        self._bucket = bucket
+        self._check = check
+        self._repeat = repeat
+        self._next_seq = next_seq
+        self._next_id = next_id
+        self.trailing_listed = 0
+        """Objects listed behind the last image; ``trailing_skipped`` of them by reason."""
+        self.trailing_skipped: dict[str, int] = {}
+
+    async def replay(self, up_to_seq: int) -> AsyncIterator[list[Passage]]:
+        """Every seated image up to ``up_to_seq``, as it is stored."""
+        after_seq = 0
+        while rows := await self._checkpoint.seated(after_seq, BATCH_IMAGES):
+            batch = [self._seated(row) for row in rows if row.seq is not None and row.seq <= up_to_seq]
+            if not batch:
+                return
+            yield batch
+            after_seq = batch[-1].image.seq
+
+    async def retries(self, up_to_seq: int) -> AsyncIterator[list[Passage]]:
+        """The failed images up to ``up_to_seq``, to be tried again with what is known of them."""
+        after_seq = 0
+        while rows := await self._checkpoint.failed(after_seq, up_to_seq, BATCH_IMAGES):
+            after_seq = rows[-1].seq or up_to_seq
+            yield [
+                self._retried(row) for row in rows if row.failure is not None and row.failure.code not in NEVER_AGAIN
+            ]
+
+    async def listing(self, cursor: str | None) -> AsyncIterator[list[Passage]]:
+        """What the source lists behind the key ``cursor``.
+
+        Raises:
+            AccessError: The source cannot be listed, or not any more.
+            DrainedError: The run ends while a page is waited for.
+        """
+        while True:
+            page = await self._page(cursor)
+            yield await self._admitted(page.objects)
+            if page.is_last:
+                return
+            if page.objects:
+                cursor = page.objects[-1].key
+
+    async def _page(self, after: str | None) -> Page:
+        try:
+            return await self._repeat(lambda: self._source.page(after))
+        except TransientError as error:
+            raise EndpointError(
+                f"the listing of s3://{self._bucket} cannot be read: {error.message}",
+                hint="Run the same command again once S3 answers; nothing is lost.",
+            ) from error
+
+    async def _admitted(self, objects: Sequence[ListedObject]) -> list[Passage]:
+        wanted = [(listed, self._check(listed)) for listed in objects]
+        known = await self._known([listed.key for listed, skip in wanted if skip is None])
+        passages: list[Passage] = []
+        for listed, skip in wanted:
+            self.trailing_listed += 1
+            if skip is not None:
+                self.trailing_skipped[skip.value] = self.trailing_skipped.get(skip.value, 0) + 1
+                continue
+            passage = self._listed(listed, known.get(listed.key, ()))
+            if passage is not None:
+                passages.append(passage)
+        return passages
+
+    async def _known(self, keys: list[str]) -> dict[str, list[StoredImage]]:
+        known: dict[str, list[StoredImage]] = defaultdict(list)
+        if keys:
+            for row in await self._checkpoint.by_keys(keys):
+                known[row.key].append(row)
+        return known
+
+    def _listed(self, listed: ListedObject, rows: Sequence[StoredImage]) -> Passage | None:
+        """The image to examine; None when its outcome stands."""
+        seated = next((row for row in rows if row.seq is not None), None)
+        if seated is not None and _is_same(seated, listed):
+            return None
+        spare = next((row for row in reversed(rows) if row.seq is None and _is_same(row, listed)), None)
+        passage = Passage(
+            image=self._image(listed.key, listed.size_bytes, listed.etag),
+            row_id=spare.id if spare is not None else self._new_id(),
+            stored=spare,
+            replaces=seated,
+            listed=self.trailing_listed,
+            skipped=self.trailing_skipped or None,
+        )
+        self.trailing_listed, self.trailing_skipped = 0, {}
+        return passage
+
+    def _seated(self, row: StoredImage) -> Passage:
+        image = ObjectRef(bucket=self._bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
+        return Passage(image=image, row_id=row.id, stored=row, is_seated=True, moves_cursor=False)
+
+    def _retried(self, row: StoredImage) -> Passage:
+        return Passage(
+            image=self._image(row.key, row.size_bytes, row.etag),
+            row_id=self._new_id(),
+            stored=row if row.detection is not None else None,
+            replaces=row,
+            moves_cursor=False,
+        )
+
+    def _image(self, key: str, size_bytes: int, etag: str) -> ObjectRef:
+        image = ObjectRef(bucket=self._bucket, key=key, size_bytes=size_bytes, etag=etag, seq=self._next_seq)
+        self._next_seq += 1
+        return image
+
+    def _new_id(self) -> int:
+        row_id = self._next_id
+        self._next_id += 1
+        return row_id
+
+
+def _is_same(row: StoredImage, listed: ListedObject) -> bool:
+    return row.etag == listed.etag and row.size_bytes == listed.size_bytes

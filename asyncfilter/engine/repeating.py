@@ -1,0 +1,64 @@
+"""One attempt, and others after it when it fails in a way that a repetition may cure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+from asyncfilter.errors import ThrottledError, TransientError
+from asyncfilter.policy.retrying import retrying
+
+T = TypeVar("T")
+
+
+class DrainedError(Exception):
+    """The run ends while an attempt was waiting for its turn; nothing was sent."""
+
+
+class Repeater:
+    """Repeats attempts, under one policy for detector, listing and sink.
+
+    Args:
+        max_attempts: Attempts that may fail for another reason than the rate; at least 1.
+        pause: Waits that many seconds before a repetition; False when there shall be none, because the run ends.
+        rng: Draws the jitter.
+    """
+
+    def __init__(self, *, max_attempts: int, pause: Callable[[float], Awaitable[bool]], rng: Random) -> None:
+        self._max_attempts = max_attempts
+        self._pause = pause
+        self._rng = rng
+
+    async def __call__(
+        self, attempt: Callable[[], Awaitable[T]], on_failure: Callable[[Exception, float], None] | None = None
+    ) -> T:
+        """Attempt until it succeeds, fails for good, or the run drains.
+
+        Args:
+            attempt: One attempt.
+            on_failure: Told the error and the wait in seconds before each repetition.
+
+        Raises:
+            DrainedError: The end was requested before the next attempt.
+            CallError: The last attempt's error, when there is to be no other.
+        """
+        try:
+            return await attempt()
+        except (ThrottledError, TransientError) as error:
+            last: Exception = error
+
+            async def wait(delay_s: float) -> None:
+                if on_failure is not None:
+                    on_failure(last, delay_s)
+                if not await self._pause(delay_s):
+                    raise DrainedError from last
+
+            async for again in retrying(error, max_attempts=self._max_attempts, rng=self._rng, sleep=wait):
+                with again:
+                    try:
+                        return await attempt()
+                    except (ThrottledError, TransientError) as later:
+                        last = later
+                        raise
+            raise

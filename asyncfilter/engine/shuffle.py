@@ -1,0 +1,52 @@
+"""``order: random``: a seeded shuffle of a whole listing, kept in the checkpoint instead of in memory.
+
+The place of an object depends on seed and key alone, so that the order is the same in every run, and objects that are
+added later do not move the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from asyncfilter.model import ListedObject
+from asyncfilter.ports import Checkpoint, Page, Source
+
+PAGE_OBJECTS = 1000
+
+
+class ShuffledSource:
+    """A source in random order; the first page waits until the whole listing is stored.
+
+    Storing survives interruption: it continues behind the last key that was kept.
+    """
+
+    def __init__(self, source: Source, checkpoint: Checkpoint, seed: int) -> None:
+        self._source = source
+        self._checkpoint = checkpoint
+        self._salt = seed.to_bytes(16, "big", signed=True)
+        self._is_whole = False
+
+    async def page(self, after: str | None) -> Page:
+        """See ``Source``; ``after`` is a key of the listing."""
+        await self._store_listing()
+        place = (self.rank(after), after) if after is not None else None
+        objects = await self._checkpoint.listing(place, PAGE_OBJECTS)
+        return Page(objects=objects, is_last=len(objects) < PAGE_OBJECTS)
+
+    def rank(self, key: str) -> int:
+        """The key's place in the shuffle, 63 bits."""
+        digest = hashlib.blake2b(key.encode(), digest_size=8, key=self._salt).digest()
+        return int.from_bytes(digest, "big") >> 1
+
+    async def _store_listing(self) -> None:
+        if self._is_whole:
+            return
+        self._is_whole, last_key = await self._checkpoint.listing_state()
+        while not self._is_whole:
+            page = await self._source.page(last_key)
+            await self._checkpoint.save_listing([self._ranked(listed) for listed in page.objects], is_last=page.is_last)
+            self._is_whole = page.is_last
+            last_key = page.objects[-1].key if page.objects else last_key
+
+    def _ranked(self, listed: ListedObject) -> tuple[int, ListedObject]:
+        return self.rank(listed.key), listed

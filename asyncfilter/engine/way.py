@@ -1,0 +1,73 @@
+"""What a pipeline is given beside the job: where images come from, who looks at them, and what the user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from asyncfilter.errors import UsageError
+from asyncfilter.model import Detection, ListedObject, ObjectRef, Skip
+from asyncfilter.ports import Detector, Page, Source
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """The way in of one run.
+
+    Attributes:
+        source: Lists the objects, already in the order of examination.
+        detector: Looks at them.
+        check: Says why a listed object is not examined, or None.
+        limit_tps: The rate that may be used, quota times share; None when nothing is known of it.
+        tps_origin: Where that figure comes from, for people.
+        price_micros: Price of the n-th billed call of this checkpoint, n from 1.
+        hourly_micros: What the detector costs an hour while the run lasts, whatever it does.
+        concurrency: Calls in flight at the most.
+    """
+
+    source: Source
+    detector: Detector
+    check: Callable[[ListedObject], Skip | None]
+    limit_tps: float | None
+    tps_origin: str
+    price_micros: Callable[[int], int]
+    hourly_micros: int = 0
+    concurrency: int
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asks of one run.
+
+    Attributes:
+        dry_run: Pay for labels and keep them; write nothing to the sink and settle nothing.
+        retry_failed: Try failed images again before going on with the listing.
+        stored_only: Apply rules and actions to the stored labels and end: neither source nor detector is used.
+    """
+
+    dry_run: bool = False
+    retry_failed: bool = False
+    stored_only: bool = False
+
+
+class _Absent:
+    """Stands where a run over stored labels must not have a source or a detector."""
+
+    async def page(self, after: str | None) -> Page:
+        raise UsageError(f"a run over stored labels lists nothing (asked for what follows {after!r})")
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        raise UsageError(f"a run over stored labels examines nothing (asked for {image.uri})")
+
+
+def no_way() -> Way:
+    """The way of a run that only applies rules to stored labels: it cannot pay, whatever happens."""
+    absent = _Absent()
+    return Way(
+        source=absent,
+        detector=absent,
+        check=lambda _listed: None,
+        limit_tps=None,
+        tps_origin="no calls",
+        price_micros=lambda _nth: 0,
+        concurrency=1,
+    )
