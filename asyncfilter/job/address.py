@@ -41,6 +41,17 @@ class Placeholder(StrEnum):
     NAME = "name"
 
 
+MEANINGS = {
+    Placeholder.KEY: "the whole source key",
+    Placeholder.RELATIVE: "the key below the source's prefix",
+    Placeholder.BASENAME: "what follows the key's last `/`",
+    Placeholder.STEM: "the basename less its last extension",
+    Placeholder.EXT: "the last extension, without its dot; empty where there is none",
+    Placeholder.LABEL: "the first name of the rule's own list that matched",
+    Placeholder.NAME: "the job's name",
+}
+"""What each placeholder stands for, in the words of the reference."""
+
 ALL_PLACEHOLDERS = " ".join(f"{{{placeholder}}}" for placeholder in Placeholder)
 
 

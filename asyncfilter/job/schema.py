@@ -21,7 +21,7 @@ from asyncfilter.job import spec
 from asyncfilter.job.address import ALL_PLACEHOLDERS, parse_s3_uri, parse_template
 from asyncfilter.model import IfExists, Verdict
 
-MAX_COUNT = 10**15
+MAX_COUNT = 10**12
 """Upper bound of counts and seeds: far above any bucket, safely inside 64 bits."""
 MAX_USD = 10**9
 SEEN = "\N{OBJECT REPLACEMENT CHARACTER}"
@@ -148,6 +148,7 @@ Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$", titl
 Target = Annotated[
     str, AfterValidator(_template), Field(title=f"s3://bucket/key, with placeholders {ALL_PLACEHOLDERS}")
 ]
+Address = Annotated[str, Field(title="s3://bucket/prefix")]
 VerdictName = Annotated[Verdict, Field(strict=False)]
 
 
@@ -164,9 +165,8 @@ class Section(BaseModel):
 class Source(Section):
     """Where the images are, and which of them count."""
 
-    uri: Annotated[str, AfterValidator(_s3_uri)] = Field(
-        description="Bucket and optional key prefix. The prefix is taken letter by letter; nothing is decoded.",
-        title="s3://bucket/prefix",
+    uri: Annotated[Address, AfterValidator(_s3_uri)] = Field(
+        description="Bucket and optional key prefix. The prefix is taken letter by letter; nothing is decoded."
     )
     include: SomeGlobs = Field(
         default=list(_SOURCE.include),
@@ -386,14 +386,15 @@ class JobFile(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$", title="1 to 64 of a-z, 0-9 and hyphen")] = Field(
         description="Names the checkpoint and the log."
     )
-    source: Annotated[Source, BeforeValidator(wrap_uri, json_schema_input_type=str | Source)] = Field(
+    source: Annotated[Source, BeforeValidator(wrap_uri, json_schema_input_type=Address | Source)] = Field(
         description="Where the images are. An address alone stands for `{uri: ADDRESS}`."
     )
     detector: Detector = Field(default=Detector(), description="Which service looks at the images.")
     rules: Annotated[list[Rule], Field(min_length=1)] = Field(
         description="Ordered; the first rule that matches decides."
     )
-    otherwise: VerdictName = Field(default=Verdict.REJECT, description="The verdict when no rule matches.")
+    otherwise: Address = Annotated[str, Field(title="s3://bucket/prefix")]
+VerdictName = Field(default=Verdict.REJECT, description="The verdict when no rule matches.")
     actions: Actions = Field(default=Actions(), description="What is done with the images of each verdict.")
     limits: Limits = Field(default=Limits(), description="How fast, how much and how long.")
     stop: Stop = Field(default=Stop(), description="When enough has been seen.")

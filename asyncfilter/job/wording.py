@@ -99,18 +99,22 @@ class Words:
 
     def phrase(self, node: Schema) -> str:
         """What one node of the schema allows."""
-        forms = list(self._forms(node))
+        forms = list(self.forms(node))
         if len(forms) > 1:
             single = {self.phrase(form) for form in forms if form.get("type") != "array"}
             return " or ".join(dict.fromkeys(self._choice(form, single) for form in forms))
         form = forms[0]
         if "properties" in form:
-            return f"a mapping with {', '.join(form['properties'])}"
+            return self.mapping(form)
         if "enum" in form or "const" in form:
             return " or ".join(str(value) for value in form.get("enum", [form.get("const")]))
         if "title" in form:
             return str(form["title"])
         return self._by_type(form)
+
+    def mapping(self, form: Schema) -> str:
+        """A mapping whose keys are known."""
+        return f"a mapping with {', '.join(form['properties'])}"
 
     def _choice(self, form: Schema, single: set[str]) -> str:
         """One alternative; a list of what may also stand alone is not spelled out again."""
@@ -136,19 +140,19 @@ class Words:
         """The schema's nodes for ``path``: several where alternatives share a key."""
         nodes = [self._root]
         for step in path:
-            nodes = [child for node in nodes for form in self._forms(node) for child in _children(form, step)]
+            nodes = [child for node in nodes for form in self.forms(node) for child in _children(form, step)]
         return nodes
 
     def _forms_at(self, path: Path) -> list[Schema]:
-        return [form for node in self._nodes(path) for form in self._forms(node)]
+        return [form for node in self._nodes(path) for form in self.forms(node)]
 
-    def _forms(self, node: Schema) -> Iterator[Schema]:
+    def forms(self, node: Schema) -> Iterator[Schema]:
         """The alternatives of a node, references followed."""
         if "$ref" in node:
-            yield from self._forms(self._root["$defs"][node["$ref"].rpartition("/")[2]])
+            yield from self.forms(self._root["$defs"][node["$ref"].rpartition("/")[2]])
         elif choices := node.get("anyOf") or node.get("oneOf"):
             for choice in choices:
-                yield from self._forms(choice)
+                yield from self.forms(choice)
         else:
             yield node
 
