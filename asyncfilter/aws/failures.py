@@ -68,7 +68,7 @@ _CREDENTIALS = (
     vendor.ConfigNotFound,
     vendor.ConfigParseError,
     vendor.SSOError,
-    vendor.InfiniteLoopConfigurationError,
+    vendor.InfiniteLoopConfigError,
     vendor.InvalidConfigError,
     vendor.UnknownCredentialError,
     vendor.MetadataRetrievalError,

@@ -27,11 +27,11 @@ Json: TypeAlias = Any
 """Anything that JSON can hold."""
 
 
-class _Wire(msgspec.Struct, rename="pascal", gc=False):
+class _Wire(msgspec.Struct, rename="pascal", gc=False, frozen=True):
     """Base of what is decoded: AWS's own names; unknown fields are left to the untyped reading."""
 
 
-class WireBox(_Wire, forbid_unknown_fields=True):
+class WireBox(_Wire, forbid_unknown_fields=True, frozen=True):
     """``BoundingBox``."""
 
     width: float = 0.0

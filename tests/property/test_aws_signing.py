@@ -1,0 +1,111 @@
+"""Our signature is botocore's, whatever the request."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from unittest.mock import patch
+
+import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncfilter.aws.signing import Keys, ServiceClock, Signer, encode_path, encode_query
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+KEYS = st.builds(
+    Keys,
+    st.text("ABCDEFGHIJKLMNOP0123456789", min_size=4, max_size=20),
+    st.text("abcdefXYZ0123456789+/", min_size=1, max_size=40),
+    st.none() | st.text("abcDEF012+/=", min_size=1, max_size=60),
+)
+SECONDS = st.integers(0, 4_000_000_000)
+VALUES = st.text("abc XYZ019%\"/-_=;", max_size=30)
+HEADERS = st.dictionaries(
+    st.sampled_from(["x-amz-copy-source", "x-amz-target", "content-type", "range", "if-none-match", "x-amz-meta-a"]),
+    VALUES,
+)
+
+
+def signed_by_botocore(auth, unix_s, method, url, headers, body):
+    request = AWSRequest(method=method, url=url, headers=headers, data=body)
+    moment = datetime.fromtimestamp(unix_s, UTC)
+    with patch("botocore.auth.get_current_datetime", return_value=moment):
+        auth.add_auth(request)
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+@given(KEYS, SECONDS, st.sampled_from(["GET", "HEAD", "PUT"]), TEXT, st.dictionaries(TEXT, TEXT), HEADERS, st.binary())
+def test_s3_requests_are_signed_as_botocore_signs_them(keys, unix_s, method, key, query, headers, body):
+    """Any key, unnormalised, any query, any header: date, token and signature are the same."""
+    path = "/bucket/" + encode_path(key)
+    asked = encode_query(query.items())
+    digest = hashlib.sha256(body).hexdigest()
+    ours = Signer("s3", "eu-west-1", ServiceClock(lambda: float(unix_s))).sign(
+        keys,
+        method=method,
+        path=path,
+        query=asked,
+        headers={"host": "s3.test:9000", **headers, "x-amz-content-sha256": digest},
+        payload_sha256=digest,
+    )
+    auth = S3SigV4Auth(ReadOnlyCredentials(*keys), "s3", "eu-west-1")
+    url = f"http://s3.test:9000{path}?{asked}" if asked else f"http://s3.test:9000{path}"
+    theirs = signed_by_botocore(auth, unix_s, method, url, headers, body)
+    for name in ("authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"):
+        assert ours.get(name) == theirs.get(name)
+
+
+@given(KEYS, SECONDS, st.binary())
+def test_rekognition_requests_are_signed_as_botocore_signs_them(keys, unix_s, body):
+    """The JSON services sign the hash of the body without sending it."""
+    headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "RekognitionService.DetectLabels"}
+    ours = Signer("rekognition", "us-east-1", ServiceClock(lambda: float(unix_s))).sign(
+        keys,
+        method="POST",
+        path="/",
+        query="",
+        headers={"host": "rekognition.us-east-1.amazonaws.com", **headers},
+        payload_sha256=hashlib.sha256(body).hexdigest(),
+    )
+    auth = SigV4Auth(ReadOnlyCredentials(*keys), "rekognition", "us-east-1")
+    url = "https://rekognition.us-east-1.amazonaws.com/"
+    assert ours["authorization"] == signed_by_botocore(auth, unix_s, "POST", url, headers, body)["authorization"]
+
+
+@given(st.lists(st.tuples(KEYS, SECONDS), min_size=2, max_size=6))
+def test_a_kept_signing_key_never_outlives_its_day_or_secret(moments):
+    """One signer used over changing days and keys signs as a new one does each time."""
+    now = [0.0]
+    old = Signer("s3", "eu-west-1", ServiceClock(lambda: now[0]))
+    for keys, unix_s in moments:
+        now[0] = float(unix_s)
+        new = Signer("s3", "eu-west-1", ServiceClock(lambda: now[0]))
+        request = {"method": "GET", "path": "/", "query": "", "headers": {"host": "h"}, "payload_sha256": ""}
+        assert old.sign(keys, **request) == new.sign(keys, **request)
+
+
+@pytest.mark.parametrize(
+    ("date", "corrected"),
+    [
+        ("Thu, 01 Jan 1970 01:00:00 GMT", True),
+        ("Thu, 01 Jan 1970 00:03:00 GMT", False),
+        ("yesterday", False),
+        (None, False),
+    ],
+)
+def test_the_clock_is_set_by_a_date_header_that_is_far_off(date, corrected):
+    """Minutes of difference are a wrong clock; less, or no date, leaves it alone."""
+    clock = ServiceClock(lambda: 0.0)
+    assert clock.correct(date) is corrected
+    assert clock.stamps()[0] == ("19700101T010000Z" if corrected else "19700101T000000Z")
+
+
+def test_a_clock_once_corrected_is_not_corrected_again_by_the_same_date():
+    """So that a signature that is wrong for another reason ends as a credentials error, not as endless repetition."""
+    clock = ServiceClock(lambda: 0.0)
+    assert clock.correct("Thu, 01 Jan 1970 01:00:00 GMT")
+    assert not clock.correct("Thu, 01 Jan 1970 01:00:00 GMT")

@@ -1,0 +1,225 @@
+"""Every error code has one meaning, whichever client brought it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from asyncfilter.aws.errors import Answer, AnsweredError, Operation, classify, read_answer
+from asyncfilter.aws.failures import vendor_translated
+from asyncfilter.errors import (
+    AccessError,
+    BucketNotFoundError,
+    CredentialsError,
+    EndpointError,
+    ImageError,
+    PermissionDeniedError,
+    RegionMismatchError,
+    ThrottleCause,
+    ThrottledError,
+    TransientError,
+)
+
+D, C, L, P = Operation.DETECT_LABELS, Operation.DETECT_CUSTOM_LABELS, Operation.LIST_OBJECTS, Operation.COPY_OBJECT
+H, B = Operation.HEAD_OBJECT, Operation.HEAD_BUCKET
+
+# operation, status, code, message -> class, what tells it apart
+TABLE = [
+    (D, 400, "ProvisionedThroughputExceededException", "Provisioned Rate exceeded", ThrottledError, ThrottleCause.RATE),
+    (D, 400, "ProvisionedThroughputExceededException", "S3 download limit exceeded", ThrottledError, "s3_read"),
+    (D, 400, "ThrottlingException", "Slow down; sudden increase in rate of requests", ThrottledError, "ramp"),
+    (D, 400, "ThrottlingException", "Rate exceeded", ThrottledError, ThrottleCause.RATE),
+    (D, 500, "ThrottlingException", "Service Unavailable", ThrottledError, ThrottleCause.SERVER),
+    (L, 503, "SlowDown", "Please reduce your request rate.", ThrottledError, ThrottleCause.SERVER),
+    (L, 503, "ServiceUnavailable", "Reduce your request rate.", ThrottledError, ThrottleCause.SERVER),
+    (H, 503, "", "", ThrottledError, ThrottleCause.SERVER),
+    (D, 429, "TooManyRequestsException", "", ThrottledError, ThrottleCause.RATE),
+    (D, 429, "SomethingNew", "", ThrottledError, ThrottleCause.RATE),
+    (D, 500, "InternalServerError", "Internal server error", TransientError, True),
+    (P, 200, "InternalError", "We encountered an internal error.", TransientError, True),
+    (D, 502, "", "<html>Bad gateway</html>", TransientError, True),
+    (D, 500, "BrandNewException", "", TransientError, True),
+    (L, 400, "RequestTimeout", "", TransientError, False),
+    (P, 409, "ConditionalRequestConflict", "", TransientError, False),
+    (P, 409, "OperationAborted", "", TransientError, False),
+    (D, 400, "InvalidS3ObjectException", "Request has invalid S3 object", ImageError, "invalid_s3_object"),
+    (D, 400, "InvalidParameterException", "Request has Invalid Parameters", ImageError, "image_rejected"),
+    (
+        D,
+        400,
+        "InvalidParameterException",
+        "Input image dimensions 10800 x 5400 exceed maximum dimension size of 10000 pixels",
+        ImageError,
+        "image_too_large",
+    ),
+    (D, 400, "ImageTooLargeException", "Image size is too large", ImageError, "image_too_large"),
+    (D, 400, "InvalidImageFormatException", "Request has invalid image format", ImageError, "invalid_image_format"),
+    (D, 400, "InvalidImageFormatException", "Invalid image encoding", ImageError, "invalid_image_format"),
+    (C, 400, "LimitExceededException", "A limit", ImageError, "limit_exceeded"),
+    (D, 400, "KMSThingWentWRONGException", "", ImageError, "kms_thing_went_wrong"),
+    (D, 400, "", "", ImageError, "http_400"),
+    (P, 404, "NoSuchKey", "The specified key does not exist.", ImageError, "vanished"),
+    (H, 404, "", "", ImageError, "vanished"),
+    (P, 412, "PreconditionFailed", "", ImageError, "changed"),
+    (P, 403, "InvalidObjectState", "The operation is not valid for the object's storage class", ImageError, "archived"),
+    (P, 403, "ObjectNotInActiveTierError", "", ImageError, "archived"),
+    (
+        P,
+        400,
+        "InvalidRequest",
+        "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
+        ImageError,
+        "too_large_to_copy",
+    ),
+    (P, 400, "InvalidRequest", "This copy request is illegal", ImageError, "invalid_request"),
+    (P, 400, "KMS.DisabledException", "", ImageError, "kms_denied"),
+    (
+        P,
+        403,
+        "AccessDenied",
+        "User is not authorized to perform: kms:GenerateDataKey on this resource",
+        ImageError,
+        "kms_denied",
+    ),
+    (D, 400, "AccessDeniedException", "not authorized", PermissionDeniedError, "rekognition:DetectLabels"),
+    (C, 400, "AccessDeniedException", "not authorized", PermissionDeniedError, "rekognition:DetectCustomLabels"),
+    (L, 403, "AccessDenied", "Access Denied", PermissionDeniedError, "s3:ListBucket"),
+    (P, 403, "AccessDenied", "Access Denied", PermissionDeniedError, "s3:PutObject"),
+    (H, 403, "", "", PermissionDeniedError, "s3:GetObject"),
+    (D, 400, "ExpiredTokenException", "", CredentialsError, "aws sso login"),
+    (L, 400, "ExpiredToken", "The provided token has expired.", CredentialsError, "aws sso login"),
+    (D, 400, "UnrecognizedClientException", "", CredentialsError, "AWS_PROFILE"),
+    (L, 403, "InvalidAccessKeyId", "", CredentialsError, "AWS_PROFILE"),
+    (L, 403, "SignatureDoesNotMatch", "", CredentialsError, "clock"),
+    (L, 403, "RequestTimeTooSkewed", "", CredentialsError, "clock"),
+    (D, 400, "InvalidSignatureException", "Signature expired", CredentialsError, "clock"),
+    (L, 404, "NoSuchBucket", "", BucketNotFoundError, "bucket"),
+    (B, 404, "", "", BucketNotFoundError, "bucket"),
+    (L, 301, "PermanentRedirect", "", RegionMismatchError, "region"),
+    (H, 301, "", "", RegionMismatchError, "region"),
+    (L, 307, "", "", RegionMismatchError, "region"),
+    (L, 400, "AuthorizationHeaderMalformed", "", RegionMismatchError, "region"),
+    (D, 400, "UnknownOperationException", "", EndpointError, "AWS_ENDPOINT_URL"),
+    (D, 407, "", "", EndpointError, "proxy"),
+    (C, 400, "ResourceNotReadyException", "not RUNNING", AccessError, "Start the model"),
+    (C, 400, "ResourceNotFoundException", "", AccessError, "detector.model"),
+]
+
+
+@pytest.mark.parametrize(("operation", "status", "code", "message", "kind", "mark"), TABLE)
+def test_each_code_has_its_meaning(operation, status, code, message, kind, mark):
+    """The class decides what the engine does; cause, billing, failure code or remedy come along."""
+    error = classify(Answer(operation=operation, where="s3://b/k", status=status, code=code, message=message))
+    assert type(error) is kind
+    if isinstance(error, ThrottledError):
+        assert error.cause == mark
+        assert error.may_be_billed is (status >= 500)
+    elif isinstance(error, TransientError):
+        assert error.may_be_billed is mark
+    elif isinstance(error, ImageError):
+        assert error.code == mark
+        assert error.access is (mark == "kms_denied")
+    else:
+        assert mark in (error.hint or "")
+    assert "s3://b/k" in error.message or "'b'" in error.message
+
+
+@pytest.mark.parametrize(("operation", "status", "code", "message", "kind", "mark"), TABLE)
+def test_what_aioboto3_raises_means_the_same(operation, status, code, message, kind, mark):
+    """A ``ClientError`` is reduced to the same answer that the fast client reads from the wire."""
+    response = {
+        "Error": {"Code": code or str(status), "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": "7"}},
+    }
+    with pytest.raises(AnsweredError) as caught, vendor_translated(operation, "s3://b/k"):
+        raise ClientError(response, operation.value)  # type: ignore[arg-type]
+    assert caught.value.answer == Answer(
+        operation=operation, where="s3://b/k", status=status, code=code, message=message, retry_after_s=7.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "code"),
+    [
+        (b'{"__type":"com.amazonaws.rekognition#ThrottlingException","message":"x"}', {}, "ThrottlingException"),
+        (b'{"Message":"x"}', {"x-amzn-errortype": "ThrottlingException:http://internal/"}, "ThrottlingException"),
+        (b'{"Code":"ThrottlingException","Message":"x"}', {}, "ThrottlingException"),
+        (b'{"__type":"E","Message":7', {}, ""),
+        (b"", {}, ""),
+        (b"\n<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>x</Message></Error>", {}, "SlowDown"),
+    ],
+)
+def test_codes_are_found_wherever_aws_puts_them(body, headers, code):
+    """In ``__type`` with or without a namespace, in ``Code``, in a header, in XML; nonsense has none."""
+    assert read_answer(D, "w", status=400, headers=headers, body=body).code == code
+
+
+def test_xml_errors_tell_message_and_region():
+    """Entities are resolved; the region comes from the body where the header is missing."""
+    body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>a &lt;b&gt; &#39;c&#x27;</Message><Region>eu-west-1</Region></Error>"
+    answer = read_answer(L, "s3://b", status=400, headers={}, body=body)
+    assert (answer.message, answer.region) == ("a <b> 'c'", "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "3"}, 3.0),
+        ({"x-amz-retry-after": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:30 GMT", "date": "Thu, 01 Jan 2026 00:00:00 GMT"}, 30.0),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:00 GMT", "date": "Thu, 01 Jan 2026 00:00:30 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
+def test_a_wait_that_aws_asks_for_is_passed_on(headers, seconds, code):
+    """In seconds, milliseconds or as a date; nonsense is ignored."""
+    body = f"<Error><Code>{code}</Code></Error>".encode()
+    error = classify(read_answer(L, "s3://b", status=503, headers=headers, body=body))
+    assert isinstance(error, ThrottledError | TransientError)
+    assert error.retry_after_s == seconds
+
+
+RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rekognition" / "real_errors.jsonl"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not RECORDED.exists(), reason="no recorded errors on this machine")
+def test_recorded_errors_are_all_known():
+    """Bodies and messages that real users met are classified by code, never by the fallback."""
+    seen = []
+    for line in RECORDED.read_text().splitlines():
+        record = json.loads(line)
+        match record["kind"]:
+            case "raw_http":
+                headers = {name.lower(): value for name, value in record["headers"].items()}
+                body = record["body"].encode()
+                answer = read_answer(D, "s3://b/k", status=record["status"], headers=headers, body=body)
+            case "sdk_js_v2_error":
+                error = record["error"]
+                message = error.get("message") or error["errorMessage"]
+                answer = Answer(operation=D, where="w", status=error["statusCode"], code=error["code"], message=message)
+            case "botocore_message" | "awscli_message":
+                code, _, rest = record["text"].partition("An error occurred (")[2].partition(")")
+                answer = Answer(operation=D, where="w", status=400, code=code, message=rest.partition(": ")[2])
+            case _:
+                code, separator, message = record["text"].partition(": ")
+                known = code if separator else "InvalidParameterException"
+                answer = Answer(operation=D, where="w", status=400, code=known, message=message or code)
+        seen.append(classify(answer))
+    assert [getattr(error, "cause", None) or getattr(error, "code", None) for error in seen] == [
+        "invalid_s3_object",
+        "invalid_image_format",
+        "invalid_image_format",
+        "image_rejected",
+        "image_rejected",
+        "invalid_image_format",
+        "image_too_large",
+        ThrottleCause.RATE,
+        ThrottleCause.RAMP,
+        ThrottleCause.RATE,
+    ]
