@@ -393,8 +393,7 @@ class JobFile(Section):
     rules: Annotated[list[Rule], Field(min_length=1)] = Field(
         description="Ordered; the first rule that matches decides."
     )
-    otherwise: Address = Annotated[str, Field(title="s3://bucket/prefix")]
-VerdictName = Field(default=Verdict.REJECT, description="The verdict when no rule matches.")
+    otherwise: VerdictName = Field(default=Verdict.REJECT, description="The verdict when no rule matches.")
     actions: Actions = Field(default=Actions(), description="What is done with the images of each verdict.")
     limits: Limits = Field(default=Limits(), description="How fast, how much and how long.")
     stop: Stop = Field(default=Stop(), description="When enough has been seen.")
