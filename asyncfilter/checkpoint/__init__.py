@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from asyncfilter.checkpoint.aside import set_aside
+from asyncfilter.checkpoint.lock import Holder
+from asyncfilter.checkpoint.reader import RunRecord, Status, read_images, read_status
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
-__all__ = ["SqliteCheckpoint", "open_checkpoint"]
+__all__ = [
+    "Holder",
+    "RunRecord",
+    "SqliteCheckpoint",
+    "Status",
+    "open_checkpoint",
+    "read_images",
+    "read_status",
+    "set_aside",
+]

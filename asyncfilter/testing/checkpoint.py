@@ -1,0 +1,326 @@
+"""A checkpoint in memory, for tests, notebooks and programs that need no second run.
+
+It answers as the SQLite file does: one contract suite runs on both. ``reopen`` stands for the next process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from anyio.lowlevel import checkpoint as yield_to_others
+
+from asyncfilter.errors import CheckpointError
+from asyncfilter.model import Counts, ListedObject, StopReason
+from asyncfilter.ports import Batch, DoneEffect, Opened, StoredImage, Totals, Watermark
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryRun:
+    """One run that used the checkpoint; ``outcome`` is its stop reason, ``died``, or None while it goes on."""
+
+    run_id: str
+    started_unix_s: float
+    ended_unix_s: float | None = None
+    outcome: str | None = None
+    counts: Counts | None = None
+
+
+class _Rows:
+    """Images by id, with what finds them, and the way back to where a commit began."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[int, StoredImage] = {}
+        self.id_by_seq: dict[int, int] = {}
+        self.id_by_target: dict[str, int] = {}
+        self.ids_by_key: dict[str, set[int]] = {}
+        self._before: dict[int, StoredImage | None] = {}
+
+    def put(self, image: StoredImage) -> None:
+        """Insert or replace the row.
+
+        Raises:
+            CheckpointError: Another row has its place or one of its targets.
+        """
+        self.remove(image.id)
+        if image.seq is not None and self.id_by_seq.setdefault(image.seq, image.id) != image.id:
+            raise CheckpointError(f"place {image.seq} belongs to another row")
+        self.by_id[image.id] = image
+        self.ids_by_key.setdefault(image.key, set()).add(image.id)
+        self.id_by_target.update((effect.target, image.id) for effect in image.effects if effect.target)
+
+    def remove(self, id_: int) -> None:
+        """Remove the row, if it is there."""
+        old = self.by_id.pop(id_, None)
+        self._before.setdefault(id_, old)
+        if old is None:
+            return
+        if old.seq is not None:
+            del self.id_by_seq[old.seq]
+        self.ids_by_key[old.key].discard(id_)
+        for effect in old.effects:
+            self.id_by_target.pop(effect.target, None)
+
+    def get(self, id_: int) -> StoredImage:
+        """The row.
+
+        Raises:
+            CheckpointError: It is not there.
+        """
+        if id_ not in self.by_id:
+            raise CheckpointError(f"row {id_} to change is not there")
+        return self.by_id[id_]
+
+    def settle(self) -> None:
+        """What was changed since the last call stays."""
+        self._before.clear()
+
+    def roll_back(self) -> None:
+        """What was changed since the last ``settle`` is undone."""
+        before = dict(self._before)
+        for id_ in before:
+            self.remove(id_)
+        for image in before.values():
+            if image is not None:
+                self.put(image)
+        self.settle()
+
+    def seated(self) -> list[StoredImage]:
+        """Rows with a place, in its order."""
+        return [self.by_id[id_] for _, id_ in sorted(self.id_by_seq.items())]
+
+
+@dataclass(slots=True)
+class _Disk:
+    """What outlives a process."""
+
+    rows: _Rows = field(default_factory=_Rows)
+    next_id: int = 1
+    watermark: Watermark = field(default_factory=Watermark)
+    totals: Totals = field(default_factory=Totals)
+    decided_by: str | None = None
+    listing: dict[tuple[int, str], ListedObject] = field(default_factory=dict)
+    listing_is_whole: bool = False
+    last_listed_key: str | None = None
+    runs: dict[str, MemoryRun] = field(default_factory=dict)
+
+
+class MemoryCheckpoint:
+    """A ``Checkpoint`` that lives as long as this object, and those that ``reopen`` gives."""
+
+    def __init__(self) -> None:
+        self._disk: _Disk | None = _Disk()
+        self._opened = self._take_over(self._disk, is_new=True)
+
+    def reopen(self) -> MemoryCheckpoint:
+        """The same checkpoint as the next process finds it, whether this one was closed or killed.
+
+        This object is of no use afterwards.
+        """
+        following = MemoryCheckpoint()
+        disk = self._held()
+        self._disk = None
+        following._disk = disk
+        following._opened = following._take_over(disk, is_new=False)
+        return following
+
+    @property
+    def images(self) -> Sequence[StoredImage]:
+        """All rows with everything they hold, by id."""
+        rows = self._held().rows.by_id
+        return [rows[id_] for id_ in sorted(rows)]
+
+    @property
+    def runs(self) -> Sequence[MemoryRun]:
+        """The runs that began, oldest first."""
+        return list(self._held().runs.values())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Does nothing: ``reopen`` can follow."""
+
+    @property
+    def location(self) -> str:
+        """See ``Checkpoint``."""
+        return "memory"
+
+    @property
+    def opened(self) -> Opened:
+        """See ``Checkpoint``."""
+        return self._opened
+
+    async def commit(self, batch: Batch) -> None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        disk = self._held()
+        try:
+            _apply(disk.rows, batch)
+        except BaseException:
+            disk.rows.roll_back()
+            raise
+        disk.rows.settle()
+        disk.next_id = max([disk.next_id, *(image.id + 1 for image in batch.new)])
+        disk.watermark = disk.watermark if batch.watermark is None else deepcopy(batch.watermark)
+        disk.totals = disk.totals if batch.totals is None else deepcopy(batch.totals)
+
+    async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        rows = self._held().rows
+        found = [rows.by_id[id_] for key in sorted(set(keys)) for id_ in sorted(rows.ids_by_key.get(key, ()))]
+        return [image if image.seq is None else _replaced(image, detection=None) for image in found]
+
+    async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        return [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq][:limit]
+
+    async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        following = await self.seated(after_seq, len(self._held().rows.by_id))
+        return [image for image in following if image.failure and (image.seq or 0) <= up_to_seq][:limit]
+
+    async def unseat_after(self, seq: int) -> None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        _unseat_after(self._held().rows, seq)
+
+    async def overshoot(self) -> int:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        rows = self._held().rows
+        seated_keys = {rows.by_id[id_].key for id_ in rows.id_by_seq.values()}
+        spare = [image for image in rows.by_id.values() if image.seq is None and image.detection is not None]
+        return sum(image.key not in seated_keys for image in spare)
+
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        rows = self._held().rows
+        return {target: rows.by_id[rows.id_by_target[target]].key for target in targets if target in rows.id_by_target}
+
+    async def decided(self, fingerprint: str, watermark: Watermark) -> None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        disk = self._held()
+        disk.decided_by = fingerprint
+        disk.watermark = deepcopy(watermark)
+
+    async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        disk = self._held()
+        disk.listing.update(((rank, entry.key), entry) for rank, entry in ranked)
+        disk.listing_is_whole = is_last
+        disk.last_listed_key = max((key for _, key in disk.listing), default=None)
+
+    async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        places = sorted(place for place in self._held().listing if after is None or place > after)
+        return [self._held().listing[place] for place in places[:limit]]
+
+    async def listing_state(self) -> tuple[bool, str | None]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        return self._held().listing_is_whole, self._held().last_listed_key
+
+    async def drop_listing(self) -> None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        disk = self._held()
+        disk.listing, disk.listing_is_whole, disk.last_listed_key = {}, False, None
+
+    async def begin_run(self, run_id: str, started_unix_s: float) -> None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        if run_id in self._held().runs:
+            raise CheckpointError(f"run {run_id} has begun before")
+        self._held().runs[run_id] = MemoryRun(run_id=run_id, started_unix_s=started_unix_s)
+
+    async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        run = self._held().runs[run_id]
+        run.ended_unix_s, run.outcome, run.counts = ended_unix_s, stop_reason.value, deepcopy(counts)
+
+    def _held(self) -> _Disk:
+        if self._disk is None:
+            raise CheckpointError("this checkpoint was opened anew elsewhere")
+        return self._disk
+
+    @staticmethod
+    def _take_over(disk: _Disk, *, is_new: bool) -> Opened:
+        _unseat_after(disk.rows, disk.watermark.seq)
+        totals = disk.totals
+        totals.billed_calls += totals.reserved_calls
+        totals.spent_micros += totals.reserved_micros
+        totals.reserved_calls = totals.reserved_micros = 0
+        for run in disk.runs.values():
+            run.outcome = run.outcome or "died"
+        return Opened(
+            watermark=deepcopy(disk.watermark),
+            totals=deepcopy(totals),
+            decided_by=disk.decided_by,
+            next_id=disk.next_id,
+            is_new=is_new,
+        )
+
+
+def _apply(rows: _Rows, batch: Batch) -> None:
+    for id_ in batch.unseated:
+        _unseat(rows, id_)
+    for image in batch.new:
+        if image.id in rows.by_id:
+            raise CheckpointError(f"row {image.id} is there already")
+        rows.put(_replaced(image, effects=()))
+    for image in batch.seated:
+        old = rows.get(image.id)
+        rows.put(_replaced(old, seq=image.seq, decision=image.decision, failure=image.failure))
+    for id_, effect in batch.effects:
+        _confirm(rows, id_, effect)
+    for id_, failure in batch.failures:
+        rows.put(_replaced(rows.get(id_), failure=failure))
+
+
+def _unseat(rows: _Rows, id_: int) -> None:
+    image = rows.by_id.get(id_)
+    if image is None:
+        return
+    if image.detection is None:
+        rows.remove(id_)
+    else:
+        rows.put(_replaced(image, seq=None))
+
+
+def _unseat_after(rows: _Rows, seq: int) -> None:
+    for image in [rows.by_id[id_] for place, id_ in rows.id_by_seq.items() if place > seq]:
+        rows.put(_replaced(image, seq=None))
+    rows.settle()
+
+
+def _confirm(rows: _Rows, id_: int, effect: DoneEffect) -> None:
+    image = rows.get(id_)
+    owner = rows.id_by_target.get(effect.target)
+    if owner is not None:
+        former = rows.get(owner)
+        if former.key != image.key:
+            raise CheckpointError("a target belongs to another key")
+        rows.put(_replaced(former, effects=tuple(one for one in former.effects if one.target != effect.target)))
+    kept = tuple(one for one in rows.get(id_).effects if one.target or one != effect)
+    rows.put(_replaced(rows.get(id_), effects=(*kept, effect)))
+
+
+def _replaced(image: StoredImage, **changes: object) -> StoredImage:
+    return msgspec.structs.replace(image, **changes)
