@@ -85,6 +85,13 @@ def _is_number(text: str) -> bool:
         return False
 
 
+def _version(value: object) -> object:
+    """Python takes True and 1.0 for 1; a job file does not."""
+    if type(value) is not int:
+        raise ValueError(f"expected 1, found {SEEN}")
+    return value
+
+
 def _s3_uri(text: str) -> str:
     parse_s3_uri(text)
     return text
@@ -382,7 +389,7 @@ class Aws(Section):
 class JobFile(Section):
     """A job. `${NAME}` in strings is the environment variable, `${NAME:-x}` has a default, `$$` is a dollar."""
 
-    version: Literal[1] = Field(description="The version of this format.")
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="The version of this format.")
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$", title="1 to 64 of a-z, 0-9 and hyphen")] = Field(
         description="Names the checkpoint and the log."
     )

@@ -1,0 +1,607 @@
+"""The job file: what it may hold, what becomes of it, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from asyncfilter.errors import JobError
+from asyncfilter.job import Action, Condition, Count, Job, Order, PriceTier, load_job, parse_job
+from asyncfilter.job.spec import Area, ClientKind, DetectorKind, DetectorSpec, Limits, Pricing, SourceSpec, Stop
+from asyncfilter.model import ActionKind, IfExists, Verdict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+HEAD = "version: 1\nname: robins\nsource: s3://raw/birds/\nrules: [{keep: {any: Bird}}]\n"
+"""A whole job in four lines: what a case adds begins at line 5."""
+
+MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/birds.2026/1700000000000"
+
+
+def load(text: str, tmp_path: Path, *, overrides: object = (), environ: dict[str, str] | None = None) -> Job:
+    """The job of a file with this text; no variable is set unless the test sets it."""
+    path = tmp_path / "job.yaml"
+    path.write_text(text, "utf-8")
+    return load_job(path, overrides=overrides, environ=environ or {})  # type: ignore[arg-type]  # both forms pass here
+
+
+def complaints(text: str, tmp_path: Path, **settings: object) -> list[str]:
+    """What is said of a wrong file, the folder left out."""
+    with pytest.raises(JobError) as caught:
+        load(text, tmp_path, **settings)  # type: ignore[arg-type]  # forwarded
+    return [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
+
+
+def swap(old: str, new: str) -> str:
+    """The whole job with one part exchanged."""
+    assert old in HEAD
+    return HEAD.replace(old, new)
+
+
+def rule(text: str) -> str:
+    """The whole job with another rule, which begins at line 5, column 5."""
+    return swap("[{keep: {any: Bird}}]", f"\n  - {text}")
+
+
+# what stands in the file, where the complaint points, and words it must hold: the value seen, the values allowed
+WRONG = {
+    "no version": (swap("version: 1\n", ""), "1:1: version", ["missing", "expected 1"]),
+    "version from the future": (swap("version: 1", "version: 2"), "1:10: version", ["expected 1", "found 2"]),
+    "version as text": (swap("version: 1", 'version: "1"'), "1:10: version", ["expected 1", 'found "1"']),
+    "version as boolean": (swap("version: 1", "version: true"), "1:10: version", ["expected 1", "found true"]),
+    "no name": (swap("name: robins\n", ""), "1:1: name", ["missing", "a-z, 0-9 and hyphen"]),
+    "name with capitals": (swap("robins", "Robins!"), "2:7: name", ["a-z, 0-9 and hyphen", "found Robins!"]),
+    "name as number": (swap("robins", "7"), "2:7: name", ["a-z, 0-9", "found 7", "write text in quotes"]),
+    "misspelt key, and so a key missing": (
+        swap("name: ", "nmae: "),
+        "2:1: nmae",
+        ["unknown key 'nmae'", "nearest is 'name'", "version, name, source"],
+    ),
+    "unknown key far from any": (HEAD + "xyzzy: 1", "5:1: xyzzy", ["unknown key", "nearest is", "limits"]),
+    "unknown nested key": (
+        HEAD + "limits:\n  tps: 5\n  time_out: 3",
+        "7:3: limits.time_out",
+        ["nearest is 'timeout_s'", "max_attempts"],
+    ),
+    "duplicate key": (HEAD + "stop: {matches: 1}\nstop: {}", "6:1: stop", ["duplicate key 'stop'", "line 5"]),
+    "no source": (swap("source: s3://raw/birds/\n", ""), "1:1: source", ["missing", "s3://bucket/prefix"]),
+    "source not in S3": (swap("s3://raw/birds/", "raw/birds"), "3:9: source", ["s3://bucket/prefix", "'raw/birds'"]),
+    "bucket in capitals": (swap("s3://raw", "s3://Raw"), "3:9: source", ["3 to 63 of a-z", "'Raw'"]),
+    "bucket like an address": (swap("s3://raw", "s3://10.0.0.1"), "3:9: source", ["bucket name", "'10.0.0.1'"]),
+    "directory bucket": (swap("s3://raw", "s3://raw--use1-az4--x-s3"), "3:9: source", ["directory bucket"]),
+    "access point": (
+        swap("s3://raw/birds/", "arn:aws:s3:eu-west-1:123456789012:accesspoint/x"),
+        "3:9: source",
+        ["s3://bucket/prefix", "access points are not supported"],
+    ),
+    "no globs": (
+        swap("s3://raw/birds/", "{uri: s3://raw/birds/, include: []}"),
+        "3:41: source.include",
+        ["not empty", "found []"],
+    ),
+    "order unknown": (
+        swap("s3://raw/birds/", "{uri: s3://raw/birds/, order: shuffled}"),
+        "3:39: source.order",
+        ["expected listing or random", "found shuffled"],
+    ),
+    "detector unknown": (
+        HEAD + "detector: {kind: rekogniton}",
+        "5:18: detector.kind",
+        ["rekognition or rekognition-custom-labels", "found rekogniton"],
+    ),
+    "custom labels without a model": (
+        HEAD + "detector:\n  kind: rekognition-custom-labels",
+        "6:3: detector.model",
+        ["missing", "ARN"],
+    ),
+    "a model without custom labels": (
+        HEAD + f"detector:\n  model: {MODEL}",
+        "6:10: detector.model",
+        ["expected kind: rekognition-custom-labels", "found kind: rekognition"],
+    ),
+    "a model that is no ARN": (
+        HEAD + "detector: {kind: rekognition-custom-labels, model: birds}",
+        "5:52: detector.model",
+        ["arn:aws:rekognition:", "found birds"],
+    ),
+    "a model of another region": (
+        HEAD + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n  region: us-east-1",
+        "8:11: detector.region",
+        ["expected the model's region eu-west-1", "found us-east-1"],
+    ),
+    "features without labels": (
+        HEAD + "detector: {features: [IMAGE_PROPERTIES]}",
+        "5:22: detector.features",
+        ["GENERAL_LABELS", "found a list of 1"],
+    ),
+    "feature unknown": (
+        HEAD + "detector: {features: [GENERAL_LABELS, FACES]}",
+        "5:39: detector.features[1]",
+        ["GENERAL_LABELS or IMAGE_PROPERTIES", "found FACES"],
+    ),
+    "no rules": (swap("rules: [{keep: {any: Bird}}]\n", ""), "1:1: rules", ["missing", "a list (not empty)"]),
+    "empty rules": (swap("[{keep: {any: Bird}}]", "[]"), "4:8: rules", ["not empty", "found []"]),
+    "rules as a mapping": (swap("[{keep: {any: Bird}}]", "{keep: {any: Bird}}"), "4:8: rules", ["a list", "keep"]),
+    "verdict unknown": (
+        rule("keeep: {any: Bird}"),
+        "5:5: rules[0].keeep",
+        ["nearest is 'keep'", "keep, review, reject"],
+    ),
+    "two verdicts in a rule": (
+        rule("keep: {any: A}\n    reject: {any: B}"),
+        "5:5: rules[0]",
+        ["one verdict", "found keep and reject"],
+    ),
+    "rule without a condition": (rule("keep:"), "5:10: rules[0].keep", ["a mapping with any, all", "found nothing"]),
+    "empty list of names": (rule("keep: {any: []}"), "5:17: rules[0].keep.any", ["a name", "not empty", "found []"]),
+    "name forgotten": (rule("keep: {any: , none: [A]}"), "5:16: rules[0].keep.any", ["a name", "found nothing"]),
+    "label as number": (
+        rule("keep: {any: [Bird, 5]}"),
+        "5:24: rules[0].keep.any[1]",
+        ["a name", "found 5", "write text in quotes"],
+    ),
+    "confidence alone": (rule("keep: {confidence: 85}"), "5:11: rules[0].keep", ["any, all, none", "confidence alone"]),
+    "confidence beyond 100": (
+        rule("keep: {any: A, confidence: 850}"),
+        "5:32: rules[0].keep.confidence",
+        ["from 0 to 100", "found 850"],
+    ),
+    "confidence as text": (
+        rule('keep: {any: A, confidence: "85"}'),
+        "5:32: rules[0].keep.confidence",
+        ["from 0 to 100", 'found "85"', "without quotes"],
+    ),
+    "count without bounds": (
+        rule("keep: {count: {label: A}}"),
+        "5:19: rules[0].keep.count",
+        ["expected min or max", "found neither"],
+    ),
+    "min above max": (
+        rule("keep: {count: {label: A, min: 3, max: 1}}"),
+        "5:35: rules[0].keep.count.min",
+        ["min at most max", "min 3 and max 1"],
+    ),
+    "area beyond the image": (
+        rule("keep: {area: {label: A, min: 30}}"),
+        "5:34: rules[0].keep.area.min",
+        ["from 0 to 1", "found 30"],
+    ),
+    "misspelt condition inside not": (
+        rule("keep: {not: [{anny: A}]}"),
+        "5:19: rules[0].keep.not[0].anny",
+        ["nearest is 'any'", "category"],
+    ),
+    "otherwise unknown": (HEAD + "otherwise: drop", "5:12: otherwise", ["keep or review or reject", "found drop"]),
+    "action unknown": (
+        HEAD + "actions: {keep: {cpy: s3://x/}}",
+        "5:18: actions.keep.cpy",
+        ["nearest is 'copy'", "copy, if_exists"],
+    ),
+    "action as a bare target": (
+        HEAD + "actions: {keep: s3://clean/}",
+        "5:17: actions.keep",
+        ["none or delete or a mapping with copy", "found s3://clean/"],
+    ),
+    "verdict of an action unknown": (HEAD + "actions: {kept: none}", "5:11: actions.kept", ["nearest is 'keep'"]),
+    "placeholder unknown": (
+        HEAD + "actions: {keep: {copy: 's3://clean/{basname}'}}",
+        "5:24: actions.keep.copy",
+        ["unknown placeholder {basname}", "nearest is {basename}", "{key} {relative}"],
+    ),
+    "brace alone": (HEAD + "actions: {keep: {copy: 's3://clean/{key'}}", "5:24: actions.keep.copy", ["{{", "pairs"]),
+    "placeholder for a bucket": (
+        HEAD + "actions: {keep: {copy: 's3://{name}/x'}}",
+        "5:24: actions.keep.copy",
+        ["bucket written out", "{name}"],
+    ),
+    "if_exists unknown": (
+        HEAD + "actions: {keep: {copy: s3://clean/, if_exists: keep}}",
+        "5:48: actions.keep.if_exists",
+        ["overwrite or skip or fail", "found keep"],
+    ),
+    "move, which comes later": (
+        HEAD + "actions: {keep: {move: s3://clean/}}",
+        "5:24: actions.keep.move",
+        ["carries out none and copy only", "found move"],
+    ),
+    "delete, which comes later": (
+        HEAD + "actions: {reject: delete}",
+        "5:19: actions.reject",
+        ["carries out none and copy only", "found delete"],
+    ),
+    "tag, which comes later": (
+        HEAD + "actions: {keep: {tag: {k: v}}}",
+        "5:23: actions.keep.tag",
+        ["carries out none and copy only", "found tag"],
+    ),
+    "destination inside the source": (
+        HEAD + "actions: {keep: {copy: 's3://raw/birds/out/{key}'}}",
+        "5:24: actions.keep.copy",
+        ["outside the source s3://raw/birds/", "s3://raw/birds/out/{key}"],
+    ),
+    "destination that a key could lead inside": (
+        HEAD + "actions: {keep: {copy: s3://raw/}}",
+        "5:24: actions.keep.copy",
+        ["outside the source", "s3://raw/{key}"],
+    ),
+    "destination that the job's name leads inside": (
+        swap("robins", "birds") + "actions: {keep: {copy: 's3://raw/{name}/{basename}'}}",
+        "5:24: actions.keep.copy",
+        ["outside the source"],
+    ),
+    "label behind a rule that has none": (
+        rule("keep: {none: [A]}") + "actions: {keep: {copy: 's3://clean/{label}/'}}",
+        "6:24: actions.keep.copy",
+        ["expected a label", "rules[0]"],
+    ),
+    "label behind otherwise": (
+        HEAD + "actions: {reject: {copy: 's3://clean/{label}/'}}",
+        "5:26: actions.reject.copy",
+        ["expected a label", "otherwise: reject"],
+    ),
+    "a word for a number": (HEAD + "limits: {tps: yes}", "5:15: limits.tps", ["a number above 0", "auto", "found yes"]),
+    "a boolean for a number": (HEAD + "limits: {tps: true}", "5:15: limits.tps", ["a number", "auto", "found true"]),
+    "a number in quotes": (
+        HEAD + 'limits: {budget_usd: "25"}',
+        "5:22: limits.budget_usd",
+        ["dollars", 'found "25"', "without quotes"],
+    ),
+    "endless money": (HEAD + "limits: {budget_usd: .inf}", "5:22: limits.budget_usd", ["dollars", "found .inf"]),
+    "no number": (HEAD + "limits: {share: .nan}", "5:17: limits.share", ["above 0 and at most 1", "found .nan"]),
+    "money too fine": (
+        HEAD + "limits: {budget_usd: 0.0000005}",
+        "5:22: limits.budget_usd",
+        ["6 decimals", "found 0.0000005"],
+    ),
+    "debt": (HEAD + "limits: {budget_usd: -1}", "5:22: limits.budget_usd", ["from 0", "found -1"]),
+    "a fraction of a count": (
+        HEAD + "limits: {max_images: 1e3}",
+        "5:22: limits.max_images",
+        ["a whole number", "null", "found 1e3"],
+    ),
+    "a huge count": (
+        HEAD + f"limits: {{max_images: 1{'0' * 5000}}}",
+        "5:22: limits.max_images",
+        ["a whole number from 1 to", "found 1000"],
+    ),
+    "a share of nothing": (HEAD + "limits: {share: 0}", "5:17: limits.share", ["above 0 and at most 1", "found 0"]),
+    "a date for a number": (
+        HEAD + "stop: {matches: 2026-01-01}",
+        "5:17: stop.matches",
+        ["a whole number", "found 2026-01-01"],
+    ),
+    "a section that is a list": (HEAD + "stop: [matches]", "5:7: stop", ["a mapping with matches", "a list of 1"]),
+    "a section without keys": (HEAD + "limits:", "5:8: limits", ["a mapping with tps", "found nothing"]),
+    "an empty path": (HEAD + "checkpoint: ''", "5:13: checkpoint", ["the path of a file", "found ''"]),
+    "rising prices": (
+        HEAD + "pricing: {tiers: [{up_to: 10, usd: 1}, {up_to: null, usd: 2}]}",
+        "5:59: pricing.tiers[1].usd",
+        ["never rise", "found 2 after 1"],
+    ),
+    "tiers out of order": (
+        HEAD + "pricing: {tiers: [{up_to: 10, usd: 2}, {up_to: 5, usd: 1}, {up_to: null, usd: 1}]}",
+        "5:48: pricing.tiers[1].up_to",
+        ["rise from tier to tier", "found 5 after 10"],
+    ),
+    "tiers that end": (
+        HEAD + "pricing: {tiers: [{up_to: 10, usd: 2}]}",
+        "5:27: pricing.tiers[0].up_to",
+        ["expected null", "found 10"],
+    ),
+    "region unknown": (HEAD + "aws: {region: ireland}", "5:15: aws.region", ["such as eu-west-1", "found ireland"]),
+    "client unknown": (HEAD + "aws: {client: boto}", "5:15: aws.client", ["fast or aioboto3", "found boto"]),
+    "variable not set": (
+        HEAD + "aws: {profile: '${TEAM}'}",
+        "5:16: aws.profile",
+        ["${TEAM}", "TEAM is not set", "${TEAM:-default}"],
+    ),
+    "reference malformed": (HEAD + "aws: {profile: '${1X}'}", "5:16: aws.profile", ["expected ${NAME}", "found ${1X}"]),
+    "a tag of YAML's": (HEAD + "aws: !!python/object:os.system {}", "5:6: aws", ["without tags", "python/object"]),
+    "half a character": (HEAD + 'aws: {profile: "\\ud800"}', "5:16: aws.profile", ["surrogate"]),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "words"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_file_is_told_what_and_where(text: str, where: str, words: list[str], tmp_path: Path) -> None:
+    """Each mistake gives one problem at its line, column and key, with the value seen and the values allowed."""
+    (complaint,) = complaints(text, tmp_path)
+    place, _, message = complaint.partition(": ")
+    assert f"{place}: {message}".startswith(f"job.yaml:{where}: ")
+    assert [word for word in words if word not in message] == []
+    assert "Input should" not in message
+
+
+UNREADABLE = {
+    "empty": (b"", "1:1", "the file is empty"),
+    "comments only": (b"# nothing\n", "1:1", "the file is empty"),
+    "not a mapping": (b"just words", "1:1", "a mapping with version"),
+    "a list": (b"- version: 1", "1:1", "a mapping with version"),
+    "tab": (b"version: 1\nlimits:\n\ttps: 5\n", "3:1", "found a tab, expected spaces"),
+    "glob without quotes": (b"version: 1\nsource: {include: [*.jpg]}", "2:21", "put globs in quotes"),
+    "braces without quotes": (b"version: 1\nactions: {keep: {copy: s3://a/{key}}}", "2:31", "in quotes"),
+    "colon in a value": (b"version: 1\nname: a: b", "2:8", "in quotes"),
+    "two documents": (b"version: 1\n---\nversion: 1", "2:1", "not valid YAML"),
+    "list as key": (b"version: 1\n[a]: 1", "2:1", "expected a word as key"),
+    "not UTF-8": (b"version: 1\nname: caf\xe9", "2:10", "found the byte 0xe9"),
+    "UTF-16": ("version: 1".encode("utf-16"), "1:1", "found UTF-16"),
+    "control character": (b"version: 1\nname: a\x07", "2:8", "expected printable characters"),
+    "bottomless": (b"[" * 5000, "1:1", "levels of nesting"),
+    "deep": (b"a: " + b"[" * 60 + b"]" * 60, "1:44", "levels"),
+    "laughing": (
+        b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+        + b"".join(b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(8)),
+        "1:4",
+        "20000 values, aliases expanded",
+    ),
+    "endless": (b"a: &a [*a]", "1:4", "levels"),
+    "too large": (b"#" * 1_100_000, "1:1", "at most 1048576 bytes"),
+}
+
+
+@pytest.mark.parametrize(("content", "where", "word"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_is_no_job_file_at_all_is_told_so(content: bytes, where: str, word: str, tmp_path: Path) -> None:
+    """Files that are no YAML, no text or no mapping are refused in words, without a traceback."""
+    path = tmp_path / "job.yaml"
+    path.write_bytes(content)
+    with pytest.raises(JobError) as caught:
+        load_job(path)
+    assert any(
+        str(problem).startswith(f"{path}:{where}: ") and word in problem.message for problem in caught.value.problems
+    )
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "", "a\0b"])
+def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    """A missing file and a folder are job errors with exit code 2, not an OSError."""
+    with pytest.raises(JobError, match="can be read") as caught:
+        load_job(tmp_path / name)
+    assert caught.value.exit_code == 2
+
+
+def test_all_problems_come_at_once_in_file_order(tmp_path: Path) -> None:
+    """One mistake never hides another, be it of type, of spelling, between keys or in a setting on top."""
+    text = dedent("""\
+        version: 2
+        nam: robins
+        source: {uri: "s3://raw/birds/", ordr: random}
+        detector: {kind: rekognition-custom-labels, max_labels: 0}
+        rules:
+          - keep: {any: [], confidence: 185}
+          - {}
+          - keep: {count: {label: x, min: 3, max: 1}}
+        actions:
+          keep: {copy: "s3://raw/birds/{key}"}
+        limits:
+          tps: ${NOPE}
+          budget_usd: "25"
+    """)
+    found = complaints(text, tmp_path, overrides=["limits.share=2", "stop.matches=0", "limits.budget_usd=x"])
+    assert [complaint.split(": ")[0:2] for complaint in found] == [
+        ["job.yaml:1:10", "version"],
+        ["job.yaml:2:1", "nam"],
+        ["job.yaml:3:34", "source.ordr"],
+        ["job.yaml:4:11", "detector.model"],
+        ["job.yaml:4:57", "detector.max_labels"],
+        ["job.yaml:6:17", "rules[0].keep.any"],
+        ["job.yaml:6:33", "rules[0].keep.confidence"],
+        ["job.yaml:7:5", "rules[1]"],
+        ["job.yaml:8:35", "rules[2].keep.count.min"],
+        ["job.yaml:10:16", "actions.keep.copy"],
+        ["job.yaml:12:8", "limits.tps"],
+        ["--set limits.share=2:1:14", "limits.share"],
+        ["--set stop.matches=0:1:14", "stop.matches"],
+        ["--set limits.budget_usd=x:1:19", "limits.budget_usd"],
+    ]
+
+
+def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    """Four lines are a whole job; all else has the documented default."""
+    job = load(HEAD, tmp_path)
+    assert job.source == SourceSpec(
+        bucket="raw", prefix="birds/", include=("*.jpg", "*.jpeg", "*.png"), exclude=(), order=Order.LISTING, seed=0
+    )
+    assert job.detector == DetectorSpec(
+        kind=DetectorKind.REKOGNITION, region=None, model=None, min_confidence_pct=0, max_labels=1000,
+        features=("GENERAL_LABELS",),
+    )  # fmt: skip
+    assert job.rules[0].conditions == (Condition(any=("Bird",), confidence_pct=55),)
+    assert job.otherwise is Verdict.REJECT
+    assert job.actions == dict.fromkeys(Verdict, Action(kind=ActionKind.NONE))
+    assert job.limits == Limits(
+        tps=None, share=1, concurrency=None, budget_micros=None, max_images=None, max_attempts=8, timeout_s=15
+    )
+    assert job.stop == Stop(matches=None, misses_in_a_row=None)
+    assert job.checkpoint == tmp_path / ".asyncfilter" / "robins.db"
+    assert job.pricing == Pricing(used_this_month=0, tiers=None, inference_unit_hour_micros=None)
+    assert (job.aws.profile, job.aws.region, job.aws.client) == (None, None, ClientKind.FAST)
+
+
+def test_every_key_arrives(tmp_path: Path) -> None:
+    """What the file says is what the job holds, with units, tuples and exact micro-dollars."""
+    job = load(
+        dedent(f"""\
+            version: 1
+            name: every-key
+            source: {{uri: "s3://raw-images/birds & co/", include: "*.JPG", exclude: ["*/x/*"], order: random, seed: 7}}
+            detector: {{kind: rekognition-custom-labels, region: eu-west-1, model: "{MODEL}", min_confidence: 5.5,
+                        max_labels: 20, features: [GENERAL_LABELS]}}
+            rules:
+              - reject:
+                  - {{any: No, confidence: 1e1}}
+                  - not: [{{category: Text}}, {{none: [on, "off"]}}]
+              - keep: {{all: [A, B], count: {{label: C, min: 1}}, area: {{label: D, max: 0.5}}}}
+            otherwise: review
+            actions:
+              keep: {{copy: s3://clean/, if_exists: fail}}
+              review: {{copy: "s3://clean/{{{{x}}}}/{{name}}/{{relative}}"}}
+              reject: none
+            limits: {{tps: 50, share: 0.5, concurrency: 9, budget_usd: 25.123456, max_images: 010, max_attempts: 3,
+                      timeout_s: 2.5}}
+            stop: {{matches: 50, misses_in_a_row: 20}}
+            checkpoint: state/run.db
+            pricing: {{used_this_month: 5, inference_unit_hour_usd: 4.1,
+                       tiers: [{{up_to: 1000000, usd: 0.001}}, {{up_to: null, usd: 0.00025}}]}}
+            aws: {{profile: team, region: us-gov-west-1, client: aioboto3}}
+        """),
+        tmp_path,
+    )
+    assert job.source == SourceSpec(
+        bucket="raw-images", prefix="birds & co/", include=("*.JPG",), exclude=("*/x/*",), order=Order.RANDOM, seed=7
+    )
+    assert job.detector == DetectorSpec(
+        kind=DetectorKind.CUSTOM_LABELS, region="eu-west-1", model=MODEL, min_confidence_pct=5.5, max_labels=20
+    )
+    assert job.rules[0].conditions == (
+        Condition(any=("No",), confidence_pct=10),
+        Condition(not_=(Condition(category=("Text",)), Condition(none=("on", "off")))),
+    )
+    assert job.rules[1].conditions == (
+        Condition(all=("A", "B"), count=Count(label="C", min=1), area=Area(label="D", max=0.5)),
+    )
+    assert job.otherwise is Verdict.REVIEW
+    assert job.actions == {
+        Verdict.KEEP: Action(kind=ActionKind.COPY, target="s3://clean/{key}", if_exists=IfExists.FAIL),
+        Verdict.REVIEW: Action(kind=ActionKind.COPY, target="s3://clean/{{x}}/{name}/{relative}"),
+        Verdict.REJECT: Action(),
+    }
+    assert job.limits == Limits(
+        tps=50, share=0.5, concurrency=9, budget_micros=25_123_456, max_images=10, max_attempts=3, timeout_s=2.5
+    )
+    assert job.stop == Stop(matches=50, misses_in_a_row=20)
+    assert job.checkpoint == tmp_path / "state" / "run.db"
+    assert job.pricing == Pricing(
+        used_this_month=5,
+        tiers=(PriceTier(up_to=1_000_000, micros=1000), PriceTier(up_to=None, micros=250)),
+        inference_unit_hour_micros=4_100_000,
+    )
+    assert (job.aws.profile, job.aws.region, job.aws.client) == ("team", "us-gov-west-1", ClientKind.AIOBOTO3)
+
+
+def test_destinations_beside_the_source_pass(tmp_path: Path) -> None:
+    """Invariant 11 refuses what could feed the source, and nothing that could not."""
+    for target in ("s3://raw/out/{key}", "s3://raw2/birds/{key}", "s3://raw/bird/{relative}", "s3://raw/{name}/{key}"):
+        text = HEAD + f"actions: {{keep: {{copy: '{target}'}}}}"
+        assert load(text, tmp_path).actions[Verdict.KEEP].target == target
+
+
+def test_variables_are_expanded(tmp_path: Path) -> None:
+    """``${NAME}`` is the variable, typed as if written in its place; ``$$`` is a dollar; nothing is expanded twice."""
+    text = HEAD + dedent("""\
+        limits: { tps: "auto" }
+        stop:
+          matches: ${ENOUGH}
+          misses_in_a_row: ${PATIENCE:-20}
+        aws:
+          profile: "$${A} ${TEAM} $5 ${NONE:-} ${EMPTY:-full}"
+        actions: {keep: {copy: "s3://${BUCKET}/{key}"}}
+    """)
+    environ = {"ENOUGH": "50", "TEAM": "${BUCKET}", "BUCKET": "clean", "EMPTY": ""}
+    job = load(text, tmp_path, environ=environ)
+    assert job.stop == Stop(matches=50, misses_in_a_row=20)
+    assert job.aws.profile == "${A} ${BUCKET} $5  full"
+    assert job.actions[Verdict.KEEP].target == "s3://clean/{key}"
+
+
+def test_a_wrong_variable_shows_value_and_origin(tmp_path: Path) -> None:
+    """A value that came from the environment is shown with the reference it came through."""
+    (complaint,) = complaints(HEAD + "stop:\n  matches: ${N}", tmp_path, environ={"N": "many"})
+    assert complaint.endswith('found "many" (from ${N})')
+
+
+def test_anchors_and_merges_work(tmp_path: Path) -> None:
+    """Repeated parts can be written once; a mapping's own keys win over merged ones."""
+    text = swap(
+        "[{keep: {any: Bird}}]", "[{keep: &sure {any: Bird, confidence: 90}}, {review: {<<: *sure, confidence: 60}}]"
+    )
+    keep, review = load(text, tmp_path).rules
+    assert (keep.conditions[0].confidence_pct, review.conditions[0].confidence_pct) == (90, 60)
+    assert keep.conditions[0].any == review.conditions[0].any == ("Bird",)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    """Editors that begin UTF-8 files with a mark are understood."""
+    assert load("\ufeff" + HEAD, tmp_path).name == "robins"
+
+
+def test_settings_go_on_top(tmp_path: Path) -> None:
+    """``--set`` reaches any key, makes sections that are not there, and is parsed as YAML."""
+    overrides = [
+        "limits.tps=50",
+        "source.order=random",
+        "rules[0].keep.confidence=90",
+        "rules.0.keep.any=[Robin, Wren]",
+        "actions.keep={copy: s3://clean/}",
+        "limits.budget_usd=",
+        "aws.profile=${TEAM}",
+    ]
+    job = load(HEAD + "limits: {budget_usd: bad}", tmp_path, overrides=overrides, environ={"TEAM": "t"})
+    assert job.limits == Limits(tps=50)
+    assert job.source == SourceSpec(bucket="raw", prefix="birds/", order=Order.RANDOM)
+    assert job.rules[0].conditions == (Condition(any=("Robin", "Wren"), confidence_pct=90),)
+    assert job.actions[Verdict.KEEP].target == "s3://clean/{key}"
+    assert job.aws.profile == "t"
+
+
+def test_settings_may_be_values_of_a_program(tmp_path: Path) -> None:
+    """A mapping of dotted keys sets values as they are."""
+    job = load(HEAD, tmp_path, overrides={"limits.tps": 7, "detector": {"max_labels": 5}, "aws.profile": "${A}"})
+    assert (job.limits.tps, job.detector.max_labels, job.aws.profile) == (7, 5, "${A}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ("limits.tps", "expected KEY=VALUE"),
+        ("=5", "expected KEY=VALUE"),
+        ("limits.tps.x=5", "expected a key or item that is there"),
+        ("rules[9].keep.any=A", "expected a key or item that is there"),
+        ("limts.tps=5", "nearest is 'limits'"),
+        ("limits.tps=[", "not valid YAML"),
+        ("limits={}\nx: 1", "not valid YAML"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: str, word: str, tmp_path: Path) -> None:
+    """Problems of ``--set`` say which setting they are in."""
+    (complaint,) = complaints(HEAD + "limits: {tps: 5}", tmp_path, overrides=[setting])
+    assert complaint.startswith(f"--set {setting}:")
+    assert word in complaint
+
+
+def test_a_program_can_describe_a_job(tmp_path: Path) -> None:
+    """``parse_job`` takes the file's keys as values, touches none of them, and expands nothing."""
+    mapping = {
+        "version": 1,
+        "name": "robins",
+        "source": {"uri": "s3://raw/$${x}/", "order": Order.RANDOM},
+        "rules": ({"keep": {"any": ("Bird",)}},),
+        "checkpoint": tmp_path / "run.db",
+    }
+    before = repr(mapping)
+    job = parse_job(mapping, base_dir="jobs")
+    assert (job.path, job.source.prefix, job.source.order) == (None, "$${x}/", Order.RANDOM)
+    assert job.checkpoint == tmp_path / "run.db"
+    assert repr(mapping) == before
+
+
+def test_a_program_is_told_what_is_wrong() -> None:
+    """``parse_job`` reports by key; values that YAML cannot hold are refused like any other."""
+    with pytest.raises(JobError) as caught:
+        parse_job({"version": 1, "name": b"x", "source": object(), "rules": {1, 2}}, base_dir=".")
+    assert [problem.key for problem in caught.value.problems] == ["name", "source", "rules"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_examples_load(path: Path) -> None:
+    """Every file in ``config/`` is a job as it stands."""
+    assert load_job(path, environ={}).path == path
+
+
+def test_the_names_of_a_job_come_without_yaml_or_pydantic() -> None:
+    """``asyncfilter.job`` stays light until a file is loaded, which is what keeps ``--help`` quick."""
+    code = "import sys, asyncfilter.job; print([m for m in ('yaml', 'pydantic') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
