@@ -1,0 +1,269 @@
+"""From a job to a running engine: the only module that names concrete classes.
+
+``run`` and ``refilter`` are the program's two verbs, for the command line and for other programs alike.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from asyncfilter.aws import describe_model, open_aws, open_ports, quota_tps
+from asyncfilter.aws.session import AwsSession
+from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, set_aside
+from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.pipeline import Pipeline
+from asyncfilter.engine.shuffle import ShuffledSource
+from asyncfilter.engine.way import Options, Way, no_way
+from asyncfilter.errors import AccessError, UsageError
+from asyncfilter.events import Emit, ignore
+from asyncfilter.job.fingerprint import identity
+from asyncfilter.job.spec import DetectorKind, Job, Limits, Order
+from asyncfilter.model import Progress, Summary
+from asyncfilter.policy.admission import free_check
+from asyncfilter.policy.globs import KeyFilter
+from asyncfilter.policy.pricing import price_list
+from asyncfilter.ports import Checkpoint, Detector, Sink, Source
+
+MOST_IN_FLIGHT = 4096
+"""Calls in flight at the most when ``limits.concurrency`` is auto."""
+
+LEAST_IN_FLIGHT = 32
+
+SPARE_FILES = 128
+"""File descriptors left for everything but connections to the detector."""
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """Ports that take the place of AWS and the checkpoint file; None means the real one.
+
+    A detector of your own costs what ``pricing.tiers`` of the job says, or nothing, and may be called as fast as
+    ``limits.tps`` allows, or without limit.
+    """
+
+    source: Source | None = None
+    detector: Detector | None = None
+    sink: Sink | None = None
+    checkpoint: Checkpoint | None = None
+
+
+async def run(
+    job: Job,
+    *,
+    fresh: bool = False,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+    on_start: Callable[[Callable[[], Progress]], None] | None = None,
+) -> Summary:
+    """Run a job, or resume it when its checkpoint exists.
+
+    Args:
+        job: From ``load_job`` or ``parse_job``.
+        fresh: Move an existing checkpoint aside (it is never deleted) and start anew.
+        dry_run: Pay for labels and keep them, but write nothing to S3.
+        retry_failed: Try failed images again first.
+        world: Your own source, detector, sink or checkpoint.
+        interrupt: ``request`` it once to drain, twice to abort.
+        on_event: Told of everything that happens, in the event loop: return quickly.
+        on_start: Given a function that tells the progress, once there is any.
+
+    Returns:
+        The summary. A run that ended for a reason of its own (limits, stop rules, breaker, denied access in the
+        middle) says so in ``stop_reason``, ``error`` and ``exit_code`` instead of raising.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        AccessError: The job cannot start: credentials, permission, bucket or region.
+        AbortedError: ``interrupt`` was requested twice.
+    """
+    world = world or World()
+    if fresh and job.checkpoint.exists():
+        set_aside(job.checkpoint)
+    async with AsyncExitStack() as stack:
+        checkpoint = await _existing_checkpoint(job, world, stack)
+        way, sink = await stack.enter_async_context(_open_way(job, world))
+        checkpoint = checkpoint or await _sqlite(job, stack)
+        if job.source.order is Order.RANDOM:
+            shuffled = ShuffledSource(way.source, checkpoint, job.source.seed)
+            way = msgspec.structs.replace(way, source=shuffled)
+        pipeline = Pipeline(
+            job,
+            run_id=_new_run_id(),
+            checkpoint=checkpoint,
+            sink=sink,
+            way=way,
+            options=Options(dry_run=dry_run, retry_failed=retry_failed),
+            interrupt=interrupt,
+            emit=on_event,
+        )
+        if on_start is not None:
+            on_start(pipeline.progress)
+        return await pipeline.run()
+
+
+async def refilter(
+    job: Job,
+    *,
+    dry_run: bool = False,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+    on_start: Callable[[Callable[[], Progress]], None] | None = None,
+) -> Summary:
+    """Apply the job's rules and actions to the stored labels; the detector cannot be called.
+
+    Arguments, result and errors are those of ``run``; a dry run changes neither S3 nor the checkpoint.
+
+    Raises:
+        UsageError: There is no checkpoint yet.
+    """
+    world = world or World()
+    if world.checkpoint is None and not job.checkpoint.exists():
+        raise UsageError(
+            f"{job.checkpoint}: there is no checkpoint to take labels from",
+            hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
+        )
+    async with AsyncExitStack() as stack:
+        checkpoint = world.checkpoint or await _sqlite(job, stack)
+        sink = world.sink if world.sink is not None else await stack.enter_async_context(_aws_sink(job))
+        pipeline = Pipeline(
+            job,
+            run_id=_new_run_id(),
+            checkpoint=checkpoint,
+            sink=sink,
+            way=no_way(),
+            options=Options(dry_run=dry_run, stored_only=True),
+            interrupt=interrupt,
+            emit=on_event,
+        )
+        if on_start is not None:
+            on_start(pipeline.progress)
+        return await pipeline.run()
+
+
+# -- The checkpoint ----------------------------------------------------------------------------------------------------
+
+
+async def _existing_checkpoint(job: Job, world: World, stack: AsyncExitStack) -> Checkpoint | None:
+    """An existing checkpoint is opened before anything else, a new one only once the job is known to work."""
+    if world.checkpoint is not None:
+        return world.checkpoint
+    return await _sqlite(job, stack) if job.checkpoint.exists() else None
+
+
+async def _sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:
+    checkpoint = await open_checkpoint(job.checkpoint, identity=identity(job), name=job.name)
+    return await stack.enter_async_context(checkpoint)
+
+
+# -- The way in --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _open_way(job: Job, world: World) -> AsyncIterator[tuple[Way, Sink]]:
+    if world.source is not None and world.detector is not None and world.sink is not None:
+        yield _own_way(job, world.source, world.detector), world.sink
+        return
+    async with (
+        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
+        open_ports(job, session) as ports,
+    ):
+        way = await _aws_way(job, session, world.source or ports.source, world.detector or ports.detector, ports.region)
+        yield way, world.sink or ports.sink
+
+
+@asynccontextmanager
+async def _aws_sink(job: Job) -> AsyncIterator[Sink]:
+    async with (
+        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
+        open_ports(job, session) as ports,
+    ):
+        yield ports.sink
+
+
+async def _aws_way(job: Job, session: AwsSession, source: Source, detector: Detector, region: str) -> Way:
+    prices = price_list(job, region)
+    limit_tps, origin = await _limit(job, session, region)
+    units = await _inference_units(job, session)
+    keys = KeyFilter(job.source.include, job.source.exclude)
+    return Way(
+        source=source,
+        detector=detector,
+        check=lambda listed: free_check(listed, keys),
+        limit_tps=limit_tps,
+        tps_origin=origin,
+        price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth),
+        hourly_micros=prices.unit_hour_micros * units,
+        concurrency=_concurrency(job.limits, limit_tps),
+    )
+
+
+def _own_way(job: Job, source: Source, detector: Detector) -> Way:
+    keys = KeyFilter(job.source.include, job.source.exclude)
+    prices = price_list(job, "") if job.pricing.tiers is not None else None
+    limit_tps = job.limits.tps * job.limits.share if job.limits.tps is not None else None
+    return Way(
+        source=source,
+        detector=detector,
+        check=lambda listed: free_check(listed, keys),
+        limit_tps=limit_tps,
+        tps_origin="limits.tps",
+        price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth) if prices else 0,
+        concurrency=_concurrency(job.limits, limit_tps),
+    )
+
+
+async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str]:
+    limits = job.limits
+    if limits.tps is not None:
+        return limits.tps * limits.share, "limits.tps"
+    answer = await quota_tps(session, job.detector.kind, region)
+    return answer.tps * limits.share, f"quota, {answer.origin.value}"
+
+
+async def _inference_units(job: Job, session: AwsSession) -> int:
+    if job.detector.kind is not DetectorKind.CUSTOM_LABELS or job.detector.model is None:
+        return 0
+    state = await describe_model(session, job.detector.model)
+    if state.status != "RUNNING":
+        raise AccessError(
+            f"the model {state.arn} is {state.status}, not RUNNING",
+            hint="Start the model and run again once it is RUNNING.",
+        )
+    return state.inference_units
+
+
+# -- How much at once --------------------------------------------------------------------------------------------------
+
+
+def _concurrency(limits: Limits, limit_tps: float | None) -> int:
+    """Calls in flight at the most: what was asked for, or enough for answers that take half the time-out."""
+    if limits.concurrency is not None:
+        return limits.concurrency
+    wanted = MOST_IN_FLIGHT if limit_tps is None else math.ceil(limit_tps * limits.timeout_s / 2)
+    return max(LEAST_IN_FLIGHT, min(wanted, MOST_IN_FLIGHT, _most_connections()))
+
+
+def _most_connections() -> int:
+    """Connections this process may hold; raises the soft limit of open files to the hard one first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_IN_FLIGHT + SPARE_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_IN_FLIGHT + SPARE_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    available = MOST_IN_FLIGHT if soft == resource.RLIM_INFINITY else soft - SPARE_FILES
+    return max(LEAST_IN_FLIGHT, min(available, MOST_IN_FLIGHT))
+
+
+def _new_run_id() -> str:
+    """Sortable by time, unique among machines: ``20261122-141503-1f3a``."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
