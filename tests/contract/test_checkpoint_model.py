@@ -1,0 +1,187 @@
+"""Whatever is done in whatever order, the file and the checkpoint in memory hold the same."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, read_images
+from asyncfilter.errors import CheckpointError
+from asyncfilter.model import ActionKind, Decision, Detection, Failure, Label, ListedObject, Verdict
+from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals, Watermark
+from asyncfilter.testing.checkpoint import MemoryCheckpoint
+
+KEYS = ["a", "a\n", "b", "z", "é", "\uffff", "\U0001f426"]
+TARGETS = ["", "s3://clean/1", "s3://clean/2"]
+
+ids = st.integers(1, 12)
+places = st.none() | st.integers(1, 12)
+decisions = st.none() | st.builds(
+    Decision, st.sampled_from(Verdict), st.none() | st.integers(0, 40), st.none() | st.sampled_from(["Bird", "Tern"])
+)
+failures = st.builds(Failure, st.sampled_from(["changed", "vanished"]), st.text(max_size=5))
+detections = st.none() | st.builds(
+    Detection,
+    st.lists(st.builds(Label, st.sampled_from("ABCDEFGH"), st.floats(0, 100)), max_size=3).map(tuple),
+    st.sampled_from(["2.0", "3.0"]),
+)
+images = st.builds(
+    StoredImage,
+    id=ids,
+    seq=places,
+    key=st.sampled_from(KEYS),
+    etag=st.sampled_from(["ab" * 16, "ab-2", "AB"]),
+    size_bytes=st.integers(0, 2**40),
+    decision=decisions,
+    failure=st.none() | failures,
+    detection=detections,
+)
+effects = st.builds(DoneEffect, st.sampled_from(ActionKind), st.sampled_from(TARGETS))
+totals = st.builds(Totals, calls=st.integers(0, 9), spent_micros=st.integers(0, 9), reserved_micros=st.integers(0, 9))
+watermarks = st.builds(Watermark, seq=st.integers(0, 12), cursor=st.none() | st.sampled_from(KEYS))
+batches = st.builds(
+    Batch,
+    new=st.lists(images, max_size=4),
+    seated=st.lists(images, max_size=2, unique_by=lambda image: image.id),
+    effects=st.lists(st.tuples(ids, effects), max_size=3),
+    failures=st.lists(st.tuples(ids, failures), max_size=2, unique_by=lambda pair: pair[0]),
+    unseated=st.lists(ids, max_size=3),
+    watermark=st.none() | watermarks,
+    totals=st.none() | totals,
+)
+listed = st.builds(ListedObject, st.sampled_from(KEYS), st.integers(0, 9), st.sampled_from(["ab", "x"]))
+
+
+class BothCheckpoints(RuleBasedStateMachine):
+    """Does the same to both, and looks at both after each step."""
+
+    @initialize()
+    def make(self) -> None:
+        """Two new checkpoints."""
+        self.folder = Path(tempfile.mkdtemp())
+        self.runner = asyncio.Runner()
+        self.lives = 0
+        self.path = self.folder / "0.db"
+        self.memory = MemoryCheckpoint()
+        self.file: SqliteCheckpoint = self.runner.run(self.open())
+
+    async def open(self) -> SqliteCheckpoint:
+        """The file as it lies there."""
+        return await open_checkpoint(self.path, identity={}, name="both")
+
+    def teardown(self) -> None:
+        """Leave nothing behind."""
+        if hasattr(self, "file"):
+            self.runner.run(self.file.aclose())
+            self.runner.close()
+            shutil.rmtree(self.folder)
+
+    def both(self, act: Callable[[Checkpoint], Awaitable[object]]) -> None:
+        """Both do it, or both refuse."""
+        refused = []
+        for checkpoint in (self.memory, self.file):
+            try:
+                self.runner.run(_awaited(act(checkpoint)))
+                refused.append(False)
+            except CheckpointError:
+                refused.append(True)
+        assert refused[0] == refused[1]
+
+    @rule(batch=batches)
+    def commit(self, batch: Batch) -> None:
+        """Any batch, many of them impossible."""
+        self.both(lambda checkpoint: checkpoint.commit(batch))
+
+    @rule(new=st.lists(images, min_size=1, max_size=6))
+    def insert(self, new: list[StoredImage]) -> None:
+        """A batch as the engine makes it: new ids, free places."""
+        known = self.memory.images
+        next_id = 1 + max((image.id for image in known), default=0)
+        next_seq = 1 + max((image.seq or 0 for image in known), default=0)
+        rows = [_moved(image, next_id + i, next_seq + i) for i, image in enumerate(new)]
+        self.commit(Batch(new=rows))
+
+    @rule(seq=st.integers(0, 12))
+    def unseat_after(self, seq: int) -> None:
+        """The stop position moves back."""
+        self.both(lambda checkpoint: checkpoint.unseat_after(seq))
+
+    @rule(watermark=watermarks)
+    def decided(self, watermark: Watermark) -> None:
+        """All decisions are new."""
+        self.both(lambda checkpoint: checkpoint.decided("fingerprint", watermark))
+
+    @rule(ranked=st.lists(st.tuples(st.integers(0, 3), listed), max_size=4), is_last=st.booleans())
+    def save_listing(self, ranked: list[tuple[int, ListedObject]], is_last: bool) -> None:
+        """Another page of the listing."""
+        self.both(lambda checkpoint: checkpoint.save_listing(ranked, is_last=is_last))
+
+    @rule()
+    def drop_listing(self) -> None:
+        """A new pass."""
+        self.both(lambda checkpoint: checkpoint.drop_listing())
+
+    @rule(is_crash=st.booleans())
+    def reopen(self, is_crash: bool) -> None:
+        """The next process, after a clean end or after a kill."""
+        left = self.path
+        if is_crash:
+            self.lives += 1
+            left = self.folder / f"{self.lives}.db"
+            for suffix in ("", "-wal"):
+                shutil.copy(f"{self.path}{suffix}", f"{left}{suffix}")
+        self.runner.run(self.file.aclose())
+        self.path = left
+        self.memory = self.memory.reopen()
+        self.file = self.runner.run(self.open())
+        assert self.file.opened == self.memory.opened
+
+    @invariant()
+    def all_is_the_same(self) -> None:
+        """Every row, and every answer."""
+        if not hasattr(self, "file"):
+            return
+        assert sorted(read_images(self.path), key=lambda image: image.id) == list(self.memory.images)
+        assert self.runner.run(_answers(self.file)) == self.runner.run(_answers(self.memory))
+
+
+def _moved(image: StoredImage, id_: int, seq: int) -> StoredImage:
+    return StoredImage(
+        id=id_,
+        seq=seq,
+        key=image.key,
+        etag=image.etag,
+        size_bytes=image.size_bytes,
+        decision=image.decision,
+        failure=image.failure,
+        detection=image.detection,
+    )
+
+
+async def _awaited(awaitable: Awaitable[object]) -> object:
+    return await awaitable
+
+
+async def _answers(checkpoint: Checkpoint) -> list[object]:
+    return [
+        list(await checkpoint.by_keys(KEYS)),
+        list(await checkpoint.seated(0, 3)),
+        list(await checkpoint.seated(3, 99)),
+        list(await checkpoint.failed(1, 9, 4)),
+        await checkpoint.overshoot(),
+        dict(await checkpoint.owners(TARGETS)),
+        list(await checkpoint.listing(None, 3)),
+        list(await checkpoint.listing((1, "b"), 9)),
+        await checkpoint.listing_state(),
+    ]
+
+
+TestBothCheckpoints = BothCheckpoints.TestCase
+TestBothCheckpoints.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)

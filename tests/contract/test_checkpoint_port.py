@@ -1,0 +1,377 @@
+"""One suite for every checkpoint: the file and its stand-in in memory keep the same promises."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint
+from asyncfilter.errors import CheckpointError
+from asyncfilter.model import (
+    ActionKind,
+    Box,
+    Counts,
+    Decision,
+    Detection,
+    Failure,
+    Instance,
+    Label,
+    ListedObject,
+    StopReason,
+    Verdict,
+)
+from asyncfilter.policy.tally import Tally
+from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals, Watermark
+from asyncfilter.testing.checkpoint import MemoryCheckpoint
+
+ROBIN = Detection(
+    labels=(
+        Label(
+            "Robin", 98.3, (Instance(Box(0.1, 0.2, 0.3, 0.4), 97.0),), ("Bird", "Animal"), ("Redbreast",), ("Fauna",)
+        ),
+        Label("Bird", 98.3, (), ("Animal",)),
+    ),
+    model_version="3.0",
+    extra=b'{"ImageProperties":{}}',
+)
+KEEP = Decision(Verdict.KEEP, 0, "Robin")
+COPY = DoneEffect(ActionKind.COPY, "s3://clean/robin.jpg")
+
+
+class MemoryDesk:
+    """Opens, closes and crashes a checkpoint in memory."""
+
+    def __init__(self) -> None:
+        self.checkpoint = MemoryCheckpoint()
+
+    async def open(self) -> Checkpoint:
+        return self.checkpoint
+
+    async def close(self) -> None:
+        self.checkpoint = self.checkpoint.reopen()
+
+    crash = close
+
+
+class SqliteDesk:
+    """Opens, closes and crashes a checkpoint in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "0" / "job.db"
+        self._lives = 0
+        self._checkpoint: SqliteCheckpoint | None = None
+
+    async def open(self) -> Checkpoint:
+        self._checkpoint = await open_checkpoint(self._path, identity={"source.uri": "s3://raw/"}, name="robins")
+        return self._checkpoint
+
+    async def close(self) -> None:
+        if self._checkpoint:
+            await self._checkpoint.aclose()
+
+    async def crash(self) -> None:
+        """Go on with what a killed process leaves: the file and its log as they lie there."""
+        self._lives += 1
+        copies = self._path.parents[1] / str(self._lives)
+        copies.mkdir()
+        for name in (self._path.name, self._path.name + "-wal"):
+            shutil.copy(self._path.with_name(name), copies / name)
+        await self.close()
+        self._path = copies / self._path.name
+
+
+Desk = MemoryDesk | SqliteDesk
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Desk]:
+    """Each test runs on both."""
+    desk = MemoryDesk() if request.param == "memory" else SqliteDesk(tmp_path)
+    yield desk
+    await desk.close()
+
+
+@pytest.fixture
+async def checkpoint(desk: Desk) -> Checkpoint:
+    """A new one."""
+    return await desk.open()
+
+
+def image(id_: int, **changes: Any) -> StoredImage:
+    """A row, seated at its id."""
+    fields: dict[str, Any] = {
+        "seq": id_,
+        "key": f"birds/{id_:03}.jpg",
+        "etag": f"{id_:032x}",
+        "size_bytes": 1000 + id_,
+        "decision": KEEP,
+        "detection": ROBIN,
+    }
+    return StoredImage(id=id_, **{**fields, **changes})
+
+
+async def all_seated(checkpoint: Checkpoint) -> list[StoredImage]:
+    """All seated rows in order."""
+    return list(await checkpoint.seated(0, 1000))
+
+
+async def test_a_new_checkpoint_is_empty(checkpoint: Checkpoint) -> None:
+    """Nothing is known, nothing is spent, and ids begin at 1."""
+    opened = checkpoint.opened
+    assert (opened.is_new, opened.next_id, opened.decided_by) == (True, 1, None)
+    assert (opened.watermark, opened.totals) == (Watermark(), Totals())
+    assert await all_seated(checkpoint) == []
+    assert await checkpoint.listing_state() == (False, None)
+
+
+async def test_a_row_comes_back_as_it_was(checkpoint: Checkpoint) -> None:
+    """Every field survives, of decided, failed and spare images alike."""
+    rows = [
+        image(1),
+        image(2, decision=Decision(Verdict.REVIEW, 3), etag="9b2cf535f27731c974343645a3985328-12"),
+        image(3, decision=Decision(Verdict.REJECT), detection=Detection(()), etag="ABCDEF"),
+        image(4, decision=None, detection=None, failure=Failure("vanished", "gone\nfor good")),
+        image(5, failure=Failure("changed", "")),
+        image(6, seq=None, decision=None),
+    ]
+    await checkpoint.commit(Batch(new=rows))
+    assert await all_seated(checkpoint) == rows[:5]
+    assert await checkpoint.by_keys([rows[5].key]) == rows[5:]
+
+
+async def test_only_spare_rows_come_with_their_labels_by_key(checkpoint: Checkpoint) -> None:
+    """A page of a listing is compared with stored rows: the labels of those that are done are not read."""
+    rows = [image(1, key="b"), image(2, key="a", seq=None), image(3, key="b", seq=None, etag="old"), image(4, key="c")]
+    await checkpoint.commit(Batch(new=rows))
+    found = await checkpoint.by_keys(["b", "a", "missing", "b"])
+    assert [(row.id, row.detection) for row in found] == [(2, ROBIN), (1, None), (3, ROBIN)]
+
+
+async def test_many_keys_and_targets_may_be_asked_for_at_once(checkpoint: Checkpoint) -> None:
+    """A whole page of 1,000 keys and more, in one call, in UTF-8 order."""
+    rows = [image(id_, key=f"{id_ * 7919 % 2500:05}") for id_ in range(1, 2401)]
+    targets = [f"s3://clean/{row.key}" for row in rows]
+    effects = [(row.id, DoneEffect(ActionKind.COPY, target)) for row, target in zip(rows, targets, strict=True)]
+    await checkpoint.commit(Batch(new=rows, effects=effects))
+    found = await checkpoint.by_keys([row.key for row in rows])
+    assert [row.key for row in found] == sorted(row.key for row in rows)
+    assert all(row.effects == (DoneEffect(ActionKind.COPY, f"s3://clean/{row.key}"),) for row in found)
+    assert await checkpoint.owners([*targets, "s3://clean/x"]) == dict(
+        zip(targets, (row.key for row in rows), strict=True)
+    )
+
+
+async def test_seated_rows_are_read_in_order_and_in_portions(checkpoint: Checkpoint) -> None:
+    """The order of examination, whatever the order of arrival."""
+    await checkpoint.commit(Batch(new=[image(id_, seq=seq) for id_, seq in enumerate([4, 2, 5, 1, 3], 1)]))
+    assert [row.seq for row in await checkpoint.seated(0, 2)] == [1, 2]
+    assert [row.id for row in await checkpoint.seated(2, 2)] == [5, 1]
+    assert await checkpoint.seated(5, 2) == []
+
+
+async def test_failed_rows_are_found(checkpoint: Checkpoint) -> None:
+    """Seated ones only, within the range, in order."""
+    rows = [image(id_, failure=Failure("changed", "x") if id_ % 2 else None) for id_ in range(1, 10)]
+    await checkpoint.commit(Batch(new=[*rows, image(10, seq=None, failure=Failure("changed", "x"))]))
+    assert [row.seq for row in await checkpoint.failed(1, 7, 10)] == [3, 5, 7]
+    assert await checkpoint.failed(0, 9, 1) == rows[:1]
+
+
+async def test_a_spare_row_gets_its_place(checkpoint: Checkpoint) -> None:
+    """Place, decision and failure are set; labels and effects stay."""
+    await checkpoint.commit(Batch(new=[image(1, seq=None, decision=None)], effects=[(1, COPY)]))
+    seat = image(
+        1, seq=7, decision=Decision(Verdict.REVIEW, 1, "Bird"), failure=Failure("changed", "x"), detection=None
+    )
+    await checkpoint.commit(Batch(seated=[seat]))
+    await checkpoint.commit(Batch(seated=[seat]))  # Saying it twice is harmless.
+    (row,) = await all_seated(checkpoint)
+    assert (row.seq, row.decision, row.failure) == (7, seat.decision, seat.failure)
+    assert (row.detection, row.effects) == (ROBIN, (COPY,))
+    await checkpoint.commit(Batch(seated=[image(1, seq=7)]))
+    assert (await all_seated(checkpoint))[0].failure is None
+
+
+async def test_a_row_examined_anew_loses_its_place(checkpoint: Checkpoint) -> None:
+    """In one batch the old row frees the place that the new one takes; what has no labels goes."""
+    await checkpoint.commit(Batch(new=[image(1), image(2, detection=None, decision=None, failure=Failure("x", ""))]))
+    await checkpoint.commit(Batch(unseated=[1, 2], new=[image(3, seq=1), image(4, seq=2)]))
+    assert [(row.id, row.seq) for row in await all_seated(checkpoint)] == [(3, 1), (4, 2)]
+    found = await checkpoint.by_keys([image(1).key, image(2).key])
+    assert [(row.id, row.seq, row.detection) for row in found] == [(1, None, ROBIN)]
+
+
+async def test_a_failed_action_is_noted(checkpoint: Checkpoint) -> None:
+    """The verdict stays, the failure comes to it."""
+    await checkpoint.commit(Batch(new=[image(1)]))
+    await checkpoint.commit(Batch(failures=[(1, Failure("changed", "the object was replaced"))]))
+    (row,) = await all_seated(checkpoint)
+    assert (row.decision, row.failure) == (KEEP, Failure("changed", "the object was replaced"))
+
+
+async def test_effects_are_kept_oldest_first(checkpoint: Checkpoint) -> None:
+    """Several targets of one image stay known; the same action again counts once."""
+    tagged, other = DoneEffect(ActionKind.TAG, ""), DoneEffect(ActionKind.COPY, "s3://clean/other.jpg")
+    await checkpoint.commit(Batch(new=[image(1)], effects=[(1, COPY), (1, tagged)]))
+    await checkpoint.commit(Batch(effects=[(1, other), (1, tagged)]))
+    (row,) = await all_seated(checkpoint)
+    assert row.effects == (COPY, other, tagged)
+
+
+async def test_a_target_passes_to_the_newer_row_of_its_key(checkpoint: Checkpoint) -> None:
+    """An object that changed is copied over its older version: the target is the new row's."""
+    await checkpoint.commit(Batch(new=[image(1, key="a", seq=None)], effects=[(1, COPY)]))
+    await checkpoint.commit(Batch(new=[image(2, key="a")], effects=[(2, COPY)]))
+    assert [row.effects for row in await checkpoint.by_keys(["a"])] == [(), (COPY,)]
+    assert await checkpoint.owners([COPY.target]) == {COPY.target: "a"}
+
+
+async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
+    """The checkpoint itself refuses it, and keeps nothing of the batch."""
+    await checkpoint.commit(Batch(new=[image(1), image(2)], effects=[(1, COPY)]))
+    before = await all_seated(checkpoint)
+    with pytest.raises(CheckpointError):
+        await checkpoint.commit(Batch(new=[image(3)], effects=[(2, COPY)], watermark=Watermark(seq=9)))
+    assert await all_seated(checkpoint) == before
+    assert await checkpoint.owners([COPY.target]) == {COPY.target: image(1).key}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Batch(new=[image(5), image(1, seq=6)]),
+        Batch(new=[image(5, seq=1)]),
+        Batch(new=[image(5)], seated=[image(77)]),
+        Batch(new=[image(5)], seated=[image(2, seq=1)]),
+        Batch(new=[image(5)], failures=[(77, Failure("x", ""))]),
+        Batch(new=[image(5)], effects=[(77, COPY)]),
+    ],
+    ids=["id twice", "place twice", "seat unknown", "seat taken", "failure unknown", "effect unknown"],
+)
+async def test_a_batch_that_cannot_be_leaves_nothing(checkpoint: Checkpoint, wrong: Batch) -> None:
+    """All or nothing: no row, watermark or sum of a refused batch stays, and the next one goes through."""
+    await checkpoint.commit(Batch(new=[image(1), image(2)]))
+    before = await all_seated(checkpoint)
+    with pytest.raises(CheckpointError):
+        await checkpoint.commit(wrong)
+    assert await all_seated(checkpoint) == before
+    new_labels = Detection((Label("Tern", 77.7),), "3.1")
+    await checkpoint.commit(Batch(new=[image(3, detection=new_labels)]))
+    assert (await all_seated(checkpoint))[-1].detection == new_labels
+
+
+async def test_the_next_process_finds_everything(desk: Desk, checkpoint: Checkpoint) -> None:
+    """After a clean end: watermark, tally, sums, fingerprint, rows."""
+    watermark = Watermark(seq=2, cursor="birds/002.jpg", tally=Tally(keep=2, listed=5, skipped={"empty": 3}, matches=2))
+    totals = Totals(calls=2, attempts=3, billed_calls=2, spent_micros=2000)
+    await checkpoint.commit(Batch(new=[image(1), image(2)], effects=[(1, COPY)], watermark=watermark, totals=totals))
+    await checkpoint.decided("abc", watermark)
+    rows = await all_seated(checkpoint)
+    await desk.close()
+    again = await desk.open()
+    assert (again.opened.watermark, again.opened.totals) == (watermark, totals)
+    assert (again.opened.decided_by, again.opened.next_id, again.opened.is_new) == ("abc", 3, False)
+    assert await all_seated(again) == rows
+
+
+async def test_what_was_committed_survives_a_crash(desk: Desk, checkpoint: Checkpoint) -> None:
+    """Without a clean end: rows beyond the watermark are spare with their labels, and later ids go on."""
+    await checkpoint.commit(Batch(new=[image(1), image(2)], watermark=Watermark(seq=2)))
+    await checkpoint.commit(Batch(new=[image(4), image(3)], effects=[(4, COPY)]))
+    await desk.crash()
+    again = await desk.open()
+    assert [row.id for row in await all_seated(again)] == [1, 2]
+    assert again.opened.next_id == 5
+    spare = await again.by_keys([image(3).key, image(4).key])
+    assert spare == [image(3, seq=None), image(4, seq=None, effects=(COPY,))]
+
+
+async def test_reservations_of_a_dead_run_are_spent(desk: Desk, checkpoint: Checkpoint) -> None:
+    """Durably so: the next crash does not bring them back, nor count them twice."""
+    await checkpoint.commit(
+        Batch(totals=Totals(billed_calls=10, spent_micros=9000, reserved_calls=3, reserved_micros=2700))
+    )
+    for _ in range(2):
+        await desk.crash()
+        again = await desk.open()
+        assert again.opened.totals == Totals(billed_calls=13, spent_micros=11700)
+
+
+async def test_an_id_is_never_used_again(desk: Desk, checkpoint: Checkpoint) -> None:
+    """Not even when its row is gone."""
+    await checkpoint.commit(Batch(new=[image(1), image(2, detection=None, decision=None, failure=Failure("x", ""))]))
+    await checkpoint.commit(Batch(unseated=[2], watermark=Watermark(seq=1)))
+    await desk.close()
+    assert (await desk.open()).opened.next_id == 3
+
+
+async def test_a_stop_that_moved_back_makes_rows_spare(checkpoint: Checkpoint) -> None:
+    """Everything beyond the position loses its place and keeps its labels."""
+    await checkpoint.commit(Batch(new=[image(id_) for id_ in range(1, 6)]))
+    await checkpoint.unseat_after(3)
+    assert [row.seq for row in await all_seated(checkpoint)] == [1, 2, 3]
+    assert [row.detection for row in await checkpoint.by_keys([image(4).key, image(5).key])] == [ROBIN, ROBIN]
+
+
+async def test_overshoot_counts_what_was_paid_for_and_not_used(checkpoint: Checkpoint) -> None:
+    """Spare rows with labels of objects that no seated row stands for: no older versions, no failures."""
+    rows = [
+        image(1, key="a"),
+        image(2, key="a", seq=None, etag="old"),
+        image(3, key="b", seq=None),
+        image(4, key="c", seq=None),
+        image(5, key="d", seq=None, detection=None, decision=None, failure=Failure("x", "")),
+    ]
+    await checkpoint.commit(Batch(new=rows))
+    assert await checkpoint.overshoot() == 2
+
+
+async def test_the_stored_listing_is_read_by_rank(desk: Desk, checkpoint: Checkpoint) -> None:
+    """Saved page by page in listing order, read in the order of the ranks, whole only when the last page came."""
+    listed = [
+        ListedObject(key, size, "ab" * 16, "GLACIER") for size, key in enumerate(["a", "b\n", "c", "é", "\U0001f426"])
+    ]
+    ranks = [2**63 - 1, 5, 5, 0, 7]
+    ranked = list(zip(ranks, listed, strict=True))
+    await checkpoint.save_listing(ranked[:3], is_last=False)
+    assert await checkpoint.listing_state() == (False, "c")
+    await desk.crash()
+    again = await desk.open()
+    await again.save_listing(ranked[2:], is_last=True)
+    assert await again.listing_state() == (True, "\U0001f426")
+    in_order = [entry for _, entry in sorted(ranked, key=lambda pair: (pair[0], pair[1].key))]
+    assert await again.listing(None, 2) == in_order[:2]
+    assert await again.listing((5, "b\n"), 10) == in_order[2:]
+    await again.drop_listing()
+    assert await again.listing_state() == (False, None)
+    assert await again.listing(None, 10) == []
+
+
+async def test_an_empty_last_page_ends_the_listing(checkpoint: Checkpoint) -> None:
+    """The source may say that nothing follows without giving another object."""
+    await checkpoint.save_listing([(1, ListedObject("a", 1, "e"))], is_last=False)
+    await checkpoint.save_listing([], is_last=True)
+    assert await checkpoint.listing_state() == (True, "a")
+
+
+async def test_a_run_begins_once(checkpoint: Checkpoint) -> None:
+    """A run id stands for one run."""
+    await checkpoint.begin_run("one", 1.0)
+    await checkpoint.end_run("one", 2.0, StopReason.COMPLETED, Counts())
+    with pytest.raises(CheckpointError):
+        await checkpoint.begin_run("one", 3.0)
+
+
+async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, desk: Desk) -> None:
+    """What the engine goes on counting after a commit is not in the checkpoint before the next."""
+    totals, watermark = Totals(calls=1), Watermark(seq=0, tally=Tally(listed=1))
+    await checkpoint.commit(Batch(totals=totals, watermark=watermark))
+    totals.calls = 2
+    watermark.tally.listed = 2
+    await desk.close()
+    opened = (await desk.open()).opened
+    assert (opened.totals.calls, opened.watermark.tally.listed) == (1, 1)
