@@ -8,8 +8,9 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol
+
+import msgspec
 
 from asyncfilter.sandbox.access import Access, Caller, read_caller
 from asyncfilter.sandbox.calls import Call, Style, refuse
@@ -90,7 +91,10 @@ class Dispatcher:
         except Refusal as refusal:
             answer(refuse(service.style, request, refusal))
             return
-        self._carry_out(request, caller, call, answer)
+        at_s = time.monotonic()
+        operation = self._counters.operation(call.operation)
+        operation.begin(at_s)
+        self._carry_out(Exchange(request, call, operation, at_s, answer), caller)
 
     def _service(self, request: Request) -> Service:
         target = request.headers.get(b"x-amz-target", b"")
@@ -101,34 +105,30 @@ class Dispatcher:
         form = request.headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
         return self._sts if (form and request.path == b"/") or request.query.startswith(b"Action=") else self._s3
 
-    def _carry_out(self, request: Request, caller: Caller, call: Call, answer: Answer) -> None:
-        at_s = time.monotonic()
-        operation = self._counters.operation(call.operation)
-        operation.begin(at_s)
-        end = partial(self._end, request, call, operation, at_s, answer)
-        conditions = self._conditions
+    def _carry_out(self, exchange: Exchange, caller: Caller) -> None:
+        call, conditions, operation = exchange.call, self._conditions, exchange.operation
         latency = conditions.latency if call.detects else conditions.s3_latency
-        delay_s = latency.sample(self._chance) if latency.p50_s else 0.0
-        fault: FaultKind | None = None
+        exchange.delay_s = latency.sample(self._chance) if latency.p50_s else 0.0
         try:
-            self._access.check(request, caller, call)
-            if call.detects and (refusal := self._over_quota(call, at_s)):
-                operation.throttled(at_s)
-                end(refusal, None, delay_s * THROTTLED_LATENCY)
+            self._access.check(exchange.request, caller, call)
+            if call.detects and (refusal := self._over_quota(call, exchange.at_s)):
+                operation.throttled(exchange.at_s)
+                exchange.delay_s *= THROTTLED_LATENCY
+                exchange.end(refusal)
                 return
             if call.detects:
                 self._counters.examined(call.uri)
-            fault = conditions.faults.draw(call)
+            fault = exchange.fault = conditions.faults.draw(call)
             if fault is not None and fault not in LOST:
                 raise refusal_of(fault, call)
             outcome = call.run()
         except Refusal as refusal:
-            end(refusal, fault, delay_s)
+            exchange.end(refusal)
             return
         if isinstance(outcome, Future):
-            self._wait(outcome, lambda done: end(done, fault, delay_s))
+            _await_thread(outcome, exchange)
         else:
-            end(outcome, fault, delay_s)
+            exchange.end(outcome)
 
     def _over_quota(self, call: Call, at_s: float) -> Refusal | None:
         conditions = self._conditions
@@ -137,49 +137,48 @@ class Dispatcher:
         quota = conditions.quotas.get(call.operation)
         return None if quota is None or quota.admit(at_s) else refusal_of(FaultKind.THROTTLE, call)
 
-    def _wait(self, outcome: Future[Reply], end: _End) -> None:
-        loop = asyncio.get_running_loop()
 
-        def done(finished: Future[Reply]) -> None:
-            if not finished.cancelled():
-                loop.call_soon_threadsafe(end, _result(finished))
+class Exchange(msgspec.Struct, gc=False):
+    """One request on its way to an answer; ``at_s`` is when it came, monotonic seconds."""
 
-        outcome.add_done_callback(done)
+    request: Request
+    call: Call
+    operation: Operation
+    at_s: float
+    answer: Answer
+    fault: FaultKind | None = None
+    delay_s: float = 0.0
 
-    def _end(
-        self,
-        request: Request,
-        call: Call,
-        operation: Operation,
-        at_s: float,
-        answer: Answer,
-        outcome: Reply | Refusal,
-        fault: FaultKind | None,
-        delay_s: float,
-    ) -> None:
+    def end(self, outcome: Reply | Refusal) -> None:
+        """Answer, now or when the latency is over, in the way the fault has it."""
         code = ""
         if isinstance(outcome, Refusal):
-            code = outcome.code
-            reply = refuse(call.style, request, outcome, call.headers)
+            code, reply = outcome.code, refuse(self.call.style, self.request, outcome, self.call.headers)
         else:
             reply = outcome
-        if fault is not None:
-            operation.faulted(fault)
-            reply.ending = LOST.get(fault, Ending.WHOLE)
-        lost = reply.ending is not Ending.WHOLE
-
-        def send() -> None:
-            operation.end(at_s, reply.status, code, lost=lost, detects=call.detects)
-            answer(reply)
-
-        if delay_s > 0:
-            asyncio.get_running_loop().call_later(delay_s, send)
+        if self.fault is not None:
+            self.operation.faulted(self.fault)
+            reply.ending = LOST.get(self.fault, Ending.WHOLE)
+        if self.delay_s > 0:
+            asyncio.get_running_loop().call_later(self.delay_s, self._send, reply, code)
         else:
-            send()
+            self._send(reply, code)
+
+    def _send(self, reply: Reply, code: str) -> None:
+        lost = reply.ending is not Ending.WHOLE
+        self.operation.end(self.at_s, reply.status, code, lost=lost, detects=self.call.detects)
+        self.answer(reply)
 
 
-class _End(Protocol):
-    def __call__(self, outcome: Reply | Refusal, /) -> None: ...
+def _await_thread(outcome: Future[Reply], exchange: Exchange) -> None:
+    """End the exchange on the loop's thread when the answer is there."""
+    loop = asyncio.get_running_loop()
+
+    def done(finished: Future[Reply]) -> None:
+        if not finished.cancelled():
+            loop.call_soon_threadsafe(exchange.end, _result(finished))
+
+    outcome.add_done_callback(done)
 
 
 def _result(finished: Future[Reply]) -> Reply | Refusal:

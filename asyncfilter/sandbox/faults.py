@@ -1,7 +1,7 @@
 """Injected faults: which call fails how, by rate or by key.
 
-Whether a fault strikes is a function of seed, operation, key and attempt number, not of the order in which calls arrive,
-so that a run can be repeated at another speed. Rules are tried in order; the first that strikes wins.
+Whether a fault strikes is a function of seed, operation, key and attempt number, not of the order in which calls
+arrive, so that a run can be repeated at another speed. Rules are tried in order; the first that strikes wins.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def fill(store: Store, options: SandboxOptions) -> Mapping[str, LabelSet]:
     drawn: dict[str, LabelSet] = {}
     for samples in options.samples:
         store.create(samples.bucket, options.region)
-        for sample in draw_samples(samples.count, options.seed):
+        for sample in draw_samples(samples.pictures, options.seed):
             store.put(samples.bucket, sample.key, sample.body, Attributes(content_type=content_type(sample.key)))
             drawn[f"{samples.bucket}/{sample.key}"] = sample.answer
     return drawn
@@ -52,5 +52,5 @@ def _load_folder(store: Store, load: LoadSpec) -> None:
 
 
 def _stand_on(store: Store, synthetic: SyntheticSpec) -> None:
-    keys = SyntheticKeys(synthetic.count, synthetic.pattern)
+    keys = SyntheticKeys(synthetic.objects, synthetic.pattern)
     store.buckets[synthetic.bucket].stand_on(keys, tiny_picture(), content_type(keys[0]))

@@ -1,4 +1,4 @@
-"""What a sandbox is made of: plain values that a command line fills one flag at a time and JSON carries to a process."""
+"""What a sandbox is made of: plain values that a command line fills flag by flag and JSON carries to a process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SyntheticSpec(NamedTuple):
     """A bucket of computed objects that share one tiny picture."""
 
     bucket: str
-    count: int
+    objects: int
     pattern: str = DEFAULT_PATTERN
 
 
@@ -55,7 +55,7 @@ class SamplesSpec(NamedTuple):
     """A bucket of drawn sample pictures, with the answers that tell what is drawn."""
 
     bucket: str
-    count: int = 300
+    pictures: int = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +92,13 @@ class SandboxOptions:
     recorded: str | None = None
     onnx_model: str | None = None
     onnx_labels: str | None = None
-    noise: Noise = Noise()
+    noise: Noise = field(default_factory=Noise)
     tps: float | None = None
     throttle_mode: ThrottleMode = ThrottleMode.WINDOW
     announced_tps: float | None = None
     ramp: float | None = None
-    latency: Latency = Latency()
-    s3_latency: Latency = Latency()
+    latency: Latency = field(default_factory=Latency)
+    s3_latency: Latency = field(default_factory=Latency)
     faults: tuple[Fault, ...] = ()
     deny: tuple[DenyRule, ...] = ()
     archived: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from asyncfilter.sandbox import images
 from asyncfilter.sandbox.access import Access, Caller
 from asyncfilter.sandbox.answers.source import AnswerSource, LabelSet, Picture
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
-from asyncfilter.sandbox.labelling import Labelling, LabelFilter, custom_labels_body
+from asyncfilter.sandbox.labelling import LabelFilter, Labelling, custom_labels_body
 from asyncfilter.sandbox.projects import CustomModel, describe_versions
 from asyncfilter.sandbox.store import Store, md5_hex
 from asyncfilter.sandbox.wire import JSON_TYPE, Refusal, Reply, Request

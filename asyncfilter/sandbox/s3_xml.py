@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import quote_plus
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from asyncfilter.sandbox.wire import Refusal
 
@@ -56,15 +56,15 @@ def error_body(code: str, message: str, fields: Mapping[str, str], request_id: s
     return f"{HEAD}<Error>{content}</Error>".encode("utf-8", "surrogateescape")
 
 
-def parse(body: bytes) -> ElementTree.Element:
+def parse(body: bytes) -> ET.Element:
     """Read a request's document, namespaces stripped.
 
     Raises:
         Refusal: ``MalformedXML``.
     """
     try:
-        root = ElementTree.fromstring(body)  # noqa: S314 - expat since 2.4.1 bounds entity expansion by itself
-    except (ElementTree.ParseError, ValueError) as exc:
+        root = ET.fromstring(body)  # noqa: S314 - expat since 2.4.1 bounds entity expansion by itself
+    except (ET.ParseError, ValueError) as exc:
         raise malformed() from exc
     for node in root.iter():
         node.tag = node.tag.rpartition("}")[2]

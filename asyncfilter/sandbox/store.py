@@ -199,10 +199,10 @@ class Bucket:
                 yield stored
 
     def _scan_base(self, base: SyntheticKeys, start: str) -> Iterator[Stored]:
-        for position in range(base.first_at_or_after(start), len(base)):
-            key = base[position]
-            if key not in self._base_gone and key not in self._objects:
-                yield self._computed(key, position)
+        gone, objects, computed = self._base_gone, self._objects, self._computed
+        for position, key in base.start_at(base.first_at_or_after(start)):
+            if key not in gone and key not in objects:
+                yield computed(key, position)
 
     def _computed(self, key: str, position: int) -> Stored:
         attributes = self._admit(self.name, key, self._base_attributes)

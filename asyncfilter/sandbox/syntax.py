@@ -96,7 +96,7 @@ def parse_synthetic(text: str) -> SyntheticSpec:
     if not bucket or not re.fullmatch(r"[\d_]+", count):
         raise ValueError(f"synthetic {text!r} must be BUCKET=COUNT or BUCKET=COUNT:PATTERN")
     spec = SyntheticSpec(bucket, int(count), pattern or DEFAULT_PATTERN)
-    SyntheticKeys(spec.count, spec.pattern)
+    SyntheticKeys(spec.objects, spec.pattern)
     return spec
 
 

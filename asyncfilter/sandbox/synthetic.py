@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, overload
 
 DEFAULT_PATTERN: Final = "raw/{class}/{n}.jpg"
@@ -66,8 +66,25 @@ class SyntheticKeys(Sequence[str]):
 
     def position(self, key: str) -> int | None:
         """Position of exactly this key."""
-        at = self.first_at_or_after(key)
-        return at if at < self._count and self[at] == key else None
+        folder = bisect.bisect_right(self._heads, key) - 1
+        if folder < 0 or not key.startswith(self._heads[folder]):
+            return None
+        begin = len(self._heads[folder])
+        number = key[begin : begin + self._width]
+        if not (number.isascii() and number.isdigit()):
+            return None
+        at = folder * self._per_head + int(number) - 1
+        return at if 0 <= at < self._count and self[at] == key else None
+
+    def start_at(self, position: int) -> Iterator[tuple[int, str]]:
+        """Positions and keys from one position on; quicker than asking for each."""
+        per_head, width, tail = self._per_head, self._width, self._tail
+        while position < self._count:
+            folder, before = divmod(position, per_head)
+            head = self._heads[folder]
+            for number in range(before + 1, min(per_head, self._count - folder * per_head) + 1):
+                yield position, f"{head}{number:0{width}d}{tail}"
+                position += 1
 
 
 def synthetic_etag(position: int) -> str:

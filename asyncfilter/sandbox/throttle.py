@@ -69,7 +69,7 @@ class TokenBucket:
 
 
 class Ramp:
-    """Refuses a rate that grows too fast: more than ``growth`` times the attempts of the second before, beyond ``floor``."""
+    """Refuses more than ``growth`` times the attempts of the second before; ``floor`` attempts a second always pass."""
 
     def __init__(self, growth: float, floor: int = 10) -> None:
         self._growth = growth

@@ -8,8 +8,7 @@ _KINDS: Final = (
     (
         ("Bird", "Animal"),
         "Animals and Pets",
-        "Blackbird Bluebird Cardinal Chicken Crow Duck Eagle Finch Jay Kingfisher Magpie Owl Parrot Pigeon Robin Sparrow"
-        " Swallow Swan Woodpecker Wren",
+        "Blackbird Bluebird Cardinal Chicken Duck Finch Jay Kingfisher Magpie Owl Parrot Robin Sparrow Swallow Wren",
     ),
     (("Pet", "Mammal", "Animal"), "Animals and Pets", "Cat Dog Hamster Rabbit"),
     (("Mammal", "Animal"), "Animals and Pets", "Bear Cow Deer Elephant Fox Horse Raccoon Sheep Squirrel Zebra"),

@@ -27,7 +27,10 @@ def create_bucket(call: S3Call) -> Reply:
     region = (parse(body).findtext("LocationConstraint") if body else None) or CLASSIC_REGION
     if call.caller_region not in {"", CLASSIC_REGION, region}:
         constraint = region if body else "unspecified"
-        message = f"The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
+        message = (
+            f"The {constraint} location constraint is incompatible for the region specific endpoint this request was"
+            " sent to."
+        )
         raise Refusal("IllegalLocationConstraintException", message)
     present = call.store.buckets.get(call.bucket)
     # Only us-east-1 lets an owner make a bucket twice (S3 API reference, CreateBucket).

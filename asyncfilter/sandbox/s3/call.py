@@ -39,10 +39,13 @@ _OBJECT_OPERATIONS: Final = {
     ("DELETE", "tagging"): "DeleteObjectTagging",
 }
 _SUBRESOURCES: Final = frozenset(
-    "accelerate acl analytics cors delete encryption intelligent-tiering inventory legal-hold lifecycle list-type location"
-    " logging metrics notification object-lock ownershipControls policy policyStatus publicAccessBlock replication"
-    " requestPayment restore retention select tagging torrent uploadId uploads versioning versions website attributes"
-    " session".split()
+    (
+        *("accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering"),
+        *("inventory", "legal-hold", "lifecycle", "list-type", "location", "logging", "metrics", "notification"),
+        *("object-lock", "ownershipControls", "policy", "policyStatus", "publicAccessBlock", "replication"),
+        *("requestPayment", "restore", "retention", "select", "session", "tagging", "torrent", "uploadId", "uploads"),
+        *("versioning", "versions", "website"),
+    )
 )
 _AWS_HOST: Final = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-](?:[a-z0-9.-]+\.)?amazonaws\.com(?:\.cn)?")
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
-from asyncfilter.sandbox.s3_xml import element, escape, key_writer
+from asyncfilter.sandbox.s3_xml import element, key_writer
 from asyncfilter.sandbox.store import Stored, iso_time
 from asyncfilter.sandbox.wire import Refusal, Reply
 
@@ -98,17 +99,17 @@ def _version_row(held: Stored, key: str, *, latest: bool) -> str:
 
 def _page(call: S3Call, after: str, max_keys: int) -> Page:
     page = Page([], [])
-    passed = after
-    for entry, stored in _entries(call, after):
-        if len(page.objects) + len(page.prefixes) >= max_keys:
-            page.last = passed if max_keys else None
-            break
+    entries = _entries(call, after)
+    last = ""
+    for entry, stored in itertools.islice(entries, max_keys):
+        last = entry
         if stored is None:
             page.prefixes.append(entry)
-            passed = entry + _LAST
+            last += _LAST
         else:
             page.objects.append(stored)
-            passed = entry
+    if last and next(entries, None) is not None:
+        page.last = last
     return page
 
 
@@ -145,7 +146,7 @@ def _row(stored: Stored, key: str) -> str:
     return (
         f"<Contents><Key>{key}</Key><LastModified>{iso_time(stored.modified_s)}</LastModified>"
         f"<ETag>&quot;{stored.etag}&quot;</ETag><Size>{len(stored.body)}</Size>"
-        f"<StorageClass>{escape(stored.attributes.storage_class)}</StorageClass></Contents>"
+        f"<StorageClass>{stored.attributes.storage_class}</StorageClass></Contents>"
     )
 
 

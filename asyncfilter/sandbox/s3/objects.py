@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 import zlib
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qsl
@@ -21,6 +22,10 @@ _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 _META: Final = b"x-amz-meta-"
 _CHECKSUM: Final = b"x-amz-checksum-"
 _SSE: Final = b"x-amz-server-side-encryption"
+_STORAGE_CLASSES: Final = frozenset(
+    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR"}
+    | {"DEEP_ARCHIVE"}
+)
 _KEPT_HEADERS: Final = (b"cache-control", b"content-disposition", b"content-language", b"expires")
 
 
@@ -116,10 +121,17 @@ def attributes_of(call: S3Call, checksums: dict[str, str]) -> Attributes:
         content_type=call.header(b"content-type") or "binary/octet-stream",
         metadata={name[len(_META) :].decode(): call.header(name) for name in headers if name.startswith(_META)},
         headers=kept,
-        storage_class=call.header(b"x-amz-storage-class") or "STANDARD",
+        storage_class=_storage_class(call),
         sse={name.decode(): call.header(name) for name in headers if name.startswith(_SSE)},
         checksums=checksums,
     )
+
+
+def _storage_class(call: S3Call) -> str:
+    name = call.header(b"x-amz-storage-class") or "STANDARD"
+    if name not in _STORAGE_CLASSES:
+        raise Refusal("InvalidStorageClass", "The storage class you specified is not valid")
+    return name
 
 
 def read_tags(header: str) -> dict[str, str] | None:
@@ -214,7 +226,7 @@ def _verify(call: S3Call, body: bytes, checksums: dict[str, str]) -> None:
         Refusal: ``BadDigest``.
     """
     sent = {**checksums, "content-md5": call.header(b"content-md5")}
-    true = {
+    true: dict[str, Callable[[], bytes]] = {
         "content-md5": lambda: hashlib.md5(body, usedforsecurity=False).digest(),
         "x-amz-checksum-crc32": lambda: zlib.crc32(body).to_bytes(4, "big"),
         "x-amz-checksum-sha1": lambda: hashlib.sha1(body, usedforsecurity=False).digest(),
