@@ -1,0 +1,519 @@
+"""The checkpoint as a file: what is refused and left alone, what is locked, what a full disk does, what can be read."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, opening, read_images, read_status, set_aside
+from asyncfilter.checkpoint.schema import APPLICATION_ID
+from asyncfilter.errors import (
+    CheckpointError,
+    CheckpointLockedError,
+    CheckpointMismatchError,
+    CheckpointUnreadableError,
+    CheckpointVersionError,
+)
+from asyncfilter.model import ActionKind, Counts, Decision, Detection, Failure, Label, StopReason, Verdict
+from asyncfilter.ports import Batch, DoneEffect, StoredImage, Totals, Watermark
+
+IDENTITY = {"source.uri": "s3://raw/", "detector.min_confidence": "0"}
+KEEP = Decision(Verdict.KEEP, 0, "Bird")
+
+
+async def opened(path: Path, identity: dict[str, str] | None = None) -> SqliteCheckpoint:
+    """The checkpoint at ``path``."""
+    return await open_checkpoint(path, identity=identity or IDENTITY, name="robins")
+
+
+def image(id_: int, key: str | None = None, seq: int | None = None) -> StoredImage:
+    """A row with labels."""
+    labels = Detection(tuple(Label(name, 90.0 + id_ % 7) for name in ("Bird", "Animal")), "3.0")
+    return StoredImage(
+        id=id_,
+        seq=seq or id_,
+        key=key or f"birds/{id_:05}.jpg",
+        etag=random.Random(id_).randbytes(16).hex(),
+        size_bytes=id_,
+        decision=KEEP,
+        detection=labels,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the checkpoint will be; its folder is not there yet, and its name needs quoting in a URI."""
+    return tmp_path / "a folder?" / "ro#bins%20.db"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A checkpoint that was closed in good order, with enough rows for several levels of pages."""
+    path = tmp_path_factory.mktemp("template") / "robins.db"
+
+    async def fill() -> None:
+        async with await opened(path) as checkpoint:
+            rows = [image(id_) for id_ in range(1, 2001)]
+            await checkpoint.commit(Batch(new=rows, watermark=Watermark(seq=2000)))
+
+    anyio.run(fill)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def filled(path: Path, template: bytes) -> Path:
+    """A copy of the template."""
+    path.parent.mkdir()
+    path.write_bytes(template)
+    return path
+
+
+def folder(path: Path) -> dict[str, bytes]:
+    """Everything in the checkpoint's folder."""
+    return {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
+
+
+def lay_out(place: Path, files: dict[str, bytes]) -> None:
+    """Make ``files`` all that is in a folder, as after a kill."""
+    shutil.rmtree(place)
+    place.mkdir()
+    for name, content in files.items():
+        (place / name).write_bytes(content)
+
+
+# -- Refused, and left alone -------------------------------------------------------------------------------------------
+
+
+def empty(path: Path) -> None:
+    """Zero bytes."""
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    """Not a database."""
+    path.write_text("hello")
+
+
+def foreign(path: Path) -> None:
+    """Another program's database."""
+    path.unlink()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE image (id)")
+    db.close()
+
+
+def truncated(path: Path) -> None:
+    """The end is missing."""
+    os.truncate(path, path.stat().st_size - 4096)
+
+
+def header_only(path: Path) -> None:
+    """A copy that stopped at once."""
+    os.truncate(path, 50)
+
+
+def scribbled(path: Path) -> None:
+    """A page in the middle is overwritten."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xa5" * 4096)
+
+
+def gutted(path: Path) -> None:
+    """Somebody dropped a table."""
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE effect")
+    db.close()
+
+
+def stateless(path: Path) -> None:
+    """Somebody changed the watermark."""
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE state SET value = '{\"seq\": \"many\"}' WHERE key = 'watermark'")
+    db.close()
+
+
+def settle(path: Path) -> None:
+    """Fold in what a tool of the test left beside the file."""
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    db.close()
+
+
+@pytest.mark.parametrize("spoil", [empty, text, foreign, truncated, header_only, scribbled, gutted, stateless])
+async def test_what_is_no_sound_checkpoint_is_refused_untouched(filled: Path, spoil: Callable[[Path], None]) -> None:
+    """A clear word, exit code 3, the same bytes, and nothing new beside the file."""
+    spoil(filled)
+    before = folder(filled)
+    with pytest.raises(CheckpointUnreadableError) as caught:
+        await opened(filled)
+    assert caught.value.exit_code == 3
+    assert caught.value.hint is not None
+    assert "--fresh" in caught.value.hint
+    assert str(filled) in caught.value.message
+    assert folder(filled) == before
+
+
+async def test_a_newer_format_is_refused_untouched(filled: Path) -> None:
+    """An older program never writes into what it does not understand."""
+    with sqlite3.connect(filled) as db:
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    before = folder(filled)
+    with pytest.raises(CheckpointVersionError, match=r"newer asyncfilter \(format 2"):
+        await opened(filled)
+    with pytest.raises(CheckpointVersionError):
+        read_status(filled)
+    assert folder(filled) == before
+
+
+async def test_a_mismatch_names_each_setting(filled: Path) -> None:
+    """Old and new value of every setting that differs, both ways out, and an untouched file."""
+    before = folder(filled)
+    with pytest.raises(CheckpointMismatchError) as caught:
+        await opened(filled, {"source.uri": "s3://other/", "detector.min_confidence": "0", "detector.model": "arn"})
+    message, hint = caught.value.message, caught.value.hint or ""
+    assert "source.uri: 's3://raw/' in the checkpoint, 's3://other/' in the job" in message
+    assert "detector.model: '(not set)' in the checkpoint, 'arn' in the job" in message
+    assert "min_confidence" not in message
+    assert "checkpoint:" in hint
+    assert "--fresh" in hint
+    assert folder(filled) == before
+
+
+async def test_a_log_without_its_file_is_refused(filled: Path) -> None:
+    """A deleted file with its log still there: the log must never be played into a new file."""
+    lay_out(filled.parent, {filled.name + "-wal": b"x" * 5000})
+    with pytest.raises(CheckpointUnreadableError, match="is missing"):
+        await opened(filled)
+    assert set(folder(filled)) == {filled.name + "-wal"}
+
+
+async def test_damage_after_a_crash_is_refused_untouched(filled: Path) -> None:
+    """Also while changes stand in the log beside a damaged file."""
+    checkpoint = await opened(filled)
+    await checkpoint.commit(Batch(new=[image(3000)]))
+    crashed = {name: content for name, content in folder(filled).items() if not name.endswith((".lock", "-shm"))}
+    await checkpoint.aclose()
+    lay_out(filled.parent, crashed)
+    scribbled(filled)
+    before = folder(filled)
+    with pytest.raises(CheckpointUnreadableError):
+        await opened(filled)
+    assert folder(filled) == before
+
+
+async def test_damage_in_a_large_file_is_looked_for(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file too large to be checked whole is checked at both ends of every index."""
+    monkeypatch.setattr(opening, "_CHECKED_WHOLE_BYTES", 0)
+    async with await opened(filled) as checkpoint:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'image_key'"
+        (page,) = checkpoint._db.execute(query).fetchone()
+    with filled.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+    before = folder(filled)
+    with pytest.raises(CheckpointUnreadableError):
+        await opened(filled)
+    assert folder(filled) == before
+
+
+async def test_damage_met_later_has_the_same_word(filled: Path) -> None:
+    """What the look at the opening could not see is refused where it is met."""
+    with sqlite3.connect(filled) as db:
+        db.execute("UPDATE image SET detection = x'ffffffff' WHERE id = 1000")
+    db.close()
+    settle(filled)
+    async with await opened(filled) as checkpoint:
+        with pytest.raises(CheckpointUnreadableError, match="damaged"):
+            await checkpoint.seated(990, 20)
+    with pytest.raises(CheckpointUnreadableError, match="damaged"):
+        list(read_images(filled))
+
+
+async def test_a_folder_is_not_a_checkpoint(tmp_path: Path) -> None:
+    """A path to a folder is refused by name."""
+    with pytest.raises(CheckpointError, match="folder"):
+        await opened(tmp_path)
+
+
+async def test_a_place_that_cannot_be_written_is_a_checkpoint_error(tmp_path: Path) -> None:
+    """The word says why, the hint says what to set."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError) as caught:
+        await opened(tmp_path / "file" / "below.db")
+    assert "file" in caught.value.message
+    assert "checkpoint:" in (caught.value.hint or "")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+async def test_a_read_only_folder_is_a_checkpoint_error(filled: Path) -> None:
+    """Opening for a run needs writing; looking does not."""
+    filled.parent.chmod(0o500)
+    try:
+        with pytest.raises(CheckpointError, match="denied"):
+            await opened(filled)
+        assert read_status(filled).seated == 2000
+    finally:
+        filled.parent.chmod(0o700)
+
+
+# -- Writing -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_closed_checkpoint_is_one_file(filled: Path) -> None:
+    """No log, no lock, no draft stays beside it, and it is marked as ours."""
+    assert list(folder(filled)) == [filled.name]
+    assert folder(filled)[filled.name][68:72] == APPLICATION_ID.to_bytes(4, "big")
+
+
+async def test_a_commit_is_synced(path: Path) -> None:
+    """Full synchronisation and a write-ahead log: what was committed survives a loss of power."""
+    async with await opened(path) as checkpoint:
+        assert checkpoint._db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert checkpoint._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_a_full_disk_ends_the_run_and_breaks_nothing(filled: Path) -> None:
+    """The failed commit leaves nothing, everything before it stays, and with space the work goes on."""
+    async with await opened(filled) as checkpoint:
+        (pages,) = checkpoint._db.execute("PRAGMA page_count").fetchone()
+        checkpoint._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(CheckpointError, match="no space") as caught:
+            await checkpoint.commit(Batch(new=[image(id_) for id_ in range(3000, 5000)], totals=Totals(calls=9)))
+        assert "Free space" in (caught.value.hint or "")
+        checkpoint._db.execute("PRAGMA max_page_count = 1000000")
+        assert len(await checkpoint.seated(0, 9999)) == 2000
+        await checkpoint.commit(Batch(new=[image(3000)]))
+    assert read_status(filled).seated == 2001
+    assert read_status(filled).totals == Totals()
+
+
+async def test_a_deleted_file_ends_the_run(filled: Path) -> None:
+    """SQLite would go on writing into a file that has no name: nothing may be paid for into nowhere."""
+    async with await opened(filled) as checkpoint:
+        lay_out(filled.parent, {})
+        with pytest.raises(CheckpointError, match="moved or deleted"):
+            await checkpoint.commit(Batch(new=[image(3000)]))
+
+
+async def test_a_closed_checkpoint_says_so(path: Path) -> None:
+    """Closing twice is harmless, using it afterwards is an error of ours."""
+    checkpoint = await opened(path)
+    await checkpoint.aclose()
+    await checkpoint.aclose()
+    with pytest.raises(CheckpointError):
+        await checkpoint.commit(Batch(new=[image(1)]))
+
+
+async def test_a_cancelled_commit_is_whole(path: Path) -> None:
+    """Cancelling waits for what has begun: the batch is there, all of it."""
+    async with await opened(path) as checkpoint:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(checkpoint.commit, Batch(new=[image(id_) for id_ in range(1, 2001)]))
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+        assert len(await checkpoint.seated(0, 9999)) == 2000
+
+
+async def test_keys_are_ordered_by_their_utf8_bytes(path: Path) -> None:
+    """As S3 lists them: SQLite, Python and UTF-8 agree, astral characters and control characters included."""
+    characters = ["\x01", "\n", " ", "%", "+", "/", "A", "a", "~", "\x7f", "é", "e\u0301", "\u07ff", "\u0800", "\ud7ff"]
+    keys = [*characters, "\ue000", "\uffff", "\U00010000", "\U0001f426", "\U0010ffff", "a/../b", "é" * 512, "a\x00b"]
+    async with await opened(path) as checkpoint:
+        await checkpoint.commit(Batch(new=[image(id_, key) for id_, key in enumerate(keys, 1)]))
+        found = [row.key for row in await checkpoint.by_keys(keys)]
+        in_sqlite = [key for (key,) in checkpoint._db.execute("SELECT key FROM image ORDER BY key")]
+    assert found == in_sqlite == sorted(keys, key=str.encode) == sorted(keys)
+
+
+async def test_only_rows_beyond_the_watermark_are_touched_at_opening(filled: Path) -> None:
+    """A resume costs what the dead run left open, not what it had done."""
+    async with await opened(filled) as checkpoint:
+        await checkpoint.commit(Batch(new=[image(id_) for id_ in (2001, 2002, 2003)]))
+    changes = []
+    async with await opened(filled) as checkpoint:
+        changes.append(checkpoint._db.total_changes)
+        assert read_status(filled).spare == 3
+    async with await opened(filled) as checkpoint:
+        changes.append(checkpoint._db.total_changes)
+    assert changes[0] - changes[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("WHERE seq > 5 ORDER BY seq LIMIT 5", "image_seq"),
+        ("WHERE seq > 5 AND seq <= 9 AND failure IS NOT NULL ORDER BY seq LIMIT 5", "image_failed"),
+        ("WHERE key IN ('a', 'b') ORDER BY key, id", "image_key"),
+        ("WHERE seq IS NULL", "image_spare"),
+    ],
+)
+async def test_no_query_reads_the_whole_table(filled: Path, query: str, index: str) -> None:
+    """Every question is answered by an index, so that its cost does not grow with the checkpoint."""
+    async with await opened(filled) as checkpoint:
+        plan = checkpoint._db.execute(f"EXPLAIN QUERY PLAN SELECT * FROM image {query}").fetchall()
+    assert any(index in step[3] for step in plan), plan
+    assert not any("TEMP B-TREE" in step[3] for step in plan), plan
+
+
+# -- One run at a time -------------------------------------------------------------------------------------------------
+
+
+async def test_a_second_run_is_refused(filled: Path) -> None:
+    """The message names the process, its host and since when; the first run is not disturbed."""
+    async with await opened(filled) as checkpoint:
+        with pytest.raises(CheckpointLockedError, match=rf"process {os.getpid()} on .+, since 20\d\d-"):
+            await opened(filled)
+        with pytest.raises(CheckpointLockedError):
+            set_aside(filled)
+        await checkpoint.commit(Batch(new=[image(3000)]))
+    async with await opened(filled):
+        pass
+
+
+async def test_the_lock_dies_with_its_process(filled: Path) -> None:
+    """After a kill -9 the next run starts at once, and takes over what lies there."""
+    holder = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom asyncfilter.checkpoint.lock import RunLock\n"
+        "lock = RunLock(Path(sys.argv[1]))\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with anyio.fail_after(60):
+        await anyio.run_process([sys.executable, "-c", holder, str(filled)], check=False)
+    assert filled.name + ".lock" in folder(filled)
+    async with await opened(filled) as checkpoint:
+        assert checkpoint.opened.next_id == 2001
+
+
+async def test_a_refusal_gives_the_lock_back(filled: Path) -> None:
+    """A mismatch does not lock the right job out."""
+    with pytest.raises(CheckpointMismatchError):
+        await opened(filled, {"source.uri": "s3://other/"})
+    async with await opened(filled):
+        pass
+
+
+async def test_a_killed_creation_leaves_no_empty_checkpoint(path: Path) -> None:
+    """A file appears under its name when it is whole: what a killed run left half made is made anew."""
+    path.parent.mkdir()
+    path.with_name(path.name + ".new").write_bytes(b"half")
+    async with await opened(path) as checkpoint:
+        assert checkpoint.opened.is_new
+    assert list(folder(path)) == [path.name]
+
+
+async def test_setting_aside_moves_everything(filled: Path) -> None:
+    """The old file can still be opened under its new name, its log included; the old name is free."""
+    checkpoint = await opened(filled)
+    await checkpoint.commit(Batch(new=[image(3000)], watermark=Watermark(seq=3000)))
+    crashed = {name: content for name, content in folder(filled).items() if not name.endswith((".lock", "-shm"))}
+    await checkpoint.aclose()
+    lay_out(filled.parent, crashed)
+    aside = [set_aside(filled)]
+    assert set(folder(filled)) == {aside[0].name, aside[0].name + "-wal"}
+    assert read_status(aside[0]).seated == 2001
+    for _ in range(2):
+        async with await opened(filled) as again:
+            assert again.opened.is_new
+        aside.append(set_aside(filled))
+    assert len(set(aside)) == 3
+    async with await opened(aside[0]) as old:
+        assert old.opened.watermark.seq == 3000
+    with pytest.raises(CheckpointError):
+        set_aside(filled)
+
+
+# -- Reading beside a run ----------------------------------------------------------------------------------------------
+
+
+async def test_the_status_is_read_beside_a_run(path: Path) -> None:
+    """One moment of everything, without a lock, without a change, and without holding the run up."""
+    async with await opened(path) as checkpoint:
+        await checkpoint.begin_run("one", 10.0)
+        await checkpoint.end_run("one", 20.0, StopReason.MATCHES, Counts(examined=3, failed={"changed": 1}))
+        await checkpoint.begin_run("two", 30.0)
+        rows = [image(1), image(2), image(3), StoredImage(id=4, seq=None, key="x", etag="", size_bytes=0)]
+        effects = [(1, DoneEffect(ActionKind.COPY, "s3://clean/1"))]
+        totals = Totals(calls=3, reserved_calls=2, reserved_micros=9)
+        await checkpoint.commit(Batch(new=rows, effects=effects, watermark=Watermark(seq=2), totals=totals))
+        status = read_status(path)
+        assert (status.name, status.identity, status.watermark.seq) == ("robins", IDENTITY, 2)
+        assert (status.seated, status.pending, status.spare, status.effects, status.listed) == (3, 1, 1, 1, 0)
+        assert status.totals == totals
+        assert status.held_by is not None
+        assert status.held_by.pid == os.getpid()
+        assert [(run.run_id, run.outcome) for run in status.runs] == [("one", "matches"), ("two", "running")]
+        assert status.runs[0].counts == Counts(examined=3, failed={"changed": 1})
+        assert status.size_bytes > 0
+        await checkpoint.commit(Batch(new=[image(5)]))
+        assert read_status(path).seated == 4
+    before = folder(path)
+    status = read_status(path)
+    assert status.held_by is None
+    assert [run.outcome for run in status.runs] == ["matches", "died"]
+    assert folder(path) == before
+    async with await opened(path):
+        assert [run.outcome for run in read_status(path).runs] == ["matches", "died"]
+
+
+async def test_looking_after_a_kill_changes_nothing(filled: Path) -> None:
+    """The status of a dead run's checkpoint includes what stands in its log, and leaves both files as they are."""
+    checkpoint = await opened(filled)
+    await checkpoint.commit(Batch(new=[image(3000)]))
+    crashed = folder(filled)
+    await checkpoint.aclose()
+    lay_out(filled.parent, crashed)
+    assert read_status(filled).seated == 2001
+    after = folder(filled)
+    assert set(after) == set(crashed)
+    assert all(after[name] == crashed[name] for name in crashed if not name.endswith("-shm"))
+
+
+async def test_images_are_read_as_of_one_moment(filled: Path) -> None:
+    """An export that is slower than the run shows the file as it was when it began: seated in order, then spare."""
+    async with await opened(filled) as checkpoint:
+        reading = read_images(filled, batch=10)
+        first = next(reading)
+        await checkpoint.commit(
+            Batch(new=[image(3000), StoredImage(id=3001, seq=None, key="x", etag="", size_bytes=0)])
+        )
+        await checkpoint.unseat_after(1000)
+        assert [first.id, *(row.id for row in reading)] == list(range(1, 2001))
+        now = list(read_images(filled))
+    assert [row.seq for row in now] == [*range(1, 1001), *[None] * 1002]
+    assert now[0] == image(1)
+    assert now[0].detection == image(1).detection
+
+
+async def test_a_reader_that_stops_early_leaves_nothing_open(filled: Path) -> None:
+    """An export broken off after its first line does not keep the file busy."""
+    reading = read_images(filled)
+    next(reading)
+    del reading
+    assert list(folder(filled)) == [filled.name]
+
+
+def test_looking_for_nothing_says_so(tmp_path: Path) -> None:
+    """No checkpoint is made by asking for one."""
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        read_status(tmp_path / "none.db")
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        list(read_images(tmp_path / "none.db"))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_failure_s_message_may_be_anything(path: Path) -> None:
+    """Words of a service are kept as they came."""
+    failure = Failure("invalid_image_format", 'Request has "invalid" image format\n\t\U0001f426')
+    async with await opened(path) as checkpoint:
+        await checkpoint.commit(Batch(new=[image(1)], failures=[(1, failure)]))
+        assert (await checkpoint.seated(0, 1))[0].failure == failure
