@@ -56,11 +56,12 @@ class PriceList:
         """The price of ``count`` images from the ``first`` billed this month on, counted from 1; exact."""
         if first < 1 or count < 0:
             raise ValueError(f"expected first from 1 on and count from 0 on, found {first} and {count}")
-        last, total_micros, begin = first + count - 1, 0, 1
+        last, total_micros, nth = first + count - 1, 0, first
         for tier in self.tiers:
             end = last if tier.up_to is None else min(last, tier.up_to)
-            total_micros += tier.micros * max(0, end - max(first, begin) + 1)
-            begin = end + 1 if tier.up_to is None else tier.up_to + 1
+            if end >= nth:
+                total_micros += tier.micros * (end - nth + 1)
+                nth = end + 1
         return total_micros
 
     def model_micros(self, units: int, running_s: float) -> int:

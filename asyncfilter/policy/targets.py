@@ -15,6 +15,9 @@ from asyncfilter.errors import ImageError
 from asyncfilter.job.address import MAX_KEY_BYTES, Placeholder, Template, parse_template
 from asyncfilter.model import S3Location
 
+_TELLING = {Placeholder.KEY, Placeholder.RELATIVE}
+"""The placeholders that alone tell any two source keys of a run apart."""
+
 
 class Target:
     """A compiled template.
@@ -33,11 +36,7 @@ class Target:
         self.bucket = template.bucket
         self.text = str(template)
         self.literal_prefix = template.literal_prefix()
-        self.is_injective = bool(placeholders & {Placeholder.KEY, Placeholder.RELATIVE}) and placeholders <= {
-            Placeholder.KEY,
-            Placeholder.RELATIVE,
-            Placeholder.NAME,
-        }
+        self.is_injective = bool(placeholders & _TELLING) and placeholders <= _TELLING | {Placeholder.NAME}
         self._parts = template.parts
 
     def locate(self, *, key: str, prefix: str, label: str | None, name: str) -> S3Location:

@@ -39,10 +39,10 @@ plain = {
     | st.builds(Count, label=names, min=st.none() | st.integers(0, 3), max=st.none() | st.integers(0, 3)),
     "area": st.none() | st.builds(Area, label=names, min=st.none() | fractions, max=st.none() | fractions),
 }
-conditions: st.SearchStrategy[Condition] = st.recursive(
-    st.builds(Condition, **plain),
-    lambda inner: st.builds(Condition, **plain, not_=st.lists(inner, max_size=2).map(tuple)),
-    max_leaves=4,
+leaves = st.builds(Condition, **plain)
+inner = st.lists(leaves | st.builds(Condition, not_=st.lists(leaves, max_size=2).map(tuple)), max_size=3).map(tuple)
+conditions = (
+    st.builds(Condition, **plain) | st.builds(Condition, **plain, not_=inner) | st.builds(Condition, not_=inner)
 )
 rules = st.builds(
     Rule, verdict=st.sampled_from(Verdict), conditions=st.lists(conditions, min_size=1, max_size=3).map(tuple)
