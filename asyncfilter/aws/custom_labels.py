@@ -35,7 +35,7 @@ class _CustomLabel(msgspec.Struct, rename="pascal", gc=False):
 
 
 class _CustomLabels(msgspec.Struct, rename="pascal", gc=False):
-    custom_labels: list[dict[str, Any]] = []
+    custom_labels: list[dict[str, Any]]
 
 
 _BOX = dict.fromkeys(("Width", "Height", "Left", "Top"))

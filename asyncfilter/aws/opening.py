@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from asyncfilter.aws.boto import BotoDetect, BotoS3
@@ -46,10 +46,9 @@ async def open_ports(job: Job, session: AwsSession) -> AsyncIterator[Ports]:
     Raises:
         AccessError: The job cannot work; the message says why, the hint what to do.
     """
-    async with AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(open_wire(session)) if job.aws.client is ClientKind.FAST else None
-        calls: S3Calls = FastS3(session, wire) if wire else BotoS3(session)
-        found = await preflight(job, session, calls)
+    async with open_wire(session) as wire:
+        calls: S3Calls = FastS3(session, wire) if job.aws.client is ClientKind.FAST else BotoS3(session)
+        found = await preflight(job, session, calls, wire)
         call = await _detect_call(job, session, wire, found.region)
         yield Ports(
             source=S3Source(calls, job.source.bucket, job.source.prefix),
@@ -60,8 +59,8 @@ async def open_ports(job: Job, session: AwsSession) -> AsyncIterator[Ports]:
         )
 
 
-async def _detect_call(job: Job, session: AwsSession, wire: Wire | None, region: str) -> DetectCall:
-    if wire is not None:
+async def _detect_call(job: Job, session: AwsSession, wire: Wire, region: str) -> DetectCall:
+    if job.aws.client is ClientKind.FAST:
         return FastDetect(wire, await session.endpoint("rekognition", region), job.detector)
     return BotoDetect(session, await session.client("rekognition", region), job.detector)
 

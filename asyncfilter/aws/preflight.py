@@ -14,7 +14,7 @@ from asyncfilter.aws.diagnosis import region_mismatch
 from asyncfilter.aws.errors import AnsweredError, classify
 from asyncfilter.aws.failures import UnreachableError
 from asyncfilter.aws.session import AwsSession
-from asyncfilter.aws.wire import open_wire
+from asyncfilter.aws.wire import Wire
 from asyncfilter.errors import EndpointError, RegionMismatchError, ThrottledError, TransientError
 from asyncfilter.job.spec import DetectorKind, Job
 
@@ -31,7 +31,7 @@ class Found(NamedTuple):
     bucket_region: str
 
 
-async def preflight(job: Job, session: AwsSession, calls: S3Calls) -> Found:
+async def preflight(job: Job, session: AwsSession, calls: S3Calls, wire: Wire) -> Found:
     """Make sure that the job can work at all; nothing is written and nothing is paid for but one listing of one key.
 
     Whether target buckets can be written is known only by writing; that they exist is.
@@ -50,8 +50,7 @@ async def preflight(job: Job, session: AwsSession, calls: S3Calls) -> Found:
     for bucket in _target_buckets(job):
         await _patiently(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
     endpoint = await session.endpoint("rekognition", region)
-    async with open_wire(session) as wire:
-        await _patiently(lambda: wire.reach(endpoint))
+    await _patiently(lambda: wire.reach(endpoint))
     return Found(region, home)
 
 

@@ -44,16 +44,16 @@ class WireBox(_Wire, forbid_unknown_fields=True, frozen=True):
         return Box(self.left, self.top, self.width, self.height)
 
 
-class _WireInstance(_Wire, forbid_unknown_fields=True):
+class _WireInstance(_Wire, forbid_unknown_fields=True, frozen=True):
     bounding_box: WireBox = WireBox()
     confidence: float = 0.0
 
 
-class _WireName(_Wire, forbid_unknown_fields=True):
+class _WireName(_Wire, forbid_unknown_fields=True, frozen=True):
     name: str = ""
 
 
-class _WireLabel(_Wire, forbid_unknown_fields=True):
+class _WireLabel(_Wire, forbid_unknown_fields=True, frozen=True):
     name: str
     confidence: float = 0.0
     instances: tuple[_WireInstance, ...] = ()
@@ -62,8 +62,8 @@ class _WireLabel(_Wire, forbid_unknown_fields=True):
     categories: tuple[_WireName, ...] = ()
 
 
-class _WireLabels(_Wire, forbid_unknown_fields=True):
-    labels: tuple[_WireLabel, ...] = ()
+class _WireLabels(_Wire, forbid_unknown_fields=True, frozen=True):
+    labels: tuple[_WireLabel, ...] | None = None
     label_model_version: str = ""
     orientation_correction: None = None
 
@@ -99,7 +99,9 @@ def read_labels(body: bytes) -> Detection:
 
 
 def _detection(wire: _WireLabels, extra: bytes) -> Detection:
-    return Detection(tuple([_label(label) for label in wire.labels]), wire.label_model_version, extra)
+    if wire.labels is None and not extra:
+        raise msgspec.ValidationError("neither labels nor anything else")
+    return Detection(tuple([_label(label) for label in wire.labels or ()]), wire.label_model_version, extra)
 
 
 def _label(wire: _WireLabel) -> Label:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from asyncfilter.aws.custom_labels import ModelArn, read_custom_labels
 from asyncfilter.aws.rekognition import read_labels
 from asyncfilter.errors import AccessError
-from asyncfilter.model import Box, Instance, Label
+from asyncfilter.model import Box, Detection, Instance, Label
 
 NAMES = st.text(min_size=1, max_size=12)
 PCT = st.floats(0, 100, allow_nan=False)
@@ -26,10 +28,12 @@ JSON = st.recursive(
 BOX = st.fixed_dictionaries({"Width": RATIO, "Height": RATIO, "Left": RATIO, "Top": RATIO})
 
 
-def with_unknown(fields, optional=None):
+def with_unknown(fields: Any, optional: Any = None) -> st.SearchStrategy[dict[str, Any]]:
     """An object with its own fields and at times one that AWS adds later."""
     known = st.fixed_dictionaries(fields, optional=optional)
-    return st.builds(lambda a, b: {**b, **a}, known, st.dictionaries(st.sampled_from(["New", "Other"]), JSON, max_size=1))
+    return st.builds(
+        lambda a, b: {**b, **a}, known, st.dictionaries(st.sampled_from(["New", "Other"]), JSON, max_size=1)
+    )
 
 
 NAMED = st.lists(with_unknown({"Name": NAMES}), max_size=2)
@@ -49,7 +53,7 @@ ANSWER = with_unknown(
 GEOMETRY = with_unknown({"BoundingBox": BOX}, {"Polygon": st.lists(st.fixed_dictionaries({"X": RATIO}), min_size=1)})
 
 
-def laid_over(value, overlay):
+def laid_over(value: Any, overlay: Any) -> Any:
     """Apply an overlay as ``asyncfilter.aws.rekognition`` documents it."""
     if isinstance(value, list):
         return [laid_over(item, overlay.get(str(index), {})) for index, item in enumerate(value)]
@@ -61,7 +65,7 @@ def laid_over(value, overlay):
     return overlay or value
 
 
-def answer_of(detection):
+def answer_of(detection: Detection) -> dict[str, Any]:
     """The answer that the modelled part of a detection stands for."""
     labels = [
         {
@@ -88,7 +92,7 @@ def answer_of(detection):
     return {"Labels": labels, "LabelModelVersion": detection.model_version}
 
 
-def without_nothing(value):
+def without_nothing(value: Any) -> Any:
     """Nulls and empty lists say nothing and need not be kept."""
     if isinstance(value, list):
         return [without_nothing(item) for item in value]
@@ -97,18 +101,19 @@ def without_nothing(value):
     return value
 
 
-def whole(detection):
+def whole(detection: Detection) -> Any:
+    """The answer that detection and extra together stand for."""
     extra = json.loads(detection.extra) if detection.extra else {}
     return without_nothing(laid_over(answer_of(detection), extra))
 
 
 @given(ANSWER)
-def test_detect_labels_answers_are_kept_whole(answer):
+def test_detect_labels_answers_are_kept_whole(answer: dict[str, Any]) -> None:
     """Known and unknown fields alike come back from detection and extra."""
     assert whole(read_labels(json.dumps(answer).encode())) == without_nothing(answer)
 
 
-def test_a_plain_answer_needs_no_extra():
+def test_a_plain_answer_needs_no_extra() -> None:
     """What Rekognition answers every day is modelled: nothing is left over."""
     answer = {
         "Labels": [{"Name": "Bird", "Confidence": 99.5, "Instances": [], "Parents": [{"Name": "Animal"}]}],
@@ -120,16 +125,18 @@ def test_a_plain_answer_needs_no_extra():
     assert detection.labels == (Label("Bird", 99.5, parents=("Animal",)),)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"Labels": 7}', b'{"Labels": [{"Confidence": 1}]}'])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"Labels": 7}', b'{"Labels": [{"Confidence": 1}]}'])
 @pytest.mark.parametrize("read", [read_labels, read_custom_labels])
-def test_nonsense_is_refused(read, body):
+def test_nonsense_is_refused(read: Callable[[bytes], Detection], body: bytes) -> None:
     """A body that is no such answer raises, and is not taken for an image without labels."""
     with pytest.raises(msgspec.DecodeError):
         read(body.replace(b"Labels", b"CustomLabels") if read is read_custom_labels else body)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), PCT, BOX), max_size=6))
-def test_custom_labels_of_one_name_become_one_label_with_their_boxes(found):
+def test_custom_labels_of_one_name_become_one_label_with_their_boxes(
+    found: list[tuple[str, float, dict[str, float]]],
+) -> None:
     """Every box stays, at its own confidence; the label has the highest; labels fall in confidence."""
     entries = [{"Name": n, "Confidence": c, "Geometry": {"BoundingBox": box}} for n, c, box in found]
     detection = read_custom_labels(json.dumps({"CustomLabels": entries}).encode())
@@ -145,13 +152,13 @@ def test_custom_labels_of_one_name_become_one_label_with_their_boxes(found):
     assert detection.extra == b""
 
 
-def test_custom_labels_of_a_classifier_have_no_boxes():
+def test_custom_labels_of_a_classifier_have_no_boxes() -> None:
     """Image-level models answer without geometry."""
     detection = read_custom_labels(b'{"CustomLabels":[{"Name":"good","Confidence":91.5}]}')
     assert detection.labels == (Label("good", 91.5),)
 
 
-def test_polygons_and_unknown_fields_of_custom_labels_are_kept_at_their_instance():
+def test_polygons_and_unknown_fields_of_custom_labels_are_kept_at_their_instance() -> None:
     """``extra`` is laid over the detection's form, not over the answer's."""
     box = {"Width": 0.1, "Height": 0.1, "Left": 0.1, "Top": 0.1}
     answer = {
@@ -172,21 +179,23 @@ def test_polygons_and_unknown_fields_of_custom_labels_are_kept_at_their_instance
     }
 
 
-def test_a_model_arn_is_taken_apart():
+def test_a_model_arn_is_taken_apart() -> None:
     """Region and names come from the ARN; anything else is refused with the form that is wanted."""
     arn = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/birds.2026-01-01T10.00.00/1767261600000"
     assert ModelArn.parse(arn) == ModelArn("eu-west-1", "birds", "birds.2026-01-01T10.00.00")
-    for wrong in ("", "birds", arn.replace("rekognition", "sagemaker"), arn.split("/version")[0]):
+    for wrong in ("", "birds", arn.replace("rekognition", "sagemaker"), arn.partition("/version")[0]):
         with pytest.raises(AccessError, match="not the ARN"):
             ModelArn.parse(wrong)
 
 
-RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rekognition" / "detect_labels_recorded.jsonl"
+RECORDED = (
+    Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rekognition" / "detect_labels_recorded.jsonl"
+)
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason="no recorded answers on this machine")
-def test_recorded_answers_are_kept_whole():
+def test_recorded_answers_are_kept_whole() -> None:
     """Real answers of label model 2.0, as recorded, metadata of the SDK taken off."""
     for line in RECORDED.read_text().splitlines():
         answer = json.loads(line)["response"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape
 
@@ -24,7 +26,8 @@ OBJECTS = st.lists(
 SHAPE = botocore.session.get_session().get_service_model("s3").operation_model("ListObjectsV2").output_shape
 
 
-def page_of(objects, *, encode, token=""):
+def page_of(objects: list[tuple[str, int, str]], *, encode: Callable[..., str], token: str = "") -> bytes:
+    """A page as S3 writes it, its keys through ``encode``."""
     items = "".join(
         f"<Contents><Key>{encode(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
         f"<ETag>&quot;e{size}-2&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><Size>{size}</Size>"
@@ -40,12 +43,14 @@ def page_of(objects, *, encode, token=""):
     ).encode()
 
 
-def read_by_botocore(body):
-    return create_parser("rest-xml").parse({"body": body, "headers": {}, "status_code": 200}, SHAPE)
+def read_by_botocore(body: bytes) -> dict[str, Any]:
+    """What botocore makes of it."""
+    page: dict[str, Any] = create_parser("rest-xml").parse({"body": body, "headers": {}, "status_code": 200}, SHAPE)
+    return page
 
 
 @given(OBJECTS, st.sampled_from([quote, quote_plus]))
-async def test_every_key_arrives_as_it_is(objects, encode):
+async def test_every_key_arrives_as_it_is(objects: list[tuple[str, int, str]], encode: Callable[..., str]) -> None:
     """Newlines, control characters, ``+``, ``%``, emoji: what was stored is what is listed."""
     body = page_of(objects, encode=lambda key: encode(key, safe="/"))
     listing = await read_page(body)
@@ -57,20 +62,20 @@ async def test_every_key_arrives_as_it_is(objects, encode):
 
 
 @given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1, max_size=40))
-async def test_keys_of_a_server_that_does_not_encode_are_taken_as_xml(key):
+async def test_keys_of_a_server_that_does_not_encode_are_taken_as_xml(key: str) -> None:
     """Without ``EncodingType`` in the answer a plus is a plus; entities are XML's."""
     body = page_of([(key, 1, "STANDARD")], encode=escape).replace(b"<EncodingType>url</EncodingType>", b"")
     assert [item.key for item in (await read_page(body)).objects] == [key]
 
 
 @pytest.mark.parametrize("token", ["1ueGcxLPRx1Tr/XYExHnhbYLgveDs2J/wm36Hy4vbOwM=", "a&amp;b"])
-async def test_a_truncated_page_names_the_next(token):
+async def test_a_truncated_page_names_the_next(token: str) -> None:
     """The token is unescaped and nothing else."""
     listing = await read_page(page_of([("a", 1, "STANDARD")], encode=quote, token=token))
     assert listing.token == token.replace("&amp;", "&")
 
 
-async def test_a_page_cut_short_is_no_page():
+async def test_a_page_cut_short_is_no_page() -> None:
     """Objects that were lost on the way must not be taken for the end of the listing."""
     body = page_of([(f"k{n}", n, "STANDARD") for n in range(5)], encode=quote)
     for length in range(len(body)):
@@ -78,7 +83,7 @@ async def test_a_page_cut_short_is_no_page():
             await read_page(body[:length])
 
 
-async def test_a_proxys_page_is_no_page():
+async def test_a_proxys_page_is_no_page() -> None:
     """HTML with status 200 is refused."""
     with pytest.raises(PageError):
         await read_page(b"<html><body>Please sign in</body></html>")

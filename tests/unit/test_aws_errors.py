@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -110,7 +111,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("operation", "status", "code", "message", "kind", "mark"), TABLE)
-def test_each_code_has_its_meaning(operation, status, code, message, kind, mark):
+def test_each_code_has_its_meaning(
+    operation: Operation, status: int, code: str, message: str, kind: type[Exception], mark: Any
+) -> None:
     """The class decides what the engine does; cause, billing, failure code or remedy come along."""
     error = classify(Answer(operation=operation, where="s3://b/k", status=status, code=code, message=message))
     assert type(error) is kind
@@ -128,14 +131,16 @@ def test_each_code_has_its_meaning(operation, status, code, message, kind, mark)
 
 
 @pytest.mark.parametrize(("operation", "status", "code", "message", "kind", "mark"), TABLE)
-def test_what_aioboto3_raises_means_the_same(operation, status, code, message, kind, mark):
+def test_what_aioboto3_raises_means_the_same(
+    operation: Operation, status: int, code: str, message: str, kind: type[Exception], mark: Any
+) -> None:
     """A ``ClientError`` is reduced to the same answer that the fast client reads from the wire."""
     response = {
         "Error": {"Code": code or str(status), "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": "7"}},
     }
     with pytest.raises(AnsweredError) as caught, vendor_translated(operation, "s3://b/k"):
-        raise ClientError(response, operation.value)  # type: ignore[arg-type]
+        raise ClientError(response, operation.value)
     assert caught.value.answer == Answer(
         operation=operation, where="s3://b/k", status=status, code=code, message=message, retry_after_s=7.0
     )
@@ -152,14 +157,15 @@ def test_what_aioboto3_raises_means_the_same(operation, status, code, message, k
         (b"\n<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>x</Message></Error>", {}, "SlowDown"),
     ],
 )
-def test_codes_are_found_wherever_aws_puts_them(body, headers, code):
+def test_codes_are_found_wherever_aws_puts_them(body: bytes, headers: dict[str, str], code: str) -> None:
     """In ``__type`` with or without a namespace, in ``Code``, in a header, in XML; nonsense has none."""
     assert read_answer(D, "w", status=400, headers=headers, body=body).code == code
 
 
-def test_xml_errors_tell_message_and_region():
+def test_xml_errors_tell_message_and_region() -> None:
     """Entities are resolved; the region comes from the body where the header is missing."""
-    body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>a &lt;b&gt; &#39;c&#x27;</Message><Region>eu-west-1</Region></Error>"
+    body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>a &lt;b&gt; &#39;c&#x27;</Message>"
+    body += b"<Region>eu-west-1</Region></Error>"
     answer = read_answer(L, "s3://b", status=400, headers={}, body=body)
     assert (answer.message, answer.region) == ("a <b> 'c'", "eu-west-1")
 
@@ -176,7 +182,7 @@ def test_xml_errors_tell_message_and_region():
     ],
 )
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
-def test_a_wait_that_aws_asks_for_is_passed_on(headers, seconds, code):
+def test_a_wait_that_aws_asks_for_is_passed_on(headers: dict[str, str], seconds: float | None, code: str) -> None:
     """In seconds, milliseconds or as a date; nonsense is ignored."""
     body = f"<Error><Code>{code}</Code></Error>".encode()
     error = classify(read_answer(L, "s3://b", status=503, headers=headers, body=body))
@@ -189,7 +195,7 @@ RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rek
 
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason="no recorded errors on this machine")
-def test_recorded_errors_are_all_known():
+def test_recorded_errors_are_all_known() -> None:
     """Bodies and messages that real users met are classified by code, never by the fallback."""
     seen = []
     for line in RECORDED.read_text().splitlines():
