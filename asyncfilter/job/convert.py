@@ -12,7 +12,7 @@ from asyncfilter.model import ActionKind, Verdict
 
 def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.Job:
     """The job that ``file`` describes; a relative checkpoint is below ``base_dir``."""
-    checkpoint = Path(file.checkpoint).expanduser() if file.checkpoint else Path(".asyncfilter") / f"{file.name}.db"
+    checkpoint = Path(file.checkpoint) if file.checkpoint else Path(".asyncfilter") / f"{file.name}.db"
     return spec.Job(
         name=file.name,
         path=path,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -108,10 +109,13 @@ def _arn(text: str) -> str:
     return text
 
 
-def _no_nul(text: str) -> str:
+def _file(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError(f"expected the path of a file, found {SEEN}")
-    return text
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError as error:  # what pathlib raises for ~nobody
+        raise ValueError(f"expected a home folder that exists, found {SEEN}") from error
 
 
 def _distinct(features: list[str]) -> list[str]:
@@ -404,7 +408,7 @@ class JobFile(Section):
     actions: Actions = Field(default=Actions(), description="What is done with the images of each verdict.")
     limits: Limits = Field(default=Limits(), description="How fast, how much and how long.")
     stop: Stop = Field(default=Stop(), description="When enough has been seen.")
-    checkpoint: Annotated[str, AfterValidator(_no_nul), Field(title="the path of a file")] | None = Field(
+    checkpoint: Annotated[str, AfterValidator(_file), Field(title="the path of a file")] | None = Field(
         default=None, description="Where paid work is kept. Default: `.asyncfilter/<name>.db` beside the job file."
     )
     pricing: Pricing = Field(default=Pricing(), description="What the account has used and pays.")

@@ -110,7 +110,7 @@ def test_any_structure_loads_or_is_a_job_error(structure: Any) -> None:
 
 
 @given(st.sampled_from(places(VALID)), structures, st.data())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_any_change_to_a_valid_job_loads_or_is_a_job_error(
     path: tuple[str | int, ...], new: object, data: st.DataObject
 ) -> None:
@@ -124,7 +124,7 @@ def test_any_change_to_a_valid_job_loads_or_is_a_job_error(
 
 
 @given(st.sampled_from(places(VALID)), structures)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_same_through_yaml(
     tmp_path_factory: pytest.TempPathFactory, path: tuple[str | int, ...], new: object
 ) -> None:
@@ -151,7 +151,7 @@ def test_any_bytes_are_refused_in_words(tmp_path_factory: pytest.TempPathFactory
 
 
 @given(st.text(max_size=30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_setting_is_understood_or_refused(tmp_path_factory: pytest.TempPathFactory, setting: str) -> None:
     """``--set`` takes whatever a command line can hold."""
     file = tmp_path_factory.getbasetemp() / "valid.yaml"

@@ -277,6 +277,11 @@ WRONG = {
     "a section that is a list": (HEAD + "stop: [matches]", "5:7: stop", ["a mapping with matches", "a list of 1"]),
     "a section without keys": (HEAD + "limits:", "5:8: limits", ["a mapping with tps", "found nothing"]),
     "an empty path": (HEAD + "checkpoint: ''", "5:13: checkpoint", ["the path of a file", "found ''"]),
+    "a home that nobody has": (
+        HEAD + "checkpoint: ~nobody-at-all/x.db",
+        "5:13: checkpoint",
+        ["a home folder", "found ~nobody-at-all/x.db"],
+    ),
     "rising prices": (
         HEAD + "pricing: {tiers: [{up_to: 10, usd: 1}, {up_to: null, usd: 2}]}",
         "5:59: pricing.tiers[1].usd",
@@ -418,6 +423,23 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert job.checkpoint == tmp_path / ".asyncfilter" / "robins.db"
     assert job.pricing == Pricing(used_this_month=0, tiers=None, inference_unit_hour_micros=None)
     assert (job.aws.profile, job.aws.region, job.aws.client) == (None, None, ClientKind.FAST)
+
+
+def test_writing_the_defaults_out_changes_nothing(tmp_path: Path) -> None:
+    """Every ``null`` and ``auto`` of the contract's own example may be written or left out."""
+    text = HEAD + dedent("""\
+        detector: {kind: rekognition, region: null, model: null, min_confidence: 0, max_labels: 1000,
+                   features: [GENERAL_LABELS]}
+        otherwise: reject
+        actions: {keep: none, review: none, reject: none}
+        limits: {tps: auto, share: 1.0, concurrency: auto, budget_usd: null, max_images: null, max_attempts: 8,
+                 timeout_s: 15}
+        stop: {matches: null, misses_in_a_row: null}
+        checkpoint: null
+        pricing: {used_this_month: 0, tiers: null, inference_unit_hour_usd: null}
+        aws: {profile: null, region: null, client: fast}
+    """)
+    assert load(text, tmp_path) == load(HEAD, tmp_path)
 
 
 def test_every_key_arrives(tmp_path: Path) -> None:
