@@ -17,6 +17,7 @@ import msgspec
 from asyncfilter.aws import describe_model, open_aws, open_ports, quota_tps
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, set_aside
+from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.pipeline import Pipeline
 from asyncfilter.engine.shuffle import ShuffledSource
@@ -44,13 +45,14 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Ports that take the place of AWS and the checkpoint file; None means the real one.
 
     A detector of your own costs what ``pricing.tiers`` of the job says, or nothing, and may be called as fast as
-    ``limits.tps`` allows, or without limit.
+    ``limits.tps`` allows, or without limit. A clock of your own is for tests.
     """
 
     source: Source | None = None
     detector: Detector | None = None
     sink: Sink | None = None
     checkpoint: Checkpoint | None = None
+    clock: Clock | None = None
 
 
 async def run(
@@ -104,6 +106,7 @@ async def run(
             options=Options(dry_run=dry_run, retry_failed=retry_failed),
             interrupt=interrupt,
             emit=on_event,
+            clock=world.clock,
         )
         if on_start is not None:
             on_start(pipeline.progress)
@@ -144,6 +147,7 @@ async def refilter(
             options=Options(dry_run=dry_run, stored_only=True),
             interrupt=interrupt,
             emit=on_event,
+            clock=world.clock,
         )
         if on_start is not None:
             on_start(pipeline.progress)

@@ -3,5 +3,18 @@
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.clock import ManualClock
 from asyncfilter.testing.ports import MemorySource, RecordingSink, ScriptedDetector
+from asyncfilter.testing.stage import BROKEN, SeededFaults, Stage
+from asyncfilter.testing.virtual import LoopClock, run_virtually
 
-__all__ = ["ManualClock", "MemoryCheckpoint", "MemorySource", "RecordingSink", "ScriptedDetector"]
+__all__ = [
+    "BROKEN",
+    "LoopClock",
+    "ManualClock",
+    "MemoryCheckpoint",
+    "MemorySource",
+    "RecordingSink",
+    "ScriptedDetector",
+    "SeededFaults",
+    "Stage",
+    "run_virtually",
+]

@@ -94,10 +94,14 @@ class ScriptedDetector:
         self.attempts: Counter[str] = Counter()
         self.in_flight = 0
         self.peak = 0
-        self._labels = labels
-        self._delay_s = delay_s
+        self.delay_s = delay_s
+        self._labels = dict(labels)
         self._fault = fault
         self._sleep = sleep
+
+    def learn(self, labels: Mapping[str, Sequence[tuple[str, float]]]) -> None:
+        """Know more images, or others under known keys."""
+        self._labels.update(labels)
 
     async def detect(self, image: ObjectRef) -> Detection:
         """See ``Detector``."""
@@ -106,7 +110,7 @@ class ScriptedDetector:
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:
-            await self._sleep(self._delay_s(image.key) if self._delay_s is not None else 0.0)
+            await self._sleep(self.delay_s(image.key) if self.delay_s is not None else 0.0)
         finally:
             self.in_flight -= 1
         if error is not None:

@@ -1,0 +1,139 @@
+"""A whole world in memory: one bucket, detector, sink and checkpoint, through as many runs as it takes.
+
+stage = Stage({"a.jpg": "Robin", "b.jpg": "Cat"})
+summary = stage.run(job)
+assert stage.copied() == ["a.jpg"]
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+
+from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, TransientError
+from asyncfilter.events import Event
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Summary
+from asyncfilter.testing.checkpoint import MemoryCheckpoint
+from asyncfilter.testing.ports import Fault, MemorySource, RecordingSink, ScriptedDetector, no_fault
+from asyncfilter.testing.virtual import LoopClock, run_virtually
+from asyncfilter.wiring import World, refilter, run
+
+T = TypeVar("T")
+
+BROKEN = "Broken"
+"""A label that stands for an image the service cannot read."""
+
+
+class SeededFaults:
+    """Throttles and time-outs by chance, the same for a key and an attempt whenever it is asked; and unreadable images.
+
+    Args:
+        labels: Label by key; ``BROKEN`` fails for good.
+        seed: Chooses the faults.
+        rate: Share of attempts that fail, half of them throttled.
+    """
+
+    def __init__(self, labels: Mapping[str, str], *, seed: int = 0, rate: float = 0.0) -> None:
+        self._labels = labels
+        self._seed = seed
+        self._rate = rate
+
+    def __call__(self, key: str, attempt: int) -> Exception | None:
+        """See ``Fault``."""
+        if self._labels.get(key) == BROKEN:
+            return ImageError("Request has invalid image format", code="invalid_image_format")
+        draw = random.Random(f"{self._seed} {key} {attempt}").random()
+        if draw < self._rate / 2:
+            return ThrottledError("Provisioned rate exceeded", cause=ThrottleCause.RATE)
+        return TransientError("timed out", may_be_billed=True) if draw < self._rate else None
+
+
+class Stage:
+    """The world of one job.
+
+    Args:
+        labels: What each image shows, by key; ``BROKEN`` for one that cannot be read.
+        seed: Chooses latencies (lognormal with a long tail) and faults.
+        fault_rate: Share of attempts of detector and sink that fail in passing.
+        fault: What goes wrong at the detector instead.
+        sink_fault: What goes wrong at the sink instead.
+
+    Attributes:
+        events: What the runs told.
+        seeded: The faults that ``seed`` and ``fault_rate`` choose.
+    """
+
+    def __init__(
+        self,
+        labels: Mapping[str, str],
+        *,
+        seed: int = 0,
+        fault_rate: float = 0.0,
+        fault: Fault | None = None,
+        sink_fault: Fault | None = None,
+        page_objects: int = 7,
+    ) -> None:
+        rng = random.Random(seed)
+        self.labels = dict(labels)
+        self.latency_s = {key: 0.05 + rng.lognormvariate(-2, 1) for key in labels}
+        self.seeded = SeededFaults(self.labels, seed=seed, rate=fault_rate)
+        self.source = MemorySource.of_keys(labels, page_objects=page_objects)
+        self.detector = ScriptedDetector(
+            {key: [(label, 90.0)] for key, label in labels.items()},
+            delay_s=lambda key: self.latency_s.get(key, 0.1),
+            fault=fault or self.seeded,
+        )
+        self.sink = RecordingSink(self.source, fault=sink_fault or (self.seeded if fault_rate else no_fault))
+        self.checkpoint = MemoryCheckpoint()
+        self.events: list[Event] = []
+
+    def run(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401  those of ``asyncfilter.run``
+        """Run to the end, in virtual time, as a process of its own."""
+        return self._live(partial(self.live, job, **options))
+
+    def refilter(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401  those of ``asyncfilter.refilter``
+        """Refilter to the end, in virtual time, as a process of its own."""
+        return self._live(partial(refilter, job, world=self.world(), on_event=self.events.append, **options))
+
+    def run_and_die(self, job: Job, life_s: float, **options: Any) -> bool:  # noqa: ANN401
+        """Run for ``life_s`` virtual seconds and be killed; False when the run ended before."""
+
+        async def live() -> bool:
+            with anyio.move_on_after(life_s) as scope:
+                await self.live(job, **options)
+            return scope.cancelled_caught
+
+        return self._live(live)
+
+    def world(self) -> World:
+        """The ports, for a run of one's own making."""
+        return World(
+            source=self.source, detector=self.detector, sink=self.sink, checkpoint=self.checkpoint, clock=LoopClock()
+        )
+
+    def copied(self) -> list[str]:
+        """Source keys of all copies made, a key as often as it was copied, in UTF-8 byte order."""
+        return sorted((effect.source.key for effect in self.sink.performed), key=str.encode)
+
+    def verdicts(self) -> dict[str, str]:
+        """Verdicts by key, of the images that have their place in the order of examination."""
+        return {
+            row.key: row.decision.verdict.value
+            for row in self.checkpoint.images
+            if row.seq is not None and row.decision is not None
+        }
+
+    async def live(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401
+        """One run, in the caller's loop; reopen the checkpoint after it."""
+        return await run(job, world=self.world(), on_event=self.events.append, **options)
+
+    def _live(self, life: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return run_virtually(life)
+        finally:
+            self.checkpoint = self.checkpoint.reopen()

@@ -1,0 +1,84 @@
+"""Virtual time: an event loop whose clock jumps to the next timer instead of waiting for it.
+
+A run of hours with ramps, time-outs and back-offs takes as long as its arithmetic. Only for programs without threads
+and sockets: those live in real time, which would be jumped over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
+T = TypeVar("T")
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """Waits for nothing: what the loop would wait is added to its clock."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._real = selectors.DefaultSelector()
+
+    def register(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = self._real.select(0)
+        if not ready and timeout is None:
+            raise RuntimeError("everything waits for something that never comes")
+        if not ready and timeout:
+            self.now_s += timeout
+        return ready
+
+    def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop in virtual time, from 0 seconds on."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._jumping.now_s
+
+
+class LoopClock:
+    """A ``Clock`` that follows the running loop, virtual or not."""
+
+    def monotonic(self) -> float:
+        """See ``Clock``."""
+        return asyncio.get_running_loop().time()
+
+    def unix(self) -> float:
+        """See ``Clock``; virtual time begins at 2023-11-14 22:13:20 UTC."""
+        return 1_700_000_000.0 + self.monotonic()
+
+    async def sleep(self, delay_s: float) -> None:
+        """See ``Clock``."""
+        await anyio.sleep(delay_s)
+
+
+def run_virtually(main: Callable[[], Awaitable[T]]) -> T:
+    """Run ``main`` to its end in virtual time.
+
+    Raises:
+        RuntimeError: Everything waits for something that never comes: a deadlock.
+    """
+    return anyio.run(main, backend_options={"loop_factory": VirtualLoop})
