@@ -33,10 +33,11 @@ START_TPS = 5.0
 HIGHEST_TPS = 20_000.0
 """The limit while none is known."""
 
-LOWEST_TPS = 0.5
-"""No cut goes below this, or the limit if that is lower: something must ask whether the service is back."""
+LOWEST_TPS = 1.0
+"""No cut goes below this, or half the limit if that is lower: something must ask whether the service is back."""
 
 _STEP_S = 1.0
+"""Length of a step; also what services count their quotas over."""
 _REVIEW_S = 0.05
 _DOUBLE = 2.0
 _SLOWER = 1.4
@@ -47,9 +48,12 @@ _SAMPLE = 50
 """Attempts from which a share of throttles is believed."""
 _EVIDENCE = 5
 """Throttles from which their share is taken for measured."""
+_COUNTED = 100
+"""Accepted attempts from which their rate is taken for measured."""
 _LONGEST_MEASURE_S = 5
 _PROBES = (0.01, 0.02, 0.04, 0.08)
-_PROBE_ATTEMPTS = 20
+_PROBE_ATTEMPTS = 10
+"""Attempts that a step of a probe takes at least: fewer cannot meet a quota that is passed by so little."""
 _PATIENCE_S = (10.0, 20.0, 40.0)
 _FORGET_S = 30.0
 """How long throttles are taken to be independent of the rate before that is tested again."""
@@ -71,6 +75,8 @@ class _Measure:
     since_s: float
     above_tps: float
     """The rate that was throttled."""
+    origin: tuple[float, float]
+    """Rate and target before the first of these measurements."""
     share: float = 0.0
     """The share of throttles that made it measure once more; 0 at first."""
     known: bool = False
@@ -136,7 +142,8 @@ class RateController:
         """The service refused an attempt sent at ``sent_s`` for its rate."""
         over = cause in (ThrottleCause.RATE, ThrottleCause.S3_READ)
         self._tally.add(sent_s, OVER if over else UNWELL)
-        self._throttled_s = now_s
+        if not self._background:
+            self._throttled_s = now_s
         if self._refused_since_s is None:
             self._refused_since_s = now_s
         if sent_s < self._cut_s + _STEP_S:
@@ -173,13 +180,13 @@ class RateController:
             return
         self._cut(now_s, above_tps * (1 - self._recent_share(now_s)), why)
         if isinstance(self._phase, _Hold):
-            self._phase = _Measure(slot_from(now_s), above_tps)
+            self._phase = _Measure(slot_from(now_s), above_tps, (above_tps, self._target))
 
     def _back_off(self, now_s: float, weight: float, why: str, growth: float) -> None:
         """The rate is no more than is allowed, only not now: the ramp brings it back."""
         if not isinstance(self._phase, _Measure):
             self._cut(now_s, self._rate * (1 - weight * self._recent_share(now_s)), why)
-            self._phase = _Ramp(now_s, growth)
+            self._phase = _Ramp(self._phase.stepped_s if isinstance(self._phase, _Ramp) else now_s, growth)
 
     def _recent_share(self, now_s: float) -> float:
         """What a cut takes off: the share of throttles in the last second, or in the last ``_SAMPLE`` attempts."""
@@ -187,6 +194,9 @@ class RateController:
         return min(0.25, max(0.005, seen.refused / max(seen.total, _SAMPLE)))
 
     def _review(self, now_s: float) -> None:
+        if self._is_outage(now_s):
+            self._cut(now_s, self._rate / 2, "nothing is accepted")
+            self._phase = _Ramp(now_s)
         match self._phase:
             case _Ramp() as ramp:
                 self._ramp(now_s, ramp)
@@ -201,12 +211,13 @@ class RateController:
         ramp.stepped_s = min(ramp.stepped_s, now_s)
         if self._rate >= self._target:
             self._phase = _Hold(now_s)
+            return
         if now_s - ramp.stepped_s < _STEP_S:
             return
-        seen = self._tally.between(ramp.stepped_s, now_s)
+        seen = self._tally.between(max(ramp.stepped_s, now_s - _STEP_S - 2 * self._lag_s), now_s)
         few = max(seen.total, 20) * _MANY
-        if seen.over > few:
-            self._phase = _Measure(slot_from(now_s), self._rate)
+        if seen.over > few and seen.accepted:
+            self._phase = _Measure(slot_from(now_s), self._rate, (self._rate, self._target))
         elif self._in_use(now_s) and seen.refused <= few:
             ramp.stepped_s = max(ramp.stepped_s + _STEP_S, now_s - _STEP_S / 2)
             self._change(now_s, min(self._rate * ramp.growth, self._target), "ramp")
@@ -239,11 +250,8 @@ class RateController:
         if now_s < measure.since_s + measure.span_s + 3 * self._lag_s:  # nearly all answers are there
             return
         seen = self._tally.between(measure.since_s, measure.since_s + measure.span_s)
-        if not seen.total:
+        if not seen.accepted:
             measure.since_s = slot_from(now_s)
-        elif not seen.accepted:
-            self._cut(now_s, self._rate / 2, "nothing is accepted")
-            self._phase = _Ramp(now_s)
         elif measure.span_s < _LONGEST_MEASURE_S and not self._conclusive(seen, measure):
             measure.span_s += 1
         elif self._tolerated(seen):
@@ -256,34 +264,45 @@ class RateController:
     def _conclusive(self, seen: Seen, measure: _Measure) -> bool:
         if measure.share:
             return seen.total * measure.share >= _EVIDENCE
-        return seen.over >= _EVIDENCE or self._tolerated(seen)
+        return self._tolerated(seen) or (seen.over >= _EVIDENCE and seen.accepted >= _COUNTED)
 
     def _settle(self, now_s: float, measure: _Measure, seen: Seen) -> None:
         """Go down to what was accepted; where the rate was not used up, believe the share of throttles instead."""
         share = seen.over / seen.total
-        accepted_tps = _likely_quota(seen.accepted / measure.span_s, 1 / measure.span_s)
+        excess = max(share - self._background, 0.0)
+        accepted_tps = _likely_quota(seen.accepted / (1 - self._background), measure.span_s)
         above_tps = self._rate
-        possible_tps = max(accepted_tps, above_tps * (1 - 2 * share))
-        self._cut(now_s, min(possible_tps, above_tps * (1 - share / 2)), "what is accepted was measured")
-        since_s = slot_from(now_s + _STEP_S)
-        self._phase = _Measure(since_s, above_tps, share, known=seen.over >= _EVIDENCE)
+        possible_tps = max(accepted_tps, above_tps * (1 - 2 * excess))
+        known = seen.over >= _EVIDENCE
+        self._cut(now_s, min(possible_tps, above_tps * (1 - excess / 2)), "what is accepted was measured")
+        self._target = self._rate if known else above_tps
+        self._phase = _Measure(slot_from(now_s + _STEP_S), above_tps, measure.origin, share, known)
 
     def _undisturbed(self, now_s: float, measure: _Measure) -> None:
         """The lowered rate is kept, or if what is possible may lie higher, halfway back is tried."""
         gap_tps = measure.above_tps - self._rate
-        if measure.known or gap_tps <= 0.01 * self._rate:
+        if not measure.known and measure.above_tps < self._target:
+            self._phase = _Ramp(now_s - _STEP_S)
+        elif measure.known or gap_tps <= 0.01 * self._rate:
             self._target = self._rate
             self._phase = _Hold(now_s)
         else:
             self._change(now_s, self._rate + gap_tps / 2, "undisturbed: halfway back")
-            self._phase = _Measure(slot_from(now_s), measure.above_tps)
+            self._phase = _Measure(slot_from(now_s), measure.above_tps, measure.origin)
 
     def _unmoved(self, now_s: float, measure: _Measure) -> None:
         """The cut made no difference, so it is not the rate: go back, and take such a share as given."""
         self._background, self._background_s = measure.share, now_s
-        self._change(now_s, measure.above_tps, "the throttles do not depend on the rate")
-        self._target = max(self._target, measure.above_tps)
+        rate_tps, self._target = measure.origin
+        self._change(now_s, rate_tps, "the throttles do not depend on the rate")
         self._phase = _Ramp(now_s)
+
+    def _is_outage(self, now_s: float) -> bool:
+        """Whether nothing was accepted for so long, at this rate, that it says nothing of the quota any more."""
+        if self._refused_since_s is None:
+            return False
+        since_s = max(self._refused_since_s, self._cut_s)
+        return now_s - since_s >= max(_STEP_S, 3 / self._rate) + 2 * self._lag_s
 
     def _is_background(self, now_s: float) -> bool:
         if not self._background:
@@ -303,7 +322,7 @@ class RateController:
 
     def _cut(self, now_s: float, rate_tps: float, why: str) -> None:
         self._cut_s = now_s
-        self._change(now_s, max(rate_tps, min(self._limit, LOWEST_TPS)), why)
+        self._change(now_s, max(rate_tps, min(self._limit / 2, LOWEST_TPS)), why)
 
     def _change(self, now_s: float, rate_tps: float, why: str) -> None:
         new_tps = min(rate_tps, self._limit)
@@ -312,7 +331,8 @@ class RateController:
             self._rate = new_tps
 
 
-def _likely_quota(accepted_tps: float, uncertain_tps: float) -> float:
-    """Quotas are whole numbers: the nearest, where counting could not have told the difference."""
-    nearest = float(round(accepted_tps))
-    return nearest if nearest >= 1 and abs(nearest - accepted_tps) <= uncertain_tps else accepted_tps
+def _likely_quota(accepted: float, span_s: int) -> float:
+    """Quotas are whole numbers: the nearest, where counting up to the last one accepted cannot tell the difference."""
+    counted_tps = (accepted + 0.5) / span_s
+    nearest = float(round(counted_tps))
+    return nearest if nearest >= 1 and abs(nearest - counted_tps) <= 1 / span_s else counted_tps
