@@ -1,0 +1,118 @@
+"""The budget under any interleaving of reservations, settlements, grants and deaths."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from asyncfilter.policy.budget import Budget, Reservation, Room
+
+TIERS = [(10, 1000), (25, 800), (None, 250)]
+
+
+def price_micros(nth: int) -> int:
+    """A price that falls twice."""
+    return next(price for up_to, price in TIERS if up_to is None or nth <= up_to)
+
+
+class BudgetMachine(RuleBasedStateMachine):
+    """Money goes out only as the invariant of ``Budget`` allows."""
+
+    LIMIT_MICROS = 20_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[Reservation] = []
+        self.billed = 0
+        self.durable_micros = 0
+        self.budget = self.reborn(0, 0)
+
+    def reborn(self, spent_micros: int, billed_calls: int) -> Budget:
+        return Budget(
+            limit_micros=self.LIMIT_MICROS,
+            spent_micros=spent_micros,
+            billed_calls=billed_calls,
+            price_micros=price_micros,
+        )
+
+    @rule(block=st.integers(0, 8000))
+    def grant(self, block: int) -> None:
+        micros = self.budget.next_grant_micros(block)
+        self.durable_micros = micros
+        self.budget.grant(micros)
+
+    @precondition(lambda self: self.budget.room() is Room.AVAILABLE)
+    @rule()
+    def reserve(self) -> None:
+        self.open.append(self.budget.reserve())
+
+    @precondition(lambda self: self.open)
+    @rule(which=st.integers(0, 100), billed=st.booleans())
+    def settle(self, which: int, billed: bool) -> None:
+        reservation = self.open.pop(which % len(self.open))
+        if billed:
+            reservation.commit()
+            self.billed += 1
+        else:
+            reservation.release()
+
+    @rule()
+    def die(self) -> None:
+        """What was durable as possible spending counts as spent; attempts in flight may have been billed."""
+        self.billed += len(self.open)
+        self.open.clear()
+        self.budget = self.reborn(max(self.durable_micros, self.budget.spent_micros), self.budget.billed_calls)
+        self.durable_micros = self.budget.spent_micros
+
+    @invariant()
+    def ceiling_holds(self) -> None:
+        budget = self.budget
+        assert budget.spent_micros + budget.held_micros <= max(budget.granted_micros, budget.spent_micros)
+        assert budget.granted_micros <= self.LIMIT_MICROS
+        assert budget.held_calls == len(self.open)
+
+    @invariant()
+    def really_billed_is_below_the_ceiling(self) -> None:
+        cheapest = sum(price_micros(nth) for nth in range(1, self.billed + 1))
+        assert cheapest <= self.LIMIT_MICROS
+
+    @invariant()
+    def exhausted_means_nothing_can_be_paid(self) -> None:
+        if self.budget.room() is Room.EXHAUSTED:
+            assert self.budget.spent_micros + self.budget.next_price_micros > self.LIMIT_MICROS
+
+
+TestBudget = BudgetMachine.TestCase
+
+
+@given(calls=st.integers(0, 60))
+def test_spending_is_exactly_the_sum_of_the_prices(calls: int) -> None:
+    """One after the other, calls cost what the tiers say, to the micro-dollar."""
+    budget = Budget(limit_micros=None, price_micros=price_micros)
+    for _ in range(calls):
+        budget.grant(budget.next_grant_micros(budget.next_price_micros))
+        budget.reserve().commit()
+    assert budget.spent_micros == sum(price_micros(nth) for nth in range(1, calls + 1))
+    assert budget.billed_calls == calls
+
+
+def test_reservation_is_settled_once() -> None:
+    """Settling twice is a mistake that is told, and counts once."""
+    budget = Budget(limit_micros=5000, price_micros=lambda _nth: 1000)
+    budget.grant(5000)
+    reservation = budget.reserve()
+    reservation.commit()
+    for again in (reservation.commit, reservation.release):
+        with pytest.raises(ValueError, match="exactly once"):
+            again()
+    assert (budget.spent_micros, budget.held_micros) == (1000, 0)
+
+
+def test_nothing_is_reserved_beyond_what_is_durable() -> None:
+    """Without a grant there is no reservation, however much the limit allows."""
+    budget = Budget(limit_micros=5000, price_micros=lambda _nth: 1000)
+    assert budget.room() is Room.UNGRANTED
+    with pytest.raises(ValueError, match="granted"):
+        budget.reserve()
