@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, TypeAlias
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import aioboto3
 import anyio
@@ -85,7 +86,6 @@ class AwsSession:
             max_pool_connections=connections,
             user_agent_extra="asyncfilter",
         )
-        self._s3_config = self._config.merge(AioConfig(signature_version="s3v4"))
         self._clients: dict[tuple[str, str], AioClient] = {}
         self._making = anyio.Lock()  # one client per service and region, though many tasks may ask while it is made
         self._credentials: Any = None
@@ -105,10 +105,9 @@ class AwsSession:
             return client
         async with self._making:
             if (service, region) not in self._clients:
-                config = self._s3_config if service == "s3" else self._config
                 try:
                     with credentials_translated():
-                        made = self._session.client(service, region_name=region, config=config)
+                        made = self._session.client(service, region_name=region, config=self._config)
                         self._clients[service, region] = await self._stack.enter_async_context(made)
                 except (vendor.BotoCoreError, ValueError) as exc:
                     raise _no_endpoint(service, region, exc) from exc
@@ -147,9 +146,15 @@ class AwsSession:
 
         Raises:
             BucketNotFoundError: There is no such bucket.
+            UsageError: It is a directory bucket, whose listing has no order and whose requests are signed otherwise.
             CredentialsError: There are no credentials, or AWS does not accept them.
             TransientError: No answer.
         """
+        if bucket.endswith("--x-s3"):
+            raise UsageError(
+                f"s3://{bucket} is a directory bucket: its listing has no order to resume from",
+                hint="Use a general purpose bucket.",
+            )
         if bucket not in self._regions:
             self._regions[bucket] = await self._ask_region(bucket)
         return self._regions[bucket]
@@ -175,22 +180,36 @@ class AwsSession:
         """Where a bucket is reached, path style or virtual host as botocore decides.
 
         Raises:
-            UsageError: It is a directory bucket, which lists without order and signs in its own way.
-            CredentialsError: There are no credentials.
+            AccessError: As for ``bucket_region``.
         """
         if place := self._places.get(bucket):
             return place
-        if bucket.endswith("--x-s3"):
-            raise UsageError(
-                f"s3://{bucket} is a directory bucket: its listing has no order to resume from",
-                hint="Use a general purpose bucket.",
-            )
         client = await self.s3(bucket)
         with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"):
-            url = await client.generate_presigned_url("head_bucket", Params={"Bucket": bucket})
-        scope = parse_qs(urlsplit(url).query)["X-Amz-Credential"][0].split("/")
-        self._places[bucket] = _endpoint(url, "s3", scope[-3])
+            url, region = await _resolved(client, bucket)
+        self._places[bucket] = _endpoint(url, "s3", region)
         return self._places[bucket]
+
+
+async def _resolved(client: AioClient, bucket: str) -> tuple[str, str]:
+    """Address and signing region that botocore would use for a bucket; nothing is sent.
+
+    A ``before-call`` event answered by its receiver ends the call (botocore's Stubber works so too). A presigned URL
+    would not do: botocore makes those for the global endpoint.
+    """
+    seen: list[tuple[str, str]] = []
+
+    def keep(params: Mapping[str, Any], context: Mapping[str, Any], **_: object) -> tuple[object, dict[str, object]]:
+        seen.append((params["url"], context.get("signing", {}).get("region") or client.meta.region_name))
+        return SimpleNamespace(status_code=200), {}
+
+    event = "before-call.s3.GetBucketAcl"  # an operation that is not used otherwise
+    client.meta.events.register_first(event, keep)
+    try:
+        await client.get_bucket_acl(Bucket=bucket)
+    finally:
+        client.meta.events.unregister(event, keep)
+    return seen[0]
 
 
 def _endpoint(url: str, service: str, region: str) -> Endpoint:

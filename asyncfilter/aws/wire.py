@@ -19,7 +19,7 @@ from asyncfilter.aws.errors import CLOCK_CODES, AnsweredError, Operation, read_a
 from asyncfilter.aws.failures import transport_failure
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.signing import EMPTY_SHA256, ServiceClock, Signer
-from asyncfilter.errors import TransientError
+from asyncfilter.errors import EndpointError, TransientError
 
 _KEEPALIVE_S = 12.0
 """Idle connections are dropped before AWS drops them, so that a request seldom meets a closed one; as aiobotocore."""
@@ -131,6 +131,16 @@ class Wire:
         return AnsweredError(answer)
 
 
+def _trust(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as exc:
+        raise EndpointError(
+            f"The certificates in {ca_file} cannot be used: {exc}",
+            hint="Set AWS_CA_BUNDLE, or ca_bundle in the AWS config file, to a readable PEM file.",
+        ) from exc
+
+
 @asynccontextmanager
 async def open_wire(session: AwsSession, clock: ServiceClock | None = None) -> AsyncIterator[Wire]:
     """Open the signed client for a session.
@@ -138,10 +148,11 @@ async def open_wire(session: AwsSession, clock: ServiceClock | None = None) -> A
     Args:
         session: Gives keys, deadline and certificates.
         clock: Time for signatures; default this machine's.
+
+    Raises:
+        EndpointError: The file of certificates cannot be used.
     """
-    connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=ssl.create_default_context(cafile=session.ca_file)
-    )
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=_trust(session.ca_file))
     timeout = aiohttp.ClientTimeout(
         total=session.timeout_s, sock_connect=session.timeout_s * _CONNECT_SHARE, ceil_threshold=float("inf")
     )

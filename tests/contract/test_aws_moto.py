@@ -1,0 +1,132 @@
+"""The S3 ports against moto's server, where moto does as S3 does: a second opinion on the sandbox.
+
+moto ignores conditions on a copy's source and on a copy's target, so those promises are the sandbox suite's alone; it
+has no route for keys with a newline.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+import pytest_asyncio
+from moto.server import ThreadedMotoServer
+
+from asyncfilter.aws import open_aws
+from asyncfilter.aws.boto import BotoS3
+from asyncfilter.aws.calls import S3Calls
+from asyncfilter.aws.fast import FastS3
+from asyncfilter.aws.s3 import S3Sink, S3Source
+from asyncfilter.aws.wire import open_wire
+from asyncfilter.errors import BucketNotFoundError, ImageError
+from asyncfilter.job.spec import Aws, ClientKind
+from asyncfilter.model import ActionKind, Effect, ObjectRef, S3Location
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RAW, CLEAN = "moto-raw", "moto-clean"
+KEYS = [
+    "a b.jpg",
+    "a+b.jpg",
+    "100%.jpg",
+    "%2B%20.jpg",
+    "emoji 😀.jpg",
+    "../up.jpg",
+    "a/../b.jpg",
+    "//double//slash.jpg",
+    "query?versionId=1&x=2.jpg",
+    "<a>&amp;'\".jpg",
+    "e\N{COMBINING ACUTE ACCENT} and é.jpg",
+    "x" * 1020 + ".jpg",
+]
+
+
+class Moto(NamedTuple):
+    """One client's calls on moto, and boto3 to look at what is there."""
+
+    calls: S3Calls
+    s3: Any
+
+
+@pytest.fixture(scope="module")
+def moto_s3() -> Iterator[Any]:
+    """A moto server for the module, this machine's AWS settings put aside; boto3's client for it."""
+    names = [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]
+    before = {name: os.environ.pop(name) for name in names}
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    ours = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    os.environ.update(ours)
+    s3 = boto3.client("s3")
+    for bucket in (RAW, CLEAN):
+        s3.create_bucket(Bucket=bucket)
+    for key in KEYS:
+        s3.put_object(Bucket=RAW, Key=key, Body=key.encode())
+    yield s3
+    s3.close()
+    server.stop()
+    for name in ours:
+        os.environ.pop(name, None)
+    os.environ.update(before)
+
+
+@pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")
+async def moto(request: pytest.FixtureRequest, moto_s3: Any) -> AsyncIterator[Moto]:
+    """One client over moto."""
+    async with open_aws(Aws(client=request.param), timeout_s=10, connections=5) as session, open_wire(session) as wire:
+        calls: S3Calls = FastS3(session, wire) if request.param is ClientKind.FAST else BotoS3(session)
+        yield Moto(calls, moto_s3)
+
+
+async def listed(moto: Moto) -> list[ObjectRef]:
+    """The source bucket as references."""
+    page = await S3Source(moto.calls, RAW, "").page(None)
+    assert page.is_last
+    return [
+        ObjectRef(bucket=RAW, key=one.key, size_bytes=one.size_bytes, etag=one.etag, seq=seq)
+        for seq, one in enumerate(page.objects, 1)
+    ]
+
+
+async def test_listing_and_copying_any_key(moto: Moto) -> None:
+    """What boto3 put arrives in the listing and at the target as it is."""
+    images = await listed(moto)
+    assert [image.key for image in images] == sorted(KEYS, key=lambda key: key.encode())
+    for image in images:
+        target = S3Location(CLEAN, "copy/" + image.key[:1019])
+        await S3Sink(moto.calls).perform(Effect(kind=ActionKind.COPY, source=image, target=target))
+        copied = moto.s3.get_object(Bucket=CLEAN, Key=target.key)
+        assert copied["Body"].read() == image.key.encode()
+        assert copied["ETag"].strip('"') == image.etag
+
+
+async def test_a_listing_goes_on_after_a_key(moto: Moto) -> None:
+    """StartAfter works on any key."""
+    images = await listed(moto)
+    for position, image in enumerate(images):
+        page = await S3Source(moto.calls, RAW, "").page(image.key)
+        assert [one.key for one in page.objects] == [later.key for later in images[position + 1 :]]
+
+
+async def test_what_is_not_there(moto: Moto) -> None:
+    """A missing bucket is the account's trouble, a missing object the image's."""
+    with pytest.raises(BucketNotFoundError):
+        await S3Source(moto.calls, "moto-missing", "").page(None)
+    gone = ObjectRef(bucket=RAW, key="gone", size_bytes=1, etag="e", seq=1)
+    effect = Effect(kind=ActionKind.COPY, source=gone, target=S3Location(CLEAN, "gone"))
+    with pytest.raises(ImageError) as caught:
+        await S3Sink(moto.calls).perform(effect)
+    assert caught.value.code == "vanished"
