@@ -56,7 +56,7 @@ CREATE UNIQUE INDEX effect_kind ON effect (image, kind) WHERE target = '';
 CREATE TRIGGER effect_owner BEFORE INSERT ON effect WHEN NEW.target <> '' BEGIN
   SELECT RAISE (ABORT, 'a target belongs to another key')
   FROM effect JOIN image AS old ON old.id = effect.image JOIN image AS new ON new.id = NEW.image
-  WHERE effect.target = NEW.target AND old.key <> new.key;
+  WHERE effect.target = NEW.target AND effect.target <> '' AND old.key <> new.key;
 END;
 CREATE TABLE label (
   id INTEGER PRIMARY KEY,

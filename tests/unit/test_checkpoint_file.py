@@ -366,6 +366,36 @@ async def test_no_query_reads_the_whole_table(filled: Path, query: str, index: s
     assert not any("TEMP B-TREE" in step[3] for step in plan), plan
 
 
+async def test_the_work_of_a_commit_does_not_grow_with_the_checkpoint(path: Path, filled: Path) -> None:
+    """The same batch takes SQLite as many steps beside 2,000 copied images as beside 20."""
+    small = path.with_name("small.db")
+    steps = [await _steps_of_a_commit(small, range(1, 21)), await _steps_of_a_commit(filled, range(1, 2001))]
+    assert steps[1] < 1.2 * steps[0]
+
+
+async def _steps_of_a_commit(path: Path, known: range) -> int:
+    def copied(one: StoredImage) -> tuple[int, DoneEffect]:
+        return one.id, DoneEffect(ActionKind.COPY, f"s3://clean/{one.key}")
+
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    async with await opened(path) as checkpoint:
+        before = [image(id_) for id_ in known]
+        if checkpoint.opened.is_new:
+            await checkpoint.commit(Batch(new=before))
+        await checkpoint.commit(Batch(effects=[copied(one) for one in before]))
+        checkpoint._db.set_progress_handler(count, 1)
+        new = [image(id_) for id_ in range(5001, 5101)]
+        await checkpoint.commit(Batch(new=new, seated=before[:20], effects=[copied(one) for one in new]))
+        await checkpoint.by_keys([one.key for one in [*new, *before[:20]]])
+        await checkpoint.owners([f"s3://clean/{one.key}" for one in new])
+    return steps
+
+
 # -- One run at a time -------------------------------------------------------------------------------------------------
 
 
