@@ -34,6 +34,7 @@ class WorkerPool(Generic[T]):
         self._backlog: deque[T] = deque()
         self._idle: list[_Desk[T]] = []
         self._changed = anyio.Event()
+        self._waiting = 0
 
     @property
     def in_flight(self) -> int:
@@ -60,12 +61,12 @@ class WorkerPool(Generic[T]):
     async def wait_room(self) -> None:
         """Return when an item would be worked on at once."""
         while self._busy >= self.limit:
-            await self._changed.wait()
+            await self._wait_change()
 
     async def wait_done(self) -> None:
         """Return when nothing is being worked on and nothing waits."""
         while self._busy or self._backlog:
-            await self._changed.wait()
+            await self._wait_change()
 
     def abandon(self) -> None:
         """Forget the items that wait; those being worked on finish."""
@@ -83,9 +84,17 @@ class WorkerPool(Generic[T]):
             self._notify()
             item = await desk.take()
 
+    async def _wait_change(self) -> None:
+        self._waiting += 1
+        try:
+            await self._changed.wait()
+        finally:
+            self._waiting -= 1
+
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._waiting:
+            self._changed.set()
+            self._changed = anyio.Event()
 
 
 class _Desk(Generic[T]):
