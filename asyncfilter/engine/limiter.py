@@ -36,7 +36,7 @@ class LimiterStatistics:
 
     Attributes:
         waiting: Tasks that wait for their turn.
-        attempts_last_s: Turns given in the last second.
+        attempts_last_s: Turns given in the last second, which ends up to a tenth of a second ago.
         rate_tps: The rate now.
         limit_tps: The highest rate allowed; None when it is not known.
         closed: True once no more turns are given.
@@ -144,7 +144,7 @@ class RateLimiter:
         now_s = self._clock.monotonic()
         return LimiterStatistics(
             waiting=len(self._queue),
-            attempts_last_s=self._turns.between(now_s - 0.9, now_s + 0.1).total,
+            attempts_last_s=self._turns.between(now_s - 1.0, now_s).total,
             rate_tps=self._controller.rate_tps(now_s),
             limit_tps=self._controller.limit_tps,
             closed=self._closed,

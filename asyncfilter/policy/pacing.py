@@ -15,7 +15,10 @@ MARGIN = 0.005
 sees no excess."""
 
 CATCH_UP_S = 0.010
-"""How much lateness (of a timer, of a busy event loop) is made good; what is idle for longer is lost."""
+"""How much lateness (of a timer, of a busy event loop) is made good."""
+
+IDLE_S = 0.1
+"""From this lateness on nobody wanted to go, and nothing is made good."""
 
 
 class Pacer:
@@ -51,7 +54,9 @@ class Pacer:
         due_s = self._due_s
         if due_s > now_s:
             return False
-        self._due_s = max(due_s, now_s - self._catch_up_s) + self._interval_s
+        late_s = now_s - due_s
+        made_good_s = min(late_s, self._catch_up_s) if late_s < IDLE_S else 0.0
+        self._due_s = now_s - made_good_s + self._interval_s
         return True
 
     def give_back(self) -> None:

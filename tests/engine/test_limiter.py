@@ -1,0 +1,192 @@
+"""The limiter under a stepped clock: order, rate, cancellation, closing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from anyio.abc import TaskGroup
+
+from asyncfilter.engine.limiter import RateLimiter
+from asyncfilter.errors import ThrottleCause
+from asyncfilter.policy.rate import RateController
+from asyncfilter.testing.clock import ManualClock
+
+
+class Queue:
+    """A limiter, its clock, and who got which answer when."""
+
+    def __init__(self, tasks: TaskGroup, limit_tps: float) -> None:
+        self.clock = ManualClock()
+        self.limiter = RateLimiter(RateController(limit_tps, start_tps=limit_tps), self.clock)
+        self.answers: list[tuple[object, bool]] = []
+        self.times_s: list[float] = []
+        self._tasks = tasks
+
+    async def join(self, *names: object) -> list[anyio.CancelScope]:
+        """Queue up under these names, in this order."""
+        scopes = [anyio.CancelScope() for _ in names]
+        for name, scope in zip(names, scopes, strict=True):
+            self._tasks.start_soon(self.wait, name, scope)
+        await self.clock.settle()
+        return scopes
+
+    async def wait(self, name: object, scope: anyio.CancelScope) -> None:
+        with scope:
+            self.answers.append((name, await self.limiter.acquire()))
+            self.times_s.append(self.clock.monotonic())
+
+    @property
+    def served(self) -> list[object]:
+        return [name for name, granted in self.answers if granted]
+
+
+@asynccontextmanager
+async def queue(limit_tps: float) -> AsyncIterator[Queue]:
+    """A queue whose waiters end with the block."""
+    async with anyio.create_task_group() as tasks:
+        yield Queue(tasks, limit_tps)
+        tasks.cancel_scope.cancel()
+
+
+async def test_turns_are_given_in_the_order_of_asking() -> None:
+    """First come, first served, at the rate."""
+    async with queue(10) as line:
+        await line.join(*range(25))
+        await line.clock.advance(1.0)
+        assert line.served == list(range(len(line.served)))
+        assert 10 <= len(line.served) <= 11
+        await line.clock.advance(2.0)
+        assert line.served == list(range(25))
+
+
+@pytest.mark.parametrize("limit_tps", [0.5, 3, 700, 5000])
+async def test_no_second_has_more_than_the_rate_allows(limit_tps: float) -> None:
+    """Attempts of an endless queue stay within 105 % of the rate + 1 in every second, and use .98 of it."""
+    async with queue(limit_tps) as line:
+        seconds = max(2.0, 20 / limit_tps)
+        await line.join(*range(int(limit_tps * seconds * 1.2) + 2))
+        await line.clock.advance(seconds)
+        windows = [
+            sum(1 for at_s in line.times_s if start <= at_s < start + 1)
+            for start in line.times_s[:: max(1, int(limit_tps / 10))]
+        ]
+        assert max(windows) <= 1.05 * limit_tps + 1
+        assert len(line.times_s) >= 0.98 * limit_tps * seconds
+
+
+async def test_one_sleeper_serves_the_whole_queue() -> None:
+    """However many wait, the clock has one timer, of at least a millisecond."""
+    async with queue(5000) as line:
+        await line.join(*range(400))
+        assert line.clock.sleeping == 1
+        assert line.clock.next_wake_s == pytest.approx(line.clock.monotonic() + 0.001)
+
+
+async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
+    """Whoever is cancelled, head or middle, uses no turn: the others are served as if it had never come."""
+    async with queue(1) as line:
+        assert line.limiter.acquire_nowait()
+        scopes = await line.join("a", "b", "c", "d")
+        scopes[0].cancel()
+        scopes[2].cancel()
+        await line.clock.settle()
+        assert line.limiter.statistics().waiting == 2
+        await line.clock.advance(1.01)
+        assert line.served == ["b"]
+        await line.clock.advance(1.01)
+        assert line.served == ["b", "d"]
+
+
+async def test_a_turn_given_to_someone_cancelled_at_that_moment_goes_to_the_next() -> None:
+    """A grant that meets a cancellation is as if it had not been (asyncio's own: anyio waits for a better moment)."""
+    assert await serve_beside_a_doomed_waiter(doomed=True) == await serve_beside_a_doomed_waiter(doomed=False)
+
+
+async def serve_beside_a_doomed_waiter(*, doomed: bool) -> list[object]:
+    """Who is served in 9 ms behind a leader and, where wanted, one who is cancelled in the moment of its grant."""
+    async with queue(3000) as line, anyio.create_task_group() as tasks:
+        while line.limiter.acquire_nowait():
+            pass
+        victims: list[asyncio.Task[object] | None] = []
+
+        async def lead() -> None:
+            assert await line.limiter.acquire()
+            for victim in victims:
+                assert victim is not None
+                assert victim.cancel()  # it was given a turn in the same batch, but has not run since
+
+        async def follow() -> None:
+            victims.append(asyncio.current_task())
+            with pytest.raises(asyncio.CancelledError):
+                await line.limiter.acquire()
+
+        tasks.start_soon(lead)
+        await line.clock.settle()
+        if doomed:
+            tasks.start_soon(follow)
+            await line.clock.settle()
+        await line.join(*range(100))
+        await line.clock.advance(0.0095)
+        assert line.served == list(range(len(line.served)))
+    return line.served
+
+
+async def test_nobody_overtakes_the_queue() -> None:
+    """A turn that is free is not for a newcomer while somebody waits."""
+    async with queue(10) as line:
+        assert line.limiter.acquire_nowait()
+        await line.join("a", "b")
+        await line.clock.advance(0.0999)
+        assert not line.limiter.acquire_nowait()
+
+
+async def test_idleness_saves_up_no_turns() -> None:
+    """After an hour without attempts one turn is free, not a burst."""
+    async with queue(1000) as line:
+        await line.clock.advance(3600)
+        assert sum(line.limiter.acquire_nowait() for _ in range(100)) == 1
+
+
+async def test_close_refuses_all_who_wait_and_all_who_come() -> None:
+    """Closing releases the leader and the others at once, without a turn and without time passing."""
+    async with queue(0.05) as line:
+        assert line.limiter.acquire_nowait()
+        await line.join("a", "b", "c")
+        line.limiter.close()
+        await line.clock.settle()
+        assert set(line.answers) == {("a", False), ("b", False), ("c", False)}
+        assert line.clock.sleeping == 0
+        assert not await line.limiter.acquire()
+        assert not line.limiter.acquire_nowait()
+        assert line.limiter.statistics().closed
+
+
+async def test_a_throttle_slows_the_queue_at_once_and_acceptance_raises_the_ramp() -> None:
+    """Feedback reaches the controller with the clock's time; the spacing follows its rate."""
+    clock = ManualClock()
+    limiter = RateLimiter(RateController(40), clock)
+    assert limiter.statistics().rate_tps == 5
+    for _ in range(40):
+        if limiter.acquire_nowait():
+            limiter.accepted(clock.monotonic())
+        await clock.advance(0.1)
+    assert limiter.statistics().rate_tps == 40
+    limiter.throttled(ThrottleCause.RATE, clock.monotonic())
+    assert limiter.statistics().rate_tps < 40
+    assert limiter.statistics().limit_tps == 40
+
+
+async def test_statistics_count_the_attempts_of_the_last_second() -> None:
+    """What was let through in the last second, and who waits."""
+    async with queue(50) as line:
+        await line.join(*range(120))
+        await line.clock.advance(2.0)
+        now = line.limiter.statistics()
+        assert 49 <= now.attempts_last_s <= 51
+        assert now.waiting == 120 - len(line.served)
+        await line.clock.advance(3.0)
+        assert line.limiter.statistics().attempts_last_s == 0

@@ -1,0 +1,269 @@
+"""The rate against simulated services: how much of a quota is used, at what cost in throttles, and how cuts heal.
+
+A discrete-event simulation: an endless queue, timers of a millisecond, quotas counted where attempts arrive, answers
+after 300 ms with a lognormal tail, throttles after 30 to 50 ms. Times are simulated; nothing here is measured.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple, Protocol
+
+import pytest
+
+from asyncfilter.errors import ThrottleCause
+from asyncfilter.model import RateChange
+from asyncfilter.policy.pacing import Pacer
+from asyncfilter.policy.rate import START_TPS, RateController
+from asyncfilter.testing.quotas import StrictWindow, TokenBucket
+
+RATE, RAMP, S3_READ, SERVER = ThrottleCause.RATE, ThrottleCause.RAMP, ThrottleCause.S3_READ, ThrottleCause.SERVER
+
+
+class Service(Protocol):
+    def take(self, now_s: float) -> bool: ...
+
+
+class Attempt(NamedTuple):
+    at_s: float
+    accepted: bool
+
+
+class Course:
+    """What happened in a simulation."""
+
+    def __init__(self, attempts: list[Attempt], changes: list[RateChange], controller: RateController) -> None:
+        self.attempts = attempts
+        self.changes = changes
+        self.controller = controller
+
+    def share(self, quota_tps: float, since_s: float, until_s: float) -> float:
+        accepted = sum(attempt.accepted for attempt in self.attempts if since_s <= attempt.at_s < until_s)
+        return accepted / (quota_tps * (until_s - since_s))
+
+    def throttled(self, since_s: float, until_s: float) -> float:
+        answers = [attempt.accepted for attempt in self.attempts if since_s <= attempt.at_s < until_s]
+        return answers.count(False) / len(answers)
+
+    @property
+    def last_throttle_s(self) -> float:
+        return max(attempt.at_s for attempt in self.attempts if not attempt.accepted)
+
+
+def simulate(
+    service: Service,
+    limit_tps: float | None,
+    seconds: float,
+    *,
+    seed: int = 1,
+    cause: Callable[[float, Random], ThrottleCause | None] = lambda at_s, rng: None,
+    throttles_mean: ThrottleCause = RATE,
+) -> Course:
+    """Attempt as fast as the controller allows; ``cause`` may refuse an attempt before the service sees it."""
+    rng = Random(seed)
+    controller = RateController(limit_tps)
+    pacer = Pacer(controller.rate_tps(0.0))
+    answers: list[tuple[float, int, float, ThrottleCause | None]] = []
+    attempts: list[Attempt] = []
+    now_s = 0.0
+    while now_s < seconds:
+        while answers and answers[0][0] <= now_s:
+            at_s, _, sent_s, refusal = heapq.heappop(answers)
+            if refusal is None:
+                controller.accepted(at_s, sent_s)
+            else:
+                controller.throttled(at_s, refusal, sent_s)
+        pacer.set_rate(controller.rate_tps(now_s), now_s)
+        while pacer.take(now_s):
+            refusal = cause(now_s, rng) or (None if service.take(now_s) else throttles_mean)
+            attempts.append(Attempt(now_s, refusal is None))
+            lasts_s = 0.3 * math.exp(rng.gauss(0, 0.5)) if refusal is None else rng.uniform(0.03, 0.05)
+            heapq.heappush(answers, (now_s + lasts_s, len(attempts), now_s, refusal))
+        due_s = min(max(pacer.due_s, now_s + 0.001), now_s + 0.5)
+        now_s = math.ceil(due_s * 1000) / 1000 + rng.random() * 0.0005
+    return Course(attempts, controller.changes(), controller)
+
+
+def during(
+    since_s: float, until_s: float, cause: ThrottleCause, share: float = 1.0
+) -> Callable[[float, Random], ThrottleCause | None]:
+    """Refuse this share of the attempts of some time, for this cause."""
+    return lambda at_s, rng: cause if since_s <= at_s < until_s and rng.random() < share else None
+
+
+SERVICES = [TokenBucket, StrictWindow]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(("quota_tps", "least"), [(5, 0.97), (50, 0.985), (500, 0.985), (2000, 0.98)])
+def test_a_known_quota_is_used_without_throttles(
+    service: type[TokenBucket | StrictWindow], quota_tps: int, least: float
+) -> None:
+    """After the ramp the share of the quota is as promised; at most one attempt in a thousand is throttled."""
+    course = simulate(service(quota_tps), quota_tps, 22)
+    assert course.share(quota_tps, 12, 22) >= least
+    assert course.throttled(0, 22) <= 0.001
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(("quota_tps", "seeds"), [(25, 3), (50, 3), (333, 2), (500, 1), (2000, 1)])
+def test_an_unknown_quota_or_half_the_one_set_is_found(
+    service: type[TokenBucket | StrictWindow], known: bool, quota_tps: int, seeds: int
+) -> None:
+    """From 15 s on .97 of it is used; at most one attempt in two hundred is throttled, or the single one of a probe."""
+    for seed in range(1, seeds + 1):
+        course = simulate(service(quota_tps), 2 * quota_tps if known else None, 30, seed=seed)
+        assert course.share(quota_tps, 15, 30) >= (0.97 if quota_tps > 25 else 0.95)
+        assert course.throttled(15, 30) <= 0.005
+
+
+@pytest.mark.parametrize("limit_tps", [10, None])
+def test_a_small_unknown_quota_is_nearly_found(limit_tps: float | None) -> None:
+    """At 5 a second every throttle is 1.4 % of the attempts: no more than one, and .9 of the quota used."""
+    for service in SERVICES:
+        course = simulate(service(5), limit_tps, 30)
+        assert course.share(5, 15, 30) >= 0.9
+        assert sum(not attempt.accepted for attempt in course.attempts if attempt.at_s >= 15) <= 1
+
+
+def test_the_ramp_starts_slowly_and_doubles_every_second() -> None:
+    """From 5 a second, one step a second, never above the limit; each step says that it is the ramp's."""
+    course = simulate(TokenBucket(300), 300, 10)
+    assert [round(change.new_tps) for change in course.changes] == [10, 20, 40, 80, 160, 300]
+    assert {change.reason for change in course.changes} == {"ramp"}
+    steps = [later.at_s - earlier.at_s for earlier, later in zip(course.changes, course.changes[1:], strict=False)]
+    assert all(0.7 <= step_s <= 1.3 for step_s in steps)
+
+
+@pytest.mark.parametrize("limit_tps", [0.05, 1, 4.5, START_TPS])
+def test_a_limit_below_the_start_is_the_rate_from_the_first_second(limit_tps: float) -> None:
+    """Nothing is to be ramped."""
+    controller = RateController(limit_tps)
+    assert controller.rate_tps(100.0) == limit_tps
+    assert controller.rate_tps(160.0) == limit_tps
+    assert controller.changes() == []
+
+
+def test_a_rate_that_is_not_used_is_not_raised() -> None:
+    """Time alone proves nothing: without accepted attempts the ramp stands still."""
+    controller = RateController(500)
+    assert [controller.rate_tps(second) for second in range(60)] == [START_TPS] * 60
+
+
+@pytest.mark.parametrize("cause", list(ThrottleCause))
+@pytest.mark.parametrize("limit_tps", [0.5, 5, 50, 2000])
+def test_a_throttle_lowers_the_rate_at_once(cause: ThrottleCause, limit_tps: float) -> None:
+    """Whatever the cause, the next question is answered with less, and the change is told with its reason."""
+    controller = RateController(limit_tps, start_tps=limit_tps)
+    controller.rate_tps(0.0)
+    controller.throttled(1.0, cause, 0.9)
+    assert controller.rate_tps(1.0) < limit_tps
+    [change] = controller.changes()
+    assert (change.at_s, change.old_tps, change.new_tps) == (1.0, limit_tps, controller.rate_tps(1.0))
+    assert controller.changes() == []
+
+
+def test_reasons_tell_the_causes_apart() -> None:
+    """Over the quota, too sudden, Rekognition's reads from S3, short of capacity: four different words."""
+    reasons = set()
+    for cause in ThrottleCause:
+        controller = RateController(50, start_tps=50)
+        controller.throttled(1.0, cause, 0.9)
+        reasons |= {change.reason for change in controller.changes()}
+    assert len(reasons) == len(ThrottleCause)
+    assert any("S3" in reason for reason in reasons)
+
+
+def test_one_burst_of_throttles_is_one_cut() -> None:
+    """Everything that was sent before the rate fell, or in the second after, is one event."""
+    controller = RateController(500, start_tps=500)
+    controller.rate_tps(0.0)
+    for number in range(100):
+        controller.throttled(1.0 + number / 1000, RATE, 0.9 + number / 1000)
+    assert len(controller.changes()) == 1
+
+
+@pytest.mark.parametrize("cause", list(ThrottleCause))
+@pytest.mark.parametrize("quota_tps", [50, 500])
+@pytest.mark.parametrize("share", [0.01, 0.05])
+def test_stray_throttles_do_not_collapse_the_rate(cause: ThrottleCause, quota_tps: int, share: float) -> None:
+    """Random throttles at an otherwise free quota cost little more than themselves."""
+    course = simulate(TokenBucket(quota_tps), quota_tps, 60, cause=during(0, 60, cause, share))
+    least = {RATE: 0.93, S3_READ: 0.93, SERVER: 0.9, RAMP: 0.8}[cause]
+    assert course.share(quota_tps * (1 - share), 25, 60) >= least
+
+
+@pytest.mark.parametrize("cause", list(ThrottleCause))
+@pytest.mark.parametrize(("quota_tps", "limit_tps"), [(50, 50), (50, None), (1000, 1000)])
+@pytest.mark.parametrize(("since_s", "until_s"), [(0, 15), (12, 20), (12, 40)])
+def test_an_outage_is_over_thirty_seconds_after_its_last_throttle(
+    cause: ThrottleCause, quota_tps: int, limit_tps: float | None, since_s: float, until_s: float
+) -> None:
+    """Everything throttled for a while, early or late: the rate falls to a few a second, then comes back whole."""
+    course = simulate(TokenBucket(quota_tps), limit_tps, until_s, cause=during(since_s, until_s, cause))
+    assert course.changes[-1].new_tps < 0.3 * quota_tps
+    course = simulate(TokenBucket(quota_tps), limit_tps, until_s + 31, cause=during(since_s, until_s, cause))
+    last_s = max(attempt.at_s for attempt in course.attempts if not attempt.accepted and attempt.at_s < until_s)
+    assert course.share(quota_tps, last_s + 27, last_s + 30) >= 0.95
+
+
+@pytest.mark.parametrize("quota_tps", [50, 500])
+@pytest.mark.parametrize("low", [0.1, 0.5, 0.9])
+def test_a_quota_that_falls_is_followed_and_one_that_comes_back_is_used_again(quota_tps: int, low: float) -> None:
+    """Another program takes part of the quota for twenty seconds: the rest is used, and then the whole again."""
+
+    class Shared(TokenBucket):
+        def take(self, now_s: float) -> bool:
+            self.quota_tps = quota_tps * (low if 15 <= now_s < 35 else 1)
+            return super().take(now_s)
+
+    course = simulate(Shared(quota_tps), quota_tps, 69)
+    assert course.share(quota_tps * low, 25, 35) >= 0.95
+    assert course.throttled(25, 35) <= 0.02
+    assert course.share(quota_tps, 65, 69) >= 0.95
+
+
+def test_a_sudden_increase_is_answered_by_a_slower_ramp_to_the_same_limit() -> None:
+    """``RAMP`` throttles do not lower what is believed of the quota: the rate comes back, by smaller steps."""
+    course = simulate(TokenBucket(200), 200, 40, cause=during(5, 7, RAMP))
+    after = [change for change in course.changes if change.at_s > 7.5]
+    assert all(change.new_tps <= 1.5 * change.old_tps for change in after if change.reason == "ramp")
+    assert course.share(200, 34, 40) >= 0.97
+
+
+def test_unbroken_throttling_is_timed_from_its_first_throttle_to_the_first_acceptance() -> None:
+    """What the engine stops a run for after ten minutes."""
+    controller = RateController(50)
+    assert controller.unbroken_throttling_s(100.0) == 0
+    controller.throttled(100.0, RATE, 99.9)
+    controller.throttled(400.0, SERVER, 399.9)
+    assert controller.unbroken_throttling_s(700.0) == 600
+    controller.accepted(701.0, 700.5)
+    assert controller.unbroken_throttling_s(702.0) == 0
+
+
+def test_the_rate_never_passes_the_limit_and_never_dies() -> None:
+    """Through every kind of trouble the rate stays within the limit and above a trickle."""
+    for seed in range(5):
+        trouble = Random(seed)
+        causes = [None, None, *ThrottleCause]
+
+        def cause(
+            at_s: float, rng: Random, trouble: Random = trouble, causes: list[ThrottleCause | None] = causes
+        ) -> ThrottleCause | None:
+            if rng.random() < 0.02:
+                trouble.shuffle(causes)
+            return causes[0]
+
+        course = simulate(StrictWindow(30), 40, 60, seed=seed, cause=cause)
+        assert all(0.5 <= change.new_tps <= 40 for change in course.changes)
+
+
+def test_a_limit_must_be_above_zero() -> None:
+    """A limit of nothing is a mistake, not an endless run."""
+    with pytest.raises(ValueError, match="above 0"):
+        RateController(0)

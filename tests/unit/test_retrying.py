@@ -1,0 +1,152 @@
+"""What is repeated, how often, and after which wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from asyncfilter.errors import (
+    CallError,
+    ImageError,
+    PermissionDeniedError,
+    ThrottleCause,
+    ThrottledError,
+    TransientError,
+)
+from asyncfilter.policy.retrying import CAP_S, THROTTLE_BASE_S, TRANSIENT_BASE_S, retrying
+
+
+def throttled(retry_after_s: float | None = None) -> ThrottledError:
+    """What the service says when it is asked too fast."""
+    return ThrottledError("slow down", cause=ThrottleCause.RATE, retry_after_s=retry_after_s)
+
+
+def transient(retry_after_s: float | None = None) -> TransientError:
+    """What a connection that broke leaves behind."""
+    return TransientError("reset", may_be_billed=True, retry_after_s=retry_after_s)
+
+
+class Service:
+    """Answers in turn with errors and results."""
+
+    def __init__(self, *answers: Exception | str) -> None:
+        self.answers = list(answers)
+        self.attempts = 0
+        self.waits_s: list[float] = []
+
+    async def sleep(self, delay_s: float) -> None:
+        self.waits_s.append(delay_s)
+
+    async def attempt(self) -> str:
+        self.attempts += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def call(self, *, max_attempts: int = 8, rng: Random | None = None) -> str | None:
+        """As the engine does it: once, and only after a failure through ``retrying``."""
+        try:
+            return await self.attempt()
+        except CallError as error:
+            async for again in retrying(error, max_attempts=max_attempts, rng=rng or Random(1), sleep=self.sleep):
+                with again:
+                    return await self.attempt()
+        return None
+
+
+class Highest(Random):
+    """Draws the upper bound, so that bounds can be seen."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+async def test_a_success_after_failures_is_returned() -> None:
+    """Throttles and transient faults are repeated until the answer comes."""
+    service = Service(throttled(), transient(), "labels")
+    assert await service.call() == "labels"
+    assert service.attempts == 3
+    assert len(service.waits_s) == 2
+
+
+async def test_max_attempts_counts_the_first_failure() -> None:
+    """With four attempts the fourth transient fault is the last, and comes out as it is."""
+    last = transient()
+    service = Service(transient(), transient(), transient(), last)
+    with pytest.raises(TransientError) as caught:
+        await service.call(max_attempts=4)
+    assert caught.value is last
+    assert service.attempts == 4
+
+
+async def test_one_attempt_means_no_repetition() -> None:
+    """``max_attempts: 1`` gives up at once, without a wait."""
+    service = Service(transient())
+    with pytest.raises(TransientError):
+        await service.call(max_attempts=1)
+    assert (service.attempts, service.waits_s) == (1, [])
+
+
+async def test_throttles_do_not_count() -> None:
+    """A hundred throttles and two faults are within three attempts."""
+    service = Service(*[throttled() for _ in range(100)], transient(), transient(), "labels")
+    assert await service.call(max_attempts=3) == "labels"
+
+
+@pytest.mark.parametrize("error", [ImageError("too small", code="too_small"), PermissionDeniedError("denied")])
+async def test_what_a_repetition_cannot_cure_is_not_repeated(error: Exception) -> None:
+    """An image's own error or the account's comes out at once, also after a repetition had begun."""
+    service = Service(transient(), error)
+    with pytest.raises(type(error)) as caught:
+        await service.call()
+    assert caught.value is error
+    assert service.attempts == 2
+
+
+async def test_a_first_error_that_cannot_be_cured_is_raised_without_a_wait() -> None:
+    """Handing over an image's error repeats nothing."""
+    service = Service(ImageError("too small", code="too_small"))
+    with pytest.raises(ImageError):
+        await service.call()
+    assert (service.attempts, service.waits_s) == (1, [])
+
+
+async def test_bounds_double_up_to_the_cap() -> None:
+    """The longest possible waits: throttles start higher than faults, both double, neither passes the cap."""
+    service = Service(*[throttled() for _ in range(8)], "labels")
+    await service.call(rng=Highest())
+    assert service.waits_s == [min(THROTTLE_BASE_S * 2**n, CAP_S) for n in range(8)]
+    service = Service(*[transient() for _ in range(9)], "labels")
+    await service.call(rng=Highest(), max_attempts=99)
+    assert service.waits_s == [min(TRANSIENT_BASE_S * 2**n, CAP_S) for n in range(9)]
+
+
+async def test_waits_are_drawn_from_zero_to_the_bound() -> None:
+    """Full jitter: first waits of many calls spread over the whole range, the same for the same seed."""
+
+    async def first_waits(seed: int) -> list[float]:
+        rng, waits_s = Random(seed), []
+        for _ in range(200):
+            service = Service(throttled(), "labels")
+            await service.call(rng=rng)
+            waits_s += service.waits_s
+        return waits_s
+
+    waits_s = await first_waits(7)
+    assert min(waits_s) < 0.05 * THROTTLE_BASE_S
+    assert 0.95 * THROTTLE_BASE_S < max(waits_s) <= THROTTLE_BASE_S
+    assert waits_s == await first_waits(7)
+
+
+@pytest.mark.parametrize(("asked_s", "waited_s"), [(3.0, 3.0), (3600.0, CAP_S)])
+@pytest.mark.parametrize("error", [throttled, transient])
+async def test_what_the_service_asks_for_is_waited(
+    error: Callable[[float], Exception], asked_s: float, waited_s: float
+) -> None:
+    """``retry_after_s`` is honoured, up to the cap."""
+    service = Service(error(asked_s), "labels")
+    await service.call()
+    assert service.waits_s == [waited_s]
