@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import msgspec
 
+from asyncfilter.aws.answers import Operation
 from asyncfilter.aws.calls import PAGE_SIZE, Listing, ObjectHead, operation_of, parameters_of, uri
-from asyncfilter.aws.errors import Operation
 from asyncfilter.aws.failures import vendor_translated
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.job.spec import DetectorSpec

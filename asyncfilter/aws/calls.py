@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from asyncfilter.aws.errors import Operation
+from asyncfilter.aws.answers import Operation
 from asyncfilter.job.spec import DetectorKind, DetectorSpec
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 

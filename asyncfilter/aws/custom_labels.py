@@ -14,9 +14,10 @@ from typing import Any
 import anyio
 import msgspec
 
+from asyncfilter.aws.answers import AnsweredError, Operation
 from asyncfilter.aws.calls import DetectCall
 from asyncfilter.aws.diagnosis import Diagnosis
-from asyncfilter.aws.errors import AnsweredError, Operation, classify
+from asyncfilter.aws.errors import classify
 from asyncfilter.aws.failures import vendor_translated
 from asyncfilter.aws.rekognition import RekognitionDetector, WireBox, encode_extra, left_over
 from asyncfilter.aws.session import AwsSession

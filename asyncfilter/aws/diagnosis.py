@@ -6,8 +6,9 @@ archived object alike (Rekognition guide, *Error handling*). S3 itself is asked 
 
 from __future__ import annotations
 
+from asyncfilter.aws.answers import Answer, AnsweredError
 from asyncfilter.aws.calls import S3Calls
-from asyncfilter.aws.errors import Answer, AnsweredError, classify
+from asyncfilter.aws.errors import classify
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import (
     AsyncFilterError,
@@ -65,7 +66,7 @@ class Diagnosis:
         try:
             head = await self._calls.head_object(image.bucket, image.key)
         except AnsweredError as exc:
-            if exc.answer.status != 403:
+            if exc.answer.status not in {400, 403}:  # these come without a body, which the next request has
                 raise
         else:
             if head.etag != image.etag:

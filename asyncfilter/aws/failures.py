@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import aiohttp
 from botocore import exceptions as vendor
 
-from asyncfilter.aws.errors import Answer, AnsweredError, Operation, retry_after_s
-from asyncfilter.errors import AsyncFilterError, CredentialsError, EndpointError, TransientError
+from asyncfilter.aws.answers import Answer, AnsweredError, Operation, retry_after_s
+from asyncfilter.errors import AccessError, AsyncFilterError, CredentialsError, EndpointError, TransientError
 
 _ENDPOINT_HINT = "Check the network, AWS_ENDPOINT_URL and its per-service forms, HTTPS_PROXY and NO_PROXY."
 _CERTIFICATE_HINT = "Set AWS_CA_BUNDLE to the file with the certificate authority of the endpoint or the proxy."
@@ -146,7 +146,7 @@ def _no_answer(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
     cause = exc.kwargs.get("error")
     match exc:
         case vendor.ParamValidationError() | vendor.ValidationError() | vendor.InvalidEndpointConfigurationError():
-            return EndpointError(f"{what}: botocore refuses the request: {exc}", hint=_ENDPOINT_HINT)
+            return AccessError(f"{what}: not a possible request: {exc}", hint="Correct the value in the job file.")
         case vendor.ConnectTimeoutError():
             return UnreachableError(f"{what}: no connection ({exc})")
         case vendor.HTTPClientError() if isinstance(cause, aiohttp.ClientError | TimeoutError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from asyncfilter.aws.answers import AnsweredError, Operation, read_answer
 from asyncfilter.aws.calls import PAGE_SIZE, Listing, ObjectHead, operation_of, parameters_of, uri
-from asyncfilter.aws.errors import AnsweredError, Operation, read_answer
 from asyncfilter.aws.failures import undecodable
 from asyncfilter.aws.listing import PageError, read_page
 from asyncfilter.aws.session import AwsSession, Endpoint

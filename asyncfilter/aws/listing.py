@@ -1,23 +1,26 @@
 """A page of ListObjectsV2, read without a tree.
 
 botocore needs 95 ms for a page of 1,000 keys, during which nothing else runs; cutting the few fields out of the bytes
-needs about 2 ms. The page is asked for with ``encoding-type=url``, so that keys with characters that XML
+needs 3. The page is asked for with ``encoding-type=url``, so that keys with characters that XML
 cannot hold arrive whole.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
 import anyio.lowlevel
 
+from asyncfilter.aws.answers import unescape_xml
 from asyncfilter.aws.calls import Listing
-from asyncfilter.aws.errors import unescape_xml
 from asyncfilter.model import ListedObject
 
 _SLICE = 250
 """Objects read before others get their turn: under 1 ms."""
+
+_FIELDS = re.compile(rb"<(Key|Size|ETag|StorageClass)>([^<]*)<")
 
 
 class PageError(ValueError):
@@ -47,22 +50,19 @@ async def read_page(body: bytes) -> Listing:
 
 def _objects(chunks: Sequence[bytes], *, encoded: bool) -> Iterator[ListedObject]:
     for chunk in chunks:
-        key = _text(_field(chunk, b"Key"))
-        size = _field(chunk, b"Size")
-        if not key or not size.isdigit():
-            raise PageError(f"not an object: {chunk[:100]!r}")
+        fields = dict(_FIELDS.findall(chunk))
+        try:
+            key, size_bytes = _text(fields[b"Key"]), int(fields[b"Size"])
+        except (KeyError, ValueError):
+            raise PageError(f"not an object: {chunk[:100]!r}") from None
         if encoded and ("%" in key or "+" in key):
-            key = unquote_plus(key)
-        storage_class = _field(chunk, b"StorageClass").decode() or "STANDARD"
-        yield ListedObject(key, int(size), _text(_field(chunk, b"ETag")).strip('"'), storage_class)
+            key = unquote_to_bytes(key.replace("+", " ")).decode(errors="replace")
+        storage_class = fields.get(b"StorageClass", b"STANDARD").decode()
+        yield ListedObject(key, size_bytes, _text(fields.get(b"ETag", b"")).strip('"'), storage_class)
 
 
 def _field(chunk: bytes, name: bytes) -> bytes:
-    start = chunk.find(b"<%b>" % name)
-    if start < 0:
-        return b""
-    start += len(name) + 2
-    return chunk[start : chunk.index(b"<", start)]
+    return chunk.partition(b"<%b>" % name)[2].partition(b"<")[0]
 
 
 def _text(raw: bytes) -> str:

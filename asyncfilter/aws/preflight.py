@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from asyncfilter.aws.answers import AnsweredError
 from asyncfilter.aws.calls import S3Calls
 from asyncfilter.aws.custom_labels import ModelArn
 from asyncfilter.aws.diagnosis import region_mismatch
-from asyncfilter.aws.errors import AnsweredError, classify
+from asyncfilter.aws.errors import classify
 from asyncfilter.aws.failures import UnreachableError
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.wire import Wire

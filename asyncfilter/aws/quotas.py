@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import anyio
 
-from asyncfilter.aws.errors import AnsweredError, Operation
+from asyncfilter.aws.answers import AnsweredError, Operation
 from asyncfilter.aws.failures import vendor_translated
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import AsyncFilterError

@@ -17,9 +17,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from asyncfilter.aws.answers import AnsweredError
 from asyncfilter.aws.calls import DetectCall
 from asyncfilter.aws.diagnosis import OPAQUE, Diagnosis
-from asyncfilter.aws.errors import AnsweredError, classify
+from asyncfilter.aws.errors import classify
 from asyncfilter.aws.failures import undecodable
 from asyncfilter.model import Box, Detection, Instance, Label, ObjectRef
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from asyncfilter.aws.answers import Answer, AnsweredError
 from asyncfilter.aws.calls import ObjectHead, S3Calls
-from asyncfilter.aws.errors import Answer, AnsweredError, classify
+from asyncfilter.aws.errors import classify
 from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError, UsageError
 from asyncfilter.model import ActionKind, Effect, IfExists, S3Location
 from asyncfilter.ports import Page

@@ -23,7 +23,8 @@ from botocore import exceptions as vendor
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
-from asyncfilter.aws.errors import AnsweredError, Operation, classify
+from asyncfilter.aws.answers import AnsweredError, Operation
+from asyncfilter.aws.errors import classify
 from asyncfilter.aws.failures import credentials_error, credentials_translated, vendor_translated
 from asyncfilter.aws.signing import Keys
 from asyncfilter.errors import EndpointError, UsageError
@@ -167,7 +168,8 @@ class AwsSession:
                 found = await client.head_bucket(Bucket=bucket)
         except AnsweredError as exc:
             answer = exc.answer
-            if answer.region or answer.status == 403:
+            # 400 and 403 have no body here; the listing, which has one, will tell what is wrong with the caller.
+            if answer.region or answer.status in {400, 403}:
                 return answer.region or fallback
             raise classify(answer) from exc
         return found.get("BucketRegion") or fallback

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import aiohttp
 from yarl import URL
 
-from asyncfilter.aws.errors import CLOCK_CODES, AnsweredError, Operation, read_answer
+from asyncfilter.aws.answers import AnsweredError, Operation, read_answer
+from asyncfilter.aws.errors import CLOCK_CODES
 from asyncfilter.aws.failures import transport_failure
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.signing import EMPTY_SHA256, ServiceClock, Signer

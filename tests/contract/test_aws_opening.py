@@ -44,6 +44,7 @@ from asyncfilter.job.spec import (
 from asyncfilter.model import ActionKind, ObjectRef, Verdict
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
+from asyncfilter.sandbox.faults import Fault, FaultKind
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 
 EUROPE = "eu-west-1"
@@ -133,6 +134,7 @@ MODEL = DetectorSpec(kind=DetectorKind.CUSTOM_LABELS, model=DEFAULT_MODEL_ARN)
             "birds",
             "detector.model",
         ),
+        ({"bucket": "Not A Bucket!"}, AccessError, "Not A Bucket!", "job file"),
         ({"bucket": "raw--use1-az4--x-s3"}, UsageError, "directory bucket", "general purpose"),
     ],
 )
@@ -167,6 +169,29 @@ async def test_credentials_that_aws_does_not_know_are_named(
             with pytest.raises(CredentialsError) as caught:
                 await opened(job(aws=Aws(client=client)))
             assert caught.value.hint
+
+
+@pytest.mark.parametrize("client", list(ClientKind))
+async def test_a_session_that_expired_is_named(monkeypatch: pytest.MonkeyPatch, client: ClientKind) -> None:
+    """S3 says so with HTTP 400, to HEAD without a word: it must not be taken for anything else."""
+    expired = (Fault(FaultKind.EXPIRED, 1.0, operation="*"),)
+    async with Sandbox(SandboxOptions(buckets=OPTIONS.buckets, faults=expired)) as sandbox:
+        set_keys(monkeypatch, **sandbox.environment())
+        with pytest.raises(CredentialsError) as caught:
+            await opened(job(aws=Aws(client=client)))
+        assert "aws sso login" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("client", list(ClientKind))
+async def test_trouble_that_passes_does_not_stop_a_job(monkeypatch: pytest.MonkeyPatch, client: ClientKind) -> None:
+    """A throttle or a fault of the moment is repeated, a few times."""
+    passing = (Fault(FaultKind.SLOW_DOWN, operation="*", times=1),)
+    async with Sandbox(SandboxOptions(buckets=OPTIONS.buckets, faults=passing)) as sandbox:
+        set_keys(monkeypatch, **sandbox.environment())
+        monkeypatch.setattr("asyncfilter.aws.preflight._PAUSE_S", 0.0)
+        one = job(aws=Aws(client=client))
+        async with open_aws(one.aws, timeout_s=2, connections=5) as session, open_ports(one, session) as ports:
+            assert ports.region == "us-east-1"
 
 
 @pytest.mark.parametrize("client", list(ClientKind))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from asyncfilter.aws.errors import Answer, AnsweredError, Operation, classify, read_answer
+from asyncfilter.aws.answers import Answer, AnsweredError, Operation, read_answer
+from asyncfilter.aws.errors import classify
 from asyncfilter.aws.failures import vendor_translated
 from asyncfilter.errors import (
     AccessError,
@@ -103,6 +104,8 @@ TABLE = [
     (H, 301, "", "", RegionMismatchError, "region"),
     (L, 307, "", "", RegionMismatchError, "region"),
     (L, 400, "AuthorizationHeaderMalformed", "", RegionMismatchError, "region"),
+    (L, 400, "InvalidBucketName", "", BucketNotFoundError, "bucket"),
+    (L, 400, "InvalidArgument", "", AccessError, "job file"),
     (D, 400, "UnknownOperationException", "", EndpointError, "AWS_ENDPOINT_URL"),
     (D, 407, "", "", EndpointError, "proxy"),
     (C, 400, "ResourceNotReadyException", "not RUNNING", AccessError, "Start the model"),
