@@ -1,0 +1,1 @@
+"""The command line: a file per command group, which parses, shows and chooses the exit code."""

@@ -1,0 +1,180 @@
+"""``asyncfilter sandbox``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from asyncfilter.cli.options import Json, Yes, described
+from asyncfilter.errors import UsageError
+
+if TYPE_CHECKING:
+    from asyncfilter.sandbox import SandboxOptions
+
+T = TypeVar("T")
+
+_Texts = list[str] | None
+_CONTENT, _LABELS, _LIMITS, _TROUBLE = "Content", "Labels", "Speed and limits", "Trouble"
+
+
+def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
+    return typer.Option(flag, metavar=metavar, help=text, rich_help_panel=panel, show_default=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command(
+        "sandbox",
+        help=described(
+            "Serve a double of S3, Rekognition, Service Quotas and STS on one local port, for any AWS client, until "
+            "Ctrl-C. What it holds lives in memory.",
+            "asyncfilter sandbox --samples raw=300 --bucket clean",
+            "asyncfilter sandbox --load photos=./pictures --bucket clean --tps 50 --latency 300ms",
+            "asyncfilter sandbox --synthetic raw=2000000 --tps 500 --latency p50=120ms,p99=1.5s",
+            "asyncfilter sandbox --samples raw --fault throttle=1% --fault 'reset@raw/robin/*=0.2' --seed 7",
+            "asyncfilter sandbox --samples raw --deny 'CopyObject@clean/*' --env-file sandbox.env",
+        ),
+    )(sandbox)
+
+
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option("--host", help="Address to serve on.")] = "127.0.0.1",
+    region: Annotated[str, typer.Option("--region", help="Of buckets that name none.")] = "us-east-1",
+    bucket: Annotated[_Texts, _texts("--bucket", "NAME[@REGION]", "An empty bucket.", _CONTENT)] = None,
+    load: Annotated[_Texts, _texts("--load", "BUCKET=DIR", "A bucket with the files of a folder.", _CONTENT)] = None,
+    samples: Annotated[
+        _Texts, _texts("--samples", "BUCKET[=COUNT]", "A bucket of drawn pictures, dirt among them.", _CONTENT)
+    ] = None,
+    synthetic: Annotated[
+        _Texts, _texts("--synthetic", "BUCKET=COUNT[:PATTERN]", "A bucket of computed objects.", _CONTENT)
+    ] = None,
+    archived: Annotated[_Texts, _texts("--archived", "GLOB", "Objects (bucket/key) in Glacier.", _CONTENT)] = None,
+    labels: Annotated[
+        str, typer.Option("--labels", help="folder, recorded or onnx.", rich_help_panel=_LABELS, metavar="SOURCE")
+    ] = "folder",
+    answers: Annotated[
+        Path | None, _texts("--answers", "FILE", "JSON Lines of answers by key; asked first.", _LABELS)
+    ] = None,
+    recorded: Annotated[Path | None, _texts("--recorded", "FILE", "Answers for --labels recorded.", _LABELS)] = None,
+    onnx_model: Annotated[Path | None, _texts("--onnx-model", "FILE", "For --labels onnx.", _LABELS)] = None,
+    onnx_labels: Annotated[Path | None, _texts("--onnx-labels", "FILE", "For --labels onnx.", _LABELS)] = None,
+    tps: Annotated[float | None, _texts("--tps", "RATE", "Quota of detections; none accepts any.", _LIMITS)] = None,
+    announced_tps: Annotated[
+        float | None, _texts("--announced-tps", "RATE", "What Service Quotas says of it.", _LIMITS)
+    ] = None,
+    throttle_mode: Annotated[
+        str, typer.Option("--throttle-mode", help="window or bucket.", rich_help_panel=_LIMITS, metavar="MODE")
+    ] = "window",
+    ramp: Annotated[
+        float | None, _texts("--ramp", "FACTOR", "Refuse rates that grow faster a second.", _LIMITS)
+    ] = None,
+    latency: Annotated[
+        str, _texts("--latency", "TIME", "Of detections: 300ms, or p50=120ms,p99=1.5s.", _LIMITS)
+    ] = "0s",
+    s3_latency: Annotated[str, _texts("--s3-latency", "TIME", "Of everything else.", _LIMITS)] = "0s",
+    fault: Annotated[
+        _Texts,
+        _texts(
+            "--fault",
+            "KIND[:OPERATION][@GLOB]=AMOUNT",
+            "throttle, ramp, s3-read, internal, unavailable, slowdown, timeout, reset, cut, late-error, denied or "
+            "expired; a share (1%) or the first tries on each key (3x).",
+            _TROUBLE,
+        ),
+    ] = None,
+    deny: Annotated[_Texts, _texts("--deny", "OPERATION[@GLOB]", "No permission for it.", _TROUBLE)] = None,
+    denied: Annotated[_Texts, _texts("--denied", "GLOB", "Objects nobody may read.", _TROUBLE)] = None,
+    kms_denied: Annotated[_Texts, _texts("--kms-denied", "GLOB", "Objects whose key nobody may use.", _TROUBLE)] = None,
+    verify_signatures: Annotated[
+        bool, typer.Option("--verify-signatures", help="Check every signature.", rich_help_panel=_TROUBLE)
+    ] = False,
+    check_images: Annotated[
+        bool, typer.Option(help="Refuse what Rekognition refuses as an image.", rich_help_panel=_TROUBLE)
+    ] = True,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn by chance.")] = 0,
+    env_file: Annotated[
+        Path | None, typer.Option("--env-file", metavar="FILE", help="Write the environment to FILE.")
+    ] = None,
+    json_: Json = False,
+    yes: Yes = False,
+) -> None:
+    """Serve until interrupted."""
+    del yes  # nothing is asked
+    from asyncfilter.sandbox import LabelSource, SandboxOptions, syntax  # noqa: PLC0415
+    from asyncfilter.sandbox.throttle import ThrottleMode  # noqa: PLC0415
+
+    try:
+        options = SandboxOptions(
+            host=host,
+            port=port,
+            region=region,
+            buckets=_each(syntax.parse_bucket, bucket),
+            load=_each(syntax.parse_load, load),
+            samples=_each(syntax.parse_samples, samples),
+            synthetic=_each(syntax.parse_synthetic, synthetic),
+            archived=tuple(archived or ()),
+            labels=LabelSource(labels),
+            answers=_name(answers),
+            recorded=_name(recorded),
+            onnx_model=_name(onnx_model),
+            onnx_labels=_name(onnx_labels),
+            tps=tps,
+            announced_tps=announced_tps,
+            throttle_mode=ThrottleMode(throttle_mode),
+            ramp=ramp,
+            latency=syntax.parse_latency(latency),
+            s3_latency=syntax.parse_latency(s3_latency),
+            faults=_each(syntax.parse_fault, fault),
+            deny=_each(syntax.parse_deny, deny),
+            denied=tuple(denied or ()),
+            kms_denied=tuple(kms_denied or ()),
+            verify_signatures=verify_signatures,
+            any_credentials=not verify_signatures,
+            check_images=check_images,
+            seed=seed,
+        )
+        _serve(options, env_file=env_file, as_json=json_)
+    except ValueError as error:
+        raise UsageError(str(error), hint="See asyncfilter sandbox --help.") from error
+    except OSError as error:
+        raise UsageError(f"the sandbox cannot be served: {error}", hint="Try another --port or --host.") from error
+
+
+def _serve(options: SandboxOptions, *, env_file: Path | None, as_json: bool) -> None:
+    import gc  # noqa: PLC0415
+
+    import anyio  # noqa: PLC0415
+
+    from asyncfilter.cli.terminal import say, write_json  # noqa: PLC0415
+    from asyncfilter.sandbox import client_environment, serve  # noqa: PLC0415
+
+    def started(endpoint_url: str) -> None:
+        gc.freeze()  # what is loaded stays: looking at it again would stall answers
+        environment = client_environment(options, endpoint_url)
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+        if env_file is not None:
+            env_file.write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
+        if as_json:
+            write_json({"endpoint_url": endpoint_url, "environment": environment})
+        else:
+            print(f"unset AWS_PROFILE AWS_SESSION_TOKEN\n{exports}", end="", flush=True)  # noqa: T201
+        say(f"serving on {endpoint_url}; Ctrl-C ends it")
+
+    try:
+        anyio.run(lambda: serve(options, started=started))
+    except KeyboardInterrupt:
+        say("the sandbox is closed")
+
+
+def _each(parse: Callable[[str], T], texts: Sequence[str] | None) -> tuple[T, ...]:
+    return tuple(parse(text) for text in texts or ())
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,66 @@
+"""SIGINT, SIGTERM and SIGHUP from the first moment of a command to its last.
+
+Before a listener is there a signal interrupts at once: nothing has been started. From then on the listener decides.
+Whoever signals more often than there are ways to be gentle leaves at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+ABORTED = 130
+PATIENCE_SIGNALS = 3
+"""At this many signals the process leaves on the spot: the first drains, the second aborts."""
+
+_SHOW_CURSOR = "\x1b[?25h\n"
+
+
+class Signals:
+    """Receives signals while the context is open."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._notify: Callable[[], object] | None = None
+        self._is_over = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number is signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # started with nohup
+            self._previous[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """From now on call ``listener`` in the running event loop at every signal."""
+        from asyncio import get_running_loop  # noqa: PLC0415  --help does not need it
+
+        loop = get_running_loop()
+        self._notify = lambda: loop.call_soon_threadsafe(listener)
+
+    def over(self) -> None:
+        """What was to be interrupted has ended: signals change nothing any more."""
+        self._is_over = True
+
+    def _received(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self._is_over:
+            return
+        if self.count >= PATIENCE_SIGNALS:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), _SHOW_CURSOR.encode())
+            os._exit(ABORTED)
+        if self._notify is None:
+            raise KeyboardInterrupt
+        self._notify()

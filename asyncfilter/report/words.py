@@ -1,0 +1,96 @@
+"""Names that programs use, in words for people: one table each for stop reasons, failures and skipped objects."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from asyncfilter.model import Skip, StopReason
+
+STOP_REASONS = {
+    StopReason.COMPLETED: "finished: the listing was examined to its end",
+    StopReason.MATCHES: "stopped: enough matches were found",
+    StopReason.MISSES_IN_A_ROW: "stopped: too many images in a row were rejected",
+    StopReason.HIT_RATE: "stopped: too few images match",
+    StopReason.ERRORS: "stopped: one error came again and again",
+    StopReason.MAX_IMAGES: "stopped: the cap on images is reached",
+    StopReason.BUDGET: "stopped: the budget is spent",
+    StopReason.INTERRUPTED: "interrupted: everything paid for is kept",
+    StopReason.FAILED: "failed: everything paid for is kept",
+}
+
+ENDINGS = {
+    StopReason.COMPLETED: "the listing is at its end",
+    StopReason.MATCHES: "enough matches",
+    StopReason.MISSES_IN_A_ROW: "too many misses in a row",
+    StopReason.HIT_RATE: "too few matches",
+    StopReason.ERRORS: "too many errors",
+    StopReason.MAX_IMAGES: "cap on images reached",
+    StopReason.BUDGET: "budget spent",
+    StopReason.INTERRUPTED: "interrupted",
+    StopReason.FAILED: "an error",
+}
+"""Why a run drains, in a few words for a line that has little room."""
+
+LIMITS = {
+    StopReason.MATCHES: "stop.matches",
+    StopReason.MISSES_IN_A_ROW: "stop.misses_in_a_row",
+    StopReason.MAX_IMAGES: "limits.max_images",
+    StopReason.BUDGET: "limits.budget_usd",
+}
+"""The key of the job file that stopped the run, and that raises what it may do."""
+
+SKIPS = {
+    Skip.NOT_INCLUDED: "not in source.include",
+    Skip.EXCLUDED: "in source.exclude",
+    Skip.EMPTY: "empty",
+    Skip.FOLDER: "folder marks",
+    Skip.TOO_LARGE: "too large",
+    Skip.ARCHIVED: "archived",
+    Skip.DUPLICATE: "duplicates",
+}
+
+
+class FailureWords(NamedTuple):
+    """What a failure means, and what to do about it."""
+
+    meaning: str
+    remedy: str
+
+
+FAILURES = {
+    "access_denied": FailureWords(
+        "may not be read or written", "Allow s3:GetObject on the source and s3:PutObject on the targets."
+    ),
+    "archived": FailureWords("archived in S3", "Restore the objects, or exclude them."),
+    "changed": FailureWords("replaced since it was examined", "Run again: the new version is examined then."),
+    "image_rejected": FailureWords("refused by Rekognition", "Most are under 80 px on one side; nothing to do."),
+    "image_too_large": FailureWords("over 15 MB or 10,000 px", "Scale the images down."),
+    "invalid_image_format": FailureWords("not a readable JPEG or PNG", "Convert the images, or leave them out."),
+    "invalid_request": FailureWords("refused by S3", "See the messages: asyncfilter export --failed."),
+    "invalid_s3_object": FailureWords(
+        "not readable for Rekognition", "Check bucket policy, Requester Pays and kms:Decrypt."
+    ),
+    "kms_denied": FailureWords("its KMS key may not be used", "Allow kms:Decrypt, and kms:GenerateDataKey."),
+    "target_collision": FailureWords("another object has the same target", "Use {key} or {relative} in the target."),
+    "target_empty": FailureWords("its target has no name", "Use {key} in the target."),
+    "target_exists": FailureWords("something stands at its target", "Set if_exists: overwrite, or another target."),
+    "target_too_long": FailureWords("its target is over 1,024 bytes", "Shorten the target."),
+    "too_large_to_copy": FailureWords("over 5 GB, too large to copy", "Copy it with another tool."),
+    "unavailable": FailureWords("no good answer after all attempts", "Try again later."),
+    "vanished": FailureWords("deleted since it was listed", "Nothing to do."),
+}
+"""By the name under ``failed`` in the summary."""
+
+HOPELESS = frozenset({"image_rejected", "image_too_large", "invalid_image_format", "too_large_to_copy", "vanished"})
+"""Failures that trying again cannot cure, whatever is changed around the object."""
+
+
+def failure(code: str) -> FailureWords:
+    """Words for any failure, known or not."""
+    unknown = FailureWords(code.replace("_", " "), "See the messages: asyncfilter export --failed.")
+    return FAILURES.get(code, unknown)
+
+
+def skip(reason: str) -> str:
+    """Words for any reason why an object is skipped."""
+    return SKIPS[Skip(reason)] if reason in set(Skip) else reason.replace("_", " ")
