@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,11 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from asyncfilter.aws import open_aws, open_ports
 from asyncfilter.aws.custom_labels import ModelState, describe_model
@@ -379,6 +386,55 @@ async def test_a_ca_bundle_that_is_set_is_the_one_trusted(monkeypatch: pytest.Mo
         with pytest.raises(EndpointError, match=r"ca\.pem"):
             async with open_wire(session):
                 pytest.fail("the wire opened")
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody trusts yet, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sandbox")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "cert.pem", folder / "key.pem"
+    paths[0].write_bytes(made.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
+async def test_tls_is_checked_against_the_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A certificate of one's own works with AWS_CA_BUNDLE and is refused without, with the remedy."""
+    trusted, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(trusted, key)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", ssl=context) as server:
+        set_keys(monkeypatch, AWS_ENDPOINT_URL=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        for bundle in (None, trusted):
+            if bundle:
+                monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+            async with open_aws(Aws(), timeout_s=2, connections=1) as session, open_wire(session) as wire:
+                endpoint = await session.endpoint("rekognition", EUROPE)
+                if bundle:
+                    await wire.reach(endpoint)
+                    continue
+                with pytest.raises(EndpointError) as caught:
+                    await wire.reach(endpoint)
+                assert "AWS_CA_BUNDLE" in (caught.value.hint or "")
 
 
 # -- The clock ---------------------------------------------------------------------------------------------------------

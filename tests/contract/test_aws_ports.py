@@ -528,11 +528,15 @@ class Replay:
 
     def __init__(self) -> None:
         self.raw = b""
+        self.drips = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             writer.write(self.raw if head.startswith(b"POST") else S3_FINE)
+            while self.drips:
+                writer.write(b" ")
+                await asyncio.sleep(TIMEOUT_S / 10)
         finally:
             writer.close()
 
@@ -641,6 +645,31 @@ async def test_a_wait_that_the_service_asks_for_is_passed_on(replayed: tuple[Kit
     with pytest.raises(ThrottledError) as caught:
         await kit.detector.detect(IMAGE)
     assert caught.value.retry_after_s == 3.0
+
+
+async def test_a_connection_that_the_server_dropped_is_not_used_for_ever(replayed: tuple[Kit, Replay]) -> None:
+    """Kept alive by word and closed in deed: at worst one attempt fails as transient and billed, and the next works."""
+    kit, replay = replayed
+    replay.answer(200, b'{"Labels": []}', {"Connection": "keep-alive"})
+    outcomes = []
+    for _ in range(6):
+        try:
+            outcomes.append((await kit.detector.detect(IMAGE)).labels == ())
+        except TransientError as exc:
+            outcomes.append(not exc.may_be_billed)
+    assert outcomes[0]
+    assert outcomes.count(True) >= 3
+
+
+async def test_an_answer_that_drips_ends_at_the_deadline(replayed: tuple[Kit, Replay]) -> None:
+    """The deadline is for the whole attempt: bytes that keep coming do not extend it."""
+    kit, replay = replayed
+    replay.answer(200, b'{"Labels": []}', length=10_000)
+    replay.drips = True
+    with anyio.fail_after(TIMEOUT_S * 4), pytest.raises(TransientError) as caught:
+        await kit.detector.detect(IMAGE)
+    replay.drips = False
+    assert caught.value.may_be_billed
 
 
 async def test_no_connection_is_not_billed() -> None:
