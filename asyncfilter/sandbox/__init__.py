@@ -6,7 +6,11 @@ docstring of the place says what was assumed. It is fast enough never to be what
 
 from __future__ import annotations
 
+from asyncfilter.sandbox.access import DenyRule
+from asyncfilter.sandbox.answers.folder import Noise
 from asyncfilter.sandbox.app import Sandbox, client_environment, serve
+from asyncfilter.sandbox.faults import Fault, FaultKind
+from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.options import (
     BucketSpec,
     LabelSource,
@@ -16,16 +20,41 @@ from asyncfilter.sandbox.options import (
     SyntheticSpec,
 )
 from asyncfilter.sandbox.process import SandboxProcess
+from asyncfilter.sandbox.store import Attributes
+from asyncfilter.sandbox.syntax import (
+    parse_bucket,
+    parse_deny,
+    parse_fault,
+    parse_latency,
+    parse_load,
+    parse_samples,
+    parse_synthetic,
+)
+from asyncfilter.sandbox.throttle import ThrottleMode
 
 __all__ = [
+    "Attributes",
     "BucketSpec",
+    "DenyRule",
+    "Fault",
+    "FaultKind",
     "LabelSource",
+    "Latency",
     "LoadSpec",
+    "Noise",
     "SamplesSpec",
     "Sandbox",
     "SandboxOptions",
     "SandboxProcess",
     "SyntheticSpec",
+    "ThrottleMode",
     "client_environment",
+    "parse_bucket",
+    "parse_deny",
+    "parse_fault",
+    "parse_latency",
+    "parse_load",
+    "parse_samples",
+    "parse_synthetic",
     "serve",
 ]

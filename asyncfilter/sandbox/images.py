@@ -14,7 +14,7 @@ from asyncfilter.sandbox.wire import Refusal
 MAX_OBJECT_BYTES: Final = 15 * 1024 * 1024
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_BARE_MARKERS: Final = frozenset(range(0xD0, 0xD9)) | {0x01, 0xFF}
+_BARE_MARKERS: Final = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01, 0xFF}
 _END_MARKERS: Final = frozenset({0xD9, 0xDA})
 
 
@@ -67,11 +67,9 @@ def check_image(body: bytes, limits: Limits, *, inline: bool) -> None:
 
 
 def _jpeg_dimensions(body: bytes) -> tuple[int, int] | None:
-    """Walk the segments up to the frame header."""
+    """Walk the segments up to the frame header; junk between segments is passed over, as decoders do."""
     at, end = 2, len(body)
-    while at + 4 <= end:
-        if body[at] != 0xFF:
-            return None
+    while (at := body.find(b"\xff", at)) >= 0 and at + 4 <= end:
         marker = body[at + 1]
         if marker in _BARE_MARKERS:
             at += 1 if marker == 0xFF else 2

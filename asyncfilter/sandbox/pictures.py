@@ -206,9 +206,8 @@ def _misplaced(folder: str, place: int, chance: random.Random) -> Sample:
 
 
 def _broken(folder: str, place: int, chance: random.Random) -> Sample:
-    body = bytearray(_encode(_draw(folder, chance), "JPEG", quality=82)[:400])
-    body[20:] = chance.randbytes(len(body) - 20)
-    return Sample(f"raw/{folder}/{place:04d}.jpg", bytes(body), "", _NOTHING)
+    body = _encode(_draw(folder, chance), "JPEG", quality=82)[:100]  # ends before the frame header
+    return Sample(f"raw/{folder}/{place:04d}.jpg", body, "", _NOTHING)
 
 
 def _text(folder: str, place: int, _: random.Random) -> Sample:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +59,8 @@ class OnnxAnswers:
         given = self._session.get_outputs()[0].shape[-1]
         if given != len(self._names):
             raise ValueError(f"{labels}: has {len(self._names)} labels; {model} gives {given} scores")
+        # Pillow warns of odd EXIF blocks; the service says nothing of them.
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         self._known: dict[str, LabelSet] = {}
         self._lock = threading.Lock()
 

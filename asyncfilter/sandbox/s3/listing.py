@@ -6,7 +6,6 @@ Python compares strings by code point, which is the order of their UTF-8 bytes.
 from __future__ import annotations
 
 import base64
-import binascii
 import itertools
 from collections.abc import Iterator
 from typing import Final
@@ -171,7 +170,7 @@ def _read_token(token: str) -> str:
         text = base64.b64decode(token, altchars=b"-_", validate=True)
         if text.startswith(_TOKEN_HEAD):
             return text[len(_TOKEN_HEAD) :].decode()
-    except (binascii.Error, UnicodeError):
+    except ValueError:  # not ASCII, not Base64, not UTF-8
         pass
     fields = {"ArgumentName": "continuation-token"}
     raise Refusal("InvalidArgument", "The continuation token provided is incorrect", fields=fields)

@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qsl
@@ -19,6 +19,8 @@ from asyncfilter.sandbox.store import NO_VERSION, Attributes, Bucket, Stored, md
 from asyncfilter.sandbox.wire import Refusal, Reply, header_lines
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+MAX_TAGS: Final = 10
+_TAG_TEXT: Final = re.compile(r"[\w\s+\-=.:/@]*")
 _META: Final = b"x-amz-meta-"
 _CHECKSUM: Final = b"x-amz-checksum-"
 _SSE: Final = b"x-amz-server-side-encryption"
@@ -138,12 +140,28 @@ def read_tags(header: str) -> dict[str, str] | None:
     """Tags as ``x-amz-tagging`` carries them; None when there are none.
 
     Raises:
-        Refusal: ``InvalidTag`` for more than ten.
+        Refusal: See ``check_tags``.
     """
-    tags = dict(parse_qsl(header, keep_blank_values=True))
-    if len(tags) > 10:
-        raise Refusal("BadRequest", "Object tags cannot be greater than 10")
-    return tags or None
+    pairs = parse_qsl(header, keep_blank_values=True)
+    check_tags(pairs)
+    return dict(pairs) or None
+
+
+def check_tags(pairs: Sequence[tuple[str, str]]) -> None:
+    """Hold tags to S3's bounds (S3 guide, *Categorizing your storage using tags*).
+
+    Raises:
+        Refusal: ``BadRequest`` for more than ten, ``InvalidTag`` for a doubled key or a forbidden character.
+    """
+    if len(pairs) > MAX_TAGS:
+        raise Refusal("BadRequest", f"Object tags cannot be greater than {MAX_TAGS}")
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise Refusal("InvalidTag", "Cannot provide multiple Tags with the same key")
+    for name, value in pairs:
+        if not 1 <= len(name) <= 128 or not _TAG_TEXT.fullmatch(name):
+            raise Refusal("InvalidTag", "The TagKey you have provided is invalid")
+        if len(value) > 256 or not _TAG_TEXT.fullmatch(value):
+            raise Refusal("InvalidTag", "The TagValue you have provided is invalid")
 
 
 def access_denied(message: str = "Access Denied") -> Refusal:

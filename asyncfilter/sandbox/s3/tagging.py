@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
-from asyncfilter.sandbox.s3.objects import version_header
-from asyncfilter.sandbox.s3_xml import element, malformed, parse
+from asyncfilter.sandbox.s3.objects import check_tags, version_header
+from asyncfilter.sandbox.s3_xml import element, parse
 from asyncfilter.sandbox.store import Bucket, Stored
-from asyncfilter.sandbox.wire import Refusal, Reply, header_lines
+from asyncfilter.sandbox.wire import Reply, header_lines
 
 
 def get_object_tagging(call: S3Call) -> Reply:
@@ -20,18 +20,13 @@ def put_object_tagging(call: S3Call) -> Reply:
     """Replace the whole tag set.
 
     Raises:
-        Refusal: ``MalformedXML``, ``InvalidTag`` or ``BadRequest`` for more than ten tags.
+        Refusal: ``MalformedXML``, or as ``check_tags`` says.
     """
     bucket, stored = _target(call)
     rows = parse(call.request.body).findall("TagSet/Tag")
-    tags = {row.findtext("Key") or "": row.findtext("Value") or "" for row in rows}
-    if "" in tags:
-        raise malformed()
-    if len(tags) < len(rows):
-        raise Refusal("InvalidTag", "Cannot provide multiple Tags with the same key")
-    if len(tags) > 10:
-        raise Refusal("BadRequest", "Object tags cannot be greater than 10")
-    bucket.set_tags(stored, tags)
+    tags = [(row.findtext("Key") or "", row.findtext("Value") or "") for row in rows]
+    check_tags(tags)
+    bucket.set_tags(stored, dict(tags))
     return Reply(200, header_lines(version_header(stored)))
 
 

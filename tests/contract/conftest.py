@@ -1,0 +1,59 @@
+"""A sandbox beside the test, on a loop in a thread of its own, and boto3 clients that speak to it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import boto3
+import pytest
+from anyio.from_thread import start_blocking_portal
+from botocore.config import Config
+
+from asyncfilter.sandbox import Sandbox, SandboxOptions
+
+OpenSandbox = Callable[..., Sandbox]
+Client = Callable[..., Any]
+
+
+@pytest.fixture
+def open_sandbox() -> Iterator[OpenSandbox]:
+    """Starts sandboxes from option names; they end with the test."""
+    with ExitStack() as stack:
+        portal = stack.enter_context(start_blocking_portal())
+
+        def start(**options: Any) -> Sandbox:
+            return stack.enter_context(portal.wrap_async_context_manager(Sandbox(SandboxOptions(**options))))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def aws() -> boto3.session.Session:
+    """One session for all clients: reading the service models is what takes time."""
+    return boto3.session.Session()
+
+
+@pytest.fixture
+def client(aws: boto3.session.Session) -> Iterator[Client]:
+    """Makes boto3 clients that send every attempt once, with the credentials of the sandbox or those given."""
+    opened: list[Any] = []
+
+    def make(service: str, sandbox: Sandbox, *, config: Config | None = None, **settings: Any) -> Any:
+        variables = sandbox.environment()
+        once = Config(retries={"total_max_attempts": 1}, read_timeout=5, parameter_validation=False)
+        settings = {
+            "region_name": sandbox.options.region,
+            "aws_access_key_id": variables["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": variables["AWS_SECRET_ACCESS_KEY"],
+            "endpoint_url": sandbox.endpoint_url,
+            "config": once if config is None else once.merge(config),
+        } | settings
+        made = aws.client(service, **settings)
+        opened.append(made)
+        return made
+
+    yield make
+    for each in opened:
+        each.close()
