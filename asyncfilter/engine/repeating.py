@@ -50,7 +50,7 @@ class Repeater:
 
             async def wait(delay_s: float) -> None:
                 if on_failure is not None:
-                    on_failure(last, delay_s)
+                    on_failure(last, float(delay_s))  # tenacity gives a number of its own kind
                 if not await self._pause(delay_s):
                     raise DrainedError from last
 
