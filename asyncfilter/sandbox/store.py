@@ -83,7 +83,7 @@ class Bucket:
         self.region = region
         self.created_s = time.time()
         self.versioning: str | None = None
-        self.changes = 0
+        self._versions = 0
         self._admit = admit
         self._objects: dict[str, Stored] = {}
         self._history: dict[str, list[Stored]] = {}
@@ -98,7 +98,6 @@ class Bucket:
         """Fill the bucket with computed objects that share ``body``; objects written so far stay above them."""
         self._base, self._base_body = keys, body
         self._base_attributes = Attributes(content_type=content_type)
-        self.changes += 1
 
     def __len__(self) -> int:
         if self._base is None:
@@ -122,14 +121,12 @@ class Bucket:
         if stored.key not in self._objects:
             self._unsorted.append(stored.key)
         self._objects[stored.key] = stored
-        self.changes += 1
         return stored
 
     def delete(self, key: str) -> Stored | None:
         """Remove the current object; in a versioned bucket a delete marker takes its place and is returned."""
         self._retire(key)
         self._drop(key)
-        self.changes += 1
         if self.versioning is None:
             return None
         marker = Stored(key, b"", "", time.time(), Attributes(), version_id=self._next_version(), delete_marker=True)
@@ -151,7 +148,6 @@ class Bucket:
         removed = self.version(key, version_id)
         if removed is None:
             return None
-        self.changes += 1
         history = self._history.get(key, [])
         if removed in history:
             history.remove(removed)
@@ -230,7 +226,8 @@ class Bucket:
     def _next_version(self) -> str:
         if self.versioning != "Enabled":
             return NO_VERSION
-        return hashlib.blake2b(f"{self.name} {self.changes}".encode(), digest_size=16).hexdigest()
+        self._versions += 1
+        return hashlib.blake2b(f"{self.name} {self._versions}".encode(), digest_size=16).hexdigest()
 
 
 class Store:

@@ -49,7 +49,7 @@ def parse_latency(text: str) -> Latency:
     """Read a duration, or median and 99th percentile.
 
     Raises:
-        ValueError: If it is neither, or the percentile lies below the median.
+        ValueError: If it is neither, the median is 0, or the percentile lies below it.
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) == 1 and "=" not in text:
@@ -58,6 +58,8 @@ def parse_latency(text: str) -> Latency:
     named = {name.strip(): _duration(value, text) for name, _, value in (part.partition("=") for part in parts)}
     if set(named) != {"p50", "p99"} or named["p99"] < named["p50"]:
         raise ValueError(f"latency {text!r} must be a duration such as 300ms, or p50=120ms,p99=1.5s with p99 >= p50")
+    if not named["p50"]:
+        raise ValueError(f"latency {text!r}: the median of a spread must be above 0")
     return Latency(named["p50"], named["p99"])
 
 

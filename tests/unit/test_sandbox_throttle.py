@@ -1,0 +1,72 @@
+"""The sandbox's quota is exact: it is what other parts are judged by."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncfilter.sandbox.control import new_quotas
+from asyncfilter.sandbox.throttle import Ramp, SlidingWindow, ThrottleMode, TokenBucket, new_quota
+
+GAPS = st.lists(st.floats(0, 0.5), min_size=1, max_size=200)
+
+
+@given(st.integers(1, 20), GAPS)
+def test_no_window_of_a_second_holds_more_than_the_quota(tps: int, gaps_s: list[float]) -> None:
+    """Whenever attempts come, any second, the first included, admits at most the quota, and refuses none below it."""
+    quota, at_s = SlidingWindow(tps), 1000.0
+    admitted: list[float] = []
+    for gap_s in gaps_s:
+        at_s += gap_s
+        recent = sum(1 for then_s in admitted if then_s > at_s - 1)
+        assert quota.admit(at_s) == (recent < tps)
+        if recent < tps:
+            admitted.append(at_s)
+
+
+def test_a_quota_below_one_a_second() -> None:
+    """Half an attempt a second is one every two seconds."""
+    quota = SlidingWindow(0.5)
+    assert [quota.admit(at_s) for at_s in (0.0, 1.0, 1.9, 2.0, 3.9, 4.0)] == [True, False, False, True, False, True]
+
+
+@given(st.floats(0.5, 50), GAPS)
+def test_a_bucket_keeps_the_rate_in_the_long_run(tps: float, gaps_s: list[float]) -> None:
+    """From the start on, no more is admitted than the burst and what has run in since."""
+    quota, at_s, admitted = TokenBucket(tps), 0.0, 0
+    for gap_s in gaps_s:
+        at_s += gap_s
+        admitted += quota.admit(at_s)
+        assert admitted <= max(1, tps) + (at_s - gaps_s[0]) * tps + 1e-6
+
+
+def test_a_bucket_saves_up_a_second() -> None:
+    """After a rest a whole second's worth passes at once, and no more."""
+    quota = TokenBucket(3)
+    assert [quota.admit(0.0) for _ in range(4)] == [True, True, True, False]
+    assert [quota.admit(100.0) for _ in range(4)] == [True, True, True, False]
+    assert quota.admit(100.34)
+
+
+def test_a_ramp_refuses_a_jump_and_lets_growth_pass() -> None:
+    """Twice as many as the second before pass; a jump from nothing does beyond the floor not."""
+    ramp = Ramp(2.0, floor=10)
+    assert sum(ramp.admit(100.0 + n / 1000) for n in range(50)) == 10
+    assert sum(ramp.admit(101.0 + n / 1000) for n in range(50)) == 20
+    assert sum(ramp.admit(102.0 + n / 1000) for n in range(50)) == 40
+    assert sum(ramp.admit(104.0 + n / 1000) for n in range(50)) == 10
+
+
+def test_each_detection_has_its_own_quota() -> None:
+    """DetectLabels and DetectCustomLabels are counted apart; a rate must be positive."""
+    quotas = new_quotas(1, ThrottleMode.WINDOW)
+    assert [quotas[name].admit(0.0) for name in ("DetectLabels", "DetectCustomLabels", "DetectLabels")] == [
+        True,
+        True,
+        False,
+    ]
+    assert isinstance(new_quota(1, ThrottleMode.BUCKET), TokenBucket)
+    assert new_quotas(None, ThrottleMode.WINDOW) == {}
+    with pytest.raises(ValueError, match="above 0"):
+        new_quotas(0, ThrottleMode.WINDOW)
