@@ -99,12 +99,6 @@ class Bucket:
         self._base, self._base_body = keys, body
         self._base_attributes = Attributes(content_type=content_type)
 
-    def __len__(self) -> int:
-        if self._base is None:
-            return len(self._objects)
-        hidden = sum(1 for key in self._objects if self._base.position(key) is not None)
-        return len(self._objects) + len(self._base) - len(self._base_gone) - hidden
-
     def get(self, key: str) -> Stored | None:
         """The current object under a key; None when there is none or a delete marker stands there."""
         held = self._objects.get(key)
