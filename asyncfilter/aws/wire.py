@@ -28,7 +28,11 @@ _KEEPALIVE_S = 12.0
 _CONNECT_SHARE = 0.95
 """Part of the deadline that connecting may take, so that no connection is told from no answer."""
 
-_AUTOMATIC = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_HEADERS = {"User-Agent": "asyncfilter", "Accept": "*/*", "Accept-Encoding": "identity"}
+"""Unsigned headers of every request; those that aiohttp would make up itself cost more to keep off than to send."""
+
+_NO_CONTENT_TYPE = ("Content-Type",)
+"""aiohttp makes one up for a PUT without a body; sent, it would have to be signed."""
 
 
 class Reply(NamedTuple):
@@ -94,7 +98,13 @@ class Wire:
         url = URL(f"{endpoint.origin}{full_path}?{query}" if query else endpoint.origin + full_path, encoded=True)
         try:
             async with self._http.request(
-                method, url, headers=signed, data=body or None, proxy=endpoint.proxy, allow_redirects=False
+                method,
+                url,
+                headers=signed,
+                data=body or None,
+                skip_auto_headers=None if body else _NO_CONTENT_TYPE,
+                proxy=endpoint.proxy,
+                allow_redirects=False,
             ) as response:
                 reply = Reply(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
@@ -162,7 +172,6 @@ async def open_wire(session: AwsSession, clock: ServiceClock | None = None) -> A
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        skip_auto_headers=_AUTOMATIC,
-        headers={"User-Agent": "asyncfilter"},
+        headers=_HEADERS,
     ) as http:
         yield Wire(session, http, clock or ServiceClock())
