@@ -1,0 +1,170 @@
+"""Which limiter uses a quota best: ours against aiolimiter's usual forms, in real time, in one process.
+
+Each limiter serves a queue that never empties, for some seconds, in front of a quota that is counted strictly by the
+second or by a token bucket of a tenth of a second. Shown are the share of the quota that was accepted, the attempts
+that were throttled, the fullest second against the rate, and the processor time an attempt took, all in all, and of a
+core. A bucket that starts full allows a share slightly above 1.
+
+    python benchmarks/limiters.py --seconds 3 --json benchmarks/results/limiters.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import sys
+import time
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+from aiolimiter import AsyncLimiter
+
+from asyncfilter.clock import SystemClock
+from asyncfilter.engine.limiter import RateLimiter
+from asyncfilter.errors import ThrottleCause
+from asyncfilter.policy.rate import RateController
+from asyncfilter.testing.quotas import StrictWindow, TokenBucket
+
+WAITERS = 64
+QUOTAS: dict[str, type[StrictWindow | TokenBucket]] = {"strict second": StrictWindow, "bucket of 0.1 s": TokenBucket}
+
+Outcome = Callable[[float, bool], None]
+Turnstile = tuple[Callable[[], Awaitable[Any]], Outcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One limiter in front of one quota; ``share`` is accepted / (quota x seconds)."""
+
+    limiter: str
+    quota: str
+    quota_tps: int
+    seconds: float
+    share: float
+    attempts: int
+    throttled: int
+    fullest_second: float
+    cpu_us: float
+    core: float
+
+
+def ours(rate_tps: int) -> Turnstile:
+    """The product's limiter, fed with what became of each attempt, without its ramp."""
+    limiter = RateLimiter(RateController(rate_tps, start_tps=rate_tps), SystemClock())
+
+    def outcome(sent_s: float, accepted: bool) -> None:
+        if accepted:
+            limiter.accepted(sent_s)
+        else:
+            limiter.throttled(ThrottleCause.RATE, sent_s)
+
+    return limiter.acquire, outcome
+
+
+def theirs(max_rate: float, period_s: float) -> Turnstile:
+    """``AsyncLimiter`` as it comes, which takes no feedback."""
+    return AsyncLimiter(max_rate, period_s).acquire, lambda *_: None
+
+
+LIMITERS: dict[str, Callable[[int], Turnstile]] = {
+    "asyncfilter": ours,
+    "AsyncLimiter(R, 1)": lambda rate: theirs(rate, 1.0),
+    "AsyncLimiter(1, 1/R)": lambda rate: theirs(1, 1 / rate),
+    "AsyncLimiter(0.05 R, 0.05)": lambda rate: theirs(max(1.0, 0.05 * rate), max(1.0, 0.05 * rate) / rate),
+    "AsyncLimiter(k, k/c), c = .99 R": lambda rate: theirs(
+        max(2.0, 0.0198 * rate), max(2.0, 0.0198 * rate) / (0.99 * rate)
+    ),
+}
+
+
+async def measure(name: str, quota: str, quota_tps: int, seconds: float) -> Result:
+    """Run one limiter for ``seconds``."""
+    acquire, outcome = LIMITERS[name](quota_tps)
+    service = QUOTAS[quota](quota_tps)
+    sent_s: list[float] = []
+    accepted = 0
+
+    async def keep_asking() -> None:
+        nonlocal accepted
+        while True:
+            await acquire()
+            now_s = time.monotonic()
+            within = service.take(now_s)
+            accepted += within
+            sent_s.append(now_s)
+            outcome(now_s, within)
+
+    cpu_s = time.process_time()
+    with anyio.move_on_after(seconds):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(WAITERS):
+                tasks.start_soon(keep_asking)
+    cpu_s = time.process_time() - cpu_s
+    return Result(
+        limiter=name,
+        quota=quota,
+        quota_tps=quota_tps,
+        seconds=seconds,
+        share=round(accepted / (quota_tps * seconds), 4),
+        attempts=len(sent_s),
+        throttled=len(sent_s) - accepted,
+        fullest_second=round(fullest_second(sent_s) / quota_tps, 3),
+        cpu_us=round(cpu_s / max(1, len(sent_s)) * 1e6, 1),
+        core=round(cpu_s / seconds, 3),
+    )
+
+
+def fullest_second(sent_s: list[float]) -> int:
+    """The most attempts in any second."""
+    return max((index + 1 - bisect_left(sent_s, at_s - 1.0) for index, at_s in enumerate(sent_s)), default=0)
+
+
+def table(results: list[Result]) -> str:
+    """Markdown."""
+    lines = ["| quota | R | limiter | share | throttled | fullest second / R | CPU us an attempt | of a core |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    lines += [
+        f"| {r.quota} | {r.quota_tps} | `{r.limiter}` | {r.share:.3f} | {r.throttled} "
+        f"| {r.fullest_second:.2f} | {r.cpu_us:.0f} | {r.core:.1%} |"
+        for r in results
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure every limiter before every quota; print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rates", type=int, nargs="+", default=[50, 500, 5000])
+    parser.add_argument("--uvloop", action="store_true", help="run on uvloop")
+    parser.add_argument("--json", type=Path, help="write the figures there, else to standard output")
+    chosen = parser.parse_args()
+    cases = [(name, quota, rate) for quota in QUOTAS for rate in chosen.rates for name in LIMITERS]
+    loop_factory = asyncio.new_event_loop
+    if chosen.uvloop:
+        import uvloop  # noqa: PLC0415  # optional, and not needed unless asked for
+
+        loop_factory = uvloop.new_event_loop
+    results = []
+    for number, (name, quota, rate) in enumerate(cases, 1):
+        left_s = math.ceil((len(cases) - number + 1) * chosen.seconds)
+        print(f"{number}/{len(cases)} {name} at {rate}/s, {quota}, {left_s} s left", file=sys.stderr)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            results.append(runner.run(measure(name, quota, rate, chosen.seconds)))
+    figures = json.dumps({"uvloop": chosen.uvloop, "results": [asdict(result) for result in results]}, indent=1)
+    if chosen.json:
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
+        chosen.json.write_text(figures + "\n", encoding="utf-8")
+    else:
+        print(figures)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
