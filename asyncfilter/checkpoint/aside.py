@@ -23,7 +23,7 @@ def set_aside(path: Path) -> Path:
         CheckpointLockedError: A run holds it.
         CheckpointError: There is nothing to move, or the folder cannot be written.
     """
-    path = path.absolute()
+    path = path.resolve()
     with translated(path):
         lock = RunLock(path)
         try:

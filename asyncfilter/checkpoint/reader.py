@@ -6,6 +6,7 @@ its write-ahead log grows.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -83,7 +84,7 @@ def read_status(path: Path) -> Status:
         CheckpointVersionError: A newer asyncfilter wrote it.
         CheckpointError: There is none, or it cannot be read.
     """
-    path = path.absolute()
+    path = path.resolve()
     held_before = holder(path)
     with _snapshot(path) as db:
         # Asked on both sides of the moment that is seen: a run that ended or began in between did not die.
@@ -114,7 +115,7 @@ def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
 
     Memory stays flat: ``batch`` rows are held at a time. Raises as ``read_status`` does, when the first is asked for.
     """
-    path = path.absolute()
+    path = path.resolve()
     with _snapshot(path) as db:
         codec = RowCodec(db)
         for condition in ("WHERE seq IS NOT NULL ORDER BY seq", "WHERE seq IS NULL ORDER BY id"):
@@ -141,6 +142,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         return connect(path, "ro")
     # Only a connection that may write takes away again the two empty files that SQLite puts beside the file; what is
     # in a folder or file that cannot be written to is read as it lies there.
+    if not os.access(path, os.W_OK):
+        return connect(path, "ro&immutable=1")
     db = connect(path, "rw")
     try:
         db.execute("SELECT 1 FROM state").fetchone()

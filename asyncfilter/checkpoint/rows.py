@@ -11,7 +11,7 @@ from asyncfilter.checkpoint.codec import decode, encode
 from asyncfilter.checkpoint.faults import DamagedError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.checkpoint.schema import ACTIONS, VERDICTS
-from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, Row, chunks, marks
+from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, Row, chunks, insert, marks
 from asyncfilter.model import Decision, Failure
 from asyncfilter.ports import DoneEffect, StoredImage
 
@@ -112,11 +112,9 @@ class RowCodec:
 
     def save_interned(self) -> None:
         """Store the labels and words that are new; to be called inside the transaction that uses them."""
-        if self.labels.unsaved:
-            rows = [(number, name, *map(_json, lists)) for number, (name, *lists) in self.labels.unsaved]
-            self._db.executemany("INSERT INTO label VALUES (?, ?, ?, ?, ?)", rows)
-        if self.words.unsaved:
-            self._db.executemany("INSERT INTO word VALUES (?, ?)", self.words.unsaved)
+        labels = [(number, name, *map(_json, lists)) for number, (name, *lists) in self.labels.unsaved]
+        insert(self._db, "INSERT INTO label", labels)
+        insert(self._db, "INSERT INTO word", self.words.unsaved)
 
     def interned_saved(self) -> None:
         """The transaction is through: what it stored keeps its numbers."""

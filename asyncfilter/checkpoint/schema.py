@@ -2,7 +2,7 @@
 
 ``image`` holds one row an image, without a place (``seq`` NULL) while it is spare; ``effect`` the actions confirmed
 for it, by age. ``label`` and ``word`` are the interned tables that ``image.detection`` and ``image.label`` speak of.
-``state`` holds one JSON value a key, ``identity`` one text a key. Rows of ``listing`` come in shuffled order.
+``state`` holds one JSON value a key, ``identity`` one text a key. ``listing`` is there for ``order: random`` alone.
 
 Invariants kept by the file itself, whoever writes to it: a place belongs to one row; a target belongs to one key; a
 number of a row is never used twice. Text compares by its UTF-8 bytes, as S3 lists keys.
@@ -76,14 +76,19 @@ CREATE TABLE run (
   counts TEXT
 );
 CREATE TABLE listing (
+  key TEXT PRIMARY KEY,
   rank INTEGER NOT NULL,
-  key TEXT NOT NULL,
   size_bytes INTEGER NOT NULL,
   etag NOT NULL,
-  storage_class TEXT NOT NULL,
-  PRIMARY KEY (rank, key)
+  storage_class TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+
+SHUFFLE = "CREATE INDEX IF NOT EXISTS listing_rank ON listing (rank)"
+"""Made when the listing is whole: sorted once, instead of a page of the file written anew for nearly every object."""
+
+UNSHUFFLE = "DROP INDEX IF EXISTS listing_rank"
+"""Undoes ``SHUFFLE`` before a new pass."""
 
 
 def create_tables(db: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ milliseconds: a hundred rows go in one statement, not in a hundred (measured: 10
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
@@ -26,6 +27,12 @@ def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 def marks(count: int) -> str:
     """``count`` places for parameters: ``?, ?, ?``."""
     return ", ".join("?" * count)
+
+
+def insert(db: sqlite3.Connection, into: str, rows: Sequence[Row]) -> None:
+    """Insert ``rows``, all of one width; ``into`` is the statement up to its values, such as ``INSERT INTO word``."""
+    for clause, parameters in values(rows):
+        db.execute(f"{into} {clause}", parameters)
 
 
 def values(rows: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:

@@ -45,5 +45,4 @@ def read_state(db: sqlite3.Connection, key: str, type_: type[Value]) -> Value | 
 def write_state(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
     """Store ``values`` in place of what stands under their keys; to be called inside a transaction."""
     rows = [(key, msgspec.json.encode(value).decode()) for key, value in values.items()]
-    for clause, parameters in sql.values(rows):
-        db.execute(f"INSERT OR REPLACE INTO state {clause}", parameters)
+    sql.insert(db, "INSERT OR REPLACE INTO state", rows)

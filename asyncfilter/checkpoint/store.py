@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 import anyio
 from anyio import to_thread
 
+from asyncfilter.checkpoint.fairness import ask_for_turns, give_back_turns
 from asyncfilter.checkpoint.faults import translated
 from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.opening import open_tables
@@ -51,7 +52,7 @@ class SqliteCheckpoint:
     """A ``Checkpoint`` in one SQLite file; made by ``open_checkpoint``."""
 
     def __init__(self, path: Path, identity: Mapping[str, str], name: str, limiter: anyio.CapacityLimiter) -> None:
-        path = path.absolute()
+        path = path.resolve()
         self._path = path
         self._limiter = limiter
         with translated(path):
@@ -63,6 +64,7 @@ class SqliteCheckpoint:
                 self._lock.release()
                 raise
         self._is_open = True
+        ask_for_turns()
 
     async def __aenter__(self) -> Self:
         return self
@@ -165,3 +167,4 @@ class SqliteCheckpoint:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._lock.release()
+            give_back_turns()

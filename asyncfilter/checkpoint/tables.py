@@ -14,7 +14,7 @@ import msgspec
 
 from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
-from asyncfilter.checkpoint.schema import ACTIONS
+from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
     DECIDED_BY,
@@ -51,7 +51,7 @@ class Tables:
             if batch.unseated:
                 self._unseat(batch.unseated)
             if batch.new:
-                self._insert("INSERT INTO image", [codec.new_row(image) for image in batch.new])
+                sql.insert(self._db, "INSERT INTO image", [codec.new_row(image) for image in batch.new])
             if batch.seated:
                 outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.seated]
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
@@ -116,11 +116,13 @@ class Tables:
         keys = [entry.key for _, entry in ranked]
         last_key = max([*keys, *([] if state.last_key is None else [state.last_key])], default=None)
         rows = [
-            (rank, entry.key, entry.size_bytes, pack_etag(entry.etag), entry.storage_class) for rank, entry in ranked
+            (entry.key, rank, entry.size_bytes, pack_etag(entry.etag), entry.storage_class) for rank, entry in ranked
         ]
         with self.transaction():
-            self._insert("INSERT OR REPLACE INTO listing", rows)
+            sql.insert(self._db, "INSERT OR REPLACE INTO listing", rows)
             write_state(self._db, {LISTING: ListingState(is_whole=is_last, last_key=last_key)})
+            if is_last:
+                self._db.execute(SHUFFLE)
 
     def listing(self, after: tuple[int, str] | None, limit: int) -> list[ListedObject]:
         """See ``Checkpoint.listing``."""
@@ -136,6 +138,7 @@ class Tables:
     def drop_listing(self) -> None:
         """See ``Checkpoint.drop_listing``."""
         with self.transaction():
+            self._db.execute(UNSHUFFLE)
             self._db.execute("DELETE FROM listing")
             self._db.execute("DELETE FROM state WHERE key = ?", (LISTING,))
 
@@ -176,10 +179,6 @@ class Tables:
     def _images(self, query: str, parameters: Sequence[object]) -> list[StoredImage]:
         return self._codec.images(self._db.execute(query, parameters).fetchall())
 
-    def _insert(self, into: str, rows: Sequence[Row]) -> None:
-        for clause, parameters in sql.values(rows):
-            self._db.execute(f"{into} {clause}", parameters)
-
     def _update(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Set ``columns`` of the rows whose id each row begins with."""
         names = ", ".join(columns)
@@ -201,7 +200,7 @@ class Tables:
     def _confirm(self, effects: Sequence[tuple[int, DoneEffect]]) -> None:
         rows = [(id_, ACTIONS[effect.kind], effect.target) for id_, effect in effects]
         # Replaced is the same action of the same image, and whoever of the same key wrote the same target.
-        self._insert("INSERT OR REPLACE INTO effect (image, kind, target)", rows)
+        sql.insert(self._db, "INSERT OR REPLACE INTO effect (image, kind, target)", rows)
 
     def _unseat(self, ids: Sequence[int]) -> None:
         for some in sql.chunks(ids, sql.VALUES_PER_STATEMENT):

@@ -103,7 +103,7 @@ class _Disk:
     watermark: Watermark = field(default_factory=Watermark)
     totals: Totals = field(default_factory=Totals)
     decided_by: str | None = None
-    listing: dict[tuple[int, str], ListedObject] = field(default_factory=dict)
+    listing: dict[str, tuple[int, ListedObject]] = field(default_factory=dict)
     listing_is_whole: bool = False
     last_listed_key: str | None = None
     runs: dict[str, MemoryRun] = field(default_factory=dict)
@@ -221,15 +221,16 @@ class MemoryCheckpoint:
         """See ``Checkpoint``."""
         await yield_to_others()
         disk = self._held()
-        disk.listing.update(((rank, entry.key), entry) for rank, entry in ranked)
+        disk.listing.update((entry.key, (rank, entry)) for rank, entry in ranked)
         disk.listing_is_whole = is_last
-        disk.last_listed_key = max((key for _, key in disk.listing), default=None)
+        disk.last_listed_key = max(disk.listing, default=None)
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
         """See ``Checkpoint``."""
         await yield_to_others()
-        places = sorted(place for place in self._held().listing if after is None or place > after)
-        return [self._held().listing[place] for place in places[:limit]]
+        listed = self._held().listing
+        places = sorted((rank, key) for key, (rank, _) in listed.items() if after is None or (rank, key) > after)
+        return [listed[key][1] for _, key in places[:limit]]
 
     async def listing_state(self) -> tuple[bool, str | None]:
         """See ``Checkpoint``."""

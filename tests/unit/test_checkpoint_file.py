@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, opening, read_images, read_status, set_aside
+from asyncfilter.checkpoint.fairness import SWITCH_INTERVAL_S
 from asyncfilter.checkpoint.schema import APPLICATION_ID
 from asyncfilter.errors import (
     CheckpointError,
@@ -314,6 +315,15 @@ async def test_a_closed_checkpoint_says_so(path: Path) -> None:
         await checkpoint.commit(Batch(new=[image(1)]))
 
 
+async def test_the_writing_thread_gets_its_turns(path: Path) -> None:
+    """While a checkpoint is open a busy event loop cannot keep its thread waiting; afterwards all is as before."""
+    before = sys.getswitchinterval()
+    async with await opened(path), await opened(path.with_name("other.db")) as other:
+        await other.aclose()
+        assert sys.getswitchinterval() <= SWITCH_INTERVAL_S * 1.01
+    assert sys.getswitchinterval() == before
+
+
 async def test_a_cancelled_commit_is_whole(path: Path) -> None:
     """Cancelling waits for what has begun: the batch is there, all of it."""
     async with await opened(path) as checkpoint:
@@ -409,6 +419,29 @@ async def test_a_second_run_is_refused(filled: Path) -> None:
         await checkpoint.commit(Batch(new=[image(3000)]))
     async with await opened(filled):
         pass
+
+
+async def test_a_second_name_is_no_way_around_the_lock(filled: Path) -> None:
+    """A link to the file leads to the same lock, and to the same log."""
+    link = filled.with_name("link.db")
+    link.symlink_to(filled)
+    async with await opened(filled) as checkpoint:
+        await checkpoint.commit(Batch(new=[image(3000)]))
+        with pytest.raises(CheckpointLockedError):
+            await opened(link)
+        assert read_status(link).seated == 2001
+
+
+async def test_closing_beside_a_reader_loses_nothing(filled: Path) -> None:
+    """What cannot be folded into the file while someone reads waits in the log for the next opening."""
+    checkpoint = await opened(filled)
+    reading = read_images(filled, batch=10)
+    next(reading)
+    await checkpoint.commit(Batch(new=[image(3000)], watermark=Watermark(seq=3000)))
+    await checkpoint.aclose()
+    async with await opened(filled) as again:
+        assert len(await again.seated(0, 9999)) == 2001
+    assert len(list(reading)) == 1999
 
 
 async def test_the_lock_dies_with_its_process(filled: Path) -> None:
