@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from asyncfilter.cli import run, sandbox, status
+from asyncfilter.cli import demo, export, quota, refilter, run, sandbox, status
 from asyncfilter.cli.failing import exit_code_of
 from asyncfilter.cli.options import described
 
@@ -55,7 +55,7 @@ def _asyncfilter(
     _debug = debug
 
 
-for command in (run, status, sandbox):
+for command in (run, status, refilter, export, quota, sandbox, demo):
     command.register(app)
 
 

@@ -186,7 +186,7 @@ def _open_events(target: str | None) -> EventFile | nullcontext[None]:
     if target is None:
         return nullcontext()
     if target == "-":
-        return EventFile(Path("/dev/stdout").open("wb"))
+        return EventFile(open(sys.stdout.fileno(), "wb", closefd=False))
     try:
         return EventFile(Path(target).open("ab"))
     except OSError as error:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
-from asyncfilter.job.spec import DetectorKind, Job, PriceTier
+from asyncfilter.job.spec import DetectorKind, DetectorSpec, PriceTier, Pricing
 
 TABLE_DATE = "2026-11-22"
 
@@ -107,7 +108,21 @@ _PROPERTIES = {"us-east-1": _row(_PRICING_PAGE, (1 * _M, 750), (None, 600))}
 _FEATURES = {"GENERAL_LABELS": _LABELS, "IMAGE_PROPERTIES": _PROPERTIES}
 
 
-def price_list(job: Job, region: str) -> PriceList:
+class Priced(Protocol):
+    """A job, or whatever else says what is asked and what the account pays."""
+
+    @property
+    def detector(self) -> DetectorSpec:
+        """What is asked of the service."""
+        ...
+
+    @property
+    def pricing(self) -> Pricing:
+        """What the account has used and pays."""
+        ...
+
+
+def price_list(job: Priced, region: str) -> PriceList:
     """What the job's images cost in ``region``; the job's ``pricing`` takes the place of the table.
 
     Raises:

@@ -24,7 +24,9 @@ def usd(micros: int) -> str:
     dollars = micros / 1_000_000
     if micros % 10_000 == 0 or dollars >= 10:
         return f"${dollars:,.2f}"
-    return f"${dollars:.3f}" if dollars >= 0.1 else f"${dollars:.6f}".rstrip("0")
+    if dollars >= 0.1:
+        return f"${dollars:.3f}"
+    return f"${dollars:.2g}" if micros >= 100 else f"${dollars:.6f}"
 
 
 def usd_number(micros: int) -> msgspec.Raw:

@@ -46,7 +46,7 @@ def open_log(write: Callable[[str], object], *, level: str, as_json: bool, colou
         write: Takes one line.
         level: One of ``LEVELS``; what is less important costs next to nothing.
         as_json: One JSON object a line instead of text.
-        colours: For text on a terminal.
+        colours: For text that somebody watches; the time is then that of the clock on the wall.
     """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -57,7 +57,7 @@ def open_log(write: Callable[[str], object], *, level: str, as_json: bool, colou
         _Lines(write),
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if colours else "iso", utc=not colours),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -165,7 +165,8 @@ class LogLines:
         self._failures[event.code] += 1
         times = self._failures[event.code]
         if times <= TOLD_IN_FULL:
-            self._log.warning("image_failed", code=event.code, key=event.key, message=event.message)
+            message = event.message.partition(f"/{event.key}: ")[2] or event.message
+            self._log.warning("image_failed", code=event.code, key=event.key, message=message)
         elif times >= _EACH_TIME_ABOVE and set(str(times)[1:]) == {"0"}:
             self._log.warning("image_failed_again", code=event.code, times=times)
 

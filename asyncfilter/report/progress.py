@@ -84,7 +84,7 @@ def draw(view: View, width: int, *, ascii_only: bool = False) -> RenderableType:
 
 def fit(parts: Sequence[Text], width: int, gap: str = "  ") -> Text:
     """As many of ``parts`` as fit on one line of ``width``, the first of them cut if it must be."""
-    line = Text(no_wrap=True, overflow="ellipsis", end="")
+    line = Text(no_wrap=True, overflow="ellipsis")
     for part in parts:
         if not line:
             line.append_text(part)
@@ -99,8 +99,8 @@ def fit(parts: Sequence[Text], width: int, gap: str = "  ") -> Text:
 def _time(view: View, progress: Progress) -> list[Text]:
     parts = [Text(figures.clock(progress.elapsed_s))]
     if view.forecast is not None:
-        about = f"about {figures.duration(view.forecast.left_s)} left"
-        parts.append(Text.assemble((about, "bold"), (f" ({words.ENDINGS[view.forecast.reason]})", "dim")))
+        parts.append(Text(f"about {figures.clock(view.forecast.left_s)} left", "bold"))
+        parts.append(Text(f"until {words.ENDINGS[view.forecast.reason]}", "dim"))
     return parts
 
 

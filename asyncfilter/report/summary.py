@@ -88,8 +88,10 @@ def _verdicts(counts: Counts, width: int, ascii_only: bool) -> Table:  # noqa: F
     """Counts with their shares of what was examined, and a bar for each where there is room."""
     bar_width = 0 if ascii_only or width < _NARROW else min(40, width - 36)
     grid = _grid()
-    for _ in range(3 if bar_width else 2):
+    for _ in range(2):
         grid.add_column(justify="right")
+    if bar_width:
+        grid.add_column(no_wrap=True)
     rows = [(verdict.value, getattr(counts, verdict.value), _STYLES[verdict]) for verdict in Verdict]
     rows.append(("failed", sum(counts.failed.values()), "red"))
     for name, number, style in rows:

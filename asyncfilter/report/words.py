@@ -24,8 +24,8 @@ ENDINGS = {
     StopReason.MISSES_IN_A_ROW: "too many misses in a row",
     StopReason.HIT_RATE: "too few matches",
     StopReason.ERRORS: "too many errors",
-    StopReason.MAX_IMAGES: "cap on images reached",
-    StopReason.BUDGET: "budget spent",
+    StopReason.MAX_IMAGES: "the cap on images is reached",
+    StopReason.BUDGET: "the budget is spent",
     StopReason.INTERRUPTED: "interrupted",
     StopReason.FAILED: "an error",
 }

@@ -1,0 +1,124 @@
+"""``asyncfilter export``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from asyncfilter.cli.options import JobPath, Json, Settings, Yes, described
+from asyncfilter.errors import UsageError
+from asyncfilter.model import Verdict
+
+if TYPE_CHECKING:
+    from asyncfilter.ports import StoredImage
+
+STDOUT = "-"
+
+
+class ExportFormat(StrEnum):
+    """What lines look like."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command(
+        "export",
+        help=described(
+            "Write labels, verdicts and boxes of the stored images as JSON Lines or CSV, one line an image. Nothing "
+            "is called, and a run that is going on is not disturbed.",
+            "asyncfilter export job.yaml > images.jsonl",
+            "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
+            "asyncfilter export job.yaml --failed | jq -r .error | sort | uniq -c",
+        ),
+    )(export)
+
+
+def export(
+    job: JobPath,
+    *,
+    settings: Settings = None,
+    format_: Annotated[
+        ExportFormat, typer.Option("--format", metavar="FORMAT", help="jsonl (everything) or csv.")
+    ] = ExportFormat.JSONL,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="- is stdout.")] = STDOUT,
+    verdict: Annotated[
+        list[Verdict] | None,
+        typer.Option("--verdict", metavar="VERDICT", help="Only keep, review or reject; may be repeated."),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only images that failed.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Only copies that the rules no longer make.")] = False,
+    json_: Json = False,
+    yes: Yes = False,
+) -> None:
+    """Export stored images."""
+    if json_ and output == STDOUT:
+        raise UsageError("--json and --output - both want stdout", hint="Give --output the name of a file.")
+    from asyncfilter.checkpoint import read_images  # noqa: PLC0415
+    from asyncfilter.cli.terminal import say, write_json  # noqa: PLC0415
+    from asyncfilter.job.load import load_job  # noqa: PLC0415
+    from asyncfilter.report.selection import select, stale_in  # noqa: PLC0415
+
+    loaded = load_job(job, overrides=settings or ())
+    images = select(
+        read_images(loaded.checkpoint),
+        verdicts={name.value for name in verdict or ()},
+        failed=failed,
+        is_stale=stale_in(loaded) if stale else None,
+    )
+    if output == STDOUT:
+        _to_stdout(images, format_, loaded.source.bucket)
+        return
+    lines = _to_file(images, format_, loaded.source.bucket, Path(output), may_replace=yes)
+    if json_:
+        write_json({"lines": lines, "output": output, "format": format_.value})
+    else:
+        say(f"{lines:,} images in {output}")
+
+
+def _write(images: Iterable[StoredImage], format_: ExportFormat, bucket: str, out: TextIO) -> int:
+    from asyncfilter.datasets.export import write_csv, write_jsonl  # noqa: PLC0415
+
+    return (write_csv if format_ is ExportFormat.CSV else write_jsonl)(images, out, bucket=bucket)
+
+
+def _to_stdout(images: Iterable[StoredImage], format_: ExportFormat, bucket: str) -> None:
+    from asyncfilter.cli.terminal import reader_left  # noqa: PLC0415
+
+    with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
+        try:
+            _write(images, format_, bucket, out)
+            out.flush()
+        except BrokenPipeError:
+            reader_left()
+
+
+def _to_file(
+    images: Iterable[StoredImage], format_: ExportFormat, bucket: str, path: Path, *, may_replace: bool
+) -> int:
+    """Write beside ``path`` and move into place, so that it is there whole or not at all.
+
+    Raises:
+        UsageError: It cannot be written, or the user will not have it replaced.
+    """
+    from asyncfilter.cli.terminal import ask  # noqa: PLC0415
+
+    if path.exists() and not ask(f"{path} exists. Replace it?", yes=may_replace):
+        raise typer.Exit(130)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as out:
+            lines = _write(images, format_, bucket, out)
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"--output {path}: {error.strerror}", hint="Name a file that can be written.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return lines

@@ -1,0 +1,56 @@
+"""One self-contained page of pictures, to see with one's own eyes what was kept and what was not."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
+h2 { border-bottom: 1px solid #8886; margin-top: 2.5rem; }
+ul { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; list-style: none;
+     padding: 0; }
+li { font-size: 12px; overflow-wrap: anywhere; }
+img { width: 100%; border-radius: 6px; display: block; background: #8883; aspect-ratio: 4 / 3; object-fit: cover; }
+p { color: #888; }
+@media (prefers-color-scheme: dark) { body { background: #16181d; color: #ddd; } }
+"""
+
+
+class Picture(NamedTuple):
+    """A picture as it is shown; ``body`` is a JPEG, or None where there is none to be seen."""
+
+    caption: str
+    body: bytes | None
+
+
+class Section(NamedTuple):
+    """Pictures that belong together."""
+
+    title: str
+    remark: str
+    pictures: Sequence[Picture]
+
+
+def page(title: str, sections: Sequence[Section]) -> str:
+    """The page as HTML; nothing in it is loaded from elsewhere."""
+    body = "".join(_section(section) for section in sections)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f"<h1>{escape(title)}</h1>{body}</html>\n"
+    )
+
+
+def _section(section: Section) -> str:
+    items = "".join(_item(picture) for picture in section.pictures)
+    return f"<h2>{escape(section.title)}</h2><p>{escape(section.remark)}</p><ul>{items}</ul>"
+
+
+def _item(picture: Picture) -> str:
+    caption = escape(picture.caption)
+    if picture.body is None:
+        return f"<li>{caption}</li>"
+    return f'<li><img alt="{caption}" src="data:image/jpeg;base64,{b64encode(picture.body).decode()}">{caption}</li>'
