@@ -177,6 +177,15 @@ def test_answers_wait_for_their_latency(open_sandbox: Open, client: Client) -> N
     assert sandbox.stats().operations["DetectLabels"].in_flight == 1
 
 
+def test_a_throttle_comes_sooner_than_an_answer(open_sandbox: Open, client: Client) -> None:
+    """A refusal for the rate takes a tenth of the latency: nothing was looked at."""
+    sandbox = open_sandbox(synthetic=SYNTHETIC, latency=Latency(1, 1), tps=1)
+    rekognition = client("rekognition", sandbox, config=Config(read_timeout=0.6))
+    with pytest.raises(ReadTimeoutError):
+        detect(rekognition)
+    assert detect(rekognition).startswith("400 ProvisionedThroughputExceededException")
+
+
 def test_a_sandbox_in_a_process_of_its_own() -> None:
     """It comes up with any options, answers, counts, and ends with its context."""
     options = SandboxOptions(

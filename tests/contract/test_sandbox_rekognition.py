@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -381,6 +383,25 @@ def test_unknown_keys_are_refused_by_every_service(open_sandbox: Open, client: C
     assert refusal(lambda: s3.list_objects_v2(Bucket="raw"))[::2] == ("InvalidAccessKeyId", 403)
     assert refusal(lambda: rekognition.detect_labels(Image=place("k")))[::2] == ("UnrecognizedClientException", 400)
     assert refusal(sts.get_caller_identity)[::2] == ("InvalidClientTokenId", 403)
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ("RekognitionService.DetectLabels", "MissingAuthenticationTokenException"),
+        ("RekognitionService.DetectFaces", "UnknownOperationException"),
+    ],
+)
+def test_unsigned_and_unknown_requests(sandbox: Sandbox, target: str, code: str) -> None:
+    """Both are told in the body, by ``__type`` and ``Code``."""
+    body = json.dumps({"Image": place("birds/robin/1.png")}).encode()
+    asked = urllib.request.Request(sandbox.endpoint_url, body, {"X-Amz-Target": target})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked)
+    with caught.value as answer:
+        told = json.loads(answer.read())
+    assert (answer.status, told["__type"], told["Code"]) == (400, code, code)
+    assert set(told) == {"__type", "Code", "Logref", "Message"}
 
 
 def test_what_is_denied_is_denied(open_sandbox: Open, client: Client) -> None:

@@ -6,12 +6,14 @@ Where moto deviates from S3 (facts on moto 5.2.1) the sandbox alone is asked.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -523,6 +525,25 @@ def test_a_bucket_of_another_region(server: Server) -> None:
         for s3 in (classic, other):
             assert s3.head_bucket(Bucket="far")["BucketRegion"] == "eu-central-1"
             assert s3.get_bucket_location(Bucket="far")["LocationConstraint"] == "eu-central-1"
+
+
+@SANDBOX
+@pytest.mark.parametrize(
+    ("region", "status", "code"),
+    [("us-east-1", 400, b"AuthorizationHeaderMalformed"), ("us-west-2", 301, b"PermanentRedirect")],
+)
+def test_how_a_wrong_region_is_told(server: Server, region: str, status: int, code: bytes) -> None:
+    """The header names the right region on every method, the body on GET only: HEAD has none."""
+    host = urlsplit(server.s3.meta.endpoint_url).netloc
+    scope = f"AWS4-HMAC-SHA256 Credential=AK/20260101/{region}/s3/aws4_request, SignedHeaders=host, Signature=0"
+    for method, path in (("GET", "/far?list-type=2"), ("HEAD", "/far"), ("HEAD", "/far/k"), ("PUT", "/far/k")):
+        connection = http.client.HTTPConnection(host, timeout=5)
+        connection.request(method, path, headers={"Authorization": scope})
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        assert (answer.status, answer.headers["x-amz-bucket-region"]) == (status, "eu-central-1")
+        assert (code in body) == (method != "HEAD")
 
 
 @SANDBOX

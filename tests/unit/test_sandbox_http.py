@@ -95,9 +95,10 @@ def test_pipelined_requests_are_answered_in_order(connection: HttpConnection, de
 
 
 def test_a_thousand_pipelined_requests(connection: HttpConnection, desk: Desk, wire: Wire) -> None:
-    """Answers given at once do not pile up calls upon calls."""
-    desk.at_once = True
+    """Answers given at once do not pile up calls upon calls, however many requests wait behind a slow one."""
     connection.data_received(b"".join(get(f"/{number}") for number in range(3000)))
+    desk.at_once = True
+    desk.waiting[0][1](Reply(200, b""))
     assert wire.sent.count(b"HTTP/1.1 200") == 3000
 
 
@@ -206,6 +207,13 @@ def test_a_fault_does_not_depend_on_the_order_of_calls() -> None:
     numbers = list(range(2000))
     assert struck(numbers, 1) == struck(numbers[::-1], 1) != struck(numbers, 2)
     assert 0.22 < len(struck(numbers, 1)) / 2000 < 0.28
+
+
+def test_a_fault_by_rate_can_pass_on_the_next_attempt() -> None:
+    """Each attempt on a key has its own luck, so that a retry may help."""
+    faults = Faults([Fault(FaultKind.RESET, 0.5)], 0)
+    call = Call(Style.JSON, "DetectLabels", "raw/k.jpg", lambda: Reply(200, b""))
+    assert 30 < sum(faults.draw(call) is not None for _ in range(100)) < 70
 
 
 def test_samples_are_small_pictures_with_dirt_among_them() -> None:
