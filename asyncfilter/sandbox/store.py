@@ -189,10 +189,11 @@ class Bucket:
                 yield stored
 
     def _scan_base(self, base: SyntheticKeys, start: str) -> Iterator[Stored]:
-        gone, objects, computed = self._base_gone, self._objects, self._computed
+        gone, objects, admit = self._base_gone, self._objects, self._admit
+        name, body, attributes, created_s = self.name, self._base_body, self._base_attributes, self.created_s
         for position, key in base.start_at(base.first_at_or_after(start)):
             if key not in gone and key not in objects:
-                yield computed(key, position)
+                yield Stored(key, body, synthetic_etag(position), created_s, admit(name, key, attributes))
 
     def _computed(self, key: str, position: int) -> Stored:
         attributes = self._admit(self.name, key, self._base_attributes)

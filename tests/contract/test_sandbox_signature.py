@@ -62,6 +62,18 @@ def test_botocore_s_signatures_hold_for_any_key(sandbox: Sandbox, client: Client
     s3.delete_objects(Bucket="raw", Delete={"Objects": [{"Key": "a b"}]})
 
 
+def test_a_virtual_host_is_signed_without_the_bucket_in_its_path(sandbox: Sandbox) -> None:
+    """``bucket.localhost`` names the bucket; the rest of the path is the key, untouched."""
+    port = urlsplit(sandbox.endpoint_url).port
+    request = signed("PUT", f"http://raw.localhost:{port}/a//../b%20c", b"hello")
+    connection = http.client.HTTPConnection(urlsplit(sandbox.endpoint_url).netloc, timeout=5)
+    headers = {**dict(request.headers), "Host": f"raw.localhost:{port}"}
+    connection.request("PUT", "/a//../b%20c", b"hello", headers)
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert sandbox.keys("raw") == ["a//../b c"]
+
+
 def test_other_services_sign_differently(sandbox: Sandbox, client: Client) -> None:
     """JSON and query services are verified too."""
     rekognition, sts = client("rekognition", sandbox), client("sts", sandbox)
