@@ -3,19 +3,20 @@
 ``Pacer`` spaces attempts; ``rate.py`` decides the rate. Times are parameters: seconds of one monotonic clock.
 Invariants:
 
-- In any window of one second the pacer lets through at most ``rate x (1 - MARGIN) x (1 + CATCH_UP_S) + 1`` attempts,
-  the rate being the highest of that window: under ``1.05 x rate + 1`` from the first second on, after any idleness.
+- In any second, the first included, after any idleness and however late it is asked, the pacer lets no more attempts
+  through than a whole-numbered rate says: ``rate x (1 - MARGIN) x (1 + CATCH_UP_S) <= rate``. At other rates, and while
+  the rate changes, it is at most one more than the highest rate of that second.
 - No state grows.
 """
 
 from __future__ import annotations
 
 MARGIN = 0.005
-"""What is left under the set rate, so that a service that counts strictly by the second, with a clock that is not ours,
-sees no excess."""
+"""What is left under the set rate."""
 
-CATCH_UP_S = 0.010
-"""How much lateness (of a timer, of a busy event loop) is made good."""
+CATCH_UP_S = 0.005
+"""How much lateness (of a timer, of a busy event loop) is made good: as much as the margin leaves room for in a second,
+so that a service that counts strictly by the second sees no excess."""
 
 IDLE_S = 0.1
 """From this lateness on nobody wanted to go, and nothing is made good."""

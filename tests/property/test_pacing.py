@@ -29,7 +29,7 @@ def fullest_window(times_s: list[float]) -> int:
 def test_no_second_has_more_than_105_percent_of_the_rate_and_one(
     rate_tps: float, steps: list[tuple[float, int, float | None]]
 ) -> None:
-    """Whoever asks when, at rates that change, after any idleness: the highest rate so far bounds every second."""
+    """Whoever asks when, at rates that change, after any idleness: the highest rate so far and one bound every second."""
     pacer = Pacer(rate_tps)
     now_s, highest_tps = 1000.0, rate_tps
     taken_s: list[float] = []
@@ -39,7 +39,7 @@ def test_no_second_has_more_than_105_percent_of_the_rate_and_one(
             pacer.set_rate(changed_tps, now_s)
             highest_tps = max(highest_tps, changed_tps)
         taken_s += [now_s for _ in range(times) if pacer.take(now_s)]
-    assert fullest_window(taken_s) <= 1.05 * highest_tps + 1
+    assert fullest_window(taken_s) <= highest_tps + 1 <= 1.05 * highest_tps + 1
 
 
 @given(changes=st.lists(st.tuples(st.floats(min_value=0.001, max_value=3), rates), min_size=1, max_size=8))
@@ -60,7 +60,7 @@ def test_no_stretch_has_more_than_the_rates_of_its_time_allow(changes: list[tupl
             now_s = at_s
             taken += 1
         now_s = end_s
-    assert taken <= allowed + 0.01 * highest_tps + 1
+    assert taken <= allowed + 0.005 * highest_tps + 1
 
 
 @given(
@@ -79,15 +79,23 @@ def test_timers_of_a_millisecond_lose_no_share(rate_tps: float, lateness_s: list
     assert taken >= 0.99 * rate_tps * seconds - 1
 
 
-@given(rate_tps=st.integers(min_value=1, max_value=2_000))
-def test_a_quota_counted_strictly_by_the_second_is_not_passed(rate_tps: int) -> None:
-    """Punctual attempts keep so far under the rate that no second has more than the rate itself."""
+@given(
+    rate_tps=st.integers(min_value=1, max_value=500),
+    lateness_s=st.lists(st.one_of(st.floats(0, 0.012), st.floats(0, 3)), min_size=1, max_size=30),
+)
+def test_a_quota_counted_strictly_by_the_second_is_never_passed(rate_tps: int, lateness_s: list[float]) -> None:
+    """However late attempts leave, and however punctual the next are: no second has more than the rate itself."""
     pacer = Pacer(rate_tps)
     pacer.take(0.0)
-    taken_s: list[float] = []
-    while len(taken_s) < 3 * rate_tps:
-        taken_s.append(pacer.due_s)
-        assert pacer.take(pacer.due_s)
+    taken_s: list[float] = [0.0]
+    for late_s in lateness_s:
+        at_s = max(taken_s[-1], pacer.due_s) + late_s
+        assert pacer.take(at_s)
+        taken_s.append(at_s)
+        for _ in range(rate_tps):
+            at_s = max(at_s, pacer.due_s)
+            assert pacer.take(at_s)
+            taken_s.append(at_s)
     assert fullest_window(taken_s) <= rate_tps
 
 
