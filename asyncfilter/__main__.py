@@ -5,19 +5,23 @@ from __future__ import annotations
 import signal
 import sys
 
+INTERRUPTED = 75
+
 
 def main() -> None:
     """Run the command line and exit with its code.
 
-    From the first moment on SIGTERM means the same as Ctrl-C, so that everything is unwound and cleaned up.
+    From the first moment on SIGTERM means the same as Ctrl-C, so that everything is unwound and cleaned up, and Ctrl-C
+    means something even where a shell has it ignored for a command in the background.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         from asyncfilter.cli.app import command_line  # noqa: PLC0415  after the signals are in place
 
         sys.exit(command_line(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)  # before the command began: the same command can be given again
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class _Conductor:
             as_json=voice.log_format is LogFormat.JSON,
             colours=console.color_system is not None and not console.no_color,
         )
-        self._lines = LogLines(log, job, level=level.value)
+        self._lines = LogLines(log, job, level=level.value, brief=self._display is not None)
         self._log = log
         self._events = stack.enter_context(_open_events(voice.events))
         stack.enter_context(self._display or nullcontext())

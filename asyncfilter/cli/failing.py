@@ -71,7 +71,7 @@ def _usage_error(error: Exception) -> int:
     if not message or type(error).__name__ == "NoArgsIsHelpError":
         say(context.get_help() if context is not None else message)
         return USAGE
-    say(f"error: {message}")
+    say(f"error: {message.replace('Value error, ', '')}")
     _hint(f"See {context.command_path} --help." if context is not None else None)
     return USAGE
 

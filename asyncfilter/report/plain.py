@@ -28,6 +28,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason
 from asyncfilter.report.figures import usd
 from asyncfilter.report.forecast import Forecaster
+from asyncfilter.report.words import FAILURES
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -84,9 +85,11 @@ class LogLines:
         log: From ``open_log``.
         job: What runs.
         level: The log's; events below it are not even listened to.
+        brief: Leave out what the summary will explain.
     """
 
-    def __init__(self, log: Any, job: Job, *, level: str) -> None:  # noqa: ANN401  structlog's own type
+    def __init__(self, log: Any, job: Job, *, level: str, brief: bool = False) -> None:  # noqa: ANN401  structlog's own
+        self._brief = brief
         self._log = log
         self._level = level
         self._failures: Counter[str] = Counter()
@@ -165,10 +168,14 @@ class LogLines:
         self._failures[event.code] += 1
         times = self._failures[event.code]
         if times <= TOLD_IN_FULL:
-            message = event.message.partition(f"/{event.key}: ")[2] or event.message
-            self._log.warning("image_failed", code=event.code, key=event.key, message=message)
+            self._log.warning("image_failed", code=event.code, key=event.key, **self._explained(event))
         elif times >= _EACH_TIME_ABOVE and set(str(times)[1:]) == {"0"}:
             self._log.warning("image_failed_again", code=event.code, times=times)
+
+    def _explained(self, event: ImageFailed) -> dict[str, str]:
+        if self._brief and event.code in FAILURES:
+            return {}
+        return {"message": event.message.partition(f"/{event.key}: ")[2] or event.message}
 
     def _draining(self, event: Draining) -> None:
         tell = self._log.error if event.reason in (StopReason.ERRORS, StopReason.FAILED) else self._log.info

@@ -14,7 +14,6 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from asyncfilter.events import Draining, Event, RateChanged, RunStarted
@@ -29,6 +28,7 @@ REFRESH_S = 0.2
 LONGEST_SPARKLINE_S = 60
 _LABEL_WIDTH = 8
 _WIDEST = 110
+_ECHO_WIDTH = 3
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _SPINNER_ASCII = "|/-\\"
 
@@ -59,8 +59,8 @@ class View:
 
 
 def draw(view: View, width: int, *, ascii_only: bool = False) -> RenderableType:
-    """The view in ``width`` columns."""
-    width = min(width, _WIDEST)
+    """The view in ``width`` columns, the last few of them left free for what a terminal echoes of Ctrl-C."""
+    width = min(width - _ECHO_WIDTH, _WIDEST)
     room = width - _LABEL_WIDTH - 1
     spinner = _SPINNER_ASCII if ascii_only else _SPINNER
     head = fit([Text(f"{spinner[view.frame % len(spinner)]} {view.name}", "bold"), Text(view.phase, "cyan")], width)
@@ -74,12 +74,8 @@ def draw(view: View, width: int, *, ascii_only: bool = False) -> RenderableType:
     rows += [("images", _verdicts(progress.counts)), ("", _flow(progress))]
     if view.note:
         rows.append(("", [Text(view.note, "dim")]))
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=_LABEL_WIDTH, style="dim", no_wrap=True)
-    grid.add_column(width=room, no_wrap=True)
-    for label, parts in rows:
-        grid.add_row(label, fit(parts, room))
-    return Group(head, grid)
+    lines = [Text.assemble((f"{label:<{_LABEL_WIDTH}} ", "dim"), fit(parts, room)) for label, parts in rows]
+    return Group(head, *lines)
 
 
 def fit(parts: Sequence[Text], width: int, gap: str = "  ") -> Text:

@@ -104,7 +104,8 @@ def _money(status: Status, job: Job) -> str:
         text += f" of {figures.usd(budget)}"
     text += f" for {figures.count(totals.billed_calls)} billed calls"
     if totals.reserved_micros:
-        text += f"; {figures.usd(totals.reserved_micros)} reserved"
+        what = "reserved" if status.held_by else "reserved by a run that died, which counts as spent"
+        text += f"; {figures.usd(totals.reserved_micros)} {what}"
     return text
 
 
