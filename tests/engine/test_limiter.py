@@ -136,12 +136,17 @@ async def serve_beside_a_doomed_waiter(*, doomed: bool) -> list[object]:
 
 
 async def test_nobody_overtakes_the_queue() -> None:
-    """A turn that is free is not for a newcomer while somebody waits."""
-    async with queue(10) as line:
-        assert line.limiter.acquire_nowait()
-        await line.join("a", "b")
-        await line.clock.advance(0.0999)
+    """A turn that is due, while the timer has not woken the one who waits for it, is not for a newcomer."""
+    async with queue(3000) as line:
+        while line.limiter.acquire_nowait():
+            pass
+        await line.join("a")
+        await line.clock.advance(0.0009)
         assert not line.limiter.acquire_nowait()
+        assert line.limiter.statistics().waiting == 1
+        await line.clock.advance(0.0001)
+        assert line.served == ["a"]
+        assert line.limiter.acquire_nowait()
 
 
 async def test_idleness_saves_up_no_turns() -> None:

@@ -29,7 +29,7 @@ def fullest_window(times_s: list[float]) -> int:
 def test_no_second_has_more_than_105_percent_of_the_rate_and_one(
     rate_tps: float, steps: list[tuple[float, int, float | None]]
 ) -> None:
-    """Whoever asks when, at rates that change, after any idleness: the highest rate so far and one bound every second."""
+    """Whoever asks when, at rates that change, after any idleness: one more than the highest rate bounds all."""
     pacer = Pacer(rate_tps)
     now_s, highest_tps = 1000.0, rate_tps
     taken_s: list[float] = []
