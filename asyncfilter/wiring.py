@@ -235,15 +235,18 @@ async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str
 
 
 async def _inference_units(job: Job, session: AwsSession) -> int:
+    """Units that a Custom Labels model runs with at the most: what the run may cost an hour."""
     if job.detector.kind is not DetectorKind.CUSTOM_LABELS or job.detector.model is None:
         return 0
+    if job.pricing.inference_units is not None:
+        return job.pricing.inference_units
     state = await describe_model(session, job.detector.model)
     if state.status != "RUNNING":
         raise AccessError(
             f"the model {state.arn} is {state.status}, not RUNNING",
             hint="Start the model and run again once it is RUNNING.",
         )
-    return state.inference_units
+    return state.max_inference_units
 
 
 # -- How much at once --------------------------------------------------------------------------------------------------

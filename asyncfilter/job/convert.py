@@ -106,6 +106,7 @@ def _pricing(pricing: schema.Pricing) -> spec.Pricing:
         used_this_month=pricing.used_this_month,
         tiers=tuple(tiers) or None,
         inference_unit_hour_micros=_micros(pricing.inference_unit_hour_usd),
+        inference_units=pricing.inference_units,
     )
 
 

@@ -375,6 +375,11 @@ class Pricing(Section):
     inference_unit_hour_usd: Usd | None = Field(
         default=None, description="Dollars an hour for one inference unit of a Custom Labels model."
     )
+    inference_units: Positive | None = Field(
+        default=None,
+        description="Units the Custom Labels model runs with at the most; `null` asks the service, which takes the "
+        "permissions rekognition:DescribeProjects and rekognition:DescribeProjectVersions.",
+    )
 
 
 class Aws(Section):

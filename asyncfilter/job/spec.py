@@ -149,11 +149,12 @@ class PriceTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
-    """What the account has used and pays; None takes the table that ships with the package."""
+    """What the account has used and pays; None takes the table that ships with the package, or asks the service."""
 
     used_this_month: int = 0
     tiers: tuple[PriceTier, ...] | None = None
     inference_unit_hour_micros: int | None = None
+    inference_units: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

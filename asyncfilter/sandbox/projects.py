@@ -27,6 +27,11 @@ class CustomModel(NamedTuple):
         return self.arn.partition("/version/")[0]
 
     @property
+    def project_name(self) -> str:
+        """The name of the project."""
+        return self.project_arn.rpartition("/")[2]
+
+    @property
     def version_name(self) -> str:
         """The name of the version."""
         return self.arn.partition("/version/")[2].partition("/")[0]
@@ -41,6 +46,14 @@ class CustomModel(NamedTuple):
             raise Refusal("ResourceNotFoundException", "The specified resource was not found")
         if self.status != "RUNNING":
             raise Refusal("ResourceNotReadyException", f"ProjectVersion {self.arn} is not in a ready state")
+
+
+def describe_projects(model: CustomModel, names: Sequence[str] | None) -> dict[str, Any]:
+    """The answer of DescribeProjects; a project's ARN ends in the time it was made, here that of its version."""
+    if names is not None and model.project_name not in names:
+        return {"ProjectDescriptions": []}
+    made_ms = model.arn.rpartition("/")[2]
+    return {"ProjectDescriptions": [{"ProjectArn": f"{model.project_arn}/{made_ms}", "Status": "CREATED"}]}
 
 
 def describe_versions(model: CustomModel, project_arn: str, names: Sequence[str] | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rekognition as the sandbox serves it: DetectLabels, DetectCustomLabels, DescribeProjectVersions (JSON 1.1).
+"""Rekognition as the sandbox serves it: detections and the state of the one model (JSON 1.1).
 
 Request members and their bounds are those of the service model (rekognition, 2016-06-27).
 """
@@ -20,7 +20,7 @@ from asyncfilter.sandbox.access import Access, Caller
 from asyncfilter.sandbox.answers.source import AnswerSource, LabelSet, Picture
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
 from asyncfilter.sandbox.labelling import LabelFilter, Labelling, custom_labels_body
-from asyncfilter.sandbox.projects import CustomModel, describe_versions
+from asyncfilter.sandbox.projects import CustomModel, describe_projects, describe_versions
 from asyncfilter.sandbox.store import Store, md5_hex
 from asyncfilter.sandbox.wire import JSON_TYPE, Refusal, Reply, Request
 
@@ -97,9 +97,18 @@ class DescribeProjectVersions(msgspec.Struct, rename="pascal", gc=False):
     max_results: Annotated[int, Meta(ge=1, le=100)] = 100
 
 
+class DescribeProjects(msgspec.Struct, rename="pascal", gc=False):
+    """Request of DescribeProjects."""
+
+    project_names: Annotated[list[str], Meta(min_length=1, max_length=50)] | None = None
+    next_token: str | None = None
+    max_results: Annotated[int, Meta(ge=1, le=100)] = 100
+
+
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[object]]] = {
     "DetectLabels": msgspec.json.Decoder(DetectLabels),
     "DetectCustomLabels": msgspec.json.Decoder(DetectCustomLabels),
+    "DescribeProjects": msgspec.json.Decoder(DescribeProjects),
     "DescribeProjectVersions": msgspec.json.Decoder(DescribeProjectVersions),
 }
 
@@ -142,9 +151,7 @@ class RekognitionService:
             wanted = decoder.decode(request.body)
         except msgspec.ValidationError as exc:
             invalid = _invalid(exc)
-            return Call(
-                Style.JSON, operation, "", partial(_refuse, invalid), {}, operation != "DescribeProjectVersions"
-            )
+            return Call(Style.JSON, operation, "", partial(_refuse, invalid), {}, operation.startswith("Detect"))
         except msgspec.DecodeError as exc:
             raise Refusal("SerializationException", "Start of structure or map found where not expected.") from exc
         if isinstance(wanted, DetectLabels):
@@ -153,6 +160,8 @@ class RekognitionService:
         if isinstance(wanted, DetectCustomLabels):
             run = partial(self._detect_custom_labels, wanted, caller.region)
             return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True)  # noqa: FBT003 - Call.detects
+        if isinstance(wanted, DescribeProjects):
+            return Call(Style.JSON, operation, "", partial(self._describe_projects, wanted))
         assert isinstance(wanted, DescribeProjectVersions)  # noqa: S101 - the decoders make nothing else
         return Call(Style.JSON, operation, "", partial(self._describe, wanted))
 
@@ -178,6 +187,9 @@ class RekognitionService:
             return _reply(custom_labels_body(found, wanted.min_confidence, wanted.max_results))
 
         return self._look(picture, finish)
+
+    def _describe_projects(self, wanted: DescribeProjects) -> Reply:
+        return _reply(msgspec.json.encode(describe_projects(self._model, wanted.project_names)))
 
     def _describe(self, wanted: DescribeProjectVersions) -> Reply:
         body = describe_versions(self._model, wanted.project_arn, wanted.version_names)
