@@ -117,7 +117,7 @@ def test_an_unknown_quota_or_half_the_one_set_is_found(
     """From 15 s on .97 of it is used; at most one attempt in two hundred is throttled, or the single one of a probe."""
     for seed in range(1, seeds + 1):
         course = simulate(service(quota_tps), 2 * quota_tps if known else None, 30, seed=seed)
-        assert course.share(quota_tps, 15, 30) >= (0.97 if quota_tps > 25 else 0.95)
+        assert course.share(quota_tps, 15, 30) >= 0.97
         assert course.throttled(15, 30) <= 0.005
 
 
