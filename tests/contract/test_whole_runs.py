@@ -1,0 +1,146 @@
+"""Whole runs over the sandbox with both clients and the SQLite checkpoint: keys, money and rate on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncfilter import Job, Summary, parse_job, run
+from asyncfilter.sandbox import (
+    BucketSpec,
+    Fault,
+    FaultKind,
+    Latency,
+    Sandbox,
+    SandboxOptions,
+    SyntheticSpec,
+)
+
+HOSTILE_KEYS = [
+    "plain.jpg",
+    "with space.jpg",
+    "plus+and%percent%2F.jpg",
+    "emoji-\N{CHIPMUNK}.jpg",
+    "new\nline.jpg",
+    "tab\tand\rreturn.jpg",
+    "../up/../and/./down.jpg",
+    "/leading//double.jpg",
+    "nfc-\u00e9.jpg",
+    "nfd-e\u0301.jpg",
+    "quote'\"<&>.jpg",
+    "question?versionId=null.jpg",
+    "hash#mark.jpg",
+    "back\\slash.jpg",
+    "astral-\U0001f9a2.jpg",
+    "long-" + "x" * 1015 + ".jpg",
+]
+
+Open = Callable[..., AbstractAsyncContextManager[Sandbox]]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a sandbox that this process's clients speak to."""
+
+    @asynccontextmanager
+    async def open_one(options: SandboxOptions) -> AsyncIterator[Sandbox]:
+        async with Sandbox(options) as sandbox:
+            for name, value in sandbox.environment().items():
+                monkeypatch.setenv(name, value)
+            yield sandbox
+
+    return open_one
+
+
+def make_job(tmp_path: Path, **changes: Any) -> Job:
+    """A job that keeps everything that shows anything."""
+    settings: dict[str, Any] = {
+        "version": 1,
+        "name": "whole",
+        "source": "s3://raw/",
+        "rules": [{"keep": {"none": "Nothing"}}],
+        "actions": {"keep": {"copy": "s3://clean/copies/{key}"}},
+        "limits": {"tps": 500},
+    }
+    return parse_job(settings | changes, base_dir=tmp_path)
+
+
+@pytest.mark.parametrize("client", ["fast", "aioboto3"])
+async def test_any_key_that_s3_allows_works(client: str, tmp_path: Path, serve: Open) -> None:
+    """Each key is listed, examined, copied under its own name, and known the second time; signatures are verified."""
+    options = SandboxOptions(
+        buckets=(BucketSpec("raw"), BucketSpec("clean")),
+        check_images=False,
+        verify_signatures=True,
+        any_credentials=False,
+    )
+    job = make_job(tmp_path, aws={"client": client}, actions={"keep": {"copy": "s3://clean/{key}"}})
+    async with serve(options) as sandbox:
+        for key in HOSTILE_KEYS:
+            sandbox.put("raw", key, b"picture of " + key.encode())
+        first: Summary = await run(job)
+        again = await run(job)
+        assert first.counts.failed == {}
+        assert (first.counts.examined, first.counts.copied) == (len(HOSTILE_KEYS), len(HOSTILE_KEYS))
+        assert again.this_run.calls == 0
+        assert sorted(sandbox.keys("clean")) == sorted(HOSTILE_KEYS)
+        for key in HOSTILE_KEYS:
+            copied = sandbox.bucket("clean").get(key)
+            assert copied is not None
+            assert copied.body == b"picture of " + key.encode()
+
+
+@pytest.mark.parametrize("client", ["fast", "aioboto3"])
+async def test_budget_holds_on_the_wire(client: str, tmp_path: Path, serve: Open) -> None:
+    """At 400 in flight, with time-outs, resets and 5xx, what may have been billed stays within the budget."""
+    options = SandboxOptions(
+        synthetic=(SyntheticSpec("raw", 2000),),
+        buckets=(BucketSpec("clean"),),
+        latency=Latency(0.05, 0.4),
+        faults=(
+            Fault(FaultKind.TIMEOUT, rate=0.03),
+            Fault(FaultKind.INTERNAL, rate=0.1),
+            Fault(FaultKind.RESET, rate=0.05),
+            Fault(FaultKind.CUT, rate=0.03),
+            Fault(FaultKind.UNAVAILABLE, rate=0.03),
+        ),
+    )
+    limits = {"tps": 2000, "concurrency": 400, "budget_usd": 0.3, "timeout_s": 1}
+    async with serve(options) as sandbox:
+        summary = await run(make_job(tmp_path, limits=limits, aws={"client": client}))
+        stats = sandbox.stats().operations["DetectLabels"]
+    assert summary.stop_reason == "budget"
+    assert stats.billed_at_most <= 300
+    assert stats.billed <= summary.counts.billed_calls <= 300
+    assert summary.counts.spent_micros == summary.counts.billed_calls * 1000
+
+
+async def test_rate_holds_on_the_wire(tmp_path: Path, serve: Open) -> None:
+    """As the service counts them, attempts stay within 105 % of the rate and one in any second, with repetitions."""
+    options = SandboxOptions(
+        synthetic=(SyntheticSpec("raw", 350),),
+        buckets=(BucketSpec("clean"),),
+        latency=Latency(0.05, 0.2),
+        faults=(Fault(FaultKind.INTERNAL, rate=0.1),),
+    )
+    async with serve(options) as sandbox:
+        await run(make_job(tmp_path, limits={"tps": 80}))
+        stats = sandbox.stats().operations["DetectLabels"]
+    assert stats.attempts_per_1s_max <= 1.05 * 80 + 1
+
+
+async def test_fresh_start_keeps_the_old_file(tmp_path: Path, serve: Open) -> None:
+    """``fresh`` pays anew and moves what was paid for aside, whole."""
+    options = SandboxOptions(synthetic=(SyntheticSpec("raw", 20),), buckets=(BucketSpec("clean"),))
+    job = make_job(tmp_path)
+    async with serve(options):
+        await run(job)
+        before = job.checkpoint.read_bytes()
+        summary = await run(job, fresh=True)
+    aside = [path.read_bytes() for path in job.checkpoint.parent.iterdir() if path != job.checkpoint]
+    assert (summary.counts.calls, summary.resumed) == (20, False)
+    assert before in aside
