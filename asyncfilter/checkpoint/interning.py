@@ -18,8 +18,8 @@ LabelDefinition = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 class Interned(Generic[Value]):
     """One table of distinct values and their numbers, read when first needed.
 
-    Values met for the first time get the next number at once and wait in ``unsaved`` until the transaction that uses
-    them has stored them (``saved``) or was rolled back (``forget``).
+    Values met for the first time get the next number at once and wait in ``unsaved`` until a transaction has stored
+    them (``saved``): the one that uses them or, when that is rolled back, the next one.
 
     Args:
         load: Gives the stored values from a number on, in order of their numbers.
@@ -64,12 +64,6 @@ class Interned(Generic[Value]):
     def saved(self) -> None:
         """Everything in ``unsaved`` is stored now."""
         self._stored = len(self._values)
-
-    def forget(self) -> None:
-        """Nothing in ``unsaved`` was stored: its numbers are free again."""
-        for value in self._values[self._stored :]:
-            del self._numbers[value]
-        del self._values[self._stored :]
 
     def _add(self, value: Value) -> int:
         number = self._numbers.setdefault(value, len(self._values))

@@ -121,11 +121,6 @@ class RowCodec:
         self.labels.saved()
         self.words.saved()
 
-    def forget_interned(self) -> None:
-        """The transaction was rolled back: what was new in it is unknown again."""
-        self.labels.forget()
-        self.words.forget()
-
     def _decision(self, stored: int, label: int | None) -> Decision:
         rule, verdict = divmod(stored, 4)
         name = None if label is None else self.words.values(label + 1)[label]

@@ -172,7 +172,6 @@ class Tables:
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            self._codec.forget_interned()
             raise
         self._codec.interned_saved()
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint
@@ -252,16 +253,18 @@ async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
     ],
     ids=["id twice", "place twice", "seat unknown", "seat taken", "failure unknown", "effect unknown"],
 )
-async def test_a_batch_that_cannot_be_leaves_nothing(checkpoint: Checkpoint, wrong: Batch) -> None:
+async def test_a_batch_that_cannot_be_leaves_nothing(desk: Desk, checkpoint: Checkpoint, wrong: Batch) -> None:
     """All or nothing: no row, watermark or sum of a refused batch stays, and the next one goes through."""
     await checkpoint.commit(Batch(new=[image(1), image(2)]))
     before = await all_seated(checkpoint)
+    tern = Detection((Label("Tern", 77.7),), "3.1")
+    wrong = msgspec.structs.replace(wrong, new=[*wrong.new, image(9, detection=tern)])
     with pytest.raises(CheckpointError):
         await checkpoint.commit(wrong)
     assert await all_seated(checkpoint) == before
-    new_labels = Detection((Label("Tern", 77.7),), "3.1")
-    await checkpoint.commit(Batch(new=[image(3, detection=new_labels)]))
-    assert (await all_seated(checkpoint))[-1].detection == new_labels
+    await checkpoint.commit(Batch(new=[image(3, detection=tern)], watermark=Watermark(seq=3)))
+    await desk.close()
+    assert await all_seated(await desk.open()) == [*before, image(3, detection=tern)]
 
 
 async def test_the_next_process_finds_everything(desk: Desk, checkpoint: Checkpoint) -> None:

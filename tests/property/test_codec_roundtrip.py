@@ -121,15 +121,14 @@ def test_any_bytes_are_read_or_called_damaged(stored: bytes) -> None:
         decode(stored, *tables.process())
 
 
-def test_a_rolled_back_number_is_given_again() -> None:
-    """A transaction that fails leaves no hole in the tables."""
+def test_a_number_waits_until_it_is_stored() -> None:
+    """What a transaction that was rolled back had named goes into the next one: the tables have no hole."""
     labels, _ = Tables().process()
     assert labels.numbers([("A", (), (), ()), ("B", (), (), ())]) == [0, 1]
     labels.saved()
     assert labels.number(("C", (), (), ())) == 2
-    labels.forget()
-    assert labels.unsaved == []
-    assert labels.number(("D", (), (), ())) == 2
+    assert labels.number(("D", (), (), ())) == 3
+    assert labels.unsaved == [(2, ("C", (), (), ())), (3, ("D", (), (), ()))]
 
 
 def recorded() -> list[Detection]:

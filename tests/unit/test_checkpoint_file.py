@@ -23,7 +23,7 @@ from asyncfilter.errors import (
     CheckpointUnreadableError,
     CheckpointVersionError,
 )
-from asyncfilter.model import ActionKind, Counts, Decision, Detection, Failure, Label, StopReason, Verdict
+from asyncfilter.model import ActionKind, Counts, Decision, Detection, Failure, Label, ListedObject, StopReason, Verdict
 from asyncfilter.ports import Batch, DoneEffect, StoredImage, Totals, Watermark
 
 IDENTITY = {"source.uri": "s3://raw/", "detector.min_confidence": "0"}
@@ -212,6 +212,16 @@ async def test_damage_after_a_crash_is_refused_untouched(filled: Path) -> None:
     assert folder(filled) == before
 
 
+async def test_a_large_file_that_was_cut_short_is_refused(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large it is, its length is compared with what it says of itself."""
+    monkeypatch.setattr(opening, "_CHECKED_WHOLE_BYTES", 0)
+    truncated(filled)
+    before = folder(filled)
+    with pytest.raises(CheckpointUnreadableError, match="cut short"):
+        await opened(filled)
+    assert folder(filled) == before
+
+
 async def test_damage_in_a_large_file_is_looked_for(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file too large to be checked whole is checked at both ends of every index."""
     monkeypatch.setattr(opening, "_CHECKED_WHOLE_BYTES", 0)
@@ -374,6 +384,19 @@ async def test_no_query_reads_the_whole_table(filled: Path, query: str, index: s
         plan = checkpoint._db.execute(f"EXPLAIN QUERY PLAN SELECT * FROM image {query}").fetchall()
     assert any(index in step[3] for step in plan), plan
     assert not any("TEMP B-TREE" in step[3] for step in plan), plan
+
+
+async def test_a_whole_listing_is_read_in_its_order(path: Path) -> None:
+    """Once the shuffled listing is whole no portion of it is sorted again, nor in a second pass."""
+    plan = "EXPLAIN QUERY PLAN SELECT key FROM listing WHERE (rank, key) > (1, 'a') ORDER BY rank, key LIMIT 9"
+    async with await opened(path) as checkpoint:
+        for _ in range(2):
+            await checkpoint.save_listing([(1, ListedObject("a", 1, ""))], is_last=False)
+            await checkpoint.save_listing([(0, ListedObject("b", 1, ""))], is_last=True)
+            steps = " ".join(step[3] for step in checkpoint._db.execute(plan))
+            assert "listing_rank" in steps
+            assert "TEMP B-TREE" not in steps
+            await checkpoint.drop_listing()
 
 
 async def test_the_work_of_a_commit_does_not_grow_with_the_checkpoint(path: Path, filled: Path) -> None:
