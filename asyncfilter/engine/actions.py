@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anyio.abc import TaskGroup
-
 from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.passage import Passage
@@ -21,7 +19,6 @@ class Actions:
     """Carries out effects on S3 or another sink.
 
     Args:
-        tasks: The task group of the run.
         sink: Makes single attempts.
         limit: Actions under way at the most.
         repeat: The retry policy.
@@ -32,7 +29,6 @@ class Actions:
     def __init__(
         self,
         *,
-        tasks: TaskGroup,
         sink: Sink,
         limit: int,
         repeat: Repeater,
@@ -42,7 +38,7 @@ class Actions:
         emit: Emit,
         clock: Clock,
     ) -> None:
-        self.pool: WorkerPool[tuple[Passage, Effect]] = WorkerPool(tasks, self._perform, limit)
+        self.pool: WorkerPool[tuple[Passage, Effect]] = WorkerPool(self._perform, limit)
         self._sink = sink
         self._repeat = repeat
         self._acted = acted

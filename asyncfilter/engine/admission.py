@@ -44,7 +44,6 @@ class Admission:
         *,
         job: Job,
         options: Options,
-        tasks: TaskGroup,
         producer: Producer,
         checkpoint: Checkpoint,
         monitor: Monitor,
@@ -59,7 +58,6 @@ class Admission:
     ) -> None:
         self._job = job
         self._options = options
-        self._tasks = tasks
         self._producer = producer
         self._checkpoint = checkpoint
         self._monitor = monitor
@@ -78,8 +76,9 @@ class Admission:
         self._replayed = 0
         self._changed = 0
 
-    async def run(self) -> None:
-        """Admit until nothing is left; cancelled when the run ends before."""
+    async def run(self, tasks: TaskGroup) -> None:
+        """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends before."""
+        self._tasks = tasks
         await self._apply_rules()
         if self._monitor.check_stop():
             return

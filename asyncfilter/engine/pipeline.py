@@ -21,7 +21,6 @@ from random import Random
 
 import anyio
 import msgspec
-from anyio.abc import TaskGroup
 
 from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.account import counts, exit_code
@@ -128,11 +127,31 @@ class Pipeline:
             plan=None if self._options.dry_run else Plan(job),
             checkpoint=checkpoint,
             journal=self._journal,
-            release=lambda passage, effect: self._actions.submit(passage, effect),  # noqa: PLW0108  made by run
+            release=lambda passage, effect: self._actions.submit(passage, effect),  # noqa: PLW0108  made below
             ending=self._ending,
             emit=emit,
             clock=self._clock,
         )
+        self._actions = Actions(
+            sink=sink,
+            limit=ACTIONS_AT_ONCE,
+            repeat=self._repeater(self._ending.pause_action),
+            acted=self._monitor.acted,
+            failed=self._monitor.failed,
+            ending=self._ending,
+            emit=emit,
+            clock=self._clock,
+        )
+        self._supervisor = Supervisor(
+            controller=self._controller,
+            budget=self._budget,
+            hourly_micros=way.hourly_micros,
+            margin_s=job.limits.timeout_s,
+            ending=self._ending,
+            emit=emit,
+            clock=self._clock,
+        )
+        self._pool = WorkerPool(self._calls().examine, way.concurrency)
 
     async def run(self) -> Summary:
         """Run to the end, whatever it is.
@@ -147,13 +166,15 @@ class Pipeline:
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
         self._tell_start()
         async with anyio.create_task_group() as tasks:
-            admission = self._assemble(tasks)
+            self._pool.start(tasks)
+            self._actions.pool.start(tasks)
+            admission = self._admission()
             tasks.start_soon(self._journal.run)
             tasks.start_soon(self._supervisor.run)
             tasks.start_soon(self._obey, tasks.cancel_scope)
             with anyio.CancelScope() as scope:
                 self._ending.on_request(scope.cancel)
-                await admission.run()
+                await admission.run(tasks)
             await self._drain(admission)
             tasks.cancel_scope.cancel()
         if self._interrupt.abort.is_set():
@@ -161,7 +182,7 @@ class Pipeline:
         return await self._finish()
 
     def progress(self) -> Progress:
-        """How the run stands at this moment; not before ``run`` was entered."""
+        """How the run stands at this moment, also before ``run`` was entered and after it ended."""
         statistics = self._limiter.statistics()
         monitor, totals = self._monitor, self._sums()
         overshoot = monitor.overshoot if self._ending.is_requested else 0
@@ -172,7 +193,7 @@ class Pipeline:
             allowed_tps=statistics.rate_tps,
             limit_tps=statistics.limit_tps or statistics.rate_tps,
             in_flight=self._pool.in_flight,
-            actions=self._actions.pool.in_flight + self._actions.pool.backlog,
+            actions=self._actions.pool.unfinished,
             ending=self._ending.reason,
             listing_done=monitor.watermark.listing_done,
             budget_micros=self._job.limits.budget_micros,
@@ -182,55 +203,33 @@ class Pipeline:
 
     # -- Assembly ------------------------------------------------------------------------------------------------------
 
-    def _assemble(self, tasks: TaskGroup) -> Admission:
-        way = self._way
-        repeat = self._repeater(self._ending.pause)
-        self._actions = Actions(
-            tasks=tasks,
-            sink=self._sink,
-            limit=ACTIONS_AT_ONCE,
-            repeat=self._repeater(self._ending.pause_action),
-            acted=self._monitor.acted,
-            failed=self._monitor.failed,
-            ending=self._ending,
-            emit=self._emit,
-            clock=self._clock,
-        )
-        calls = PaidCalls(
-            detector=way.detector,
+    def _calls(self) -> PaidCalls:
+        return PaidCalls(
+            detector=self._way.detector,
             rules=compile_rules(self._job),
             purse=self._purse,
             limiter=self._limiter,
             journal=self._journal,
-            repeat=repeat,
+            repeat=self._repeater(self._ending.pause),
             totals=self._totals,
             ending=self._ending,
             emit=self._emit,
             clock=self._clock,
         )
-        self._pool = WorkerPool(tasks, calls.examine, way.concurrency)
-        self._supervisor = Supervisor(
-            controller=self._controller,
-            budget=self._budget,
-            hourly_micros=way.hourly_micros,
-            margin_s=self._job.limits.timeout_s,
-            ending=self._ending,
-            emit=self._emit,
-            clock=self._clock,
-        )
+
+    def _admission(self) -> Admission:
         producer = Producer(
-            source=way.source,
+            source=self._way.source,
             checkpoint=self._checkpoint,
             bucket=self._job.source.bucket,
-            check=way.check,
-            repeat=repeat,
+            check=self._way.check,
+            repeat=self._repeater(self._ending.pause),
             next_seq=self._opened.watermark.seq + 1,
             next_id=self._opened.next_id,
         )
         return Admission(
             job=self._job,
             options=self._options,
-            tasks=tasks,
             producer=producer,
             checkpoint=self._checkpoint,
             monitor=self._monitor,

@@ -20,15 +20,14 @@ class WorkerPool(Generic[T]):
     """Runs ``work`` on items, at most ``limit`` at a time, in the order they were submitted.
 
     Args:
-        tasks: The task group of the run.
         work: What to do with an item. An exception of it ends the task group.
         limit: Workers at the most, from 1.
     """
 
-    def __init__(self, tasks: TaskGroup, work: Callable[[T], Awaitable[None]], limit: int) -> None:
+    def __init__(self, work: Callable[[T], Awaitable[None]], limit: int) -> None:
         self.limit = limit
         self.peak = 0
-        self._tasks = tasks
+        self._tasks: TaskGroup | None = None
         self._work = work
         self._busy = 0
         self._backlog: deque[T] = deque()
@@ -42,12 +41,22 @@ class WorkerPool(Generic[T]):
         return self._busy
 
     @property
-    def backlog(self) -> int:
-        """Items that wait for a worker."""
-        return len(self._backlog)
+    def unfinished(self) -> int:
+        """Items being worked on, and items that wait."""
+        return self._busy + len(self._backlog)
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Let workers live in ``tasks``; before this nothing can be submitted."""
+        self._tasks = tasks
 
     def submit(self, item: T) -> None:
-        """Have ``item`` worked on; it waits when all workers are busy."""
+        """Have ``item`` worked on; it waits when all workers are busy.
+
+        Raises:
+            ValueError: The pool was not started.
+        """
+        if self._tasks is None:
+            raise ValueError("the pool was not started")
         if self._busy >= self.limit:
             self._backlog.append(item)
             return

@@ -100,7 +100,8 @@ def test_pool_grows_to_rate_times_latency_and_not_beyond_its_limit(limit: int) -
             finished.append(item)
 
         async with anyio.create_task_group() as tasks:
-            pool: WorkerPool[int] = WorkerPool(tasks, work, limit)
+            pool: WorkerPool[int] = WorkerPool(work, limit)
+            pool.start(tasks)
             for item in range(40):
                 await pool.wait_room()
                 pool.submit(item)
@@ -125,7 +126,8 @@ def test_abandoned_items_are_not_worked_on() -> None:
             finished.append(item)
 
         async with anyio.create_task_group() as tasks:
-            pool: WorkerPool[int] = WorkerPool(tasks, work, 2)
+            pool: WorkerPool[int] = WorkerPool(work, 2)
+            pool.start(tasks)
             for item in range(5):
                 pool.submit(item)
             pool.abandon()
