@@ -13,6 +13,7 @@ import aiohttp
 from botocore import exceptions as vendor
 
 from asyncfilter.aws.answers import Answer, AnsweredError, Operation, retry_after_s
+from asyncfilter.aws.http import AddressError, ExchangeError, NoConnectionError, UnsentError, UntrustedError
 from asyncfilter.errors import AccessError, AsyncFilterError, CredentialsError, EndpointError, TransientError
 
 _ENDPOINT_HINT = "Check the network, AWS_ENDPOINT_URL and its per-service forms, HTTPS_PROXY and NO_PROXY."
@@ -32,25 +33,33 @@ class UnreachableError(TransientError):
 
 
 def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
-    """What a failure of aiohttp means.
+    """What a failure of our own transport or of aiohttp means.
 
     Args:
-        exc: What aiohttp raised; a ``TimeoutError`` is the deadline of the whole attempt.
+        exc: What was raised; a ``TimeoutError`` is the deadline of the whole attempt.
         what: Operation and object, for people.
     """
     match exc:
-        case aiohttp.ClientConnectorCertificateError():
+        case UntrustedError() | aiohttp.ClientConnectorCertificateError():
             return EndpointError(f"{what}: the certificate is not trusted ({exc})", hint=_CERTIFICATE_HINT)
         case aiohttp.ClientHttpProxyError() if 400 <= exc.status < 500:
             return EndpointError(f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}", hint=_PROXY_HINT)
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+        case AddressError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return EndpointError(f"{what}: not a usable address ({exc})", hint=_ENDPOINT_HINT)
+        case NoConnectionError():
+            return UnreachableError(f"{what}: no connection ({exc})")
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
             return UnreachableError(f"{what}: no connection ({_said(exc)})")
+        case UnsentError():
+            return TransientError(f"{what}: the connection broke ({exc})", may_be_billed=False)
         case TimeoutError():
             return TransientError(f"{what}: no whole answer in time", may_be_billed=True)
         case _:
             return TransientError(f"{what}: the connection broke ({_said(exc)})", may_be_billed=True)
+
+
+TRANSPORT_FAILURES = (ExchangeError, aiohttp.ClientError, TimeoutError, OSError)
+"""What ``transport_failure`` knows."""
 
 
 def _said(exc: BaseException) -> str:

@@ -7,10 +7,11 @@ import msgspec
 from asyncfilter.aws.answers import AnsweredError, Operation, read_answer
 from asyncfilter.aws.calls import PAGE_SIZE, Listing, ObjectHead, operation_of, parameters_of, uri
 from asyncfilter.aws.failures import undecodable
+from asyncfilter.aws.http import Reply
 from asyncfilter.aws.listing import PageError, read_page
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.signing import encode_path, encode_query
-from asyncfilter.aws.wire import Reply, Wire
+from asyncfilter.aws.wire import Wire
 from asyncfilter.errors import TransientError
 from asyncfilter.job.spec import DetectorSpec
 from asyncfilter.model import ObjectRef, S3Location

@@ -1,7 +1,7 @@
 """The small signed HTTP client behind the hot operations: one attempt, one deadline, no policy.
 
-aiohttp carries the bytes; connections are kept alive and not limited in number, since the engine bounds what is in
-flight. Every failure to get a whole answer is translated by ``failures``; an answer is returned whatever its status.
+Connections are direct and our own unless a proxy must carry the request. Every failure to get a whole answer is
+translated by ``failures``; an answer is returned whatever its status.
 """
 
 from __future__ import annotations
@@ -9,38 +9,15 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import NamedTuple
-
-import aiohttp
-from yarl import URL
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from asyncfilter.aws.answers import AnsweredError, Operation, read_answer
 from asyncfilter.aws.errors import CLOCK_CODES
-from asyncfilter.aws.failures import transport_failure
+from asyncfilter.aws.failures import TRANSPORT_FAILURES, transport_failure
+from asyncfilter.aws.http import Pool, Proxied, Reply, Request
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.signing import EMPTY_SHA256, ServiceClock, Signer
 from asyncfilter.errors import EndpointError, TransientError
-
-_KEEPALIVE_S = 12.0
-"""Idle connections are dropped before AWS drops them, so that a request seldom meets a closed one; as aiobotocore."""
-
-_CONNECT_SHARE = 0.95
-"""Part of the deadline that connecting may take, so that no connection is told from no answer."""
-
-_HEADERS = {"User-Agent": "asyncfilter", "Accept": "*/*", "Accept-Encoding": "identity"}
-"""Unsigned headers of every request; those that aiohttp would make up itself cost more to keep off than to send."""
-
-_NO_CONTENT_TYPE = ("Content-Type",)
-"""aiohttp makes one up for a PUT without a body; sent, it would have to be signed."""
-
-
-class Reply(NamedTuple):
-    """A whole answer; header names ignore case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Wire:
@@ -48,13 +25,15 @@ class Wire:
 
     Args:
         session: Gives the keys.
-        http: The transport.
+        pool: Carries requests to hosts that are reached directly.
+        proxied: Carries the others.
         clock: Time for signatures.
     """
 
-    def __init__(self, session: AwsSession, http: aiohttp.ClientSession, clock: ServiceClock) -> None:
+    def __init__(self, session: AwsSession, pool: Pool, proxied: Proxied, clock: ServiceClock) -> None:
         self._session = session
-        self._http = http
+        self._pool = pool
+        self._proxied = proxied
         self._clock = clock
         self._signers: dict[tuple[str, str], Signer] = {}
 
@@ -95,20 +74,8 @@ class Wire:
             given["x-amz-content-sha256"] = sha256
         signer = self._signer(endpoint)
         signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
-        url = URL(f"{endpoint.origin}{full_path}?{query}" if query else endpoint.origin + full_path, encoded=True)
-        try:
-            async with self._http.request(
-                method,
-                url,
-                headers=signed,
-                data=body or None,
-                skip_auto_headers=None if body else _NO_CONTENT_TYPE,
-                proxy=endpoint.proxy,
-                allow_redirects=False,
-            ) as response:
-                reply = Reply(response.status, response.headers, await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            raise transport_failure(exc, f"{operation} on {where}") from exc
+        request = Request(method, f"{full_path}?{query}" if query else full_path, signed, body)
+        reply = await self._carry(endpoint, request, f"{operation} on {where}")
         if reply.status >= 300:
             raise self._refusal(operation, where, reply)
         return reply
@@ -120,12 +87,21 @@ class Wire:
             TransientError: No answer; ``UnreachableError`` when there was no connection.
             EndpointError: No answer can come.
         """
-        url = URL(endpoint.origin + (endpoint.base_path or "/"), encoded=True)
+        request = Request("GET", endpoint.base_path or "/", {"host": endpoint.host})
+        await self._carry(endpoint, request, f"{endpoint.service} at {endpoint.origin}")
+
+    async def _carry(self, endpoint: Endpoint, request: Request, what: str) -> Reply:
         try:
-            async with self._http.get(url, proxy=endpoint.proxy, allow_redirects=False) as response:
-                await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
+            if endpoint.proxy is not None:
+                return await self._proxied.exchange(endpoint.origin, endpoint.proxy, request)
+            return await self._pool.exchange(
+                endpoint.origin,
+                request.encode(),
+                is_repeatable=request.is_repeatable,
+                is_head=request.method == "HEAD",
+            )
+        except TRANSPORT_FAILURES as exc:
+            raise transport_failure(exc, what) from exc
 
     def _signer(self, endpoint: Endpoint) -> Signer:
         scope = (endpoint.service, endpoint.region)
@@ -163,15 +139,10 @@ async def open_wire(session: AwsSession, clock: ServiceClock | None = None) -> A
     Raises:
         EndpointError: The file of certificates cannot be used.
     """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=_trust(session.ca_file))
-    timeout = aiohttp.ClientTimeout(
-        total=session.timeout_s, sock_connect=session.timeout_s * _CONNECT_SHARE, ceil_threshold=float("inf")
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        timeout=timeout,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        headers=_HEADERS,
-    ) as http:
-        yield Wire(session, http, clock or ServiceClock())
+    tls = _trust(session.ca_file)
+    async with AsyncExitStack() as stack:
+        pool = Pool(tls, timeout_s=session.timeout_s)
+        stack.push_async_callback(pool.aclose)
+        proxied = Proxied(tls, timeout_s=session.timeout_s)
+        stack.push_async_callback(proxied.aclose)
+        yield Wire(session, pool, proxied, clock or ServiceClock())

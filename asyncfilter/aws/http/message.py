@@ -1,0 +1,64 @@
+"""What is sent and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+USER_AGENT = "asyncfilter"
+
+
+class Request(NamedTuple):
+    """One request.
+
+    Attributes:
+        method: Upper case.
+        target: Percent-encoded path and query, sent as they are.
+        headers: By lower-case name; ``host`` is among them.
+        body: Empty for none.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a repetition that nobody asked for does no harm: all but POST, which is paid for each time."""
+        return self.method != "POST"
+
+    def encode(self) -> bytes:
+        """The bytes to send.
+
+        White space in values is sent as it is signed, runs of it as one space: no value can begin another line.
+        """
+        lines = "".join([f"{name}: {' '.join(value.split())}\r\n" for name, value in self.headers.items()])
+        length = f"content-length: {len(self.body)}\r\n" if self.body or self.method in {"POST", "PUT"} else ""
+        return f"{self.method} {self.target} HTTP/1.1\r\n{lines}{length}{COMMON}\r\n".encode() + self.body
+
+
+COMMON = f"user-agent: {USER_AGENT}\r\naccept-encoding: identity\r\n"
+"""Unsigned headers of every request."""
+
+
+class Reply(NamedTuple):
+    """A whole answer.
+
+    Attributes:
+        status: HTTP status.
+        fields: The header lines as they came.
+        body: Without the transfer's own framing.
+    """
+
+    status: int
+    fields: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By lower-case name; of a repeated one the first.
+
+        Made anew each time: the answers that a run lives of are read without their headers.
+        """
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(self.fields)}
