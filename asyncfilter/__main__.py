@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -16,8 +17,11 @@ def main() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  open to the end
     try:
-        from asyncfilter.cli.app import command_line  # noqa: PLC0415  after the signals are in place
+        from asyncfilter.cli.app import command_line  # noqa: PLC0415  after signals and streams are in order
 
         sys.exit(command_line(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -61,9 +61,6 @@ for command in (run, status, refilter, export, quota, sandbox, demo):
 
 def command_line(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; everything that goes wrong is told on stderr."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  open to the end
     return exit_code_of(
         lambda: app(list(arguments), prog_name="asyncfilter", standalone_mode=False), debug=lambda: _debug
     )

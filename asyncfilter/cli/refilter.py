@@ -57,9 +57,7 @@ def refilter(
         raise UsageError("--json and --events - both want stdout", hint="Give --events the name of a file.")
     with Signals() as signals:
         try:
-            from asyncfilter import wiring  # noqa: PLC0415  brings AWS's client with it
             from asyncfilter.checkpoint import read_status  # noqa: PLC0415
-            from asyncfilter.cli.conduct import Voice, conduct  # noqa: PLC0415
             from asyncfilter.cli.terminal import show, write_json  # noqa: PLC0415
             from asyncfilter.job.load import load_job  # noqa: PLC0415
             from asyncfilter.report.refilter import draw_refilter, refilter_mapping  # noqa: PLC0415
@@ -67,6 +65,9 @@ def refilter(
 
             loaded = load_job(job, overrides=settings or ())
             before = status_counts(read_status(loaded.checkpoint))
+            from asyncfilter import wiring  # noqa: PLC0415  brings AWS's client with it, so it comes last
+            from asyncfilter.cli.conduct import Voice, conduct  # noqa: PLC0415
+
             verb = functools.partial(wiring.refilter, loaded, dry_run=dry_run)
             level = Level.DEBUG if verbose else log_level
             voice = Voice(level=level, log_format=log_format, events=events, pays=False)

@@ -67,13 +67,14 @@ def run(
         raise UsageError("--json and --events - both want stdout", hint="Give --events the name of a file.")
     with Signals() as signals:
         try:
-            from asyncfilter import wiring  # noqa: PLC0415  brings AWS's client with it
-            from asyncfilter.cli.conduct import Voice, conduct  # noqa: PLC0415
             from asyncfilter.job.load import load_job  # noqa: PLC0415
 
             loaded = load_job(job, overrides=settings or ())
             if fresh and not _may_start_afresh(loaded, yes=yes):
                 raise typer.Exit(_DECLINED)
+            from asyncfilter import wiring  # noqa: PLC0415  brings AWS's client with it, so it comes last
+            from asyncfilter.cli.conduct import Voice, conduct  # noqa: PLC0415
+
             verb = functools.partial(wiring.run, loaded, fresh=fresh, dry_run=dry_run, retry_failed=retry_failed)
             level = Level.DEBUG if verbose else log_level
             summary = conduct(loaded, verb, signals, Voice(level=level, log_format=log_format, events=events))

@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 from rich.console import Console, RenderableType
 
 from asyncfilter.errors import UsageError
 
 
+class _Console(Console):
+    """A console whose reader may leave: rich would end the process with a code that means something else here."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        if not self.stderr:
+            reader_left()
+
+
 def talk() -> Console:
     """The console for people, on stderr; NO_COLOR, TERM and COLUMNS are honoured."""
-    return Console(stderr=True, highlight=False)
+    return _Console(stderr=True, highlight=False)
 
 
 def is_live(console: Console) -> bool:
@@ -28,16 +38,13 @@ def is_ascii(console: Console) -> bool:
 
 def say(text: str) -> None:
     """One line for people."""
-    sys.stderr.write(f"{text}\n")
+    with suppress(OSError):  # whoever closed stderr does not want to know
+        sys.stderr.write(f"{text}\n")
 
 
 def show(renderable: RenderableType) -> None:
     """A table or panel that is a command's result, on stdout."""
-    console = Console(highlight=False)
-    try:
-        console.print(renderable)
-    except BrokenPipeError:
-        reader_left()
+    _Console(highlight=False).print(renderable)
 
 
 def write_json(mapping: Mapping[str, object]) -> None:

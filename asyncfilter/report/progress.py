@@ -137,6 +137,7 @@ def _verdicts(counts: Counts) -> list[Text]:
             ("reject", counts.reject, "blue"),
             ("failed", failed, "bold red"),
         )
+        if number or name == "keep"
     ]
 
 

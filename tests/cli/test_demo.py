@@ -1,0 +1,45 @@
+"""The demo works with nothing around it, twice, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo in ``folder``, with AWS settings around that must not matter."""
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "AWS_PROFILE": "precious",
+        "AWS_SESSION_TOKEN": "secret",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
+    command = [sys.executable, "-m", "asyncfilter", "demo", "--pictures", "12", *arguments]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_demo_shows_a_whole_run_twice(tmp_path: Path) -> None:
+    """Exit 0 both times; a run, a second one without a call, other rules without a call, and a page to look at."""
+    for _ in range(2):
+        done = demo(tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "finished: the listing was examined to its end" in done.stderr
+        assert "The same command again: 0 calls" in done.stderr
+        assert "asyncfilter status .asyncfilter-demo/job.yaml" in done.stderr
+    page = (tmp_path / ".asyncfilter-demo" / "kept.html").read_text()
+    assert page.count("<img ") >= 3
+    assert "http" not in page
+    assert {path.name for path in tmp_path.iterdir()} == {".asyncfilter-demo"}
+
+
+def test_the_demo_leaves_folders_of_others_alone(tmp_path: Path) -> None:
+    """A folder of that name that the demo did not make is not emptied."""
+    precious = tmp_path / ".asyncfilter-demo" / "precious"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    done = demo(tmp_path)
+    assert done.returncode == 2
+    assert precious.read_text() == "mine"
