@@ -216,6 +216,7 @@ _BY_STATUS: dict[int, _Rule] = {
     403: _denied,
     404: _vanished,
     407: _endpoint,
+    408: _transient,
     412: _RULES["PreconditionFailed"],
     429: _throttled(ThrottleCause.RATE),
     503: _throttled(ThrottleCause.SERVER),

@@ -90,26 +90,19 @@ class FastDetect:
 
     def __init__(self, wire: Wire, endpoint: Endpoint, spec: DetectorSpec) -> None:
         self._wire = wire
-        self._endpoint = endpoint
-        self._operation = operation_of(spec)
-        self._headers = {
+        operation = operation_of(spec)
+        headers = {
             "content-type": "application/x-amz-json-1.1",
-            "x-amz-target": f"RekognitionService.{self._operation.value}",
+            "x-amz-target": f"RekognitionService.{operation.value}",
         }
+        self._posts = wire.posts(operation, endpoint, headers)
         parameters = msgspec.json.encode(parameters_of(spec))
         self._tail = b"}}," + parameters[1:]
 
     async def __call__(self, bucket: str, key: str) -> bytes:
         """See ``DetectCall``."""
         image = b'{"Image":{"S3Object":{"Bucket":%b,"Name":%b' % (_json(bucket), _json(key))
-        reply = await self._wire.send(
-            self._operation,
-            uri(bucket, key),
-            self._endpoint,
-            method="POST",
-            headers=self._headers,
-            body=image + self._tail,
-        )
+        reply = await self._wire.post(self._posts, uri(bucket, key), image + self._tail)
         return reply.body
 
 

@@ -1,8 +1,9 @@
 """AWS Signature Version 4, with what can be kept kept.
 
 The signing key depends on secret, day, region and service only, so it is derived once a day instead of once a request;
-date stamps are made once a second. Paths are signed as they are sent, percent-encoded once and never normalised, which
-is S3's rule and, for the path ``/``, every other service's too.
+date stamps are made once a second; what differs in its body alone can be signed up to the body (``Prepared``). Paths
+are signed as they are sent, percent-encoded once and never normalised, which is S3's rule and, for the path ``/``,
+every other service's too.
 
 Source: AWS General Reference, *Signature Version 4 signing process*; S3's exceptions: S3 API Reference, *Authenticating
 requests*.
@@ -79,6 +80,33 @@ def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
     return "&".join([f"{name}={value}" for name, value in encoded])
 
 
+class Prepared:
+    """A request that is signed but for its body, good for as long as its moment's stamps and its keys.
+
+    Args:
+        headers: Headers to send, but for ``authorization``.
+        authorization: That header up to its signature.
+        request: What the canonical request begins with.
+        to_sign: What the string to sign begins with.
+        key: The signing key.
+    """
+
+    __slots__ = ("_key", "_request", "_to_sign", "authorization", "headers")
+
+    def __init__(self, *, headers: dict[str, str], authorization: str, request: str, to_sign: str, key: bytes) -> None:
+        self.headers = headers
+        self.authorization = authorization
+        self._request = hashlib.sha256(request.encode())
+        self._to_sign = to_sign.encode()
+        self._key = key
+
+    def signature(self, payload_sha256: str) -> str:
+        """The signature for a body, which ends the ``authorization`` header."""
+        request = self._request.copy()
+        request.update(payload_sha256.encode())
+        return hmac.digest(self._key, self._to_sign + request.hexdigest().encode(), "sha256").hex()
+
+
 class Signer:
     """Signs requests to one service in one region.
 
@@ -109,6 +137,11 @@ class Signer:
             headers: Headers to sign, by lower-case name, ``host`` among them.
             payload_sha256: Hash of the body in hex, or ``UNSIGNED-PAYLOAD``.
         """
+        prepared = self.prepare(keys, method=method, path=path, query=query, headers=headers)
+        return {**prepared.headers, "authorization": prepared.authorization + prepared.signature(payload_sha256)}
+
+    def prepare(self, keys: Keys, *, method: str, path: str, query: str, headers: Mapping[str, str]) -> Prepared:
+        """Sign all but the body, for this moment; arguments are those of ``sign``."""
         stamp, day = self._clock.stamps()
         signed = {**headers, "x-amz-date": stamp}
         if keys.token:
@@ -116,15 +149,14 @@ class Signer:
         names = sorted(signed)
         lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
         listed = ";".join(names)
-        request = f"{method}\n{path}\n{query}\n{lines}\n{listed}\n{payload_sha256}"
         scope = day + self._scope_tail
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
-        signature = hmac.digest(self._signing_key(keys.secret_key, day), to_sign.encode(), "sha256").hex()
-        signed["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={listed}, Signature={signature}"
+        return Prepared(
+            headers=signed,
+            authorization=f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={listed}, Signature=",
+            request=f"{method}\n{path}\n{query}\n{lines}\n{listed}\n",
+            to_sign=f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n",
+            key=self._signing_key(keys.secret_key, day),
         )
-        return signed
 
     def _signing_key(self, secret_key: str, day: str) -> bytes:
         if self._key_of != (secret_key, day):

@@ -8,16 +8,56 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from asyncfilter.aws.answers import AnsweredError, Operation, read_answer
 from asyncfilter.aws.errors import CLOCK_CODES
 from asyncfilter.aws.failures import TRANSPORT_FAILURES, transport_failure
 from asyncfilter.aws.http import Pool, Proxied, Reply, Request
+from asyncfilter.aws.http.message import COMMON, head_lines
 from asyncfilter.aws.session import AwsSession, Endpoint
-from asyncfilter.aws.signing import EMPTY_SHA256, ServiceClock, Signer
+from asyncfilter.aws.signing import EMPTY_SHA256, Keys, Prepared, ServiceClock, Signer
 from asyncfilter.errors import EndpointError, TransientError
+
+
+class Posts:
+    """POSTs of one operation to one endpoint, which differ in their body alone; made by ``Wire.posts``.
+
+    All before the body is signed and written once a second, and again when the keys change.
+
+    Args:
+        operation: What is asked.
+        endpoint: Where to.
+        headers: Further headers, by lower-case name; all are signed.
+        signer: Of the endpoint's service and region.
+        clock: The signer's.
+    """
+
+    def __init__(
+        self, operation: Operation, endpoint: Endpoint, headers: Mapping[str, str], signer: Signer, clock: ServiceClock
+    ) -> None:
+        self.operation = operation
+        self.endpoint = endpoint
+        self.headers = headers
+        self._signer = signer
+        self._clock = clock
+        self._moment: tuple[tuple[str, str], Keys] | None = None
+        self._prepared: Prepared | None = None
+        self._head = b""
+
+    def encode(self, keys: Keys, body: bytes) -> bytes:
+        """The bytes to send for a body."""
+        moment = self._clock.stamps(), keys
+        if moment != self._moment or self._prepared is None:
+            path = self.endpoint.base_path + "/"
+            given = {"host": self.endpoint.host, **self.headers}
+            self._prepared = self._signer.prepare(keys, method="POST", path=path, query="", headers=given)
+            lines = head_lines("POST", path, self._prepared.headers)
+            self._head = f"{lines}{COMMON}authorization: {self._prepared.authorization}".encode()
+            self._moment = moment
+        signature = self._prepared.signature(hashlib.sha256(body).hexdigest())
+        return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, signature.encode(), len(body), body)
 
 
 class Wire:
@@ -75,10 +115,31 @@ class Wire:
         signer = self._signer(endpoint)
         signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
         request = Request(method, f"{full_path}?{query}" if query else full_path, signed, body)
-        reply = await self._carry(endpoint, request, f"{operation} on {where}")
-        if reply.status >= 300:
-            raise self._refusal(operation, where, reply)
-        return reply
+        return await self._answered(self._carried(endpoint, request), operation, where)
+
+    def posts(self, operation: Operation, endpoint: Endpoint, headers: Mapping[str, str]) -> Posts:
+        """Prepare POSTs that differ in their body alone; arguments are those of ``send``."""
+        return Posts(operation, endpoint, headers, self._signer(endpoint), self._clock)
+
+    async def post(self, posts: Posts, where: str, body: bytes) -> Reply:
+        """Make one attempt of a POST that is prepared; otherwise as ``send``.
+
+        Args:
+            posts: From this wire.
+            where: Of what it is asked, for messages.
+            body: The body.
+
+        Raises:
+            AnsweredError: As ``send``.
+            TransientError: As ``send``.
+            AccessError: As ``send``.
+        """
+        endpoint = posts.endpoint
+        if endpoint.proxy is not None:
+            return await self.send(posts.operation, where, endpoint, method="POST", headers=posts.headers, body=body)
+        request = posts.encode(await self._session.keys(), body)
+        exchange = self._pool.exchange(endpoint.origin, request, is_repeatable=False)
+        return await self._answered(exchange, posts.operation, where)
 
     async def reach(self, endpoint: Endpoint) -> None:
         """Find out whether anything answers at an endpoint; any answer will do, and nothing is asked of the service.
@@ -88,20 +149,29 @@ class Wire:
             EndpointError: No answer can come.
         """
         request = Request("GET", endpoint.base_path or "/", {"host": endpoint.host})
-        await self._carry(endpoint, request, f"{endpoint.service} at {endpoint.origin}")
-
-    async def _carry(self, endpoint: Endpoint, request: Request, what: str) -> Reply:
         try:
-            if endpoint.proxy is not None:
-                return await self._proxied.exchange(endpoint.origin, endpoint.proxy, request)
-            return await self._pool.exchange(
-                endpoint.origin,
-                request.encode(),
-                is_repeatable=request.is_repeatable,
-                is_head=request.method == "HEAD",
-            )
+            await self._carried(endpoint, request)
         except TRANSPORT_FAILURES as exc:
-            raise transport_failure(exc, what) from exc
+            raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
+
+    def _carried(self, endpoint: Endpoint, request: Request) -> Awaitable[Reply]:
+        if endpoint.proxy is not None:
+            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request)
+        return self._pool.exchange(
+            endpoint.origin,
+            request.encode(),
+            is_repeatable=request.is_repeatable,
+            is_head=request.method == "HEAD",
+        )
+
+    async def _answered(self, exchange: Awaitable[Reply], operation: Operation, where: str) -> Reply:
+        try:
+            reply = await exchange
+        except TRANSPORT_FAILURES as exc:
+            raise transport_failure(exc, f"{operation} on {where}") from exc
+        if reply.status >= 300:
+            raise self._refusal(operation, where, reply)
+        return reply
 
     def _signer(self, endpoint: Endpoint) -> Signer:
         scope = (endpoint.service, endpoint.region)

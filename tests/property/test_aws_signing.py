@@ -13,7 +13,10 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncfilter.aws.answers import Operation
+from asyncfilter.aws.session import Endpoint
 from asyncfilter.aws.signing import Keys, ServiceClock, Signer, encode_path, encode_query
+from asyncfilter.aws.wire import Posts
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 KEYS = st.builds(
@@ -94,6 +97,36 @@ def test_a_kept_signing_key_never_outlives_its_day_or_secret(moments: list[tuple
             for signer in (old, new)
         ]
         assert signatures[0] == signatures[1]
+
+
+@given(st.lists(st.tuples(KEYS, SECONDS, st.binary(max_size=50)), min_size=2, max_size=6), st.booleans())
+def test_prepared_posts_are_sent_as_they_would_be_one_by_one(
+    moments: list[tuple[Keys, int, bytes]], same_second: bool
+) -> None:
+    """What is kept from one body to the next never outlives its second or its keys."""
+    now = [0.0]
+    clock = ServiceClock(lambda: now[0])
+    signer = Signer("rekognition", "eu-west-1", clock)
+    endpoint = Endpoint(origin="http://h", host="h", base_path="/b", service="rekognition", region="eu-west-1")
+    headers = {"content-type": "application/x-amz-json-1.1"}
+    posts = Posts(Operation.DETECT_LABELS, endpoint, headers, signer, clock)
+    for keys, unix_s, body in moments:
+        now[0] = float(moments[0][1] if same_second else unix_s)
+        head, _, sent = posts.encode(keys, body).partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        expected = Signer("rekognition", "eu-west-1", ServiceClock(lambda: now[0])).sign(
+            keys,
+            method="POST",
+            path="/b/",
+            query="",
+            headers={"host": "h", **headers},
+            payload_sha256=hashlib.sha256(body).hexdigest(),
+        )
+        assert (first, sent) == ("POST /b/ HTTP/1.1", body)
+        found = dict(line.split(": ", 1) for line in lines)
+        assert found.pop("content-length") == str(len(body))
+        assert {name: found[name] for name in expected} == expected
+        assert found.keys() - expected.keys() == {"user-agent", "accept-encoding"}
 
 
 @pytest.mark.parametrize(

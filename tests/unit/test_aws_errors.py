@@ -44,6 +44,7 @@ TABLE = [
     (P, 200, "InternalError", "We encountered an internal error.", TransientError, True),
     (D, 502, "", "<html>Bad gateway</html>", TransientError, True),
     (D, 500, "BrandNewException", "", TransientError, True),
+    (D, 408, "", "<html>Request Time-out</html>", TransientError, False),
     (L, 400, "RequestTimeout", "", TransientError, False),
     (P, 409, "ConditionalRequestConflict", "", TransientError, False),
     (P, 409, "OperationAborted", "", TransientError, False),

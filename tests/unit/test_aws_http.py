@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncfilter.aws.failures import UnreachableError, transport_failure
 from asyncfilter.aws.http import (
     AddressError,
     BrokenError,
@@ -37,6 +38,7 @@ from asyncfilter.aws.http import (
     connection,
 )
 from asyncfilter.aws.http.connection import Connection
+from asyncfilter.errors import EndpointError, TransientError
 
 TIMEOUT_S = 2.0
 SHORT_S = 0.1
@@ -568,6 +570,28 @@ async def test_the_next_address_is_tried_when_one_fails_or_is_slow(monkeypatch: 
     with anyio.move_on_after(0.03) as scope:
         await connecting.connected("h", 1)
     assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "billed"),
+    [
+        (AddressError("x"), EndpointError, None),
+        (UntrustedError("x"), EndpointError, None),
+        (NoConnectionError("x"), UnreachableError, False),
+        (UnsentError(), TransientError, False),
+        (BrokenError("x", is_silent=True), TransientError, True),
+        (BrokenError("x"), TransientError, True),
+        (TimeoutError(), TransientError, True),
+    ],
+)
+def test_only_what_certainly_was_not_sent_is_not_billed(
+    failure: Exception, kind: type[Exception], billed: bool | None
+) -> None:
+    """Invariant 3: the moment of the failure decides; what no repetition can mend stops the run."""
+    meaning = transport_failure(failure, "DetectLabels on s3://b/k")
+    assert type(meaning) is kind
+    assert getattr(meaning, "may_be_billed", None) is billed
+    assert "s3://b/k" in str(meaning)
 
 
 # -- Properties --------------------------------------------------------------------------------------------------------

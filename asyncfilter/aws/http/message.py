@@ -33,13 +33,19 @@ class Request(NamedTuple):
 
         White space in values is sent as it is signed, runs of it as one space: no value can begin another line.
         """
-        lines = "".join([f"{name}: {' '.join(value.split())}\r\n" for name, value in self.headers.items()])
+        lines = head_lines(self.method, self.target, self.headers)
         length = f"content-length: {len(self.body)}\r\n" if self.body or self.method in {"POST", "PUT"} else ""
-        return f"{self.method} {self.target} HTTP/1.1\r\n{lines}{length}{COMMON}\r\n".encode() + self.body
+        return f"{lines}{length}{COMMON}\r\n".encode() + self.body
 
 
 COMMON = f"user-agent: {USER_AGENT}\r\naccept-encoding: identity\r\n"
 """Unsigned headers of every request."""
+
+
+def head_lines(method: str, target: str, headers: Mapping[str, str]) -> str:
+    """The beginning of a request: its first line and the lines of some headers."""
+    lines = "".join([f"{name}: {' '.join(value.split())}\r\n" for name, value in headers.items()])
+    return f"{method} {target} HTTP/1.1\r\n{lines}"
 
 
 class Reply(NamedTuple):
