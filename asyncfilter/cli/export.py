@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -92,12 +93,13 @@ def _write(images: Iterable[StoredImage], format_: ExportFormat, bucket: str, ou
 def _to_stdout(images: Iterable[StoredImage], format_: ExportFormat, bucket: str) -> None:
     from asyncfilter.cli.terminal import reader_left  # noqa: PLC0415
 
-    with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
-        try:
-            _write(images, format_, bucket, out)
-            out.flush()
-        except BrokenPipeError:
-            reader_left()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
+    try:
+        _write(images, format_, bucket, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        reader_left()
 
 
 def _to_file(

@@ -26,11 +26,12 @@ from asyncfilter.events import (
 )
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason
-from asyncfilter.report.figures import usd
 from asyncfilter.report.forecast import Forecaster
 from asyncfilter.report.words import FAILURES
 
 LEVELS = ("debug", "info", "warning", "error")
+
+MICROS = 1_000_000
 
 TOLD_IN_FULL = 3
 """Failures of one cause that are told with key and message."""
@@ -133,7 +134,7 @@ class LogLines:
             in_flight=progress.in_flight,
             rate_tps=round(progress.rate_tps, 1),
             limit_tps=progress.limit_tps,
-            spent=usd(counts.spent_micros),
+            spent_usd=counts.spent_micros / MICROS,
             **left,
         )
 
@@ -154,8 +155,8 @@ class LogLines:
             resumed=event.resumed,
             tps_limit=event.tps_limit,
             tps_origin=event.tps_origin,
-            budget=None if event.budget_micros is None else usd(event.budget_micros),
-            spent=usd(event.spent_micros),
+            budget_usd=None if event.budget_micros is None else event.budget_micros / MICROS,
+            spent_usd=event.spent_micros / MICROS,
             dry_run=event.dry_run,
         )
 
@@ -169,7 +170,7 @@ class LogLines:
         times = self._failures[event.code]
         if times <= TOLD_IN_FULL:
             self._log.warning("image_failed", code=event.code, key=event.key, **self._explained(event))
-        elif times >= _EACH_TIME_ABOVE and set(str(times)[1:]) == {"0"}:
+        elif times >= _EACH_TIME_ABOVE and str(times).strip("0") == "1":
             self._log.warning("image_failed_again", code=event.code, times=times)
 
     def _explained(self, event: ImageFailed) -> dict[str, str]:
@@ -196,7 +197,7 @@ class LogLines:
             failed=sum(counts.failed.values()),
             copied=counts.copied,
             calls=summary.this_run.calls,
-            spent=usd(counts.spent_micros),
+            spent_usd=counts.spent_micros / MICROS,
             tps_mean=round(summary.tps_mean, 2),
             wall_s=round(summary.wall_s, 1),
         )

@@ -1,0 +1,377 @@
+"""What people and scripts are shown: figures, words, forecasts, progress, log lines, summaries."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from asyncfilter import events
+from asyncfilter.errors import JobError
+from asyncfilter.events import ImageFailed, RateChanged, RunEnded
+from asyncfilter.job import Job, parse_job
+from asyncfilter.model import Counts, Progress, Skip, StopReason, Summary
+from asyncfilter.report import figures, words
+from asyncfilter.report.eventfile import EventFile
+from asyncfilter.report.forecast import Forecast, Forecaster
+from asyncfilter.report.mapping import counts_mapping, event_line, summary_mapping
+from asyncfilter.report.plain import LogLines, open_log
+from asyncfilter.report.progress import View, draw
+from asyncfilter.report.summary import draw_summary, next_steps
+
+MICROS = st.integers(0, 10**13)
+
+
+def job(**settings: object) -> Job:
+    """A job with the given top-level keys."""
+    given_keys = {"rules": [{"keep": {"any": ["Robin"]}}], **settings}
+    return parse_job({"version": 1, "name": "robins", "source": "s3://raw/", **given_keys}, base_dir="/work")
+
+
+def progress(**fields: Any) -> Progress:
+    """A moment in the middle of a run."""
+    usual: dict[str, Any] = {
+        "counts": Counts(),
+        "this_run": Counts(),
+        "rate_tps": 48.9,
+        "allowed_tps": 50.0,
+        "limit_tps": 50.0,
+        "in_flight": 12,
+        "actions": 3,
+        "ending": None,
+        "listing_done": False,
+        "budget_micros": 25_000_000,
+        "price_micros": 1000,
+        "elapsed_s": 42.0,
+    }
+    return Progress(**usual | fields)
+
+
+def summary(**fields: Any) -> Summary:
+    """A run that came to its end."""
+    usual: dict[str, Any] = {
+        "run_id": "20261122-041500-1f3a",
+        "name": "robins",
+        "stop_reason": StopReason.COMPLETED,
+        "counts": Counts(),
+        "this_run": Counts(),
+        "budget_micros": None,
+        "tps_mean": 48.7,
+        "tps_limit": 50.0,
+        "wall_s": 6.4,
+        "resumed": False,
+        "checkpoint": "/work/.asyncfilter/robins.db",
+    }
+    return Summary(**usual | fields)
+
+
+def text_of(renderable: RenderableType, width: int) -> str:
+    """What is drawn, without colours."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+counts = st.builds(
+    Counts,
+    listed=st.integers(0, 10**9),
+    examined=st.integers(0, 10**9),
+    keep=st.integers(0, 10**9),
+    review=st.integers(0, 10**9),
+    reject=st.integers(0, 10**9),
+    throttled=st.integers(0, 10**9),
+    copied=st.integers(0, 10**9),
+    overshoot=st.integers(0, 5000),
+    spent_micros=MICROS,
+    failed=st.dictionaries(st.sampled_from([*words.FAILURES, "brand_new_error"]), st.integers(1, 10**6)),
+    skipped=st.dictionaries(st.sampled_from(list(Skip)).map(str), st.integers(1, 10**6)),
+)
+
+
+# -- Figures -----------------------------------------------------------------------------------------------------------
+
+
+@given(MICROS)
+def test_money_for_scripts_is_exact(micros: int) -> None:
+    """The JSON number is the sum to the last micro-dollar, with at least two decimals."""
+    number = bytes(figures.usd_number(micros)).decode()
+    assert Decimal(number) * 1_000_000 == micros
+    assert re.fullmatch(r"\d+\.\d{2,6}", number)
+
+
+@given(MICROS)
+def test_money_for_people_is_near(micros: int) -> None:
+    """It is off by at most a twentieth of a small sum, and less of a large one."""
+    said = Decimal(figures.usd(micros).removeprefix("$").replace(",", "")) * 1_000_000
+    assert abs(said - micros) <= Decimal(micros) / 20
+
+
+@pytest.mark.parametrize(
+    ("micros", "said"),
+    [(25_000_000, "$25.00"), (312_000, "$0.312"), (4683, "$0.0047"), (1000, "$0.001"), (7, "$0.000007"), (0, "$0.00")],
+)
+def test_money_reads_well(micros: int, said: str) -> None:
+    """Decimals follow the size."""
+    assert figures.usd(micros) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.42, "0.4 s"),
+        (42, "42 s"),
+        (192, "3 min 12 s"),
+        (7500, "2 h 05 min"),
+        (273_600, "3 d 4 h"),
+        (59.7, "1 min 00 s"),
+    ],
+)
+def test_durations_read_well(seconds: float, said: str) -> None:
+    """Two units at the most."""
+    assert figures.duration(seconds) == said
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e9), st.integers(1, 200))
+def test_bars_have_their_width(part: float, whole: float, width: int) -> None:
+    """Whatever the figures are, a bar is as wide as asked for."""
+    assert cell_len(figures.bar(part, whole, width)) == width
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=80), st.floats(0, 1e6))
+def test_sparklines_have_a_block_for_each_value(values: list[float], top: float) -> None:
+    """Values above the top, and a top of nothing, are no matter."""
+    assert len(figures.sparkline(values, top)) == len(values)
+
+
+# -- Words -------------------------------------------------------------------------------------------------------------
+
+
+def test_everything_has_words() -> None:
+    """Each stop reason, each reason to skip, and each failure that a part of the program can report."""
+    assert set(words.STOP_REASONS) == set(words.ENDINGS) == set(StopReason)
+    assert set(words.SKIPS) == set(Skip)
+    package = Path(words.__file__).parents[1]
+    sources = [*(package / "aws").glob("*.py"), *(package / "engine").glob("*.py"), *(package / "policy").glob("*.py")]
+    named = r'(?:_image\(\s*|Failure\(\s*|code=)"([a-z0-9_]+)"'
+    found = {code for source in sources for code in re.findall(named, source.read_text())}
+    assert len(found) > 10
+    assert found <= set(words.FAILURES)
+
+
+def test_unknown_failures_have_words_too() -> None:
+    """A code that AWS invents tomorrow is told by its name and can be retried."""
+    assert words.failure("brand_new_error").meaning == "brand new error"
+    assert "brand_new_error" not in words.HOPELESS
+
+
+# -- Forecast ----------------------------------------------------------------------------------------------------------
+
+
+def forecasts(watched: Job, moments: list[tuple[float, Counts]]) -> Forecast | None:
+    """What is forecast after these moments."""
+    forecaster, last = Forecaster(watched), None
+    for elapsed_s, seen in moments:
+        last = forecaster.see(progress(elapsed_s=elapsed_s, counts=seen))
+    return last
+
+
+def test_the_nearest_end_is_forecast() -> None:
+    """10 images and 1 match a second: 50 matches are nearer than 1,000 images."""
+    watched = job(limits={"max_images": 1000}, stop={"matches": 50})
+    moments = [(second, Counts(examined=10 * second, keep=second)) for second in range(11)]
+    assert forecasts(watched, [*moments]) == Forecast(40.0, StopReason.MATCHES)
+
+
+def test_nothing_is_forecast_without_limits_or_progress() -> None:
+    """No limits, no movement, or too little seen: no forecast instead of a wrong one."""
+    moving = [(float(second), Counts(examined=second)) for second in range(5)]
+    assert forecasts(job(), moving) is None
+    limited = job(limits={"max_images": 10})
+    assert forecasts(limited, [(float(second), Counts(examined=5)) for second in range(5)]) is None
+    assert forecasts(limited, moving[:2]) is None
+
+
+def test_the_forecast_forgets_how_it_began() -> None:
+    """After a slow start the speed of the last half minute counts."""
+    moments = [(float(s), Counts(examined=0 if s < 100 else 10 * (s - 100))) for s in range(141)]
+    assert forecasts(job(limits={"max_images": 500}), moments) == Forecast(10.0, StopReason.MAX_IMAGES)
+
+
+# -- Live progress -----------------------------------------------------------------------------------------------------
+
+
+@given(counts, st.integers(20, 220), st.booleans(), st.floats(0, 20_000), st.integers(0, 10**6))
+def test_no_drawing_is_wider_than_the_terminal(
+    seen: Counts, width: int, ascii_only: bool, rate_tps: float, elapsed_s: int
+) -> None:
+    """Whatever the figures, every line leaves room for the ^C that a terminal echoes, and ends with itself."""
+    moment = progress(counts=seen, rate_tps=rate_tps, elapsed_s=float(elapsed_s))
+    view = View(
+        "a-job-with-a-long-name", "examining", moment, [rate_tps] * 60, Forecast(7e5, StopReason.BUDGET), "n" * 99
+    )
+    lines = text_of(draw(view, width, ascii_only=ascii_only), width).splitlines()
+    assert len(lines) == 7
+    assert all(cell_len(line.rstrip()) <= width - 3 for line in lines)
+
+
+def test_ascii_terminals_get_ascii() -> None:
+    """No blocks, no braille, no arrows."""
+    view = View("robins", "examining", progress(counts=Counts(examined=9, keep=9)), [1.0] * 60)
+    assert text_of(draw(view, 80, ascii_only=True), 80).isascii()
+
+
+def test_the_most_important_stays_when_it_is_narrow() -> None:
+    """Rate against quota, money against budget and matches are there in 30 columns."""
+    text = text_of(draw(View("robins", "examining", progress(counts=Counts(keep=7, spent_micros=312_000))), 33), 33)
+    for word in ("48.9/s of 50", "$0.312 of $25.00", "7 keep"):
+        assert word in text
+
+
+# -- Log lines ---------------------------------------------------------------------------------------------------------
+
+
+def log_lines(level: str = "info", **settings: object) -> tuple[LogLines, list[dict[str, Any]]]:
+    """Log lines of a job, and where they go."""
+    written: list[dict[str, Any]] = []
+    log = open_log(lambda line: written.append(json.loads(line)), level=level, as_json=True, colours=False)
+    return LogLines(log, job(**settings), level=level), written
+
+
+def failed(code: str, key: str = "a.jpg") -> ImageFailed:
+    """A failure that was told."""
+    return ImageFailed(at_unix_s=0.0, seq=1, key=key, code=code, message=f"s3://raw/{key}: it is broken")
+
+
+def test_causes_are_told_in_full_a_few_times_and_counted_then() -> None:
+    """Three lines with key and message for each cause, then one at 10, 100, 1,000."""
+    lines, written = log_lines()
+    listener = lines.listeners()[ImageFailed]
+    for _ in range(1000):
+        listener(failed("kms_denied"))
+    listener(failed("archived"))
+    names = [line["event"] for line in written]
+    assert names == ["image_failed"] * 3 + ["image_failed_again"] * 3 + ["image_failed"]
+    assert [line["times"] for line in written if "times" in line] == [10, 100, 1000]
+    assert written[0]["message"] == "it is broken"
+
+
+def test_progress_is_told_ever_less_often() -> None:
+    """Every 10 s in the first two minutes, then every half minute, then every minute."""
+    lines, written = log_lines()
+    told_s = []
+    for second in range(2000):
+        before = len(written)
+        lines.tick(progress(elapsed_s=float(second)))
+        if len(written) > before:
+            told_s.append(second)
+    gaps = [later - earlier for earlier, later in pairwise(told_s)]
+    assert told_s[0] == 10
+    assert gaps == sorted(gaps)
+    assert set(gaps) == {10, 30, 60}
+
+
+def test_what_is_not_logged_is_not_listened_to() -> None:
+    """A line an image costs nothing below debug."""
+    assert events.ImageExamined not in log_lines("info")[0].listeners()
+    assert events.ImageExamined in log_lines("debug")[0].listeners()
+
+
+def test_every_change_of_the_rate_says_why() -> None:
+    """Old rate, new rate, reason."""
+    lines, written = log_lines()
+    lines.listeners()[RateChanged](RateChanged(at_unix_s=0.0, old_tps=50.0, new_tps=49.0, reason="over the quota"))
+    assert written[0] | {"old_tps": 50.0, "new_tps": 49.0, "reason": "over the quota"} == written[0]
+
+
+# -- Events ------------------------------------------------------------------------------------------------------------
+
+EVENTS = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVENTS if kind is not events.Event])
+def test_every_event_is_a_line_with_its_name(kind: type[events.Event]) -> None:
+    """One line of JSON for whatever a run tells; line ends in keys stay inside it."""
+    values: dict[Any, Any] = {str: "a\nb", int: 1, float: 0.5, bool: True, Summary: summary()}
+    fields = {
+        field.name: values[next(each for each in (get_args(field.type) or (field.type,)) if each is not type(None))]
+        for field in msgspec.structs.fields(kind)
+    }
+    line = event_line(kind(**fields))
+    assert line.count(b"\n") == 1
+    assert json.loads(line)["event"] == kind.__struct_config__.tag
+
+
+def test_an_event_file_that_fails_does_not_raise(tmp_path: Path) -> None:
+    """A full disk ends the writing, not the run; the trouble is kept."""
+    with EventFile(Path("/dev/full").open("wb", buffering=0)) as file:
+        file.listener(failed("archived"))
+        file.listener(failed("archived"))
+        file.flush()
+    assert isinstance(file.error, OSError)
+
+
+def test_the_summary_event_has_the_names_of_the_contract() -> None:
+    """Scripts that read events and scripts that read --json see the same."""
+    line = event_line(RunEnded(at_unix_s=1.0, summary=summary()))
+    assert json.loads(line)["summary"].keys() == summary_mapping(summary()).keys()
+
+
+@given(counts)
+def test_counts_lose_nothing_on_the_way_to_scripts(seen: Counts) -> None:
+    """Every count is there under its name, money in dollars."""
+    mapped = counts_mapping(seen)
+    assert set(mapped) == {*seen.__struct_fields__} - {"spent_micros"} | {"spent_usd"}
+
+
+# -- The summary -------------------------------------------------------------------------------------------------------
+
+
+@given(counts, st.integers(40, 220), st.sampled_from(StopReason), st.booleans(), st.booleans())
+def test_summaries_fit_and_say_why(
+    seen: Counts, width: int, reason: StopReason, resumed: bool, ascii_only: bool
+) -> None:
+    """Any summary is drawn within the terminal and names its stop reason."""
+    drawn = draw_summary(
+        summary(counts=seen, this_run=seen, stop_reason=reason, resumed=resumed),
+        job(),
+        width=width,
+        ascii_only=ascii_only,
+    )
+    text = text_of(drawn, width)
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    assert words.STOP_REASONS[reason].split(":")[0] in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "dry_run", "word"),
+    [
+        ({"stop_reason": StopReason.INTERRUPTED, "exit_code": 75}, False, "goes on where"),
+        ({"stop_reason": StopReason.BUDGET}, False, "raise limits.budget_usd"),
+        ({"stop_reason": StopReason.MATCHES}, False, "raise stop.matches"),
+        ({"counts": Counts(failed={"unavailable": 3}), "exit_code": 1}, False, "--retry-failed"),
+        ({"counts": Counts(failed={"vanished": 3}), "exit_code": 1}, False, "refilter"),
+        ({}, True, "carries the actions out"),
+        ({"stop_reason": StopReason.FAILED, "exit_code": 4}, False, "nothing is paid twice"),
+    ],
+)
+def test_the_next_step_follows_from_the_end(fields: dict[str, Any], dry_run: bool, word: str) -> None:
+    """What to type next is the one thing that helps."""
+    assert word in next_steps(summary(**fields), job(), dry_run=dry_run)[0]
+
+
+def test_the_jobs_of_these_tests_are_sound() -> None:
+    """A wrong one would be noticed."""
+    with pytest.raises(JobError):
+        job(nonsense=1)
