@@ -80,7 +80,7 @@ def size(size_bytes: int) -> str:
 def sparkline(values: Sequence[float], top: float) -> str:
     """One block a value, from nothing to ``top`` and beyond."""
     steps = len(_BLOCKS) - 1
-    return "".join(_BLOCKS[max(0, min(steps, round(steps * value / top)))] if top > 0 else " " for value in values)
+    return "".join(_BLOCKS[round(steps * max(0.0, min(1.0, value / top)))] if top > 0 else " " for value in values)
 
 
 def bar(part: float, whole: float, width: int) -> str:
