@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types contracts docs lock bench clean
+.PHONY: help setup demo test check format lint types contracts docs lock bench bench-quick bench-check clean
 
 help:            ## show what can be made
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,15 @@ docs: $(READY)   ## generated documents are current
 lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --extra dev --extra onnx -o requirements/dev.txt pyproject.toml
+
+bench: $(READY)  ## measure ours and its peers for half an hour; BENCH="--data FOLDER" for recorded answers
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-quick: $(READY) ## the same in two minutes; rewrites nothing
+	$(BIN)/python -m benchmarks --quick $(BENCH)
+
+bench-check: $(READY) ## has the program become slower than in the committed results?
+	$(BIN)/python -m benchmarks --check $(BENCH)
 
 clean:           ## remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo

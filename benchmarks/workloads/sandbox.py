@@ -1,23 +1,25 @@
-"""How many requests a second the sandbox answers over keep-alive connections from another process.
+"""The sandbox itself: how many requests a second it answers over keep-alive connections.
 
-The sandbox runs in a process of its own; this process sends ready-made requests and counts answers, so that the sandbox
-is what is measured as long as there are two cores. Prints JSON.
-
-    python benchmarks/sandbox_speed.py [--seconds 3] [--connections 64]
+``python -m benchmarks.workloads.sandbox URL CONNECTIONS SECONDS`` sends ready-made requests and counts answers, so that
+the sandbox is what is measured as long as there are two cores. What it can do bounds every other figure.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
+import sys
 import time
-from pathlib import Path
+from typing import Any
 
-from asyncfilter.sandbox import SandboxOptions, SandboxProcess, SyntheticSpec
+from asyncfilter.sandbox.synthetic import SyntheticKeys
+from benchmarks.answers import CLEAN, PATTERN, RAW
+from benchmarks.bench import Bench
+from benchmarks.process import BenchmarkError
 
-BUCKET = "raw"
 OBJECTS = 100_000
+CONNECTIONS = 64
+KEYS = SyntheticKeys(OBJECTS, PATTERN)[: OBJECTS // 8]
 SCOPE = (
     "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
 )
@@ -62,9 +64,8 @@ class Pusher(asyncio.Protocol):
 def detect_requests() -> list[bytes]:
     """DetectLabels on many keys."""
     requests = []
-    for number in range(1, 12_500):
-        key = f"raw/robin/{number:05d}.jpg"
-        body = json.dumps({"Image": {"S3Object": {"Bucket": BUCKET, "Name": key}}, "MinConfidence": 0}).encode()
+    for key in KEYS:
+        body = json.dumps({"Image": {"S3Object": {"Bucket": RAW, "Name": key}}, "MinConfidence": 0}).encode()
         head = (
             "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-amz-json-1.1\r\n"
             "X-Amz-Target: RekognitionService.DetectLabels\r\nX-Amz-Date: 20260101T000000Z\r\n"
@@ -83,17 +84,13 @@ def s3_request(method: str, path: str, *headers: str) -> bytes:
 
 def list_requests() -> list[bytes]:
     """Pages of 1,000 keys from many places."""
-    path = f"/{BUCKET}?list-type=2&encoding-type=url&start-after=raw%2Frobin%2F"
-    return [s3_request("GET", f"{path}{start:05d}.jpg") for start in range(0, 12_000, 100)]
+    path = f"/{RAW}?list-type=2&encoding-type=url&start-after="
+    return [s3_request("GET", path + key.replace("/", "%2F")) for key in KEYS[::100]]
 
 
 def copy_requests() -> list[bytes]:
-    """Copies of many keys into the same bucket."""
-    source = f"x-amz-copy-source: /{BUCKET}/raw/robin/"
-    return [
-        s3_request("PUT", f"/{BUCKET}/clean/{number:05d}.jpg", f"{source}{number:05d}.jpg")
-        for number in range(1, 12_000)
-    ]
+    """Copies of many keys."""
+    return [s3_request("PUT", f"/{CLEAN}/{key}", f"x-amz-copy-source: /{RAW}/{key}") for key in KEYS]
 
 
 async def push(url: str, requests: list[bytes], connections: int, seconds: float) -> tuple[float, set[str]]:
@@ -111,38 +108,31 @@ async def push(url: str, requests: list[bytes], connections: int, seconds: float
     return answers / wall_s, {status.decode() for pusher in pushers for status in pusher.statuses}
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time a process has used (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+def ask(url: str, connections: int, seconds: float) -> dict[str, float]:
+    """Requests a second by operation.
 
-
-def measure(connections: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Requests a second, and what one costs the sandbox in CPU, by operation."""
+    Raises:
+        BenchmarkError: The sandbox refused any.
+    """
     kinds = {
         "DetectLabels": detect_requests(),
         "CopyObject": copy_requests(),
-        "ListObjectsV2, 1000 keys": list_requests(),
+        "ListObjectsV2": list_requests(),
     }
-    results = {}
-    with SandboxProcess(SandboxOptions(synthetic=(SyntheticSpec(BUCKET, OBJECTS),))) as sandbox:
-        for kind, requests in kinds.items():
-            before_s = cpu_s(sandbox.pid)
-            rate, statuses = asyncio.run(push(sandbox.endpoint_url, requests, connections, seconds))
-            assert statuses == {"200"}, statuses
-            per_request_ms = (cpu_s(sandbox.pid) - before_s) / (rate * seconds) * 1000
-            results[kind] = {"requests_per_s": round(rate), "cpu_ms_per_request": round(per_request_ms, 4)}
-    return results
+    rates = {}
+    for kind, requests in kinds.items():
+        rates[kind], statuses = asyncio.run(push(url, requests, connections, seconds))
+        if statuses != {"200"}:
+            raise BenchmarkError(f"{kind} was answered with {statuses}")
+    return rates
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--connections", type=int, default=64)
-    options = parser.parse_args()
-    print(json.dumps(measure(options.connections, options.seconds), indent=2))
+def measure(bench: Bench) -> dict[str, Any]:
+    """Requests a second: the most any client could be measured at."""
+    with bench.sandbox(OBJECTS) as sandbox:
+        rates = bench.module(__name__, sandbox.endpoint_url, CONNECTIONS, bench.sizes.sandbox_s)
+    return {"requests_per_s": {kind: round(rate) for kind, rate in rates.items()}}
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(ask(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))

@@ -5,21 +5,18 @@ second or by a token bucket of a tenth of a second. Shown are the share of the q
 that were throttled, the fullest second against the rate, and the processor time an attempt took, all in all, and of a
 core. A bucket that starts full allows a share slightly above 1.
 
-    python benchmarks/limiters.py --seconds 3 --json benchmarks/results/limiters.json
+``python -m benchmarks.workloads.limiters SECONDS RATE...`` measures in this process and prints JSON.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import json
-import math
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import anyio
@@ -30,6 +27,7 @@ from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.policy.rate import RateController
 from asyncfilter.testing.quotas import StrictWindow, TokenBucket
+from benchmarks.bench import Bench
 
 WAITERS = 64
 QUOTAS: dict[str, type[StrictWindow | TokenBucket]] = {"strict second": StrictWindow, "bucket of 0.1 s": TokenBucket}
@@ -83,7 +81,7 @@ LIMITERS: dict[str, Callable[[int], Turnstile]] = {
 }
 
 
-async def measure(name: str, quota: str, quota_tps: int, seconds: float) -> Result:
+async def ask(name: str, quota: str, quota_tps: int, seconds: float) -> Result:
     """Run one limiter for ``seconds``."""
     acquire, outcome = LIMITERS[name](quota_tps)
     service = QUOTAS[quota](quota_tps)
@@ -125,46 +123,18 @@ def fullest_second(sent_s: list[float]) -> int:
     return max((index + 1 - bisect_left(sent_s, at_s - 1.0) for index, at_s in enumerate(sent_s)), default=0)
 
 
-def table(results: list[Result]) -> str:
-    """Markdown."""
-    lines = ["| quota | R | limiter | share | throttled | fullest second / R | CPU us an attempt | of a core |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    lines += [
-        f"| {r.quota} | {r.quota_tps} | `{r.limiter}` | {r.share:.3f} | {r.throttled} "
-        f"| {r.fullest_second:.2f} | {r.cpu_us:.0f} | {r.core:.1%} |"
-        for r in results
-    ]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Measure every limiter before every quota; print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--rates", type=int, nargs="+", default=[50, 500, 5000])
-    parser.add_argument("--uvloop", action="store_true", help="run on uvloop")
-    parser.add_argument("--json", type=Path, help="write the figures there, else to standard output")
-    chosen = parser.parse_args()
-    cases = [(name, quota, rate) for quota in QUOTAS for rate in chosen.rates for name in LIMITERS]
-    loop_factory = asyncio.new_event_loop
-    if chosen.uvloop:
-        import uvloop  # noqa: PLC0415  # optional, and not needed unless asked for
-
-        loop_factory = uvloop.new_event_loop
+def every(seconds: float, rates: Sequence[int]) -> list[dict[str, Any]]:
+    """Every limiter before every quota, one after the other."""
     results = []
-    for number, (name, quota, rate) in enumerate(cases, 1):
-        left_s = math.ceil((len(cases) - number + 1) * chosen.seconds)
-        print(f"{number}/{len(cases)} {name} at {rate}/s, {quota}, {left_s} s left", file=sys.stderr)
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            results.append(runner.run(measure(name, quota, rate, chosen.seconds)))
-    figures = json.dumps({"uvloop": chosen.uvloop, "results": [asdict(result) for result in results]}, indent=1)
-    if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(figures + "\n", encoding="utf-8")
-    else:
-        print(figures)
-    print(table(results))
+    for quota, rate, name in product(QUOTAS, rates, LIMITERS):
+        results.append(asdict(anyio.run(ask, name, quota, rate, seconds)))
+    return results
+
+
+def measure(bench: Bench) -> dict[str, Any]:
+    """The results of all limiters."""
+    return {"results": bench.module(__name__, bench.sizes.limiter_s, *bench.sizes.limiter_rates_tps)}
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(every(float(sys.argv[1]), [int(rate) for rate in sys.argv[2:]])))

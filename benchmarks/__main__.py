@@ -1,0 +1,72 @@
+"""``python -m benchmarks``: measure and write the results.
+
+``make bench`` takes half an hour and writes ``benchmarks/results`` and ``docs/performance.md``; ``make bench-quick``
+takes two minutes and writes nothing that is committed. Let the machine rest meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import files, machine
+from benchmarks.bench import Bench
+from benchmarks.check import check
+from benchmarks.sizes import FULL, QUICK
+from benchmarks.suite import WORKLOADS
+from benchmarks.tables import summary
+
+RECORDED = "rekognition/detect_labels_recorded.jsonl"
+
+
+def main() -> None:
+    """Measure what was asked for; every workload's figures are written as soon as they are known."""
+    options = _options()
+    if options.redraw:
+        files.draw(files.read(options.out), options.out)
+        return
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        recorded = options.data.resolve() / RECORDED if options.data else None
+        bench = Bench(sizes=QUICK if options.quick else FULL, folder=Path(folder), recorded=recorded)
+        if options.check:
+            sys.exit(check(bench, files.read(files.RESULTS)))
+        _measure(bench, options.only or list(WORKLOADS), options.out, is_partial=bool(options.only))
+
+
+def _measure(bench: Bench, names: list[str], out: Path, *, is_partial: bool) -> None:
+    document = files.read(out) if is_partial else {}
+    if document.get("name") != bench.sizes.name:
+        document = {"name": bench.sizes.name, "workloads": {}}
+    document["answers"] = bench.answers.name
+    document["machine"] = machine.facts()
+    for name in names:
+        at, load, began_s = machine.now(), machine.load(), time.monotonic()
+        print(f"{at} {name} (load {load:g})", file=sys.stderr, flush=True)
+        measured = WORKLOADS[name](bench)
+        took_s = round(time.monotonic() - began_s, 1)
+        document["workloads"][name] = {"at": at, "load": load, "took_s": took_s, "figures": measured}
+        files.write(document, out)
+    print(summary(document))
+    print(f"written to {out}", file=sys.stderr)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round, written to a folder beside")
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--data", type=Path, help=f"folder with {RECORDED}, for answers of the real service")
+    parser.add_argument("--out", type=Path, help="folder for the results")
+    parser.add_argument("--redraw", action="store_true", help="measure nothing: draw tables and plots from the JSON")
+    parser.add_argument("--check", action="store_true", help="fail when ours became slower than in the results")
+    options = parser.parse_args()
+    options.out = options.out or (files.RESULTS / "quick" if options.quick else files.RESULTS)
+    return options
+
+
+if __name__ == "__main__":
+    main()

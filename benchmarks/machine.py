@@ -1,0 +1,83 @@
+"""What was measured on, and on which of its cores."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+PARTS = (
+    *("asyncfilter", "aioboto3", "aiobotocore", "boto3", "botocore", "aiohttp", "aiolimiter", "anyio", "httptools"),
+    *("msgspec", "structlog", "tenacity", "uvloop"),
+)
+
+
+class Cores(NamedTuple):
+    """A core for the client and another for everything else; None where there is but one."""
+
+    client: int | None
+    server: int | None
+
+
+def cores() -> Cores:
+    """The last two cores this process may use."""
+    usable = sorted(os.sched_getaffinity(0))
+    return Cores(usable[-1], usable[-2]) if len(usable) > 1 else Cores(None, None)
+
+
+def pin(pid: int, core: int | None) -> None:
+    """Keep all threads of a process, and those it will start, on one core; nothing without a core."""
+    if core is not None:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
+
+
+def facts() -> dict[str, object]:
+    """Machine, versions, date and commit."""
+    chosen = cores()
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "cores_usable": len(os.sched_getaffinity(0)),
+        "client_core": chosen.client,
+        "server_core": chosen.server,
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {part: version(part) for part in PARTS},
+        "commit": _commit(),
+        "date": now(),
+    }
+
+
+def now() -> str:
+    """This moment, to the second, in UTC."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def load() -> float:
+    """Processes that wanted a core in the last minute, this one's included: what else went on."""
+    return round(os.getloadavg()[0], 2)
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+def _commit() -> str:
+    """The commit that is checked out, with a plus when the package differs from it; empty outside a repository."""
+    try:
+        return _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "../asyncfilter") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(*arguments: str) -> str:
+    command, here = ["git", *arguments], Path(__file__).parent
+    return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()

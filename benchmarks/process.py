@@ -1,0 +1,142 @@
+"""A measured process: pinned to its core, its processor time, wall time and memory taken from the outside."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from benchmarks.machine import pin
+
+_LOOK_S = 0.1
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class BenchmarkError(Exception):
+    """A measured process did not do what it should have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What a process took from start to end.
+
+    Attributes:
+        cpu_s: User and system time of all its threads, and of the children it waited for.
+        peak_mb: Most resident memory; looked up ten times a second, so that the last tenth is not seen.
+        memory: Resident memory in MB over seconds.
+    """
+
+    exit_code: int
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    memory: list[tuple[float, float]]
+    stdout: str
+
+
+@dataclass(slots=True)
+class Process:
+    """A process under way; ends with the context at the latest.
+
+    Attributes:
+        command: What to run.
+        env: All of its environment.
+        folder: Its working directory; its output is kept there.
+        core: Where it runs; None for anywhere.
+    """
+
+    command: Sequence[str]
+    env: Mapping[str, str]
+    folder: Path
+    core: int | None = None
+    peak_mb: float = 0.0
+    _memory: list[tuple[float, float]] = field(default_factory=list)
+    _began_s: float = 0.0
+    _popen: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._began_s = time.perf_counter()
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self._popen = subprocess.Popen(
+                self.command, env=self.env, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+            )
+        pin(self.pid, self.core)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._popen is not None and self._popen.returncode is None:
+            self._popen.kill()
+            self._popen.wait()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._popen is not None
+        return self._popen.pid
+
+    def stop(self) -> Ran:
+        """Kill it, whatever it is doing."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def wait(self, timeout_s: float = 900.0) -> Ran:
+        """Wait for its end and watch its memory meanwhile.
+
+        Raises:
+            BenchmarkError: It takes longer than ``timeout_s``.
+        """
+        assert self._popen is not None
+        end = os.pidfd_open(self.pid)
+        try:
+            while not select.select([end], [], [], _LOOK_S)[0]:
+                self.look()
+                if time.perf_counter() - self._began_s > timeout_s:
+                    raise BenchmarkError(f"{self.command} takes longer than {timeout_s} s; see {self._err}")
+        finally:
+            os.close(end)
+        wall_s = time.perf_counter() - self._began_s
+        _, status, used = os.wait4(self.pid, 0)
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        return Ran(
+            exit_code=self._popen.returncode,
+            wall_s=wall_s,
+            cpu_s=used.ru_utime + used.ru_stime,
+            peak_mb=round(self.peak_mb, 1),
+            memory=self._memory,
+            stdout=self._out.read_text(encoding="utf-8"),
+        )
+
+    def look(self) -> None:
+        """Note its memory."""
+        # Not ru_maxrss, which also counts the process this one was forked from.
+        with suppress(OSError, KeyError):
+            told = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+            self.peak_mb = int(told["VmHWM"].split()[0]) / 1024
+            at_s = round(time.perf_counter() - self._began_s, 1)
+            self._memory.append((at_s, round(int(told["VmRSS"].split()[0]) / 1024, 1)))
+
+    def complaint(self) -> str:
+        """The end of what it wrote to stderr."""
+        return self._err.read_text(encoding="utf-8", errors="replace")[-2000:]
+
+    @property
+    def _out(self) -> Path:
+        return self.folder / "stdout.txt"
+
+    @property
+    def _err(self) -> Path:
+        return self.folder / "stderr.txt"
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time a process has used so far, in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -1,0 +1,86 @@
+"""How much is measured: all of it in under half an hour, or a quick look in under two minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Amounts of work; every field counts calls, keys, images, rows or seconds of one round.
+
+    Attributes:
+        name: ``full`` or ``quick``; goals are judged by full runs only.
+        rounds: How often peers are measured in turn; medians are shown.
+        calls: Detections and copies by each client.
+        whole: Images of a whole run, by peer; different since the peers' speeds are.
+        list_ours, list_peer: Keys listed; what is compared is the processor time of a key.
+        quotas_tps: Quotas set, by what is known of them: ``right``, ``half`` (of what was told) or ``unknown``.
+        peer_quotas_tps: The same for the obvious build, in front of both kinds of quota.
+        modes: Kinds of quota.
+        right_s, wrong_s: Length of a run at a quota that was told rightly, or not; the second half is judged.
+        rows: Images in the checkpoint that is written, resumed and filtered again; ``few_rows`` to compare memory with.
+        memory: Images of the runs whose memory is watched.
+        limiter_s: Seconds each limiter is asked.
+        limiter_rates_tps: The rates it is asked at.
+        sandbox_s: Seconds the sandbox is asked for each of its operations.
+    """
+
+    name: str
+    rounds: int
+    calls: int
+    whole: dict[str, int]
+    list_ours: int
+    list_peer: int
+    quotas_tps: dict[str, tuple[int, ...]]
+    peer_quotas_tps: dict[str, tuple[int, ...]]
+    modes: tuple[str, ...]
+    right_s: int
+    wrong_s: int
+    rows: int
+    few_rows: int
+    memory: tuple[int, ...]
+    limiter_s: float
+    limiter_rates_tps: tuple[int, ...]
+    sandbox_s: float
+
+
+FULL = Sizes(
+    name="full",
+    rounds=5,
+    calls=2_000,
+    whole={"one_by_one": 1_500, "threads": 2_000, "obvious": 2_500, "fallback": 6_000, "ours": 60_000},
+    list_ours=1_000_000,
+    list_peer=100_000,
+    quotas_tps={"right": (5, 50, 500, 2_000, 5_000), "half": (5, 50, 500, 2_000), "unknown": (5, 50, 500, 2_000)},
+    peer_quotas_tps={"right": (5, 50, 500), "half": (5, 50)},
+    modes=("window", "bucket"),
+    right_s=24,
+    wrong_s=30,
+    rows=1_000_000,
+    few_rows=100_000,
+    memory=(20_000, 200_000, 500_000),
+    limiter_s=2.0,
+    limiter_rates_tps=(50, 500, 5_000),
+    sandbox_s=3.0,
+)
+
+QUICK = Sizes(
+    name="quick",
+    rounds=1,
+    calls=500,
+    whole={"one_by_one": 300, "threads": 400, "obvious": 500, "fallback": 600, "ours": 12_000},
+    list_ours=50_000,
+    list_peer=5_000,
+    quotas_tps={"right": (5, 50, 500), "half": (50,), "unknown": (50,)},
+    peer_quotas_tps={"right": (50,)},
+    modes=("window",),
+    right_s=14,
+    wrong_s=20,
+    rows=20_000,
+    few_rows=5_000,
+    memory=(2_000, 10_000),
+    limiter_s=0.5,
+    limiter_rates_tps=(50, 500),
+    sandbox_s=0.5,
+)

@@ -1,0 +1,33 @@
+"""All workloads, in the order they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.bench import Bench
+from benchmarks.workloads import (
+    calls,
+    checkpoint,
+    limiters,
+    listing,
+    memory,
+    quota,
+    resume,
+    sandbox,
+    startup,
+    whole,
+)
+
+WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "calls": calls.measure,
+    "whole": whole.measure,
+    "listing": listing.measure,
+    "startup": startup.measure,
+    "checkpoint": checkpoint.measure,
+    "resume": resume.measure,
+    "memory": memory.measure,
+    "quota": quota.measure,
+    "limiters": limiters.measure,
+    "sandbox": sandbox.measure,
+}

@@ -1,0 +1,239 @@
+"""Results as Markdown; every figure comes from the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.goals import Goal, Judged, judge
+from benchmarks.peers import PEERS
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+_ANSWERS = {"recorded": "recorded ones of the real service", "drawn": "the sandbox's own"}
+Document = Mapping[str, Any]
+"""The JSON file: ``name``, ``machine``, and ``workloads`` by name with ``at``, ``load``, ``took_s`` and ``figures``."""
+
+
+def figures(document: Document) -> dict[str, Any]:
+    """The workloads' figures alone."""
+    return {name: workload["figures"] for name, workload in document["workloads"].items()}
+
+
+def summary(document: Document) -> str:
+    """The table of goals under a line that says what was measured where."""
+    return f"{provenance(document)}\n\n{goals_table(judge(figures(document), is_full=document['name'] == 'full'))}"
+
+
+def report(document: Document) -> str:
+    """Everything that was measured."""
+    measured = figures(document)
+    parts = ["# Results", summary(document)]
+    parts += [f"## {title}\n\n{draw(measured[name])}" for name, (title, draw) in _SECTIONS.items() if name in measured]
+    return "\n\n".join([*parts, _conditions(document)]) + "\n"
+
+
+def placed(text: str, block: str) -> str:
+    """``text`` with ``block`` between its marks.
+
+    Raises:
+        ValueError: The marks are missing.
+    """
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"no place for the results between {BEGIN} and {END}")
+    return f"{head}{BEGIN}\n{block}\n{END}{tail}"
+
+
+def provenance(document: Document) -> str:
+    """One sentence: what, where, when."""
+    machine = document["machine"]
+    where = f"{machine['processor']}, {machine['cores_usable']} cores, Python {machine['python']}"
+    pinned = "client and server on a core each" if machine["client_core"] is not None else "all on one core"
+    loudest = max((workload["load"] for workload in document["workloads"].values()), default=0.0)
+    text = (
+        f"A {document['name']} run of {machine['date']} at commit {machine['commit'] or 'unknown'}: {where}, {pinned};"
+    )
+    text += f" answers were {_ANSWERS[document['answers']]};"
+    text += f" the load before a workload was {loudest:g} at the most."
+    if document["name"] != "full":
+        text += " **Goals are not judged by it.**"
+    return text
+
+
+def goals_table(judged: Sequence[Judged]) -> str:
+    """Each goal with its figure, and whether it is met."""
+    rows = []
+    for one in judged:
+        goal = one.goal
+        shown = "not measured" if one.figure is None else _number(goal, one.figure)
+        rows.append(
+            (
+                one.what,
+                shown,
+                _bound(goal, goal.goal),
+                _met(one.is_met),
+                _bound(goal, goal.stretch),
+                _met(one.is_stretch_met),
+            )
+        )
+    return table(("", "measured", "goal", "", "stretch", ""), rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; every column but the first is right-aligned."""
+    lines = [_line(head), "|---" + "|---:" * (len(head) - 1) + "|"]
+    return "\n".join([*lines, *(_line(row) for row in rows)])
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _number(goal: Goal, value: float) -> str:
+    return f"{value:,.{goal.digits}f}{goal.unit}"
+
+
+def _bound(goal: Goal, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{'>=' if goal.is_least else '<='} {value:,g}{goal.unit}"
+
+
+def _met(is_met: bool | None) -> str:
+    return {None: "", True: "met", False: "**not met**"}[is_met]
+
+
+# -- Sections ----------------------------------------------------------------------------------------------------------
+
+
+def _calls(measured: Document) -> str:
+    names = {"aioboto3": "aioboto3 as it comes", "fallback": PEERS["fallback"].title, "ours": PEERS["ours"].title}
+    rows = [
+        (
+            names[name],
+            *(f"{measured[kind]['cpu_ms'][name]:.3f}" for kind in ("detect", "copy")),
+            *(f"{measured[kind]['times_less'][name]:.1f}" for kind in ("detect", "copy")),
+        )
+        for name in names
+    ]
+    head = ("client", "detection, CPU ms", "copy, CPU ms", "detection, times less", "copy, times less")
+    return f"{measured['calls']:,} calls of each, 50 at once, {_rounds(measured)}.\n\n{table(head, rows)}"
+
+
+def _whole(measured: Document) -> str:
+    rows = [
+        (
+            PEERS[name].title,
+            f"{peer['images']:,}",
+            f"{peer['cpu_ms']:.3f}",
+            "too short" if peer["images_per_s"] is None else f"{peer['images_per_s']:,.0f}",
+            f"{peer['single_cpu_s']:.2f}",
+            f"{peer['peak_mb']:.0f}",
+            f"{peer['copied_share']:.1%}",
+            f"{peer['sandbox_cpu_ms']:.3f}",
+        )
+        for name, peer in measured["peers"].items()
+    ]
+    head = ("peer", "images", "CPU ms/image", "images/s", "start CPU s", "peak MB", "copied", "sandbox CPU ms/image")
+    return f"{_rounds(measured).capitalize()}; see the plot.\n\n![](cpu.svg)\n\n{table(head, rows)}"
+
+
+def _listing(measured: Document) -> str:
+    rows = [
+        (
+            title,
+            f"{measured[name]['keys']:,.0f}",
+            f"{measured[name]['cpu_ms_per_page']:.2f}",
+            f"{measured[name]['stall_ms']:.1f}",
+            f"{measured[name]['stall_cpu_ms']:.1f}",
+        )
+        for name, title in (("aioboto3", "aioboto3's paginator"), ("ours", "asyncfilter"))
+    ]
+    head = ("client", "keys", "CPU ms for 1,000", "longest stall ms", "of it CPU ms")
+    return f"{_rounds(measured).capitalize()}.\n\n{table(head, rows)}"
+
+
+def _quota(measured: Document) -> str:
+    rows = [
+        (
+            PEERS[case["peer"]].title,
+            f"{case['quota_tps']:,}",
+            {"window": "strict second", "bucket": "token bucket"}[case["mode"]],
+            case["told"],
+            f"{case['share']:.3f}",
+            f"{case['throttled_pct']:.2f}",
+            f"{case['throttled_late_pct']:.2f}",
+            f"{case['cpu_ms']:.2f}",
+        )
+        for case in measured["cases"]
+    ]
+    head = ("peer", "quota/s", "counted by", "told", "share", "throttled %", "of it late %", "CPU ms/accepted")
+    usual_ms, slow_ms = measured["latency_p50_s"] * 1000, measured["latency_p99_s"] * 1000
+    text = (
+        f"Answers take {usual_ms:.0f} ms, one in a hundred {slow_ms:.0f} ms or more. The share is that of the second "
+    )
+    text += "half of each run. A token bucket saves up one second, so that a share can lie above 1. One by one and "
+    text += "threads cannot be told a rate."
+    return f"{text}\n\n![](rates.svg)\n\n{table(head, rows)}"
+
+
+def _memory(measured: Document) -> str:
+    rows = [
+        (f"{int(objects):,}", f"{run['peak_mb']:.0f}", f"{run['in_flight_max']:,}", f"{run['wall_s']:.0f}")
+        for objects, run in measured["by_objects"].items()
+    ]
+    return "![](memory.svg)\n\n" + table(("objects", "peak MB", "most in flight", "wall s"), rows)
+
+
+def _plain(measured: Document) -> str:
+    rows = [(name.replace("_", " "), value) for name, value in measured.items() if isinstance(value, int | float | str)]
+    return table(("", "measured"), rows)
+
+
+def _limiters(measured: Document) -> str:
+    rows = [
+        (
+            f"`{one['limiter']}`",
+            one["quota"],
+            f"{one['quota_tps']:,}",
+            f"{one['share']:.3f}",
+            one["throttled"],
+            f"{one['fullest_second']:.2f}",
+            f"{one['cpu_us']:.0f}",
+            f"{one['core']:.1%}",
+        )
+        for one in measured["results"]
+    ]
+    head = ("limiter", "quota", "R", "share", "throttled", "fullest second / R", "CPU us an attempt", "of a core")
+    return table(head, rows)
+
+
+def _sandbox(measured: Document) -> str:
+    rows = [(kind, f"{rate:,}") for kind, rate in measured["requests_per_s"].items()]
+    return "What it can do bounds every other figure.\n\n" + table(("operation", "requests/s"), rows)
+
+
+def _rounds(measured: Document) -> str:
+    rounds = measured["rounds"]
+    return "one round" if rounds == 1 else f"medians of {rounds} interleaved rounds"
+
+
+def _conditions(document: Document) -> str:
+    rows = [(name, one["at"], f"{one['took_s']:.0f}", one["load"]) for name, one in document["workloads"].items()]
+    versions = ", ".join(f"{part} {number}" for part, number in document["machine"]["versions"].items())
+    return f"## Conditions\n\n{versions}.\n\n" + table(("workload", "at", "took s", "load before"), rows)
+
+
+_SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
+    "calls": ("One call alone", _calls),
+    "whole": ("Whole run, no latency", _whole),
+    "quota": ("Share of a quota", _quota),
+    "listing": ("Listing", _listing),
+    "checkpoint": ("Checkpoint", _plain),
+    "resume": ("Going on after many images", _plain),
+    "memory": ("Memory, 1,000 calls in flight", _memory),
+    "startup": ("Starting", _plain),
+    "limiters": ("Limiters", _limiters),
+    "sandbox": ("The sandbox", _sandbox),
+}

@@ -1,0 +1,111 @@
+"""The share of a quota that is used, and the throttles that costs: 300 ms of latency with a slow tail.
+
+Every run is cut after its time and judged by what the sandbox counted second by second: in the second half of the run,
+accepted calls against the quota, and throttled ones against attempts. A quota is told ``right``, ``half`` (the truth is
+half of what was told) or ``unknown`` (the rate told is far above). Quotas up to 50 a second leave the processor idle
+and are measured side by side; all others alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from asyncfilter.sandbox import Latency, ThrottleMode
+from benchmarks.bench import Bench, wait_for_first_call
+from benchmarks.peers import PEERS
+from benchmarks.sizes import Sizes
+
+LATENCY = Latency(0.3, 1.2)
+UNKNOWN_TPS = 10_000.0
+"""What is told where the quota is not known."""
+TAIL_S = 3
+"""How long a run goes on after the time judged, so that answers under way are counted."""
+SIDE_BY_SIDE_TPS = 50
+AT_ONCE = 6
+Second = tuple[int, int, int]
+"""Attempts, accepted and throttled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One run: who, in front of which quota, counted how, and told what."""
+
+    peer: str
+    quota_tps: int
+    mode: str
+    told: str
+    seconds: int
+
+    @property
+    def told_tps(self) -> float:
+        """The rate the peer is given."""
+        return {"right": float(self.quota_tps), "half": 2.0 * self.quota_tps, "unknown": UNKNOWN_TPS}[self.told]
+
+    @property
+    def is_light(self) -> bool:
+        """It leaves the processor idle; the threads do not, since nothing slows them."""
+        return self.quota_tps <= SIDE_BY_SIDE_TPS and self.peer != "threads"
+
+
+def cases(sizes: Sizes) -> Iterator[Case]:
+    """Every run of a size."""
+    seconds = {"right": sizes.right_s, "half": sizes.wrong_s, "unknown": sizes.wrong_s}
+    asked = {"ours": sizes.quotas_tps, "obvious": sizes.peer_quotas_tps}
+    for peer, quotas in asked.items():
+        for told, mode in itertools.product(quotas, sizes.modes):
+            for quota_tps in quotas[told]:
+                yield Case(peer=peer, quota_tps=quota_tps, mode=mode, told=told, seconds=seconds[told])
+    for peer in ("one_by_one", "threads"):  # these cannot be told a rate
+        yield Case(peer=peer, quota_tps=50, mode="window", told="right", seconds=sizes.right_s)
+
+
+def measure(bench: Bench) -> dict[str, Any]:
+    """A figure for each case, with its seconds."""
+    every = list(cases(bench.sizes))
+    light = sorted((case for case in every if case.is_light), key=lambda case: case.seconds)
+    figures: list[dict[str, Any]] = []
+    for start in range(0, len(light), AT_ONCE):  # begun together, so that no start disturbs another's second half
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            figures += threads.map(lambda case: run(bench, case), light[start : start + AT_ONCE])
+    figures += [run(bench, case) for case in every if not case.is_light]
+    return {"latency_p50_s": LATENCY.p50_s, "latency_p99_s": LATENCY.p99_s, "cases": figures}
+
+
+def run(bench: Bench, case: Case) -> dict[str, Any]:
+    """Run one case and count."""
+    folder = bench.new_folder()
+    task = bench.task(tps=case.told_tps, workers=max(100, case.quota_tps))
+    objects = max(2000, int(case.quota_tps * (case.seconds + TAIL_S) * 1.5))
+    mode = ThrottleMode(case.mode)
+    with (
+        bench.sandbox(objects, tps=float(case.quota_tps), throttle_mode=mode, latency=LATENCY) as sandbox,
+        bench.client(PEERS[case.peer].command(task, folder), sandbox, folder) as process,
+    ):
+        wait_for_first_call(sandbox, process)
+        time.sleep(case.seconds + TAIL_S)
+        counted = sandbox.stats().operations["DetectLabels"]
+        ran = process.stop()
+    silent = [(0, 0, 0)] * (case.seconds - len(counted.per_second))
+    figure = {**asdict(case), **judge([*counted.per_second[: case.seconds], *silent], case.quota_tps)}
+    return {**figure, "cpu_ms": round(ran.cpu_s * 1000 / counted.accepted, 3), "in_flight_max": counted.in_flight_max}
+
+
+def judge(per_second: Sequence[Second], quota_tps: float) -> dict[str, Any]:
+    """Share of the quota in the second half, throttled share of attempts in it and in all, and the seconds."""
+    second_half = per_second[len(per_second) // 2 :]
+    return {
+        "share": round(sum(row[1] for row in second_half) / (quota_tps * len(second_half)), 4),
+        "throttled_late_pct": _throttled_pct(second_half),
+        "throttled_pct": _throttled_pct(per_second),
+        "accepted_per_s": [row[1] for row in per_second],
+        "throttled_per_s": [row[2] for row in per_second],
+    }
+
+
+def _throttled_pct(seconds: Sequence[Second]) -> float:
+    return round(sum(row[2] for row in seconds) * 100 / max(1, sum(row[0] for row in seconds)), 3)

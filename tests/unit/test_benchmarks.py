@@ -1,0 +1,237 @@
+"""The benchmarks are honest: peers do the same work, and tables say what the figures say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import boto3
+import pytest
+
+from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess, SyntheticSpec
+from benchmarks import check, files, tables
+from benchmarks.answers import PATTERN, RAW, Answers
+from benchmarks.bench import Bench, environment
+from benchmarks.goals import GOALS, Goal, judge
+from benchmarks.machine import Cores
+from benchmarks.peers import PEERS
+from benchmarks.peers.task import Task
+from benchmarks.plots import all_plots
+from benchmarks.process import BenchmarkError
+from benchmarks.sizes import FULL, QUICK
+from benchmarks.workloads import quota
+from benchmarks.workloads.whole import full_seconds
+
+IMAGES = 40
+
+# -- Peers -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
+    """What each peer copied, as keys with ETags; all of them run at once on one sandbox."""
+    folder, answers = tmp_path_factory.mktemp("peers"), Answers.of(None)
+    buckets = {name: f"clean-{name.replace('_', '-')}" for name in PEERS}
+    options = SandboxOptions(
+        synthetic=(SyntheticSpec(RAW, IMAGES, PATTERN),), buckets=tuple(map(BucketSpec, buckets.values()))
+    )
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(SandboxProcess(options))
+        running = []
+        for name, peer in PEERS.items():
+            task = Task(
+                source=RAW,
+                target=buckets[name],
+                label=answers.label,
+                confidence_pct=answers.confidence_pct,
+                tps=100.0,
+            )
+            command = peer.command(task, folder / name)
+            env = environment(sandbox.environment())
+            running.append(stack.enter_context(subprocess.Popen(command, env=env, stdout=-3, stderr=-1)))
+        for process in running:
+            complaint = process.communicate(timeout=60)[1].decode()
+            assert process.returncode == 0, complaint
+        yield {name: _contents(sandbox, bucket) for name, bucket in buckets.items()}
+
+
+def _contents(sandbox: SandboxProcess, bucket: str) -> dict[str, str]:
+    env = sandbox.environment()
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=sandbox.endpoint_url,
+        region_name=env["AWS_REGION"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+    )
+    try:
+        return {item["Key"]: item["ETag"] for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
+    finally:
+        s3.close()
+
+
+@pytest.mark.parametrize("name", [name for name in PEERS if name != "one_by_one"])
+def test_every_peer_makes_the_copies_of_the_one_by_one_script(name: str, copies: dict[str, dict[str, str]]) -> None:
+    """The same keys with the same content; some images are kept and some are not."""
+    assert 0 < len(copies["one_by_one"]) < IMAGES
+    assert copies[name] == copies["one_by_one"]
+
+
+def test_drawn_answers_keep_about_one_image_in_seven() -> None:
+    """What is looked for is neither rare nor common, so that copies weigh as they do in practice."""
+    answers = Answers.of(None)
+    kept = sum(
+        any(label.name == answers.label and label.confidence_pct >= answers.confidence_pct for label in one.labels)
+        for one in answers.detections
+    )
+    assert 0.1 < kept / len(answers.detections) < 0.2
+
+
+def test_recorded_answers_bring_their_own_label(tmp_path: Path) -> None:
+    """The label is the one whose share is nearest to one in seven, and the sandbox is told to give these answers."""
+    rows = [{"Labels": [{"Name": "Usual", "Confidence": 90.0}] * (n < 2)} for n in range(13)]
+    rows.append({"Labels": [{"Name": "Rare", "Confidence": 90.0}]})
+    recorded = tmp_path / "recorded.jsonl"
+    recorded.write_text("".join(json.dumps({"response": row}) + "\n" for row in rows))
+    answers = Answers.of(recorded)
+    assert (answers.name, answers.label, len(answers.detections)) == ("recorded", "Usual", 14)
+    assert answers.sandbox["recorded"] == str(recorded)
+
+
+# -- Measuring ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_is_measured_from_outside(tmp_path: Path) -> None:
+    """Processor time, memory and output are the process's own; what failed says why."""
+    bench = Bench(sizes=QUICK, folder=tmp_path, cores=Cores(None, None))
+    busy = "import time; held = bytearray(60_000_000); until = time.process_time() + 0.25\n"
+    busy += "while time.process_time() < until: pass\nprint('done')"
+    ran = bench.run([sys.executable, "-c", busy])
+    assert ran.stdout == "done\n"
+    assert ran.cpu_s >= 0.25
+    assert ran.peak_mb >= 60
+    with pytest.raises(BenchmarkError, match="no such luck"):
+        bench.run([sys.executable, "-c", "raise SystemExit('no such luck')"])
+
+
+def test_a_share_is_that_of_the_second_half() -> None:
+    """A slow start does not count, throttles of both halves are told apart."""
+    judged = quota.judge([(10, 0, 10), (10, 10, 0), (60, 45, 15), (50, 50, 0)], 50)
+    assert judged["share"] == 0.95
+    assert judged["throttled_late_pct"] == round(15 / 110 * 100, 3)
+    assert judged["throttled_pct"] == round(25 / 130 * 100, 3)
+
+
+def test_images_a_second_leave_ramp_and_end_out() -> None:
+    """Only seconds that reached half of the fullest count, and never the last; too few of them give no figure."""
+    assert full_seconds([5, 10, 20, 3000, 5000, 4000, 10_000]) == 4000.0
+    assert full_seconds([400, 100]) is None
+    assert full_seconds([400]) is None
+
+
+@pytest.mark.parametrize("sizes", [FULL, QUICK], ids=lambda sizes: sizes.name)
+def test_every_goal_of_a_quota_has_its_case(sizes: Any) -> None:
+    """Each peer is measured, light cases are few calls a second, and nothing is measured twice."""
+    every = list(quota.cases(sizes))
+    assert len(set(every)) == len(every)
+    assert {case.peer for case in every} == set(PEERS) - {"fallback"}
+    assert all(case.quota_tps <= 50 for case in every if case.is_light)
+    assert {case.told for case in every if case.peer == "ours"} == {"right", "half", "unknown"}
+
+
+# -- Tables and plots --------------------------------------------------------------------------------------------------
+
+
+def test_goals_are_judged_by_full_runs_alone() -> None:
+    """A figure beyond its bound is not met, whichever way the bound lies; a quick run judges nothing."""
+    results = {"checkpoint": {"cpu_us_per_image": 26.0, "bytes_per_image": 260}, "listing": {"ours_times_less": 20.0}}
+    met = {one.what: (one.is_met, one.is_stretch_met) for one in judge(results, is_full=True) if one.figure is not None}
+    assert met == {
+        "listing, processor time times less than aioboto3's paginator": (True, None),
+        "checkpoint, processor time an image, whole answer kept": (False, None),
+        "checkpoint, size of an image": (True, False),
+    }
+    assert all(one.is_met is None and one.is_stretch_met is None for one in judge(results, is_full=False))
+
+
+def test_the_worst_case_decides() -> None:
+    """Among quotas of one kind the lowest share and the most throttles stand for all of them; peers do not count."""
+    case = {"peer": "ours", "told": "half", "quota_tps": 50, "share": 0.99, "throttled_late_pct": 0.1}
+    cases = [case, {**case, "quota_tps": 5, "share": 0.9, "throttled_late_pct": 0.6}, {**case, "peer": "x", "share": 0}]
+    judged = {one.what: one for one in judge({"quota": {"cases": cases}}, is_full=True)}
+    share = judged["quota half of what was told, share in the second half, the worst"]
+    throttled = judged["quota half of what was told, throttled in the second half, the worst"]
+    assert (share.figure, share.is_met) == (0.9, False)
+    assert (throttled.figure, throttled.is_met) == (0.6, False)
+    assert judged["share of a known quota of 50 a second, 300 ms with a slow tail"].figure is None
+
+
+def test_a_goal_that_is_not_met_is_shown_so() -> None:
+    """The table says met, not met, or not measured, never nothing where there is a goal in a full run."""
+    goal = Goal(what="speed", figure=lambda _: 2.0, goal=3, is_least=True)
+    assert goal not in GOALS
+    text = tables.goals_table(judge({"listing": {"ours_times_less": 19.0}}, is_full=True))
+    assert "| listing, processor time times less than aioboto3's paginator | 19.0 | >= 20 | **not met** |" in text
+    assert "| `asyncfilter --help` | not measured | <= 0.3 s |  |" in text
+
+
+def test_a_block_takes_its_place_in_the_page() -> None:
+    """Only what stands between the marks changes; a page without marks is refused."""
+    page = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
+    assert tables.placed(page, "new") == f"before\n{tables.BEGIN}\nnew\n{tables.END}\nafter\n"
+    with pytest.raises(ValueError, match="no place"):
+        tables.placed("nothing here", "new")
+
+
+def test_json_keeps_its_values_and_its_lists_on_a_line() -> None:
+    """Series stay readable in a diff and are what they were."""
+    document = {"a": {"b": [1, 2, [3, 4.5]], "c": [{"d": []}]}, "e": "x"}
+    text = files.compact_json(document)
+    assert json.loads(text) == document
+    assert '"b": [1,2,[3,4.5]]' in text
+
+
+def test_the_guard_compares_ratios() -> None:
+    """The same ratio on a machine half as fast is the same result."""
+
+    def whole(ours: float, obvious: float) -> dict[str, Any]:
+        return {"peers": {"ours": {"cpu_ms": ours}, "obvious": {"cpu_ms": obvious}}}
+
+    assert check.ratio(whole(0.1, 1.0)) == check.ratio(whole(0.2, 2.0)) == 0.1
+
+
+# -- The committed results ---------------------------------------------------------------------------------------------
+
+COMMITTED = files.read(files.RESULTS)
+
+
+def test_the_page_says_what_the_results_say() -> None:
+    """``docs/performance.md`` holds the table that the committed JSON gives, and no other figures of it."""
+    page = files.PAGE.read_text(encoding="utf-8")
+    assert page == tables.placed(page, tables.summary(COMMITTED)), "run: python -m benchmarks --redraw"
+
+
+def test_tables_and_plots_are_those_of_the_results() -> None:
+    """What is drawn from the JSON is committed as it would be drawn now, and the plots are whole."""
+    report = (files.RESULTS / "results.md").read_text(encoding="utf-8")
+    assert report == tables.report(COMMITTED), "run: python -m benchmarks --redraw"
+    drawn = dict(all_plots(tables.figures(COMMITTED)))
+    assert set(drawn) == {"cpu.svg", "rates.svg", "memory.svg"}
+    for name, text in drawn.items():
+        assert (files.RESULTS / name).read_text(encoding="utf-8") == text, "run: python -m benchmarks --redraw"
+        assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_all_workloads_are_in_the_results() -> None:
+    """Nothing that is measured is missing from what is committed, and every goal has its figure in a full run."""
+    from benchmarks.suite import WORKLOADS
+
+    assert set(COMMITTED["workloads"]) == set(WORKLOADS)
+    if COMMITTED["name"] == "full":
+        assert all(one.figure is not None for one in judge(tables.figures(COMMITTED), is_full=True))
