@@ -36,23 +36,15 @@ class Connection(asyncio.Protocol):
 
     Args:
         loop: The loop it belongs to.
-        on_open: Called with itself once it is open.
         on_lost: Called with itself once it is closed, whoever closed it.
 
     Attributes:
         idle_since_s: Loop time of the last answer's end; for the pool.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        on_open: Callable[[Connection], None],
-        on_lost: Callable[[Connection], None],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None]) -> None:
         self.idle_since_s = 0.0
         self._loop = loop
-        self._on_open = on_open
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
@@ -64,6 +56,11 @@ class Connection(asyncio.Protocol):
         self._lines: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._is_reusable = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not lost yet; it may be closing."""
+        return self._transport is not None
 
     @property
     def is_reusable(self) -> bool:
@@ -111,12 +108,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
         """Read on; bytes that nobody asked for close the connection."""
-        outcome = self._outcome
-        if outcome is None or outcome.done() or self._parser is None:
+        if self._parser is None:
             self.abort()
             return
         self._received_bytes += len(data)
@@ -124,8 +119,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self._end(BrokenError(f"not an HTTP answer: {exc}"))
-            return
-        if not outcome.done() and self._received_bytes > (ANSWER_LIMIT_BYTES if self._status else HEAD_LIMIT_BYTES):
+        if self._received_bytes > (ANSWER_LIMIT_BYTES if self._status else HEAD_LIMIT_BYTES):
             self._end(BrokenError(f"an answer without end: {self._received_bytes} bytes"))
 
     def eof_received(self) -> None:
@@ -144,7 +138,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """An answer begins; one that follows a whole one was not asked for."""
-        if self._outcome is not None and self._outcome.done():
+        if self._outcome is None:
             self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -176,14 +170,18 @@ class Connection(asyncio.Protocol):
     # the end of an exchange
 
     def _answered(self, *, keep_alive: bool) -> None:
-        outcome = self._outcome
-        if outcome is None or outcome.done():
-            return
-        self._is_reusable = keep_alive
-        body = self._body
-        outcome.set_result(Reply(self._status, self._fields, body[0] if len(body) == 1 else b"".join(body)))
+        body, self._body = self._body, []
+        fields, self._fields = self._fields, []
+        if self._outcome is not None:
+            self._is_reusable = keep_alive
+            self._tell(Reply(self._status, fields, body[0] if len(body) == 1 else b"".join(body)))
 
     def _end(self, failure: Exception) -> None:
-        if self._outcome is not None and not self._outcome.done():
-            self._outcome.set_result(failure)
+        self._tell(failure)
         self.abort()
+
+    def _tell(self, what: Outcome) -> None:
+        """Settle the request under way, if there is one; nothing of it stays here while the connection is idle."""
+        outcome, self._outcome = self._outcome, None
+        if outcome is not None and not outcome.done():
+            outcome.set_result(what)

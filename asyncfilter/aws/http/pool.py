@@ -143,7 +143,7 @@ class Pool:
         try:
             with anyio.fail_after(deadline_s - self._loop.time()):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, on_open=self._open.add, on_lost=self._open.discard),
+                    lambda: Connection(self._loop, self._open.discard),
                     sock=await connected(host, port),
                     ssl=self._tls if is_tls else None,
                     server_hostname=host if is_tls else None,
@@ -156,6 +156,8 @@ class Pool:
             raise NoConnectionError(f"{origin}: {exc}") from exc
         except UnicodeError as exc:  # of a name that cannot be one in the DNS
             raise AddressError(f"{origin}: {exc}") from exc
+        if connection.is_open:
+            self._open.add(connection)
         return connection
 
 
