@@ -101,6 +101,10 @@ class SqliteCheckpoint:
         """See ``Checkpoint``."""
         return await self._work(self._tables.by_keys, keys)
 
+    async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.by_etags, etags)
+
     async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         return await self._work(self._tables.seated, after_seq, limit)

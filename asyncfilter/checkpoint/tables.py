@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -71,6 +72,14 @@ class Tables:
             query = f"WHERE key IN ({sql.marks(len(some))}) ORDER BY key, id"
             found += self._images(select(SPARE_WITH_LABELS) + query, some)
         return found
+
+    def by_etags(self, etags: Sequence[str]) -> list[StoredImage]:
+        """See ``Checkpoint.by_etags``."""
+        found: list[StoredImage] = []
+        for some in sql.chunks([pack_etag(etag) for etag in set(etags)], sql.VALUES_PER_STATEMENT):
+            query = f"WHERE detection IS NOT NULL AND etag IN ({sql.marks(len(some))}) ORDER BY id"
+            found += self._images(select(WITH_LABELS) + query, some)
+        return sorted(found, key=attrgetter("id"))
 
     def seated(self, after_seq: int, limit: int) -> list[StoredImage]:
         """See ``Checkpoint.seated``."""

@@ -23,6 +23,7 @@ from asyncfilter.engine.pool import WorkerPool
 from asyncfilter.engine.producer import Producer
 from asyncfilter.engine.purse import Purse
 from asyncfilter.engine.repeating import DrainedError
+from asyncfilter.engine.twins import Twins
 from asyncfilter.engine.way import Options
 from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.events import Emit, RulesApplied
@@ -51,6 +52,7 @@ class Admission:
         pool: WorkerPool[Passage],
         purse: Purse,
         limiter: RateLimiter,
+        twins: Twins,
         totals: Totals,
         ending: Ending,
         emit: Emit,
@@ -65,6 +67,7 @@ class Admission:
         self._pool = pool
         self._purse = purse
         self._limiter = limiter
+        self._twins = twins
         self._totals = totals
         self._ending = ending
         self._emit = emit
@@ -149,6 +152,7 @@ class Admission:
         self._tasks.start_soon(self._produce, batches, send)
         async with receive:
             async for batch in receive:
+                await self._twins.look_up(batch)
                 for passage in batch:
                     if not self._monitor.has_room:
                         await self._monitor.wait_room()
@@ -172,6 +176,8 @@ class Admission:
                 self._ending.request(StopReason.FAILED, wrapped)
 
     def _admit_known(self, passage: Passage, stored: StoredImage) -> None:
+        passage.same_as = stored.same_as
+        passage.is_skipped = self._job.source.skip_duplicates and stored.same_as is not None
         if stored.detection is not None:
             passage.decision = self._rules.decide(stored.detection)
             passage.failure = self._standing_failure(passage, stored, passage.decision)
@@ -195,12 +201,15 @@ class Admission:
         if stored.failure is None or stored.id != passage.row_id or stored.failure.code in TARGET_FAILURES:
             return None
         try:
-            wanted = self._plan.effect(decision, passage.image)
+            wanted = self._plan.effect(decision, passage.image, is_duplicate=passage.same_as is not None)
         except ImageError:
             return None
         return stored.failure if wanted is not None else None
 
     async def _admit_new(self, passage: Passage) -> None:
+        if await self._twins.follow(passage):
+            self._monitor.admit(passage)
+            return
         await self._pool.wait_room()
         reservation = await self._purse.reserve(passage.image.seq)
         if reservation is None:

@@ -23,7 +23,7 @@ from asyncfilter.engine.plan import Plan, done
 from asyncfilter.errors import ImageError
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
-from asyncfilter.model import ActionKind, Effect, Failure, StopReason
+from asyncfilter.model import ActionKind, Effect, Failure, Skip, StopReason
 from asyncfilter.policy.stopping import stop_due
 from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Checkpoint, Watermark
@@ -104,7 +104,8 @@ class Monitor:
     def rewind(self) -> None:
         """Start over at the first image, to make all decisions anew; what was listed stays counted."""
         mark = self.watermark
-        tally = Tally(listed=mark.tally.listed, skipped=dict(mark.tally.skipped))
+        skipped = {reason: count for reason, count in mark.tally.skipped.items() if reason != Skip.DUPLICATE}
+        tally = Tally(listed=mark.tally.listed, skipped=skipped)
         self.watermark = Watermark(cursor=mark.cursor, listing_done=mark.listing_done, tally=tally)
         self.ahead = tally.copy()
 
@@ -158,7 +159,7 @@ class Monitor:
 
     def _tell(self, passage: Passage) -> None:
         image, decision = passage.image, passage.decision
-        if passage.is_seated:
+        if passage.is_seated or passage.is_skipped:
             return
         if decision is not None:
             self._emit(
@@ -204,10 +205,10 @@ class Monitor:
                 self._release_to_sink(passage, effect)
 
     def _wanted(self, passage: Passage) -> Effect | None:
-        if self._plan is None or passage.decision is None:
+        if self._plan is None or passage.decision is None or passage.is_skipped:
             return None
         try:
-            return self._plan.effect(passage.decision, passage.image)
+            return self._plan.effect(passage.decision, passage.image, is_duplicate=passage.same_as is not None)
         except ImageError as error:
             self._fail(passage, Failure(error.code, error.message))
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef
+from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef, Skip
 from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import StoredImage
@@ -24,6 +24,9 @@ class Passage(msgspec.Struct, kw_only=True):
         reservation: The money held for its next attempt.
         decision: What the rules said; None while there are no labels.
         failure: Why there is no outcome, or why the action failed.
+        same_as: Row of the image with the same content whose labels these are; None when it was examined itself.
+        followers: Images with the same content that wait for its outcome.
+        is_skipped: True for an image that counts as a duplicate and has no verdict.
         is_unpaid: True when the budget did not cover the attempt it would have needed: the run stops before it.
         is_ready: True once the outcome is durable, so that the monitor may count it and the sink act on it.
         effect: The action that was confirmed for it.
@@ -44,6 +47,9 @@ class Passage(msgspec.Struct, kw_only=True):
     decision: Decision | None = None
     detection: Detection | None = None
     failure: Failure | None = None
+    same_as: int | None = None
+    followers: list[Passage] = []
+    is_skipped: bool = False
     is_unpaid: bool = False
     is_ready: bool = False
     effect: ActionKind | None = None
@@ -51,11 +57,18 @@ class Passage(msgspec.Struct, kw_only=True):
     claim: str | None = None
     is_settled: bool = False
 
+    @property
+    def is_examined(self) -> bool:
+        """True once its outcome is known, durable or not."""
+        return self.decision is not None or self.failure is not None or self.is_unpaid
+
     def count_judged(self, tally: Tally) -> None:
         """Count what the rules made of it; every tally sees this, in order."""
         if self.moves_cursor:
             tally.count_listed(self.listed, self.skipped)
-        if self.decision is not None:
+        if self.is_skipped:
+            tally.count_listed(0, {Skip.DUPLICATE.value: 1})
+        elif self.decision is not None:
             tally.count_verdict(self.decision.verdict)
         elif self.failure is not None:
             tally.count_failure(self.failure.code)
@@ -65,7 +78,7 @@ class Passage(msgspec.Struct, kw_only=True):
         tally.stale += self.stale
         if self.effect is not None:
             tally.count_effect(self.effect)
-        if self.decision is not None and self.failure is not None:
+        if self.decision is not None and self.failure is not None and not self.is_skipped:
             tally.count_failed_action(self.decision.verdict, self.failure.code)
 
     def revoke_replaced(self, tally: Tally) -> None:

@@ -37,6 +37,7 @@ from asyncfilter.engine.producer import Producer
 from asyncfilter.engine.purse import Purse
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.engine.supervisor import Supervisor
+from asyncfilter.engine.twins import Twins
 from asyncfilter.engine.way import Options, Way
 from asyncfilter.errors import AbortedError
 from asyncfilter.events import Draining, Emit, RunEnded, RunStarted, ignore
@@ -151,6 +152,15 @@ class Pipeline:
             emit=emit,
             clock=self._clock,
         )
+        self._twins = Twins(
+            checkpoint=checkpoint,
+            rules=compile_rules(job),
+            journal=self._journal,
+            budget=self._budget,
+            totals=self._totals,
+            skips=job.source.skip_duplicates,
+            submit=lambda passage: self._pool.submit(passage),  # noqa: PLW0108  made below
+        )
         self._pool = WorkerPool(self._calls().examine, way.concurrency)
 
     async def run(self) -> Summary:
@@ -212,6 +222,7 @@ class Pipeline:
             journal=self._journal,
             repeat=self._repeater(self._ending.pause),
             totals=self._totals,
+            examined=self._twins.examined,
             ending=self._ending,
             emit=self._emit,
             clock=self._clock,
@@ -224,6 +235,7 @@ class Pipeline:
             bucket=self._job.source.bucket,
             check=self._way.check,
             repeat=self._repeater(self._ending.pause),
+            skips_duplicates=self._job.source.skip_duplicates,
             next_seq=self._opened.watermark.seq + 1,
             next_id=self._opened.next_id,
         )
@@ -237,6 +249,7 @@ class Pipeline:
             pool=self._pool,
             purse=self._purse,
             limiter=self._limiter,
+            twins=self._twins,
             totals=self._totals,
             ending=self._ending,
             emit=self._emit,

@@ -32,6 +32,7 @@ class Producer:
         bucket: Where the objects are.
         check: Says why a listed object is not examined, or None.
         repeat: The retry policy for pages.
+        skips_duplicates: Known images whose content an earlier one has count as skipped.
         next_seq: Number of the next image in the order of examination.
         next_id: Number of the next row.
     """
@@ -44,6 +45,7 @@ class Producer:
         bucket: str,
         check: Callable[[ListedObject], Skip | None],
         repeat: Repeater,
+        skips_duplicates: bool,
         next_seq: int,
         next_id: int,
     ) -> None:
@@ -52,6 +54,7 @@ class Producer:
         self._bucket = bucket
         self._check = check
         self._repeat = repeat
+        self._skips_duplicates = skips_duplicates
         self._next_seq = next_seq
         self._next_id = next_id
         self.trailing_listed = 0
@@ -108,12 +111,15 @@ class Producer:
         for listed, skip in wanted:
             self.trailing_listed += 1
             if skip is not None:
-                self.trailing_skipped[skip.value] = self.trailing_skipped.get(skip.value, 0) + 1
+                self._skip(skip)
                 continue
             passage = self._listed(listed, known.get(listed.key, ()))
             if passage is not None:
                 passages.append(passage)
         return passages
+
+    def _skip(self, reason: Skip) -> None:
+        self.trailing_skipped[reason.value] = self.trailing_skipped.get(reason.value, 0) + 1
 
     async def _known(self, keys: list[str]) -> dict[str, list[StoredImage]]:
         known: dict[str, list[StoredImage]] = defaultdict(list)
@@ -126,6 +132,8 @@ class Producer:
         """The image to examine; None when its outcome stands."""
         seated = next((row for row in rows if row.seq is not None), None)
         if seated is not None and _is_same(seated, listed):
+            if self._skips_duplicates and seated.same_as is not None:
+                self._skip(Skip.DUPLICATE)
             return None
         spare = next((row for row in reversed(rows) if row.seq is None and _is_same(row, listed)), None)
         passage = Passage(
