@@ -239,6 +239,10 @@ class Checkpoint(Protocol):
         """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels."""
         ...
 
+    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
+        """The seated rows at these places, in order of examination, with their labels."""
+        ...
+
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
         """Up to ``limit`` seated rows that failed, in order of examination, with labels where there are any."""
         ...

@@ -109,6 +109,10 @@ class SqliteCheckpoint:
         """See ``Checkpoint``."""
         return await self._work(self._tables.seated, after_seq, limit)
 
+    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.at, seqs)
+
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         return await self._work(self._tables.failed, after_seq, up_to_seq, limit)

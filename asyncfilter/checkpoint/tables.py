@@ -86,6 +86,13 @@ class Tables:
         query = "WHERE seq > ? ORDER BY seq LIMIT ?"
         return self._images(select(WITH_LABELS) + query, (after_seq, limit))
 
+    def at(self, seqs: Sequence[int]) -> list[StoredImage]:
+        """See ``Checkpoint.at``."""
+        found: list[StoredImage] = []
+        for some in sql.chunks(sorted(set(seqs)), sql.VALUES_PER_STATEMENT):
+            found += self._images(select(WITH_LABELS) + f"WHERE seq IN ({sql.marks(len(some))}) ORDER BY seq", some)
+        return found
+
     def failed(self, after_seq: int, up_to_seq: int, limit: int) -> list[StoredImage]:
         """See ``Checkpoint.failed``."""
         query = "WHERE seq > ? AND seq <= ? AND failure IS NOT NULL ORDER BY seq LIMIT ?"

@@ -18,6 +18,7 @@ class Passage(msgspec.Struct, kw_only=True):
         row_id: Its row in the checkpoint.
         stored: What the checkpoint held for it before: labels, or a failure. None for an image that must be paid for.
         replaces: The row whose place it takes: an older version of the object, or a failed attempt at it.
+        replaced_effect: The action that was counted for that row, and the copies of it that were counted as stale.
         is_seated: True when ``stored`` has its place already (decisions are made anew, images are not).
         moves_cursor: True when it comes from the listing, so that a resumed run may list from behind it.
         listed: Objects the listing showed from behind the image before up to this one; ``skipped`` of them by reason.
@@ -32,6 +33,7 @@ class Passage(msgspec.Struct, kw_only=True):
         effect: The action that was confirmed for it.
         stale: Copies of the object that the present decision would not make.
         claim: The target it holds against other objects until it is settled.
+        is_acted: True once an action of it ended in this run, well or not.
         is_settled: True once nothing more will happen to it.
     """
 
@@ -39,6 +41,8 @@ class Passage(msgspec.Struct, kw_only=True):
     row_id: int
     stored: StoredImage | None = None
     replaces: StoredImage | None = None
+    replaced_effect: ActionKind | None = None
+    replaced_stale: int = 0
     is_seated: bool = False
     moves_cursor: bool = True
     listed: int = 1
@@ -55,6 +59,7 @@ class Passage(msgspec.Struct, kw_only=True):
     effect: ActionKind | None = None
     stale: int = 0
     claim: str | None = None
+    is_acted: bool = False
     is_settled: bool = False
 
     @property
@@ -74,7 +79,12 @@ class Passage(msgspec.Struct, kw_only=True):
             tally.count_failure(self.failure.code)
 
     def count_acted(self, tally: Tally) -> None:
-        """Count what became of its action; only settled images have that."""
+        """Count what became of its action; only settled images have that.
+
+        Of an image that has its place already, what stood before was counted with its decision.
+        """
+        if self.is_seated and not self.is_acted:
+            return
         tally.stale += self.stale
         if self.effect is not None:
             tally.count_effect(self.effect)
@@ -88,5 +98,6 @@ class Passage(msgspec.Struct, kw_only=True):
             tally.revoke(
                 row.decision.verdict if row.decision is not None else None,
                 row.failure.code if row.failure is not None else None,
-                row.effects[-1].kind if row.effects else None,
+                self.replaced_effect,
+                self.replaced_stale,
             )

@@ -61,15 +61,10 @@ class Producer:
         """Objects listed behind the last image; ``trailing_skipped`` of them by reason."""
         self.trailing_skipped: dict[str, int] = {}
 
-    async def replay(self, up_to_seq: int) -> AsyncIterator[list[Passage]]:
-        """Every seated image up to ``up_to_seq``, as it is stored."""
-        after_seq = 0
-        while rows := await self._checkpoint.seated(after_seq, BATCH_IMAGES):
-            batch = [self._seated(row) for row in rows if row.seq is not None and row.seq <= up_to_seq]
-            if not batch:
-                return
-            yield batch
-            after_seq = batch[-1].image.seq
+    async def replay(self, rows: AsyncIterator[list[StoredImage]]) -> AsyncIterator[list[Passage]]:
+        """Seated images, as they are stored."""
+        async for batch in rows:
+            yield [self._seated(row) for row in batch]
 
     async def retries(self, up_to_seq: int) -> AsyncIterator[list[Passage]]:
         """The failed images up to ``up_to_seq``, to be tried again with what is known of them."""

@@ -194,6 +194,11 @@ class MemoryCheckpoint:
         await yield_to_others()
         return [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq][:limit]
 
+    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        wanted = set(seqs)
+        return [image for image in await self.seated(0, len(self._held().rows.by_id)) if image.seq in wanted]
+
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         following = await self.seated(after_seq, len(self._held().rows.by_id))
