@@ -304,6 +304,7 @@ EVENTS = [kind for kind in vars(events).values() if isinstance(kind, type) and i
 def test_every_event_is_a_line_with_its_name(kind: type[events.Event]) -> None:
     """One line of JSON for whatever a run tells; line ends in keys stay inside it."""
     values: dict[Any, Any] = {str: "a\nb", int: 1, float: 0.5, bool: True, Summary: summary()}
+    values[events.OutcomeChange] = [events.OutcomeChange(before="keep", after="reject", images=1)]
     fields = {
         field.name: values[next(each for each in (get_args(field.type) or (field.type,)) if each is not type(None))]
         for field in msgspec.structs.fields(kind)
