@@ -34,12 +34,30 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     dry_run: bool
 
 
+class OutcomeChange(msgspec.Struct, frozen=True, kw_only=True):
+    """So many stored images went from one outcome (a verdict, or ``failed``) to another."""
+
+    before: str
+    after: str
+    images: int
+
+
 class RulesApplied(Event, frozen=True, kw_only=True, tag="rules_applied"):
-    """Changed rules, actions or limits were applied to the stored labels, at no cost."""
+    """What changed rules, actions or stop rules make of the stored labels; told before anything is done.
+
+    Attributes:
+        images: Images decided anew.
+        changes: Outcomes that are not what they were.
+        actions: Copies and tags that follow.
+        stale: Copies that the present rules would not make.
+        dropped: Images beyond a stop that holds earlier now; their labels stay.
+    """
 
     images: int
-    changed: int
+    changes: list[OutcomeChange]
+    actions: int
     stale: int
+    dropped: int
 
 
 class ImageExamined(Event, frozen=True, kw_only=True, tag="image_examined"):

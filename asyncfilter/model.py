@@ -195,7 +195,8 @@ class Counts(msgspec.Struct, kw_only=True):
     """The countable part of a summary; counts cover what the summary says they cover.
 
     ``examined`` = keep + review + reject + failed, up to the stop position. Images paid for beyond it are in
-    ``overshoot``, in ``calls`` and in money, not in the verdicts. Money is integer micro-dollars.
+    ``overshoot``, in ``calls`` and in money, not in the verdicts. ``duplicates`` share the labels of an image with the
+    same content, which saved ``saved_micros``. Money is integer micro-dollars.
     """
 
     listed: int = 0
@@ -203,6 +204,8 @@ class Counts(msgspec.Struct, kw_only=True):
     examined: int = 0
     overshoot: int = 0
     from_checkpoint: int = 0
+    duplicates: int = 0
+    saved_micros: int = 0
     calls: int = 0
     attempts: int = 0
     throttled: int = 0

@@ -109,6 +109,7 @@ class Totals(msgspec.Struct, kw_only=True):
         calls: Images sent to the detector, whatever came of it.
         attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
         from_checkpoint: Images whose labels were there already.
+        duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
         billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
     """
@@ -118,6 +119,8 @@ class Totals(msgspec.Struct, kw_only=True):
     throttled: int = 0
     retried: int = 0
     from_checkpoint: int = 0
+    duplicates: int = 0
+    saved_micros: int = 0
     billed_calls: int = 0
     spent_micros: int = 0
     reserved_calls: int = 0
@@ -143,6 +146,7 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
         decision: What the rules said; None where no labels came.
         failure: Why it has no outcome, or why its action failed.
         detection: The labels; None where there are none or they were not asked for.
+        same_as: Row of an earlier image with the same content, whose labels these are; None for one examined itself.
         effects: The actions confirmed for it, oldest first: usually none or one, more when rules or targets changed.
     """
 
@@ -154,6 +158,7 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
     failure: Failure | None = None
     detection: Detection | None = None
+    same_as: int | None = None
     effects: tuple[DoneEffect, ...] = ()
 
 
@@ -226,8 +231,16 @@ class Checkpoint(Protocol):
         """
         ...
 
+    async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
+        """Rows with one of these ETags that hold labels, with them, by id: where content may be the same."""
+        ...
+
     async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
         """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels."""
+        ...
+
+    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
+        """The seated rows at these places, in order of examination, with their labels."""
         ...
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:

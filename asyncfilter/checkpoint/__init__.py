@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncfilter.checkpoint.aside import set_aside
 from asyncfilter.checkpoint.lock import Holder
-from asyncfilter.checkpoint.reader import RunRecord, Status, read_images, read_status
+from asyncfilter.checkpoint.reader import RunRecord, Status, read_duplicates, read_images, read_status
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "SqliteCheckpoint",
     "Status",
     "open_checkpoint",
+    "read_duplicates",
     "read_images",
     "read_status",
     "set_aside",

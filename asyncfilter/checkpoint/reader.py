@@ -10,6 +10,8 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,7 @@ import msgspec
 from asyncfilter.checkpoint.faults import translated, unreadable
 from asyncfilter.checkpoint.lock import Holder, holder
 from asyncfilter.checkpoint.opening import DIED, beside, connect, look, stored_identity
-from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select
+from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
 from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts
@@ -122,6 +124,21 @@ def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
             rows = db.execute(select(WITH_LABELS) + condition)
             while some := rows.fetchmany(batch):
                 yield from codec.images(some)
+
+
+def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:
+    """Groups of seated images with the same content: ETag, size in bytes, and keys in order of examination.
+
+    Only ETags of objects uploaded in one part tell content. Raises as ``read_status`` does, when first asked.
+    """
+    query = (
+        "SELECT etag, size_bytes, key FROM image WHERE seq IS NOT NULL AND (etag, size_bytes) IN (SELECT etag, "
+        "size_bytes FROM image WHERE seq IS NOT NULL AND typeof(etag) = 'blob' AND length(etag) = 16 "
+        "GROUP BY etag, size_bytes HAVING count(*) > 1) ORDER BY etag, size_bytes, seq"
+    )
+    with _snapshot(path.resolve()) as db:
+        for (etag, size_bytes), rows in groupby(db.execute(query), key=itemgetter(0, 1)):
+            yield unpack_etag(etag), size_bytes, [key for _, _, key in rows]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...])
 
 def select(detection: str) -> str:
     """The beginning of a query whose rows ``RowCodec.images`` reads; conditions on ``image`` may follow."""
-    columns = f"id, seq, key, etag, size_bytes, decision, label, failure, message, {detection}"
+    columns = f"id, seq, key, etag, size_bytes, decision, label, failure, message, same_as, {detection}"
     return f"SELECT {columns} FROM image "  # noqa: S608  one of the two constants above
 
 
@@ -61,7 +61,7 @@ class RowCodec:
         """The values of a new row, in the order of the table's columns."""
         etag, detection = pack_etag(image.etag), image.detection
         stored = None if detection is None else encode(detection, self.labels, self.words)
-        return (image.id, image.seq, image.key, etag, image.size_bytes, *self.outcome(image), stored)
+        return (image.id, image.seq, image.key, etag, image.size_bytes, *self.outcome(image), image.same_as, stored)
 
     def outcome(self, image: StoredImage) -> Row:
         """The columns decision, label, failure and message."""
@@ -85,7 +85,7 @@ class RowCodec:
         return [self._image(row, effects.get(row[0], ())) for row in rows]
 
     def _image(self, row: Row, effects: tuple[DoneEffect, ...]) -> StoredImage:
-        id_, seq, key, etag, size_bytes, verdict, label, code, message, stored = row
+        id_, seq, key, etag, size_bytes, verdict, label, code, message, same_as, stored = row
         try:
             return StoredImage(
                 id=id_,
@@ -96,6 +96,7 @@ class RowCodec:
                 decision=None if verdict is None else self._decision(verdict, label),
                 failure=None if code is None else Failure(code, message),
                 detection=None if stored is None else decode(stored, self.labels, self.words),
+                same_as=same_as,
                 effects=effects,
             )
         except (LookupError, TypeError, AttributeError) as exc:

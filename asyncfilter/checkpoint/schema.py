@@ -38,10 +38,12 @@ CREATE TABLE image (
   label INTEGER,
   failure TEXT,
   message TEXT,
+  same_as INTEGER,
   detection BLOB
 );
 CREATE UNIQUE INDEX image_seq ON image (seq) WHERE seq IS NOT NULL;
 CREATE INDEX image_key ON image (key);
+CREATE INDEX image_etag ON image (etag) WHERE detection IS NOT NULL;
 CREATE INDEX image_failed ON image (seq) WHERE failure IS NOT NULL;
 CREATE INDEX image_spare ON image (key) WHERE seq IS NULL;
 CREATE TABLE effect (

@@ -101,9 +101,17 @@ class SqliteCheckpoint:
         """See ``Checkpoint``."""
         return await self._work(self._tables.by_keys, keys)
 
+    async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.by_etags, etags)
+
     async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         return await self._work(self._tables.seated, after_seq, limit)
+
+    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.at, seqs)
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -72,10 +73,25 @@ class Tables:
             found += self._images(select(SPARE_WITH_LABELS) + query, some)
         return found
 
+    def by_etags(self, etags: Sequence[str]) -> list[StoredImage]:
+        """See ``Checkpoint.by_etags``."""
+        found: list[StoredImage] = []
+        for some in sql.chunks([pack_etag(etag) for etag in set(etags)], sql.VALUES_PER_STATEMENT):
+            query = f"WHERE detection IS NOT NULL AND etag IN ({sql.marks(len(some))}) ORDER BY id"
+            found += self._images(select(WITH_LABELS) + query, some)
+        return sorted(found, key=attrgetter("id"))
+
     def seated(self, after_seq: int, limit: int) -> list[StoredImage]:
         """See ``Checkpoint.seated``."""
         query = "WHERE seq > ? ORDER BY seq LIMIT ?"
         return self._images(select(WITH_LABELS) + query, (after_seq, limit))
+
+    def at(self, seqs: Sequence[int]) -> list[StoredImage]:
+        """See ``Checkpoint.at``."""
+        found: list[StoredImage] = []
+        for some in sql.chunks(sorted(set(seqs)), sql.VALUES_PER_STATEMENT):
+            found += self._images(select(WITH_LABELS) + f"WHERE seq IN ({sql.marks(len(some))}) ORDER BY seq", some)
+        return found
 
     def failed(self, after_seq: int, up_to_seq: int, limit: int) -> list[StoredImage]:
         """See ``Checkpoint.failed``."""

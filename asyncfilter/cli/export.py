@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
             "is called, and a run that is going on is not disturbed.",
             "asyncfilter export job.yaml > images.jsonl",
             "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
+            "asyncfilter export job.yaml --duplicates --format csv --output duplicates.csv",
             "asyncfilter export job.yaml --failed | jq -r .error | sort | uniq -c",
         ),
     )(export)
@@ -55,6 +57,9 @@ def export(
         typer.Option("--verdict", metavar="VERDICT", help="Only keep, review or reject; may be repeated."),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only images that failed.")] = False,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Groups of images with the same content, and nothing else.")
+    ] = False,
     stale: Annotated[bool, typer.Option("--stale", help="Only copies that the rules no longer make.")] = False,
     json_: Json = False,
     yes: Yes = False,
@@ -68,43 +73,64 @@ def export(
     from asyncfilter.report.selection import select, stale_in  # noqa: PLC0415
 
     loaded = load_job(job, overrides=settings or ())
-    images = select(
-        read_images(loaded.checkpoint),
-        verdicts={name.value for name in verdict or ()},
-        failed=failed,
-        is_stale=stale_in(loaded) if stale else None,
-    )
+    if duplicates:
+        write = _duplicates(loaded.checkpoint, format_)
+    else:
+        images = select(
+            read_images(loaded.checkpoint),
+            verdicts={name.value for name in verdict or ()},
+            failed=failed,
+            is_stale=stale_in(loaded) if stale else None,
+        )
+        write = _images(images, format_, loaded.source.bucket)
     if output == STDOUT:
-        _to_stdout(images, format_, loaded.source.bucket)
+        _to_stdout(write)
         return
-    lines = _to_file(images, format_, loaded.source.bucket, Path(output), may_replace=yes)
+    lines = _to_file(write, Path(output), may_replace=yes)
     if json_:
         write_json({"lines": lines, "output": output, "format": format_.value})
     else:
-        say(f"{lines:,} images in {output}")
+        say(f"{lines:,} {'groups' if duplicates else 'images'} in {output}")
 
 
-def _write(images: Iterable[StoredImage], format_: ExportFormat, bucket: str, out: TextIO) -> int:
+Write = Callable[..., int]
+"""Writes everything to the text stream ``out``, and returns how many images or groups that were."""
+
+
+def _images(images: Iterable[StoredImage], format_: ExportFormat, bucket: str) -> Write:
     from asyncfilter.datasets.export import write_csv, write_jsonl  # noqa: PLC0415
 
-    return (write_csv if format_ is ExportFormat.CSV else write_jsonl)(images, out, bucket=bucket)
+    return partial(write_csv if format_ is ExportFormat.CSV else write_jsonl, images, bucket=bucket)
 
 
-def _to_stdout(images: Iterable[StoredImage], format_: ExportFormat, bucket: str) -> None:
+def _duplicates(checkpoint: Path, format_: ExportFormat) -> Write:
+    from asyncfilter.checkpoint import read_duplicates  # noqa: PLC0415
+    from asyncfilter.datasets.duplicates import (  # noqa: PLC0415
+        DuplicateGroup,
+        write_groups_csv,
+        write_groups_jsonl,
+    )
+
+    groups = (
+        DuplicateGroup(etag=etag, size_bytes=size_bytes, keys=keys)
+        for etag, size_bytes, keys in read_duplicates(checkpoint)
+    )
+    return partial(write_groups_csv if format_ is ExportFormat.CSV else write_groups_jsonl, groups)
+
+
+def _to_stdout(write: Write) -> None:
     from asyncfilter.cli.terminal import reader_left  # noqa: PLC0415
 
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")
     try:
-        _write(images, format_, bucket, sys.stdout)
+        write(out=sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
         reader_left()
 
 
-def _to_file(
-    images: Iterable[StoredImage], format_: ExportFormat, bucket: str, path: Path, *, may_replace: bool
-) -> int:
+def _to_file(write: Write, path: Path, *, may_replace: bool) -> int:
     """Write beside ``path`` and move into place, so that it is there whole or not at all.
 
     Raises:
@@ -117,7 +143,7 @@ def _to_file(
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as out:
-            lines = _write(images, format_, bucket, out)
+            lines = write(out=out)
         part.replace(path)
     except OSError as error:
         raise UsageError(f"--output {path}: {error.strerror}", hint="Name a file that can be written.") from error

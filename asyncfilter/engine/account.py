@@ -24,6 +24,8 @@ def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None
         examined=tally.examined,
         overshoot=overshoot,
         from_checkpoint=totals.from_checkpoint - before.from_checkpoint,
+        duplicates=totals.duplicates - before.duplicates,
+        saved_micros=totals.saved_micros - before.saved_micros,
         calls=totals.calls - before.calls,
         attempts=totals.attempts - before.attempts,
         throttled=totals.throttled - before.throttled,

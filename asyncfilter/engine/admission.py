@@ -18,22 +18,19 @@ from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.monitor import Monitor
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import Plan
 from asyncfilter.engine.pool import WorkerPool
 from asyncfilter.engine.producer import Producer
 from asyncfilter.engine.purse import Purse
 from asyncfilter.engine.repeating import DrainedError
+from asyncfilter.engine.replay import Replay, Verdicts
+from asyncfilter.engine.twins import Twins
 from asyncfilter.engine.way import Options
-from asyncfilter.errors import AsyncFilterError, ImageError
-from asyncfilter.events import Emit, RulesApplied
+from asyncfilter.errors import AsyncFilterError
+from asyncfilter.events import Emit, OutcomeChange, RulesApplied
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job, Order
-from asyncfilter.model import Decision, Failure, StopReason
-from asyncfilter.policy.rules import compile_rules
+from asyncfilter.model import StopReason
 from asyncfilter.ports import Checkpoint, StoredImage, Totals
-
-TARGET_FAILURES = frozenset({"target_collision", "target_too_long"})
-"""Failures that new rules or targets may cure without trying anything again."""
 
 
 class Admission:
@@ -51,6 +48,7 @@ class Admission:
         pool: WorkerPool[Passage],
         purse: Purse,
         limiter: RateLimiter,
+        twins: Twins,
         totals: Totals,
         ending: Ending,
         emit: Emit,
@@ -65,16 +63,14 @@ class Admission:
         self._pool = pool
         self._purse = purse
         self._limiter = limiter
+        self._twins = twins
         self._totals = totals
         self._ending = ending
         self._emit = emit
         self._clock = clock
-        self._rules = compile_rules(job)
-        self._plan = Plan(job)
         self._decided_by = decided_by(job)
-        self._replay_seq: int | None = None
-        self._replayed = 0
-        self._changed = 0
+        self._replay = Replay(job, checkpoint)
+        self._replayed: tuple[Verdicts, int] | None = None
 
     async def run(self, tasks: TaskGroup) -> None:
         """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends before."""
@@ -93,42 +89,54 @@ class Admission:
 
     async def _apply_rules(self) -> None:
         """Decide every stored image again when rules, actions or stop rules are not those it was decided by."""
-        opened, mark = self._checkpoint.opened, self._monitor.watermark
-        if opened.decided_by == self._decided_by:
+        mark = self._monitor.watermark
+        if self._checkpoint.opened.decided_by == self._decided_by:
             return
-        self._replay_seq = mark.seq
+        found = await self._replay.look(mark)
+        if found.images:
+            self._tell_replay(found, dropped=mark.tally.examined - found.watermark.tally.examined)
+        self._monitor.start_at(found.watermark)
+        if self._options.dry_run:
+            return
+        self._replayed = (found, mark.seq)
         self._journal.keeps_place = False
-        self._monitor.rewind()
-        await self._admit(self._producer.replay(mark.seq))
+        await self._admit(self._producer.replay(self._replay.second_look(found.watermark.seq)))
         await self._monitor.wait_settled()
         await self.finish_replay()
 
     async def finish_replay(self) -> None:
-        """Keep decisions made anew, if they were and got to their end or to a stop; else they are made again."""
-        if self._replay_seq is None or self._ending.is_hasty:
+        """Keep decisions made anew, once all that follows from them is done; else they are made again."""
+        if self._replayed is None or self._ending.is_requested:
             return
-        up_to_seq, self._replay_seq = self._replay_seq, None
+        (found, up_to_seq), self._replayed = self._replayed, None
         await self._journal.flush()
         mark = self._monitor.watermark
-        if self._replayed:
-            self._tell_replay(mark.tally.stale)
-        if self._options.dry_run:
-            return
-        if mark.seq < up_to_seq and self._ending.is_requested:
+        if found.stop_reason is not None and mark.seq < up_to_seq:
             await self._checkpoint.unseat_after(mark.seq)
             mark.cursor, mark.listing_done = None, False
         await self._checkpoint.decided(self._decided_by, msgspec.structs.replace(mark, tally=mark.tally.copy()))
         self._journal.keeps_place = True
 
-    def _tell_replay(self, stale: int) -> None:
+    def _tell_replay(self, found: Verdicts, dropped: int) -> None:
         self._emit(
-            RulesApplied(at_unix_s=self._clock.unix(), images=self._replayed, changed=self._changed, stale=stale)
+            RulesApplied(
+                at_unix_s=self._clock.unix(),
+                images=found.images,
+                changes=[
+                    OutcomeChange(before=before, after=after, images=images)
+                    for (before, after), images in sorted(found.changes.items())
+                ],
+                actions=found.actions,
+                stale=found.stale,
+                dropped=dropped,
+            )
         )
 
     # -- The listing ---------------------------------------------------------------------------------------------------
 
     async def _list(self) -> None:
         await self._monitor.wait_settled()
+        await self._journal.flush()  # rows that were replaced must have lost their place before keys are looked up
         mark = self._monitor.watermark
         if mark.listing_done and self._job.source.order is Order.RANDOM:
             await self._checkpoint.drop_listing()
@@ -149,9 +157,14 @@ class Admission:
         self._tasks.start_soon(self._produce, batches, send)
         async with receive:
             async for batch in receive:
+                await self._twins.look_up(batch)
                 for passage in batch:
                     if not self._monitor.has_room:
                         await self._monitor.wait_room()
+                    if self._monitor.may_be_last and not passage.is_seated:
+                        await self._monitor.wait_judged()
+                    if passage.replaces is not None:
+                        passage.replaced_effect, passage.replaced_stale = self._replay.counted(passage.replaces)
                     if passage.stored is not None:
                         self._admit_known(passage, passage.stored)
                     else:
@@ -172,35 +185,25 @@ class Admission:
                 self._ending.request(StopReason.FAILED, wrapped)
 
     def _admit_known(self, passage: Passage, stored: StoredImage) -> None:
-        if stored.detection is not None:
-            passage.decision = self._rules.decide(stored.detection)
-            passage.failure = self._standing_failure(passage, stored, passage.decision)
-        else:
-            passage.failure = stored.failure
+        is_retry = stored.id != passage.row_id
+        passage.same_as = stored.same_as
+        passage.is_skipped = self._job.source.skip_duplicates and stored.same_as is not None
+        passage.decision, failure, _ = self._replay.decide(stored)
+        passage.failure = None if is_retry else failure
         self._monitor.admit(passage)
-        if passage.is_seated:
-            self._replayed += 1
-        else:
+        if not passage.is_seated:
             self._totals.from_checkpoint += 1
         is_changed = (passage.decision, passage.failure) != (stored.decision, stored.failure)
-        self._changed += passage.is_seated and is_changed
         if self._options.dry_run or (passage.is_seated and not is_changed):
             self._journal.ready(passage)
         else:
-            passage.detection = stored.detection if stored.id != passage.row_id else None
+            passage.detection = stored.detection if is_retry else None
             self._journal.record(passage)
 
-    def _standing_failure(self, passage: Passage, stored: StoredImage, decision: Decision) -> Failure | None:
-        """A failed action stays failed until it is retried, or nothing is to be done any more."""
-        if stored.failure is None or stored.id != passage.row_id or stored.failure.code in TARGET_FAILURES:
-            return None
-        try:
-            wanted = self._plan.effect(decision, passage.image)
-        except ImageError:
-            return None
-        return stored.failure if wanted is not None else None
-
     async def _admit_new(self, passage: Passage) -> None:
+        if await self._twins.follow(passage):
+            self._monitor.admit(passage)
+            return
         await self._pool.wait_room()
         reservation = await self._purse.reserve(passage.image.seq)
         if reservation is None:

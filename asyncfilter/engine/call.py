@@ -6,6 +6,8 @@ attempt passed the limiter; an attempt that may have been billed counts as bille
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import Journal
@@ -38,6 +40,7 @@ class PaidCalls:
         journal: Journal,
         repeat: Repeater,
         totals: Totals,
+        examined: Callable[[Passage], None],
         ending: Ending,
         emit: Emit,
         clock: Clock,
@@ -49,13 +52,17 @@ class PaidCalls:
         self._journal = journal
         self._repeat = repeat
         self._totals = totals
+        self._examined = examined
         self._ending = ending
         self._emit = emit
         self._clock = clock
         self._breaker = Breaker()
 
     async def examine(self, passage: Passage) -> None:
-        """Examine one image whose first attempt has its reservation and its turn; the journal gets the outcome."""
+        """Examine one image; the journal gets the outcome, then ``examined`` is told.
+
+        An image that comes with a reservation has its turn too; one without takes both first.
+        """
         self._totals.calls += 1
         try:
             passage.detection = await self._call(passage)
@@ -64,6 +71,7 @@ class PaidCalls:
         except _UnpaidError:
             passage.is_unpaid = True
             self._journal.ready(passage)
+            self._examined(passage)
             return
         except AccessError as error:
             self._ending.request(StopReason.FAILED, error)
@@ -79,6 +87,7 @@ class PaidCalls:
             self._breaker.success()
             passage.decision = self._rules.decide(passage.detection)
         self._journal.record(passage)
+        self._examined(passage)
 
     async def _call(self, passage: Passage) -> Detection:
         attempts = 0
@@ -86,9 +95,9 @@ class PaidCalls:
         async def attempt() -> Detection:
             nonlocal attempts
             attempts += 1
-            if attempts > 1:
+            self._totals.retried += attempts > 1
+            if passage.reservation is None:
                 await self._take_turn(passage)
-                self._totals.retried += 1
             return await self._attempt(passage)
 
         def tell(error: Exception, delay_s: float) -> None:
@@ -105,23 +114,25 @@ class PaidCalls:
         return await self._repeat(attempt, tell)
 
     async def _take_turn(self, passage: Passage) -> None:
-        """Get money and a turn for another attempt."""
-        passage.reservation = await self._purse.reserve(passage.image.seq)
-        if passage.reservation is None:
+        """Get money and a turn for an attempt."""
+        reservation = await self._purse.reserve(passage.image.seq)
+        if reservation is None:
             raise DrainedError if self._ending.is_requested else _UnpaidError
         granted = False
         try:
             granted = await self._limiter.acquire()
         finally:
             if not granted:
-                self._purse.settle(passage.reservation, billed=False)
+                self._purse.settle(reservation, billed=False)
         if not granted:
             raise DrainedError
+        passage.reservation = reservation
 
     async def _attempt(self, passage: Passage) -> Detection:
         reservation = passage.reservation
         if reservation is None:
             raise ValueError("an attempt needs a reservation")
+        passage.reservation = None
         self._totals.attempts += 1
         sent_s = self._clock.monotonic()
         may_be_billed = True

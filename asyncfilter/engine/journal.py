@@ -214,4 +214,5 @@ def _row(passage: Passage) -> StoredImage:
         decision=passage.decision,
         failure=passage.failure,
         detection=passage.detection,
+        same_as=passage.same_as,
     )

@@ -20,10 +20,11 @@ from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
 from asyncfilter.engine.plan import Plan, done
+from asyncfilter.engine.replay import count_stale
 from asyncfilter.errors import ImageError
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
-from asyncfilter.model import ActionKind, Effect, Failure, StopReason
+from asyncfilter.model import Effect, Failure, StopReason
 from asyncfilter.policy.stopping import stop_due
 from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Checkpoint, Watermark
@@ -79,6 +80,12 @@ class Monitor:
         """Give an image its place in the order; its outcome follows."""
         self._undecided.append(passage)
 
+    @property
+    def may_be_last(self) -> bool:
+        """True when the images admitted so far could be all that ``limits.max_images`` allows."""
+        cap = self._limits.max_images
+        return cap is not None and self.ahead.examined + len(self._undecided) >= cap
+
     async def wait_room(self) -> None:
         """Return when another image may be admitted."""
         while not self.has_room:
@@ -101,12 +108,10 @@ class Monitor:
             self._halt(reason)
         return reason is not None
 
-    def rewind(self) -> None:
-        """Start over at the first image, to make all decisions anew; what was listed stays counted."""
-        mark = self.watermark
-        tally = Tally(listed=mark.tally.listed, skipped=dict(mark.tally.skipped))
-        self.watermark = Watermark(cursor=mark.cursor, listing_done=mark.listing_done, tally=tally)
-        self.ahead = tally.copy()
+    def start_at(self, watermark: Watermark) -> None:
+        """Go on from a position whose counts were made anew; nothing may be under way."""
+        self.watermark = watermark
+        self.ahead = watermark.tally.copy()
 
     def begin_pass(self) -> None:
         """Start a new pass over the listing; nothing may be under way."""
@@ -145,10 +150,12 @@ class Monitor:
                 self._halt(StopReason.BUDGET)
                 break
             self._undecided.popleft()
+            judged.append(passage)
+            if passage.is_seated:
+                continue  # counted when its decision was made anew
             passage.revoke_replaced(self.ahead)
             passage.count_judged(self.ahead)
             self._tell(passage)
-            judged.append(passage)
             self.check_stop()
         return judged
 
@@ -158,7 +165,7 @@ class Monitor:
 
     def _tell(self, passage: Passage) -> None:
         image, decision = passage.image, passage.decision
-        if passage.is_seated:
+        if passage.is_skipped:
             return
         if decision is not None:
             self._emit(
@@ -172,7 +179,7 @@ class Monitor:
                     from_checkpoint=passage.stored is not None,
                 )
             )
-        elif passage.failure is not None:
+        if passage.failure is not None:
             self._tell_failure(passage, passage.failure)
 
     def _tell_failure(self, passage: Passage, failure: Failure) -> None:
@@ -196,18 +203,16 @@ class Monitor:
             self._count_stale(passage, effect)
             if effect is None or self._was_done(passage, effect):
                 passage.is_settled = True
-            elif passage.failure is not None:
-                passage.is_settled = True  # it failed before; only --retry-failed tries again
             elif self._is_claimed(passage, effect, owners):
                 self._fail(passage, Failure("target_collision", f"another object was copied to {_uri(effect)} before"))
             else:
                 self._release_to_sink(passage, effect)
 
     def _wanted(self, passage: Passage) -> Effect | None:
-        if self._plan is None or passage.decision is None:
+        if self._plan is None or passage.decision is None or passage.failure is not None or passage.is_skipped:
             return None
         try:
-            return self._plan.effect(passage.decision, passage.image)
+            return self._plan.effect(passage.decision, passage.image, is_duplicate=passage.same_as is not None)
         except ImageError as error:
             self._fail(passage, Failure(error.code, error.message))
             return None
@@ -230,29 +235,25 @@ class Monitor:
         return False
 
     def _was_done(self, passage: Passage, effect: Effect) -> bool:
-        if passage.stored is None or passage.stored.etag != passage.image.etag:
-            return False
-        if done(effect) not in passage.stored.effects:
+        stored = passage.stored
+        if stored is None or stored.id != passage.row_id or done(effect) not in stored.effects:
             return False
         passage.effect = effect.kind
-        passage.failure = None
         return True
 
     def _count_stale(self, passage: Passage, effect: Effect | None) -> None:
-        """Copies of this object that the present decision would not make."""
-        if self._plan is None:
+        """Count copies of this object that the present decision would not make."""
+        if self._plan is None or passage.is_seated:
             return
-        target = _uri(effect) if effect is not None else None
-        for row in (passage.stored, passage.replaces):
-            if row is not None:
-                passage.stale += sum(was.kind is ActionKind.COPY and was.target != target for was in row.effects)
+        if passage.stored is not None and passage.stored.id == passage.row_id:
+            passage.stale += count_stale(passage.stored, effect)
 
     # -- Settlement ----------------------------------------------------------------------------------------------------
 
     def acted(self, passage: Passage, effect: Effect) -> None:
         """The sink confirmed an action."""
         passage.effect = effect.kind
-        passage.is_settled = True
+        passage.is_acted = passage.is_settled = True
         self._journal.note_effect(passage.row_id, done(effect))
 
     def failed(self, passage: Passage, failure: Failure) -> None:
@@ -262,7 +263,7 @@ class Monitor:
 
     def _fail(self, passage: Passage, failure: Failure) -> None:
         passage.failure = failure
-        passage.is_settled = True
+        passage.is_acted = passage.is_settled = True
         self._journal.note_failure(passage.row_id, failure)
         self._tell_failure(passage, failure)
 
@@ -276,12 +277,12 @@ class Monitor:
     def _settle_one(self, passage: Passage) -> None:
         mark = self.watermark
         passage.revoke_replaced(mark.tally)
-        passage.count_judged(mark.tally)
-        passage.count_acted(mark.tally)
+        for tally in (mark.tally, self.this_run):
+            if not passage.is_seated:
+                passage.count_judged(tally)
+            passage.count_acted(tally)
         if not passage.is_seated:
-            passage.count_judged(self.this_run)
-        passage.count_acted(self.this_run)
-        mark.seq = passage.image.seq
+            mark.seq = passage.image.seq
         if passage.moves_cursor:
             mark.cursor = passage.image.key
         if passage.replaces is not None:

@@ -37,9 +37,10 @@ from asyncfilter.engine.producer import Producer
 from asyncfilter.engine.purse import Purse
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.engine.supervisor import Supervisor
+from asyncfilter.engine.twins import Twins
 from asyncfilter.engine.way import Options, Way
-from asyncfilter.errors import AbortedError
-from asyncfilter.events import Draining, Emit, RunEnded, RunStarted, ignore
+from asyncfilter.errors import AbortedError, AsyncFilterError
+from asyncfilter.events import Draining, Emit, Event, RunEnded, RunStarted, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.budget import Budget
@@ -93,7 +94,7 @@ class Pipeline:
         self._way = way
         self._options = options or Options()
         self._interrupt = interrupt or Interrupt()
-        self._emit = emit
+        self._listener = emit
         self._clock = clock or SystemClock()
         self._rng = rng or Random()
         self._opened = checkpoint.opened
@@ -129,7 +130,7 @@ class Pipeline:
             journal=self._journal,
             release=lambda passage, effect: self._actions.submit(passage, effect),  # noqa: PLW0108  made below
             ending=self._ending,
-            emit=emit,
+            emit=self._emit,
             clock=self._clock,
         )
         self._actions = Actions(
@@ -139,7 +140,7 @@ class Pipeline:
             acted=self._monitor.acted,
             failed=self._monitor.failed,
             ending=self._ending,
-            emit=emit,
+            emit=self._emit,
             clock=self._clock,
         )
         self._supervisor = Supervisor(
@@ -148,8 +149,17 @@ class Pipeline:
             hourly_micros=way.hourly_micros,
             margin_s=job.limits.timeout_s,
             ending=self._ending,
-            emit=emit,
+            emit=self._emit,
             clock=self._clock,
+        )
+        self._twins = Twins(
+            checkpoint=checkpoint,
+            rules=compile_rules(job),
+            journal=self._journal,
+            budget=self._budget,
+            totals=self._totals,
+            skips=job.source.skip_duplicates,
+            submit=lambda passage: self._pool.submit(passage),  # noqa: PLW0108  made below
         )
         self._pool = WorkerPool(self._calls().examine, way.concurrency)
 
@@ -212,6 +222,7 @@ class Pipeline:
             journal=self._journal,
             repeat=self._repeater(self._ending.pause),
             totals=self._totals,
+            examined=self._twins.examined,
             ending=self._ending,
             emit=self._emit,
             clock=self._clock,
@@ -224,6 +235,7 @@ class Pipeline:
             bucket=self._job.source.bucket,
             check=self._way.check,
             repeat=self._repeater(self._ending.pause),
+            skips_duplicates=self._job.source.skip_duplicates,
             next_seq=self._opened.watermark.seq + 1,
             next_id=self._opened.next_id,
         )
@@ -237,11 +249,22 @@ class Pipeline:
             pool=self._pool,
             purse=self._purse,
             limiter=self._limiter,
+            twins=self._twins,
             totals=self._totals,
             ending=self._ending,
             emit=self._emit,
             clock=self._clock,
         )
+
+    def _emit(self, event: Event) -> None:
+        """Tell the listener; one that fails ends the run in order, because what it was to keep is missing now."""
+        try:
+            self._listener(event)
+        except Exception as error:  # noqa: BLE001  whatever a listener raises, what is paid must be kept
+            self._listener = ignore
+            wrapped = AsyncFilterError(f"a listener to events raised {type(error).__name__}: {error}")
+            wrapped.__cause__ = error
+            self._ending.request(StopReason.FAILED, wrapped)
 
     def _repeater(self, pause: Callable[[float], Awaitable[bool]]) -> Repeater:
         return Repeater(max_attempts=self._job.limits.max_attempts, pause=pause, rng=self._rng)

@@ -26,18 +26,29 @@ class Plan:
             for verdict, action in self._actions.items()
             if action.target is not None
         }
-        self.needs_owners = may_collide(list(self._targets.values()))
+        duplicate = job.duplicate if job.duplicate is not None and job.duplicate.kind in IMMEDIATE else None
+        self._duplicate = duplicate
+        self._duplicate_target = compile_target(duplicate.target) if duplicate and duplicate.target else None
+        targets = [*self._targets.values(), self._duplicate_target]
+        self.needs_owners = may_collide([target for target in targets if target is not None])
 
-    def effect(self, decision: Decision, image: ObjectRef) -> Effect | None:
+    def effect(self, decision: Decision, image: ObjectRef, *, is_duplicate: bool = False) -> Effect | None:
         """What to do with ``image``; None when nothing is.
+
+        Args:
+            decision: What the rules said.
+            image: The image.
+            is_duplicate: An earlier image has the same content.
 
         Raises:
             ImageError: ``target_too_long``.
         """
-        action = self._actions.get(decision.verdict)
+        if is_duplicate and self._job.duplicate is not None:
+            action, target = self._duplicate, self._duplicate_target
+        else:
+            action, target = self._actions.get(decision.verdict), self._targets.get(decision.verdict)
         if action is None:
             return None
-        target = self._targets.get(decision.verdict)
         location = None
         if target is not None:
             location = target.locate(

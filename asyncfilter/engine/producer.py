@@ -32,6 +32,7 @@ class Producer:
         bucket: Where the objects are.
         check: Says why a listed object is not examined, or None.
         repeat: The retry policy for pages.
+        skips_duplicates: Known images whose content an earlier one has count as skipped.
         next_seq: Number of the next image in the order of examination.
         next_id: Number of the next row.
     """
@@ -44,6 +45,7 @@ class Producer:
         bucket: str,
         check: Callable[[ListedObject], Skip | None],
         repeat: Repeater,
+        skips_duplicates: bool,
         next_seq: int,
         next_id: int,
     ) -> None:
@@ -52,21 +54,17 @@ class Producer:
         self._bucket = bucket
         self._check = check
         self._repeat = repeat
+        self._skips_duplicates = skips_duplicates
         self._next_seq = next_seq
         self._next_id = next_id
         self.trailing_listed = 0
         """Objects listed behind the last image; ``trailing_skipped`` of them by reason."""
         self.trailing_skipped: dict[str, int] = {}
 
-    async def replay(self, up_to_seq: int) -> AsyncIterator[list[Passage]]:
-        """Every seated image up to ``up_to_seq``, as it is stored."""
-        after_seq = 0
-        while rows := await self._checkpoint.seated(after_seq, BATCH_IMAGES):
-            batch = [self._seated(row) for row in rows if row.seq is not None and row.seq <= up_to_seq]
-            if not batch:
-                return
-            yield batch
-            after_seq = batch[-1].image.seq
+    async def replay(self, rows: AsyncIterator[list[StoredImage]]) -> AsyncIterator[list[Passage]]:
+        """Seated images, as they are stored."""
+        async for batch in rows:
+            yield [self._seated(row) for row in batch]
 
     async def retries(self, up_to_seq: int) -> AsyncIterator[list[Passage]]:
         """The failed images up to ``up_to_seq``, to be tried again with what is known of them."""
@@ -108,12 +106,15 @@ class Producer:
         for listed, skip in wanted:
             self.trailing_listed += 1
             if skip is not None:
-                self.trailing_skipped[skip.value] = self.trailing_skipped.get(skip.value, 0) + 1
+                self._skip(skip)
                 continue
             passage = self._listed(listed, known.get(listed.key, ()))
             if passage is not None:
                 passages.append(passage)
         return passages
+
+    def _skip(self, reason: Skip) -> None:
+        self.trailing_skipped[reason.value] = self.trailing_skipped.get(reason.value, 0) + 1
 
     async def _known(self, keys: list[str]) -> dict[str, list[StoredImage]]:
         known: dict[str, list[StoredImage]] = defaultdict(list)
@@ -126,6 +127,8 @@ class Producer:
         """The image to examine; None when its outcome stands."""
         seated = next((row for row in rows if row.seq is not None), None)
         if seated is not None and _is_same(seated, listed):
+            if self._skips_duplicates and seated.same_as is not None:
+                self._skip(Skip.DUPLICATE)
             return None
         spare = next((row for row in reversed(rows) if row.seq is None and _is_same(row, listed)), None)
         passage = Passage(

@@ -101,7 +101,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 def _actions(job: Mapping) -> Iterator[Finding]:
     for verdict, action in _mapping(job.get("actions")).items():
         path: Path = ("actions", verdict)
-        if verdict not in _VERDICTS:
+        if verdict not in {*_VERDICTS, "duplicate"}:
             continue
         for kind in ActionKind:
             asked = action == kind or (isinstance(action, dict) and kind in action)
@@ -124,7 +124,9 @@ def _target(job: Mapping, verdict: str, template: Template) -> Iterator[str]:
             f"expected a destination outside the source {source.uri}, found {template}, which could land inside it and "
             "be examined in turn; use another bucket or a prefix beside the source's"
         )
-    if Placeholder.LABEL in template.parts and (why := _without_label(job, verdict)):
+    if Placeholder.LABEL in template.parts and verdict == "duplicate":
+        yield f"expected no {{label}} in the action for duplicates, which have any verdict, found {template}"
+    elif Placeholder.LABEL in template.parts and (why := _without_label(job, verdict)):
         yield f"expected a label behind every {verdict}, as {template} uses {{label}}, found {why}"
 
 

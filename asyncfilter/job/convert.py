@@ -21,6 +21,7 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         rules=tuple(_rule(rule) for rule in file.rules),
         otherwise=file.otherwise,
         actions={verdict: _action(getattr(file.actions, verdict)) for verdict in Verdict},
+        duplicate=_action(file.actions.duplicate) if file.actions.duplicate is not None else None,
         limits=_limits(file.limits),
         stop=spec.Stop(matches=file.stop.matches, misses_in_a_row=file.stop.misses_in_a_row),
         checkpoint=base_dir / checkpoint,
@@ -38,6 +39,7 @@ def _source(source: schema.Source) -> spec.SourceSpec:
         exclude=tuple(source.exclude),
         order=source.order,
         seed=source.seed,
+        skip_duplicates=source.duplicates == "skip",
     )
 
 

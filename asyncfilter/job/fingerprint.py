@@ -22,6 +22,7 @@ def identity(job: Job) -> dict[str, str]:
         "source.exclude": ", ".join(source.exclude),
         "source.order": source.order.value,
         "source.seed": str(source.seed),
+        "source.duplicates": "skip" if source.skip_duplicates else "same",
         "detector.kind": detector.kind.value,
         "detector.region": detector.region or "",
         "detector.model": detector.model or "",
@@ -33,5 +34,5 @@ def identity(job: Job) -> dict[str, str]:
 
 def decided_by(job: Job) -> str:
     """Fingerprint of everything that turns labels into outcomes: rules, actions, stop rules and the cap on images."""
-    settings = (job.name, job.rules, job.otherwise, dict(job.actions), job.stop, job.limits.max_images)
+    settings = (job.name, job.rules, job.otherwise, dict(job.actions), job.duplicate, job.stop, job.limits.max_images)
     return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()

@@ -189,6 +189,11 @@ class Source(Section):
         description="`listing`: as S3 lists. `random`: shuffled by `seed`, which needs the whole listing first.",
     )
     seed: WholeNumber = Field(default=_SOURCE.seed, description="Makes `order: random` repeatable.")
+    duplicates: Literal["same", "skip"] = Field(
+        default="same",
+        description="Images whose content an earlier one has are never paid for. `same`: they get its labels and a "
+        "verdict of their own. `skip`: they are not examined at all.",
+    )
 
 
 class Detector(Section):
@@ -316,6 +321,11 @@ class Actions(Section):
     keep: Action = Field(default="none", description="What is done with matches.")
     review: Action = Field(default="none", description="What is done with images for people to look at.")
     reject: Action = Field(default="none", description="What is done with misses.")
+    duplicate: Action | None = Field(
+        default=None,
+        description="What is done instead with images whose content an earlier image has, whatever their verdict. "
+        "`null`: what their verdict says.",
+    )
 
 
 Auto = Literal["auto"]

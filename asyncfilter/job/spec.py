@@ -48,6 +48,7 @@ class SourceSpec:
     exclude: tuple[str, ...] = ()
     order: Order = Order.LISTING
     seed: int = 0
+    skip_duplicates: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +175,7 @@ class Job:
         path: The file it came from; None for a job made in a program.
         checkpoint: The SQLite file that holds what was paid for.
         actions: One per verdict; every verdict is present.
+        duplicate: What is done instead with images whose content an earlier one has; None: what their verdict says.
     """
 
     name: str
@@ -183,6 +185,7 @@ class Job:
     rules: tuple[Rule, ...]
     otherwise: Verdict
     actions: Mapping[Verdict, Action]
+    duplicate: Action | None = None
     limits: Limits
     stop: Stop
     checkpoint: Path

@@ -74,13 +74,16 @@ class Tally(msgspec.Struct, kw_only=True):
         """Add one confirmed action."""
         _add(self.effects, kind.value, 1)
 
-    def revoke(self, verdict: Verdict | None, failure_code: str | None, effect: ActionKind | None) -> None:
+    def revoke(
+        self, verdict: Verdict | None, failure_code: str | None, effect: ActionKind | None, stale: int = 0
+    ) -> None:
         """Take back one image that is about to be examined anew; ``misses_in_a_row`` stays as it is.
 
         Args:
             verdict: What the rules had said; None for an image that never got that far.
             failure_code: Under what it was counted as failed; None when it was not.
-            effect: The action that was confirmed for it; None when there was none.
+            effect: The action that was counted for it; None when there was none.
+            stale: Its copies that were counted as stale.
         """
         if failure_code is not None:
             _add(self.failed, failure_code, -1)
@@ -90,6 +93,7 @@ class Tally(msgspec.Struct, kw_only=True):
             self.matches -= 1
         if effect is not None:
             _add(self.effects, effect.value, -1)
+        self.stale -= stale
 
     def copy(self) -> Tally:
         """An independent tally with the same counts."""

@@ -16,8 +16,8 @@ _ENCODER = msgspec.json.Encoder()
 def counts_mapping(counts: Counts) -> dict[str, object]:
     """``counts`` under the summary's names."""
     fields = msgspec.structs.asdict(counts)
-    micros = fields.pop("spent_micros")
-    return {**fields, "spent_usd": usd_number(micros)}
+    saved, spent = fields.pop("saved_micros"), fields.pop("spent_micros")
+    return {**fields, "spent_usd": usd_number(spent), "saved_usd": usd_number(saved)}
 
 
 def summary_mapping(summary: Summary) -> dict[str, object]:

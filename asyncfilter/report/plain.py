@@ -101,7 +101,7 @@ class LogLines:
         """What is to be called with which events."""
         told: dict[type[Event], Callable[..., None]] = {
             RunStarted: self._started,
-            RulesApplied: self._as_it_is("info"),
+            RulesApplied: self._rules_applied,
             RateChanged: self._rate_changed,
             ImageFailed: self._failed,
             Draining: self._draining,
@@ -158,6 +158,19 @@ class LogLines:
             budget_usd=None if event.budget_micros is None else event.budget_micros / MICROS,
             spent_usd=event.spent_micros / MICROS,
             dry_run=event.dry_run,
+        )
+
+    def _rules_applied(self, event: RulesApplied) -> None:
+        """Told beside live progress too: it comes before anything is done."""
+        tell = self._log.warning if self._brief else self._log.info
+        changes = [f"{change.images} {change.before} -> {change.after}" for change in event.changes]
+        tell(
+            "rules_applied",
+            images=event.images,
+            changes=", ".join(changes) or "none",
+            actions=event.actions,
+            stale=event.stale,
+            dropped=event.dropped,
         )
 
     def _rate_changed(self, event: RateChanged) -> None:

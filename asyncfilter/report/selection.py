@@ -54,7 +54,7 @@ def _target(plan: Plan, job: Job, image: StoredImage) -> str | None:
         bucket=job.source.bucket, key=image.key, size_bytes=image.size_bytes, etag=image.etag, seq=image.seq
     )
     try:
-        effect = plan.effect(image.decision, wanted)
+        effect = plan.effect(image.decision, wanted, is_duplicate=image.same_as is not None)
     except ImageError:
         return None
     return effect.target.uri if effect is not None and effect.target is not None else None

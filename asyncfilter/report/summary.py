@@ -114,6 +114,10 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
     if counts.overshoot:
         what = "image was" if counts.overshoot == 1 else "images were"
         yield "overshoot", f"{figures.count(counts.overshoot)} {what} under way at the stop: paid, kept, free later"
+    if counts.duplicates:
+        what = "image has" if counts.duplicates == 1 else "images have"
+        saved = figures.usd(counts.saved_micros)
+        yield "duplicates", f"{figures.count(counts.duplicates)} {what} the content of another: {saved} saved"
     yield from _action_rows(counts, job, dry_run=dry_run)
     yield "money", _money(summary)
     if now.attempts:

@@ -181,10 +181,23 @@ class MemoryCheckpoint:
         found = [rows.by_id[id_] for key in sorted(set(keys)) for id_ in sorted(rows.ids_by_key.get(key, ()))]
         return [image if image.seq is None else _replaced(image, detection=None) for image in found]
 
+    async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        wanted = set(etags)
+        rows = self._held().rows.by_id.values()
+        found = [image for image in rows if image.detection is not None and image.etag in wanted]
+        return sorted(found, key=lambda image: image.id)
+
     async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         await yield_to_others()
         return [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq][:limit]
+
+    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        wanted = set(seqs)
+        return [image for image in await self.seated(0, len(self._held().rows.by_id)) if image.seq in wanted]
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""

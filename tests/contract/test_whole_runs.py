@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from asyncfilter import Job, Summary, parse_job, run
+from asyncfilter.checkpoint import read_duplicates
+from asyncfilter.datasets.duplicates import DuplicateGroup, write_groups_csv
 from asyncfilter.sandbox import (
     BucketSpec,
     Fault,
@@ -144,3 +147,24 @@ async def test_fresh_start_keeps_the_old_file(tmp_path: Path, serve: Open) -> No
     aside = [path.read_bytes() for path in job.checkpoint.parent.iterdir() if path != job.checkpoint]
     assert (summary.counts.calls, summary.resumed) == (20, False)
     assert before in aside
+
+
+async def test_equal_objects_are_paid_for_once_and_listed(tmp_path: Path, serve: Open) -> None:
+    """Through S3 and SQLite: one call for equal bytes, each key copied, the group in the export."""
+    options = SandboxOptions(buckets=(BucketSpec("raw"), BucketSpec("clean")), check_images=False)
+    job = make_job(tmp_path)
+    async with serve(options) as sandbox:
+        for key in ("a.jpg", "b/a.jpg", "c.jpg", "d.jpg"):
+            sandbox.put("raw", key, b"same" if key != "c.jpg" else b"other")
+        summary = await run(job)
+        calls = sandbox.stats().operations["DetectLabels"].attempts
+    assert (calls, summary.counts.calls, summary.counts.duplicates) == (2, 2, 2)
+    assert (summary.counts.copied, summary.counts.saved_micros) == (4, 2000)
+    groups = list(read_duplicates(job.checkpoint))
+    assert [(size_bytes, keys) for _, size_bytes, keys in groups] == [(4, ["a.jpg", "b/a.jpg", "d.jpg"])]
+    out = io.StringIO()
+    assert (
+        write_groups_csv([DuplicateGroup(etag=etag, size_bytes=size, keys=keys) for etag, size, keys in groups], out)
+        == 1
+    )
+    assert out.getvalue().splitlines()[1:] == [f"1,{key},4,{groups[0][0]}" for key in groups[0][2]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from asyncfilter.errors import (
     ThrottledError,
     TransientError,
 )
-from asyncfilter.events import RateChanged, RulesApplied
+from asyncfilter.events import ActionDone, ImageExamined, RateChanged, RulesApplied
 from asyncfilter.model import ListedObject, StopReason
 from asyncfilter.ports import Batch
 from asyncfilter.testing import BROKEN, MemoryCheckpoint, Stage, run_virtually
@@ -109,6 +109,16 @@ def test_dry_run_pays_keeps_labels_and_writes_nothing() -> None:
     real = stage.run(make_job())
     assert (real.this_run.calls, real.counts.copied, real.counts.examined) == (0, 20, 60)
     assert set(stage.detector.attempts.values()) == {1}
+
+
+def test_cap_on_images_is_never_overshot() -> None:
+    """A cap is known beforehand: not one image beyond it is paid for, at any concurrency, after a dry run too."""
+    stage = Stage(birds(100))
+    job = make_job(limits={"tps": 2000, "concurrency": 50, "max_images": 20})
+    stage.run(job, dry_run=True)
+    summary = stage.run(job)
+    assert (summary.stop_reason, summary.counts.examined, summary.counts.overshoot) == ("max_images", 20, 0)
+    assert sum(stage.detector.attempts.values()) == 20
 
 
 # -- Money -------------------------------------------------------------------------------------------------------------
@@ -299,7 +309,17 @@ def test_changed_rules_are_applied_to_stored_labels() -> None:
     assert Counter(stage.copied()).most_common(1)[0][1] == 1
     assert len(stage.copied()) == 30
     told = [event for event in stage.events if isinstance(event, RulesApplied)]
-    assert (told[-1].images, told[-1].changed, told[-1].stale) == (30, 30, 10)
+    assert (told[-1].images, told[-1].actions, told[-1].stale, told[-1].dropped) == (30, 20, 10, 0)
+    assert [(change.before, change.after, change.images) for change in told[-1].changes] == [
+        ("keep", "reject", 10),
+        ("reject", "keep", 20),
+    ]
+    first_copy = next(
+        index
+        for index, event in enumerate(stage.events)
+        if isinstance(event, ActionDone) and stage.labels[event.key] == "Cat"
+    )
+    assert stage.events.index(told[-1]) < first_copy
     assert stage.run(make_job(rules=[{"keep": {"any": "Cat"}}])).this_run.calls == 0
 
 
@@ -408,6 +428,34 @@ def test_second_interrupt_aborts_and_counts_what_was_in_flight() -> None:
     assert caught.group_contains(AbortedError)
     sent = sum(stage.detector.attempts.values())
     assert stage.run(make_job(limits={"tps": 2000, "budget_usd": 0})).counts.spent_micros >= sent * PRICE_MICROS
+
+
+def test_listener_that_fails_ends_the_run_in_order() -> None:
+    """An exception of a listener is not the detector's: the run says so, and what was paid for is kept."""
+    stage = Stage(birds(100))
+
+    def listen(event: object) -> None:
+        if isinstance(event, ImageExamined) and event.seq == 10:
+            raise OSError("no space left")
+
+    stage.events = _Told(listen)
+    summary = stage.run(make_job(limits={"tps": 2000, "concurrency": 10}))
+    assert (summary.stop_reason, summary.exit_code) == (StopReason.FAILED, 70)
+    assert summary.error == "a listener to events raised OSError: no space left"
+    assert len([row for row in stage.checkpoint.images if row.detection]) == sum(stage.detector.attempts.values())
+
+
+class _Told(list[Any]):
+    """A list that somebody listens to."""
+
+    def __init__(self, listen: Callable[[object], None]) -> None:
+        super().__init__()
+        self._listen = listen
+
+    def append(self, event: object) -> None:
+        """Keep the event, then tell it."""
+        super().append(event)
+        self._listen(event)
 
 
 class FailingCheckpoint(MemoryCheckpoint):

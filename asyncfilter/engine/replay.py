@@ -1,0 +1,173 @@
+"""Decisions made anew from stored labels: first what would change, then the change.
+
+The first look goes through every stored image and touches nothing: it counts, applies the stop rules, and marks which
+images need a second look, one bit each. Only those go through the monitor and the sink.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import anyio.lowlevel
+import msgspec
+
+from asyncfilter.engine.plan import Plan, done
+from asyncfilter.errors import ImageError
+from asyncfilter.job.spec import Job
+from asyncfilter.model import ActionKind, Decision, Effect, Failure, ObjectRef, Skip, StopReason
+from asyncfilter.policy.rules import compile_rules
+from asyncfilter.policy.stopping import stop_due
+from asyncfilter.policy.tally import Tally
+from asyncfilter.ports import Checkpoint, StoredImage, Watermark
+
+LOOK_IMAGES = 1000
+"""Images read at a time: some 15 ms of work, after which others get their turn."""
+
+TARGET_FAILURES = frozenset({"target_collision", "target_too_long", "target_empty"})
+"""Failures that new rules or targets may cure without trying anything again."""
+
+
+class Verdicts(msgspec.Struct, kw_only=True):
+    """What a first look found.
+
+    Attributes:
+        images: Images decided anew.
+        changes: How many went from which outcome to which; outcomes that stayed are not in it.
+        actions: Copies and tags that are to be made.
+        stale: Copies that the new decisions would not make.
+        stop_reason: The stop rule that holds at ``watermark``; None when all images are before it.
+        watermark: Where the stored images end now, with their counts.
+    """
+
+    images: int = 0
+    changes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    actions: int = 0
+    stale: int = 0
+    stop_reason: StopReason | None = None
+    watermark: Watermark
+
+
+class Replay:
+    """Decides stored images anew, in the order of examination.
+
+    Args:
+        job: The job as it is now.
+        checkpoint: Has the labels.
+    """
+
+    def __init__(self, job: Job, checkpoint: Checkpoint) -> None:
+        self._job = job
+        self._checkpoint = checkpoint
+        self._rules = compile_rules(job)
+        self._plan = Plan(job)
+        self._marked = bytearray()
+
+    async def look(self, mark: Watermark) -> Verdicts:
+        """Decide every image up to ``mark`` without touching anything; cancellable at any time."""
+        skipped = {reason: count for reason, count in mark.tally.skipped.items() if reason != Skip.DUPLICATE}
+        tally = Tally(listed=mark.tally.listed, skipped=skipped)
+        found = Verdicts(watermark=Watermark(cursor=mark.cursor, listing_done=mark.listing_done, tally=tally))
+        self._marked = bytearray(mark.seq // 8 + 1)
+        while found.stop_reason is None:
+            rows = await self._checkpoint.seated(found.watermark.seq, LOOK_IMAGES)
+            if not rows:
+                break
+            for row in rows:
+                self._look_at(row, found)
+                found.stop_reason = stop_due(tally, self._job.stop, self._job.limits)
+                if found.stop_reason is not None:
+                    break
+            await anyio.lowlevel.checkpoint()
+        found.stale = tally.stale
+        return found
+
+    async def second_look(self, up_to_seq: int) -> AsyncIterator[list[StoredImage]]:
+        """The images marked by ``look``, up to ``up_to_seq``, in order."""
+        wanted: list[int] = []
+        for position, bits in enumerate(self._marked):
+            if bits:
+                wanted += [8 * position + bit for bit in range(8) if bits & (1 << bit)]
+            if wanted and (len(wanted) >= LOOK_IMAGES or position == len(self._marked) - 1):
+                yield list(await self._checkpoint.at([seq for seq in wanted if seq <= up_to_seq]))
+                wanted = []
+
+    def decide(self, row: StoredImage) -> tuple[Decision | None, Failure | None, Effect | None]:
+        """What the job makes of a row with its labels: decision, standing failure, and the action that is wanted."""
+        if row.detection is None:
+            return None, row.failure, None
+        decision = self._rules.decide(row.detection)
+        try:
+            effect = self._wanted(row, decision)
+        except ImageError as error:
+            return decision, Failure(error.code, error.message), None
+        return decision, _standing(row, effect), effect
+
+    def counted(self, row: StoredImage) -> tuple[ActionKind | None, int]:
+        """What a decided row adds to a tally beside its outcome: its confirmed action, and its stale copies."""
+        try:
+            effect = self._wanted(row, row.decision) if row.decision is not None else None
+        except ImageError:
+            effect = None
+        is_done = effect is not None and row.failure is None and done(effect) in row.effects
+        return effect.kind if is_done and effect is not None else None, count_stale(row, effect)
+
+    def _wanted(self, row: StoredImage, decision: Decision) -> Effect | None:
+        if self._is_skipped(row):
+            return None
+        return self._plan.effect(decision, self._image(row), is_duplicate=row.same_as is not None)
+
+    def _image(self, row: StoredImage) -> ObjectRef:
+        bucket = self._job.source.bucket
+        return ObjectRef(bucket=bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
+
+    def _look_at(self, row: StoredImage, found: Verdicts) -> None:
+        seq = row.seq or 0
+        decision, failure, effect = self.decide(row)
+        is_done = effect is not None and done(effect) in row.effects
+        tally = found.watermark.tally
+        self._count(row, decision, tally)
+        tally.stale += count_stale(row, effect)
+        if failure is not None and decision is not None and not self._is_skipped(row):
+            tally.count_failed_action(decision.verdict, failure.code)
+        elif is_done and effect is not None:
+            tally.count_effect(effect.kind)
+        elif effect is not None:
+            found.actions += 1
+        before, after = _outcome(row.decision, row.failure), _outcome(decision, failure)
+        if before != after:
+            found.changes[before, after] += 1
+        if (decision, failure) != (row.decision, row.failure) or (effect is not None and not is_done and not failure):
+            self._marked[seq // 8] |= 1 << (seq % 8)
+        found.images += 1
+        found.watermark.seq = seq
+
+    def _count(self, row: StoredImage, decision: Decision | None, tally: Tally) -> None:
+        if self._is_skipped(row):
+            tally.count_listed(0, {Skip.DUPLICATE.value: 1})
+        elif decision is not None:
+            tally.count_verdict(decision.verdict)
+        elif row.failure is not None:
+            tally.count_failure(row.failure.code)
+
+    def _is_skipped(self, row: StoredImage) -> bool:
+        return self._job.source.skip_duplicates and row.same_as is not None
+
+
+def count_stale(row: StoredImage, effect: Effect | None) -> int:
+    """Copies of a stored image that ``effect`` would not make."""
+    target = effect.target.uri if effect is not None and effect.target is not None else None
+    return sum(was.kind is ActionKind.COPY and was.target != target for was in row.effects)
+
+
+def _standing(row: StoredImage, effect: Effect | None) -> Failure | None:
+    """A failed action stays failed until it is retried, or nothing is to be done any more."""
+    if row.failure is None or effect is None or row.failure.code in TARGET_FAILURES or done(effect) in row.effects:
+        return None
+    return row.failure
+
+
+def _outcome(decision: Decision | None, failure: Failure | None) -> str:
+    if failure is not None or decision is None:
+        return "failed"
+    return decision.verdict.value

@@ -1,0 +1,147 @@
+"""Twins: images with the same content are examined once; the others share its labels, and cost nothing.
+
+The first in the order of examination leads, whoever is answered first. Followers wait for it in their own places, so
+that the order of verdicts stays what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from asyncfilter.engine.journal import Journal
+from asyncfilter.engine.passage import Passage
+from asyncfilter.model import Detection, ObjectRef
+from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.rules import Ruleset
+from asyncfilter.ports import Checkpoint, StoredImage, Totals
+
+Content = tuple[str, int]
+"""ETag and size: what two objects with the same bytes share."""
+
+CONTENT_FAILURES = frozenset({"invalid_image_format", "image_rejected", "image_too_large"})
+"""Failures of the bytes, which every object with these bytes has; others belong to one object alone."""
+
+_SINGLE_PART = re.compile(r"[0-9a-f]{32}")
+
+
+def content_of(image: ObjectRef) -> Content | None:
+    """What identifies the image's bytes; None when its ETag does not.
+
+    The ETag of an object uploaded in one part is the MD5 of its bytes, or, under SSE-KMS, a value no other bytes have;
+    that of several parts depends on their sizes (S3 API, *Object*).
+    """
+    return (image.etag, image.size_bytes) if _SINGLE_PART.fullmatch(image.etag) else None
+
+
+class Twins:
+    """Finds images whose content is known, or is being examined.
+
+    Args:
+        checkpoint: Asked for labels of the same content, a batch at a time.
+        rules: Decide about shared labels.
+        journal: Keeps the followers' outcomes.
+        budget: Whose price is saved.
+        totals: Counts what was shared.
+        skips: Those that share labels count as skipped and have no verdict.
+        submit: Has an image examined, which then takes money and a turn by itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Checkpoint,
+        rules: Ruleset,
+        journal: Journal,
+        budget: Budget,
+        totals: Totals,
+        skips: bool,
+        submit: Callable[[Passage], None],
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._rules = rules
+        self._journal = journal
+        self._budget = budget
+        self._totals = totals
+        self._skips = skips
+        self._submit = submit
+        self._known: dict[Content, StoredImage] = {}
+        self._leaders: dict[Content, Passage] = {}
+
+    async def look_up(self, passages: Iterable[Passage]) -> None:
+        """Ask the checkpoint about the content of a batch, before its first image is admitted.
+
+        Leaders that are durable by now are found there; the others stay remembered.
+        """
+        self._leaders = {content: leader for content, leader in self._leaders.items() if not leader.is_ready}
+        wanted = {content_of(passage.image) for passage in passages if passage.stored is None} - {None}
+        self._known = await self._find(content for content in wanted if content is not None)
+
+    async def follow(self, passage: Passage) -> bool:
+        """Let an admitted image share another's labels; False when it must be examined, and then leads its content."""
+        content = content_of(passage.image)
+        if content is None:
+            return False
+        leader = self._leaders.get(content)
+        if leader is not None and leader.is_ready and content not in self._known:
+            self._known |= await self._find([content])
+        if (row := self._known.get(content)) is not None and row.detection is not None:
+            self._share(passage, row.detection, row.id)
+        elif leader is None or leader.is_ready:
+            self._leaders[content] = passage
+            return False
+        elif leader.is_examined:
+            self._pass_on(leader, passage)
+        else:
+            leader.followers.append(passage)
+        return True
+
+    def examined(self, leader: Passage) -> None:
+        """Give the outcome of an examined image to those that wait for it."""
+        followers, leader.followers = leader.followers, []
+        for follower in followers:
+            self._pass_on(leader, follower)
+
+    def _pass_on(self, leader: Passage, follower: Passage) -> None:
+        if leader.detection is not None:
+            self._share(follower, leader.detection, leader.row_id)
+        elif leader.is_unpaid:
+            follower.is_unpaid = True
+            self._journal.ready(follower)
+        elif leader.failure is not None and leader.failure.code in CONTENT_FAILURES:
+            follower.failure = leader.failure
+            self._journal.record(follower)
+        else:
+            self._succeed(follower)
+
+    def _succeed(self, follower: Passage) -> None:
+        """The leader failed for a reason of its own: the first follower leads, the others follow it."""
+        content = content_of(follower.image)
+        if content is None:
+            raise ValueError(f"{follower.image.uri} follows nobody")
+        leader = self._leaders.get(content)
+        if leader is None or leader.is_examined:
+            self._leaders[content] = follower
+            self._submit(follower)
+        else:
+            leader.followers.append(follower)
+
+    def _share(self, passage: Passage, detection: Detection, row_id: int) -> None:
+        passage.detection = detection
+        passage.decision = self._rules.decide(detection)
+        passage.same_as = row_id
+        passage.is_skipped = self._skips
+        self._totals.duplicates += 1
+        self._totals.saved_micros += self._budget.next_price_micros
+        self._journal.record(passage)
+
+    async def _find(self, contents: Iterable[Content]) -> dict[Content, StoredImage]:
+        wanted = set(contents)
+        if not wanted:
+            return {}
+        found: dict[Content, StoredImage] = {}
+        for row in await self._checkpoint.by_etags([etag for etag, _ in wanted]):
+            content = (row.etag, row.size_bytes)
+            if content in wanted:
+                found.setdefault(content, row)
+        return found
