@@ -204,8 +204,6 @@ class Counts(msgspec.Struct, kw_only=True):
     examined: int = 0
     overshoot: int = 0
     from_checkpoint: int = 0
-    duplicates: int = 0
-    saved_micros: int = 0
     calls: int = 0
     attempts: int = 0
     throttled: int = 0
@@ -221,6 +219,8 @@ class Counts(msgspec.Struct, kw_only=True):
     stale: int = 0
     billed_calls: int = 0
     spent_micros: int = 0
+    duplicates: int = 0
+    saved_micros: int = 0
 
 
 class Progress(msgspec.Struct, kw_only=True, frozen=True):

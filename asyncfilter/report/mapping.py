@@ -16,18 +16,22 @@ _ENCODER = msgspec.json.Encoder()
 def counts_mapping(counts: Counts) -> dict[str, object]:
     """``counts`` under the summary's names."""
     fields = msgspec.structs.asdict(counts)
-    saved, spent = fields.pop("saved_micros"), fields.pop("spent_micros")
-    return {**fields, "spent_usd": usd_number(spent), "saved_usd": usd_number(saved)}
+    return {
+        name.replace("_micros", "_usd"): usd_number(value) if name.endswith("_micros") else value
+        for name, value in fields.items()
+    }
 
 
 def summary_mapping(summary: Summary) -> dict[str, object]:
     """A summary with the names and the order of the contract's section 3, and after them what explains its end."""
     budget = summary.budget_micros
+    counts = counts_mapping(summary.counts)
+    later = {name: counts.pop(name) for name in ("duplicates", "saved_usd")}
     return {
         "run_id": summary.run_id,
         "name": summary.name,
         "stop_reason": summary.stop_reason.value,
-        **counts_mapping(summary.counts),
+        **counts,
         "budget_usd": None if budget is None else usd_number(budget),
         "tps_mean": round(summary.tps_mean, 3),
         "tps_limit": summary.tps_limit,
@@ -35,6 +39,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "resumed": summary.resumed,
         "checkpoint": summary.checkpoint,
         "this_run": counts_mapping(summary.this_run),
+        **later,
         "error": summary.error,
         "hint": summary.hint,
         "exit_code": summary.exit_code,

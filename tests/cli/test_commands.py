@@ -190,7 +190,7 @@ def test_the_summary_has_the_names_of_the_contract(place: Place) -> None:
     summary = json.loads(done.stdout, parse_float=Decimal)
     assert done.returncode == 1
     assert list(summary)[: len(SUMMARY)] == SUMMARY
-    assert list(summary["this_run"]) == COUNTS
+    assert list(summary["this_run"])[: len(COUNTS)] == COUNTS
     assert summary["spent_usd"] == summary["billed_calls"] * Decimal("0.001")
     assert summary["budget_usd"] == 2
     assert summary["listed"] == PICTURES
