@@ -22,7 +22,7 @@ from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.pipeline import Pipeline
 from asyncfilter.engine.shuffle import ShuffledSource
 from asyncfilter.engine.way import Options, Way, no_way
-from asyncfilter.errors import AccessError, UsageError
+from asyncfilter.errors import AccessError, CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import DetectorKind, Job, Limits, Order
@@ -127,11 +127,11 @@ async def refilter(
     Arguments, result and errors are those of ``run``; a dry run changes neither S3 nor the checkpoint.
 
     Raises:
-        UsageError: There is no checkpoint yet.
+        CheckpointError: There is none yet, or it cannot be used.
     """
     world = world or World()
     if world.checkpoint is None and not job.checkpoint.exists():
-        raise UsageError(
+        raise CheckpointError(
             f"{job.checkpoint}: there is no checkpoint to take labels from",
             hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import files, machine
 from benchmarks.bench import Bench
 from benchmarks.check import check
-from benchmarks.sizes import FULL, QUICK
+from benchmarks.sizes import FULL, LONG, QUICK
 from benchmarks.suite import WORKLOADS
 from benchmarks.tables import summary
 
@@ -30,7 +30,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         recorded = options.data.resolve() / RECORDED if options.data else None
-        bench = Bench(sizes=QUICK if options.quick else FULL, folder=Path(folder), recorded=recorded)
+        bench = Bench(sizes=options.sizes, folder=Path(folder), recorded=recorded)
         if options.check:
             sys.exit(check(bench, files.read(files.RESULTS)))
         _measure(bench, options.only or list(WORKLOADS), options.out, is_partial=bool(options.only))
@@ -47,7 +47,8 @@ def _measure(bench: Bench, names: list[str], out: Path, *, is_partial: bool) -> 
         print(f"{at} {name} (load {load:g})", file=sys.stderr, flush=True)
         measured = WORKLOADS[name](bench)
         took_s = round(time.monotonic() - began_s, 1)
-        document["workloads"][name] = {"at": at, "load": load, "took_s": took_s, "figures": measured}
+        conditions = {"at": at, "commit": machine.commit(), "load": load, "took_s": took_s}
+        document["workloads"][name] = {**conditions, "figures": measured}
         files.write(document, out)
     print(summary(document))
     print(f"written to {out}", file=sys.stderr)
@@ -58,13 +59,17 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, one round, written to a folder beside")
+    parser.add_argument(
+        "--long", action="store_true", help="watch the memory over two million objects: ten minutes more"
+    )
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--data", type=Path, help=f"folder with {RECORDED}, for answers of the real service")
     parser.add_argument("--out", type=Path, help="folder for the results")
     parser.add_argument("--redraw", action="store_true", help="measure nothing: draw tables and plots from the JSON")
     parser.add_argument("--check", action="store_true", help="fail when ours became slower than in the results")
     options = parser.parse_args()
-    options.out = options.out or (files.RESULTS / "quick" if options.quick else files.RESULTS)
+    options.sizes = QUICK if options.quick else LONG if options.long else FULL
+    options.out = (options.out or (files.RESULTS / "quick" if options.quick else files.RESULTS)).resolve()
     return options
 
 

@@ -37,7 +37,7 @@ def pin(pid: int, core: int | None) -> None:
 
 
 def facts() -> dict[str, object]:
-    """Machine, versions, date and commit."""
+    """Machine and versions."""
     chosen = cores()
     return {
         "processor": _processor(),
@@ -49,8 +49,6 @@ def facts() -> dict[str, object]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": {part: version(part) for part in PARTS},
-        "commit": _commit(),
-        "date": now(),
     }
 
 
@@ -70,7 +68,7 @@ def _processor() -> str:
     return next(named, platform.machine())
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit that is checked out, with a plus when the package differs from it; empty outside a repository."""
     try:
         return _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "../asyncfilter") else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +65,24 @@ FULL = Sizes(
     sandbox_s=3.0,
 )
 
+LONG = replace(FULL, memory=(20_000, 200_000, 2_000_000))
+
 QUICK = Sizes(
     name="quick",
     rounds=1,
-    calls=500,
-    whole={"one_by_one": 300, "threads": 400, "obvious": 500, "fallback": 600, "ours": 12_000},
+    calls=300,
+    whole={"one_by_one": 300, "threads": 400, "obvious": 500, "fallback": 800, "ours": 8_000},
     list_ours=50_000,
     list_peer=5_000,
-    quotas_tps={"right": (5, 50, 500), "half": (50,), "unknown": (50,)},
+    quotas_tps={"right": (5, 50), "half": (50,), "unknown": (50,)},
     peer_quotas_tps={"right": (50,)},
     modes=("window",),
-    right_s=14,
-    wrong_s=20,
-    rows=20_000,
-    few_rows=5_000,
-    memory=(2_000, 10_000),
-    limiter_s=0.5,
+    right_s=8,
+    wrong_s=14,
+    rows=10_000,
+    few_rows=2_000,
+    memory=(1_000, 6_000),
+    limiter_s=0.2,
     limiter_rates_tps=(50, 500),
     sandbox_s=0.5,
 )

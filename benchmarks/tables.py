@@ -11,7 +11,7 @@ from benchmarks.peers import PEERS
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 _ANSWERS = {"recorded": "recorded ones of the real service", "drawn": "the sandbox's own"}
 Document = Mapping[str, Any]
-"""The JSON file: ``name``, ``machine``, and ``workloads`` by name with ``at``, ``load``, ``took_s`` and ``figures``."""
+"""The JSON file: ``name``, ``machine``, and ``workloads`` by name with conditions and ``figures``."""
 
 
 def figures(document: Document) -> dict[str, Any]:
@@ -50,10 +50,10 @@ def provenance(document: Document) -> str:
     machine = document["machine"]
     where = f"{machine['processor']}, {machine['cores_usable']} cores, Python {machine['python']}"
     pinned = "client and server on a core each" if machine["client_core"] is not None else "all on one core"
-    loudest = max((workload["load"] for workload in document["workloads"].values()), default=0.0)
-    text = (
-        f"A {document['name']} run of {machine['date']} at commit {machine['commit'] or 'unknown'}: {where}, {pinned};"
-    )
+    conditions = document["workloads"].values()
+    loudest, day = max(one["load"] for one in conditions), min(one["at"] for one in conditions)
+    commits = " and ".join(sorted({one["commit"] or "unknown" for one in conditions}))
+    text = f"A {document['name']} run of {day} at commit {commits}: {where}, {pinned};"
     text += f" answers were {_ANSWERS[document['answers']]};"
     text += f" the load before a workload was {loudest:g} at the most."
     if document["name"] != "full":
@@ -220,9 +220,12 @@ def _rounds(measured: Document) -> str:
 
 
 def _conditions(document: Document) -> str:
-    rows = [(name, one["at"], f"{one['took_s']:.0f}", one["load"]) for name, one in document["workloads"].items()]
+    rows = [
+        (name, one["at"], one["commit"], f"{one['took_s']:.0f}", one["load"])
+        for name, one in document["workloads"].items()
+    ]
     versions = ", ".join(f"{part} {number}" for part, number in document["machine"]["versions"].items())
-    return f"## Conditions\n\n{versions}.\n\n" + table(("workload", "at", "took s", "load before"), rows)
+    return f"## Conditions\n\n{versions}.\n\n" + table(("workload", "at", "commit", "took s", "load before"), rows)
 
 
 _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
