@@ -168,7 +168,16 @@ def _quota(measured: Document) -> str:
         )
         for case in measured["cases"]
     ]
-    head = ("peer", "quota/s", "counted by", "told", "share", "throttled %", "of it late %", "CPU ms/accepted")
+    head = (
+        "peer",
+        "quota/s",
+        "counted by",
+        "told",
+        "share",
+        "throttled %",
+        "of it late %",
+        "CPU ms/accepted, start included",
+    )
     usual_ms, slow_ms = measured["latency_p50_s"] * 1000, measured["latency_p99_s"] * 1000
     text = (
         f"Answers take {usual_ms:.0f} ms, one in a hundred {slow_ms:.0f} ms or more. The share is that of the second "
