@@ -233,6 +233,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
         in_flight: Calls under way.
         actions: Actions under way or waiting.
         ending: Why the run drains; None while it admits work.
+        expected: Images that will have been examined when the listing ends; None while that is not known.
         listing_done: True once the source was listed to its end in this pass.
         price_micros: What the next call costs.
         elapsed_s: Since this process began.
@@ -246,6 +247,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
     in_flight: int
     actions: int
     ending: StopReason | None
+    expected: int | None = None
     listing_done: bool
     budget_micros: int | None
     price_micros: int

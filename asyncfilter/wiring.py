@@ -61,6 +61,7 @@ async def run(
     fresh: bool = False,
     dry_run: bool = False,
     retry_failed: bool = False,
+    counts_ahead: bool = False,
     world: World | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
@@ -73,6 +74,7 @@ async def run(
         fresh: Move an existing checkpoint aside (it is never deleted) and start anew.
         dry_run: Pay for labels and keep them, but write nothing to S3.
         retry_failed: Try failed images again first.
+        counts_ahead: Count the listing while the run goes on, so that its progress tells how much is left.
         world: Your own source, detector, sink or checkpoint.
         interrupt: ``request`` it once to drain, twice to abort.
         on_event: Told of everything that happens, in the event loop: return quickly.
@@ -103,7 +105,7 @@ async def run(
             checkpoint=checkpoint,
             sink=sink,
             way=way,
-            options=Options(dry_run=dry_run, retry_failed=retry_failed),
+            options=Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead),
             interrupt=interrupt,
             emit=on_event,
             clock=world.clock,

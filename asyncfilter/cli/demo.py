@@ -139,7 +139,7 @@ def _show(job: Job, *, as_json: bool) -> Summary:
     say(f"Running {job.path}: asyncfilter run {job.path} --events {FOLDER / 'events.jsonl'}\n")
     with Signals() as signals:
         voice = Voice(events=str(FOLDER / "events.jsonl"))
-        summary = conduct(job, functools.partial(wiring.run, job), signals, voice)
+        summary = conduct(job, functools.partial(wiring.run, job, counts_ahead=True), signals, voice)
     tell(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False)
     if summary.stop_reason is not StopReason.COMPLETED:
         return summary

@@ -74,8 +74,16 @@ def run(
                 raise typer.Exit(_DECLINED)
             from asyncfilter import wiring  # noqa: PLC0415  brings AWS's client with it, so it comes last
             from asyncfilter.cli.conduct import Voice, conduct  # noqa: PLC0415
+            from asyncfilter.cli.terminal import is_live, talk  # noqa: PLC0415
 
-            verb = functools.partial(wiring.run, loaded, fresh=fresh, dry_run=dry_run, retry_failed=retry_failed)
+            verb = functools.partial(
+                wiring.run,
+                loaded,
+                fresh=fresh,
+                dry_run=dry_run,
+                retry_failed=retry_failed,
+                counts_ahead=is_live(talk()),
+            )
             level = Level.DEBUG if verbose else log_level
             summary = conduct(loaded, verb, signals, Voice(level=level, log_format=log_format, events=events))
         except KeyboardInterrupt:

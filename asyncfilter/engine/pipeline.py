@@ -27,6 +27,7 @@ from asyncfilter.engine.account import counts, exit_code
 from asyncfilter.engine.actions import Actions
 from asyncfilter.engine.admission import Admission
 from asyncfilter.engine.call import PaidCalls
+from asyncfilter.engine.census import Census
 from asyncfilter.engine.ending import Ending, Interrupt
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.limiter import RateLimiter
@@ -143,6 +144,8 @@ class Pipeline:
             emit=self._emit,
             clock=self._clock,
         )
+        self._examined_before = self._opened.watermark.tally.examined
+        self._census = Census(source=way.source, check=way.check, repeat=self._repeater(self._ending.pause))
         self._supervisor = Supervisor(
             controller=self._controller,
             budget=self._budget,
@@ -181,6 +184,8 @@ class Pipeline:
             admission = self._admission()
             tasks.start_soon(self._journal.run)
             tasks.start_soon(self._supervisor.run)
+            if self._options.counts_ahead and not self._opened.watermark.listing_done:
+                tasks.start_soon(self._census.count, self._opened.watermark.cursor)
             tasks.start_soon(self._obey, tasks.cancel_scope)
             with anyio.CancelScope() as scope:
                 self._ending.on_request(scope.cancel)
@@ -205,6 +210,7 @@ class Pipeline:
             in_flight=self._pool.in_flight,
             actions=self._actions.pool.unfinished,
             ending=self._ending.reason,
+            expected=None if self._census.images is None else self._examined_before + self._census.images,
             listing_done=monitor.watermark.listing_done,
             budget_micros=self._job.limits.budget_micros,
             price_micros=self._budget.next_price_micros,

@@ -41,11 +41,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         dry_run: Pay for labels and keep them; write nothing to the sink and settle nothing.
         retry_failed: Try failed images again before going on with the listing.
+        counts_ahead: Count the images of the listing while the run goes on, to tell when it will end.
         stored_only: Apply rules and actions to the stored labels and end: neither source nor detector is used.
     """
 
     dry_run: bool = False
     retry_failed: bool = False
+    counts_ahead: bool = False
     stored_only: bool = False
 
 

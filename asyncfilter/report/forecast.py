@@ -30,10 +30,7 @@ class _Seen(NamedTuple):
 
 
 class Forecaster:
-    """Watches the progress of one run.
-
-    The end of a listing is not known before the listing is at it, so that only limits of the job are forecast.
-    """
+    """Watches the progress of one run; the end of the listing is in sight once it was counted ahead."""
 
     def __init__(self, job: Job) -> None:
         self._goals = {
@@ -53,9 +50,10 @@ class Forecaster:
         then = self._seen[0]
         if now.at_s - then.at_s < LEAST_S or progress.ending is not None:
             return None
+        goals = {**self._goals, StopReason.COMPLETED: ("examined", progress.expected)}
         ends = [
             Forecast((goal - getattr(now, what)) * (now.at_s - then.at_s) / gained, reason)
-            for reason, (what, goal) in self._goals.items()
+            for reason, (what, goal) in goals.items()
             if goal is not None and (gained := getattr(now, what) - getattr(then, what)) > 0
         ]
         return min((end for end in ends if end.left_s >= 0), default=None)

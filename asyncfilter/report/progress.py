@@ -144,6 +144,8 @@ def _verdicts(counts: Counts) -> list[Text]:
 def _flow(progress: Progress) -> list[Text]:
     counts = progress.counts
     parts = [f"{figures.count(progress.in_flight)} in flight", f"{figures.count(counts.listed)} listed"]
+    if progress.expected is not None:
+        parts.append(f"{figures.count(counts.examined)} of {figures.count(progress.expected)} images")
     if progress.actions:
         parts.insert(1, f"{figures.count(progress.actions)} copying")
     if skipped := sum(counts.skipped.values()):

@@ -23,7 +23,7 @@ from asyncfilter.errors import (
     TransientError,
 )
 from asyncfilter.events import ActionDone, ImageExamined, RateChanged, RulesApplied
-from asyncfilter.model import ListedObject, StopReason
+from asyncfilter.model import ListedObject, Progress, StopReason
 from asyncfilter.ports import Batch
 from asyncfilter.testing import BROKEN, MemoryCheckpoint, Stage, run_virtually
 
@@ -357,6 +357,19 @@ def test_refilter_cannot_pay() -> None:
     assert sum(stage.detector.attempts.values()) <= 50
     assert summary.counts.examined == 10
     assert summary.this_run.calls == 0
+
+
+def test_counting_ahead_tells_how_many_images_there_will_be() -> None:
+    """The expected number is known early, is right, and counts what was examined in earlier runs."""
+    stage = Stage(birds(400))
+    stage.run(make_job(limits={"tps": 2000, "max_images": 50}))
+    seen: list[int | None] = []
+    running: list[Callable[[], Progress]] = []
+    stage.events = _Told(lambda _event: seen.append(running[0]().expected))
+    summary = stage.run(make_job(), counts_ahead=True, on_start=running.append)
+    assert summary.counts.examined == 400
+    assert set(seen) <= {None, 400}
+    assert seen.count(400) > 300
 
 
 # -- Targets -----------------------------------------------------------------------------------------------------------

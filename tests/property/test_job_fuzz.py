@@ -35,19 +35,22 @@ WORDS = [
     "<copy>",
 ]
 
+TEXT = st.characters(exclude_characters="\ufffc")
+"""Any character but the mark of ``SEEN``, which no message may show."""
+
 scalars = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
     st.floats(),
-    st.text(st.characters(exclude_characters="\ufffc"), max_size=8),  # the mark of ``SEEN``
+    st.text(TEXT, max_size=8),
     st.sampled_from(WORDS),
 )
 structures: st.SearchStrategy[Any] = st.recursive(
     scalars,
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.one_of(st.sampled_from(KEYS), st.text(max_size=4)), inner, max_size=4),
+        st.dictionaries(st.one_of(st.sampled_from(KEYS), st.text(TEXT, max_size=4)), inner, max_size=4),
     ),
     max_leaves=12,
 )
@@ -150,7 +153,7 @@ def test_any_bytes_are_refused_in_words(tmp_path_factory: pytest.TempPathFactory
     assert_in_words(caught.value)
 
 
-@given(st.text(max_size=30))
+@given(st.text(TEXT, max_size=30))
 @settings(max_examples=25, deadline=None)
 def test_any_setting_is_understood_or_refused(tmp_path_factory: pytest.TempPathFactory, setting: str) -> None:
     """``--set`` takes whatever a command line can hold."""
@@ -163,7 +166,7 @@ def test_any_setting_is_understood_or_refused(tmp_path_factory: pytest.TempPathF
             assert_in_words(error)
 
 
-@given(st.text())
+@given(st.text(TEXT))
 def test_a_text_whose_dollars_are_doubled_stays_as_it_is(text: str) -> None:
     """``$$`` escapes everything that expansion could touch."""
     assert expand(text.replace("$", "$$"), {}) == text
