@@ -18,6 +18,7 @@ from asyncfilter.cli.signals import Signals
 from asyncfilter.cli.terminal import say
 from asyncfilter.errors import UsageError
 from asyncfilter.model import StopReason
+from asyncfilter.report.program import program
 
 if TYPE_CHECKING:
     from asyncfilter.job.spec import Job
@@ -136,7 +137,7 @@ def _show(job: Job, *, as_json: bool) -> Summary:
     from asyncfilter.cli.conduct import Voice, conduct  # noqa: PLC0415
     from asyncfilter.cli.run import tell  # noqa: PLC0415
 
-    say(f"Running {job.path}: asyncfilter run {job.path} --events {FOLDER / 'events.jsonl'}\n")
+    say(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
     with Signals() as signals:
         voice = Voice(events=str(FOLDER / "events.jsonl"))
         summary = conduct(job, functools.partial(wiring.run, job, counts_ahead=True), signals, voice)
@@ -148,9 +149,12 @@ def _show(job: Job, *, as_json: bool) -> Summary:
 Where to look next
   {FOLDER / "kept.html"}    what was kept, to review and rejected, as pictures
   {FOLDER / "job.yaml"}     the job file; README.md and docs/job-file.md explain every key
-  asyncfilter status {job.path}                      what the checkpoint holds
-  asyncfilter export {job.path} --failed | head      why images failed (dirt was drawn on purpose)
-  asyncfilter demo --serve                                        the same, and the sandbox stays open for more""")
+  {program()} status {job.path}
+      what the checkpoint holds
+  {program()} export {job.path} --failed | head
+      why images failed (dirt was drawn on purpose)
+  {program()} demo --serve
+      the same, and the sandbox stays open for more""")
     return summary
 
 
@@ -244,7 +248,7 @@ def _serve(sandbox: SandboxProcess) -> None:
     say("\nThe sandbox stays open until Ctrl-C. In another terminal, in this folder:\n")
     for name, value in sandbox.environment().items():
         say(f"  export {name}={value}")
-    say(f"\n  asyncfilter run {FOLDER / 'job.yaml'} --set name=again --set limits.tps=10")
+    say(f"\n  {program()} run {FOLDER / 'job.yaml'} --set name=again --set limits.tps=10")
     try:
         signal.pause()
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from rich.text import Text
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict
 from asyncfilter.report import figures, words
+from asyncfilter.report.program import program
 
 WIDEST = 100
 _NARROW = 60
@@ -50,17 +51,17 @@ def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
     path, reason = shlex.quote(str(job.path or "JOB")), summary.stop_reason
     steps = []
     if reason is StopReason.INTERRUPTED:
-        steps.append(f"asyncfilter run {path}   goes on where this run left off")
+        steps.append(f"{program()} run {path}   goes on where this run left off")
     if reason in (StopReason.ERRORS, StopReason.FAILED):
-        steps.append(f"asyncfilter run {path}   once the cause is removed; nothing is paid twice")
+        steps.append(f"{program()} run {path}   once the cause is removed; nothing is paid twice")
     if key := words.LIMITS.get(reason):
         steps.append(f"raise {key} and run again to go on")
     if set(summary.counts.failed) - words.HOPELESS:
-        steps.append(f"asyncfilter run {path} --retry-failed   tries the failed images again")
+        steps.append(f"{program()} run {path} --retry-failed   tries the failed images again")
     if dry_run:
-        steps.append(f"asyncfilter run {path}   carries the actions out; the labels are paid for")
+        steps.append(f"{program()} run {path}   carries the actions out; the labels are paid for")
     if not steps and summary.exit_code in (0, 1):
-        steps.append(f"asyncfilter refilter {path}   applies changed rules at no cost")
+        steps.append(f"{program()} refilter {path}   applies changed rules at no cost")
     return steps
 
 
