@@ -28,7 +28,7 @@ from benchmarks.sizes import FULL, QUICK
 from benchmarks.workloads import quota
 from benchmarks.workloads.whole import full_seconds
 
-IMAGES = 40
+IMAGES = 20
 
 # -- Peers -------------------------------------------------------------------------------------------------------------
 
