@@ -235,8 +235,11 @@ class Checkpoint(Protocol):
         """Rows with one of these ETags that hold labels, with them, by id: where content may be the same."""
         ...
 
-    async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
-        """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels."""
+    async def seated(self, after_seq: int, limit: int, *, boxes: bool = True) -> Sequence[StoredImage]:
+        """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels.
+
+        Without ``boxes`` the labels have no instances.
+        """
         ...
 
     async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:

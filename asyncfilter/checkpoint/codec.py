@@ -56,36 +56,29 @@ def encode(detection: Detection, labels: Interned[LabelDefinition], words: Inter
     return b"".join((flags.to_bytes(1, "little"), head, packed, extra))
 
 
-def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str]) -> Detection:
-    """The detection whose stored form is ``stored``.
+def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str], *, boxes: bool = True) -> Detection:
+    """The detection whose stored form is ``stored``; without ``boxes`` its labels have no instances.
 
     Raises:
         DamagedError: These bytes are not a stored detection, or the tables do not belong to them.
     """
     try:
-        return _decode(stored, labels, words)
+        return _decode(stored, labels, words, boxes=boxes)
     except (struct.error, zlib.error, LookupError, ValueError) as exc:
         raise DamagedError(f"not a stored detection: {exc}") from exc
 
 
-def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str]) -> Detection:
+def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str], *, boxes: bool) -> Detection:
     flags = stored[0]
     code, size = _WIDTHS[flags >> 2 & 3]
     model, count, boxed = _struct(code, 3).unpack_from(stored, 1)
     at = 1 + 3 * size
     integers = _struct(code, count + 2 * boxed).unpack_from(stored, at)
     at += size * (count + 2 * boxed)
-    box_counts = integers[count + 1 :: 2]
-    values, at = _unpack_numbers(stored, at, flags & 3, count + _NUMBERS_PER_BOX * sum(box_counts))
-    instances: list[tuple[Instance, ...]] = [()] * count
-    first = count
-    for position, boxes in zip(integers[count::2], box_counts, strict=True):
-        past = first + _NUMBERS_PER_BOX * boxes
-        instances[position] = tuple(
-            Instance(Box(*values[i + 1 : i + _NUMBERS_PER_BOX]), values[i])
-            for i in range(first, past, _NUMBERS_PER_BOX)
-        )
-        first = past
+    in_boxes = _NUMBERS_PER_BOX * sum(integers[count + 1 :: 2])
+    values = _unpack_numbers(stored, at, flags & 3, count + in_boxes if boxes else count)
+    at += (8 if flags & 3 == _FLOAT64 else 4) * (count + in_boxes)
+    instances = _instances(integers[count:], values, count) if boxes else [()] * count
     ours = integers[:count]
     definitions = labels.values(max(ours, default=-1) + 1)
     found = []
@@ -94,6 +87,20 @@ def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[st
         found.append(Label(name, confidence_pct, boxes_of, parents, aliases, categories))
     extra = zlib.decompress(stored[at:]) if flags & _EXTRA else b""
     return Detection(tuple(found), words.values(model + 1)[model], extra)
+
+
+def _instances(boxed: Sequence[int], values: Sequence[float], count: int) -> list[tuple[Instance, ...]]:
+    """The instances of each of ``count`` labels; ``boxed`` is the pairs of position and number of boxes."""
+    found: list[tuple[Instance, ...]] = [()] * count
+    first = count
+    for position, boxes in zip(boxed[::2], boxed[1::2], strict=True):
+        past = first + _NUMBERS_PER_BOX * boxes
+        found[position] = tuple(
+            Instance(Box(*values[i + 1 : i + _NUMBERS_PER_BOX]), values[i])
+            for i in range(first, past, _NUMBERS_PER_BOX)
+        )
+        first = past
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -120,10 +127,9 @@ def _pack_numbers(values: Sequence[float]) -> tuple[int, bytes]:
     return _FLOAT64, wanted
 
 
-def _unpack_numbers(stored: bytes, at: int, mode: int, count: int) -> tuple[Sequence[float], int]:
-    layout = _struct("d" if mode == _FLOAT64 else "f", count)
-    values = layout.unpack_from(stored, at)
-    return values if mode == _FLOAT64 else _widen(values, mode), at + layout.size
+def _unpack_numbers(stored: bytes, at: int, mode: int, count: int) -> Sequence[float]:
+    values = _struct("d" if mode == _FLOAT64 else "f", count).unpack_from(stored, at)
+    return values if mode == _FLOAT64 else _widen(values, mode)
 
 
 def _widen(singles: Sequence[float], mode: int) -> Sequence[float]:

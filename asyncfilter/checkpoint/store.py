@@ -105,9 +105,9 @@ class SqliteCheckpoint:
         """See ``Checkpoint``."""
         return await self._work(self._tables.by_etags, etags)
 
-    async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
+    async def seated(self, after_seq: int, limit: int, *, boxes: bool = True) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
-        return await self._work(self._tables.seated, after_seq, limit)
+        return await self._work(partial(self._tables.seated, after_seq, limit, boxes=boxes))
 
     async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""

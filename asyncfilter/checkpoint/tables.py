@@ -81,10 +81,10 @@ class Tables:
             found += self._images(select(WITH_LABELS) + query, some)
         return sorted(found, key=attrgetter("id"))
 
-    def seated(self, after_seq: int, limit: int) -> list[StoredImage]:
+    def seated(self, after_seq: int, limit: int, *, boxes: bool) -> list[StoredImage]:
         """See ``Checkpoint.seated``."""
-        query = "WHERE seq > ? ORDER BY seq LIMIT ?"
-        return self._images(select(WITH_LABELS) + query, (after_seq, limit))
+        query = select(WITH_LABELS) + "WHERE seq > ? ORDER BY seq LIMIT ?"
+        return self._codec.images(self._db.execute(query, (after_seq, limit)).fetchall(), boxes=boxes)
 
     def at(self, seqs: Sequence[int]) -> list[StoredImage]:
         """See ``Checkpoint.at``."""

@@ -70,7 +70,7 @@ class Replay:
         found = Verdicts(watermark=Watermark(cursor=mark.cursor, listing_done=mark.listing_done, tally=tally))
         self._marked = bytearray(mark.seq // 8 + 1)
         while found.stop_reason is None:
-            rows = await self._checkpoint.seated(found.watermark.seq, LOOK_IMAGES)
+            rows = await self._checkpoint.seated(found.watermark.seq, LOOK_IMAGES, boxes=self._rules.needs_boxes)
             if not rows:
                 break
             for row in rows:

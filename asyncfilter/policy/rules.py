@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from asyncfilter.job.spec import Area, Condition, Count, Job, Rule
-from asyncfilter.model import Decision, Detection, Instance, Verdict
+from asyncfilter.model import Decision, Detection, Instance, Label, Verdict
 
 _ABSENT_PCT = -1.0
 """Stands for the confidence of a label that is not there: below every threshold."""
@@ -28,6 +28,9 @@ class _Seen:
         self.instances: dict[str, list[Instance]] = {}
 
 
+_REMEMBERED = 50_000
+"""Labels whose names are remembered casefolded: far more than Rekognition has, a bound for other detectors."""
+
 _Predicate = Callable[[_Seen], bool]
 _Candidate = tuple[str, _Predicate]
 """A name that a rule gives its decision, and whether it matched."""
@@ -36,7 +39,7 @@ _Candidate = tuple[str, _Predicate]
 class Ruleset:
     """The rules of a job, ready to decide."""
 
-    __slots__ = ("_boxed", "_categories", "_names", "_otherwise", "_rules")
+    __slots__ = ("_boxed", "_categories", "_known", "_names", "_otherwise", "_rules")
 
     def __init__(self, rules: Sequence[Rule], otherwise: Verdict) -> None:
         conditions = [inner for rule in rules for inner in _nested(rule.conditions)]
@@ -47,6 +50,12 @@ class Ruleset:
         self._boxed = frozenset(part.label.casefold() for condition in conditions for part in _measured(condition))
         self._rules = tuple(_compile_rule(index, rule) for index, rule in enumerate(rules))
         self._otherwise = Decision(verdict=otherwise)
+        self._known: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+
+    @property
+    def needs_boxes(self) -> bool:
+        """True when some rule counts or measures instances."""
+        return bool(self._boxed)
 
     def decide(self, detection: Detection) -> Decision:
         """The verdict on one image, with the rule that gave it and the name that made the rule match."""
@@ -61,18 +70,25 @@ class Ruleset:
 
     def _look(self, detection: Detection) -> _Seen:
         seen = _Seen()
-        names, wanted = seen.names, self._names
+        names, known = seen.names, self._known
         for label in detection.labels:
-            name, confidence_pct = label.name.casefold(), label.confidence_pct
-            if name in wanted and confidence_pct > names.get(name, _ABSENT_PCT):
-                names[name] = confidence_pct
-            for alias in label.aliases:
-                name = alias.casefold()
-                if name in wanted and confidence_pct > names.get(name, _ABSENT_PCT):
-                    names[name] = confidence_pct
+            wanted = known.get((label.name, label.aliases))
+            if wanted is None:
+                wanted = self._remember(label)
+            for name in wanted:
+                if label.confidence_pct > names.get(name, _ABSENT_PCT):
+                    names[name] = label.confidence_pct
         if self._categories or self._boxed:
             self._look_closer(detection, seen)
         return seen
+
+    def _remember(self, label: Label) -> tuple[str, ...]:
+        """The label's names that some rule asks for, casefolded; few labels have any."""
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        folded = {name.casefold() for name in (label.name, *label.aliases)}
+        wanted = self._known[label.name, label.aliases] = tuple(folded & self._names)
+        return wanted
 
     def _look_closer(self, detection: Detection, seen: _Seen) -> None:
         """Categories and boxes, which few rules ask for."""

@@ -189,10 +189,11 @@ class MemoryCheckpoint:
         found = [image for image in rows if image.detection is not None and image.etag in wanted]
         return sorted(found, key=lambda image: image.id)
 
-    async def seated(self, after_seq: int, limit: int) -> Sequence[StoredImage]:
+    async def seated(self, after_seq: int, limit: int, *, boxes: bool = True) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         await yield_to_others()
-        return [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq][:limit]
+        found = [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq][:limit]
+        return found if boxes else [_without_boxes(image) for image in found]
 
     async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
@@ -334,6 +335,13 @@ def _confirm(rows: _Rows, id_: int, effect: DoneEffect) -> None:
         rows.put(_replaced(former, effects=tuple(one for one in former.effects if one.target != effect.target)))
     kept = tuple(one for one in rows.get(id_).effects if one.target or one != effect)
     rows.put(_replaced(rows.get(id_), effects=(*kept, effect)))
+
+
+def _without_boxes(image: StoredImage) -> StoredImage:
+    if image.detection is None:
+        return image
+    labels = tuple(msgspec.structs.replace(label, instances=()) for label in image.detection.labels)
+    return _replaced(image, detection=msgspec.structs.replace(image.detection, labels=labels))
 
 
 def _replaced(image: StoredImage, **changes: object) -> StoredImage:

@@ -378,3 +378,23 @@ async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, desk: D
     await desk.close()
     opened = (await desk.open()).opened
     assert (opened.totals.calls, opened.watermark.tally.listed) == (1, 1)
+
+
+async def test_rows_are_found_by_place_and_by_content(checkpoint: Checkpoint) -> None:
+    """``at`` gives what stands at places; ``by_etags`` rows with labels of that content, seated or not."""
+    rows = [image(1), image(2, etag="ff" * 16), image(3, etag="ff" * 16, seq=None), image(4, same_as=2)]
+    failed = image(5, etag="ff" * 16, detection=None, decision=None, failure=Failure("vanished", "gone"))
+    await checkpoint.commit(Batch(new=[*rows, failed]))
+    assert await checkpoint.at([4, 2, 9]) == [rows[1], rows[3]]
+    assert await checkpoint.at([]) == []
+    assert await checkpoint.by_etags(["ff" * 16, "nobody's"]) == [rows[1], rows[2]]
+
+
+async def test_labels_come_without_boxes_when_nobody_needs_them(checkpoint: Checkpoint) -> None:
+    """Without boxes all else of the labels is as it was."""
+    await checkpoint.commit(Batch(new=[image(1)]))
+    (row,) = await checkpoint.seated(0, 9, boxes=False)
+    assert row.detection is not None
+    assert any(label.instances for label in ROBIN.labels)
+    bare = tuple(msgspec.structs.replace(label, instances=()) for label in ROBIN.labels)
+    assert row.detection == msgspec.structs.replace(ROBIN, labels=bare)
