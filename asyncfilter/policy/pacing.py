@@ -14,6 +14,11 @@ from __future__ import annotations
 MARGIN = 0.005
 """What is left under the set rate."""
 
+SLOW_TPS = 100.0
+SLOW_MARGIN = 0.01
+"""What is left under rates up to ``SLOW_TPS``: there one attempt too early is a larger part of all, and answers of a
+service that counts strictly by the second hang on milliseconds of the way to it."""
+
 CATCH_UP_S = 0.005
 """How much lateness (of a timer, of a busy event loop) is made good: as much as the margin leaves room for in a second,
 so that a service that counts strictly by the second sees no excess."""
@@ -27,14 +32,12 @@ class Pacer:
 
     Args:
         rate_tps: Attempts a second, above 0.
-        margin: Fraction of the rate that is left unused.
         catch_up_s: Longest lateness that is made good, seconds.
     """
 
-    __slots__ = ("_catch_up_s", "_due_s", "_interval_s", "_margin", "_rate_tps")
+    __slots__ = ("_catch_up_s", "_due_s", "_interval_s", "_rate_tps")
 
-    def __init__(self, rate_tps: float, *, margin: float = MARGIN, catch_up_s: float = CATCH_UP_S) -> None:
-        self._margin = margin
+    def __init__(self, rate_tps: float, *, catch_up_s: float = CATCH_UP_S) -> None:
         self._catch_up_s = catch_up_s
         self._due_s = float("-inf")
         self._rate_tps = rate_tps
@@ -76,7 +79,8 @@ class Pacer:
         self._rate_tps = rate_tps
         self._interval_s = interval_s
 
-    def _spacing_s(self, rate_tps: float) -> float:
+    @staticmethod
+    def _spacing_s(rate_tps: float) -> float:
         if not rate_tps > 0:
             raise ValueError(f"rate must be above 0 attempts a second, not {rate_tps}")
-        return 1.0 / (rate_tps * (1.0 - self._margin))
+        return 1.0 / (rate_tps * (1.0 - (SLOW_MARGIN if rate_tps <= SLOW_TPS else MARGIN)))

@@ -95,9 +95,9 @@ async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
         scopes[2].cancel()
         await line.clock.settle()
         assert line.limiter.statistics().waiting == 2
-        await line.clock.advance(1.01)
+        await line.clock.advance(1.02)
         assert line.served == ["b"]
-        await line.clock.advance(1.01)
+        await line.clock.advance(1.02)
         assert line.served == ["b", "d"]
 
 
