@@ -32,6 +32,12 @@ class Plan:
         targets = [*self._targets.values(), self._duplicate_target]
         self.needs_owners = may_collide([target for target in targets if target is not None])
 
+    def acts_on(self, decision: Decision, *, is_duplicate: bool = False) -> bool:
+        """True when ``effect`` would give an effect: cheaper, and most images have none."""
+        if is_duplicate and self._job.duplicate is not None:
+            return self._duplicate is not None
+        return decision.verdict in self._actions
+
     def effect(self, decision: Decision, image: ObjectRef, *, is_duplicate: bool = False) -> Effect | None:
         """What to do with ``image``; None when nothing is.
 

@@ -113,9 +113,10 @@ class Replay:
         return effect.kind if is_done and effect is not None else None, count_stale(row, effect)
 
     def _wanted(self, row: StoredImage, decision: Decision) -> Effect | None:
-        if self._is_skipped(row):
+        is_duplicate = row.same_as is not None
+        if not self._plan.acts_on(decision, is_duplicate=is_duplicate) or self._is_skipped(row):
             return None
-        return self._plan.effect(decision, self._image(row), is_duplicate=row.same_as is not None)
+        return self._plan.effect(decision, self._image(row), is_duplicate=is_duplicate)
 
     def _image(self, row: StoredImage) -> ObjectRef:
         bucket = self._job.source.bucket
@@ -127,20 +128,31 @@ class Replay:
         is_done = effect is not None and done(effect) in row.effects
         tally = found.watermark.tally
         self._count(row, decision, tally)
-        tally.stale += count_stale(row, effect)
+        if row.effects:
+            tally.stale += count_stale(row, effect)
         if failure is not None and decision is not None and not self._is_skipped(row):
             tally.count_failed_action(decision.verdict, failure.code)
         elif is_done and effect is not None:
             tally.count_effect(effect.kind)
         elif effect is not None:
             found.actions += 1
+        if decision != row.decision or failure != row.failure:
+            self._note_change(row, decision, failure, found)
+        elif effect is not None and not is_done and failure is None:
+            self._mark(seq)
+        found.images += 1
+        found.watermark.seq = seq
+
+    def _note_change(
+        self, row: StoredImage, decision: Decision | None, failure: Failure | None, found: Verdicts
+    ) -> None:
+        self._mark(row.seq or 0)
         before, after = _outcome(row.decision, row.failure), _outcome(decision, failure)
         if before != after:
             found.changes[before, after] += 1
-        if (decision, failure) != (row.decision, row.failure) or (effect is not None and not is_done and not failure):
-            self._marked[seq // 8] |= 1 << (seq % 8)
-        found.images += 1
-        found.watermark.seq = seq
+
+    def _mark(self, seq: int) -> None:
+        self._marked[seq // 8] |= 1 << (seq % 8)
 
     def _count(self, row: StoredImage, decision: Decision | None, tally: Tally) -> None:
         if self._is_skipped(row):

@@ -50,7 +50,7 @@ class Ruleset:
         self._boxed = frozenset(part.label.casefold() for condition in conditions for part in _measured(condition))
         self._rules = tuple(_compile_rule(index, rule) for index, rule in enumerate(rules))
         self._otherwise = Decision(verdict=otherwise)
-        self._known: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+        self._known: dict[str | tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
     @property
     def needs_boxes(self) -> bool:
@@ -72,7 +72,8 @@ class Ruleset:
         seen = _Seen()
         names, known = seen.names, self._known
         for label in detection.labels:
-            wanted = known.get((label.name, label.aliases))
+            aliases = label.aliases
+            wanted = known.get((label.name, aliases) if aliases else label.name)
             if wanted is None:
                 wanted = self._remember(label)
             for name in wanted:
@@ -87,7 +88,8 @@ class Ruleset:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         folded = {name.casefold() for name in (label.name, *label.aliases)}
-        wanted = self._known[label.name, label.aliases] = tuple(folded & self._names)
+        wanted = tuple(folded & self._names)
+        self._known[(label.name, label.aliases) if label.aliases else label.name] = wanted
         return wanted
 
     def _look_closer(self, detection: Detection, seen: _Seen) -> None:
