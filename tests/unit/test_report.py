@@ -71,7 +71,7 @@ def summary(**fields: Any) -> Summary:
         "tps_limit": 50.0,
         "wall_s": 6.4,
         "resumed": False,
-        "checkpoint": "/work/.asyncfilter/robins.db",
+        "checkpoint": "/photos/.asyncfilter/robins.db",
     }
     return Summary(**usual | fields)
 
