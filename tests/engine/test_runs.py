@@ -494,6 +494,30 @@ def test_checkpoint_that_cannot_be_written_ends_the_run() -> None:
     assert {effect.source.key for effect in stage.sink.performed} <= {row.key for row in stage.checkpoint.images}
 
 
+class SlowCheckpoint(MemoryCheckpoint):
+    """A disk that takes a second to write."""
+
+    async def commit(self, batch: Batch) -> None:
+        """Write late."""
+        await anyio.sleep(1)
+        await super().commit(batch)
+
+
+def test_actions_wait_until_labels_are_durable() -> None:
+    """Nothing is copied on the strength of labels that a crash could still lose."""
+    early: list[str] = []
+
+    def look(key: str, _attempt: int) -> None:
+        durable = {row.key for row in stage.checkpoint.images if row.detection is not None}
+        early.extend({key} - durable)
+
+    stage = Stage(birds(30), sink_fault=look)
+    stage.checkpoint = SlowCheckpoint()
+    stage.run(make_job())
+    assert len(stage.sink.performed) == 10
+    assert early == []
+
+
 # -- Counting ----------------------------------------------------------------------------------------------------------
 
 
