@@ -40,7 +40,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=512,
+        cached_statements=32,  # those of many rows are large, and there is one for every number of rows
         timeout=_BUSY_TIMEOUT_MS / 1000,
     )
 
