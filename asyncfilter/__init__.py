@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.job import Job, load_job, parse_job
     from asyncfilter.model import Summary
-    from asyncfilter.wiring import World, refilter, run
+    from asyncfilter.wiring import World, plan, refilter, run
 
 __all__ = [
     "AccessError",
@@ -40,6 +40,7 @@ __all__ = [
     "World",
     "load_job",
     "parse_job",
+    "plan",
     "refilter",
     "run",
 ]
@@ -51,6 +52,7 @@ _HOMES = {
     "World": "wiring",
     "load_job": "job",
     "parse_job": "job",
+    "plan": "wiring",
     "refilter": "wiring",
     "run": "wiring",
 }

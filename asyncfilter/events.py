@@ -6,7 +6,7 @@ cheap values; a listener that does not care for one ignores it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -32,6 +32,22 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     budget_micros: int | None
     spent_micros: int
     dry_run: bool
+
+
+class Cautioned(Event, frozen=True, kw_only=True, tag="cautioned"):
+    """Something about the job that a user should know; told once, at the start."""
+
+    message: str
+
+
+class LikeResolved(Event, frozen=True, kw_only=True, tag="like_resolved"):
+    """Reference images of a rule gave it the names it asks for; ``calls`` were made for all references of the job."""
+
+    rule: int
+    verdict: str
+    names: list[str]
+    references: list[str]
+    calls: int
 
 
 class OutcomeChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,3 +141,15 @@ Emit = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """A listener that does not listen."""
+
+
+def after_start(emit: Emit, events: Sequence[Event]) -> Emit:
+    """A listener that is told ``events`` right after the first event of its run."""
+
+    def tell(event: Event) -> None:
+        emit(event)
+        if isinstance(event, RunStarted):
+            for late in events:
+                emit(late)
+
+    return tell

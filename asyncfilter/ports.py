@@ -68,6 +68,25 @@ class Detector(Protocol):
         ...
 
 
+class References(Protocol):
+    """Reference images: objects of any bucket, or files, each by its address as the ``key`` of an object."""
+
+    async def look(self, uri: str) -> ListedObject:
+        """What stands at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
+
+        Raises:
+            ThrottledError: The store asks for a lower rate.
+            TransientError: Worth repeating.
+            ImageError: There is none, or it cannot be read.
+            AccessError: Nothing can be read.
+        """
+        ...
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Make one paid attempt at the reference whose address is ``image.key``; see ``Detector``."""
+        ...
+
+
 class Sink(Protocol):
     """Carries out actions."""
 
@@ -162,6 +181,20 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[DoneEffect, ...] = ()
 
 
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """A reference image whose labels were paid for.
+
+    Attributes:
+        uri: Its address, as rules name it.
+        etag: What identifies its content, with ``size_bytes``.
+    """
+
+    uri: str
+    etag: str
+    size_bytes: int
+    detection: Detection
+
+
 class Batch(msgspec.Struct, kw_only=True):
     """Changes that become durable together, or not at all.
 
@@ -172,6 +205,7 @@ class Batch(msgspec.Struct, kw_only=True):
         effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
         unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
+        references: Reference images to keep, in place of those with the same address.
         watermark: The new watermark; None when it did not move.
         totals: The sums, money among them; None when they did not change.
     """
@@ -181,6 +215,7 @@ class Batch(msgspec.Struct, kw_only=True):
     effects: list[tuple[int, DoneEffect]] = []
     failures: list[tuple[int, Failure]] = []
     unseated: list[int] = []
+    references: list[Reference] = []
     watermark: Watermark | None = None
     totals: Totals | None = None
 
@@ -260,6 +295,10 @@ class Checkpoint(Protocol):
 
     async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
         """Of these target URIs, the ones that a confirmed action wrote, with the source key it came from."""
+        ...
+
+    async def references(self) -> Sequence[Reference]:
+        """All reference images, by address."""
         ...
 
     async def decided(self, fingerprint: str, watermark: Watermark) -> None:

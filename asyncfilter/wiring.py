@@ -5,32 +5,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import resource
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
-from asyncfilter.aws import describe_model, open_aws, open_ports, quota_tps
+from asyncfilter.aws import describe_model, open_aws, open_ports, open_references, quota_tps
 from asyncfilter.aws.session import AwsSession
-from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, set_aside
-from asyncfilter.clock import Clock
+from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, open_lookup, set_aside
+from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.pipeline import Pipeline
+from asyncfilter.engine.references import Errand, examine
+from asyncfilter.engine.sampling import REFERENCE_STORE, ChosenSource, sampling_job, store_job
 from asyncfilter.engine.shuffle import ShuffledSource
+from asyncfilter.engine.survey import Known, Surveyor, nothing_known, what_is_held
+from asyncfilter.engine.views import SampleView
 from asyncfilter.engine.way import Options, Way, no_way
-from asyncfilter.errors import AccessError, CheckpointError
-from asyncfilter.events import Emit, ignore
+from asyncfilter.errors import AccessError, AsyncFilterError, CheckpointError
+from asyncfilter.events import Emit, LikeResolved, after_start, ignore
 from asyncfilter.job.fingerprint import identity
-from asyncfilter.job.spec import DetectorKind, Job, Limits, Order
-from asyncfilter.model import Progress, Summary
+from asyncfilter.job.spec import Aws, DetectorKind, Job, Limits, Order, PriceTier
+from asyncfilter.model import ListedObject, Progress, Summary
 from asyncfilter.policy.admission import free_check
+from asyncfilter.policy.drawing import Draw, Ranking
+from asyncfilter.policy.estimate import Held, Outlook, Prospect, Terms, outlook
 from asyncfilter.policy.globs import KeyFilter
-from asyncfilter.policy.pricing import price_list
-from asyncfilter.ports import Checkpoint, Detector, Sink, Source
+from asyncfilter.policy.pricing import PriceList, price_list
+from asyncfilter.policy.references import Labelled, names_of, references_of, resolved
+from asyncfilter.ports import Checkpoint, Detector, Reference, References, Sink, Source
 
 MOST_IN_FLIGHT = 4096
 """Calls in flight at the most when ``limits.concurrency`` is auto."""
@@ -52,6 +61,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     detector: Detector | None = None
     sink: Sink | None = None
     checkpoint: Checkpoint | None = None
+    references: References | None = None
     clock: Clock | None = None
 
 
@@ -99,15 +109,27 @@ async def run(
         if job.source.order is Order.RANDOM:
             shuffled = ShuffledSource(way.source, checkpoint, job.source.seed)
             way = msgspec.structs.replace(way, source=shuffled)
+        run_id = _new_run_id()
+        errand = Errand(
+            run_id=run_id,
+            emit=on_event,
+            clock=world.clock or SystemClock(),
+            interrupt=interrupt,
+            on_start=on_start,
+        )
+        ready = await _resolve(job, checkpoint, way, world, errand)
+        if ready.ended is not None:
+            return ready.ended
         pipeline = Pipeline(
-            job,
-            run_id=_new_run_id(),
-            checkpoint=checkpoint,
+            ready.job,
+            run_id=run_id,
+            checkpoint=ready.checkpoint,
+            since=checkpoint.opened.totals,
             sink=sink,
             way=way,
             options=Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead),
             interrupt=interrupt,
-            emit=on_event,
+            emit=ready.emit,
             clock=world.clock,
         )
         if on_start is not None:
@@ -139,6 +161,7 @@ async def refilter(
         )
     async with AsyncExitStack() as stack:
         checkpoint = world.checkpoint or await _sqlite(job, stack)
+        job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
         sink = world.sink if world.sink is not None else await stack.enter_async_context(_aws_sink(job))
         pipeline = Pipeline(
             job,
@@ -154,6 +177,233 @@ async def refilter(
         if on_start is not None:
             on_start(pipeline.progress)
         return await pipeline.run()
+
+
+# -- Planning ----------------------------------------------------------------------------------------------------------
+
+
+async def plan(
+    job: Job,
+    *,
+    sample: int = 0,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+) -> Outlook:
+    """What a job would come to: what is listed and skipped, and a forecast of cost and time.
+
+    Without a sample nothing is paid and nothing is written. ``sample`` images drawn at random are paid for within the
+    budget and kept in the checkpoint, so that the job's own run has them for nothing.
+
+    Arguments and errors are those of ``run``.
+    """
+    prospect = await survey(job, sample=sample, world=world)
+    if not prospect.survey.drawn:
+        return outlook(job, prospect)
+    drawn = prospect.survey.drawn
+    return outlook(job, prospect, await examine_sample(job, drawn, world=world, interrupt=interrupt, on_event=on_event))
+
+
+async def survey(
+    job: Job, *, sample: int = 0, world: World | None = None, on_listed: Callable[[int], None] | None = None
+) -> Prospect:
+    """The free half of ``plan``: the whole listing, and ``sample`` images drawn from it by ``source.seed``.
+
+    Args:
+        job: From ``load_job`` or ``parse_job``.
+        sample: Images to draw.
+        world: Your own source or checkpoint.
+        on_listed: Told after every page how many objects were listed.
+
+    Raises:
+        CheckpointError: There is a checkpoint that this job cannot use.
+        AccessError: The source cannot be listed.
+    """
+    world = world or World()
+    async with AsyncExitStack() as stack:
+        held, known = await _held(job, world, stack)
+        way, _ = await stack.enter_async_context(_open_way(job, world, pays=False))
+        surveyor = Surveyor(
+            source=way.source,
+            check=way.check,
+            known=known,
+            max_attempts=job.limits.max_attempts,
+            clock=world.clock or SystemClock(),
+            draw=Draw(sample, Ranking(job.source.seed)),
+            tell=on_listed,
+        )
+        return Prospect(survey=await surveyor.run(), held=held, terms=_terms(job, way, held))
+
+
+async def examine_sample(
+    job: Job,
+    drawn: Sequence[ListedObject],
+    *,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+    on_start: Callable[[Callable[[], Progress]], None] | None = None,
+) -> Summary:
+    """The paid half of ``plan``: examine ``drawn`` in its order and keep the labels.
+
+    Returns:
+        The summary; ``this_run`` counts the sample alone, images whose labels were known among it.
+
+    Raises:
+        As ``run``.
+    """
+    world = world or World()
+    job = sampling_job(job)
+    async with AsyncExitStack() as stack:
+        checkpoint = await _existing_checkpoint(job, world, stack)
+        way, sink = await stack.enter_async_context(_open_way(job, world))
+        checkpoint = checkpoint or await _sqlite(job, stack)
+        run_id = _new_run_id()
+        errand = Errand(
+            run_id=run_id,
+            emit=on_event,
+            clock=world.clock or SystemClock(),
+            interrupt=interrupt,
+            on_start=on_start,
+        )
+        ready = await _resolve(job, checkpoint, way, world, errand)
+        if ready.ended is not None:
+            return ready.ended
+        pipeline = Pipeline(
+            ready.job,
+            run_id=run_id,
+            checkpoint=SampleView(ready.checkpoint, ready.job).as_checkpoint(),
+            since=checkpoint.opened.totals,
+            sink=sink,
+            way=msgspec.structs.replace(way, source=ChosenSource(drawn)),
+            options=Options(dry_run=True),
+            interrupt=interrupt,
+            emit=ready.emit,
+            clock=world.clock,
+        )
+        if on_start is not None:
+            on_start(pipeline.progress)
+        return await pipeline.run()
+
+
+async def _held(job: Job, world: World, stack: AsyncExitStack) -> tuple[Held, Known]:
+    """What the checkpoint holds, and how to ask it about keys; it is neither held nor changed."""
+    if world.checkpoint is not None:
+        opened = world.checkpoint.opened
+        return what_is_held(opened.totals, opened.watermark.tally), world.checkpoint.by_keys
+    if not job.checkpoint.exists():
+        return Held(), nothing_known
+    lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
+    return what_is_held(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
+
+
+def _terms(job: Job, way: Way, held: Held) -> Terms:
+    free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="a detector of your own")
+    return Terms(
+        prices=way.prices or free,
+        used=job.pricing.used_this_month + held.billed_calls,
+        hourly_micros=way.hourly_micros,
+        limit_tps=way.limit_tps,
+        tps_origin=way.tps_origin,
+    )
+
+
+# -- References --------------------------------------------------------------------------------------------------------
+
+
+async def label_references(
+    uris: Sequence[str],
+    *,
+    store: Path | None = None,
+    aws: Aws | None = None,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+) -> Labelled:
+    """Have Rekognition look at reference images; what was paid for is kept, and never paid for again.
+
+    Args:
+        uris: ``s3://bucket/key``, or paths of files, which are sent.
+        store: The SQLite file they are kept in: ``references.db`` beside a job's checkpoint serves the job too. By
+            default the one in ``.asyncfilter`` of the working folder.
+        aws: How AWS is reached.
+        world: References, checkpoint or clock of your own.
+        interrupt: ``request`` it to leave.
+
+    Raises:
+        UsageError: An image cannot be examined, or no region is known to send files to.
+        CheckpointError: The store cannot be used.
+        AccessError: AWS cannot be reached, or refuses.
+    """
+    world, uris = world or World(), list(dict.fromkeys(uris))
+    job = store_job(store or Path(".asyncfilter") / REFERENCE_STORE, aws or Aws())
+    errand = Errand(run_id=_new_run_id(), emit=ignore, clock=world.clock or SystemClock(), interrupt=interrupt)
+    async with AsyncExitStack() as stack:
+        references, way = await stack.enter_async_context(_open_references(job, uris, world))
+        checkpoint = world.checkpoint or await _sqlite(job, stack)
+        found = await examine(
+            job, uris, references=references, checkpoint=checkpoint, elsewhere=(), way=way, errand=errand
+        )
+        if found.ended is not None:
+            raise AsyncFilterError(found.ended.error or "interrupted", hint=found.ended.hint)
+        return Labelled(labels=dict(found.labels), calls=found.calls, spent_micros=found.spent_micros)
+
+
+class _Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """A job whose rules name labels only, with the checkpoint and the listener of its run; or how it ended before."""
+
+    job: Job
+    checkpoint: Checkpoint
+    emit: Emit
+    ended: Summary | None = None
+
+
+async def _resolve(job: Job, checkpoint: Checkpoint, way: Way, world: World, errand: Errand) -> _Ready:
+    """Names in the place of the references in the job's rules; what is not known of them is paid for."""
+    uris = references_of(job)
+    if not uris:
+        return _Ready(job=job, checkpoint=checkpoint, emit=errand.emit)
+    async with _open_references(job, uris, world) as (references, _):
+        beside = await _references_beside(job) if world.references is None else ()
+        found = await examine(
+            job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, way=way, errand=errand
+        )
+    if found.ended is not None:
+        return _Ready(job=job, checkpoint=found.checkpoint, emit=errand.emit, ended=found.ended)
+    told = [
+        LikeResolved(
+            at_unix_s=errand.clock.unix(),
+            rule=index,
+            verdict=rule.verdict.value,
+            names=names,
+            references=those,
+            calls=found.calls,
+        )
+        for index, rule, names, those in names_of(job, found.labels)
+    ]
+    return _Ready(job=resolved(job, found.labels), checkpoint=found.checkpoint, emit=after_start(errand.emit, told))
+
+
+@asynccontextmanager
+async def _open_references(job: Job, uris: Sequence[str], world: World) -> AsyncIterator[tuple[References, Way]]:
+    """What examines references, and at what rate and price where they are all there is."""
+    if world.references is not None:
+        yield world.references, _own_way(job, ChosenSource(()), world.references)
+        return
+    async with (
+        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=LEAST_IN_FLIGHT) as session,
+        open_references(uris, session=session, aws=job.aws, spec=job.detector) as references,
+    ):
+        region = references.region
+        yield references, await _aws_way(job, session, ChosenSource(()), references, region, pays=False)
+
+
+async def _references_beside(job: Job) -> Sequence[Reference]:
+    """What ``asyncfilter labels`` paid for beside the job, where it asked what the job asks."""
+    store = store_job(job.checkpoint.parent / REFERENCE_STORE, job.aws)
+    if not store.checkpoint.exists() or dataclasses.replace(job.detector, region=None) != store.detector:
+        return ()
+    async with open_lookup(store.checkpoint, identity(store)) as lookup:
+        return await lookup.references()
 
 
 # -- The checkpoint ----------------------------------------------------------------------------------------------------
@@ -175,7 +425,8 @@ async def _sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:
 
 
 @asynccontextmanager
-async def _open_way(job: Job, world: World) -> AsyncIterator[tuple[Way, Sink]]:
+async def _open_way(job: Job, world: World, *, pays: bool = True) -> AsyncIterator[tuple[Way, Sink]]:
+    """The way of a run; with ``pays`` false, of one that only looks, for which a model need not be running."""
     if world.source is not None and world.detector is not None and world.sink is not None:
         yield _own_way(job, world.source, world.detector), world.sink
         return
@@ -183,8 +434,8 @@ async def _open_way(job: Job, world: World) -> AsyncIterator[tuple[Way, Sink]]:
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
         open_ports(job, session) as ports,
     ):
-        way = await _aws_way(job, session, world.source or ports.source, world.detector or ports.detector, ports.region)
-        yield way, world.sink or ports.sink
+        source, detector = world.source or ports.source, world.detector or ports.detector
+        yield await _aws_way(job, session, source, detector, ports.region, pays=pays), world.sink or ports.sink
 
 
 @asynccontextmanager
@@ -196,10 +447,12 @@ async def _aws_sink(job: Job) -> AsyncIterator[Sink]:
         yield ports.sink
 
 
-async def _aws_way(job: Job, session: AwsSession, source: Source, detector: Detector, region: str) -> Way:
+async def _aws_way(
+    job: Job, session: AwsSession, source: Source, detector: Detector, region: str, *, pays: bool
+) -> Way:
     prices = price_list(job, region)
     limit_tps, origin = await _limit(job, session, region)
-    units = await _inference_units(job, session)
+    units = await _inference_units(job, session, must_run=pays)
     keys = KeyFilter(job.source.include, job.source.exclude)
     return Way(
         source=source,
@@ -209,6 +462,7 @@ async def _aws_way(job: Job, session: AwsSession, source: Source, detector: Dete
         tps_origin=origin,
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth),
         hourly_micros=prices.unit_hour_micros * units,
+        prices=prices,
         concurrency=_concurrency(job.limits, limit_tps),
     )
 
@@ -224,6 +478,7 @@ def _own_way(job: Job, source: Source, detector: Detector) -> Way:
         limit_tps=limit_tps,
         tps_origin="limits.tps",
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth) if prices else 0,
+        prices=prices,
         concurrency=_concurrency(job.limits, limit_tps),
     )
 
@@ -236,19 +491,19 @@ async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str
     return answer.tps * limits.share, f"quota, {answer.origin.value}"
 
 
-async def _inference_units(job: Job, session: AwsSession) -> int:
-    """Units that a Custom Labels model runs with at the most: what the run may cost an hour."""
+async def _inference_units(job: Job, session: AwsSession, *, must_run: bool) -> int:
+    """Units that a Custom Labels model runs with at the most, one at least: what the run may cost an hour."""
     if job.detector.kind is not DetectorKind.CUSTOM_LABELS or job.detector.model is None:
         return 0
     if job.pricing.inference_units is not None:
         return job.pricing.inference_units
     state = await describe_model(session, job.detector.model)
-    if state.status != "RUNNING":
+    if must_run and state.status != "RUNNING":
         raise AccessError(
             f"the model {state.arn} is {state.status}, not RUNNING",
             hint="Start the model and run again once it is RUNNING.",
         )
-    return state.max_inference_units
+    return max(1, state.max_inference_units)
 
 
 # -- How much at once --------------------------------------------------------------------------------------------------

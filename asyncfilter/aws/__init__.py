@@ -8,9 +8,11 @@ fast one (``wire``, ``fast``) or aioboto3 (``boto``). What both share stands onc
 from asyncfilter.aws.custom_labels import ModelState, describe_model
 from asyncfilter.aws.opening import Ports, open_ports
 from asyncfilter.aws.quotas import QuotaAnswer, QuotaOrigin, documented_tps, quota_tps
+from asyncfilter.aws.references import AwsReferences, open_references
 from asyncfilter.aws.session import AwsSession, open_aws
 
 __all__ = [
+    "AwsReferences",
     "AwsSession",
     "ModelState",
     "Ports",
@@ -20,5 +22,6 @@ __all__ = [
     "documented_tps",
     "open_aws",
     "open_ports",
+    "open_references",
     "quota_tps",
 ]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from asyncfilter.checkpoint.aside import set_aside
 from asyncfilter.checkpoint.lock import Holder
+from asyncfilter.checkpoint.lookup import Lookup, open_lookup
 from asyncfilter.checkpoint.reader import RunRecord, Status, read_duplicates, read_images, read_status
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
 __all__ = [
     "Holder",
+    "Lookup",
     "RunRecord",
     "SqliteCheckpoint",
     "Status",
     "open_checkpoint",
+    "open_lookup",
     "read_duplicates",
     "read_images",
     "read_status",

@@ -120,7 +120,7 @@ def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sql
     look(path)
     with reading(path) as db:
         check(db, path)
-        _compare(path, stored_identity(db), identity)
+        compare_identity(path, stored_identity(db), identity)
     db = connect(path, "rw")
     try:
         _configure(db)
@@ -185,7 +185,12 @@ def _make(path: Path, identity: Mapping[str, str], name: str) -> None:
     sync_folder(path)
 
 
-def _compare(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+def compare_identity(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """See whether the checkpoint is of the job's source and detector.
+
+    Raises:
+        CheckpointMismatchError: It is not; the message names every setting that differs.
+    """
     changes = [
         f"{key}: {stored.get(key, '(not set)')!r} in the checkpoint, {wanted.get(key, '(not set)')!r} in the job"
         for key in sorted({*stored, *wanted})

@@ -147,14 +147,15 @@ def _snapshot(path: Path) -> Iterator[sqlite3.Connection]:
         raise CheckpointError(f"{path}: there is no checkpoint", hint="Make one with `asyncfilter run`.")
     with translated(path):
         look(path)
-        with closing(_connect(path)) as db:
+        with closing(connect_reading(path)) as db:
             db.execute("PRAGMA query_only = ON")
             db.execute("BEGIN")
             db.execute("SELECT 1 FROM state").fetchone()  # The first read fixes the moment.
             yield db
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect_reading(path: Path) -> sqlite3.Connection:
+    """A connection for reading, which leaves nothing behind and needs no more rights than it has."""
     if beside(path, "-wal").exists():
         return connect(path, "ro")
     # Only a connection that may write takes away again the two empty files that SQLite puts beside the file; what is

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from asyncfilter.checkpoint import sql
+from asyncfilter.ports import Reference
 
 Value = TypeVar("Value")
 
@@ -20,6 +21,9 @@ TOTALS = "totals"
 
 DECIDED_BY = "decided_by"
 """Fingerprint of what made the stored decisions; absent until ``decided``."""
+
+REFERENCES = "references"
+"""Reference images with their labels, by address; there are few, so they need no table."""
 
 LISTING = "listing"
 """How far the stored listing has come."""
@@ -40,6 +44,21 @@ def read_state(db: sqlite3.Connection, key: str, type_: type[Value]) -> Value | 
     """
     row = db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
     return None if row is None else msgspec.json.decode(row[0], type=type_)
+
+
+def read_references(db: sqlite3.Connection) -> list[Reference]:
+    """The reference images, by address.
+
+    Raises:
+        msgspec.DecodeError: What is stored there is something else.
+    """
+    return read_state(db, REFERENCES, list[Reference]) or []
+
+
+def merged(old: Iterable[Reference], new: Iterable[Reference]) -> list[Reference]:
+    """All of them, by address; new ones take the place of old ones."""
+    by_uri = {reference.uri: reference for reference in (*old, *new)}
+    return [by_uri[uri] for uri in sorted(by_uri)]
 
 
 def write_state(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:

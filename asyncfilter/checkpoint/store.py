@@ -20,7 +20,7 @@ from asyncfilter.checkpoint.faults import translated
 from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.opening import open_tables
 from asyncfilter.model import Counts, ListedObject, StopReason
-from asyncfilter.ports import Batch, Opened, StoredImage, Watermark
+from asyncfilter.ports import Batch, Opened, Reference, StoredImage, Watermark
 
 T = TypeVar("T")
 
@@ -128,6 +128,10 @@ class SqliteCheckpoint:
     async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
         """See ``Checkpoint``."""
         return await self._work(self._tables.owners, targets)
+
+    async def references(self) -> Sequence[Reference]:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.references)
 
     async def decided(self, fingerprint: str, watermark: Watermark) -> None:
         """See ``Checkpoint``."""

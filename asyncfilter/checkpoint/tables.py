@@ -20,15 +20,18 @@ from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
     DECIDED_BY,
     LISTING,
+    REFERENCES,
     TOTALS,
     WATERMARK,
     ListingState,
+    merged,
+    read_references,
     read_state,
     write_state,
 )
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, ListedObject, StopReason
-from asyncfilter.ports import Batch, DoneEffect, StoredImage, Watermark
+from asyncfilter.ports import Batch, DoneEffect, Reference, StoredImage, Watermark
 
 
 class Tables:
@@ -61,7 +64,9 @@ class Tables:
             if batch.failures:
                 failures = [(id_, failure.code, failure.message) for id_, failure in batch.failures]
                 self._update(("failure", "message"), failures)
-            state = {WATERMARK: batch.watermark, TOTALS: batch.totals}
+            state: dict[str, object] = {WATERMARK: batch.watermark, TOTALS: batch.totals}
+            if batch.references:
+                state[REFERENCES] = merged(read_references(self._db), batch.references)
             write_state(self._db, {key: value for key, value in state.items() if value is not None})
 
     def by_keys(self, keys: Sequence[str]) -> list[StoredImage]:
@@ -120,6 +125,10 @@ class Tables:
             query = f"{owners} WHERE {among}"
             found.update(self._db.execute(query, some))
         return found
+
+    def references(self) -> list[Reference]:
+        """See ``Checkpoint.references``."""
+        return read_references(self._db)
 
     def decided(self, fingerprint: str, watermark: Watermark) -> None:
         """See ``Checkpoint.decided``."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from asyncfilter.cli import demo, export, quota, refilter, run, sandbox, status
+from asyncfilter.cli import demo, export, labels, plan, quota, refilter, run, sandbox, status
 from asyncfilter.cli.failing import exit_code_of
 from asyncfilter.cli.options import described
 
@@ -37,7 +37,9 @@ def _show_version(value: bool) -> None:
     help=described(
         "Clean image datasets in S3 with Amazon Rekognition at scale: resumable, at quota, within budget.",
         "asyncfilter demo                 see it work; nothing else is needed",
+        "asyncfilter labels good.jpg      what the service sees in a good image, and the rule that follows",
         "asyncfilter run job.yaml         run a job, or resume it",
+        "asyncfilter plan job.yaml        what it would cost and how long it would take",
         "asyncfilter status job.yaml      what was found and spent so far",
         "asyncfilter refilter job.yaml    apply changed rules at no cost",
     )
@@ -55,7 +57,7 @@ def _asyncfilter(
     _debug = debug
 
 
-for command in (run, status, refilter, export, quota, sandbox, demo):
+for command in (labels, plan, run, status, refilter, export, quota, sandbox, demo):
     command.register(app)
 
 

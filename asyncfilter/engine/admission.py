@@ -76,6 +76,8 @@ class Admission:
         """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends before."""
         self._tasks = tasks
         await self._apply_rules()
+        if self._options.retry_failed:
+            self._monitor.forgive()
         if self._monitor.check_stop():
             return
         if self._options.stored_only:

@@ -21,11 +21,12 @@ from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
 from asyncfilter.engine.plan import Plan, done
 from asyncfilter.engine.replay import count_stale
-from asyncfilter.errors import ImageError
+from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
 from asyncfilter.model import Effect, Failure, StopReason
-from asyncfilter.policy.stopping import stop_due
+from asyncfilter.policy.recent import Recent
+from asyncfilter.policy.stopping import stop_cause, stop_due
 from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Checkpoint, Watermark
 
@@ -105,13 +106,18 @@ class Monitor:
         """End the run when a stop rule holds already; True when it does."""
         reason = stop_due(self.ahead, self._stop, self._limits)
         if reason is not None:
-            self._halt(reason)
+            self._halt(reason, stop_cause(reason, self.ahead, self._stop))
         return reason is not None
 
     def start_at(self, watermark: Watermark) -> None:
         """Go on from a position whose counts were made anew; nothing may be under way."""
         self.watermark = watermark
         self.ahead = watermark.tally.copy()
+
+    def forgive(self) -> None:
+        """Count errors anew for ``stop.errors``: failed images are about to be tried again."""
+        for tally in (self.watermark.tally, self.ahead):
+            tally.recent = Recent()
 
     def begin_pass(self) -> None:
         """Start a new pass over the listing; nothing may be under way."""
@@ -159,9 +165,9 @@ class Monitor:
             self.check_stop()
         return judged
 
-    def _halt(self, reason: StopReason) -> None:
+    def _halt(self, reason: StopReason, cause: AsyncFilterError | None = None) -> None:
         self._is_stopped = True
-        self._ending.request(reason)
+        self._ending.request(reason, cause)
 
     def _tell(self, passage: Passage) -> None:
         image, decision = passage.image, passage.decision

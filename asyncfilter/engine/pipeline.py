@@ -41,12 +41,13 @@ from asyncfilter.engine.supervisor import Supervisor
 from asyncfilter.engine.twins import Twins
 from asyncfilter.engine.way import Options, Way
 from asyncfilter.errors import AbortedError, AsyncFilterError
-from asyncfilter.events import Draining, Emit, Event, RunEnded, RunStarted, ignore
+from asyncfilter.events import Cautioned, Draining, Emit, Event, RunEnded, RunStarted, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.rate import RateController
 from asyncfilter.policy.rules import compile_rules
+from asyncfilter.policy.stopping import caution
 from asyncfilter.ports import Checkpoint, Sink, Totals, Watermark
 
 GRANT_S = 0.1
@@ -72,6 +73,7 @@ class Pipeline:
         emit: Told of everything that happens.
         clock: Time.
         rng: Draws the jitter of repetitions.
+        since: The sums before this run, where it paid for something before the pipeline began.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Pipeline:
         emit: Emit = ignore,
         clock: Clock | None = None,
         rng: Random | None = None,
+        since: Totals | None = None,
     ) -> None:
         self._job = job
         self._run_id = run_id
@@ -99,6 +102,7 @@ class Pipeline:
         self._clock = clock or SystemClock()
         self._rng = rng or Random()
         self._opened = checkpoint.opened
+        self._since = since or self._opened.totals
         self._totals = msgspec.structs.replace(self._opened.totals)
         self._ending = Ending()
         self._started_s = self._clock.monotonic()
@@ -203,7 +207,7 @@ class Pipeline:
         overshoot = monitor.overshoot if self._ending.is_requested else 0
         return Progress(
             counts=counts(monitor.watermark.tally, totals, overshoot=overshoot),
-            this_run=counts(monitor.this_run, totals, overshoot=overshoot, since=self._opened.totals),
+            this_run=counts(monitor.this_run, totals, overshoot=overshoot, since=self._since),
             rate_tps=float(statistics.attempts_last_s),
             allowed_tps=statistics.rate_tps,
             limit_tps=statistics.limit_tps or statistics.rate_tps,
@@ -242,6 +246,7 @@ class Pipeline:
             check=self._way.check,
             repeat=self._repeater(self._ending.pause),
             skips_duplicates=self._job.source.skip_duplicates,
+            retry_failed=self._options.retry_failed,
             next_seq=self._opened.watermark.seq + 1,
             next_id=self._opened.next_id,
         )
@@ -315,9 +320,7 @@ class Pipeline:
     def _summary(self, overshoot: int) -> Summary:
         reason, error = self._ending.reason or StopReason.COMPLETED, self._ending.error
         life = counts(self._monitor.watermark.tally, self._sums(), overshoot=overshoot)
-        this_run = counts(
-            self._monitor.this_run, self._sums(), overshoot=self._monitor.overshoot, since=self._opened.totals
-        )
+        this_run = counts(self._monitor.this_run, self._sums(), overshoot=self._monitor.overshoot, since=self._since)
         wall_s = self._clock.monotonic() - self._started_s
         return Summary(
             run_id=self._run_id,
@@ -356,6 +359,8 @@ class Pipeline:
                 dry_run=self._options.dry_run,
             )
         )
+        if (message := caution(self._job)) is not None:
+            self._emit(Cautioned(at_unix_s=self._clock.unix(), message=message))
 
     def _tell_end(self) -> None:
         reason, error = self._ending.reason, self._ending.error

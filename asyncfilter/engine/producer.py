@@ -33,6 +33,7 @@ class Producer:
         check: Says why a listed object is not examined, or None.
         repeat: The retry policy for pages.
         skips_duplicates: Known images whose content an earlier one has count as skipped.
+        retry_failed: True to try images again that failed beyond the place where the last run stopped.
         next_seq: Number of the next image in the order of examination.
         next_id: Number of the next row.
     """
@@ -46,6 +47,7 @@ class Producer:
         check: Callable[[ListedObject], Skip | None],
         repeat: Repeater,
         skips_duplicates: bool,
+        retry_failed: bool = False,
         next_seq: int,
         next_id: int,
     ) -> None:
@@ -55,6 +57,7 @@ class Producer:
         self._check = check
         self._repeat = repeat
         self._skips_duplicates = skips_duplicates
+        self._retry_failed = retry_failed
         self._next_seq = next_seq
         self._next_id = next_id
         self.trailing_listed = 0
@@ -130,7 +133,7 @@ class Producer:
             if self._skips_duplicates and seated.same_as is not None:
                 self._skip(Skip.DUPLICATE)
             return None
-        spare = next((row for row in reversed(rows) if row.seq is None and _is_same(row, listed)), None)
+        spare = next((row for row in reversed(rows) if self._is_usable(row) and _is_same(row, listed)), None)
         passage = Passage(
             image=self._image(listed.key, listed.size_bytes, listed.etag),
             row_id=spare.id if spare is not None else self._new_id(),
@@ -141,6 +144,10 @@ class Producer:
         )
         self.trailing_listed, self.trailing_skipped = 0, {}
         return passage
+
+    def _is_usable(self, row: StoredImage) -> bool:
+        """Whether a row's outcome waits for its place."""
+        return row.seq is None and (row.detection is not None or not self._retry_failed)
 
     def _seated(self, row: StoredImage) -> Passage:
         image = ObjectRef(bucket=self._bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)

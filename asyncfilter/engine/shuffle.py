@@ -6,9 +6,8 @@ added later do not move the others.
 
 from __future__ import annotations
 
-import hashlib
-
 from asyncfilter.model import ListedObject
+from asyncfilter.policy.drawing import Ranking
 from asyncfilter.ports import Checkpoint, Page, Source
 
 PAGE_OBJECTS = 1000
@@ -23,20 +22,15 @@ class ShuffledSource:
     def __init__(self, source: Source, checkpoint: Checkpoint, seed: int) -> None:
         self._source = source
         self._checkpoint = checkpoint
-        self._salt = seed.to_bytes(16, "big", signed=True)
+        self._ranking = Ranking(seed)
         self._is_whole = False
 
     async def page(self, after: str | None) -> Page:
         """See ``Source``; ``after`` is a key of the listing."""
         await self._store_listing()
-        place = (self.rank(after), after) if after is not None else None
+        place = (self._ranking.rank(after), after) if after is not None else None
         objects = await self._checkpoint.listing(place, PAGE_OBJECTS)
         return Page(objects=objects, is_last=len(objects) < PAGE_OBJECTS)
-
-    def rank(self, key: str) -> int:
-        """The key's place in the shuffle, 63 bits."""
-        digest = hashlib.blake2b(key.encode(), digest_size=8, key=self._salt).digest()
-        return int.from_bytes(digest, "big") >> 1
 
     async def _store_listing(self) -> None:
         if self._is_whole:
@@ -49,4 +43,4 @@ class ShuffledSource:
             last_key = page.objects[-1].key if page.objects else last_key
 
     def _ranked(self, listed: ListedObject) -> tuple[int, ListedObject]:
-        return self.rank(listed.key), listed
+        return self._ranking.rank(listed.key), listed

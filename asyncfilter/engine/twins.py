@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
-from asyncfilter.model import Detection, ObjectRef
+from asyncfilter.model import Detection, ListedObject, ObjectRef
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.rules import Ruleset
 from asyncfilter.ports import Checkpoint, StoredImage, Totals
@@ -25,7 +25,7 @@ CONTENT_FAILURES = frozenset({"invalid_image_format", "image_rejected", "image_t
 _SINGLE_PART = re.compile(r"[0-9a-f]{32}")
 
 
-def content_of(image: ObjectRef) -> Content | None:
+def content_of(image: ObjectRef | ListedObject) -> Content | None:
     """What identifies the image's bytes; None when its ETag does not.
 
     The ETag of an object uploaded in one part is the MD5 of its bytes, or, under SSE-KMS, a value no other bytes have;

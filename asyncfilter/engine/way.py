@@ -7,8 +7,9 @@ from collections.abc import Callable
 import msgspec
 
 from asyncfilter.errors import UsageError
-from asyncfilter.model import Detection, ListedObject, ObjectRef, Skip
-from asyncfilter.ports import Detector, Page, Source
+from asyncfilter.model import Detection, Effect, ListedObject, ObjectRef, Skip
+from asyncfilter.policy.pricing import PriceList
+from asyncfilter.ports import Detector, Page, Sink, Source
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
         tps_origin: Where that figure comes from, for people.
         price_micros: Price of the n-th billed call of this checkpoint, n from 1.
         hourly_micros: What the detector costs an hour while the run lasts, whatever it does.
+        prices: What ``price_micros`` follows; None where nothing is paid.
         concurrency: Calls in flight at the most.
     """
 
@@ -32,6 +34,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     tps_origin: str
     price_micros: Callable[[int], int]
     hourly_micros: int = 0
+    prices: PriceList | None = None
     concurrency: int
 
 
@@ -59,6 +62,14 @@ class _Absent:
 
     async def detect(self, image: ObjectRef) -> Detection:
         raise UsageError(f"a run over stored labels examines nothing (asked for {image.uri})")
+
+    async def perform(self, effect: Effect) -> None:
+        raise UsageError(f"a run that only looks writes nothing (asked for {effect.kind} of {effect.source.uri})")
+
+
+def no_sink() -> Sink:
+    """The sink of a run that only looks: it cannot write, whatever happens."""
+    return _Absent()
 
 
 def no_way() -> Way:

@@ -20,7 +20,7 @@ CARRIED_OUT = frozenset({ActionKind.NONE, ActionKind.COPY})
 """The actions this version carries out; a job that asks for another is refused when it is loaded."""
 
 _VERDICTS = [str(verdict) for verdict in Verdict]
-_PARTS = {"any", "all", "none", "category", "count", "area", "not"}
+_PARTS = {"any", "all", "none", "category", "count", "area", "like", "not"}
 
 Finding = tuple[Path, str]
 Mapping = dict[str, object]
@@ -76,9 +76,11 @@ def _conditions(value: object, path: Path) -> Iterator[Finding]:
         where = (*path, index) if isinstance(value, list) else path
         if not isinstance(condition, dict):
             continue
-        if condition.keys() <= {"confidence"}:
-            found = "confidence alone" if condition else "nothing"
-            yield where, f"expected a condition with any, all, none, category, count, area or not, found {found}"
+        if condition.keys() <= {"confidence", "ignore"}:
+            found = f"{' and '.join(condition)} alone" if condition else "nothing"
+            yield where, f"expected a condition with any, all, none, category, count, area, like or not, found {found}"
+        elif "ignore" in condition and "like" not in condition:
+            yield (*where, "ignore"), "expected like beside ignore, which says what not to take from it"
         for part in ("count", "area"):
             if isinstance(condition.get(part), dict):
                 yield from _range(condition[part], (*where, part))
@@ -145,7 +147,9 @@ def _names_label(condition: object) -> bool:
     if not isinstance(condition, dict):
         return True
     least = [_mapping(condition.get(part)).get("min") for part in ("count", "area")]
-    return any(key in condition for key in ("any", "all", "category")) or any(_is_number(low) and low for low in least)
+    return any(key in condition for key in ("any", "all", "category", "like")) or any(
+        _is_number(low) and low for low in least
+    )
 
 
 def _template(text: str) -> Template | None:

@@ -18,12 +18,12 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         path=path,
         source=_source(file.source),
         detector=_detector(file.detector),
-        rules=tuple(_rule(rule) for rule in file.rules),
+        rules=tuple(_rule(rule, base_dir) for rule in file.rules),
         otherwise=file.otherwise,
         actions={verdict: _action(getattr(file.actions, verdict)) for verdict in Verdict},
         duplicate=_action(file.actions.duplicate) if file.actions.duplicate is not None else None,
         limits=_limits(file.limits),
-        stop=spec.Stop(matches=file.stop.matches, misses_in_a_row=file.stop.misses_in_a_row),
+        stop=_stop(file.stop),
         checkpoint=base_dir / checkpoint,
         pricing=_pricing(file.pricing),
         aws=spec.Aws(profile=file.aws.profile, region=file.aws.region, client=file.aws.client),
@@ -54,16 +54,16 @@ def _detector(detector: schema.Detector) -> spec.DetectorSpec:
     )
 
 
-def _rule(rule: schema.Rule) -> spec.Rule:
+def _rule(rule: schema.Rule, base_dir: Path) -> spec.Rule:
     verdict = next(verdict for verdict in Verdict if getattr(rule, verdict))
-    return spec.Rule(verdict=verdict, conditions=_conditions(getattr(rule, verdict)))
+    return spec.Rule(verdict=verdict, conditions=_conditions(getattr(rule, verdict), base_dir))
 
 
-def _conditions(conditions: list[schema.Condition]) -> tuple[spec.Condition, ...]:
-    return tuple(_condition(condition) for condition in conditions)
+def _conditions(conditions: list[schema.Condition], base_dir: Path) -> tuple[spec.Condition, ...]:
+    return tuple(_condition(condition, base_dir) for condition in conditions)
 
 
-def _condition(condition: schema.Condition) -> spec.Condition:
+def _condition(condition: schema.Condition, base_dir: Path) -> spec.Condition:
     given = condition.model_fields_set
     count, area = condition.count, condition.area
     return spec.Condition(
@@ -73,9 +73,16 @@ def _condition(condition: schema.Condition) -> spec.Condition:
         category=tuple(condition.category),
         count=spec.Count(label=count.label, min=count.min, max=count.max) if "count" in given else None,
         area=spec.Area(label=area.label, min=area.min, max=area.max) if "area" in given else None,
-        not_=_conditions(condition.not_),
+        like=tuple(dict.fromkeys(_reference(uri, base_dir) for uri in condition.like)),
+        ignore=tuple(condition.ignore),
+        not_=_conditions(condition.not_, base_dir),
         confidence_pct=condition.confidence,
     )
+
+
+def _reference(uri: str, base_dir: Path) -> str:
+    """An address in S3 as it is, a path from the folder of the job file."""
+    return uri if uri.startswith("s3://") else str((base_dir / uri).resolve())
 
 
 def _action(action: schema.Action) -> spec.Action:
@@ -99,6 +106,16 @@ def _limits(limits: schema.Limits) -> spec.Limits:
         max_images=limits.max_images,
         max_attempts=limits.max_attempts,
         timeout_s=limits.timeout_s,
+    )
+
+
+def _stop(stop: schema.Stop) -> spec.Stop:
+    rare, failing = stop.hit_rate, stop.errors
+    return spec.Stop(
+        matches=stop.matches,
+        misses_in_a_row=stop.misses_in_a_row,
+        hit_rate=spec.HitRate(below=rare.below, confidence=rare.confidence) if rare is not None else None,
+        errors=spec.ErrorShare(rate=failing.rate, window=failing.window) if failing is not None else None,
     )
 
 

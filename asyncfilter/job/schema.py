@@ -25,6 +25,7 @@ from asyncfilter.model import IfExists, Verdict
 MAX_COUNT = 10**12
 """Upper bound of counts and seeds: far above any bucket, safely inside 64 bits."""
 MAX_USD = 10**9
+MAX_WINDOW = spec.MAX_WINDOW
 SEEN = "\N{OBJECT REPLACEMENT CHARACTER}"
 """Stands in a message for the value as the file writes it."""
 _MICRO = Decimal("0.000001")
@@ -98,6 +99,14 @@ def _s3_uri(text: str) -> str:
     return text
 
 
+def _reference(text: str) -> str:
+    if text.startswith("s3://"):
+        if not parse_s3_uri(text).key:
+            raise ValueError(f"expected one object, s3://bucket/key, found {SEEN}")
+        return text
+    return _file(text)
+
+
 def _template(text: str) -> str:
     return str(parse_template(text))
 
@@ -159,6 +168,9 @@ Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$", titl
 Target = Annotated[
     str, AfterValidator(_template), Field(title=f"s3://bucket/key, with placeholders {ALL_PLACEHOLDERS}")
 ]
+Reference = Annotated[str, AfterValidator(_reference), Field(title="s3://bucket/key or the path of an image")]
+_ReferenceList = Annotated[list[Reference], Field(min_length=1)]
+References = Annotated[_ReferenceList, BeforeValidator(as_list, json_schema_input_type=Reference | _ReferenceList)]
 Address = Annotated[str, Field(title="s3://bucket/prefix")]
 VerdictName = Annotated[Verdict, Field(strict=False)]
 
@@ -258,6 +270,12 @@ class Condition(Section):
     )
     count: Count = Field(default_factory=_absent, description="How many instances of a label the image shows.")
     area: Area = Field(default_factory=_absent, description="How much of the image a label's largest box covers.")
+    like: References = Field(
+        default_factory=list,
+        description="Reference images: a label is there that they show at `confidence` and that is specific enough to "
+        "select by. They are examined when a run starts; see `docs/planning.md`.",
+    )
+    ignore: Names = Field(default_factory=list, description="Labels that `like` shall not select by.")
     not_: Conditions = Field(
         default_factory=list, alias="not", description="A condition that must not hold; of a list, not all may hold."
     )
@@ -357,6 +375,30 @@ class Limits(Section):
     )
 
 
+class HitRate(Section):
+    """Stop once matches are too rare to go on. Holds however often one looks; see `docs/planning.md`."""
+
+    below: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        description="Share of `keep` among all verdicts, as a fraction: 0.02 is two in a hundred."
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)] = Field(
+        default=0.95,
+        description="How sure to be that the share is below that, as a fraction. A source whose share is not below it "
+        "is stopped wrongly with a probability of at most one less this.",
+    )
+
+
+class ErrorShare(Section):
+    """Stop once too many images could not be examined."""
+
+    rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        description="Share of failed images among the last `window`, as a fraction."
+    )
+    window: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = Field(
+        default=200, description="How many images back are looked at; nothing is said before that many."
+    )
+
+
 class Stop(Section):
     """When enough has been seen. `null` means never."""
 
@@ -364,6 +406,10 @@ class Stop(Section):
     misses_in_a_row: Positive | None = Field(
         default=None, description="Stop after this many `reject` without a `keep` between; `review` does not count."
     )
+    hit_rate: HitRate | None = Field(
+        default=None, description="Stop once matches are surely too rare. Wants `source.order: random`."
+    )
+    errors: ErrorShare | None = Field(default=None, description="Stop once too many images could not be examined.")
 
 
 class Tier(Section):

@@ -16,6 +16,9 @@ from asyncfilter.model import ActionKind, IfExists, Verdict
 DEFAULT_CONFIDENCE_PCT = 55.0
 """What a rule needs when it says nothing: DetectLabels' own default MinConfidence."""
 
+MAX_WINDOW = 1000
+"""Images that ``stop.errors`` looks back at the most; their failures are kept with every watermark."""
+
 
 class Order(StrEnum):
     """In which order images are examined."""
@@ -93,6 +96,10 @@ class Condition:
     area: Area | None = None
     not_: tuple[Condition, ...] = ()
     """Holds when not all of these hold."""
+    like: tuple[str, ...] = ()
+    """Reference images, ``s3://bucket/key`` or an absolute path; names take their place before anything is decided."""
+    ignore: tuple[str, ...] = ()
+    """Names that ``like`` shall not select by."""
     confidence_pct: float = DEFAULT_CONFIDENCE_PCT
 
 
@@ -133,11 +140,29 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HitRate:
+    """Stop once the share of ``keep`` among all verdicts is below ``below``, a fraction, with this confidence."""
+
+    below: float
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorShare:
+    """Stop once this share of the last ``window`` images, a fraction, could not be examined."""
+
+    rate: float
+    window: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
     """When enough has been seen. None means never."""
 
     matches: int | None = None
     misses_in_a_row: int | None = None
+    hit_rate: HitRate | None = None
+    errors: ErrorShare | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,8 +169,10 @@ def _bounds(form: Schema) -> str:
     low, high = form.get("minimum"), form.get("maximum")
     if low is not None and high is not None:
         return f" from {low} to {high}"
-    above = form.get("exclusiveMinimum")
-    return (f" above {above}" if above is not None else "") + (f" and at most {high}" if high is not None else "")
+    above, below = form.get("exclusiveMinimum"), form.get("exclusiveMaximum")
+    bounds = {"above": above, "from": low, "below": below, "at most": high}
+    said = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+    return f" {said}" if said else ""
 
 
 def _at(value: Any, path: Path) -> Any:  # noqa: ANN401  whatever the file holds

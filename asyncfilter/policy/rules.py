@@ -147,6 +147,8 @@ def _other_names(conditions: Sequence[Condition]) -> Iterator[_Candidate]:
 
 def _compile_condition(condition: Condition) -> _Predicate:
     """Whether all parts of a condition hold."""
+    if condition.like:
+        raise ValueError("references must be resolved to names before rules are compiled")
     pct = condition.confidence_pct
     parts: list[_Predicate] = [_has_name(name, pct) for name in condition.all]
     if condition.any:

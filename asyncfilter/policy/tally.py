@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 from asyncfilter.model import ActionKind, Verdict
+from asyncfilter.policy.recent import Recent
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -24,10 +25,11 @@ class Tally(msgspec.Struct, kw_only=True):
         skipped: Of these, the ones not examined, by reason.
         keep: Images decided so and, where an action belongs to it, not failed in it; likewise review and reject.
         failed: Images without an outcome, by cause.
-        matches: Keep verdicts, whatever became of their action.
+        judged: Verdicts, whatever became of their action; ``matches`` of them were keep.
         misses_in_a_row: Reject verdicts since the last keep.
         effects: Actions confirmed, by kind.
         stale: Copies that the present rules would not make.
+        recent: Which of the last images could not be examined.
     """
 
     listed: int = 0
@@ -36,10 +38,12 @@ class Tally(msgspec.Struct, kw_only=True):
     review: int = 0
     reject: int = 0
     failed: dict[str, int] = {}
+    judged: int = 0
     matches: int = 0
     misses_in_a_row: int = 0
     effects: dict[str, int] = {}
     stale: int = 0
+    recent: Recent = msgspec.field(default_factory=Recent)
 
     @property
     def examined(self) -> int:
@@ -55,6 +59,8 @@ class Tally(msgspec.Struct, kw_only=True):
     def count_verdict(self, verdict: Verdict) -> None:
         """Add one decided image."""
         self._shift(verdict, 1)
+        self.judged += 1
+        self.recent.count()
         if verdict is Verdict.KEEP:
             self.matches += 1
             self.misses_in_a_row = 0
@@ -62,8 +68,9 @@ class Tally(msgspec.Struct, kw_only=True):
             self.misses_in_a_row += 1
 
     def count_failure(self, code: str) -> None:
-        """Add one image that could not be examined; the stop rules do not see it."""
+        """Add one image that could not be examined; of the stop rules only ``errors`` sees it."""
         _add(self.failed, code, 1)
+        self.recent.count_failure()
 
     def count_failed_action(self, verdict: Verdict, code: str) -> None:
         """Move an image already counted by its verdict to the failed ones; it stays a match."""
@@ -77,7 +84,7 @@ class Tally(msgspec.Struct, kw_only=True):
     def revoke(
         self, verdict: Verdict | None, failure_code: str | None, effect: ActionKind | None, stale: int = 0
     ) -> None:
-        """Take back one image that is about to be examined anew; ``misses_in_a_row`` stays as it is.
+        """Take back one image that is about to be examined anew; ``misses_in_a_row`` and ``recent`` stay as they are.
 
         Args:
             verdict: What the rules had said; None for an image that never got that far.
@@ -89,6 +96,8 @@ class Tally(msgspec.Struct, kw_only=True):
             _add(self.failed, failure_code, -1)
         elif verdict is not None:
             self._shift(verdict, -1)
+        if verdict is not None:
+            self.judged -= 1
         if verdict is Verdict.KEEP:
             self.matches -= 1
         if effect is not None:
@@ -98,7 +107,11 @@ class Tally(msgspec.Struct, kw_only=True):
     def copy(self) -> Tally:
         """An independent tally with the same counts."""
         return msgspec.structs.replace(
-            self, skipped=dict(self.skipped), failed=dict(self.failed), effects=dict(self.effects)
+            self,
+            skipped=dict(self.skipped),
+            failed=dict(self.failed),
+            effects=dict(self.effects),
+            recent=self.recent.copy(),
         )
 
     def _shift(self, verdict: Verdict, by: int) -> None:

@@ -15,10 +15,12 @@ import structlog
 from asyncfilter.events import (
     ActionDone,
     AttemptFailed,
+    Cautioned,
     Draining,
     Event,
     ImageExamined,
     ImageFailed,
+    LikeResolved,
     RateChanged,
     RulesApplied,
     RunEnded,
@@ -101,6 +103,8 @@ class LogLines:
         """What is to be called with which events."""
         told: dict[type[Event], Callable[..., None]] = {
             RunStarted: self._started,
+            Cautioned: self._as_it_is("warning"),
+            LikeResolved: self._like_resolved,
             RulesApplied: self._rules_applied,
             RateChanged: self._rate_changed,
             ImageFailed: self._failed,
@@ -171,6 +175,16 @@ class LogLines:
             actions=event.actions,
             stale=event.stale,
             dropped=event.dropped,
+        )
+
+    def _like_resolved(self, event: LikeResolved) -> None:
+        self._log.info(
+            "like_resolved",
+            rule=event.rule,
+            verdict=event.verdict,
+            names=", ".join(event.names),
+            references=len(event.references),
+            calls=event.calls,
         )
 
     def _rate_changed(self, event: RateChanged) -> None:

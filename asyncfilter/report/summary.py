@@ -52,10 +52,11 @@ def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
     steps = []
     if reason is StopReason.INTERRUPTED:
         steps.append(f"{program()} run {path}   goes on where this run left off")
-    if reason in (StopReason.ERRORS, StopReason.FAILED):
+    if reason is StopReason.FAILED or (reason is StopReason.ERRORS and job.stop.errors is None):
         steps.append(f"{program()} run {path}   once the cause is removed; nothing is paid twice")
     if key := words.LIMITS.get(reason):
-        steps.append(f"raise {key} and run again to go on")
+        verb = "lower" if reason is StopReason.HIT_RATE else "raise"
+        steps.append(f"{verb} {key} and run again to go on")
     if set(summary.counts.failed) - words.HOPELESS:
         steps.append(f"{program()} run {path} --retry-failed   tries the failed images again")
     if dry_run:
@@ -77,6 +78,8 @@ def _headline(summary: Summary, job: Job, style: str) -> Text:
 
 
 def _limit(job: Job, reason: StopReason) -> str:
+    if reason is StopReason.HIT_RATE and (rare := job.stop.hit_rate) is not None:
+        return f"below {100 * rare.below:g} % with {100 * rare.confidence:g} % confidence"
     value = {
         StopReason.MATCHES: job.stop.matches,
         StopReason.MISSES_IN_A_ROW: job.stop.misses_in_a_row,

@@ -11,7 +11,7 @@ STOP_REASONS = {
     StopReason.MATCHES: "stopped: enough matches were found",
     StopReason.MISSES_IN_A_ROW: "stopped: too many images in a row were rejected",
     StopReason.HIT_RATE: "stopped: too few images match",
-    StopReason.ERRORS: "stopped: one error came again and again",
+    StopReason.ERRORS: "stopped: too many errors",
     StopReason.MAX_IMAGES: "stopped: the cap on images is reached",
     StopReason.BUDGET: "stopped: the budget is spent",
     StopReason.INTERRUPTED: "interrupted: everything paid for is kept",
@@ -34,6 +34,7 @@ ENDINGS = {
 LIMITS = {
     StopReason.MATCHES: "stop.matches",
     StopReason.MISSES_IN_A_ROW: "stop.misses_in_a_row",
+    StopReason.HIT_RATE: "stop.hit_rate",
     StopReason.MAX_IMAGES: "limits.max_images",
     StopReason.BUDGET: "limits.budget_usd",
 }

@@ -2,7 +2,7 @@
 
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.clock import ManualClock
-from asyncfilter.testing.ports import MemorySource, RecordingSink, ScriptedDetector
+from asyncfilter.testing.ports import MemoryReferences, MemorySource, RecordingSink, ScriptedDetector
 from asyncfilter.testing.stage import BROKEN, SeededFaults, Stage
 from asyncfilter.testing.virtual import LoopClock, run_virtually
 
@@ -11,6 +11,7 @@ __all__ = [
     "LoopClock",
     "ManualClock",
     "MemoryCheckpoint",
+    "MemoryReferences",
     "MemorySource",
     "RecordingSink",
     "ScriptedDetector",

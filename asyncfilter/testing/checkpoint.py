@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint as yield_to_others
 
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, ListedObject, StopReason
-from asyncfilter.ports import Batch, DoneEffect, Opened, StoredImage, Totals, Watermark
+from asyncfilter.ports import Batch, DoneEffect, Opened, Reference, StoredImage, Totals, Watermark
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,6 +103,7 @@ class _Disk:
     watermark: Watermark = field(default_factory=Watermark)
     totals: Totals = field(default_factory=Totals)
     decided_by: str | None = None
+    references: dict[str, Reference] = field(default_factory=dict)
     listing: dict[str, tuple[int, ListedObject]] = field(default_factory=dict)
     listing_is_whole: bool = False
     last_listed_key: str | None = None
@@ -171,6 +172,7 @@ class MemoryCheckpoint:
             raise
         disk.rows.settle()
         disk.next_id = max([disk.next_id, *(image.id + 1 for image in batch.new)])
+        disk.references |= {reference.uri: reference for reference in batch.references}
         disk.watermark = disk.watermark if batch.watermark is None else deepcopy(batch.watermark)
         disk.totals = disk.totals if batch.totals is None else deepcopy(batch.totals)
 
@@ -223,6 +225,12 @@ class MemoryCheckpoint:
         await yield_to_others()
         rows = self._held().rows
         return {target: rows.by_id[rows.id_by_target[target]].key for target in targets if target in rows.id_by_target}
+
+    async def references(self) -> Sequence[Reference]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        references = self._held().references
+        return [references[uri] for uri in sorted(references)]
 
     async def decided(self, fingerprint: str, watermark: Watermark) -> None:
         """See ``Checkpoint``."""

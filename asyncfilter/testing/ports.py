@@ -118,6 +118,37 @@ class ScriptedDetector:
         return Detection(tuple(Label(name, pct) for name, pct in self._labels.get(image.key, ())), "3.0")
 
 
+class MemoryReferences:
+    """Reference images by address, and a count of what was paid for.
+
+    Args:
+        labels: What each shows.
+        fault: What goes wrong when one is examined.
+    """
+
+    def __init__(self, labels: Mapping[str, Detection], *, fault: Fault = no_fault) -> None:
+        self.attempts: Counter[str] = Counter()
+        self.etags = {uri: f"etag-{uri}" for uri in labels}
+        self._labels = dict(labels)
+        self._fault = fault
+
+    async def look(self, uri: str) -> ListedObject:
+        """See ``References``."""
+        await anyio.lowlevel.checkpoint()
+        if uri not in self.etags:
+            raise ImageError(f"{uri}: there is no such image", code="vanished")
+        return ListedObject(uri, 1000, self.etags[uri])
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """See ``References``."""
+        self.attempts[image.key] += 1
+        error = self._fault(image.key, self.attempts[image.key])
+        await anyio.sleep(0.1)
+        if error is not None:
+            raise error
+        return self._labels[image.key]
+
+
 class RecordingSink:
     """Keeps what was written where, and refuses objects that are not the ones examined.
 

@@ -19,7 +19,7 @@ from asyncfilter.events import Event
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
-from asyncfilter.testing.ports import Fault, MemorySource, RecordingSink, ScriptedDetector, no_fault
+from asyncfilter.testing.ports import Fault, MemoryReferences, MemorySource, RecordingSink, ScriptedDetector, no_fault
 from asyncfilter.testing.virtual import LoopClock, run_virtually
 from asyncfilter.wiring import World, refilter, run
 
@@ -65,6 +65,7 @@ class Stage:
 
     Attributes:
         events: What the runs told.
+        references: What rules with ``like`` compare to; to be set by the test that has such.
         seeded: The faults that ``seed`` and ``fault_rate`` choose.
     """
 
@@ -89,6 +90,7 @@ class Stage:
             fault=fault or self.seeded,
         )
         self.sink = RecordingSink(self.source, fault=sink_fault or (self.seeded if fault_rate else no_fault))
+        self.references: MemoryReferences | None = None
         self.checkpoint = MemoryCheckpoint()
         self.events: list[Event] = []
 
@@ -113,7 +115,12 @@ class Stage:
     def world(self) -> World:
         """The ports, for a run of one's own making."""
         return World(
-            source=self.source, detector=self.detector, sink=self.sink, checkpoint=self.checkpoint, clock=LoopClock()
+            source=self.source,
+            detector=self.detector,
+            sink=self.sink,
+            checkpoint=self.checkpoint,
+            references=self.references,
+            clock=LoopClock(),
         )
 
     def copied(self) -> list[str]:

@@ -26,7 +26,7 @@ from asyncfilter.model import (
     Verdict,
 )
 from asyncfilter.policy.tally import Tally
-from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals, Watermark
+from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Reference, StoredImage, Totals, Watermark
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 
 ROBIN = Detection(
@@ -359,6 +359,20 @@ async def test_an_empty_last_page_ends_the_listing(checkpoint: Checkpoint) -> No
     await checkpoint.save_listing([(1, ListedObject("a", 1, "e"))], is_last=False)
     await checkpoint.save_listing([], is_last=True)
     assert await checkpoint.listing_state() == (True, "a")
+
+
+async def test_references_are_kept_by_address(desk: Desk, checkpoint: Checkpoint) -> None:
+    """A reference comes back with its labels, a newer one under its address takes its place, and a crash loses none."""
+    first = Reference(uri="s3://good/b.jpg", etag="1", size_bytes=5, detection=ROBIN)
+    other = Reference(uri="/good/a.jpg", etag="2", size_bytes=6, detection=Detection(()))
+    await checkpoint.commit(Batch(references=[first, other], totals=Totals(calls=2)))
+    assert list(await checkpoint.references()) == [other, first]
+    newer = Reference(uri="s3://good/b.jpg", etag="3", size_bytes=7, detection=Detection((), "4.0"))
+    await checkpoint.commit(Batch(references=[newer]))
+    await desk.crash()
+    checkpoint = await desk.open()
+    assert list(await checkpoint.references()) == [other, newer]
+    assert checkpoint.opened.totals.calls == 2
 
 
 async def test_a_run_begins_once(checkpoint: Checkpoint) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncfilter import Job, parse_job
+from asyncfilter.policy.sequential import is_surely_below
 from asyncfilter.testing import BROKEN, Stage
 
 
@@ -24,11 +26,15 @@ class Expected:
     reason: str = "completed"
 
 
-def one_by_one(keys: Sequence[str], labels: Mapping[str, str], stop: Mapping[str, int], cap: int | None) -> Expected:
+def one_by_one(keys: Sequence[str], labels: Mapping[str, str], stop: Mapping[str, Any], cap: int | None) -> Expected:
     """The loop that everybody writes first, with the contract's stop rules."""
     found, matches, misses = Expected(), 0, 0
+    outcomes: list[bool] = []
+    rare, failing = stop.get("hit_rate"), stop.get("errors")
     for key in sorted(keys, key=str.encode):
         label = labels[key]
+        outcomes.append(label == BROKEN)
+        last = outcomes[-failing["window"] :] if failing else []
         if label == BROKEN:
             found.failed.append(key)
         else:
@@ -43,6 +49,10 @@ def one_by_one(keys: Sequence[str], labels: Mapping[str, str], stop: Mapping[str
             found.reason = "matches"
         elif misses >= stop.get("misses_in_a_row", 10**9):
             found.reason = "misses_in_a_row"
+        elif rare and is_surely_below(rare["below"], rare["confidence"], hits=matches, trials=len(found.verdicts)):
+            found.reason = "hit_rate"
+        elif failing and len(last) == failing["window"] and sum(last) / len(last) >= failing["rate"]:
+            found.reason = "errors"
         elif cap is not None and len(found.verdicts) + len(found.failed) >= cap:
             found.reason = "max_images"
         else:
@@ -51,7 +61,7 @@ def one_by_one(keys: Sequence[str], labels: Mapping[str, str], stop: Mapping[str
     return found
 
 
-def make_job(*, stop: Mapping[str, int], cap: int | None, concurrency: int, order: str = "listing") -> Job:
+def make_job(*, stop: Mapping[str, Any], cap: int | None, concurrency: int, order: str = "listing") -> Job:
     """A job that keeps robins, with these stop rules."""
     return parse_job(
         {
@@ -70,7 +80,17 @@ def make_job(*, stop: Mapping[str, int], cap: int | None, concurrency: int, orde
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6).map(lambda t: f"{t}.jpg")
 LABELS = st.dictionaries(KEYS, st.sampled_from(["Robin", "Wing", "Cat", "Cat", BROKEN]), min_size=1, max_size=60)
-STOPS = st.fixed_dictionaries({}, optional={"matches": st.integers(1, 12), "misses_in_a_row": st.integers(1, 6)})
+STOPS = st.fixed_dictionaries(
+    {},
+    optional={
+        "matches": st.integers(1, 12),
+        "misses_in_a_row": st.integers(1, 6),
+        "hit_rate": st.fixed_dictionaries(
+            {"below": st.floats(0.05, 0.9), "confidence": st.sampled_from([0.5, 0.8, 0.95])}
+        ),
+        "errors": st.fixed_dictionaries({"rate": st.sampled_from([0.1, 0.3, 0.5, 1.0]), "window": st.integers(1, 12)}),
+    },
+)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -83,7 +103,7 @@ STOPS = st.fixed_dictionaries({}, optional={"matches": st.integers(1, 12), "miss
     fault_rate=st.sampled_from([0.0, 0.2]),
 )
 def test_same_answer_as_one_by_one(
-    labels: dict[str, str], stop: dict[str, int], cap: int | None, concurrency: int, seed: int, fault_rate: float
+    labels: dict[str, str], stop: dict[str, Any], cap: int | None, concurrency: int, seed: int, fault_rate: float
 ) -> None:
     """Verdicts, copies, failures and stop reason are the loop's, whatever the concurrency, the tails and the faults."""
     expected = one_by_one(list(labels), labels, stop, cap)
@@ -106,7 +126,7 @@ def test_same_answer_as_one_by_one(
     lives=st.lists(st.floats(0.01, 3.0), min_size=1, max_size=6),
 )
 def test_same_answer_through_deaths(
-    labels: dict[str, str], stop: dict[str, int], concurrency: int, seed: int, lives: list[float]
+    labels: dict[str, str], stop: dict[str, Any], concurrency: int, seed: int, lives: list[float]
 ) -> None:
     """Killed at any moment, any number of times, the runs together give the loop's answer and pay little twice."""
     expected = one_by_one(list(labels), labels, stop, None)

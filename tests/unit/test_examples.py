@@ -60,6 +60,7 @@ def test_public_names_are_pinned() -> None:
         "World",
         "load_job",
         "parse_job",
+        "plan",
         "refilter",
         "run",
     ]

@@ -123,6 +123,31 @@ WRONG = {
         "5:39: detector.features[1]",
         ["GENERAL_LABELS or IMAGE_PROPERTIES", "found FACES"],
     ),
+    "a hit rate in percent": (
+        HEAD + "stop: {hit_rate: {below: 2}}",
+        "5:26: stop.hit_rate.below",
+        ["a number above 0 and below 1", "found 2"],
+    ),
+    "a hit rate without a bound": (
+        HEAD + "stop:\n  hit_rate: {confidence: 0.9}",
+        "6:13: stop.hit_rate.below",
+        ["missing", "above 0 and below 1"],
+    ),
+    "a confidence in percent": (
+        HEAD + "stop: {hit_rate: {below: 0.02, confidence: 95}}",
+        "5:44: stop.hit_rate.confidence",
+        ["a number from 0.5 and below 1", "found 95"],
+    ),
+    "a window too long": (
+        HEAD + "stop: {errors: {rate: 0.2, window: 2000}}",
+        "5:36: stop.errors.window",
+        ["from 1 to 1000", "found 2000"],
+    ),
+    "an error share of nothing": (
+        HEAD + "stop: {errors: {rate: 0}}",
+        "5:23: stop.errors.rate",
+        ["above 0 and at most 1", "found 0"],
+    ),
     "no rules": (swap("rules: [{keep: {any: Bird}}]\n", ""), "1:1: rules", ["missing", "a list (not empty)"]),
     "empty rules": (swap("[{keep: {any: Bird}}]", "[]"), "4:8: rules", ["not empty", "found []"]),
     "rules as a mapping": (swap("[{keep: {any: Bird}}]", "{keep: {any: Bird}}"), "4:8: rules", ["a list", "keep"]),
@@ -137,6 +162,22 @@ WRONG = {
         ["one verdict", "found keep and reject"],
     ),
     "rule without a condition": (rule("keep:"), "5:10: rules[0].keep", ["a mapping with any, all", "found nothing"]),
+    "a reference that is a prefix": (
+        rule("keep: {like: s3://pics/}"),
+        "5:18: rules[0].keep.like",
+        ["one object, s3://bucket/key", "found s3://pics/"],
+    ),
+    "no references": (rule("keep: {like: []}"), "5:18: rules[0].keep.like", ["not empty", "found []"]),
+    "ignore alone": (
+        rule("keep: {ignore: Tree, confidence: 85}"),
+        "5:11: rules[0].keep",
+        ["like or not", "found ignore and confidence alone"],
+    ),
+    "ignore without like": (
+        rule("keep: {any: Bird, ignore: Tree}"),
+        "5:31: rules[0].keep.ignore",
+        ["expected like beside ignore"],
+    ),
     "empty list of names": (rule("keep: {any: []}"), "5:17: rules[0].keep.any", ["a name", "not empty", "found []"]),
     "name forgotten": (rule("keep: {any: , none: [A]}"), "5:16: rules[0].keep.any", ["a name", "found nothing"]),
     "label as number": (

@@ -1,0 +1,206 @@
+"""Reference images at the start of a run: what is known of them is taken, the rest is paid for, and rules get names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from random import Random
+
+import msgspec
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.pipeline import Pipeline
+from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.sampling import ChosenSource, reference_job
+from asyncfilter.engine.views import ReferenceView, with_spare
+from asyncfilter.engine.way import Options, Way, no_sink
+from asyncfilter.errors import EndpointError, ImageError, TransientError, UsageError
+from asyncfilter.events import AttemptFailed, Emit, Event
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Detection, ListedObject, Progress, StopReason, Summary
+from asyncfilter.ports import Batch, Checkpoint, Reference, References, StoredImage
+
+BREATH_S = 1.0
+"""Pause after the last call, so that what follows has a second of its own: no second sees two rates added up."""
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of examining references.
+
+    Attributes:
+        labels: By address.
+        checkpoint: To go on with: it knows what was paid.
+        calls: Images that had to be paid for, for ``spent_micros``.
+        ended: How it ended, when that was not well: the run ends with it.
+    """
+
+    labels: Mapping[str, Detection]
+    checkpoint: Checkpoint
+    calls: int = 0
+    spent_micros: int = 0
+    ended: Summary | None = None
+
+
+class Errand(msgspec.Struct, frozen=True, kw_only=True):
+    """On whose behalf references are examined.
+
+    Attributes:
+        run_id: Of the run that wants them.
+        emit: Told of repetitions.
+        clock: Time.
+        interrupt: The user's wish to leave.
+        on_start: Given a function that tells the progress, once anything is paid for.
+    """
+
+    run_id: str
+    emit: Emit
+    clock: Clock
+    interrupt: Interrupt | None = None
+    on_start: Callable[[Callable[[], Progress]], None] | None = None
+
+
+async def examine(
+    job: Job,
+    uris: Sequence[str],
+    *,
+    references: References,
+    checkpoint: Checkpoint,
+    elsewhere: Iterable[Reference],
+    way: Way,
+    errand: Errand,
+) -> Examined:
+    """The labels of references: paid for within the budget where their content is not known, and kept.
+
+    Args:
+        job: Whose references.
+        uris: Their addresses, each once.
+        references: Examines them.
+        checkpoint: Open, and held.
+        elsewhere: References that were paid for in another place, with the same settings.
+        way: Of the job: its rate, price and concurrency count.
+        errand: Who wants it.
+
+    Raises:
+        UsageError: A reference cannot be examined.
+        AccessError: Nothing can be read.
+        CheckpointError: The checkpoint cannot be written.
+    """
+    listed = await _look_at(uris, references, job.limits.max_attempts, errand.clock)
+    known = _known(listed, [*elsewhere, *await checkpoint.references()])
+    wanted = [one for one in listed if one.key not in known]
+    totals, calls = checkpoint.opened.totals, 0
+    if wanted:
+        view = ReferenceView(checkpoint, reference_job(job))
+        summary = await _pay(reference_job(job), wanted, references=references, view=view, way=way, errand=errand)
+        totals, calls = view.totals, summary.this_run.calls
+        for uri, failure in view.failures.items():
+            raise _unusable(uri, failure.code, failure.message)
+        if summary.stop_reason is not StopReason.COMPLETED:
+            ended = _explained(summary, len(wanted) - len(view.found))
+            return Examined(labels={}, checkpoint=checkpoint, ended=ended)
+        known |= {one.uri: one for one in view.found}
+    await _keep(checkpoint, known.values())
+    return Examined(
+        labels={uri: known[uri].detection for uri in uris},
+        checkpoint=await with_spare(checkpoint, await _own_objects(job, checkpoint, known.values()), totals),
+        calls=calls,
+        spent_micros=totals.spent_micros - checkpoint.opened.totals.spent_micros,
+    )
+
+
+async def _own_objects(job: Job, checkpoint: Checkpoint, known: Iterable[Reference]) -> list[StoredImage]:
+    """References that are objects of the job's own source, which the listing will come to: free then, as spare rows."""
+    home = f"s3://{job.source.bucket}/"
+    own = {one.uri.removeprefix(home): one for one in known if one.uri.startswith(home + job.source.prefix)}
+    have = {(row.key, row.etag, row.size_bytes) for row in await checkpoint.by_keys(list(own))}
+    return [
+        StoredImage(id=0, seq=None, key=key, etag=one.etag, size_bytes=one.size_bytes, detection=one.detection)
+        for key, one in own.items()
+        if (key, one.etag, one.size_bytes) not in have
+    ]
+
+
+async def _pay(
+    job: Job,
+    wanted: Sequence[ListedObject],
+    *,
+    references: References,
+    view: ReferenceView,
+    way: Way,
+    errand: Errand,
+) -> Summary:
+    """Examine what is not known, as a small run of its own."""
+    pipeline = Pipeline(
+        job,
+        run_id=errand.run_id,
+        checkpoint=view.as_checkpoint(),
+        sink=no_sink(),
+        way=msgspec.structs.replace(way, source=ChosenSource(wanted), detector=references, check=lambda _listed: None),
+        options=Options(dry_run=True),
+        interrupt=errand.interrupt,
+        emit=lambda event: _pass_on(event, errand.emit),
+        clock=errand.clock,
+    )
+    if errand.on_start is not None:
+        errand.on_start(pipeline.progress)
+    summary = await pipeline.run()
+    if summary.this_run.attempts:
+        await errand.clock.sleep(BREATH_S)
+    return summary
+
+
+async def _look_at(uris: Sequence[str], references: References, max_attempts: int, clock: Clock) -> list[ListedObject]:
+    """What stands at each address now, at no cost."""
+
+    async def pause(delay_s: float) -> bool:
+        await clock.sleep(delay_s)
+        return True
+
+    repeat = Repeater(max_attempts=max_attempts, pause=pause, rng=Random())
+    found = []
+    for uri in uris:
+        try:
+            found.append(await repeat(partial(references.look, uri)))
+        except ImageError as error:
+            raise _unusable(uri, error.code, error.message) from error
+        except TransientError as error:
+            raise EndpointError(f"the reference {uri} cannot be read: {error.message}", hint="Try again.") from error
+    return found
+
+
+def _known(listed: Iterable[ListedObject], kept: Iterable[Reference]) -> dict[str, Reference]:
+    """References whose content was examined, under whatever address, by the address that they have now."""
+    by_content = {(one.etag, one.size_bytes): one for one in kept}
+    return {
+        now.key: msgspec.structs.replace(was, uri=now.key)
+        for now in listed
+        if (was := by_content.get((now.etag, now.size_bytes))) is not None
+    }
+
+
+async def _keep(checkpoint: Checkpoint, known: Iterable[Reference]) -> None:
+    """Keep references under the addresses that rules name, so that ``refilter`` finds them."""
+    kept = {one.uri: one for one in await checkpoint.references()}
+    new = [one for one in known if kept.get(one.uri) != one]
+    if new:
+        await checkpoint.commit(Batch(references=new))
+
+
+def _pass_on(event: Event, emit: Emit) -> None:
+    """Tell of repetitions; everything else belongs to the run that follows."""
+    if isinstance(event, AttemptFailed):
+        emit(event)
+
+
+def _unusable(uri: str, code: str, message: str) -> UsageError:
+    return UsageError(
+        f"the reference {uri} cannot be examined ({code}): {message}", hint="Name another image, or make it readable."
+    )
+
+
+def _explained(summary: Summary, left: int) -> Summary:
+    """A summary that says what it was that ended: the run had not begun."""
+    if summary.error is not None or summary.stop_reason is not StopReason.BUDGET:
+        return summary
+    return msgspec.structs.replace(summary, error=f"{left} reference images are not examined yet")

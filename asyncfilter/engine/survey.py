@@ -1,0 +1,154 @@
+"""Going through a listing without examining anything: what there is, what is known of it, and a sample of it.
+
+Pages pass and are forgotten; memory is flat but for the sample.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.twins import content_of
+from asyncfilter.errors import EndpointError, TransientError
+from asyncfilter.model import ListedObject, Skip
+from asyncfilter.policy.drawing import Contents, Draw
+from asyncfilter.policy.estimate import Held, Survey
+from asyncfilter.policy.tally import Tally
+from asyncfilter.ports import Page, Source, StoredImage, Totals
+
+Known = Callable[[Sequence[str]], Awaitable[Sequence[StoredImage]]]
+"""Rows of a checkpoint with one of these keys; labels are not looked at."""
+
+
+async def nothing_known(keys: Sequence[str]) -> Sequence[StoredImage]:
+    """Stands for a checkpoint that is not there."""
+    del keys
+    return ()
+
+
+def what_is_held(totals: Totals, tally: Tally) -> Held:
+    """The part of a checkpoint's sums that a forecast needs; what is reserved counts as spent."""
+    return Held(
+        spent_micros=totals.spent_micros + totals.reserved_micros,
+        billed_calls=totals.billed_calls + totals.reserved_calls,
+        examined=tally.examined,
+        matches=tally.matches,
+    )
+
+
+class Surveyor:
+    """Goes through one listing, once.
+
+    Args:
+        source: What is listed.
+        check: Says why a listed object is not examined, or None.
+        known: What the checkpoint has.
+        max_attempts: For each page.
+        clock: Time, for the waits between them.
+        draw: The sample; none of an empty one.
+        tell: Told after every page how many objects were listed.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        check: Callable[[ListedObject], Skip | None],
+        known: Known,
+        max_attempts: int,
+        clock: Clock,
+        draw: Draw,
+        tell: Callable[[int], None] | None = None,
+    ) -> None:
+        self.survey = Survey()
+        """What was seen so far."""
+        self._source = source
+        self._check = check
+        self._known = known
+        self._clock = clock
+        self._repeat = Repeater(max_attempts=max_attempts, pause=self._pause, rng=Random())
+        self._draw = draw
+        self._contents = Contents()
+        self._tell = tell
+
+    async def run(self) -> Survey:
+        """Go to the end.
+
+        Raises:
+            AccessError: The source cannot be listed.
+            CheckpointError: The checkpoint cannot be read.
+        """
+        after: str | None = None
+        while True:
+            page = await self._page(after)
+            await self._see(page.objects)
+            if self._tell is not None:
+                self._tell(self.survey.listed)
+            if page.is_last:
+                break
+            after = page.objects[-1].key if page.objects else after
+        await self._finish()
+        return self.survey
+
+    async def _page(self, after: str | None) -> Page:
+        try:
+            return await self._repeat(lambda: self._source.page(after))
+        except TransientError as error:
+            hint = "Plan again once S3 answers; nothing was paid."
+            raise EndpointError(f"the listing cannot be read: {error.message}", hint=hint) from error
+
+    async def _pause(self, delay_s: float) -> bool:
+        await self._clock.sleep(delay_s)
+        return True
+
+    async def _see(self, objects: Sequence[ListedObject]) -> None:
+        survey = self.survey
+        candidates = []
+        for listed in objects:
+            skip = self._check(listed)
+            if skip is None:
+                candidates.append(listed)
+                self._draw.offer(listed)
+                survey.size_bytes += listed.size_bytes
+            else:
+                survey.skipped[skip.value] = survey.skipped.get(skip.value, 0) + 1
+        for listed, row in zip(candidates, await self._rows(candidates), strict=True):
+            has_labels = row is not None and not _is_failed(row)
+            if row is None or has_labels:
+                self._contents.count(content_of(listed), is_known=has_labels)
+            if row is None:
+                survey.unpaid += 1
+            elif row.seq is None:
+                survey.waiting += 1
+            else:
+                survey.standing += 1
+        survey.listed += len(objects)
+
+    async def _finish(self) -> None:
+        drawn = self._draw.drawn()
+        rows = await self._rows(drawn)
+        self.survey.shared = self._contents.shared(self.survey.unpaid)
+        self.survey.drawn = drawn
+        self.survey.drawn_unpaid = rows.count(None)
+        self.survey.drawn_failed = sum(row is not None and _is_failed(row) for row in rows)
+
+    async def _rows(self, objects: Sequence[ListedObject]) -> list[StoredImage | None]:
+        """What is known of each object as it is now; a place in the order of examination comes before none."""
+        known: dict[str, list[StoredImage]] = defaultdict(list)
+        if objects:
+            for row in await self._known([listed.key for listed in objects]):
+                known[row.key].append(row)
+        return [_row(listed, known[listed.key]) for listed in objects]
+
+
+def _row(listed: ListedObject, rows: Sequence[StoredImage]) -> StoredImage | None:
+    same = [row for row in rows if (row.etag, row.size_bytes) == (listed.etag, listed.size_bytes)]
+    return next((row for row in same if row.seq is not None), same[-1] if same else None)
+
+
+def _is_failed(row: StoredImage) -> bool:
+    """Whether the image has no labels; a failed action comes with a decision."""
+    return row.failure is not None and row.decision is None

@@ -1,0 +1,127 @@
+"""Views of a checkpoint: what a small run ahead of the main one sees of it, and leaves behind in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from asyncfilter.job.fingerprint import decided_by
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Counts, Failure, StopReason
+from asyncfilter.policy.tally import Tally
+from asyncfilter.ports import Batch, Checkpoint, Opened, Reference, StoredImage, Totals, Watermark
+
+
+class View:
+    """A checkpoint as it would have been opened; everything that is not overridden is the checkpoint's own.
+
+    Args:
+        checkpoint: Open, and held.
+        opened: What it says it held.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, opened: Opened) -> None:
+        self.opened = opened
+        self._checkpoint = checkpoint
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the checkpoint has
+        return getattr(self._checkpoint, name)
+
+    def as_checkpoint(self) -> Checkpoint:
+        """This view, as the port that it is with the checkpoint behind it."""
+        return cast("Checkpoint", self)
+
+
+class SampleView(View):
+    """For a sample: how far the real listing has come is hidden, and nothing of it moves.
+
+    Images with a place look spare, so that they are decided again from their labels, and counted. New ones stay behind
+    as spare rows.
+
+    Args:
+        checkpoint: Open, and held.
+        job: The job as its sample is examined.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, job: Job) -> None:
+        super().__init__(checkpoint, _at_rest(checkpoint.opened, job))
+
+    async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``: every row is spare, and has its labels."""
+        rows = await self._checkpoint.by_keys(keys)
+        whole = {row.id: row for row in await self._checkpoint.at([row.seq for row in rows if row.seq is not None])}
+        return [_as_spare(whole.get(row.id, row)) for row in rows]
+
+
+class ReferenceView(View):
+    """For reference images: they are rows to the run that examines them, and references to the checkpoint.
+
+    Args:
+        checkpoint: Open, and held.
+        job: The job as its references are examined.
+
+    Attributes:
+        totals: As they became durable last.
+        found: The references that were examined.
+        failures: Why others could not be, by address.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, job: Job) -> None:
+        super().__init__(checkpoint, _at_rest(checkpoint.opened, job))
+        self.totals: Totals = checkpoint.opened.totals
+        self.found: list[Reference] = []
+        self.failures: dict[str, Failure] = {}
+
+    async def commit(self, batch: Batch) -> None:
+        """See ``Checkpoint``."""
+        found = [
+            Reference(uri=row.key, etag=row.etag, size_bytes=row.size_bytes, detection=row.detection)
+            for row in batch.new
+            if row.detection is not None
+        ]
+        await self._checkpoint.commit(Batch(references=found, totals=batch.totals))
+        self.totals = batch.totals or self.totals
+        self.found += found
+        self.failures |= {row.key: row.failure for row in batch.new if row.failure is not None}
+
+    async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``: no reference that is examined has been before."""
+        del keys
+        return ()
+
+    async def begin_run(self, run_id: str, started_unix_s: float) -> None:
+        """Nothing: examining references is part of a run."""
+
+    async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
+        """Nothing, as for ``begin_run``."""
+
+
+async def with_spare(checkpoint: Checkpoint, rows: Sequence[StoredImage], totals: Totals) -> Checkpoint:
+    """The checkpoint with ``rows`` added, as it is opened to the run that follows.
+
+    Args:
+        checkpoint: Open, and held.
+        rows: Spare; their ids are given here.
+        totals: What is durable of them by now.
+    """
+    first = checkpoint.opened.next_id
+    new = [msgspec.structs.replace(row, id=id_) for id_, row in enumerate(rows, first)]
+    if new:
+        await checkpoint.commit(Batch(new=new))
+    opened = msgspec.structs.replace(
+        checkpoint.opened, totals=msgspec.structs.replace(totals), next_id=first + len(new)
+    )
+    return View(checkpoint, opened).as_checkpoint()
+
+
+def _at_rest(opened: Opened, job: Job) -> Opened:
+    """A checkpoint that has settled nothing yet, whose decisions are those of ``job``."""
+    place = Watermark(seq=opened.watermark.seq, tally=Tally())
+    return msgspec.structs.replace(opened, watermark=place, decided_by=decided_by(job))
+
+
+def _as_spare(row: StoredImage) -> StoredImage:
+    """The row without its place, and without the failure of an action, which a sample does not carry out."""
+    return msgspec.structs.replace(row, seq=None, failure=row.failure if row.detection is None else None)

@@ -1,0 +1,224 @@
+"""Runs whose rules name reference images: paid once, kept, within the budget, and free where nothing may be paid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncfilter import Job, parse_job
+from asyncfilter.errors import ImageError, TransientError, UsageError
+from asyncfilter.events import LikeResolved, RulesApplied, RunStarted
+from asyncfilter.model import Detection, Label, ListedObject, StopReason
+from asyncfilter.testing import MemoryReferences, Stage
+
+GOOD = ["s3://good/1.jpg", "s3://good/2.jpg"]
+
+
+def shows(*names: str) -> Detection:
+    """A sure detection of these labels."""
+    return Detection(tuple(Label(name, 95.0) for name in names), "3.0")
+
+
+def make_job(**changes: Any) -> Job:
+    """A job that keeps what is like two good images, at a tenth of a cent."""
+    settings: dict[str, Any] = {
+        "version": 1,
+        "name": "like",
+        "source": "s3://raw/",
+        "rules": [{"keep": {"like": GOOD, "confidence": 85}}],
+        "actions": {"keep": {"copy": "s3://clean/{key}"}},
+        "limits": {"tps": 1000},
+        "pricing": {"tiers": [{"up_to": None, "usd": 0.001}]},
+    }
+    return parse_job(settings | changes, base_dir=Path("/nowhere"))
+
+
+def make_stage(**options: Any) -> Stage:
+    """Robins, wings and cats in turn; the good images show a robin and a wing."""
+    stage = Stage({f"{number:03d}.jpg": ("Robin", "Wing", "Cat")[number % 3] for number in range(60)})
+    stage.detector.learn({key: [(label, 95.0)] for key, label in stage.labels.items()})
+    stage.references = MemoryReferences({GOOD[0]: shows("Robin", "Nature"), GOOD[1]: shows("Wing")}, **options)
+    return stage
+
+
+def attempts(stage: Stage) -> int:
+    """Reference images paid for."""
+    assert stage.references is not None
+    return sum(stage.references.attempts.values())
+
+
+def test_references_are_paid_once_and_their_names_decide() -> None:
+    """The first run pays for them and says what they came to; the second pays nothing; refilter knows them."""
+    stage = make_stage()
+    summary = stage.run(make_job())
+    assert (attempts(stage), summary.counts.calls, summary.this_run.calls) == (2, 62, 62)
+    assert summary.counts.spent_micros == summary.this_run.spent_micros == 62_000
+    assert (summary.counts.keep, summary.counts.reject, summary.resumed) == (40, 20, False)
+    assert [type(event) for event in stage.events[:2]] == [RunStarted, LikeResolved]
+    told = stage.events[1]
+    assert isinstance(told, LikeResolved)
+    assert (told.names, told.references, told.calls) == (["Robin", "Wing"], GOOD, 2)
+    again = stage.run(make_job())
+    assert (attempts(stage), again.this_run.calls, again.counts.calls) == (2, 0, 62)
+    narrower = make_job(rules=[{"keep": {"like": GOOD[1], "confidence": 85}}])
+    filtered = stage.refilter(narrower)
+    assert (filtered.counts.keep, attempts(stage)) == (20, 2)
+
+
+def test_decisions_are_made_anew_when_a_reference_changes() -> None:
+    """A good image that was replaced is examined again, and what follows from it is applied to the stored labels."""
+    stage = make_stage()
+    stage.run(make_job())
+    assert stage.references is not None
+    stage.references.etags[GOOD[1]] = "another"
+    stage.references._labels[GOOD[1]] = shows("Cat")
+    stage.events.clear()
+    summary = stage.run(make_job())
+    assert (summary.this_run.calls, summary.counts.keep) == (1, 40)
+    assert any(isinstance(event, RulesApplied) for event in stage.events)
+    assert stage.verdicts()["002.jpg"] == "keep"
+    assert stage.verdicts()["001.jpg"] == "reject"
+
+
+def test_the_same_answers_need_no_second_look() -> None:
+    """Resolved to the same names, stored decisions stand: references take part by what they come to."""
+    stage = make_stage()
+    stage.run(make_job())
+    stage.events.clear()
+    stage.run(make_job(rules=[{"keep": {"any": ["Robin", "Wing"], "confidence": 85}}]))
+    assert not any(isinstance(event, RulesApplied) for event in stage.events)
+
+
+def test_refilter_never_pays_for_a_reference() -> None:
+    """An unknown one is an error with a remedy, and nothing is called."""
+    stage = make_stage()
+    stage.run(make_job(rules=[{"keep": {"any": "Robin"}}]))
+    with pytest.raises(UsageError, match="not known"):
+        stage.refilter(make_job())
+    assert attempts(stage) == 0
+
+
+def test_known_content_is_free_under_another_address() -> None:
+    """The same picture at a second address costs nothing, and refilter finds it there too."""
+    stage = make_stage()
+    stage.run(make_job())
+    assert stage.references is not None
+    stage.references.etags["s3://good/copy.jpg"] = stage.references.etags[GOOD[0]]
+    job = make_job(rules=[{"keep": {"like": "s3://good/copy.jpg", "confidence": 85}}])
+    assert stage.run(job).this_run.calls == 0
+    assert stage.refilter(job).counts.keep == 20
+    assert attempts(stage) == 2
+
+
+def test_a_reference_of_the_source_is_free_for_the_listing() -> None:
+    """A good image that the job lists as well is examined once: its row waits for its place."""
+    stage = make_stage()
+    uri = "s3://raw/000.jpg"
+    stage.references = MemoryReferences({uri: shows("Robin")})
+    stage.references.etags[uri] = "etag-000.jpg"
+    job = make_job(rules=[{"keep": {"like": uri, "confidence": 85}}])
+    summary = stage.run(job)
+    assert (summary.counts.calls, summary.counts.from_checkpoint, summary.counts.overshoot) == (60, 1, 0)
+    assert stage.detector.attempts["000.jpg"] == 0
+    assert stage.verdicts()["000.jpg"] == "keep"
+
+
+def test_references_count_against_the_budget() -> None:
+    """A budget that does not cover them ends the run before it begins, with a word about why; it is never passed."""
+    stage = make_stage()
+    summary = stage.run(make_job(limits={"tps": 1000, "budget_usd": 0.001}))
+    assert summary.stop_reason is StopReason.BUDGET
+    assert "1 reference images are not examined" in (summary.error or "")
+    assert summary.counts.spent_micros == 1000
+    assert not stage.detector.attempts
+    more = stage.run(make_job(limits={"tps": 1000, "budget_usd": 0.012}))
+    assert (attempts(stage), more.counts.spent_micros) == (2, 12_000)
+
+
+def test_repetitions_for_references_are_those_of_any_image() -> None:
+    """What fails in passing is tried again and may be billed; what fails for good is an error that names it."""
+    stage = make_stage(fault=lambda _uri, n: TransientError("reset", may_be_billed=True) if n == 1 else None)
+    summary = stage.run(make_job())
+    assert (attempts(stage), summary.counts.billed_calls, summary.counts.keep) == (4, 64, 40)
+    broken = make_stage(fault=lambda _uri, _n: ImageError("not a JPEG or PNG", code="invalid_image_format"))
+    with pytest.raises(UsageError, match=r"reference s3://good/1.jpg .*invalid_image_format"):
+        broken.run(make_job())
+    assert not broken.detector.attempts
+
+
+def test_a_missing_reference_is_an_error_before_anything_is_paid() -> None:
+    """All addresses are looked at first."""
+    stage = make_stage()
+    job = make_job(rules=[{"keep": {"like": [*GOOD, "s3://good/gone.jpg"], "confidence": 85}}])
+    with pytest.raises(UsageError, match=r"gone.jpg .*vanished"):
+        stage.run(job)
+    assert attempts(stage) == 0
+
+
+@pytest.mark.parametrize("life_s", [0.05, 0.15, 0.25, 0.9, 1.3, 1.6])
+def test_killed_among_references(life_s: float) -> None:
+    """Killed before, among and after them, the next run goes on; at most what was in flight is paid twice."""
+    stage, calm = make_stage(), make_stage()
+    job = make_job(limits={"tps": 1000, "concurrency": 1})
+    stage.run_and_die(job, life_s)
+    summary, expected = stage.run(job), calm.run(job)
+    assert (summary.counts.keep, stage.verdicts()) == (expected.counts.keep, calm.verdicts())
+    assert attempts(stage) + sum(stage.detector.attempts.values()) <= 62 + 1
+
+
+def test_references_and_listing_share_the_rate() -> None:
+    """In no second do attempts at references and at images together pass the rate."""
+    import anyio
+
+    stage = make_stage()
+    sent: list[float] = []
+    assert stage.references is not None
+    look = stage.references.detect
+
+    async def detect(image: Any) -> Detection:
+        sent.append(anyio.current_time())
+        return await look(image)
+
+    stage.references.detect = detect  # type: ignore[method-assign]
+
+    def delay_s(_key: str) -> float:
+        sent.append(anyio.current_time())
+        return 0.05
+
+    stage.detector.delay_s = delay_s
+    stage.run(make_job(limits={"tps": 2}))
+    for index, start_s in enumerate(sent):
+        assert sum(start_s <= moment_s < start_s + 1.0 for moment_s in sent[index:]) <= 1.05 * 2 + 1
+    assert len(sent) == 62
+
+
+def test_a_sample_resolves_references_too() -> None:
+    """``plan --sample`` of such a job pays for them within the budget, and the run has them for nothing."""
+    from functools import partial
+
+    from asyncfilter import plan
+    from asyncfilter.testing import run_virtually
+
+    stage = make_stage()
+    found = run_virtually(partial(plan, make_job(), sample=30, world=stage.world()))
+    stage.checkpoint = stage.checkpoint.reopen()
+    assert found.sample is not None
+    assert attempts(stage) == 2
+    assert found.sample.this_run.keep > 10
+    assert stage.run(make_job()).this_run.calls == 30
+    assert attempts(stage) == 2
+
+
+def test_an_object_that_only_looks_like_a_reference_is_examined() -> None:
+    """The row that waits is for the content that was examined: a newer version of the object is paid for."""
+    stage = make_stage()
+    uri = "s3://raw/000.jpg"
+    stage.references = MemoryReferences({uri: shows("Robin")})
+    stage.references.etags[uri] = "etag-000.jpg"
+    stage.source.put(ListedObject("000.jpg", 1000, "newer"))
+    job = make_job(rules=[{"keep": {"like": uri, "confidence": 85}}])
+    summary = stage.run(job)
+    assert stage.detector.attempts["000.jpg"] == 1
+    assert summary.counts.calls == 61
