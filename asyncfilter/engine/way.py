@@ -8,7 +8,7 @@ import msgspec
 
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Detection, ListedObject, ObjectRef, Skip
-from asyncfilter.ports import Detector, Page, Source
+from asyncfilter.ports import Detector, Page, Preparation, Source
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +23,12 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
         price_micros: Price of the n-th billed call of this checkpoint, n from 1.
         hourly_micros: What the detector costs an hour while the run lasts, whatever it does.
         concurrency: Calls in flight at the most.
+        preparation: Looks at every image that is to be paid for before it is; None to examine them as they are.
     """
 
     source: Source
     detector: Detector
+    preparation: Preparation | None = None
     check: Callable[[ListedObject], Skip | None]
     limit_tps: float | None
     tps_origin: str
