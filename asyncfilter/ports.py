@@ -68,6 +68,21 @@ class Detector(Protocol):
         ...
 
 
+class Contents(Protocol):
+    """The bytes of the images of a source."""
+
+    async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """All of an image, or at most so many bytes from its start, on condition that it is the one listed.
+
+        Raises:
+            ThrottledError: Reading too fast.
+            TransientError: Worth repeating.
+            ImageError: ``changed`` or ``vanished`` since it was listed, or a cause of its own.
+            AccessError: Nothing can be read.
+        """
+        ...
+
+
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """How one image is to be examined.
 

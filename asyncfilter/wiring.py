@@ -11,13 +11,17 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
-from asyncfilter.aws import describe_model, open_aws, open_ports, quota_tps
+from asyncfilter.aws import describe_model, open_aws, open_detector, open_ports, quota_tps
+from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, set_aside
 from asyncfilter.clock import Clock
+from asyncfilter.datasets.folder import FolderContents, FolderSink, FolderSource, check_folder
+from asyncfilter.datasets.preparing import Preparer
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.pipeline import Pipeline
 from asyncfilter.engine.shuffle import ShuffledSource
@@ -25,12 +29,13 @@ from asyncfilter.engine.way import Options, Way, no_way
 from asyncfilter.errors import AccessError, CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.fingerprint import identity
-from asyncfilter.job.spec import DetectorKind, Job, Limits, Order
+from asyncfilter.job.spec import DetectorKind, Job, Limits, Order, Precheck
 from asyncfilter.model import Progress, Summary
-from asyncfilter.policy.admission import free_check
+from asyncfilter.policy.acceptance import MAX_CONVERTED_BYTES, limits_of
+from asyncfilter.policy.admission import MAX_OBJECT_BYTES, free_check
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.pricing import price_list
-from asyncfilter.ports import Checkpoint, Detector, Sink, Source
+from asyncfilter.ports import Checkpoint, Contents, Detector, Preparation, Sink, Source
 
 MOST_IN_FLIGHT = 4096
 """Calls in flight at the most when ``limits.concurrency`` is auto."""
@@ -52,6 +57,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     detector: Detector | None = None
     sink: Sink | None = None
     checkpoint: Checkpoint | None = None
+    preparation: Preparation | None = None
     clock: Clock | None = None
 
 
@@ -139,7 +145,7 @@ async def refilter(
         )
     async with AsyncExitStack() as stack:
         checkpoint = world.checkpoint or await _sqlite(job, stack)
-        sink = world.sink if world.sink is not None else await stack.enter_async_context(_aws_sink(job))
+        sink = world.sink if world.sink is not None else await stack.enter_async_context(_sink(job))
         pipeline = Pipeline(
             job,
             run_id=_new_run_id(),
@@ -177,18 +183,49 @@ async def _sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:
 @asynccontextmanager
 async def _open_way(job: Job, world: World) -> AsyncIterator[tuple[Way, Sink]]:
     if world.source is not None and world.detector is not None and world.sink is not None:
-        yield _own_way(job, world.source, world.detector), world.sink
+        yield _own_way(job, world.source, world.detector, world.preparation), world.sink
+        return
+    if job.source.folder is not None:
+        async with _folder_way(job, job.source.folder, world) as opened:
+            yield opened
         return
     async with (
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
         open_ports(job, session) as ports,
     ):
-        way = await _aws_way(job, session, world.source or ports.source, world.detector or ports.detector, ports.region)
+        preparation = world.preparation or _preparation(
+            job, ports.contents, ports.detector, by_reference=ports.region == ports.bucket_region
+        )
+        detector = world.detector or ports.detector
+        if world.detector is not None:
+            preparation = world.preparation
+        way = await _aws_way(
+            job, session, world.source or ports.source, detector, region=ports.region, preparation=preparation
+        )
         yield way, world.sink or ports.sink
 
 
 @asynccontextmanager
-async def _aws_sink(job: Job) -> AsyncIterator[Sink]:
+async def _folder_way(job: Job, folder: Path, world: World) -> AsyncIterator[tuple[Way, Sink]]:
+    """Files are listed, copied and linked here, and sent by their bytes."""
+    source, sink = world.source or FolderSource(folder), world.sink or FolderSink(folder)
+    check_folder(folder)
+    if world.detector is not None:
+        yield _own_way(job, source, world.detector, world.preparation), sink
+        return
+    async with (
+        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
+        open_detector(job, session) as (detector, region),
+    ):
+        preparation = world.preparation or _preparation(job, FolderContents(), detector, by_reference=False)
+        yield await _aws_way(job, session, source, detector, region=region, preparation=preparation), sink
+
+
+@asynccontextmanager
+async def _sink(job: Job) -> AsyncIterator[Sink]:
+    if job.source.folder is not None:
+        yield FolderSink(job.source.folder)
+        return
     async with (
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
         open_ports(job, session) as ports,
@@ -196,15 +233,42 @@ async def _aws_sink(job: Job) -> AsyncIterator[Sink]:
         yield ports.sink
 
 
-async def _aws_way(job: Job, session: AwsSession, source: Source, detector: Detector, region: str) -> Way:
+def _preparation(
+    job: Job, contents: Contents, detector: RekognitionDetector, *, by_reference: bool
+) -> Preparation | None:
+    """What looks at images before they are paid for; None when the job leaves that to the service."""
+    if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
+        return None
+    return Preparer(
+        contents=contents,
+        detector=detector,
+        send=detector.detect_content,
+        limits=limits_of(job.detector.kind),
+        by_reference=by_reference,
+        converts=job.convert,
+        compares=job.near_duplicates,
+    )
+
+
+async def _aws_way(
+    job: Job,
+    session: AwsSession,
+    source: Source,
+    detector: Detector,
+    *,
+    region: str,
+    preparation: Preparation | None,
+) -> Way:
     prices = price_list(job, region)
     limit_tps, origin = await _limit(job, session, region)
     units = await _inference_units(job, session)
     keys = KeyFilter(job.source.include, job.source.exclude)
+    max_bytes = MAX_CONVERTED_BYTES if job.convert else MAX_OBJECT_BYTES
     return Way(
         source=source,
         detector=detector,
-        check=lambda listed: free_check(listed, keys),
+        preparation=preparation,
+        check=lambda listed: free_check(listed, keys, max_bytes),
         limit_tps=limit_tps,
         tps_origin=origin,
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth),
@@ -213,14 +277,16 @@ async def _aws_way(job: Job, session: AwsSession, source: Source, detector: Dete
     )
 
 
-def _own_way(job: Job, source: Source, detector: Detector) -> Way:
+def _own_way(job: Job, source: Source, detector: Detector, preparation: Preparation | None) -> Way:
     keys = KeyFilter(job.source.include, job.source.exclude)
+    max_bytes = MAX_CONVERTED_BYTES if job.convert else MAX_OBJECT_BYTES
     prices = price_list(job, "") if job.pricing.tiers is not None else None
     limit_tps = job.limits.tps * job.limits.share if job.limits.tps is not None else None
     return Way(
         source=source,
         detector=detector,
-        check=lambda listed: free_check(listed, keys),
+        preparation=preparation,
+        check=lambda listed: free_check(listed, keys, max_bytes),
         limit_tps=limit_tps,
         tps_origin="limits.tps",
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth) if prices else 0,

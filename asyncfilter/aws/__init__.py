@@ -6,7 +6,7 @@ fast one (``wire``, ``fast``) or aioboto3 (``boto``). What both share stands onc
 """
 
 from asyncfilter.aws.custom_labels import ModelState, describe_model
-from asyncfilter.aws.opening import Ports, open_ports
+from asyncfilter.aws.opening import Ports, open_detector, open_ports
 from asyncfilter.aws.quotas import QuotaAnswer, QuotaOrigin, documented_tps, quota_tps
 from asyncfilter.aws.session import AwsSession, open_aws
 
@@ -19,6 +19,7 @@ __all__ = [
     "describe_model",
     "documented_tps",
     "open_aws",
+    "open_detector",
     "open_ports",
     "quota_tps",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -53,6 +53,14 @@ class BotoS3:
             async with answer["Body"] as body:
                 await body.read()
 
+    async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """See ``S3Calls``."""
+        part = {} if first_bytes is None else {"Range": f"bytes=0-{first_bytes - 1}"}
+        async with self._attempt(Operation.GET_OBJECT, image.bucket, image.key) as client:
+            answer = await client.get_object(Bucket=image.bucket, Key=image.key, IfMatch=f'"{image.etag}"', **part)
+            async with answer["Body"] as body:
+                return bytes(await body.read())
+
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
         """See ``S3Calls``."""
         condition = {"IfNoneMatch": "*"} if only_new else {}
@@ -93,8 +101,14 @@ class BotoDetect:
 
     async def __call__(self, bucket: str, key: str) -> bytes:
         """See ``DetectCall``."""
-        image = {"S3Object": {"Bucket": bucket, "Name": key}}
-        with vendor_translated(self._operation, uri(bucket, key)), anyio.fail_after(self._timeout_s):
+        return await self._detect(uri(bucket, key), {"S3Object": {"Bucket": bucket, "Name": key}})
+
+    async def content(self, where: str, body: bytes) -> bytes:
+        """See ``DetectCall``."""
+        return await self._detect(where, {"Bytes": body})
+
+    async def _detect(self, where: str, image: Mapping[str, object]) -> bytes:
+        with vendor_translated(self._operation, where), anyio.fail_after(self._timeout_s):
             answer = await self._call(Image=image, **self._parameters)
         answer.pop("ResponseMetadata", None)
         return msgspec.json.encode(answer)

@@ -73,16 +73,24 @@ class S3Calls(Protocol):
         """GetObject of one byte: what HEAD cannot explain, the body of this answer does."""
         ...
 
+    async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """GetObject on condition of the image's ETag: all of it, or as many bytes from its start as there are."""
+        ...
+
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
         """CopyObject on condition of the source's ETag and, with ``only_new``, that nothing stands at the target."""
         ...
 
 
 class DetectCall(Protocol):
-    """DetectLabels or DetectCustomLabels of one object in S3."""
+    """DetectLabels or DetectCustomLabels of one image."""
 
     async def __call__(self, bucket: str, key: str) -> bytes:
-        """Make one attempt; the body of the answer."""
+        """Make one attempt at an object in S3; the body of the answer."""
+        ...
+
+    async def content(self, where: str, body: bytes) -> bytes:
+        """Make one attempt at a picture that is sent; ``where`` it came from is for messages. The answer's body."""
         ...
 
 

@@ -87,7 +87,7 @@ def _overlay(group: list[tuple[_CustomLabel, dict[str, Any]]]) -> dict[str, Any]
 
 
 class CustomLabelsDetector(RekognitionDetector):
-    """``Detector`` over DetectCustomLabels by S3 reference.
+    """``Detector`` over DetectCustomLabels, by S3 reference or of bytes at hand.
 
     Args:
         call: Either client's call.
@@ -95,7 +95,7 @@ class CustomLabelsDetector(RekognitionDetector):
         model: ARN of the model's version.
     """
 
-    def __init__(self, call: DetectCall, diagnosis: Diagnosis, *, model: str) -> None:
+    def __init__(self, call: DetectCall, diagnosis: Diagnosis | None, *, model: str) -> None:
         super().__init__(call, diagnosis, model=model, read=read_custom_labels)
 
 

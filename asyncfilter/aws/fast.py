@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from binascii import b2a_base64
+
 import msgspec
 
 from asyncfilter.aws.answers import AnsweredError, Operation, read_answer
@@ -55,6 +57,13 @@ class FastS3:
         """See ``S3Calls``."""
         await self._object(Operation.GET_OBJECT, "GET", bucket, key, {"range": "bytes=0-0"})
 
+    async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """See ``S3Calls``."""
+        headers = {"if-match": f'"{image.etag}"'}
+        if first_bytes is not None:
+            headers["range"] = f"bytes=0-{first_bytes - 1}"
+        return (await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers)).body
+
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
         """See ``S3Calls``."""
         headers = {
@@ -97,13 +106,18 @@ class FastDetect:
         }
         self._posts = wire.posts(operation, endpoint, headers)
         parameters = msgspec.json.encode(parameters_of(spec))
-        self._tail = b"}}," + parameters[1:]
+        self._tail = b"}," + parameters[1:]
 
     async def __call__(self, bucket: str, key: str) -> bytes:
         """See ``DetectCall``."""
-        image = b'{"Image":{"S3Object":{"Bucket":%b,"Name":%b' % (_json(bucket), _json(key))
+        image = b'{"Image":{"S3Object":{"Bucket":%b,"Name":%b}' % (_json(bucket), _json(key))
         reply = await self._wire.post(self._posts, uri(bucket, key), image + self._tail)
         return reply.body
+
+    async def content(self, where: str, body: bytes) -> bytes:
+        """See ``DetectCall``."""
+        image = b'{"Image":{"Bytes":"%b"' % b2a_base64(body, newline=False)
+        return (await self._wire.post(self._posts, where, image + self._tail)).body
 
 
 _json = msgspec.json.Encoder().encode

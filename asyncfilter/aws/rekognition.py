@@ -11,7 +11,7 @@ says that the second instance of the first label had dominant colours. Nulls and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -162,11 +162,11 @@ _OF_THE_MODEL = frozenset({"ResourceNotFoundException", "ResourceNotReadyExcepti
 
 
 class RekognitionDetector:
-    """``Detector`` over DetectLabels by S3 reference; base of the Custom Labels one.
+    """``Detector`` over DetectLabels, by S3 reference or of bytes at hand; base of the Custom Labels one.
 
     Args:
         call: Either client's call.
-        diagnosis: Looks into objects that Rekognition could not read.
+        diagnosis: Looks into objects that Rekognition could not read; None where images are no objects of S3.
         model: ARN of the Custom Labels model, where there is one.
         read: Makes a detection of an answer's body; raises ``msgspec.DecodeError`` when it is none.
     """
@@ -174,7 +174,7 @@ class RekognitionDetector:
     def __init__(
         self,
         call: DetectCall,
-        diagnosis: Diagnosis,
+        diagnosis: Diagnosis | None,
         *,
         model: str | None = None,
         read: Callable[[bytes], Detection] = read_labels,
@@ -190,8 +190,15 @@ class RekognitionDetector:
         An object that Rekognition cannot read is looked into before its error is raised. One that was replaced between
         listing and call is examined as it is now; the ETag condition of its action finds that out.
         """
+        return await self._examine(image, self._call(image.bucket, image.key))
+
+    async def detect_content(self, image: ObjectRef, content: bytes) -> Detection:
+        """Make one paid attempt at ``content``, a picture made of ``image``; raises as ``detect`` does."""
+        return await self._examine(image, self._call.content(image.uri, content))
+
+    async def _examine(self, image: ObjectRef, call: Awaitable[bytes]) -> Detection:
         try:
-            body = await self._call(image.bucket, image.key)
+            body = await call
         except AnsweredError as exc:
             raise await self._meaning(image, exc) from exc
         try:
@@ -201,7 +208,7 @@ class RekognitionDetector:
 
     async def _meaning(self, image: ObjectRef, exc: AnsweredError) -> Exception:
         answer = exc.answer
-        if answer.code == OPAQUE:
+        if answer.code == OPAQUE and self._diagnosis is not None:
             return await self._diagnosis.cause(image, answer)
         if answer.code in _OF_THE_MODEL and self._model:
             answer = replace(answer, where=self._model)
