@@ -11,9 +11,11 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import cos, pi
+from operator import mul
 from typing import NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from asyncfilter.errors import ImageError
 from asyncfilter.policy.acceptance import Limits, fit
@@ -33,6 +35,8 @@ _DECODERS = {
 
 _QUALITIES = (92, 85, 75)
 _SHRINK = 0.75
+_SIDE = 32
+_WAVES = [[cos(pi / _SIDE * (at + 0.5) * times) for at in range(_SIDE)] for times in range(1, 9)]
 _CONTRAST = 8
 """Grey levels that a picture must span for its likeness to mean anything."""
 
@@ -62,23 +66,27 @@ def convert(body: bytes, limits: Limits) -> Jpeg:
 
 
 def likeness(body: bytes) -> int | None:
-    """The difference hash of the picture in ``body``, 64 bits: which of 8 x 8 spots is darker than its right neighbour.
+    """The perceptual hash of the picture in ``body``: 64 of its low spatial frequencies, each over or under the median.
 
-    It does not change with size, compression or small changes of colour (Neal Krawetz, *Kind of Like That*, 2013).
+    Size, compression, and small changes of colour and detail change few bits of it (Christoph Zauner, *Implementation
+    and Benchmarking of Perceptual Image Hash Functions*, 2010, on the hash by discrete cosine transform).
 
     Returns:
         None when the picture has hardly any contrast, or cannot be decoded.
     """
     try:
         with _decoding(body) as picture:
-            picture.draft("L", (72, 64))
-            spots = _flat(_upright(picture)).convert("L").resize((9, 8), Image.Resampling.BOX).tobytes()
+            picture.draft("L", (2 * _SIDE, 2 * _SIDE))
+            grey = _flat(_upright(picture)).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX).tobytes()
     except ImageError:
         return None
-    if max(spots) - min(spots) < _CONTRAST:
+    if max(grey) - min(grey) < _CONTRAST:
         return None
-    bits = (spots[at] < spots[at + 1] for row in range(8) for at in range(9 * row, 9 * row + 8))
-    return sum(bit << place for place, bit in enumerate(bits))
+    rows = [grey[at : at + _SIDE] for at in range(0, _SIDE * _SIDE, _SIDE)]
+    across = [[sum(map(mul, row, wave)) for row in rows] for wave in _WAVES]
+    powers: list[float] = [sum(map(mul, column, wave)) for column in across for wave in _WAVES]
+    middle = sorted(powers)[len(powers) // 2]
+    return sum((power >= middle) << place for place, power in enumerate(powers))
 
 
 @contextmanager
@@ -98,7 +106,9 @@ def _decoding(body: bytes) -> Iterator[Image.Image]:
     except KeyError as exc:
         raise ImageError(f"{kind.upper()} cannot be decoded here", code="invalid_image_format") from exc
     except Exception as exc:  # Pillow's decoders raise whatever a broken file leads them to
-        said = str(exc) or type(exc).__name__
+        said = (
+            "its header makes no sense" if isinstance(exc, UnidentifiedImageError) else str(exc) or type(exc).__name__
+        )
         raise ImageError(f"not a {kind.upper()} that can be decoded ({said})", code="invalid_image_format") from exc
 
 

@@ -132,9 +132,12 @@ _FRAME_BYTES = 9
 def _jpeg(head: bytes, *, is_whole: bool) -> Header:
     """Walk from marker to marker to the frame header; junk between segments is passed over, as decoders do."""
     at = 2
-    while (at := head.find(b"\xff", at)) >= 0 and at + 4 <= len(head):
+    while at + 4 <= len(head):
         marker = head[at + 1]
-        if marker == 0xFF:
+        if head[at] != 0xFF:
+            found = head.find(b"\xff", at)
+            at = found if found >= 0 else len(head)
+        elif marker == 0xFF:
             at += 1
         elif marker in _BARE:
             at += 2

@@ -18,6 +18,7 @@ from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, Transi
 from asyncfilter.events import Event
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
+from asyncfilter.ports import Preparation
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.ports import Fault, MemorySource, RecordingSink, ScriptedDetector, no_fault
 from asyncfilter.testing.virtual import LoopClock, run_virtually
@@ -65,6 +66,7 @@ class Stage:
 
     Attributes:
         events: What the runs told.
+        preparation: Looks at images before they are paid for; set it before a run.
         seeded: The faults that ``seed`` and ``fault_rate`` choose.
     """
 
@@ -90,6 +92,7 @@ class Stage:
         )
         self.sink = RecordingSink(self.source, fault=sink_fault or (self.seeded if fault_rate else no_fault))
         self.checkpoint = MemoryCheckpoint()
+        self.preparation: Preparation | None = None
         self.events: list[Event] = []
 
     def run(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401  those of ``asyncfilter.run``
@@ -113,7 +116,12 @@ class Stage:
     def world(self) -> World:
         """The ports, for a run of one's own making."""
         return World(
-            source=self.source, detector=self.detector, sink=self.sink, checkpoint=self.checkpoint, clock=LoopClock()
+            source=self.source,
+            detector=self.detector,
+            sink=self.sink,
+            checkpoint=self.checkpoint,
+            preparation=self.preparation,
+            clock=LoopClock(),
         )
 
     def copied(self) -> list[str]:
