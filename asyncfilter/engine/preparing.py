@@ -112,8 +112,8 @@ class Preparing:
                     if begun and not (self.shelf.has_room and self._pool.has_room):
                         yield begun
                         begun = []
-                    await self.shelf.wait_room()
                     await self._pool.wait_room()
+                    await self.shelf.wait_room()
                     self._begin(passage)
                 begun.append(passage)
             yield begun
