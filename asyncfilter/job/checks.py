@@ -116,6 +116,8 @@ def _actions(job: Mapping, base_dir: str) -> Iterator[Finding]:
         path: Path = ("actions", verdict)
         if verdict not in {*_VERDICTS, "duplicate"}:
             continue
+        if "tag" in _mapping(action) and _is_local(source):
+            yield (*path, "tag"), "expected copy, link or none, as files of a folder have no tags, found tag"
         for kind in ActionKind:
             asked = action == kind or (isinstance(action, dict) and kind in action)
             if asked and kind not in CARRIED_OUT:
@@ -127,8 +129,6 @@ def _actions(job: Mapping, base_dir: str) -> Iterator[Finding]:
             if isinstance(text, str) and (template := _template(text, base_dir)) is not None:
                 found = [*_kind_of_target(source, template, form), *_target(job, source, verdict, template)]
                 yield from (((*path, str(form)), message) for message in found)
-        if "tag" in _mapping(action) and _is_local(source):
-            yield (*path, "tag"), "expected copy, link or none, as files of a folder have no tags, found tag"
 
 
 def _is_local(place: S3Location | None) -> bool:

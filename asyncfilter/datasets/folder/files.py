@@ -93,9 +93,9 @@ def target_path(target: S3Location, source_root: Path) -> Path:
     if {"", ".", ".."} & set(names) or "\0" in target.key:
         raise ImageError(f"{target.uri}: not a plain path below its folder", code="target_unsafe")
     folder = Path(target.bucket.removeprefix(FOLDER) or "/", *names[:-1])
-    folder.mkdir(parents=True, exist_ok=True)
     if folder.resolve().is_relative_to(source_root):
         raise ImageError(f"{target.uri}: lies in the source, through a symbolic link", code="target_unsafe")
+    folder.mkdir(parents=True, exist_ok=True)
     return folder / names[-1]
 
 
