@@ -148,10 +148,11 @@ def _kind_of_target(source: S3Location | None, template: Template, form: str) ->
 def _target(job: Mapping, source: S3Location | None, verdict: str, template: Template) -> Iterator[str]:
     """What is wrong with where the images of one verdict would go."""
     name = job.get("name")
+    beside = "a folder beside it" if _is_local(source) else "another bucket or a prefix beside the source's"
     if source is not None and template.could_land_below(source, name if isinstance(name, str) else None):
         yield (
             f"expected a destination outside the source {source.uri}, found {template}, which could land inside it and "
-            "be examined in turn; use another bucket or a prefix beside the source's"
+            f"be examined in turn; use {beside}"
         )
     if Placeholder.LABEL in template.parts and verdict == "duplicate":
         yield f"expected no {{label}} in the action for duplicates, which have any verdict, found {template}"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asyncfilter.datasets.folder import FolderSource
 from asyncfilter.datasets.folder import source as folder_source
 
-NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=4).filter(
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=4).filter(
     lambda name: name not in {".", ".."}
 )
 TREES = st.recursive(

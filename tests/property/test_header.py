@@ -55,14 +55,15 @@ def test_a_cut_header_asks_for_more_and_gets_there(
     """A cut file is never taken for broken or of another size; the bytes it asks for lead to the answer."""
     body = with_segments(jpeg(width, height, "RGB", progressive=False), segments)
     size_bytes = round(share * len(body))
+    header = read_header(body[:size_bytes])
     for _ in range(20):
-        header = read_header(body[:size_bytes])
         assert not header.is_broken
         if not header.need_bytes:
             break
         assert header.width is None
         assert header.need_bytes > size_bytes
         size_bytes = header.need_bytes
+        header = read_header(body[:size_bytes])
     assert (header.width, header.height) == (width, height)
 
 

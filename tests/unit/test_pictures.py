@@ -47,7 +47,7 @@ def colour(picture: Image.Image, x: float, y: float) -> str:
     pixel = picture.getpixel((int(x * picture.width), int(y * picture.height)))
     assert isinstance(pixel, tuple)
     names = {(1, 0, 0): "red", (0, 0, 1): "blue", (0, 1, 0): "lime", (1, 1, 1): "white", (0, 0, 0): "black"}
-    return names.get(tuple(int(value > 127) for value in pixel), str(pixel))
+    return names.get((int(pixel[0] > 127), int(pixel[1] > 127), int(pixel[2] > 127)), str(pixel))
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "TIFF", "BMP", "AVIF", "PNG", "JPEG"])
