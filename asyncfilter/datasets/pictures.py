@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from math import cos, pi
 from operator import mul
 from typing import NamedTuple
@@ -31,7 +32,7 @@ _DECODERS = {
     Format.HEIC: "HEIF",
     Format.AVIF: "AVIF",
 }
-"""Pillow's names; it has HEIF only where a plug-in such as pillow-heif registered it."""
+"""Pillow's names; it has HEIF only where the package pillow-heif is installed."""
 
 _QUALITIES = (92, 85, 75)
 _SHRINK = 0.75
@@ -94,6 +95,8 @@ def _decoding(body: bytes) -> Iterator[Image.Image]:
     kind = format_of(body)
     # Pillow warns of odd metadata and of sizes it still thinks safe; what it does not is an error of its own.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    if kind is Format.HEIC:
+        _register_heif()
     if kind is Format.UNKNOWN:
         raise ImageError("no picture that is known", code="invalid_image_format")
     try:
@@ -110,6 +113,12 @@ def _decoding(body: bytes) -> Iterator[Image.Image]:
             "its header makes no sense" if isinstance(exc, UnidentifiedImageError) else str(exc) or type(exc).__name__
         )
         raise ImageError(f"not a {kind.upper()} that can be decoded ({said})", code="invalid_image_format") from exc
+
+
+def _register_heif() -> None:
+    """Let Pillow read HEIC, where the package that can is installed."""
+    with suppress(ImportError):
+        import_module("pillow_heif").register_heif_opener()
 
 
 def _upright(picture: Image.Image) -> Image.Image:

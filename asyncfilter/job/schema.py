@@ -451,9 +451,9 @@ class JobFile(Section):
     )
     convert: bool | None = Field(
         default=None,
-        description="Fetch what the service cannot read by reference (WebP, GIF, TIFF, BMP, AVIF, HEIC where Pillow "
-        "can; too many pixels or bytes; another region), and send it as a JPEG that fits. Add such names to "
-        "`source.include`. Default: `true` for a folder, `false` for S3.",
+        description="Fetch what the service cannot read by reference (WebP, GIF, TIFF, BMP, AVIF, HEIC with the "
+        "package pillow-heif; too many pixels or bytes; another region), and send it as a JPEG that fits. Add such "
+        "names to `source.include`. Default: `true` for a folder, `false` for S3.",
     )
     near_duplicates: bool = Field(
         default=False,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
+from types import ModuleType
 
 import pytest
 from PIL import Image, ImageDraw
@@ -175,6 +177,17 @@ def test_what_cannot_be_shown_has_its_cause(body: bytes, code: str) -> None:
     with pytest.raises(ImageError) as caught:
         convert(body, LABELS)
     assert caught.value.code == code
+
+
+def test_heic_is_read_as_soon_as_its_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plug-in for HEIC is asked to register itself with Pillow when the first such file comes."""
+    registered: list[str] = []
+    plugin = ModuleType("pillow_heif")
+    plugin.__dict__["register_heif_opener"] = lambda: registered.append("HEIF")
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    with pytest.raises(ImageError, match="HEIC cannot be decoded here"):
+        convert(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", LABELS)
+    assert registered == ["HEIF"]
 
 
 def test_likeness_outlives_size_format_and_quality() -> None:

@@ -95,7 +95,8 @@ class World:
         with pytest.raises(ImageError) as caught:
             self.examine(key)
         assert f"s3://raw/{key}" in caught.value.message
-        assert not (self.service.sent or self.service.referred)
+        assert not self.service.sent
+        assert not self.service.referred
         return caught.value.code
 
 
