@@ -116,6 +116,15 @@ class ListedObject(msgspec.Struct, frozen=True, gc=False):
     storage_class: str = "STANDARD"
 
 
+FOLDER = "file://"
+"""What ``bucket`` begins with where objects are files: it is then ``file://`` and an absolute folder, no slash last."""
+
+
+def uri_of(bucket: str, key: str) -> str:
+    """``s3://bucket/key``, or ``file:///folder/key``; the key as it is."""
+    return f"{bucket}/{key}" if bucket.startswith(FOLDER) else f"s3://{bucket}/{key}"
+
+
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One object to examine; ``seq`` is its position in the order of examination, from 1, without gaps."""
 
@@ -127,8 +136,8 @@ class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def uri(self) -> str:
-        """``s3://bucket/key``, the key as it is."""
-        return f"s3://{self.bucket}/{self.key}"
+        """See ``uri_of``."""
+        return uri_of(self.bucket, self.key)
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -153,15 +162,15 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
 
 class S3Location(NamedTuple):
-    """A place in S3."""
+    """A place in S3, or in a folder."""
 
     bucket: str
     key: str
 
     @property
     def uri(self) -> str:
-        """``s3://bucket/key``, the key as it is."""
-        return f"s3://{self.bucket}/{self.key}"
+        """See ``uri_of``."""
+        return uri_of(self.bucket, self.key)
 
 
 class IfExists(StrEnum):
@@ -179,6 +188,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     source: ObjectRef
     target: S3Location | None = None
     if_exists: IfExists = IfExists.OVERWRITE
+    is_link: bool = False
+    """True for a copy between folders that is made as a hard link."""
     tags: Mapping[str, str] = {}
 
 

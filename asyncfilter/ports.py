@@ -87,6 +87,48 @@ class References(Protocol):
         ...
 
 
+class Contents(Protocol):
+    """The bytes of the images of a source."""
+
+    async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """All of an image, or at most so many bytes from its start, on condition that it is the one listed.
+
+        Raises:
+            ThrottledError: Reading too fast.
+            TransientError: Worth repeating.
+            ImageError: ``changed`` or ``vanished`` since it was listed, or a cause of its own.
+            AccessError: Nothing can be read.
+        """
+        ...
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """How one image is to be examined.
+
+    Attributes:
+        detector: Makes its attempts, in the place of the run's own.
+        held_bytes: Memory it keeps until the call is over.
+    """
+
+    detector: Detector
+    held_bytes: int = 0
+
+
+class Preparation(Protocol):
+    """Looks at an image before anything is paid: whether the service would take it, and what to send."""
+
+    async def prepare(self, image: ObjectRef) -> Prepared | None:
+        """Make one attempt, at no cost; None when the run's own detector examines the image as it is.
+
+        Raises:
+            ThrottledError: Reading too fast.
+            TransientError: Worth repeating.
+            ImageError: The service would refuse this image, or it cannot be read.
+            AccessError: No image can be read.
+        """
+        ...
+
+
 class Sink(Protocol):
     """Carries out actions."""
 

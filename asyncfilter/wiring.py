@@ -16,10 +16,13 @@ from pathlib import Path
 
 import msgspec
 
-from asyncfilter.aws import describe_model, open_aws, open_ports, open_references, quota_tps
+from asyncfilter.aws import describe_model, open_aws, open_detector, open_ports, open_references, quota_tps
+from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, open_lookup, set_aside
 from asyncfilter.clock import Clock, SystemClock
+from asyncfilter.datasets.folder import FolderContents, FolderSink, FolderSource, check_folder
+from asyncfilter.datasets.preparing import Preparer
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.pipeline import Pipeline
 from asyncfilter.engine.references import Errand, examine
@@ -31,15 +34,16 @@ from asyncfilter.engine.way import Options, Way, no_way
 from asyncfilter.errors import AccessError, AsyncFilterError, CheckpointError
 from asyncfilter.events import Emit, LikeResolved, after_start, ignore
 from asyncfilter.job.fingerprint import identity
-from asyncfilter.job.spec import Aws, DetectorKind, Job, Limits, Order, PriceTier
+from asyncfilter.job.spec import Aws, DetectorKind, Job, Limits, Order, Precheck, PriceTier
 from asyncfilter.model import ListedObject, Progress, Summary
-from asyncfilter.policy.admission import free_check
+from asyncfilter.policy.acceptance import MAX_CONVERTED_BYTES, limits_of
+from asyncfilter.policy.admission import MAX_OBJECT_BYTES, free_check
 from asyncfilter.policy.drawing import Draw, Ranking
 from asyncfilter.policy.estimate import Held, Outlook, Prospect, Terms, outlook
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.pricing import PriceList, price_list
 from asyncfilter.policy.references import Labelled, names_of, references_of, resolved
-from asyncfilter.ports import Checkpoint, Detector, Reference, References, Sink, Source
+from asyncfilter.ports import Checkpoint, Contents, Detector, Preparation, Reference, References, Sink, Source
 
 MOST_IN_FLIGHT = 4096
 """Calls in flight at the most when ``limits.concurrency`` is auto."""
@@ -62,6 +66,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     sink: Sink | None = None
     checkpoint: Checkpoint | None = None
     references: References | None = None
+    preparation: Preparation | None = None
     clock: Clock | None = None
 
 
@@ -162,7 +167,7 @@ async def refilter(
     async with AsyncExitStack() as stack:
         checkpoint = world.checkpoint or await _sqlite(job, stack)
         job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
-        sink = world.sink if world.sink is not None else await stack.enter_async_context(_aws_sink(job))
+        sink = world.sink if world.sink is not None else await stack.enter_async_context(_sink(job))
         pipeline = Pipeline(
             job,
             run_id=_new_run_id(),
@@ -387,14 +392,17 @@ async def _resolve(job: Job, checkpoint: Checkpoint, way: Way, world: World, err
 async def _open_references(job: Job, uris: Sequence[str], world: World) -> AsyncIterator[tuple[References, Way]]:
     """What examines references, and at what rate and price where they are all there is."""
     if world.references is not None:
-        yield world.references, _own_way(job, ChosenSource(()), world.references)
+        yield world.references, _own_way(job, ChosenSource(()), world.references, None)
         return
     async with (
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=LEAST_IN_FLIGHT) as session,
         open_references(uris, session=session, aws=job.aws, spec=job.detector) as references,
     ):
         region = references.region
-        yield references, await _aws_way(job, session, ChosenSource(()), references, region, pays=False)
+        yield (
+            references,
+            await _aws_way(job, session, ChosenSource(()), references, region=region, preparation=None, pays=False),
+        )
 
 
 async def _references_beside(job: Job) -> Sequence[Reference]:
@@ -428,18 +436,55 @@ async def _sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:
 async def _open_way(job: Job, world: World, *, pays: bool = True) -> AsyncIterator[tuple[Way, Sink]]:
     """The way of a run; with ``pays`` false, of one that only looks, for which a model need not be running."""
     if world.source is not None and world.detector is not None and world.sink is not None:
-        yield _own_way(job, world.source, world.detector), world.sink
+        yield _own_way(job, world.source, world.detector, world.preparation), world.sink
+        return
+    if job.source.folder is not None:
+        async with _folder_way(job, job.source.folder, world, pays=pays) as opened:
+            yield opened
         return
     async with (
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
         open_ports(job, session) as ports,
     ):
-        source, detector = world.source or ports.source, world.detector or ports.detector
-        yield await _aws_way(job, session, source, detector, ports.region, pays=pays), world.sink or ports.sink
+        preparation = world.preparation
+        if preparation is None and world.detector is None:
+            preparation = _preparation(
+                job, ports.contents, ports.detector, by_reference=ports.region == ports.bucket_region
+            )
+        way = await _aws_way(
+            job,
+            session,
+            world.source or ports.source,
+            world.detector or ports.detector,
+            region=ports.region,
+            preparation=preparation,
+            pays=pays,
+        )
+        yield way, world.sink or ports.sink
 
 
 @asynccontextmanager
-async def _aws_sink(job: Job) -> AsyncIterator[Sink]:
+async def _folder_way(job: Job, folder: Path, world: World, *, pays: bool) -> AsyncIterator[tuple[Way, Sink]]:
+    """Files are listed, copied and linked here, and sent by their bytes."""
+    source, sink = world.source or FolderSource(folder), world.sink or FolderSink(folder)
+    check_folder(folder)
+    if world.detector is not None:
+        yield _own_way(job, source, world.detector, world.preparation), sink
+        return
+    async with (
+        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
+        open_detector(job, session) as (detector, region),
+    ):
+        preparation = world.preparation or _preparation(job, FolderContents(), detector, by_reference=False)
+        way = await _aws_way(job, session, source, detector, region=region, preparation=preparation, pays=pays)
+        yield way, sink
+
+
+@asynccontextmanager
+async def _sink(job: Job) -> AsyncIterator[Sink]:
+    if job.source.folder is not None:
+        yield FolderSink(job.source.folder)
+        return
     async with (
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=_most_connections()) as session,
         open_ports(job, session) as ports,
@@ -447,17 +492,43 @@ async def _aws_sink(job: Job) -> AsyncIterator[Sink]:
         yield ports.sink
 
 
+def _preparation(
+    job: Job, contents: Contents, detector: RekognitionDetector, *, by_reference: bool
+) -> Preparation | None:
+    """What looks at images before they are paid for; None when the job leaves that to the service."""
+    if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
+        return None
+    return Preparer(
+        contents=contents,
+        detector=detector,
+        send=detector.detect_content,
+        limits=limits_of(job.detector.kind),
+        by_reference=by_reference,
+        converts=job.convert,
+        compares=job.near_duplicates,
+    )
+
+
 async def _aws_way(
-    job: Job, session: AwsSession, source: Source, detector: Detector, region: str, *, pays: bool
+    job: Job,
+    session: AwsSession,
+    source: Source,
+    detector: Detector,
+    *,
+    region: str,
+    preparation: Preparation | None,
+    pays: bool,
 ) -> Way:
     prices = price_list(job, region)
     limit_tps, origin = await _limit(job, session, region)
     units = await _inference_units(job, session, must_run=pays)
     keys = KeyFilter(job.source.include, job.source.exclude)
+    max_bytes = MAX_CONVERTED_BYTES if job.convert else MAX_OBJECT_BYTES
     return Way(
         source=source,
         detector=detector,
-        check=lambda listed: free_check(listed, keys),
+        preparation=preparation,
+        check=lambda listed: free_check(listed, keys, max_bytes),
         limit_tps=limit_tps,
         tps_origin=origin,
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth),
@@ -467,14 +538,16 @@ async def _aws_way(
     )
 
 
-def _own_way(job: Job, source: Source, detector: Detector) -> Way:
+def _own_way(job: Job, source: Source, detector: Detector, preparation: Preparation | None) -> Way:
     keys = KeyFilter(job.source.include, job.source.exclude)
+    max_bytes = MAX_CONVERTED_BYTES if job.convert else MAX_OBJECT_BYTES
     prices = price_list(job, "") if job.pricing.tiers is not None else None
     limit_tps = job.limits.tps * job.limits.share if job.limits.tps is not None else None
     return Way(
         source=source,
         detector=detector,
-        check=lambda listed: free_check(listed, keys),
+        preparation=preparation,
+        check=lambda listed: free_check(listed, keys, max_bytes),
         limit_tps=limit_tps,
         tps_origin="limits.tps",
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth) if prices else 0,

@@ -78,9 +78,7 @@ class Diagnosis:
             await self._calls.first_byte(image.bucket, image.key)
         except AnsweredError as exc:
             denied = classify(exc.answer)
-            return (
-                _access_denied(image, exc.answer) if isinstance(denied, PermissionDeniedError) else _not_asked(denied)
-            )
+            return access_denied(image, exc.answer) if isinstance(denied, PermissionDeniedError) else _not_asked(denied)
         return ImageError(
             f"{image.uri}: S3 gives the object, Rekognition does not get it ({answer.message})",
             code="invalid_s3_object",
@@ -92,11 +90,12 @@ def region_mismatch(bucket: str, home: str, region: str) -> RegionMismatchError:
     """The error for a bucket outside the detector's region."""
     return RegionMismatchError(
         f"Bucket {bucket!r} is in {home}, the detector in {region}: Rekognition reads only buckets of its own region",
-        hint=f"Leave detector.region out or set it to {home}.",
+        hint=f"Leave detector.region out, set it to {home}, or set convert: true to send the images' bytes.",
     )
 
 
-def _access_denied(image: ObjectRef, answer: Answer) -> ImageError:
+def access_denied(image: ObjectRef, answer: Answer) -> ImageError:
+    """The error for an object that may not be read."""
     return ImageError(
         f"{image.uri}: may not be read, or is missing from a bucket that may not be listed ({answer})",
         code="access_denied",

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from asyncfilter.aws.boto import BotoDetect, BotoS3
 from asyncfilter.aws.calls import DetectCall, S3Calls
+from asyncfilter.aws.contents import S3Contents
 from asyncfilter.aws.custom_labels import CustomLabelsDetector
 from asyncfilter.aws.diagnosis import Diagnosis
 from asyncfilter.aws.fast import FastDetect, FastS3
-from asyncfilter.aws.preflight import preflight
+from asyncfilter.aws.preflight import preflight, preflight_detector
 from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.s3 import S3Sink, S3Source
 from asyncfilter.aws.session import AwsSession
@@ -24,11 +25,13 @@ class Ports:
     """The ports of one job over AWS, ready for the first call.
 
     Attributes:
+        contents: The bytes of the source's objects.
         region: The detector's region.
         bucket_region: The source bucket's.
     """
 
     source: S3Source
+    contents: S3Contents
     detector: RekognitionDetector
     sink: S3Sink
     region: str
@@ -52,11 +55,28 @@ async def open_ports(job: Job, session: AwsSession) -> AsyncIterator[Ports]:
         call = await _detect_call(job, session, wire, found.region)
         yield Ports(
             source=S3Source(calls, job.source.bucket, job.source.prefix),
+            contents=S3Contents(calls),
             detector=_detector(job, call, Diagnosis(session, calls, found.region)),
             sink=S3Sink(calls),
             region=found.region,
             bucket_region=found.bucket_region,
         )
+
+
+@asynccontextmanager
+async def open_detector(job: Job, session: AwsSession) -> AsyncIterator[tuple[RekognitionDetector, str]]:
+    """A detector for images that are no objects of S3, and its region.
+
+    Args:
+        job: Says detector, region and client.
+        session: From ``open_aws``.
+
+    Raises:
+        AccessError: The job cannot work; the message says why, the hint what to do.
+    """
+    async with open_wire(session) as wire:
+        region = await preflight_detector(job, session, wire)
+        yield _detector(job, await _detect_call(job, session, wire, region), None), region
 
 
 async def _detect_call(job: Job, session: AwsSession, wire: Wire, region: str) -> DetectCall:
@@ -65,7 +85,7 @@ async def _detect_call(job: Job, session: AwsSession, wire: Wire, region: str) -
     return BotoDetect(session, await session.client("rekognition", region), job.detector)
 
 
-def _detector(job: Job, call: DetectCall, diagnosis: Diagnosis) -> RekognitionDetector:
+def _detector(job: Job, call: DetectCall, diagnosis: Diagnosis | None) -> RekognitionDetector:
     if job.detector.kind is DetectorKind.CUSTOM_LABELS and job.detector.model is not None:
         return CustomLabelsDetector(call, diagnosis, model=job.detector.model)
     return RekognitionDetector(call, diagnosis)

@@ -16,7 +16,7 @@ from asyncfilter.aws.errors import classify
 from asyncfilter.aws.failures import UnreachableError
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.wire import Wire
-from asyncfilter.errors import EndpointError, RegionMismatchError, ThrottledError, TransientError
+from asyncfilter.errors import AccessError, EndpointError, RegionMismatchError, ThrottledError, TransientError
 from asyncfilter.job.spec import DetectorKind, Job
 
 _ATTEMPTS = 4
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Found(NamedTuple):
-    """What preflight found: the detector's region and the source bucket's, which are the same."""
+    """What preflight found: the detector's region and the source bucket's, the same unless the job converts."""
 
     region: str
     bucket_region: str
@@ -40,7 +40,7 @@ async def preflight(job: Job, session: AwsSession, calls: S3Calls, wire: Wire) -
     Raises:
         BucketNotFoundError: The source bucket or a target bucket does not exist.
         PermissionDeniedError: The source may not be listed.
-        RegionMismatchError: The detector's region, or the model's, is not the bucket's.
+        RegionMismatchError: The detector's region, or the model's, is not the bucket's, and the job does not convert.
         CredentialsError: AWS does not accept the credentials.
         EndpointError: S3 or Rekognition cannot be reached.
     """
@@ -50,23 +50,48 @@ async def preflight(job: Job, session: AwsSession, calls: S3Calls, wire: Wire) -
     await _patiently(lambda: calls.list_objects(source.bucket, source.prefix, after=None, limit=1))
     for bucket in _target_buckets(job):
         await _patiently(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
-    endpoint = await session.endpoint("rekognition", region)
-    await _patiently(lambda: wire.reach(endpoint))
+    await _reach(session, wire, region)
     return Found(region, home)
 
 
+async def preflight_detector(job: Job, session: AwsSession, wire: Wire) -> str:
+    """The region in which images of a folder are examined, once something answers there.
+
+    Raises:
+        AccessError: No region is set, or Rekognition cannot be reached in it.
+    """
+    region = _region_asked_for(job) or session.region
+    if region is None:
+        raise AccessError(
+            "no region is set: images of a folder can be examined in any",
+            hint="Set detector.region in the job file, or AWS_REGION.",
+        )
+    await _reach(session, wire, region)
+    return region
+
+
+async def _reach(session: AwsSession, wire: Wire, region: str) -> None:
+    endpoint = await session.endpoint("rekognition", region)
+    await _patiently(lambda: wire.reach(endpoint))
+
+
+def _region_asked_for(job: Job) -> str | None:
+    if job.detector.kind is DetectorKind.CUSTOM_LABELS:
+        return ModelArn.parse(job.detector.model or "").region
+    return job.detector.region
+
+
 def _region_of_detector(job: Job, home: str) -> str:
-    detector = job.detector
-    if detector.region is not None and detector.region != home:
-        raise region_mismatch(job.source.bucket, home, detector.region)
-    if detector.kind is DetectorKind.CUSTOM_LABELS:
-        model = ModelArn.parse(detector.model or "")
-        if model.region != home:
-            raise RegionMismatchError(
-                f"The model {detector.model} is in {model.region}, bucket {job.source.bucket!r} in {home}",
-                hint="Copy the model to the bucket's region (CopyProjectVersion) or the images to the model's.",
-            )
-    return home
+    region = _region_asked_for(job) or home
+    if region == home or job.convert:
+        return region
+    if job.detector.kind is DetectorKind.CUSTOM_LABELS:
+        raise RegionMismatchError(
+            f"The model {job.detector.model} is in {region}, bucket {job.source.bucket!r} in {home}",
+            hint="Set convert: true to send the images' bytes, or copy the model to the bucket's region "
+            "(CopyProjectVersion).",
+        )
+    raise region_mismatch(job.source.bucket, home, region)
 
 
 def _target_buckets(job: Job) -> list[str]:

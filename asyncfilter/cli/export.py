@@ -17,6 +17,7 @@ from asyncfilter.errors import UsageError
 from asyncfilter.model import Verdict
 
 if TYPE_CHECKING:
+    from asyncfilter.job.spec import Job
     from asyncfilter.ports import StoredImage
 
 STDOUT = "-"
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
             "asyncfilter export job.yaml > images.jsonl",
             "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
             "asyncfilter export job.yaml --duplicates --format csv --output duplicates.csv",
+            "asyncfilter export job.yaml --near-duplicates --distance 4 > alike.jsonl",
             "asyncfilter export job.yaml --failed | jq -r .error | sort | uniq -c",
         ),
     )(export)
@@ -60,6 +62,15 @@ def export(
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Groups of images with the same content, and nothing else.")
     ] = False,
+    near_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--near-duplicates", help="Groups of images that look alike, and nothing else (job key near_duplicates)."
+        ),
+    ] = False,
+    distance: Annotated[
+        int, typer.Option("--distance", min=0, max=16, help="Bits of 64 in which images that look alike may differ.")
+    ] = 6,
     stale: Annotated[bool, typer.Option("--stale", help="Only copies that the rules no longer make.")] = False,
     json_: Json = False,
     yes: Yes = False,
@@ -75,6 +86,8 @@ def export(
     loaded = load_job(job, overrides=settings or ())
     if duplicates:
         write = _duplicates(loaded.checkpoint, format_)
+    elif near_duplicates:
+        write = _near_duplicates(loaded, format_, distance)
     else:
         images = select(
             read_images(loaded.checkpoint),
@@ -90,7 +103,7 @@ def export(
     if json_:
         write_json({"lines": lines, "output": output, "format": format_.value})
     else:
-        say(f"{lines:,} {'groups' if duplicates else 'images'} in {output}")
+        say(f"{lines:,} {'groups' if duplicates or near_duplicates else 'images'} in {output}")
 
 
 Write = Callable[..., int]
@@ -116,6 +129,28 @@ def _duplicates(checkpoint: Path, format_: ExportFormat) -> Write:
         for etag, size_bytes, keys in read_duplicates(checkpoint)
     )
     return partial(write_groups_csv if format_ is ExportFormat.CSV else write_groups_jsonl, groups)
+
+
+def _near_duplicates(job: Job, format_: ExportFormat, distance: int) -> Write:
+    """Groups of the seated images that have a perceptual hash.
+
+    Raises:
+        UsageError: No image has one.
+    """
+    from asyncfilter.checkpoint import read_images  # noqa: PLC0415
+    from asyncfilter.datasets.near_duplicates import (  # noqa: PLC0415
+        near_duplicates,
+        write_alike_csv,
+        write_alike_jsonl,
+    )
+
+    found = near_duplicates(read_images(job.checkpoint), distance)
+    if found is None:
+        raise UsageError(
+            f"{job.checkpoint}: no image has a perceptual hash",
+            hint="Set near_duplicates: true in the job file; images that are examined from then on have one.",
+        )
+    return partial(write_alike_csv if format_ is ExportFormat.CSV else write_alike_jsonl, found, job.source.bucket)
 
 
 def _to_stdout(write: Write) -> None:

@@ -1,1 +1,1 @@
-"""What leaves the program: exports of stored images, and of groups of equal ones."""
+"""Images outside of S3 and what leaves the program: local folders, pictures made fit to be sent, exports."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from asyncfilter.model import Label
+from asyncfilter.model import Label, uri_of
 from asyncfilter.ports import DoneEffect, StoredImage
 
 
@@ -71,7 +71,7 @@ def exported(image: StoredImage, bucket: str) -> ExportedImage:
     return ExportedImage(
         bucket=bucket,
         key=image.key,
-        uri=f"s3://{bucket}/{image.key}",
+        uri=uri_of(bucket, image.key),
         etag=image.etag,
         size_bytes=image.size_bytes,
         seq=image.seq,

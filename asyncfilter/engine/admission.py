@@ -19,6 +19,7 @@ from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.monitor import Monitor
 from asyncfilter.engine.passage import Passage
 from asyncfilter.engine.pool import WorkerPool
+from asyncfilter.engine.preparing import Preparing
 from asyncfilter.engine.producer import Producer
 from asyncfilter.engine.purse import Purse
 from asyncfilter.engine.repeating import DrainedError
@@ -42,6 +43,7 @@ class Admission:
         job: Job,
         options: Options,
         producer: Producer,
+        preparing: Preparing,
         checkpoint: Checkpoint,
         monitor: Monitor,
         journal: Journal,
@@ -57,6 +59,7 @@ class Admission:
         self._job = job
         self._options = options
         self._producer = producer
+        self._preparing = preparing
         self._checkpoint = checkpoint
         self._monitor = monitor
         self._journal = journal
@@ -84,7 +87,7 @@ class Admission:
             self._ending.request(StopReason.COMPLETED)
             return
         if self._options.retry_failed:
-            await self._admit(self._producer.retries(self._monitor.watermark.seq))
+            await self._admit(self._preparing.ahead(self._producer.retries(self._monitor.watermark.seq)))
         await self._list()
 
     # -- Decisions made anew -------------------------------------------------------------------------------------------
@@ -144,7 +147,7 @@ class Admission:
             await self._checkpoint.drop_listing()
         if mark.listing_done or mark.cursor is None:
             self._monitor.begin_pass()
-        await self._admit(self._producer.listing(mark.cursor))
+        await self._admit(self._preparing.ahead(self._producer.listing(mark.cursor)))
         if self._ending.is_requested:
             return
         await self._monitor.wait_settled()
@@ -155,7 +158,7 @@ class Admission:
     # -- One by one ----------------------------------------------------------------------------------------------------
 
     async def _admit(self, batches: AsyncIterator[list[Passage]]) -> None:
-        send, receive = anyio.create_memory_object_stream[list[Passage]](1)
+        send, receive = anyio.create_memory_object_stream[list[Passage]](self._preparing.buffered_batches)
         self._tasks.start_soon(self._produce, batches, send)
         async with receive:
             async for batch in receive:
@@ -203,6 +206,10 @@ class Admission:
             self._journal.record(passage)
 
     async def _admit_new(self, passage: Passage) -> None:
+        if not await self._preparing.is_wanted(passage):
+            self._monitor.admit(passage)
+            self._journal.record(passage)
+            return
         if await self._twins.follow(passage):
             self._monitor.admit(passage)
             return

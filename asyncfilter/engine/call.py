@@ -13,12 +13,13 @@ from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.preparing import Shelf
 from asyncfilter.engine.purse import Purse
 from asyncfilter.engine.repeating import DrainedError, Repeater
 from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, ThrottledError, TransientError
 from asyncfilter.events import AttemptFailed, Emit
 from asyncfilter.model import Detection, Failure, StopReason
-from asyncfilter.policy.breaker import FAILURES_IN_A_ROW, Breaker
+from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.policy.rules import Ruleset
 from asyncfilter.ports import Detector, Totals
 
@@ -38,6 +39,7 @@ class PaidCalls:
         purse: Purse,
         limiter: RateLimiter,
         journal: Journal,
+        shelf: Shelf,
         repeat: Repeater,
         totals: Totals,
         examined: Callable[[Passage], None],
@@ -50,6 +52,7 @@ class PaidCalls:
         self._purse = purse
         self._limiter = limiter
         self._journal = journal
+        self._shelf = shelf
         self._repeat = repeat
         self._totals = totals
         self._examined = examined
@@ -64,6 +67,12 @@ class PaidCalls:
         An image that comes with a reservation has its turn too; one without takes both first.
         """
         self._totals.calls += 1
+        try:
+            await self._examine(passage)
+        finally:
+            self._shelf.clear(passage)
+
+    async def _examine(self, passage: Passage) -> None:
         try:
             passage.detection = await self._call(passage)
         except DrainedError:
@@ -137,7 +146,8 @@ class PaidCalls:
         sent_s = self._clock.monotonic()
         may_be_billed = True
         try:
-            detection = await self._detector.detect(passage.image)
+            detector = self._detector if passage.prepared is None else passage.prepared.detector
+            detection = await detector.detect(passage.image)
         except ThrottledError as error:
             may_be_billed = error.may_be_billed
             self._totals.throttled += 1
@@ -159,14 +169,7 @@ class PaidCalls:
     def _fail(self, passage: Passage, error: ImageError) -> None:
         passage.failure = Failure(error.code, error.message)
         if self._breaker.failure(error):
-            self._ending.request(StopReason.ERRORS, _shared_cause(error))
-
-
-def _shared_cause(error: ImageError) -> AsyncFilterError:
-    message = f"the last {FAILURES_IN_A_ROW} images failed for one cause, {error.code}: {error.message}"
-    tripped = AccessError(message, hint=error.hint) if error.access else AsyncFilterError(message, hint=error.hint)
-    tripped.__cause__ = error
-    return tripped
+            self._ending.request(StopReason.ERRORS, shared_cause(error))
 
 
 def _unexpected(error: Exception) -> AsyncFilterError:

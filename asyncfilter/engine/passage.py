@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import anyio
 import msgspec
 
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef, Skip
 from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.tally import Tally
-from asyncfilter.ports import StoredImage
+from asyncfilter.ports import Prepared, StoredImage
 
 
 class Passage(msgspec.Struct, kw_only=True):
@@ -23,6 +24,8 @@ class Passage(msgspec.Struct, kw_only=True):
         moves_cursor: True when it comes from the listing, so that a resumed run may list from behind it.
         listed: Objects the listing showed from behind the image before up to this one; ``skipped`` of them by reason.
         reservation: The money held for its next attempt.
+        readiness: Set when its preparation is over; None when it needs none.
+        prepared: What its preparation came to, until its call is over.
         decision: What the rules said; None while there are no labels.
         failure: Why there is no outcome, or why the action failed.
         same_as: Row of the image with the same content whose labels these are; None when it was examined itself.
@@ -48,6 +51,8 @@ class Passage(msgspec.Struct, kw_only=True):
     listed: int = 1
     skipped: dict[str, int] | None = None
     reservation: Reservation | None = None
+    readiness: anyio.Event | None = None
+    prepared: Prepared | None = None
     decision: Decision | None = None
     detection: Detection | None = None
     failure: Failure | None = None

@@ -34,6 +34,7 @@ from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.monitor import Monitor
 from asyncfilter.engine.plan import Plan
 from asyncfilter.engine.pool import WorkerPool
+from asyncfilter.engine.preparing import Preparing
 from asyncfilter.engine.producer import Producer
 from asyncfilter.engine.purse import Purse
 from asyncfilter.engine.repeating import Repeater
@@ -159,6 +160,9 @@ class Pipeline:
             emit=self._emit,
             clock=self._clock,
         )
+        self._preparing = Preparing(
+            preparation=way.preparation, repeat=self._repeater(self._ending.pause), ending=self._ending
+        )
         self._twins = Twins(
             checkpoint=checkpoint,
             rules=compile_rules(job),
@@ -167,6 +171,7 @@ class Pipeline:
             totals=self._totals,
             skips=job.source.skip_duplicates,
             submit=lambda passage: self._pool.submit(passage),  # noqa: PLW0108  made below
+            dismiss=self._preparing.shelf.clear,
         )
         self._pool = WorkerPool(self._calls().examine, way.concurrency)
 
@@ -184,6 +189,7 @@ class Pipeline:
         self._tell_start()
         async with anyio.create_task_group() as tasks:
             self._pool.start(tasks)
+            self._preparing.start(tasks)
             self._actions.pool.start(tasks)
             admission = self._admission()
             tasks.start_soon(self._journal.run)
@@ -230,6 +236,7 @@ class Pipeline:
             purse=self._purse,
             limiter=self._limiter,
             journal=self._journal,
+            shelf=self._preparing.shelf,
             repeat=self._repeater(self._ending.pause),
             totals=self._totals,
             examined=self._twins.examined,
@@ -254,6 +261,7 @@ class Pipeline:
             job=self._job,
             options=self._options,
             producer=producer,
+            preparing=self._preparing,
             checkpoint=self._checkpoint,
             monitor=self._monitor,
             journal=self._journal,

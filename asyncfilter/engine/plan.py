@@ -60,7 +60,14 @@ class Plan:
             location = target.locate(
                 key=image.key, prefix=self._job.source.prefix, label=decision.label, name=self._job.name
             )
-        return Effect(kind=action.kind, source=image, target=location, if_exists=action.if_exists, tags=action.tags)
+        return Effect(
+            kind=action.kind,
+            source=image,
+            target=location,
+            if_exists=action.if_exists,
+            is_link=action.is_link,
+            tags=action.tags,
+        )
 
 
 def done(effect: Effect) -> DoneEffect:

@@ -41,6 +41,11 @@ class WorkerPool(Generic[T]):
         return self._busy
 
     @property
+    def has_room(self) -> bool:
+        """True while an item would be worked on at once."""
+        return self._busy < self.limit
+
+    @property
     def unfinished(self) -> int:
         """Items being worked on, and items that wait."""
         return self._busy + len(self._backlog)
@@ -69,7 +74,7 @@ class WorkerPool(Generic[T]):
 
     async def wait_room(self) -> None:
         """Return when an item would be worked on at once."""
-        while self._busy >= self.limit:
+        while not self.has_room:
             await self._wait_change()
 
     async def wait_done(self) -> None:

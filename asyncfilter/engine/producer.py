@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from asyncfilter.engine.passage import Passage
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.errors import EndpointError, TransientError
-from asyncfilter.model import ListedObject, ObjectRef, Skip
+from asyncfilter.model import ListedObject, ObjectRef, Skip, uri_of
 from asyncfilter.ports import Checkpoint, Page, Source, StoredImage
 
 BATCH_IMAGES = 1000
@@ -98,7 +98,7 @@ class Producer:
             return await self._repeat(lambda: self._source.page(after))
         except TransientError as error:
             raise EndpointError(
-                f"the listing of s3://{self._bucket} cannot be read: {error.message}",
+                f"the listing of {uri_of(self._bucket, '')} cannot be read: {error.message}",
                 hint="Run the same command again once S3 answers; nothing is lost.",
             ) from error
 

@@ -45,6 +45,7 @@ class Twins:
         totals: Counts what was shared.
         skips: Those that share labels count as skipped and have no verdict.
         submit: Has an image examined, which then takes money and a turn by itself.
+        dismiss: Told of an image that will not be examined.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Twins:
         totals: Totals,
         skips: bool,
         submit: Callable[[Passage], None],
+        dismiss: Callable[[Passage], None],
     ) -> None:
         self._checkpoint = checkpoint
         self._rules = rules
@@ -65,6 +67,7 @@ class Twins:
         self._totals = totals
         self._skips = skips
         self._submit = submit
+        self._dismiss = dismiss
         self._known: dict[Content, StoredImage] = {}
         self._leaders: dict[Content, Passage] = {}
 
@@ -106,9 +109,11 @@ class Twins:
         if leader.detection is not None:
             self._share(follower, leader.detection, leader.row_id)
         elif leader.is_unpaid:
+            self._dismiss(follower)
             follower.is_unpaid = True
             self._journal.ready(follower)
         elif leader.failure is not None and leader.failure.code in CONTENT_FAILURES:
+            self._dismiss(follower)
             follower.failure = leader.failure
             self._journal.record(follower)
         else:
@@ -127,6 +132,7 @@ class Twins:
             leader.followers.append(follower)
 
     def _share(self, passage: Passage, detection: Detection, row_id: int) -> None:
+        self._dismiss(passage)
         passage.detection = detection
         passage.decision = self._rules.decide(detection)
         passage.same_as = row_id

@@ -9,7 +9,7 @@ import msgspec
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Detection, Effect, ListedObject, ObjectRef, Skip
 from asyncfilter.policy.pricing import PriceList
-from asyncfilter.ports import Detector, Page, Sink, Source
+from asyncfilter.ports import Detector, Page, Preparation, Sink, Source
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,10 +25,12 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
         hourly_micros: What the detector costs an hour while the run lasts, whatever it does.
         prices: What ``price_micros`` follows; None where nothing is paid.
         concurrency: Calls in flight at the most.
+        preparation: Looks at every image that is to be paid for before it is; None to examine them as they are.
     """
 
     source: Source
     detector: Detector
+    preparation: Preparation | None = None
     check: Callable[[ListedObject], Skip | None]
     limit_tps: float | None
     tps_origin: str

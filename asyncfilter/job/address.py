@@ -1,4 +1,4 @@
-"""Addresses in S3 as a job writes them: ``s3://bucket/prefix`` and target templates.
+"""Addresses as a job writes them: ``s3://bucket/prefix``, folders, and target templates for both.
 
 Everything after the bucket is the key, letter by letter: nothing is decoded, folded or normalised, because S3 does
 neither. A template is a list of literals and placeholders; a problem is a ``ValueError`` whose text names the value
@@ -8,12 +8,14 @@ seen and the values allowed.
 from __future__ import annotations
 
 import difflib
+import os.path
+import posixpath
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from asyncfilter.model import S3Location
+from asyncfilter.model import FOLDER, S3Location, uri_of
 
 MAX_KEY_BYTES = 1024
 """Longest key S3 takes, in UTF-8 (S3 user guide, *Object key naming*)."""
@@ -63,7 +65,8 @@ class Template:
     parts: tuple[str | Placeholder, ...]
 
     def __str__(self) -> str:
-        return f"{_SCHEME}{self.bucket}/" + "".join(_written(part) for part in self.parts)
+        folder = self.bucket.replace("{", "{{").replace("}", "}}")
+        return uri_of(folder, "".join(_written(part) for part in self.parts))
 
     def literal_prefix(self, name: str | None = None) -> str:
         """The text every key of this template begins with; ``{name}`` counts as text where ``name`` is given."""
@@ -82,13 +85,61 @@ class Template:
 
         In doubt the answer is yes: a literal that ``place.key`` continues counts once any placeholder follows it.
         """
-        if self.bucket != place.bucket:
-            return False
-        literal = self.literal_prefix(name)
+        literal, source = uri_of(self.bucket, self.literal_prefix(name)), place.uri
         is_open = any(
             isinstance(part, Placeholder) and (part is not Placeholder.NAME or name is None) for part in self.parts
         )
-        return literal.startswith(place.key) or (is_open and place.key.startswith(literal))
+        return literal.startswith(source) or (is_open and source.startswith(literal))
+
+
+def is_folder(text: str) -> bool:
+    """Whether ``text`` means a folder of this machine: a path that says so by its beginning, or one after ``file:``."""
+    return text in {".", "..", "~"} or text.startswith(("./", "../", "~/", "/", "file:"))
+
+
+def folder_path(text: str) -> str:
+    """The path that ``text`` spells, relative or absolute, without ``file:``, ``~``, and ``.`` between slashes.
+
+    A slash at its end stays.
+
+    Raises:
+        ValueError: Another machine's, or no path.
+    """
+    path = text.removeprefix("file:")
+    if path.startswith("//"):
+        host, _, rest = path[2:].partition("/")
+        if host not in {"", "localhost"}:
+            raise ValueError(f"expected a folder of this machine, found one of {host!r} in {text!r}")
+        path = f"/{rest}"
+    if not path or "\0" in path:
+        raise ValueError(f"expected a folder, found {text!r}")
+    if path.startswith("~"):
+        path = os.path.expanduser(path)  # noqa: PTH111  text that may hold placeholders, not yet a path
+    return posixpath.normpath(path) + ("/" if path.endswith("/") and path.strip("/") else "")
+
+
+def folder_place(text: str, base_dir: str) -> S3Location:
+    """The folder that ``text`` means, as the place of all keys in it.
+
+    Raises:
+        ValueError: As ``folder_path``.
+    """
+    path = posixpath.normpath(posixpath.join(posixpath.abspath(base_dir), folder_path(text)))
+    return S3Location(FOLDER + path.rstrip("/"), "")
+
+
+def absolute_template(text: str, base_dir: str) -> str:
+    """A target as an absolute template: folders start from ``base_dir``, S3 addresses stay as they are.
+
+    Raises:
+        ValueError: As ``parse_template``.
+    """
+    if not is_folder(text):
+        return text
+    path = folder_path(text)
+    base = posixpath.abspath(base_dir).replace("{", "{{").replace("}", "}}")
+    end = "/" if path.endswith("/") else ""
+    return FOLDER + posixpath.normpath(posixpath.join(base, path)) + end
 
 
 def nearest(word: str, words: list[str]) -> str:
@@ -130,9 +181,30 @@ def parse_template(text: str) -> Template:
     Raises:
         ValueError: Not an address, an unknown placeholder, or a brace without its partner.
     """
+    if text.startswith(FOLDER):
+        return _folder_template(text)
     bucket, key = _split(text)
     if not key or key.endswith("/"):
         key += "{key}"
+    parts = _parts(key, text)
+    _check_length("".join(part for part in parts if not isinstance(part, Placeholder)), text)
+    return Template(bucket, tuple(parts))
+
+
+def _folder_template(text: str) -> Template:
+    """The bucket is the folder as far as it is written out; what follows is the key."""
+    path = text.removeprefix(FOLDER)
+    parts = _parts(path + "{key}" if path.endswith("/") else path, text)
+    if len(parts) == 1:
+        raise ValueError(f"expected a folder that ends in /, or a placeholder such as {{key}}, found {text!r}")
+    first = parts[0]
+    if isinstance(first, Placeholder) or not first.startswith("/"):
+        raise ValueError(f"expected an absolute folder, found {text!r}")
+    folder, _, literal = first.rpartition("/")
+    return Template(FOLDER + folder, (*([literal] if literal else []), *parts[1:]))
+
+
+def _parts(key: str, text: str) -> list[str | Placeholder]:
     parts: list[str | Placeholder] = []
     for piece in _PIECE.finditer(key):
         part = _part(piece, text)
@@ -140,8 +212,7 @@ def parse_template(text: str) -> Template:
             parts[-1] += part
         else:
             parts.append(part)
-    _check_length("".join(part for part in parts if not isinstance(part, Placeholder)), text)
-    return Template(bucket, tuple(parts))
+    return parts
 
 
 def _part(piece: re.Match[str], text: str) -> str | Placeholder:
@@ -167,7 +238,7 @@ def _split(text: str) -> tuple[str, str]:
     if text.startswith("arn:"):
         raise ValueError(f"expected s3://bucket/prefix, found the ARN {text!r}: access points are not supported")
     if not text.startswith(_SCHEME):
-        raise ValueError(f"expected an address of the form s3://bucket/prefix, found {text!r}")
+        raise ValueError(f"expected s3://bucket/prefix, or a folder such as ./photos, found {text!r}")
     bucket, _, key = text.removeprefix(_SCHEME).partition("/")
     if "{" in bucket:
         raise ValueError(f"expected a bucket written out, without placeholders, found {bucket!r}")

@@ -10,14 +10,25 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeGuard
 
-from asyncfilter.job.address import Placeholder, Template, parse_s3_uri, parse_template
+from asyncfilter.job.address import (
+    Placeholder,
+    Template,
+    absolute_template,
+    folder_place,
+    is_folder,
+    parse_s3_uri,
+    parse_template,
+)
 from asyncfilter.job.position import Path
 from asyncfilter.job.schema import as_list, model_region, wrap_uri
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.model import ActionKind, S3Location, Verdict
+from asyncfilter.model import FOLDER, ActionKind, S3Location, Verdict
 
 CARRIED_OUT = frozenset({ActionKind.NONE, ActionKind.COPY})
 """The actions this version carries out; a job that asks for another is refused when it is loaded."""
+
+LINK = "link"
+"""How a job writes a copy that is a hard link."""
 
 _VERDICTS = [str(verdict) for verdict in Verdict]
 _PARTS = {"any", "all", "none", "category", "count", "area", "like", "not"}
@@ -26,11 +37,12 @@ Finding = tuple[Path, str]
 Mapping = dict[str, object]
 
 
-def check(job: object) -> Iterator[Finding]:
-    """Every disagreement between the keys of ``job``, as path and message."""
+def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
+    """Every disagreement between the keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_detector, _rules, _actions, _tiers):
+        for part in (_detector, _rules, _tiers):
             yield from part(job)
+        yield from _actions(job, base_dir)
 
 
 def _mapping(value: object) -> Mapping:
@@ -100,31 +112,49 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _actions(job: Mapping) -> Iterator[Finding]:
+def _actions(job: Mapping, base_dir: str) -> Iterator[Finding]:
+    source = _source(job, base_dir)
     for verdict, action in _mapping(job.get("actions")).items():
         path: Path = ("actions", verdict)
         if verdict not in {*_VERDICTS, "duplicate"}:
             continue
+        if "tag" in _mapping(action) and _is_local(source):
+            yield (*path, "tag"), "expected copy, link or none, as files of a folder have no tags, found tag"
         for kind in ActionKind:
             asked = action == kind or (isinstance(action, dict) and kind in action)
             if asked and kind not in CARRIED_OUT:
                 allowed = " and ".join(sorted(CARRIED_OUT, reverse=True))
                 message = f"this version of asyncfilter carries out {allowed} only; expected one of them, found {kind}"
                 yield ((*path, kind.value) if isinstance(action, dict) else path), message
-        for kind in (ActionKind.COPY, ActionKind.MOVE):
-            text = _mapping(action).get(kind)
-            if isinstance(text, str) and (template := _template(text)) is not None:
-                yield from (((*path, kind.value), message) for message in _target(job, verdict, template))
+        for form in (ActionKind.COPY, LINK, ActionKind.MOVE):
+            text = _mapping(action).get(form)
+            if isinstance(text, str) and (template := _template(text, base_dir)) is not None:
+                found = [*_kind_of_target(source, template, form), *_target(job, source, verdict, template)]
+                yield from (((*path, str(form)), message) for message in found)
 
 
-def _target(job: Mapping, verdict: str, template: Template) -> Iterator[str]:
+def _is_local(place: S3Location | None) -> bool:
+    return place is not None and place.bucket.startswith(FOLDER)
+
+
+def _kind_of_target(source: S3Location | None, template: Template, form: str) -> Iterator[str]:
+    """Images stay on their side: in S3, or on this machine."""
+    is_local = template.bucket.startswith(FOLDER)
+    if source is not None and is_local != _is_local(source):
+        wanted = "a folder, as the source is one" if _is_local(source) else "s3://bucket/key, as the source is in S3"
+        yield f"expected {wanted}, found {template}"
+    elif form == LINK and not is_local:
+        yield f"expected a folder, since only files can be linked, found {template}"
+
+
+def _target(job: Mapping, source: S3Location | None, verdict: str, template: Template) -> Iterator[str]:
     """What is wrong with where the images of one verdict would go."""
     name = job.get("name")
-    source = _source(job)
+    beside = "a folder beside it" if _is_local(source) else "another bucket or a prefix beside the source's"
     if source is not None and template.could_land_below(source, name if isinstance(name, str) else None):
         yield (
             f"expected a destination outside the source {source.uri}, found {template}, which could land inside it and "
-            "be examined in turn; use another bucket or a prefix beside the source's"
+            f"be examined in turn; use {beside}"
         )
     if Placeholder.LABEL in template.parts and verdict == "duplicate":
         yield f"expected no {{label}} in the action for duplicates, which have any verdict, found {template}"
@@ -152,19 +182,21 @@ def _names_label(condition: object) -> bool:
     )
 
 
-def _template(text: str) -> Template | None:
+def _template(text: str, base_dir: str) -> Template | None:
     try:
-        return parse_template(text)
+        return parse_template(absolute_template(text, base_dir))
     except ValueError:
         return None  # the schema reports it
 
 
-def _source(job: Mapping) -> S3Location | None:
+def _source(job: Mapping, base_dir: str) -> S3Location | None:
     uri = _mapping(wrap_uri(job.get("source"))).get("uri")
     try:
-        return parse_s3_uri(uri) if isinstance(uri, str) else None
+        if isinstance(uri, str):
+            return folder_place(uri, base_dir) if is_folder(uri) else parse_s3_uri(uri)
     except ValueError:
-        return None  # the schema reports it
+        pass  # the schema reports it
+    return None
 
 
 def _tiers(job: Mapping) -> Iterator[Finding]:

@@ -6,7 +6,14 @@ from decimal import Decimal
 from pathlib import Path
 
 from asyncfilter.job import schema, spec
-from asyncfilter.job.address import parse_s3_uri
+from asyncfilter.job.address import (
+    absolute_template,
+    folder_path,
+    folder_place,
+    is_folder,
+    parse_s3_uri,
+    parse_template,
+)
 from asyncfilter.model import ActionKind, Verdict
 
 
@@ -16,25 +23,30 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
     return spec.Job(
         name=file.name,
         path=path,
-        source=_source(file.source),
+        source=_source(file.source, base_dir),
         detector=_detector(file.detector),
         rules=tuple(_rule(rule, base_dir) for rule in file.rules),
         otherwise=file.otherwise,
-        actions={verdict: _action(getattr(file.actions, verdict)) for verdict in Verdict},
-        duplicate=_action(file.actions.duplicate) if file.actions.duplicate is not None else None,
+        actions={verdict: _action(getattr(file.actions, verdict), base_dir) for verdict in Verdict},
+        duplicate=_action(file.actions.duplicate, base_dir) if file.actions.duplicate is not None else None,
         limits=_limits(file.limits),
         stop=_stop(file.stop),
         checkpoint=base_dir / checkpoint,
         pricing=_pricing(file.pricing),
         aws=spec.Aws(profile=file.aws.profile, region=file.aws.region, client=file.aws.client),
+        precheck=file.precheck,
+        convert=is_folder(file.source.uri) if file.convert is None else file.convert,
+        near_duplicates=file.near_duplicates,
     )
 
 
-def _source(source: schema.Source) -> spec.SourceSpec:
-    bucket, prefix = parse_s3_uri(source.uri)
+def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
+    spelled = folder_path(source.uri).rstrip("/") or "/" if is_folder(source.uri) else None
+    place = parse_s3_uri(source.uri) if spelled is None else folder_place(spelled, str(base_dir))
     return spec.SourceSpec(
-        bucket=bucket,
-        prefix=prefix,
+        bucket=place.bucket,
+        prefix=place.key,
+        spelled=spelled,
         include=tuple(source.include),
         exclude=tuple(source.exclude),
         order=source.order,
@@ -85,16 +97,23 @@ def _reference(uri: str, base_dir: Path) -> str:
     return uri if uri.startswith("s3://") else str((base_dir / uri).resolve())
 
 
-def _action(action: schema.Action) -> spec.Action:
+def _action(action: schema.Action, base_dir: Path) -> spec.Action:
     match action:
         case schema.CopyAction():
-            return spec.Action(kind=ActionKind.COPY, target=action.copy_, if_exists=action.if_exists)
+            return spec.Action(kind=ActionKind.COPY, target=_target(action.copy_, base_dir), if_exists=action.if_exists)
+        case schema.LinkAction():
+            target = _target(action.link, base_dir)
+            return spec.Action(kind=ActionKind.COPY, target=target, if_exists=action.if_exists, is_link=True)
         case schema.MoveAction():
-            return spec.Action(kind=ActionKind.MOVE, target=action.move)
+            return spec.Action(kind=ActionKind.MOVE, target=_target(action.move, base_dir))
         case schema.TagAction():
             return spec.Action(kind=ActionKind.TAG, tags=action.tag)
         case word:
             return spec.Action(kind=ActionKind(word))
+
+
+def _target(text: str, base_dir: Path) -> str:
+    return str(parse_template(absolute_template(text, str(base_dir))))
 
 
 def _limits(limits: schema.Limits) -> spec.Limits:

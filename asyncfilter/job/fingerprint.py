@@ -11,13 +11,14 @@ import hashlib
 import msgspec
 
 from asyncfilter.job.spec import Job
+from asyncfilter.model import uri_of
 
 
 def identity(job: Job) -> dict[str, str]:
     """Source and detector settings by their key in the job file; a change of any needs another checkpoint."""
     source, detector = job.source, job.detector
     return {
-        "source.uri": f"s3://{source.bucket}/{source.prefix}",
+        "source.uri": source.spelled or uri_of(source.bucket, source.prefix),
         "source.include": ", ".join(source.include),
         "source.exclude": ", ".join(source.exclude),
         "source.order": source.order.value,

@@ -76,7 +76,7 @@ def _job(document: Document, *, base_dir: Path, path: Path | None) -> Job:
     except ValidationError as error:
         model = None
         describe(document, error.errors(include_url=False, include_input=False))
-    for where, message in check(document.value):
+    for where, message in check(document.value, str(base_dir)):
         document.add(where, message)
     if document.problems or model is None:
         raise JobError(_in_file_order(document))

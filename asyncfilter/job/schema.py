@@ -19,7 +19,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from pydantic.json_schema import GenerateJsonSchema
 
 from asyncfilter.job import spec
-from asyncfilter.job.address import ALL_PLACEHOLDERS, parse_s3_uri, parse_template
+from asyncfilter.job.address import (
+    ALL_PLACEHOLDERS,
+    absolute_template,
+    folder_path,
+    is_folder,
+    parse_s3_uri,
+    parse_template,
+)
 from asyncfilter.model import IfExists, Verdict
 
 MAX_COUNT = 10**12
@@ -94,8 +101,8 @@ def _version(value: object) -> object:
     return value
 
 
-def _s3_uri(text: str) -> str:
-    parse_s3_uri(text)
+def _address(text: str) -> str:
+    _ = folder_path(text) if is_folder(text) else parse_s3_uri(text)
     return text
 
 
@@ -108,7 +115,8 @@ def _reference(text: str) -> str:
 
 
 def _template(text: str) -> str:
-    return str(parse_template(text))
+    template = parse_template(absolute_template(text, "/"))
+    return text if is_folder(text) else str(template)
 
 
 def _arn(text: str) -> str:
@@ -166,12 +174,14 @@ _GlobList = Annotated[list[Glob], Field(min_length=1)]
 SomeGlobs = Annotated[_GlobList, BeforeValidator(as_list, json_schema_input_type=Glob | _GlobList)]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$", title="a region such as eu-west-1")]
 Target = Annotated[
-    str, AfterValidator(_template), Field(title=f"s3://bucket/key, with placeholders {ALL_PLACEHOLDERS}")
+    str,
+    AfterValidator(_template),
+    Field(title=f"s3://bucket/key, or ./folder/name beside a folder as source, with placeholders {ALL_PLACEHOLDERS}"),
 ]
 Reference = Annotated[str, AfterValidator(_reference), Field(title="s3://bucket/key or the path of an image")]
 _ReferenceList = Annotated[list[Reference], Field(min_length=1)]
 References = Annotated[_ReferenceList, BeforeValidator(as_list, json_schema_input_type=Reference | _ReferenceList)]
-Address = Annotated[str, Field(title="s3://bucket/prefix")]
+Address = Annotated[str, Field(title="s3://bucket/prefix, or a folder such as ./photos")]
 VerdictName = Annotated[Verdict, Field(strict=False)]
 
 
@@ -188,8 +198,9 @@ class Section(BaseModel):
 class Source(Section):
     """Where the images are, and which of them count."""
 
-    uri: Annotated[Address, AfterValidator(_s3_uri)] = Field(
-        description="Bucket and optional key prefix. The prefix is taken letter by letter; nothing is decoded."
+    uri: Annotated[Address, AfterValidator(_address)] = Field(
+        description="Bucket and optional key prefix, taken letter by letter; nothing is decoded. Or a folder (`./`, "
+        "`../`, `/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes."
     )
     include: SomeGlobs = Field(
         default=list(_SOURCE.include),
@@ -215,7 +226,11 @@ class Detector(Section):
         default=_DETECTOR.kind,
         description="`rekognition` is DetectLabels; `rekognition-custom-labels` is DetectCustomLabels with `model`.",
     )
-    region: Region | None = Field(default=_DETECTOR.region, description="Default: the region of the source's bucket.")
+    region: Region | None = Field(
+        default=_DETECTOR.region,
+        description="Default: the region of the source's bucket; for a folder `aws.region`, or that of the AWS "
+        "settings. Another one than the bucket's needs `convert`, since images are then sent by their bytes.",
+    )
     model: Annotated[str, AfterValidator(_arn), Field(title="the ARN of a model version")] | None = Field(
         default=_DETECTOR.model,
         description="A Custom Labels project version. Needed for `rekognition-custom-labels`, and only there.",
@@ -302,6 +317,15 @@ class CopyAction(Section):
     )
 
 
+class LinkAction(Section):
+    """Like `copy`, between folders of one file system: a hard link, which takes no space."""
+
+    link: Target = Field(description="Where to. A target that ends in `/` has `{key}` added.")
+    if_exists: Annotated[IfExists, Field(strict=False)] = Field(
+        default=_ACTION.if_exists, description="What to do when a file stands at the target already."
+    )
+
+
 class MoveAction(Section):
     """Copy the image and delete the source; waits for `apply`."""
 
@@ -320,13 +344,16 @@ class TagAction(Section):
 def action_form(value: object) -> str:
     """Which form of an action was written; tags in ``<>`` cannot be mistaken for keys."""
     if isinstance(value, dict):
-        return next((f"<{form}>" for form in ("move", "tag") if form in value and "copy" not in value), "<copy>")
+        return next(
+            (f"<{form}>" for form in ("link", "move", "tag") if form in value and "copy" not in value), "<copy>"
+        )
     return "<word>"
 
 
 Action = Annotated[
     Annotated[Literal["none", "delete"], Tag("<word>")]
     | Annotated[CopyAction, Tag("<copy>")]
+    | Annotated[LinkAction, Tag("<link>")]
     | Annotated[MoveAction, Tag("<move>")]
     | Annotated[TagAction, Tag("<tag>")],
     Discriminator(action_form),
@@ -462,6 +489,23 @@ class JobFile(Section):
         description="Where the images are. An address alone stands for `{uri: ADDRESS}`."
     )
     detector: Detector = Field(default=Detector(), description="Which service looks at the images.")
+    precheck: Annotated[spec.Precheck, Field(strict=False)] = Field(
+        default=spec.Precheck.NONE,
+        description="`header`: read each image's first bytes before it is paid for, so that what the service would "
+        "refuse (no JPEG or PNG by its content, too few or too many pixels) fails at no cost. `none`: let the service "
+        "look. Images of a folder, and with `convert` all, are looked at in any case.",
+    )
+    convert: bool | None = Field(
+        default=None,
+        description="Fetch what the service cannot read by reference (WebP, GIF, TIFF, BMP, AVIF, HEIC with the "
+        "package pillow-heif; too many pixels or bytes; another region), and send it as a JPEG that fits. Add such "
+        "names to `source.include`. Default: `true` for a folder, `false` for S3.",
+    )
+    near_duplicates: bool = Field(
+        default=False,
+        description="Keep a perceptual hash of each image that is examined from now on, for `export "
+        "--near-duplicates`. Every image is read for it, at no cost but the transfer.",
+    )
     rules: Annotated[list[Rule], Field(min_length=1)] = Field(
         description="Ordered; the first rule that matches decides."
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from asyncfilter.model import ActionKind, IfExists, Verdict
+from asyncfilter.model import FOLDER, ActionKind, IfExists, Verdict
 
 DEFAULT_CONFIDENCE_PCT = 55.0
 """What a rule needs when it says nothing: DetectLabels' own default MinConfidence."""
@@ -34,6 +34,13 @@ class DetectorKind(StrEnum):
     CUSTOM_LABELS = "rekognition-custom-labels"
 
 
+class Precheck(StrEnum):
+    """What is looked at before an image is paid for."""
+
+    NONE = "none"
+    HEADER = "header"
+
+
 class ClientKind(StrEnum):
     """Which client speaks to AWS: our own signed one, or aioboto3 throughout."""
 
@@ -43,15 +50,26 @@ class ClientKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
-    """Where the images are and which of them count. Globs match the whole key, without regard to case."""
+    """Where the images are and which of them count. Globs match the whole key, without regard to case.
+
+    Attributes:
+        bucket: A bucket of S3, or ``file://`` and an absolute folder.
+        spelled: The folder as the job file writes it, so that a project can be moved; None for S3.
+    """
 
     bucket: str
+    spelled: str | None = None
     prefix: str = ""
     include: tuple[str, ...] = ("*.jpg", "*.jpeg", "*.png")
     exclude: tuple[str, ...] = ()
     order: Order = Order.LISTING
     seed: int = 0
     skip_duplicates: bool = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder whose files are the images; None for S3."""
+        return Path(self.bucket.removeprefix(FOLDER) or "/") if self.bucket.startswith(FOLDER) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +134,15 @@ class Action:
     """What is done with the images of one verdict.
 
     Attributes:
-        target: Bucket and key template of a copy or move, as ``s3://bucket/template``; a template that ended in ``/``
-            has ``{key}`` added already.
+        target: Bucket and key template of a copy or move, as ``s3://bucket/template``, or ``file:///folder/template``;
+            a template that ended in ``/`` has ``{key}`` added already.
+        is_link: True for a copy between folders that is made as a hard link.
     """
 
     kind: ActionKind = ActionKind.NONE
     target: str | None = None
     if_exists: IfExists = IfExists.OVERWRITE
+    is_link: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -201,6 +221,9 @@ class Job:
         checkpoint: The SQLite file that holds what was paid for.
         actions: One per verdict; every verdict is present.
         duplicate: What is done instead with images whose content an earlier one has; None: what their verdict says.
+        precheck: Whether headers are read before anything is paid.
+        convert: Whether what the service cannot read is made fit and sent.
+        near_duplicates: Whether a perceptual hash of each image is kept.
     """
 
     name: str
@@ -216,3 +239,6 @@ class Job:
     checkpoint: Path
     pricing: Pricing
     aws: Aws
+    precheck: Precheck = Precheck.NONE
+    convert: bool = False
+    near_duplicates: bool = False

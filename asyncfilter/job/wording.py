@@ -17,7 +17,7 @@ from asyncfilter.job.schema import SEEN, json_schema
 
 Schema = dict[str, Any]
 
-_FORMS = {"<word>", "<copy>", "<move>", "<tag>"}
+_FORMS = {"<word>", "<copy>", "<link>", "<move>", "<tag>"}
 _NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?\Z", re.IGNORECASE)
 _LONGEST = 80
 

@@ -5,7 +5,7 @@ Counts failures in order of completion; a success, or another cause, starts the 
 
 from __future__ import annotations
 
-from asyncfilter.errors import ImageError
+from asyncfilter.errors import AccessError, AsyncFilterError, ImageError
 
 FAILURES_IN_A_ROW = 20
 
@@ -29,3 +29,11 @@ class Breaker:
             self._count = 0
         self._count += 1
         return self._count >= FAILURES_IN_A_ROW
+
+
+def shared_cause(error: ImageError) -> AsyncFilterError:
+    """What ends a run whose breaker ``error`` tripped."""
+    message = f"the last {FAILURES_IN_A_ROW} images failed for one cause, {error.code}: {error.message}"
+    tripped = AccessError(message, hint=error.hint) if error.access else AsyncFilterError(message, hint=error.hint)
+    tripped.__cause__ = error
+    return tripped

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from asyncfilter.errors import ImageError
 from asyncfilter.job.address import MAX_KEY_BYTES, Placeholder, Template, parse_template
-from asyncfilter.model import S3Location
+from asyncfilter.model import FOLDER, S3Location, uri_of
 
 _TELLING = {Placeholder.KEY, Placeholder.RELATIVE}
 """The placeholders that alone tell any two source keys of a run apart."""
@@ -57,7 +57,7 @@ class Target:
             for part in self._parts
         )
         size_bytes = len(target.encode())
-        if size_bytes > MAX_KEY_BYTES:
+        if size_bytes > MAX_KEY_BYTES and not self.bucket.startswith(FOLDER):
             message = f"the target of {key!r} has {size_bytes} bytes, S3 takes at most {MAX_KEY_BYTES}"
             raise ImageError(message, code="target_too_long", remedy="Shorten the target under actions.")
         if not target:
@@ -81,11 +81,13 @@ def may_collide(targets: Sequence[Target]) -> bool:
     neither begins with the other.
     """
     return not all(target.is_injective for target in targets) or any(
-        one.text != other.text
-        and one.bucket == other.bucket
-        and (one.literal_prefix.startswith(other.literal_prefix) or other.literal_prefix.startswith(one.literal_prefix))
-        for one, other in combinations(targets, 2)
+        one.text != other.text and _may_meet(one, other) for one, other in combinations(targets, 2)
     )
+
+
+def _may_meet(one: Target, other: Target) -> bool:
+    beginnings = [uri_of(target.bucket, target.literal_prefix) for target in (one, other)]
+    return beginnings[0].startswith(beginnings[1]) or beginnings[1].startswith(beginnings[0])
 
 
 def _value(placeholder: Placeholder, *, key: str, prefix: str, label: str | None, name: str) -> str:

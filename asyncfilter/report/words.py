@@ -64,9 +64,16 @@ FAILURES = {
     ),
     "archived": FailureWords("archived in S3", "Restore the objects, or exclude them."),
     "changed": FailureWords("replaced since it was examined", "Run again: the new version is examined then."),
+    "decompression_bomb": FailureWords("too many pixels to decode safely", "Scale the images down."),
+    "invalid_name": FailureWords("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
+    "outside_source": FailureWords(
+        "a symbolic link that leads out of the source", "Put hard links or the files in their place."
+    ),
+    "target_blocked": FailureWords("something else than a file in the place of a target", "Choose an empty target."),
+    "target_unsafe": FailureWords("a target outside of its folder, or inside the source", "Change the target."),
     "image_rejected": FailureWords("refused by Rekognition", "Most are under 80 px on one side; nothing to do."),
-    "image_too_large": FailureWords("over 15 MB or 10,000 px", "Scale the images down."),
-    "invalid_image_format": FailureWords("not a readable JPEG or PNG", "Convert the images, or leave them out."),
+    "image_too_large": FailureWords("over 15 MB or 10,000 px", "Scale the images down, or set convert: true."),
+    "invalid_image_format": FailureWords("not a readable JPEG or PNG", "Set convert: true, or leave the images out."),
     "invalid_request": FailureWords("refused by S3", "See the messages: asyncfilter export --failed."),
     "invalid_s3_object": FailureWords(
         "not readable for Rekognition", "Check bucket policy, Requester Pays and kms:Decrypt."
@@ -82,7 +89,9 @@ FAILURES = {
 }
 """By the name under ``failed`` in the summary."""
 
-HOPELESS = frozenset({"image_rejected", "image_too_large", "invalid_image_format", "too_large_to_copy", "vanished"})
+HOPELESS = frozenset(
+    {"decompression_bomb", "image_rejected", "image_too_large", "invalid_image_format", "too_large_to_copy", "vanished"}
+)
 """Failures that trying again cannot cure, whatever is changed around the object."""
 
 

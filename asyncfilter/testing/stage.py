@@ -18,6 +18,7 @@ from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, Transi
 from asyncfilter.events import Event
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
+from asyncfilter.ports import Preparation
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.ports import Fault, MemoryReferences, MemorySource, RecordingSink, ScriptedDetector, no_fault
 from asyncfilter.testing.virtual import LoopClock, run_virtually
@@ -66,6 +67,7 @@ class Stage:
     Attributes:
         events: What the runs told.
         references: What rules with ``like`` compare to; to be set by the test that has such.
+        preparation: Looks at images before they are paid for; set it before a run.
         seeded: The faults that ``seed`` and ``fault_rate`` choose.
     """
 
@@ -92,6 +94,7 @@ class Stage:
         self.sink = RecordingSink(self.source, fault=sink_fault or (self.seeded if fault_rate else no_fault))
         self.references: MemoryReferences | None = None
         self.checkpoint = MemoryCheckpoint()
+        self.preparation: Preparation | None = None
         self.events: list[Event] = []
 
     def run(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401  those of ``asyncfilter.run``
@@ -120,6 +123,7 @@ class Stage:
             sink=self.sink,
             checkpoint=self.checkpoint,
             references=self.references,
+            preparation=self.preparation,
             clock=LoopClock(),
         )
 

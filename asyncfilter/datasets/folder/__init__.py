@@ -1,0 +1,10 @@
+"""A local folder in the place of a bucket: its listing, its files' bytes, and copies, links, moves and deletes in it.
+
+A key is a file's path below the folder, with slashes, in UTF-8; ``files`` tells how files stand for objects.
+"""
+
+from asyncfilter.datasets.folder.contents import FolderContents
+from asyncfilter.datasets.folder.sink import FolderSink
+from asyncfilter.datasets.folder.source import FolderSource, check_folder
+
+__all__ = ["FolderContents", "FolderSink", "FolderSource", "check_folder"]

@@ -1,0 +1,155 @@
+"""What the first bytes of a file say of the picture in it: format by content, and size in pixels where it is plain.
+
+Nothing is decoded. Only what stands without doubt is said: a header that is cut says how many bytes it takes to know
+more, one that is odd says nothing, and the service decides. Sizes are as stored, before any EXIF rotation.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import StrEnum
+
+import msgspec
+
+MAX_HEADER_BYTES = 2 * 1024 * 1024
+"""How far a JPEG's frame header is looked for: behind previews, colour profiles and extended XMP."""
+
+
+class Format(StrEnum):
+    """Picture formats that are told apart by their first bytes."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    GIF = "gif"
+    WEBP = "webp"
+    BMP = "bmp"
+    TIFF = "tiff"
+    HEIC = "heic"
+    AVIF = "avif"
+    UNKNOWN = "unknown"
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a picture.
+
+    Attributes:
+        format: By content, whatever the name says.
+        width: In pixels, as stored; None while it is not known, as is ``height``.
+        is_broken: True for a file that begins like its format and cannot be one.
+        need_bytes: How many bytes from the start may tell more; 0 when these bytes told all there is.
+    """
+
+    format: Format
+    width: int | None = None
+    height: int | None = None
+    is_broken: bool = False
+    need_bytes: int = 0
+
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_MAGIC_BYTES = 32
+"""Enough to tell every format."""
+
+
+def read_header(head: bytes, *, is_whole: bool = False) -> Header:
+    """What ``head``, the beginning of a file, tells.
+
+    Args:
+        head: As many bytes from the start as are at hand.
+        is_whole: True when these are all there are: then what is missing is missing for good.
+    """
+    match format_of(head):
+        case Format.JPEG:
+            return _jpeg(head, is_whole=is_whole)
+        case Format.PNG:
+            return _png(head, is_whole=is_whole)
+        case Format.GIF:
+            return _sized(Format.GIF, "<HH", head, 6)
+        case Format.BMP:
+            return _bmp(head)
+        case Format.UNKNOWN if len(head) < _MAGIC_BYTES and not is_whole:
+            return Header(format=Format.UNKNOWN, need_bytes=_MAGIC_BYTES)
+        case other:
+            return Header(format=other)
+
+
+def format_of(head: bytes) -> Format:
+    """The format by its first bytes; 12 are enough, and 16 for HEIC and AVIF."""
+    if head.startswith(_JPEG_MAGIC):
+        return Format.JPEG
+    if head.startswith(_PNG_MAGIC):
+        return Format.PNG
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return Format.GIF
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return Format.WEBP
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return Format.TIFF
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
+        return Format.BMP
+    return _iso_media(head) if head[4:8] == b"ftyp" else Format.UNKNOWN
+
+
+def _iso_media(head: bytes) -> Format:
+    """HEIC and AVIF are ISO media files; the major brand may be a general one, the compatible ones then tell."""
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, min(int.from_bytes(head[:4], "big"), len(head)), 4))}
+    if brands & _AVIF_BRANDS:
+        return Format.AVIF
+    return Format.HEIC if brands & _HEIF_BRANDS else Format.UNKNOWN
+
+
+def _sized(kind: Format, layout: str, head: bytes, at: int) -> Header:
+    if len(head) < at + struct.calcsize(layout):
+        return Header(format=kind)
+    width, height = struct.unpack_from(layout, head, at)
+    return Header(format=kind, width=abs(width), height=abs(height))
+
+
+def _bmp(head: bytes) -> Header:
+    """The oldest kind of header has 12 bytes and 16-bit sizes; a negative height means rows from the top."""
+    return _sized(Format.BMP, "<HH" if head[14:18] == b"\x0c\0\0\0" else "<ii", head, 18)
+
+
+def _png(head: bytes, *, is_whole: bool) -> Header:
+    if len(head) < 24:
+        return Header(format=Format.PNG, is_broken=is_whole, need_bytes=0 if is_whole else 24)
+    if head[12:16] == b"IHDR":
+        return _sized(Format.PNG, ">II", head, 16)
+    return Header(format=Format.PNG, is_broken=head[12:16] != b"CgBI")  # Apple's own kind, which has IHDR later
+
+
+# -- JPEG --------------------------------------------------------------------------------------------------------------
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01}
+_ENDS = frozenset({0xD9, 0xDA})
+_FRAME_BYTES = 9
+
+
+def _jpeg(head: bytes, *, is_whole: bool) -> Header:
+    """Walk from marker to marker to the frame header; junk between segments is passed over, as decoders do."""
+    at = 2
+    while at + 4 <= len(head):
+        marker = head[at + 1]
+        if head[at] != 0xFF:
+            found = head.find(b"\xff", at)
+            at = found if found >= 0 else len(head)
+        elif marker == 0xFF:
+            at += 1
+        elif marker in _BARE:
+            at += 2
+        elif marker in _ENDS:
+            return Header(format=Format.JPEG, is_broken=True)
+        elif marker not in _FRAMES:
+            at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+        elif at + _FRAME_BYTES <= len(head):
+            height, width = struct.unpack_from(">HH", head, at + 5)
+            return Header(format=Format.JPEG, width=width, height=height)
+        else:
+            break
+    if is_whole:
+        return Header(format=Format.JPEG, is_broken=True)
+    return Header(format=Format.JPEG, need_bytes=max(at, len(head)) + 2 * _FRAME_BYTES)

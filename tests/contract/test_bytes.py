@@ -1,0 +1,277 @@
+"""Images that are sent, read, refused or converted: both clients against the sandbox, signatures verified."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from asyncfilter import Job, parse_job, run
+from asyncfilter.aws import AwsSession, open_aws, open_detector, open_ports
+from asyncfilter.aws.opening import Ports
+from asyncfilter.checkpoint import read_images
+from asyncfilter.errors import AccessError, ImageError, RegionMismatchError
+from asyncfilter.model import ObjectRef
+from asyncfilter.policy.footnote import footnote_of
+from asyncfilter.sandbox import Attributes, BucketSpec, DenyRule, Noise, Sandbox, SandboxOptions
+from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+
+Open = Callable[..., AbstractAsyncContextManager[Sandbox]]
+CALM = Noise(0, 0, 0, 0)
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Sending a large body directly:ResourceWarning"  # aiohttp's advice to aiobotocore, which takes bytes alone
+)
+CLIENTS = pytest.mark.parametrize("client", ["fast", "aioboto3"])
+
+
+def picture(kind: str = "JPEG", width: int = 200, height: int = 100, grey: int = 99) -> bytes:
+    """A picture of noise."""
+    out = io.BytesIO()
+    Image.effect_noise((width, height), grey).convert("RGB").save(out, kind)
+    return out.getvalue()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a sandbox that this process's clients speak to."""
+
+    @asynccontextmanager
+    async def open_one(**options: Any) -> AsyncIterator[Sandbox]:
+        buckets = (BucketSpec("raw"), BucketSpec("clean"), BucketSpec("far", "eu-west-1"), BucketSpec("locked"))
+        deny = (DenyRule("*", "locked/*"),)
+        settings = {"buckets": buckets, "verify_signatures": True, "noise": CALM, "deny": deny, **options}
+        async with Sandbox(SandboxOptions(**settings)) as sandbox:
+            for name, value in sandbox.environment().items():
+                monkeypatch.setenv(name, value)
+            yield sandbox
+
+    return open_one
+
+
+def make_job(tmp_path: Path, **changes: Any) -> Job:
+    """A job that keeps everything that shows anything."""
+    settings: dict[str, Any] = {
+        "version": 1,
+        "name": "bytes",
+        "source": {"uri": "s3://raw/", "include": "*"},
+        "rules": [{"keep": {"none": "Nothing"}}],
+        "limits": {"tps": 500},
+    }
+    return parse_job(settings | changes, base_dir=tmp_path)
+
+
+@asynccontextmanager
+async def opened(job: Job) -> AsyncIterator[tuple[AwsSession, Ports]]:
+    """The ports of a job."""
+    async with open_aws(job.aws, timeout_s=5, connections=10) as session, open_ports(job, session) as ports:
+        yield session, ports
+
+
+def put(
+    sandbox: Sandbox, key: str, body: bytes, attributes: Attributes | None = None, bucket: str = "raw"
+) -> ObjectRef:
+    """Store an object; the reference a listing would give."""
+    stored = sandbox.put(bucket, key, body, attributes)
+    return ObjectRef(bucket=bucket, key=key, size_bytes=len(body), etag=stored.etag, seq=1)
+
+
+# -- The ports ---------------------------------------------------------------------------------------------------------
+
+
+@CLIENTS
+async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path, serve: Open) -> None:
+    """What is sent gets the answer that its content deserves, whatever it is called and however large it is."""
+    async with serve(synthetic=()) as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, ports):
+        large = picture("PNG", 1400, 1300)
+        assert 3_500_000 < len(large) < 5 * 1024 * 1024
+        for body in (picture(), large):
+            image = put(sandbox, "birds/robin/a.jpg", body)
+            found = await ports.detector.detect_content(image, body)
+            again = await ports.detector.detect_content(image, body)
+            assert found == again
+            assert found.model_version
+        stats = sandbox.stats().operations["DetectLabels"]
+        assert (stats.attempts, stats.billed) == (4, 4)
+
+
+@CLIENTS
+async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path, serve: Open) -> None:
+    """DetectCustomLabels of bytes answers with labels as it does of references."""
+    detector = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
+    job = make_job(tmp_path, aws={"client": client}, detector=detector)
+    async with serve() as sandbox, opened(job) as (_, ports):
+        image = put(sandbox, "birds/robin/a.jpg", picture())
+        await ports.detector.detect_content(image, picture())
+        assert sandbox.stats().operations["DetectCustomLabels"].billed == 1
+
+
+@CLIENTS
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (picture("WEBP"), "invalid_image_format"),
+        (picture("PNG", 79, 200), "image_rejected"),
+        (picture("PNG") + bytes(5 * 1024 * 1024), "image_too_large"),
+    ],
+)
+async def test_refused_bytes_have_the_codes_of_refused_objects(
+    client: str, body: bytes, code: str, tmp_path: Path, serve: Open
+) -> None:
+    """The service's own refusal of bytes reads as that of an object does, and as the free check's."""
+    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, ports):
+        image = put(sandbox, "a.jpg", body)
+        with pytest.raises(ImageError) as caught:
+            await ports.detector.detect_content(image, body)
+        assert caught.value.code == code
+
+
+@CLIENTS
+async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path: Path, serve: Open) -> None:
+    """Keys of any kind; a range beyond the end gives what there is."""
+    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, ports):
+        for key in ("plain.jpg", "a b+c%2F/../é\n😀.jpg"):
+            image = put(sandbox, key, b"0123456789")
+            assert await ports.contents.read(image) == b"0123456789"
+            assert await ports.contents.read(image, first_bytes=4) == b"0123"
+            assert await ports.contents.read(image, first_bytes=64) == b"0123456789"
+
+
+@CLIENTS
+async def test_objects_that_cannot_be_read_have_their_cause(client: str, tmp_path: Path, serve: Open) -> None:
+    """Gone, replaced, closed, archived and encrypted objects are told apart, each for itself."""
+    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, ports):
+        replaced = put(sandbox, "replaced.jpg", b"one")
+        sandbox.put("raw", "replaced.jpg", b"two")
+        cases = {
+            "vanished": ObjectRef(bucket="raw", key="gone.jpg", size_bytes=3, etag="0" * 32, seq=1),
+            "changed": replaced,
+            "access_denied": put(sandbox, "a.jpg", b"one", bucket="locked"),
+            "archived": put(sandbox, "cold.jpg", b"one", Attributes(storage_class="GLACIER")),
+            "kms_denied": put(sandbox, "kms.jpg", b"one", Attributes(kms_denied=True)),
+        }
+        for code, image in cases.items():
+            for first_bytes in (None, 2):
+                with pytest.raises(ImageError) as caught:
+                    await ports.contents.read(image, first_bytes=first_bytes)
+                assert (code, caught.value.code) == (code, code)
+                assert caught.value.access is (code in {"access_denied", "kms_denied"})
+
+
+# -- Whole runs --------------------------------------------------------------------------------------------------------
+
+DIRT = {
+    "a-good.jpg": picture(),
+    "b-webp.jpg": picture("WEBP"),
+    "c-small.png": picture("PNG", 79, 300),
+    "d-wide.png": picture("PNG", 10_001, 81),
+    "e-error.jpg": b"<Error><Code>AccessDenied</Code></Error>",
+    "f-gif.gif": picture("GIF", grey=0),
+    "g-cut.webp": picture("WEBP")[:100],
+    "h-good.png": picture("PNG"),
+}
+REFUSED = {"invalid_image_format": 4, "image_rejected": 1, "image_too_large": 1}
+
+
+def fill(sandbox: Sandbox, bucket: str = "raw") -> None:
+    """Good pictures, and all kinds of others."""
+    for key, body in DIRT.items():
+        sandbox.put(bucket, f"birds/robin/{key}", body)
+
+
+@CLIENTS
+async def test_prechecked_refusals_never_reach_the_service(client: str, tmp_path: Path, serve: Open) -> None:
+    """With ``precheck: header`` the outcome is the same as without, and only good pictures cost a call."""
+    async with serve() as sandbox:
+        fill(sandbox)
+        plain = await run(make_job(tmp_path, name="plain", aws={"client": client}))
+        checked = await run(make_job(tmp_path, name="checked", precheck="header", aws={"client": client}))
+        assert plain.counts.failed == checked.counts.failed == REFUSED
+        assert (plain.counts.calls, checked.counts.calls, checked.counts.billed_calls) == (8, 2, 2)
+        assert plain.counts.keep == checked.counts.keep == 2
+
+
+@CLIENTS
+async def test_converting_rescues_what_shows_anything(client: str, tmp_path: Path, serve: Open) -> None:
+    """WebP, GIF and too many pixels are sent as JPEGs; what is no picture, or too small, fails at no cost."""
+    async with serve() as sandbox:
+        fill(sandbox)
+        job = make_job(tmp_path, convert=True, near_duplicates=True, aws={"client": client})
+        summary = await run(job)
+        assert summary.counts.failed == {"invalid_image_format": 2, "image_rejected": 1}
+        assert (summary.counts.keep, summary.counts.calls) == (5, 5)
+        stored = list(read_images(job.checkpoint))
+    notes = {image.key: footnote_of(image.detection) for image in stored}
+    sent = {key[12:]: note.sent.converted_from for key, note in notes.items() if note.sent is not None}
+    assert sent == {"b-webp.jpg": "webp", "d-wide.png": "png", "f-gif.gif": "gif"}
+    assert notes["birds/robin/a-good.jpg"].likeness == notes["birds/robin/a-good.jpg"].likeness is not None
+    extras = [json.loads(image.detection.extra)["asyncfilter"] for image in stored if image.detection]
+    assert {extra["sent"]["converted_from"] for extra in extras if "sent" in extra} == {"webp", "gif", "png"}
+    wide = notes["birds/robin/d-wide.png"].sent
+    assert wide is not None
+    assert (wide.width, wide.height) == (10_000, 81)
+
+
+@CLIENTS
+async def test_images_of_another_region_are_sent(client: str, tmp_path: Path, serve: Open) -> None:
+    """Rekognition cannot read a bucket elsewhere: refused without ``convert``, sent with it."""
+    changes: dict[str, Any] = {
+        "source": {"uri": "s3://far/", "include": "*"},
+        "detector": {"region": "us-east-1"},
+        "aws": {"client": client},
+    }
+    async with serve() as sandbox:
+        fill(sandbox, "far")
+        with pytest.raises(RegionMismatchError) as caught:
+            await run(make_job(tmp_path, **changes))
+        assert "convert: true" in (caught.value.hint or "")
+        job = make_job(tmp_path, convert=True, **changes)
+        summary = await run(job)
+        assert (summary.counts.keep, summary.counts.calls) == (5, 5)
+        notes = [footnote_of(image.detection) for image in read_images(job.checkpoint) if image.detection]
+        assert all(note.sent is not None and note.blake2b is not None for note in notes)
+
+
+async def test_a_folder_is_run_like_a_bucket(tmp_path: Path, serve: Open) -> None:
+    """Files are sent, copied or linked where their verdict says, and known the second time."""
+    photos = tmp_path / "photos"
+    (photos / "deep" / "er").mkdir(parents=True)
+    for key, body in DIRT.items():
+        (photos / "deep" / "er" / key).write_bytes(body)
+    async with serve() as sandbox:
+        for action in ("copy", "link"):
+            changes = {
+                "name": action,
+                "source": {"uri": "./photos", "include": "*"},
+                "actions": {"keep": {action: f"./{action}/{{key}}"}},
+            }
+            first = await run(make_job(tmp_path, **changes))
+            again = await run(make_job(tmp_path, **changes))
+            assert first.counts.failed == {"invalid_image_format": 2, "image_rejected": 1}
+            assert (first.counts.keep, first.counts.copied, again.this_run.calls) == (5, 5, 0)
+            made = sorted((tmp_path / action).rglob("*.*"))
+            assert [path.name for path in made] == ["a-good.jpg", "b-webp.jpg", "d-wide.png", "f-gif.gif", "h-good.png"]
+            assert all(path.read_bytes() == DIRT[path.name] for path in made)
+            assert {path.stat().st_nlink for path in made} == {1 if action == "copy" else 2}
+        assert sandbox.stats().operations["DetectLabels"].billed == 10
+        assert set(sandbox.stats().operations) & {"ListObjectsV2", "GetObject", "CopyObject"} == set()
+
+
+async def test_a_folder_needs_a_region(tmp_path: Path, serve: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any the run does not start, and says where to set one; with one it is where calls go."""
+    (tmp_path / "photos").mkdir()
+    job = make_job(tmp_path, source="./photos")
+    async with serve():
+        monkeypatch.delenv("AWS_REGION")
+        monkeypatch.delenv("AWS_DEFAULT_REGION")
+        with pytest.raises(AccessError) as caught:
+            await run(job)
+        assert "detector.region" in (caught.value.hint or "")
+        there = make_job(tmp_path, source="./photos", detector={"region": "eu-west-1"})
+        async with open_aws(there.aws, timeout_s=5, connections=2) as session, open_detector(there, session) as found:
+            assert found[1] == "eu-west-1"

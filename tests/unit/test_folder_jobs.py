@@ -1,0 +1,156 @@
+"""Folders in a job file: what they mean, where they start from, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncfilter import Job, JobError, parse_job
+from asyncfilter.job.fingerprint import identity
+from asyncfilter.job.spec import Precheck
+from asyncfilter.model import ActionKind, S3Location, Verdict, uri_of
+from asyncfilter.policy.targets import compile_target, may_collide
+
+
+def make_job(base_dir: str = "/home/me/job", **changes: Any) -> Job:
+    """A job over a folder."""
+    settings = {"version": 1, "name": "here", "source": "./photos", "rules": [{"keep": {"any": "Robin"}}]}
+    return parse_job(settings | changes, base_dir=base_dir)
+
+
+def problem(**changes: Any) -> str:
+    """What is said of a wrong job."""
+    with pytest.raises(JobError) as caught:
+        make_job(**changes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "folder"),
+    [
+        ("./photos", "/home/me/job/photos"),
+        ("./photos/", "/home/me/job/photos"),
+        ("./photos/../birds", "/home/me/job/birds"),
+        ("../photos", "/home/me/photos"),
+        (".", "/home/me/job"),
+        ("/data/photos", "/data/photos"),
+        ("/", "/"),
+        ("file:photos", "/home/me/job/photos"),
+        ("file:./photos", "/home/me/job/photos"),
+        ("file:///data/photos", "/data/photos"),
+        ("file://localhost/data/my photos", "/data/my photos"),
+    ],
+)
+def test_folders_start_from_the_job_file(written: str, folder: str) -> None:
+    """Relative folders are beside the job file, whatever the working folder is."""
+    source = make_job(source=written).source
+    assert source.folder == Path(folder)
+    assert source.bucket == f"file://{folder.rstrip('/')}"
+
+
+def test_home_folders_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``~`` is the user's home."""
+    monkeypatch.setenv("HOME", "/home/you")
+    assert make_job(source="~/photos").source.folder == Path("/home/you/photos")
+
+
+def test_a_project_can_be_moved() -> None:
+    """The checkpoint is bound to the folder as it is written, so that it goes along with the job file."""
+    assert identity(make_job("/one")) == identity(make_job("/other"))
+    assert identity(make_job("/one")) == identity(make_job("/one", source="file:photos/"))
+    assert identity(make_job("/one")) != identity(make_job("/one", source="./photos2"))
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("./clean/", "file:///home/me/job/clean/sub/a b.jpg"),
+        ("./clean/{key}", "file:///home/me/job/clean/sub/a b.jpg"),
+        ("../out/{name}-{stem}.{ext}", "file:///home/me/out/here-a b.jpg"),
+        ("/out/{basename}", "file:///out/a b.jpg"),
+        ("file:///out/{{x}}/{relative}", "file:///out/{x}/sub/a b.jpg"),
+        ("./of {label}/{key}", "file:///home/me/job/of Robin/sub/a b.jpg"),
+    ],
+)
+def test_targets_start_from_the_job_file_too(written: str, place: str) -> None:
+    """Folders and placeholders make a path; braces are doubled where they are meant."""
+    job = make_job(actions={"keep": {"copy": written}})
+    target = job.actions[Verdict.KEEP].target
+    assert target is not None
+    found = compile_target(target).locate(key="sub/a b.jpg", prefix="", label="Robin", name="here")
+    assert found.uri == place
+
+
+def test_a_base_folder_with_braces_is_taken_letter_by_letter() -> None:
+    """What stands in a path of this machine is no placeholder."""
+    job = make_job("/odd/{key}/{", actions={"keep": {"copy": "./clean/{basename}"}})
+    target = job.actions[Verdict.KEEP].target
+    assert target is not None
+    found = compile_target(target).locate(key="a.jpg", prefix="", label=None, name="here")
+    assert found == S3Location("file:///odd/{key}/{/clean", "a.jpg")
+
+
+def test_links_are_copies_of_another_make() -> None:
+    """``link`` copies by hard link, with the same ways to meet what is there."""
+    action = make_job(actions={"keep": {"link": "./clean/", "if_exists": "skip"}}).actions[Verdict.KEEP]
+    assert (action.kind, action.is_link, action.if_exists) == (ActionKind.COPY, True, "skip")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"actions": {"keep": {"copy": "s3://clean/{key}"}}}, "expected a folder, as the source is one"),
+        (
+            {"source": "s3://raw/", "actions": {"keep": {"copy": "./clean/"}}},
+            "expected s3://bucket/key, as the source is",
+        ),
+        ({"source": "s3://raw/", "actions": {"keep": {"link": "s3://clean/"}}}, "only files can be linked"),
+        ({"actions": {"keep": {"copy": "./photos/clean/"}}}, "outside the source file:///home/me/job/photos/"),
+        ({"actions": {"keep": {"copy": "/home/me/job/photos/{stem}"}}}, "outside the source"),
+        ({"actions": {"keep": {"copy": "./{label}/{key}"}}, "otherwise": "reject"}, "could land inside it"),
+        ({"source": ".", "actions": {"keep": {"copy": "./clean/"}}}, "outside the source"),
+        ({"actions": {"keep": {"copy": "./clean"}}}, "expected a folder that ends in /, or a placeholder"),
+        ({"actions": {"keep": {"copy": "./clean/{kye}"}}}, "nearest is {key}"),
+        ({"actions": {"keep": {"tag": {"a": "b"}}}}, "files of a folder have no tags"),
+        ({"source": "photos"}, "or a folder such as ./photos"),
+        ({"source": "gs://bucket/x"}, "or a folder such as ./photos"),
+        ({"source": "file://server/photos"}, "a folder of this machine, found one of 'server'"),
+        ({"source": "file:"}, "expected a folder, found 'file:'"),
+        ({"precheck": "all"}, "precheck: expected none or header"),
+        ({"convert": "yes"}, "convert: expected"),
+    ],
+)
+def test_what_cannot_work_is_refused(changes: dict[str, Any], words: str) -> None:
+    """Each mistake is named with what was expected in its place."""
+    assert words in problem(**changes)
+
+
+def test_a_sibling_with_the_same_beginning_is_outside() -> None:
+    """``./photos-clean`` is not below ``./photos``; nor is a bucket below one whose name it begins with."""
+    make_job(actions={"keep": {"copy": "./photos-clean/{key}"}})
+    make_job(source="s3://raw/", actions={"keep": {"copy": "s3://raw-clean/{key}"}})
+
+
+def test_targets_of_nested_folders_may_meet() -> None:
+    """Two templates whose written-out folders differ in depth can still come to one file."""
+    deep, wide = compile_target("file:///out/a/{key}"), compile_target("file:///out/{relative}")
+    assert may_collide([deep, wide])
+    assert not may_collide([deep, compile_target("file:///out/b/{key}")])
+
+
+def test_converting_is_what_folders_do_unless_told_otherwise() -> None:
+    """Files are sent by their bytes, where most cameras' JPEGs are too large as they are."""
+    assert make_job().convert
+    assert not make_job(convert=False).convert
+    assert not make_job(source="s3://raw/").convert
+    assert make_job(source="s3://raw/", precheck="header").precheck is Precheck.HEADER
+
+
+@pytest.mark.parametrize(
+    ("bucket", "uri"), [("raw", "s3://raw/a"), ("file:///x", "file:///x/a"), ("file://", "file:///a")]
+)
+def test_uris(bucket: str, uri: str) -> None:
+    """Objects and files each have their own scheme."""
+    assert uri_of(bucket, "a") == uri
