@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncfilter.job.spec import Job
-from asyncfilter.model import StopReason
+from asyncfilter.model import StopReason, uri_of
 from asyncfilter.policy.estimate import JUDGEMENT_MICROS, JUDGEMENTS, Estimate, Estimates, Forecast, Outlook
 from asyncfilter.policy.stopping import caution
 from asyncfilter.report import figures, words
@@ -103,7 +103,7 @@ def draw_plan(job: Job, found: Outlook) -> RenderableType:
 
 
 def _rows(job: Job, found: Outlook) -> Iterator[Row]:
-    yield "job", Text.assemble((job.name, "bold"), f", s3://{job.source.bucket}/{job.source.prefix}")
+    yield "job", Text.assemble((job.name, "bold"), f", {uri_of(job.source.bucket, job.source.prefix)}")
     yield from _listing_rows(found)
     yield "", ""
     yield from _forecast_rows(job, found)

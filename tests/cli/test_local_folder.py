@@ -141,6 +141,14 @@ def test_a_folder_job_needs_no_account_for_stored_labels(sandbox: SandboxProcess
     assert sandbox.stats().operations["DetectLabels"].attempts == attempts
 
 
+def test_a_folder_is_planned_without_a_call(sandbox: SandboxProcess, folder: Path) -> None:
+    """A forecast names the folder, counts its files and costs nothing."""
+    attempts = sandbox.stats().operations["DetectLabels"].attempts
+    said = finish(command(sandbox, "plan", make_job(folder, "planned")), 0)
+    assert f"file://{folder}/photos/" in "".join(said.split())
+    assert sandbox.stats().operations["DetectLabels"].attempts == attempts
+
+
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
