@@ -154,12 +154,14 @@ class Watermark(msgspec.Struct, kw_only=True):
         seq: Position in the order of examination, from 1; 0 before the first image.
         cursor: Key of the last object settled in the current pass over the listing; None at its start.
         listing_done: True once the pass reached the end of the listing.
+        pass_seq: Position at which the pass began: images behind it are known to be in the listing as it is now.
         tally: The counts at this position.
     """
 
     seq: int = 0
     cursor: str | None = None
     listing_done: bool = False
+    pass_seq: int = 0
     tally: Tally = msgspec.field(default_factory=Tally)
 
 

@@ -198,6 +198,7 @@ class Admission:
         self._monitor.admit(passage)
         if not passage.is_seated:
             self._totals.from_checkpoint += 1
+            self._twins.lead(passage)
         is_changed = (passage.decision, passage.failure) != (stored.decision, stored.failure)
         if self._options.dry_run or (passage.is_seated and not is_changed):
             self._journal.ready(passage)

@@ -122,6 +122,7 @@ class Monitor:
     def begin_pass(self) -> None:
         """Start a new pass over the listing; nothing may be under way."""
         self.watermark.cursor, self.watermark.listing_done = None, False
+        self.watermark.pass_seq = self.watermark.seq
         for tally in (self.watermark.tally, self.ahead):
             tally.listed, tally.skipped = 0, {}
 

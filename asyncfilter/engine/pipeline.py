@@ -170,6 +170,7 @@ class Pipeline:
             budget=self._budget,
             totals=self._totals,
             skips=job.source.skip_duplicates,
+            pass_seq=lambda: self._monitor.watermark.pass_seq,
             submit=lambda passage: self._pool.submit(passage),  # noqa: PLW0108  made below
             dismiss=self._preparing.shelf.clear,
         )

@@ -67,7 +67,9 @@ class Replay:
         """Decide every image up to ``mark`` without touching anything; cancellable at any time."""
         skipped = {reason: count for reason, count in mark.tally.skipped.items() if reason != Skip.DUPLICATE}
         tally = Tally(listed=mark.tally.listed, skipped=skipped)
-        found = Verdicts(watermark=Watermark(cursor=mark.cursor, listing_done=mark.listing_done, tally=tally))
+        found = Verdicts(
+            watermark=Watermark(cursor=mark.cursor, listing_done=mark.listing_done, pass_seq=mark.pass_seq, tally=tally)
+        )
         self._marked = bytearray(mark.seq // 8 + 1)
         while found.stop_reason is None:
             rows = await self._checkpoint.seated(found.watermark.seq, LOOK_IMAGES, boxes=self._rules.needs_boxes)

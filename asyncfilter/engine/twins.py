@@ -43,7 +43,8 @@ class Twins:
         journal: Keeps the followers' outcomes.
         budget: Whose price is saved.
         totals: Counts what was shared.
-        skips: Those that share labels count as skipped and have no verdict.
+        skips: Duplicates count as skipped and have no verdict.
+        pass_seq: Position at which the present pass over the listing began.
         submit: Has an image examined, which then takes money and a turn by itself.
         dismiss: Told of an image that will not be examined.
     """
@@ -57,6 +58,7 @@ class Twins:
         budget: Budget,
         totals: Totals,
         skips: bool,
+        pass_seq: Callable[[], int],
         submit: Callable[[Passage], None],
         dismiss: Callable[[Passage], None],
     ) -> None:
@@ -66,6 +68,7 @@ class Twins:
         self._budget = budget
         self._totals = totals
         self._skips = skips
+        self._pass_seq = pass_seq
         self._submit = submit
         self._dismiss = dismiss
         self._known: dict[Content, StoredImage] = {}
@@ -86,10 +89,12 @@ class Twins:
         if content is None:
             return False
         leader = self._leaders.get(content)
-        if leader is not None and leader.is_ready and content not in self._known:
+        if leader is not None and leader.is_ready:
             self._known |= await self._find([content])
-        if (row := self._known.get(content)) is not None and row.detection is not None:
-            self._share(passage, row.detection, row.id)
+        is_under_way = leader is not None and not leader.is_ready
+        row = self._known.get(content)
+        if row is not None and row.detection is not None and not is_under_way:
+            self._share(passage, row.detection, row.id, is_listed=(row.seq or 0) > self._pass_seq())
         elif leader is None or leader.is_ready:
             self._leaders[content] = passage
             return False
@@ -99,6 +104,12 @@ class Twins:
             leader.followers.append(passage)
         return True
 
+    def lead(self, passage: Passage) -> None:
+        """Note an image whose labels are known: it is in the listing as it is now, and others may be its duplicates."""
+        content = content_of(passage.image)
+        if content is not None:
+            self._leaders.setdefault(content, passage)
+
     def examined(self, leader: Passage) -> None:
         """Give the outcome of an examined image to those that wait for it."""
         followers, leader.followers = leader.followers, []
@@ -106,8 +117,11 @@ class Twins:
             self._pass_on(leader, follower)
 
     def _pass_on(self, leader: Passage, follower: Passage) -> None:
-        if leader.detection is not None:
-            self._share(follower, leader.detection, leader.row_id)
+        detection = leader.detection
+        if detection is None and leader.stored is not None:
+            detection = leader.stored.detection
+        if detection is not None:
+            self._share(follower, detection, leader.row_id, is_listed=True)
         elif leader.is_unpaid:
             self._dismiss(follower)
             follower.is_unpaid = True
@@ -131,12 +145,17 @@ class Twins:
         else:
             leader.followers.append(follower)
 
-    def _share(self, passage: Passage, detection: Detection, row_id: int) -> None:
+    def _share(self, passage: Passage, detection: Detection, row_id: int, *, is_listed: bool) -> None:
+        """Give ``passage`` the labels of a row; only beside a row whose object is still listed is it a duplicate.
+
+        The labels of an object that was renamed or deleted are as good, but what shows them now may be the only copy.
+        """
         self._dismiss(passage)
         passage.detection = detection
         passage.decision = self._rules.decide(detection)
-        passage.same_as = row_id
-        passage.is_skipped = self._skips
+        if is_listed:
+            passage.same_as = row_id
+            passage.is_skipped = self._skips
         self._totals.duplicates += 1
         self._totals.saved_micros += self._budget.next_price_micros
         self._journal.record(passage)

@@ -88,6 +88,21 @@ def test_twins_found_in_a_later_run_are_free() -> None:
     assert "later.jpg" in stage.copied()
 
 
+def test_a_renamed_object_is_no_duplicate_of_what_it_was() -> None:
+    """What shows known content may be its only copy: labels are shared, but it is neither skipped nor left alone."""
+    skip = make_job(source={"uri": "s3://raw/", "duplicates": "skip"})
+    none = make_job(actions={"keep": {"copy": "s3://clean/{key}"}, "duplicate": "none"})
+    for job in (skip, none):
+        stage = stage_of([0, 1], SHOWS)
+        stage.run(job)
+        stage.source.remove("0000.jpg")
+        stage.source.put(ListedObject("renamed.jpg", 1000, hashlib.md5(b"0").hexdigest()))
+        summary = stage.run(job)
+        assert summary.counts.skipped == {}
+        assert (summary.this_run.calls, summary.this_run.keep) == (0, 1)
+        assert stage.copied() == ["0000.jpg", "renamed.jpg"]
+
+
 def test_a_leader_that_fails_for_itself_is_succeeded() -> None:
     """A denied object says nothing of its twins: the next one is examined instead."""
     denied = ImageError("denied", code="access_denied", access=True)
