@@ -21,9 +21,6 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Detection, ListedObject, Progress, StopReason, Summary
 from asyncfilter.ports import Batch, Checkpoint, Reference, References, StoredImage
 
-BREATH_S = 1.0
-"""Pause after the last call, so that what follows has a second of its own: no second sees two rates added up."""
-
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
     """What came of examining references.
@@ -144,10 +141,7 @@ async def _pay(
     )
     if errand.on_start is not None:
         errand.on_start(pipeline.progress)
-    summary = await pipeline.run()
-    if summary.this_run.attempts:
-        await errand.clock.sleep(BREATH_S)
-    return summary
+    return await pipeline.run()
 
 
 async def _look_at(uris: Sequence[str], references: References, max_attempts: int, clock: Clock) -> list[ListedObject]:

@@ -168,7 +168,8 @@ def test_killed_among_references(life_s: float) -> None:
     assert attempts(stage) + sum(stage.detector.attempts.values()) <= 62 + 1
 
 
-def test_references_and_listing_share_the_rate() -> None:
+@pytest.mark.parametrize("tps", [1, 2, 20])
+def test_references_and_listing_share_the_rate(tps: int) -> None:
     """In no second do attempts at references and at images together pass the rate."""
     import anyio
 
@@ -188,9 +189,9 @@ def test_references_and_listing_share_the_rate() -> None:
         return 0.05
 
     stage.detector.delay_s = delay_s
-    stage.run(make_job(limits={"tps": 2}))
+    stage.run(make_job(limits={"tps": tps}))
     for index, start_s in enumerate(sent):
-        assert sum(start_s <= moment_s < start_s + 1.0 for moment_s in sent[index:]) <= 1.05 * 2 + 1
+        assert sum(start_s <= moment_s < start_s + 1.0 for moment_s in sent[index:]) <= 1.05 * tps + 1
     assert len(sent) == 62
 
 
