@@ -602,5 +602,5 @@ def _most_connections() -> int:
 
 
 def _new_run_id() -> str:
-    """Sortable by time, unique among machines: ``20261122-141503-1f3a``."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    """Sortable by time, unique among machines: ``20261122-141503-1f3a9c02``."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"

@@ -37,7 +37,7 @@ from asyncfilter.aws.http import (
     connecting,
     connection,
 )
-from asyncfilter.aws.http.connection import Connection
+from asyncfilter.aws.http.connection import BUFFER_BYTES, Connection
 from asyncfilter.errors import EndpointError, TransientError
 
 TIMEOUT_S = 2.0
@@ -379,7 +379,7 @@ class Wires(asyncio.Transport):
 
 def on_wires(wires: Wires, loop: asyncio.AbstractEventLoop) -> Connection:
     """A connection that is open over it."""
-    made = Connection(loop, lambda _: None)
+    made = Connection(loop, lambda _: None, memoryview(bytearray(BUFFER_BYTES)))
     made.connection_made(wires)
     return made
 

@@ -25,27 +25,38 @@ HEAD_LIMIT_BYTES = 64 * 1024
 ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
 """A whole answer; a page of 1,000 keys of 1,024 bytes, each byte percent-encoded, has under 4 MB."""
 
+BUFFER_BYTES = 64 * 1024
+"""What is read at a time, into memory that a pool's connections share.
+
+A plain Protocol is handed bytes that were allocated for 256 KB and shrunk, which tears holes into the heap: the process
+grows as long as it runs.
+"""
+
 Outcome: TypeAlias = Reply | Exception
 """An answer, or why there is none: a future's own exception would be logged when its waiter was cancelled."""
 
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A connection of a ``Pool``.
 
     Args:
         loop: The loop it belongs to.
         on_lost: Called with itself once it is closed, whoever closed it.
+        buffer: What is read into, shared by connections of one loop: nothing stays in it after ``buffer_updated``.
 
     Attributes:
         idle_since_s: Loop time of the last answer's end; for the pool.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None], buffer: memoryview
+    ) -> None:
         self.idle_since_s = 0.0
         self._loop = loop
         self._on_lost = on_lost
+        self._buffer = buffer
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._outcome: asyncio.Future[Outcome] | None = None
@@ -103,13 +114,21 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the protocol's signature
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes have come."""
+        self.data_received(self._buffer[:nbytes])
+
+    def data_received(self, data: bytes | memoryview) -> None:
         """Read on; bytes that nobody asked for close the connection."""
         if self._parser is None:
             self.abort()

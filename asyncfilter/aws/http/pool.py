@@ -19,7 +19,7 @@ import anyio
 import anyio.lowlevel
 
 from asyncfilter.aws.http.connecting import connected
-from asyncfilter.aws.http.connection import Connection
+from asyncfilter.aws.http.connection import BUFFER_BYTES, Connection
 from asyncfilter.aws.http.errors import AddressError, BrokenError, NoConnectionError, UnsentError, UntrustedError
 from asyncfilter.aws.http.message import Reply
 
@@ -45,6 +45,7 @@ class Pool:
         self._keepalive_s = keepalive_s
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._idle: defaultdict[str, deque[Connection]] = defaultdict(deque)
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -143,7 +144,7 @@ class Pool:
         try:
             with anyio.fail_after(deadline_s - self._loop.time()):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, self._open.discard),
+                    lambda: Connection(self._loop, self._open.discard, self._buffer),
                     sock=await connected(host, port),
                     ssl=self._tls if is_tls else None,
                     server_hostname=host if is_tls else None,
