@@ -228,7 +228,7 @@ def test_an_object_that_only_looks_like_a_reference_is_examined() -> None:
 async def test_references_are_not_prepared_as_images_of_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """References of a folder are sent as they are, not prepared as its own images are; a plan and a sample work alike."""
+    """References are sent as they are, not prepared as the folder's own images are; a plan and a sample work alike."""
     from PIL import Image
 
     from asyncfilter import plan, refilter, run
