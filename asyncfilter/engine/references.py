@@ -133,7 +133,7 @@ async def _pay(
         run_id=errand.run_id,
         checkpoint=view.as_checkpoint(),
         sink=no_sink(),
-        way=msgspec.structs.replace(way, source=ChosenSource(wanted), detector=references, check=lambda _listed: None),
+        way=_way_of(way, wanted, references),
         options=Options(dry_run=True),
         interrupt=errand.interrupt,
         emit=lambda event: _pass_on(event, errand.emit),
@@ -142,6 +142,13 @@ async def _pay(
     if errand.on_start is not None:
         errand.on_start(pipeline.progress)
     return await pipeline.run()
+
+
+def _way_of(way: Way, wanted: Sequence[ListedObject], references: References) -> Way:
+    """The job's rate, price and concurrency, without what it does to the images of its own source."""
+    return msgspec.structs.replace(
+        way, source=ChosenSource(wanted), detector=references, check=lambda _listed: None, preparation=None
+    )
 
 
 async def _look_at(uris: Sequence[str], references: References, max_attempts: int, clock: Clock) -> list[ListedObject]:

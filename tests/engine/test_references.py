@@ -223,3 +223,42 @@ def test_an_object_that_only_looks_like_a_reference_is_examined() -> None:
     summary = stage.run(job)
     assert stage.detector.attempts["000.jpg"] == 1
     assert summary.counts.calls == 61
+
+
+async def test_references_are_not_prepared_as_images_of_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """References are sent as they are, not prepared as the folder's own images are; a plan and a sample work alike."""
+    from PIL import Image
+
+    from asyncfilter import plan, refilter, run
+    from asyncfilter.sandbox import Sandbox, SandboxOptions
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(12):
+        Image.new("RGB", (200, 150), (20 * number, 90, 40)).save(photos / f"{number:02d}.jpg")
+    Image.new("RGB", (200, 150), "red").save(tmp_path / "good.jpg")
+    job = parse_job(
+        {
+            "version": 1,
+            "name": "folder",
+            "source": "./photos",
+            "rules": [{"keep": {"like": ["./good.jpg"], "confidence": 1}}],
+            "precheck": "header",
+            "limits": {"tps": 50},
+        },
+        base_dir=tmp_path,
+    )
+    async with Sandbox(SandboxOptions()) as sandbox:
+        for name, value in sandbox.environment().items():
+            monkeypatch.setenv(name, value)
+        forecast = await plan(job)
+        assert (forecast.prospect.survey.unpaid, forecast.forecast.calls) == (12, 12)
+        found = await plan(job, sample=5)
+        assert found.sample is not None
+        assert (found.sample.this_run.examined, found.sample.counts.calls) == (5, 6)
+        summary = await run(job)
+        assert (summary.counts.examined, summary.counts.failed, summary.counts.calls) == (12, {}, 13)
+        assert (await refilter(job)).counts.examined == 12
+        assert sandbox.stats().operations["DetectLabels"].billed == 13
