@@ -222,6 +222,13 @@ class Tables:
             raise CheckpointError(f"{self._path}: {len(rows) - changed} rows to change are not there")
 
     def _confirm(self, effects: Sequence[tuple[int, DoneEffect]]) -> None:
+        ids = sorted({id_ for id_, _ in effects})
+        there = 0
+        for some in sql.chunks(ids, sql.VALUES_PER_STATEMENT):
+            among = f"id IN ({sql.marks(len(some))})"
+            there += self._db.execute(f"SELECT count(*) FROM image WHERE {among}", some).fetchone()[0]  # noqa: S608  only marks
+        if there != len(ids):
+            raise CheckpointError(f"{self._path}: {len(ids) - there} rows to change are not there")
         rows = [(id_, ACTIONS[effect.kind], effect.target) for id_, effect in effects]
         # Replaced is the same action of the same image, and whoever of the same key wrote the same target.
         sql.insert(self._db, "INSERT OR REPLACE INTO effect (image, kind, target)", rows)

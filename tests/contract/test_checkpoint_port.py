@@ -412,3 +412,12 @@ async def test_labels_come_without_boxes_when_nobody_needs_them(checkpoint: Chec
     assert any(label.instances for label in ROBIN.labels)
     bare = tuple(msgspec.structs.replace(label, instances=()) for label in ROBIN.labels)
     assert row.detection == msgspec.structs.replace(ROBIN, labels=bare)
+
+
+async def test_an_effect_needs_its_row_even_when_another_takes_its_target(checkpoint: Checkpoint) -> None:
+    """A batch that names a row that is not there is refused whole, whatever else it holds."""
+    await checkpoint.commit(Batch(new=[image(1)]))
+    effect = DoneEffect(ActionKind.COPY, "s3://clean/x")
+    with pytest.raises(CheckpointError):
+        await checkpoint.commit(Batch(effects=[(99, effect), (1, effect)]))
+    assert (await all_seated(checkpoint))[0].effects == ()
