@@ -10,7 +10,7 @@ from asyncfilter.aws.deleting import is_expressible
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3 import S3Sink
 from asyncfilter.aws.versions import S3Versions
-from asyncfilter.errors import AccessError, CallError, ImageError, PermissionDeniedError, TransientError
+from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, TransientError
 from asyncfilter.model import Effect, S3Location
 from asyncfilter.policy.removal import BucketState
 from asyncfilter.ports import Condemned, Copied, Found, Gone, Version
@@ -101,9 +101,9 @@ def _error(answer: Answer) -> CallError:
     error = classify(answer)
     if isinstance(error, PermissionDeniedError):
         return _denied(answer.where, error)
-    if isinstance(error, AccessError):
+    if not isinstance(error, CallError):
         raise error
-    return error if isinstance(error, CallError) else ImageError(str(answer), code="http_error")
+    return error
 
 
 def _denied(where: str, error: PermissionDeniedError) -> ImageError:
