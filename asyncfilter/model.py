@@ -292,3 +292,5 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """What to do about it."""
     exit_code: int = 0
     """The process's exit code that says the same (contract, section 2)."""
+    pending_removals: int = 0
+    """Images that ``apply`` would move or delete."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from asyncfilter.errors import CallError
 from asyncfilter.model import (
     ActionKind,
     Counts,
@@ -21,8 +22,10 @@ from asyncfilter.model import (
     Failure,
     ListedObject,
     ObjectRef,
+    S3Location,
     StopReason,
 )
+from asyncfilter.policy.removal import BucketState, Condemnation, Removal, Step
 from asyncfilter.policy.tally import Tally
 
 # -- The way in and out ------------------------------------------------------------------------------------------------
@@ -144,6 +147,90 @@ class Sink(Protocol):
         ...
 
 
+# -- The way out of the source -----------------------------------------------------------------------------------------
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at a place."""
+
+    etag: str
+    size_bytes: int
+
+
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
+    """A copy stands at its target with this ETag; ``is_new`` is False when the same content stood there before."""
+
+    etag: str
+    is_new: bool
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """An object was deleted; ``marker`` is the version id of the delete marker in its place, empty where none is."""
+
+    marker: str = ""
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of an object, or a delete marker, which has neither ETag nor size."""
+
+    id: str
+    etag: str = ""
+    size_bytes: int = 0
+    is_marker: bool = False
+
+
+class Condemned(msgspec.Struct, frozen=True, kw_only=True):
+    """An object to delete, on condition of its ETag; a file's size must be the same too."""
+
+    key: str
+    etag: str
+    size_bytes: int
+
+
+DELETES_AT_ONCE = 1000
+"""Objects in one ``Remover.delete`` at the most (S3 API reference, *DeleteObjects*)."""
+
+
+class Remover(Protocol):
+    """Takes objects out of the source and brings them back; every write is conditional, so that a repeat is harmless.
+
+    Beside what each method says, all raise ``ThrottledError``, ``TransientError``, ``AccessError``, and ``ImageError``
+    ``access_denied`` for an object that may not be touched.
+    """
+
+    async def state(self) -> BucketState:
+        """What deleting means in the source."""
+        ...
+
+    async def look(self, place: S3Location) -> Found | None:
+        """What stands at a place; None when nothing does."""
+        ...
+
+    async def copy(self, effect: Effect) -> Copied:
+        """Copy ``effect.source`` to ``effect.target`` on condition of its ETag, as ``Sink.perform`` does.
+
+        Raises:
+            ImageError: ``changed`` or ``vanished`` since, ``target_exists``, or a cause of its own.
+        """
+        ...
+
+    async def delete(self, bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
+        """Delete up to ``DELETES_AT_ONCE`` objects in one attempt; what became of each, in their order.
+
+        An object's error is a value here: ``ImageError`` (``changed``, ``vanished``, ``access_denied``),
+        ``ThrottledError``, or ``TransientError`` when it may have been deleted or not.
+        """
+        ...
+
+    async def versions(self, place: S3Location) -> Sequence[Version]:
+        """The versions of one object and its delete markers, newest first; nothing where no versions are kept."""
+        ...
+
+    async def remove_marker(self, place: S3Location, marker: str) -> None:
+        """Remove one delete marker, by its version id; it may be gone already."""
+        ...
+
+
 # -- The checkpoint ----------------------------------------------------------------------------------------------------
 
 
@@ -191,7 +278,10 @@ class Totals(msgspec.Struct, kw_only=True):
 
 
 class DoneEffect(msgspec.Struct, frozen=True):
-    """An action that was confirmed for an image; ``target`` is a URI, empty where the action has none."""
+    """An action that was confirmed for an image.
+
+    ``target`` is the URI of a copy or move, a tag's tags as a query string, and empty for a delete.
+    """
 
     kind: ActionKind
     target: str
@@ -248,6 +338,8 @@ class Batch(msgspec.Struct, kw_only=True):
             labels stay.
         effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
+        revoked: Confirmed actions that were undone, by row id.
+        removals: Journal entries, each in place of what the journal had for its image.
         unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
         references: Reference images to keep, in place of those with the same address.
         watermark: The new watermark; None when it did not move.
@@ -258,6 +350,8 @@ class Batch(msgspec.Struct, kw_only=True):
     seated: list[StoredImage] = []
     effects: list[tuple[int, DoneEffect]] = []
     failures: list[tuple[int, Failure]] = []
+    revoked: list[tuple[int, DoneEffect]] = []
+    removals: list[Removal] = []
     unseated: list[int] = []
     references: list[Reference] = []
     watermark: Watermark | None = None
@@ -338,15 +432,41 @@ class Checkpoint(Protocol):
         ...
 
     async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
-        """Of these target URIs, the ones that a confirmed action wrote, with the source key it came from."""
+        """Of these target URIs, the ones that an action wrote or a move claims, with the source key it came from."""
         ...
 
     async def references(self) -> Sequence[Reference]:
         """All reference images, by address."""
         ...
 
-    async def decided(self, fingerprint: str, watermark: Watermark) -> None:
-        """All stored decisions are now those of ``fingerprint``."""
+    async def condemned(
+        self, which: Condemnation, after_seq: int, limit: int
+    ) -> Sequence[tuple[StoredImage, Removal | None]]:
+        """Up to ``limit`` seated rows that follow ``after_seq``, with their labels and what the journal has for each.
+
+        Those that ``which`` covers, that neither failed nor were confirmed as moved or deleted.
+        """
+        ...
+
+    async def count_condemned(self, which: Condemnation) -> int:
+        """How many rows ``condemned`` would give."""
+        ...
+
+    async def removals(
+        self, steps: Sequence[Step], after_image: int, limit: int
+    ) -> Sequence[tuple[Removal, StoredImage | None]]:
+        """Up to ``limit`` journal entries at one of ``steps``, by row id from beyond ``after_image``.
+
+        Each with its row and labels; None when the row is not there any more.
+        """
+        ...
+
+    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
+        """The rows with these ids that are there, with their labels, by id."""
+        ...
+
+    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
+        """All stored decisions are now those of ``fingerprint``; None while they are being made anew."""
         ...
 
     async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:

@@ -16,19 +16,31 @@ from pathlib import Path
 
 import msgspec
 
-from asyncfilter.aws import describe_model, open_aws, open_detector, open_ports, open_references, quota_tps
+from asyncfilter.aws import (
+    describe_model,
+    open_aws,
+    open_detector,
+    open_ports,
+    open_references,
+    open_remover,
+    quota_tps,
+)
 from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, open_lookup, set_aside
 from asyncfilter.clock import Clock, SystemClock
-from asyncfilter.datasets.folder import FolderContents, FolderSink, FolderSource, check_folder
+from asyncfilter.datasets.folder import FolderContents, FolderRemover, FolderSink, FolderSource, check_folder
 from asyncfilter.datasets.preparing import Preparer
+from asyncfilter.engine.applying import Apply
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.pipeline import Pipeline
 from asyncfilter.engine.references import Errand, examine
+from asyncfilter.engine.removal import AT_ONCE
+from asyncfilter.engine.removing import RemovalErrand, carry_out
 from asyncfilter.engine.sampling import REFERENCE_STORE, ChosenSource, sampling_job, store_job
 from asyncfilter.engine.shuffle import ShuffledSource
 from asyncfilter.engine.survey import Known, Surveyor, nothing_known, what_is_held
+from asyncfilter.engine.undoing import Undo
 from asyncfilter.engine.views import SampleView
 from asyncfilter.engine.way import Options, Way, no_way
 from asyncfilter.errors import AccessError, AsyncFilterError, CheckpointError
@@ -43,7 +55,18 @@ from asyncfilter.policy.estimate import Held, Outlook, Prospect, Terms, outlook
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.pricing import PriceList, price_list
 from asyncfilter.policy.references import Labelled, names_of, references_of, resolved
-from asyncfilter.ports import Checkpoint, Contents, Detector, Preparation, Reference, References, Sink, Source
+from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
+from asyncfilter.ports import (
+    Checkpoint,
+    Contents,
+    Detector,
+    Preparation,
+    Reference,
+    References,
+    Remover,
+    Sink,
+    Source,
+)
 
 MOST_IN_FLIGHT = 4096
 """Calls in flight at the most when ``limits.concurrency`` is auto."""
@@ -64,6 +87,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     source: Source | None = None
     detector: Detector | None = None
     sink: Sink | None = None
+    remover: Remover | None = None
     checkpoint: Checkpoint | None = None
     references: References | None = None
     preparation: Preparation | None = None
@@ -412,6 +436,101 @@ async def _references_beside(job: Job) -> Sequence[Reference]:
         return ()
     async with open_lookup(store.checkpoint, identity(store)) as lookup:
         return await lookup.references()
+
+
+# -- Out of the source, and back ---------------------------------------------------------------------------------------
+
+
+async def plan_apply(job: Job, *, again: bool = False, world: World | None = None) -> RemovalPlan:
+    """What ``apply`` would take out of the source; nothing is changed.
+
+    Args:
+        job: Whose decisions.
+        again: Propose also images that were brought back under these same decisions.
+        world: Your own remover or checkpoint.
+
+    Raises:
+        UsageError: The stored decisions are of other rules or actions.
+        CheckpointError: There is none, or it cannot be used.
+        AccessError: The source cannot be reached.
+    """
+    async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
+        return await Apply(resolved_job, checkpoint, await remover.state(), again=again).plan()
+
+
+async def apply(
+    job: Job,
+    consent: Consent,
+    *,
+    again: bool = False,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+) -> RemovalSummary:
+    """Move and delete what is pending, if that is what was agreed to; goes on where an interrupted one left off.
+
+    Arguments and errors are those of ``plan_apply``; ``interrupt`` and ``on_event`` those of ``run``.
+
+    Raises:
+        UsageError: The plan is another one, or too large a share: nothing was done.
+        AbortedError: ``interrupt`` was requested twice.
+    """
+    async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
+        verb = Apply(resolved_job, checkpoint, await remover.state(), again=again)
+        errand = _removal_errand("apply", world, interrupt, on_event)
+        return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, errand=errand)
+
+
+async def plan_undo(job: Job, *, world: World | None = None) -> RemovalPlan:
+    """What ``undo`` could bring back, and what not; nothing is changed. Raises as ``plan_apply`` does."""
+    async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
+        return await Undo(resolved_job, checkpoint, await remover.state()).plan()
+
+
+async def undo(
+    job: Job,
+    consent: Consent,
+    *,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+) -> RemovalSummary:
+    """Bring back what ``apply`` took out of the source, as far as the store can. Otherwise as ``apply``."""
+    async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
+        verb = Undo(resolved_job, checkpoint, await remover.state())
+        errand = _removal_errand("undo", world, interrupt, on_event)
+        return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, errand=errand)
+
+
+def _removal_errand(name: str, world: World | None, interrupt: Interrupt | None, emit: Emit) -> RemovalErrand:
+    clock = world.clock if world is not None and world.clock is not None else SystemClock()
+    return RemovalErrand(run_id=f"{name}-{_new_run_id()}", interrupt=interrupt or Interrupt(), emit=emit, clock=clock)
+
+
+@asynccontextmanager
+async def _open_removal(job: Job, world: World | None) -> AsyncIterator[tuple[Job, Checkpoint, Remover]]:
+    """The job with its rules in names, and what it works on; the checkpoint is held first."""
+    world = world or World()
+    async with AsyncExitStack() as stack:
+        checkpoint = await _existing_checkpoint(job, world, stack)
+        if checkpoint is None:
+            raise CheckpointError(
+                f"{job.checkpoint}: there is no checkpoint, so nothing is decided",
+                hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
+            )
+        job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
+        yield job, checkpoint, world.remover or await _remover(job, stack)
+
+
+async def _remover(job: Job, stack: AsyncExitStack) -> Remover:
+    if job.source.folder is not None:
+        check_folder(job.source.folder)
+        return FolderRemover(job.source.folder)
+    connections = LEAST_IN_FLIGHT + AT_ONCE
+    session = await stack.enter_async_context(
+        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=connections)
+    )
+    return await stack.enter_async_context(open_remover(job, session))
 
 
 # -- The checkpoint ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ fast one (``wire``, ``fast``) or aioboto3 (``boto``). What both share stands onc
 """
 
 from asyncfilter.aws.custom_labels import ModelState, describe_model
-from asyncfilter.aws.opening import Ports, open_detector, open_ports
+from asyncfilter.aws.opening import Ports, open_detector, open_ports, open_remover
 from asyncfilter.aws.quotas import QuotaAnswer, QuotaOrigin, documented_tps, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
 from asyncfilter.aws.session import AwsSession, open_aws
@@ -24,5 +24,6 @@ __all__ = [
     "open_detector",
     "open_ports",
     "open_references",
+    "open_remover",
     "quota_tps",
 ]

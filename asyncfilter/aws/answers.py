@@ -28,6 +28,12 @@ class Operation(StrEnum):
     HEAD_OBJECT = "HeadObject"
     GET_OBJECT = "GetObject"
     COPY_OBJECT = "CopyObject"
+    DELETE_OBJECT = "DeleteObject"
+    DELETE_OBJECTS = "DeleteObjects"
+    GET_OBJECT_TAGGING = "GetObjectTagging"
+    PUT_OBJECT_TAGGING = "PutObjectTagging"
+    GET_BUCKET_VERSIONING = "GetBucketVersioning"
+    LIST_OBJECT_VERSIONS = "ListObjectVersions"
 
     @property
     def permission(self) -> str:
@@ -43,6 +49,12 @@ _PERMISSIONS = {
     Operation.HEAD_OBJECT: "s3:GetObject",
     Operation.GET_OBJECT: "s3:GetObject",
     Operation.COPY_OBJECT: "s3:PutObject",
+    Operation.DELETE_OBJECT: "s3:DeleteObject",
+    Operation.DELETE_OBJECTS: "s3:DeleteObject",
+    Operation.GET_OBJECT_TAGGING: "s3:GetObjectTagging (in a versioned bucket s3:GetObjectVersionTagging too)",
+    Operation.PUT_OBJECT_TAGGING: "s3:PutObjectTagging (in a versioned bucket s3:PutObjectVersionTagging too)",
+    Operation.GET_BUCKET_VERSIONING: "s3:GetBucketVersioning",
+    Operation.LIST_OBJECT_VERSIONS: "s3:ListBucketVersions",
 }
 
 

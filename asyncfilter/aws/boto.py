@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import msgspec
 
-from asyncfilter.aws.answers import Operation
-from asyncfilter.aws.calls import PAGE_SIZE, Listing, ObjectHead, operation_of, parameters_of, uri
+from asyncfilter.aws.answers import Answer, Operation
+from asyncfilter.aws.calls import (
+    PAGE_SIZE,
+    Deleted,
+    Listing,
+    ObjectHead,
+    ObjectVersion,
+    operation_of,
+    parameters_of,
+    uri,
+)
+from asyncfilter.aws.deleting import deleted, refused
 from asyncfilter.aws.failures import vendor_translated
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.job.spec import DetectorSpec
@@ -61,17 +71,62 @@ class BotoS3:
             async with answer["Body"] as body:
                 return bytes(await body.read())
 
-    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
         """See ``S3Calls``."""
         condition = {"IfNoneMatch": "*"} if only_new else {}
         async with self._attempt(Operation.COPY_OBJECT, target.bucket, target.key) as client:
-            await client.copy_object(
+            copied = await client.copy_object(
                 Bucket=target.bucket,
                 Key=target.key,
                 CopySource={"Bucket": source.bucket, "Key": source.key},
                 CopySourceIfMatch=f'"{source.etag}"',
                 **condition,
             )
+        etag: str = copied["CopyObjectResult"]["ETag"]
+        return etag.strip('"')
+
+    async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
+        """See ``S3Calls``."""
+        async with self._attempt(Operation.DELETE_OBJECT, bucket, key) as client:
+            answer = await client.delete_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+        return deleted(bool(answer.get("DeleteMarker")), answer.get("VersionId", ""))
+
+    async def delete_objects(self, bucket: str, condemned: Sequence[tuple[str, str]]) -> Mapping[str, Deleted | Answer]:
+        """See ``S3Calls``."""
+        wanted = {"Objects": [{"Key": key, "ETag": f'"{etag}"'} for key, etag in condemned]}
+        async with self._attempt(Operation.DELETE_OBJECTS, bucket, "") as client:
+            answer = await client.delete_objects(Bucket=bucket, Delete=wanted)
+        outcomes: dict[str, Deleted | Answer] = {
+            one["Key"]: deleted(bool(one.get("DeleteMarker")), one.get("DeleteMarkerVersionId", ""))
+            for one in answer.get("Deleted", ())
+        }
+        for one in answer.get("Errors", ()):
+            outcomes[one["Key"]] = refused(bucket, one["Key"], one.get("Code", ""), one.get("Message", ""))
+        return outcomes
+
+    async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
+        """See ``S3Calls``; botocore gives versions and markers apart, so that equal times leave their order open."""
+        async with self._attempt(Operation.LIST_OBJECT_VERSIONS, bucket, key) as client:
+            page = await client.list_object_versions(Bucket=bucket, Prefix=key)
+        entries = [entry for kind in ("DeleteMarkers", "Versions") for entry in page.get(kind, ())]
+        mine = [entry for entry in entries if entry["Key"] == key]
+        mine.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]), reverse=True)
+        return [
+            ObjectVersion(one["VersionId"], one.get("ETag", "").strip('"'), one.get("Size", 0), "ETag" not in one)
+            for one in mine
+        ]
+
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
+        """See ``S3Calls``."""
+        async with self._attempt(Operation.GET_OBJECT_TAGGING, bucket, key) as client:
+            answer = await client.get_object_tagging(Bucket=bucket, Key=key, **_versioned(version))
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
+        """See ``S3Calls``."""
+        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+        async with self._attempt(Operation.PUT_OBJECT_TAGGING, bucket, key) as client:
+            await client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": tag_set}, **_versioned(version))
 
     @asynccontextmanager
     async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
@@ -79,6 +134,10 @@ class BotoS3:
         client = await self._session.s3(bucket)
         with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
             yield client
+
+
+def _versioned(version: str) -> dict[str, str]:
+    return {"VersionId": version} if version else {}
 
 
 class BotoDetect:

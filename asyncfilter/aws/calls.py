@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from asyncfilter.aws.answers import Operation
+from asyncfilter.aws.answers import Answer, Operation
 from asyncfilter.job.spec import DetectorKind, DetectorSpec
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 
@@ -31,12 +31,16 @@ class Listing(NamedTuple):
 
 
 class ObjectHead(NamedTuple):
-    """What HeadObject tells; ``etag`` without its quotes, checksums by lower-case header name."""
+    """What HeadObject tells.
+
+    ``etag`` is without its quotes, checksums are by lower-case header name, ``version`` is empty where none is kept.
+    """
 
     etag: str
     size_bytes: int
     archived: bool
     checksums: Mapping[str, str]
+    version: str = ""
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> ObjectHead:
@@ -53,7 +57,23 @@ class ObjectHead(NamedTuple):
                 for name, value in lower.items()
                 if name.startswith("x-amz-checksum-") and name != "x-amz-checksum-type"
             },
+            version=lower.get("x-amz-version-id", ""),
         )
+
+
+class Deleted(NamedTuple):
+    """An object is gone; ``marker`` is the version id of the delete marker in its place, empty where none was made."""
+
+    marker: str
+
+
+class ObjectVersion(NamedTuple):
+    """One version of an object; a delete marker has neither ETag nor size."""
+
+    id: str
+    etag: str
+    size_bytes: int
+    is_marker: bool
 
 
 class S3Calls(Protocol):
@@ -77,8 +97,32 @@ class S3Calls(Protocol):
         """GetObject on condition of the image's ETag: all of it, or as many bytes from its start as there are."""
         ...
 
-    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
-        """CopyObject on condition of the source's ETag and, with ``only_new``, that nothing stands at the target."""
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
+        """CopyObject on condition of the source's ETag and, with ``only_new``, that nothing stands at the target.
+
+        Returns:
+            The copy's ETag, without its quotes.
+        """
+        ...
+
+    async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
+        """DeleteObject on condition of the ETag."""
+        ...
+
+    async def delete_objects(self, bucket: str, condemned: Sequence[tuple[str, str]]) -> Mapping[str, Deleted | Answer]:
+        """DeleteObjects: up to 1,000 keys that XML can express, each on condition of its ETag; the outcome by key."""
+        ...
+
+    async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
+        """ListObjectVersions of one key, newest first; up to the thousand entries of one page."""
+        ...
+
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
+        """GetObjectTagging, of one version where it is given."""
+        ...
+
+    async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
+        """PutObjectTagging, of one version where it is given."""
         ...
 
 

@@ -248,6 +248,9 @@ _ON_IMAGES = frozenset(
         Operation.HEAD_OBJECT,
         Operation.GET_OBJECT,
         Operation.COPY_OBJECT,
+        Operation.DELETE_OBJECT,
+        Operation.GET_OBJECT_TAGGING,
+        Operation.PUT_OBJECT_TAGGING,
     }
 )
 

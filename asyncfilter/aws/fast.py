@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from asyncfilter.aws.answers import AnsweredError, Operation, read_answer
-from asyncfilter.aws.calls import PAGE_SIZE, Listing, ObjectHead, operation_of, parameters_of, uri
+from asyncfilter.aws.answers import Answer, AnsweredError, Operation, read_answer, unescape_xml
+from asyncfilter.aws.calls import (
+    PAGE_SIZE,
+    Deleted,
+    Listing,
+    ObjectHead,
+    ObjectVersion,
+    operation_of,
+    parameters_of,
+    uri,
+)
+from asyncfilter.aws.deleting import delete_request, deleted, read_outcomes, read_tags, read_versions, tag_request
 from asyncfilter.aws.failures import undecodable
 from asyncfilter.aws.http import Reply
 from asyncfilter.aws.listing import PageError, read_page
@@ -17,6 +30,8 @@ from asyncfilter.aws.wire import Wire
 from asyncfilter.errors import TransientError
 from asyncfilter.job.spec import DetectorSpec
 from asyncfilter.model import ObjectRef, S3Location
+
+_ETAG = re.compile(rb"<ETag>([^<]*)</ETag>")
 
 
 class FastS3:
@@ -64,7 +79,7 @@ class FastS3:
             headers["range"] = f"bytes=0-{first_bytes - 1}"
         return (await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers)).body
 
-    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> None:
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
         """See ``S3Calls``."""
         headers = {
             "x-amz-copy-source": encode_path(f"{source.bucket}/{source.key}"),
@@ -73,19 +88,88 @@ class FastS3:
         if only_new:
             headers["if-none-match"] = "*"
         reply = await self._object(Operation.COPY_OBJECT, "PUT", target.bucket, target.key, headers)
-        if b"<CopyObjectResult" in reply.body:
-            return
+        if b"<CopyObjectResult" in reply.body and (etag := _ETAG.search(reply.body)):
+            return unescape_xml(etag[1].decode()).strip('"')
         # S3 sends 200 before it copies; what went wrong afterwards is told in the body (CopyObject reference).
         answer = read_answer(Operation.COPY_OBJECT, target.uri, status=200, headers=reply.headers, body=reply.body)
         if answer.code:
             raise AnsweredError(answer)
         raise TransientError(f"{answer}: the answer says nothing of a copy", may_be_billed=True)
 
-    async def _object(self, operation: Operation, method: str, bucket: str, key: str, headers: dict[str, str]) -> Reply:
-        place = await self._session.place(bucket)
-        return await self._wire.send(
-            operation, uri(bucket, key), place, method=method, path="/" + encode_path(key), headers=headers
+    async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
+        """See ``S3Calls``."""
+        reply = await self._object(Operation.DELETE_OBJECT, "DELETE", bucket, key, {"if-match": f'"{etag}"'})
+        is_marker = reply.headers.get("x-amz-delete-marker", "") == "true"
+        return deleted(is_marker, reply.headers.get("x-amz-version-id", ""))
+
+    async def delete_objects(self, bucket: str, condemned: Sequence[tuple[str, str]]) -> Mapping[str, Deleted | Answer]:
+        """See ``S3Calls``."""
+        body = delete_request(condemned)
+        reply = await self._wire.send(
+            Operation.DELETE_OBJECTS,
+            uri(bucket, ""),
+            await self._session.place(bucket),
+            method="POST",
+            query="delete=",
+            headers=_sealed(body),
+            body=body,
         )
+        return read_outcomes(reply.body, bucket)
+
+    async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
+        """See ``S3Calls``."""
+        reply = await self._wire.send(
+            Operation.LIST_OBJECT_VERSIONS,
+            uri(bucket, key),
+            await self._session.place(bucket),
+            method="GET",
+            query=encode_query([("encoding-type", "url"), ("prefix", key), ("versions", "")]),
+        )
+        return read_versions(reply.body, key)
+
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
+        """See ``S3Calls``."""
+        query = _tagging(version)
+        return read_tags((await self._object(Operation.GET_OBJECT_TAGGING, "GET", bucket, key, {}, query=query)).body)
+
+    async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
+        """See ``S3Calls``."""
+        body, query = tag_request(tags), _tagging(version)
+        await self._object(Operation.PUT_OBJECT_TAGGING, "PUT", bucket, key, _sealed(body), query=query, body=body)
+
+    async def _object(
+        self,
+        operation: Operation,
+        method: str,
+        bucket: str,
+        key: str,
+        headers: dict[str, str],
+        *,
+        query: str = "",
+        body: bytes = b"",
+    ) -> Reply:
+        return await self._wire.send(
+            operation,
+            uri(bucket, key),
+            await self._session.place(bucket),
+            method=method,
+            path="/" + encode_path(key),
+            query=query,
+            headers=headers,
+            body=body,
+        )
+
+
+def _sealed(body: bytes) -> dict[str, str]:
+    """The digest that S3 wants with a body that it acts upon (S3 API reference, *DeleteObjects*)."""
+    return {
+        "content-type": "application/xml",
+        "x-amz-checksum-sha256": b2a_base64(hashlib.sha256(body).digest(), newline=False).decode(),
+    }
+
+
+def _tagging(version: str) -> str:
+    return encode_query([("tagging", ""), *([("versionId", version)] if version else [])])
 
 
 class FastDetect:

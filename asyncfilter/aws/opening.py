@@ -12,10 +12,12 @@ from asyncfilter.aws.contents import S3Contents
 from asyncfilter.aws.custom_labels import CustomLabelsDetector
 from asyncfilter.aws.diagnosis import Diagnosis
 from asyncfilter.aws.fast import FastDetect, FastS3
-from asyncfilter.aws.preflight import preflight, preflight_detector
+from asyncfilter.aws.preflight import check_buckets, patiently, preflight, preflight_detector
 from asyncfilter.aws.rekognition import RekognitionDetector
+from asyncfilter.aws.remover import S3Remover
 from asyncfilter.aws.s3 import S3Sink, S3Source
 from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.versions import S3Versions
 from asyncfilter.aws.wire import Wire, open_wire
 from asyncfilter.job.spec import ClientKind, DetectorKind, Job
 
@@ -77,6 +79,24 @@ async def open_detector(job: Job, session: AwsSession) -> AsyncIterator[tuple[Re
     async with open_wire(session) as wire:
         region = await preflight_detector(job, session, wire)
         yield _detector(job, await _detect_call(job, session, wire, region), None), region
+
+
+@asynccontextmanager
+async def open_remover(job: Job, session: AwsSession) -> AsyncIterator[S3Remover]:
+    """Check that the job's buckets are there, then give what takes objects out of the source.
+
+    Args:
+        job: Says bucket, targets and client.
+        session: From ``open_aws``.
+
+    Raises:
+        AccessError: A bucket is not there or cannot be reached.
+    """
+    async with open_wire(session) as wire:
+        calls: S3Calls = FastS3(session, wire) if job.aws.client is ClientKind.FAST else BotoS3(session)
+        await check_buckets(job, session)
+        kept = S3Versions(session)
+        yield S3Remover(calls, kept, await patiently(lambda: kept.state(job.source.bucket)))
 
 
 async def _detect_call(job: Job, session: AwsSession, wire: Wire, region: str) -> DetectCall:

@@ -45,11 +45,11 @@ async def preflight(job: Job, session: AwsSession, calls: S3Calls, wire: Wire) -
         EndpointError: S3 or Rekognition cannot be reached.
     """
     source = job.source
-    home = await _patiently(lambda: session.bucket_region(source.bucket))
+    home = await patiently(lambda: session.bucket_region(source.bucket))
     region = _region_of_detector(job, home)
-    await _patiently(lambda: calls.list_objects(source.bucket, source.prefix, after=None, limit=1))
+    await patiently(lambda: calls.list_objects(source.bucket, source.prefix, after=None, limit=1))
     for bucket in _target_buckets(job):
-        await _patiently(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
+        await patiently(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
     await _reach(session, wire, region)
     return Found(region, home)
 
@@ -72,13 +72,25 @@ async def preflight_detector(job: Job, session: AwsSession, wire: Wire) -> str:
 
 async def _reach(session: AwsSession, wire: Wire, region: str) -> None:
     endpoint = await session.endpoint("rekognition", region)
-    await _patiently(lambda: wire.reach(endpoint))
+    await patiently(lambda: wire.reach(endpoint))
 
 
 def _region_asked_for(job: Job) -> str | None:
     if job.detector.kind is DetectorKind.CUSTOM_LABELS:
         return ModelArn.parse(job.detector.model or "").region
     return job.detector.region
+
+
+async def check_buckets(job: Job, session: AwsSession) -> None:
+    """Make sure that source and targets exist.
+
+    Raises:
+        BucketNotFoundError: One does not.
+        CredentialsError: AWS does not accept the credentials.
+        EndpointError: S3 cannot be reached.
+    """
+    for bucket in (job.source.bucket, *_target_buckets(job)):
+        await patiently(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
 
 
 def _region_of_detector(job: Job, home: str) -> str:
@@ -100,7 +112,7 @@ def _target_buckets(job: Job) -> list[str]:
     return [bucket for bucket in dict.fromkeys(targets) if bucket != job.source.bucket and "{" not in bucket]
 
 
-async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat what is worth it, a few times; what then still fails is the endpoint's fault."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:

@@ -7,13 +7,15 @@ was examined, and repeating it does no harm.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from asyncfilter.aws.answers import Answer, AnsweredError
 from asyncfilter.aws.calls import ObjectHead, S3Calls
 from asyncfilter.aws.errors import classify
+from asyncfilter.aws.tags import tag_object
 from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError, UsageError
 from asyncfilter.model import ActionKind, Effect, IfExists, S3Location
-from asyncfilter.ports import Page
+from asyncfilter.ports import Copied, Page
 
 
 class S3Source:
@@ -42,7 +44,7 @@ class S3Source:
 
 
 class S3Sink:
-    """``Sink``: copies today; every further kind of action is a method in ``_perform``.
+    """``Sink``: copies and tags; every kind of action is a method in ``_perform``.
 
     Args:
         calls: Either client.
@@ -50,7 +52,10 @@ class S3Sink:
 
     def __init__(self, calls: S3Calls) -> None:
         self._calls = calls
-        self._perform: Mapping[ActionKind, Callable[[Effect], Awaitable[None]]] = {ActionKind.COPY: self._copy}
+        self._perform: Mapping[ActionKind, Callable[[Effect], Awaitable[object]]] = {
+            ActionKind.COPY: self.copy,
+            ActionKind.TAG: partial(tag_object, calls),
+        }
 
     async def perform(self, effect: Effect) -> None:
         """Carry out one action; see ``Sink``.
@@ -60,25 +65,26 @@ class S3Sink:
         """
         if not (method := self._perform.get(effect.kind)):
             raise UsageError(
-                f"S3 actions of kind {effect.kind} are not carried out here", hint="Use copy or none under actions."
+                f"S3 actions of kind {effect.kind} are not carried out here",
+                hint="Use copy, tag or none under actions.",
             )
         await method(effect)
 
-    async def _copy(self, effect: Effect) -> None:
-        target = _target(effect)
+    async def copy(self, effect: Effect) -> Copied:
+        """Copy an object; see ``Remover``."""
+        target, only_new = _target(effect), effect.if_exists is not IfExists.OVERWRITE
         try:
-            await self._calls.copy_object(effect.source, target, only_new=effect.if_exists is not IfExists.OVERWRITE)
+            return Copied(etag=await self._calls.copy_object(effect.source, target, only_new=only_new), is_new=True)
         except AnsweredError as exc:
             if exc.answer.status == 412:
-                await self._after_condition_failed(effect, exc.answer)
-            elif exc.answer.status == 403:
+                return await self._after_condition_failed(effect, exc.answer)
+            if exc.answer.status == 403:
                 raise await self._who_was_denied(effect, exc.answer) from exc
-            else:
-                raise classify(exc.answer) from exc
+            raise classify(exc.answer) from exc
 
-    async def _after_condition_failed(self, effect: Effect, answer: Answer) -> None:
+    async def _after_condition_failed(self, effect: Effect, answer: Answer) -> Copied:
         """Find out which condition failed; return when the copy is as good as done."""
-        source = await self._look(S3Location(effect.source.bucket, effect.source.key))
+        source = await self.look(S3Location(effect.source.bucket, effect.source.key))
         if source is None:
             raise ImageError(f"{effect.source.uri}: deleted since it was examined", code="vanished")
         if source.etag != effect.source.etag:
@@ -87,7 +93,7 @@ class S3Sink:
                 code="changed",
             )
         target = _target(effect)
-        found = await self._look(target)
+        found = await self.look(target)
         if effect.if_exists is IfExists.OVERWRITE or found is None:
             raise TransientError(f"{answer}: the condition holds now", may_be_billed=False)
         if effect.if_exists is IfExists.FAIL and not _same_content(source, found):
@@ -96,6 +102,7 @@ class S3Sink:
                 code="target_exists",
                 remedy="Set if_exists to skip or overwrite beside copy, or choose an empty target.",
             )
+        return Copied(etag=found.etag, is_new=False)
 
     async def _who_was_denied(self, effect: Effect, answer: Answer) -> Exception:
         """CopyObject reads and writes, and says 403 to both; only a read that works puts it on the write."""
@@ -115,7 +122,7 @@ class S3Sink:
             return classify(exc.answer)
         return denied
 
-    async def _look(self, place: S3Location) -> ObjectHead | None:
+    async def look(self, place: S3Location) -> ObjectHead | None:
         """What stands at a place; None when nothing does."""
         try:
             return await self._calls.head_object(place.bucket, place.key)

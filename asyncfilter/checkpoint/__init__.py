@@ -5,7 +5,14 @@ from __future__ import annotations
 from asyncfilter.checkpoint.aside import set_aside
 from asyncfilter.checkpoint.lock import Holder
 from asyncfilter.checkpoint.lookup import Lookup, open_lookup
-from asyncfilter.checkpoint.reader import RunRecord, Status, read_duplicates, read_images, read_status
+from asyncfilter.checkpoint.reader import (
+    RunRecord,
+    Status,
+    count_pending,
+    read_duplicates,
+    read_images,
+    read_status,
+)
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     "RunRecord",
     "SqliteCheckpoint",
     "Status",
+    "count_pending",
     "open_checkpoint",
     "open_lookup",
     "read_duplicates",

@@ -17,12 +17,14 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint.faults import translated, unreadable
+from asyncfilter.checkpoint.journal import count_condemned
 from asyncfilter.checkpoint.lock import Holder, holder
 from asyncfilter.checkpoint.opening import DIED, beside, connect, look, stored_identity
 from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
 from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts
+from asyncfilter.policy.removal import Condemnation
 from asyncfilter.ports import StoredImage, Totals, Watermark
 
 RUNNING = "running"
@@ -110,6 +112,18 @@ def read_status(path: Path) -> Status:
             runs=_runs(db, RUNNING if held_by else DIED),
             held_by=held_by,
         )
+
+
+def count_pending(path: Path, which: Condemnation) -> int:
+    """Images of the checkpoint at ``path`` that ``apply`` would propose under its decisions.
+
+    Raises as ``read_status`` does.
+    """
+    with _snapshot(path.resolve()) as db:
+        settled_by = read_state(db, DECIDED_BY, str)
+        if which.is_empty or settled_by is None:
+            return 0
+        return count_condemned(db, msgspec.structs.replace(which, settled_by=settled_by))
 
 
 def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:

@@ -22,7 +22,9 @@ SPARE_WITH_LABELS = "CASE WHEN seq IS NULL THEN detection END"
 """For ``select``: only spare rows with their labels."""
 
 _VERDICT_OF = {number: verdict for verdict, number in VERDICTS.items()}
-_ACTION_OF = {number: kind for kind, number in ACTIONS.items()}
+ACTION_OF = {number: kind for kind, number in ACTIONS.items()}
+"""The kind of action behind ``effect.kind``."""
+
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -110,7 +112,7 @@ class RowCodec:
             among = f"image IN ({marks(len(some))})"
             query = f"SELECT image, kind, target FROM effect WHERE {among} ORDER BY id"  # noqa: S608  only marks
             for id_, kind, target in self._db.execute(query, some):
-                found[id_] = (*found.get(id_, ()), DoneEffect(_ACTION_OF[kind], target))
+                found[id_] = (*found.get(id_, ()), DoneEffect(ACTION_OF[kind], target))
         return found
 
     def save_interned(self) -> None:

@@ -1,11 +1,13 @@
 """The tables of a checkpoint file, and what marks a file as one.
 
 ``image`` holds one row an image, without a place (``seq`` NULL) while it is spare; ``effect`` the actions confirmed
-for it, by age. ``label`` and ``word`` are the interned tables that ``image.detection`` and ``image.label`` speak of.
-``state`` holds one JSON value a key, ``identity`` one text a key. ``listing`` is there for ``order: random`` alone.
+for it, by age; ``removal`` the journal of what left the source, which needs no other row. ``label`` and ``word`` are
+the interned tables that ``image.detection`` and ``image.label`` speak of. ``state`` holds one JSON value a key,
+``identity`` one text a key. ``listing`` is there for ``order: random`` alone.
 
-Invariants kept by the file itself, whoever writes to it: a place belongs to one row; a target belongs to one key; a
-number of a row is never used twice. Text compares by its UTF-8 bytes, as S3 lists keys.
+Invariants kept by the file itself, whoever writes to it: a place belongs to one row; a target belongs to one key (a
+tag's target is its tags, of which an image has one set); a number of a row is never used twice. Text compares by its
+UTF-8 bytes, as S3 lists keys.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sqlite3
 from contextlib import closing
 
 from asyncfilter.model import ActionKind, Verdict
+from asyncfilter.policy.removal import Step
 
 APPLICATION_ID = 0x41464C54
 """``AFLT``: what ``file`` and every SQLite tool show of a checkpoint."""
@@ -27,7 +30,12 @@ VERDICTS = {Verdict.KEEP: 0, Verdict.REVIEW: 1, Verdict.REJECT: 2}
 ACTIONS = {ActionKind.NONE: 0, ActionKind.COPY: 1, ActionKind.TAG: 2, ActionKind.MOVE: 3, ActionKind.DELETE: 4}
 """How ``effect.kind`` holds a kind of action."""
 
-TABLES = """
+STEPS = {step: number for number, step in enumerate(Step)}
+"""How ``removal.step`` holds a step."""
+
+_TAG = ACTIONS[ActionKind.TAG]
+
+TABLES = f"""
 CREATE TABLE image (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   seq INTEGER,
@@ -53,13 +61,31 @@ CREATE TABLE effect (
   target TEXT NOT NULL
 );
 CREATE INDEX effect_image ON effect (image);
-CREATE UNIQUE INDEX effect_target ON effect (target) WHERE target <> '';
-CREATE UNIQUE INDEX effect_kind ON effect (image, kind) WHERE target = '';
-CREATE TRIGGER effect_owner BEFORE INSERT ON effect WHEN NEW.target <> '' BEGIN
+CREATE UNIQUE INDEX effect_target ON effect (target) WHERE target <> '' AND kind <> {_TAG};
+CREATE UNIQUE INDEX effect_kind ON effect (image, kind) WHERE target = '' OR kind = {_TAG};
+CREATE TRIGGER effect_owner BEFORE INSERT ON effect WHEN NEW.target <> '' AND NEW.kind <> {_TAG} BEGIN
   SELECT RAISE (ABORT, 'a target belongs to another key')
   FROM effect JOIN image AS old ON old.id = effect.image JOIN image AS new ON new.id = NEW.image
-  WHERE effect.target = NEW.target AND effect.target <> '' AND old.key <> new.key;
+  WHERE effect.target = NEW.target AND effect.target <> '' AND effect.kind <> {_TAG} AND old.key <> new.key;
 END;
+CREATE TABLE removal (
+  image INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  etag NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  target TEXT NOT NULL,
+  step INTEGER NOT NULL,
+  copied TEXT NOT NULL,
+  is_foreign INTEGER NOT NULL,
+  marker TEXT NOT NULL,
+  returned TEXT NOT NULL,
+  decided_by TEXT NOT NULL,
+  failure TEXT,
+  message TEXT
+);
+CREATE INDEX removal_step ON removal (step, image);
+CREATE INDEX removal_target ON removal (target) WHERE target <> '';
 CREATE TABLE label (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL,
@@ -84,7 +110,7 @@ CREATE TABLE listing (
   etag NOT NULL,
   storage_class TEXT NOT NULL
 ) WITHOUT ROWID;
-"""
+"""  # noqa: S608  a number
 
 SHUFFLE = "CREATE INDEX IF NOT EXISTS listing_rank ON listing (rank)"
 """Made when the listing is whole: sorted once, instead of a page of the file written anew for nearly every object."""

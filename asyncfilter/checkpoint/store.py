@@ -20,6 +20,7 @@ from asyncfilter.checkpoint.faults import translated
 from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.opening import open_tables
 from asyncfilter.model import Counts, ListedObject, StopReason
+from asyncfilter.policy.removal import Condemnation, Removal, Step
 from asyncfilter.ports import Batch, Opened, Reference, StoredImage, Watermark
 
 T = TypeVar("T")
@@ -133,7 +134,27 @@ class SqliteCheckpoint:
         """See ``Checkpoint``."""
         return await self._work(self._tables.references)
 
-    async def decided(self, fingerprint: str, watermark: Watermark) -> None:
+    async def condemned(
+        self, which: Condemnation, after_seq: int, limit: int
+    ) -> Sequence[tuple[StoredImage, Removal | None]]:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.journal.condemned, which, after_seq, limit)
+
+    async def count_condemned(self, which: Condemnation) -> int:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.journal.count_condemned, which)
+
+    async def removals(
+        self, steps: Sequence[Step], after_image: int, limit: int
+    ) -> Sequence[tuple[Removal, StoredImage | None]]:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.journal.removals, steps, after_image, limit)
+
+    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        return await self._work(self._tables.journal.rows, ids)
+
+    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
         """See ``Checkpoint``."""
         await self._work(self._tables.decided, fingerprint, watermark)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.journal import CLAIMS, RemovalJournal
 from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
@@ -30,7 +31,7 @@ from asyncfilter.checkpoint.state import (
     write_state,
 )
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import Counts, ListedObject, StopReason
+from asyncfilter.model import ActionKind, Counts, ListedObject, StopReason
 from asyncfilter.ports import Batch, DoneEffect, Reference, StoredImage, Watermark
 
 
@@ -40,12 +41,16 @@ class Tables:
     Args:
         db: A connection in autocommit mode, used by one thread at a time.
         path: The file, which must stay in place while it is written to.
+
+    Attributes:
+        journal: What left the source.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path
         self._codec = RowCodec(db)
+        self.journal = RemovalJournal(db, self._codec)
         self._inode = _inode(path)
 
     def commit(self, batch: Batch) -> None:
@@ -59,8 +64,12 @@ class Tables:
             if batch.seated:
                 outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.seated]
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
+            if batch.revoked:
+                self.journal.revoke(batch.revoked)
             if batch.effects:
                 self._confirm(batch.effects)
+            if batch.removals:
+                self.journal.write(batch.removals)
             if batch.failures:
                 failures = [(id_, failure.code, failure.message) for id_, failure in batch.failures]
                 self._update(("failure", "message"), failures)
@@ -122,18 +131,20 @@ class Tables:
         for some in sql.chunks(targets, sql.VALUES_PER_STATEMENT):
             among = f"target <> '' AND target IN ({sql.marks(len(some))})"
             owners = "SELECT target, key FROM effect JOIN image ON image.id = effect.image"
-            query = f"{owners} WHERE {among}"
-            found.update(self._db.execute(query, some))
+            query = f"{CLAIMS} AND {among} UNION ALL {owners} WHERE {among} AND kind <> {ACTIONS[ActionKind.TAG]}"
+            found.update(self._db.execute(query, (*some, *some)))
         return found
 
     def references(self) -> list[Reference]:
         """See ``Checkpoint.references``."""
         return read_references(self._db)
 
-    def decided(self, fingerprint: str, watermark: Watermark) -> None:
+    def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
         """See ``Checkpoint.decided``."""
         with self.transaction():
-            write_state(self._db, {DECIDED_BY: fingerprint, WATERMARK: watermark})
+            write_state(self._db, {WATERMARK: watermark, **({DECIDED_BY: fingerprint} if fingerprint else {})})
+            if fingerprint is None:
+                self._db.execute("DELETE FROM state WHERE key = ?", (DECIDED_BY,))
 
     def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
         """See ``Checkpoint.save_listing``."""

@@ -105,7 +105,7 @@ class _Conductor:
         )
         self._lines = LogLines(log, job, level=level.value, brief=self._display is not None)
         self._log = log
-        self._events = stack.enter_context(_open_events(voice.events))
+        self._events = stack.enter_context(open_events(voice.events))
         stack.enter_context(self._display or nullcontext())
 
     async def conduct(self, verb: Verb) -> Summary:
@@ -182,7 +182,12 @@ class _Conductor:
                 self._log.error("events_lost", message=str(self._events.error))
 
 
-def _open_events(target: str | None) -> EventFile | nullcontext[None]:
+def open_events(target: str | None) -> EventFile | nullcontext[None]:
+    """The file for events that ``--events`` names; none without.
+
+    Raises:
+        UsageError: It cannot be opened.
+    """
     if target is None:
         return nullcontext()
     if target == "-":

@@ -23,14 +23,16 @@ def register(app: typer.Typer) -> None:
 def status(job: JobPath, *, settings: Settings = None, json_: Json = False, yes: Yes = False) -> None:
     """Show what a checkpoint holds."""
     del yes  # nothing is asked
-    from asyncfilter.checkpoint import read_status  # noqa: PLC0415
+    from asyncfilter.checkpoint import count_pending, read_status  # noqa: PLC0415
     from asyncfilter.cli.terminal import show, write_json  # noqa: PLC0415
     from asyncfilter.job.load import load_job  # noqa: PLC0415
+    from asyncfilter.policy.removal import condemnation  # noqa: PLC0415
     from asyncfilter.report.status import draw_status, status_mapping  # noqa: PLC0415
 
     loaded = load_job(job, overrides=settings or ())
     found = read_status(loaded.checkpoint)
+    pending = count_pending(loaded.checkpoint, condemnation(loaded))
     if json_:
-        write_json(status_mapping(found, loaded.checkpoint, loaded))
+        write_json(status_mapping(found, loaded.checkpoint, loaded, pending))
     else:
-        show(draw_status(found, loaded.checkpoint, loaded))
+        show(draw_status(found, loaded.checkpoint, loaded, pending))

@@ -65,6 +65,21 @@ def reader_left() -> None:
     os.close(nowhere)
 
 
+def ask_number(question: str, number: int) -> bool:
+    """Have ``number`` typed on a terminal; True when it was, and nothing else.
+
+    Raises:
+        UsageError: There is no terminal to ask on, which means no.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"{question} The answer is no, since there is no terminal to ask on", hint=f"Add --yes --expect {number}."
+        )
+    sys.stderr.write(f"{question} Type {number} to go on: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == str(number)
+
+
 def ask(question: str, *, yes: bool) -> bool:
     """Ask on a terminal; ``yes`` (the flag ``--yes``) answers in advance.
 

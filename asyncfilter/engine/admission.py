@@ -103,6 +103,9 @@ class Admission:
         self._monitor.start_at(found.watermark)
         if self._options.dry_run:
             return
+        if self._checkpoint.opened.decided_by is not None:
+            # A process that dies half way leaves decisions of two kinds: nobody may take them for those of one job.
+            await self._checkpoint.decided(None, self._checkpoint.opened.watermark)
         self._replayed = (found, mark.seq)
         self._journal.keeps_place = False
         await self._admit(self._producer.replay(self._replay.second_look(found.watermark.seq)))

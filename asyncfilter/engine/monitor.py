@@ -19,7 +19,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import Plan, done
+from asyncfilter.engine.plan import Plan, done, removal_of
 from asyncfilter.engine.replay import count_stale
 from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
@@ -217,6 +217,8 @@ class Monitor:
 
     def _wanted(self, passage: Passage) -> Effect | None:
         if self._plan is None or passage.decision is None or passage.failure is not None or passage.is_skipped:
+            return None
+        if passage.is_seated and passage.stored is not None and removal_of(passage.stored) is not None:
             return None
         try:
             return self._plan.effect(passage.decision, passage.image, is_duplicate=passage.same_as is not None)

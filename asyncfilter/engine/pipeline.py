@@ -43,10 +43,12 @@ from asyncfilter.engine.twins import Twins
 from asyncfilter.engine.way import Options, Way
 from asyncfilter.errors import AbortedError, AsyncFilterError
 from asyncfilter.events import Cautioned, Draining, Emit, Event, RunEnded, RunStarted, ignore
+from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.rate import RateController
+from asyncfilter.policy.removal import condemnation
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.policy.stopping import caution
 from asyncfilter.ports import Checkpoint, Sink, Totals, Watermark
@@ -321,12 +323,16 @@ class Pipeline:
         kept = self._opened.watermark if self._options.dry_run else self._monitor.watermark
         await self._checkpoint.unseat_after(kept.seq)
         overshoot = self._monitor.overshoot if self._options.dry_run else await self._checkpoint.overshoot()
-        summary = self._summary(overshoot)
+        summary = self._summary(overshoot, await self._pending_removals())
         await self._checkpoint.end_run(self._run_id, self._clock.unix(), summary.stop_reason, summary.counts)
         self._emit(RunEnded(at_unix_s=self._clock.unix(), summary=summary))
         return summary
 
-    def _summary(self, overshoot: int) -> Summary:
+    async def _pending_removals(self) -> int:
+        which = condemnation(self._job, decided_by(self._job))
+        return 0 if which.is_empty or self._options.dry_run else await self._checkpoint.count_condemned(which)
+
+    def _summary(self, overshoot: int, pending_removals: int) -> Summary:
         reason, error = self._ending.reason or StopReason.COMPLETED, self._ending.error
         life = counts(self._monitor.watermark.tally, self._sums(), overshoot=overshoot)
         this_run = counts(self._monitor.this_run, self._sums(), overshoot=self._monitor.overshoot, since=self._since)
@@ -346,6 +352,7 @@ class Pipeline:
             error=error.message if error is not None else None,
             hint=error.hint if error is not None else None,
             exit_code=exit_code(reason, error, any_failed=bool(life.failed)),
+            pending_removals=pending_removals,
         )
 
     def _sums(self) -> Totals:

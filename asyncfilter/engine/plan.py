@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from asyncfilter.job.spec import Job
+from collections.abc import Collection
+from urllib.parse import urlencode
+
+from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, ObjectRef, Verdict
+from asyncfilter.policy.removal import REMOVING
 from asyncfilter.policy.targets import Target, compile_target, may_collide
-from asyncfilter.ports import DoneEffect
+from asyncfilter.ports import DoneEffect, StoredImage
 
 IMMEDIATE = frozenset({ActionKind.COPY, ActionKind.TAG})
 """What a run carries out itself; moves and deletes wait for ``apply`` (contract, section 5)."""
@@ -14,23 +18,33 @@ IMMEDIATE = frozenset({ActionKind.COPY, ActionKind.TAG})
 class Plan:
     """The actions of a job, compiled.
 
+    Args:
+        job: Whose actions.
+        kinds: The kinds that ``effect`` gives; all others are as none.
+
     Attributes:
         needs_owners: True when two objects could map to one target, so that claims must be checked.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, kinds: Collection[ActionKind] = IMMEDIATE) -> None:
         self._job = job
-        self._actions = {verdict: action for verdict, action in job.actions.items() if action.kind in IMMEDIATE}
+        self._actions = {verdict: action for verdict, action in job.actions.items() if action.kind in kinds}
         self._targets: dict[Verdict, Target] = {
             verdict: compile_target(action.target)
-            for verdict, action in self._actions.items()
+            for verdict, action in job.actions.items()
             if action.target is not None
         }
-        duplicate = job.duplicate if job.duplicate is not None and job.duplicate.kind in IMMEDIATE else None
+        duplicate = job.duplicate if job.duplicate is not None and job.duplicate.kind in kinds else None
         self._duplicate = duplicate
         self._duplicate_target = compile_target(duplicate.target) if duplicate and duplicate.target else None
-        targets = [*self._targets.values(), self._duplicate_target]
-        self.needs_owners = may_collide([target for target in targets if target is not None])
+        others = [compile_target(job.duplicate.target)] if job.duplicate is not None and job.duplicate.target else []
+        self.needs_owners = may_collide([*self._targets.values(), *others])
+
+    def action(self, decision: Decision, *, is_duplicate: bool = False) -> Action:
+        """What the job says of such an image, of whatever kind."""
+        if is_duplicate and self._job.duplicate is not None:
+            return self._job.duplicate
+        return self._job.actions[decision.verdict]
 
     def acts_on(self, decision: Decision, *, is_duplicate: bool = False) -> bool:
         """True when ``effect`` would give an effect: cheaper, and most images have none."""
@@ -72,4 +86,11 @@ class Plan:
 
 def done(effect: Effect) -> DoneEffect:
     """How the checkpoint keeps ``effect`` once it is confirmed."""
+    if effect.kind is ActionKind.TAG:
+        return DoneEffect(kind=effect.kind, target=urlencode(sorted(effect.tags.items())))
     return DoneEffect(kind=effect.kind, target=effect.target.uri if effect.target is not None else "")
+
+
+def removal_of(image: StoredImage) -> DoneEffect | None:
+    """The confirmed action that took ``image`` out of the source; None while it is there."""
+    return next((effect for effect in image.effects if effect.kind in REMOVING), None)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.plan import removal_of
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, ObjectRef, Skip, uri_of
@@ -122,22 +123,25 @@ class Producer:
     async def _known(self, keys: list[str]) -> dict[str, list[StoredImage]]:
         known: dict[str, list[StoredImage]] = defaultdict(list)
         if keys:
-            for row in await self._checkpoint.by_keys(keys):
-                known[row.key].append(row)
+            rows = await self._checkpoint.by_keys(keys)
+            removed = [row.id for row in rows if row.seq is not None and removal_of(row) is not None]
+            labelled = {row.id: row for row in await self._checkpoint.rows(removed)} if removed else {}
+            for row in rows:
+                known[row.key].append(labelled.get(row.id, row))
         return known
 
     def _listed(self, listed: ListedObject, rows: Sequence[StoredImage]) -> Passage | None:
         """The image to examine; None when its outcome stands."""
         seated = next((row for row in rows if row.seq is not None), None)
-        if seated is not None and _is_same(seated, listed):
+        if seated is not None and _is_same(seated, listed) and removal_of(seated) is None:
             if self._skips_duplicates and seated.same_as is not None:
                 self._skip(Skip.DUPLICATE)
             return None
         spare = next((row for row in reversed(rows) if self._is_usable(row) and _is_same(row, listed)), None)
         passage = Passage(
             image=self._image(listed.key, listed.size_bytes, listed.etag),
-            row_id=spare.id if spare is not None else self._new_id(),
-            stored=spare,
+            row_id=spare.id if spare is not None and removal_of(spare) is None else self._new_id(),
+            stored=spare or _returned(seated, listed),
             replaces=seated,
             listed=self.trailing_listed,
             skipped=self.trailing_skipped or None,
@@ -171,6 +175,11 @@ class Producer:
         row_id = self._next_id
         self._next_id += 1
         return row_id
+
+
+def _returned(seated: StoredImage | None, listed: ListedObject) -> StoredImage | None:
+    """The row of an image that was removed and stands there again: it is decided anew, by the labels it has."""
+    return seated if seated is not None and _is_same(seated, listed) and seated.detection is not None else None
 
 
 def _is_same(row: StoredImage, listed: ListedObject) -> bool:

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator
 import anyio.lowlevel
 import msgspec
 
-from asyncfilter.engine.plan import Plan, done
+from asyncfilter.engine.plan import Plan, done, removal_of
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, ObjectRef, Skip, StopReason
+from asyncfilter.policy.removal import REMOVING
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.policy.stopping import stop_due
 from asyncfilter.policy.tally import Tally
@@ -103,7 +104,7 @@ class Replay:
             effect = self._wanted(row, decision)
         except ImageError as error:
             return decision, Failure(error.code, error.message), None
-        return decision, _standing(row, effect), effect
+        return decision, self._standing(row, decision, effect), effect
 
     def counted(self, row: StoredImage) -> tuple[ActionKind | None, int]:
         """What a decided row adds to a tally beside its outcome: its confirmed action, and its stale copies."""
@@ -112,13 +113,26 @@ class Replay:
         except ImageError:
             effect = None
         is_done = effect is not None and row.failure is None and done(effect) in row.effects
-        return effect.kind if is_done and effect is not None else None, count_stale(row, effect)
+        kind = effect.kind if is_done and effect is not None else None
+        removal = removal_of(row)
+        return removal.kind if removal is not None else kind, count_stale(row, effect)
 
     def _wanted(self, row: StoredImage, decision: Decision) -> Effect | None:
         is_duplicate = row.same_as is not None
         if not self._plan.acts_on(decision, is_duplicate=is_duplicate) or self._is_skipped(row):
             return None
+        if removal_of(row) is not None:
+            return None  # it is not in the source any more
         return self._plan.effect(decision, self._image(row), is_duplicate=is_duplicate)
+
+    def _standing(self, row: StoredImage, decision: Decision, effect: Effect | None) -> Failure | None:
+        """A failed action stays failed until it is retried, or nothing is to be done any more."""
+        if row.failure is None or row.failure.code in TARGET_FAILURES or removal_of(row) is not None:
+            return None
+        if effect is not None:
+            return None if done(effect) in row.effects else row.failure
+        action = self._plan.action(decision, is_duplicate=row.same_as is not None)
+        return row.failure if action.kind in REMOVING and not self._is_skipped(row) else None
 
     def _image(self, row: StoredImage) -> ObjectRef:
         bucket = self._job.source.bucket
@@ -128,11 +142,14 @@ class Replay:
         seq = row.seq or 0
         decision, failure, effect = self.decide(row)
         is_done = effect is not None and done(effect) in row.effects
+        removal = removal_of(row)
         tally = found.watermark.tally
         self._count(row, decision, tally)
         if row.effects:
             tally.stale += count_stale(row, effect)
-        if failure is not None and decision is not None and not self._is_skipped(row):
+        if removal is not None:
+            tally.count_effect(removal.kind)
+        elif failure is not None and decision is not None and not self._is_skipped(row):
             tally.count_failed_action(decision.verdict, failure.code)
         elif is_done and effect is not None:
             tally.count_effect(effect.kind)
@@ -172,13 +189,6 @@ def count_stale(row: StoredImage, effect: Effect | None) -> int:
     """Copies of a stored image that ``effect`` would not make."""
     target = effect.target.uri if effect is not None and effect.target is not None else None
     return sum(was.kind is ActionKind.COPY and was.target != target for was in row.effects)
-
-
-def _standing(row: StoredImage, effect: Effect | None) -> Failure | None:
-    """A failed action stays failed until it is retried, or nothing is to be done any more."""
-    if row.failure is None or effect is None or row.failure.code in TARGET_FAILURES or done(effect) in row.effects:
-        return None
-    return row.failure
 
 
 def _outcome(decision: Decision | None, failure: Failure | None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.plan import removal_of
 from asyncfilter.model import Detection, ListedObject, ObjectRef
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.rules import Ruleset
@@ -94,7 +95,8 @@ class Twins:
         is_under_way = leader is not None and not leader.is_ready
         row = self._known.get(content)
         if row is not None and row.detection is not None and not is_under_way:
-            self._share(passage, row.detection, row.id, is_listed=(row.seq or 0) > self._pass_seq())
+            is_listed = (row.seq or 0) > self._pass_seq() and removal_of(row) is None
+            self._share(passage, row.detection, row.id, is_listed=is_listed)
         elif leader is None or leader.is_ready:
             self._leaders[content] = passage
             return False

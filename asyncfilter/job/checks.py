@@ -24,9 +24,6 @@ from asyncfilter.job.schema import as_list, model_region, wrap_uri
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.model import FOLDER, ActionKind, S3Location, Verdict
 
-CARRIED_OUT = frozenset({ActionKind.NONE, ActionKind.COPY})
-"""The actions this version carries out; a job that asks for another is refused when it is loaded."""
-
 LINK = "link"
 """How a job writes a copy that is a hard link."""
 
@@ -119,13 +116,10 @@ def _actions(job: Mapping, base_dir: str) -> Iterator[Finding]:
         if verdict not in {*_VERDICTS, "duplicate"}:
             continue
         if "tag" in _mapping(action) and _is_local(source):
-            yield (*path, "tag"), "expected copy, link or none, as files of a folder have no tags, found tag"
-        for kind in ActionKind:
-            asked = action == kind or (isinstance(action, dict) and kind in action)
-            if asked and kind not in CARRIED_OUT:
-                allowed = " and ".join(sorted(CARRIED_OUT, reverse=True))
-                message = f"this version of asyncfilter carries out {allowed} only; expected one of them, found {kind}"
-                yield ((*path, kind.value) if isinstance(action, dict) else path), message
+            yield (
+                (*path, "tag"),
+                "expected copy, link, move, delete or none, as files of a folder have no tags, found tag",
+            )
         for form in (ActionKind.COPY, LINK, ActionKind.MOVE):
             text = _mapping(action).get(form)
             if isinstance(text, str) and (template := _template(text, base_dir)) is not None:

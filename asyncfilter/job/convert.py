@@ -14,7 +14,7 @@ from asyncfilter.job.address import (
     parse_s3_uri,
     parse_template,
 )
-from asyncfilter.model import ActionKind, Verdict
+from asyncfilter.model import ActionKind, IfExists, Verdict
 
 
 def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.Job:
@@ -105,7 +105,8 @@ def _action(action: schema.Action, base_dir: Path) -> spec.Action:
             target = _target(action.link, base_dir)
             return spec.Action(kind=ActionKind.COPY, target=target, if_exists=action.if_exists, is_link=True)
         case schema.MoveAction():
-            return spec.Action(kind=ActionKind.MOVE, target=_target(action.move, base_dir))
+            target = _target(action.move, base_dir)
+            return spec.Action(kind=ActionKind.MOVE, target=target, if_exists=IfExists(action.if_exists))
         case schema.TagAction():
             return spec.Action(kind=ActionKind.TAG, tags=action.tag)
         case word:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asyncfilter.job.address import MEANINGS
-from asyncfilter.job.checks import CARRIED_OUT
 from asyncfilter.job.schema import json_schema
 from asyncfilter.job.wording import Schema, Words
 
@@ -122,8 +121,10 @@ def _targets() -> Iterator[str]:
     yield "| placeholder | stands for |\n|---|---|"
     for placeholder, meaning in MEANINGS.items():
         yield f"| `{{{placeholder}}}` | {meaning} |"
-    kinds = " and ".join(f"`{kind}`" for kind in sorted(CARRIED_OUT, reverse=True))
-    yield f"\nThis version carries out {kinds}; a job that asks for another action is refused when it is loaded."
+    yield (
+        "\n`copy` and `tag` are carried out by `asyncfilter run`; `move` and `delete` wait for `asyncfilter apply`,\n"
+        "which asks first: see [cleanup.md](cleanup.md)."
+    )
 
 
 if __name__ == "__main__":

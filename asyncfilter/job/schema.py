@@ -327,9 +327,14 @@ class LinkAction(Section):
 
 
 class MoveAction(Section):
-    """Copy the image and delete the source; waits for `apply`."""
+    """Copy the image, verify the copy and delete the source; waits for `apply`."""
 
     move: Target = Field(description="Where to. A target that ends in `/` has `{key}` added.")
+    if_exists: Literal["fail", "overwrite"] = Field(
+        default="fail",
+        description="What to do when another object stands at the target already. `fail` leaves the image in the "
+        "source, so that what is in quarantine is never lost; the same content there counts as copied.",
+    )
 
 
 class TagAction(Section):

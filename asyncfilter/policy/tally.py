@@ -81,6 +81,10 @@ class Tally(msgspec.Struct, kw_only=True):
         """Add one confirmed action."""
         _add(self.effects, kind.value, 1)
 
+    def take_back_effect(self, kind: ActionKind) -> None:
+        """Take back one confirmed action that was undone."""
+        _add(self.effects, kind.value, -1)
+
     def revoke(
         self, verdict: Verdict | None, failure_code: str | None, effect: ActionKind | None, stale: int = 0
     ) -> None:

@@ -38,6 +38,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "wall_s": round(summary.wall_s, 3),
         "resumed": summary.resumed,
         "checkpoint": summary.checkpoint,
+        "pending_removals": summary.pending_removals,
         "this_run": counts_mapping(summary.this_run),
         **later,
         "error": summary.error,

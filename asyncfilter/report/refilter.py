@@ -43,6 +43,9 @@ def _said(summary: Summary, *, dry_run: bool) -> list[str]:
             f"{figures.count(counts.stale)} copies stand that these rules no longer make; none is removed "
             "(asyncfilter export --stale lists them)"
         )
+    if summary.pending_removals:
+        pending = figures.count(summary.pending_removals)
+        lines.append(f"{pending} images to move or delete; only `asyncfilter apply` does that, and asks first")
     if counts.overshoot:
         lines.append(f"{figures.count(counts.overshoot)} paid answers lie beyond the stop; they are kept")
     if dry_run:

@@ -27,7 +27,7 @@ def status_counts(status: Status) -> Counts:
     return counts(status.watermark.tally, status.totals, overshoot=status.spare)
 
 
-def status_mapping(status: Status, path: Path, job: Job) -> dict[str, object]:
+def status_mapping(status: Status, path: Path, job: Job, pending_removals: int = 0) -> dict[str, object]:
     """Under the summary's names where it has one for it."""
     budget = job.limits.budget_micros
     return {
@@ -40,6 +40,7 @@ def status_mapping(status: Status, path: Path, job: Job) -> dict[str, object]:
         "listing_done": status.watermark.listing_done,
         "cursor": status.watermark.cursor,
         "pending": status.pending,
+        "pending_removals": pending_removals,
         "size_bytes": status.size_bytes,
         "identity": dict(status.identity),
         "runs": [_run_mapping(run) for run in status.runs],
@@ -52,13 +53,13 @@ def _run_mapping(run: RunRecord) -> dict[str, object]:
     return {**fields, "counts": None if held is None else counts_mapping(held)}
 
 
-def draw_status(status: Status, path: Path, job: Job) -> RenderableType:
+def draw_status(status: Status, path: Path, job: Job, pending_removals: int = 0) -> RenderableType:
     """A few lines, and the last runs."""
     found = status_counts(status)
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True, min_width=10)
     grid.add_column(overflow="fold")
-    for label, text in _rows(status, found, path, job):
+    for label, text in [*_rows(status, found, path, job), *_removal_rows(pending_removals)]:
         grid.add_row(label, text)
     return Group(grid, Text(), _runs(status)) if status.runs else grid
 
@@ -76,8 +77,8 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
         ("failed" if not place else "", Text(f"{figures.count(number)} {code}: {words.failure(code).meaning}", "red"))
         for place, (code, number) in enumerate(sorted(found.failed.items(), key=lambda item: -item[1]))
     ]
-    if found.copied:
-        rows.append(("copied", Text(figures.count(found.copied))))
+    done = {"copied": found.copied, "tagged": found.tagged, "moved": found.moved, "deleted": found.deleted}
+    rows += [(word, Text(figures.count(number))) for word, number in done.items() if number]
     if status.pending:
         rows.append(("pending", Text(f"{figures.count(status.pending)} images whose action is not confirmed yet")))
     if status.spare:
@@ -85,6 +86,10 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
     rows.append(("money", Text(_money(status, job))))
     rows.append(("kept in", Text(f"{path}, {figures.size(status.size_bytes)}")))
     return rows
+
+
+def _removal_rows(pending: int) -> list[tuple[str, Text]]:
+    return [("to apply", Text(f"{figures.count(pending)} images to move or delete"))] if pending else []
 
 
 def _verdicts(found: Counts) -> Text:

@@ -61,6 +61,9 @@ def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
         steps.append(f"{program()} run {path} --retry-failed   tries the failed images again")
     if dry_run:
         steps.append(f"{program()} run {path}   carries the actions out; the labels are paid for")
+    if summary.pending_removals:
+        pending = figures.count(summary.pending_removals)
+        steps.append(f"{program()} apply {path}   shows the {pending} and asks first")
     if not steps and summary.exit_code in (0, 1):
         steps.append(f"{program()} refilter {path}   applies changed rules at no cost")
     return steps
@@ -123,6 +126,11 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
         saved = figures.usd(counts.saved_micros)
         yield "duplicates", f"{figures.count(counts.duplicates)} {what} the content of another: {saved} saved"
     yield from _action_rows(counts, job, dry_run=dry_run)
+    if summary.pending_removals:
+        yield (
+            "pending",
+            f"{figures.count(summary.pending_removals)} to move or delete; only `asyncfilter apply` does that",
+        )
     yield "money", _money(summary)
     if now.attempts:
         yield "rate", _rate(summary)
@@ -152,12 +160,6 @@ def _action_rows(counts: Counts, job: Job, *, dry_run: bool) -> Iterable[tuple[s
             yield name, figures.count(number)
     if counts.stale:
         yield "stale", f"{figures.count(counts.stale)} copies stand that the rules no longer make; none is removed"
-    waiting = [verdict.value for verdict, action in job.actions.items() if action.kind in _LATER]
-    if waiting:
-        yield "waiting", f"moves and deletes ({', '.join(waiting)}) are never done by a run"
-
-
-_LATER = frozenset({ActionKind.MOVE, ActionKind.DELETE})
 
 
 def _money(summary: Summary) -> str:

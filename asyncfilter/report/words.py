@@ -63,6 +63,7 @@ FAILURES = {
         "may not be read or written", "Allow s3:GetObject on the source and s3:PutObject on the targets."
     ),
     "archived": FailureWords("archived in S3", "Restore the objects, or exclude them."),
+    "abandoned": FailureWords("begun and not finished", "Nothing to do: it stands in the source."),
     "changed": FailureWords("replaced since it was examined", "Run again: the new version is examined then."),
     "decompression_bomb": FailureWords("too many pixels to decode safely", "Scale the images down."),
     "invalid_name": FailureWords("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
@@ -79,11 +80,16 @@ FAILURES = {
         "not readable for Rekognition", "Check bucket policy, Requester Pays and kms:Decrypt."
     ),
     "kms_denied": FailureWords("its KMS key may not be used", "Allow kms:Decrypt, and kms:GenerateDataKey."),
+    "not_restorable": FailureWords("its version is not behind our marker any more", "Look at its versions in S3."),
+    "not_verified": FailureWords("its copy was not what it should be", "Look at it in S3, then try again."),
+    "original_gone": FailureWords("the image it has the content of is gone", "Look for it; this may be the only one."),
+    "source_exists": FailureWords("another object stands in its place", "Move that away, then undo again."),
     "target_collision": FailureWords("another object has the same target", "Use {key} or {relative} in the target."),
     "target_empty": FailureWords("its target has no name", "Use {key} in the target."),
     "target_exists": FailureWords("something stands at its target", "Set if_exists: overwrite, or another target."),
     "target_too_long": FailureWords("its target is over 1,024 bytes", "Shorten the target."),
     "too_large_to_copy": FailureWords("over 5 GB, too large to copy", "Copy it with another tool."),
+    "too_many_tags": FailureWords("it would have over 10 tags", "Remove tags from the objects, or from the job."),
     "unavailable": FailureWords("no good answer after all attempts", "Try again later."),
     "vanished": FailureWords("deleted since it was listed", "Nothing to do."),
 }

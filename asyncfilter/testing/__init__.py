@@ -4,6 +4,7 @@ from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.clock import ManualClock
 from asyncfilter.testing.ports import MemoryReferences, MemorySource, RecordingSink, ScriptedDetector
 from asyncfilter.testing.stage import BROKEN, SeededFaults, Stage
+from asyncfilter.testing.store import MemoryStore
 from asyncfilter.testing.virtual import LoopClock, run_virtually
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "MemoryCheckpoint",
     "MemoryReferences",
     "MemorySource",
+    "MemoryStore",
     "RecordingSink",
     "ScriptedDetector",
     "SeededFaults",

@@ -15,7 +15,8 @@ import msgspec
 from anyio.lowlevel import checkpoint as yield_to_others
 
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import Counts, ListedObject, StopReason
+from asyncfilter.model import ActionKind, Counts, ListedObject, StopReason
+from asyncfilter.policy.removal import CLAIMING, REMOVING, Condemnation, Removal, Step
 from asyncfilter.ports import Batch, DoneEffect, Opened, Reference, StoredImage, Totals, Watermark
 
 
@@ -51,7 +52,7 @@ class _Rows:
             raise CheckpointError(f"place {image.seq} belongs to another row")
         self.by_id[image.id] = image
         self.ids_by_key.setdefault(image.key, set()).add(image.id)
-        self.id_by_target.update((effect.target, image.id) for effect in image.effects if effect.target)
+        self.id_by_target.update((effect.target, image.id) for effect in image.effects if _owns(effect))
 
     def remove(self, id_: int) -> None:
         """Remove the row, if it is there."""
@@ -62,7 +63,7 @@ class _Rows:
         if old.seq is not None:
             del self.id_by_seq[old.seq]
         self.ids_by_key[old.key].discard(id_)
-        for effect in old.effects:
+        for effect in filter(_owns, old.effects):
             self.id_by_target.pop(effect.target, None)
 
     def get(self, id_: int) -> StoredImage:
@@ -108,6 +109,7 @@ class _Disk:
     listing_is_whole: bool = False
     last_listed_key: str | None = None
     runs: dict[str, MemoryRun] = field(default_factory=dict)
+    journal: dict[int, Removal] = field(default_factory=dict)
 
 
 class MemoryCheckpoint:
@@ -134,6 +136,12 @@ class MemoryCheckpoint:
         """All rows with everything they hold, by id."""
         rows = self._held().rows.by_id
         return [rows[id_] for id_ in sorted(rows)]
+
+    @property
+    def journal(self) -> Sequence[Removal]:
+        """The journal of removals, by row id."""
+        journal = self._held().journal
+        return [journal[id_] for id_ in sorted(journal)]
 
     @property
     def runs(self) -> Sequence[MemoryRun]:
@@ -171,6 +179,7 @@ class MemoryCheckpoint:
             disk.rows.roll_back()
             raise
         disk.rows.settle()
+        disk.journal.update((removal.image, removal) for removal in batch.removals)
         disk.next_id = max([disk.next_id, *(image.id + 1 for image in batch.new)])
         disk.references |= {reference.uri: reference for reference in batch.references}
         disk.watermark = disk.watermark if batch.watermark is None else deepcopy(batch.watermark)
@@ -224,7 +233,10 @@ class MemoryCheckpoint:
         """See ``Checkpoint``."""
         await yield_to_others()
         rows = self._held().rows
-        return {target: rows.by_id[rows.id_by_target[target]].key for target in targets if target in rows.id_by_target}
+        wanted = set(targets) - {""}
+        claims = {one.target: one.key for one in self.journal if one.target in wanted and one.step in CLAIMING}
+        written = {target: rows.by_id[rows.id_by_target[target]].key for target in wanted & set(rows.id_by_target)}
+        return claims | written
 
     async def references(self) -> Sequence[Reference]:
         """See ``Checkpoint``."""
@@ -232,7 +244,36 @@ class MemoryCheckpoint:
         references = self._held().references
         return [references[uri] for uri in sorted(references)]
 
-    async def decided(self, fingerprint: str, watermark: Watermark) -> None:
+    async def condemned(
+        self, which: Condemnation, after_seq: int, limit: int
+    ) -> Sequence[tuple[StoredImage, Removal | None]]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        journal = self._held().journal
+        rows = [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq]
+        found = [image for image in rows if _is_condemned(image, which, journal.get(image.id))]
+        return [(image, journal.get(image.id)) for image in found[:limit]]
+
+    async def count_condemned(self, which: Condemnation) -> int:
+        """See ``Checkpoint``."""
+        return len(await self.condemned(which, 0, len(self._held().rows.by_id)))
+
+    async def removals(
+        self, steps: Sequence[Step], after_image: int, limit: int
+    ) -> Sequence[tuple[Removal, StoredImage | None]]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        rows = self._held().rows.by_id
+        found = [removal for removal in self.journal if removal.image > after_image and removal.step in steps]
+        return [(removal, rows.get(removal.image)) for removal in found[:limit]]
+
+    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        rows = self._held().rows.by_id
+        return [rows[id_] for id_ in sorted(set(ids)) if id_ in rows]
+
+    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
         """See ``Checkpoint``."""
         await yield_to_others()
         disk = self._held()
@@ -311,6 +352,10 @@ def _apply(rows: _Rows, batch: Batch) -> None:
     for image in batch.seated:
         old = rows.get(image.id)
         rows.put(_replaced(old, seq=image.seq, decision=image.decision, failure=image.failure))
+    for id_, effect in batch.revoked:
+        if id_ in rows.by_id:
+            image = rows.get(id_)
+            rows.put(_replaced(image, effects=tuple(one for one in image.effects if one != effect)))
     for id_, effect in batch.effects:
         _confirm(rows, id_, effect)
     for id_, failure in batch.failures:
@@ -335,13 +380,14 @@ def _unseat_after(rows: _Rows, seq: int) -> None:
 
 def _confirm(rows: _Rows, id_: int, effect: DoneEffect) -> None:
     image = rows.get(id_)
-    owner = rows.id_by_target.get(effect.target)
+    owner = rows.id_by_target.get(effect.target) if _owns(effect) else None
     if owner is not None:
         former = rows.get(owner)
         if former.key != image.key:
             raise CheckpointError("a target belongs to another key")
-        rows.put(_replaced(former, effects=tuple(one for one in former.effects if one.target != effect.target)))
-    kept = tuple(one for one in rows.get(id_).effects if one.target or one != effect)
+        others = tuple(one for one in former.effects if not _owns(one) or one.target != effect.target)
+        rows.put(_replaced(former, effects=others))
+    kept = tuple(one for one in rows.get(id_).effects if _owns(one) or one.kind is not effect.kind)
     rows.put(_replaced(rows.get(id_), effects=(*kept, effect)))
 
 
@@ -350,6 +396,22 @@ def _without_boxes(image: StoredImage) -> StoredImage:
         return image
     labels = tuple(msgspec.structs.replace(label, instances=()) for label in image.detection.labels)
     return _replaced(image, detection=msgspec.structs.replace(image.detection, labels=labels))
+
+
+def _owns(effect: DoneEffect) -> bool:
+    """Whether its target is a place that belongs to one key."""
+    return bool(effect.target) and effect.kind is not ActionKind.TAG
+
+
+def _is_condemned(image: StoredImage, which: Condemnation, removal: Removal | None) -> bool:
+    if image.decision is None or image.failure is not None:
+        return False
+    if not which.covers(image.decision.verdict, is_duplicate=image.same_as is not None):
+        return False
+    if any(effect.kind in REMOVING for effect in image.effects):
+        return False
+    is_undone = removal is not None and removal.step is Step.UNDONE and removal.decided_by == which.settled_by
+    return which.settled_by is None or not is_undone
 
 
 def _replaced(image: StoredImage, **changes: object) -> StoredImage:

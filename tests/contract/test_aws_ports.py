@@ -477,10 +477,10 @@ async def test_a_copy_goes_to_the_region_of_its_target(kit: Kit) -> None:
     assert kit.body_at(image.key, FAR) == b"picture"
 
 
-async def test_actions_that_are_not_built_are_refused(kit: Kit) -> None:
-    """No action is silently left undone."""
+async def test_a_sink_takes_nothing_out_of_the_source(kit: Kit) -> None:
+    """Moves and deletes are for ``apply`` alone: a run that came to ask for one would be refused."""
     image = kit.put("copy/other.jpg")
-    for kind in (ActionKind.MOVE, ActionKind.DELETE, ActionKind.TAG):
+    for kind in (ActionKind.MOVE, ActionKind.DELETE):
         with pytest.raises(UsageError, match=kind.value):
             await kit.sink.perform(Effect(kind=kind, source=image))
 

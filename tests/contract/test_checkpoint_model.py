@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, read_images
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, Label, ListedObject, Verdict
+from asyncfilter.policy.removal import REMOVED, REMOVING, Condemnation, Removal, Step
 from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals, Watermark
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 
@@ -46,12 +47,34 @@ images = st.builds(
 effects = st.builds(DoneEffect, st.sampled_from(ActionKind), st.sampled_from(TARGETS))
 totals = st.builds(Totals, calls=st.integers(0, 9), spent_micros=st.integers(0, 9), reserved_micros=st.integers(0, 9))
 watermarks = st.builds(Watermark, seq=st.integers(0, 12), cursor=st.none() | st.sampled_from(KEYS))
+CONDEMNATIONS = [
+    Condemnation(verdicts=verdicts, duplicates=duplicates, settled_by="fingerprint")
+    for verdicts in ((), (Verdict.REJECT,))
+    for duplicates in (None, True, False)
+]
+removals = st.builds(
+    Removal,
+    image=ids,
+    key=st.sampled_from(KEYS),
+    etag=st.sampled_from(["ab" * 16, "ab-2", "AB"]),
+    size_bytes=st.integers(0, 2**40),
+    kind=st.sampled_from(sorted(REMOVING)),
+    target=st.sampled_from(TARGETS),
+    step=st.sampled_from(Step),
+    copied=st.sampled_from(["", "ab-2"]),
+    is_foreign=st.booleans(),
+    marker=st.sampled_from(["", "null", "v1"]),
+    decided_by=st.sampled_from(["", "fingerprint"]),
+    failure=st.none() | failures,
+)
 batches = st.builds(
     Batch,
     new=st.lists(images, max_size=4),
     seated=st.lists(images, max_size=2, unique_by=lambda image: image.id),
     effects=st.lists(st.tuples(ids, effects), max_size=3),
     failures=st.lists(st.tuples(ids, failures), max_size=2, unique_by=lambda pair: pair[0]),
+    revoked=st.lists(st.tuples(ids, effects), max_size=2),
+    removals=st.lists(removals, max_size=3, unique_by=lambda removal: removal.image),
     unseated=st.lists(ids, max_size=3),
     watermark=st.none() | watermarks,
     totals=st.none() | totals,
@@ -113,10 +136,10 @@ class BothCheckpoints(RuleBasedStateMachine):
         """The stop position moves back."""
         self.both(lambda checkpoint: checkpoint.unseat_after(seq))
 
-    @rule(watermark=watermarks)
-    def decided(self, watermark: Watermark) -> None:
-        """All decisions are new."""
-        self.both(lambda checkpoint: checkpoint.decided("fingerprint", watermark))
+    @rule(watermark=watermarks, fingerprint=st.none() | st.just("fingerprint"))
+    def decided(self, watermark: Watermark, fingerprint: str | None) -> None:
+        """All decisions are new, or are being made."""
+        self.both(lambda checkpoint: checkpoint.decided(fingerprint, watermark))
 
     @rule(ranked=st.lists(st.tuples(st.integers(0, 3), listed), max_size=4), is_last=st.booleans())
     def save_listing(self, ranked: list[tuple[int, ListedObject]], is_last: bool) -> None:
@@ -177,6 +200,11 @@ async def _answers(checkpoint: Checkpoint) -> list[object]:
         list(await checkpoint.failed(1, 9, 4)),
         await checkpoint.overshoot(),
         dict(await checkpoint.owners(TARGETS)),
+        list(await checkpoint.condemned(Condemnation(verdicts=(Verdict.KEEP, Verdict.REJECT)), 2, 5)),
+        *[list(await checkpoint.condemned(which, 0, 99)) for which in CONDEMNATIONS],
+        *[await checkpoint.count_condemned(which) for which in CONDEMNATIONS],
+        list(await checkpoint.rows([3, 1, 99])),
+        list(await checkpoint.removals(sorted(REMOVED), 1, 4)),
         list(await checkpoint.listing(None, 3)),
         list(await checkpoint.listing((1, "b"), 9)),
         await checkpoint.listing_state(),

@@ -244,20 +244,15 @@ WRONG = {
         "5:48: actions.keep.if_exists",
         ["overwrite or skip or fail", "found keep"],
     ),
-    "move, which comes later": (
-        HEAD + "actions: {keep: {move: s3://clean/}}",
+    "move that would skip": (
+        HEAD + "actions: {keep: {move: s3://clean/, if_exists: skip}}",
+        "5:48: actions.keep.if_exists",
+        ["fail or overwrite", "found skip"],
+    ),
+    "move inside the source": (
+        HEAD + "actions: {keep: {move: 's3://raw/birds/out/{key}'}}",
         "5:24: actions.keep.move",
-        ["carries out none and copy only", "found move"],
-    ),
-    "delete, which comes later": (
-        HEAD + "actions: {reject: delete}",
-        "5:19: actions.reject",
-        ["carries out none and copy only", "found delete"],
-    ),
-    "tag, which comes later": (
-        HEAD + "actions: {keep: {tag: {k: v}}}",
-        "5:23: actions.keep.tag",
-        ["carries out none and copy only", "found tag"],
+        ["outside the source s3://raw/birds/", "s3://raw/birds/out/{key}"],
     ),
     "destination inside the source": (
         HEAD + "actions: {keep: {copy: 's3://raw/birds/out/{key}'}}",

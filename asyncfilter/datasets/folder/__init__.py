@@ -4,7 +4,8 @@ A key is a file's path below the folder, with slashes, in UTF-8; ``files`` tells
 """
 
 from asyncfilter.datasets.folder.contents import FolderContents
+from asyncfilter.datasets.folder.remover import FolderRemover
 from asyncfilter.datasets.folder.sink import FolderSink
 from asyncfilter.datasets.folder.source import FolderSource, check_folder
 
-__all__ = ["FolderContents", "FolderSink", "FolderSource", "check_folder"]
+__all__ = ["FolderContents", "FolderRemover", "FolderSink", "FolderSource", "check_folder"]

@@ -30,7 +30,7 @@ _BLOCK_BYTES = 1024 * 1024
 _UNLINKABLE = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
-class _UnlinkableError(AccessError):
+class UnlinkableError(AccessError):
     """Another file system, or one without hard links: then no file of the job can be linked."""
 
 
@@ -90,7 +90,7 @@ class FolderSink:
         linked = structs.replace(effect, kind=ActionKind.COPY, if_exists=IfExists.FAIL, is_link=True)
         try:
             etag = self.copy(linked)
-        except _UnlinkableError:
+        except UnlinkableError:
             etag = self.copy(structs.replace(linked, is_link=False))
         except ImageError as error:
             if error.code == "vanished" and (moved := _moved_before(effect)) is not None:
@@ -139,7 +139,7 @@ def _link(effect: Effect, part: Path) -> None:
     except OSError as exc:
         if exc.errno not in _UNLINKABLE:
             raise
-        raise _UnlinkableError(
+        raise UnlinkableError(
             f"{_target(effect).uri}: no hard link of {image.uri} can be there ({exc.strerror})",
             hint="Use copy in place of link.",
         ) from exc

@@ -1,0 +1,316 @@
+"""What ``apply`` and ``undo`` share: waves of images that go from step to step, each step durable before the next.
+
+A wave is a page of images. Each stage does one thing to all of them, by a fixed pool of tasks or in batches, and what
+came of it is journalled as one before the next stage begins. So a process may die at any moment: the journal says what
+may have been done, and whoever resumes looks before anything is done again.
+
+Invariants: nothing is written to the store that the journal does not announce; nothing is counted that the journal does
+not hold; every write is on condition of the ETag that was examined.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from random import Random
+from typing import TypeVar
+
+import anyio
+import msgspec
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.ending import Ending
+from asyncfilter.engine.repeating import DrainedError, Repeater
+from asyncfilter.errors import (
+    AccessError,
+    AsyncFilterError,
+    CallError,
+    ImageError,
+    PermissionDeniedError,
+    ThrottledError,
+    TransientError,
+)
+from asyncfilter.events import ActionDone, Emit, ImageFailed
+from asyncfilter.job.spec import Job
+from asyncfilter.model import FOLDER, Failure, ObjectRef, S3Location, StopReason
+from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
+from asyncfilter.policy.removal import Removal, Step
+from asyncfilter.ports import Batch, Checkpoint, Condemned, Gone, Remover, StoredImage
+
+WAVE_IMAGES = 1000
+"""Images that go through the stages together: as many as one batch of deletes takes."""
+
+AT_ONCE = 64
+"""Requests of one stage under way at the most."""
+
+THROTTLED_LIMIT_S = 600.0
+"""One request refused for this long ends all (contract, section 5, *Rate*)."""
+
+T = TypeVar("T")
+Dropped = ImageError | TransientError | ThrottledError | DrainedError
+
+
+class Item(msgspec.Struct, kw_only=True):
+    """One image in a wave.
+
+    Attributes:
+        removal: What the journal is to say of it next.
+        kept: What the journal says of it; None when nothing yet.
+        row: Its row in the checkpoint; None when that is gone.
+        may_be_copied: An earlier attempt, of this process or of one that died, may have made the copy unseen.
+        may_be_gone: The same of the delete.
+        error: Why it dropped out of the wave; None while it is in.
+        is_told: True once its error is journalled.
+    """
+
+    removal: Removal
+    kept: Removal | None
+    row: StoredImage | None
+    may_be_copied: bool = False
+    may_be_gone: bool = False
+    error: Dropped | None = None
+    is_told: bool = False
+
+    @property
+    def is_in(self) -> bool:
+        """True while there is more to do about it."""
+        return self.error is None
+
+    @property
+    def is_new(self) -> bool:
+        """True when what came of it is not journalled yet. What was only waited for or given up in passing never is."""
+        if isinstance(self.error, ImageError):
+            return not self.is_told
+        return self.is_in and self.removal != self.kept
+
+    def advance(self, step: Step, **fields: object) -> None:
+        """Note how far it has come."""
+        self.removal = msgspec.structs.replace(self.removal, step=step, failure=None, **fields)
+
+    def give_up(self, failure: Failure, step: Step = Step.FAILED) -> None:
+        """Note that nothing more is done about it, and why."""
+        self.removal = msgspec.structs.replace(self.removal, step=step, failure=failure)
+
+    def failed_as(self, *codes: str) -> bool:
+        """Whether it dropped out for one of these causes."""
+        return isinstance(self.error, ImageError) and self.error.code in codes
+
+
+Change = Callable[[Item, Batch], None]
+"""Adds to a batch what follows from an item for its row, the counts and the journal."""
+
+
+class Stages:
+    """The stages of one ``apply`` or ``undo``, and their journal.
+
+    Attributes:
+        watermark: The checkpoint's, with counts that follow what is journalled.
+        done: Images finished, by the kind of event told of them.
+        failed: Images that were left as they are, by cause.
+        size_bytes: Of the images finished.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        checkpoint: Checkpoint,
+        remover: Remover,
+        ending: Ending,
+        emit: Emit,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self.bucket = job.source.bucket
+        self.remover = remover
+        self.ending = ending
+        opened = checkpoint.opened.watermark
+        self.watermark = msgspec.structs.replace(opened, tally=opened.tally.copy())
+        self.done: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.size_bytes = 0
+        self._repeater = Repeater(max_attempts=job.limits.max_attempts, pause=ending.pause, rng=rng)
+        self._checkpoint = checkpoint
+        self._emit = emit
+        self._clock = clock
+
+    def source(self, removal: Removal) -> S3Location:
+        """Where the image stands, or stood."""
+        return S3Location(self.bucket, removal.key)
+
+    async def repeat(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Attempt until it succeeds or fails for good; a store that refuses for too long ends all.
+
+        Raises:
+            DrainedError: The end was requested before the next attempt.
+            CallError: The last attempt's error.
+        """
+        started_s = self._clock.monotonic()
+
+        def look(error: Exception, _delay_s: float) -> None:
+            if isinstance(error, ThrottledError) and self._clock.monotonic() - started_s >= THROTTLED_LIMIT_S:
+                message = f"refused for the rate for {THROTTLED_LIMIT_S / 60:.0f} minutes: {error.message}"
+                hint = "See who else works on this bucket; then run the same command again."
+                self.ending.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
+
+        return await self._repeater(attempt, look)
+
+    # -- Side by side --------------------------------------------------------------------------------------------------
+
+    async def each(self, items: Iterable[Item], work: Callable[[Item], Awaitable[None]]) -> None:
+        """Do ``work`` to every item that is in, several at a time; an error drops its item."""
+        wanted = [item for item in items if item.is_in]
+        following = iter(wanted)
+
+        async def worker() -> None:
+            for item in following:
+                await self._do(item, work)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(AT_ONCE, len(wanted))):
+                tasks.start_soon(worker)
+        self._stop_if_denied(wanted)
+
+    async def _do(self, item: Item, work: Callable[[Item], Awaitable[None]]) -> None:
+        if self.ending.is_requested:
+            item.error = DrainedError()
+            return
+        try:
+            await work(item)
+        except (ImageError, TransientError, ThrottledError, DrainedError) as error:
+            item.error = error
+        except AccessError as error:
+            item.error = DrainedError()
+            self.ending.request(StopReason.FAILED, error)
+
+    def _stop_if_denied(self, items: Sequence[Item]) -> None:
+        """A permission that no image has is the account's matter: nothing is held against the images."""
+        denied = [item.error for item in items if isinstance(item.error, ImageError) and item.error.access]
+        if not denied or len(denied) < len(items) or (self.done and len(items) < FAILURES_IN_A_ROW):
+            return
+        for item in items:
+            item.error = DrainedError()
+        self.ending.request(StopReason.FAILED, PermissionDeniedError(denied[0].message, hint=denied[0].hint))
+
+    # -- Deleting ------------------------------------------------------------------------------------------------------
+
+    async def delete(self, bucket: str, items: Sequence[Item], wanted: Callable[[Item], Condemned]) -> dict[int, Gone]:
+        """Delete what ``wanted`` names for each item that is in; what became of those that are gone, by row id.
+
+        An object that is not there any more drops its item as ``vanished``, also when ``may_be_gone`` says that it may
+        have been deleted by an earlier attempt: the caller knows what that means.
+        """
+        items = [item for item in items if item.is_in]
+        gone: dict[int, Gone] = {}
+        left = list(items)
+
+        async def attempt() -> None:
+            sent = list(left)
+            try:
+                results = await self.remover.delete(bucket, [wanted(item) for item in sent])
+            except TransientError:
+                for item in sent:
+                    item.may_be_gone = True
+                raise
+            left[:] = []
+            again = [_sorted_out(item, result, left, gone) for item, result in zip(sent, results, strict=True)]
+            if error := next(filter(None, again), None):
+                raise error
+
+        if items:
+            await self._until_done(attempt, left)
+            self._stop_if_denied(items)
+        return gone
+
+    async def _until_done(self, attempt: Callable[[], Awaitable[None]], left: list[Item]) -> None:
+        try:
+            await self._unless_ending(attempt)
+        except (TransientError, ThrottledError, DrainedError) as error:
+            for item in left:
+                item.error = error
+        except AccessError as error:
+            for item in left:
+                item.error = DrainedError()
+            self.ending.request(StopReason.FAILED, error)
+
+    async def _unless_ending(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        if self.ending.is_requested:
+            raise DrainedError
+        await self.repeat(attempt)
+
+    # -- The journal ---------------------------------------------------------------------------------------------------
+
+    async def note(self, items: Iterable[Item], change: Change) -> None:
+        """Make durable, as one, how far ``items`` have come."""
+        batch = Batch()
+        new = [item for item in items if item.is_new]
+        for item in new:
+            change(item, batch)
+        if not new:
+            return
+        batch.watermark = msgspec.structs.replace(self.watermark, tally=self.watermark.tally.copy())
+        await self._checkpoint.commit(batch)
+        for item in new:
+            item.kept = item.removal
+            item.is_told = not item.is_in
+
+    def count(self, items: Iterable[Item], kinds: Callable[[Item], str | None]) -> None:
+        """Count a wave that is over, and tell of every image that is finished, by its kind, or given up."""
+        for item in items:
+            kind = kinds(item) if item.is_in else None
+            if kind is not None:
+                self.done[kind] += 1
+                self.size_bytes += item.removal.size_bytes
+                self._emit(
+                    ActionDone(
+                        at_unix_s=self._clock.unix(),
+                        seq=seq_of(item),
+                        key=item.removal.key,
+                        kind=kind,
+                        target=item.removal.target or None,
+                    )
+                )
+            elif isinstance(item.error, CallError):
+                code = item.error.code if isinstance(item.error, ImageError) else "unavailable"
+                self.failed[code] += 1
+                self._emit(
+                    ImageFailed(
+                        at_unix_s=self._clock.unix(),
+                        seq=seq_of(item),
+                        key=item.removal.key,
+                        code=code,
+                        message=item.error.message,
+                    )
+                )
+
+
+def image_of(bucket: str, row: StoredImage) -> ObjectRef:
+    """The object that a row stands for."""
+    return ObjectRef(bucket=bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
+
+
+def location(uri: str) -> S3Location:
+    """The place that ``S3Location.uri`` gave ``uri`` for; that of a file is below the root of all folders."""
+    if uri.startswith(FOLDER):
+        return S3Location(FOLDER, uri.removeprefix(FOLDER).removeprefix("/"))
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return S3Location(bucket, key)
+
+
+def _sorted_out(item: Item, result: Gone | CallError, left: list[Item], gone: dict[int, Gone]) -> CallError | None:
+    """Note what became of one delete; the error for which it is to be sent again."""
+    match result:
+        case Gone():
+            gone[item.removal.image] = result
+        case ImageError():
+            item.error = result
+        case _:
+            item.may_be_gone = item.may_be_gone or isinstance(result, TransientError)
+            left.append(item)
+            return result
+    return None
+
+
+def seq_of(item: Item) -> int:
+    """The image's place in the order of examination; 0 when it has none."""
+    return (item.row.seq or 0) if item.row is not None else 0

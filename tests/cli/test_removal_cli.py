@@ -1,0 +1,399 @@
+"""``apply`` and ``undo`` as people and scripts meet them: numbers, terminals, ``kill -9``; nothing pretended."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import anyio
+import boto3
+import pytest
+from botocore.config import Config
+
+from asyncfilter.checkpoint.schema import STEPS
+from asyncfilter.clock import SystemClock
+from asyncfilter.job import load_job
+from asyncfilter.model import Detection, Label, ObjectRef
+from asyncfilter.policy.removal import Step
+from asyncfilter.sandbox import SandboxOptions, SandboxProcess
+from asyncfilter.wiring import World, run
+
+JOB = """
+version: 1
+name: {bucket}
+source: s3://{bucket}/
+rules:
+  - keep: {{any: Robin}}
+otherwise: reject
+actions:
+  reject: {action}
+limits: {{tps: 5000}}
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxProcess]:
+    """S3 that takes a moment, so that there is one to be killed at."""
+    with SandboxProcess(SandboxOptions()) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def s3(sandbox: SandboxProcess) -> Iterator[Any]:
+    """Anybody's view of it."""
+    variables = sandbox.environment()
+    client = boto3.client(
+        "s3",
+        endpoint_url=sandbox.endpoint_url,
+        region_name=variables["AWS_DEFAULT_REGION"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    yield client
+    client.close()
+
+
+class Hurried(SystemClock):
+    """A hundred seconds pass in one, so that the ramp of the rate is over at once."""
+
+    def monotonic(self) -> float:
+        """See ``Clock``."""
+        return 100 * super().monotonic()
+
+    async def sleep(self, delay_s: float) -> None:
+        """See ``Clock``."""
+        await super().sleep(delay_s / 100)
+
+
+class ByName:
+    """Sees in an image what its key says."""
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """See ``Detector``."""
+        return Detection((Label("Robin" if "robin" in image.key else "Person", 99.0),), "3.0")
+
+
+class Place:
+    """A bucket whose images were examined, and the program to work on it."""
+
+    numbers = count(1)
+
+    def __init__(
+        self, sandbox: SandboxProcess, s3: Any, folder: Path, *, kind: str, versioned: bool, robins: int, people: int
+    ) -> None:
+        number = next(self.numbers)
+        self.s3, self.sandbox = s3, sandbox
+        self.bucket, self.bin = f"raw-{number}", f"bin-{number}"
+        self.path = folder / f"{self.bucket}.yaml"
+        action = f'{{move: "s3://{self.bin}/{{key}}"}}' if kind == "move" else "delete"
+        self.path.write_text(JOB.format(bucket=self.bucket, action=action))
+        for name in (self.bucket, self.bin):
+            s3.create_bucket(Bucket=name)
+        if versioned:
+            s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
+        self.robins = [f"{n:04} robin.jpg" for n in range(robins)]
+        self.people = [f"{n:04} person.jpg" for n in range(people)]
+        for key in self.robins + self.people:
+            s3.put_object(Bucket=self.bucket, Key=key, Body=key.encode())
+        self.examine()
+
+    def examine(self) -> None:
+        """``asyncfilter run``, without a paid look."""
+        before = dict(os.environ)
+        os.environ.update(self.sandbox.environment())
+        try:
+            job = load_job(self.path)
+            anyio.run(lambda: run(job, world=World(detector=ByName(), clock=Hurried())))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def call(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """The program, to its end."""
+        command = [sys.executable, "-m", "asyncfilter", arguments[0], str(self.path), *arguments[1:]]
+        environment = os.environ | self.sandbox.environment()
+        given = {"stdin": subprocess.DEVNULL, "timeout": 60} | options
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **given)
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """The program, in a process of its own."""
+        command = [sys.executable, "-m", "asyncfilter", arguments[0], str(self.path), *arguments[1:]]
+        environment = os.environ | self.sandbox.environment()
+        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
+        return subprocess.Popen(command, env=environment, **given)
+
+    def pending(self, verb: str) -> int:
+        """How many images ``verb`` is about."""
+        return int(json.loads(self.call(verb, "--dry-run", "--json").stdout)["plan"]["images"])
+
+    def keys(self, bucket: str | None = None) -> list[str]:
+        """What stands there."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket or self.bucket)
+        return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
+
+    def markers(self) -> Counter[str]:
+        """Delete markers by key."""
+        pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket)
+        return Counter(marker["Key"] for page in pages for marker in page.get("DeleteMarkers", []))
+
+    def steps(self) -> set[Step]:
+        """What the journal says now, while a process writes to it."""
+        path = self.path.parent / ".asyncfilter" / f"{self.bucket}.db"
+        by_number = {number: step for step, number in STEPS.items()}
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            return {by_number[number] for (number,) in db.execute("SELECT DISTINCT step FROM removal")}
+        return set()
+
+
+Make = Callable[..., Place]
+
+
+@pytest.fixture
+def make(sandbox: SandboxProcess, s3: Any, tmp_path: Path) -> Make:
+    """Makes buckets of 12 robins and 8 people."""
+
+    def made(kind: str = "delete", *, versioned: bool = False, robins: int = 12, people: int = 8) -> Place:
+        return Place(sandbox, s3, tmp_path, kind=kind, versioned=versioned, robins=robins, people=people)
+
+    return made
+
+
+# -- What is asked -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "no terminal to ask on"),
+        (["--expect", "8"], "no terminal to ask on"),
+        (["--yes"], "--yes alone agrees to nothing"),
+        (["--yes", "--expect", "7"], "7 images were agreed to, 8 are pending"),
+        (["--yes", "--expect", "0"], "0 images were agreed to, 8 are pending"),
+        (["--yes", "--expect", "80"], "80 images were agreed to"),
+        (["--yes", "--expect", "8", "--max-share", "0.39"], "40.0 %"),
+        (["--yes", "--expect", "8", "--set", "otherwise=review"], "not those of this job"),
+    ],
+)
+def test_without_the_right_number_nothing_is_done(make: Make, flags: list[str], said: str) -> None:
+    """Exit 2, the cause, and every image where it was."""
+    place = make()
+    ended = place.call("apply", *flags)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said in " ".join(ended.stderr.split())
+    assert place.keys() == sorted(place.robins + place.people)
+    assert place.steps() == set()
+
+
+def test_a_job_whose_rules_match_nothing_cannot_empty_a_bucket(make: Make) -> None:
+    """A slip in the rules stops at the share; --max-share 1 is what it takes."""
+    place = make(robins=0)
+    ended = place.call("apply", "--yes", "--expect", "8")
+    assert ended.returncode == 2
+    assert "100.0 %" in ended.stderr
+    assert len(place.keys()) == 8
+    assert place.call("apply", "--yes", "--expect", "8", "--max-share", "1").returncode == 0
+    assert place.keys() == []
+
+
+def test_scripts_agree_by_number(make: Make) -> None:
+    """--yes --expect N does it; the JSON says what was done, and there is nothing left to do."""
+    place = make("move")
+    shown = json.loads(place.call("apply", "--dry-run", "--json").stdout)["plan"]
+    assert (shown["images"], shown["share"], shown["exceeds"]) == (8, 0.4, False)
+    ended = place.call("apply", "--yes", "--expect", "8", "--max-share", "0.4", "--json")
+    said = json.loads(ended.stdout)
+    assert (ended.returncode, said["moved"], said["failed"], said["left"]) == (0, 8, {}, 0)
+    assert (place.keys(), place.keys(place.bin)) == (place.robins, place.people)
+    assert place.pending("apply") == 0
+    status = json.loads(place.call("status", "--json").stdout)
+    assert (status["moved"], status["reject"], status["pending_removals"]) == (8, 8, 0)
+    said = json.loads(place.call("undo", "--yes", "--expect", "8", "--json").stdout)
+    assert said["restored"] == 8
+    assert (place.keys(), place.keys(place.bin)) == (sorted(place.robins + place.people), [])
+    status = json.loads(place.call("status", "--json").stdout)
+    assert (status["moved"], status["reject"], status["pending_removals"]) == (0, 8, 0)
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_what_deleting_means_is_said_before_it_is_asked(make: Make, versioned: bool) -> None:
+    """For ever, or behind a marker; undo says the same afterwards."""
+    place = make(versioned=versioned)
+    shown = " ".join(place.call("apply", "--dry-run").stdout.split())
+    assert ("a delete marker hides each image" if versioned else "gone for ever") in shown
+    assert "40.0 % of 20 examined" in shown
+    place.call("apply", "--yes", "--expect", "8")
+    plan = json.loads(place.call("undo", "--dry-run", "--json").stdout)["plan"]
+    assert (plan["images"], sum(group["images"] for group in plan["lost"])) == ((8, 0) if versioned else (0, 8))
+
+
+class Terminal:
+    """The program on a terminal of its own."""
+
+    def __init__(self, place: Place, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        self._process = place.start(*arguments, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        self.screen = ""
+
+    def read_until(self, text: str) -> None:
+        """Read the screen until ``text`` stands there."""
+        while text not in self.screen:
+            try:
+                self.screen += os.read(self._master, 4096).decode(errors="replace")
+            except OSError as error:  # the other side is closed
+                raise AssertionError(self.screen) from error
+
+    def type(self, text: str) -> None:
+        """Type a line."""
+        os.write(self._master, f"{text}\n".encode())
+
+    def end(self) -> int:
+        """Read to the end; the exit code."""
+        with suppress(OSError):
+            while some := os.read(self._master, 4096):
+                self.screen += some.decode(errors="replace")
+        os.close(self._master)
+        return self._process.wait(timeout=60)
+
+
+@pytest.mark.parametrize("typed", ["y", "yes", "7", "08", "", "8 8"])
+def test_another_number_on_a_terminal_does_nothing(make: Make, typed: str) -> None:
+    """Only the number itself is a yes; 130 otherwise."""
+    place = make()
+    terminal = Terminal(place, "apply")
+    terminal.read_until("Type 8 to go on: ")
+    terminal.type(typed)
+    assert terminal.end() == 130
+    assert "another number" in terminal.screen
+    assert len(place.keys()) == 20
+
+
+def test_the_number_on_a_terminal_does_it(make: Make) -> None:
+    """Plan, question, number, outcome; and back."""
+    place = make("move")
+    terminal = Terminal(place, "apply")
+    terminal.read_until("Type 8 to go on: ")
+    assert "0000 person.jpg" in terminal.screen
+    terminal.type("8")
+    assert terminal.end() == 0
+    assert "8 moved" in terminal.screen
+    assert place.keys() == place.robins
+    terminal = Terminal(place, "undo")
+    terminal.read_until("Type 8 to go on: ")
+    terminal.type("8")
+    assert terminal.end() == 0
+    assert "8 brought back" in terminal.screen
+    assert place.keys() == sorted(place.robins + place.people)
+
+
+def test_leaving_at_the_question_does_nothing(make: Make) -> None:
+    """Ctrl-C where the number is asked for."""
+    place = make()
+    terminal = Terminal(place, "apply")
+    terminal.read_until("Type 8 to go on: ")
+    terminal._process.send_signal(signal.SIGINT)
+    assert terminal.end() == 75
+    assert len(place.keys()) == 20
+
+
+def test_changed_images_are_told_and_left(make: Make, s3: Any) -> None:
+    """Exit 1, the cause by name, and the new object in its place."""
+    place = make()
+    s3.put_object(Bucket=place.bucket, Key=place.people[0], Body=b"newer")
+    ended = place.call("apply", "--yes", "--expect", "8", "--json")
+    assert (ended.returncode, json.loads(ended.stdout)["failed"]) == (1, {"changed": 1})
+    assert "left: changed" in ended.stderr
+    assert place.keys() == sorted([*place.robins, place.people[0]])
+
+
+# -- kill -9 -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "versioned", "steps"),
+    [
+        ("delete", False, [Step.STARTED, Step.DELETED]),
+        ("delete", True, [Step.STARTED, Step.DELETED]),
+        ("move", False, [Step.STARTED, Step.COPIED, Step.VERIFIED, Step.DELETED]),
+        ("move", True, [Step.COPIED, Step.VERIFIED]),
+    ],
+)
+def test_kill_9_at_every_step(
+    make: Make, sandbox: SandboxProcess, kind: str, versioned: bool, steps: list[Step]
+) -> None:
+    """A real process dies at each step of apply and of undo; resumed, nothing is lost and nothing is done twice."""
+    place = make(kind, versioned=versioned, robins=30, people=1100 if kind == "delete" else 90)
+    sandbox.control("POST", "latency", {"s3": "15ms"})
+    try:
+        for step in steps:
+            kill_at(place, "apply", step)
+            check_all_there(place, kind)
+        finish(place, "apply")
+        assert place.keys() == place.robins
+        assert place.keys(place.bin) == (place.people if kind == "move" else [])
+        assert place.markers() == (Counter(place.people) if versioned else Counter())
+        if kind == "delete" and not versioned:
+            return
+        for step in (Step.RETURNING, Step.RETURNED, Step.UNDONE):
+            kill_at(place, "undo", step)
+            check_all_there(place, kind)
+        finish(place, "undo")
+    finally:
+        sandbox.control("POST", "latency", {"s3": "0"})
+    assert place.keys() == sorted(place.robins + place.people)
+    assert (place.keys(place.bin), place.markers()) == ([], Counter())
+    assert place.steps() == {Step.UNDONE}
+
+
+def kill_at(place: Place, verb: str, step: Step) -> None:
+    """Start ``verb`` and kill it when its journal has come to ``step``."""
+    flags = ["--max-share", "1"] if verb == "apply" else []
+    process = place.start(verb, "--yes", "--expect", str(place.pending(verb)), *flags)
+    while process.poll() is None and step not in place.steps():
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+
+
+def finish(place: Place, verb: str) -> None:
+    """Run ``verb`` to its end."""
+    flags = ["--max-share", "1"] if verb == "apply" else []
+    ended = place.call(verb, "--yes", "--expect", str(place.pending(verb)), *flags)
+    assert ended.returncode == 0, ended.stderr
+
+
+def check_all_there(place: Place, kind: str) -> None:
+    """What should stay is there; what moves is here or there."""
+    here = set(place.keys())
+    assert set(place.robins) <= here
+    assert kind != "move" or set(place.people) <= here | set(place.keys(place.bin))
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_everything(make: Make, sandbox: SandboxProcess) -> None:
+    """75, what is done stays done, and the same command goes on."""
+    place = make("move", robins=10, people=90)
+    sandbox.control("POST", "latency", {"s3": "15ms"})
+    process = place.start("apply", "--yes", "--expect", "90", "--max-share", "1")
+    while Step.STARTED not in place.steps():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 75
+    sandbox.control("POST", "latency", {"s3": "0"})
+    check_all_there(place, "move")
+    finish(place, "apply")
+    assert (place.keys(), place.keys(place.bin)) == (place.robins, place.people)

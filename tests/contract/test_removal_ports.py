@@ -1,0 +1,423 @@
+"""What a ``Remover`` promises: in memory, and over S3 with both clients against the sandbox; and tags, over S3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from asyncfilter.aws import open_aws
+from asyncfilter.aws.answers import Answer
+from asyncfilter.aws.boto import BotoS3
+from asyncfilter.aws.calls import Deleted, S3Calls
+from asyncfilter.aws.deleting import delete_request, read_outcomes
+from asyncfilter.aws.fast import FastS3
+from asyncfilter.aws.remover import S3Remover
+from asyncfilter.aws.s3 import S3Sink
+from asyncfilter.aws.versions import S3Versions
+from asyncfilter.aws.wire import open_wire
+from asyncfilter.errors import (
+    BucketNotFoundError,
+    CallError,
+    ImageError,
+    PermissionDeniedError,
+    ThrottledError,
+    TransientError,
+)
+from asyncfilter.job.spec import Aws, ClientKind
+from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
+from asyncfilter.policy.removal import NULL_VERSION, BucketState, Versioning
+from asyncfilter.ports import Condemned, Copied, Found, Gone, Remover, Version
+from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
+from asyncfilter.sandbox.access import DenyRule
+from asyncfilter.sandbox.store import Stored
+from asyncfilter.testing import MemoryStore
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BIN = "bin"
+KEYS = [
+    "a b.jpg",
+    " lead and trail ",
+    "a+b.jpg",
+    "100%.jpg",
+    "%2B%20.jpg",
+    "emoji 😀.jpg",
+    "line\nbreak.jpg",
+    "tab\tand\rreturn.jpg",
+    "control\x01.jpg",
+    "delete\x7f.jpg",
+    "../up.jpg",
+    "/lead.jpg",
+    "//double//slash.jpg",
+    "query?versionId=1&x=2.jpg",
+    "<a>&amp;'\"`{}|\\^[].jpg",
+    "]]>.jpg",
+    "e\N{COMBINING ACUTE ACCENT} and é.jpg",
+    "\N{LINE SEPARATOR}\N{NEXT LINE}.jpg",
+    "last\uffff.jpg",
+    "x" * 1020 + ".jpg",
+]
+STATES = {"raw-off": Versioning.OFF, "raw-on": Versioning.ON, "raw-suspended": Versioning.SUSPENDED}
+_SANDBOX_STATES = {Versioning.OFF: None, Versioning.ON: "Enabled", Versioning.SUSPENDED: "Suspended"}
+
+
+class MemoryKit:
+    """The store in memory: one a bucket."""
+
+    def __init__(self) -> None:
+        self._stores = {name: MemoryStore(name, versioning=versioning) for name, versioning in STATES.items()}
+
+    def remover(self, bucket: str) -> Remover:
+        """Of a bucket."""
+        return self._stores[bucket]
+
+    def put(self, bucket: str, key: str, body: bytes = b"picture", at: str | None = None) -> ObjectRef:
+        """Store an object in ``bucket``, or in ``at`` beside it."""
+        etag = self._stores[bucket].put(key, body, at)
+        return ObjectRef(bucket=at or bucket, key=key, size_bytes=len(body), etag=etag, seq=1)
+
+    def body(self, bucket: str, key: str, at: str | None = None) -> bytes | None:
+        """What stands there."""
+        return self._stores[bucket].body(key, at)
+
+
+class S3Kit:
+    """Both clients over one sandbox."""
+
+    def __init__(self, sandbox: Sandbox, calls: S3Calls, kept: S3Versions) -> None:
+        self.sandbox = sandbox
+        self.calls = calls
+        self.kept = kept
+        self.sink = S3Sink(calls)
+
+    def remover(self, bucket: str) -> Remover:
+        """Of a bucket."""
+        return S3Remover(self.calls, self.kept, BucketState(versioning=STATES.get(bucket, Versioning.OFF)))
+
+    def put(self, bucket: str, key: str, body: bytes = b"picture", at: str | None = None) -> ObjectRef:
+        """Store an object in ``bucket``, or in ``at`` beside it."""
+        stored = self.sandbox.put(at or bucket, key, body)
+        return ObjectRef(bucket=at or bucket, key=key, size_bytes=len(body), etag=stored.etag, seq=1)
+
+    def body(self, bucket: str, key: str, at: str | None = None) -> bytes | None:
+        """What stands there."""
+        stored = self.sandbox.bucket(at or bucket).get(key)
+        return stored.body if stored else None
+
+    def stored(self, bucket: str, key: str) -> Stored:
+        """The object with all it has."""
+        found = self.sandbox.bucket(bucket).get(key)
+        assert found is not None
+        return found
+
+    async def faults(self, *rules: str) -> None:
+        """Inject faults from now on."""
+        url = f"{self.sandbox.endpoint_url}/_sandbox/faults"
+        async with aiohttp.ClientSession() as http, http.post(url, json={"faults": list(rules)}) as answer:
+            assert answer.status == 200, await answer.text()
+
+
+Kit = MemoryKit | S3Kit
+
+
+async def open_s3(stack: AsyncExitStack, client: ClientKind) -> S3Kit:
+    """A sandbox with a bucket of each kind, signatures verified, and a client over it."""
+    options = SandboxOptions(
+        buckets=tuple(BucketSpec(name) for name in (*STATES, BIN, "locked")),
+        verify_signatures=True,
+        check_images=False,
+        deny=(
+            DenyRule("DeleteObject", "*/locked*"),
+            DenyRule("HeadObject", "*/unreadable*"),
+            DenyRule("GetBucketVersioning", "locked*"),
+            DenyRule("PutObjectTagging", "*/untaggable*"),
+        ),
+    )
+    sandbox = await stack.enter_async_context(Sandbox(options))
+    for name, versioning in STATES.items():
+        sandbox.bucket(name).versioning = _SANDBOX_STATES[versioning]
+    ours = dict(sandbox.environment())
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    stack.callback(_restore, before)
+    session = await stack.enter_async_context(open_aws(Aws(client=client), timeout_s=0.5, connections=20))
+    wire = await stack.enter_async_context(open_wire(session))
+    calls: S3Calls = FastS3(session, wire) if client is ClientKind.FAST else BotoS3(session)
+    return S3Kit(sandbox, calls, S3Versions(session))
+
+
+def _restore(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+@pytest_asyncio.fixture(params=["memory", *ClientKind], scope="module", loop_scope="module")
+async def kit(request: pytest.FixtureRequest) -> AsyncIterator[Kit]:
+    """Every remover there is."""
+    async with AsyncExitStack() as stack:
+        yield MemoryKit() if request.param == "memory" else await open_s3(stack, request.param)
+
+
+@pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")
+async def s3(request: pytest.FixtureRequest) -> AsyncIterator[S3Kit]:
+    """S3 on both clients."""
+    async with AsyncExitStack() as stack:
+        yield await open_s3(stack, request.param)
+
+
+def condemned(images: Sequence[ObjectRef]) -> list[Condemned]:
+    """As ``Remover.delete`` takes them."""
+    return [Condemned(key=image.key, etag=image.etag, size_bytes=image.size_bytes) for image in images]
+
+
+def place(image: ObjectRef) -> S3Location:
+    """Where an image stands."""
+    return S3Location(image.bucket, image.key)
+
+
+def codes(results: Sequence[Gone | CallError]) -> list[str]:
+    """What became of each: gone, or the cause."""
+    return [result.code if isinstance(result, ImageError) else type(result).__name__ for result in results]
+
+
+# -- Every remover -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bucket", STATES)
+async def test_any_key_is_deleted_and_nothing_else(kit: Kit, bucket: str) -> None:
+    """Invariant 12: whatever S3 allows for a key; the one beside it stays."""
+    images = [kit.put(bucket, key) for key in KEYS]
+    beside = [kit.put(bucket, key[:-1] + "!") for key in KEYS]
+    results = await kit.remover(bucket).delete(bucket, condemned(images))
+    assert codes(results) == ["Gone"] * len(KEYS)
+    assert {kit.body(bucket, key) for key in KEYS} == {None}
+    assert {kit.body(bucket, one.key) for one in beside} == {b"picture"}
+    markers = [result.marker for result in results if isinstance(result, Gone)]
+    if bucket == "raw-on":
+        assert len(set(markers)) == len(KEYS)
+    else:
+        assert set(markers) == {NULL_VERSION if bucket == "raw-suspended" else ""}
+
+
+@pytest.mark.parametrize("bucket", STATES)
+@pytest.mark.parametrize("suffix", ["", "\x01"])
+async def test_each_delete_is_on_condition_of_its_etag(kit: Kit, bucket: str, suffix: str) -> None:
+    """What changed stays, what vanished is said to have, the rest goes; in a batch as singly."""
+    kept, changed, gone = (kit.put(bucket, f"{name}{suffix}") for name in ("good", "changed", "gone"))
+    kit.put(bucket, changed.key, b"newer")
+    await kit.remover(bucket).delete(bucket, condemned([gone]))
+    results = await kit.remover(bucket).delete(bucket, condemned([changed, gone, kept]))
+    assert codes(results) == ["changed", "vanished", "Gone"]
+    assert kit.body(bucket, changed.key) == b"newer"
+
+
+async def test_a_thousand_go_in_one_batch(kit: Kit) -> None:
+    """As many as S3 takes, each with an answer of its own."""
+    images = [kit.put("raw-on", f"many/{n:04}") for n in range(1000)]
+    kit.put("raw-on", "many/0500", b"newer")
+    results = await kit.remover("raw-on").delete("raw-on", condemned(images))
+    assert [position for position, code in enumerate(codes(results)) if code != "Gone"] == [500]
+
+
+@pytest.mark.parametrize("key", KEYS)
+async def test_removing_the_marker_brings_the_very_object_back(kit: Kit, key: str) -> None:
+    """The marker's id from the delete is the newest version, the object stands behind it, and comes back as it was."""
+    image = kit.put("raw-on", key, b"old")
+    image = kit.put("raw-on", key, f"picture of {key}".encode())
+    remover = kit.remover("raw-on")
+    (gone,) = await remover.delete("raw-on", condemned([image]))
+    assert isinstance(gone, Gone)
+    assert await remover.look(place(image)) is None
+    versions = await remover.versions(place(image))
+    assert versions[0] == Version(id=gone.marker, is_marker=True)
+    assert (versions[1].etag, versions[1].size_bytes) == (image.etag, image.size_bytes)
+    for _ in range(2):  # a repeat is harmless
+        await remover.remove_marker(place(image), gone.marker)
+    assert await remover.look(place(image)) == Found(etag=image.etag, size_bytes=image.size_bytes)
+    assert kit.body("raw-on", key) == f"picture of {key}".encode()
+
+
+async def test_versions_are_of_one_key(kit: Kit) -> None:
+    """Keys that begin alike are others; without versioning there is at most the object itself."""
+    image = kit.put("raw-on", "one")
+    kit.put("raw-on", "one and more")
+    assert [one.etag for one in await kit.remover("raw-on").versions(place(image))] == [image.etag]
+    assert await kit.remover("raw-on").versions(S3Location("raw-on", "none")) == []
+
+
+async def test_looking(kit: Kit) -> None:
+    """ETag and size, or nothing."""
+    image = kit.put("raw-off", "look", b"12345")
+    assert await kit.remover("raw-off").look(place(image)) == Found(etag=image.etag, size_bytes=5)
+    assert await kit.remover("raw-off").look(S3Location("raw-off", "nothing")) is None
+
+
+async def test_copies_say_what_stands_there(kit: Kit) -> None:
+    """A new copy, the same content that stood there before, or another object that is left alone."""
+    image, remover = kit.put("raw-off", "copied"), kit.remover("raw-off")
+    target = S3Location(BIN, "copied")
+    effect = Effect(kind=ActionKind.COPY, source=image, target=target, if_exists=IfExists.FAIL)
+    assert await remover.copy(effect) == Copied(etag=image.etag, is_new=True)
+    assert await remover.copy(effect) == Copied(etag=image.etag, is_new=False)
+    kit.put("raw-off", "copied", b"another", at=BIN)
+    with pytest.raises(ImageError) as caught:
+        await remover.copy(effect)
+    assert caught.value.code == "target_exists"
+    kit.put("raw-off", "copied", b"newer")
+    with pytest.raises(ImageError) as caught:
+        await remover.copy(effect)
+    assert caught.value.code == "changed"
+    assert kit.body("raw-off", "copied", at=BIN) == b"another"
+
+
+# -- S3 ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bucket", "versioning"), STATES.items())
+async def test_what_deleting_means(s3: S3Kit, bucket: str, versioning: Versioning) -> None:
+    """The bucket tells; who may not ask does not know, and a missing bucket is an error."""
+    assert await s3.kept.state(bucket) == BucketState(versioning=versioning)
+    assert await s3.kept.state("locked") == BucketState(versioning=Versioning.UNKNOWN)
+    with pytest.raises(BucketNotFoundError):
+        await s3.kept.state("no-such-bucket")
+
+
+async def test_a_denied_key_is_its_own(s3: S3Kit) -> None:
+    """One forbidden key of a batch, or singly, is told as that key's; the others go."""
+    names = ["locked.jpg", "free.jpg", "locked\x01.jpg", "free\x01.jpg"]
+    images = [s3.put("raw-off", name) for name in names]
+    results = await s3.remover("raw-off").delete("raw-off", condemned(images))
+    assert codes(results) == ["access_denied", "Gone", "access_denied", "Gone"]
+    denied = results[0]
+    assert isinstance(denied, ImageError)
+    assert denied.access
+    assert "s3:DeleteObject" in str(denied.hint)
+    unreadable = s3.put("raw-off", "unreadable.jpg")
+    with pytest.raises(ImageError) as caught:
+        await s3.remover("raw-off").look(place(unreadable))
+    assert (caught.value.code, caught.value.access) == ("access_denied", True)
+
+
+async def test_a_batch_that_fails_as_a_whole(s3: S3Kit) -> None:
+    """Refused for the rate: nothing was done. No answer, or half of one: it may have been."""
+    for fault, error in (("slowdown", ThrottledError), ("internal", TransientError), ("reset", TransientError),
+                         ("timeout", TransientError), ("cut", TransientError)):  # fmt: skip
+        image = s3.put("raw-off", f"{fault}.jpg")
+        await s3.faults(f"{fault}:DeleteObjects=100%")
+        with pytest.raises(error):
+            await s3.remover("raw-off").delete("raw-off", condemned([image]))
+        await s3.faults()
+        again = await s3.remover("raw-off").delete("raw-off", condemned([image]))
+        assert codes(again) == (["vanished"] if fault in {"reset", "timeout", "cut"} else ["Gone"])
+    with pytest.raises(BucketNotFoundError):
+        await s3.remover("raw-off").delete("no-such-bucket", [Condemned(key="a", etag="b", size_bytes=1)])
+
+
+async def test_a_single_delete_that_fails_in_passing_is_a_value(s3: S3Kit) -> None:
+    """What a control character's key meets does not hide what became of the batch."""
+    images = [s3.put("raw-off", "in batch"), s3.put("raw-off", "alone\x01")]
+    await s3.faults("slowdown:DeleteObject=100%")
+    results = await s3.remover("raw-off").delete("raw-off", condemned(images))
+    await s3.faults()
+    assert codes(results) == ["Gone", "ThrottledError"]
+
+
+async def test_every_error_of_a_batch_is_told_by_its_key() -> None:
+    """Codes of single keys mean what they mean for a request; keys come back unescaped."""
+    body = (
+        b'<?xml version="1.0"?><DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        b"<Deleted><Key>a&amp;b</Key><DeleteMarker>true</DeleteMarker>"
+        b"<DeleteMarkerVersionId>m1</DeleteMarkerVersionId></Deleted>"
+        b"<Deleted><Key>c</Key></Deleted>"
+        b"<Error><Key>d&#x20;&lt;</Key><Code>SlowDown</Code><Message>Please reduce</Message></Error>"
+        b"<Error><Key>e</Key><VersionId>v</VersionId><Code>InternalError</Code><Message>We</Message></Error>"
+        b"</DeleteResult>"
+    )
+    outcomes = read_outcomes(body, "raw")
+    assert outcomes["a&b"] == Deleted("m1")
+    assert outcomes["c"] == Deleted("")
+    told = {key: answer.code for key, answer in outcomes.items() if isinstance(answer, Answer)}
+    assert told == {"d <": "SlowDown", "e": "InternalError"}
+    assert b"<Key>&lt;a&gt;&amp;</Key><ETag>&quot;e-2&quot;</ETag>" in delete_request([("<a>&", "e-2")])
+
+
+class Mute:
+    """A client whose DeleteObjects names only some of the keys."""
+
+    def __init__(self, outcomes: dict[str, Any]) -> None:
+        self._outcomes = outcomes
+
+    async def delete_objects(self, bucket: str, wanted: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """See ``S3Calls``."""
+        return self._outcomes
+
+
+async def test_a_key_the_answer_does_not_name_is_unknown() -> None:
+    """Neither deleted nor failed: somebody has to look."""
+    mute: Any = Mute({"a": Deleted("")})
+    remover = S3Remover(mute, mute, BucketState(versioning=Versioning.OFF))
+    results = await remover.delete("raw", [Condemned(key=key, etag="1", size_bytes=1) for key in "ab"])
+    assert codes(results) == ["Gone", "TransientError"]
+
+
+# -- Tags --------------------------------------------------------------------------------------------------------------
+
+
+def tagging(image: ObjectRef, **tags: str) -> Effect:
+    """The effect."""
+    return Effect(kind=ActionKind.TAG, source=image, tags=tags)
+
+
+@pytest.mark.parametrize("bucket", STATES)
+@pytest.mark.parametrize("key", KEYS)
+async def test_tags_are_added_to_what_is_there(s3: S3Kit, bucket: str, key: str) -> None:
+    """Others stay, the same name gets the new value, and a repeat changes nothing."""
+    image = s3.put(bucket, key)
+    s3.sandbox.bucket(bucket).set_tags(s3.stored(bucket, key), {"owner": "shop + co", "class": "unknown"})
+    for _ in range(2):
+        await s3.sink.perform(tagging(image, **{"class": "person", "rule-1": "a:b/c@d"}))
+        assert s3.stored(bucket, key).tags == {"owner": "shop + co", "class": "person", "rule-1": "a:b/c@d"}
+    assert s3.stored(bucket, key).etag == image.etag
+
+
+async def test_ten_tags_are_the_most(s3: S3Kit) -> None:
+    """One more is the image's failure, and nothing is lost by it."""
+    image = s3.put("raw-off", "full.jpg")
+    nine = {f"t{n}": "x" for n in range(9)}
+    s3.sandbox.bucket("raw-off").set_tags(s3.stored("raw-off", "full.jpg"), nine)
+    await s3.sink.perform(tagging(image, ten="x"))
+    with pytest.raises(ImageError, match="has 10 tags, 11 with") as caught:
+        await s3.sink.perform(tagging(image, eleven="x"))
+    assert caught.value.code == "too_many_tags"
+    assert s3.stored("raw-off", "full.jpg").tags == {**nine, "ten": "x"}
+
+
+@pytest.mark.parametrize("bucket", STATES)
+async def test_only_what_was_examined_is_tagged(s3: S3Kit, bucket: str) -> None:
+    """A replaced object is reported as changed and left, a missing one as vanished."""
+    image = s3.put(bucket, "replaced.jpg")
+    s3.put(bucket, "replaced.jpg", b"newer")
+    with pytest.raises(ImageError) as caught:
+        await s3.sink.perform(tagging(image, a="b"))
+    assert caught.value.code == "changed"
+    assert s3.stored(bucket, "replaced.jpg").tags is None
+    gone = ObjectRef(bucket=bucket, key="gone.jpg", size_bytes=1, etag="e", seq=1)
+    with pytest.raises(ImageError) as caught:
+        await s3.sink.perform(tagging(gone, a="b"))
+    assert caught.value.code == "vanished"
+
+
+async def test_tagging_that_is_not_allowed_is_the_accounts(s3: S3Kit) -> None:
+    """The hint names the permission."""
+    image = s3.put("raw-off", "untaggable.jpg")
+    with pytest.raises(PermissionDeniedError) as caught:
+        await s3.sink.perform(tagging(image, a="b"))
+    assert "s3:PutObjectTagging" in str(caught.value.hint)
