@@ -482,6 +482,68 @@ def test_moves_come_back_without_their_marker() -> None:
     assert yard.store.body(PEOPLE[0]) == PEOPLE[0].encode()
 
 
+# -- Duplicates --------------------------------------------------------------------------------------------------------
+
+
+def a_yard_of_twins(**store: Any) -> Yard:
+    """Two robins with one content, three people with another."""
+    labels = {"1.jpg": "Robin", "2.jpg": "Person", "3.jpg": "Robin", "4.jpg": "Person", "5.jpg": "Person"}
+    yard = Yard(labels, **store)
+    for key, label in labels.items():
+        yard.store.put(key, label.encode())
+    return yard
+
+
+def duplicates(action: Any, **changes: Any) -> Job:
+    """Whatever their verdict, copies of an earlier image go."""
+    return a_job(actions={"duplicate": action}, **changes)
+
+
+def test_duplicates_go_while_the_original_stands() -> None:
+    """Only the later ones; the plan says why, and undo brings them back."""
+    job, yard = duplicates("delete"), a_yard_of_twins(versioning=Versioning.ON)
+    yard.run(job)
+    plan = yard.plan(job)
+    assert {(group.is_duplicate, group.images) for group in plan.groups} == {(True, 1), (True, 2)}
+    assert yard.apply(job, 3, 0.6).deleted == 3
+    assert yard.store.keys() == ["1.jpg", "2.jpg"]
+    assert yard.undo(job, 3).restored == 3
+
+
+@pytest.mark.parametrize("action", ["delete", {"move": "s3://bin/"}])
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_the_last_of_its_content_never_goes(action: Any, is_replaced: bool) -> None:
+    """Where the original is not there any more, its duplicates stay: one of them may be the only one."""
+    job, yard = duplicates(action), a_yard_of_twins()
+    yard.run(job)
+    if is_replaced:
+        yard.store.put("2.jpg", b"another")
+    else:
+        yard.store.remove("2.jpg")
+    summary = yard.apply(job, 3, 0.6)
+    assert (summary.deleted + summary.moved, summary.failed) == (1, {"original_gone": 2})
+    assert (yard.store.body("4.jpg"), yard.store.body("5.jpg")) == (b"Person", b"Person")
+
+
+def test_content_that_the_rules_condemn_goes_altogether() -> None:
+    """An original that was moved itself does not hold its duplicates back when their verdict condemns them too."""
+    job = a_job(actions={"reject": {"move": "s3://bin/"}, "duplicate": "delete"})
+    yard = a_yard_of_twins()
+    yard.run(job)
+    summary = yard.apply(job, 4, 0.8)
+    assert (summary.moved, summary.deleted, summary.failed) == (1, 3, {})
+    assert (yard.store.keys(), yard.store.keys("bin")) == (["1.jpg"], ["2.jpg"])
+
+
+def test_skipped_duplicates_are_never_touched() -> None:
+    """What counts as skipped has no verdict, whatever the rules say of its content."""
+    source = {"uri": "s3://raw/", "duplicates": "skip"}
+    job, yard = a_job(source=source), a_yard_of_twins()
+    yard.run(job)
+    assert yard.apply(job, 1).deleted == 1
+    assert yard.store.keys() == ["1.jpg", "3.jpg", "4.jpg", "5.jpg"]
+
+
 # -- Tags --------------------------------------------------------------------------------------------------------------
 
 
