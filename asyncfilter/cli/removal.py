@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
-import anyio
 import typer
 
 from asyncfilter.cli.options import Events, JobPath, Json, Settings, described
@@ -135,6 +134,8 @@ class _Removal:
         with Signals() as signals:
             try:
                 job = load_job(self._path, overrides=self._settings or ())
+                import anyio  # noqa: PLC0415  --help does not wait for it
+
                 plan = anyio.run(self._plan, job)
                 self._show(plan, dry_run=dry_run, as_json=as_json)
                 if dry_run:
