@@ -45,7 +45,7 @@ def _said(summary: Summary, *, dry_run: bool) -> list[str]:
         )
     if summary.pending_removals:
         pending = figures.count(summary.pending_removals)
-        lines.append(f"{pending} images to move or delete; only `asyncfilter apply` does that, and asks first")
+        lines.append(f"{pending} images to move or delete; only `apply` does that, and asks first")
     if counts.overshoot:
         lines.append(f"{figures.count(counts.overshoot)} paid answers lie beyond the stop; they are kept")
     if dry_run:

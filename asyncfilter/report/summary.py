@@ -129,7 +129,7 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
     if summary.pending_removals:
         yield (
             "pending",
-            f"{figures.count(summary.pending_removals)} to move or delete; only `asyncfilter apply` does that",
+            f"{figures.count(summary.pending_removals)} to move or delete; only `apply` does that",
         )
     yield "money", _money(summary)
     if now.attempts:
