@@ -6,7 +6,7 @@ fractions of an image are 0 to 1 (Rekognition may go slightly beyond for objects
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -91,6 +91,10 @@ class Label(msgspec.Struct, frozen=True):
     parents: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+
+
+LabelFilter = Callable[[Label], bool]
+"""Says of a label whether it is wanted. It is asked about the label, not about one occurrence: its confidence is 0."""
 
 
 class Detection(msgspec.Struct, frozen=True):

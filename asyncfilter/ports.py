@@ -20,6 +20,7 @@ from asyncfilter.model import (
     Detection,
     Effect,
     Failure,
+    LabelFilter,
     ListedObject,
     ObjectRef,
     S3Location,
@@ -408,15 +409,16 @@ class Checkpoint(Protocol):
         """Rows with one of these ETags that hold labels, with them, by id: where content may be the same."""
         ...
 
-    async def seated(self, after_seq: int, limit: int, *, boxes: bool = True) -> Sequence[StoredImage]:
+    async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels.
 
-        Without ``boxes`` the labels have no instances.
+        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the answer. It
+        may be asked on another thread, and its answers are remembered.
         """
         ...
 
-    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
-        """The seated rows at these places, in order of examination, with their labels."""
+    async def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
+        """The seated rows at these places, in order of examination, with their labels; ``is_asked`` as above."""
         ...
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:

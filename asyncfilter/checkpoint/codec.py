@@ -20,11 +20,11 @@ from functools import lru_cache
 
 from asyncfilter.checkpoint.faults import DamagedError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
-from asyncfilter.model import Box, Detection, Instance, Label
+from asyncfilter.model import Box, Detection, Instance, Label, LabelFilter
 
 _FLOAT64 = 3
-_SCALES = (None, 1e10, 1e4)
-"""By mode below ``_FLOAT64``: float32 widened as it is, rounded to ten decimals, rounded to four."""
+_SCALES = (None, 1e10, 1e4, None)
+"""By mode: float32 widened as it is, rounded to ten decimals, rounded to four; float64 as it is."""
 
 _WIDTHS = (("B", 1), ("H", 2), ("I", 4))
 _EXTRA = 0x10
@@ -56,37 +56,99 @@ def encode(detection: Detection, labels: Interned[LabelDefinition], words: Inter
     return b"".join((flags.to_bytes(1, "little"), head, packed, extra))
 
 
-def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str], *, boxes: bool = True) -> Detection:
-    """The detection whose stored form is ``stored``; without ``boxes`` its labels have no instances.
+def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str]) -> Detection:
+    """The detection whose stored form is ``stored``.
 
     Raises:
         DamagedError: These bytes are not a stored detection, or the tables do not belong to them.
     """
     try:
-        return _decode(stored, labels, words, boxes=boxes)
+        return _decode(stored, labels, words)
     except (struct.error, zlib.error, LookupError, ValueError) as exc:
         raise DamagedError(f"not a stored detection: {exc}") from exc
 
 
-def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str], *, boxes: bool) -> Detection:
+def decode_asked(stored: bytes, asked: AskedLabels) -> Detection:
+    """Of the detection whose stored form is ``stored``, the labels that are asked for: without boxes and extra.
+
+    Raises:
+        DamagedError: These bytes are not a stored detection, or the tables do not belong to them.
+    """
+    try:
+        return _decode_asked(stored, asked)
+    except (struct.error, LookupError, ValueError) as exc:
+        raise DamagedError(f"not a stored detection: {exc}") from exc
+
+
+class AskedLabels:
+    """The labels that somebody asks for, by their numbers.
+
+    Args:
+        labels: The table of the file.
+        is_asked: Says of a label, whose confidence is 0 here, whether it is wanted.
+    """
+
+    def __init__(self, labels: Interned[LabelDefinition], is_asked: LabelFilter) -> None:
+        self.is_asked = is_asked
+        self._labels = labels
+        self._definitions: list[LabelDefinition | None] = []
+
+    def definitions(self, past: int) -> Sequence[LabelDefinition | None]:
+        """What is the same for every occurrence of a label, by number; None for those nobody asks for.
+
+        Raises:
+            LookupError: As ``Interned.values``.
+        """
+        known = self._definitions
+        for definition in self._labels.values(past)[len(known) : past] if past > len(known) else ():
+            known.append(definition if self.is_asked(_label(definition, 0.0)) else None)
+        return known
+
+
+def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str]) -> Detection:
     flags = stored[0]
     code, size = _WIDTHS[flags >> 2 & 3]
     model, count, boxed = _struct(code, 3).unpack_from(stored, 1)
     at = 1 + 3 * size
     integers = _struct(code, count + 2 * boxed).unpack_from(stored, at)
     at += size * (count + 2 * boxed)
-    in_boxes = _NUMBERS_PER_BOX * sum(integers[count + 1 :: 2])
-    values = _unpack_numbers(stored, at, flags & 3, count + in_boxes if boxes else count)
-    at += (8 if flags & 3 == _FLOAT64 else 4) * (count + in_boxes)
-    instances = _instances(integers[count:], values, count) if boxes else [()] * count
+    amount = count + _NUMBERS_PER_BOX * sum(integers[count + 1 :: 2])
+    values = _unpack_numbers(stored, at, flags & 3, amount)
+    at += (8 if flags & 3 == _FLOAT64 else 4) * amount
+    instances = _instances(integers[count:], values, count)
     ours = integers[:count]
     definitions = labels.values(max(ours, default=-1) + 1)
-    found = []
-    for number, confidence_pct, boxes_of in zip(ours, values, instances, strict=False):
-        name, parents, aliases, categories = definitions[number]
-        found.append(Label(name, confidence_pct, boxes_of, parents, aliases, categories))
+    found = [
+        _label(definitions[number], confidence_pct, boxes)
+        for number, confidence_pct, boxes in zip(ours, values, instances, strict=False)
+    ]
     extra = zlib.decompress(stored[at:]) if flags & _EXTRA else b""
     return Detection(tuple(found), words.values(model + 1)[model], extra)
+
+
+def _decode_asked(stored: bytes, asked: AskedLabels) -> Detection:
+    flags = stored[0]
+    code, size = _WIDTHS[flags >> 2 & 3]
+    _, count, boxed = _struct(code, 3).unpack_from(stored, 1)
+    at = 1 + 3 * size
+    numbers = _struct(code, count).unpack_from(stored, at)
+    definitions = asked.definitions(max(numbers, default=-1) + 1)
+    found = [(position, known) for position, number in enumerate(numbers) if (known := definitions[number]) is not None]
+    if not found:
+        return _NOTHING_ASKED
+    mode = flags & 3
+    at += size * (count + 2 * boxed)
+    values = _struct("d" if mode == _FLOAT64 else "f", count).unpack_from(stored, at)
+    pct = _widen([values[position] for position, _ in found], mode)
+    return Detection(tuple(map(_label, [definition for _, definition in found], pct)))
+
+
+_NOTHING_ASKED = Detection(())
+
+
+def _label(definition: LabelDefinition, confidence_pct: float, instances: tuple[Instance, ...] = ()) -> Label:
+    name, parents, aliases, categories = definition
+    return Label(name, confidence_pct, instances, parents, aliases, categories)
 
 
 def _instances(boxed: Sequence[int], values: Sequence[float], count: int) -> list[tuple[Instance, ...]]:
@@ -128,8 +190,7 @@ def _pack_numbers(values: Sequence[float]) -> tuple[int, bytes]:
 
 
 def _unpack_numbers(stored: bytes, at: int, mode: int, count: int) -> Sequence[float]:
-    values = _struct("d" if mode == _FLOAT64 else "f", count).unpack_from(stored, at)
-    return values if mode == _FLOAT64 else _widen(values, mode)
+    return _widen(_struct("d" if mode == _FLOAT64 else "f", count).unpack_from(stored, at), mode)
 
 
 def _widen(singles: Sequence[float], mode: int) -> Sequence[float]:

@@ -19,7 +19,7 @@ from asyncfilter.checkpoint.fairness import ask_for_turns, give_back_turns
 from asyncfilter.checkpoint.faults import translated
 from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.opening import open_tables
-from asyncfilter.model import Counts, ListedObject, StopReason
+from asyncfilter.model import Counts, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal import Condemnation, Removal, Step
 from asyncfilter.ports import Batch, Opened, Reference, StoredImage, Watermark
 
@@ -106,13 +106,13 @@ class SqliteCheckpoint:
         """See ``Checkpoint``."""
         return await self._work(self._tables.by_etags, etags)
 
-    async def seated(self, after_seq: int, limit: int, *, boxes: bool = True) -> Sequence[StoredImage]:
+    async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
-        return await self._work(partial(self._tables.seated, after_seq, limit, boxes=boxes))
+        return await self._work(self._tables.seated, after_seq, limit, is_asked)
 
-    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
+    async def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
-        return await self._work(self._tables.at, seqs)
+        return await self._work(self._tables.at, seqs, is_asked)
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""

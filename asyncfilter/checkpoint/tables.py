@@ -31,7 +31,7 @@ from asyncfilter.checkpoint.state import (
     write_state,
 )
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import ActionKind, Counts, ListedObject, StopReason
+from asyncfilter.model import ActionKind, Counts, LabelFilter, ListedObject, StopReason
 from asyncfilter.ports import Batch, DoneEffect, Reference, StoredImage, Watermark
 
 
@@ -95,16 +95,16 @@ class Tables:
             found += self._images(select(WITH_LABELS) + query, some)
         return sorted(found, key=attrgetter("id"))
 
-    def seated(self, after_seq: int, limit: int, *, boxes: bool) -> list[StoredImage]:
+    def seated(self, after_seq: int, limit: int, is_asked: LabelFilter | None) -> list[StoredImage]:
         """See ``Checkpoint.seated``."""
-        query = select(WITH_LABELS) + "WHERE seq > ? ORDER BY seq LIMIT ?"
-        return self._codec.images(self._db.execute(query, (after_seq, limit)).fetchall(), boxes=boxes)
+        return self._images(select(WITH_LABELS) + "WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit), is_asked)
 
-    def at(self, seqs: Sequence[int]) -> list[StoredImage]:
+    def at(self, seqs: Sequence[int], is_asked: LabelFilter | None) -> list[StoredImage]:
         """See ``Checkpoint.at``."""
         found: list[StoredImage] = []
         for some in sql.chunks(sorted(set(seqs)), sql.VALUES_PER_STATEMENT):
-            found += self._images(select(WITH_LABELS) + f"WHERE seq IN ({sql.marks(len(some))}) ORDER BY seq", some)
+            query = select(WITH_LABELS) + f"WHERE seq IN ({sql.marks(len(some))}) ORDER BY seq"
+            found += self._images(query, some, is_asked)
         return found
 
     def failed(self, after_seq: int, up_to_seq: int, limit: int) -> list[StoredImage]:
@@ -211,8 +211,10 @@ class Tables:
             raise
         self._codec.interned_saved()
 
-    def _images(self, query: str, parameters: Sequence[object]) -> list[StoredImage]:
-        return self._codec.images(self._db.execute(query, parameters).fetchall())
+    def _images(
+        self, query: str, parameters: Sequence[object], is_asked: LabelFilter | None = None
+    ) -> list[StoredImage]:
+        return self._codec.images(self._db.execute(query, parameters).fetchall(), is_asked)
 
     def _update(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Set ``columns`` of the rows whose id each row begins with."""

@@ -61,6 +61,7 @@ class Replay:
         self._job = job
         self._checkpoint = checkpoint
         self._rules = compile_rules(job)
+        self._is_asked = None if self._rules.needs_boxes else self._rules.asks_for
         self._plan = Plan(job)
         self._marked = bytearray()
 
@@ -73,7 +74,7 @@ class Replay:
         )
         self._marked = bytearray(mark.seq // 8 + 1)
         while found.stop_reason is None:
-            rows = await self._checkpoint.seated(found.watermark.seq, LOOK_IMAGES, boxes=self._rules.needs_boxes)
+            rows = await self._checkpoint.seated(found.watermark.seq, LOOK_IMAGES, is_asked=self._is_asked)
             if not rows:
                 break
             for row in rows:
@@ -92,7 +93,8 @@ class Replay:
             if bits:
                 wanted += [8 * position + bit for bit in range(8) if bits & (1 << bit)]
             if wanted and (len(wanted) >= LOOK_IMAGES or position == len(self._marked) - 1):
-                yield list(await self._checkpoint.at([seq for seq in wanted if seq <= up_to_seq]))
+                places = [seq for seq in wanted if seq <= up_to_seq]
+                yield list(await self._checkpoint.at(places, is_asked=self._is_asked))
                 wanted = []
 
     def decide(self, row: StoredImage) -> tuple[Decision | None, Failure | None, Effect | None]:

@@ -57,6 +57,13 @@ class Ruleset:
         """True when some rule counts or measures instances."""
         return bool(self._boxed)
 
+    def asks_for(self, label: Label) -> bool:
+        """True when some rule depends on whether this label is there; its confidence does not matter."""
+        named = map(str.casefold, (label.name, *label.aliases))
+        return not (self._names | self._boxed).isdisjoint(named) or not self._categories.isdisjoint(
+            map(str.casefold, label.categories)
+        )
+
     def decide(self, detection: Detection) -> Decision:
         """The verdict on one image, with the rule that gave it and the name that made the rule match."""
         seen = self._look(detection)

@@ -15,7 +15,7 @@ import msgspec
 from anyio.lowlevel import checkpoint as yield_to_others
 
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import ActionKind, Counts, ListedObject, StopReason
+from asyncfilter.model import ActionKind, Counts, Detection, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal import CLAIMING, REMOVING, Condemnation, Removal, Step
 from asyncfilter.ports import Batch, DoneEffect, Opened, Reference, StoredImage, Totals, Watermark
 
@@ -200,16 +200,17 @@ class MemoryCheckpoint:
         found = [image for image in rows if image.detection is not None and image.etag in wanted]
         return sorted(found, key=lambda image: image.id)
 
-    async def seated(self, after_seq: int, limit: int, *, boxes: bool = True) -> Sequence[StoredImage]:
+    async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         await yield_to_others()
         found = [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq][:limit]
-        return found if boxes else [_without_boxes(image) for image in found]
+        return found if is_asked is None else [_with_asked(image, is_asked) for image in found]
 
-    async def at(self, seqs: Sequence[int]) -> Sequence[StoredImage]:
+    async def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         wanted = set(seqs)
-        return [image for image in await self.seated(0, len(self._held().rows.by_id)) if image.seq in wanted]
+        every = await self.seated(0, len(self._held().rows.by_id), is_asked=is_asked)
+        return [image for image in every if image.seq in wanted]
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
@@ -391,11 +392,12 @@ def _confirm(rows: _Rows, id_: int, effect: DoneEffect) -> None:
     rows.put(_replaced(rows.get(id_), effects=(*kept, effect)))
 
 
-def _without_boxes(image: StoredImage) -> StoredImage:
+def _with_asked(image: StoredImage, is_asked: LabelFilter) -> StoredImage:
     if image.detection is None:
         return image
-    labels = tuple(msgspec.structs.replace(label, instances=()) for label in image.detection.labels)
-    return _replaced(image, detection=msgspec.structs.replace(image.detection, labels=labels))
+    bare = [msgspec.structs.replace(label, instances=()) for label in image.detection.labels]
+    asked = [label for label in bare if is_asked(msgspec.structs.replace(label, confidence_pct=0.0))]
+    return _replaced(image, detection=Detection(tuple(asked)))
 
 
 def _owns(effect: DoneEffect) -> bool:

@@ -404,14 +404,33 @@ async def test_rows_are_found_by_place_and_by_content(checkpoint: Checkpoint) ->
     assert await checkpoint.by_etags(["ff" * 16, "nobody's"]) == [rows[1], rows[2]]
 
 
-async def test_labels_come_without_boxes_when_nobody_needs_them(checkpoint: Checkpoint) -> None:
-    """Without boxes all else of the labels is as it was."""
-    await checkpoint.commit(Batch(new=[image(1)]))
-    (row,) = await checkpoint.seated(0, 9, boxes=False)
-    assert row.detection is not None
-    assert any(label.instances for label in ROBIN.labels)
-    bare = tuple(msgspec.structs.replace(label, instances=()) for label in ROBIN.labels)
-    assert row.detection == msgspec.structs.replace(ROBIN, labels=bare)
+async def test_only_the_labels_asked_for_come(checkpoint: Checkpoint) -> None:
+    """They come in their order without boxes, whoever else is asked about in between, and new ones are asked about."""
+    few = image(2, detection=Detection((Label("Robin", 55.5), Label("Never met before", 44.0))))
+    await checkpoint.commit(Batch(new=[image(1), image(3, detection=None, failure=Failure("vanished", "gone"))]))
+
+    def is_wanted(label: Label) -> bool:
+        assert label.confidence_pct == 0
+        return label.name in {"Robin", "Never met before"}
+
+    def bare(detection: Detection) -> Detection:
+        wanted = [label for label in detection.labels if label.name in {"Robin", "Never met before"}]
+        return Detection(tuple(msgspec.structs.replace(label, instances=()) for label in wanted))
+
+    first, third = await checkpoint.seated(0, 9, is_asked=is_wanted)
+    assert first.detection == bare(ROBIN)
+    assert 0 < len(bare(ROBIN).labels) < len(ROBIN.labels)
+    assert third.detection is None
+    assert await checkpoint.seated(0, 9, is_asked=is_wanted) == [first, third]
+    (nothing, _) = await checkpoint.seated(0, 9, is_asked=lambda _: False)
+    assert nothing.detection == Detection(())
+    await checkpoint.commit(Batch(new=[few]))
+    assert few.detection is not None
+    assert [row.detection for row in await checkpoint.at([1, 2], is_asked=is_wanted)] == [
+        first.detection,
+        bare(few.detection),
+    ]
+    assert (await checkpoint.at([1]))[0].detection == ROBIN
 
 
 async def test_an_effect_needs_its_row_even_when_another_takes_its_target(checkpoint: Checkpoint) -> None:
