@@ -24,7 +24,7 @@ from asyncfilter.engine.producer import Producer
 from asyncfilter.engine.purse import Purse
 from asyncfilter.engine.repeating import DrainedError
 from asyncfilter.engine.replay import Replay, Verdicts
-from asyncfilter.engine.twins import Twins
+from asyncfilter.engine.twins import Batch, Twins
 from asyncfilter.engine.way import Options
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import Emit, OutcomeChange, RulesApplied
@@ -161,12 +161,12 @@ class Admission:
     # -- One by one ----------------------------------------------------------------------------------------------------
 
     async def _admit(self, batches: AsyncIterator[list[Passage]]) -> None:
-        send, receive = anyio.create_memory_object_stream[list[Passage]](self._preparing.buffered_batches)
+        send, receive = anyio.create_memory_object_stream[Batch](self._preparing.buffered_batches)
         self._tasks.start_soon(self._produce, batches, send)
         async with receive:
             async for batch in receive:
-                await self._twins.look_up(batch)
-                for passage in batch:
+                self._twins.begin(batch)
+                for passage in batch.passages:
                     if not self._monitor.has_room:
                         await self._monitor.wait_room()
                     if self._monitor.may_be_last and not passage.is_seated:
@@ -178,11 +178,11 @@ class Admission:
                     else:
                         await self._admit_new(passage)
 
-    async def _produce(self, batches: AsyncIterator[list[Passage]], send: ObjectSendStream[list[Passage]]) -> None:
+    async def _produce(self, batches: AsyncIterator[list[Passage]], send: ObjectSendStream[Batch]) -> None:
         async with send:
             try:
-                async for batch in batches:
-                    await send.send(batch)
+                async for passages in batches:
+                    await send.send(await self._twins.look_up(passages))
             except (anyio.BrokenResourceError, DrainedError):
                 return  # the run drains: nobody takes any more
             except AsyncFilterError as error:

@@ -7,7 +7,8 @@ that the order of verdicts stays what it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
@@ -33,6 +34,20 @@ def content_of(image: ObjectRef | ListedObject) -> Content | None:
     that of several parts depends on their sizes (S3 API, *Object*).
     """
     return (image.etag, image.size_bytes) if _SINGLE_PART.fullmatch(image.etag) else None
+
+
+class Batch(NamedTuple):
+    """Images that are admitted one after the other, and what was known of their content when it was asked for.
+
+    Attributes:
+        passages: In the order of examination.
+        known: Rows with labels of the same content.
+        durable: Leaders of contents that the checkpoint had by then.
+    """
+
+    passages: Sequence[Passage]
+    known: dict[Content, StoredImage]
+    durable: Sequence[tuple[Content, Passage]]
 
 
 class Twins:
@@ -75,14 +90,23 @@ class Twins:
         self._known: dict[Content, StoredImage] = {}
         self._leaders: dict[Content, Passage] = {}
 
-    async def look_up(self, passages: Iterable[Passage]) -> None:
-        """Ask the checkpoint about the content of a batch, before its first image is admitted.
-
-        Leaders that are durable by now are found there; the others stay remembered.
-        """
-        self._leaders = {content: leader for content, leader in self._leaders.items() if not leader.is_ready}
+    async def look_up(self, passages: Sequence[Passage]) -> Batch:
+        """Ask the checkpoint about the content of a batch, while those before it are still being admitted."""
+        durable = [(content, leader) for content, leader in self._leaders.items() if leader.is_ready]
         wanted = {content_of(passage.image) for passage in passages if passage.stored is None} - {None}
-        self._known = await self._find(content for content in wanted if content is not None)
+        known = await self._find(content for content in wanted if content is not None)
+        return Batch(passages, known, durable)
+
+    def begin(self, batch: Batch) -> None:
+        """The first image of ``batch`` is next to be admitted; batches begin in the order of their ``look_up``.
+
+        Leaders that were durable before the checkpoint was asked are found there, by this batch and all that follow;
+        the others stay remembered.
+        """
+        self._known = batch.known
+        for content, leader in batch.durable:
+            if self._leaders.get(content) is leader:
+                del self._leaders[content]
 
     async def follow(self, passage: Passage) -> bool:
         """Let an admitted image share another's labels; False when it must be examined, and then leads its content."""
