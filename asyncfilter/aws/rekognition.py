@@ -11,7 +11,7 @@ says that the second instance of the first label had dominant colours. Nulls and
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -158,6 +158,7 @@ def encode_extra(overlay: Mapping[str, Any]) -> bytes:
 
 # -- The detector ------------------------------------------------------------------------------------------------------
 
+_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError)
 _OF_THE_MODEL = frozenset({"ResourceNotFoundException", "ResourceNotReadyException"})
 
 
@@ -190,23 +191,21 @@ class RekognitionDetector:
         An object that Rekognition cannot read is looked into before its error is raised. One that was replaced between
         listing and call is examined as it is now; the ETag condition of its action finds that out.
         """
-        return await self._examine(image, self._call(image.bucket, image.key))
+        try:
+            return self._read(await self._call(image.bucket, image.key))
+        except (AnsweredError, *_NOT_DECODED) as exc:
+            raise await self._meaning(image, exc) from exc
 
     async def detect_content(self, image: ObjectRef, content: bytes) -> Detection:
         """Make one paid attempt at ``content``, a picture made of ``image``; raises as ``detect`` does."""
-        return await self._examine(image, self._call.content(image.uri, content))
-
-    async def _examine(self, image: ObjectRef, call: Awaitable[bytes]) -> Detection:
         try:
-            body = await call
-        except AnsweredError as exc:
+            return self._read(await self._call.content(image.uri, content))
+        except (AnsweredError, *_NOT_DECODED) as exc:
             raise await self._meaning(image, exc) from exc
-        try:
-            return self._read(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise undecodable(f"labels of {image.uri}", exc) from exc
 
-    async def _meaning(self, image: ObjectRef, exc: AnsweredError) -> Exception:
+    async def _meaning(self, image: ObjectRef, exc: Exception) -> Exception:
+        if not isinstance(exc, AnsweredError):
+            return undecodable(f"labels of {image.uri}", exc)
         answer = exc.answer
         if answer.code == OPAQUE and self._diagnosis is not None:
             return await self._diagnosis.cause(image, answer)

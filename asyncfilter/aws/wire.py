@@ -115,7 +115,11 @@ class Wire:
         signer = self._signer(endpoint)
         signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
         request = Request(method, f"{full_path}?{query}" if query else full_path, signed, body)
-        return await self._answered(self._carried(endpoint, request), operation, where)
+        try:
+            reply = await self._carried(endpoint, request)
+        except TRANSPORT_FAILURES as exc:
+            raise transport_failure(exc, f"{operation} on {where}") from exc
+        return self._accepted(reply, operation, where)
 
     def posts(self, operation: Operation, endpoint: Endpoint, headers: Mapping[str, str]) -> Posts:
         """Prepare POSTs that differ in their body alone; arguments are those of ``send``."""
@@ -138,8 +142,11 @@ class Wire:
         if endpoint.proxy is not None:
             return await self.send(posts.operation, where, endpoint, method="POST", headers=posts.headers, body=body)
         request = posts.encode(await self._session.keys(), body)
-        exchange = self._pool.exchange(endpoint.origin, request, is_repeatable=False)
-        return await self._answered(exchange, posts.operation, where)
+        try:
+            reply = await self._pool.exchange(endpoint.origin, request, is_repeatable=False)
+        except TRANSPORT_FAILURES as exc:
+            raise transport_failure(exc, f"{posts.operation} on {where}") from exc
+        return self._accepted(reply, posts.operation, where)
 
     async def reach(self, endpoint: Endpoint) -> None:
         """Find out whether anything answers at an endpoint; any answer will do, and nothing is asked of the service.
@@ -164,11 +171,7 @@ class Wire:
             is_head=request.method == "HEAD",
         )
 
-    async def _answered(self, exchange: Awaitable[Reply], operation: Operation, where: str) -> Reply:
-        try:
-            reply = await exchange
-        except TRANSPORT_FAILURES as exc:
-            raise transport_failure(exc, f"{operation} on {where}") from exc
+    def _accepted(self, reply: Reply, operation: Operation, where: str) -> Reply:
         if reply.status >= 300:
             raise self._refusal(operation, where, reply)
         return reply

@@ -20,6 +20,7 @@ from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, Thrott
 from asyncfilter.events import AttemptFailed, Emit
 from asyncfilter.model import Detection, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
+from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.rules import Ruleset
 from asyncfilter.ports import Detector, Totals
 
@@ -68,13 +69,10 @@ class PaidCalls:
         """
         self._totals.calls += 1
         try:
-            await self._examine(passage)
-        finally:
-            self._shelf.clear(passage)
-
-    async def _examine(self, passage: Passage) -> None:
-        try:
-            passage.detection = await self._call(passage)
+            try:
+                passage.detection = await self._attempt(passage)
+            except (ThrottledError, TransientError) as error:
+                passage.detection = await self._again(passage, error)
         except DrainedError:
             return
         except _UnpaidError:
@@ -95,18 +93,19 @@ class PaidCalls:
         else:
             self._breaker.success()
             passage.decision = self._rules.decide(passage.detection)
+        finally:
+            self._shelf.clear(passage)
         self._journal.record(passage)
         self._examined(passage)
 
-    async def _call(self, passage: Passage) -> Detection:
-        attempts = 0
+    async def _again(self, passage: Passage, error: ThrottledError | TransientError) -> Detection:
+        """Attempt what failed once, until it succeeds or fails for good; apart, since few calls come here."""
+        attempts = 1
 
         async def attempt() -> Detection:
             nonlocal attempts
             attempts += 1
-            self._totals.retried += attempts > 1
-            if passage.reservation is None:
-                await self._take_turn(passage)
+            self._totals.retried += 1
             return await self._attempt(passage)
 
         def tell(error: Exception, delay_s: float) -> None:
@@ -120,9 +119,9 @@ class PaidCalls:
                 )
             )
 
-        return await self._repeat(attempt, tell)
+        return await self._repeat.again(error, attempt, tell)
 
-    async def _take_turn(self, passage: Passage) -> None:
+    async def _take_turn(self, passage: Passage) -> Reservation:
         """Get money and a turn for an attempt."""
         reservation = await self._purse.reserve(passage.image.seq)
         if reservation is None:
@@ -135,12 +134,10 @@ class PaidCalls:
                 self._purse.settle(reservation, billed=False)
         if not granted:
             raise DrainedError
-        passage.reservation = reservation
+        return reservation
 
     async def _attempt(self, passage: Passage) -> Detection:
-        reservation = passage.reservation
-        if reservation is None:
-            raise ValueError("an attempt needs a reservation")
+        reservation = passage.reservation or await self._take_turn(passage)
         passage.reservation = None
         self._totals.attempts += 1
         sent_s = self._clock.monotonic()

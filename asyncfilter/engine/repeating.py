@@ -46,19 +46,28 @@ class Repeater:
         try:
             return await attempt()
         except (ThrottledError, TransientError) as error:
-            last: Exception = error
+            return await self.again(error, attempt, on_failure)
 
-            async def wait(delay_s: float) -> None:
-                if on_failure is not None:
-                    on_failure(last, float(delay_s))  # tenacity gives a number of its own kind
-                if not await self._pause(delay_s):
-                    raise DrainedError from last
+    async def again(
+        self,
+        error: ThrottledError | TransientError,
+        attempt: Callable[[], Awaitable[T]],
+        on_failure: Callable[[Exception, float], None] | None = None,
+    ) -> T:
+        """Repeat what was attempted once and failed with ``error``; otherwise as a call."""
+        last: Exception = error
 
-            async for again in retrying(error, max_attempts=self._max_attempts, rng=self._rng, sleep=wait):
-                with again:
-                    try:
-                        return await attempt()
-                    except (ThrottledError, TransientError) as later:
-                        last = later
-                        raise
-            raise
+        async def wait(delay_s: float) -> None:
+            if on_failure is not None:
+                on_failure(last, float(delay_s))  # tenacity gives a number of its own kind
+            if not await self._pause(delay_s):
+                raise DrainedError from last
+
+        async for again in retrying(error, max_attempts=self._max_attempts, rng=self._rng, sleep=wait):
+            with again:
+                try:
+                    return await attempt()
+                except (ThrottledError, TransientError) as later:
+                    last = later
+                    raise
+        raise error

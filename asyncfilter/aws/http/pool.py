@@ -11,6 +11,7 @@ is no limit to their number: the engine bounds what is in flight. Invariants:
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections import defaultdict, deque
 from urllib.parse import urlsplit
@@ -48,6 +49,9 @@ class Pool:
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._idle: defaultdict[str, deque[Connection]] = defaultdict(deque)
         self._sweep: asyncio.TimerHandle | None = None
+        self._deadlines_s: dict[Connection, float] = {}
+        self._next_deadline_s = math.inf
+        self._watching: asyncio.TimerHandle | None = None
 
     async def exchange(self, origin: str, request: bytes, *, is_repeatable: bool, is_head: bool = False) -> Reply:
         """Send a request and read its answer to the end.
@@ -82,8 +86,9 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._sweep is not None:
-            self._sweep.cancel()
+        for timer in (self._sweep, self._watching):
+            if timer is not None:
+                timer.cancel()
         for connection in list(self._open):
             connection.abort()
         with anyio.move_on_after(_CLOSING_S, shield=True):
@@ -95,11 +100,13 @@ class Pool:
     ) -> Reply:
         try:
             answer = connection.send(request, is_head=is_head)
-            timer = self._loop.call_at(deadline_s, connection.expire)
+            self._deadlines_s[connection] = deadline_s
+            if deadline_s < self._next_deadline_s:
+                self._watch(deadline_s)
             try:
                 outcome = await answer
             finally:
-                timer.cancel()
+                del self._deadlines_s[connection]
         except BaseException:
             connection.abort()
             raise
@@ -110,6 +117,25 @@ class Pool:
         else:
             connection.abort()
         return outcome
+
+    # deadlines: one timer for all, since they are as long, and hardly any exchange meets its own
+
+    def _watch(self, next_deadline_s: float) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        self._next_deadline_s = next_deadline_s
+        self._watching = self._loop.call_at(next_deadline_s, self._expire)
+
+    def _expire(self) -> None:
+        """End the exchanges whose deadline has passed, and see when the next one does."""
+        now_s = self._loop.time()
+        self._watching, self._next_deadline_s = None, math.inf
+        for connection, deadline_s in list(self._deadlines_s.items()):
+            if deadline_s <= now_s:
+                connection.expire()
+        left_s = [deadline_s for deadline_s in self._deadlines_s.values() if deadline_s > now_s]
+        if left_s:
+            self._watch(min(left_s))
 
     # connections that are kept
 
