@@ -68,41 +68,60 @@ def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str
         raise DamagedError(f"not a stored detection: {exc}") from exc
 
 
-def decode_asked(stored: bytes, asked: AskedLabels) -> Detection:
-    """Of the detection whose stored form is ``stored``, the labels that are asked for: without boxes and extra.
-
-    Raises:
-        DamagedError: These bytes are not a stored detection, or the tables do not belong to them.
-    """
-    try:
-        return _decode_asked(stored, asked)
-    except (struct.error, LookupError, ValueError) as exc:
-        raise DamagedError(f"not a stored detection: {exc}") from exc
-
-
 class AskedLabels:
-    """The labels that somebody asks for, by their numbers.
+    """Reads of stored detections the labels that somebody asks for, and nothing else.
 
     Args:
         labels: The table of the file.
-        is_asked: Says of a label, whose confidence is 0 here, whether it is wanted.
+        is_asked: Says which labels.
     """
 
     def __init__(self, labels: Interned[LabelDefinition], is_asked: LabelFilter) -> None:
         self.is_asked = is_asked
         self._labels = labels
-        self._definitions: list[LabelDefinition | None] = []
+        self._definitions: dict[int, LabelDefinition] = {}
+        self._past = 0
 
-    def definitions(self, past: int) -> Sequence[LabelDefinition | None]:
-        """What is the same for every occurrence of a label, by number; None for those nobody asks for.
+    def catch_up(self) -> None:
+        """Ask about the labels that are new in the table; to be called before rows that use them are decoded."""
+        definitions = self._labels.all()
+        for number in range(self._past, len(definitions)):
+            if self.is_asked(_label(definitions[number], 0.0)):
+                self._definitions[number] = definitions[number]
+        self._past = len(definitions)
+
+    def decode(self, stored: bytes) -> Detection:
+        """Of the detection whose stored form is ``stored``, the labels that are asked for: without boxes and extra.
 
         Raises:
-            LookupError: As ``Interned.values``.
+            DamagedError: These bytes are not a stored detection, or the tables do not belong to them.
         """
-        known = self._definitions
-        for definition in self._labels.values(past)[len(known) : past] if past > len(known) else ():
-            known.append(definition if self.is_asked(_label(definition, 0.0)) else None)
-        return known
+        try:
+            return self._decode(stored)
+        except (struct.error, LookupError) as exc:
+            raise DamagedError(f"not a stored detection: {exc}") from exc
+
+    def _decode(self, stored: bytes) -> Detection:
+        flags = stored[0]
+        mode = flags & 3
+        code, size = _WIDTHS[flags >> 2 & 3]
+        _, count, boxed = _struct(code, 3).unpack_from(stored, 1)
+        at = 1 + 3 * size
+        # Bytes are numbers already, and most images are through after two questions about them, without a loop.
+        numbers = stored[at : at + count] if size == 1 else _struct(code, count).unpack_from(stored, at)
+        if len(numbers) != count or (count and max(numbers) >= self._past):
+            raise LookupError("its labels are not there")
+        if self._definitions.keys().isdisjoint(numbers):
+            return _NOTHING_ASKED
+        at += size * (count + 2 * boxed)
+        values = _struct("d" if mode == _FLOAT64 else "f", count).unpack_from(stored, at)
+        asked = [
+            (definition, value)
+            for number, value in zip(numbers, values, strict=True)
+            if (definition := self._definitions.get(number))
+        ]
+        confidences_pct = _widen([value for _, value in asked], mode)
+        return Detection(tuple(map(_label, [definition for definition, _ in asked], confidences_pct)))
 
 
 def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str]) -> Detection:
@@ -124,23 +143,6 @@ def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[st
     ]
     extra = zlib.decompress(stored[at:]) if flags & _EXTRA else b""
     return Detection(tuple(found), words.values(model + 1)[model], extra)
-
-
-def _decode_asked(stored: bytes, asked: AskedLabels) -> Detection:
-    flags = stored[0]
-    code, size = _WIDTHS[flags >> 2 & 3]
-    _, count, boxed = _struct(code, 3).unpack_from(stored, 1)
-    at = 1 + 3 * size
-    numbers = _struct(code, count).unpack_from(stored, at)
-    definitions = asked.definitions(max(numbers, default=-1) + 1)
-    found = [(position, known) for position, number in enumerate(numbers) if (known := definitions[number]) is not None]
-    if not found:
-        return _NOTHING_ASKED
-    mode = flags & 3
-    at += size * (count + 2 * boxed)
-    values = _struct("d" if mode == _FLOAT64 else "f", count).unpack_from(stored, at)
-    pct = _widen([values[position] for position, _ in found], mode)
-    return Detection(tuple(map(_label, [definition for _, definition in found], pct)))
 
 
 _NOTHING_ASKED = Detection(())

@@ -56,6 +56,11 @@ class Interned(Generic[Value]):
                 raise LookupError(f"{past - 1} is not in a table of {len(self._values)}")
         return self._values
 
+    def all(self) -> Sequence[Value]:
+        """All values that are stored or waiting to be, by number."""
+        self._read_on()
+        return self._values
+
     @property
     def unsaved(self) -> list[tuple[int, Value]]:
         """Numbers and values that are not stored yet, by number."""

@@ -207,7 +207,7 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous = FULL")  # Without it a commit is not on disk when it returns.
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = OFF")
-    db.execute("PRAGMA cache_size = -8192")
+    db.execute("PRAGMA cache_size = -4096")
 
 
 def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opened:

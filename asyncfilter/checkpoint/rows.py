@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from asyncfilter.checkpoint.codec import AskedLabels, decode, decode_asked, encode
+from asyncfilter.checkpoint.codec import AskedLabels, decode, encode
 from asyncfilter.checkpoint.faults import DamagedError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.checkpoint.schema import ACTIONS, VERDICTS
@@ -59,6 +59,7 @@ class RowCodec:
         self.labels: Interned[LabelDefinition] = Interned(self._load_labels)
         self.words: Interned[str] = Interned(self._load_words)
         self._asked: AskedLabels | None = None
+        self._decisions: dict[tuple[int, int | None], Decision] = {}  # there are few, and they are immutable
 
     def new_row(self, image: StoredImage) -> Row:
         """The values of a new row, in the order of the table's columns."""
@@ -97,7 +98,8 @@ class RowCodec:
         if self._asked is None or self._asked.is_asked != is_asked:
             self._asked = AskedLabels(self.labels, is_asked)
         asked = self._asked
-        return lambda stored: decode_asked(stored, asked)
+        asked.catch_up()
+        return asked.decode
 
     def _image(self, row: Row, effects: tuple[DoneEffect, ...], read: Callable[[bytes], Detection]) -> StoredImage:
         id_, seq, key, etag, size_bytes, verdict, label, code, message, same_as, stored = row
@@ -138,9 +140,13 @@ class RowCodec:
         self.words.saved()
 
     def _decision(self, stored: int, label: int | None) -> Decision:
-        rule, verdict = divmod(stored, 4)
-        name = None if label is None else self.words.values(label + 1)[label]
-        return Decision(_VERDICT_OF[verdict], rule - 1 if rule else None, name)
+        known = self._decisions.get((stored, label))
+        if known is None:
+            rule, verdict = divmod(stored, 4)
+            name = None if label is None else self.words.values(label + 1)[label]
+            known = Decision(_VERDICT_OF[verdict], rule - 1 if rule else None, name)
+            self._decisions[stored, label] = known
+        return known
 
     def _load_labels(self, first: int) -> Sequence[LabelDefinition]:
         query = "SELECT name, parents, aliases, categories FROM label WHERE id >= ? ORDER BY id"

@@ -93,4 +93,6 @@ def done(effect: Effect) -> DoneEffect:
 
 def removal_of(image: StoredImage) -> DoneEffect | None:
     """The confirmed action that took ``image`` out of the source; None while it is there."""
+    if not image.effects:
+        return None
     return next((effect for effect in image.effects if effect.kind in REMOVING), None)

@@ -10,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyncfilter.checkpoint.codec import decode, encode
+from asyncfilter.checkpoint.codec import AskedLabels, decode, encode
 from asyncfilter.checkpoint.faults import DamagedError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.model import Box, Detection, Instance, Label
@@ -101,6 +102,34 @@ def test_every_detection_survives(given_detections: list[Detection]) -> None:
         assert bits(decode(stored, *reader)) == bits(detection)
 
 
+@given(
+    st.lists(detections, min_size=1, max_size=4),
+    st.sets(st.text(max_size=1), max_size=9),
+    st.sampled_from([0, 1 << 8]),
+)
+@example([Detection((Label("Bird", 99.0), Label("Robin", 98.0)))], {"R"}, 1 << 16)
+def test_the_labels_asked_for_are_those_of_the_whole(
+    given_detections: list[Detection], initials: set[str], others: int
+) -> None:
+    """Whatever is asked, however many labels there are and while tables grow: as if the rest were taken out."""
+
+    def is_asked(label: Label) -> bool:
+        return label.confidence_pct == 0 and label.name[:1] in initials
+
+    tables = Tables()
+    tables.stored_labels += [(f"{number:08}", (), (), ()) for number in range(others)]
+    labels, words = tables.process()
+    asked = AskedLabels(tables.process()[0], is_asked)
+    for detection in given_detections:
+        stored = encode(detection, labels, words)
+        tables.stored_labels += [value for _, value in labels.unsaved]
+        labels.saved()
+        asked.catch_up()
+        bare = [msgspec.structs.replace(label, instances=()) for label in detection.labels]
+        wanted = tuple(label for label in bare if label.name[:1] in initials)
+        assert bits(asked.decode(stored)) == bits(Detection(wanted))
+
+
 @given(st.lists(service_numbers, min_size=1, max_size=30), st.sampled_from([None, 10, 4]))
 def test_the_service_s_numbers_take_four_bytes(values: list[float], decimals: int | None) -> None:
     """Full float32 digits, ten decimals and four decimals are all stored as float32."""
@@ -119,6 +148,21 @@ def test_any_bytes_are_read_or_called_damaged(stored: bytes) -> None:
     tables.stored_words += ["3.0"]
     with suppress(DamagedError):
         decode(stored, *tables.process())
+    asked = AskedLabels(tables.process()[0], lambda _: True)
+    asked.catch_up()
+    with suppress(DamagedError):
+        asked.decode(stored)
+
+
+def test_labels_of_another_table_are_damage() -> None:
+    """A number beyond the table is never taken for a label that nobody asks for."""
+    stored = encode(Detection((Label("Bird", 99.0), Label("Robin", 98.0))), *Tables().process())
+    tables = Tables()
+    tables.stored_labels += [("Bird", (), (), ())]
+    asked = AskedLabels(tables.process()[0], lambda _: False)
+    asked.catch_up()
+    with pytest.raises(DamagedError):
+        asked.decode(stored)
 
 
 def test_a_number_waits_until_it_is_stored() -> None:
