@@ -35,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def settings(found: Measurement, limits: Limits) -> Settings | None:
     """The settings under which the job uses what was measured; None when that cannot be believed."""
     capacity = found.capacity
-    if capacity is None or not capacity.is_settled:
+    if capacity is None or not capacity.is_steady:
         return None
     return Settings(
         tps=None if is_as_told(capacity, found.trial) else _rounded(_proven_tps(capacity, found.trial)),

@@ -25,7 +25,7 @@ BEYOND = 1.5
 """How far beyond the quota that was told is tried: enough to see one that is higher, few throttles if it is not."""
 
 TRIAL_S = 30.0
-"""How long is measured unless told otherwise: ramp and search take ten seconds at most rates, and half is settled."""
+"""How long is measured unless told otherwise: ramp and search take ten seconds at most rates, and half is steady."""
 
 LEAST_S = 5
 """Settled seconds from which their rate is believed."""
@@ -33,8 +33,8 @@ LEAST_S = 5
 SEARCH_S = 5
 """What the rate controller takes at the most from the first throttle to a rate that is kept, but for tiny quotas."""
 
-NEARLY = 0.9
-"""Share of a rate from which it counts as reached."""
+NEARLY, SURELY = 0.9, 0.97
+"""Share of the ceiling from which it counts as reached, without a throttle and with one; pacing itself takes 1 %."""
 
 _CENT_MICROS = 10_000
 
@@ -132,6 +132,11 @@ class Reading(msgspec.Struct, kw_only=True):
         self.size_bytes += size_bytes
 
     @property
+    def unanswered(self) -> int:
+        """Attempts that timed out or failed otherwise, and may have been billed."""
+        return sum(second.attempts - second.accepted - second.throttled for second in self.seconds)
+
+    @property
     def mean_bytes(self) -> float:
         """Mean size of an image; 0 without any."""
         return self.size_bytes / max(1, self.latencies.total())
@@ -163,7 +168,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
         p50_ms: Latency of half of the answers at the most; ``p90_ms`` and ``p99_ms`` likewise, ``slowest_ms`` of all.
         concurrency: Calls in flight that the accepted rate takes when answers are as slow as the slowest hundredth.
         bound: What kept the rate from being higher.
-        is_settled: Whether the second half can be believed: long enough, and the rate had been found before it.
+        is_steady: Whether the second half can be believed: long enough, and the rate had been found before it.
     """
 
     window_s: int
@@ -178,7 +183,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     slowest_ms: int
     concurrency: int
     bound: Bound
-    is_settled: bool
+    is_steady: bool
 
 
 def capacity(reading: Reading, ceiling_tps: float) -> Capacity | None:
@@ -189,19 +194,18 @@ def capacity(reading: Reading, ceiling_tps: float) -> Capacity | None:
         ceiling_tps: The rate that was tried at the most.
     """
     whole = _whole_seconds(reading.seconds)
-    settled = whole[len(whole) // 2 :]
-    if not settled:
+    steady = whole[len(whole) // 2 :]
+    if not steady:
         return None
-    attempts = sum(second.attempts for second in settled)
-    accepted_tps = sum(second.accepted for second in settled) / len(settled)
-    tried_tps = attempts / len(settled)
+    attempts = sum(second.attempts for second in steady)
+    accepted_tps = sum(second.accepted for second in steady) / len(steady)
     p50_ms, p90_ms, p99_ms, slowest_ms = (percentile(reading.latencies, share) for share in (0.5, 0.9, 0.99, 1.0))
     return Capacity(
-        window_s=len(settled),
+        window_s=len(steady),
         accepted_tps=accepted_tps,
-        tried_tps=tried_tps,
-        throttled_share=sum(second.throttled for second in settled) / max(1, attempts),
-        in_flight=sum(second.busy_s for second in settled) / len(settled),
+        tried_tps=attempts / len(steady),
+        throttled_share=sum(second.throttled for second in steady) / max(1, attempts),
+        in_flight=sum(second.busy_s for second in steady) / len(steady),
         peak_in_flight=reading.peak_in_flight,
         p50_ms=p50_ms,
         p90_ms=p90_ms,
@@ -209,7 +213,7 @@ def capacity(reading: Reading, ceiling_tps: float) -> Capacity | None:
         slowest_ms=slowest_ms,
         concurrency=max(1, ceil(accepted_tps * p99_ms / 1000)),
         bound=_bound(reading.seconds, accepted_tps, ceiling_tps),
-        is_settled=len(settled) >= LEAST_S and len(whole) - len(settled) >= _found_s(whole, ceiling_tps),
+        is_steady=len(steady) >= LEAST_S and len(whole) - len(steady) >= _found_s(whole, ceiling_tps),
     )
 
 
@@ -227,9 +231,10 @@ def _whole_seconds(seconds: Sequence[Second]) -> Sequence[Second]:
 
 
 def _bound(seconds: Sequence[Second], accepted_tps: float, ceiling_tps: float) -> Bound:
-    if accepted_tps >= NEARLY * ceiling_tps:
+    is_throttled = any(second.throttled for second in seconds)
+    if accepted_tps >= (SURELY if is_throttled else NEARLY) * ceiling_tps:
         return Bound.CEILING
-    return Bound.QUOTA if any(second.throttled for second in seconds) else Bound.CLIENT
+    return Bound.QUOTA if is_throttled else Bound.CLIENT
 
 
 def _found_s(whole: Sequence[Second], ceiling_tps: float) -> float:

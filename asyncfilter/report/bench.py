@@ -65,6 +65,7 @@ def bench_mapping(job: Job, found: Measurement, within_s: float | None = None) -
         "mean_image_bytes": round(reading.mean_bytes),
         "labels_kept": reading.latencies.total(),
         "refused": reading.refused,
+        "unanswered": reading.unanswered,
         "billed_calls": now.billed_calls,
         "spent_usd": usd_number(now.spent_micros),
         "allowance_usd": usd_number(trial.allowance_micros),
@@ -79,12 +80,12 @@ def bench_mapping(job: Job, found: Measurement, within_s: float | None = None) -
 
 def _capacity_mapping(capacity: Capacity | None) -> dict[str, object]:
     if capacity is None:
-        names = ("accepted_tps", "settled_s", "is_settled", "bound", "throttled_share", "in_flight", "latency_ms")
+        names = ("accepted_tps", "steady_s", "is_steady", "bound", "throttled_share", "in_flight", "latency_ms")
         return dict.fromkeys(names)
     return {
         "accepted_tps": round(capacity.accepted_tps, 2),
-        "settled_s": capacity.window_s,
-        "is_settled": capacity.is_settled,
+        "steady_s": capacity.window_s,
+        "is_steady": capacity.is_steady,
         "bound": capacity.bound.value,
         "throttled_share": round(capacity.throttled_share, 6),
         "in_flight": {
@@ -246,12 +247,14 @@ def _capacity_rows(found: Measurement, capacity: Capacity) -> Iterator[Row]:
             f" calls a second, the mean of the last {capacity.window_s} s",
         ),
     )
-    if capacity.is_settled:
+    if capacity.is_steady:
         yield "", Text(_bound_word(capacity, found.trial), "dim")
     else:
-        yield "", Text("not settled: that was too short to find the rate", "yellow")
+        yield "", Text("not steady: that was too short to find the rate", "yellow")
     throttled = figures.share(capacity.throttled_share, 1)
     yield "throttled", f"{throttled} of the attempts then, {figures.count(found.summary.this_run.throttled)} in all"
+    if found.reading.unanswered:
+        yield "failed", f"{figures.count(found.reading.unanswered)} attempts timed out, or failed in passing"
     yield "latency", f"{capacity.p50_ms} ms (p50), {capacity.p90_ms} ms (p90), {capacity.p99_ms} ms (p99)"
     yield "in flight", f"{capacity.in_flight:.1f} on average, {figures.count(capacity.peak_in_flight)} at the most"
 
