@@ -188,6 +188,14 @@ def test_known_images_are_not_listed_again() -> None:
     assert found.summary.this_run.calls == 50
 
 
+def test_a_random_order_has_no_place_in_the_listing() -> None:
+    """Where the job examines in another order, every image that is not known is there to be measured."""
+    stage = Stage(birds(200))
+    job = make_job(source={"uri": "s3://raw/", "order": "random"})
+    stage.run(make_job(source={"uri": "s3://raw/", "order": "random"}, limits={"tps": 50, "max_images": 120}))
+    assert measured(stage, job, seconds_s=30).summary.this_run.calls == 80
+
+
 def test_nothing_to_measure_is_no_figure() -> None:
     """Images whose labels are known prove nothing."""
     stage = Stage(birds(30))
