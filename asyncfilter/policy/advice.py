@@ -79,6 +79,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
         peak_calls: Calls that arrive within ``SPREAD_S`` at that rate.
         duration_s: What they take at the rate that was accepted.
         is_met: True when that is fast enough already.
+        is_told: True when the quota that is told would be fast enough.
     """
 
     images: int
@@ -87,6 +88,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     peak_calls: int
     duration_s: float
     is_met: bool
+    is_told: bool
 
 
 def demand(found: Measurement, within_s: float) -> Demand | None:
@@ -102,4 +104,5 @@ def demand(found: Measurement, within_s: float) -> Demand | None:
         peak_calls=needed_tps * SPREAD_S,
         duration_s=images / found.capacity.accepted_tps,
         is_met=images <= found.capacity.accepted_tps * within_s,
+        is_told=found.trial.quota is not None and images <= found.trial.quota.tps * within_s,
     )

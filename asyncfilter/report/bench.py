@@ -111,7 +111,8 @@ def _settings_mapping(advised: Settings) -> dict[str, object]:
 
 
 def _request_mapping(job: Job, found: Measurement, demanded: Demand | None) -> dict[str, object]:
-    wanted_tps = demanded.needed_tps if demanded is not None and not demanded.is_met else None
+    is_more = demanded is not None and not (demanded.is_met or demanded.is_told)
+    wanted_tps = demanded.needed_tps if demanded is not None and is_more else None
     return {
         "service_code": SERVICE_CODE,
         "quota_code": QUOTA_CODES[job.detector.kind],
@@ -132,6 +133,7 @@ def _demand_mapping(demanded: Demand) -> dict[str, object]:
         "within_hours": demanded.within_s / 3600,
         "needed_tps": demanded.needed_tps,
         "is_met": demanded.is_met,
+        "is_told": demanded.is_told,
         "hours": round(demanded.duration_s / 3600, 4),
     }
 
@@ -221,7 +223,8 @@ def _measured_rows(job: Job, found: Measurement) -> Iterator[Row]:
     paid = f", {usd(now.spent_micros)}" if now.spent_micros else ""
     yield "measured", f"{figures.count(now.calls)} calls in {figures.duration(_measured_s(found))}{paid}"
     refused = f"; {figures.count(found.reading.refused)} images refused" if found.reading.refused else ""
-    yield "", f"labels of {figures.count(found.reading.latencies.total())} images kept, free for the run{refused}"
+    if found.reading.seconds:
+        yield "", f"labels of {figures.count(found.reading.latencies.total())} images kept, free for the run{refused}"
     if (early := _early(found)) is not None:
         yield "", Text(early, "yellow")
     if found.summary.error:
@@ -305,6 +308,8 @@ def _demand_rows(demanded: Demand) -> Iterator[Row]:
     of_all = f"{figures.count(demanded.images)} images left, in {hours}"
     if demanded.is_met:
         yield "wanted", f"no more: {of_all} take {needed}"
+    elif demanded.is_told:
+        yield "wanted", f"no more: {of_all} take {needed}, which the quota allows; who else uses it?"
     else:
         yield "wanted", Text.assemble((needed, "bold"), f": {of_all}")
         yield "peak", f"{figures.count(demanded.peak_calls)} calls, spread over {SPREAD_S} s"

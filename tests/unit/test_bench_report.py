@@ -192,6 +192,18 @@ def test_the_quota_for_a_target_time_is_worked_out() -> None:
     assert demand(make_found(), 3600) is None
 
 
+def test_nothing_is_requested_that_is_granted_already() -> None:
+    """Where less is accepted than what is told would allow, more of it is no remedy: somebody else uses it."""
+    found = make_found(30, 9, images=145_000)
+    mapping = bench_mapping(make_job(), found, 3600)
+    request, demanded = mapping["request"], mapping["demand"]
+    assert isinstance(request, dict)
+    assert isinstance(demanded, dict)
+    assert (demanded["needed_tps"], demanded["is_met"], demanded["is_told"]) == (41, False, True)
+    assert (request["wanted_tps"], request["peak_calls"]) == (None, None)
+    assert "who else uses it?" in drawn(found, make_job(), 100, 3600)
+
+
 @pytest.mark.parametrize("width", [40, 100])
 def test_it_fits_the_terminal(width: int) -> None:
     """No line is wider than the terminal, and the figures are all there."""
