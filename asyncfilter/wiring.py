@@ -40,6 +40,7 @@ from asyncfilter.engine.removal import AT_ONCE
 from asyncfilter.engine.removing import RemovalErrand, carry_out
 from asyncfilter.engine.sampling import REFERENCE_STORE, ChosenSource, sampling_job, store_job, trial_job
 from asyncfilter.engine.shuffle import ShuffledSource
+from asyncfilter.engine.supervisor import HOURLY_BLOCK_S
 from asyncfilter.engine.survey import Known, Surveyor, nothing_known, what_is_held
 from asyncfilter.engine.timing import run_for
 from asyncfilter.engine.undoing import Undo
@@ -825,8 +826,8 @@ async def propose_bench(
     ceiling_tps = tps or (way.limit_tps or 0) * BEYOND or limits.tps
     if ceiling_tps is None:
         raise UsageError("nothing is known of the rate to try", hint="Give tps, or limits.tps in the job.")
-    calls_s = seconds_s + limits.timeout_s * bool(terms.hourly_micros)
-    whole_micros = rounded_up(price_micros(terms, math.ceil(ceiling_tps * seconds_s), calls_s))
+    open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
+    whole_micros = rounded_up(price_micros(terms, math.ceil(ceiling_tps * seconds_s), open_s))
     allowance = allowance_micros(job, whole_micros if budget_micros is None else budget_micros, held.spent_micros)
     likely_tps = min(ceiling_tps, told_tps or ceiling_tps)
     return Trial(
