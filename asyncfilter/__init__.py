@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.job import Job, load_job, parse_job
     from asyncfilter.model import Summary
-    from asyncfilter.wiring import World, plan, refilter, run
+    from asyncfilter.wiring import World, bench, plan, refilter, run
 
 __all__ = [
     "AccessError",
@@ -38,6 +38,7 @@ __all__ = [
     "Summary",
     "UsageError",
     "World",
+    "bench",
     "load_job",
     "parse_job",
     "plan",
@@ -50,6 +51,7 @@ _HOMES = {
     "Job": "job",
     "Summary": "model",
     "World": "wiring",
+    "bench": "wiring",
     "load_job": "job",
     "parse_job": "job",
     "plan": "wiring",

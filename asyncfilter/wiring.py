@@ -33,27 +33,41 @@ from asyncfilter.datasets.folder import FolderContents, FolderRemover, FolderSin
 from asyncfilter.datasets.preparing import Preparer
 from asyncfilter.engine.applying import Apply
 from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.gauge import Gauge
 from asyncfilter.engine.pipeline import Pipeline
 from asyncfilter.engine.references import Errand, examine
 from asyncfilter.engine.removal import AT_ONCE
 from asyncfilter.engine.removing import RemovalErrand, carry_out
-from asyncfilter.engine.sampling import REFERENCE_STORE, ChosenSource, sampling_job, store_job
+from asyncfilter.engine.sampling import REFERENCE_STORE, ChosenSource, sampling_job, store_job, trial_job
 from asyncfilter.engine.shuffle import ShuffledSource
+from asyncfilter.engine.supervisor import HOURLY_BLOCK_S
 from asyncfilter.engine.survey import Known, Surveyor, nothing_known, what_is_held
+from asyncfilter.engine.timing import run_for
 from asyncfilter.engine.undoing import Undo
 from asyncfilter.engine.views import SampleView
 from asyncfilter.engine.way import Options, Way, no_way
-from asyncfilter.errors import AccessError, AsyncFilterError, CheckpointError
+from asyncfilter.errors import AccessError, AsyncFilterError, CheckpointError, UsageError
 from asyncfilter.events import Emit, LikeResolved, after_start, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Aws, DetectorKind, Job, Limits, Order, Precheck, PriceTier
-from asyncfilter.model import ListedObject, Progress, Summary
+from asyncfilter.model import ListedObject, Progress, StopReason, Summary
 from asyncfilter.policy.acceptance import MAX_CONVERTED_BYTES, limits_of
 from asyncfilter.policy.admission import MAX_OBJECT_BYTES, free_check
+from asyncfilter.policy.capacity import (
+    BEYOND,
+    TRIAL_S,
+    Measurement,
+    Trial,
+    allowance_micros,
+    capacity,
+    price_micros,
+    rounded_up,
+)
 from asyncfilter.policy.drawing import Draw, Ranking
 from asyncfilter.policy.estimate import Held, Outlook, Prospect, Terms, outlook
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.pricing import PriceList, price_list
+from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.policy.references import Labelled, names_of, references_of, resolved
 from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.ports import (
@@ -281,8 +295,31 @@ async def examine_sample(
     Raises:
         As ``run``.
     """
-    world = world or World()
-    job = sampling_job(job)
+    return await _examine_ahead(
+        sampling_job(job),
+        lambda way: msgspec.structs.replace(way, source=ChosenSource(drawn)),
+        world=world or World(),
+        interrupt=interrupt,
+        on_event=on_event,
+        on_start=on_start,
+    )
+
+
+async def _examine_ahead(
+    job: Job,
+    by: Callable[[Way], Way],
+    *,
+    goes_on: bool = False,
+    world: World,
+    interrupt: Interrupt | None,
+    on_event: Emit,
+    on_start: Callable[[Callable[[], Progress]], None] | None,
+) -> Summary:
+    """A dry run ahead of the job's own, by another way; its labels are kept, and nothing else of it stays.
+
+    The job is given as it is examined, and ``by`` makes the way to take of the job's own. With ``goes_on`` the listing
+    begins where the job's has come to. Other arguments and errors are those of ``run``.
+    """
     async with AsyncExitStack() as stack:
         checkpoint = await _existing_checkpoint(job, world, stack)
         way, sink = await stack.enter_async_context(_open_way(job, world))
@@ -301,10 +338,10 @@ async def examine_sample(
         pipeline = Pipeline(
             ready.job,
             run_id=run_id,
-            checkpoint=SampleView(ready.checkpoint, ready.job).as_checkpoint(),
+            checkpoint=SampleView(ready.checkpoint, ready.job, goes_on=goes_on).as_checkpoint(),
             since=checkpoint.opened.totals,
             sink=sink,
-            way=msgspec.structs.replace(way, source=ChosenSource(drawn)),
+            way=by(way),
             options=Options(dry_run=True),
             interrupt=interrupt,
             emit=ready.emit,
@@ -639,7 +676,7 @@ async def _aws_way(
     pays: bool,
 ) -> Way:
     prices = price_list(job, region)
-    limit_tps, origin = await _limit(job, session, region)
+    limit_tps, origin, quota = await _limit(job, session, region)
     units = await _inference_units(job, session, must_run=pays)
     keys = KeyFilter(job.source.include, job.source.exclude)
     max_bytes = MAX_CONVERTED_BYTES if job.convert else MAX_OBJECT_BYTES
@@ -654,6 +691,9 @@ async def _aws_way(
         hourly_micros=prices.unit_hour_micros * units,
         prices=prices,
         concurrency=_concurrency(job.limits, limit_tps),
+        region=region,
+        quota=quota,
+        is_local=(await session.endpoint("rekognition", region)).is_loopback,
     )
 
 
@@ -675,12 +715,12 @@ def _own_way(job: Job, source: Source, detector: Detector, preparation: Preparat
     )
 
 
-async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str]:
+async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str, QuotaAnswer | None]:
     limits = job.limits
     if limits.tps is not None:
-        return limits.tps * limits.share, "limits.tps"
+        return limits.tps * limits.share, "limits.tps", None
     answer = await quota_tps(session, job.detector.kind, region)
-    return answer.tps * limits.share, f"quota, {answer.origin.value}"
+    return answer.tps * limits.share, f"quota, {answer.origin.value}", answer
 
 
 async def _inference_units(job: Job, session: AwsSession, *, must_run: bool) -> int:
@@ -723,3 +763,118 @@ def _most_connections() -> int:
 def _new_run_id() -> str:
     """Sortable by time, unique among machines: ``20261122-141503-1f3a9c02``."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+# -- Bench -------------------------------------------------------------------------------------------------------------
+
+
+async def bench(
+    job: Job,
+    *,
+    seconds_s: float = TRIAL_S,
+    budget_micros: int | None = None,
+    tps: float | None = None,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+) -> Measurement:
+    """Measure how many calls a second are really accepted, and with what latency, on images of the job.
+
+    It is a dry run of the job's next images ahead of its own: their labels are paid for once, kept, and free for the
+    run. Stop rules do not end it.
+
+    Args:
+        job: From ``load_job`` or ``parse_job``; ``limits.tps`` and ``limits.share`` do not bind it.
+        seconds_s: Ends it that long after the first call.
+        budget_micros: What it may spend, within the job's budget; by default what ``seconds_s`` cost at ``tps``.
+        tps: The rate to try at the most; by default ``BEYOND`` times what Service Quotas says.
+        world: As for ``run``, and so the others.
+        interrupt: ``request`` it once to end the measurement, twice to abort.
+        on_event: Told of everything that happens.
+
+    Raises:
+        UsageError: Nothing is known of the rate of a detector of your own, and ``tps`` is not given.
+        AsyncFilterError: As ``run``.
+    """
+    trial = await propose_bench(job, seconds_s=seconds_s, budget_micros=budget_micros, tps=tps, world=world)
+    return await measure(job, trial, world=world, interrupt=interrupt, on_event=on_event)
+
+
+async def propose_bench(
+    job: Job,
+    *,
+    seconds_s: float = TRIAL_S,
+    budget_micros: int | None = None,
+    tps: float | None = None,
+    counts: bool = False,
+    world: World | None = None,
+    on_listed: Callable[[int], None] | None = None,
+) -> Trial:
+    """The free half of ``bench``: what is told of the quota, and what measuring would cost at the most.
+
+    ``counts`` has the whole listing counted, of which ``on_listed`` is told; other arguments and errors are those of
+    ``bench``.
+    """
+    prospect = await survey(job, world=world, on_listed=on_listed) if counts else None
+    limits, world = job.limits, world or World()
+    async with AsyncExitStack() as stack:
+        held, _ = await _held(job, world, stack)
+        told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
+        way, _ = await stack.enter_async_context(_open_way(told, world, pays=False))
+        terms = _terms(job, way, held)
+    told_tps = way.limit_tps or limits.tps
+    ceiling_tps = tps or (way.limit_tps or 0) * BEYOND or limits.tps
+    if ceiling_tps is None:
+        raise UsageError("nothing is known of the rate to try", hint="Give tps, or limits.tps in the job.")
+    open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
+    whole_micros = rounded_up(price_micros(terms, math.ceil(ceiling_tps * seconds_s), open_s))
+    allowance = allowance_micros(job, whole_micros if budget_micros is None else budget_micros, held.spent_micros)
+    likely_tps = min(ceiling_tps, told_tps or ceiling_tps)
+    return Trial(
+        seconds_s=seconds_s,
+        ceiling_tps=ceiling_tps,
+        quota=way.quota,
+        region=way.region,
+        is_local=way.is_local,
+        allowance_micros=allowance,
+        limit_micros=held.spent_micros + allowance,
+        told_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), seconds_s)),
+        images=None if prospect is None else prospect.survey.calls,
+    )
+
+
+async def measure(
+    job: Job,
+    trial: Trial,
+    *,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+    on_start: Callable[[Callable[[], Progress]], None] | None = None,
+) -> Measurement:
+    """The paid half of ``bench``. Arguments and errors are those of ``bench`` and ``run``."""
+    world = world or World()
+    clock = world.clock or SystemClock()
+    gauge = Gauge(clock)
+
+    async def examine(until: Interrupt) -> Summary:
+        return await _examine_ahead(
+            trial_job(job, trial),
+            lambda way: gauge.over(msgspec.structs.replace(way, tps_origin="what is tried")),
+            goes_on=job.source.order is Order.LISTING,
+            world=world,
+            interrupt=until,
+            on_event=on_event,
+            on_start=on_start,
+        )
+
+    summary, is_over = await run_for(
+        trial.seconds_s, examine, begun=gauge.begun, clock=clock, interrupt=interrupt or Interrupt()
+    )
+    return Measurement(
+        trial=trial,
+        summary=summary,
+        reading=gauge.reading,
+        capacity=capacity(gauge.reading, trial.ceiling_tps),
+        is_time_up=is_over and summary.stop_reason is StopReason.COMPLETED,
+    )

@@ -7,11 +7,14 @@ fast one (``wire``, ``fast``) or aioboto3 (``boto``). What both share stands onc
 
 from asyncfilter.aws.custom_labels import ModelState, describe_model
 from asyncfilter.aws.opening import Ports, open_detector, open_ports, open_remover
-from asyncfilter.aws.quotas import QuotaAnswer, QuotaOrigin, documented_tps, quota_tps
+from asyncfilter.aws.quotas import QUOTA_CODES, SERVICE_CODE, documented_tps, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
 from asyncfilter.aws.session import AwsSession, open_aws
+from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
 __all__ = [
+    "QUOTA_CODES",
+    "SERVICE_CODE",
     "AwsReferences",
     "AwsSession",
     "ModelState",

@@ -5,9 +5,6 @@ Quota codes and defaults: AWS General Reference, *Amazon Rekognition endpoints a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 import anyio
 
 from asyncfilter.aws.answers import AnsweredError, Operation
@@ -15,35 +12,17 @@ from asyncfilter.aws.failures import vendor_translated
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.job.spec import DetectorKind
+from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
-_CODES = {DetectorKind.REKOGNITION: "L-E29B542B", DetectorKind.CUSTOM_LABELS: "L-EA71C84A"}
+SERVICE_CODE = "rekognition"
+"""The service as Service Quotas names it."""
+
+QUOTA_CODES = {DetectorKind.REKOGNITION: "L-E29B542B", DetectorKind.CUSTOM_LABELS: "L-EA71C84A"}
+"""What Service Quotas calls a detector's calls a second."""
+
 _LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
 _PATIENCE_S = 5.0
 """Longest wait for Service Quotas: a private network often has no way to it."""
-
-
-class QuotaOrigin(StrEnum):
-    """Where a quota was learnt."""
-
-    APPLIED = "applied"
-    """Service Quotas: the account's own value."""
-    DEFAULT = "default"
-    """Service Quotas: AWS's default, since the account has no value of its own."""
-    DOCUMENTED = "documented"
-    """AWS's documentation, since Service Quotas could not be asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaAnswer:
-    """A quota in calls a second, per account, region and operation.
-
-    Attributes:
-        reason: Why the documented value was taken; None for the others.
-    """
-
-    tps: float
-    origin: QuotaOrigin
-    reason: str | None = None
 
 
 def documented_tps(kind: DetectorKind, region: str) -> float:
@@ -66,7 +45,7 @@ async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> Quo
     reasons = []
     for operation, method, origin in asked:
         try:
-            return QuotaAnswer(await _ask(session, operation, method, _CODES[kind], region), origin)
+            return QuotaAnswer(await _ask(session, operation, method, QUOTA_CODES[kind], region), origin)
         except (AsyncFilterError, AnsweredError) as exc:
             reasons.append(str(exc))
     return QuotaAnswer(documented_tps(kind, region), QuotaOrigin.DOCUMENTED, "; ".join(reasons))
@@ -75,6 +54,6 @@ async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> Quo
 async def _ask(session: AwsSession, operation: Operation, method: str, code: str, region: str) -> float:
     client = await session.client("service-quotas", region)
     patience_s = min(_PATIENCE_S, session.timeout_s)
-    with vendor_translated(operation, f"rekognition {code} in {region}"), anyio.fail_after(patience_s):
-        answer = await getattr(client, method)(ServiceCode="rekognition", QuotaCode=code)
+    with vendor_translated(operation, f"{SERVICE_CODE} {code} in {region}"), anyio.fail_after(patience_s):
+        answer = await getattr(client, method)(ServiceCode=SERVICE_CODE, QuotaCode=code)
     return float(answer["Quota"]["Value"])

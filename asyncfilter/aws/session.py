@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -59,6 +60,15 @@ class Endpoint:
     service: str
     region: str
     proxy: str | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when it answers on this machine: no account of AWS does."""
+        name = urlsplit(self.origin).hostname or ""
+        try:
+            return ip_address(name).is_loopback
+        except ValueError:
+            return name == "localhost" or name.endswith(".localhost")
 
 
 class AwsSession:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from asyncfilter.cli import demo, export, labels, plan, quota, refilter, removal, run, sandbox, status
+from asyncfilter.cli import bench, demo, export, labels, plan, quota, refilter, removal, run, sandbox, status
 from asyncfilter.cli.failing import exit_code_of
 from asyncfilter.cli.options import described
 
@@ -40,6 +40,7 @@ def _show_version(value: bool) -> None:
         "asyncfilter labels good.jpg      what the service sees in a good image, and the rule that follows",
         "asyncfilter run job.yaml         run a job, or resume it",
         "asyncfilter plan job.yaml        what it would cost and how long it would take",
+        "asyncfilter bench job.yaml       how many calls a second the account accepts",
         "asyncfilter status job.yaml      what was found and spent so far",
         "asyncfilter refilter job.yaml    apply changed rules at no cost",
         "asyncfilter apply job.yaml       move or delete what the rules condemn, after a confirmation",
@@ -58,7 +59,7 @@ def _asyncfilter(
     _debug = debug
 
 
-for command in (labels, plan, run, status, refilter, removal, export, quota, sandbox, demo):
+for command in (labels, plan, bench, run, status, refilter, removal, export, quota, sandbox, demo):
     command.register(app)
 
 

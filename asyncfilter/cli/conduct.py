@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import anyio
 import typer
@@ -21,7 +21,7 @@ from asyncfilter.engine.ending import Interrupt
 from asyncfilter.errors import UsageError
 from asyncfilter.events import Emit, Event, RunStarted
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Progress, Summary
+from asyncfilter.model import Progress
 from asyncfilter.report.eventfile import EventFile
 from asyncfilter.report.plain import LogLines, open_log
 from asyncfilter.report.progress import REFRESH_S, LiveDisplay
@@ -32,12 +32,16 @@ _YOUNG_OBJECTS = 10_000
 """New objects, less those let go of, at which the youngest are collected: a millisecond of work."""
 
 
-class Verb(Protocol):
-    """``wiring.run`` or ``wiring.refilter``, with everything given but what is due to the conductor."""
+R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
+
+
+class Verb(Protocol[R_co]):
+    """``wiring.run`` or another, with everything given but what is due to the conductor."""
 
     async def __call__(
         self, *, interrupt: Interrupt, on_event: Emit, on_start: Callable[[Callable[[], Progress]], None]
-    ) -> Summary:
+    ) -> R_co:
         """Run to the end."""
         ...
 
@@ -59,7 +63,7 @@ class Voice:
     pays: bool = True
 
 
-def conduct(job: Job, verb: Verb, signals: Signals, voice: Voice) -> Summary:
+def conduct(job: Job, verb: Verb[R], signals: Signals, voice: Voice) -> R:
     """Carry ``verb`` out and tell what happens meanwhile.
 
     Raises:
@@ -111,25 +115,25 @@ class _Conductor:
         self._events = stack.enter_context(open_events(voice.events))
         stack.enter_context(self._display or nullcontext())
 
-    async def conduct(self, verb: Verb) -> Summary:
+    async def conduct(self, verb: Verb[R]) -> R:
         failure: Exception | None = None
-        summary: Summary | None = None
+        result: R | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tick)
             with anyio.CancelScope() as scope:
                 self._signals.listen(lambda: self._leave(scope))
                 try:
-                    summary = await verb(interrupt=self._interrupt, on_event=self._emitter(), on_start=self._begun)
+                    result = await verb(interrupt=self._interrupt, on_event=self._emitter(), on_start=self._begun)
                 except Exception as error:  # noqa: BLE001  raised again below, outside the task group
                     failure = error
             tasks.cancel_scope.cancel()
         self._told_last()
         if failure is not None:
             raise failure
-        if summary is None:
+        if result is None:
             say("interrupted before anything was called")
             raise typer.Exit(INTERRUPTED)
-        return summary
+        return result
 
     def _leave(self, scope: anyio.CancelScope) -> None:
         """A signal: drain what has begun, give up what has not."""

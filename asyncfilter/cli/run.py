@@ -26,7 +26,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
 
 INTERRUPTED = 75
-_DECLINED = 130
+DECLINED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +71,7 @@ def run(
 
             loaded = load_job(job, overrides=settings or ())
             if fresh and not _may_start_afresh(loaded, yes=yes):
-                raise typer.Exit(_DECLINED)
+                raise typer.Exit(DECLINED)
             from asyncfilter import wiring  # noqa: PLC0415  brings AWS's client with it, so it comes last
             from asyncfilter.cli.conduct import Voice, conduct  # noqa: PLC0415
             from asyncfilter.cli.terminal import is_live, talk  # noqa: PLC0415

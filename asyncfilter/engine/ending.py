@@ -72,12 +72,22 @@ class Interrupt:
     """A user's wish to end a run: once to drain, twice to abort.
 
     Pass one to ``run`` and call ``request`` from a signal handler, another task of the same loop, or a notebook cell.
+
+    Attributes:
+        reason: What a run that drains for it is said to have ended for.
     """
 
     def __init__(self) -> None:
         self.drain = anyio.Event()
         self.abort = anyio.Event()
+        self.reason = StopReason.INTERRUPTED
 
     def request(self) -> None:
         """Drain; abort when that was asked for already."""
         (self.abort if self.drain.is_set() else self.drain).set()
+
+    def enough(self) -> None:
+        """Drain, unless that was asked for already, as at the end of the listing: what was wanted is done."""
+        if not self.drain.is_set():
+            self.reason = StopReason.COMPLETED
+            self.drain.set()

@@ -300,7 +300,7 @@ class Pipeline:
     async def _obey(self, scope: anyio.CancelScope) -> None:
         """Drain when the user asks to leave; abort when asked again."""
         await self._interrupt.drain.wait()
-        self._ending.request(StopReason.INTERRUPTED)
+        self._ending.request(self._interrupt.reason)
         await self._interrupt.abort.wait()
         scope.cancel()
 

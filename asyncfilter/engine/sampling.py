@@ -13,6 +13,7 @@ from pathlib import Path
 
 from asyncfilter.job.spec import Action, Aws, DetectorSpec, Job, Limits, Pricing, SourceSpec, Stop
 from asyncfilter.model import ListedObject, Verdict
+from asyncfilter.policy.capacity import Trial
 from asyncfilter.ports import Page
 
 PAGE_OBJECTS = 1000
@@ -24,6 +25,13 @@ REFERENCE_STORE = "references.db"
 def sampling_job(job: Job) -> Job:
     """The job as its sample is examined: within the budget, but without anything that would end it before its end."""
     return dataclasses.replace(job, stop=Stop(), limits=dataclasses.replace(job.limits, max_images=None))
+
+
+def trial_job(job: Job, trial: Trial) -> Job:
+    """The job as it is measured: sampled at the rate and within the money of the trial."""
+    job = sampling_job(job)
+    limits = dataclasses.replace(job.limits, tps=trial.ceiling_tps, share=1.0, budget_micros=trial.limit_micros)
+    return dataclasses.replace(job, limits=limits)
 
 
 def reference_job(job: Job) -> Job:

@@ -43,10 +43,14 @@ class SampleView(View):
     Args:
         checkpoint: Open, and held.
         job: The job as its sample is examined.
+        goes_on: True to list from where the real listing has come to.
     """
 
-    def __init__(self, checkpoint: Checkpoint, job: Job) -> None:
-        super().__init__(checkpoint, _at_rest(checkpoint.opened, job))
+    def __init__(self, checkpoint: Checkpoint, job: Job, *, goes_on: bool = False) -> None:
+        opened, mark = _at_rest(checkpoint.opened, job), checkpoint.opened.watermark
+        if goes_on and not mark.listing_done:
+            opened.watermark.cursor, opened.watermark.pass_seq = mark.cursor, mark.pass_seq
+        super().__init__(checkpoint, opened)
 
     async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
         """See ``Checkpoint``: every row is spare, and has its labels."""

@@ -9,6 +9,7 @@ import msgspec
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Detection, Effect, ListedObject, ObjectRef, Skip
 from asyncfilter.policy.pricing import PriceList
+from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.ports import Detector, Page, Preparation, Sink, Source
 
 
@@ -26,6 +27,9 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
         prices: What ``price_micros`` follows; None where nothing is paid.
         concurrency: Calls in flight at the most.
         preparation: Looks at every image that is to be paid for before it is; None to examine them as they are.
+        region: Where the detector is; empty for one of your own.
+        quota: What was told of the quota; None where nobody was asked.
+        is_local: True when the detector answers on this machine, where it costs nothing.
     """
 
     source: Source
@@ -38,6 +42,9 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     hourly_micros: int = 0
     prices: PriceList | None = None
     concurrency: int
+    region: str = ""
+    quota: QuotaAnswer | None = None
+    is_local: bool = False
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

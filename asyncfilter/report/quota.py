@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from asyncfilter.aws import QuotaAnswer
 from asyncfilter.job.spec import DetectorKind, PriceTier
 from asyncfilter.policy.pricing import TABLE_DATE, PriceList
+from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.report import figures
 
 MILLION = 1_000_000
@@ -23,10 +23,11 @@ IMAGE_LIMITS = {
 }
 """Rekognition guide, *Guidelines and quotas*; Custom Labels guide, the same."""
 
-_OPERATIONS = {
+OPERATIONS = {
     DetectorKind.REKOGNITION: "DetectLabels",
     DetectorKind.CUSTOM_LABELS: "DetectCustomLabels",
 }
+"""What a detector calls; quotas are of one operation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def quota_mapping(region: str, terms: Sequence[DetectorTerms]) -> dict[str, obje
 def _mapping(terms: DetectorTerms) -> dict[str, object]:
     prices = terms.prices
     return {
-        "operation": _OPERATIONS[terms.kind],
+        "operation": OPERATIONS[terms.kind],
         "tps": terms.quota.tps,
         "tps_origin": terms.quota.origin.value,
         "tps_reason": terms.quota.reason,
@@ -86,7 +87,7 @@ def draw_quota(region: str, terms: Sequence[DetectorTerms]) -> RenderableType:
 def _rows(terms: DetectorTerms) -> list[tuple[str, Text]]:
     quota, prices = terms.quota, terms.prices
     rows = [
-        (terms.kind.value, Text(_OPERATIONS[terms.kind], "bold")),
+        (terms.kind.value, Text(OPERATIONS[terms.kind], "bold")),
         ("quota", Text(f"{figures.tps(quota.tps)} calls a second ({quota.origin.value})")),
     ]
     if quota.reason:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["run", "status", "refilter", "export", "quota", "sandbox", "demo"]
+COMMANDS = ["run", "bench", "status", "refilter", "export", "quota", "sandbox", "demo"]
 HEAVY = ["aioboto3", "aiohttp", "botocore", "yaml", "PIL", "structlog", "sqlite3", "asyncio", "anyio"]
 """pydantic is not among them: typer itself takes it to read types, where it finds it."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncfilter import AccessError, Summary, parse_job, run
+from asyncfilter import AccessError, Summary, bench, parse_job, run
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions, SyntheticSpec
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 
@@ -53,6 +53,27 @@ async def test_time_runs_against_the_budget(tmp_path: Path, monkeypatch: pytest.
     assert summary.stop_reason == "budget"
     assert summary.counts.spent_micros <= 3_000_000
     assert summary.exit_code == 0
+
+
+async def test_a_bench_pays_for_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its price covers the model's time from the start to the last answer, so that it is not the money that ends it."""
+    settings: dict[str, Any] = {
+        "version": 1,
+        "name": "model",
+        "source": "s3://raw/",
+        "detector": {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN},
+        "rules": [{"keep": {"any": "Robin"}}],
+        "limits": {"timeout_s": 3},
+        "pricing": {"inference_unit_hour_usd": 3600},
+    }
+    async with Sandbox(OPTIONS) as sandbox:
+        for name, value in sandbox.environment().items():
+            monkeypatch.setenv(name, value)
+        found = await bench(parse_job(settings, base_dir=tmp_path), seconds_s=2, tps=20)
+    assert found.is_time_up
+    assert found.summary.this_run.calls > 10
+    assert 2_000_000 <= found.summary.this_run.spent_micros <= found.trial.allowance_micros == 15_000_000
+    assert found.trial.quota is not None
 
 
 async def test_model_that_does_not_run_is_told_before_anything_is_listed(

@@ -58,6 +58,7 @@ def test_public_names_are_pinned() -> None:
         "Summary",
         "UsageError",
         "World",
+        "bench",
         "load_job",
         "parse_job",
         "plan",
