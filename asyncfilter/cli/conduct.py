@@ -143,7 +143,7 @@ class _Conductor:
             scope.cancel()
 
     def _begun(self, progress: Callable[[], Progress]) -> None:
-        _spare_collections()
+        spare_collections()
         self._is_begun = True
         self._progress = progress
 
@@ -190,7 +190,7 @@ class _Conductor:
                 self._log.error("events_lost", message=str(self._events.error))
 
 
-def _spare_collections() -> None:
+def spare_collections() -> None:
     """Have the garbage collector look at what a run makes, seldom, and not at all at what is loaded by now.
 
     A full collection over a whole program stops the event loop for a tenth of a second, and at 2,000 calls a second
