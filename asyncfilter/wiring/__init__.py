@@ -1,0 +1,29 @@
+"""From a job to a running engine: the only package that names concrete classes.
+
+Its verbs are the program's, for the command line and for other programs alike: ``run`` and ``refilter``, ``plan``,
+``label_references``, ``apply`` and ``undo``, ``bench``. ``ways`` makes what they all begin with.
+"""
+
+from asyncfilter.wiring.benching import bench, measure, propose_bench
+from asyncfilter.wiring.planning import examine_sample, plan, survey
+from asyncfilter.wiring.references import label_references
+from asyncfilter.wiring.removing import apply, plan_apply, plan_undo, undo
+from asyncfilter.wiring.running import refilter, run
+from asyncfilter.wiring.world import World
+
+__all__ = [
+    "World",
+    "apply",
+    "bench",
+    "examine_sample",
+    "label_references",
+    "measure",
+    "plan",
+    "plan_apply",
+    "plan_undo",
+    "propose_bench",
+    "refilter",
+    "run",
+    "survey",
+    "undo",
+]

@@ -1,0 +1,116 @@
+"""``apply`` and ``undo``: out of the source, and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from asyncfilter.aws import open_aws, open_remover
+from asyncfilter.clock import SystemClock
+from asyncfilter.datasets.folder import FolderRemover, check_folder
+from asyncfilter.engine.applying import Apply
+from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.removal import AT_ONCE
+from asyncfilter.engine.removing import RemovalErrand, carry_out
+from asyncfilter.engine.undoing import Undo
+from asyncfilter.errors import CheckpointError
+from asyncfilter.events import Emit, ignore
+from asyncfilter.job.spec import Job
+from asyncfilter.policy.references import resolved
+from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
+from asyncfilter.ports import Checkpoint, Remover
+from asyncfilter.wiring.checkpoints import existing_checkpoint
+from asyncfilter.wiring.concurrency import LEAST_IN_FLIGHT
+from asyncfilter.wiring.world import World, new_run_id
+
+
+async def plan_apply(job: Job, *, again: bool = False, world: World | None = None) -> RemovalPlan:
+    """What ``apply`` would take out of the source; nothing is changed.
+
+    Args:
+        job: Whose decisions.
+        again: Propose also images that were brought back under these same decisions.
+        world: Your own remover or checkpoint.
+
+    Raises:
+        UsageError: The stored decisions are of other rules or actions.
+        CheckpointError: There is none, or it cannot be used.
+        AccessError: The source cannot be reached.
+    """
+    async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
+        return await Apply(resolved_job, checkpoint, await remover.state(), again=again).plan()
+
+
+async def apply(
+    job: Job,
+    consent: Consent,
+    *,
+    again: bool = False,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+) -> RemovalSummary:
+    """Move and delete what is pending, if that is what was agreed to; goes on where an interrupted one left off.
+
+    Arguments and errors are those of ``plan_apply``; ``interrupt`` and ``on_event`` those of ``run``.
+
+    Raises:
+        UsageError: The plan is another one, or too large a share: nothing was done.
+        AbortedError: ``interrupt`` was requested twice.
+    """
+    async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
+        verb = Apply(resolved_job, checkpoint, await remover.state(), again=again)
+        errand = _removal_errand("apply", world, interrupt, on_event)
+        return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, errand=errand)
+
+
+async def plan_undo(job: Job, *, world: World | None = None) -> RemovalPlan:
+    """What ``undo`` could bring back, and what not; nothing is changed. Raises as ``plan_apply`` does."""
+    async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
+        return await Undo(resolved_job, checkpoint, await remover.state()).plan()
+
+
+async def undo(
+    job: Job,
+    consent: Consent,
+    *,
+    world: World | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+) -> RemovalSummary:
+    """Bring back what ``apply`` took out of the source, as far as the store can. Otherwise as ``apply``."""
+    async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
+        verb = Undo(resolved_job, checkpoint, await remover.state())
+        errand = _removal_errand("undo", world, interrupt, on_event)
+        return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, errand=errand)
+
+
+def _removal_errand(name: str, world: World | None, interrupt: Interrupt | None, emit: Emit) -> RemovalErrand:
+    clock = world.clock if world is not None and world.clock is not None else SystemClock()
+    return RemovalErrand(run_id=f"{name}-{new_run_id()}", interrupt=interrupt or Interrupt(), emit=emit, clock=clock)
+
+
+@asynccontextmanager
+async def _open_removal(job: Job, world: World | None) -> AsyncIterator[tuple[Job, Checkpoint, Remover]]:
+    """The job with its rules in names, and what it works on; the checkpoint is held first."""
+    world = world or World()
+    async with AsyncExitStack() as stack:
+        checkpoint = await existing_checkpoint(job, world, stack)
+        if checkpoint is None:
+            raise CheckpointError(
+                f"{job.checkpoint}: there is no checkpoint, so nothing is decided",
+                hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
+            )
+        job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
+        yield job, checkpoint, world.remover or await _remover(job, stack)
+
+
+async def _remover(job: Job, stack: AsyncExitStack) -> Remover:
+    if job.source.folder is not None:
+        check_folder(job.source.folder)
+        return FolderRemover(job.source.folder)
+    connections = LEAST_IN_FLIGHT + AT_ONCE
+    session = await stack.enter_async_context(
+        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=connections)
+    )
+    return await stack.enter_async_context(open_remover(job, session))
