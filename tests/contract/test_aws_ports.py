@@ -25,7 +25,6 @@ from asyncfilter.aws.calls import DetectCall, S3Calls
 from asyncfilter.aws.custom_labels import CustomLabelsDetector
 from asyncfilter.aws.diagnosis import Diagnosis
 from asyncfilter.aws.fast import FastDetect, FastS3
-from asyncfilter.aws.quotas import QuotaOrigin
 from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.s3 import S3Sink, S3Source
 from asyncfilter.aws.wire import open_wire
@@ -43,6 +42,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec
 from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
+from asyncfilter.policy.quota import QuotaOrigin
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.answers.folder import Noise
