@@ -20,6 +20,7 @@ from asyncfilter.model import ListedObject
 _SLICE = 250
 """Objects read before others get their turn: under 1 ms."""
 
+_QUOTE = b"&quot;"
 _FIELDS = re.compile(rb"<(Key|Size|ETag|StorageClass)>([^<]*)<")
 
 
@@ -58,11 +59,16 @@ def _objects(chunks: Sequence[bytes], *, encoded: bool) -> Iterator[ListedObject
         if encoded and ("%" in key or "+" in key):
             key = unquote_to_bytes(key.replace("+", " ")).decode(errors="replace")
         storage_class = fields.get(b"StorageClass", b"STANDARD").decode()
-        yield ListedObject(key, size_bytes, _text(fields.get(b"ETag", b"")).strip('"'), storage_class)
+        yield ListedObject(key, size_bytes, _etag(fields.get(b"ETag", b"")), storage_class)
 
 
 def _field(chunk: bytes, name: bytes) -> bytes:
     return chunk.partition(b"<%b>" % name)[2].partition(b"<")[0]
+
+
+def _etag(raw: bytes) -> str:
+    """Without its quotes, which nearly always come as references."""
+    return _text(raw.removeprefix(_QUOTE).removesuffix(_QUOTE)).strip('"')
 
 
 def _text(raw: bytes) -> str:
