@@ -38,7 +38,7 @@ class Undo:
 
     async def plan(self) -> RemovalPlan:
         """What can come back, and what cannot."""
-        back, lost = GroupCount(), GroupCount()
+        back, lost = GroupCount(self._state), GroupCount(self._state)
         async for page in self._pages():
             for removal, _row in page:
                 way = way_back(removal, self._state)

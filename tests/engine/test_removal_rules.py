@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, TransientError, UsageError
+from asyncfilter.errors import CallError, ImageError, ThrottleCause, ThrottledError, TransientError, UsageError
 from asyncfilter.events import ActionDone, Event
 from asyncfilter.job import Job, parse_job
 from asyncfilter.model import StopReason, Summary
 from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary, Versioning
+from asyncfilter.ports import Condemned, Gone
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
 from asyncfilter.wiring import World, apply, plan_apply, plan_undo, refilter, run, undo
 
@@ -122,9 +123,23 @@ def test_the_right_number_of_other_images_does_nothing() -> None:
     yard.refilter(other)
     assert yard.plan(other).images == 4
     assert yard.plan(other).digest == digest  # the same images
-    with pytest.raises(UsageError, match="not the same ones"):
+    with pytest.raises(UsageError, match="not as they were shown"):
         yard.apply(other, 4, digest="another")
     assert yard.deleted == []
+
+
+@pytest.mark.parametrize("later", [Versioning.SUSPENDED, Versioning.OFF, Versioning.UNKNOWN])
+def test_what_was_said_of_undo_must_still_be_so(later: Versioning) -> None:
+    """Somebody agreed to deletes that can be undone: a bucket that keeps no versions by now is another matter."""
+    job, yard = a_job(), Yard(versioning=Versioning.ON)
+    yard.run(job)
+    digest = yard.plan(job).digest
+    yard.store.versioning = later
+    with pytest.raises(UsageError, match="4 are pending"):
+        yard.apply(job, 4, digest=digest)
+    assert yard.deleted == []
+    yard.store.versioning = Versioning.ON
+    assert yard.apply(job, 4, digest=digest).deleted == 4
 
 
 @pytest.mark.parametrize(
@@ -411,6 +426,41 @@ def test_single_keys_of_a_batch_are_sent_again() -> None:
     assert sorted(yard.deleted) == PEOPLE
 
 
+@pytest.mark.parametrize("versioning", [Versioning.OFF, Versioning.ON])
+def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -> None:
+    """A gateway's 503 may follow a delete that was done: what is gone then was ours, and undo knows of it."""
+    job, yard = a_job(), Yard(versioning=versioning)
+    yard.run(job)
+    late = ThrottledError("503", cause=ThrottleCause.SERVER, may_be_billed=True)
+    real = yard.store.delete
+
+    async def delete(bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
+        yard.store.__dict__.pop("delete")
+        await real(bucket, condemned)
+        raise late
+
+    yard.store.__dict__["delete"] = delete
+    summary = yard.apply(job, 4)
+    assert (summary.deleted, summary.failed) == (4, {})
+    assert yard.plan_undo(job).images == (4 if versioning is Versioning.ON else 0)
+
+
+def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
+    """Where what is gone looks forbidden, an interrupted delete is not held to have failed: undo would never hear of it."""
+    job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
+    yard.run(job)
+    lost = TransientError("no answer", may_be_billed=True)
+    yard.store.fault = lambda what, _attempt: lost if what.startswith(("batch", f"delete {PEOPLE[0]}")) else None
+    yard.apply(job, 4)
+    yard.store.remove(PEOPLE[0])  # the delete had arrived
+    yard.store.fault = lambda what, _attempt: denied(what) if what == f"look {PEOPLE[0]}" else None
+    summary = yard.apply(job, 4)
+    assert (summary.exit_code, summary.moved, summary.failed) == (1, 3, {"access_denied": 1})
+    yard.store.fault = lambda _what, _attempt: None
+    assert yard.apply(job, 1).moved == 1
+    assert yard.undo(job, 4).restored == 4
+
+
 def test_a_store_that_refuses_for_ten_minutes_ends_it() -> None:
     """Endless throttling does not hang a script; nothing is lost by it."""
     job, yard = a_job(), Yard()
@@ -533,6 +583,41 @@ def test_content_that_the_rules_condemn_goes_altogether() -> None:
     summary = yard.apply(job, 4, 0.8)
     assert (summary.moved, summary.deleted, summary.failed) == (1, 3, {})
     assert (yard.store.keys(), yard.store.keys("bin")) == (["1.jpg"], ["2.jpg"])
+
+
+def a_cautious_job(bin_: str = "bin") -> Job:
+    """What the rules condemn is to be had in quarantine; its duplicates are not kept twice."""
+    return a_job(actions={"reject": {"move": f"s3://{bin_}/"}, "duplicate": "delete"})
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_duplicates_of_what_never_came_to_quarantine_stay(is_replaced: bool) -> None:
+    """Rules that move content keep one copy of it: without the original, here or there, a duplicate is not deleted."""
+    job, yard = a_cautious_job(), a_yard_of_twins()
+    yard.run(job)
+    if is_replaced:
+        yard.store.put("2.jpg", b"another")
+    else:
+        yard.store.remove("2.jpg")
+    summary = yard.apply(job, 4, 0.8)
+    assert (summary.moved, summary.deleted) == (0, 1)
+    assert summary.failed == {"changed" if is_replaced else "vanished": 1, "original_gone": 2}
+    assert (yard.store.body("4.jpg"), yard.store.body("5.jpg")) == (b"Person", b"Person")
+
+
+@pytest.mark.parametrize("is_stolen", [True, False])
+def test_duplicates_go_while_the_original_stands_in_quarantine(is_stolen: bool) -> None:
+    """The original was moved by an earlier apply: its copy there is what lets duplicates go, while it stands."""
+    job, yard = a_cautious_job(), a_yard_of_twins()
+    yard.run(job)
+    busy = TransientError("timed out", may_be_billed=True)
+    yard.store.fault = lambda what, _attempt: busy if what in {"look 4.jpg", "look 5.jpg"} else None
+    assert yard.apply(job, 4, 0.8).moved == 1
+    yard.store.fault = lambda _what, _attempt: None
+    if is_stolen:
+        yard.store.put("2.jpg", b"another", "bin")
+    summary = yard.apply(job, 2, 0.8)
+    assert (summary.deleted, summary.failed) == ((0, {"original_gone": 2}) if is_stolen else (2, {}))
 
 
 def test_skipped_duplicates_are_never_touched() -> None:
