@@ -266,9 +266,7 @@ class Apply:
         raise ImageError(message, code="original_gone")
 
     async def _is_copied(self, removal: Removal) -> bool:
-        return await self._found(location(removal.target)) == Found(
-            etag=removal.copied, size_bytes=removal.size_bytes
-        )
+        return await self._found(location(removal.target)) == Found(etag=removal.copied, size_bytes=removal.size_bytes)
 
     async def _copy(self, item: Item) -> None:
         removal = item.removal

@@ -208,9 +208,9 @@ class Stages:
             sent = list(left)
             try:
                 results = await self.remover.delete(bucket, [wanted(item) for item in sent])
-            except (TransientError, ThrottledError) as error:
+            except (TransientError, ThrottledError) as failed:
                 for item in sent:
-                    item.may_be_gone = item.may_be_gone or may_be_done(error)
+                    item.may_be_gone = item.may_be_gone or may_be_done(failed)
                 raise
             left[:] = []
             again = [_sorted_out(item, result, left, gone) for item, result in zip(sent, results, strict=True)]

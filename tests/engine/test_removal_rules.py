@@ -446,7 +446,7 @@ def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -
 
 
 def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
-    """Where what is gone looks forbidden, an interrupted delete is not held to have failed: undo would never hear of it."""
+    """Where what is gone looks forbidden, an interrupted delete has not failed: undo would never hear of it."""
     job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
     yard.run(job)
     lost = TransientError("no answer", may_be_billed=True)
