@@ -139,14 +139,15 @@ def _target(effect: Effect) -> S3Location:
 
 
 def _same_content(one: ObjectHead, other: ObjectHead) -> bool:
-    """Whether the copy was made already: ETags differ for multipart and KMS objects, checksums do not."""
+    """Whether the copy was made already: ETags differ for multipart and KMS objects, checksums do not.
+
+    A checksum over parts (``…-3``) says nothing across differently parted objects.
+    """
     if one.size_bytes != other.size_bytes:
         return False
-    return one.etag == other.etag or any(
-        other.checksums.get(name) == value for name, value in one.checksums.items() if not _composite(value)
-    )
-
-
-def _composite(checksum: str) -> bool:
-    """Whether a checksum is one over parts (``…-3``), which says nothing across differently parted objects."""
-    return "-" in checksum
+    shared = [
+        value == other.checksums[name]
+        for name, value in one.checksums.items()
+        if name in other.checksums and "-" not in value
+    ]
+    return one.etag == other.etag or (bool(shared) and all(shared))
