@@ -319,6 +319,28 @@ def test_two_images_never_share_a_place_in_quarantine() -> None:
     assert yard.store.body("b/x.jpg") == b"b/x.jpg"
 
 
+def test_a_copy_never_overwrites_what_lies_in_quarantine() -> None:
+    """Also when other actions made room for it: where a moved image lies, a run copies nothing else."""
+    labels = {"a/x.jpg": "Person", "x.jpg": "Robin", "y.jpg": "Robin"}
+    job, yard = a_job(reject={"move": "s3://bin/{basename}"}), Yard(labels)
+    yard.run(job)
+    assert yard.apply(job, 1).moved == 1
+    summary = yard.refilter(a_job(actions={"keep": {"copy": "s3://bin/{key}"}}))
+    assert (summary.counts.copied, summary.counts.failed) == (1, {"target_collision": 1})
+    assert yard.store.body("x.jpg", "bin") == b"a/x.jpg"
+    assert yard.undo(job, 1).restored == 1
+
+
+def test_a_copy_never_overwrites_another_images_copy() -> None:
+    """The same for copies that an earlier template put there."""
+    labels = {"a/x.jpg": "Robin", "x.jpg": "Robin", "y.jpg": "Robin"}
+    yard = Yard(labels)
+    assert yard.run(a_job(actions={"keep": {"copy": "s3://clean/{basename}"}})).counts.copied == 2
+    summary = yard.refilter(a_job(actions={"keep": {"copy": "s3://clean/{key}"}}))
+    assert (summary.counts.copied, summary.counts.failed) == (2, {"target_collision": 1})
+    assert yard.store.body("x.jpg", "clean") == b"a/x.jpg"
+
+
 # -- How it ends -------------------------------------------------------------------------------------------------------
 
 
