@@ -278,6 +278,19 @@ async def test_copies_say_what_stands_there(kit: Kit) -> None:
     assert kit.body("raw-off", "copied", at=BIN) == b"another"
 
 
+async def test_a_target_that_may_not_be_looked_at_is_guarded_by_the_condition(s3: S3Kit) -> None:
+    """Without s3:ListBucket nothing looks forbidden; a copy is made where nothing stands, and nowhere else."""
+    remover, image = s3.remover("raw-off"), s3.put("raw-off", "seen.jpg")
+    effect = Effect(
+        kind=ActionKind.COPY, source=image, target=S3Location(BIN, "unreadable/1.jpg"), if_exists=IfExists.FAIL
+    )
+    assert await remover.copy(effect) == Copied(etag=image.etag, is_new=True)
+    s3.put("raw-off", "unreadable/1.jpg", b"another", at=BIN)
+    with pytest.raises(PermissionDeniedError):
+        await remover.copy(effect)
+    assert s3.body("raw-off", "unreadable/1.jpg", at=BIN) == b"another"
+
+
 # -- S3 ----------------------------------------------------------------------------------------------------------------
 
 
