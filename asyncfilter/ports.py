@@ -340,6 +340,7 @@ class Batch(msgspec.Struct, kw_only=True):
         effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
         revoked: Confirmed actions that were undone, by row id.
+        renewed: ETags of objects that are back with the same content and another ETag, by row id.
         removals: Journal entries, each in place of what the journal had for its image.
         unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
         references: Reference images to keep, in place of those with the same address.
@@ -352,6 +353,7 @@ class Batch(msgspec.Struct, kw_only=True):
     effects: list[tuple[int, DoneEffect]] = []
     failures: list[tuple[int, Failure]] = []
     revoked: list[tuple[int, DoneEffect]] = []
+    renewed: list[tuple[int, str]] = []
     removals: list[Removal] = []
     unseated: list[int] = []
     references: list[Reference] = []

@@ -66,6 +66,9 @@ class Tables:
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
             if batch.revoked:
                 self.journal.revoke(batch.revoked)
+            if batch.renewed:
+                etags = [(pack_etag(etag), id_) for id_, etag in batch.renewed]
+                self._db.executemany("UPDATE image SET etag = ? WHERE id = ?", etags)
             if batch.effects:
                 self._confirm(batch.effects)
             if batch.removals:

@@ -194,6 +194,8 @@ class Undo:
             return
         batch.revoked.append((row.id, effect))
         if row.seq is not None:
+            if removal.returned not in {"", row.etag}:
+                batch.renewed.append((row.id, removal.returned))  # the same content: its labels are paid for
             self._stages.watermark.tally.take_back_effect(removal.kind)
 
 

@@ -357,6 +357,9 @@ def _apply(rows: _Rows, batch: Batch) -> None:
         if id_ in rows.by_id:
             image = rows.get(id_)
             rows.put(_replaced(image, effects=tuple(one for one in image.effects if one != effect)))
+    for id_, etag in batch.renewed:
+        if id_ in rows.by_id:
+            rows.put(_replaced(rows.get(id_), etag=etag))
     for id_, effect in batch.effects:
         _confirm(rows, id_, effect)
     for id_, failure in batch.failures:
