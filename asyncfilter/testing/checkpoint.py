@@ -353,6 +353,14 @@ def _apply(rows: _Rows, batch: Batch) -> None:
     for image in batch.seated:
         old = rows.get(image.id)
         rows.put(_replaced(old, seq=image.seq, decision=image.decision, failure=image.failure))
+    _bring_back(rows, batch)
+    for id_, effect in batch.effects:
+        _confirm(rows, id_, effect)
+    for id_, failure in batch.failures:
+        rows.put(_replaced(rows.get(id_), failure=failure))
+
+
+def _bring_back(rows: _Rows, batch: Batch) -> None:
     for id_, effect in batch.revoked:
         if id_ in rows.by_id:
             image = rows.get(id_)
@@ -360,10 +368,6 @@ def _apply(rows: _Rows, batch: Batch) -> None:
     for id_, etag in batch.renewed:
         if id_ in rows.by_id:
             rows.put(_replaced(rows.get(id_), etag=etag))
-    for id_, effect in batch.effects:
-        _confirm(rows, id_, effect)
-    for id_, failure in batch.failures:
-        rows.put(_replaced(rows.get(id_), failure=failure))
 
 
 def _unseat(rows: _Rows, id_: int) -> None:
