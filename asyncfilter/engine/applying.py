@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from asyncfilter.engine.plan import Plan
 from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, image_of, location, may_be_done, seq_of
 from asyncfilter.engine.repeating import DrainedError
-from asyncfilter.errors import ImageError, ThrottledError, TransientError, UsageError
+from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError, TransientError, UsageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, S3Location, uri_of
@@ -333,10 +333,15 @@ class Apply:
 
     async def _marker(self, item: Item) -> str:
         """Version id of the delete marker right above the image that was examined; empty when there is none."""
-        if self._state.versioning not in {Versioning.ON, Versioning.SUSPENDED}:
+        if self._state.versioning is Versioning.OFF:
             return ""
         place = self._stages.source(item.removal)
-        versions = await self._stages.repeat(lambda: self._stages.remover.versions(place))
+        try:
+            versions = await self._stages.repeat(lambda: self._stages.remover.versions(place))
+        except PermissionDeniedError:
+            if self._state.versioning is Versioning.UNKNOWN:
+                return ""
+            raise
         ours = next((at for at, one in enumerate(versions) if one.etag == item.removal.etag), 0)
         above = versions[ours - 1] if ours else None
         if above is not None and above.is_marker:

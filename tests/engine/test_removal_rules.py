@@ -12,11 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.errors import CallError, ImageError, ThrottleCause, ThrottledError, TransientError, UsageError
+from asyncfilter.errors import (
+    CallError,
+    ImageError,
+    PermissionDeniedError,
+    ThrottleCause,
+    ThrottledError,
+    TransientError,
+    UsageError,
+)
 from asyncfilter.events import ActionDone, Event
 from asyncfilter.job import Job, parse_job
 from asyncfilter.model import StopReason, Summary
-from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary, Versioning
+from asyncfilter.policy.removal import BucketState, Consent, RemovalPlan, RemovalSummary, Versioning
 from asyncfilter.ports import Condemned, Gone
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
 from asyncfilter.wiring import World, apply, plan_apply, plan_undo, refilter, run, undo
@@ -465,6 +473,30 @@ def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -
     summary = yard.apply(job, 4)
     assert (summary.deleted, summary.failed) == (4, {})
     assert yard.plan_undo(job).images == (4 if versioning is Versioning.ON else 0)
+
+
+@pytest.mark.parametrize("may_list", [True, False])
+def test_a_bucket_that_does_not_tell_may_keep_versions(*, may_list: bool) -> None:
+    """An answer that was lost: the marker is looked for all the same, and who may not list versions is not stopped."""
+    job, yard = a_job(), Yard(versioning=Versioning.ON)
+    yard.run(job)
+    lost = TransientError("no answer", may_be_billed=True)
+    secret = PermissionDeniedError("s3:ListBucketVersions", hint="Allow it.")
+    real = yard.store.delete
+
+    async def delete(bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
+        yard.store.__dict__.pop("delete")
+        await real(bucket, condemned)
+        raise lost
+
+    async def state() -> BucketState:
+        return BucketState(versioning=Versioning.UNKNOWN)
+
+    yard.store.__dict__ |= {"delete": delete, "state": state}
+    yard.store.fault = lambda what, _attempt: secret if what.startswith("versions") and not may_list else None
+    summary = yard.apply(job, 4)
+    assert (summary.exit_code, summary.deleted, summary.failed) == (0, 4, {})
+    assert yard.plan_undo(job).images == (4 if may_list else 0)
 
 
 def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
