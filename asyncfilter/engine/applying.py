@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+from asyncfilter.engine.originals import Originals
 from asyncfilter.engine.plan import Plan
 from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, image_of, location, may_be_done, seq_of
 from asyncfilter.engine.repeating import DrainedError
@@ -49,7 +50,7 @@ class Apply:
         self._state = state
         self._which = condemnation(job, None if again else decided_by(job))
         self._plan = Plan(job, REMOVING)
-        self._originals: dict[int, StoredImage] = {}
+        self._originals = Originals(job, checkpoint)
         self._rules = compile_rules(job)
         self._bucket = job.source.bucket
 
@@ -118,7 +119,7 @@ class Apply:
         async for page in self._pages():
             items = [self._item(row, kept) for row, kept in page]
             await self._check_targets(items)
-            await self._find_originals(items)
+            await self._originals.fetch(row for row, _ in page)
             yield items
 
     def _item(self, row: StoredImage, kept: Removal | None) -> Item:
@@ -169,19 +170,6 @@ class Apply:
         except ImageError as error:
             return error
         return ImageError(f"{item.removal.key}: the move has no target", code="target_empty")
-
-    async def _find_originals(self, items: list[Item]) -> None:
-        """Fetch the images that others leave the source for because they have the same content."""
-        wanted = {item.row.same_as for item in items if item.row is not None and self._needs_original(item.row)}
-        ids = [id_ for id_ in wanted if id_ is not None]
-        self._originals = {row.id: row for row in await self._checkpoint.rows(ids)} if ids else {}
-
-    def _needs_original(self, row: StoredImage) -> bool:
-        """Whether what an image shows is to be kept, and only another image still keeps it once this one is gone."""
-        if row.same_as is None or row.decision is None or self._job.duplicate is None:
-            return False
-        judged = self._job.actions[row.decision.verdict].kind
-        return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
     # -- What interrupted processes left -------------------------------------------------------------------------------
 
@@ -243,27 +231,11 @@ class Apply:
         if not _is_same(found, item.removal):
             await self._missed(item, found)
             return
-        if item.row is not None and self._needs_original(item.row):
-            await self._check_original(item.row)
+        if item.row is not None:
+            await self._originals.check(item.row, self._found)
         if item.removal.step in {Step.COPIED, Step.VERIFIED}:
             # Time has passed since the copy was made: only one that stands now lets the image go.
             item.advance(Step.COPIED if await self._is_copied(item.removal) else Step.STARTED)
-
-    async def _check_original(self, row: StoredImage) -> None:
-        """See that the content stays: the earlier image that has it too stands where it did, or where it was moved.
-
-        Raises:
-            ImageError: ``original_gone``.
-        """
-        original = self._originals.get(row.same_as or 0)
-        if original is not None:
-            moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
-            for place in (S3Location(self._bucket, original.key), *moves):
-                if await self._found(place) == Found(etag=original.etag, size_bytes=original.size_bytes):
-                    return
-        where = uri_of(self._bucket, row.key)
-        message = f"{where}: the earlier image with the same content is not there any more, this may be the only one"
-        raise ImageError(message, code="original_gone")
 
     async def _is_copied(self, removal: Removal) -> bool:
         return await self._found(location(removal.target)) == Found(etag=removal.copied, size_bytes=removal.size_bytes)

@@ -362,8 +362,7 @@ def _apply(rows: _Rows, batch: Batch) -> None:
 
 def _bring_back(rows: _Rows, batch: Batch) -> None:
     for id_, effect in batch.revoked:
-        if id_ in rows.by_id:
-            image = rows.get(id_)
+        if image := rows.by_id.get(id_):
             rows.put(_replaced(image, effects=tuple(one for one in image.effects if one != effect)))
     for id_, etag in batch.renewed:
         if id_ in rows.by_id:
