@@ -127,8 +127,9 @@ class Apply:
         if kept is None or kept.step not in UNDER_WAY:
             return Item(removal=wanted, kept=None, row=row)
         item = _resumed(kept, row)
-        if _aim(kept) != _aim(wanted):  # what became of it could not be found out now
-            item.error = DrainedError()
+        if _aim(kept) != _aim(wanted):
+            message = f"{uri_of(self._bucket, row.key)}: what was begun with it cannot be found out now"
+            item.error = TransientError(message, may_be_billed=False)
         return item
 
     def _removal(self, row: StoredImage) -> Removal:

@@ -515,6 +515,22 @@ def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
     assert yard.undo(job, 4).restored == 4
 
 
+def test_what_cannot_be_found_out_is_not_called_done() -> None:
+    """Begun under other actions, and not to be looked at now: it stays as it is, and the exit code says so."""
+    job, yard = a_job(), Yard()
+    yard.run(job)
+    lost = TransientError("no answer", may_be_billed=True)
+    yard.store.fault = lambda what, _attempt: lost if what.startswith("batch") else None
+    assert yard.apply(job, 4).failed == {"unavailable": 4}
+    other = a_job(reject={"move": "s3://bin/"})
+    yard.refilter(other)
+    yard.store.fault = lambda what, _attempt: denied(what) if what == f"look {PEOPLE[0]}" else None
+    summary = yard.apply(other, 4)
+    assert (summary.exit_code, summary.moved, summary.failed) == (1, 3, {"unavailable": 1})
+    yard.store.fault = lambda _what, _attempt: None
+    assert yard.apply(other, 1).moved == 1
+
+
 def test_a_store_that_refuses_for_ten_minutes_ends_it() -> None:
     """Endless throttling does not hang a script; nothing is lost by it."""
     job, yard = a_job(), Yard()
