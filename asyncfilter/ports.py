@@ -316,6 +316,13 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[DoneEffect, ...] = ()
 
 
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose a target is: the source key it was written from, and the row of the very image if that was moved there."""
+
+    key: str
+    moved: int | None = None
+
+
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """A reference image whose labels were paid for.
 
@@ -435,8 +442,8 @@ class Checkpoint(Protocol):
         """How many spare rows hold labels of an object that no seated row stands for."""
         ...
 
-    async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
-        """Of these target URIs, the ones that an action wrote or a move claims, with the source key it came from."""
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
+        """Of these target URIs, the ones that an action wrote or a move claims, with whose they are."""
         ...
 
     async def references(self) -> Sequence[Reference]:

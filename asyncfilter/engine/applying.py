@@ -157,9 +157,10 @@ class Apply:
             if not removal.target:
                 item.error = self._targetless(item)
                 continue
-            owner = owners.get(removal.target) or claims.setdefault(removal.target, removal.key)
-            if owner != removal.key:
-                message = f"{removal.target} belongs to another image: {owner}"
+            owner = owners.get(removal.target)
+            key = owner.key if owner is not None else claims.setdefault(removal.target, removal.key)
+            if key != removal.key:
+                message = f"{removal.target} belongs to another image: {key}"
                 item.error = ImageError(message, code="target_collision")
 
     def _targetless(self, item: Item) -> ImageError:

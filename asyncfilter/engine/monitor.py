@@ -28,7 +28,7 @@ from asyncfilter.model import Effect, Failure, StopReason
 from asyncfilter.policy.recent import Recent
 from asyncfilter.policy.stopping import stop_cause, stop_due
 from asyncfilter.policy.tally import Tally
-from asyncfilter.ports import Checkpoint, Watermark
+from asyncfilter.ports import Checkpoint, Owner, Watermark
 
 WINDOW_IMAGES = 20_000
 """Images between admission and settlement at the most: at 1,000 a second, one may retry for 20 s before others wait."""
@@ -228,19 +228,21 @@ class Monitor:
             self._fail(passage, Failure(error.code, error.message))
             return None
 
-    async def _owners(self, wanted: list[Effect | None]) -> Mapping[str, str]:
+    async def _owners(self, wanted: list[Effect | None]) -> Mapping[str, Owner]:
         targets = [effect.target.uri for effect in wanted if effect is not None and effect.target is not None]
         if not targets or not self._watches_targets:
             return {}
         return await self._checkpoint.owners(targets)
 
-    def _is_claimed(self, passage: Passage, effect: Effect, owners: Mapping[str, str]) -> bool:
+    def _is_claimed(self, passage: Passage, effect: Effect, owners: Mapping[str, Owner]) -> bool:
         if effect.target is None or not self._watches_targets:
             return False
         uri, key = effect.target.uri, passage.image.key
-        owner = self._claims.get(uri) or owners.get(uri)
-        if owner is not None and owner != key:
+        owner = owners.get(uri)
+        if self._claims.get(uri, key) != key or (owner is not None and owner.key != key):
             return True
+        if owner is not None and owner.moved not in {None, passage.row_id}:
+            return True  # what the key held before lies there, and nowhere else
         self._claims[uri] = key
         passage.claim = uri
         return False

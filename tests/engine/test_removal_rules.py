@@ -339,6 +339,19 @@ def test_a_copy_never_overwrites_what_lies_in_quarantine() -> None:
     assert yard.undo(job, 1).restored == 1
 
 
+def test_a_copy_never_overwrites_what_its_key_held_before() -> None:
+    """An image that was moved is there alone: what somebody stored under its key since does not take its place."""
+    job = a_job(actions={"keep": {"copy": "s3://bin/{key}"}, "reject": {"move": "s3://bin/{key}"}})
+    yard = Yard({"a.jpg": "Person", "b.jpg": "Robin", "c.jpg": "Robin"})
+    yard.run(job)
+    assert yard.apply(job, 1).moved == 1
+    yard.store.put("a.jpg", b"a robin now")
+    yard.detector = ScriptedDetector({"a.jpg": [("Robin", 90.0)]})
+    summary = yard.run(job)
+    assert (summary.counts.keep, summary.counts.failed) == (2, {"target_collision": 1})
+    assert yard.store.body("a.jpg", "bin") == b"a.jpg"
+
+
 def test_a_copy_never_overwrites_another_images_copy() -> None:
     """The same for copies that an earlier template put there."""
     labels = {"a/x.jpg": "Robin", "x.jpg": "Robin", "y.jpg": "Robin"}
