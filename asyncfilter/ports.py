@@ -316,6 +316,13 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[DoneEffect, ...] = ()
 
 
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose a target is: the source key it was written from, and the row of the very image if that was moved there."""
+
+    key: str
+    moved: int | None = None
+
+
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """A reference image whose labels were paid for.
 
@@ -340,6 +347,7 @@ class Batch(msgspec.Struct, kw_only=True):
         effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
         revoked: Confirmed actions that were undone, by row id.
+        renewed: ETags of objects that are back with the same content and another ETag, by row id.
         removals: Journal entries, each in place of what the journal had for its image.
         unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
         references: Reference images to keep, in place of those with the same address.
@@ -352,6 +360,7 @@ class Batch(msgspec.Struct, kw_only=True):
     effects: list[tuple[int, DoneEffect]] = []
     failures: list[tuple[int, Failure]] = []
     revoked: list[tuple[int, DoneEffect]] = []
+    renewed: list[tuple[int, str]] = []
     removals: list[Removal] = []
     unseated: list[int] = []
     references: list[Reference] = []
@@ -433,8 +442,8 @@ class Checkpoint(Protocol):
         """How many spare rows hold labels of an object that no seated row stands for."""
         ...
 
-    async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
-        """Of these target URIs, the ones that an action wrote or a move claims, with the source key it came from."""
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
+        """Of these target URIs, the ones that an action wrote or a move claims, with whose they are."""
         ...
 
     async def references(self) -> Sequence[Reference]:

@@ -11,7 +11,7 @@ from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3 import S3Sink
 from asyncfilter.aws.versions import S3Versions
 from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, TransientError
-from asyncfilter.model import Effect, S3Location
+from asyncfilter.model import Effect, IfExists, S3Location
 from asyncfilter.policy.removal import BucketState
 from asyncfilter.ports import Condemned, Copied, Found, Gone, Version
 
@@ -44,8 +44,14 @@ class S3Remover:
         return Found(etag=head.etag, size_bytes=head.size_bytes) if head is not None else None
 
     async def copy(self, effect: Effect) -> Copied:
-        """See ``Remover``."""
-        return await self._sink.copy(effect)
+        """See ``Remover``; a look goes ahead of a copy that overwrites nothing: not every store heeds the condition."""
+        if effect.if_exists is IfExists.OVERWRITE:
+            return await self._sink.copy(effect)
+        try:
+            standing = await self._sink.standing(effect)
+        except PermissionDeniedError:
+            standing = None  # without s3:ListBucket nothing looks forbidden; the condition holds all the same
+        return standing or await self._sink.copy(effect)
 
     async def delete(self, bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
         """See ``Remover``."""

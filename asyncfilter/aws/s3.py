@@ -82,20 +82,17 @@ class S3Sink:
                 raise await self._who_was_denied(effect, exc.answer) from exc
             raise classify(exc.answer) from exc
 
-    async def _after_condition_failed(self, effect: Effect, answer: Answer) -> Copied:
-        """Find out which condition failed; return when the copy is as good as done."""
-        source = await self.look(S3Location(effect.source.bucket, effect.source.key))
-        if source is None:
-            raise ImageError(f"{effect.source.uri}: deleted since it was examined", code="vanished")
-        if source.etag != effect.source.etag:
-            raise ImageError(
-                f"{effect.source.uri}: replaced since it was examined (ETag {effect.source.etag}, now {source.etag})",
-                code="changed",
-            )
+    async def standing(self, effect: Effect) -> Copied | None:
+        """What a copy that overwrites nothing meets at its target: nothing, or what is as good as the copy.
+
+        Raises:
+            ImageError: ``target_exists``; ``changed`` or ``vanished``, of the source.
+        """
         target = _target(effect)
         found = await self.look(target)
-        if effect.if_exists is IfExists.OVERWRITE or found is None:
-            raise TransientError(f"{answer}: the condition holds now", may_be_billed=False)
+        if found is None:
+            return None
+        source = await self._examined(effect)
         if effect.if_exists is IfExists.FAIL and not _same_content(source, found):
             raise ImageError(
                 f"{target.uri}: another object stands there (ETag {found.etag}, {found.size_bytes} bytes)",
@@ -103,6 +100,30 @@ class S3Sink:
                 remedy="Set if_exists to skip or overwrite beside copy, or choose an empty target.",
             )
         return Copied(etag=found.etag, is_new=False)
+
+    async def _after_condition_failed(self, effect: Effect, answer: Answer) -> Copied:
+        """Find out which condition failed; return when the copy is as good as done."""
+        await self._examined(effect)
+        copied = None if effect.if_exists is IfExists.OVERWRITE else await self.standing(effect)
+        if copied is None:
+            raise TransientError(f"{answer}: the condition holds now", may_be_billed=False)
+        return copied
+
+    async def _examined(self, effect: Effect) -> ObjectHead:
+        """The source, as long as it is what was examined.
+
+        Raises:
+            ImageError: ``changed`` or ``vanished``.
+        """
+        image = effect.source
+        found = await self.look(S3Location(image.bucket, image.key))
+        if found is None:
+            raise ImageError(f"{image.uri}: deleted since it was examined", code="vanished")
+        if found.etag != image.etag:
+            raise ImageError(
+                f"{image.uri}: replaced since it was examined (ETag {image.etag}, now {found.etag})", code="changed"
+            )
+        return found
 
     async def _who_was_denied(self, effect: Effect, answer: Answer) -> Exception:
         """CopyObject reads and writes, and says 403 to both; only a read that works puts it on the write."""
@@ -139,14 +160,15 @@ def _target(effect: Effect) -> S3Location:
 
 
 def _same_content(one: ObjectHead, other: ObjectHead) -> bool:
-    """Whether the copy was made already: ETags differ for multipart and KMS objects, checksums do not."""
+    """Whether the copy was made already: ETags differ for multipart and KMS objects, checksums do not.
+
+    A checksum over parts (``…-3``) says nothing across differently parted objects.
+    """
     if one.size_bytes != other.size_bytes:
         return False
-    return one.etag == other.etag or any(
-        other.checksums.get(name) == value for name, value in one.checksums.items() if not _composite(value)
-    )
-
-
-def _composite(checksum: str) -> bool:
-    """Whether a checksum is one over parts (``…-3``), which says nothing across differently parted objects."""
-    return "-" in checksum
+    shared = [
+        value == other.checksums[name]
+        for name, value in one.checksums.items()
+        if name in other.checksums and "-" not in value
+    ]
+    return one.etag == other.etag or (bool(shared) and all(shared))

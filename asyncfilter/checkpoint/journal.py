@@ -16,7 +16,9 @@ from asyncfilter.ports import DoneEffect, StoredImage
 
 _STEP_OF = {number: step for step, number in STEPS.items()}
 
-CLAIMS = f"SELECT target, key FROM removal WHERE step IN ({', '.join(str(STEPS[step]) for step in sorted(CLAIMING))})"  # noqa: S608  numbers
+CLAIMS = (
+    f"SELECT target, key, image FROM removal WHERE step IN ({', '.join(str(STEPS[step]) for step in sorted(CLAIMING))})"  # noqa: S608  numbers
+)
 """Targets that belong to images that were moved, or are being; conditions may follow."""
 
 

@@ -21,7 +21,7 @@ from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.opening import open_tables
 from asyncfilter.model import Counts, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal import Condemnation, Removal, Step
-from asyncfilter.ports import Batch, Opened, Reference, StoredImage, Watermark
+from asyncfilter.ports import Batch, Opened, Owner, Reference, StoredImage, Watermark
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ class SqliteCheckpoint:
         """See ``Checkpoint``."""
         return await self._work(self._tables.overshoot)
 
-    async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
         """See ``Checkpoint``."""
         return await self._work(self._tables.owners, targets)
 

@@ -32,7 +32,7 @@ from asyncfilter.checkpoint.state import (
 )
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind, Counts, LabelFilter, ListedObject, StopReason
-from asyncfilter.ports import Batch, DoneEffect, Reference, StoredImage, Watermark
+from asyncfilter.ports import Batch, DoneEffect, Owner, Reference, StoredImage, Watermark
 
 
 class Tables:
@@ -66,6 +66,9 @@ class Tables:
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
             if batch.revoked:
                 self.journal.revoke(batch.revoked)
+            if batch.renewed:
+                etags = [(pack_etag(etag), id_) for id_, etag in batch.renewed]
+                self._db.executemany("UPDATE image SET etag = ? WHERE id = ?", etags)
             if batch.effects:
                 self._confirm(batch.effects)
             if batch.removals:
@@ -125,14 +128,15 @@ class Tables:
         ).fetchone()
         return int(count)
 
-    def owners(self, targets: Sequence[str]) -> dict[str, str]:
-        """See ``Checkpoint.owners``."""
-        found: dict[str, str] = {}
+    def owners(self, targets: Sequence[str]) -> dict[str, Owner]:
+        """See ``Checkpoint.owners``; what is moved has both an effect and a claim, of which the claim says more."""
+        found: dict[str, Owner] = {}
         for some in sql.chunks(targets, sql.VALUES_PER_STATEMENT):
             among = f"target <> '' AND target IN ({sql.marks(len(some))})"
-            owners = "SELECT target, key FROM effect JOIN image ON image.id = effect.image"
-            query = f"{CLAIMS} AND {among} UNION ALL {owners} WHERE {among} AND kind <> {ACTIONS[ActionKind.TAG]}"
-            found.update(self._db.execute(query, (*some, *some)))
+            written = "SELECT target, key, NULL FROM effect JOIN image ON image.id = effect.image"
+            query = f"{written} WHERE {among} AND kind <> {ACTIONS[ActionKind.TAG]} UNION ALL {CLAIMS} AND {among}"
+            rows = self._db.execute(query, (*some, *some))
+            found.update((target, Owner(key=key, moved=moved)) for target, key, moved in rows)
         return found
 
     def references(self) -> list[Reference]:

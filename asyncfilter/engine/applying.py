@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+from asyncfilter.engine.originals import Originals
 from asyncfilter.engine.plan import Plan
-from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, image_of, location, seq_of
+from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, image_of, location, may_be_done, seq_of
 from asyncfilter.engine.repeating import DrainedError
-from asyncfilter.errors import ImageError, TransientError, UsageError
+from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError, TransientError, UsageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, S3Location, uri_of
@@ -49,7 +50,7 @@ class Apply:
         self._state = state
         self._which = condemnation(job, None if again else decided_by(job))
         self._plan = Plan(job, REMOVING)
-        self._originals: dict[int, StoredImage] = {}
+        self._originals = Originals(job, checkpoint)
         self._rules = compile_rules(job)
         self._bucket = job.source.bucket
 
@@ -61,7 +62,7 @@ class Apply:
         """
         if self._checkpoint.opened.decided_by != decided_by(self._job):
             raise _other_decisions(self._job)
-        count = GroupCount()
+        count = GroupCount(self._state)
         under_way = undone = 0
         async for page in self._pages():
             for row, kept in page:
@@ -118,7 +119,7 @@ class Apply:
         async for page in self._pages():
             items = [self._item(row, kept) for row, kept in page]
             await self._check_targets(items)
-            await self._find_originals(items)
+            await self._originals.fetch(row for row, _ in page)
             yield items
 
     def _item(self, row: StoredImage, kept: Removal | None) -> Item:
@@ -126,8 +127,9 @@ class Apply:
         if kept is None or kept.step not in UNDER_WAY:
             return Item(removal=wanted, kept=None, row=row)
         item = _resumed(kept, row)
-        if _aim(kept) != _aim(wanted):  # what became of it could not be found out now
-            item.error = DrainedError()
+        if _aim(kept) != _aim(wanted):
+            message = f"{uri_of(self._bucket, row.key)}: what was begun with it cannot be found out now"
+            item.error = TransientError(message, may_be_billed=False)
         return item
 
     def _removal(self, row: StoredImage) -> Removal:
@@ -155,9 +157,10 @@ class Apply:
             if not removal.target:
                 item.error = self._targetless(item)
                 continue
-            owner = owners.get(removal.target) or claims.setdefault(removal.target, removal.key)
-            if owner != removal.key:
-                message = f"{removal.target} belongs to another image: {owner}"
+            owner = owners.get(removal.target)
+            key = owner.key if owner is not None else claims.setdefault(removal.target, removal.key)
+            if key != removal.key:
+                message = f"{removal.target} belongs to another image: {key}"
                 item.error = ImageError(message, code="target_collision")
 
     def _targetless(self, item: Item) -> ImageError:
@@ -169,17 +172,6 @@ class Apply:
         except ImageError as error:
             return error
         return ImageError(f"{item.removal.key}: the move has no target", code="target_empty")
-
-    async def _find_originals(self, items: list[Item]) -> None:
-        """Fetch the images that others leave the source for because they have the same content."""
-        wanted = {item.row.same_as for item in items if item.row is not None and self._is_duplicate_alone(item.row)}
-        ids = [id_ for id_ in wanted if id_ is not None]
-        self._originals = {row.id: row for row in await self._checkpoint.rows(ids)} if ids else {}
-
-    def _is_duplicate_alone(self, row: StoredImage) -> bool:
-        """Whether an image is condemned only for another one's sake, and not by what it shows."""
-        is_judged = row.decision is not None and row.decision.verdict in self._which.verdicts
-        return row.same_as is not None and self._job.duplicate is not None and not is_judged
 
     # -- What interrupted processes left -------------------------------------------------------------------------------
 
@@ -230,7 +222,9 @@ class Apply:
         stages.count(items, lambda item: item.removal.kind.value if item.removal.step is Step.DELETED else None)
 
     async def _seen(self, item: Item) -> Found | None:
-        place = self._stages.source(item.removal)
+        return await self._found(self._stages.source(item.removal))
+
+    async def _found(self, place: S3Location) -> Found | None:
         return await self._stages.repeat(lambda: self._stages.remover.look(place))
 
     async def _look(self, item: Item) -> None:
@@ -239,32 +233,14 @@ class Apply:
         if not _is_same(found, item.removal):
             await self._missed(item, found)
             return
-        if item.row is not None and self._is_duplicate_alone(item.row):
-            await self._check_original(item.row)
+        if item.row is not None:
+            await self._originals.check(item.row, self._found)
         if item.removal.step in {Step.COPIED, Step.VERIFIED}:
             # Time has passed since the copy was made: only one that stands now lets the image go.
             item.advance(Step.COPIED if await self._is_copied(item.removal) else Step.STARTED)
 
-    async def _check_original(self, row: StoredImage) -> None:
-        """See that the content stays: the earlier image that has it too stands where it did.
-
-        Raises:
-            ImageError: ``original_gone``.
-        """
-        original = self._originals.get(row.same_as or 0)
-        if original is not None:
-            place = S3Location(self._bucket, original.key)
-            found = await self._stages.repeat(lambda: self._stages.remover.look(place))
-            if found == Found(etag=original.etag, size_bytes=original.size_bytes):
-                return
-        where = uri_of(self._bucket, row.key)
-        message = f"{where}: the earlier image with the same content is not there any more, this may be the only one"
-        raise ImageError(message, code="original_gone")
-
     async def _is_copied(self, removal: Removal) -> bool:
-        target = location(removal.target)
-        found = await self._stages.repeat(lambda: self._stages.remover.look(target))
-        return found == Found(etag=removal.copied, size_bytes=removal.size_bytes)
+        return await self._found(location(removal.target)) == Found(etag=removal.copied, size_bytes=removal.size_bytes)
 
     async def _copy(self, item: Item) -> None:
         removal = item.removal
@@ -278,8 +254,8 @@ class Apply:
         async def attempt() -> None:
             try:
                 copied = await self._stages.remover.copy(effect)
-            except TransientError:
-                item.may_be_copied = True
+            except (TransientError, ThrottledError) as error:
+                item.may_be_copied = item.may_be_copied or may_be_done(error)
                 raise
             is_foreign = not (copied.is_new or item.may_be_copied)
             item.advance(Step.COPIED, copied=copied.etag, is_foreign=is_foreign)
@@ -331,10 +307,15 @@ class Apply:
 
     async def _marker(self, item: Item) -> str:
         """Version id of the delete marker right above the image that was examined; empty when there is none."""
-        if self._state.versioning not in {Versioning.ON, Versioning.SUSPENDED}:
+        if self._state.versioning is Versioning.OFF:
             return ""
         place = self._stages.source(item.removal)
-        versions = await self._stages.repeat(lambda: self._stages.remover.versions(place))
+        try:
+            versions = await self._stages.repeat(lambda: self._stages.remover.versions(place))
+        except PermissionDeniedError:
+            if self._state.versioning is Versioning.UNKNOWN:
+                return ""
+            raise
         ours = next((at for at, one in enumerate(versions) if one.etag == item.removal.etag), 0)
         above = versions[ours - 1] if ours else None
         if above is not None and above.is_marker:
@@ -346,6 +327,8 @@ class Apply:
     def _change(self, item: Item, batch: Batch) -> None:
         row, tally = item.row, self._stages.watermark.tally
         if isinstance(item.error, ImageError):
+            if item.error.access and item.may_be_gone:
+                return  # without s3:ListBucket what is gone looks forbidden: it stays open
             failure = Failure(item.error.code, item.error.message)
             if item.kept is not None:
                 item.give_up(failure)

@@ -28,7 +28,7 @@ from asyncfilter.model import Effect, Failure, StopReason
 from asyncfilter.policy.recent import Recent
 from asyncfilter.policy.stopping import stop_cause, stop_due
 from asyncfilter.policy.tally import Tally
-from asyncfilter.ports import Checkpoint, Watermark
+from asyncfilter.ports import Checkpoint, Owner, Watermark
 
 WINDOW_IMAGES = 20_000
 """Images between admission and settlement at the most: at 1,000 a second, one may retry for 20 s before others wait."""
@@ -67,6 +67,8 @@ class Monitor:
         self._undecided: deque[Passage] = deque()
         self._unsettled: deque[Passage] = deque()
         self._claims: dict[str, str] = {}
+        # Two objects could map to one target now, or what earlier runs wrote lies where other templates had it.
+        self._watches_targets = plan is not None and (plan.needs_owners or bool(watermark.tally.effects))
         self._is_stopped = False
         self._moved = anyio.Event()
 
@@ -211,7 +213,7 @@ class Monitor:
             if effect is None or self._was_done(passage, effect):
                 passage.is_settled = True
             elif self._is_claimed(passage, effect, owners):
-                self._fail(passage, Failure("target_collision", f"another object was copied to {_uri(effect)} before"))
+                self._fail(passage, Failure("target_collision", f"another object lies at {_uri(effect)} already"))
             else:
                 self._release_to_sink(passage, effect)
 
@@ -226,19 +228,21 @@ class Monitor:
             self._fail(passage, Failure(error.code, error.message))
             return None
 
-    async def _owners(self, wanted: list[Effect | None]) -> Mapping[str, str]:
+    async def _owners(self, wanted: list[Effect | None]) -> Mapping[str, Owner]:
         targets = [effect.target.uri for effect in wanted if effect is not None and effect.target is not None]
-        if not targets or self._plan is None or not self._plan.needs_owners:
+        if not targets or not self._watches_targets:
             return {}
         return await self._checkpoint.owners(targets)
 
-    def _is_claimed(self, passage: Passage, effect: Effect, owners: Mapping[str, str]) -> bool:
-        if effect.target is None or self._plan is None or not self._plan.needs_owners:
+    def _is_claimed(self, passage: Passage, effect: Effect, owners: Mapping[str, Owner]) -> bool:
+        if effect.target is None or not self._watches_targets:
             return False
         uri, key = effect.target.uri, passage.image.key
-        owner = self._claims.get(uri) or owners.get(uri)
-        if owner is not None and owner != key:
+        owner = owners.get(uri)
+        if self._claims.get(uri, key) != key or (owner is not None and owner.key != key):
             return True
+        if owner is not None and owner.moved not in {None, passage.row_id}:
+            return True  # what the key held before lies there, and nowhere else
         self._claims[uri] = key
         passage.claim = uri
         return False

@@ -208,9 +208,9 @@ class Stages:
             sent = list(left)
             try:
                 results = await self.remover.delete(bucket, [wanted(item) for item in sent])
-            except TransientError:
+            except (TransientError, ThrottledError) as failed:
                 for item in sent:
-                    item.may_be_gone = True
+                    item.may_be_gone = item.may_be_gone or may_be_done(failed)
                 raise
             left[:] = []
             again = [_sorted_out(item, result, left, gone) for item, result in zip(sent, results, strict=True)]
@@ -305,10 +305,15 @@ def _sorted_out(item: Item, result: Gone | CallError, left: list[Item], gone: di
         case ImageError():
             item.error = result
         case _:
-            item.may_be_gone = item.may_be_gone or isinstance(result, TransientError)
+            item.may_be_gone = item.may_be_gone or may_be_done(result)
             left.append(item)
             return result
     return None
+
+
+def may_be_done(error: CallError) -> bool:
+    """Whether a request that failed so may have done its work; also a gateway's 503 can follow the deed."""
+    return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_billed)
 
 
 def seq_of(item: Item) -> int:

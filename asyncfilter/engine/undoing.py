@@ -38,7 +38,7 @@ class Undo:
 
     async def plan(self) -> RemovalPlan:
         """What can come back, and what cannot."""
-        back, lost = GroupCount(), GroupCount()
+        back, lost = GroupCount(self._state), GroupCount(self._state)
         async for page in self._pages():
             for removal, _row in page:
                 way = way_back(removal, self._state)
@@ -194,6 +194,8 @@ class Undo:
             return
         batch.revoked.append((row.id, effect))
         if row.seq is not None:
+            if removal.returned not in {"", row.etag}:
+                batch.renewed.append((row.id, removal.returned))  # the same content: its labels are paid for
             self._stages.watermark.tally.take_back_effect(removal.kind)
 
 

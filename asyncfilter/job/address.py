@@ -26,6 +26,7 @@ _BUCKET_RULE = "3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and
 _UNUSABLE_SUFFIXES = {
     "--x-s3": "a directory bucket, which lists without order and cannot be continued",
     "--ol-s3": "an Object Lambda alias, which Rekognition cannot read",
+    "-s3alias": "an access point, and the bucket behind it may be the source itself",
     ".mrap": "a multi-region access point, which Rekognition cannot read",
 }
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")

@@ -244,7 +244,7 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
             UsageError: It is about other images, or takes out too many.
         """
         if self.images != plan.images or self.digest not in {None, plan.digest}:
-            others = ", and not the same ones" if self.images == plan.images else ""
+            others = ", and not as they were shown" if self.images == plan.images else ""
             raise UsageError(
                 f"{self.images} images were agreed to, {plan.images} are pending{others}: nothing was done",
                 hint="Look at the plan again (--dry-run) and agree to it.",
@@ -258,13 +258,17 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupCount:
-    """Counts images by reason, in memory that does not grow with them."""
+    """Counts images by reason, in memory that does not grow with them.
 
-    def __init__(self) -> None:
+    Args:
+        state: What deleting means where they stand: whoever agrees to a plan agrees to that too.
+    """
+
+    def __init__(self, state: BucketState) -> None:
         self.images = 0
         self.size_bytes = 0
         self._groups: dict[tuple[Verdict | None, int | None, ActionKind, str, bool], _Sums] = {}
-        self._digest = hashlib.blake2b(digest_size=16)
+        self._digest = hashlib.blake2b(repr(state).encode(), digest_size=16)
 
     def add(
         self,
@@ -284,7 +288,7 @@ class GroupCount:
 
     @property
     def digest(self) -> str:
-        """Of every image counted, in order."""
+        """Of the state, and of every image counted, in order."""
         return self._digest.hexdigest()
 
     def groups(self) -> tuple[Group, ...]:

@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint as yield_to_others
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind, Counts, Detection, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal import CLAIMING, REMOVING, Condemnation, Removal, Step
-from asyncfilter.ports import Batch, DoneEffect, Opened, Reference, StoredImage, Totals, Watermark
+from asyncfilter.ports import Batch, DoneEffect, Opened, Owner, Reference, StoredImage, Totals, Watermark
 
 
 @dataclass(slots=True, kw_only=True)
@@ -230,14 +230,15 @@ class MemoryCheckpoint:
         spare = [image for image in rows.by_id.values() if image.seq is None and image.detection is not None]
         return sum(image.key not in seated_keys for image in spare)
 
-    async def owners(self, targets: Sequence[str]) -> Mapping[str, str]:
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
         """See ``Checkpoint``."""
         await yield_to_others()
         rows = self._held().rows
         wanted = set(targets) - {""}
-        claims = {one.target: one.key for one in self.journal if one.target in wanted and one.step in CLAIMING}
-        written = {target: rows.by_id[rows.id_by_target[target]].key for target in wanted & set(rows.id_by_target)}
-        return claims | written
+        there = wanted & set(rows.id_by_target)
+        written = {target: Owner(key=rows.by_id[rows.id_by_target[target]].key) for target in there}
+        claims = [one for one in self.journal if one.target in wanted and one.step in CLAIMING]
+        return written | {one.target: Owner(key=one.key, moved=one.image) for one in claims}
 
     async def references(self) -> Sequence[Reference]:
         """See ``Checkpoint``."""
@@ -353,14 +354,19 @@ def _apply(rows: _Rows, batch: Batch) -> None:
     for image in batch.seated:
         old = rows.get(image.id)
         rows.put(_replaced(old, seq=image.seq, decision=image.decision, failure=image.failure))
-    for id_, effect in batch.revoked:
-        if id_ in rows.by_id:
-            image = rows.get(id_)
-            rows.put(_replaced(image, effects=tuple(one for one in image.effects if one != effect)))
+    _bring_back(rows, batch)
     for id_, effect in batch.effects:
         _confirm(rows, id_, effect)
     for id_, failure in batch.failures:
         rows.put(_replaced(rows.get(id_), failure=failure))
+
+
+def _bring_back(rows: _Rows, batch: Batch) -> None:
+    for id_, effect in batch.revoked:
+        if image := rows.by_id.get(id_):
+            rows.put(_replaced(image, effects=tuple(one for one in image.effects if one != effect)))
+    for id_, etag in ((id_, etag) for id_, etag in batch.renewed if id_ in rows.by_id):
+        rows.put(_replaced(rows.get(id_), etag=etag))
 
 
 def _unseat(rows: _Rows, id_: int) -> None:

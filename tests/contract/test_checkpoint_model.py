@@ -74,6 +74,7 @@ batches = st.builds(
     effects=st.lists(st.tuples(ids, effects), max_size=3),
     failures=st.lists(st.tuples(ids, failures), max_size=2, unique_by=lambda pair: pair[0]),
     revoked=st.lists(st.tuples(ids, effects), max_size=2),
+    renewed=st.lists(st.tuples(ids, st.sampled_from(["ab" * 16, "cd-2"])), max_size=2),
     removals=st.lists(removals, max_size=3, unique_by=lambda removal: removal.image),
     unseated=st.lists(ids, max_size=3),
     watermark=st.none() | watermarks,

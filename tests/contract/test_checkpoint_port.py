@@ -26,7 +26,7 @@ from asyncfilter.model import (
     Verdict,
 )
 from asyncfilter.policy.tally import Tally
-from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Reference, StoredImage, Totals, Watermark
+from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Owner, Reference, StoredImage, Totals, Watermark
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 
 ROBIN = Detection(
@@ -162,7 +162,7 @@ async def test_many_keys_and_targets_may_be_asked_for_at_once(checkpoint: Checkp
     assert [row.key for row in found] == sorted(row.key for row in rows)
     assert all(row.effects == (DoneEffect(ActionKind.COPY, f"s3://clean/{row.key}"),) for row in found)
     assert await checkpoint.owners([*targets, "s3://clean/x"]) == dict(
-        zip(targets, (row.key for row in rows), strict=True)
+        zip(targets, (Owner(key=row.key) for row in rows), strict=True)
     )
 
 
@@ -228,7 +228,7 @@ async def test_a_target_passes_to_the_newer_row_of_its_key(checkpoint: Checkpoin
     await checkpoint.commit(Batch(new=[image(1, key="a", seq=None)], effects=[(1, COPY)]))
     await checkpoint.commit(Batch(new=[image(2, key="a")], effects=[(2, COPY)]))
     assert [row.effects for row in await checkpoint.by_keys(["a"])] == [(), (COPY,)]
-    assert await checkpoint.owners([COPY.target]) == {COPY.target: "a"}
+    assert await checkpoint.owners([COPY.target]) == {COPY.target: Owner(key="a")}
 
 
 async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
@@ -238,7 +238,7 @@ async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
     with pytest.raises(CheckpointError):
         await checkpoint.commit(Batch(new=[image(3)], effects=[(2, COPY)], watermark=Watermark(seq=9)))
     assert await all_seated(checkpoint) == before
-    assert await checkpoint.owners([COPY.target]) == {COPY.target: image(1).key}
+    assert await checkpoint.owners([COPY.target]) == {COPY.target: Owner(key=image(1).key)}
 
 
 @pytest.mark.parametrize(

@@ -293,3 +293,21 @@ def test_what_changed_is_left_and_reported(shop: Shop, tmp_path: Path, kind: str
     assert summary.failed == {"changed": 1, "vanished": 1}
     assert bucket.bodies() == {"a keep.jpg": b"a keep.jpg", GOING[0]: b"newer"}
     assert bucket.effects() == GOING[2:]
+
+
+def test_nothing_is_overwritten_there_or_back(shop: Shop, tmp_path: Path) -> None:
+    """What lies in quarantine, or in the image's place, stays: also in a store that heeds no condition on copies."""
+    bucket = shop.bucket(tmp_path, "move", versioned=False)
+    bucket.s3.put_object(Bucket=bucket.bin, Key=GOING[0], Body=b"older")
+    bucket.s3.put_object(Bucket=bucket.bin, Key=GOING[1], Body=GOING[1].encode())  # the same content, by chance
+    there = bucket.apply()
+    assert there is not None
+    assert (there.moved, there.failed) == (2, {"target_exists": 1})
+    assert bucket.s3.get_object(Bucket=bucket.bin, Key=GOING[0])["Body"].read() == b"older"
+    assert bucket.keys() == sorted({*KEYS} - {*GOING[1:]})
+    bucket.put(GOING[2], b"newer")
+    back = bucket.undo()
+    assert back is not None
+    assert (back.restored, back.failed) == (1, {"source_exists": 1})
+    assert bucket.bodies() == {key: key.encode() for key in KEYS} | {GOING[2]: b"newer"}
+    assert bucket.keys(bucket.bin) == GOING  # undo leaves what it did not put there

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from rich.console import Console
 
 from asyncfilter.clock import SystemClock
 from asyncfilter.datasets.folder import FolderRemover, FolderSink, FolderSource
@@ -18,6 +19,7 @@ from asyncfilter.job import Job, parse_job
 from asyncfilter.model import FOLDER, S3Location
 from asyncfilter.policy.removal import Consent, RemovalSummary
 from asyncfilter.ports import Condemned, Found, Gone, Remover
+from asyncfilter.report.removal import draw_plan
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
 from asyncfilter.wiring import World, apply, plan_apply, plan_undo, run, undo
 
@@ -157,7 +159,7 @@ def test_killed_around_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert place.files(place.trash) == {}
         if can_link:
             assert {key: (place.folder / key).stat().st_ino for key in LABELS} == place.inodes
-            assert place.run().this_run.calls == 0
+        assert place.run().this_run.calls == 0  # also for what came back as another file
         if not is_dead:
             assert at > 10
             break
@@ -177,6 +179,17 @@ def test_deleted_files_are_gone_and_changed_ones_stay(tmp_path: Path) -> None:
     assert place.files() == {"a robin.jpg": b"a robin.jpg", GOING[0]: b"newer"}
     plan = anyio.run(lambda: plan_undo(place.job, world=place._world(FolderRemover(place.folder))))
     assert (plan.images, sum(group.images for group in plan.lost)) == (0, 2)
+
+
+def test_the_plan_speaks_of_files(tmp_path: Path) -> None:
+    """A folder is no bucket, and deleting there is for ever."""
+    place = Place(tmp_path, "delete")
+    plan = anyio.run(lambda: plan_apply(place.job, world=place._world(FolderRemover(place.folder))))
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(draw_plan(plan, 0.5))
+    assert "deleted images are gone for ever, and undo cannot bring them back" in captured.get()
+    assert "bucket" not in captured.get()
 
 
 def test_undo_never_overwrites_a_file(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from asyncfilter.aws import open_aws
-from asyncfilter.aws.answers import Answer
+from asyncfilter.aws.answers import Answer, AnsweredError, Operation
 from asyncfilter.aws.boto import BotoS3
-from asyncfilter.aws.calls import Deleted, S3Calls
+from asyncfilter.aws.calls import Deleted, ObjectHead, S3Calls
 from asyncfilter.aws.deleting import delete_request, read_outcomes
 from asyncfilter.aws.fast import FastS3
 from asyncfilter.aws.remover import S3Remover
@@ -278,6 +278,19 @@ async def test_copies_say_what_stands_there(kit: Kit) -> None:
     assert kit.body("raw-off", "copied", at=BIN) == b"another"
 
 
+async def test_a_target_that_may_not_be_looked_at_is_guarded_by_the_condition(s3: S3Kit) -> None:
+    """Without s3:ListBucket nothing looks forbidden; a copy is made where nothing stands, and nowhere else."""
+    remover, image = s3.remover("raw-off"), s3.put("raw-off", "seen.jpg")
+    effect = Effect(
+        kind=ActionKind.COPY, source=image, target=S3Location(BIN, "unreadable/1.jpg"), if_exists=IfExists.FAIL
+    )
+    assert await remover.copy(effect) == Copied(etag=image.etag, is_new=True)
+    s3.put("raw-off", "unreadable/1.jpg", b"another", at=BIN)
+    with pytest.raises(PermissionDeniedError):
+        await remover.copy(effect)
+    assert s3.body("raw-off", "unreadable/1.jpg", at=BIN) == b"another"
+
+
 # -- S3 ----------------------------------------------------------------------------------------------------------------
 
 
@@ -330,6 +343,18 @@ async def test_a_single_delete_that_fails_in_passing_is_a_value(s3: S3Kit) -> No
     assert codes(results) == ["Gone", "ThrottledError"]
 
 
+async def test_a_single_delete_without_an_answer_may_have_been_done(s3: S3Kit) -> None:
+    """Nobody repeats it behind the engine's back: the repetition would find nothing, and call that somebody else's."""
+    if isinstance(s3.calls, BotoS3):
+        pytest.skip("aiohttp repeats a DELETE by itself over a connection that was kept alive")
+    image = s3.put("raw-off", "unanswered\x01")
+    await s3.remover("raw-off").look(place(image))  # a connection that is kept alive
+    await s3.faults("reset:DeleteObject=1x")
+    results = await s3.remover("raw-off").delete("raw-off", condemned([image]))
+    await s3.faults()
+    assert (codes(results), s3.body("raw-off", image.key)) == (["TransientError"], None)
+
+
 async def test_every_error_of_a_batch_is_told_by_its_key() -> None:
     """Codes of single keys mean what they mean for a request; keys come back unescaped."""
     body = (
@@ -366,6 +391,52 @@ async def test_a_key_the_answer_does_not_name_is_unknown() -> None:
     remover = S3Remover(mute, mute, BucketState(versioning=Versioning.OFF))
     results = await remover.delete("raw", [Condemned(key=key, etag="1", size_bytes=1) for key in "ab"])
     assert codes(results) == ["Gone", "TransientError"]
+
+
+class Heads:
+    """A client whose copies all meet an object at the target."""
+
+    def __init__(self, source: ObjectHead, target: ObjectHead) -> None:
+        self._heads = {"raw": source, BIN: target}
+
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
+        """See ``S3Calls``."""
+        assert only_new
+        raise AnsweredError(Answer(operation=Operation.COPY_OBJECT, where=target.uri, status=412))
+
+    async def head_object(self, bucket: str, key: str) -> ObjectHead:
+        """See ``S3Calls``."""
+        return self._heads[bucket]
+
+
+CRC, SHA = "x-amz-checksum-crc32", "x-amz-checksum-sha256"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ({CRC: "same"}, {CRC: "same"}, True),
+        ({CRC: "same", SHA: "same"}, {CRC: "same"}, True),
+        ({CRC: "same", SHA: "one"}, {CRC: "same", SHA: "other"}, False),
+        ({SHA: "one"}, {SHA: "other"}, False),
+        ({SHA: "same-2"}, {SHA: "same-2"}, False),
+        ({SHA: "same"}, {CRC: "same"}, False),
+        ({}, {}, False),
+    ],
+)
+async def test_what_lies_at_the_target_is_the_image_only_by_all_its_checksums(
+    one: dict[str, str], other: dict[str, str], is_same: bool
+) -> None:
+    """An image leaves for what stands there: of the checksums that both have, none may differ."""
+    heads: Any = Heads(ObjectHead("e-2", 7, archived=False, checksums=one), ObjectHead("f-3", 7, False, other))
+    image = ObjectRef(bucket="raw", key="k", size_bytes=7, etag="e-2", seq=1)
+    effect = Effect(kind=ActionKind.COPY, source=image, target=S3Location(BIN, "k"), if_exists=IfExists.FAIL)
+    if is_same:
+        assert await S3Sink(heads).copy(effect) == Copied(etag="f-3", is_new=False)
+    else:
+        with pytest.raises(ImageError) as caught:
+            await S3Sink(heads).copy(effect)
+        assert caught.value.code == "target_exists"
 
 
 # -- Tags --------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from anyio.lowlevel import checkpoint as yield_to_others
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asyncfilter.engine.removal import location
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
 from asyncfilter.events import Event
 from asyncfilter.job import Job, parse_job
@@ -340,6 +341,44 @@ def test_a_copy_that_is_lost_before_the_resume_is_made_again(versioning: Version
         yard.apply(job)
         assert [key for key in there if yard.store.body(key, BIN) != body_of(key)] == []
         assert yard.store.keys() == sorted(set(LABELS) - set(CONDEMNED))
+        if not is_dead:
+            break
+
+
+OTHERWISE = {
+    "delete": a_job("delete"),
+    "move": a_job("move"),
+    "elsewhere": a_job("delete", actions={"reject": {"move": "s3://bin/else/{key}"}}),
+    "stay": a_job("delete", rules=[{"keep": {"any": ["Robin", "Person"]}}]),
+}
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+@pytest.mark.parametrize("other", OTHERWISE)
+@pytest.mark.parametrize("versioning", BUCKETS)
+def test_other_actions_after_a_death(kind: str, other: str, versioning: Versioning) -> None:
+    """Killed at any moment, then told to do otherwise: what was begun is found out, and what moves is somewhere."""
+    job, then = a_job(kind), OTHERWISE[other]
+    for at in count(1, 3):
+        yard = Yard(versioning)
+        yard.run(job)
+        is_dead = died(yard.apply, job, at=at)
+        begun = set(CONDEMNED) - set(yard.store.keys())
+        yard.refilter(then)
+        for again in (at, 0):
+            died(yard.apply, then, at=again)
+            assert max(Counter(yard.store.deleted).values(), default=0) <= 1
+            assert set(LABELS) - set(CONDEMNED) <= set(yard.store.keys())
+        gone = set(CONDEMNED) - set(yard.store.keys())
+        assert gone == (begun if other == "stay" else set(CONDEMNED))
+        books = {one.key: one for one in yard.checkpoint.journal if one.step in REMOVED}
+        assert set(books) == gone
+        for key, one in books.items():
+            assert not one.target or yard.store.body(location(one.target).key, BIN) == body_of(key)
+        assert sum(yard.effects().values()) == len(gone)
+        if kind == "move" and other not in {"delete", "elsewhere"}:
+            yard.undo(then)
+            assert yard.bodies() == {key: body_of(key) for key in LABELS}
         if not is_dead:
             break
 

@@ -12,11 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, TransientError, UsageError
+from asyncfilter.errors import (
+    CallError,
+    ImageError,
+    PermissionDeniedError,
+    ThrottleCause,
+    ThrottledError,
+    TransientError,
+    UsageError,
+)
 from asyncfilter.events import ActionDone, Event
 from asyncfilter.job import Job, parse_job
 from asyncfilter.model import StopReason, Summary
-from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary, Versioning
+from asyncfilter.policy.removal import BucketState, Consent, RemovalPlan, RemovalSummary, Versioning
+from asyncfilter.ports import Condemned, Gone
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
 from asyncfilter.wiring import World, apply, plan_apply, plan_undo, refilter, run, undo
 
@@ -122,9 +131,23 @@ def test_the_right_number_of_other_images_does_nothing() -> None:
     yard.refilter(other)
     assert yard.plan(other).images == 4
     assert yard.plan(other).digest == digest  # the same images
-    with pytest.raises(UsageError, match="not the same ones"):
+    with pytest.raises(UsageError, match="not as they were shown"):
         yard.apply(other, 4, digest="another")
     assert yard.deleted == []
+
+
+@pytest.mark.parametrize("later", [Versioning.SUSPENDED, Versioning.OFF, Versioning.UNKNOWN])
+def test_what_was_said_of_undo_must_still_be_so(later: Versioning) -> None:
+    """Somebody agreed to deletes that can be undone: a bucket that keeps no versions by now is another matter."""
+    job, yard = a_job(), Yard(versioning=Versioning.ON)
+    yard.run(job)
+    digest = yard.plan(job).digest
+    yard.store.versioning = later
+    with pytest.raises(UsageError, match="4 are pending"):
+        yard.apply(job, 4, digest=digest)
+    assert yard.deleted == []
+    yard.store.versioning = Versioning.ON
+    assert yard.apply(job, 4, digest=digest).deleted == 4
 
 
 @pytest.mark.parametrize(
@@ -304,6 +327,41 @@ def test_two_images_never_share_a_place_in_quarantine() -> None:
     assert yard.store.body("b/x.jpg") == b"b/x.jpg"
 
 
+def test_a_copy_never_overwrites_what_lies_in_quarantine() -> None:
+    """Also when other actions made room for it: where a moved image lies, a run copies nothing else."""
+    labels = {"a/x.jpg": "Person", "x.jpg": "Robin", "y.jpg": "Robin"}
+    job, yard = a_job(reject={"move": "s3://bin/{basename}"}), Yard(labels)
+    yard.run(job)
+    assert yard.apply(job, 1).moved == 1
+    summary = yard.refilter(a_job(actions={"keep": {"copy": "s3://bin/{key}"}}))
+    assert (summary.counts.copied, summary.counts.failed) == (1, {"target_collision": 1})
+    assert yard.store.body("x.jpg", "bin") == b"a/x.jpg"
+    assert yard.undo(job, 1).restored == 1
+
+
+def test_a_copy_never_overwrites_what_its_key_held_before() -> None:
+    """An image that was moved is there alone: what somebody stored under its key since does not take its place."""
+    job = a_job(actions={"keep": {"copy": "s3://bin/{key}"}, "reject": {"move": "s3://bin/{key}"}})
+    yard = Yard({"a.jpg": "Person", "b.jpg": "Robin", "c.jpg": "Robin"})
+    yard.run(job)
+    assert yard.apply(job, 1).moved == 1
+    yard.store.put("a.jpg", b"a robin now")
+    yard.detector = ScriptedDetector({"a.jpg": [("Robin", 90.0)]})
+    summary = yard.run(job)
+    assert (summary.counts.keep, summary.counts.failed) == (2, {"target_collision": 1})
+    assert yard.store.body("a.jpg", "bin") == b"a.jpg"
+
+
+def test_a_copy_never_overwrites_another_images_copy() -> None:
+    """The same for copies that an earlier template put there."""
+    labels = {"a/x.jpg": "Robin", "x.jpg": "Robin", "y.jpg": "Robin"}
+    yard = Yard(labels)
+    assert yard.run(a_job(actions={"keep": {"copy": "s3://clean/{basename}"}})).counts.copied == 2
+    summary = yard.refilter(a_job(actions={"keep": {"copy": "s3://clean/{key}"}}))
+    assert (summary.counts.copied, summary.counts.failed) == (2, {"target_collision": 1})
+    assert yard.store.body("x.jpg", "clean") == b"a/x.jpg"
+
+
 # -- How it ends -------------------------------------------------------------------------------------------------------
 
 
@@ -409,6 +467,81 @@ def test_single_keys_of_a_batch_are_sent_again() -> None:
     yard.store.fault = lambda what, attempt: faults.get((what, attempt))
     assert yard.apply(job, 4).deleted == 4
     assert sorted(yard.deleted) == PEOPLE
+
+
+@pytest.mark.parametrize("versioning", [Versioning.OFF, Versioning.ON])
+def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -> None:
+    """A gateway's 503 may follow a delete that was done: what is gone then was ours, and undo knows of it."""
+    job, yard = a_job(), Yard(versioning=versioning)
+    yard.run(job)
+    late = ThrottledError("503", cause=ThrottleCause.SERVER, may_be_billed=True)
+    real = yard.store.delete
+
+    async def delete(bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
+        yard.store.__dict__.pop("delete")
+        await real(bucket, condemned)
+        raise late
+
+    yard.store.__dict__["delete"] = delete
+    summary = yard.apply(job, 4)
+    assert (summary.deleted, summary.failed) == (4, {})
+    assert yard.plan_undo(job).images == (4 if versioning is Versioning.ON else 0)
+
+
+@pytest.mark.parametrize("may_list", [True, False])
+def test_a_bucket_that_does_not_tell_may_keep_versions(*, may_list: bool) -> None:
+    """An answer that was lost: the marker is looked for all the same, and who may not list versions is not stopped."""
+    job, yard = a_job(), Yard(versioning=Versioning.ON)
+    yard.run(job)
+    lost = TransientError("no answer", may_be_billed=True)
+    secret = PermissionDeniedError("s3:ListBucketVersions", hint="Allow it.")
+    real = yard.store.delete
+
+    async def delete(bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
+        yard.store.__dict__.pop("delete")
+        await real(bucket, condemned)
+        raise lost
+
+    async def state() -> BucketState:
+        return BucketState(versioning=Versioning.UNKNOWN)
+
+    yard.store.__dict__ |= {"delete": delete, "state": state}
+    yard.store.fault = lambda what, _attempt: secret if what.startswith("versions") and not may_list else None
+    summary = yard.apply(job, 4)
+    assert (summary.exit_code, summary.deleted, summary.failed) == (0, 4, {})
+    assert yard.plan_undo(job).images == (4 if may_list else 0)
+
+
+def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
+    """Where what is gone looks forbidden, an interrupted delete has not failed: undo would never hear of it."""
+    job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
+    yard.run(job)
+    lost = TransientError("no answer", may_be_billed=True)
+    yard.store.fault = lambda what, _attempt: lost if what.startswith(("batch", f"delete {PEOPLE[0]}")) else None
+    yard.apply(job, 4)
+    yard.store.remove(PEOPLE[0])  # the delete had arrived
+    yard.store.fault = lambda what, _attempt: denied(what) if what == f"look {PEOPLE[0]}" else None
+    summary = yard.apply(job, 4)
+    assert (summary.exit_code, summary.moved, summary.failed) == (1, 3, {"access_denied": 1})
+    yard.store.fault = lambda _what, _attempt: None
+    assert yard.apply(job, 1).moved == 1
+    assert yard.undo(job, 4).restored == 4
+
+
+def test_what_cannot_be_found_out_is_not_called_done() -> None:
+    """Begun under other actions, and not to be looked at now: it stays as it is, and the exit code says so."""
+    job, yard = a_job(), Yard()
+    yard.run(job)
+    lost = TransientError("no answer", may_be_billed=True)
+    yard.store.fault = lambda what, _attempt: lost if what.startswith("batch") else None
+    assert yard.apply(job, 4).failed == {"unavailable": 4}
+    other = a_job(reject={"move": "s3://bin/"})
+    yard.refilter(other)
+    yard.store.fault = lambda what, _attempt: denied(what) if what == f"look {PEOPLE[0]}" else None
+    summary = yard.apply(other, 4)
+    assert (summary.exit_code, summary.moved, summary.failed) == (1, 3, {"unavailable": 1})
+    yard.store.fault = lambda _what, _attempt: None
+    assert yard.apply(other, 1).moved == 1
 
 
 def test_a_store_that_refuses_for_ten_minutes_ends_it() -> None:
@@ -533,6 +666,41 @@ def test_content_that_the_rules_condemn_goes_altogether() -> None:
     summary = yard.apply(job, 4, 0.8)
     assert (summary.moved, summary.deleted, summary.failed) == (1, 3, {})
     assert (yard.store.keys(), yard.store.keys("bin")) == (["1.jpg"], ["2.jpg"])
+
+
+def a_cautious_job(bin_: str = "bin") -> Job:
+    """What the rules condemn is to be had in quarantine; its duplicates are not kept twice."""
+    return a_job(actions={"reject": {"move": f"s3://{bin_}/"}, "duplicate": "delete"})
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_duplicates_of_what_never_came_to_quarantine_stay(is_replaced: bool) -> None:
+    """Rules that move content keep one copy of it: without the original, here or there, a duplicate is not deleted."""
+    job, yard = a_cautious_job(), a_yard_of_twins()
+    yard.run(job)
+    if is_replaced:
+        yard.store.put("2.jpg", b"another")
+    else:
+        yard.store.remove("2.jpg")
+    summary = yard.apply(job, 4, 0.8)
+    assert (summary.moved, summary.deleted) == (0, 1)
+    assert summary.failed == {"changed" if is_replaced else "vanished": 1, "original_gone": 2}
+    assert (yard.store.body("4.jpg"), yard.store.body("5.jpg")) == (b"Person", b"Person")
+
+
+@pytest.mark.parametrize("is_stolen", [True, False])
+def test_duplicates_go_while_the_original_stands_in_quarantine(is_stolen: bool) -> None:
+    """The original was moved by an earlier apply: its copy there is what lets duplicates go, while it stands."""
+    job, yard = a_cautious_job(), a_yard_of_twins()
+    yard.run(job)
+    busy = TransientError("timed out", may_be_billed=True)
+    yard.store.fault = lambda what, _attempt: busy if what in {"look 4.jpg", "look 5.jpg"} else None
+    assert yard.apply(job, 4, 0.8).moved == 1
+    yard.store.fault = lambda _what, _attempt: None
+    if is_stolen:
+        yard.store.put("2.jpg", b"another", "bin")
+    summary = yard.apply(job, 2, 0.8)
+    assert (summary.deleted, summary.failed) == ((0, {"original_gone": 2}) if is_stolen else (2, {}))
 
 
 def test_skipped_duplicates_are_never_touched() -> None:

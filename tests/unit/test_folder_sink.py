@@ -1,4 +1,4 @@
-"""Copies, links, moves and deletes of files: whole or not at all, of the file examined, and harmless when repeated."""
+"""Copies, links and deletes of files: whole or not at all, of the file examined, and harmless when repeated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from asyncfilter.datasets.folder import FolderSink, FolderSource
-from asyncfilter.datasets.folder import sink as folder_sink
+from asyncfilter.datasets.folder.sink import delete
 from asyncfilter.errors import AccessError, ImageError, PermissionDeniedError, TransientError, UsageError
 from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
 
@@ -177,76 +177,98 @@ def _no_link(*_: Any) -> None:
     raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
 
-@pytest.mark.parametrize("across", [False, True])
-def test_a_move_takes_the_file_away_once(scene: Scene, monkeypatch: pytest.MonkeyPatch, across: bool) -> None:
-    """On one file system or to another: the target is there, the source is not, and a repeat is harmless."""
-    if across:
-        real = Path.hardlink_to
-
-        def link(new: Path, old: Path) -> None:
-            if old.is_relative_to(scene.root):
-                _no_link()
-            real(new, old)
-
-        monkeypatch.setattr(Path, "hardlink_to", link)
-    effect = scene.effect(ActionKind.MOVE)
-    for _ in range(2):
-        scene.perform(effect)
-        assert (scene.clean / "sub/a.jpg").read_bytes() == b"picture"
-        assert not scene.file.exists()
-    (scene.clean / "sub/a.jpg").unlink()
-    assert scene.refused(effect) == "vanished"
-
-
-@pytest.mark.parametrize("step", ["_link", "delete"])
-def test_a_move_that_died_on_the_way_is_finished_by_its_repeat(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    """Killed before the link or before the delete, the picture is never nowhere, and in one place after the repeat."""
-    effect = scene.effect(ActionKind.MOVE)
-
-    def die(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as dying:
-        dying.setattr(folder_sink, step, die)
-        with pytest.raises(KeyboardInterrupt):
-            scene.sink.move(effect)
-    assert scene.file.exists()
-    scene.perform(effect)
-    assert (scene.left(), scene.file.exists()) == (["sub/a.jpg"], False)
-
-
-def test_a_move_never_overwrites(scene: Scene) -> None:
-    """Another picture at the target stays, and so does the source."""
-    (scene.clean / "sub").mkdir(parents=True)
-    (scene.clean / "sub" / "a.jpg").write_bytes(b"another")
-    assert scene.refused(scene.effect(ActionKind.MOVE)) == "target_exists"
-    assert scene.file.exists()
-
-
-def test_only_the_file_examined_is_moved_or_deleted(scene: Scene) -> None:
+def test_only_the_file_examined_is_deleted(scene: Scene) -> None:
     """What changed since stays where it is, untouched."""
-    effects = [scene.effect(ActionKind.MOVE), scene.effect(ActionKind.DELETE)]
+    image = scene.image()
     scene.file.write_bytes(b"PICTURE")
-    for effect in effects:
-        assert scene.refused(effect) == "changed"
-        assert scene.file.read_bytes() == b"PICTURE"
+    with pytest.raises(ImageError) as caught:
+        delete(image)
+    assert caught.value.code == "changed"
+    assert scene.file.read_bytes() == b"PICTURE"
 
 
 def test_a_delete_takes_the_link_and_not_what_it_leads_to(scene: Scene) -> None:
     """Files go; of a symbolic link only the link."""
-    link = scene.root / "link.jpg"
+    link, image = scene.root / "link.jpg", scene.image()
     link.symlink_to("sub/a.jpg")
-    scene.perform(Effect(kind=ActionKind.DELETE, source=scene.image("link.jpg")))
+    delete(scene.image("link.jpg"))
     assert not link.is_symlink()
     assert scene.file.exists()
-    effect = scene.effect(ActionKind.DELETE)
+    delete(image)
+    with pytest.raises(ImageError) as caught:
+        delete(image)
+    assert caught.value.code == "vanished"
+
+
+@pytest.mark.parametrize("kind", [ActionKind.TAG, ActionKind.MOVE, ActionKind.DELETE])
+def test_a_sink_takes_no_file_out_of_the_source(scene: Scene, kind: ActionKind) -> None:
+    """Moves and deletes are for ``apply`` alone, and files have no tags: a run that came to ask for one is refused."""
+    with pytest.raises(UsageError, match=kind.value):
+        scene.perform(scene.effect(kind))
+    assert scene.file.exists()
+
+
+# -- What a move must never take for its copy --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+@pytest.mark.parametrize("if_exists", list(IfExists))
+@pytest.mark.parametrize("has_other_name", [False, True])
+def test_the_source_by_another_way_is_no_target(
+    scene: Scene, if_exists: IfExists, *, is_link: bool, has_other_name: bool
+) -> None:
+    """A folder that is mounted twice: the file at the target is the file itself, and deleting one deletes both.
+
+    A link stands for the mount here, and a sink of another folder for one that cannot see through it.
+    """
+    if has_other_name:
+        (scene.root / "other").hardlink_to(scene.file)
+    scene.clean.symlink_to(scene.root)
+    effect = scene.effect(if_exists=if_exists, is_link=is_link)
+    with pytest.raises(ImageError) as caught:
+        anyio.run(FolderSink(scene.root.parent / "elsewhere").perform, effect)
+    assert caught.value.code == "target_unsafe"
+    assert scene.file.read_bytes() == b"picture"
+
+
+@pytest.mark.parametrize("if_exists", list(IfExists))
+def test_a_file_system_without_links_takes_copies_too(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, if_exists: IfExists
+) -> None:
+    """Memory sticks know no hard links: the copy is whole or not there, and takes no other file's name."""
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    effect = scene.effect(if_exists=if_exists)
     scene.perform(effect)
-    assert scene.refused(effect) == "vanished"
+    assert ((scene.clean / "sub/a.jpg").read_bytes(), scene.left()) == (b"picture", ["sub/a.jpg"])
+    (scene.clean / "sub/a.jpg").write_bytes(b"another")
+    if if_exists is IfExists.FAIL:
+        assert scene.refused(effect) == "target_exists"
+    else:
+        scene.perform(effect)
+    kept = b"picture" if if_exists is IfExists.OVERWRITE else b"another"
+    assert ((scene.clean / "sub/a.jpg").read_bytes(), scene.left()) == (kept, ["sub/a.jpg"])
 
 
-def test_files_have_no_tags(scene: Scene) -> None:
-    """An action that files do not know is refused."""
-    with pytest.raises(UsageError, match="tag"):
-        scene.perform(scene.effect(ActionKind.TAG))
+def test_the_folders_of_a_copy_are_as_durable_as_the_copy(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is on disk when its folder is: every folder that was made, up to the one that was there."""
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    scene.perform(scene.effect(key="deep/deeper/a.jpg", is_link=True))
+    assert {scene.root.parent, scene.clean, scene.clean / "deep", scene.clean / "deep/deeper"} == set(synced)
+
+
+def test_a_copy_is_as_private_as_its_source(scene: Scene) -> None:
+    """Permissions go along, and come back with undo."""
+    scene.file.chmod(0o600)
+    scene.perform(scene.effect())
+    assert (scene.clean / "sub/a.jpg").stat().st_mode & 0o777 == 0o600

@@ -73,6 +73,11 @@ WRONG = {
     "bucket in capitals": (swap("s3://raw", "s3://Raw"), "3:9: source", ["3 to 63 of a-z", "'Raw'"]),
     "bucket like an address": (swap("s3://raw", "s3://10.0.0.1"), "3:9: source", ["bucket name", "'10.0.0.1'"]),
     "directory bucket": (swap("s3://raw", "s3://raw--use1-az4--x-s3"), "3:9: source", ["directory bucket"]),
+    "access point's alias": (
+        HEAD + "actions: {keep: {move: 's3://bin-1a2b3c4d5e6f-s3alias/{key}'}}",
+        "5:24: actions.keep.move",
+        ["an access point", "may be the source"],
+    ),
     "access point": (
         swap("s3://raw/birds/", "arn:aws:s3:eu-west-1:123456789012:accesspoint/x"),
         "3:9: source",

@@ -25,8 +25,12 @@ class Request(NamedTuple):
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether a repetition that nobody asked for does no harm: all but POST, which is paid for each time."""
-        return self.method != "POST"
+        """Whether a repetition that nobody knows of does no harm: reads alone.
+
+        A POST is paid for each time; whoever repeats a conditional PUT or DELETE must know that the first may have done
+        what makes the second fail.
+        """
+        return self.method in {"GET", "HEAD"}
 
     def encode(self) -> bytes:
         """The bytes to send.

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,7 +83,7 @@ def open_file(image: ObjectRef) -> BinaryIO:
 
 
 def target_path(target: S3Location, source_root: Path) -> Path:
-    """Where a target is; its folder is there when this returns.
+    """Where a target is; its folder is there, durably, when this returns.
 
     Raises:
         ImageError: ``target_unsafe`` for a target that is no plain path below its folder, or lies in the source.
@@ -95,8 +95,21 @@ def target_path(target: S3Location, source_root: Path) -> Path:
     folder = Path(target.bucket.removeprefix(FOLDER) or "/", *names[:-1])
     if folder.resolve().is_relative_to(source_root):
         raise ImageError(f"{target.uri}: lies in the source, through a symbolic link", code="target_unsafe")
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
     return folder / names[-1]
+
+
+def sync(folder: Path) -> None:
+    """Make the names in a folder durable, where the system can."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Copies, hard links, moves and deletes of files.
+"""Copies, hard links and deletes of files.
 
 Invariants: a target is there whole or not at all, under its own name only when its bytes are on disk; only the file
-that was examined is copied, moved or deleted; a repeat of an action is harmless. A process that is killed may leave a
+that was examined is copied or deleted; a repeat of an action is harmless. A process that is killed may leave a
 part of a copy behind, ``.asyncfilter-*.part`` beside the target.
 """
 
@@ -11,17 +11,26 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import stat
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
-from msgspec import structs
 
-from asyncfilter.datasets.folder.files import check_same, etag_of, open_file, reading, source_path, target_path, writing
+from asyncfilter.datasets.folder.files import (
+    check_same,
+    etag_of,
+    open_file,
+    reading,
+    source_path,
+    sync,
+    target_path,
+    writing,
+)
 from asyncfilter.errors import AccessError, ImageError, UsageError
-from asyncfilter.model import FOLDER, ActionKind, Effect, IfExists, ObjectRef, S3Location
+from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
 
 WRITES_AT_ONCE = 16
 _BLOCK_BYTES = 1024 * 1024
@@ -44,28 +53,23 @@ class FolderSink:
     def __init__(self, source: Path) -> None:
         self._source = source.resolve()
         self._threads = anyio.CapacityLimiter(WRITES_AT_ONCE)
-        self._actions: Mapping[ActionKind, Callable[[Effect], object]] = {
-            ActionKind.COPY: self.copy,
-            ActionKind.MOVE: self.move,
-            ActionKind.DELETE: lambda effect: delete(effect.source),
-        }
 
     async def perform(self, effect: Effect) -> None:
-        """Carry out one action; see ``Sink``.
+        """Copy or link a file; see ``Sink``.
 
         Raises:
-            UsageError: The kind of action is not one for files.
+            UsageError: The kind of action is another one.
         """
-        action = self._actions.get(effect.kind)
-        if action is None:
-            raise UsageError(f"files know no action of kind {effect.kind}", hint="Use copy, link or none.")
-        await anyio.to_thread.run_sync(action, effect, limiter=self._threads)
+        if effect.kind is not ActionKind.COPY:
+            raise UsageError(f"a run does nothing of kind {effect.kind} to files", hint="Use copy, link or none.")
+        await anyio.to_thread.run_sync(self.copy, effect, limiter=self._threads)
 
     def copy(self, effect: Effect) -> str:
         """Copy or link a file; returns what stands for the ETag of the file at the target."""
         target = _target(effect)
         with writing(target):
             path = target_path(target, self._source)
+            _check_apart(effect, path)
             if effect.if_exists is not IfExists.OVERWRITE and os.path.lexists(path):
                 return _found(effect, path)
             with _part(effect, path) as part:
@@ -73,31 +77,11 @@ class FolderSink:
                     part.replace(path)
                 else:
                     try:
-                        path.hardlink_to(part)
+                        _take_name(part, path)
                     except FileExistsError:
                         return _found(effect, path)
-            _sync(path.parent)
+            sync(path.parent)
             return etag_of(path.stat())
-
-    def move(self, effect: Effect) -> str:
-        """Link the file at the target, or copy it to another file system, then delete the source.
-
-        What stands at the target already stays, and the move fails unless it is the same picture.
-
-        Returns:
-            What stands for the ETag of the file at the target.
-        """
-        linked = structs.replace(effect, kind=ActionKind.COPY, if_exists=IfExists.FAIL, is_link=True)
-        try:
-            etag = self.copy(linked)
-        except UnlinkableError:
-            etag = self.copy(structs.replace(linked, is_link=False))
-        except ImageError as error:
-            if error.code == "vanished" and (moved := _moved_before(effect)) is not None:
-                return moved
-            raise
-        delete(effect.source)
-        return etag
 
 
 def delete(image: ObjectRef) -> None:
@@ -112,7 +96,7 @@ def delete(image: ObjectRef) -> None:
         check_same(image, path.stat())
     with writing(S3Location(image.bucket, image.key)), suppress(FileNotFoundError):
         path.unlink()
-        _sync(path.parent)
+        sync(path.parent)
 
 
 @contextmanager
@@ -127,6 +111,21 @@ def _part(effect: Effect, path: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def _take_name(part: Path, path: Path) -> None:
+    """Give a file a name that nobody has; where there are no hard links, an empty file holds the name meanwhile.
+
+    Raises:
+        FileExistsError: Somebody has it.
+    """
+    try:
+        path.hardlink_to(part)
+    except OSError as exc:
+        if exc.errno not in _UNLINKABLE:
+            raise
+        path.touch(exist_ok=False)
+        part.replace(path)
 
 
 def _link(effect: Effect, part: Path) -> None:
@@ -147,7 +146,7 @@ def _link(effect: Effect, part: Path) -> None:
 
 
 def _write(effect: Effect, part: Path) -> None:
-    """Copy, with the time of change, and see to it that all is on disk."""
+    """Copy, with permissions and the time of change, and see to it that all is on disk."""
     image = effect.source
     with reading(image):
         source = open_file(image)
@@ -156,9 +155,30 @@ def _write(effect: Effect, part: Path) -> None:
         check_same(image, status)
         shutil.copyfileobj(source, out, _BLOCK_BYTES)
         out.flush()
+        os.fchmod(out.fileno(), stat.S_IMODE(status.st_mode))
         os.utime(out.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         os.fsync(out.fileno())
         check_same(image, os.fstat(source.fileno()))
+
+
+def _check_apart(effect: Effect, path: Path) -> None:
+    """See that the target is not the source itself, in a folder that is mounted twice.
+
+    What is deleted at the one place would be gone at the other. A file that has no other name, or whose folder is the
+    source's, is no hard link of it; folders are told by their inode, which is the same through every mount.
+
+    Raises:
+        ImageError: ``target_unsafe``.
+    """
+    image = effect.source
+    with suppress(FileNotFoundError):
+        standing = path.stat()
+        with reading(image):
+            source = source_path(image)
+            check_same(image, source.stat())
+            folders = {path.parent.stat().st_ino, source.parent.stat().st_ino}
+        if etag_of(standing) == image.etag and (standing.st_nlink == 1 or len(folders) == 1):
+            raise ImageError(f"{_target(effect).uri}: is {image.uri} itself, by another way", code="target_unsafe")
 
 
 def _found(effect: Effect, path: Path) -> str:
@@ -186,26 +206,6 @@ def _is_same_content(image: ObjectRef, path: Path) -> bool:
                 if block != other.read(_BLOCK_BYTES):
                     return False
     return True
-
-
-def _moved_before(effect: Effect) -> str | None:
-    """What stands at the target, when it is the file whose source an earlier attempt deleted: time and size tell."""
-    target = _target(effect)
-    with suppress(OSError):
-        status = Path(target.bucket.removeprefix(FOLDER) or "/", target.key).stat()
-        if status.st_size == effect.source.size_bytes and etag_of(status)[:16] == effect.source.etag[:16]:
-            return etag_of(status)
-    return None
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can."""
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _target(effect: Effect) -> S3Location:
