@@ -9,6 +9,7 @@ from benchmarks.bench import Bench
 from benchmarks.workloads import (
     calls,
     checkpoint,
+    costs,
     limiters,
     listing,
     memory,
@@ -22,6 +23,7 @@ from benchmarks.workloads import (
 WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "calls": calls.measure,
     "whole": whole.measure,
+    "costs": costs.measure,
     "listing": listing.measure,
     "startup": startup.measure,
     "checkpoint": checkpoint.measure,

@@ -20,15 +20,23 @@ def figures(document: Document) -> dict[str, Any]:
 
 
 def summary(document: Document) -> str:
-    """The table of goals under a line that says what was measured where."""
-    return f"{provenance(document)}\n\n{goals_table(judge(figures(document), is_full=document['name'] == 'full'))}"
+    """The table of goals under a line that says what was measured where, and where the time of an image goes."""
+    measured = figures(document)
+    parts = [provenance(document), goals_table(judge(measured, is_full=document["name"] == "full"))]
+    if "costs" in measured:
+        parts += ["### " + _SECTIONS["costs"][0], _costs(measured["costs"])]
+    return "\n\n".join(parts)
 
 
 def report(document: Document) -> str:
     """Everything that was measured."""
     measured = figures(document)
     parts = ["# Results", summary(document)]
-    parts += [f"## {title}\n\n{draw(measured[name])}" for name, (title, draw) in _SECTIONS.items() if name in measured]
+    parts += [
+        f"## {title}\n\n{draw(measured[name])}"
+        for name, (title, draw) in _SECTIONS.items()
+        if name in measured and name != "costs"  # which the summary has
+    ]
     return "\n\n".join([*parts, _conditions(document)]) + "\n"
 
 
@@ -139,6 +147,15 @@ def _whole(measured: Document) -> str:
     return f"{_rounds(measured).capitalize()}; see the plot.\n\n![](cpu.svg)\n\n{table(head, rows)}"
 
 
+def _costs(measured: Document) -> str:
+    before = measured.get("before")
+    columns = [*([before["us"]] if before else []), measured["us"]]
+    rows = [(stage, *(f"{column.get(stage, 0.0):.1f}" for column in columns)) for stage in measured["us"]]
+    rows.append(("all", *(f"{sum(column.values()):.1f}" for column in columns)))
+    head = ("us of processor time an image", *([f"at {before['commit']}"] if before else []), "now")
+    return f"{_rounds(measured).capitalize()}, {measured['images']:,} images, no latency.\n\n{table(head, rows)}"
+
+
 def _listing(measured: Document) -> str:
     rows = [
         (
@@ -240,6 +257,7 @@ def _conditions(document: Document) -> str:
 _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "calls": ("One call alone", _calls),
     "whole": ("Whole run, no latency", _whole),
+    "costs": ("Where the time of an image goes", _costs),
     "quota": ("Share of a quota", _quota),
     "listing": ("Listing", _listing),
     "checkpoint": ("Checkpoint", _plain),

@@ -6,8 +6,8 @@ The controller sees only what became of attempts and when they were sent. Four p
 - Measure: at a rate just lowered, what is accepted of a second's attempts (or a few) is counted. Still throttled: the
   rate becomes what was accepted. No longer throttled: halfway back towards the rate that was.
 - Hold: the rate stays; a throttle makes it measure.
-- Probe: below the limit and undisturbed for 10, 20, 40 s, the rate tries 1 % more, then 2, 4 and 8 % more. When nothing
-  objects the ramp takes over, so that a quota that came back is used again within 30 s.
+- Probe: below the limit and undisturbed for 10, 20, 40 s (and 200 attempts), the rate tries 1 % more, then 2, 4 and 8 %
+  more. When nothing objects the ramp takes over, so that a quota that came back is used again within 30 s.
 
 Invariants:
 
@@ -55,6 +55,8 @@ _PROBES = (0.01, 0.02, 0.04, 0.08)
 _PROBE_ATTEMPTS = 10
 """Attempts that a step of a probe takes at least: fewer cannot meet a quota that is passed by so little."""
 _PATIENCE_S = (10.0, 20.0, 40.0)
+_APART_ATTEMPTS = 200
+"""Attempts between probes at least: the one that a probe loses is then half a percent of them."""
 _FORGET_S = 30.0
 """How long throttles are taken to be independent of the rate before that is tested again."""
 
@@ -229,7 +231,9 @@ class RateController:
         if quiet_s >= _PATIENCE_S[0]:
             self._proven = max(self._proven, self._rate)
         fallen = self._rate < 0.9 * self._proven
-        patience_s = _PATIENCE_S[0 if fallen else min(self._refusals, len(_PATIENCE_S) - 1)]
+        patience_s = _PATIENCE_S[0]
+        if not fallen:
+            patience_s = max(_PATIENCE_S[min(self._refusals, len(_PATIENCE_S) - 1)], _APART_ATTEMPTS / self._rate)
         if self._rate < self._limit and quiet_s >= patience_s:
             self._phase = _Probe(self._rate, now_s)
             self._change(now_s, self._rate * (1 + _PROBES[0]), "probe for more")

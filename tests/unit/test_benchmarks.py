@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import boto3
 import pytest
 
+import asyncfilter
 from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess, SyntheticSpec
 from benchmarks import check, files, tables
 from benchmarks.answers import PATTERN, RAW, Answers
@@ -25,7 +26,7 @@ from benchmarks.peers.task import Task
 from benchmarks.plots import all_plots
 from benchmarks.process import BenchmarkError
 from benchmarks.sizes import FULL, QUICK
-from benchmarks.workloads import quota
+from benchmarks.workloads import costs, quota
 from benchmarks.workloads.whole import full_seconds
 
 IMAGES = 20
@@ -146,6 +147,21 @@ def test_every_goal_of_a_quota_has_its_case(sizes: Any) -> None:
 
 
 # -- Tables and plots --------------------------------------------------------------------------------------------------
+
+
+def test_time_is_booked_on_parts_that_are_there() -> None:
+    """Every stage names files and functions of the program: a part that was renamed would count for its caller."""
+    sources = {
+        path.as_posix(): path.read_text(encoding="utf-8") for path in Path(asyncfilter.__file__).parent.rglob("*.py")
+    }
+    for stage, places in costs.STAGES.items():
+        for place in places:
+            path, _, function = place.partition(":")
+            texts = [text for file, text in sources.items() if path in file]
+            assert texts, (stage, place)
+            assert any(f"def {function}" in text for text in texts), (stage, place)
+            assert costs.stage_of(next(file for file in sources if path in file), function) == stage
+    assert costs.stage_of("/usr/lib/python3/json/decoder.py", "decode") is None
 
 
 def test_goals_are_judged_by_full_runs_alone() -> None:
