@@ -28,8 +28,10 @@ from asyncfilter.report.progress import REFRESH_S, LiveDisplay
 
 INTERRUPTED = 75
 _SECOND_S = 1.0
-_YOUNG_OBJECTS = 10_000
-"""New objects, less those let go of, at which the youngest are collected: a millisecond of work."""
+_YOUNG_OBJECTS = 2_000
+"""New objects, less those let go of, at which the youngest are collected: a millisecond or two of work."""
+_YOUNGER_FIRST = (20, 50)
+"""Collections of the youngest before one of the next generation, and of that before a full one."""
 
 
 R_co = TypeVar("R_co", covariant=True)
@@ -196,9 +198,8 @@ def spare_collections() -> None:
     A full collection over a whole program stops the event loop for a tenth of a second, and at 2,000 calls a second
     there is one every few seconds. What a run lets go of has hardly any cycles.
     """
-    gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS)
+    gc.set_threshold(_YOUNG_OBJECTS, *_YOUNGER_FIRST)
 
 
 def open_events(target: str | None) -> EventFile | nullcontext[None]:

@@ -19,7 +19,7 @@ from anyio import CancelScope
 
 from asyncfilter.clock import Clock
 from asyncfilter.errors import ThrottleCause
-from asyncfilter.policy.pacing import Pacer
+from asyncfilter.policy.pacing import FIRST_S, Pacer
 from asyncfilter.policy.rate import RateController
 from asyncfilter.policy.sliding import SlidingCount
 
@@ -82,12 +82,13 @@ class RateLimiter:
     Args:
         controller: Decides the rate; fed by ``accepted`` and ``throttled``.
         clock: Time, and how to wait.
+        first_s: See ``Pacer``.
     """
 
-    def __init__(self, controller: RateController, clock: Clock) -> None:
+    def __init__(self, controller: RateController, clock: Clock, *, first_s: float = FIRST_S) -> None:
         self._controller = controller
         self._clock = clock
-        self._pacer = Pacer(controller.rate_tps(clock.monotonic()))
+        self._pacer = Pacer(controller.rate_tps(clock.monotonic()), first_s=first_s)
         self._turns = SlidingCount()
         self._queue: deque[_Place] = deque()
         self._leader: _Place | None = None

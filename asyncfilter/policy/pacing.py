@@ -4,7 +4,7 @@
 Invariants:
 
 - In any second, the first included, after any idleness and however late it is asked, the pacer lets no more attempts
-  through than the highest rate of that second, rounded up to a whole number.
+  through than the highest rate of that second less its margin, rounded up to a whole number.
 - No state grows beyond the times of one second's attempts.
 """
 
@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from collections import deque
 
-MARGIN = 0.005
+MARGIN = 0.01
 """What is left under the set rate: answers of a service that counts strictly by the second hang on milliseconds of the
 way to it."""
 
-SLOW_TPS = 100.0
-SLOW_MARGIN = 0.01
-"""What is left under rates up to ``SLOW_TPS``, where one attempt too early is a larger part of all."""
+FIRST_S = 0.05
+"""How much longer than the others the second attempt waits: the first one has the longest way, with a connection to be
+made."""
 
 CATCH_UP_S = 0.05
 """How much lateness (of a timer, of a busy event loop) is made good, as far as the second has room for it: half of what
@@ -38,10 +38,12 @@ class Pacer:
     Args:
         rate_tps: Attempts a second, above 0.
         catch_up_s: Longest lateness that is made good, seconds.
+        first_s: How much longer than others the second attempt waits, seconds.
     """
 
     __slots__ = (
         "_catch_up_s",
+        "_first_s",
         "_former_most",
         "_former_until_s",
         "_interval_s",
@@ -51,13 +53,14 @@ class Pacer:
         "_taken_s",
     )
 
-    def __init__(self, rate_tps: float, *, catch_up_s: float = CATCH_UP_S) -> None:
+    def __init__(self, rate_tps: float, *, catch_up_s: float = CATCH_UP_S, first_s: float = FIRST_S) -> None:
         self._catch_up_s = catch_up_s
+        self._first_s = first_s
         self._next_s = -math.inf
         self._rate_tps = rate_tps
         self._interval_s = self._spacing_s(rate_tps)
         self._taken_s: deque[float] = deque()
-        self._most = math.ceil(rate_tps)
+        self._most = self._most_of(rate_tps)
         self._former_most = self._most  # the highest of the last second, which holds until that is over
         self._former_until_s = -math.inf
 
@@ -82,8 +85,11 @@ class Pacer:
         if len(taken_s) >= (self._former_most if now_s < self._former_until_s else self._most):
             return False
         late_s = now_s - next_s
-        made_good_s = min(late_s, self._catch_up_s) if late_s < IDLE_S else 0.0
-        self._next_s = now_s - made_good_s + self._interval_s
+        if late_s < IDLE_S:
+            due_s = now_s - min(late_s, self._catch_up_s)
+        else:
+            due_s = now_s if math.isfinite(next_s) else now_s + self._first_s
+        self._next_s = due_s + self._interval_s
         taken_s.append(now_s)
         return True
 
@@ -102,7 +108,7 @@ class Pacer:
         interval_s = self._spacing_s(rate_tps)
         if self._next_s > now_s:
             self._next_s = now_s + (self._next_s - now_s) * interval_s / self._interval_s
-        most = math.ceil(rate_tps)
+        most = self._most_of(rate_tps)
         if most < self._most and (now_s >= self._former_until_s or self._former_most <= self._most):
             self._former_most, self._former_until_s = self._most, now_s + _WINDOW_S
         self._former_most = max(self._former_most, most)
@@ -117,4 +123,9 @@ class Pacer:
     def _spacing_s(rate_tps: float) -> float:
         if not rate_tps > 0:
             raise ValueError(f"rate must be above 0 attempts a second, not {rate_tps}")
-        return 1.0 / (rate_tps * (1.0 - (SLOW_MARGIN if rate_tps <= SLOW_TPS else MARGIN)))
+        return 1.0 / (rate_tps * (1.0 - MARGIN))
+
+    @staticmethod
+    def _most_of(rate_tps: float) -> int:
+        """Attempts in a second at the most; a hair less than a whole number is that number."""
+        return math.ceil(rate_tps * (1.0 - MARGIN) - 1e-9)

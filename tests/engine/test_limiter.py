@@ -21,7 +21,7 @@ class Queue:
 
     def __init__(self, tasks: TaskGroup, limit_tps: float) -> None:
         self.clock = ManualClock()
-        self.limiter = RateLimiter(RateController(limit_tps, start_tps=limit_tps), self.clock)
+        self.limiter = RateLimiter(RateController(limit_tps, start_tps=limit_tps), self.clock, first_s=0.0)
         self.answers: list[tuple[object, bool]] = []
         self.times_s: list[float] = []
         self._tasks = tasks
@@ -173,7 +173,7 @@ async def test_close_refuses_all_who_wait_and_all_who_come() -> None:
 async def test_a_throttle_slows_the_queue_at_once_and_acceptance_raises_the_ramp() -> None:
     """Feedback reaches the controller with the clock's time; the spacing follows its rate."""
     clock = ManualClock()
-    limiter = RateLimiter(RateController(40), clock)
+    limiter = RateLimiter(RateController(40), clock, first_s=0.0)
     assert limiter.statistics().rate_tps == 5
     for _ in range(40):
         if limiter.acquire_nowait():
