@@ -208,6 +208,8 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = OFF")
     db.execute("PRAGMA cache_size = -4096")
+    # 32 MB: a page that several commits change goes into the file once.
+    db.execute("PRAGMA wal_autocheckpoint = 8000")
 
 
 def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opened:

@@ -16,7 +16,7 @@ import msgspec
 from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.journal import CLAIMS, RemovalJournal
 from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
-from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
+from asyncfilter.checkpoint.schema import ACTIONS, ETAG_BEGINNING, ETAG_BEGINS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
     DECIDED_BY,
@@ -93,9 +93,12 @@ class Tables:
     def by_etags(self, etags: Sequence[str]) -> list[StoredImage]:
         """See ``Checkpoint.by_etags``."""
         found: list[StoredImage] = []
-        for some in sql.chunks([pack_etag(etag) for etag in set(etags)], sql.VALUES_PER_STATEMENT):
-            query = f"WHERE detection IS NOT NULL AND etag IN ({sql.marks(len(some))}) ORDER BY id"
-            found += self._images(select(WITH_LABELS) + query, some)
+        for some in sql.chunks([pack_etag(etag) for etag in set(etags)], sql.VALUES_PER_STATEMENT // 2):
+            marks = sql.marks(len(some))
+            # The beginnings are what the index has.
+            among = f"{ETAG_BEGINS} IN ({marks}) AND etag IN ({marks})"
+            query = f"WHERE detection IS NOT NULL AND {among} ORDER BY id"
+            found += self._images(select(WITH_LABELS) + query, [*(etag[:ETAG_BEGINNING] for etag in some), *some])
         return sorted(found, key=attrgetter("id"))
 
     def seated(self, after_seq: int, limit: int, is_asked: LabelFilter | None) -> list[StoredImage]:
