@@ -215,6 +215,14 @@ class Remover(Protocol):
         """
         ...
 
+    async def standing(self, effect: Effect) -> Copied | None:
+        """What stands at ``effect.target``, if it has the content of ``effect.source``; None when nothing does.
+
+        Raises:
+            ImageError: ``target_exists`` for other content; ``changed`` or ``vanished``, of the source.
+        """
+        ...
+
     async def delete(self, bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
         """Delete up to ``DELETES_AT_ONCE`` objects in one attempt; what became of each, in their order.
 

@@ -53,6 +53,13 @@ class S3Remover:
             standing = None  # without s3:ListBucket nothing looks forbidden; the condition holds all the same
         return standing or await self._sink.copy(effect)
 
+    async def standing(self, effect: Effect) -> Copied | None:
+        """See ``Remover``."""
+        try:
+            return await self._sink.standing(effect)
+        except PermissionDeniedError as error:
+            raise _denied(effect.source.uri, error) from error
+
     async def delete(self, bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
         """See ``Remover``."""
         batch = [(one.key, one.etag) for one in condemned if is_expressible(one.key)]

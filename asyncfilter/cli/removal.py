@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
             "asyncfilter apply job.yaml",
             "asyncfilter apply job.yaml --max-share 0.7      allow more than half to go",
             "asyncfilter apply job.yaml --yes --expect 1234  in scripts",
+            "asyncfilter apply job.yaml --stale              delete copies that changed rules no longer make",
         ),
     )(apply)
     app.command(
@@ -64,10 +65,13 @@ def apply(
     max_share: Annotated[
         float,
         typer.Option(
-            "--max-share", metavar="F", min=0.0, max=1.0, help="Most of the examined images that may be gone, 0 to 1."
+            "--max-share", metavar="F", min=0.0, max=1.0, help="Most of the examined images (of the copies) that may be gone, 0 to 1."
         ),
     ] = DEFAULT_MAX_SHARE,
     again: Annotated[bool, typer.Option("--again", help="Propose also images that undo brought back.")] = False,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Instead, delete copies that the rules no longer make.")
+    ] = False,
     dry_run: DryRun = False,
     expect: Expect = None,
     events: Events = None,
@@ -77,9 +81,11 @@ def apply(
     """Move and delete; the exit code is the summary's."""
     from asyncfilter import wiring  # noqa: PLC0415  brings AWS's client with it
 
-    plan = functools.partial(wiring.plan_apply, again=again)
-    verb = functools.partial(wiring.apply, again=again)
-    question = "Take these images out of the source?"
+    if stale and again:
+        raise UsageError("--again is about images, --stale about copies", hint="Give one of them.")
+    plan = functools.partial(wiring.plan_apply, again=again, stale=stale)
+    verb = functools.partial(wiring.apply, again=again, stale=stale)
+    question = "Delete these copies?" if stale else "Take these images out of the source?"
     _Removal(job, settings, plan, verb, question, max_share).go(
         dry_run=dry_run, expect=expect, events=events, as_json=json_, yes=yes
     )

@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from asyncfilter.engine.originals import Originals
-from asyncfilter.engine.plan import Plan
-from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, image_of, location, may_be_done, seq_of
+from asyncfilter.engine.plan import Plan, image_of
+from asyncfilter.engine.removal import (
+    WAVE_IMAGES,
+    Item,
+    Stages,
+    location,
+    may_be_done,
+    other_decisions,
+    seq_of,
+)
 from asyncfilter.engine.repeating import DrainedError
-from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError, TransientError, UsageError
+from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError, TransientError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, S3Location, uri_of
@@ -61,7 +69,7 @@ class Apply:
             UsageError: The stored decisions are not those of the job as it is now.
         """
         if self._checkpoint.opened.decided_by != decided_by(self._job):
-            raise _other_decisions(self._job)
+            raise other_decisions(self._job)
         count = GroupCount(self._state)
         under_way = undone = 0
         async for page in self._pages():
@@ -92,7 +100,7 @@ class Apply:
     def _count(self, count: GroupCount, row: StoredImage) -> None:
         decision = row.decision
         if decision is None or (row.detection is not None and self._rules.decide(row.detection) != decision):
-            raise _other_decisions(self._job)
+            raise other_decisions(self._job)
         target = self._action(row, decision).target or ""
         is_duplicate = row.same_as is not None and self._job.duplicate is not None
         count.add(
@@ -375,11 +383,3 @@ def _condemned(item: Item) -> Condemned:
 
 def _is_same(found: Found | None, removal: Removal) -> bool:
     return found == Found(etag=removal.etag, size_bytes=removal.size_bytes)
-
-
-def _other_decisions(job: Job) -> UsageError:
-    path = job.path or "JOB"
-    return UsageError(
-        f"{job.checkpoint}: the stored decisions are not those of this job's rules and actions",
-        hint=f"Make them first: asyncfilter run {path}, or asyncfilter refilter {path} at no cost.",
-    )

@@ -19,8 +19,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import Plan, done, removal_of
-from asyncfilter.engine.replay import count_stale
+from asyncfilter.engine.plan import Plan, done, removal_of, stale_copies
 from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
@@ -259,7 +258,7 @@ class Monitor:
         if self._plan is None or passage.is_seated:
             return
         if passage.stored is not None and passage.stored.id == passage.row_id:
-            passage.stale += count_stale(passage.stored, effect)
+            passage.stale += len(stale_copies(passage.stored, effect))
 
     # -- Settlement ----------------------------------------------------------------------------------------------------
 

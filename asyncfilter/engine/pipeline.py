@@ -47,10 +47,10 @@ from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.cautions import cautions
 from asyncfilter.policy.rate import RateController
 from asyncfilter.policy.removal import condemnation
 from asyncfilter.policy.rules import compile_rules
-from asyncfilter.policy.stopping import caution
 from asyncfilter.ports import Checkpoint, Sink, Totals, Watermark
 
 GRANT_S = 0.1
@@ -375,7 +375,7 @@ class Pipeline:
                 dry_run=self._options.dry_run,
             )
         )
-        if (message := caution(self._job)) is not None:
+        for message in cautions(self._job):
             self._emit(Cautioned(at_unix_s=self._clock.unix(), message=message))
 
     def _tell_end(self) -> None:

@@ -29,10 +29,11 @@ from asyncfilter.errors import (
     PermissionDeniedError,
     ThrottledError,
     TransientError,
+    UsageError,
 )
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.job.spec import Job
-from asyncfilter.model import FOLDER, Failure, ObjectRef, S3Location, StopReason
+from asyncfilter.model import FOLDER, Failure, S3Location, StopReason
 from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
 from asyncfilter.policy.removal import Removal, Step
 from asyncfilter.ports import Batch, Checkpoint, Condemned, Gone, Remover, StoredImage
@@ -284,11 +285,6 @@ class Stages:
                 )
 
 
-def image_of(bucket: str, row: StoredImage) -> ObjectRef:
-    """The object that a row stands for."""
-    return ObjectRef(bucket=bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
-
-
 def location(uri: str) -> S3Location:
     """The place that ``S3Location.uri`` gave ``uri`` for; that of a file is below the root of all folders."""
     if uri.startswith(FOLDER):
@@ -319,3 +315,12 @@ def may_be_done(error: CallError) -> bool:
 def seq_of(item: Item) -> int:
     """The image's place in the order of examination; 0 when it has none."""
     return (item.row.seq or 0) if item.row is not None else 0
+
+
+def other_decisions(job: Job) -> UsageError:
+    """The refusal to remove anything by decisions that are not the job's."""
+    path = job.path or "JOB"
+    return UsageError(
+        f"{job.checkpoint}: the stored decisions are not those of this job's rules and actions",
+        hint=f"Make them first: asyncfilter run {path}, or asyncfilter refilter {path} at no cost.",
+    )

@@ -12,6 +12,7 @@ import msgspec
 
 from asyncfilter.clock import Clock
 from asyncfilter.engine.account import counts, exit_code
+from asyncfilter.engine.clearing import CLEAR
 from asyncfilter.engine.ending import Ending, Interrupt
 from asyncfilter.engine.removal import Item, Stages
 from asyncfilter.engine.undoing import RESTORE
@@ -24,7 +25,7 @@ from asyncfilter.ports import Checkpoint, Remover
 
 
 class Verb(Protocol):
-    """``Apply`` or ``Undo``."""
+    """``Apply``, ``Undo`` or ``Clear``."""
 
     async def plan(self) -> RemovalPlan:
         """What would be done; nothing is changed."""
@@ -130,6 +131,7 @@ def _summary(stages: Stages, *, job: Job, plan: RemovalPlan, run_id: str, where:
         deleted=stages.done[ActionKind.DELETE.value],
         moved=stages.done[ActionKind.MOVE.value],
         restored=stages.done[RESTORE],
+        cleared=stages.done[CLEAR],
         failed=dict(stages.failed),
         left=plan.images - stages.done.total() - stages.failed.total(),
         size_bytes=stages.size_bytes,

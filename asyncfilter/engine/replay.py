@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 import anyio.lowlevel
 import msgspec
 
-from asyncfilter.engine.plan import Plan, done, removal_of
+from asyncfilter.engine.plan import Plan, done, removal_of, stale_copies
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Decision, Effect, Failure, ObjectRef, Skip, StopReason
+from asyncfilter.model import ActionKind, Decision, Effect, Failure, Skip, StopReason
 from asyncfilter.policy.removal import REMOVING
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.policy.stopping import stop_due
@@ -103,7 +103,7 @@ class Replay:
             return None, row.failure, None
         decision = self._rules.decide(row.detection)
         try:
-            effect = self._wanted(row, decision)
+            effect = self._plan.wanted(row, decision)
         except ImageError as error:
             return decision, Failure(error.code, error.message), None
         return decision, self._standing(row, decision, effect), effect
@@ -111,21 +111,13 @@ class Replay:
     def counted(self, row: StoredImage) -> tuple[ActionKind | None, int]:
         """What a decided row adds to a tally beside its outcome: its confirmed action, and its stale copies."""
         try:
-            effect = self._wanted(row, row.decision) if row.decision is not None else None
+            effect = self._plan.wanted(row, row.decision) if row.decision is not None else None
         except ImageError:
             effect = None
         is_done = effect is not None and row.failure is None and done(effect) in row.effects
         kind = effect.kind if is_done and effect is not None else None
         removal = removal_of(row)
-        return removal.kind if removal is not None else kind, count_stale(row, effect)
-
-    def _wanted(self, row: StoredImage, decision: Decision) -> Effect | None:
-        is_duplicate = row.same_as is not None
-        if not self._plan.acts_on(decision, is_duplicate=is_duplicate) or self._is_skipped(row):
-            return None
-        if removal_of(row) is not None:
-            return None  # it is not in the source any more
-        return self._plan.effect(decision, self._image(row), is_duplicate=is_duplicate)
+        return removal.kind if removal is not None else kind, len(stale_copies(row, effect))
 
     def _standing(self, row: StoredImage, decision: Decision, effect: Effect | None) -> Failure | None:
         """A failed action stays failed until it is retried, or nothing is to be done any more."""
@@ -134,11 +126,7 @@ class Replay:
         if effect is not None:
             return None if done(effect) in row.effects else row.failure
         action = self._plan.action(decision, is_duplicate=row.same_as is not None)
-        return row.failure if action.kind in REMOVING and not self._is_skipped(row) else None
-
-    def _image(self, row: StoredImage) -> ObjectRef:
-        bucket = self._job.source.bucket
-        return ObjectRef(bucket=bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
+        return row.failure if action.kind in REMOVING and not self._plan.is_skipped(row) else None
 
     def _look_at(self, row: StoredImage, found: Verdicts) -> None:
         seq = row.seq or 0
@@ -147,11 +135,10 @@ class Replay:
         removal = removal_of(row)
         tally = found.watermark.tally
         self._count(row, decision, tally)
-        if row.effects:
-            tally.stale += count_stale(row, effect)
+        tally.stale += len(stale_copies(row, effect))
         if removal is not None:
             tally.count_effect(removal.kind)
-        elif failure is not None and decision is not None and not self._is_skipped(row):
+        elif failure is not None and decision is not None and not self._plan.is_skipped(row):
             tally.count_failed_action(decision.verdict, failure.code)
         elif is_done and effect is not None:
             tally.count_effect(effect.kind)
@@ -176,21 +163,12 @@ class Replay:
         self._marked[seq // 8] |= 1 << (seq % 8)
 
     def _count(self, row: StoredImage, decision: Decision | None, tally: Tally) -> None:
-        if self._is_skipped(row):
+        if self._plan.is_skipped(row):
             tally.count_listed(0, {Skip.DUPLICATE.value: 1})
         elif decision is not None:
             tally.count_verdict(decision.verdict)
         elif row.failure is not None:
             tally.count_failure(row.failure.code)
-
-    def _is_skipped(self, row: StoredImage) -> bool:
-        return self._job.source.skip_duplicates and row.same_as is not None
-
-
-def count_stale(row: StoredImage, effect: Effect | None) -> int:
-    """Copies of a stored image that ``effect`` would not make."""
-    target = effect.target.uri if effect is not None and effect.target is not None else None
-    return sum(was.kind is ActionKind.COPY and was.target != target for was in row.effects)
 
 
 def _outcome(decision: Decision | None, failure: Failure | None) -> str:

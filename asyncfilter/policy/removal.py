@@ -191,12 +191,14 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
         listing_done: False while the source was not examined to its end.
         state: What deleting means there.
         is_removal: False for a plan to undo.
+        is_stale: True for a plan about copies that the rules no longer make: ``images`` and ``examined`` count copies.
         digest: Differs when anything about the plan does.
     """
 
     name: str
     source: str
     is_removal: bool
+    is_stale: bool = False
     groups: tuple[Group, ...]
     images: int
     size_bytes: int
@@ -243,16 +245,18 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: It is about other images, or takes out too many.
         """
+        what = "copies" if plan.is_stale else "images"
         if self.images != plan.images or self.digest not in {None, plan.digest}:
             others = ", and not as they were shown" if self.images == plan.images else ""
             raise UsageError(
-                f"{self.images} images were agreed to, {plan.images} are pending{others}: nothing was done",
+                f"{self.images} {what} were agreed to, {plan.images} are pending{others}: nothing was done",
                 hint="Look at the plan again (--dry-run) and agree to it.",
             )
         if plan.exceeds(self.max_share):
+            whole, place = ("copies", "deleted") if plan.is_stale else ("examined images", "out of the source")
             raise UsageError(
-                f"{plan.removed + plan.images} of {plan.examined} examined images ({100 * plan.share:.1f} %) would be "
-                f"out of the source, more than the {100 * self.max_share:g} % allowed: nothing was done",
+                f"{plan.removed + plan.images} of {plan.examined} {whole} ({100 * plan.share:.1f} %) would be "
+                f"{place}, more than the {100 * self.max_share:g} % allowed: nothing was done",
                 hint="Check the rules; --max-share allows more.",
             )
 
@@ -335,6 +339,7 @@ class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
         planned: Images that were confirmed.
         deleted: Images out of the source; ``moved`` with a copy elsewhere.
         restored: Images that ``undo`` brought back.
+        cleared: Copies deleted that the rules no longer make.
         failed: Images that were left as they are, by cause.
         left: Images that were not got to: the same command goes on with them.
     """
@@ -346,6 +351,7 @@ class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
     deleted: int = 0
     moved: int = 0
     restored: int = 0
+    cleared: int = 0
     failed: dict[str, int] = {}
     left: int = 0
     size_bytes: int = 0

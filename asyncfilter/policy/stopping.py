@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from asyncfilter.errors import AccessError, AsyncFilterError
-from asyncfilter.job.spec import ErrorShare, Job, Limits, Order, Stop
+from asyncfilter.job.spec import ErrorShare, Limits, Stop
 from asyncfilter.model import StopReason
 from asyncfilter.policy.sequential import is_surely_below
 from asyncfilter.policy.tally import Tally
 
 ACCESS_CAUSES = frozenset({"access_denied", "kms_denied"})
 """Failures that a permission would cure: a run that ends for them says so by its exit code."""
-
-PREFIX_IS_NO_SAMPLE = (
-    "stop.hit_rate with source.order: listing: images that stand together in a listing are alike, so its beginning is "
-    "no sample of the rest; set source.order: random to make the confidence true"
-)
 
 
 def stop_due(tally: Tally, stop: Stop, limits: Limits) -> StopReason | None:
@@ -48,11 +43,6 @@ def stop_cause(reason: StopReason, tally: Tally, stop: Stop) -> AsyncFilterError
     )
     hint = "Remove the cause, then run again with --retry-failed, which counts errors anew."
     return AccessError(message, hint=hint) if code in ACCESS_CAUSES else AsyncFilterError(message, hint=hint)
-
-
-def caution(job: Job) -> str | None:
-    """What a user should know of the job's stop rules before they are relied on; None when there is nothing."""
-    return PREFIX_IS_NO_SAMPLE if job.stop.hit_rate is not None and job.source.order is Order.LISTING else None
 
 
 def _too_many_failed(tally: Tally, errors: ErrorShare) -> bool:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
+from asyncfilter.policy.cautions import cautions
 from asyncfilter.policy.estimate import JUDGEMENT_MICROS, JUDGEMENTS, Estimate, Estimates, Forecast, Outlook
-from asyncfilter.policy.stopping import caution
 from asyncfilter.report import figures, words
 from asyncfilter.report.figures import usd, usd_number
 from asyncfilter.report.mapping import counts_mapping
@@ -50,7 +50,7 @@ def plan_mapping(job: Job, found: Outlook) -> dict[str, object]:
         "used_this_month": job.pricing.used_this_month,
         "price_source": terms.prices.source,
         "price_is_estimate": terms.prices.is_estimate,
-        "caution": caution(job),
+        "cautions": cautions(job),
         "sample": None if found.sample is None else _sample_mapping(found),
     }
 
@@ -110,7 +110,7 @@ def _rows(job: Job, found: Outlook) -> Iterator[Row]:
     if found.sample is not None:
         yield "", ""
         yield from _sample_rows(found)
-    if (message := caution(job)) is not None:
+    for message in cautions(job):
         yield "note", Text(message, "yellow")
     path = shlex.quote(str(job.path or "JOB"))
     if found.sample is None and found.prospect.survey.unpaid:

@@ -40,8 +40,8 @@ def _said(summary: Summary, *, dry_run: bool) -> list[str]:
     lines = [f"{words.STOP_REASONS[summary.stop_reason]}; no image was sent to the detector"]
     if counts.stale:
         lines.append(
-            f"{figures.count(counts.stale)} copies stand that these rules no longer make; none is removed "
-            "(asyncfilter export --stale lists them)"
+            f"{figures.count(counts.stale)} copies stand that these rules no longer make "
+            "(export --stale lists them, apply --stale deletes them)"
         )
     if summary.pending_removals:
         pending = figures.count(summary.pending_removals)

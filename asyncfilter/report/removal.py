@@ -60,13 +60,19 @@ def draw_plan(plan: RemovalPlan, max_share: float | None = None) -> RenderableTy
     """The whole plan; with ``max_share`` that of ``apply``, without that of ``undo``."""
     is_undo = max_share is None
     verb = "can be brought back to" if is_undo else "would leave"
-    what = "image" if plan.images == 1 else "images"
-    head = Text.assemble((f"{figures.count(plan.images)} {what}", "bold"), f" {verb} {plan.source}")
+    if plan.is_stale:
+        verb = "that the rules no longer make would be deleted, of images in"
+    head = Text.assemble((f"{figures.count(plan.images)} {_what(plan)}", "bold"), f" {verb} {plan.source}")
     head.append(f", {figures.size(plan.size_bytes)}", "dim")
     parts: list[RenderableType] = [head]
     parts += [_groups(groups) for groups in (plan.groups, plan.lost) if groups]
     facts = _facts(_undo_facts(plan) if is_undo else _apply_facts(plan, max_share or 0.0))
     return Lines(*parts, facts)
+
+
+def _what(plan: RemovalPlan) -> str:
+    one, more = ("copy", "copies") if plan.is_stale else ("image", "images")
+    return one if plan.images == 1 else more
 
 
 def _groups(groups: Sequence[Group]) -> Table:
@@ -101,9 +107,13 @@ def shown(key: str) -> str:
 
 def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str]]:
     gone = f", with the {figures.count(plan.removed)} that left it before" if plan.removed else ""
-    share = f"{figures.share(plan.removed + plan.images, plan.examined)} of {figures.count(plan.examined)} examined"
+    whole = "copies" if plan.is_stale else "examined"
+    share = f"{figures.share(plan.removed + plan.images, plan.examined)} of {figures.count(plan.examined)} {whole}"
     allowed = f"at most {100 * max_share:g} % are allowed (--max-share)"
     yield "share", f"{share}{gone}; {allowed}" + (": refused" if plan.exceeds(max_share) else "")
+    if plan.is_stale:
+        yield "deleting", "a copy goes only while its image stands in the source; run makes it again when rules ask for it"
+        return
     kinds = {group.kind for group in plan.groups}
     if ActionKind.MOVE in kinds:
         yield "moving", "each is copied, the copy verified, then the image deleted; undo brings it back"
@@ -134,7 +144,12 @@ def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
 def draw_removal(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> RenderableType:
     """What came of ``apply`` or ``undo``, and what to do next."""
     styles = {0: "bold green", 1: "bold yellow", 75: "bold yellow"}
-    done = {"moved": summary.moved, "deleted": summary.deleted, "brought back": summary.restored}
+    done = {
+        "moved": summary.moved,
+        "deleted": summary.deleted,
+        "brought back": summary.restored,
+        "copies deleted": summary.cleared,
+    }
     told = ", ".join(f"{figures.count(number)} {word}" for word, number in done.items() if number) or "nothing was done"
     head = Text(told, styles.get(summary.exit_code, "bold red"))
     head.append(f"  {figures.size(summary.size_bytes)} in {figures.duration(summary.wall_s)}", "dim not bold")
@@ -151,7 +166,7 @@ def _outcome(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Iterator[t
     if summary.hint:
         yield "", summary.hint
     path, is_undo = shlex.quote(str(job.path or "JOB")), summary.run_id.startswith("undo")
-    command = f"{program()} {'undo' if is_undo else 'apply'} {path}"
+    command = f"{program()} {'undo' if is_undo else 'apply'} {path}{' --stale' if plan.is_stale else ''}"
     if summary.left or "unavailable" in summary.failed:
         yield "next", f"{command}   goes on where this left off"
     if "changed" in summary.failed and not is_undo:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from asyncfilter.engine.plan import Plan
-from asyncfilter.errors import ImageError
+from asyncfilter.engine.plan import Plan, stale_copies
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, ObjectRef
 from asyncfilter.ports import StoredImage
 
 
@@ -40,21 +38,4 @@ def stale_in(job: Job) -> Callable[[StoredImage], bool]:
     """Tells images that have a copy which the stored decision would not make."""
     plan = Plan(job)
 
-    def is_stale(image: StoredImage) -> bool:
-        copies = {effect.target for effect in image.effects if effect.kind is ActionKind.COPY}
-        return bool(copies - {_target(plan, job, image)})
-
-    return is_stale
-
-
-def _target(plan: Plan, job: Job, image: StoredImage) -> str | None:
-    if image.decision is None or image.seq is None:
-        return None
-    wanted = ObjectRef(
-        bucket=job.source.bucket, key=image.key, size_bytes=image.size_bytes, etag=image.etag, seq=image.seq
-    )
-    try:
-        effect = plan.effect(image.decision, wanted, is_duplicate=image.same_as is not None)
-    except ImageError:
-        return None
-    return effect.target.uri if effect is not None and effect.target is not None else None
+    return lambda image: bool(plan.stale(image) if image.seq is not None else stale_copies(image, None))

@@ -159,7 +159,7 @@ def _action_rows(counts: Counts, job: Job, *, dry_run: bool) -> Iterable[tuple[s
         if number:
             yield name, figures.count(number)
     if counts.stale:
-        yield "stale", f"{figures.count(counts.stale)} copies stand that the rules no longer make; none is removed"
+        yield "stale", f"{figures.count(counts.stale)} copies stand that the rules no longer make (apply --stale)"
 
 
 def _money(summary: Summary) -> str:

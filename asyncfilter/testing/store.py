@@ -150,15 +150,26 @@ class MemoryStore:
             raise ValueError("a copy needs a target")
         await self._enter("copy", source)
         found = self._examined(effect.source)
-        standing = self._current(target)
-        if standing is not None and effect.if_exists is not IfExists.OVERWRITE:
-            if effect.if_exists is IfExists.FAIL and standing.body != found.body:
-                raise ImageError(f"{target.uri}: another object stands there", code="target_exists")
-            return Copied(etag=standing.etag, is_new=False)
+        if effect.if_exists is not IfExists.OVERWRITE and (standing := self._standing(effect, found)) is not None:
+            return standing
         self._write(target, found.body or b"", found.etag)
         self.copies.append((source, target))
         await self.point(f"copied {source.key}")
         return Copied(etag=found.etag, is_new=True)
+
+    async def standing(self, effect: Effect) -> Copied | None:
+        """See ``Remover``."""
+        await self._enter("standing", S3Location(effect.source.bucket, effect.source.key))
+        if effect.target is None or self._current(effect.target) is None:
+            return None
+        return self._standing(effect, self._examined(effect.source))
+
+    def _standing(self, effect: Effect, source: Kept) -> Copied | None:
+        if effect.target is None or (standing := self._current(effect.target)) is None:
+            return None
+        if effect.if_exists is IfExists.FAIL and standing.body != source.body:
+            raise ImageError(f"{effect.target.uri}: another object stands there", code="target_exists")
+        return Copied(etag=standing.etag, is_new=False)
 
     async def delete(self, bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
         """See ``Remover``."""

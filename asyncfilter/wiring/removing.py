@@ -9,6 +9,7 @@ from asyncfilter.aws import open_aws, open_remover
 from asyncfilter.clock import SystemClock
 from asyncfilter.datasets.folder import FolderRemover, check_folder
 from asyncfilter.engine.applying import Apply
+from asyncfilter.engine.clearing import Clear
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.removal import AT_ONCE
 from asyncfilter.engine.removing import RemovalErrand, carry_out
@@ -17,19 +18,22 @@ from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.references import resolved
-from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
+from asyncfilter.policy.removal import BucketState, Consent, RemovalPlan, RemovalSummary
 from asyncfilter.ports import Checkpoint, Remover
 from asyncfilter.wiring.checkpoints import existing_checkpoint
 from asyncfilter.wiring.concurrency import LEAST_IN_FLIGHT
 from asyncfilter.wiring.world import World, new_run_id
 
 
-async def plan_apply(job: Job, *, again: bool = False, world: World | None = None) -> RemovalPlan:
+async def plan_apply(
+    job: Job, *, again: bool = False, stale: bool = False, world: World | None = None
+) -> RemovalPlan:
     """What ``apply`` would take out of the source; nothing is changed.
 
     Args:
         job: Whose decisions.
         again: Propose also images that were brought back under these same decisions.
+        stale: Instead, the copies that the decisions no longer make.
         world: Your own remover or checkpoint.
 
     Raises:
@@ -38,7 +42,7 @@ async def plan_apply(job: Job, *, again: bool = False, world: World | None = Non
         AccessError: The source cannot be reached.
     """
     async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
-        return await Apply(resolved_job, checkpoint, await remover.state(), again=again).plan()
+        return await _apply(resolved_job, checkpoint, await remover.state(), again=again, stale=stale).plan()
 
 
 async def apply(
@@ -46,6 +50,7 @@ async def apply(
     consent: Consent,
     *,
     again: bool = False,
+    stale: bool = False,
     world: World | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
@@ -59,7 +64,7 @@ async def apply(
         AbortedError: ``interrupt`` was requested twice.
     """
     async with _open_removal(job, world) as (resolved_job, checkpoint, remover):
-        verb = Apply(resolved_job, checkpoint, await remover.state(), again=again)
+        verb = _apply(resolved_job, checkpoint, await remover.state(), again=again, stale=stale)
         errand = _removal_errand("apply", world, interrupt, on_event)
         return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, errand=errand)
 
@@ -83,6 +88,10 @@ async def undo(
         verb = Undo(resolved_job, checkpoint, await remover.state())
         errand = _removal_errand("undo", world, interrupt, on_event)
         return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, errand=errand)
+
+
+def _apply(job: Job, checkpoint: Checkpoint, state: BucketState, *, again: bool, stale: bool) -> Apply | Clear:
+    return Clear(job, checkpoint, state) if stale else Apply(job, checkpoint, state, again=again)
 
 
 def _removal_errand(name: str, world: World | None, interrupt: Interrupt | None, emit: Emit) -> RemovalErrand:

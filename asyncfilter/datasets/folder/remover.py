@@ -41,6 +41,11 @@ class FolderRemover:
         """See ``Remover``; a hard link is the same file, with the same time and inode."""
         return await anyio.to_thread.run_sync(self._copy, effect, limiter=self._threads)
 
+    async def standing(self, effect: Effect) -> Copied | None:
+        """See ``Remover``; contents are compared byte by byte."""
+        etag = await anyio.to_thread.run_sync(FolderSink(self._source).standing, effect, limiter=self._threads)
+        return None if etag is None else Copied(etag=etag, is_new=False)
+
     async def delete(self, bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
         """See ``Remover``."""
         return [await anyio.to_thread.run_sync(_delete, bucket, one, limiter=self._threads) for one in condemned]

@@ -30,7 +30,7 @@ from asyncfilter.datasets.folder.files import (
     writing,
 )
 from asyncfilter.errors import AccessError, ImageError, UsageError
-from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
+from asyncfilter.model import FOLDER, ActionKind, Effect, IfExists, ObjectRef, S3Location
 
 WRITES_AT_ONCE = 16
 _BLOCK_BYTES = 1024 * 1024
@@ -82,6 +82,22 @@ class FolderSink:
                         return _found(effect, path)
             sync(path.parent)
             return etag_of(path.stat())
+
+    def standing(self, effect: Effect) -> str | None:
+        """What stands for the ETag of the file at the target, if it has the content of the source; None without one.
+
+        Raises:
+            ImageError: ``target_exists``; ``changed`` or ``vanished``, of the source; ``target_unsafe``.
+        """
+        target = _target(effect)
+        path = Path(target.bucket.removeprefix(FOLDER) or "/", target.key)
+        with writing(target):
+            if not os.path.lexists(path):
+                return None
+            if path.parent.resolve().is_relative_to(self._source):
+                raise ImageError(f"{target.uri}: lies in the source", code="target_unsafe")
+            _check_apart(effect, path)
+            return _found(effect, path)
 
 
 def delete(image: ObjectRef) -> None:
