@@ -65,7 +65,11 @@ def apply(
     max_share: Annotated[
         float,
         typer.Option(
-            "--max-share", metavar="F", min=0.0, max=1.0, help="Most of the examined images (of the copies) that may be gone, 0 to 1."
+            "--max-share",
+            metavar="F",
+            min=0.0,
+            max=1.0,
+            help="Most of the examined images (of the copies) that may be gone, 0 to 1.",
         ),
     ] = DEFAULT_MAX_SHARE,
     again: Annotated[bool, typer.Option("--again", help="Propose also images that undo brought back.")] = False,

@@ -84,7 +84,6 @@ class Plan:
             tags=action.tags,
         )
 
-
     def wanted(self, row: StoredImage, decision: Decision) -> Effect | None:
         """What to do with a stored image that is decided so; nothing with what left the source, or is skipped.
 

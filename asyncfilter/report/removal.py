@@ -112,7 +112,10 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
     allowed = f"at most {100 * max_share:g} % are allowed (--max-share)"
     yield "share", f"{share}{gone}; {allowed}" + (": refused" if plan.exceeds(max_share) else "")
     if plan.is_stale:
-        yield "deleting", "a copy goes only while its image stands in the source; run makes it again when rules ask for it"
+        yield (
+            "deleting",
+            "a copy goes only while its image stands in the source; run makes it again when rules ask for it",
+        )
         return
     kinds = {group.kind for group in plan.groups}
     if ActionKind.MOVE in kinds:

@@ -25,9 +25,7 @@ from asyncfilter.wiring.concurrency import LEAST_IN_FLIGHT
 from asyncfilter.wiring.world import World, new_run_id
 
 
-async def plan_apply(
-    job: Job, *, again: bool = False, stale: bool = False, world: World | None = None
-) -> RemovalPlan:
+async def plan_apply(job: Job, *, again: bool = False, stale: bool = False, world: World | None = None) -> RemovalPlan:
     """What ``apply`` would take out of the source; nothing is changed.
 
     Args:

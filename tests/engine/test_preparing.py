@@ -132,7 +132,8 @@ def test_a_dead_run_goes_on_where_it_was() -> None:
     assert lives > 3
     counts = stage.run(job).counts
     assert (counts.keep, counts.reject, counts.failed) == (100, 100, {"image_rejected": 100})
-    assert stage.copied() == [key for key, label in sorted(stage.labels.items()) if label == "Robin"]
+    # What was copied when it died, and not yet noted, is copied again.
+    assert sorted(set(stage.copied())) == [key for key, label in sorted(stage.labels.items()) if label == "Robin"]
 
 
 def test_known_images_are_not_prepared_again() -> None:
