@@ -50,6 +50,7 @@ from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.cautions import cautions
 from asyncfilter.policy.rate import RateController
 from asyncfilter.policy.removal import condemnation
+from asyncfilter.policy.retrying import CAP_S, PACED_CAP_S
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.ports import Checkpoint, Sink, Totals, Watermark
 
@@ -240,7 +241,7 @@ class Pipeline:
             limiter=self._limiter,
             journal=self._journal,
             shelf=self._preparing.shelf,
-            repeat=self._repeater(self._ending.pause),
+            repeat=self._repeater(self._ending.pause, PACED_CAP_S),
             totals=self._totals,
             examined=self._twins.examined,
             ending=self._ending,
@@ -288,8 +289,9 @@ class Pipeline:
             wrapped.__cause__ = error
             self._ending.request(StopReason.FAILED, wrapped)
 
-    def _repeater(self, pause: Callable[[float], Awaitable[bool]]) -> Repeater:
-        return Repeater(max_attempts=self._job.limits.max_attempts, pause=pause, rng=self._rng)
+    def _repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:
+        attempts = self._job.limits.max_attempts
+        return Repeater(max_attempts=attempts, pause=pause, rng=self._rng, throttle_cap_s=throttle_cap_s)
 
     def _block_micros(self) -> int:
         calls = max(LEAST_GRANT_CALLS, round(self._controller.rate_tps(self._clock.monotonic()) * GRANT_S))

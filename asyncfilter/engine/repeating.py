@@ -7,7 +7,7 @@ from random import Random
 from typing import TypeVar
 
 from asyncfilter.errors import ThrottledError, TransientError
-from asyncfilter.policy.retrying import retrying
+from asyncfilter.policy.retrying import CAP_S, retrying
 
 T = TypeVar("T")
 
@@ -23,9 +23,18 @@ class Repeater:
         max_attempts: Attempts that may fail for another reason than the rate; at least 1.
         pause: Waits that many seconds before a repetition; False when there shall be none, because the run ends.
         rng: Draws the jitter.
+        throttle_cap_s: See ``retrying``.
     """
 
-    def __init__(self, *, max_attempts: int, pause: Callable[[float], Awaitable[bool]], rng: Random) -> None:
+    def __init__(
+        self,
+        *,
+        max_attempts: int,
+        pause: Callable[[float], Awaitable[bool]],
+        rng: Random,
+        throttle_cap_s: float = CAP_S,
+    ) -> None:
+        self._throttle_cap_s = throttle_cap_s
         self._max_attempts = max_attempts
         self._pause = pause
         self._rng = rng
@@ -63,7 +72,9 @@ class Repeater:
             if not await self._pause(delay_s):
                 raise DrainedError from last
 
-        async for again in retrying(error, max_attempts=self._max_attempts, rng=self._rng, sleep=wait):
+        async for again in retrying(
+            error, max_attempts=self._max_attempts, rng=self._rng, throttle_cap_s=self._throttle_cap_s, sleep=wait
+        ):
             with again:
                 try:
                     return await attempt()

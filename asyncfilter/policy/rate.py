@@ -51,10 +51,6 @@ _EVIDENCE = 5
 _COUNTED = 100
 """Accepted attempts from which their rate is taken for measured."""
 _LONGEST_MEASURE_S = 5
-_STRAGGLERS = 0.01
-"""Share of answers by which a count may still grow and be taken for whole."""
-_LATEST_S = 3.0
-"""How long after the time measured its answers are waited for at the most."""
 _PROBES = (0.01, 0.02, 0.04, 0.08)
 _PROBE_ATTEMPTS = 10
 """Attempts that a step of a probe takes at least: fewer cannot meet a quota that is passed by so little."""
@@ -88,9 +84,6 @@ class _Measure:
     known: bool = False
     """That share was well measured."""
     span_s: int = 1
-    counted: int = 0
-    """Answers counted when it was looked at last, at ``looked_s``."""
-    looked_s: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -261,8 +254,6 @@ class RateController:
         if now_s < measure.since_s + measure.span_s + 3 * self._lag_s:  # nearly all answers are there
             return
         seen = self._tally.between(measure.since_s, measure.since_s + measure.span_s)
-        if self._is_coming_in(now_s, measure, seen):
-            return
         if not seen.accepted:
             measure.since_s = slot_from(now_s)
         elif measure.span_s < _LONGEST_MEASURE_S and not self._conclusive(seen, measure):
@@ -273,14 +264,6 @@ class RateController:
             self._unmoved(now_s, measure)
         else:
             self._settle(now_s, measure, seen)
-
-    def _is_coming_in(self, now_s: float, measure: _Measure, seen: Seen) -> bool:
-        """Whether answers of the time measured still arrive: refusals come first, and a busy program reads late."""
-        if now_s - measure.looked_s >= self._lag_s:
-            is_growing = seen.total > measure.counted * (1 + _STRAGGLERS)
-            measure.counted, measure.looked_s = seen.total, now_s
-            return is_growing and now_s < measure.since_s + measure.span_s + _LATEST_S
-        return True
 
     def _conclusive(self, seen: Seen, measure: _Measure) -> bool:
         if measure.share:

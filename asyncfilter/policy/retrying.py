@@ -29,13 +29,17 @@ TRANSIENT_BASE_S = 0.1
 CAP_S = 20.0
 """Longest wait, as in botocore's ``standard`` mode."""
 
+PACED_CAP_S = 2.0
+"""Longest wait after a throttle where a limiter paces all attempts: it lowers the rate for everybody, and an image that
+waits for longer holds up all that come after it once the window of admitted images is full."""
+
 
 class _WaitByError(wait_base):
     """Full jitter, with a longer base after throttles; never shorter than the service asked for."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, throttle_cap_s: float) -> None:
         self._rng = rng
-        self._throttle = wait_exponential(multiplier=THROTTLE_BASE_S, max=CAP_S)
+        self._throttle = wait_exponential(multiplier=THROTTLE_BASE_S, max=throttle_cap_s)
         self._transient = wait_exponential(multiplier=TRANSIENT_BASE_S, max=CAP_S)
 
     def __call__(self, retry_state: RetryCallState) -> float:
@@ -75,6 +79,7 @@ def retrying(
     *,
     max_attempts: int,
     rng: Random,
+    throttle_cap_s: float = CAP_S,
     sleep: Callable[[float], Awaitable[None]],
 ) -> AsyncRetrying:
     """Repeat what has failed once.
@@ -92,6 +97,7 @@ def retrying(
         first_error: How the first attempt failed; counted like the later ones.
         max_attempts: Attempts that may fail for another reason than the rate, the first included; at least 1.
         rng: Draws the jitter.
+        throttle_cap_s: Longest wait after a throttle, unless the service asks for more.
         sleep: How to wait, seconds.
 
     Returns:
@@ -101,7 +107,7 @@ def retrying(
     again = _AfterFailure(
         sleep=sleep,
         stop=_StopAfterFaults(max_attempts),
-        wait=_WaitByError(rng),
+        wait=_WaitByError(rng, throttle_cap_s),
         retry=retry_if_exception_type((ThrottledError, TransientError)),
         reraise=True,
     )
