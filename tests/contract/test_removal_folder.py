@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,23 @@ def test_a_move_never_overwrites_in_the_trash(tmp_path: Path) -> None:
     assert (summary.moved, summary.failed) == (2, {"target_exists": 1})
     assert place.files(place.trash)["d.jpg"] == b"older"
     assert place.files()["d.jpg"] == b"d.jpg"
+
+
+@pytest.mark.parametrize("way", ["copy", "link"])
+def test_stale_files_go_while_their_images_stand(tmp_path: Path, way: str) -> None:
+    """Copies and hard links that the rules no longer make are deleted; the last of its bytes and others' files stay."""
+    place = Place(tmp_path, {way: f"{tmp_path}/trash/"})
+    (place.folder / GOING[0]).unlink()
+    (place.trash / GOING[1]).unlink()
+    (place.trash / GOING[1]).write_bytes(b"somebody's own")
+    before = place.files()
+    place.job = place.a_job(tmp_path, "none")
+    place.run()
+    summary = place._live(partial(plan_apply, stale=True), partial(apply, stale=True), 0)
+    assert summary is not None
+    assert (summary.cleared, summary.failed) == (1, {"original_gone": 1, "target_exists": 1})
+    assert place.files(place.trash) == {GOING[0]: GOING[0].encode(), GOING[1]: b"somebody's own"}
+    assert place.files() == before
 
 
 def test_the_remover_itself(tmp_path: Path) -> None:

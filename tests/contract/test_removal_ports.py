@@ -278,6 +278,24 @@ async def test_copies_say_what_stands_there(kit: Kit) -> None:
     assert kit.body("raw-off", "copied", at=BIN) == b"another"
 
 
+async def test_what_stands_at_a_target_is_told_before_it_is_deleted(kit: Kit) -> None:
+    """Nothing, a copy of the image as it stands in the source, or an error: never another object, nor the only copy."""
+    image, remover = kit.put("raw-off", "stale"), kit.remover("raw-off")
+    effect = Effect(kind=ActionKind.COPY, source=image, target=S3Location(BIN, "stale"), if_exists=IfExists.FAIL)
+    assert await remover.standing(effect) is None
+    await remover.copy(effect)
+    assert await remover.standing(effect) == Copied(etag=image.etag, is_new=False)
+    kit.put("raw-off", "stale", b"newer")
+    with pytest.raises(ImageError) as caught:
+        await remover.standing(effect)
+    assert caught.value.code == "changed"
+    kit.put("raw-off", "stale")
+    kit.put("raw-off", "stale", b"another", at=BIN)
+    with pytest.raises(ImageError) as caught:
+        await remover.standing(effect)
+    assert caught.value.code == "target_exists"
+
+
 async def test_a_target_that_may_not_be_looked_at_is_guarded_by_the_condition(s3: S3Kit) -> None:
     """Without s3:ListBucket nothing looks forbidden; a copy is made where nothing stands, and nowhere else."""
     remover, image = s3.remover("raw-off"), s3.put("raw-off", "seen.jpg")
