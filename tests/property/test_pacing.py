@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncfilter.policy.pacing import FIRST_S, Pacer
@@ -96,6 +96,29 @@ def test_a_quota_counted_strictly_by_the_second_is_never_passed(rate_tps: int, l
             at_s = max(at_s, pacer.due_s)
             assert pacer.take(at_s)
             taken_s.append(at_s)
+    assert fullest_window(taken_s) <= rate_tps
+
+
+@given(
+    rate_tps=st.integers(min_value=100, max_value=2_000),
+    pauses=st.lists(st.tuples(st.floats(0, 0.3), st.floats(0.02, 0.09)), min_size=4, max_size=12),
+)
+@example(2_000, [(0.0, 0.05), (0.9, 0.05), (0.0, 0.05), (0.9, 0.05)])
+def test_pauses_that_are_made_good_fill_no_second_beyond_the_rate(
+    rate_tps: int, pauses: list[tuple[float, float]]
+) -> None:
+    """Whenever nobody asks for a while: what follows at once stays within the rate of every second it falls into."""
+    pacer = Pacer(rate_tps)
+    now_s, taken_s = 0.0, [0.0] if pacer.take(0.0) else []
+    for busy_s, pause_s in pauses:
+        until_s = now_s + busy_s
+        while (at_s := max(now_s, pacer.due_s)) < until_s:
+            assert pacer.take(at_s)
+            taken_s.append(at_s)
+            now_s = at_s
+        now_s = until_s + pause_s
+        while pacer.take(now_s):
+            taken_s.append(now_s)
     assert fullest_window(taken_s) <= rate_tps
 
 
