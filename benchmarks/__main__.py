@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import files, machine
 from benchmarks.bench import Bench
 from benchmarks.check import check
-from benchmarks.sizes import FULL, LONG, QUICK
+from benchmarks.sizes import FULL, QUICK
 from benchmarks.suite import WORKLOADS
 from benchmarks.tables import summary
 
@@ -59,16 +59,13 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, one round, written to a folder beside")
-    parser.add_argument(
-        "--long", action="store_true", help="watch the memory over two million objects: ten minutes more"
-    )
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--data", type=Path, help=f"folder with {RECORDED}, for answers of the real service")
     parser.add_argument("--out", type=Path, help="folder for the results")
     parser.add_argument("--redraw", action="store_true", help="measure nothing: draw tables and plots from the JSON")
     parser.add_argument("--check", action="store_true", help="fail when ours became slower than in the results")
     options = parser.parse_args()
-    options.sizes = QUICK if options.quick else LONG if options.long else FULL
+    options.sizes = QUICK if options.quick else FULL
     options.out = (options.out or (files.RESULTS / "quick" if options.quick else files.RESULTS)).resolve()
     return options
 

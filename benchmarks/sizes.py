@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +59,11 @@ FULL = Sizes(
     wrong_s=30,
     rows=1_000_000,
     few_rows=100_000,
-    memory=(20_000, 200_000, 500_000),
+    memory=(20_000, 200_000, 2_000_000),
     limiter_s=2.0,
     limiter_rates_tps=(50, 500, 5_000),
     sandbox_s=3.0,
 )
-
-LONG = replace(FULL, memory=(20_000, 200_000, 2_000_000))
 
 QUICK = Sizes(
     name="quick",

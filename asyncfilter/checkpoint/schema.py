@@ -1,9 +1,10 @@
 """The tables of a checkpoint file, and what marks a file as one.
 
-``image`` holds one row an image, without a place (``seq`` NULL) while it is spare; ``effect`` the actions confirmed
-for it, by age; ``removal`` the journal of what left the source, which needs no other row. ``label`` and ``word`` are
-the interned tables that ``image.detection`` and ``image.label`` speak of. ``state`` holds one JSON value a key,
-``identity`` one text a key. ``listing`` is there for ``order: random`` alone.
+``image`` holds one row an image, without a place (``seq`` NULL) while it is spare; ``content`` finds images by their
+ETag, all but the newest; ``effect`` the actions confirmed for an image, by age; ``removal`` the journal of what left
+the source, which needs no other row. ``label`` and ``word`` are the interned tables that ``image.detection`` and
+``image.label`` speak of. ``state`` holds one JSON value a key, ``identity`` one text a key. ``listing`` is there for
+``order: random`` alone.
 
 Invariants kept by the file itself, whoever writes to it: a place belongs to one row; a target belongs to one key (a
 tag's target is its tags, of which an image has one set); a number of a row is never used twice. Text compares by its
@@ -35,13 +36,6 @@ STEPS = {step: number for number, step in enumerate(Step)}
 
 _TAG = ACTIONS[ActionKind.TAG]
 
-ETAG_BEGINNING = 4
-"""Bytes of an ETag that are indexed: enough to tell millions of images apart, in half the space. An ETag comes in no
-order, so that every image changes another page of this index: half of what writing an image costs."""
-
-ETAG_BEGINS = f"substr(etag, 1, {ETAG_BEGINNING})"
-"""What the index is of; a query must say it in the same words."""
-
 TABLES = f"""
 CREATE TABLE image (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -58,7 +52,6 @@ CREATE TABLE image (
 );
 CREATE UNIQUE INDEX image_seq ON image (seq) WHERE seq IS NOT NULL;
 CREATE INDEX image_key ON image (key);
-CREATE INDEX image_etag ON image ({ETAG_BEGINS}) WHERE detection IS NOT NULL;
 CREATE INDEX image_failed ON image (seq) WHERE failure IS NOT NULL;
 CREATE INDEX image_spare ON image (key) WHERE seq IS NULL;
 CREATE TABLE effect (
@@ -75,6 +68,7 @@ CREATE TRIGGER effect_owner BEFORE INSERT ON effect WHEN NEW.target <> '' AND NE
   FROM effect JOIN image AS old ON old.id = effect.image JOIN image AS new ON new.id = NEW.image
   WHERE effect.target = NEW.target AND effect.target <> '' AND effect.kind <> {_TAG} AND old.key <> new.key;
 END;
+CREATE TABLE content (beginning, image INTEGER NOT NULL, PRIMARY KEY (beginning, image)) WITHOUT ROWID;
 CREATE TABLE removal (
   image INTEGER PRIMARY KEY,
   key TEXT NOT NULL,

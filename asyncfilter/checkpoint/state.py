@@ -28,6 +28,9 @@ REFERENCES = "references"
 LISTING = "listing"
 """How far the stored listing has come."""
 
+INDEXED = "indexed"
+"""Row id up to which ``content`` has every image."""
+
 
 class ListingState(msgspec.Struct, kw_only=True):
     """How far the stored listing of ``order: random`` has come."""

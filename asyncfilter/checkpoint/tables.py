@@ -8,15 +8,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
 from pathlib import Path
 
 import msgspec
 
 from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.contents import ContentIndex
 from asyncfilter.checkpoint.journal import CLAIMS, RemovalJournal
 from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
-from asyncfilter.checkpoint.schema import ACTIONS, ETAG_BEGINNING, ETAG_BEGINS, SHUFFLE, UNSHUFFLE
+from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
     DECIDED_BY,
@@ -44,6 +44,7 @@ class Tables:
 
     Attributes:
         journal: What left the source.
+        contents: Finds images by ETag; to be loaded by whoever writes.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
@@ -51,6 +52,7 @@ class Tables:
         self._path = path
         self._codec = RowCodec(db)
         self.journal = RemovalJournal(db, self._codec)
+        self.contents = ContentIndex(db)
         self._inode = _inode(path)
 
     def commit(self, batch: Batch) -> None:
@@ -60,7 +62,9 @@ class Tables:
             if batch.unseated:
                 self._unseat(batch.unseated)
             if batch.new:
-                sql.insert(self._db, "INSERT INTO image", [codec.new_row(image) for image in batch.new])
+                rows = [codec.new_row(image) for image in batch.new]
+                sql.insert(self._db, "INSERT INTO image", rows)
+                self.contents.add([(row[0], row[3]) for row in rows if row[-1] is not None])
             if batch.seated:
                 outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.seated]
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
@@ -69,6 +73,7 @@ class Tables:
             if batch.renewed:
                 etags = [(pack_etag(etag), id_) for id_, etag in batch.renewed]
                 self._db.executemany("UPDATE image SET etag = ? WHERE id = ?", etags)
+                self.contents.add([(id_, etag) for etag, id_ in etags])
             if batch.effects:
                 self._confirm(batch.effects)
             if batch.removals:
@@ -92,14 +97,12 @@ class Tables:
 
     def by_etags(self, etags: Sequence[str]) -> list[StoredImage]:
         """See ``Checkpoint.by_etags``."""
+        wanted = {etag: pack_etag(etag) for etag in etags}
         found: list[StoredImage] = []
-        for some in sql.chunks([pack_etag(etag) for etag in set(etags)], sql.VALUES_PER_STATEMENT // 2):
-            marks = sql.marks(len(some))
-            # The beginnings are what the index has.
-            among = f"{ETAG_BEGINS} IN ({marks}) AND etag IN ({marks})"
-            query = f"WHERE detection IS NOT NULL AND {among} ORDER BY id"
-            found += self._images(select(WITH_LABELS) + query, [*(etag[:ETAG_BEGINNING] for etag in some), *some])
-        return sorted(found, key=attrgetter("id"))
+        for some in sql.chunks(self.contents.find(list(wanted.values())), sql.VALUES_PER_STATEMENT):
+            query = f"WHERE detection IS NOT NULL AND id IN ({sql.marks(len(some))}) ORDER BY id"
+            found += self._images(select(WITH_LABELS) + query, some)
+        return [image for image in found if image.etag in wanted]
 
     def seated(self, after_seq: int, limit: int, is_asked: LabelFilter | None) -> list[StoredImage]:
         """See ``Checkpoint.seated``."""

@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, read_images
+from asyncfilter.checkpoint import SqliteCheckpoint, contents, open_checkpoint, read_images
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, Label, ListedObject, Verdict
 from asyncfilter.policy.removal import REMOVED, REMOVING, Condemnation, Removal, Step
@@ -20,6 +21,8 @@ from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 
 KEYS = ["a", "a\n", "b", "z", "é", "\uffff", "\U0001f426"]
+ETAGS = ["ab" * 16, "ab-2", "AB", "cd-2", "abababab" + "cd" * 12]
+"""Two begin alike, so that an index of beginnings finds too much."""
 TARGETS = ["", "s3://clean/1", "s3://clean/2"]
 
 ids = st.integers(1, 12)
@@ -38,7 +41,7 @@ images = st.builds(
     id=ids,
     seq=places,
     key=st.sampled_from(KEYS),
-    etag=st.sampled_from(["ab" * 16, "ab-2", "AB"]),
+    etag=st.sampled_from(ETAGS),
     size_bytes=st.integers(0, 2**40),
     decision=decisions,
     failure=st.none() | failures,
@@ -74,13 +77,19 @@ batches = st.builds(
     effects=st.lists(st.tuples(ids, effects), max_size=3),
     failures=st.lists(st.tuples(ids, failures), max_size=2, unique_by=lambda pair: pair[0]),
     revoked=st.lists(st.tuples(ids, effects), max_size=2),
-    renewed=st.lists(st.tuples(ids, st.sampled_from(["ab" * 16, "cd-2"])), max_size=2),
+    renewed=st.lists(st.tuples(ids, st.sampled_from(ETAGS)), max_size=2),
     removals=st.lists(removals, max_size=3, unique_by=lambda removal: removal.image),
     unseated=st.lists(ids, max_size=3),
     watermark=st.none() | watermarks,
     totals=st.none() | totals,
 )
 listed = st.builds(ListedObject, st.sampled_from(KEYS), st.integers(0, 9), st.sampled_from(["ab", "x"]))
+
+
+@pytest.fixture(autouse=True)
+def few_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows are enough for the index of contents to be caught up with."""
+    monkeypatch.setattr(contents, "WAITING", 3)
 
 
 class BothCheckpoints(RuleBasedStateMachine):
@@ -199,6 +208,8 @@ async def _answers(checkpoint: Checkpoint) -> list[object]:
         list(await checkpoint.seated(0, 3)),
         list(await checkpoint.seated(3, 99)),
         list(await checkpoint.failed(1, 9, 4)),
+        *[list(await checkpoint.by_etags([etag])) for etag in ETAGS],
+        list(await checkpoint.by_etags(ETAGS)),
         await checkpoint.overshoot(),
         dict(await checkpoint.owners(TARGETS)),
         list(await checkpoint.condemned(Condemnation(verdicts=(Verdict.KEEP, Verdict.REJECT)), 2, 5)),

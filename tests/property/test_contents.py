@@ -1,0 +1,78 @@
+"""Every image with labels is found by its ETag, in whatever order rows come and however far the index has come."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asyncfilter.checkpoint import SqliteCheckpoint, contents, open_checkpoint
+from asyncfilter.errors import CheckpointError
+from asyncfilter.model import Detection
+from asyncfilter.ports import Batch, StoredImage
+
+ETAGS = [f"{number:02x}{'ab' * 15}" for number in range(6)] + [f"00{'ab' * 14}cd", "ABCD", "00ab-2", "00ab-3"]
+"""Some begin alike; some are no hex digits."""
+
+
+async def opened(path: Path) -> SqliteCheckpoint:
+    """The checkpoint at ``path``."""
+    return await open_checkpoint(path, identity={}, name="contents")
+
+
+async def found(checkpoint: SqliteCheckpoint) -> dict[str, list[int]]:
+    """Row ids by ETag, as the checkpoint finds them."""
+    return {etag: [image.id for image in await checkpoint.by_etags([etag])] for etag in ETAGS}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_found_whatever_comes_between(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late ids, other ETags, commits that are rolled back, clean ends and kills: what is found is what is there."""
+    monkeypatch.setattr(contents, "WAITING", 5)
+    anyio.run(_live, random.Random(seed), tmp_path)
+
+
+async def _live(chance: random.Random, folder: Path) -> None:
+    path = folder / "0.db"
+    etags: dict[int, str] = {}
+    in_flight: list[int] = []
+    checkpoint = await opened(path)
+    next_id = checkpoint.opened.next_id
+    for step in range(60):
+        in_flight += range(next_id, next_id + 2)
+        next_id += 2
+        committed = [id_ for id_ in in_flight if chance.random() < 0.4]
+        new = {id_: chance.choice(ETAGS) for id_ in committed}
+        rows = [_image(id_, etag, chance.random() < 0.8) for id_, etag in new.items()]
+        labelled = [row.id for row in rows if row.detection is not None]
+        if chance.random() < 0.2:
+            with pytest.raises(CheckpointError):
+                await checkpoint.commit(
+                    Batch(new=[*rows, _image(next_id + 5, "ABCD", True)], seated=[_image(999, "", True)])
+                )
+        else:
+            renewed = [(id_, chance.choice(ETAGS)) for id_ in etags if chance.random() < 0.1]
+            await checkpoint.commit(Batch(new=rows, renewed=renewed))
+            in_flight = [id_ for id_ in in_flight if id_ not in new]
+            etags |= dict(renewed) | {id_: new[id_] for id_ in labelled}
+        if chance.random() < 0.2:
+            left = path
+            if chance.random() < 0.5:
+                left = folder / f"{step + 1}.db"
+                for suffix in ("", "-wal"):
+                    shutil.copy(f"{path}{suffix}", f"{left}{suffix}")
+            await checkpoint.aclose()
+            path, checkpoint = left, await opened(left)
+            next_id, in_flight = checkpoint.opened.next_id, []
+        assert await found(checkpoint) == {
+            etag: [id_ for id_, its in sorted(etags.items()) if its == etag] for etag in ETAGS
+        }
+    await checkpoint.aclose()
+
+
+def _image(id_: int, etag: str, has_labels: bool) -> StoredImage:
+    detection = Detection(()) if has_labels else None
+    return StoredImage(id=id_, seq=id_, key=str(id_), etag=etag, size_bytes=1, detection=detection)
