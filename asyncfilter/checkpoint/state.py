@@ -29,7 +29,7 @@ LISTING = "listing"
 """How far the stored listing has come."""
 
 INDEXED = "indexed"
-"""Row id up to which ``content`` has every image."""
+"""Row id up to which ``content`` has every image with labels."""
 
 
 class ListingState(msgspec.Struct, kw_only=True):

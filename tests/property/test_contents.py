@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
 from asyncfilter.checkpoint import SqliteCheckpoint, contents, open_checkpoint
+from asyncfilter.checkpoint.state import INDEXED, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Detection
 from asyncfilter.ports import Batch, StoredImage
@@ -76,3 +79,16 @@ async def _live(chance: random.Random, folder: Path) -> None:
 def _image(id_: int, etag: str, has_labels: bool) -> StoredImage:
     detection = Detection(()) if has_labels else None
     return StoredImage(id=id_, seq=id_, key=str(id_), etag=etag, size_bytes=1, detection=detection)
+
+
+async def test_few_rows_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many images there are, opening a file looks at no more than four times those that wait, and a commit."""
+    monkeypatch.setattr(contents, "WAITING", 10)
+    chance = random.Random(0)
+    async with await opened(tmp_path / "many.db") as checkpoint:
+        for first in range(1, 600, 4):
+            rows = [_image(id_, chance.randbytes(16).hex(), True) for id_ in range(first, first + 4)]
+            await checkpoint.commit(Batch(new=rows))
+            with closing(sqlite3.connect(tmp_path / "many.db")) as db:
+                (last,) = db.execute("SELECT max(id) FROM image").fetchone()
+                assert last - (read_state(db, INDEXED, int) or 0) <= 4 * 10 + 4
