@@ -18,7 +18,7 @@ from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.state import INDEXED, read_state, write_state
 
 WAITING = 16_384
-"""Entries that wait: half a megabyte of memory, and up to four times as many rows to read when a file is opened."""
+"""Entries that wait: half a megabyte of memory, and some four times as many rows to read when a file is opened."""
 
 _BEGINNING = 4
 """Bytes, or characters, of an ETag that are indexed: enough to tell millions of images apart, in little space."""
