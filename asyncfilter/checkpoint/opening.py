@@ -208,7 +208,7 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous = FULL")  # Without it a commit is not on disk when it returns.
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = OFF")
-    db.execute("PRAGMA cache_size = -4096")
+    db.execute("PRAGMA cache_size = -1024")
     # 32 MB: a page that several commits change goes into the file once.
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 

@@ -16,7 +16,6 @@ from asyncfilter.aws import (
 from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.datasets.folder import FolderContents, FolderSink, FolderSource, check_folder
-from asyncfilter.datasets.preparing import Preparer
 from asyncfilter.engine.way import Way
 from asyncfilter.errors import AccessError
 from asyncfilter.job.spec import DetectorKind, Job, Precheck
@@ -103,6 +102,8 @@ def _preparation(
     """What looks at images before they are paid for; None when the job leaves that to the service."""
     if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
         return None
+    from asyncfilter.datasets.preparing import Preparer  # noqa: PLC0415  Pillow, which most runs do not need
+
     return Preparer(
         contents=contents,
         detector=detector,
