@@ -28,10 +28,11 @@ from asyncfilter.report.progress import REFRESH_S, LiveDisplay
 
 INTERRUPTED = 75
 _SECOND_S = 1.0
-_YOUNG_OBJECTS = 2_000
+_YOUNG_OBJECTS = 1_000
 """New objects, less those let go of, at which the youngest are collected: a millisecond or two of work."""
-_YOUNGER_FIRST = (20, 50)
-"""Collections of the youngest before one of the next generation, and of that before a full one."""
+_YOUNGER_FIRST = (500, 20)
+"""Collections of the youngest before one of the next generation, and of that before a full one. These look at all that
+is in flight, for longer than a hundredth of a second, and find a few hundred objects a minute."""
 
 
 R_co = TypeVar("R_co", covariant=True)

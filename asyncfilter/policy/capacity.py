@@ -239,7 +239,8 @@ def _bound(seconds: Sequence[Second], accepted_tps: float, ceiling_tps: float) -
 
 def _found_s(whole: Sequence[Second], ceiling_tps: float) -> float:
     """When the rate was found: at the end of the ramp, or a while after the first throttle."""
-    ramp_s = 1 + max(0, ceil(log2(ceiling_tps / START_TPS)))
+    # A second at the start, one for each doubling, one for the last step.
+    ramp_s = 2 + ceil(log2(ceiling_tps / START_TPS)) if ceiling_tps > START_TPS else 1
     throttled_s = next((at_s for at_s, second in enumerate(whole) if second.throttled), None)
     return ramp_s if throttled_s is None else throttled_s + SEARCH_S
 

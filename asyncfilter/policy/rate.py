@@ -2,7 +2,8 @@
 
 The controller sees only what became of attempts and when they were sent. Four phases:
 
-- Ramp: the rate doubles every second up to the target. A throttle costs its share; many make it measure.
+- Ramp: the rate doubles every second up to shortly below the target, then goes there. A throttle costs its share; many
+  make it measure.
 - Measure: at a rate just lowered, what is accepted of a second's attempts (or a few) is counted. Still throttled: the
   rate becomes what was accepted. No longer throttled: halfway back towards the rate that was.
 - Hold: the rate stays; a throttle makes it measure.
@@ -40,6 +41,9 @@ _STEP_S = 1.0
 """Length of a step; also what services count their quotas over."""
 _REVIEW_S = 0.05
 _DOUBLE = 2.0
+_LAST_STEP = 0.05
+"""Of the target, the last step of a ramp: while calls in flight double, attempts wait for new connections and arrive
+late, and those behind them arrive on top."""
 _SLOWER = 1.4
 """Growth of a ramp that the service called sudden."""
 _MANY = 0.15
@@ -114,7 +118,7 @@ class RateController:
         self._limit = HIGHEST_TPS if limit_tps is None else min(limit_tps, HIGHEST_TPS)
         self._rate = min(start_tps, self._limit)
         self._target = self._limit  # where a ramp ends: what is believed possible
-        self._proven = 0.0  # the highest rate that was ever kept undisturbed
+        self._proven = 0.0  # the highest rate that was ever taken for certain
         self._phase: _Ramp | _Hold | _Measure | _Probe = _Ramp(math.inf)
         self._tally = SlidingCount()
         self._changes: deque[RateChange] = deque(maxlen=1000)
@@ -222,14 +226,17 @@ class RateController:
             self._phase = _Measure(slot_from(now_s), self._rate, (self._rate, self._target))
         elif self._in_use(now_s) and seen.refused <= few:
             ramp.stepped_s = max(ramp.stepped_s + _STEP_S, now_s - _STEP_S / 2)
-            self._change(now_s, min(self._rate * ramp.growth, self._target), "ramp")
+            shy_tps = self._target * (1 - _LAST_STEP)
+            top_tps = shy_tps if self._rate < shy_tps else self._target
+            self._change(now_s, min(self._rate * ramp.growth, top_tps), "ramp")
 
     def _hold(self, now_s: float, hold: _Hold) -> None:
         quiet_s = now_s - max(hold.since_s, self._throttled_s)
         if now_s - self._background_s > _FORGET_S:
             self._background = 0.0
-        if quiet_s >= _PATIENCE_S[0]:
-            self._proven = max(self._proven, self._rate)
+        if quiet_s > _STEP_S:
+            # What a service has saved up, a second's worth at the most, may have been part of what it took.
+            self._proven = max(self._proven, self._rate * (1 - _STEP_S / quiet_s))
         fallen = self._rate < 0.9 * self._proven
         patience_s = _PATIENCE_S[0]
         if not fallen:

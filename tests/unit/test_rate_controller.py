@@ -131,9 +131,9 @@ def test_a_small_unknown_quota_is_nearly_found(limit_tps: float | None) -> None:
 
 
 def test_the_ramp_starts_slowly_and_doubles_every_second() -> None:
-    """From 5 a second, one step a second, never above the limit; each step says that it is the ramp's."""
+    """From 5 a second, one step a second, never above the limit, the last a small one; each is called the ramp's."""
     course = simulate(TokenBucket(300), 300, 10)
-    assert [round(change.new_tps) for change in course.changes] == [10, 20, 40, 80, 160, 300]
+    assert [round(change.new_tps) for change in course.changes] == [10, 20, 40, 80, 160, 285, 300]
     assert {change.reason for change in course.changes} == {"ramp"}
     steps = [later.at_s - earlier.at_s for earlier, later in zip(course.changes, course.changes[1:], strict=False)]
     assert all(0.7 <= step_s <= 1.3 for step_s in steps)
@@ -213,18 +213,21 @@ def test_an_outage_is_over_thirty_seconds_after_its_last_throttle(
 
 @pytest.mark.parametrize("quota_tps", [50, 500])
 @pytest.mark.parametrize("low", [0.1, 0.5, 0.9])
-def test_a_quota_that_falls_is_followed_and_one_that_comes_back_is_used_again(quota_tps: int, low: float) -> None:
+@pytest.mark.parametrize("since_s", [10, 15])
+def test_a_quota_that_falls_is_followed_and_one_that_comes_back_is_used_again(
+    quota_tps: int, low: float, since_s: int
+) -> None:
     """Another program takes part of the quota for twenty seconds: the rest is used, and then the whole again."""
 
     class Shared(TokenBucket):
         def take(self, now_s: float) -> bool:
-            self.quota_tps = quota_tps * (low if 15 <= now_s < 35 else 1)
+            self.quota_tps = quota_tps * (low if since_s <= now_s < since_s + 20 else 1)
             return super().take(now_s)
 
-    course = simulate(Shared(quota_tps), quota_tps, 69)
-    assert course.share(quota_tps * low, 25, 35) >= 0.95
-    assert course.throttled(25, 35) <= 0.02
-    assert course.share(quota_tps, 65, 69) >= 0.95
+    course = simulate(Shared(quota_tps), quota_tps, since_s + 54)
+    assert course.share(quota_tps * low, since_s + 10, since_s + 20) >= 0.95
+    assert course.throttled(since_s + 10, since_s + 20) <= 0.02
+    assert course.share(quota_tps, since_s + 50, since_s + 54) >= 0.95
 
 
 def test_a_sudden_increase_is_answered_by_a_slower_ramp_to_the_same_limit() -> None:
