@@ -64,21 +64,27 @@ class Repeater:
         on_failure: Callable[[Exception, float], None] | None = None,
     ) -> T:
         """Repeat what was attempted once and failed with ``error``; otherwise as a call."""
-        last: Exception = error
+        last: list[Exception] = [error]
 
         async def wait(delay_s: float) -> None:
             if on_failure is not None:
-                on_failure(last, float(delay_s))  # tenacity gives a number of its own kind
+                on_failure(last[0], float(delay_s))  # tenacity gives a number of its own kind
             if not await self._pause(delay_s):
-                raise DrainedError from last
+                raise DrainedError from last[0]
 
-        async for again in retrying(
+        retries = retrying(
             error, max_attempts=self._max_attempts, rng=self._rng, throttle_cap_s=self._throttle_cap_s, sleep=wait
-        ):
-            with again:
-                try:
-                    return await attempt()
-                except (ThrottledError, TransientError) as later:
-                    last = later
-                    raise
-        raise error
+        )
+        try:
+            async for again in retries:
+                with again:
+                    try:
+                        return await attempt()
+                    except (ThrottledError, TransientError) as later:
+                        last[0] = later
+                        raise
+            raise error
+        finally:
+            retries.forget()
+            last.clear()
+            del error

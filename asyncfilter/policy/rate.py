@@ -44,6 +44,8 @@ _DOUBLE = 2.0
 _LAST_STEP = 0.05
 """Of the target, the last step of a ramp: while calls in flight double, attempts wait for new connections and arrive
 late, and those behind them arrive on top."""
+_CROWD_TPS = 100
+"""The rate from which that is more than an attempt or two."""
 _SLOWER = 1.4
 """Growth of a ramp that the service called sudden."""
 _MANY = 0.15
@@ -226,7 +228,7 @@ class RateController:
             self._phase = _Measure(slot_from(now_s), self._rate, (self._rate, self._target))
         elif self._in_use(now_s) and seen.refused <= few:
             ramp.stepped_s = max(ramp.stepped_s + _STEP_S, now_s - _STEP_S / 2)
-            shy_tps = self._target * (1 - _LAST_STEP)
+            shy_tps = self._target * (1 - _LAST_STEP) if self._target >= _CROWD_TPS else 0.0
             top_tps = shy_tps if self._rate < shy_tps else self._target
             self._change(now_s, min(self._rate * ramp.growth, top_tps), "ramp")
 

@@ -34,6 +34,9 @@ PACED_CAP_S = 2.0
 waits for longer holds up all that come after it once the window of admitted images is full."""
 
 
+_REPEATED = retry_if_exception_type((ThrottledError, TransientError))
+
+
 class _WaitByError(wait_base):
     """Full jitter, with a longer base after throttles; never shorter than the service asked for."""
 
@@ -62,16 +65,26 @@ class _StopAfterFaults(stop_base):
         return self._left <= 0
 
 
-class _AfterFailure(AsyncRetrying):
-    """``AsyncRetrying`` whose first attempt lies behind it and failed."""
+class AfterFailure(AsyncRetrying):
+    """``AsyncRetrying`` whose first attempt lies behind it and failed; made by ``retrying``."""
 
-    first_error: CallError
+    first_error: CallError | None
 
     def __aiter__(self) -> Self:
         super().__aiter__()
-        error = self.first_error
-        self._retry_state.set_exception((type(error), error, error.__traceback__))
+        if (error := self.first_error) is not None:
+            self._retry_state.set_exception((type(error), error, error.__traceback__))
         return self
+
+    def forget(self) -> None:
+        """Let go of what was repeated, in the end: errors hold frames, frames hold this, and this holds errors.
+
+        Thousands of throttles would else leave the garbage collector a fifth of a second of work at a time.
+        """
+        self.iter_state.reset()
+        self._retry_state.outcome = None
+        del self._retry_state
+        self.first_error = None
 
 
 def retrying(
@@ -81,7 +94,7 @@ def retrying(
     rng: Random,
     throttle_cap_s: float = CAP_S,
     sleep: Callable[[float], Awaitable[None]],
-) -> AsyncRetrying:
+) -> AfterFailure:
     """Repeat what has failed once.
 
     Use it so that the usual, successful attempt never enters it::
@@ -89,9 +102,13 @@ def retrying(
         try:
             return await attempt()
         except (ThrottledError, TransientError) as error:
-            async for again in retrying(error, max_attempts=8, rng=rng, sleep=clock.sleep):
-                with again:
-                    return await attempt()
+            retries = retrying(error, max_attempts=8, rng=rng, sleep=clock.sleep)
+            try:
+                async for again in retries:
+                    with again:
+                        return await attempt()
+            finally:
+                retries.forget()
 
     Args:
         first_error: How the first attempt failed; counted like the later ones.
@@ -104,11 +121,11 @@ def retrying(
         An iterator of attempts. It waits before each, and raises the last error itself when there is to be none, at
         once for an error that is not to be repeated.
     """
-    again = _AfterFailure(
+    again = AfterFailure(
         sleep=sleep,
         stop=_StopAfterFaults(max_attempts),
         wait=_WaitByError(rng, throttle_cap_s),
-        retry=retry_if_exception_type((ThrottledError, TransientError)),
+        retry=_REPEATED,
         reraise=True,
     )
     again.first_error = first_error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from random import Random
 
 import pytest
 
+from asyncfilter.engine.repeating import Repeater
 from asyncfilter.errors import (
     CallError,
     ImageError,
@@ -150,3 +152,29 @@ async def test_what_the_service_asks_for_is_waited(
     service = Service(error(asked_s), "labels")
     await service.call()
     assert service.waits_s == [waited_s]
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5, 9])
+async def test_nothing_is_left_to_the_garbage_collector(failures: int) -> None:
+    """Errors, frames and what repeats do not keep each other: thousands of throttles cost no pause later."""
+
+    async def pause(_delay_s: float) -> bool:
+        return True
+
+    left = failures
+
+    async def attempt() -> str:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            return "labels"
+        raise transient() if left % 2 else throttled()
+
+    repeat = Repeater(max_attempts=8, pause=pause, rng=Random(0))
+    gc.collect()
+    gc.disable()
+    try:
+        await repeat(attempt)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
