@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.schema import CONTENT, table_names
 from asyncfilter.checkpoint.state import INDEXED, read_state, write_state
 
 WAITING = 16_384
@@ -32,6 +33,8 @@ CREATE TEMP TABLE hand (beginning, image, waiting, past);
 """
 """``hand`` has one row: the entry it is at, how many wait, and the highest row id when its round began."""
 
+_ENTRIES = f"SELECT substr(etag, 1, {_BEGINNING}), id FROM image WHERE detection IS NOT NULL"  # noqa: S608  a number
+
 
 class ContentIndex:
     """Finds images by the beginning of their ETag.
@@ -44,12 +47,16 @@ class ContentIndex:
         self._db = db
 
     def load(self) -> None:
-        """Find what waits; to be called before anything else."""
+        """Find what waits; to be called before anything else, outside a transaction.
+
+        A file that had another index gets this one: a second for a million images.
+        """
+        if "content" not in table_names(self._db):
+            self._build()
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.executescript(_TABLES)
-        rows = f"SELECT substr(etag, 1, {_BEGINNING}), id FROM image WHERE id > ? AND detection IS NOT NULL"  # noqa: S608  a number
         indexed = read_state(self._db, INDEXED, int) or 0
-        waiting = self._db.execute(f"INSERT INTO waiting {rows}", (indexed,)).rowcount
+        waiting = self._db.execute(f"INSERT INTO waiting {_ENTRIES} AND id > ?", (indexed,)).rowcount
         self._db.execute("INSERT INTO hand VALUES (?, ?, ?, ?)", (*_START, waiting, self._last()))
 
     def add(self, entries: Sequence[tuple[int, bytes | str]]) -> None:
@@ -83,6 +90,14 @@ class ContentIndex:
                 query = f"SELECT image FROM {table} WHERE beginning IN ({sql.marks(len(some))})"  # noqa: S608  only marks
                 found.update(id_ for (id_,) in self._db.execute(query, some))
         return sorted(found)
+
+    def _build(self) -> None:
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(CONTENT)
+            self._db.execute(f"INSERT INTO content {_ENTRIES} ORDER BY 1, 2")
+            self._db.execute("DROP INDEX IF EXISTS image_etag")  # what there was in its place
+            write_state(self._db, {INDEXED: self._last()})
 
     def _sweep(self, at: Sequence[object], count: int) -> Sequence[object] | None:
         """Put the ``count`` entries after ``at`` into the file; returns the last, None when there are fewer."""

@@ -68,7 +68,6 @@ CREATE TRIGGER effect_owner BEFORE INSERT ON effect WHEN NEW.target <> '' AND NE
   FROM effect JOIN image AS old ON old.id = effect.image JOIN image AS new ON new.id = NEW.image
   WHERE effect.target = NEW.target AND effect.target <> '' AND effect.kind <> {_TAG} AND old.key <> new.key;
 END;
-CREATE TABLE content (beginning, image INTEGER NOT NULL, PRIMARY KEY (beginning, image)) WITHOUT ROWID;
 CREATE TABLE removal (
   image INTEGER PRIMARY KEY,
   key TEXT NOT NULL,
@@ -112,6 +111,9 @@ CREATE TABLE listing (
   storage_class TEXT NOT NULL
 ) WITHOUT ROWID;
 """  # noqa: S608  a number
+
+CONTENT = "CREATE TABLE content (beginning, image INTEGER NOT NULL, PRIMARY KEY (beginning, image)) WITHOUT ROWID"
+"""Made from the rows where it is not there: in a new file, or in one of before there was this index."""
 
 SHUFFLE = "CREATE INDEX IF NOT EXISTS listing_rank ON listing (rank)"
 """Made when the listing is whole: sorted once, instead of a page of the file written anew for nearly every object."""

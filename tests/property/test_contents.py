@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from asyncfilter.checkpoint import SqliteCheckpoint, contents, open_checkpoint
+from asyncfilter.checkpoint.schema import table_names
 from asyncfilter.checkpoint.state import INDEXED, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Detection
@@ -79,6 +80,27 @@ async def _live(chance: random.Random, folder: Path) -> None:
 def _image(id_: int, etag: str, has_labels: bool) -> StoredImage:
     detection = Detection(()) if has_labels else None
     return StoredImage(id=id_, seq=id_, key=str(id_), etag=etag, size_bytes=1, detection=detection)
+
+
+async def test_a_file_with_another_index_gets_this_one(tmp_path: Path) -> None:
+    """What was paid for before the index was kept like this is found, and found when the file is opened once more."""
+    path = tmp_path / "old.db"
+    rows = [_image(id_, ETAGS[id_ % len(ETAGS)], id_ % 3 > 0) for id_ in range(1, 100)]
+    async with await opened(path) as checkpoint:
+        await checkpoint.commit(Batch(new=rows))
+        expected = await found(checkpoint)
+    assert sum(map(len, expected.values())) == 66
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "DROP TABLE content; DELETE FROM state WHERE key = 'indexed';"
+            "CREATE INDEX image_etag ON image (substr(etag, 1, 4)) WHERE detection IS NOT NULL"
+        )
+    for _ in range(2):
+        async with await opened(path) as checkpoint:
+            assert await found(checkpoint) == expected
+    with closing(sqlite3.connect(path)) as db:
+        assert "image_etag" not in table_names(db)
+        assert read_state(db, INDEXED, int) == 99
 
 
 async def test_few_rows_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
