@@ -31,8 +31,8 @@ _SECOND_S = 1.0
 _YOUNG_OBJECTS = 1_000
 """New objects, less those let go of, at which the youngest are collected: a millisecond or two of work."""
 _YOUNGER_FIRST = (500, 20)
-"""Collections of the youngest before one of the next generation, and of that before a full one. These look at all that
-is in flight, for longer than a hundredth of a second, and find a few hundred objects a minute."""
+"""Collections of the youngest before one of the next generation, and of that before a full one. Both look at all that
+is in flight, for longer than a hundredth of a second, and find hardly any garbage."""
 
 
 R_co = TypeVar("R_co", covariant=True)
