@@ -6,15 +6,13 @@ attempt passed the limiter; an attempt that may have been billed counts as bille
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Ending
-from asyncfilter.engine.journal import Journal
+from asyncfilter.engine.journal import GroupCommitter
 from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.passage import Passage
 from asyncfilter.engine.preparing import Shelf
-from asyncfilter.engine.purse import Purse
+from asyncfilter.engine.purse import BudgetGate
 from asyncfilter.engine.repeating import DrainedError, Repeater
 from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, ThrottledError, TransientError
 from asyncfilter.events import AttemptFailed, Emit
@@ -37,35 +35,36 @@ class PaidCalls:
         *,
         detector: Detector,
         rules: Ruleset,
-        purse: Purse,
+        budget_gate: BudgetGate,
         limiter: RateLimiter,
-        journal: Journal,
+        committer: GroupCommitter,
         shelf: Shelf,
         repeat: Repeater,
         totals: Totals,
-        examined: Callable[[Passage], None],
         ending: Ending,
         emit: Emit,
         clock: Clock,
     ) -> None:
         self._detector = detector
         self._rules = rules
-        self._purse = purse
+        self._budget_gate = budget_gate
         self._limiter = limiter
-        self._journal = journal
+        self._committer = committer
         self._shelf = shelf
         self._repeat = repeat
         self._totals = totals
-        self._examined = examined
         self._ending = ending
         self._emit = emit
         self._clock = clock
         self._breaker = Breaker()
 
-    async def examine(self, passage: Passage) -> None:
-        """Examine one image; the journal gets the outcome, then ``examined`` is told.
+    async def examine(self, passage: Passage) -> bool:
+        """Examine one image; the committer gets the outcome.
 
-        An image that comes with a reservation has its turn too; one without takes both first.
+        An image that comes with a reservation has its permit too; one without takes both first.
+
+        Returns:
+            Whether there is an outcome; False when the run ends before.
         """
         self._totals.calls += 1
         try:
@@ -74,29 +73,28 @@ class PaidCalls:
             except (ThrottledError, TransientError) as error:
                 passage.detection = await self._again(passage, error)
         except DrainedError:
-            return
+            return False
         except _UnpaidError:
             passage.is_unpaid = True
-            self._journal.ready(passage)
-            self._examined(passage)
-            return
+            self._committer.ready(passage)
+            return True
         except AccessError as error:
             self._ending.request(StopReason.FAILED, error)
-            return
+            return False
         except ImageError as error:
             self._fail(passage, error)
         except TransientError as error:
             self._fail(passage, ImageError(error.message, code="unavailable"))
         except Exception as error:  # noqa: BLE001  a foreign detector may raise anything; what is paid must be kept
             self._ending.request(StopReason.FAILED, _unexpected(error))
-            return
+            return False
         else:
             self._breaker.success()
             passage.decision = self._rules.decide(passage.detection)
         finally:
             self._shelf.clear(passage)
-        self._journal.record(passage)
-        self._examined(passage)
+        self._committer.record(passage)
+        return True
 
     async def _again(self, passage: Passage, error: ThrottledError | TransientError) -> Detection:
         """Attempt what failed once, until it succeeds or fails for good; apart, since few calls come here."""
@@ -123,7 +121,7 @@ class PaidCalls:
 
     async def _take_turn(self, passage: Passage) -> Reservation:
         """Get money and a turn for an attempt."""
-        reservation = await self._purse.reserve(passage.image.seq)
+        reservation = await self._budget_gate.reserve(passage.image.seq)
         if reservation is None:
             raise DrainedError if self._ending.is_requested else _UnpaidError
         granted = False
@@ -131,7 +129,7 @@ class PaidCalls:
             granted = await self._limiter.acquire()
         finally:
             if not granted:
-                self._purse.settle(reservation, billed=False)
+                self._budget_gate.settle(reservation, billed=False)
         if not granted:
             raise DrainedError
         return reservation
@@ -161,7 +159,7 @@ class PaidCalls:
             self._limiter.accepted(sent_s)
             return detection
         finally:
-            self._purse.settle(reservation, billed=may_be_billed)
+            self._budget_gate.settle(reservation, billed=may_be_billed)
 
     def _fail(self, passage: Passage, error: ImageError) -> None:
         passage.failure = Failure(error.code, error.message)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import anyio
 
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.model import StopReason
+
+
+class StopRequest(NamedTuple):
+    """A reason to end a run, and its cause where the reason is an error."""
+
+    reason: StopReason
+    cause: AsyncFilterError | None
 
 
 class Ending:

@@ -12,7 +12,27 @@ from asyncfilter.ports import Prepared, StoredImage
 
 
 class Passage(msgspec.Struct, kw_only=True):
-    """An image between admission and settlement; the engine's parts fill it in as it passes.
+    """An image between admission and settlement; each field has one writer.
+
+    ===================================================  ==================================================
+    field                                                written by
+    ===================================================  ==================================================
+    image ... skipped (what it begins with)              the producer; the redecider for stored images
+    replaced_effect, replaced_stale, reservation         admission
+    readiness, prepared                                  the prefetch stage
+    decision, detection, failure, same_as, is_skipped    admission (stored labels), the detect stage, or the
+                                                         duplicate tracker: whichever found the outcome
+    followers                                            the duplicate tracker
+    is_unpaid                                            the detect stage and the duplicate tracker
+    is_ready                                             the committer, once the outcome is durable
+    effect, stale, claim                                 the sequencer, when it releases the image
+    effect, failure, is_acted, is_settled                the sequencer (nothing to do, target refused), or the
+                                                         sink stage (action confirmed or failed)
+    ===================================================  ==================================================
+
+    Invariants: the outcome (decision, failure, same_as) does not change between ``record`` and release; ``is_ready``
+    precedes every count and every action; ``is_settled`` is the last change. After the outcome is durable ``detection``
+    is dropped, so that the window holds no labels.
 
     Attributes:
         image: What is examined; ``seq`` is its place in the order of examination.
@@ -66,6 +86,16 @@ class Passage(msgspec.Struct, kw_only=True):
     claim: str | None = None
     is_acted: bool = False
     is_settled: bool = False
+
+    def confirm_action(self, kind: ActionKind) -> None:
+        """Note that its action was confirmed; nothing more happens to it."""
+        self.effect = kind
+        self.is_acted = self.is_settled = True
+
+    def fail_action(self, failure: Failure) -> None:
+        """Note that its action failed, or cannot be carried out; nothing more happens to it."""
+        self.failure = failure
+        self.is_acted = self.is_settled = True
 
     @property
     def is_examined(self) -> bool:

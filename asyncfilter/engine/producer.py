@@ -1,7 +1,7 @@
 """The producer: turns what the source lists, and what the checkpoint holds, into images in the order of examination.
 
-Three ways in, always in this order: images whose decisions are made anew (``replay``), failed ones that are tried
-again (``retries``), and the listing, from where the last run left it. Free checks are made here; an object that the
+Two inputs, always in this order: failed images that are tried again (``retries``), and the listing, from where the last
+run left it. Free checks are made here; an object that the
 checkpoint knows unchanged is only counted.
 """
 
@@ -64,11 +64,6 @@ class Producer:
         self.trailing_listed = 0
         """Objects listed behind the last image; ``trailing_skipped`` of them by reason."""
         self.trailing_skipped: dict[str, int] = {}
-
-    async def replay(self, rows: AsyncIterator[list[StoredImage]]) -> AsyncIterator[list[Passage]]:
-        """Seated images, as they are stored."""
-        async for batch in rows:
-            yield [self._seated(row) for row in batch]
 
     async def retries(self, up_to_seq: int) -> AsyncIterator[list[Passage]]:
         """The failed images up to ``up_to_seq``, to be tried again with what is known of them."""
@@ -152,10 +147,6 @@ class Producer:
     def _is_usable(self, row: StoredImage) -> bool:
         """Whether a row's outcome waits for its place."""
         return row.seq is None and (row.detection is not None or not self._retry_failed)
-
-    def _seated(self, row: StoredImage) -> Passage:
-        image = ObjectRef(bucket=self._bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
-        return Passage(image=image, row_id=row.id, stored=row, is_seated=True, moves_cursor=False)
 
     def _retried(self, row: StoredImage) -> Passage:
         return Passage(

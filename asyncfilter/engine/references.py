@@ -10,7 +10,7 @@ import msgspec
 
 from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.pipeline import Pipeline
+from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.engine.sampling import ChosenSource, reference_job
 from asyncfilter.engine.views import ReferenceView, with_spare
@@ -128,7 +128,7 @@ async def _pay(
     errand: Errand,
 ) -> Summary:
     """Examine what is not known, as a small run of its own."""
-    pipeline = Pipeline(
+    pipeline = assemble(
         job,
         run_id=errand.run_id,
         checkpoint=view.as_checkpoint(),

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import msgspec
 
 from asyncfilter.errors import UsageError
-from asyncfilter.model import Detection, Effect, ListedObject, ObjectRef, Skip
+from asyncfilter.model import Effect, ListedObject, Skip
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.quota import QuotaAnswer
-from asyncfilter.ports import Detector, Page, Preparation, Sink, Source
+from asyncfilter.ports import Detector, Preparation, Sink, Source
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,23 +54,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         dry_run: Pay for labels and keep them; write nothing to the sink and settle nothing.
         retry_failed: Try failed images again before going on with the listing.
         counts_ahead: Count the images of the listing while the run goes on, to tell when it will end.
-        stored_only: Apply rules and actions to the stored labels and end: neither source nor detector is used.
     """
 
     dry_run: bool = False
     retry_failed: bool = False
     counts_ahead: bool = False
-    stored_only: bool = False
 
 
-class _Absent:
-    """Stands where a run over stored labels must not have a source or a detector."""
-
-    async def page(self, after: str | None) -> Page:
-        raise UsageError(f"a run over stored labels lists nothing (asked for what follows {after!r})")
-
-    async def detect(self, image: ObjectRef) -> Detection:
-        raise UsageError(f"a run over stored labels examines nothing (asked for {image.uri})")
+class _NoSink:
+    """The sink of a run that only looks."""
 
     async def perform(self, effect: Effect) -> None:
         raise UsageError(f"a run that only looks writes nothing (asked for {effect.kind} of {effect.source.uri})")
@@ -78,18 +70,4 @@ class _Absent:
 
 def no_sink() -> Sink:
     """The sink of a run that only looks: it cannot write, whatever happens."""
-    return _Absent()
-
-
-def no_way() -> Way:
-    """The way of a run that only applies rules to stored labels: it cannot pay, whatever happens."""
-    absent = _Absent()
-    return Way(
-        source=absent,
-        detector=absent,
-        check=lambda _listed: None,
-        limit_tps=None,
-        tps_origin="no calls",
-        price_micros=lambda _nth: 0,
-        concurrency=1,
-    )
+    return _NoSink()

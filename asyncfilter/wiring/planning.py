@@ -10,7 +10,7 @@ import msgspec
 from asyncfilter.checkpoint import open_lookup
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.pipeline import Pipeline
+from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.references import Errand
 from asyncfilter.engine.sampling import ChosenSource, sampling_job
 from asyncfilter.engine.survey import Known, Surveyor, nothing_known, what_is_held
@@ -139,7 +139,7 @@ async def examine_ahead(
         ready = await resolve(job, checkpoint, way, world, errand)
         if ready.ended is not None:
             return ready.ended
-        pipeline = Pipeline(
+        pipeline = assemble(
             ready.job,
             run_id=run_id,
             checkpoint=SampleView(ready.checkpoint, ready.job, goes_on=goes_on).as_checkpoint(),

@@ -10,10 +10,11 @@ import msgspec
 from asyncfilter.checkpoint import set_aside
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.pipeline import Pipeline
+from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.references import Errand
+from asyncfilter.engine.refilter import Refilter
 from asyncfilter.engine.shuffle import ShuffledSource
-from asyncfilter.engine.way import Options, no_way
+from asyncfilter.engine.way import Options
 from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
@@ -80,7 +81,7 @@ async def run(
         ready = await resolve(job, checkpoint, way, world, errand)
         if ready.ended is not None:
             return ready.ended
-        pipeline = Pipeline(
+        pipeline = assemble(
             ready.job,
             run_id=run_id,
             checkpoint=ready.checkpoint,
@@ -123,13 +124,12 @@ async def refilter(
         checkpoint = world.checkpoint or await sqlite(job, stack)
         job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
         sink = world.sink if world.sink is not None else await stack.enter_async_context(open_sink(job))
-        pipeline = Pipeline(
+        pipeline = Refilter(
             job,
             run_id=new_run_id(),
             checkpoint=checkpoint,
             sink=sink,
-            way=no_way(),
-            options=Options(dry_run=dry_run, stored_only=True),
+            dry_run=dry_run,
             interrupt=interrupt,
             emit=on_event,
             clock=world.clock,
