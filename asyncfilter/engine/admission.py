@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 import anyio
 from anyio.abc import ObjectSendStream, TaskGroup
 
+from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import GroupCommitter
-from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.monitor import Sequencer
 from asyncfilter.engine.passage import Passage
 from asyncfilter.engine.pool import WorkerPool
@@ -53,7 +53,7 @@ class Admission:
         pending: PendingSignal,
         pool: WorkerPool[Passage],
         budget_gate: BudgetGate,
-        limiter: RateLimiter,
+        backends: Backends,
         duplicates: DuplicateTracker,
         totals: Totals,
         ending: Ending,
@@ -71,7 +71,7 @@ class Admission:
         self._pending = pending
         self._pool = pool
         self._budget_gate = budget_gate
-        self._limiter = limiter
+        self._backends = backends
         self._duplicates = duplicates
         self._totals = totals
         self._ending = ending
@@ -173,16 +173,16 @@ class Admission:
             self._ending.request(StopReason.BUDGET)
             await self._leave()
             return
-        has_permit = False
+        backend = None
         try:
-            has_permit = await self._limiter.acquire()
+            backend = await self._backends.acquire()
         finally:
-            if not has_permit:
+            if backend is None:
                 self._budget_gate.settle(reservation, billed=False)
-        if not has_permit:
+        if backend is None:
             await self._leave()
             return
-        passage.reservation = reservation
+        passage.reservation, passage.backend = reservation, backend
         self._sequencer.admit(passage)
         self._pool.submit(passage)
 

@@ -1,4 +1,4 @@
-"""The paid call: reserve, wait for the rate, attempt, settle; repeat under the same limiter.
+"""The paid call: reserve, wait for a permit, attempt, settle; repeat under the same limiters.
 
 Invariants: every attempt has a reservation of its own and settles it exactly once, also when it is cancelled; every
 attempt passed the limiter; an attempt that may have been billed counts as billed.
@@ -7,9 +7,9 @@ attempt passed the limiter; an attempt that may have been billed counts as bille
 from __future__ import annotations
 
 from asyncfilter.clock import Clock
+from asyncfilter.engine.core.backends import Backends, PacedBackend
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import GroupCommitter
-from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.passage import Passage
 from asyncfilter.engine.preparing import Shelf
 from asyncfilter.engine.purse import BudgetGate
@@ -20,7 +20,7 @@ from asyncfilter.model import Detection, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.rules import Ruleset
-from asyncfilter.ports import Detector, Totals
+from asyncfilter.ports import Totals
 
 
 class _UnpaidError(Exception):
@@ -33,10 +33,9 @@ class PaidCalls:
     def __init__(
         self,
         *,
-        detector: Detector,
+        backends: Backends,
         rules: Ruleset,
         budget_gate: BudgetGate,
-        limiter: RateLimiter,
         committer: GroupCommitter,
         shelf: Shelf,
         repeat: Repeater,
@@ -45,10 +44,9 @@ class PaidCalls:
         emit: Emit,
         clock: Clock,
     ) -> None:
-        self._detector = detector
+        self._backends = backends
         self._rules = rules
         self._budget_gate = budget_gate
-        self._limiter = limiter
         self._committer = committer
         self._shelf = shelf
         self._repeat = repeat
@@ -119,44 +117,46 @@ class PaidCalls:
 
         return await self._repeat.again(error, attempt, tell)
 
-    async def _take_turn(self, passage: Passage) -> Reservation:
-        """Get money and a turn for an attempt."""
+    async def _wait_for_permit(self, passage: Passage) -> tuple[Reservation, PacedBackend]:
+        """Get money and a permit for an attempt."""
         reservation = await self._budget_gate.reserve(passage.image.seq)
         if reservation is None:
             raise DrainedError if self._ending.is_requested else _UnpaidError
-        granted = False
+        backend = None
         try:
-            granted = await self._limiter.acquire()
+            backend = await self._backends.acquire()
         finally:
-            if not granted:
+            if backend is None:
                 self._budget_gate.settle(reservation, billed=False)
-        if not granted:
+        if backend is None:
             raise DrainedError
-        return reservation
+        return reservation, backend
 
     async def _attempt(self, passage: Passage) -> Detection:
-        reservation = passage.reservation or await self._take_turn(passage)
-        passage.reservation = None
+        reservation, backend = passage.reservation, passage.backend
+        if reservation is None or backend is None:
+            reservation, backend = await self._wait_for_permit(passage)
+        passage.reservation = passage.backend = None
         self._totals.attempts += 1
         sent_s = self._clock.monotonic()
         may_be_billed = True
         try:
-            detector = self._detector if passage.prepared is None else passage.prepared.detector
+            detector = backend.detector if passage.prepared is None else passage.prepared.detector
             detection = await detector.detect(passage.image)
         except ThrottledError as error:
             may_be_billed = error.may_be_billed
             self._totals.throttled += 1
-            self._limiter.throttled(error.cause, sent_s)
+            backend.limiter.throttled(error.cause, sent_s)
             raise
         except TransientError as error:
             may_be_billed = error.may_be_billed
             raise
         except (ImageError, AccessError):
             may_be_billed = False
-            self._limiter.accepted(sent_s)
+            backend.limiter.accepted(sent_s)
             raise
         else:
-            self._limiter.accepted(sent_s)
+            backend.limiter.accepted(sent_s)
             return detection
         finally:
             self._budget_gate.settle(reservation, billed=may_be_billed)

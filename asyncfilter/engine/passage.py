@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import msgspec
 
+from asyncfilter.engine.core.backends import PacedBackend
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef, Skip
 from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.tally import Tally
@@ -18,7 +19,8 @@ class Passage(msgspec.Struct, kw_only=True):
     field                                                written by
     ===================================================  ==================================================
     image ... skipped (what it begins with)              the producer; the redecider for stored images
-    replaced_effect, replaced_stale, reservation         admission
+    replaced_effect, replaced_stale, reservation,        admission
+    backend
     readiness, prepared                                  the prefetch stage
     decision, detection, failure, same_as, is_skipped    admission (stored labels), the detect stage, or the
                                                          duplicate tracker: whichever found the outcome
@@ -44,6 +46,7 @@ class Passage(msgspec.Struct, kw_only=True):
         moves_cursor: True when it comes from the listing, so that a resumed run may list from behind it.
         listed: Objects the listing showed from behind the image before up to this one; ``skipped`` of them by reason.
         reservation: The money held for its next attempt.
+        backend: Where that attempt is made: the backend whose permit it has.
         readiness: Set when its preparation is over; None when it needs none.
         prepared: What its preparation came to, until its call is over.
         decision: What the rules said; None while there are no labels.
@@ -71,6 +74,7 @@ class Passage(msgspec.Struct, kw_only=True):
     listed: int = 1
     skipped: dict[str, int] | None = None
     reservation: Reservation | None = None
+    backend: PacedBackend | None = None
     readiness: anyio.Event | None = None
     prepared: Prepared | None = None
     decision: Decision | None = None

@@ -21,16 +21,16 @@ import anyio
 from asyncfilter.engine.account import counts
 from asyncfilter.engine.admission import Admission
 from asyncfilter.engine.census import Census
+from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.examine.stage import ExamineStage
-from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.monitor import Sequencer
 from asyncfilter.engine.preparing import Preparing
 from asyncfilter.engine.purse import BudgetGate
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.supervisor import Supervisor
-from asyncfilter.engine.way import Options, Way
+from asyncfilter.engine.way import Options
 from asyncfilter.model import Progress, Summary
 from asyncfilter.ports import Totals, Watermark
 
@@ -39,7 +39,6 @@ class Pipeline:
     """One run; made by ``assembly.assemble``.
 
     Args:
-        way: Source, detector and their limits.
         options: What was asked of this run.
         opened: The position at which the run starts.
         since: The sums at its start.
@@ -49,7 +48,7 @@ class Pipeline:
         stage: Examines them.
         preparing: Looks at them before.
         sequencer: Counts them in order.
-        limiter: Paces attempts.
+        backends: Where images are examined, and at what rate.
         budget_gate: Hands out money.
         watchdog: Looks after what only time brings.
         census: Counts the listing ahead.
@@ -59,7 +58,6 @@ class Pipeline:
     def __init__(
         self,
         *,
-        way: Way,
         options: Options,
         opened: Watermark,
         since: Totals,
@@ -70,13 +68,12 @@ class Pipeline:
         stage: ExamineStage,
         preparing: Preparing,
         sequencer: Sequencer,
-        limiter: RateLimiter,
+        backends: Backends,
         budget_gate: BudgetGate,
         watchdog: Supervisor,
         census: Census,
         ending: Ending,
     ) -> None:
-        self._way = way
         self._options = options
         self._opened = opened
         self._since = since
@@ -87,7 +84,7 @@ class Pipeline:
         self._stage = stage
         self._preparing = preparing
         self._sequencer = sequencer
-        self._limiter = limiter
+        self._backends = backends
         self._budget_gate = budget_gate
         self._watchdog = watchdog
         self._census = census
@@ -104,7 +101,7 @@ class Pipeline:
             AbortedError: Interrupted twice; what is durable stays.
             CheckpointError: The checkpoint cannot be written.
         """
-        await self._lifecycle.begin(tps_origin=self._way.tps_origin)
+        await self._lifecycle.begin(tps_origin=self._backends.tps_origin)
         async with anyio.create_task_group() as tasks:
             self._stage.pool.start(tasks)
             self._preparing.start(tasks)
@@ -123,7 +120,7 @@ class Pipeline:
 
     def progress(self) -> Progress:
         """How the run stands at this moment, also before ``run`` was entered and after it ended."""
-        statistics = self._limiter.statistics()
+        statistics = self._backends.statistics()
         sequencer, sums = self._sequencer, self._summary.sums()
         overshoot = sequencer.overshoot if self._ending.is_requested else 0
         return Progress(
@@ -144,7 +141,7 @@ class Pipeline:
 
     async def _drain(self) -> None:
         self._lifecycle.report_drain(self._stage.pool.in_flight)
-        self._limiter.close()
+        self._backends.close()
         self._budget_gate.close()
         await self._stage.pool.wait_done()
         await self._lifecycle.drain()

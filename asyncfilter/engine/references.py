@@ -146,8 +146,9 @@ async def _pay(
 
 def _way_of(way: Way, wanted: Sequence[ListedObject], references: References) -> Way:
     """The job's rate, price and concurrency, without what it does to the images of its own source."""
+    backend = msgspec.structs.replace(way.primary, detector=references)
     return msgspec.structs.replace(
-        way, source=ChosenSource(wanted), detector=references, check=lambda _listed: None, preparation=None
+        way, source=ChosenSource(wanted), backends=(backend,), check=lambda _listed: None, preparation=None
     )
 
 

@@ -1,4 +1,4 @@
-"""What a pipeline is given beside the job: where images come from, who looks at them, and what the user asked for."""
+"""What a pipeline is given beside the job: where images come from, where they are examined, what the user asked for."""
 
 from __future__ import annotations
 
@@ -6,45 +6,33 @@ from collections.abc import Callable
 
 import msgspec
 
+from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Effect, ListedObject, Skip
-from asyncfilter.policy.pricing import PriceList
-from asyncfilter.policy.quota import QuotaAnswer
-from asyncfilter.ports import Detector, Preparation, Sink, Source
+from asyncfilter.ports import Preparation, Sink, Source
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
-    """The way in of one run.
+    """The inputs of one run.
 
     Attributes:
         source: Lists the objects, already in the order of examination.
-        detector: Looks at them.
         check: Says why a listed object is not examined, or None.
-        limit_tps: The rate that may be used, quota times share; None when nothing is known of it.
-        tps_origin: Where that figure comes from, for people.
-        price_micros: Price of the n-th billed call of this checkpoint, n from 1.
-        hourly_micros: What the detector costs an hour while the run lasts, whatever it does.
-        prices: What ``price_micros`` follows; None where nothing is paid.
-        concurrency: Calls in flight at the most.
+        backends: Where images are examined; one at least.
+        concurrency: Calls in flight at the most, over all backends.
         preparation: Looks at every image that is to be paid for before it is; None to examine them as they are.
-        region: Where the detector is; empty for one of your own.
-        quota: What was told of the quota; None where nobody was asked.
-        is_local: True when the detector answers on this machine, where it costs nothing.
     """
 
     source: Source
-    detector: Detector
-    preparation: Preparation | None = None
     check: Callable[[ListedObject], Skip | None]
-    limit_tps: float | None
-    tps_origin: str
-    price_micros: Callable[[int], int]
-    hourly_micros: int = 0
-    prices: PriceList | None = None
+    backends: tuple[DetectorBackend, ...]
     concurrency: int
-    region: str = ""
-    quota: QuotaAnswer | None = None
-    is_local: bool = False
+    preparation: Preparation | None = None
+
+    @property
+    def primary(self) -> DetectorBackend:
+        """The first backend."""
+        return self.backends[0]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from asyncfilter.engine.gauge import Gauge
 from asyncfilter.engine.sampling import trial_job
 from asyncfilter.engine.supervisor import HOURLY_BLOCK_S
 from asyncfilter.engine.timing import run_for
+from asyncfilter.engine.way import Way
 from asyncfilter.errors import UsageError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
@@ -88,8 +89,8 @@ async def propose_bench(
         told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
         way, _ = await stack.enter_async_context(open_way(told, world, pays=False))
         terms = _terms(job, way, held)
-    told_tps = way.limit_tps or limits.tps
-    ceiling_tps = tps or (way.limit_tps or 0) * BEYOND or limits.tps
+    told_tps = way.primary.limit_tps or limits.tps
+    ceiling_tps = tps or (way.primary.limit_tps or 0) * BEYOND or limits.tps
     if ceiling_tps is None:
         raise UsageError("nothing is known of the rate to try", hint="Give tps, or limits.tps in the job.")
     open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
@@ -99,9 +100,9 @@ async def propose_bench(
     return Trial(
         seconds_s=seconds_s,
         ceiling_tps=ceiling_tps,
-        quota=way.quota,
-        region=way.region,
-        is_local=way.is_local,
+        quota=way.primary.quota,
+        region=way.primary.region,
+        is_local=way.primary.is_local,
         allowance_micros=allowance,
         limit_micros=held.spent_micros + allowance,
         told_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), seconds_s)),
@@ -126,7 +127,7 @@ async def measure(
     async def examine(until: Interrupt) -> Summary:
         return await examine_ahead(
             trial_job(job, trial),
-            lambda way: gauge.over(msgspec.structs.replace(way, tps_origin="what is tried")),
+            lambda way: gauge.over(_tried(way)),
             goes_on=job.source.order is Order.LISTING,
             world=world,
             interrupt=until,
@@ -144,3 +145,9 @@ async def measure(
         capacity=capacity(gauge.reading, trial.ceiling_tps),
         is_time_up=is_over and summary.stop_reason is StopReason.COMPLETED,
     )
+
+
+def _tried(way: Way) -> Way:
+    """The same inputs, whose rate is the one that is tried."""
+    backends = tuple(msgspec.structs.replace(backend, tps_origin="what is tried") for backend in way.backends)
+    return msgspec.structs.replace(way, backends=backends)

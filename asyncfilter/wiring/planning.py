@@ -170,9 +170,9 @@ async def _held(job: Job, world: World, stack: AsyncExitStack) -> tuple[Held, Kn
 def _terms(job: Job, way: Way, held: Held) -> Terms:
     free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="a detector of your own")
     return Terms(
-        prices=way.prices or free,
+        prices=way.primary.prices or free,
         used=job.pricing.used_this_month + held.billed_calls,
-        hourly_micros=way.hourly_micros,
-        limit_tps=way.limit_tps,
-        tps_origin=way.tps_origin,
+        hourly_micros=way.primary.hourly_micros,
+        limit_tps=way.primary.limit_tps,
+        tps_origin=way.primary.tps_origin,
     )

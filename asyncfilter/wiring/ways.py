@@ -16,6 +16,7 @@ from asyncfilter.aws import (
 from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.datasets.folder import FolderContents, FolderSink, FolderSource, check_folder
+from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.way import Way
 from asyncfilter.errors import AccessError
 from asyncfilter.job.spec import DetectorKind, Job, Precheck
@@ -144,20 +145,23 @@ async def aws_way(
     units = await _inference_units(job, session, must_run=pays)
     keys = KeyFilter(job.source.include, job.source.exclude)
     max_bytes = MAX_CONVERTED_BYTES if job.convert else MAX_OBJECT_BYTES
-    return Way(
-        source=source,
+    backend = DetectorBackend(
         detector=detector,
-        preparation=preparation,
-        check=lambda listed: free_check(listed, keys, max_bytes),
         limit_tps=limit_tps,
         tps_origin=origin,
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth),
         hourly_micros=prices.unit_hour_micros * units,
         prices=prices,
-        concurrency=concurrency(job.limits, limit_tps),
         region=region,
         quota=quota,
         is_local=(await session.endpoint("rekognition", region)).is_loopback,
+    )
+    return Way(
+        source=source,
+        check=lambda listed: free_check(listed, keys, max_bytes),
+        backends=(backend,),
+        concurrency=concurrency(job.limits, limit_tps),
+        preparation=preparation,
     )
 
 
@@ -167,16 +171,19 @@ def own_way(job: Job, source: Source, detector: Detector, preparation: Preparati
     max_bytes = MAX_CONVERTED_BYTES if job.convert else MAX_OBJECT_BYTES
     prices = price_list(job, "") if job.pricing.tiers is not None else None
     limit_tps = job.limits.tps * job.limits.share if job.limits.tps is not None else None
-    return Way(
-        source=source,
+    backend = DetectorBackend(
         detector=detector,
-        preparation=preparation,
-        check=lambda listed: free_check(listed, keys, max_bytes),
         limit_tps=limit_tps,
         tps_origin="limits.tps",
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth) if prices else 0,
         prices=prices,
+    )
+    return Way(
+        source=source,
+        check=lambda listed: free_check(listed, keys, max_bytes),
+        backends=(backend,),
         concurrency=concurrency(job.limits, limit_tps),
+        preparation=preparation,
     )
 
 

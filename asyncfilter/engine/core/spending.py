@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
+from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.purse import BudgetGate
 from asyncfilter.ports import Totals
 
@@ -23,16 +22,14 @@ class SpendingRecord:
     Args:
         gate: The budget, and the tasks that wait for it.
         totals: The sums, counted by the callers; a copy goes with every commit.
-        rate_tps: The rate of calls now.
+        backends: Whose rate says how much is spent in a moment.
         hourly_block_micros: Possible spending on time that must be on record ahead.
     """
 
-    def __init__(
-        self, gate: BudgetGate, totals: Totals, *, rate_tps: Callable[[], float], hourly_block_micros: int
-    ) -> None:
+    def __init__(self, gate: BudgetGate, totals: Totals, *, backends: Backends, hourly_block_micros: int) -> None:
         self._gate = gate
         self._totals = totals
-        self._rate_tps = rate_tps
+        self._backends = backends
         self._hourly_block_micros = hourly_block_micros
         self._grant_micros = 0
 
@@ -55,7 +52,7 @@ class SpendingRecord:
         self._gate.close()
 
     def _block_micros(self) -> int:
-        calls = max(LEAST_GRANT_CALLS, round(self._rate_tps() * GRANT_S))
+        calls = max(LEAST_GRANT_CALLS, round(self._backends.rate_tps() * GRANT_S))
         return calls * self._gate.budget.next_price_micros + self._hourly_block_micros
 
     def _sums(self, grant_micros: int) -> Totals:

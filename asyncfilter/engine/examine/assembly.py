@@ -8,10 +8,10 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.admission import Admission
 from asyncfilter.engine.call import PaidCalls
 from asyncfilter.engine.census import Census
+from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.examine.stage import ExamineStage
-from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.pipeline import Pipeline
 from asyncfilter.engine.preparing import Preparing
 from asyncfilter.engine.producer import Producer
@@ -23,7 +23,6 @@ from asyncfilter.engine.way import Options, Way
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.budget import Budget
-from asyncfilter.policy.rate import RateController
 from asyncfilter.policy.retrying import PACED_CAP_S
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.ports import Checkpoint, Sink, Totals
@@ -78,19 +77,17 @@ class _Assembly:
         self._core = core
         self._way = way
         totals = core.totals
+        self._backends = Backends(way.backends, core.clock)
         self._budget = Budget(
             limit_micros=core.job.limits.budget_micros,
             spent_micros=totals.spent_micros,
             billed_calls=totals.billed_calls,
-            price_micros=way.price_micros,
+            price_micros=self._backends.price_micros,
         )
-        self._controller = RateController(way.limit_tps)
-        self._limiter = RateLimiter(self._controller, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
         self._watchdog = Supervisor(
-            controller=self._controller,
+            backends=self._backends,
             budget=self._budget,
-            hourly_micros=way.hourly_micros,
             margin_s=core.job.limits.timeout_s,
             ending=core.ending,
             emit=core.emit,
@@ -99,11 +96,11 @@ class _Assembly:
         spending = SpendingRecord(
             self._budget_gate,
             totals,
-            rate_tps=lambda: self._controller.rate_tps(core.clock.monotonic()),
+            backends=self._backends,
             hourly_block_micros=self._watchdog.block_micros,
         )
         self._settlement: Settlement = assemble_settlement(
-            core, sink=sink, spending=spending, budget=self._budget, tps_limit=way.limit_tps, since=since
+            core, sink=sink, spending=spending, budget=self._budget, tps_limit=self._backends.limit_tps, since=since
         )
         self._preparing = Preparing(
             preparation=way.preparation, repeat=core.repeater(core.ending.pause), ending=core.ending
@@ -115,7 +112,6 @@ class _Assembly:
     def pipeline(self) -> Pipeline:
         core, way, settlement = self._core, self._way, self._settlement
         return Pipeline(
-            way=way,
             options=core.options,
             opened=core.checkpoint.opened.watermark,
             since=self._since,
@@ -126,7 +122,7 @@ class _Assembly:
             stage=self._stage,
             preparing=self._preparing,
             sequencer=settlement.sequencer,
-            limiter=self._limiter,
+            backends=self._backends,
             budget_gate=self._budget_gate,
             watchdog=self._watchdog,
             census=Census(source=way.source, check=way.check, repeat=core.repeater(core.ending.pause)),
@@ -149,10 +145,9 @@ class _Assembly:
     def _calls(self) -> PaidCalls:
         core = self._core
         return PaidCalls(
-            detector=self._way.detector,
+            backends=self._backends,
             rules=compile_rules(core.job),
             budget_gate=self._budget_gate,
-            limiter=self._limiter,
             committer=self._settlement.committer,
             shelf=self._preparing.shelf,
             repeat=core.repeater(core.ending.pause, PACED_CAP_S),
@@ -178,7 +173,7 @@ class _Assembly:
             pending=core.pending,
             pool=self._stage.pool,
             budget_gate=self._budget_gate,
-            limiter=self._limiter,
+            backends=self._backends,
             duplicates=self._duplicates,
             totals=core.totals,
             ending=core.ending,
