@@ -35,7 +35,7 @@ class TimedDetector:
         if self._refuses(now_s):
             self.refused += 1
             raise ThrottledError("too fast", cause=ThrottleCause.RATE)
-        return Detection(labels=[Label(name="Robin", confidence_pct=99.0)])
+        return Detection(labels=(Label(name="Robin", confidence_pct=99.0),))
 
 
 def backend(detector: TimedDetector, *, tps: float | None = 10.0, price_micros: int = 1000) -> DetectorBackend:
