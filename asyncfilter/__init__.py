@@ -12,6 +12,7 @@ your own must do, ``asyncfilter.testing`` for ones in memory, ``asyncfilter.even
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.job import Job, load_job, parse_job
     from asyncfilter.model import Summary
-    from asyncfilter.wiring import World, bench, plan, refilter, run
+    from asyncfilter.wiring import Overrides, bench, plan, refilter, run
 
 __all__ = [
     "AccessError",
@@ -35,9 +36,9 @@ __all__ = [
     "Interrupt",
     "Job",
     "JobError",
+    "Overrides",
     "Summary",
     "UsageError",
-    "World",
     "bench",
     "load_job",
     "parse_job",
@@ -46,22 +47,37 @@ __all__ = [
     "run",
 ]
 
-_HOMES = {
-    "Interrupt": "engine.ending",
-    "Job": "job",
-    "Summary": "model",
-    "World": "wiring",
-    "bench": "wiring",
-    "load_job": "job",
-    "parse_job": "job",
-    "plan": "wiring",
-    "refilter": "wiring",
-    "run": "wiring",
+_MODULES = {
+    "AccessError": "asyncfilter.errors",
+    "AsyncFilterError": "asyncfilter.errors",
+    "CheckpointError": "asyncfilter.errors",
+    "Interrupt": "asyncfilter.engine.ending",
+    "Job": "asyncfilter.job",
+    "JobError": "asyncfilter.errors",
+    "Overrides": "asyncfilter.wiring",
+    "Summary": "asyncfilter.model",
+    "UsageError": "asyncfilter.errors",
+    "bench": "asyncfilter.wiring",
+    "load_job": "asyncfilter.job",
+    "parse_job": "asyncfilter.job",
+    "plan": "asyncfilter.wiring",
+    "refilter": "asyncfilter.wiring",
+    "run": "asyncfilter.wiring",
 }
+"""Where each public name is defined."""
+
+_RENAMED = {"World": "Overrides"}
+"""Former public names, each kept as an alias for one release."""
 
 
-def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for, so that ``asyncfilter --help`` does not wait for AWS's client."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+if not TYPE_CHECKING:  # a type checker reads the imports above, and then reports a name that does not exist
+
+    def __getattr__(name: str) -> object:
+        """Import a public name at its first use, so that ``import asyncfilter`` does not load the AWS clients."""
+        if name in _RENAMED:
+            new_name = _RENAMED[name]
+            warnings.warn(f"asyncfilter.{name} is now asyncfilter.{new_name}", DeprecationWarning, stacklevel=2)
+            name = new_name
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""The world of a job: the ports that a caller brings along, and how one run is told from another."""
+"""What a caller brings along instead of AWS and the checkpoint file, and how one run is told from another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asyncfilter.ports import (
 )
 
 
-class World(msgspec.Struct, frozen=True, kw_only=True):
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     """Ports that take the place of AWS and the checkpoint file; None means the real one.
 
     A detector of your own costs what ``pricing.tiers`` of the job says, or nothing, and may be called as fast as

@@ -91,8 +91,10 @@ async def keep_bright(folder: Path, target: Path) -> asyncfilter.Summary:
         base_dir=folder,
     )
     source = Folder(folder)
-    world = asyncfilter.World(source=source, detector=Brightness(folder), sink=CopyTo(source, folder, target))
-    return await asyncfilter.run(job, world=world, on_event=lambda event: print(event) if "-v" in sys.argv else None)
+    overrides = asyncfilter.Overrides(source=source, detector=Brightness(folder), sink=CopyTo(source, folder, target))
+    return await asyncfilter.run(
+        job, overrides=overrides, on_event=lambda event: print(event) if "-v" in sys.argv else None
+    )
 
 
 if __name__ == "__main__":

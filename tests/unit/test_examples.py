@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 import asyncfilter
@@ -55,9 +56,9 @@ def test_public_names_are_pinned() -> None:
         "Interrupt",
         "Job",
         "JobError",
+        "Overrides",
         "Summary",
         "UsageError",
-        "World",
         "bench",
         "load_job",
         "parse_job",
@@ -66,3 +67,9 @@ def test_public_names_are_pinned() -> None:
         "run",
     ]
     assert all(getattr(asyncfilter, name) for name in asyncfilter.__all__)
+
+
+def test_former_name_still_works_and_warns() -> None:
+    """``World`` is ``Overrides`` for one more release."""
+    with pytest.warns(DeprecationWarning, match="World is now asyncfilter.Overrides"):
+        assert asyncfilter.World is asyncfilter.Overrides  # type: ignore[attr-defined]  # deprecated, so not declared
