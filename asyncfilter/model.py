@@ -124,9 +124,13 @@ FOLDER = "file://"
 """What ``bucket`` begins with where objects are files: it is then ``file://`` and an absolute folder, no slash last."""
 
 
+OWN = "own:"
+"""What ``bucket`` begins with where the calling program brings the store: it is then ``own:`` and the store's name."""
+
+
 def uri_of(bucket: str, key: str) -> str:
-    """``s3://bucket/key``, or ``file:///folder/key``; the key as it is."""
-    return f"{bucket}/{key}" if bucket.startswith(FOLDER) else f"s3://{bucket}/{key}"
+    """``s3://bucket/key``, ``file:///folder/key`` or ``own:name/key``; the key as it is."""
+    return f"{bucket}/{key}" if bucket.startswith((FOLDER, OWN)) else f"s3://{bucket}/{key}"
 
 
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
