@@ -24,7 +24,10 @@ class Verdict(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a run ended; when several hold at one image, the first in this order is reported (contract, section 5)."""
+    """Why a run ended; when several hold at one image, the first in this order is reported.
+
+    See docs/guarantees.md, *Stop rules*.
+    """
 
     MATCHES = "matches"
     MISSES_IN_A_ROW = "misses_in_a_row"
@@ -301,7 +304,7 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     hint: str | None = None
     """What to do about it."""
     exit_code: int = 0
-    """The process's exit code that says the same (contract, section 2)."""
+    """The process's exit code that says the same (docs/guarantees.md, *Exit codes*)."""
     pending_removals: int = 0
     """Images that ``apply`` would move or delete."""
 

@@ -23,7 +23,7 @@ from asyncfilter.model import Failure, StopReason
 from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals, Watermark
 
 COMMIT_INTERVAL_S = 0.02
-"""Least time between two commits: half of what the contract allows from answer to disk, less the write itself."""
+"""Least time between two commits: half of what docs/guarantees.md, *Paid work is durable*, allows, less the write."""
 
 BATCH_ROWS = 2000
 """Rows in one transaction at the most, so that a commit under full load stays far below 250 ms."""

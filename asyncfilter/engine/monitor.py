@@ -4,8 +4,8 @@ It applies the stop rules, releases images to the sink, and moves the watermark 
 will happen. Its window is the one bound on everything between admission and settlement: memory is flat because the
 window is.
 
-Invariant: verdicts, released actions and the stop position depend on listing, responses and job alone (contract,
-invariant 4).
+Invariant: verdicts, released actions and the stop position depend on listing, responses and job alone
+(docs/guarantees.md, *Same answer at any speed*).
 """
 
 from __future__ import annotations

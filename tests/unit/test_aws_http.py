@@ -619,7 +619,10 @@ async def test_the_next_address_is_tried_when_one_fails_or_is_slow(monkeypatch: 
 def test_only_what_certainly_was_not_sent_is_not_billed(
     failure: Exception, kind: type[Exception], billed: bool | None
 ) -> None:
-    """Invariant 3: the moment of the failure decides; what no repetition can mend stops the run."""
+    """The moment of the failure decides; what no repetition can mend stops the run.
+
+    See docs/guarantees.md, *The budget is a ceiling*.
+    """
     meaning = transport_failure(failure, "DetectLabels on s3://b/k")
     assert type(meaning) is kind
     assert getattr(meaning, "may_be_billed", None) is billed
