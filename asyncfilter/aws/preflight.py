@@ -107,8 +107,12 @@ def _region_of_detector(job: Job, home: str) -> str:
 
 
 def _target_buckets(job: Job) -> list[str]:
-    """Buckets that actions write to, each once, in the order of the job."""
-    targets = [urlsplit(action.target).netloc for action in job.actions.values() if action.target]
+    """Buckets of S3 that actions write to, each once, in the order of the job."""
+    targets = [
+        urlsplit(action.target).netloc
+        for action in job.actions.values()
+        if action.target and action.target.startswith("s3://")
+    ]
     return [bucket for bucket in dict.fromkeys(targets) if bucket != job.source.bucket and "{" not in bucket]
 
 

@@ -45,7 +45,7 @@ def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None
 
 
 def exit_code(reason: StopReason, error: AsyncFilterError | None, *, any_failed: bool) -> int:
-    """The exit code that says how a run ended (contract, section 2)."""
+    """The exit code that says how a run ended (docs/guarantees.md, *Exit codes*)."""
     if reason is StopReason.INTERRUPTED:
         return 75
     if reason is StopReason.FAILED:

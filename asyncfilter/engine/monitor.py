@@ -5,7 +5,7 @@ nothing more will happen. Its window is the one bound on everything between admi
 because the window is.
 
 Invariant: verdicts, released actions and the stop position depend on listing, responses and job alone
-(``docs/guarantees.md``, *Same answer at any speed*).
+(docs/guarantees.md, *Same answer at any speed*).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from asyncfilter.policy.targets import Target, compile_target, may_collide
 from asyncfilter.ports import DoneEffect, StoredImage
 
 IMMEDIATE = frozenset({ActionKind.COPY, ActionKind.TAG})
-"""What a run carries out itself; moves and deletes wait for ``apply`` (contract, section 5)."""
+"""What a run carries out itself; moves and deletes wait for ``apply`` (docs/guarantees.md, *Actions*)."""
 
 
 class Plan:

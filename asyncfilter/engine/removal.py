@@ -45,7 +45,7 @@ AT_ONCE = 64
 """Requests of one stage under way at the most."""
 
 THROTTLED_LIMIT_S = 600.0
-"""One request refused for this long ends all (contract, section 5, *Rate*)."""
+"""One request refused for this long ends all (docs/guarantees.md, *The rate holds*)."""
 
 T = TypeVar("T")
 Dropped = ImageError | TransientError | ThrottledError | DrainedError

@@ -14,7 +14,7 @@ SUPERVISE_S = 0.25
 """How often it looks."""
 
 THROTTLED_LIMIT_S = 600.0
-"""Throttled for this long without one attempt accepted, the run ends (contract, section 5, *Rate*)."""
+"""Throttled for this long without one attempt accepted, the run ends (docs/guarantees.md, *The rate holds*)."""
 
 HOURLY_BLOCK_S = 10.0
 """Time of an hourly detector that is made durable as possible spending ahead."""

@@ -1,4 +1,6 @@
-"""Addresses as a job writes them: ``s3://bucket/prefix``, folders, and target templates for both.
+"""Addresses as a job writes them: ``s3://bucket/prefix``, folders, ``own:name/prefix``, and target templates for them.
+
+``own:`` is for a store that the calling program brings (``Overrides``): only its name and keys mean something here.
 
 Everything after the bucket is the key, letter by letter: nothing is decoded, folded or normalised, because S3 does
 neither. A template is a list of literals and placeholders; a problem is a ``ValueError`` whose text names the value
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from asyncfilter.model import FOLDER, S3Location, uri_of
+from asyncfilter.model import FOLDER, OWN, S3Location, uri_of
 
 MAX_KEY_BYTES = 1024
 """Longest key S3 takes, in UTF-8 (S3 user guide, *Object key naming*)."""
@@ -23,6 +25,7 @@ MAX_KEY_BYTES = 1024
 _SCHEME = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _BUCKET_RULE = "3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
+_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _UNUSABLE_SUFFIXES = {
     "--x-s3": "a directory bucket, which lists without order and cannot be continued",
     "--ol-s3": "an Object Lambda alias, which Rekognition cannot read",
@@ -129,8 +132,37 @@ def folder_place(text: str, base_dir: str) -> S3Location:
     return S3Location(FOLDER + path.rstrip("/"), "")
 
 
+def is_own(text: str) -> bool:
+    """Whether ``text`` means a place in a store that the calling program brings."""
+    return text.startswith(OWN)
+
+
+def own_place(text: str) -> S3Location:
+    """Store and key prefix of ``own:name/prefix``; the prefix may be empty and has no limit.
+
+    Raises:
+        ValueError: Not a name.
+    """
+    name, _, key = text.removeprefix(OWN).partition("/")
+    if not _OWN_NAME.match(name):
+        rule = "1 to 63 letters, digits, dots, hyphens and underscores, a letter or digit first"
+        raise ValueError(f"expected {OWN}NAME or {OWN}NAME/PREFIX with a name of {rule}, found {text!r}")
+    return S3Location(OWN + name, key)
+
+
+def parse_source(text: str, base_dir: str) -> S3Location:
+    """The place that a source lists: a bucket, a folder or a store of the caller's, and the prefix in it.
+
+    Raises:
+        ValueError: As ``folder_place``, ``own_place`` and ``parse_s3_uri``.
+    """
+    if is_folder(text):
+        return folder_place(text, base_dir)
+    return own_place(text) if is_own(text) else parse_s3_uri(text)
+
+
 def absolute_template(text: str, base_dir: str) -> str:
-    """A target as an absolute template: folders start from ``base_dir``, S3 addresses stay as they are.
+    """A target as an absolute template: folders start from ``base_dir``, other addresses stay as they are.
 
     Raises:
         ValueError: As ``parse_template``.
@@ -184,11 +216,12 @@ def parse_template(text: str) -> Template:
     """
     if text.startswith(FOLDER):
         return _folder_template(text)
-    bucket, key = _split(text)
+    bucket, key = own_place(text) if is_own(text) else _split(text)
     if not key or key.endswith("/"):
         key += "{key}"
     parts = _parts(key, text)
-    _check_length("".join(part for part in parts if not isinstance(part, Placeholder)), text)
+    if not is_own(text):
+        _check_length("".join(part for part in parts if not isinstance(part, Placeholder)), text)
     return Template(bucket, tuple(parts))
 
 

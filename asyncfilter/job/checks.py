@@ -14,9 +14,8 @@ from asyncfilter.job.address import (
     Placeholder,
     Template,
     absolute_template,
-    folder_place,
-    is_folder,
-    parse_s3_uri,
+    is_own,
+    parse_source,
     parse_template,
 )
 from asyncfilter.job.position import Path
@@ -132,9 +131,10 @@ def _is_local(place: S3Location | None) -> bool:
 
 
 def _kind_of_target(source: S3Location | None, template: Template, form: str) -> Iterator[str]:
-    """Images stay on their side: in S3, or on this machine."""
+    """Images stay on their side: in S3, or on this machine. A store of the caller's is beside both."""
     is_local = template.bucket.startswith(FOLDER)
-    if source is not None and is_local != _is_local(source):
+    is_free = source is None or is_own(source.bucket) or is_own(template.bucket)
+    if not is_free and is_local != _is_local(source):
         wanted = "a folder, as the source is one" if _is_local(source) else "s3://bucket/key, as the source is in S3"
         yield f"expected {wanted}, found {template}"
     elif form == LINK and not is_local:
@@ -187,7 +187,7 @@ def _source(job: Mapping, base_dir: str) -> S3Location | None:
     uri = _mapping(wrap_uri(job.get("source"))).get("uri")
     try:
         if isinstance(uri, str):
-            return folder_place(uri, base_dir) if is_folder(uri) else parse_s3_uri(uri)
+            return parse_source(uri, base_dir)
     except ValueError:
         pass  # the schema reports it
     return None

@@ -9,9 +9,8 @@ from asyncfilter.job import schema, spec
 from asyncfilter.job.address import (
     absolute_template,
     folder_path,
-    folder_place,
     is_folder,
-    parse_s3_uri,
+    parse_source,
     parse_template,
 )
 from asyncfilter.model import ActionKind, IfExists, Verdict
@@ -42,7 +41,7 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
 
 def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
     spelled = folder_path(source.uri).rstrip("/") or "/" if is_folder(source.uri) else None
-    place = parse_s3_uri(source.uri) if spelled is None else folder_place(spelled, str(base_dir))
+    place = parse_source(source.uri, str(base_dir))
     return spec.SourceSpec(
         bucket=place.bucket,
         prefix=place.key,

@@ -22,9 +22,9 @@ from asyncfilter.job import spec
 from asyncfilter.job.address import (
     ALL_PLACEHOLDERS,
     absolute_template,
-    folder_path,
     is_folder,
     parse_s3_uri,
+    parse_source,
     parse_template,
 )
 from asyncfilter.model import IfExists, Verdict
@@ -102,7 +102,7 @@ def _version(value: object) -> object:
 
 
 def _address(text: str) -> str:
-    _ = folder_path(text) if is_folder(text) else parse_s3_uri(text)
+    _ = parse_source(text, "/")
     return text
 
 
@@ -200,7 +200,8 @@ class Source(Section):
 
     uri: Annotated[Address, AfterValidator(_address)] = Field(
         description="Bucket and optional key prefix, taken letter by letter; nothing is decoded. Or a folder (`./`, "
-        "`../`, `/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes."
+        "`../`, `/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes. Or "
+        "`own:NAME/prefix`, a store that the calling program brings (python.md)."
     )
     include: SomeGlobs = Field(
         default=list(_SOURCE.include),

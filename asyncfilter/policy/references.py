@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
+from asyncfilter import notebook
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Condition, Job, Rule
 from asyncfilter.model import Detection, Label
@@ -21,6 +22,9 @@ GENERAL = frozenset(
     {"animal", "indoors", "landscape", "nature", "outdoors", "photo", "photography", "plant", "scenery", "vegetation"}
 )
 """Names, casefolded, that nearly every photograph of some kind bears; no rule should select by them."""
+
+SHOWN = 15
+"""Labels of one image that a notebook shows."""
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +38,17 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, Detection]
     calls: int
     spent_micros: int
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the surest labels of each image."""
+        rows = [
+            (
+                uri,
+                ", ".join(f"{label.name} {label.confidence_pct:.1f} %" for label in one.labels[:SHOWN]) or "no labels",
+            )
+            for uri, one in self.labels.items()
+        ]
+        return notebook.table(f"{len(rows):,} images, {notebook.usd(self.spent_micros)} for {self.calls:,} calls", rows)
 
 
 class SharedLabel(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import msgspec
 
+from asyncfilter import notebook
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Failure, StopReason, Verdict
@@ -156,6 +157,12 @@ def condemnation(job: Job, settled_by: str | None = None) -> Condemnation:
 
 # -- Plans -------------------------------------------------------------------------------------------------------------
 
+_RESTORING = {
+    WayBack.MARKER: "remove the delete marker",
+    WayBack.COPY: "copy back",
+    WayBack.NONE: "cannot be brought back",
+}
+
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Images of a plan that share a reason.
@@ -177,6 +184,21 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     sample: tuple[str, ...]
     is_duplicate: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What decided, as the job file names it: ``reject, rules[0]``."""
+        if self.verdict is None:
+            return self.kind.value
+        decided = "otherwise" if self.rule is None else f"rules[{self.rule}]"
+        return f"{self.verdict.value}, {'duplicate' if self.is_duplicate else decided}"
+
+    @property
+    def action(self) -> str:
+        """What is done with the images, in a few words."""
+        if self.verdict is None:
+            return _RESTORING[WayBack(self.target)]
+        return f"{self.kind.value} to {self.target}" if self.target else self.kind.value
 
 
 class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +246,19 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
             and bool(self.images)
             and self.removed + self.images > Fraction(str(max_share)) * self.examined
         )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a row for each group, those that cannot come back last."""
+        what = (
+            "copies to delete of" if self.is_stale else "images to leave" if self.is_removal else "images to return to"
+        )
+        share = f", {100 * self.share:.1f} % with those removed before" if self.is_removal else ""
+        rows = [
+            (group.reason, group.images, group.size_bytes, group.action, ", ".join(group.sample))
+            for group in (*self.groups, *self.lost)
+        ]
+        caption = f"{self.name}: {self.images:,} {what} {self.source}{share}"
+        return notebook.table(caption, rows, head=("reason", "images", "bytes", "action", "such as"))
 
 
 class Consent(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,3 +395,18 @@ class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     hint: str | None = None
     exit_code: int = 0
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what was done, and what was left."""
+        done = ("moved", "deleted", "restored", "cleared", "left")
+        rows = [
+            ("error", self.error),
+            ("hint", self.hint),
+            ("planned", self.planned),
+            *((name, getattr(self, name) or None) for name in done),
+            ("failed", self.failed),
+            ("bytes", self.size_bytes),
+            ("time", notebook.duration(self.wall_s)),
+            ("checkpoint", self.checkpoint),
+        ]
+        return notebook.table(f"{self.name}: {self.stop_reason.value}", rows)

@@ -1,4 +1,4 @@
-"""When enough has been seen: stop rules over a tally, in the order of the contract (section 5)."""
+"""When enough has been seen: stop rules over a tally, in the order of docs/guarantees.md, *Stop rules*."""
 
 from __future__ import annotations
 

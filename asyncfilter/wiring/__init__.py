@@ -9,10 +9,10 @@ from asyncfilter.wiring.planning import examine_sample, plan, survey
 from asyncfilter.wiring.references import label_references
 from asyncfilter.wiring.removing import apply, plan_apply, plan_undo, undo
 from asyncfilter.wiring.running import refilter, run
-from asyncfilter.wiring.world import World
+from asyncfilter.wiring.world import Overrides
 
 __all__ = [
-    "World",
+    "Overrides",
     "apply",
     "bench",
     "examine_sample",

@@ -32,7 +32,7 @@ from asyncfilter.policy.capacity import (
 )
 from asyncfilter.wiring.planning import _held, _terms, examine_ahead, survey
 from asyncfilter.wiring.ways import open_way
-from asyncfilter.wiring.world import World
+from asyncfilter.wiring.world import Overrides
 
 
 async def bench(
@@ -41,7 +41,7 @@ async def bench(
     seconds_s: float = TRIAL_S,
     budget_micros: int | None = None,
     tps: float | None = None,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
 ) -> Measurement:
@@ -55,7 +55,7 @@ async def bench(
         seconds_s: Ends it that long after the first call.
         budget_micros: What it may spend, within the job's budget; by default what ``seconds_s`` cost at ``tps``.
         tps: The rate to try at the most; by default ``BEYOND`` times what Service Quotas says.
-        world: As for ``run``, and so the others.
+        overrides: As for ``run``, and so the others.
         interrupt: ``request`` it once to end the measurement, twice to abort.
         on_event: Told of everything that happens.
 
@@ -63,8 +63,8 @@ async def bench(
         UsageError: Nothing is known of the rate of a detector of your own, and ``tps`` is not given.
         AsyncFilterError: As ``run``.
     """
-    trial = await propose_bench(job, seconds_s=seconds_s, budget_micros=budget_micros, tps=tps, world=world)
-    return await measure(job, trial, world=world, interrupt=interrupt, on_event=on_event)
+    trial = await propose_bench(job, seconds_s=seconds_s, budget_micros=budget_micros, tps=tps, overrides=overrides)
+    return await measure(job, trial, overrides=overrides, interrupt=interrupt, on_event=on_event)
 
 
 async def propose_bench(
@@ -74,7 +74,7 @@ async def propose_bench(
     budget_micros: int | None = None,
     tps: float | None = None,
     counts: bool = False,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     on_listed: Callable[[int], None] | None = None,
 ) -> Trial:
     """The free half of ``bench``: what is told of the quota, and what measuring would cost at the most.
@@ -82,12 +82,12 @@ async def propose_bench(
     ``counts`` has the whole listing counted, of which ``on_listed`` is told; other arguments and errors are those of
     ``bench``.
     """
-    prospect = await survey(job, world=world, on_listed=on_listed) if counts else None
-    limits, world = job.limits, world or World()
+    prospect = await survey(job, overrides=overrides, on_listed=on_listed) if counts else None
+    limits, overrides = job.limits, overrides or Overrides()
     async with AsyncExitStack() as stack:
-        held, _ = await _held(job, world, stack)
+        held, _ = await _held(job, overrides, stack)
         told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
-        way, _ = await stack.enter_async_context(open_way(told, world, pays=False))
+        way, _ = await stack.enter_async_context(open_way(told, overrides, pays=False))
         terms = _terms(job, way, held)
     told_tps = way.primary.limit_tps or limits.tps
     ceiling_tps = tps or (way.primary.limit_tps or 0) * BEYOND or limits.tps
@@ -114,14 +114,14 @@ async def measure(
     job: Job,
     trial: Trial,
     *,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: Callable[[Callable[[], Progress]], None] | None = None,
 ) -> Measurement:
     """The paid half of ``bench``. Arguments and errors are those of ``bench`` and ``run``."""
-    world = world or World()
-    clock = world.clock or SystemClock()
+    overrides = overrides or Overrides()
+    clock = overrides.clock or SystemClock()
     gauge = Gauge(clock)
 
     async def examine(until: Interrupt) -> Summary:
@@ -129,7 +129,7 @@ async def measure(
             trial_job(job, trial),
             lambda way: gauge.over(_tried(way)),
             goes_on=job.source.order is Order.LISTING,
-            world=world,
+            overrides=overrides,
             interrupt=until,
             on_event=on_event,
             on_start=on_start,

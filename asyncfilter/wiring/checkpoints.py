@@ -8,13 +8,13 @@ from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job
 from asyncfilter.ports import Checkpoint
-from asyncfilter.wiring.world import World
+from asyncfilter.wiring.world import Overrides
 
 
-async def existing_checkpoint(job: Job, world: World, stack: AsyncExitStack) -> Checkpoint | None:
+async def existing_checkpoint(job: Job, overrides: Overrides, stack: AsyncExitStack) -> Checkpoint | None:
     """An existing checkpoint is opened before anything else, a new one only once the job is known to work."""
-    if world.checkpoint is not None:
-        return world.checkpoint
+    if overrides.checkpoint is not None:
+        return overrides.checkpoint
     return await sqlite(job, stack) if job.checkpoint.exists() else None
 
 

@@ -26,14 +26,14 @@ from asyncfilter.policy.pricing import PriceList
 from asyncfilter.wiring.checkpoints import existing_checkpoint, sqlite
 from asyncfilter.wiring.references import resolve
 from asyncfilter.wiring.ways import open_way
-from asyncfilter.wiring.world import World, new_run_id
+from asyncfilter.wiring.world import Overrides, new_run_id
 
 
 async def plan(
     job: Job,
     *,
     sample: int = 0,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
 ) -> Outlook:
@@ -44,38 +44,40 @@ async def plan(
 
     Arguments and errors are those of ``run``.
     """
-    prospect = await survey(job, sample=sample, world=world)
+    prospect = await survey(job, sample=sample, overrides=overrides)
     if not prospect.survey.drawn:
         return outlook(job, prospect)
     drawn = prospect.survey.drawn
-    return outlook(job, prospect, await examine_sample(job, drawn, world=world, interrupt=interrupt, on_event=on_event))
+    return outlook(
+        job, prospect, await examine_sample(job, drawn, overrides=overrides, interrupt=interrupt, on_event=on_event)
+    )
 
 
 async def survey(
-    job: Job, *, sample: int = 0, world: World | None = None, on_listed: Callable[[int], None] | None = None
+    job: Job, *, sample: int = 0, overrides: Overrides | None = None, on_listed: Callable[[int], None] | None = None
 ) -> Prospect:
     """The free half of ``plan``: the whole listing, and ``sample`` images drawn from it by ``source.seed``.
 
     Args:
         job: From ``load_job`` or ``parse_job``.
         sample: Images to draw.
-        world: Your own source or checkpoint.
+        overrides: Your own source or checkpoint.
         on_listed: Told after every page how many objects were listed.
 
     Raises:
         CheckpointError: There is a checkpoint that this job cannot use.
         AccessError: The source cannot be listed.
     """
-    world = world or World()
+    overrides = overrides or Overrides()
     async with AsyncExitStack() as stack:
-        held, known = await _held(job, world, stack)
-        way, _ = await stack.enter_async_context(open_way(job, world, pays=False))
+        held, known = await _held(job, overrides, stack)
+        way, _ = await stack.enter_async_context(open_way(job, overrides, pays=False))
         surveyor = Surveyor(
             source=way.source,
             check=way.check,
             known=known,
             max_attempts=job.limits.max_attempts,
-            clock=world.clock or SystemClock(),
+            clock=overrides.clock or SystemClock(),
             draw=Draw(sample, Ranking(job.source.seed)),
             tell=on_listed,
         )
@@ -86,7 +88,7 @@ async def examine_sample(
     job: Job,
     drawn: Sequence[ListedObject],
     *,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: Callable[[Callable[[], Progress]], None] | None = None,
@@ -102,7 +104,7 @@ async def examine_sample(
     return await examine_ahead(
         sampling_job(job),
         lambda way: msgspec.structs.replace(way, source=ChosenSource(drawn)),
-        world=world or World(),
+        overrides=overrides or Overrides(),
         interrupt=interrupt,
         on_event=on_event,
         on_start=on_start,
@@ -114,7 +116,7 @@ async def examine_ahead(
     by: Callable[[Way], Way],
     *,
     goes_on: bool = False,
-    world: World,
+    overrides: Overrides,
     interrupt: Interrupt | None,
     on_event: Emit,
     on_start: Callable[[Callable[[], Progress]], None] | None,
@@ -125,18 +127,18 @@ async def examine_ahead(
     begins where the job's has come to. Other arguments and errors are those of ``run``.
     """
     async with AsyncExitStack() as stack:
-        checkpoint = await existing_checkpoint(job, world, stack)
-        way, sink = await stack.enter_async_context(open_way(job, world))
+        checkpoint = await existing_checkpoint(job, overrides, stack)
+        way, sink = await stack.enter_async_context(open_way(job, overrides))
         checkpoint = checkpoint or await sqlite(job, stack)
         run_id = new_run_id()
         errand = Errand(
             run_id=run_id,
             emit=on_event,
-            clock=world.clock or SystemClock(),
+            clock=overrides.clock or SystemClock(),
             interrupt=interrupt,
             on_start=on_start,
         )
-        ready = await resolve(job, checkpoint, way, world, errand)
+        ready = await resolve(job, checkpoint, way, overrides, errand)
         if ready.ended is not None:
             return ready.ended
         pipeline = assemble(
@@ -149,18 +151,18 @@ async def examine_ahead(
             options=Options(dry_run=True),
             interrupt=interrupt,
             emit=ready.emit,
-            clock=world.clock,
+            clock=overrides.clock,
         )
         if on_start is not None:
             on_start(pipeline.progress)
         return await pipeline.run()
 
 
-async def _held(job: Job, world: World, stack: AsyncExitStack) -> tuple[Held, Known]:
+async def _held(job: Job, overrides: Overrides, stack: AsyncExitStack) -> tuple[Held, Known]:
     """What the checkpoint holds, and how to ask it about keys; it is neither held nor changed."""
-    if world.checkpoint is not None:
-        opened = world.checkpoint.opened
-        return what_is_held(opened.totals, opened.watermark.tally), world.checkpoint.by_keys
+    if overrides.checkpoint is not None:
+        opened = overrides.checkpoint.opened
+        return what_is_held(opened.totals, opened.watermark.tally), overrides.checkpoint.by_keys
     if not job.checkpoint.exists():
         return Held(), nothing_known
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))

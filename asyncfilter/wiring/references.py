@@ -26,7 +26,7 @@ from asyncfilter.ports import Checkpoint, Reference, References
 from asyncfilter.wiring.checkpoints import sqlite
 from asyncfilter.wiring.concurrency import LEAST_IN_FLIGHT
 from asyncfilter.wiring.ways import aws_way, own_way
-from asyncfilter.wiring.world import World, new_run_id
+from asyncfilter.wiring.world import Overrides, new_run_id
 
 
 async def label_references(
@@ -34,7 +34,7 @@ async def label_references(
     *,
     store: Path | None = None,
     aws: Aws | None = None,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
 ) -> Labelled:
     """Have Rekognition look at reference images; what was paid for is kept, and never paid for again.
@@ -44,7 +44,7 @@ async def label_references(
         store: The SQLite file they are kept in: ``references.db`` beside a job's checkpoint serves the job too. By
             default the one in ``.asyncfilter`` of the working folder.
         aws: How AWS is reached.
-        world: References, checkpoint or clock of your own.
+        overrides: References, checkpoint or clock of your own.
         interrupt: ``request`` it to leave.
 
     Raises:
@@ -52,12 +52,12 @@ async def label_references(
         CheckpointError: The store cannot be used.
         AccessError: AWS cannot be reached, or refuses.
     """
-    world, uris = world or World(), list(dict.fromkeys(uris))
+    overrides, uris = overrides or Overrides(), list(dict.fromkeys(uris))
     job = store_job(store or Path(".asyncfilter") / REFERENCE_STORE, aws or Aws())
-    errand = Errand(run_id=new_run_id(), emit=ignore, clock=world.clock or SystemClock(), interrupt=interrupt)
+    errand = Errand(run_id=new_run_id(), emit=ignore, clock=overrides.clock or SystemClock(), interrupt=interrupt)
     async with AsyncExitStack() as stack:
-        references, way = await stack.enter_async_context(_open_references(job, uris, world))
-        checkpoint = world.checkpoint or await sqlite(job, stack)
+        references, way = await stack.enter_async_context(_open_references(job, uris, overrides))
+        checkpoint = overrides.checkpoint or await sqlite(job, stack)
         found = await examine(
             job, uris, references=references, checkpoint=checkpoint, elsewhere=(), way=way, errand=errand
         )
@@ -75,13 +75,13 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     ended: Summary | None = None
 
 
-async def resolve(job: Job, checkpoint: Checkpoint, way: Way, world: World, errand: Errand) -> Ready:
+async def resolve(job: Job, checkpoint: Checkpoint, way: Way, overrides: Overrides, errand: Errand) -> Ready:
     """Names in the place of the references in the job's rules; what is not known of them is paid for."""
     uris = references_of(job)
     if not uris:
         return Ready(job=job, checkpoint=checkpoint, emit=errand.emit)
-    async with _open_references(job, uris, world) as (references, _):
-        beside = await _references_beside(job) if world.references is None else ()
+    async with _open_references(job, uris, overrides) as (references, _):
+        beside = await _references_beside(job) if overrides.references is None else ()
         found = await examine(
             job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, way=way, errand=errand
         )
@@ -102,10 +102,12 @@ async def resolve(job: Job, checkpoint: Checkpoint, way: Way, world: World, erra
 
 
 @asynccontextmanager
-async def _open_references(job: Job, uris: Sequence[str], world: World) -> AsyncIterator[tuple[References, Way]]:
+async def _open_references(
+    job: Job, uris: Sequence[str], overrides: Overrides
+) -> AsyncIterator[tuple[References, Way]]:
     """What examines references, and at what rate and price where they are all there is."""
-    if world.references is not None:
-        yield world.references, own_way(job, ChosenSource(()), world.references, None)
+    if overrides.references is not None:
+        yield overrides.references, own_way(job, ChosenSource(()), overrides.references, None)
         return
     async with (
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=LEAST_IN_FLIGHT) as session,

@@ -23,7 +23,7 @@ from asyncfilter.policy.references import resolved
 from asyncfilter.wiring.checkpoints import existing_checkpoint, sqlite
 from asyncfilter.wiring.references import resolve
 from asyncfilter.wiring.ways import open_sink, open_way
-from asyncfilter.wiring.world import World, new_run_id
+from asyncfilter.wiring.world import Overrides, check_own_stores, new_run_id
 
 
 async def run(
@@ -33,7 +33,7 @@ async def run(
     dry_run: bool = False,
     retry_failed: bool = False,
     counts_ahead: bool = False,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: Callable[[Callable[[], Progress]], None] | None = None,
@@ -46,7 +46,7 @@ async def run(
         dry_run: Pay for labels and keep them, but write nothing to S3.
         retry_failed: Try failed images again first.
         counts_ahead: Count the listing while the run goes on, so that its progress tells how much is left.
-        world: Your own source, detector, sink or checkpoint.
+        overrides: Your own source, detector, sink or checkpoint.
         interrupt: ``request`` it once to drain, twice to abort.
         on_event: Told of everything that happens, in the event loop: return quickly.
         on_start: Given a function that tells the progress, once there is any.
@@ -60,12 +60,13 @@ async def run(
         AccessError: The job cannot start: credentials, permission, bucket or region.
         AbortedError: ``interrupt`` was requested twice.
     """
-    world = world or World()
+    overrides = overrides or Overrides()
+    check_own_stores(job, overrides, "source", "detector", "sink")
     if fresh and job.checkpoint.exists():
         set_aside(job.checkpoint)
     async with AsyncExitStack() as stack:
-        checkpoint = await existing_checkpoint(job, world, stack)
-        way, sink = await stack.enter_async_context(open_way(job, world))
+        checkpoint = await existing_checkpoint(job, overrides, stack)
+        way, sink = await stack.enter_async_context(open_way(job, overrides))
         checkpoint = checkpoint or await sqlite(job, stack)
         if job.source.order is Order.RANDOM:
             shuffled = ShuffledSource(way.source, checkpoint, job.source.seed)
@@ -74,11 +75,11 @@ async def run(
         errand = Errand(
             run_id=run_id,
             emit=on_event,
-            clock=world.clock or SystemClock(),
+            clock=overrides.clock or SystemClock(),
             interrupt=interrupt,
             on_start=on_start,
         )
-        ready = await resolve(job, checkpoint, way, world, errand)
+        ready = await resolve(job, checkpoint, way, overrides, errand)
         if ready.ended is not None:
             return ready.ended
         pipeline = assemble(
@@ -91,7 +92,7 @@ async def run(
             options=Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead),
             interrupt=interrupt,
             emit=ready.emit,
-            clock=world.clock,
+            clock=overrides.clock,
         )
         if on_start is not None:
             on_start(pipeline.progress)
@@ -102,7 +103,7 @@ async def refilter(
     job: Job,
     *,
     dry_run: bool = False,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: Callable[[Callable[[], Progress]], None] | None = None,
@@ -114,16 +115,17 @@ async def refilter(
     Raises:
         CheckpointError: There is none yet, or it cannot be used.
     """
-    world = world or World()
-    if world.checkpoint is None and not job.checkpoint.exists():
+    overrides = overrides or Overrides()
+    check_own_stores(job, overrides, "sink")
+    if overrides.checkpoint is None and not job.checkpoint.exists():
         raise CheckpointError(
             f"{job.checkpoint}: there is no checkpoint to take labels from",
             hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
         )
     async with AsyncExitStack() as stack:
-        checkpoint = world.checkpoint or await sqlite(job, stack)
+        checkpoint = overrides.checkpoint or await sqlite(job, stack)
         job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
-        sink = world.sink if world.sink is not None else await stack.enter_async_context(open_sink(job))
+        sink = overrides.sink if overrides.sink is not None else await stack.enter_async_context(open_sink(job))
         pipeline = Refilter(
             job,
             run_id=new_run_id(),
@@ -132,7 +134,7 @@ async def refilter(
             dry_run=dry_run,
             interrupt=interrupt,
             emit=on_event,
-            clock=world.clock,
+            clock=overrides.clock,
         )
         if on_start is not None:
             on_start(pipeline.progress)

@@ -33,53 +33,54 @@ from asyncfilter.ports import (
     Source,
 )
 from asyncfilter.wiring.concurrency import concurrency, most_connections
-from asyncfilter.wiring.world import World
+from asyncfilter.wiring.world import Overrides, check_own_stores
 
 
 @asynccontextmanager
-async def open_way(job: Job, world: World, *, pays: bool = True) -> AsyncIterator[tuple[Way, Sink]]:
+async def open_way(job: Job, overrides: Overrides, *, pays: bool = True) -> AsyncIterator[tuple[Way, Sink]]:
     """The way of a run; with ``pays`` false, of one that only looks, for which a model need not be running."""
-    if world.source is not None and world.detector is not None and world.sink is not None:
-        yield own_way(job, world.source, world.detector, world.preparation), world.sink
+    check_own_stores(job, overrides, "source", "detector", "sink")
+    if overrides.source is not None and overrides.detector is not None and overrides.sink is not None:
+        yield own_way(job, overrides.source, overrides.detector, overrides.preparation), overrides.sink
         return
     if job.source.folder is not None:
-        async with _folder_way(job, job.source.folder, world, pays=pays) as opened:
+        async with _folder_way(job, job.source.folder, overrides, pays=pays) as opened:
             yield opened
         return
     async with (
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=most_connections()) as session,
         open_ports(job, session) as ports,
     ):
-        preparation = world.preparation
-        if preparation is None and world.detector is None:
+        preparation = overrides.preparation
+        if preparation is None and overrides.detector is None:
             preparation = _preparation(
                 job, ports.contents, ports.detector, by_reference=ports.region == ports.bucket_region
             )
         way = await aws_way(
             job,
             session,
-            world.source or ports.source,
-            world.detector or ports.detector,
+            overrides.source or ports.source,
+            overrides.detector or ports.detector,
             region=ports.region,
             preparation=preparation,
             pays=pays,
         )
-        yield way, world.sink or ports.sink
+        yield way, overrides.sink or ports.sink
 
 
 @asynccontextmanager
-async def _folder_way(job: Job, folder: Path, world: World, *, pays: bool) -> AsyncIterator[tuple[Way, Sink]]:
+async def _folder_way(job: Job, folder: Path, overrides: Overrides, *, pays: bool) -> AsyncIterator[tuple[Way, Sink]]:
     """Files are listed, copied and linked here, and sent by their bytes."""
-    source, sink = world.source or FolderSource(folder), world.sink or FolderSink(folder)
+    source, sink = overrides.source or FolderSource(folder), overrides.sink or FolderSink(folder)
     check_folder(folder)
-    if world.detector is not None:
-        yield own_way(job, source, world.detector, world.preparation), sink
+    if overrides.detector is not None:
+        yield own_way(job, source, overrides.detector, overrides.preparation), sink
         return
     async with (
         open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=most_connections()) as session,
         open_detector(job, session) as (detector, region),
     ):
-        preparation = world.preparation or _preparation(job, FolderContents(), detector, by_reference=False)
+        preparation = overrides.preparation or _preparation(job, FolderContents(), detector, by_reference=False)
         way = await aws_way(job, session, source, detector, region=region, preparation=preparation, pays=pays)
         yield way, sink
 

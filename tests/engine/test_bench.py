@@ -68,7 +68,7 @@ def limited(labels: dict[str, str], quota: Quota) -> Stage:
 def measured(stage: Stage, job: Job, **options: Any) -> Measurement:
     """A measurement, as a process of its own."""
     try:
-        return run_virtually(partial(bench, job, world=stage.world(), on_event=stage.events.append, **options))
+        return run_virtually(partial(bench, job, overrides=stage.overrides(), on_event=stage.events.append, **options))
     finally:
         stage.checkpoint = stage.checkpoint.reopen()
 
@@ -248,7 +248,7 @@ def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
                 interrupt.request()
 
             tasks.start_soon(leave)
-            return await bench(make_job(), tps=75, world=stage.world(), interrupt=interrupt)
+            return await bench(make_job(), tps=75, overrides=stage.overrides(), interrupt=interrupt)
         raise AssertionError
 
     found = run_virtually(live)
@@ -274,7 +274,9 @@ def test_ctrl_c_while_the_time_is_over_is_no_abort() -> None:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(leave)
                 try:
-                    return await bench(make_job(), tps=20, seconds_s=10, world=stage.world(), interrupt=interrupt)
+                    return await bench(
+                        make_job(), tps=20, seconds_s=10, overrides=stage.overrides(), interrupt=interrupt
+                    )
                 except AbortedError as error:
                     return error
 
@@ -291,20 +293,20 @@ def test_what_concerns_the_account_is_raised_as_it_is() -> None:
         async def detect(self, image: ObjectRef) -> Detection:
             raise AccessError(f"may not look at {image.key}")
 
-    world = msgspec.structs.replace(stage.world(), detector=Denied())
-    found = run_virtually(partial(bench, make_job(), world=world))
+    overrides = msgspec.structs.replace(stage.overrides(), detector=Denied())
+    found = run_virtually(partial(bench, make_job(), overrides=overrides))
     assert (found.summary.stop_reason, found.summary.exit_code) == (StopReason.FAILED, 4)
 
 
 def test_the_price_is_said_ahead() -> None:
     """What is asked for covers every call that can be made in the time; the job's budget is its ceiling."""
     stage = Stage(birds(20))
-    trial = run_virtually(partial(propose_bench, make_job(), seconds_s=30, tps=75, world=stage.world()))
+    trial = run_virtually(partial(propose_bench, make_job(), seconds_s=30, tps=75, overrides=stage.overrides()))
     assert (trial.allowance_micros, trial.limit_micros, trial.told_micros) == (2_300_000, 2_300_000, 1_500_000)
     job = make_job(limits={"tps": 50, "budget_usd": 0.5})
-    trial = run_virtually(partial(propose_bench, job, seconds_s=30, tps=75, world=stage.world()))
+    trial = run_virtually(partial(propose_bench, job, seconds_s=30, tps=75, overrides=stage.overrides()))
     assert (trial.allowance_micros, trial.told_micros) == (500_000, 500_000)
-    counted = run_virtually(partial(propose_bench, job, counts=True, world=stage.world()))
+    counted = run_virtually(partial(propose_bench, job, counts=True, overrides=stage.overrides()))
     assert (counted.images, trial.images) == (20, None)
     assert not stage.detector.attempts
     assert not stage.checkpoint.runs
@@ -313,4 +315,4 @@ def test_the_price_is_said_ahead() -> None:
 def test_a_rate_that_nobody_knows_is_asked_for() -> None:
     """A detector of your own, without a rate in the job or the call: a clear word instead of any rate at all."""
     with pytest.raises(UsageError, match="rate"):
-        run_virtually(partial(bench, make_job(limits={}), world=Stage(birds(3)).world()))
+        run_virtually(partial(bench, make_job(limits={}), overrides=Stage(birds(3)).overrides()))

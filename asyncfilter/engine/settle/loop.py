@@ -20,7 +20,7 @@ from asyncfilter.errors import CheckpointError
 from asyncfilter.model import StopReason
 
 ROUND_INTERVAL_S = 0.02
-"""Least time between the starts of two rounds: half of what is promised from answer to disk, less the write itself."""
+"""Least time between the starts of two rounds: half of what docs/guarantees.md, *Paid work is durable*, allows, less the write."""
 
 
 class SettleLoop:
