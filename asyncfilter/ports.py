@@ -29,7 +29,7 @@ from asyncfilter.model import (
 from asyncfilter.policy.removal import BucketState, Condemnation, Removal, Step
 from asyncfilter.policy.tally import Tally
 
-# -- The way in and out ------------------------------------------------------------------------------------------------
+# -- Ports: examining (ports/examine) ----------------------------------------------------------------------------------
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -148,7 +148,7 @@ class Sink(Protocol):
         ...
 
 
-# -- The way out of the source -----------------------------------------------------------------------------------------
+# -- Ports: removing (ports/remover) -----------------------------------------------------------------------------------
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,50 +240,7 @@ class Remover(Protocol):
         ...
 
 
-# -- The checkpoint ----------------------------------------------------------------------------------------------------
-
-
-class Watermark(msgspec.Struct, kw_only=True):
-    """How far everything is settled: every image up to ``seq`` has its final outcome.
-
-    Attributes:
-        seq: Position in the order of examination, from 1; 0 before the first image.
-        cursor: Key of the last object settled in the current pass over the listing; None at its start.
-        listing_done: True once the pass reached the end of the listing.
-        pass_seq: Position at which the pass began: images behind it are known to be in the listing as it is now.
-        tally: The counts at this position.
-    """
-
-    seq: int = 0
-    cursor: str | None = None
-    listing_done: bool = False
-    pass_seq: int = 0
-    tally: Tally = msgspec.field(default_factory=Tally)
-
-
-class Totals(msgspec.Struct, kw_only=True):
-    """Sums over the checkpoint's whole life that do not hang on a position.
-
-    Attributes:
-        calls: Images sent to the detector, whatever came of it.
-        attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
-        from_checkpoint: Images whose labels were there already.
-        duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
-        billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
-        reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
-    """
-
-    calls: int = 0
-    attempts: int = 0
-    throttled: int = 0
-    retried: int = 0
-    from_checkpoint: int = 0
-    duplicates: int = 0
-    saved_micros: int = 0
-    billed_calls: int = 0
-    spent_micros: int = 0
-    reserved_calls: int = 0
-    reserved_micros: int = 0
+# -- Records: images (records/images) ----------------------------------------------------------------------------------
 
 
 class DoneEffect(msgspec.Struct, frozen=True):
@@ -345,6 +302,52 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     detection: Detection
 
 
+# -- Records: progress (records/progress) ------------------------------------------------------------------------------
+
+
+class Watermark(msgspec.Struct, kw_only=True):
+    """How far everything is settled: every image up to ``seq`` has its final outcome.
+
+    Attributes:
+        seq: Position in the order of examination, from 1; 0 before the first image.
+        cursor: Key of the last object settled in the current pass over the listing; None at its start.
+        listing_done: True once the pass reached the end of the listing.
+        pass_seq: Position at which the pass began: images behind it are known to be in the listing as it is now.
+        tally: The counts at this position.
+    """
+
+    seq: int = 0
+    cursor: str | None = None
+    listing_done: bool = False
+    pass_seq: int = 0
+    tally: Tally = msgspec.field(default_factory=Tally)
+
+
+class Totals(msgspec.Struct, kw_only=True):
+    """Sums over the checkpoint's whole life that do not hang on a position.
+
+    Attributes:
+        calls: Images sent to the detector, whatever came of it.
+        attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
+        from_checkpoint: Images whose labels were there already.
+        duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
+        billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
+        reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
+    """
+
+    calls: int = 0
+    attempts: int = 0
+    throttled: int = 0
+    retried: int = 0
+    from_checkpoint: int = 0
+    duplicates: int = 0
+    saved_micros: int = 0
+    billed_calls: int = 0
+    spent_micros: int = 0
+    reserved_calls: int = 0
+    reserved_micros: int = 0
+
+
 class Batch(msgspec.Struct, kw_only=True):
     """Changes that become durable together, or not at all.
 
@@ -394,22 +397,15 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     is_new: bool
 
 
-class Checkpoint(Protocol):
-    """Everything that was paid for, in one durable place, held by one run at a time.
+# -- Ports: the checkpoint (ports/checkpoint) --------------------------------------------------------------------------
 
-    Every method that writes returns only when the change is durable. When one raises ``CheckpointError`` the run ends:
-    nothing is paid for that cannot be kept.
+
+class LabelStore(Protocol):
+    """Images with their labels, by key, content and row: what was paid for, and the one way to add to it.
+
+    A method that writes returns only when the change is durable. When it raises ``CheckpointError`` the run ends:
+    nothing is paid for that cannot be kept. The same holds for every part of a ``Checkpoint``.
     """
-
-    @property
-    def location(self) -> str:
-        """Where it is, for people."""
-        ...
-
-    @property
-    def opened(self) -> Opened:
-        """What it held when it was opened; rows beyond the watermark have been made spare."""
-        ...
 
     async def commit(self, batch: Batch) -> None:
         """Make ``batch`` durable, as one."""
@@ -425,6 +421,18 @@ class Checkpoint(Protocol):
     async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
         """Rows with one of these ETags that hold labels, with them, by id: where content may be the same."""
         ...
+
+    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
+        """The rows with these ids that are there, with their labels, by id."""
+        ...
+
+    async def references(self) -> Sequence[Reference]:
+        """All reference images, by address."""
+        ...
+
+
+class Positions(Protocol):
+    """Which images have their place in the order of examination, and which rules decided them."""
 
     async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels.
@@ -450,13 +458,16 @@ class Checkpoint(Protocol):
         """How many spare rows hold labels of an object that no seated row stands for."""
         ...
 
-    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
-        """Of these target URIs, the ones that an action wrote or a move claims, with whose they are."""
+    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
+        """All stored decisions are now those of ``fingerprint``; None while they are being made anew."""
         ...
 
-    async def references(self) -> Sequence[Reference]:
-        """All reference images, by address."""
-        ...
+
+class RemovalJournal(Protocol):
+    """Images that are to leave the source or left it, how far each removal has come, and which image owns a target.
+
+    Entries are written with ``LabelStore.commit``, together with the rows that they are about.
+    """
 
     async def condemned(
         self, which: Condemnation, after_seq: int, limit: int
@@ -480,16 +491,16 @@ class Checkpoint(Protocol):
         """
         ...
 
-    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
-        """The rows with these ids that are there, with their labels, by id."""
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
+        """Of these target URIs, the ones that an action wrote or a move claims, with whose they are."""
         ...
 
-    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
-        """All stored decisions are now those of ``fingerprint``; None while they are being made anew."""
-        ...
+
+class ListingStore(Protocol):
+    """The stored listing of ``order: random``: what the source lists, in another order."""
 
     async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
-        """Add objects to the stored listing of ``order: random``; ``rank`` (63 bits) is their place in the shuffle."""
+        """Add objects to the stored listing; ``rank`` (63 bits) is their place in the shuffle."""
         ...
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
@@ -504,10 +515,31 @@ class Checkpoint(Protocol):
         """Forget the stored listing, for a new pass."""
         ...
 
+
+class RunHistory(Protocol):
+    """The runs that used the checkpoint, and how each ended."""
+
     async def begin_run(self, run_id: str, started_unix_s: float) -> None:
         """Note that a run began."""
         ...
 
     async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
         """Note how a run ended."""
+        ...
+
+
+class Checkpoint(LabelStore, Positions, RemovalJournal, ListingStore, RunHistory, Protocol):
+    """Everything that was paid for, in one durable place, held by one run at a time.
+
+    A part of the engine that uses one of the five protocols asks for that one.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    @property
+    def opened(self) -> Opened:
+        """What it held when it was opened; rows beyond the watermark have been made spare."""
         ...

@@ -19,7 +19,7 @@ from asyncfilter.errors import EndpointError, ImageError, TransientError, UsageE
 from asyncfilter.events import AttemptFailed, Emit, Event
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Detection, ListedObject, Progress, StopReason, Summary
-from asyncfilter.ports import Batch, Checkpoint, Reference, References, StoredImage
+from asyncfilter.ports import Batch, Checkpoint, LabelStore, Reference, References, StoredImage
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,11 +106,11 @@ async def examine(
     )
 
 
-async def _own_objects(job: Job, checkpoint: Checkpoint, known: Iterable[Reference]) -> list[StoredImage]:
+async def _own_objects(job: Job, store: LabelStore, known: Iterable[Reference]) -> list[StoredImage]:
     """References that are objects of the job's own source, which the listing will come to: free then, as spare rows."""
     home = f"s3://{job.source.bucket}/"
     own = {one.uri.removeprefix(home): one for one in known if one.uri.startswith(home + job.source.prefix)}
-    have = {(row.key, row.etag, row.size_bytes) for row in await checkpoint.by_keys(list(own))}
+    have = {(row.key, row.etag, row.size_bytes) for row in await store.by_keys(list(own))}
     return [
         StoredImage(id=0, seq=None, key=key, etag=one.etag, size_bytes=one.size_bytes, detection=one.detection)
         for key, one in own.items()
@@ -131,7 +131,7 @@ async def _pay(
     pipeline = assemble(
         job,
         run_id=errand.run_id,
-        checkpoint=view.as_checkpoint(),
+        checkpoint=view,
         sink=no_sink(),
         way=_way_of(way, wanted, references),
         options=Options(dry_run=True),
@@ -181,12 +181,12 @@ def _known(listed: Iterable[ListedObject], kept: Iterable[Reference]) -> dict[st
     }
 
 
-async def _keep(checkpoint: Checkpoint, known: Iterable[Reference]) -> None:
+async def _keep(store: LabelStore, known: Iterable[Reference]) -> None:
     """Keep references under the addresses that rules name, so that ``refilter`` finds them."""
-    kept = {one.uri: one for one in await checkpoint.references()}
+    kept = {one.uri: one for one in await store.references()}
     new = [one for one in known if kept.get(one.uri) != one]
     if new:
-        await checkpoint.commit(Batch(references=new))
+        await store.commit(Batch(references=new))
 
 
 def _pass_on(event: Event, emit: Emit) -> None:

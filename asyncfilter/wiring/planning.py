@@ -144,7 +144,7 @@ async def examine_ahead(
         pipeline = assemble(
             ready.job,
             run_id=run_id,
-            checkpoint=SampleView(ready.checkpoint, ready.job, goes_on=goes_on).as_checkpoint(),
+            checkpoint=SampleView(ready.checkpoint, ready.job, goes_on=goes_on),
             since=checkpoint.opened.totals,
             sink=sink,
             way=by(way),
