@@ -20,7 +20,8 @@ from asyncfilter.errors import CheckpointError
 from asyncfilter.model import StopReason
 
 ROUND_INTERVAL_S = 0.02
-"""Least time between the starts of two rounds: half of what docs/guarantees.md, *Paid work is durable*, allows, less the write."""
+"""Least time between the starts of two rounds: half of what is allowed from response to disk, less the write itself
+(docs/guarantees.md, *Paid work is durable*)."""
 
 
 class SettleLoop:
