@@ -19,15 +19,15 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import Plan, done, removal_of, stale_copies
 from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
 from asyncfilter.model import Effect, Failure, StopReason
-from asyncfilter.policy.recent import Recent
+from asyncfilter.policy.effects import Plan, done, removal_of, stale_copies
 from asyncfilter.policy.stopping import stop_cause, stop_due
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Checkpoint, Owner, Watermark
+from asyncfilter.records.error_window import Recent
+from asyncfilter.records.tally import Tally
 
 WINDOW_IMAGES = 20_000
 """Images between admission and settlement at the most: at 1,000 a second, one may retry for 20 s before others wait."""

@@ -7,8 +7,8 @@ import msgspec
 
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef, Skip
 from asyncfilter.policy.budget import Reservation
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Prepared, StoredImage
+from asyncfilter.records.tally import Tally
 
 
 class Passage(msgspec.Struct, kw_only=True):

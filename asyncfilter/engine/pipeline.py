@@ -23,7 +23,6 @@ import anyio
 import msgspec
 
 from asyncfilter.clock import Clock, SystemClock
-from asyncfilter.engine.account import counts, exit_code
 from asyncfilter.engine.actions import Actions
 from asyncfilter.engine.admission import Admission
 from asyncfilter.engine.call import PaidCalls
@@ -32,7 +31,6 @@ from asyncfilter.engine.ending import Ending, Interrupt
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.engine.monitor import Monitor
-from asyncfilter.engine.plan import Plan
 from asyncfilter.engine.pool import WorkerPool
 from asyncfilter.engine.preparing import Preparing
 from asyncfilter.engine.producer import Producer
@@ -48,6 +46,8 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.cautions import cautions
+from asyncfilter.policy.counts import counts, exit_code
+from asyncfilter.policy.effects import Plan
 from asyncfilter.policy.rate import RateController
 from asyncfilter.policy.removal import condemnation
 from asyncfilter.policy.retrying import CAP_S, PACED_CAP_S

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import removal_of
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, ObjectRef, Skip, uri_of
+from asyncfilter.policy.effects import removal_of
 from asyncfilter.ports import Checkpoint, Page, Source, StoredImage
 
 BATCH_IMAGES = 1000

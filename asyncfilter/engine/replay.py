@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator
 import anyio.lowlevel
 import msgspec
 
-from asyncfilter.engine.plan import Plan, done, removal_of, stale_copies
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, Skip, StopReason
+from asyncfilter.policy.effects import Plan, done, removal_of, stale_copies
 from asyncfilter.policy.removal import REMOVING
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.policy.stopping import stop_due
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Checkpoint, StoredImage, Watermark
+from asyncfilter.records.tally import Tally
 
 LOOK_IMAGES = 1000
 """Images read at a time: some 15 ms of work, after which others get their turn."""

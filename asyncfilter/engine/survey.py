@@ -16,8 +16,8 @@ from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, Skip
 from asyncfilter.policy.drawing import Contents, Draw
 from asyncfilter.policy.estimate import Held, Survey
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Page, Source, StoredImage, Totals
+from asyncfilter.records.tally import Tally
 
 Known = Callable[[Sequence[str]], Awaitable[Sequence[StoredImage]]]
 """Rows of a checkpoint with one of these keys; labels are not looked at."""

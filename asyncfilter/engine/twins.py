@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from asyncfilter.engine.journal import Journal
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import removal_of
 from asyncfilter.model import Detection, ListedObject, ObjectRef
 from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.effects import removal_of
 from asyncfilter.policy.rules import Ruleset
 from asyncfilter.ports import Checkpoint, StoredImage, Totals
 

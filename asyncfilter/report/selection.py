@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from asyncfilter.engine.plan import Plan, stale_copies
 from asyncfilter.job.spec import Job
+from asyncfilter.policy.effects import Plan, stale_copies
 from asyncfilter.ports import StoredImage
 
 

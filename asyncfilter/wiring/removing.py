@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from asyncfilter.aws import open_aws, open_remover
 from asyncfilter.clock import SystemClock
 from asyncfilter.datasets.folder import FolderRemover, check_folder
-from asyncfilter.engine.applying import Apply
-from asyncfilter.engine.clearing import Clear
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.removal import AT_ONCE
-from asyncfilter.engine.removing import RemovalErrand, carry_out
-from asyncfilter.engine.undoing import Undo
+from asyncfilter.engine.removal.apply import Apply
+from asyncfilter.engine.removal.runner import RemovalErrand, carry_out
+from asyncfilter.engine.removal.stages import AT_ONCE
+from asyncfilter.engine.removal.stale_copies import Clear
+from asyncfilter.engine.removal.undo import Undo
 from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job

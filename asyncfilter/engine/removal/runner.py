@@ -11,15 +11,15 @@ import anyio
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.account import counts, exit_code
-from asyncfilter.engine.clearing import CLEAR
 from asyncfilter.engine.ending import Ending, Interrupt
-from asyncfilter.engine.removal import Item, Stages
-from asyncfilter.engine.undoing import RESTORE
+from asyncfilter.engine.removal.stages import Item, Stages
+from asyncfilter.engine.removal.stale_copies import CLEAR
+from asyncfilter.engine.removal.undo import RESTORE
 from asyncfilter.errors import AbortedError
 from asyncfilter.events import Emit
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, StopReason
+from asyncfilter.policy.counts import counts, exit_code
 from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.ports import Checkpoint, Remover
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, location, seq_of
+from asyncfilter.engine.removal.stages import WAVE_IMAGES, Item, Stages, location, seq_of
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from asyncfilter.engine.originals import Originals
-from asyncfilter.engine.plan import Plan, image_of
-from asyncfilter.engine.removal import (
+from asyncfilter.engine.removal.originals import Originals
+from asyncfilter.engine.removal.stages import (
     WAVE_IMAGES,
     Item,
     Stages,
@@ -24,6 +23,7 @@ from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, S3Location, uri_of
+from asyncfilter.policy.effects import Plan, image_of
 from asyncfilter.policy.removal import (
     NULL_VERSION,
     REMOVING,

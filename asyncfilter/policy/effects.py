@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, ObjectRef, Verdict
-from asyncfilter.policy.removal import REMOVING
 from asyncfilter.policy.targets import Target, compile_target, may_collide
-from asyncfilter.ports import DoneEffect, StoredImage
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.removal import REMOVING
 
 IMMEDIATE = frozenset({ActionKind.COPY, ActionKind.TAG})
 """What a run carries out itself; moves and deletes wait for ``apply`` (contract, section 5)."""
