@@ -23,7 +23,8 @@ from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
 from asyncfilter.model import Effect, Failure, StopReason
-from asyncfilter.policy.effects import Plan, done, removal_of, stale_copies
+from asyncfilter.policy.effects import Effects as Plan
+from asyncfilter.policy.effects import done, removal_of, stale_copies
 from asyncfilter.policy.stopping import stop_cause, stop_due
 from asyncfilter.ports import Checkpoint, Owner, Watermark
 from asyncfilter.records.error_window import Recent

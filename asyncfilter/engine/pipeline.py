@@ -47,7 +47,7 @@ from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.cautions import cautions
 from asyncfilter.policy.counts import counts, exit_code
-from asyncfilter.policy.effects import Plan
+from asyncfilter.policy.effects import Effects as Plan
 from asyncfilter.policy.rate import RateController
 from asyncfilter.policy.removal import condemnation
 from asyncfilter.policy.retrying import CAP_S, PACED_CAP_S

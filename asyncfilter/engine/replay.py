@@ -12,11 +12,9 @@ from collections.abc import AsyncIterator
 import anyio.lowlevel
 import msgspec
 
-from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, Skip, StopReason
-from asyncfilter.policy.effects import Plan, done, removal_of, stale_copies
-from asyncfilter.policy.removal import REMOVING
+from asyncfilter.policy.outcome import Outcome, Outcomes
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.policy.stopping import stop_due
 from asyncfilter.ports import Checkpoint, StoredImage, Watermark
@@ -24,9 +22,6 @@ from asyncfilter.records.tally import Tally
 
 LOOK_IMAGES = 1000
 """Images read at a time: some 15 ms of work, after which others get their turn."""
-
-TARGET_FAILURES = frozenset({"target_collision", "target_too_long", "target_empty"})
-"""Failures that new rules or targets may cure without trying anything again."""
 
 
 class Verdicts(msgspec.Struct, kw_only=True):
@@ -60,9 +55,9 @@ class Replay:
     def __init__(self, job: Job, checkpoint: Checkpoint) -> None:
         self._job = job
         self._checkpoint = checkpoint
-        self._rules = compile_rules(job)
-        self._is_asked = None if self._rules.needs_boxes else self._rules.asks_for
-        self._plan = Plan(job)
+        rules = compile_rules(job)
+        self._is_asked = None if rules.needs_boxes else rules.asks_for
+        self._outcomes = Outcomes(job, rules)
         self._marked = bytearray()
 
     async def look(self, mark: Watermark) -> Verdicts:
@@ -99,76 +94,36 @@ class Replay:
 
     def decide(self, row: StoredImage) -> tuple[Decision | None, Failure | None, Effect | None]:
         """What the job makes of a row with its labels: decision, standing failure, and the action that is wanted."""
-        if row.detection is None:
-            return None, row.failure, None
-        decision = self._rules.decide(row.detection)
-        try:
-            effect = self._plan.wanted(row, decision)
-        except ImageError as error:
-            return decision, Failure(error.code, error.message), None
-        return decision, self._standing(row, decision, effect), effect
+        # Goes when engine/admission asks ``Outcomes.of`` itself.
+        outcome = self._outcomes.of(row)
+        return outcome.decision, outcome.failure, outcome.effect
 
     def counted(self, row: StoredImage) -> tuple[ActionKind | None, int]:
         """What a decided row adds to a tally beside its outcome: its confirmed action, and its stale copies."""
-        try:
-            effect = self._plan.wanted(row, row.decision) if row.decision is not None else None
-        except ImageError:
-            effect = None
-        is_done = effect is not None and row.failure is None and done(effect) in row.effects
-        kind = effect.kind if is_done and effect is not None else None
-        removal = removal_of(row)
-        return removal.kind if removal is not None else kind, len(stale_copies(row, effect))
-
-    def _standing(self, row: StoredImage, decision: Decision, effect: Effect | None) -> Failure | None:
-        """A failed action stays failed until it is retried, or nothing is to be done any more."""
-        if row.failure is None or row.failure.code in TARGET_FAILURES or removal_of(row) is not None:
-            return None
-        if effect is not None:
-            return None if done(effect) in row.effects else row.failure
-        action = self._plan.action(decision, is_duplicate=row.same_as is not None)
-        return row.failure if action.kind in REMOVING and not self._plan.is_skipped(row) else None
+        # Goes when engine/admission asks ``Outcomes.as_stored`` itself.
+        outcome = self._outcomes.as_stored(row)
+        return outcome.counted, len(outcome.stale)
 
     def _look_at(self, row: StoredImage, found: Verdicts) -> None:
-        seq = row.seq or 0
-        decision, failure, effect = self.decide(row)
-        is_done = effect is not None and done(effect) in row.effects
-        removal = removal_of(row)
-        tally = found.watermark.tally
-        self._count(row, decision, tally)
-        tally.stale += len(stale_copies(row, effect))
-        if removal is not None:
-            tally.count_effect(removal.kind)
-        elif failure is not None and decision is not None and not self._plan.is_skipped(row):
-            tally.count_failed_action(decision.verdict, failure.code)
-        elif is_done and effect is not None:
-            tally.count_effect(effect.kind)
-        elif effect is not None:
+        outcome = self._outcomes.of(row)
+        outcome.count(found.watermark.tally)
+        if outcome.pending is not None:
             found.actions += 1
-        if decision != row.decision or failure != row.failure:
-            self._note_change(row, decision, failure, found)
-        elif effect is not None and not is_done and failure is None:
-            self._mark(seq)
+        if outcome.decision != row.decision or outcome.failure != row.failure:
+            self._note_change(row, outcome, found)
+        elif outcome.pending is not None:
+            self._mark(row.seq or 0)
         found.images += 1
-        found.watermark.seq = seq
+        found.watermark.seq = row.seq or 0
 
-    def _note_change(
-        self, row: StoredImage, decision: Decision | None, failure: Failure | None, found: Verdicts
-    ) -> None:
+    def _note_change(self, row: StoredImage, outcome: Outcome, found: Verdicts) -> None:
         self._mark(row.seq or 0)
-        before, after = _outcome(row.decision, row.failure), _outcome(decision, failure)
+        before, after = _outcome(row.decision, row.failure), _outcome(outcome.decision, outcome.failure)
         if before != after:
             found.changes[before, after] += 1
 
     def _mark(self, seq: int) -> None:
         self._marked[seq // 8] |= 1 << (seq % 8)
-
-    def _count(self, row: StoredImage, decision: Decision | None, tally: Tally) -> None:
-        if self._plan.is_skipped(row):
-            tally.count_listed(0, {Skip.DUPLICATE.value: 1})
-        elif decision is not None:
-            tally.count_verdict(decision.verdict)
-        elif row.failure is not None:
-            tally.count_failure(row.failure.code)
 
 
 def _outcome(decision: Decision | None, failure: Failure | None) -> str:
