@@ -6,12 +6,12 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import GroupCommitter
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import done
 from asyncfilter.engine.pool import WorkerPool
 from asyncfilter.engine.repeating import DrainedError, Repeater
 from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, TransientError
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.model import Effect, Failure, StopReason
+from asyncfilter.policy.effects import done
 from asyncfilter.ports import Sink
 
 ACTIONS_AT_ONCE = 64

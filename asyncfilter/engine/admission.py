@@ -23,7 +23,6 @@ from asyncfilter.engine.preparing import Preparing
 from asyncfilter.engine.producer import Producer
 from asyncfilter.engine.purse import BudgetGate
 from asyncfilter.engine.repeating import DrainedError
-from asyncfilter.engine.replay import Replay
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.twins import DuplicateTracker, LookedUp
@@ -31,6 +30,7 @@ from asyncfilter.engine.way import Options
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import StopReason
+from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.ports import Checkpoint, StoredImage, Totals
 
 
@@ -45,7 +45,7 @@ class Admission:
         producer: Producer,
         preparing: Preparing,
         checkpoint: Checkpoint,
-        replay: Replay,
+        outcomes: Outcomes,
         redecider: Redecider,
         sequencer: Sequencer,
         committer: GroupCommitter,
@@ -63,7 +63,7 @@ class Admission:
         self._producer = producer
         self._preparing = preparing
         self._checkpoint = checkpoint
-        self._replay = replay
+        self._outcomes = outcomes
         self._redecider = redecider
         self._sequencer = sequencer
         self._committer = committer
@@ -123,7 +123,8 @@ class Admission:
                     if self._sequencer.may_be_last:
                         await self._sequencer.wait_judged()
                     if passage.replaces is not None:
-                        passage.replaced_effect, passage.replaced_stale = self._replay.counted(passage.replaces)
+                        replaced = self._outcomes.as_stored(passage.replaces)
+                        passage.replaced_effect, passage.replaced_stale = replaced.counted, len(replaced.stale)
                     if passage.stored is not None:
                         self._admit_known(passage, passage.stored)
                     else:
@@ -144,18 +145,16 @@ class Admission:
                 self._ending.request(StopReason.FAILED, wrapped)
 
     def _admit_known(self, passage: Passage, stored: StoredImage) -> None:
-        is_retry = stored.id != passage.row_id
-        passage.same_as = stored.same_as
-        passage.is_skipped = self._job.source.skip_duplicates and stored.same_as is not None
-        passage.decision, failure, _ = self._replay.decide(stored)
-        passage.failure = None if is_retry else failure
+        passage.take_outcome(stored, self._outcomes.of(stored))
+        if passage.is_new:
+            passage.failure = None  # it is tried again
         self._sequencer.admit(passage)
         self._totals.from_checkpoint += 1
         self._duplicates.lead(passage)
         if self._options.dry_run:
             self._committer.ready(passage)
         else:
-            passage.detection = stored.detection if is_retry else None
+            passage.detection = stored.detection if passage.is_new else None
             self._committer.record(passage)
 
     async def _admit_new(self, passage: Passage) -> None:

@@ -19,7 +19,7 @@ from asyncfilter.events import AttemptFailed, Emit
 from asyncfilter.model import Detection, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.policy.budget import Reservation
-from asyncfilter.policy.rules import Ruleset
+from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.ports import Totals
 
 
@@ -34,7 +34,7 @@ class PaidCalls:
         self,
         *,
         backends: Backends,
-        rules: Ruleset,
+        outcomes: Outcomes,
         budget_gate: BudgetGate,
         committer: GroupCommitter,
         shelf: Shelf,
@@ -45,7 +45,7 @@ class PaidCalls:
         clock: Clock,
     ) -> None:
         self._backends = backends
-        self._rules = rules
+        self._outcomes = outcomes
         self._budget_gate = budget_gate
         self._committer = committer
         self._shelf = shelf
@@ -88,7 +88,7 @@ class PaidCalls:
             return False
         else:
             self._breaker.success()
-            passage.decision = self._rules.decide(passage.detection)
+            passage.decision = self._outcomes.decide(passage.detection)
         finally:
             self._shelf.clear(passage)
         self._committer.record(passage)

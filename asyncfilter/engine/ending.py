@@ -60,6 +60,13 @@ class Ending:
         """Return when the end is requested."""
         await self._event.wait()
 
+    async def follow(self, interrupt: Interrupt, scope: anyio.CancelScope) -> None:
+        """Request the end when the user asks to leave, and cancel ``scope`` when that is asked for again."""
+        await interrupt.drain.wait()
+        self.request(interrupt.reason)
+        await interrupt.abort.wait()
+        scope.cancel()
+
     async def pause(self, delay_s: float) -> bool:
         """Wait ``delay_s`` seconds; False, at once, when the end is requested."""
         with anyio.move_on_after(delay_s):

@@ -13,7 +13,7 @@ from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.passage import Passage
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Failure
-from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Watermark
+from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Watermark
 
 BATCH_ROWS = 2000
 """Rows in one transaction at the most, so that a commit under full load stays far below 250 ms."""
@@ -114,8 +114,8 @@ class GroupCommitter:
         if self.writes_watermark:
             replaced, self._replaced = self._replaced, []
         return Batch(
-            new=[_row(passage) for passage in passages if _is_new(passage)],
-            seated=[_row(passage) for passage in passages if not _is_new(passage)],
+            new=[passage.row() for passage in passages if passage.is_new],
+            seated=[passage.row() for passage in passages if not passage.is_new],
             effects=effects,
             failures=failures,
             unseated=replaced,
@@ -127,22 +127,3 @@ class GroupCommitter:
         if not self.writes_watermark:
             return None
         return msgspec.structs.replace(watermark, tally=watermark.tally.copy())
-
-
-def _is_new(passage: Passage) -> bool:
-    return passage.stored is None or passage.stored.id != passage.row_id
-
-
-def _row(passage: Passage) -> StoredImage:
-    image = passage.image
-    return StoredImage(
-        id=passage.row_id,
-        seq=image.seq,
-        key=image.key,
-        etag=image.etag,
-        size_bytes=image.size_bytes,
-        decision=passage.decision,
-        failure=passage.failure,
-        detection=passage.detection,
-        same_as=passage.same_as,
-    )

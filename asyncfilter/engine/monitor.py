@@ -19,16 +19,15 @@ import anyio
 from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import StopRequest
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import Plan, done, removal_of, stale_copies
 from asyncfilter.engine.settle.target_claims import TargetClaims
-from asyncfilter.errors import ImageError
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
 from asyncfilter.model import Effect, Failure, StopReason
-from asyncfilter.policy.recent import Recent
+from asyncfilter.policy.outcome import Outcome, Outcomes
 from asyncfilter.policy.stopping import stop_cause, stop_due
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Owner, Watermark
+from asyncfilter.records.error_window import Recent
+from asyncfilter.records.tally import Tally
 
 WINDOW_IMAGES = 20_000
 """Images between admission and settlement at the most: at 1,000 a second, one may retry for 20 s before others wait."""
@@ -63,7 +62,7 @@ class Sequencer:
         watermark: Where the work continues; owned by the sequencer from now on.
         stop: The job's stop rules.
         limits: The job's limits.
-        plan: The job's actions; None for a dry run.
+        outcomes: Say what follows from a decision; None for a dry run, where nothing does.
         claims: Which image may write which target.
         emit: Told of every verdict and every failure.
         clock: Time.
@@ -75,7 +74,7 @@ class Sequencer:
         watermark: Watermark,
         stop: Stop,
         limits: Limits,
-        plan: Plan | None,
+        outcomes: Outcomes | None,
         claims: TargetClaims,
         emit: Emit,
         clock: Clock,
@@ -85,7 +84,7 @@ class Sequencer:
         self.this_run = Tally()
         self._stop = stop
         self._limits = limits
-        self._plan = plan
+        self._outcomes = outcomes
         self._claims = claims
         self._emit = emit
         self._clock = clock
@@ -190,9 +189,9 @@ class Sequencer:
         Raises:
             CheckpointError: It cannot be read.
         """
-        wanted = [self._wanted(passage) for passage in judged]
-        owners = await self._claims.owners(wanted)
-        releases = [self._release(passage, effect, owners) for passage, effect in zip(judged, wanted, strict=True)]
+        outcomes = [self._outcome(passage) for passage in judged]
+        owners = await self._claims.owners(outcome.pending for outcome in outcomes if outcome is not None)
+        releases = [self._release(*judgement, owners) for judgement in zip(judged, outcomes, strict=True)]
         return [release for release in releases if release is not None]
 
     def settle(self) -> Settled:
@@ -210,49 +209,29 @@ class Sequencer:
 
     # -- Release -------------------------------------------------------------------------------------------------------
 
-    def _release(self, passage: Passage, effect: Effect | None, owners: Mapping[str, Owner]) -> Release | None:
+    def _outcome(self, passage: Passage) -> Outcome | None:
+        return self._outcomes.as_stored(passage.row()) if self._outcomes is not None else None
+
+    def _release(self, passage: Passage, outcome: Outcome | None, owners: Mapping[str, Owner]) -> Release | None:
         self._unsettled.append(passage)
-        self._count_stale(passage, effect)
-        if passage.is_settled:  # its target was refused
-            return Release(passage, None, passage.failure)
-        if effect is None or self._was_done(passage, effect):
+        if outcome is None:
             passage.is_settled = True
             return None
-        if not self._claims.claim(passage, effect, owners):
+        if not passage.is_seated:
+            passage.stale += len(outcome.stale)
+        effect, failure = outcome.pending, outcome.failure
+        if effect is not None and not self._claims.claim(passage, effect, owners):
             uri = effect.target.uri if effect.target is not None else ""
-            self._refuse(passage, Failure("target_collision", f"another object lies at {uri} already"))
-            return Release(passage, None, passage.failure)
+            failure = Failure("target_collision", f"another object lies at {uri} already")
+        if failure is not None and failure != passage.failure:
+            passage.fail_action(failure)
+            self._report_failure(passage, failure)
+            return Release(passage, None, failure)
+        if effect is None:
+            passage.effect = outcome.effect.kind if outcome.is_done and outcome.effect is not None else None
+            passage.is_settled = True
+            return None
         return Release(passage, effect, None)
-
-    def _wanted(self, passage: Passage) -> Effect | None:
-        if self._plan is None or passage.decision is None or passage.failure is not None or passage.is_skipped:
-            return None
-        if passage.is_seated and passage.stored is not None and removal_of(passage.stored) is not None:
-            return None
-        try:
-            return self._plan.effect(passage.decision, passage.image, is_duplicate=passage.same_as is not None)
-        except ImageError as error:
-            self._refuse(passage, Failure(error.code, error.message))
-            return None
-
-    def _was_done(self, passage: Passage, effect: Effect) -> bool:
-        stored = passage.stored
-        if stored is None or stored.id != passage.row_id or done(effect) not in stored.effects:
-            return False
-        passage.effect = effect.kind
-        return True
-
-    def _count_stale(self, passage: Passage, effect: Effect | None) -> None:
-        """Count copies of this object that the present decision would not make."""
-        if self._plan is None or passage.is_seated:
-            return
-        if passage.stored is not None and passage.stored.id == passage.row_id:
-            passage.stale += len(stale_copies(passage.stored, effect))
-
-    def _refuse(self, passage: Passage, failure: Failure) -> None:
-        """Fail an action that cannot be carried out."""
-        passage.fail_action(failure)
-        self._report_failure(passage, failure)
 
     # -- Settlement ----------------------------------------------------------------------------------------------------
 

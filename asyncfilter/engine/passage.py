@@ -8,8 +8,9 @@ import msgspec
 from asyncfilter.engine.core.backends import PacedBackend
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef, Skip
 from asyncfilter.policy.budget import Reservation
-from asyncfilter.policy.tally import Tally
+from asyncfilter.policy.outcome import Outcome
 from asyncfilter.ports import Prepared, StoredImage
+from asyncfilter.records.tally import Tally
 
 
 class Passage(msgspec.Struct, kw_only=True):
@@ -91,6 +92,12 @@ class Passage(msgspec.Struct, kw_only=True):
     is_acted: bool = False
     is_settled: bool = False
 
+    def take_outcome(self, stored: StoredImage, outcome: Outcome) -> None:
+        """Note what it comes to by labels that are stored."""
+        self.same_as = stored.same_as
+        self.is_skipped = outcome.is_skipped
+        self.decision, self.failure = outcome.decision, outcome.failure
+
     def confirm_action(self, kind: ActionKind) -> None:
         """Note that its action was confirmed; nothing more happens to it."""
         self.effect = kind
@@ -100,6 +107,27 @@ class Passage(msgspec.Struct, kw_only=True):
         """Note that its action failed, or cannot be carried out; nothing more happens to it."""
         self.failure = failure
         self.is_acted = self.is_settled = True
+
+    def row(self) -> StoredImage:
+        """The image as the checkpoint is to hold it, with the actions that are confirmed for its row."""
+        image, stored = self.image, self.stored
+        return StoredImage(
+            id=self.row_id,
+            seq=image.seq,
+            key=image.key,
+            etag=image.etag,
+            size_bytes=image.size_bytes,
+            decision=self.decision,
+            failure=self.failure,
+            detection=self.detection,
+            same_as=self.same_as,
+            effects=stored.effects if stored is not None and stored.id == self.row_id else (),
+        )
+
+    @property
+    def is_new(self) -> bool:
+        """True when the checkpoint has no row for it yet."""
+        return self.stored is None or self.stored.id != self.row_id
 
     @property
     def is_examined(self) -> bool:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import anyio
 
-from asyncfilter.engine.account import counts
 from asyncfilter.engine.admission import Admission
 from asyncfilter.engine.census import Census
 from asyncfilter.engine.core.backends import Backends
@@ -32,6 +31,7 @@ from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.supervisor import Supervisor
 from asyncfilter.engine.way import Options
 from asyncfilter.model import Progress, Summary
+from asyncfilter.policy.counts import counts
 from asyncfilter.ports import Totals, Watermark
 
 

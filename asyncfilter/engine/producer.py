@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import removal_of
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, ObjectRef, Skip, uri_of
+from asyncfilter.policy.matching import match
 from asyncfilter.ports import Checkpoint, Page, Source, StoredImage
 
 BATCH_IMAGES = 1000
@@ -119,7 +119,7 @@ class Producer:
         known: dict[str, list[StoredImage]] = defaultdict(list)
         if keys:
             rows = await self._checkpoint.by_keys(keys)
-            removed = [row.id for row in rows if row.seq is not None and removal_of(row) is not None]
+            removed = [row.id for row in rows if row.seq is not None and row.removal is not None]
             labelled = {row.id: row for row in await self._checkpoint.rows(removed)} if removed else {}
             for row in rows:
                 known[row.key].append(labelled.get(row.id, row))
@@ -127,17 +127,16 @@ class Producer:
 
     def _listed(self, listed: ListedObject, rows: Sequence[StoredImage]) -> Passage | None:
         """The image to examine; None when its outcome stands."""
-        seated = next((row for row in rows if row.seq is not None), None)
-        if seated is not None and _is_same(seated, listed) and removal_of(seated) is None:
-            if self._skips_duplicates and seated.same_as is not None:
+        found = match(rows, listed, retry_failed=self._retry_failed)
+        if found.standing is not None:
+            if self._skips_duplicates and found.standing.same_as is not None:
                 self._skip(Skip.DUPLICATE)
             return None
-        spare = next((row for row in reversed(rows) if self._is_usable(row) and _is_same(row, listed)), None)
         passage = Passage(
             image=self._image(listed.key, listed.size_bytes, listed.etag),
-            row_id=spare.id if spare is not None and removal_of(spare) is None else self._new_id(),
-            stored=spare or _returned(seated, listed),
-            replaces=seated,
+            row_id=found.stored.id if found.stored is not None and found.is_own else self._new_id(),
+            stored=found.stored,
+            replaces=found.replaced,
             listed=self.trailing_listed,
             skipped=self.trailing_skipped or None,
         )
@@ -166,12 +165,3 @@ class Producer:
         row_id = self._next_id
         self._next_id += 1
         return row_id
-
-
-def _returned(seated: StoredImage | None, listed: ListedObject) -> StoredImage | None:
-    """The row of an image that was removed and stands there again: it is decided anew, by the labels it has."""
-    return seated if seated is not None and _is_same(seated, listed) and seated.detection is not None else None
-
-
-def _is_same(row: StoredImage, listed: ListedObject) -> bool:
-    return row.etag == listed.etag and row.size_bytes == listed.size_bytes

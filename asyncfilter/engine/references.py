@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.engine.sampling import ChosenSource, reference_job
@@ -18,7 +18,7 @@ from asyncfilter.engine.way import Options, Way, no_sink
 from asyncfilter.errors import EndpointError, ImageError, TransientError, UsageError
 from asyncfilter.events import AttemptFailed, Emit, Event
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Detection, ListedObject, Progress, StopReason, Summary
+from asyncfilter.model import Detection, ListedObject, StopReason, Summary
 from asyncfilter.ports import Batch, Checkpoint, LabelStore, Reference, References, StoredImage
 
 
@@ -39,22 +39,8 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     ended: Summary | None = None
 
 
-class Errand(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf references are examined.
-
-    Attributes:
-        run_id: Of the run that wants them.
-        emit: Told of repetitions.
-        clock: Time.
-        interrupt: The user's wish to leave.
-        on_start: Given a function that tells the progress, once anything is paid for.
-    """
-
-    run_id: str
-    emit: Emit
-    clock: Clock
-    interrupt: Interrupt | None = None
-    on_start: Callable[[Callable[[], Progress]], None] | None = None
+Errand = RunContext
+"""Stands here only until every import names ``engine.core.run_context``."""
 
 
 async def examine(
@@ -65,7 +51,7 @@ async def examine(
     checkpoint: Checkpoint,
     elsewhere: Iterable[Reference],
     way: Way,
-    errand: Errand,
+    errand: RunContext,
 ) -> Examined:
     """The labels of references: paid for within the budget where their content is not known, and kept.
 
@@ -125,7 +111,7 @@ async def _pay(
     references: References,
     view: ReferenceView,
     way: Way,
-    errand: Errand,
+    errand: RunContext,
 ) -> Summary:
     """Examine what is not known, as a small run of its own."""
     pipeline = assemble(

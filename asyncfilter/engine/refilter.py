@@ -11,13 +11,13 @@ from random import Random
 import anyio
 
 from asyncfilter.clock import Clock, SystemClock
-from asyncfilter.engine.account import counts
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.settle.assembly import RunCore, Settlement, assemble_settlement
 from asyncfilter.engine.way import Options
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason, Summary
+from asyncfilter.policy.counts import counts
 from asyncfilter.ports import Checkpoint, Sink
 
 

@@ -13,11 +13,10 @@ from typing import NamedTuple
 from asyncfilter.engine.journal import GroupCommitter
 from asyncfilter.engine.monitor import Sequencer
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import removal_of
 from asyncfilter.engine.preparing import Shelf
 from asyncfilter.model import Detection, ListedObject, ObjectRef
 from asyncfilter.policy.budget import Budget
-from asyncfilter.policy.rules import Ruleset
+from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.ports import Checkpoint, StoredImage, Totals
 
 Content = tuple[str, int]
@@ -57,7 +56,7 @@ class DuplicateTracker:
 
     Args:
         checkpoint: Asked for labels of the same content, a batch at a time.
-        rules: Decide about shared labels.
+        outcomes: Say what shared labels come to.
         sequencer: Knows where the present pass over the listing began.
         committer: Keeps the followers' outcomes.
         shelf: Releases what was prefetched for images that will not be examined.
@@ -70,7 +69,7 @@ class DuplicateTracker:
         self,
         *,
         checkpoint: Checkpoint,
-        rules: Ruleset,
+        outcomes: Outcomes,
         sequencer: Sequencer,
         committer: GroupCommitter,
         shelf: Shelf,
@@ -79,7 +78,7 @@ class DuplicateTracker:
         skips: bool,
     ) -> None:
         self._checkpoint = checkpoint
-        self._rules = rules
+        self._outcomes = outcomes
         self._sequencer = sequencer
         self._committer = committer
         self._shelf = shelf
@@ -122,7 +121,7 @@ class DuplicateTracker:
         is_under_way = leader is not None and not leader.is_ready
         row = self._known.get(content)
         if row is not None and row.detection is not None and not is_under_way:
-            is_listed = (row.seq or 0) > self._sequencer.watermark.pass_seq and removal_of(row) is None
+            is_listed = (row.seq or 0) > self._sequencer.watermark.pass_seq and row.removal is None
             self._share(passage, row.detection, row.id, is_listed=is_listed)
         elif leader is None or leader.is_ready:
             self._leaders[content] = passage
@@ -190,7 +189,7 @@ class DuplicateTracker:
         """
         self._shelf.clear(passage)
         passage.detection = detection
-        passage.decision = self._rules.decide(detection)
+        passage.decision = self._outcomes.decide(detection)
         if is_listed:
             passage.same_as = row_id
             passage.is_skipped = self._skips

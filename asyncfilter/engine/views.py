@@ -13,8 +13,8 @@ import msgspec
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Counts, Failure, StopReason
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Batch, Checkpoint, Opened, Reference, StoredImage, Totals, Watermark
+from asyncfilter.records.tally import Tally
 
 
 class View:

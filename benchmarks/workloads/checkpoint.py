@@ -24,8 +24,8 @@ from asyncfilter.job.fingerprint import decided_by, identity
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Decision, Detection, Verdict
 from asyncfilter.policy.rules import compile_rules
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Batch, DoneEffect, StoredImage, Totals, Watermark
+from asyncfilter.records.tally import Tally
 from asyncfilter.sandbox.pictures import tiny_picture
 from asyncfilter.sandbox.synthetic import SyntheticKeys, synthetic_etag
 from benchmarks.answers import CLEAN, PATTERN, Answers

@@ -32,7 +32,7 @@ from asyncfilter.model import Box, Detection, Instance, Label, ObjectRef, S3Loca
 from asyncfilter.policy.removal import Consent, Step, Versioning
 from asyncfilter.ports import StoredImage
 from asyncfilter.testing import MemoryReferences, MemoryStore
-from asyncfilter.wiring import World, apply, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
 
 DATA = Path(__file__).parents[1] / "data" / "former_checkpoints"
 
@@ -152,9 +152,9 @@ class Workspace:
         }
         return parse_job(document | dict(self.case.changes) | changes, base_dir=self.path.parent)
 
-    def world(self) -> World:
+    def world(self) -> Overrides:
         """The ports; the checkpoint is the file."""
-        return World(
+        return Overrides(
             source=self.store,
             detector=self.detector,
             sink=self.store,
@@ -169,7 +169,7 @@ class Workspace:
         """One process; what it says, without times and places."""
         options = {"retry_failed": True} if retry_failed else {}
         said: dict[str, Any] = comparable(
-            msgspec.to_builtins(await verb(self.job(**changes), *arguments, world=self.world(), **options))
+            msgspec.to_builtins(await verb(self.job(**changes), *arguments, overrides=self.world(), **options))
         )
         return said
 

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint as yield_to_others
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter.engine.removal import location
+from asyncfilter.engine.removal.stages import location
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
 from asyncfilter.events import Event
 from asyncfilter.job import Job, parse_job

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from asyncfilter.job.spec import MAX_WINDOW, ErrorShare, HitRate, Limits, Stop
 from asyncfilter.model import StopReason, Verdict
-from asyncfilter.policy.recent import Recent
 from asyncfilter.policy.sequential import is_surely_below, log_evidence
 from asyncfilter.policy.stopping import stop_cause, stop_due
-from asyncfilter.policy.tally import Tally
+from asyncfilter.records.error_window import Recent
+from asyncfilter.records.tally import Tally
 
 Stops = Callable[[int, int], bool]
 """Whether a rule stops, given hits and images so far."""

@@ -24,7 +24,6 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.retrying import PACED_CAP_S
-from asyncfilter.policy.rules import compile_rules
 from asyncfilter.ports import Checkpoint, Sink, Totals
 
 
@@ -133,7 +132,7 @@ class _Assembly:
         core, settlement = self._core, self._settlement
         return DuplicateTracker(
             checkpoint=core.checkpoint,
-            rules=compile_rules(core.job),
+            outcomes=core.outcomes,
             sequencer=settlement.sequencer,
             committer=settlement.committer,
             shelf=self._preparing.shelf,
@@ -146,7 +145,7 @@ class _Assembly:
         core = self._core
         return PaidCalls(
             backends=self._backends,
-            rules=compile_rules(core.job),
+            outcomes=core.outcomes,
             budget_gate=self._budget_gate,
             committer=self._settlement.committer,
             shelf=self._preparing.shelf,
@@ -165,7 +164,7 @@ class _Assembly:
             producer=self._producer(),
             preparing=self._preparing,
             checkpoint=core.checkpoint,
-            replay=settlement.replay,
+            outcomes=core.outcomes,
             redecider=settlement.redecider,
             sequencer=settlement.sequencer,
             committer=settlement.committer,

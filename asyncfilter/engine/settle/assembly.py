@@ -16,19 +16,20 @@ from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.ending import Ending, Interrupt
 from asyncfilter.engine.journal import GroupCommitter
 from asyncfilter.engine.monitor import Sequencer
-from asyncfilter.engine.plan import Plan
 from asyncfilter.engine.repeating import Repeater
-from asyncfilter.engine.replay import Replay
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.run_summary import RunSummary
+from asyncfilter.engine.settle.stored_decisions import StoredDecisions
 from asyncfilter.engine.settle.target_claims import TargetClaims
 from asyncfilter.engine.way import Options
 from asyncfilter.events import Emit
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.policy.retrying import CAP_S
+from asyncfilter.policy.rules import compile_rules
 from asyncfilter.ports import Checkpoint, Sink, Totals, Watermark
 
 
@@ -47,6 +48,7 @@ class RunCore:
 
     Attributes:
         emit: As given, guarded: a listener that raises ends the run.
+        outcomes: Say what an image comes to.
         ending: Why the run ends.
         pending: Wakes the settle loop.
         totals: The sums that are counted in no order; money apart.
@@ -71,6 +73,7 @@ class RunCore:
         self.interrupt = interrupt
         self.clock = clock
         self.rng = rng
+        self.outcomes = Outcomes(job, compile_rules(job))
         self.ending = Ending()
         self.pending = PendingSignal()
         self.emit = GuardedListener(emit, self.ending)
@@ -89,7 +92,6 @@ class Settlement:
     committer: GroupCommitter
     sequencer: Sequencer
     loop: SettleLoop
-    replay: Replay
     redecider: Redecider
     summary: RunSummary
     lifecycle: RunLifecycle
@@ -135,11 +137,12 @@ def assemble_settlement(
         ending=ending,
         clock=clock,
     )
-    replay = Replay(job, checkpoint)
+    decisions = StoredDecisions(job, checkpoint, core.outcomes)
     redecider = Redecider(
         job,
         checkpoint=checkpoint,
-        replay=replay,
+        decisions=decisions,
+        outcomes=core.outcomes,
         sequencer=sequencer,
         committer=committer,
         loop=loop,
@@ -180,7 +183,6 @@ def assemble_settlement(
         committer=committer,
         sequencer=sequencer,
         loop=loop,
-        replay=replay,
         redecider=redecider,
         summary=summary,
         lifecycle=lifecycle,
@@ -189,14 +191,14 @@ def assemble_settlement(
 
 def _sequencer(core: RunCore) -> Sequencer:
     opened = core.checkpoint.opened.watermark
-    plan = None if core.options.dry_run else Plan(core.job)
+    is_dry, effects = core.options.dry_run, core.outcomes.effects
     # Two objects could map to one target now, or what earlier runs wrote lies where other templates had it.
-    needs_claims = plan is not None and (plan.needs_owners or bool(opened.tally.effects))
+    needs_claims = not is_dry and (effects.needs_owners or bool(opened.tally.effects))
     return Sequencer(
         watermark=_own(opened),
         stop=core.job.stop,
         limits=core.job.limits,
-        plan=plan,
+        outcomes=None if is_dry else core.outcomes,
         claims=TargetClaims(core.checkpoint, is_active=needs_claims),
         emit=core.emit,
         clock=core.clock,

@@ -1,6 +1,6 @@
 """Redecision: stored images are decided again, from their labels, when the job is not the one they were decided by.
 
-The first look (``StoredDecisions.look``) decides everything and changes nothing. Then the images that need more go
+The preview (``StoredDecisions.preview``) decides everything and changes nothing. Then the images that need more go
 through the settle loop, at their positions, as examined ones do. No detector, limiter or budget takes part.
 
 Invariant: while decisions of two jobs stand beside each other, the checkpoint is on record as decided by none.
@@ -15,13 +15,15 @@ from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.journal import GroupCommitter
 from asyncfilter.engine.monitor import Sequencer
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.replay import Replay, Verdicts
 from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.stored_decisions import RedecisionPreview, StoredDecisions
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import Emit, OutcomeChange, RulesApplied
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ObjectRef, StopReason
+from asyncfilter.model import StopReason
+from asyncfilter.policy.effects import image_of
+from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.ports import Checkpoint, StoredImage
 
 
@@ -31,7 +33,8 @@ class Redecider:
     Args:
         job: The job.
         checkpoint: Holds labels and decisions.
-        replay: Decides stored images.
+        decisions: Finds what changes.
+        outcomes: Say what an image comes to.
         sequencer: Releases and settles what changed.
         committer: Keeps what changed.
         loop: Runs beside it.
@@ -46,7 +49,8 @@ class Redecider:
         job: Job,
         *,
         checkpoint: Checkpoint,
-        replay: Replay,
+        decisions: StoredDecisions,
+        outcomes: Outcomes,
         sequencer: Sequencer,
         committer: GroupCommitter,
         loop: SettleLoop,
@@ -56,10 +60,10 @@ class Redecider:
         dry_run: bool,
     ) -> None:
         self._bucket = job.source.bucket
-        self._skips_duplicates = job.source.skip_duplicates
         self._decided_by = decided_by(job)
         self._checkpoint = checkpoint
-        self._replay = replay
+        self._decisions = decisions
+        self._outcomes = outcomes
         self._sequencer = sequencer
         self._committer = committer
         self._loop = loop
@@ -67,7 +71,7 @@ class Redecider:
         self._emit = emit
         self._clock = clock
         self._dry_run = dry_run
-        self._begun: tuple[Verdicts, int] | None = None
+        self._begun: tuple[RedecisionPreview, int] | None = None
 
     async def run(self) -> None:
         """Decide stored images again where the job differs from the one that decided them; ``finish`` afterwards.
@@ -78,7 +82,7 @@ class Redecider:
         if opened.decided_by == self._decided_by:
             return
         mark = self._sequencer.watermark
-        found = await self._replay.look(mark)
+        found = await self._decisions.preview(mark)
         if found.images:
             self._report(found, dropped=mark.tally.examined - found.watermark.tally.examined)
         self._sequencer.start_at(found.watermark)
@@ -108,7 +112,7 @@ class Redecider:
 
     async def _admit(self, up_to_seq: int) -> None:
         try:
-            async for rows in self._replay.second_look(up_to_seq):
+            async for rows in self._decisions.changed(up_to_seq):
                 for row in rows:
                     if not self._sequencer.has_room:
                         await self._sequencer.wait_room()
@@ -117,18 +121,17 @@ class Redecider:
             self._ending.request(StopReason.FAILED, error)
 
     def _admit_one(self, row: StoredImage) -> None:
-        image = ObjectRef(bucket=self._bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
-        passage = Passage(image=image, row_id=row.id, stored=row, is_seated=True, moves_cursor=False)
-        passage.same_as = row.same_as
-        passage.is_skipped = self._skips_duplicates and row.same_as is not None
-        passage.decision, passage.failure, _ = self._replay.decide(row)
+        passage = Passage(
+            image=image_of(self._bucket, row), row_id=row.id, stored=row, is_seated=True, moves_cursor=False
+        )
+        passage.take_outcome(row, self._outcomes.of(row))
         self._sequencer.admit(passage)
         if (passage.decision, passage.failure) == (row.decision, row.failure):
             self._committer.ready(passage)
         else:
             self._committer.record(passage)
 
-    def _report(self, found: Verdicts, dropped: int) -> None:
+    def _report(self, found: RedecisionPreview, dropped: int) -> None:
         self._emit(
             RulesApplied(
                 at_unix_s=self._clock.unix(),

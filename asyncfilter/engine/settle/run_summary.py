@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.account import counts, exit_code
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.monitor import Sequencer
 from asyncfilter.engine.way import Options
@@ -13,6 +12,7 @@ from asyncfilter.events import RunStarted
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
 from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.counts import counts, exit_code
 from asyncfilter.ports import Checkpoint, Totals
 
 

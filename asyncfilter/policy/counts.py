@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.model import Counts, StopReason
-from asyncfilter.policy.tally import Tally
-from asyncfilter.ports import Totals
+from asyncfilter.records.progress import Totals
+from asyncfilter.records.tally import Tally
 
 
 def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None = None) -> Counts:
