@@ -119,7 +119,10 @@ class PaidCalls:
                 )
             )
 
-        return await self._repeat.again(error, attempt, tell)
+        try:
+            return await self._repeat.again(error, attempt, tell)
+        finally:
+            del error  # as in ``again``: an error that comes out at once refers to this frame
 
     async def _take_turn(self, passage: Passage) -> Reservation:
         """Get money and a turn for an attempt."""
