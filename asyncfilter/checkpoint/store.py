@@ -15,7 +15,6 @@ from typing import Self, TypeVar
 import anyio
 from anyio import to_thread
 
-from asyncfilter.checkpoint.fairness import ask_for_turns, give_back_turns
 from asyncfilter.checkpoint.faults import translated
 from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.opening import open_tables
@@ -65,7 +64,6 @@ class SqliteCheckpoint:
                 self._lock.release()
                 raise
         self._is_open = True
-        ask_for_turns()
 
     async def __aenter__(self) -> Self:
         return self
@@ -200,4 +198,3 @@ class SqliteCheckpoint:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._lock.release()
-            give_back_turns()
