@@ -14,7 +14,6 @@ from asyncfilter.engine.removal import (
     WAVE_IMAGES,
     Item,
     Stages,
-    location,
     may_be_done,
     other_decisions,
     seq_of,
@@ -23,7 +22,7 @@ from asyncfilter.engine.repeating import DrainedError
 from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError, TransientError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
-from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, S3Location, uri_of
+from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, S3Location, location, uri_of
 from asyncfilter.policy.removal import (
     NULL_VERSION,
     REMOVING,

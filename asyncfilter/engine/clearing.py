@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import zip_longest
 
 from asyncfilter.engine.plan import IMMEDIATE, Plan, image_of
-from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, location, other_decisions
+from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, other_decisions
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Effect, IfExists, uri_of
+from asyncfilter.model import ActionKind, Effect, IfExists, location, uri_of
 from asyncfilter.policy.removal import BucketState, GroupCount, Removal, RemovalPlan, Step
 from asyncfilter.ports import Batch, Checkpoint, Condemned, DoneEffect, StoredImage
 

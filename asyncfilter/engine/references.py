@@ -11,7 +11,7 @@ import msgspec
 from asyncfilter.clock import Clock
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.pipeline import Pipeline
-from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.repeating import Repeater, full_pause
 from asyncfilter.engine.sampling import ChosenSource, reference_job
 from asyncfilter.engine.views import ReferenceView, with_spare
 from asyncfilter.engine.way import Options, Way, no_sink
@@ -153,12 +153,7 @@ def _way_of(way: Way, wanted: Sequence[ListedObject], references: References) ->
 
 async def _look_at(uris: Sequence[str], references: References, max_attempts: int, clock: Clock) -> list[ListedObject]:
     """What stands at each address now, at no cost."""
-
-    async def pause(delay_s: float) -> bool:
-        await clock.sleep(delay_s)
-        return True
-
-    repeat = Repeater(max_attempts=max_attempts, pause=pause, rng=Random())
+    repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
     found = []
     for uri in uris:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TypeVar
 
+from asyncfilter.clock import Clock
 from asyncfilter.errors import ThrottledError, TransientError
 from asyncfilter.policy.retrying import CAP_S, REPEATED, RetrySchedule
 
@@ -80,3 +81,13 @@ class Repeater:
             raise error
         finally:
             del error  # an error refers to this frame: a reference back would be a circle
+
+
+def full_pause(clock: Clock) -> Callable[[float], Awaitable[bool]]:
+    """A ``pause`` for ``Repeater`` outside of a run, which nothing but cancellation cuts short."""
+
+    async def pause(delay_s: float) -> bool:
+        await clock.sleep(delay_s)
+        return True
+
+    return pause

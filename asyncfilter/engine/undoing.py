@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, location, seq_of
+from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, seq_of
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, uri_of
+from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, location, uri_of
 from asyncfilter.policy.removal import REMOVED, BucketState, GroupCount, Removal, RemovalPlan, Step, WayBack, way_back
 from asyncfilter.ports import Batch, Checkpoint, Condemned, DoneEffect, Found, StoredImage
 
