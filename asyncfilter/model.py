@@ -186,6 +186,14 @@ class S3Location(NamedTuple):
         return uri_of(self.bucket, self.key)
 
 
+def location(uri: str) -> S3Location:
+    """The place that ``S3Location.uri`` gave ``uri`` for; that of a file is below the root of all folders."""
+    if uri.startswith(FOLDER):
+        return S3Location(FOLDER, uri.removeprefix(FOLDER).removeprefix("/"))
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return S3Location(bucket, key)
+
+
 class IfExists(StrEnum):
     """What a copy does when an object stands at its target."""
 

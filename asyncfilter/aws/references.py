@@ -21,7 +21,7 @@ from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.wire import Wire, open_wire
 from asyncfilter.errors import ImageError, UsageError
 from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec
-from asyncfilter.model import Detection, ListedObject, ObjectRef, S3Location
+from asyncfilter.model import Detection, ListedObject, ObjectRef, location
 
 S3 = "s3://"
 
@@ -94,12 +94,6 @@ class AwsReferences:
         if len(body) > most_bytes:
             raise ImageError(f"{path}: over {most_bytes:,} bytes, the most that may be sent", code="image_too_large")
         return body
-
-
-def location(uri: str) -> S3Location:
-    """Bucket and key of ``s3://bucket/key``, the key as it is."""
-    bucket, _, key = uri.removeprefix(S3).partition("/")
-    return S3Location(bucket, key)
 
 
 def _read_file(path: str, most_bytes: int) -> bytes:

@@ -14,7 +14,6 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
-from asyncfilter.checkpoint.fairness import ask_for_turns, give_back_turns
 from asyncfilter.checkpoint.faults import translated
 from asyncfilter.checkpoint.file_thread import FileThread
 from asyncfilter.checkpoint.lock import RunLock
@@ -106,7 +105,6 @@ class SqliteCheckpoint(TablesOnThread):
         super().__init__(tables, thread)
         self._close_on_thread = thread.wrap(self._close)
         self._is_open = True
-        ask_for_turns()
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,4 +143,3 @@ class SqliteCheckpoint(TablesOnThread):
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._lock.release()
-            give_back_turns()

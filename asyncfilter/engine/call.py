@@ -115,7 +115,10 @@ class PaidCalls:
                 )
             )
 
-        return await self._repeat.again(error, attempt, tell)
+        try:
+            return await self._repeat.again(error, attempt, tell)
+        finally:
+            del error  # as in ``again``: an error that comes out at once refers to this frame
 
     async def _wait_for_permit(self, passage: Passage) -> tuple[Reservation, PacedBackend]:
         """Get money and a permit for an attempt."""

@@ -69,18 +69,14 @@ class Ending:
 
     async def pause(self, delay_s: float) -> bool:
         """Wait ``delay_s`` seconds; False, at once, when the end is requested."""
-        with anyio.move_on_after(delay_s):
-            await self._event.wait()
-        return not self.is_requested
+        return await _pause_unless(self._event, delay_s)
 
     async def pause_action(self, delay_s: float) -> bool:
         """Wait ``delay_s`` seconds; False, at once, when the end is requested in haste.
 
         Actions released before an ordinary stop are carried out: they belong to the images before it.
         """
-        with anyio.move_on_after(delay_s):
-            await self._haste.wait()
-        return not self.is_hasty
+        return await _pause_unless(self._haste, delay_s)
 
 
 class Interrupt:
@@ -106,3 +102,10 @@ class Interrupt:
         if not self.drain.is_set():
             self.reason = StopReason.COMPLETED
             self.drain.set()
+
+
+async def _pause_unless(event: anyio.Event, delay_s: float) -> bool:
+    """Wait ``delay_s`` seconds; False, at once, when ``event`` is set."""
+    with anyio.move_on_after(delay_s):
+        await event.wait()
+    return not event.is_set()

@@ -11,7 +11,7 @@ import msgspec
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.assembly import assemble
-from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.repeating import Repeater, full_pause
 from asyncfilter.engine.sampling import ChosenSource, reference_job
 from asyncfilter.engine.views import ReferenceView, with_spare
 from asyncfilter.engine.way import Options, Way, no_sink
@@ -140,12 +140,7 @@ def _way_of(way: Way, wanted: Sequence[ListedObject], references: References) ->
 
 async def _look_at(uris: Sequence[str], references: References, max_attempts: int, clock: Clock) -> list[ListedObject]:
     """What stands at each address now, at no cost."""
-
-    async def pause(delay_s: float) -> bool:
-        await clock.sleep(delay_s)
-        return True
-
-    repeat = Repeater(max_attempts=max_attempts, pause=pause, rng=Random())
+    repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
     found = []
     for uri in uris:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.repeating import Repeater, full_pause
 from asyncfilter.engine.twins import content_of
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, Skip
@@ -69,8 +69,7 @@ class Surveyor:
         self._source = source
         self._check = check
         self._known = known
-        self._clock = clock
-        self._repeat = Repeater(max_attempts=max_attempts, pause=self._pause, rng=Random())
+        self._repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
         self._draw = draw
         self._contents = Contents()
         self._tell = tell
@@ -100,10 +99,6 @@ class Surveyor:
         except TransientError as error:
             hint = "Plan again once S3 answers; nothing was paid."
             raise EndpointError(f"the listing cannot be read: {error.message}", hint=hint) from error
-
-    async def _pause(self, delay_s: float) -> bool:
-        await self._clock.sleep(delay_s)
-        return True
 
     async def _see(self, objects: Sequence[ListedObject]) -> None:
         survey = self.survey

@@ -65,11 +65,6 @@ class PriceList:
                 nth = end + 1
         return total_micros
 
-    def model_micros(self, units: int, running_s: float) -> int:
-        """The price of a Custom Labels model running ``running_s`` seconds on ``units`` inference units, rounded up."""
-        milliseconds = -int(-running_s * 1000 // 1)
-        return -(-self.unit_hour_micros * units * milliseconds // 3_600_000)
-
 
 @dataclass(frozen=True, slots=True)
 class _Price:

@@ -19,6 +19,7 @@ import anyio
 from asyncfilter.checkpoint import open_checkpoint
 from asyncfilter.checkpoint.codec import decode, encode
 from asyncfilter.checkpoint.interning import Interned
+from asyncfilter.cli.switch_interval import shorten_switch_interval
 from asyncfilter.job import load_job
 from asyncfilter.job.fingerprint import decided_by, identity
 from asyncfilter.job.spec import Job
@@ -152,7 +153,8 @@ def _fastest_us(work: Callable[[], list[Any]]) -> float:
 
 
 def main() -> None:
-    """Write and print."""
+    """Write, with the switch interval of the program, and print."""
+    shorten_switch_interval()
     job, rows, recorded = load_job(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
     answers = Answers.of(Path(recorded) if recorded else None)
     written = anyio.run(fill, job, rows, answers.detections)

@@ -14,7 +14,6 @@ from asyncfilter.engine.removal.stages import (
     WAVE_IMAGES,
     RemovalItem,
     RemovalStages,
-    location,
     may_be_done,
     other_decisions,
     seq_of,
@@ -22,7 +21,7 @@ from asyncfilter.engine.removal.stages import (
 from asyncfilter.errors import ImageError, ThrottledError, TransientError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
-from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, uri_of
+from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, location, uri_of
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.policy.removal import GroupCount, RemovalPlan, condemnation
 from asyncfilter.policy.rules import compile_rules

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from asyncfilter.engine.removal.stages import location
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, S3Location, uri_of
+from asyncfilter.model import ActionKind, S3Location, location, uri_of
 from asyncfilter.ports import Checkpoint, Found
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.removal import REMOVING

@@ -33,7 +33,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.job.spec import Job
-from asyncfilter.model import FOLDER, Failure, S3Location, StopReason
+from asyncfilter.model import Failure, S3Location, StopReason
 from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
 from asyncfilter.ports import Checkpoint, Condemned, Gone, Remover
 from asyncfilter.records.images import StoredImage
@@ -287,14 +287,6 @@ class RemovalStages:
                         message=item.error.message,
                     )
                 )
-
-
-def location(uri: str) -> S3Location:
-    """The place that ``S3Location.uri`` gave ``uri`` for; that of a file is below the root of all folders."""
-    if uri.startswith(FOLDER):
-        return S3Location(FOLDER, uri.removeprefix(FOLDER).removeprefix("/"))
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return S3Location(bucket, key)
 
 
 def _sorted_out(

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import zip_longest
 
-from asyncfilter.engine.removal.stages import WAVE_IMAGES, RemovalItem, RemovalStages, location, other_decisions
+from asyncfilter.engine.removal.stages import WAVE_IMAGES, RemovalItem, RemovalStages, other_decisions
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Effect, IfExists, uri_of
+from asyncfilter.model import ActionKind, Effect, IfExists, location, uri_of
 from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.policy.removal import GroupCount, RemovalPlan

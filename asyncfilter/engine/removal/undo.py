@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from asyncfilter.engine.removal.stages import WAVE_IMAGES, RemovalItem, RemovalStages, location, seq_of
+from asyncfilter.engine.removal.stages import WAVE_IMAGES, RemovalItem, RemovalStages, seq_of
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, uri_of
+from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, location, uri_of
 from asyncfilter.policy.removal import GroupCount, RemovalPlan, WayBack, way_back
 from asyncfilter.ports import Checkpoint, Condemned, Found
 from asyncfilter.records.images import DoneEffect, StoredImage
