@@ -95,7 +95,7 @@ def bucket(quota_tps: float) -> TokenBucket:
     return TokenBucket(quota_tps, burst=0.1 * quota_tps)
 
 
-SERVICES = [bucket, SlidingWindow]
+SERVICES: list[Callable[[float], Quota]] = [bucket, SlidingWindow]
 
 
 @pytest.mark.parametrize("service", SERVICES)
