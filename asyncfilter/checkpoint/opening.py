@@ -125,7 +125,7 @@ def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sql
     try:
         _configure(db)
         tables = Tables(db, path)
-        tables.contents.load()
+        tables.etag_index.load()
         return db, tables, _take_over(db, tables, is_new=is_new)
     except BaseException:
         db.close()
