@@ -1,4 +1,4 @@
-"""What the engine needs from the world: a source, a detector, a sink and a checkpoint.
+"""What the engine needs from outside: a source, a detector, a sink, a remover and a checkpoint.
 
 Anything that fits these protocols can take part in a run; ``asyncfilter.testing`` has one of each in memory. Every
 method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call,
@@ -65,7 +65,7 @@ class Detector(Protocol):
 
         Raises:
             ThrottledError: Refused for its rate.
-            TransientError: Worth repeating; says whether it may have been billed.
+            TransientError: Worth repeating; ``may_be_billed`` tells whether the attempt may have been billed.
             ImageError: This image cannot be examined, with the diagnosed cause.
             AccessError: No image can be examined.
         """
@@ -76,7 +76,7 @@ class References(Protocol):
     """Reference images: objects of any bucket, or files, each by its address as the ``key`` of an object."""
 
     async def look(self, uri: str) -> ListedObject:
-        """What stands at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
+        """The image at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
 
         Raises:
             ThrottledError: The store asks for a lower rate.
@@ -95,7 +95,7 @@ class Contents(Protocol):
     """The bytes of the images of a source."""
 
     async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
-        """All of an image, or at most so many bytes from its start, on condition that it is the one listed.
+        """All of an image, or at most ``first_bytes`` from its start, on condition that it is the one listed.
 
         Raises:
             ThrottledError: Reading too fast.
@@ -189,11 +189,11 @@ class Condemned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DELETES_AT_ONCE = 1000
-"""Objects in one ``Remover.delete`` at the most (S3 API reference, *DeleteObjects*)."""
+"""Most objects in one ``Remover.delete`` (S3 API reference, *DeleteObjects*)."""
 
 
 class Remover(Protocol):
-    """Takes objects out of the source and brings them back; every write is conditional, so that a repeat is harmless.
+    """Takes objects out of the source and brings them back; every write is conditional: repeating it is harmless.
 
     Beside what each method says, all raise ``ThrottledError``, ``TransientError``, ``AccessError``, and ``ImageError``
     ``access_denied`` for an object that may not be touched.
@@ -256,13 +256,13 @@ class DoneEffect(msgspec.Struct, frozen=True):
 class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     """One image as the checkpoint holds it.
 
-    An image with a ``seq`` has its place in the order of examination and is counted. One without is spare: its labels
-    are paid for and will be used when the listing comes to it (overshoot of a stop, work beyond the watermark of a run
-    that died, an older version of an object).
+    An image with a ``seq`` has its position in the order of examination and is counted. One without is spare, as in a
+    cache: its labels are paid for and are used when the listing has the same object again (overshoot of a stop, work
+    beyond the watermark of a run that died, an older version of an object).
 
     Attributes:
         id: Number of the row, from 1, given by the engine, never used again.
-        decision: What the rules said; None where no labels came.
+        decision: The decision of the rules; None where there are no labels.
         failure: Why it has no outcome, or why its action failed.
         detection: The labels; None where there are none or they were not asked for.
         same_as: Row of an earlier image with the same content, whose labels these are; None for one examined itself.
@@ -282,7 +282,7 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose a target is: the source key it was written from, and the row of the very image if that was moved there."""
+    """The owner of a target: the source key it was written from, and the row of the image if that was moved there."""
 
     key: str
     moved: int | None = None
@@ -324,12 +324,12 @@ class Watermark(msgspec.Struct, kw_only=True):
 
 
 class Totals(msgspec.Struct, kw_only=True):
-    """Sums over the checkpoint's whole life that do not hang on a position.
+    """Sums over the checkpoint's whole life that do not depend on a position.
 
     Attributes:
-        calls: Images sent to the detector, whatever came of it.
+        calls: Images sent to the detector, with or without success.
         attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
-        from_checkpoint: Images whose labels were there already.
+        from_checkpoint: Images whose labels were stored already.
         duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
         billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
@@ -353,17 +353,18 @@ class Batch(msgspec.Struct, kw_only=True):
 
     Attributes:
         new: Rows to insert.
-        seated: Spare rows that get their place: ``id`` is there already; seq, decision and failure are set, the stored
-            labels stay.
+        seated: Spare rows that get their position: ``id`` is there already; seq, decision and failure are set, the
+            stored labels stay.
         effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
         revoked: Confirmed actions that were undone, by row id.
-        renewed: ETags of objects that are back with the same content and another ETag, by row id.
+        renewed: New ETags of objects that came back with the same content, by row id.
         removals: Journal entries, each in place of what the journal had for its image.
-        unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
+        unseated: Ids of rows that lose their position, because the object was examined anew; a row without labels is
+            deleted.
         references: Reference images to keep, in place of those with the same address.
         watermark: The new watermark; None when it did not move.
-        totals: The sums, money among them; None when they did not change.
+        totals: The sums, also of money; None when they did not change.
     """
 
     new: list[StoredImage] = []
@@ -384,10 +385,10 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         watermark: Where the work continues.
-        totals: The sums; what a dead run had reserved is already counted as spent.
+        totals: The sums; what a run that died had reserved is already counted as spent.
         decided_by: Fingerprint of rules, actions and limits that made the stored decisions; None in a new file.
         next_id: First row id that was never used.
-        is_new: True when the file was made just now.
+        is_new: True when the checkpoint was created by this opening.
     """
 
     watermark: Watermark
@@ -432,18 +433,18 @@ class LabelStore(Protocol):
 
 
 class Positions(Protocol):
-    """Which images have their place in the order of examination, and which rules decided them."""
+    """Which images have a position in the order of examination, and which rules decided them."""
 
     async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels.
 
-        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the answer. It
-        may be asked on another thread, and its answers are remembered.
+        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the detection. It
+        may be called on another thread, and its results are kept.
         """
         ...
 
     async def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
-        """The seated rows at these places, in order of examination, with their labels; ``is_asked`` as above."""
+        """The seated rows at these positions, in order of examination, with their labels; ``is_asked`` as above."""
         ...
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
@@ -451,11 +452,11 @@ class Positions(Protocol):
         ...
 
     async def unseat_after(self, seq: int) -> None:
-        """Make every row beyond ``seq`` spare: the stop position moved back."""
+        """Make every row beyond ``seq`` spare, because the stop position moved back."""
         ...
 
     async def overshoot(self) -> int:
-        """How many spare rows hold labels of an object that no seated row stands for."""
+        """How many spare rows hold labels of an object that has no seated row."""
         ...
 
     async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
@@ -474,7 +475,7 @@ class RemovalJournal(Protocol):
     ) -> Sequence[tuple[StoredImage, Removal | None]]:
         """Up to ``limit`` seated rows that follow ``after_seq``, with their labels and what the journal has for each.
 
-        Those that ``which`` covers, that neither failed nor were confirmed as moved or deleted.
+        Only those that ``which`` covers and that neither failed nor were confirmed as moved or deleted.
         """
         ...
 
@@ -492,7 +493,7 @@ class RemovalJournal(Protocol):
         ...
 
     async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
-        """Of these target URIs, the ones that an action wrote or a move claims, with whose they are."""
+        """The owners of those target URIs that an action wrote or a move claims."""
         ...
 
 
@@ -500,7 +501,7 @@ class ListingStore(Protocol):
     """The stored listing of ``order: random``: what the source lists, in another order."""
 
     async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
-        """Add objects to the stored listing; ``rank`` (63 bits) is their place in the shuffle."""
+        """Add objects to the stored listing; ``rank`` (63 bits) orders them."""
         ...
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
@@ -536,7 +537,7 @@ class Checkpoint(LabelStore, Positions, RemovalJournal, ListingStore, RunHistory
 
     @property
     def location(self) -> str:
-        """Where it is, for people."""
+        """Where it is, for messages."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Reading and writing of an open checkpoint file: plain SQL, on whichever thread calls.
+"""Reading and writing of an open checkpoint file: plain SQL, on the calling thread.
 
 Every change is one transaction, durable when the method returns, and nothing of it remains when the method raises.
 """
@@ -150,7 +150,7 @@ class Tables:
                 self._db.execute("DELETE FROM state WHERE key = ?", (DECIDED_BY,))
 
     def owners(self, targets: Sequence[str]) -> dict[str, Owner]:
-        """See ``Checkpoint.owners``; what is moved has both an effect and a claim, of which the claim says more."""
+        """See ``Checkpoint.owners``; a moved image has an effect and a claim, and the claim replaces the effect."""
         found: dict[str, Owner] = {}
         for some in sql.chunks(targets, sql.VALUES_PER_STATEMENT):
             among = f"target <> '' AND target IN ({sql.marks(len(some))})"
@@ -204,7 +204,7 @@ class Tables:
         with self.transaction():
             self._db.execute("UPDATE run SET ended_unix_s = ?, outcome = ?, counts = ? WHERE id = ?", ending)
 
-    # -- What the above is made of -------------------------------------------------------------------------------------
+    # -- Parts of the above --------------------------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -261,7 +261,7 @@ class Tables:
         if there != len(ids):
             raise CheckpointError(f"{self._path}: {len(ids) - there} rows to change are not there")
         rows = [(id_, ACTIONS[effect.kind], effect.target) for id_, effect in effects]
-        # Replaced is the same action of the same image, and whoever of the same key wrote the same target.
+        # Replaces the same action of the same image, and the same target of another row with the same key.
         sql.insert(self._db, "INSERT OR REPLACE INTO effect (image, kind, target)", rows)
 
     def _unseat(self, ids: Sequence[int]) -> None:

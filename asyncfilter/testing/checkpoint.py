@@ -1,6 +1,6 @@
 """A checkpoint in memory, for tests, notebooks and programs that need no second run.
 
-It answers as the SQLite file does: one contract suite runs on both. ``reopen`` stands for the next process.
+It behaves as the SQLite file does: one contract suite runs on both. ``reopen`` simulates the next process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from asyncfilter.testing.rows import Rows
 
 @dataclass(slots=True, kw_only=True)
 class MemoryRun:
-    """One run that used the checkpoint; ``outcome`` is its stop reason, ``died``, or None while it goes on."""
+    """One run that used the checkpoint; ``outcome`` is its stop reason, ``died``, or None while it runs."""
 
     run_id: str
     started_unix_s: float
@@ -34,7 +34,7 @@ class MemoryRun:
 
 @dataclass(slots=True)
 class _Disk:
-    """What outlives a process."""
+    """What a process leaves to the next."""
 
     rows: Rows = field(default_factory=Rows)
     next_id: int = 1
@@ -57,9 +57,9 @@ class MemoryCheckpoint:
         self._opened = self._take_over(self._disk, is_new=True)
 
     def reopen(self) -> MemoryCheckpoint:
-        """The same checkpoint as the next process finds it, whether this one was closed or killed.
+        """The same checkpoint as the next process opens it, whether this one was closed or killed.
 
-        This object is of no use afterwards.
+        This object cannot be used afterwards.
         """
         following = MemoryCheckpoint()
         disk = self._held()
