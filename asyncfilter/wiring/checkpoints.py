@@ -1,4 +1,4 @@
-"""The checkpoint of a job, when it is opened, and by whom."""
+"""Opening the checkpoint of a job."""
 
 from __future__ import annotations
 
