@@ -6,8 +6,6 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 75
-
 
 def main() -> None:
     """Run the command line and exit with its code.
@@ -18,7 +16,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
+        if getattr(sys, name) is None:  # closed by the process that started this one
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  open to the end
     try:
         from asyncfilter.cli.app import command_line  # noqa: PLC0415  after signals and streams are in order
@@ -27,7 +25,9 @@ def main() -> None:
         shorten_switch_interval()
         sys.exit(command_line(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)  # before the command began: the same command can be given again
+        from asyncfilter.errors import ExitCode  # noqa: PLC0415  the handlers above come before any import of ours
+
+        sys.exit(ExitCode.INTERRUPTED)  # before the command began: the same command can be given again
 
 
 if __name__ == "__main__":

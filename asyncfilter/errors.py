@@ -1,4 +1,4 @@
-"""Every error this package raises, as one tree; each class owns its exit code.
+"""Every error this package raises, as one tree; each class owns its exit code, a member of ``ExitCode``.
 
     AsyncFilterError                70
     ├── UsageError                   2   the command line or the call is wrong
@@ -27,8 +27,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import ClassVar, Self
+
+
+class ExitCode(IntEnum):
+    """Every code that the program ends with; defined here and nowhere else."""
+
+    OK = 0
+    """Finished, or stopped by a limit that the job sets."""
+    SOME_FAILED = 1
+    """Finished, and some images failed; or stopped because too many did."""
+    USAGE = 2
+    """The job file or the command line is wrong; nothing was started."""
+    CHECKPOINT = 3
+    """The checkpoint cannot be used."""
+    ACCESS = 4
+    """Credentials, permission, bucket, region or endpoint."""
+    INTERNAL = 70
+    """A defect in asyncfilter, or in a port that a program supplied."""
+    INTERRUPTED = 75
+    """Interrupted: what was paid for is kept, and the same command continues."""
+    ABORTED = 130
+    """Interrupted twice, or a question was answered with no."""
 
 
 class AsyncFilterError(Exception):
@@ -39,7 +60,7 @@ class AsyncFilterError(Exception):
         hint: One imperative sentence that names the key, flag or permission to change.
     """
 
-    exit_code: ClassVar[int] = 70
+    exit_code: ClassVar[int] = ExitCode.INTERNAL
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -50,7 +71,7 @@ class AsyncFilterError(Exception):
 class UsageError(AsyncFilterError):
     """The command line or the call is wrong."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +108,7 @@ class JobError(UsageError):
 class CheckpointError(AsyncFilterError):
     """The checkpoint cannot be used; the file is left as it was."""
 
-    exit_code = 3
+    exit_code = ExitCode.CHECKPOINT
 
 
 class CheckpointLockedError(CheckpointError):
@@ -109,7 +130,7 @@ class CheckpointMismatchError(CheckpointError):
 class AccessError(AsyncFilterError):
     """The account cannot do what the job asks: stops the run, never becomes a failed image."""
 
-    exit_code = 4
+    exit_code = ExitCode.ACCESS
 
 
 class CredentialsError(AccessError):
@@ -135,7 +156,7 @@ class EndpointError(AccessError):
 class AbortedError(AsyncFilterError):
     """The run was interrupted twice and left at once; what is durable stays, what was in flight counts as spent."""
 
-    exit_code = 130
+    exit_code = ExitCode.ABORTED
 
 
 class CallError(AsyncFilterError):

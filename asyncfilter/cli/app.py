@@ -1,23 +1,36 @@
-"""The command line as a whole. Nothing heavy is imported before a command needs it: ``--help`` answers at once."""
+"""The command line as a whole: every command by name, and what stands before a command."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from asyncfilter.cli import bench, demo, export, labels, plan, quota, refilter, removal, run, sandbox, status
-from asyncfilter.cli.failing import exit_code_of
-from asyncfilter.cli.options import described
+from asyncfilter.cli.exit_codes import exit_code_of
+from asyncfilter.cli.lazy import Entry, lazy_group
+from asyncfilter.cli.options import IS_PRETTY, help_text
 
-_IS_PRETTY = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+COMMANDS = {
+    "labels": Entry("asyncfilter.cli.labels", "Show labels of good images, and the rule that they suggest."),
+    "plan": Entry("asyncfilter.cli.plan", "Show what a job would cost and how long it would take."),
+    "bench": Entry("asyncfilter.cli.bench", "Measure how many calls a second the account accepts."),
+    "run": Entry("asyncfilter.cli.run", "Run a job, or resume it when its checkpoint exists."),
+    "status": Entry("asyncfilter.cli.status", "Show what the checkpoint of a job holds."),
+    "refilter": Entry("asyncfilter.cli.refilter", "Apply changed rules or actions to the stored labels, at no cost."),
+    "apply": Entry("asyncfilter.cli.apply", "Move and delete images as the job says, after a confirmation."),
+    "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
+    "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
+    "quota": Entry("asyncfilter.cli.quota", "Show quota, price and limits of the account in a region."),
+    "sandbox": Entry("asyncfilter.cli.sandbox", "Serve a double of S3, Rekognition and Service Quotas."),
+    "demo": Entry("asyncfilter.cli.demo", "Show a whole run in a sandbox; needs no account."),
+}
+"""Every command, in the order of the help."""
 
 app = typer.Typer(
     name="asyncfilter",
-    rich_markup_mode="rich" if _IS_PRETTY else None,
+    rich_markup_mode="rich" if IS_PRETTY else None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,7 +38,7 @@ app = typer.Typer(
 _debug = False
 
 
-def _show_version(value: bool) -> None:
+def _print_version(value: bool) -> None:
     if value:
         from importlib.metadata import version  # noqa: PLC0415  --help does not need it
 
@@ -34,7 +47,7 @@ def _show_version(value: bool) -> None:
 
 
 @app.callback(
-    help=described(
+    help=help_text(
         "Clean image datasets in S3 with Amazon Rekognition at scale: resumable, at quota, within budget.",
         "asyncfilter demo                 see it work; nothing else is needed",
         "asyncfilter labels good.jpg      what the service sees in a good image, and the rule that follows",
@@ -43,12 +56,12 @@ def _show_version(value: bool) -> None:
         "asyncfilter bench job.yaml       how many calls a second the account accepts",
         "asyncfilter status job.yaml      what was found and spent so far",
         "asyncfilter refilter job.yaml    apply changed rules at no cost",
-        "asyncfilter apply job.yaml       move or delete what the rules condemn, after a confirmation",
+        "asyncfilter apply job.yaml       move or delete images as the job says, after a confirmation",
     )
 )
 def _asyncfilter(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="ASYNCFILTER_DEBUG", help="Show tracebacks of what goes wrong.")
@@ -59,12 +72,9 @@ def _asyncfilter(
     _debug = debug
 
 
-for command in (labels, plan, bench, run, status, refilter, removal, export, quota, sandbox, demo):
-    command.register(app)
-
-
 def command_line(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; everything that goes wrong is told on stderr."""
+    """Run one command line and return its exit code; everything that goes wrong is reported on stderr."""
+    group = lazy_group(app, COMMANDS)
     return exit_code_of(
-        lambda: app(list(arguments), prog_name="asyncfilter", standalone_mode=False), debug=lambda: _debug
+        lambda: group.main(list(arguments), prog_name="asyncfilter", standalone_mode=False), debug=lambda: _debug
     )

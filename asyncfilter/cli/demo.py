@@ -9,23 +9,30 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import anyio
 import typer
 
-from asyncfilter.cli.options import Json, LogFormat, Yes, described
+from asyncfilter.cli import deferred
+from asyncfilter.cli.options import (
+    LogFormat,
+    OutputOptions,
+    ResultOptions,
+    command_group,
+    help_text,
+    takes_options,
+)
+from asyncfilter.cli.run import print_summary
 from asyncfilter.cli.signals import Signals
-from asyncfilter.cli.terminal import say
-from asyncfilter.errors import UsageError
-from asyncfilter.model import StopReason
+from asyncfilter.cli.stderr import print_err
+from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.job.spec import Job
+from asyncfilter.model import StopReason, Summary
+from asyncfilter.ports import StoredImage
+from asyncfilter.report.gallery import Picture, Section, page
 from asyncfilter.report.program import program
-
-if TYPE_CHECKING:
-    from asyncfilter.job.spec import Job
-    from asyncfilter.model import Summary
-    from asyncfilter.ports import StoredImage
-    from asyncfilter.report.gallery import Picture
-    from asyncfilter.sandbox import SandboxOptions, SandboxProcess
+from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
 
 FOLDER = Path(".asyncfilter-demo")
 MARK = "This folder belongs to `asyncfilter demo`, which empties it each time.\n"
@@ -59,49 +66,50 @@ limits:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command(
-        "demo",
-        help=described(
-            "See it work: a sandbox with 300 drawn pictures, a whole run with live progress, a second run that costs "
-            "nothing, other rules at no cost, and a page of what was kept. Takes half a minute; needs no account and "
-            f"writes only to {FOLDER}/.",
-            "asyncfilter demo",
-            "asyncfilter demo --serve      keep the sandbox open afterwards, to try more",
-        ),
-    )(demo)
+app = command_group()
 
 
+@app.command(
+    "demo",
+    help=help_text(
+        "See it work: a sandbox with 300 drawn pictures, a whole run with live progress, a second run that costs "
+        "nothing, other rules at no cost, and a page of what was kept. Takes half a minute; needs no account and "
+        f"writes only to {FOLDER}/.",
+        "asyncfilter demo",
+        "asyncfilter demo --serve      keep the sandbox open afterwards, to try more",
+    ),
+)
+@takes_options
 def demo(
     *,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="How many are drawn.")] = 300,
     serve: Annotated[bool, typer.Option("--serve", help="Keep the sandbox open afterwards, until Ctrl-C.")] = False,
-    json_: Json = False,
-    yes: Yes = False,
+    options: ResultOptions,
 ) -> None:
     """Show a whole run."""
-    del yes  # nothing is asked
-    from asyncfilter.job.load import load_job  # noqa: PLC0415
-    from asyncfilter.sandbox import SandboxProcess  # noqa: PLC0415
-
-    path = _prepare()
-    say(f"Drawing {pictures} pictures and starting a sandbox: S3, Rekognition and Service Quotas on a local port.")
-    with SandboxProcess(_options(pictures)) as sandbox:
+    path = _prepare_folder()
+    print_err(
+        f"Drawing {pictures} pictures and starting a sandbox: S3, Rekognition and Service Quotas on a local port."
+    )
+    with SandboxProcess(_sandbox_options(pictures)) as sandbox:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             os.environ.pop(name, None)
         os.environ.update(sandbox.environment())
-        summary = _show(load_job(path), as_json=json_)
+        summary = _run(deferred.load_job(path), as_json=options.as_json)
         if summary.stop_reason is StopReason.INTERRUPTED:
             raise typer.Exit(summary.exit_code)
         if serve:
             _serve(sandbox)
     if summary.stop_reason is not StopReason.COMPLETED:
-        raise typer.Exit(summary.exit_code or 1)
+        raise typer.Exit(summary.exit_code or ExitCode.SOME_FAILED)
 
 
-def _prepare() -> Path:
-    """An empty folder of our own with the job file in it; a folder that is not ours is left alone."""
+def _prepare_folder() -> Path:
+    """An empty folder with the job file in it.
+
+    Raises:
+        UsageError: The folder is not the demo's, or cannot be written.
+    """
     mark = FOLDER / "README"
     if FOLDER.exists() and not mark.exists() and any(FOLDER.iterdir()):
         raise UsageError(f"{FOLDER} exists and is not the demo's", hint="Move it, or run the demo in another folder.")
@@ -116,9 +124,7 @@ def _prepare() -> Path:
     return path
 
 
-def _options(pictures: int) -> SandboxOptions:
-    from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, syntax  # noqa: PLC0415
-
+def _sandbox_options(pictures: int) -> SandboxOptions:
     return SandboxOptions(
         samples=(SamplesSpec("demo-raw", pictures),),
         buckets=(BucketSpec("demo-clean"), BucketSpec("demo-review")),
@@ -129,23 +135,19 @@ def _options(pictures: int) -> SandboxOptions:
     )
 
 
-def _show(job: Job, *, as_json: bool) -> Summary:
+def _run(job: Job, *, as_json: bool) -> Summary:
     """The run, and what can be done once it is over; a run that was interrupted is not followed by anything."""
-    import anyio  # noqa: PLC0415
-
-    from asyncfilter import wiring  # noqa: PLC0415
-    from asyncfilter.cli.conduct import Voice, conduct  # noqa: PLC0415
-    from asyncfilter.cli.run import tell  # noqa: PLC0415
-
-    say(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
+    print_err(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
     with Signals() as signals:
-        voice = Voice(events=str(FOLDER / "events.jsonl"))
-        summary = conduct(job, functools.partial(wiring.run, job, counts_ahead=True), signals, voice)
-    tell(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False)
+        output = OutputOptions(events=str(FOLDER / "events.jsonl"))
+        summary = deferred.run_with_console(
+            job, functools.partial(deferred.run, job, counts_ahead=True), signals, output
+        )
+    print_summary(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False)
     if summary.stop_reason is not StopReason.COMPLETED:
         return summary
-    anyio.run(_afterwards, job)
-    say(f"""
+    deferred.run_async(_show_repetitions, job)
+    print_err(f"""
 Where to look next
   {FOLDER / "kept.html"}    what was kept, to review and rejected, as pictures
   {FOLDER / "job.yaml"}     the job file; README.md and docs/job-file.md explain every key
@@ -158,17 +160,15 @@ Where to look next
     return summary
 
 
-async def _afterwards(job: Job) -> None:
-    from asyncfilter import wiring  # noqa: PLC0415
-    from asyncfilter.job.load import load_job  # noqa: PLC0415
-
+async def _show_repetitions(job: Job) -> None:
+    """The same run again, other rules, and the page."""
     began_s = time.monotonic()
-    again = await wiring.run(job)
+    again = await deferred.run(job)
     took_s = time.monotonic() - began_s
-    say(f"\nThe same command again: {again.this_run.calls} calls, {took_s:.1f} s. Everything paid for is kept.")
-    lower = load_job(job.path or "", overrides=[f"rules[1].keep.confidence={_OTHER_CONFIDENCE}"])
-    other = await wiring.refilter(lower, dry_run=True)
-    say(
+    print_err(f"\nThe same command again: {again.this_run.calls} calls, {took_s:.1f} s. Everything paid for is kept.")
+    lower = deferred.load_job(job.path or "", overrides=[f"rules[1].keep.confidence={_OTHER_CONFIDENCE}"])
+    other = await deferred.refilter(lower, dry_run=True)
+    print_err(
         f"Other rules (keep from {_OTHER_CONFIDENCE} % on): {other.counts.keep} kept instead of {again.counts.keep}, "
         f"{other.this_run.calls} calls: asyncfilter refilter."
     )
@@ -179,31 +179,26 @@ async def _afterwards(job: Job) -> None:
 
 
 async def _draw_page(job: Job) -> None:
-    from asyncfilter.checkpoint import read_images  # noqa: PLC0415
-    from asyncfilter.report.gallery import Section, page  # noqa: PLC0415
-
     groups: dict[str, list[StoredImage]] = {"keep": [], "review": [], "reject": [], "failed": []}
-    for image in read_images(job.checkpoint):
+    for image in deferred.read_images(job.checkpoint):
         verdict = image.decision.verdict.value if image.decision is not None else "failed"
         groups["failed" if image.failure is not None else verdict].append(image)
-    shown = {name: images[:_REJECTS_SHOWN] if name == "reject" else images for name, images in groups.items()}
-    bodies = await _fetch(job, [image for name in ("keep", "review", "reject") for image in shown[name]])
+    drawn = {name: images[:_REJECTS_SHOWN] if name == "reject" else images for name, images in groups.items()}
+    bodies = await _fetch(job, [image for name in ("keep", "review", "reject") for image in drawn[name]])
     remarks = {
         "keep": "Copied to s3://demo-clean/.",
         "review": "Copied to s3://demo-review/, for people to look at.",
-        "reject": f"Not copied; the first {len(shown['reject'])} of {len(groups['reject'])}.",
+        "reject": f"Not copied; the first {len(drawn['reject'])} of {len(groups['reject'])}.",
         "failed": "Not examined, with the cause; the run went on.",
     }
     sections = [
         Section(f"{name}: {len(groups[name])}", remarks[name], [_picture(image, bodies) for image in images])
-        for name, images in shown.items()
+        for name, images in drawn.items()
     ]
     (FOLDER / "kept.html").write_text(page("asyncfilter demo: the robins", sections), encoding="utf-8")
 
 
 def _picture(image: StoredImage, bodies: Mapping[int, bytes]) -> Picture:
-    from asyncfilter.report.gallery import Picture  # noqa: PLC0415
-
     if image.failure is not None:
         return Picture(f"{image.key}: {image.failure.code}", None)
     labels = image.detection.labels if image.detection is not None else ()
@@ -213,17 +208,13 @@ def _picture(image: StoredImage, bodies: Mapping[int, bytes]) -> Picture:
 
 async def _fetch(job: Job, images: Sequence[StoredImage]) -> dict[int, bytes]:
     """The objects themselves: copies where there are any, else the source."""
-    import anyio  # noqa: PLC0415
-
-    from asyncfilter.aws import open_aws  # noqa: PLC0415
-
     bodies: dict[int, bytes] = {}
-    waiting: Iterator[StoredImage] = iter(images)
-    async with open_aws(job.aws, timeout_s=_TIMEOUT_S, connections=_FETCHES_AT_ONCE) as session:
+    remaining: Iterator[StoredImage] = iter(images)
+    async with deferred.open_aws(job.aws, timeout_s=_TIMEOUT_S, connections=_FETCHES_AT_ONCE) as session:
 
         async def fetch() -> None:
-            for image in waiting:
-                bucket, key = _place(job, image)
+            for image in remaining:
+                bucket, key = _location(job, image)
                 client = await session.s3(bucket)
                 answer = await client.get_object(Bucket=bucket, Key=key)
                 bodies[image.id] = await answer["Body"].read()
@@ -234,7 +225,8 @@ async def _fetch(job: Job, images: Sequence[StoredImage]) -> dict[int, bytes]:
     return bodies
 
 
-def _place(job: Job, image: StoredImage) -> tuple[str, str]:
+def _location(job: Job, image: StoredImage) -> tuple[str, str]:
+    """Bucket and key of the copy, or of the image itself where there is none."""
     if not image.effects:
         return job.source.bucket, image.key
     bucket, _, key = image.effects[-1].target.removeprefix("s3://").partition("/")
@@ -245,11 +237,11 @@ def _place(job: Job, image: StoredImage) -> tuple[str, str]:
 
 
 def _serve(sandbox: SandboxProcess) -> None:
-    say("\nThe sandbox stays open until Ctrl-C. In another terminal, in this folder:\n")
+    print_err("\nThe sandbox stays open until Ctrl-C. In another terminal, in this folder:\n")
     for name, value in sandbox.environment().items():
-        say(f"  export {name}={value}")
-    say(f"\n  {program()} run {FOLDER / 'job.yaml'} --set name=again --set limits.tps=10")
+        print_err(f"  export {name}={value}")
+    print_err(f"\n  {program()} run {FOLDER / 'job.yaml'} --set name=again --set limits.tps=10")
     try:
         signal.pause()
     except KeyboardInterrupt:
-        say("the sandbox is closed")
+        print_err("the sandbox is closed")

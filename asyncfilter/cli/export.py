@@ -8,19 +8,34 @@ from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from asyncfilter.cli.options import JobPath, Json, Settings, Yes, described
-from asyncfilter.errors import UsageError
+from asyncfilter.cli import deferred
+from asyncfilter.cli.options import (
+    STDOUT,
+    JobPath,
+    ResultOptions,
+    Settings,
+    command_group,
+    help_text,
+    refuse_two_for_stdout,
+    takes_options,
+)
+from asyncfilter.cli.stderr import ask, print_err
+from asyncfilter.cli.terminal import discard_stdout, write_json
+from asyncfilter.datasets.duplicates import DuplicateGroup, write_groups_csv, write_groups_jsonl
+from asyncfilter.datasets.export import write_csv, write_jsonl
+from asyncfilter.datasets.near_duplicates import near_duplicates as find_near_duplicates
+from asyncfilter.datasets.near_duplicates import write_alike_csv, write_alike_jsonl
+from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.job.spec import Job
 from asyncfilter.model import Verdict
+from asyncfilter.ports import StoredImage
+from asyncfilter.report.selection import select, stale_in
 
-if TYPE_CHECKING:
-    from asyncfilter.job.spec import Job
-    from asyncfilter.ports import StoredImage
-
-STDOUT = "-"
+app = command_group()
 
 
 class ExportFormat(StrEnum):
@@ -30,22 +45,19 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command(
-        "export",
-        help=described(
-            "Write labels, verdicts and boxes of the stored images as JSON Lines or CSV, one line an image. Nothing "
-            "is called, and a run that is going on is not disturbed.",
-            "asyncfilter export job.yaml > images.jsonl",
-            "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
-            "asyncfilter export job.yaml --duplicates --format csv --output duplicates.csv",
-            "asyncfilter export job.yaml --near-duplicates --distance 4 > alike.jsonl",
-            "asyncfilter export job.yaml --failed | jq -r .error | sort | uniq -c",
-        ),
-    )(export)
-
-
+@app.command(
+    "export",
+    help=help_text(
+        "Write labels, verdicts and boxes of the stored images as JSON Lines or CSV, one line an image. Nothing "
+        "is called, and a run that is going on is not disturbed.",
+        "asyncfilter export job.yaml > images.jsonl",
+        "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
+        "asyncfilter export job.yaml --duplicates --format csv --output duplicates.csv",
+        "asyncfilter export job.yaml --near-duplicates --distance 4 > alike.jsonl",
+        "asyncfilter export job.yaml --failed | jq -r .error | sort | uniq -c",
+    ),
+)
+@takes_options
 def export(
     job: JobPath,
     *,
@@ -72,25 +84,18 @@ def export(
         int, typer.Option("--distance", min=0, max=16, help="Bits of 64 in which images that look alike may differ.")
     ] = 6,
     stale: Annotated[bool, typer.Option("--stale", help="Only copies that the rules no longer make.")] = False,
-    json_: Json = False,
-    yes: Yes = False,
+    options: ResultOptions,
 ) -> None:
     """Export stored images."""
-    if json_ and output == STDOUT:
-        raise UsageError("--json and --output - both want stdout", hint="Give --output the name of a file.")
-    from asyncfilter.checkpoint import read_images  # noqa: PLC0415
-    from asyncfilter.cli.terminal import say, write_json  # noqa: PLC0415
-    from asyncfilter.job.load import load_job  # noqa: PLC0415
-    from asyncfilter.report.selection import select, stale_in  # noqa: PLC0415
-
-    loaded = load_job(job, overrides=settings or ())
+    refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
+    loaded = deferred.load_job(job, overrides=settings or ())
     if duplicates:
         write = _duplicates(loaded.checkpoint, format_)
     elif near_duplicates:
         write = _near_duplicates(loaded, format_, distance)
     else:
         images = select(
-            read_images(loaded.checkpoint),
+            deferred.read_images(loaded.checkpoint),
             verdicts={name.value for name in verdict or ()},
             failed=failed,
             is_stale=stale_in(loaded) if stale else None,
@@ -99,11 +104,11 @@ def export(
     if output == STDOUT:
         _to_stdout(write)
         return
-    lines = _to_file(write, Path(output), may_replace=yes)
-    if json_:
+    lines = _to_file(write, Path(output), may_replace=options.yes)
+    if options.as_json:
         write_json({"lines": lines, "output": output, "format": format_.value})
     else:
-        say(f"{lines:,} {'groups' if duplicates or near_duplicates else 'images'} in {output}")
+        print_err(f"{lines:,} {'groups' if duplicates or near_duplicates else 'images'} in {output}")
 
 
 Write = Callable[..., int]
@@ -111,40 +116,24 @@ Write = Callable[..., int]
 
 
 def _images(images: Iterable[StoredImage], format_: ExportFormat, bucket: str) -> Write:
-    from asyncfilter.datasets.export import write_csv, write_jsonl  # noqa: PLC0415
-
     return partial(write_csv if format_ is ExportFormat.CSV else write_jsonl, images, bucket=bucket)
 
 
 def _duplicates(checkpoint: Path, format_: ExportFormat) -> Write:
-    from asyncfilter.checkpoint import read_duplicates  # noqa: PLC0415
-    from asyncfilter.datasets.duplicates import (  # noqa: PLC0415
-        DuplicateGroup,
-        write_groups_csv,
-        write_groups_jsonl,
-    )
-
     groups = (
         DuplicateGroup(etag=etag, size_bytes=size_bytes, keys=keys)
-        for etag, size_bytes, keys in read_duplicates(checkpoint)
+        for etag, size_bytes, keys in deferred.read_duplicates(checkpoint)
     )
     return partial(write_groups_csv if format_ is ExportFormat.CSV else write_groups_jsonl, groups)
 
 
 def _near_duplicates(job: Job, format_: ExportFormat, distance: int) -> Write:
-    """Groups of the seated images that have a perceptual hash.
+    """Groups of the placed images that have a perceptual hash.
 
     Raises:
         UsageError: No image has one.
     """
-    from asyncfilter.checkpoint import read_images  # noqa: PLC0415
-    from asyncfilter.datasets.near_duplicates import (  # noqa: PLC0415
-        near_duplicates,
-        write_alike_csv,
-        write_alike_jsonl,
-    )
-
-    found = near_duplicates(read_images(job.checkpoint), distance)
+    found = find_near_duplicates(deferred.read_images(job.checkpoint), distance)
     if found is None:
         raise UsageError(
             f"{job.checkpoint}: no image has a perceptual hash",
@@ -154,27 +143,23 @@ def _near_duplicates(job: Job, format_: ExportFormat, distance: int) -> Write:
 
 
 def _to_stdout(write: Write) -> None:
-    from asyncfilter.cli.terminal import reader_left  # noqa: PLC0415
-
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")
     try:
         write(out=sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
-        reader_left()
+        discard_stdout()
 
 
 def _to_file(write: Write, path: Path, *, may_replace: bool) -> int:
     """Write beside ``path`` and move into place, so that it is there whole or not at all.
 
     Raises:
-        UsageError: It cannot be written, or the user will not have it replaced.
+        UsageError: It cannot be written, or the user does not want it replaced.
     """
-    from asyncfilter.cli.terminal import ask  # noqa: PLC0415
-
     if path.exists() and not ask(f"{path} exists. Replace it?", yes=may_replace):
-        raise typer.Exit(130)
+        raise typer.Exit(ExitCode.ABORTED)
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as out:

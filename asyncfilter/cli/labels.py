@@ -7,27 +7,30 @@ from typing import Annotated
 
 import typer
 
-from asyncfilter.cli.options import Json, Yes, described
-from asyncfilter.cli.run import INTERRUPTED
-from asyncfilter.cli.signals import Signals
+from asyncfilter.cli import deferred
+from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_text, takes_options
+from asyncfilter.cli.signals import interruptible
+from asyncfilter.cli.terminal import print_out, write_json
+from asyncfilter.job.spec import Aws
+from asyncfilter.policy.references import likeness
+from asyncfilter.report.labels import draw_labels, labels_mapping
 
 _CONFIDENCE_PCT = 85.0
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command(
-        "labels",
-        help=described(
-            "Show which labels and boxes Rekognition gives a few good images, what they have in common, and the rule "
-            "that keeps images like them. Labels too general to select by are marked. Each image is paid for once and "
-            "kept in .asyncfilter/references.db; files are sent, up to 5 MB each.",
-            "asyncfilter labels s3://raw/good1.jpg s3://raw/good2.jpg local.jpg",
-            "asyncfilter labels s3://raw/good1.jpg --confidence 70 --ignore Wheel",
-        ),
-    )(labels)
+app = command_group()
 
 
+@app.command(
+    "labels",
+    help=help_text(
+        "Show which labels and boxes Rekognition gives a few good images, what they have in common, and the rule "
+        "that keeps images like them. Labels too general to select by are marked. Each image is paid for once and "
+        "kept in .asyncfilter/references.db; files are sent, up to 5 MB each.",
+        "asyncfilter labels s3://raw/good1.jpg s3://raw/good2.jpg local.jpg",
+        "asyncfilter labels s3://raw/good1.jpg --confidence 70 --ignore Wheel",
+    ),
+)
+@takes_options
 def labels(
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="s3://bucket/key, or a file.", show_default=False)
@@ -46,30 +49,15 @@ def labels(
             "--region", help="Where files are examined. Default: that of the AWS settings.", show_default=False
         ),
     ] = None,
-    profile: Annotated[
-        str | None, typer.Option("--profile", help="Of the AWS config file.", show_default=False)
-    ] = None,
-    json_: Json = False,
-    yes: Yes = False,
+    profile: Profile = None,
+    options: ResultOptions,
 ) -> None:
-    """Show labels of reference images and the rule they suggest."""
-    del yes  # nothing is asked: naming an image is asking for its labels
-    with Signals():
-        try:
-            import anyio  # noqa: PLC0415
-
-            from asyncfilter import wiring  # noqa: PLC0415  brings AWS's client with it
-            from asyncfilter.cli.terminal import show, write_json  # noqa: PLC0415
-            from asyncfilter.job.spec import Aws  # noqa: PLC0415
-            from asyncfilter.policy.references import likeness  # noqa: PLC0415
-            from asyncfilter.report.labels import draw_labels, labels_mapping  # noqa: PLC0415
-
-            aws = Aws(profile=profile, region=region)
-            found = anyio.run(functools.partial(wiring.label_references, images, aws=aws))
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
+    """Show labels of reference images and the rule they suggest. It asks nothing, though labels are paid for."""
+    with interruptible():
+        aws = Aws(profile=profile, region=region)
+        found = deferred.run_async(functools.partial(deferred.label_references, images, aws=aws))
         shared = likeness(found.labels, confidence, ignore or ())
-        if json_:
+        if options.as_json:
             write_json(labels_mapping(found, shared, confidence))
         else:
-            show(draw_labels(found, shared, confidence))
+            print_out(draw_labels(found, shared, confidence))

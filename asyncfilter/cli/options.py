@@ -1,12 +1,30 @@
-"""Arguments and options that several commands share, and the words of their help."""
+"""Arguments and options that several commands share, alone and in blocks, and the form of every help text.
+
+A block is a dataclass whose fields are options. A command takes it as one parameter, and ``takes_options`` makes typer
+see its fields in that place.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
+
+from asyncfilter.errors import UsageError
+
+STDOUT = "-"
+"""What an option for an output names to write to stdout."""
+
+IS_PRETTY = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+"""Help has panels and colours on a terminal, and is plain text elsewhere."""
 
 
 class Level(StrEnum):
@@ -35,6 +53,7 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
+Profile = Annotated[str | None, typer.Option("--profile", help="Of the AWS config file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every question with yes.")]
 LogLevel = Annotated[
@@ -59,7 +78,135 @@ Events = Annotated[
 ]
 
 
-def described(text: str, *examples: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """What a run logs and writes while it goes on.
+
+    Attributes:
+        level: What is logged; None leaves it to where the log goes.
+        log_format: Text or JSON; JSON leaves live progress and the summary panel out.
+        events: File for events, ``-`` for stdout; None for none.
+        pays: False for a run over stored labels, whose progress shows neither rate nor money.
+    """
+
+    level: Level | None = None
+    log_format: LogFormat = LogFormat.TEXT
+    events: str | None = None
+    pays: bool = True
+
+
+# -- Blocks ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultOptions:
+    """The options of every command. One that asks nothing takes ``--yes`` as well, so that scripts can always say it.
+
+    Attributes:
+        as_json: The result is written as JSON.
+        yes: Every question is answered with yes.
+    """
+
+    as_json: Json = False
+    yes: Yes = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of commands that run the engine.
+
+    Attributes:
+        events: File for events, ``-`` for stdout; None for none.
+        as_json: The result is written as JSON.
+        yes: Every question is answered with yes.
+        log_level: What is logged; None leaves it to where the log goes.
+        verbose: Everything is logged.
+        log_format: Text or JSON.
+
+    Raises:
+        UsageError: Result and events would both go to stdout.
+    """
+
+    events: Events = None
+    as_json: Json = False
+    yes: Yes = False
+    log_level: LogLevel = None
+    verbose: Verbose = False
+    log_format: Format = LogFormat.TEXT
+
+    def __post_init__(self) -> None:
+        refuse_two_for_stdout(as_json=self.as_json, option="--events", target=self.events)
+
+    def output(self, *, pays: bool = True) -> OutputOptions:
+        """What of them the run itself needs."""
+        level = Level.DEBUG if self.verbose else self.log_level
+        return OutputOptions(level=level, log_format=self.log_format, events=self.events, pays=pays)
+
+
+def refuse_two_for_stdout(*, as_json: bool, option: str, target: str | None) -> None:
+    """Check that stdout is given to one output alone.
+
+    Args:
+        as_json: ``--json`` was given.
+        option: Another option that names an output.
+        target: What it names; ``-`` is stdout.
+
+    Raises:
+        UsageError: Both would go to stdout.
+    """
+    if as_json and target == STDOUT:
+        raise UsageError(f"--json and {option} - both want stdout", hint=f"Give {option} the name of a file.")
+
+
+# -- Commands ----------------------------------------------------------------------------------------------------------
+
+
+def command_group() -> typer.Typer:
+    """What a module registers its commands with; ``asyncfilter.cli.lazy`` takes them from there."""
+    return typer.Typer(rich_markup_mode="rich" if IS_PRETTY else None)
+
+
+def help_text(text: str, *examples: str) -> str:
     """The help of a command: what it does, then examples that keep their lines."""
     lines = "\n".join(f"  {example}" for example in examples)
     return f"{text}\n\n\b\nExamples:\n{lines}"
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` the fields of each block that it takes, in the block's place, as parameters of its own."""
+    parameters: list[inspect.Parameter] = []
+    blocks: dict[str, tuple[type, list[str]]] = {}
+    for parameter in _parameters(command):
+        block = parameter.annotation
+        if not (isinstance(block, type) and is_dataclass(block)):
+            parameters.append(parameter)
+            continue
+        options = list(_options(block))
+        parameters += options
+        blocks[parameter.name] = (block, [option.name for option in options])
+
+    @functools.wraps(command)
+    def call(**values: object) -> None:
+        given = {
+            name: block(**{field: values.pop(field) for field in names}) for name, (block, names) in blocks.items()
+        }
+        command(**values, **given)
+
+    seen: Any = call
+    seen.__signature__ = inspect.Signature(parameters)
+    seen.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _parameters(command: Callable[..., None]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        yield parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _options(block: type[Any]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(block, include_extras=True)
+    for field in fields(block):
+        yield inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
+import anyio
 import typer
 
-from asyncfilter.cli.options import Json, Yes, described
+from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
+from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import UsageError
+from asyncfilter.sandbox import LabelSource, SandboxOptions, client_environment, serve, syntax
+from asyncfilter.sandbox.throttle import ThrottleMode
 
-if TYPE_CHECKING:
-    from asyncfilter.sandbox import SandboxOptions
+app = command_group()
 
 T = TypeVar("T")
 
@@ -25,22 +30,19 @@ def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
     return typer.Option(flag, metavar=metavar, help=text, rich_help_panel=panel, show_default=False)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command(
-        "sandbox",
-        help=described(
-            "Serve a double of S3, Rekognition, Service Quotas and STS on one local port, for any AWS client, until "
-            "Ctrl-C. What it holds lives in memory.",
-            "asyncfilter sandbox --samples raw=300 --bucket clean",
-            "asyncfilter sandbox --load photos=./pictures --bucket clean --tps 50 --latency 300ms",
-            "asyncfilter sandbox --synthetic raw=2000000 --tps 500 --latency p50=120ms,p99=1.5s",
-            "asyncfilter sandbox --samples raw --fault throttle=1% --fault 'reset@raw/robin/*=0.2' --seed 7",
-            "asyncfilter sandbox --samples raw --deny 'CopyObject@clean/*' --env-file sandbox.env",
-        ),
-    )(sandbox)
-
-
+@app.command(
+    "sandbox",
+    help=help_text(
+        "Serve a double of S3, Rekognition, Service Quotas and STS on one local port, for any AWS client, until "
+        "Ctrl-C. What it holds lives in memory.",
+        "asyncfilter sandbox --samples raw=300 --bucket clean",
+        "asyncfilter sandbox --load photos=./pictures --bucket clean --tps 50 --latency 300ms",
+        "asyncfilter sandbox --synthetic raw=2000000 --tps 500 --latency p50=120ms,p99=1.5s",
+        "asyncfilter sandbox --samples raw --fault throttle=1% --fault 'reset@raw/robin/*=0.2' --seed 7",
+        "asyncfilter sandbox --samples raw --deny 'CopyObject@clean/*' --env-file sandbox.env",
+    ),
+)
+@takes_options
 def sandbox(
     *,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
@@ -89,8 +91,12 @@ def sandbox(
         ),
     ] = None,
     deny: Annotated[_Texts, _texts("--deny", "OPERATION[@GLOB]", "No permission for it.", _TROUBLE)] = None,
-    denied: Annotated[_Texts, _texts("--denied", "GLOB", "Objects nobody may read.", _TROUBLE)] = None,
-    kms_denied: Annotated[_Texts, _texts("--kms-denied", "GLOB", "Objects whose key nobody may use.", _TROUBLE)] = None,
+    denied: Annotated[
+        _Texts, _texts("--denied", "GLOB", "Objects that cannot be read: no permission.", _TROUBLE)
+    ] = None,
+    kms_denied: Annotated[
+        _Texts, _texts("--kms-denied", "GLOB", "Objects whose KMS key cannot be used.", _TROUBLE)
+    ] = None,
     verify_signatures: Annotated[
         bool, typer.Option("--verify-signatures", help="Check every signature.", rich_help_panel=_TROUBLE)
     ] = False,
@@ -101,37 +107,32 @@ def sandbox(
     env_file: Annotated[
         Path | None, typer.Option("--env-file", metavar="FILE", help="Write the environment to FILE.")
     ] = None,
-    json_: Json = False,
-    yes: Yes = False,
+    options: ResultOptions,
 ) -> None:
     """Serve until interrupted."""
-    del yes  # nothing is asked
-    from asyncfilter.sandbox import LabelSource, SandboxOptions, syntax  # noqa: PLC0415
-    from asyncfilter.sandbox.throttle import ThrottleMode  # noqa: PLC0415
-
     try:
-        options = SandboxOptions(
+        served = SandboxOptions(
             host=host,
             port=port,
             region=region,
-            buckets=_each(syntax.parse_bucket, bucket),
-            load=_each(syntax.parse_load, load),
-            samples=_each(syntax.parse_samples, samples),
-            synthetic=_each(syntax.parse_synthetic, synthetic),
+            buckets=_parsed(syntax.parse_bucket, bucket),
+            load=_parsed(syntax.parse_load, load),
+            samples=_parsed(syntax.parse_samples, samples),
+            synthetic=_parsed(syntax.parse_synthetic, synthetic),
             archived=tuple(archived or ()),
             labels=LabelSource(labels),
-            answers=_name(answers),
-            recorded=_name(recorded),
-            onnx_model=_name(onnx_model),
-            onnx_labels=_name(onnx_labels),
+            answers=_text(answers),
+            recorded=_text(recorded),
+            onnx_model=_text(onnx_model),
+            onnx_labels=_text(onnx_labels),
             tps=tps,
             announced_tps=announced_tps,
             throttle_mode=ThrottleMode(throttle_mode),
             ramp=ramp,
             latency=syntax.parse_latency(latency),
             s3_latency=syntax.parse_latency(s3_latency),
-            faults=_each(syntax.parse_fault, fault),
-            deny=_each(syntax.parse_deny, deny),
+            faults=_parsed(syntax.parse_fault, fault),
+            deny=_parsed(syntax.parse_deny, deny),
             denied=tuple(denied or ()),
             kms_denied=tuple(kms_denied or ()),
             verify_signatures=verify_signatures,
@@ -139,7 +140,7 @@ def sandbox(
             check_images=check_images,
             seed=seed,
         )
-        _serve(options, env_file=env_file, as_json=json_)
+        _serve(served, env_file=env_file, as_json=options.as_json)
     except ValueError as error:
         raise UsageError(str(error), hint="See asyncfilter sandbox --help.") from error
     except OSError as error:
@@ -147,13 +148,6 @@ def sandbox(
 
 
 def _serve(options: SandboxOptions, *, env_file: Path | None, as_json: bool) -> None:
-    import gc  # noqa: PLC0415
-
-    import anyio  # noqa: PLC0415
-
-    from asyncfilter.cli.terminal import say, write_json  # noqa: PLC0415
-    from asyncfilter.sandbox import client_environment, serve  # noqa: PLC0415
-
     def started(endpoint_url: str) -> None:
         gc.freeze()  # what is loaded stays: looking at it again would stall answers
         environment = client_environment(options, endpoint_url)
@@ -164,17 +158,17 @@ def _serve(options: SandboxOptions, *, env_file: Path | None, as_json: bool) -> 
             write_json({"endpoint_url": endpoint_url, "environment": environment})
         else:
             print(f"unset AWS_PROFILE AWS_SESSION_TOKEN\n{exports}", end="", flush=True)  # noqa: T201
-        say(f"serving on {endpoint_url}; Ctrl-C ends it")
+        print_err(f"serving on {endpoint_url}; Ctrl-C ends it")
 
     try:
         anyio.run(lambda: serve(options, started=started))
     except KeyboardInterrupt:
-        say("the sandbox is closed")
+        print_err("the sandbox is closed")
 
 
-def _each(parse: Callable[[str], T], texts: Sequence[str] | None) -> tuple[T, ...]:
+def _parsed(parse: Callable[[str], T], texts: Sequence[str] | None) -> tuple[T, ...]:
     return tuple(parse(text) for text in texts or ())
 
 
-def _name(path: Path | None) -> str | None:
+def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)

@@ -1,7 +1,7 @@
 """SIGINT, SIGTERM and SIGHUP from the first moment of a command to its last.
 
 Before a listener is there a signal interrupts at once: nothing has been started. From then on the listener decides.
-Whoever signals more often than there are ways to be gentle leaves at once.
+At the third signal the process leaves at once.
 """
 
 from __future__ import annotations
@@ -9,15 +9,33 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-ABORTED = 130
-PATIENCE_SIGNALS = 3
+import typer
+
+from asyncfilter.errors import ExitCode
+
+MAX_SIGNALS = 3
 """At this many signals the process leaves on the spot: the first drains, the second aborts."""
 
 _SHOW_CURSOR = "\x1b[?25h\n"
+
+
+@contextmanager
+def interruptible() -> Iterator[Signals]:
+    """The signals of one command.
+
+    Raises:
+        typer.Exit: With ``ExitCode.INTERRUPTED`` when a signal came before anything listened to signals.
+    """
+    with Signals() as signals:
+        try:
+            yield signals
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 class Signals:
@@ -57,10 +75,10 @@ class Signals:
         self.count += 1
         if self._is_over:
             return
-        if self.count >= PATIENCE_SIGNALS:
+        if self.count >= MAX_SIGNALS:
             if sys.stderr.isatty():
                 os.write(sys.stderr.fileno(), _SHOW_CURSOR.encode())
-            os._exit(ABORTED)
+            os._exit(ExitCode.ABORTED)
         if self._notify is None:
             raise KeyboardInterrupt
         self._notify()

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import typer
+from asyncfilter.cli import deferred
+from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.terminal import print_out, write_json
+from asyncfilter.policy.removal import condemnation
+from asyncfilter.report.status import draw_status, status_mapping
 
-from asyncfilter.cli.options import JobPath, Json, Settings, Yes, described
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command(
-        "status",
-        help=described(
-            "Show what the checkpoint of a job holds. Nothing is called, nothing is changed, and a run that is going "
-            "on is not disturbed.",
-            "asyncfilter status job.yaml",
-            "asyncfilter status job.yaml --json",
-        ),
-    )(status)
+app = command_group()
 
 
-def status(job: JobPath, *, settings: Settings = None, json_: Json = False, yes: Yes = False) -> None:
+@app.command(
+    "status",
+    help=help_text(
+        "Show what the checkpoint of a job holds. Nothing is called, nothing is changed, and a run that is going "
+        "on is not disturbed.",
+        "asyncfilter status job.yaml",
+        "asyncfilter status job.yaml --json",
+    ),
+)
+@takes_options
+def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -> None:
     """Show what a checkpoint holds."""
-    del yes  # nothing is asked
-    from asyncfilter.checkpoint import count_pending, read_status  # noqa: PLC0415
-    from asyncfilter.cli.terminal import show, write_json  # noqa: PLC0415
-    from asyncfilter.job.load import load_job  # noqa: PLC0415
-    from asyncfilter.policy.removal import condemnation  # noqa: PLC0415
-    from asyncfilter.report.status import draw_status, status_mapping  # noqa: PLC0415
-
-    loaded = load_job(job, overrides=settings or ())
-    found = read_status(loaded.checkpoint)
-    pending = count_pending(loaded.checkpoint, condemnation(loaded))
-    if json_:
+    loaded = deferred.load_job(job, overrides=settings or ())
+    found = deferred.read_status(loaded.checkpoint)
+    pending = deferred.count_pending(loaded.checkpoint, condemnation(loaded))
+    if options.as_json:
         write_json(status_mapping(found, loaded.checkpoint, loaded, pending))
     else:
-        show(draw_status(found, loaded.checkpoint, loaded, pending))
+        print_out(draw_status(found, loaded.checkpoint, loaded, pending))

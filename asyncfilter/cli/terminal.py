@@ -1,15 +1,14 @@
-"""Where talk, results and questions go: stderr, stdout, and a terminal that somebody sits at."""
+"""Where output goes: progress and messages to a console on stderr, results to stdout."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 
 from rich.console import Console, RenderableType
 
-from asyncfilter.errors import UsageError
+from asyncfilter.report.mapping import json_text
 
 
 class _Console(Console):
@@ -18,10 +17,10 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
         if not self.stderr:
-            reader_left()
+            discard_stdout()
 
 
-def talk() -> Console:
+def stderr_console() -> Console:
     """The console for people, on stderr; NO_COLOR, TERM and COLUMNS are honoured."""
     return _Console(stderr=True, highlight=False)
 
@@ -36,60 +35,22 @@ def is_ascii(console: Console) -> bool:
     return not console.encoding.lower().startswith("utf")
 
 
-def say(text: str) -> None:
-    """One line for people."""
-    with suppress(OSError):  # whoever closed stderr does not want to know
-        sys.stderr.write(f"{text}\n")
-
-
-def show(renderable: RenderableType) -> None:
+def print_out(renderable: RenderableType) -> None:
     """A table or panel that is a command's result, on stdout."""
     _Console(highlight=False).print(renderable)
 
 
 def write_json(mapping: Mapping[str, object]) -> None:
     """A command's result for scripts, on stdout."""
-    from asyncfilter.report.mapping import json_text  # noqa: PLC0415  --help does not need it
-
     try:
         sys.stdout.write(json_text(mapping))
         sys.stdout.flush()
     except BrokenPipeError:
-        reader_left()
+        discard_stdout()
 
 
-def reader_left() -> None:
-    """Nobody reads stdout any more, which is their right: whatever is still written goes nowhere."""
+def discard_stdout() -> None:
+    """The reader of stdout has left, which is no error: what is still written is discarded."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-
-def ask_number(question: str, number: int) -> bool:
-    """Have ``number`` typed on a terminal; True when it was, and nothing else.
-
-    Raises:
-        UsageError: There is no terminal to ask on, which means no.
-    """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            f"{question} The answer is no, since there is no terminal to ask on", hint=f"Add --yes --expect {number}."
-        )
-    sys.stderr.write(f"{question} Type {number} to go on: ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip() == str(number)
-
-
-def ask(question: str, *, yes: bool) -> bool:
-    """Ask on a terminal; ``yes`` (the flag ``--yes``) answers in advance.
-
-    Raises:
-        UsageError: There is no terminal to ask on, which means no.
-    """
-    if yes:
-        return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"{question} The answer is no, since there is no terminal to ask on", hint="Add --yes.")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.errors import AsyncFilterError, ExitCode
 from asyncfilter.model import Counts, StopReason
 from asyncfilter.records.progress import Totals
 from asyncfilter.records.tally import Tally
@@ -47,9 +47,9 @@ def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None
 def exit_code(reason: StopReason, error: AsyncFilterError | None, *, any_failed: bool) -> int:
     """The exit code that says how a run ended (docs/guarantees.md, *Exit codes*)."""
     if reason is StopReason.INTERRUPTED:
-        return 75
+        return ExitCode.INTERRUPTED
     if reason is StopReason.FAILED:
-        return error.exit_code if error is not None else 70
-    if reason is StopReason.ERRORS:
-        return 4 if error is not None and error.exit_code == 4 else 1
-    return 1 if any_failed else 0
+        return error.exit_code if error is not None else ExitCode.INTERNAL
+    if reason is StopReason.ERRORS and error is not None and error.exit_code == ExitCode.ACCESS:
+        return ExitCode.ACCESS
+    return ExitCode.SOME_FAILED if any_failed or reason is StopReason.ERRORS else ExitCode.OK

@@ -216,7 +216,7 @@ class LogLines:
         self._log.info(
             "run_ended",
             stop_reason=summary.stop_reason.value,
-            exit_code=summary.exit_code,
+            exit_code=int(summary.exit_code),  # the number alone: a log shows members of an enum by name
             examined=counts.examined,
             keep=counts.keep,
             review=counts.review,

@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import FOLDER, ActionKind, StopReason
 from asyncfilter.policy.removal import Group, RemovalPlan, RemovalSummary, Versioning, WayBack
@@ -146,7 +147,11 @@ def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
 
 def draw_removal(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> RenderableType:
     """What came of ``apply`` or ``undo``, and what to do next."""
-    styles = {0: "bold green", 1: "bold yellow", 75: "bold yellow"}
+    styles: dict[int, str] = {
+        ExitCode.OK: "bold green",
+        ExitCode.SOME_FAILED: "bold yellow",
+        ExitCode.INTERRUPTED: "bold yellow",
+    }
     done = {
         "moved": summary.moved,
         "deleted": summary.deleted,

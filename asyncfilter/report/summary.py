@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict
 from asyncfilter.report import figures, words
@@ -18,7 +19,7 @@ from asyncfilter.report.program import program
 WIDEST = 100
 _NARROW = 60
 _STYLES = {Verdict.KEEP: "green", Verdict.REVIEW: "yellow", Verdict.REJECT: "blue"}
-_EXIT_STYLES = {0: "green", 1: "yellow", 75: "yellow"}
+_EXIT_STYLES: dict[int, str] = {ExitCode.OK: "green", ExitCode.SOME_FAILED: "yellow", ExitCode.INTERRUPTED: "yellow"}
 
 
 def draw_summary(
@@ -64,7 +65,7 @@ def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
     if summary.pending_removals:
         pending = figures.count(summary.pending_removals)
         steps.append(f"{program()} apply {path}   shows the {pending} and asks first")
-    if not steps and summary.exit_code in (0, 1):
+    if not steps and summary.exit_code in (ExitCode.OK, ExitCode.SOME_FAILED):
         steps.append(f"{program()} refilter {path}   applies changed rules at no cost")
     return steps
 

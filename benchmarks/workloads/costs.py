@@ -43,7 +43,7 @@ STAGES = {
     "order and stop rules": ("engine/monitor.py", "policy/tally.py", "policy/stopping.py"),
     "checkpoint": ("engine/journal.py", "checkpoint/"),
     "sink": ("engine/actions.py", "aws/s3.py", "aws/fast.py:copy_object"),
-    "logging and progress": ("asyncfilter/report/", "cli/conduct.py:_tick", "cli/conduct.py:emit"),
+    "logging and progress": ("asyncfilter/report/", "cli/run_console.py:_tick", "cli/run_console.py:emit"),
     "call": (
         "engine/call.py",
         "engine/pool.py",

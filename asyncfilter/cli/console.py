@@ -1,0 +1,102 @@
+"""What surrounds a verb of the engine while it runs: event loop, signals, event file, and a display where there is one.
+
+``RunConsole`` and ``ApplyConsole`` add what is shown meanwhile.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Protocol, TypeVar, TypeVarTuple, Unpack
+
+import anyio
+from rich.console import Console
+
+from asyncfilter.cli.options import STDOUT
+from asyncfilter.cli.signals import Signals
+from asyncfilter.cli.terminal import is_live, stderr_console
+from asyncfilter.engine.ending import Interrupt
+from asyncfilter.errors import UsageError
+from asyncfilter.report.eventfile import EventFile
+from asyncfilter.report.figures import count
+
+Arguments = TypeVarTuple("Arguments")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class VerbConsole:
+    """The parts of one console that every verb needs; they are opened on ``stack`` and closed with it.
+
+    Attributes:
+        interrupt: What the verb is given, to be asked to end.
+        terminal: The console on stderr.
+        is_live: True when something can be redrawn in place on it.
+        event_file: The file that ``--events`` names; None without.
+
+    Raises:
+        UsageError: The event file cannot be opened.
+    """
+
+    def __init__(self, *, signals: Signals, events: str | None, stack: ExitStack) -> None:
+        self.interrupt = Interrupt()
+        self.terminal: Console = stderr_console()
+        self.is_live = is_live(self.terminal)
+        self.event_file = stack.enter_context(open_event_file(events))
+        self._signals = signals
+
+    def run(self, main: Callable[[], Awaitable[R]]) -> R:
+        """Run ``main`` in an event loop of its own; when it has ended, signals change nothing any more."""
+        try:
+            return anyio.run(main)
+        finally:
+            self._signals.over()
+
+    def on_signal(self, listener: Callable[[], object]) -> None:
+        """From now on call ``listener`` in the running event loop at every signal."""
+        self._signals.listen(listener)
+
+
+def run_async(verb: Callable[[Unpack[Arguments]], Awaitable[R]], *arguments: *Arguments) -> R:
+    """Run a verb in an event loop, with nothing around it: it is short, or shows itself what it does."""
+    return anyio.run(verb, *arguments)
+
+
+def open_event_file(target: str | None) -> EventFile | nullcontext[None]:
+    """The file for events that ``--events`` names; none without.
+
+    Raises:
+        UsageError: It cannot be opened.
+    """
+    if target is None:
+        return nullcontext()
+    if target == STDOUT:
+        return EventFile(open(sys.stdout.fileno(), "wb", closefd=False))
+    try:
+        return EventFile(Path(target).open("ab"))
+    except OSError as error:
+        raise UsageError(f"--events {target}: {error.strerror}", hint="Name a file that can be written.") from error
+
+
+class ListingVerb(Protocol[R_co]):
+    """A verb that lists before anything else, with everything given but who is told how far it has come."""
+
+    async def __call__(self, *, on_listed: Callable[[int], object] | None = None) -> R_co:
+        """Run to the end."""
+        ...
+
+
+def run_listing(verb: ListingVerb[R]) -> R:
+    """Run a verb that lists; a live terminal shows how many objects were listed so far."""
+    console = stderr_console()
+    if not is_live(console):
+        return anyio.run(verb)
+    with console.status("checking access") as status:
+
+        def on_listed(listed: int) -> None:
+            status.update(f"listing: {count(listed)} objects")
+
+        return anyio.run(functools.partial(verb, on_listed=on_listed))

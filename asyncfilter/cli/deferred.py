@@ -1,0 +1,95 @@
+"""What commands call that takes long to import: AWS's client, event loop, database, YAML and schema, logging.
+
+A name is imported when it is first used. So the help of a command and the completion of its options need none of this,
+a mistake on the command line or in a job file does not wait for AWS's client (half a second), and a signal that comes
+during such an import finds the command's own handlers. Everything else is imported where it is used, as usual.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncfilter.aws import open_aws, quota_tps
+    from asyncfilter.checkpoint import count_pending, read_duplicates, read_images, read_status
+    from asyncfilter.cli.apply_console import remove_with_console
+    from asyncfilter.cli.console import run_async, run_listing
+    from asyncfilter.cli.run_console import run_with_console
+    from asyncfilter.job.load import load_job
+    from asyncfilter.report.bench import bench_mapping, draw_bench, question
+    from asyncfilter.wiring import (
+        apply,
+        examine_sample,
+        label_references,
+        measure,
+        plan_apply,
+        plan_undo,
+        propose_bench,
+        refilter,
+        run,
+        survey,
+        undo,
+    )
+
+_HOMES = {
+    "apply": "wiring",
+    "bench_mapping": "report.bench",
+    "count_pending": "checkpoint",
+    "draw_bench": "report.bench",
+    "examine_sample": "wiring",
+    "label_references": "wiring",
+    "load_job": "job.load",
+    "measure": "wiring",
+    "open_aws": "aws",
+    "plan_apply": "wiring",
+    "plan_undo": "wiring",
+    "propose_bench": "wiring",
+    "question": "report.bench",
+    "quota_tps": "aws",
+    "read_duplicates": "checkpoint",
+    "read_images": "checkpoint",
+    "read_status": "checkpoint",
+    "refilter": "wiring",
+    "remove_with_console": "cli.apply_console",
+    "run": "wiring",
+    "run_async": "cli.console",
+    "run_listing": "cli.console",
+    "run_with_console": "cli.run_console",
+    "survey": "wiring",
+    "undo": "wiring",
+}
+
+__all__ = [
+    "apply",
+    "bench_mapping",
+    "count_pending",
+    "draw_bench",
+    "examine_sample",
+    "label_references",
+    "load_job",
+    "measure",
+    "open_aws",
+    "plan_apply",
+    "plan_undo",
+    "propose_bench",
+    "question",
+    "quota_tps",
+    "read_duplicates",
+    "read_images",
+    "read_status",
+    "refilter",
+    "remove_with_console",
+    "run",
+    "run_async",
+    "run_listing",
+    "run_with_console",
+    "survey",
+    "undo",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"asyncfilter.{_HOMES[name]}"), name)

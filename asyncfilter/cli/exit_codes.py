@@ -1,0 +1,109 @@
+"""How commands fail: one clear line, a hint where there is one, and an exit code."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+
+import typer
+
+from asyncfilter.cli.stderr import print_err
+from asyncfilter.errors import AsyncFilterError, ExitCode, JobError
+
+_CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""The root of what is wrong on a command line; typer does not export it."""
+
+
+def exit_code_of(call: Callable[[], object], *, debug: Callable[[], bool]) -> int:
+    """The exit code of ``call``, which returns it, None for 0, or raises; what it raises is reported on stderr.
+
+    Args:
+        call: A whole command line.
+        debug: True when tracebacks are wanted; asked when there is one.
+    """
+    try:
+        code = call()
+    except KeyboardInterrupt:
+        print_err("aborted")
+        return ExitCode.ABORTED
+    except Exception as error:  # noqa: BLE001  whatever it is, it must be reported in one line
+        return report_error(_root(error), debug=debug())
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def report_error(error: BaseException, *, debug: bool) -> int:
+    """Report on stderr why a command failed.
+
+    Args:
+        error: What the command raised.
+        debug: Print the traceback first.
+
+    Returns:
+        The exit code that belongs to ``error``.
+    """
+    if debug:
+        traceback.print_exception(error)
+    match error:
+        case JobError():
+            return _report_job_error(error)
+        case AsyncFilterError():
+            print_err(f"error: {error.message}")
+            _print_hint(error.hint)
+            return error.exit_code
+        case typer.Abort():
+            print_err("aborted")
+            return ExitCode.ABORTED
+        case _ if isinstance(error, _CLICK_ERROR):
+            return _report_usage_error(error)
+        case _:
+            return _report_internal_error(error)
+
+
+def _report_job_error(error: JobError) -> int:
+    number = len(error.problems)
+    print_err(f"error: the job has {number} {'problem' if number == 1 else 'problems'}")
+    for problem in error.problems:
+        print_err(str(problem))
+    _print_hint(error.hint)
+    return error.exit_code
+
+
+def _report_usage_error(error: Exception) -> int:
+    """A mistake on the command line, in typer's own words."""
+    context = getattr(error, "ctx", None)
+    message = getattr(error, "format_message", lambda: str(error))()
+    if not message or type(error).__name__ == "NoArgsIsHelpError":
+        print_err(context.get_help() if context is not None else message)
+        return ExitCode.USAGE
+    print_err(f"error: {message.replace('Value error, ', '')}")
+    _print_hint(f"See {context.command_path} --help." if context is not None else None)
+    return ExitCode.USAGE
+
+
+def _report_internal_error(error: BaseException) -> int:
+    with tempfile.NamedTemporaryFile("w", prefix="asyncfilter-", suffix=".log", encoding="utf-8", delete=False) as log:
+        traceback.print_exception(error, file=log)
+    first = next(iter(str(error).splitlines()), "")
+    print_err(f"error: internal error: {type(error).__name__}{f': {first}' if first else ''}")
+    print_err(f"hint: What was paid for is in the checkpoint. The details are in {log.name}: please report them.")
+    return ExitCode.INTERNAL
+
+
+def _print_hint(text: str | None) -> None:
+    if text:
+        print_err(f"hint: {text}")
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that matters of a group: our own before others, the first before later ones."""
+    leaves = list(_leaves(error))
+    return next((leaf for leaf in leaves if isinstance(leaf, AsyncFilterError)), leaves[0])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

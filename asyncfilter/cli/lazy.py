@@ -1,0 +1,57 @@
+"""Commands whose modules are imported when they are given, so that ``--help`` and completion answer at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+from asyncfilter.cli.options import IS_PRETTY
+from asyncfilter.cli.signals import interruptible
+
+
+class Entry(NamedTuple):
+    """What is known of a command before its module is imported.
+
+    Attributes:
+        module: The module in which ``app`` has the command.
+        short_help: Its line in the help of the group.
+    """
+
+    module: str
+    short_help: str
+
+
+class LazyCommand(TyperCommand):
+    """Stands in a group for the command ``name`` of a module that is not imported yet."""
+
+    def __init__(self, name: str, entry: Entry) -> None:
+        super().__init__(
+            name, help=entry.short_help, short_help=entry.short_help, rich_markup_mode="rich" if IS_PRETTY else None
+        )
+        self._name = name
+        self._module = entry.module
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401  click's types, which typer does not export
+        """Parse a command line as the command itself does; its module is imported for it.
+
+        Raises:
+            typer.Exit: A signal came meanwhile: nothing was begun.
+        """
+        with interruptible():
+            app: typer.Typer = import_module(self._module).app
+        return get_group(app).commands[self._name].make_context(*args, **extra)
+
+
+def lazy_group(app: typer.Typer, entries: Mapping[str, Entry]) -> TyperGroup:
+    """The group of ``app``, which has a callback, with a ``LazyCommand`` for each of ``entries``, in their order."""
+    group = get_command(app)
+    if not isinstance(group, TyperGroup):
+        raise TypeError("an app without a callback makes no group")
+    for name, entry in entries.items():
+        group.add_command(LazyCommand(name, entry))
+    return group
