@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -124,9 +125,30 @@ FOLDER = "file://"
 """What ``bucket`` begins with where objects are files: it is then ``file://`` and an absolute folder, no slash last."""
 
 
+S3 = "s3://"
+"""What the address of an object in S3 begins with."""
+
+
+class StoreKind(StrEnum):
+    """Where objects are kept."""
+
+    S3 = "s3"
+    FOLDER = "folder"
+
+
+def store_of(bucket: str) -> StoreKind:
+    """Which kind of store ``bucket`` names; it may also be a whole address. The only place that looks at the prefix."""
+    return StoreKind.FOLDER if bucket.startswith(FOLDER) else StoreKind.S3
+
+
+def folder_of(bucket: str) -> Path:
+    """The folder that ``bucket`` names, of a store that is one."""
+    return Path(bucket.removeprefix(FOLDER) or "/")
+
+
 def uri_of(bucket: str, key: str) -> str:
     """``s3://bucket/key``, or ``file:///folder/key``; the key as it is."""
-    return f"{bucket}/{key}" if bucket.startswith(FOLDER) else f"s3://{bucket}/{key}"
+    return f"{bucket}/{key}" if store_of(bucket) is StoreKind.FOLDER else f"{S3}{bucket}/{key}"
 
 
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -175,6 +197,19 @@ class S3Location(NamedTuple):
     def uri(self) -> str:
         """See ``uri_of``."""
         return uri_of(self.bucket, self.key)
+
+    @property
+    def store(self) -> StoreKind:
+        """Which kind of store it is in."""
+        return store_of(self.bucket)
+
+
+def location(uri: str) -> S3Location:
+    """The place that ``uri_of`` gave ``uri`` for; that of a file is below the root of all folders."""
+    if store_of(uri) is StoreKind.FOLDER:
+        return S3Location(FOLDER, uri.removeprefix(FOLDER).removeprefix("/"))
+    bucket, _, key = uri.removeprefix(S3).partition("/")
+    return S3Location(bucket, key)
 
 
 class IfExists(StrEnum):

@@ -64,7 +64,7 @@ def quota(
 
 async def _ask(region: str | None, profile: str | None) -> tuple[str, list[DetectorTerms]]:
     from asyncfilter.aws import open_aws, quota_tps  # noqa: PLC0415
-    from asyncfilter.policy.pricing import price_list  # noqa: PLC0415
+    from asyncfilter.policy.detectors import price_list  # noqa: PLC0415
     from asyncfilter.report.quota import DetectorTerms  # noqa: PLC0415
 
     async with open_aws(Aws(profile=profile, region=region), timeout_s=_TIMEOUT_S, connections=_CONNECTIONS) as session:

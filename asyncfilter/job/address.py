@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from asyncfilter.model import FOLDER, S3Location, uri_of
+from asyncfilter.model import FOLDER, S3, S3Location, StoreKind, store_of, uri_of
 
 MAX_KEY_BYTES = 1024
 """Longest key S3 takes, in UTF-8 (S3 user guide, *Object key naming*)."""
 
-_SCHEME = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _BUCKET_RULE = "3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
 _UNUSABLE_SUFFIXES = {
@@ -69,6 +68,11 @@ class Template:
         folder = self.bucket.replace("{", "{{").replace("}", "}}")
         return uri_of(folder, "".join(_written(part) for part in self.parts))
 
+    @property
+    def store(self) -> StoreKind:
+        """Which kind of store it leads to."""
+        return store_of(self.bucket)
+
     def literal_prefix(self, name: str | None = None) -> str:
         """The text every key of this template begins with; ``{name}`` counts as text where ``name`` is given."""
         prefix = ""
@@ -93,7 +97,16 @@ class Template:
         return literal.startswith(source) or (is_open and source.startswith(literal))
 
 
-def is_folder(text: str) -> bool:
+def parse_address(text: str, base_dir: str) -> S3Location:
+    """The place that the address of a source means; folders start from ``base_dir``.
+
+    Raises:
+        ValueError: As ``folder_path`` and ``parse_s3_uri``.
+    """
+    return folder_place(text, base_dir) if _is_folder(text) else parse_s3_uri(text)
+
+
+def _is_folder(text: str) -> bool:
     """Whether ``text`` means a folder of this machine: a path that says so by its beginning, or one after ``file:``."""
     return text in {".", "..", "~"} or text.startswith(("./", "../", "~/", "/", "file:"))
 
@@ -135,7 +148,7 @@ def absolute_template(text: str, base_dir: str) -> str:
     Raises:
         ValueError: As ``parse_template``.
     """
-    if not is_folder(text):
+    if not _is_folder(text):
         return text
     path = folder_path(text)
     base = posixpath.abspath(base_dir).replace("{", "{{").replace("}", "}}")
@@ -182,7 +195,7 @@ def parse_template(text: str) -> Template:
     Raises:
         ValueError: Not an address, an unknown placeholder, or a brace without its partner.
     """
-    if text.startswith(FOLDER):
+    if store_of(text) is StoreKind.FOLDER:
         return _folder_template(text)
     bucket, key = _split(text)
     if not key or key.endswith("/"):
@@ -238,9 +251,9 @@ def _split(text: str) -> tuple[str, str]:
     """Bucket and rest of an S3 address."""
     if text.startswith("arn:"):
         raise ValueError(f"expected s3://bucket/prefix, found the ARN {text!r}: access points are not supported")
-    if not text.startswith(_SCHEME):
+    if not text.startswith(S3):
         raise ValueError(f"expected s3://bucket/prefix, or a folder such as ./photos, found {text!r}")
-    bucket, _, key = text.removeprefix(_SCHEME).partition("/")
+    bucket, _, key = text.removeprefix(S3).partition("/")
     if "{" in bucket:
         raise ValueError(f"expected a bucket written out, without placeholders, found {bucket!r}")
     return check_bucket(bucket), key

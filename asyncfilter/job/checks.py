@@ -14,15 +14,13 @@ from asyncfilter.job.address import (
     Placeholder,
     Template,
     absolute_template,
-    folder_place,
-    is_folder,
-    parse_s3_uri,
+    parse_address,
     parse_template,
 )
 from asyncfilter.job.position import Path
 from asyncfilter.job.schema import as_list, model_region, wrap_uri
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.model import FOLDER, ActionKind, S3Location, Verdict
+from asyncfilter.model import ActionKind, S3Location, StoreKind, Verdict
 
 LINK = "link"
 """How a job writes a copy that is a hard link."""
@@ -127,13 +125,13 @@ def _actions(job: Mapping, base_dir: str) -> Iterator[Finding]:
                 yield from (((*path, str(form)), message) for message in found)
 
 
-def _is_local(place: S3Location | None) -> bool:
-    return place is not None and place.bucket.startswith(FOLDER)
+def _is_local(place: S3Location | Template | None) -> bool:
+    return place is not None and place.store is StoreKind.FOLDER
 
 
 def _kind_of_target(source: S3Location | None, template: Template, form: str) -> Iterator[str]:
     """Images stay on their side: in S3, or on this machine."""
-    is_local = template.bucket.startswith(FOLDER)
+    is_local = _is_local(template)
     if source is not None and is_local != _is_local(source):
         wanted = "a folder, as the source is one" if _is_local(source) else "s3://bucket/key, as the source is in S3"
         yield f"expected {wanted}, found {template}"
@@ -187,7 +185,7 @@ def _source(job: Mapping, base_dir: str) -> S3Location | None:
     uri = _mapping(wrap_uri(job.get("source"))).get("uri")
     try:
         if isinstance(uri, str):
-            return folder_place(uri, base_dir) if is_folder(uri) else parse_s3_uri(uri)
+            return parse_address(uri, base_dir)
     except ValueError:
         pass  # the schema reports it
     return None

@@ -22,12 +22,11 @@ from asyncfilter.job import spec
 from asyncfilter.job.address import (
     ALL_PLACEHOLDERS,
     absolute_template,
-    folder_path,
-    is_folder,
+    parse_address,
     parse_s3_uri,
     parse_template,
 )
-from asyncfilter.model import IfExists, Verdict
+from asyncfilter.model import S3, IfExists, StoreKind, Verdict
 
 MAX_COUNT = 10**12
 """Upper bound of counts and seeds: far above any bucket, safely inside 64 bits."""
@@ -102,12 +101,12 @@ def _version(value: object) -> object:
 
 
 def _address(text: str) -> str:
-    _ = folder_path(text) if is_folder(text) else parse_s3_uri(text)
+    parse_address(text, "/")
     return text
 
 
 def _reference(text: str) -> str:
-    if text.startswith("s3://"):
+    if text.startswith(S3):
         if not parse_s3_uri(text).key:
             raise ValueError(f"expected one object, s3://bucket/key, found {SEEN}")
         return text
@@ -116,7 +115,7 @@ def _reference(text: str) -> str:
 
 def _template(text: str) -> str:
     template = parse_template(absolute_template(text, "/"))
-    return text if is_folder(text) else str(template)
+    return text if template.store is StoreKind.FOLDER else str(template)
 
 
 def _arn(text: str) -> str:
