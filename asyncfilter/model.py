@@ -125,8 +125,11 @@ FOLDER = "file://"
 """What ``bucket`` begins with where objects are files: it is then ``file://`` and an absolute folder, no slash last."""
 
 
+OWN = "own:"
+"""What ``bucket`` begins with where the calling program brings the store: it is then ``own:`` and the store's name."""
+
 S3 = "s3://"
-"""What the address of an object in S3 begins with."""
+"""What the address of an object in S3 begins with; its bucket is the bare name."""
 
 
 class StoreKind(StrEnum):
@@ -134,11 +137,15 @@ class StoreKind(StrEnum):
 
     S3 = "s3"
     FOLDER = "folder"
+    OWN = "own"
+    """In a store that the calling program brings."""
 
 
 def store_of(bucket: str) -> StoreKind:
     """Which kind of store ``bucket`` names; it may also be a whole address. The only place that looks at the prefix."""
-    return StoreKind.FOLDER if bucket.startswith(FOLDER) else StoreKind.S3
+    if bucket.startswith(FOLDER):
+        return StoreKind.FOLDER
+    return StoreKind.OWN if bucket.startswith(OWN) else StoreKind.S3
 
 
 def folder_of(bucket: str) -> Path:
@@ -147,8 +154,8 @@ def folder_of(bucket: str) -> Path:
 
 
 def uri_of(bucket: str, key: str) -> str:
-    """``s3://bucket/key``, or ``file:///folder/key``; the key as it is."""
-    return f"{bucket}/{key}" if store_of(bucket) is StoreKind.FOLDER else f"{S3}{bucket}/{key}"
+    """``s3://bucket/key``, ``file:///folder/key`` or ``own:name/key``; the key as it is."""
+    return f"{S3}{bucket}/{key}" if store_of(bucket) is StoreKind.S3 else f"{bucket}/{key}"
 
 
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):

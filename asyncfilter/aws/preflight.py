@@ -18,6 +18,7 @@ from asyncfilter.aws.wire import Wire
 from asyncfilter.errors import AccessError, EndpointError, RegionMismatchError, ThrottledError, TransientError
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import DetectorSpec, Job
+from asyncfilter.model import StoreKind, store_of
 from asyncfilter.policy.detectors import PROFILES
 
 _ATTEMPTS = 4
@@ -104,8 +105,12 @@ async def check_buckets(job: Job, session: AwsSession) -> None:
 
 
 def _target_buckets(job: Job) -> list[str]:
-    """Buckets that actions write to, each once, in the order of the job."""
-    targets = [urlsplit(action.target).netloc for action in job.actions.values() if action.target]
+    """Buckets of S3 that actions write to, each once, in the order of the job."""
+    targets = [
+        urlsplit(action.target).netloc
+        for action in job.actions.values()
+        if action.target and store_of(action.target) is StoreKind.S3
+    ]
     return [bucket for bucket in dict.fromkeys(targets) if bucket != job.source.bucket and "{" not in bucket]
 
 

@@ -51,11 +51,8 @@ class AwsReferences:
             detector = await self._detector(self.region)
             return await detector.detect_content(image, await self._read(uri))
         place = location(uri)
-        home = (
-            self.region
-            if PROFILES[self._spec.kind].needs_model
-            else await self._clients.session.bucket_region(place.bucket)
-        )
+        is_bound = PROFILES[self._spec.kind].needs_model
+        home = self.region if is_bound else await self._clients.session.bucket_region(place.bucket)
         detector = await self._detector(home)
         return await detector.detect(
             ObjectRef(bucket=place.bucket, key=place.key, size_bytes=image.size_bytes, etag=image.etag, seq=image.seq)

@@ -14,7 +14,7 @@ from asyncfilter.job.address import (
     Placeholder,
     Template,
     absolute_template,
-    parse_address,
+    parse_source,
     parse_template,
 )
 from asyncfilter.job.position import Path
@@ -130,12 +130,12 @@ def _is_local(place: S3Location | Template | None) -> bool:
 
 
 def _kind_of_target(source: S3Location | None, template: Template, form: str) -> Iterator[str]:
-    """Images stay on their side: in S3, or on this machine."""
-    is_local = _is_local(template)
-    if source is not None and is_local != _is_local(source):
+    """Images stay on their side: in S3, or on this machine. A store of the caller's is beside both."""
+    is_free = source is None or StoreKind.OWN in {source.store, template.store}
+    if not is_free and _is_local(template) != _is_local(source):
         wanted = "a folder, as the source is one" if _is_local(source) else "s3://bucket/key, as the source is in S3"
         yield f"expected {wanted}, found {template}"
-    elif form == LINK and not is_local:
+    elif form == LINK and not _is_local(template):
         yield f"expected a folder, since only files can be linked, found {template}"
 
 
@@ -185,7 +185,7 @@ def _source(job: Mapping, base_dir: str) -> S3Location | None:
     uri = _mapping(wrap_uri(job.get("source"))).get("uri")
     try:
         if isinstance(uri, str):
-            return parse_address(uri, base_dir)
+            return parse_source(uri, base_dir)
     except ValueError:
         pass  # the schema reports it
     return None

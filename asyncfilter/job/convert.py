@@ -9,7 +9,7 @@ from asyncfilter.job import schema, spec
 from asyncfilter.job.address import (
     absolute_template,
     folder_path,
-    parse_address,
+    parse_source,
     parse_template,
 )
 from asyncfilter.model import S3, ActionKind, IfExists, StoreKind, Verdict
@@ -40,7 +40,7 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
 
 
 def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
-    place = parse_address(source.uri, str(base_dir))
+    place = parse_source(source.uri, str(base_dir))
     spelled = folder_path(source.uri).rstrip("/") or "/" if place.store is StoreKind.FOLDER else None
     return spec.SourceSpec(
         bucket=place.bucket,

@@ -116,7 +116,9 @@ def _targets() -> Iterator[str]:
     yield (
         "`{{` and `}}` stand for braces. A destination that could land inside the source is refused, and so is\n"
         "`{label}` for a verdict that an image can get without a label. Two images of one run never share a target:\n"
-        "the first has it, the second fails with `target_collision`.\n"
+        "the first has it, the second fails with `target_collision`.\n\n"
+        "`own:NAME/key` is in a store that the calling program brings, as `source: own:NAME` is: see\n"
+        "[python.md](python.md). The command line refuses such a job, since it has no store to bring.\n"
     )
     yield "| placeholder | stands for |\n|---|---|"
     for placeholder, meaning in MEANINGS.items():

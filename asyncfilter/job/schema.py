@@ -22,8 +22,8 @@ from asyncfilter.job import spec
 from asyncfilter.job.address import (
     ALL_PLACEHOLDERS,
     absolute_template,
-    parse_address,
     parse_s3_uri,
+    parse_source,
     parse_template,
 )
 from asyncfilter.model import S3, IfExists, StoreKind, Verdict
@@ -101,7 +101,7 @@ def _version(value: object) -> object:
 
 
 def _address(text: str) -> str:
-    parse_address(text, "/")
+    parse_source(text, "/")
     return text
 
 
@@ -199,7 +199,8 @@ class Source(Section):
 
     uri: Annotated[Address, AfterValidator(_address)] = Field(
         description="Bucket and optional key prefix, taken letter by letter; nothing is decoded. Or a folder (`./`, "
-        "`../`, `/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes."
+        "`../`, `/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes. Or "
+        "`own:NAME/prefix`, a store that the calling program brings (python.md)."
     )
     include: SomeGlobs = Field(
         default=list(_SOURCE.include),

@@ -50,7 +50,7 @@ class Target:
             name: The job's name.
 
         Raises:
-            ImageError: ``target_too_long`` when the key exceeds 1,024 bytes, ``target_empty`` when nothing is left.
+            ImageError: ``target_too_long`` when a key of S3 exceeds 1,024 bytes, ``target_empty`` when nothing is left.
         """
         target = "".join(
             _value(part, key=key, prefix=prefix, label=label, name=name) if isinstance(part, Placeholder) else part

@@ -22,7 +22,7 @@ from asyncfilter.policy.removal import BucketState, Consent, RemovalPlan, Remova
 from asyncfilter.ports import Checkpoint, Remover
 from asyncfilter.wiring.checkpoints import existing_checkpoint
 from asyncfilter.wiring.concurrency import LEAST_IN_FLIGHT
-from asyncfilter.wiring.world import Overrides, new_run_id
+from asyncfilter.wiring.world import Overrides, check_own_stores, new_run_id
 
 
 async def plan_apply(
@@ -103,6 +103,7 @@ def _removal_errand(name: str, overrides: Overrides | None, interrupt: Interrupt
 async def _open_removal(job: Job, overrides: Overrides | None) -> AsyncIterator[tuple[Job, Checkpoint, Remover]]:
     """The job with its rules in names, and what it works on; the checkpoint is held first."""
     overrides = overrides or Overrides()
+    check_own_stores(job, overrides, "remover")
     async with AsyncExitStack() as stack:
         checkpoint = await existing_checkpoint(job, overrides, stack)
         if checkpoint is None:

@@ -22,7 +22,7 @@ from asyncfilter.policy.references import resolved
 from asyncfilter.wiring.checkpoints import existing_checkpoint, sqlite
 from asyncfilter.wiring.references import resolve
 from asyncfilter.wiring.ways import open_sink, open_way
-from asyncfilter.wiring.world import Overrides, new_run_id
+from asyncfilter.wiring.world import Overrides, check_own_stores, new_run_id
 
 
 async def run(
@@ -60,6 +60,7 @@ async def run(
         AbortedError: ``interrupt`` was requested twice.
     """
     overrides = overrides or Overrides()
+    check_own_stores(job, overrides, "source", "detector", "sink")
     if fresh and job.checkpoint.exists():
         set_aside(job.checkpoint)
     async with AsyncExitStack() as stack:
@@ -114,6 +115,7 @@ async def refilter(
         CheckpointError: There is none yet, or it cannot be used.
     """
     overrides = overrides or Overrides()
+    check_own_stores(job, overrides, "sink")
     if overrides.checkpoint is None and not job.checkpoint.exists():
         raise CheckpointError(
             f"{job.checkpoint}: there is no checkpoint to take labels from",

@@ -32,12 +32,13 @@ from asyncfilter.ports import (
     Source,
 )
 from asyncfilter.wiring.concurrency import concurrency, most_connections
-from asyncfilter.wiring.world import Overrides
+from asyncfilter.wiring.world import Overrides, check_own_stores
 
 
 @asynccontextmanager
 async def open_way(job: Job, overrides: Overrides, *, pays: bool = True) -> AsyncIterator[tuple[Way, Sink]]:
     """The way of a run; with ``pays`` false, of one that only looks, for which a model need not be running."""
+    check_own_stores(job, overrides, "source", "detector", "sink")
     if overrides.source is not None and overrides.detector is not None and overrides.sink is not None:
         yield own_way(job, overrides.source, overrides.detector, overrides.preparation), overrides.sink
         return

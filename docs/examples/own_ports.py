@@ -82,9 +82,9 @@ async def keep_bright(folder: Path, target: Path) -> asyncfilter.Summary:
         {
             "version": 1,
             "name": "bright",
-            "source": "s3://local/",
+            "source": "own:photos",
             "rules": [{"keep": {"any": "Bright", "confidence": 50}}],
-            "actions": {"keep": {"copy": "s3://local-copies/{key}"}},
+            "actions": {"keep": {"copy": "own:bright/{key}"}},
             "limits": {"tps": 500, "concurrency": 4},
             "checkpoint": str(target / ".bright.db"),
         },
