@@ -18,8 +18,7 @@ from asyncfilter.job.address import (
     parse_template,
 )
 from asyncfilter.job.position import Path
-from asyncfilter.job.schema import as_list, model_region, wrap_uri
-from asyncfilter.job.spec import DetectorKind
+from asyncfilter.job.schema import as_list, wrap_uri
 from asyncfilter.model import ActionKind, S3Location, StoreKind, Verdict
 
 LINK = "link"
@@ -35,31 +34,13 @@ Mapping = dict[str, object]
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
     """Every disagreement between the keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_detector, _rules, _tiers):
+        for part in (_rules, _tiers):
             yield from part(job)
         yield from _actions(job, base_dir)
 
 
 def _mapping(value: object) -> Mapping:
     return value if isinstance(value, dict) else {}
-
-
-def _detector(job: Mapping) -> Iterator[Finding]:
-    detector = _mapping(job.get("detector"))
-    model, region = detector.get("model"), detector.get("region")
-    kind = detector.get("kind", DetectorKind.REKOGNITION)
-    if kind == DetectorKind.CUSTOM_LABELS:
-        if model is None:
-            yield ("detector", "model"), f"this key is missing; expected the ARN of a model version, as kind is {kind}"
-        elif isinstance(model, str) and isinstance(region, str) and (home := model_region(model)) not in {None, region}:
-            yield ("detector", "region"), f"expected the model's region {home}, found {region}"
-        if "IMAGE_PROPERTIES" in as_items(detector.get("features")):
-            yield ("detector", "features"), f"expected GENERAL_LABELS alone, as kind is {kind}, found IMAGE_PROPERTIES"
-    elif model is not None and kind == DetectorKind.REKOGNITION:
-        yield (
-            ("detector", "model"),
-            f"expected kind: {DetectorKind.CUSTOM_LABELS} beside a model, found kind: {kind}",
-        )
 
 
 def as_items(value: object) -> list[object]:

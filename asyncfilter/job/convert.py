@@ -56,7 +56,7 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
 
 def _detector(detector: schema.Detector) -> spec.DetectorSpec:
     return spec.DetectorSpec(
-        kind=detector.kind,
+        kind=spec.DetectorKind(detector.kind),
         region=detector.region,
         model=detector.model,
         min_confidence_pct=detector.min_confidence,
