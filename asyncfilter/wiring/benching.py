@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 import msgspec
 
@@ -29,8 +28,8 @@ from asyncfilter.policy.capacity import (
     price_micros,
     rounded_up,
 )
-from asyncfilter.wiring.planning import _held, _terms, examine_ahead, survey
-from asyncfilter.wiring.ways import open_way
+from asyncfilter.wiring.planning import examine_ahead, survey
+from asyncfilter.wiring.session import open_preview
 from asyncfilter.wiring.world import Overrides
 
 
@@ -83,11 +82,9 @@ async def propose_bench(
     """
     prospect = await survey(job, overrides=overrides, on_listed=on_listed) if counts else None
     limits, overrides = job.limits, overrides or Overrides()
-    async with AsyncExitStack() as stack:
-        held, _ = await _held(job, overrides, stack)
-        told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
-        way, _ = await stack.enter_async_context(open_way(told, overrides, pays=False))
-        terms = _terms(job, way, held)
+    told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
+    async with open_preview(told, overrides) as opened:
+        way, held, terms = opened.inputs, opened.held, opened.terms
     told_tps = way.limit_tps or limits.tps
     ceiling_tps = tps or (way.limit_tps or 0) * BEYOND or limits.tps
     if ceiling_tps is None:

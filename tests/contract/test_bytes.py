@@ -105,8 +105,8 @@ async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path, 
 @CLIENTS
 async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path, serve: Open) -> None:
     """DetectCustomLabels of bytes answers with labels as it does of references."""
-    detector = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
-    job = make_job(tmp_path, aws={"client": client}, detector=detector)
+    model = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
+    job = make_job(tmp_path, aws={"client": client}, detector=model)
     async with serve() as sandbox, opened(job) as (detector, _):
         image = put(sandbox, "birds/robin/a.jpg", picture())
         await detector.detect_content(image, picture())
