@@ -6,8 +6,10 @@
     job = asyncfilter.load_job("job.yaml")
     summary = anyio.run(asyncfilter.run, job)
 
-Everything else lives in modules of its own: ``asyncfilter.ports`` for what a source, detector, sink or checkpoint of
-your own must do, ``asyncfilter.testing`` for ones in memory, ``asyncfilter.events`` for what a run tells.
+Public are the names in ``__all__`` here, and what these modules name: ``asyncfilter.errors``, ``asyncfilter.events``
+(what a run reports), ``asyncfilter.job`` (what a job holds), ``asyncfilter.model`` (labels, verdicts, effects),
+``asyncfilter.ports`` (what a source, detector, sink, remover or checkpoint of your own must do) and
+``asyncfilter.testing`` (all of them in memory). Every other module may change without notice.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncfilter.engine.ending import Interrupt
     from asyncfilter.errors import (
+        AbortedError,
         AccessError,
         AsyncFilterError,
         CheckpointError,
@@ -26,44 +29,88 @@ if TYPE_CHECKING:
         UsageError,
     )
     from asyncfilter.job import Job, load_job, parse_job
-    from asyncfilter.model import Summary
-    from asyncfilter.wiring import Overrides, bench, plan, refilter, run
+    from asyncfilter.model import Counts, Progress, StopReason, Summary, Verdict
+    from asyncfilter.policy.capacity import Measurement
+    from asyncfilter.policy.estimate import Outlook
+    from asyncfilter.policy.references import Labelled
+    from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
+    from asyncfilter.wiring import (
+        Overrides,
+        apply,
+        bench,
+        label_references,
+        plan,
+        plan_apply,
+        plan_undo,
+        refilter,
+        run,
+        undo,
+    )
 
 __all__ = [
+    "AbortedError",
     "AccessError",
     "AsyncFilterError",
     "CheckpointError",
+    "Consent",
+    "Counts",
     "Interrupt",
     "Job",
     "JobError",
+    "Labelled",
+    "Measurement",
+    "Outlook",
     "Overrides",
+    "Progress",
+    "RemovalPlan",
+    "RemovalSummary",
+    "StopReason",
     "Summary",
     "UsageError",
+    "Verdict",
+    "apply",
     "bench",
+    "label_references",
     "load_job",
     "parse_job",
     "plan",
+    "plan_apply",
+    "plan_undo",
     "refilter",
     "run",
+    "undo",
 ]
 
-_MODULES = {
-    "AccessError": "asyncfilter.errors",
-    "AsyncFilterError": "asyncfilter.errors",
-    "CheckpointError": "asyncfilter.errors",
-    "Interrupt": "asyncfilter.engine.ending",
-    "Job": "asyncfilter.job",
-    "JobError": "asyncfilter.errors",
-    "Overrides": "asyncfilter.wiring",
-    "Summary": "asyncfilter.model",
-    "UsageError": "asyncfilter.errors",
-    "bench": "asyncfilter.wiring",
-    "load_job": "asyncfilter.job",
-    "parse_job": "asyncfilter.job",
-    "plan": "asyncfilter.wiring",
-    "refilter": "asyncfilter.wiring",
-    "run": "asyncfilter.wiring",
+_NAMES_BY_MODULE = {
+    "asyncfilter.engine.ending": ("Interrupt",),
+    "asyncfilter.errors": (
+        "AbortedError",
+        "AccessError",
+        "AsyncFilterError",
+        "CheckpointError",
+        "JobError",
+        "UsageError",
+    ),
+    "asyncfilter.job": ("Job", "load_job", "parse_job"),
+    "asyncfilter.model": ("Counts", "Progress", "StopReason", "Summary", "Verdict"),
+    "asyncfilter.policy.capacity": ("Measurement",),
+    "asyncfilter.policy.estimate": ("Outlook",),
+    "asyncfilter.policy.references": ("Labelled",),
+    "asyncfilter.policy.removal": ("Consent", "RemovalPlan", "RemovalSummary"),
+    "asyncfilter.wiring": (
+        "Overrides",
+        "apply",
+        "bench",
+        "label_references",
+        "plan",
+        "plan_apply",
+        "plan_undo",
+        "refilter",
+        "run",
+        "undo",
+    ),
 }
+_MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 """Where each public name is defined."""
 
 _RENAMED = {"World": "Overrides"}
@@ -81,3 +128,8 @@ if not TYPE_CHECKING:  # a type checker reads the imports above, and then report
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not, beside what every module has."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

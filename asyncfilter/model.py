@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from asyncfilter import notebook
+
 
 class Verdict(StrEnum):
     """What the rules say of an image."""
@@ -23,7 +25,10 @@ class Verdict(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a run ended; when several hold at one image, the first in this order is reported (contract, section 5)."""
+    """Why a run ended; when several hold at one image, the first in this order is reported.
+
+    See docs/guarantees.md, *Stop rules*.
+    """
 
     MATCHES = "matches"
     MISSES_IN_A_ROW = "misses_in_a_row"
@@ -337,6 +342,27 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     hint: str | None = None
     """What to do about it."""
     exit_code: int = 0
-    """The process's exit code that says the same (contract, section 2)."""
+    """The process's exit code that says the same (docs/guarantees.md, *Exit codes*)."""
     pending_removals: int = 0
     """Images that ``apply`` would move or delete."""
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the main figures; an action that was not carried out is left out."""
+        counts = self.counts
+        actions = ("copied", "moved", "deleted", "tagged", "stale", "overshoot", "duplicates")
+        budget = "" if self.budget_micros is None else f" of {notebook.usd(self.budget_micros)}"
+        rows = [
+            ("error", self.error),
+            ("hint", self.hint),
+            ("listed", counts.listed),
+            ("skipped", counts.skipped),
+            ("examined", counts.examined),
+            *((verdict.value, getattr(counts, verdict.value)) for verdict in Verdict),
+            ("failed", counts.failed),
+            *((name, getattr(counts, name) or None) for name in actions),
+            ("pending", self.pending_removals or None),
+            ("spent", f"{notebook.usd(counts.spent_micros)}{budget} for {counts.billed_calls:,} billed calls"),
+            ("time", notebook.duration(self.wall_s)),
+            ("checkpoint", self.checkpoint),
+        ]
+        return notebook.table(f"{self.name}: {self.stop_reason.value}", rows)

@@ -44,6 +44,7 @@ async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> Quo
 async def _ask(session: AwsSession, operation: Operation, method: str, code: str, region: str) -> float:
     client = await session.client("service-quotas", region)
     patience_s = min(_PATIENCE_S, session.timeout_s)
+    await session.quota_requests.acquire()
     with vendor_translated(operation, f"{SERVICE_CODE} {code} in {region}"), anyio.fail_after(patience_s):
         answer = await getattr(client, method)(ServiceCode=SERVICE_CODE, QuotaCode=code)
     return float(answer["Quota"]["Value"])

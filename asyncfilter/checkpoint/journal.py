@@ -22,7 +22,7 @@ CLAIMS = (
 """Targets that belong to images that were moved, or are being; conditions may follow."""
 
 
-class RemovalJournal:
+class RemovalTable:
     """The ``removal`` table, and the rows of ``image`` that it is about.
 
     Args:
@@ -65,16 +65,8 @@ class RemovalJournal:
         among = ", ".join(str(STEPS[step]) for step in steps)
         query = f"SELECT * FROM removal WHERE step IN ({among}) AND image > ? ORDER BY image LIMIT ?"  # noqa: S608  numbers
         found = [_removal(row) for row in self._db.execute(query, (after_image, limit))]
-        images = {image.id: image for image in self.rows([removal.image for removal in found])}
+        images = {image.id: image for image in self._codec.by_ids([removal.image for removal in found])}
         return [(removal, images.get(removal.image)) for removal in found]
-
-    def rows(self, ids: Sequence[int]) -> list[StoredImage]:
-        """See ``Checkpoint.rows``."""
-        found: list[StoredImage] = []
-        for some in sql.chunks(sorted(set(ids)), sql.VALUES_PER_STATEMENT):
-            query = f"{select(WITH_LABELS)} WHERE id IN ({sql.marks(len(some))}) ORDER BY id"
-            found += self._codec.images(self._db.execute(query, some).fetchall())
-        return found
 
 
 def count_condemned(db: sqlite3.Connection, which: Condemnation) -> int:

@@ -91,6 +91,18 @@ class RowCodec:
         read = self._reader(is_asked)
         return [self._image(row, effects.get(row[0], ()), read) for row in rows]
 
+    def by_ids(self, ids: Sequence[int]) -> list[StoredImage]:
+        """The images with these ids that are there, with their labels, by id.
+
+        Raises:
+            DamagedError: One of the rows cannot have been stored like this.
+        """
+        found: list[StoredImage] = []
+        for some in chunks(sorted(set(ids)), VALUES_PER_STATEMENT):
+            query = f"{select(WITH_LABELS)} WHERE id IN ({marks(len(some))}) ORDER BY id"
+            found += self.images(self._db.execute(query, some).fetchall())
+        return found
+
     def _reader(self, is_asked: LabelFilter | None) -> Callable[[bytes], Detection]:
         """What reads stored detections; it remembers what one asked before."""
         if is_asked is None:

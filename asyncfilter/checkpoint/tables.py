@@ -14,7 +14,7 @@ import msgspec
 
 from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.contents import ContentIndex
-from asyncfilter.checkpoint.journal import CLAIMS, RemovalJournal
+from asyncfilter.checkpoint.journal import CLAIMS, RemovalTable
 from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
@@ -43,7 +43,7 @@ class Tables:
         path: The file, which must stay in place while it is written to.
 
     Attributes:
-        journal: What left the source.
+        removal: What left the source, and what is to.
         contents: Finds images by ETag; to be loaded by whoever writes.
     """
 
@@ -51,7 +51,7 @@ class Tables:
         self._db = db
         self._path = path
         self._codec = RowCodec(db)
-        self.journal = RemovalJournal(db, self._codec)
+        self.removal = RemovalTable(db, self._codec)
         self.contents = ContentIndex(db)
         self._inode = _inode(path)
 
@@ -69,7 +69,7 @@ class Tables:
                 outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.seated]
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
             if batch.revoked:
-                self.journal.revoke(batch.revoked)
+                self.removal.revoke(batch.revoked)
             if batch.renewed:
                 etags = [(pack_etag(etag), id_) for id_, etag in batch.renewed]
                 self._db.executemany("UPDATE image SET etag = ? WHERE id = ?", etags)
@@ -77,7 +77,7 @@ class Tables:
             if batch.effects:
                 self._confirm(batch.effects)
             if batch.removals:
-                self.journal.write(batch.removals)
+                self.removal.write(batch.removals)
             if batch.failures:
                 failures = [(id_, failure.code, failure.message) for id_, failure in batch.failures]
                 self._update(("failure", "message"), failures)
@@ -104,11 +104,19 @@ class Tables:
             found += self._images(select(WITH_LABELS) + query, some)
         return [image for image in found if image.etag in wanted]
 
-    def seated(self, after_seq: int, limit: int, is_asked: LabelFilter | None) -> list[StoredImage]:
+    def rows(self, ids: Sequence[int]) -> list[StoredImage]:
+        """See ``Checkpoint.rows``."""
+        return self._codec.by_ids(ids)
+
+    def references(self) -> list[Reference]:
+        """See ``Checkpoint.references``."""
+        return read_references(self._db)
+
+    def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """See ``Checkpoint.seated``."""
         return self._images(select(WITH_LABELS) + "WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit), is_asked)
 
-    def at(self, seqs: Sequence[int], is_asked: LabelFilter | None) -> list[StoredImage]:
+    def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """See ``Checkpoint.at``."""
         found: list[StoredImage] = []
         for some in sql.chunks(sorted(set(seqs)), sql.VALUES_PER_STATEMENT):
@@ -134,6 +142,13 @@ class Tables:
         ).fetchone()
         return int(count)
 
+    def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
+        """See ``Checkpoint.decided``."""
+        with self.transaction():
+            write_state(self._db, {WATERMARK: watermark, **({DECIDED_BY: fingerprint} if fingerprint else {})})
+            if fingerprint is None:
+                self._db.execute("DELETE FROM state WHERE key = ?", (DECIDED_BY,))
+
     def owners(self, targets: Sequence[str]) -> dict[str, Owner]:
         """See ``Checkpoint.owners``; what is moved has both an effect and a claim, of which the claim says more."""
         found: dict[str, Owner] = {}
@@ -145,20 +160,9 @@ class Tables:
             found.update((target, Owner(key=key, moved=moved)) for target, key, moved in rows)
         return found
 
-    def references(self) -> list[Reference]:
-        """See ``Checkpoint.references``."""
-        return read_references(self._db)
-
-    def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
-        """See ``Checkpoint.decided``."""
-        with self.transaction():
-            write_state(self._db, {WATERMARK: watermark, **({DECIDED_BY: fingerprint} if fingerprint else {})})
-            if fingerprint is None:
-                self._db.execute("DELETE FROM state WHERE key = ?", (DECIDED_BY,))
-
     def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
         """See ``Checkpoint.save_listing``."""
-        state = self.listing_state()
+        state = self._listing_state()
         keys = [entry.key for _, entry in ranked]
         last_key = max([*keys, *([] if state.last_key is None else [state.last_key])], default=None)
         rows = [
@@ -177,9 +181,10 @@ class Tables:
         rows = self._db.execute(f"{columns} {where} ORDER BY rank, key LIMIT ?", (*(after or ()), limit))
         return [ListedObject(key, size_bytes, unpack_etag(etag), kind) for key, size_bytes, etag, kind in rows]
 
-    def listing_state(self) -> ListingState:
+    def listing_state(self) -> tuple[bool, str | None]:
         """See ``Checkpoint.listing_state``."""
-        return read_state(self._db, LISTING, ListingState) or ListingState()
+        state = self._listing_state()
+        return state.is_whole, state.last_key
 
     def drop_listing(self) -> None:
         """See ``Checkpoint.drop_listing``."""
@@ -220,6 +225,9 @@ class Tables:
                 self._db.execute("ROLLBACK")
             raise
         self._codec.interned_saved()
+
+    def _listing_state(self) -> ListingState:
+        return read_state(self._db, LISTING, ListingState) or ListingState()
 
     def _images(
         self, query: str, parameters: Sequence[object], is_asked: LabelFilter | None = None

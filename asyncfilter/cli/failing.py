@@ -1,4 +1,4 @@
-"""How commands fail: one clear line, a hint where there is one, and the exit code of the contract."""
+"""How commands fail: one clear line, a hint where there is one, and a code of docs/guarantees.md, *Exit codes*."""
 
 from __future__ import annotations
 

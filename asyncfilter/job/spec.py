@@ -6,7 +6,7 @@ those of the job file with their units added. Tuples stand for lists; money is i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -147,6 +147,13 @@ class Condition:
     ignore: tuple[str, ...] = ()
     """Names that ``like`` shall not select by."""
     confidence_pct: float = DEFAULT_CONFIDENCE_PCT
+
+
+def nested_conditions(conditions: Iterable[Condition]) -> Iterator[Condition]:
+    """Each condition, followed by those below its ``not``, at any depth."""
+    for condition in conditions:
+        yield condition
+        yield from nested_conditions(condition.not_)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from asyncfilter.engine.gauge import Gauge
 from asyncfilter.engine.sampling import trial_job
 from asyncfilter.engine.supervisor import HOURLY_BLOCK_S
 from asyncfilter.engine.timing import run_for
+from asyncfilter.engine.way import Way
 from asyncfilter.errors import UsageError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
@@ -84,9 +85,9 @@ async def propose_bench(
     limits, overrides = job.limits, overrides or Overrides()
     told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
     async with open_preview(told, overrides) as opened:
-        way, held, terms = opened.inputs, opened.held, opened.terms
-    told_tps = way.limit_tps or limits.tps
-    ceiling_tps = tps or (way.limit_tps or 0) * BEYOND or limits.tps
+        backend, held, terms = opened.inputs.primary, opened.held, opened.terms
+    told_tps = backend.limit_tps or limits.tps
+    ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or limits.tps
     if ceiling_tps is None:
         raise UsageError("nothing is known of the rate to try", hint="Give tps, or limits.tps in the job.")
     open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
@@ -96,9 +97,9 @@ async def propose_bench(
     return Trial(
         seconds_s=seconds_s,
         ceiling_tps=ceiling_tps,
-        quota=way.quota,
-        region=way.region,
-        is_local=way.is_local,
+        quota=backend.quota,
+        region=backend.region,
+        is_local=backend.is_local,
         allowance_micros=allowance,
         limit_micros=held.spent_micros + allowance,
         told_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), seconds_s)),
@@ -123,7 +124,7 @@ async def measure(
     async def examine(until: Interrupt) -> Summary:
         return await examine_ahead(
             trial_job(job, trial),
-            lambda way: gauge.over(msgspec.structs.replace(way, tps_origin="what is tried")),
+            lambda way: gauge.over(_tried(way)),
             goes_on=job.source.order is Order.LISTING,
             overrides=overrides,
             interrupt=until,
@@ -141,3 +142,9 @@ async def measure(
         capacity=capacity(gauge.reading, trial.ceiling_tps),
         is_time_up=is_over and summary.stop_reason is StopReason.COMPLETED,
     )
+
+
+def _tried(way: Way) -> Way:
+    """The same inputs, whose rate is the one that is tried."""
+    backends = tuple(msgspec.structs.replace(backend, tps_origin="what is tried") for backend in way.backends)
+    return msgspec.structs.replace(way, backends=backends)

@@ -6,47 +6,31 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from msgspec import structs
+
 from asyncfilter import aws
 from asyncfilter.aws import AwsSession, describe_model, quota_tps
+from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.errors import AccessError
 from asyncfilter.job.spec import DetectorKind, Job, for_every_kind
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.policy.detectors import price_list
-from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.ports import Detector
-from asyncfilter.wiring.account import Account, concurrency
+from asyncfilter.wiring.account import Account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDetector:
-    """A detector that is ready for the first call.
+    """A job's detector, ready for the first call.
 
     Attributes:
-        detector: Examines images.
-        send: Examines bytes made of an image; None for a detector of the caller's own.
-        limit_tps: The rate that may be used, quota times share; None when nothing is known of it.
-        tps_origin: Where that figure comes from, for people.
-        price_micros: Price of the n-th billed call of this checkpoint, n from 1.
-        hourly_micros: What the detector costs an hour while the run lasts, whatever it does.
-        prices: What ``price_micros`` follows; None where nothing is paid.
-        concurrency: Calls in flight at the most.
-        region: Where the detector is; empty for one of the caller's own.
-        quota: What was told of the quota; None where nothing was asked.
-        is_local: True when the detector answers on this machine, where it costs nothing.
+        backend: Examines images by reference, with its rate and its prices.
+        send: Examines bytes made of an image; raises as ``Detector.detect``.
     """
 
-    detector: Detector
-    send: Callable[[ObjectRef, bytes], Awaitable[Detection]] | None = None
-    limit_tps: float | None
-    tps_origin: str
-    price_micros: Callable[[int], int]
-    hourly_micros: int = 0
-    prices: PriceList | None = None
-    concurrency: int
-    region: str = ""
-    quota: QuotaAnswer | None = None
-    is_local: bool = False
+    backend: DetectorBackend
+    send: Callable[[ObjectRef, bytes], Awaitable[Detection]]
 
 
 class Opener(Protocol):
@@ -70,14 +54,15 @@ class Opener(Protocol):
 async def _open_labels(job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:  # noqa: ARG001  nothing has to run
     clients = await account.clients()
     detector, region = await aws.open_detector(job, clients, bucket_region=bucket_region)
-    return replace(await with_terms(job, clients.session, detector, region), send=detector.detect_content)
+    backend = await aws_backend(job, clients.session, detector, region)
+    return OpenDetector(backend=backend, send=detector.detect_content)
 
 
 async def _open_custom_labels(job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:
     opened = await _open_labels(job, account, bucket_region, pays=pays)
     units = await _inference_units(job, (await account.clients()).session, must_run=pays)
-    hour_micros = opened.prices.unit_hour_micros if opened.prices is not None else 0
-    return replace(opened, hourly_micros=hour_micros * units)
+    unit_hour_micros = opened.backend.prices.unit_hour_micros if opened.backend.prices is not None else 0
+    return replace(opened, backend=structs.replace(opened.backend, hourly_micros=unit_hour_micros * units))
 
 
 OPENERS: Mapping[DetectorKind, Opener] = for_every_kind(
@@ -87,8 +72,8 @@ OPENERS: Mapping[DetectorKind, Opener] = for_every_kind(
 """What opens each kind."""
 
 
-async def with_terms(job: Job, session: AwsSession, detector: Detector, region: str) -> OpenDetector:
-    """A detector of AWS's with its terms: the rate from Service Quotas, the prices of the region.
+async def aws_backend(job: Job, session: AwsSession, detector: Detector, region: str) -> DetectorBackend:
+    """The backend over a detector of AWS's: the rate from Service Quotas, the prices of the region.
 
     Args:
         job: Whose limits and prices.
@@ -98,30 +83,28 @@ async def with_terms(job: Job, session: AwsSession, detector: Detector, region: 
     """
     prices = price_list(job, region)
     limit_tps, origin, quota = await _limit(job, session, region)
-    return OpenDetector(
+    return DetectorBackend(
         detector=detector,
         limit_tps=limit_tps,
         tps_origin=origin,
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth),
         prices=prices,
-        concurrency=concurrency(job.limits, limit_tps),
         region=region,
         quota=quota,
         is_local=(await session.endpoint("rekognition", region)).is_loopback,
     )
 
 
-def own_detector(job: Job, detector: Detector) -> OpenDetector:
-    """A detector of the caller's with its terms: as fast as ``limits.tps``, at the prices of ``pricing.tiers``."""
+def own_backend(job: Job, detector: Detector) -> DetectorBackend:
+    """The backend over a detector of the caller's: as fast as ``limits.tps``, at the prices of ``pricing.tiers``."""
     prices = price_list(job, "") if job.pricing.tiers is not None else None
     limit_tps = job.limits.tps * job.limits.share if job.limits.tps is not None else None
-    return OpenDetector(
+    return DetectorBackend(
         detector=detector,
         limit_tps=limit_tps,
         tps_origin="limits.tps",
         price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth) if prices else 0,
         prices=prices,
-        concurrency=concurrency(job.limits, limit_tps),
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from asyncfilter.aws import open_references
+from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.references import examine
 from asyncfilter.engine.sampling import REFERENCE_STORE, ChosenSource, store_job
@@ -15,7 +16,7 @@ from asyncfilter.job.spec import Aws, Job
 from asyncfilter.policy.references import Labelled
 from asyncfilter.ports import References
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
-from asyncfilter.wiring.detectors import OpenDetector, own_detector, with_terms
+from asyncfilter.wiring.detectors import aws_backend, own_backend
 from asyncfilter.wiring.session import new_context, sqlite
 from asyncfilter.wiring.ways import inputs_of
 from asyncfilter.wiring.world import Overrides
@@ -47,7 +48,7 @@ async def label_references(
     overrides, uris = overrides or Overrides(), list(dict.fromkeys(uris))
     job = store_job(store or Path(".asyncfilter") / REFERENCE_STORE, aws or Aws())
     async with AsyncExitStack() as stack:
-        references, opened = await _open(job, uris, overrides, stack)
+        references, backend = await _open(job, uris, overrides, stack)
         checkpoint = overrides.checkpoint or await sqlite(job, stack)
         found = await examine(
             job,
@@ -55,7 +56,7 @@ async def label_references(
             references=references,
             checkpoint=checkpoint,
             elsewhere=(),
-            way=inputs_of(job, ChosenSource(()), opened),
+            way=inputs_of(job, ChosenSource(()), backend),
             errand=new_context(overrides, interrupt=interrupt),
         )
         if found.ended is not None:
@@ -65,10 +66,10 @@ async def label_references(
 
 async def _open(
     job: Job, uris: Sequence[str], overrides: Overrides, stack: AsyncExitStack
-) -> tuple[References, OpenDetector]:
+) -> tuple[References, DetectorBackend]:
     """What examines references, with the rate and the price at which it does."""
     if overrides.references is not None:
-        return overrides.references, own_detector(job, overrides.references)
+        return overrides.references, own_backend(job, overrides.references)
     clients = await Account(job, stack, connections=LEAST_IN_FLIGHT).clients()
     references = await open_references(uris, clients=clients, spec=job.detector)
-    return references, await with_terms(job, clients.session, references, references.region)
+    return references, await aws_backend(job, clients.session, references, references.region)

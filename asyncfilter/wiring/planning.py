@@ -117,5 +117,5 @@ async def examine_ahead(
     begins where the job's has come to. Other arguments and errors are those of ``run``.
     """
     async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
-        view = SampleView(opened.ready.checkpoint, opened.ready.job, goes_on=goes_on).as_checkpoint()
+        view = SampleView(opened.ready.checkpoint, opened.ready.job, goes_on=goes_on)
         return await opened.examine(Options(dry_run=True), inputs=by(opened.inputs), checkpoint=view)

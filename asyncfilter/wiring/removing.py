@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from asyncfilter.clock import SystemClock
-from asyncfilter.engine.applying import Apply
-from asyncfilter.engine.clearing import Clear
+from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.removal import AT_ONCE
-from asyncfilter.engine.removing import RemovalErrand, carry_out
-from asyncfilter.engine.undoing import Undo
+from asyncfilter.engine.removal.apply import Apply
+from asyncfilter.engine.removal.runner import carry_out
+from asyncfilter.engine.removal.stages import AT_ONCE
+from asyncfilter.engine.removal.stale_copies import Clear
+from asyncfilter.engine.removal.undo import Undo
 from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
@@ -63,8 +64,8 @@ async def apply(
     """
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         verb = _apply(resolved_job, checkpoint, await remover.state(), again=again, stale=stale)
-        errand = _removal_errand("apply", overrides, interrupt, on_event)
-        return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, errand=errand)
+        context = _removal_context("apply", overrides, interrupt, on_event)
+        return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, context=context)
 
 
 async def plan_undo(job: Job, *, overrides: Overrides | None = None) -> RemovalPlan:
@@ -84,17 +85,17 @@ async def undo(
     """Bring back what ``apply`` took out of the source, as far as the store can. Otherwise as ``apply``."""
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         verb = Undo(resolved_job, checkpoint, await remover.state())
-        errand = _removal_errand("undo", overrides, interrupt, on_event)
-        return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, errand=errand)
+        context = _removal_context("undo", overrides, interrupt, on_event)
+        return await carry_out(resolved_job, verb, consent, checkpoint=checkpoint, remover=remover, context=context)
 
 
 def _apply(job: Job, checkpoint: Checkpoint, state: BucketState, *, again: bool, stale: bool) -> Apply | Clear:
     return Clear(job, checkpoint, state) if stale else Apply(job, checkpoint, state, again=again)
 
 
-def _removal_errand(name: str, overrides: Overrides | None, interrupt: Interrupt | None, emit: Emit) -> RemovalErrand:
+def _removal_context(name: str, overrides: Overrides | None, interrupt: Interrupt | None, emit: Emit) -> RunContext:
     clock = overrides.clock if overrides is not None and overrides.clock is not None else SystemClock()
-    return RemovalErrand(run_id=f"{name}-{new_run_id()}", interrupt=interrupt or Interrupt(), emit=emit, clock=clock)
+    return RunContext(run_id=f"{name}-{new_run_id()}", interrupt=interrupt or Interrupt(), emit=emit, clock=clock)
 
 
 @asynccontextmanager

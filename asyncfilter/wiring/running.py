@@ -9,9 +9,9 @@ import msgspec
 
 from asyncfilter.checkpoint import set_aside
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.pipeline import Pipeline
+from asyncfilter.engine.refilter import Refilter
 from asyncfilter.engine.shuffle import ShuffledSource
-from asyncfilter.engine.way import Options, no_way
+from asyncfilter.engine.way import Options
 from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
@@ -94,14 +94,12 @@ async def refilter(
         )
     async with AsyncExitStack() as stack:
         checkpoint = overrides.checkpoint or await sqlite(job, stack)
-        sink = await open_sink(job, overrides, Account(job, stack))
-        pipeline = Pipeline(
+        pipeline = Refilter(
             await with_known_references(job, checkpoint),
             run_id=new_run_id(),
             checkpoint=checkpoint,
-            sink=sink,
-            way=no_way(),
-            options=Options(dry_run=dry_run, stored_only=True),
+            sink=await open_sink(job, overrides, Account(job, stack)),
+            dry_run=dry_run,
             interrupt=interrupt,
             emit=on_event,
             clock=overrides.clock,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, open_lookup
 from asyncfilter.clock import SystemClock
+from asyncfilter.engine.core.backends import DetectorBackend
+from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.pipeline import Pipeline
-from asyncfilter.engine.references import Errand
+from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.survey import Known, nothing_known, what_is_held
 from asyncfilter.engine.way import Options, Way
 from asyncfilter.events import Emit, ignore
@@ -46,7 +47,7 @@ class OpenRun:
     stored: Checkpoint
     inputs: Way
     sink: Sink
-    context: Errand
+    context: RunContext
 
     async def examine(
         self, options: Options, *, inputs: Way | None = None, checkpoint: Checkpoint | None = None
@@ -60,7 +61,7 @@ class OpenRun:
         """
         if self.ready.ended is not None:
             return self.ready.ended
-        pipeline = Pipeline(
+        pipeline = assemble(
             self.ready.job,
             run_id=self.context.run_id,
             checkpoint=checkpoint or self.ready.checkpoint,
@@ -110,9 +111,9 @@ def new_context(
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: OnStart | None = None,
-) -> Errand:
+) -> RunContext:
     """An id of its own for a run, with its clock, its listener and the user's wish to leave."""
-    return Errand(
+    return RunContext(
         run_id=new_run_id(),
         emit=on_event,
         clock=overrides.clock or SystemClock(),
@@ -149,7 +150,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
     async with AsyncExitStack() as stack:
         held, known = await _held(job, overrides, stack)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides, pays=False))
-        yield Preview(inputs=inputs, held=held, known=known, terms=_terms(job, inputs, held))
+        yield Preview(inputs=inputs, held=held, known=known, terms=_terms(job, inputs.primary, held))
 
 
 async def _held(job: Job, overrides: Overrides, stack: AsyncExitStack) -> tuple[Held, Known]:
@@ -162,14 +163,14 @@ async def _held(job: Job, overrides: Overrides, stack: AsyncExitStack) -> tuple[
     return what_is_held(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
 
 
-def _terms(job: Job, inputs: Way, held: Held) -> Terms:
+def _terms(job: Job, backend: DetectorBackend, held: Held) -> Terms:
     free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="a detector of your own")
     return Terms(
-        prices=inputs.prices or free,
+        prices=backend.prices or free,
         used=job.pricing.used_this_month + held.billed_calls,
-        hourly_micros=inputs.hourly_micros,
-        limit_tps=inputs.limit_tps,
-        tps_origin=inputs.tps_origin,
+        hourly_micros=backend.hourly_micros,
+        limit_tps=backend.limit_tps,
+        tps_origin=backend.tps_origin,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.way import Way
 from asyncfilter.job.spec import Job, Precheck
 from asyncfilter.model import ListedObject, Skip
@@ -13,8 +14,8 @@ from asyncfilter.policy.admission import free_check
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.ports import Preparation, Sink, Source
-from asyncfilter.wiring.account import Account
-from asyncfilter.wiring.detectors import OPENERS, OpenDetector, own_detector
+from asyncfilter.wiring.account import Account, concurrency
+from asyncfilter.wiring.detectors import OPENERS, OpenDetector, own_backend
 from asyncfilter.wiring.stores import Store, open_store
 from asyncfilter.wiring.world import Overrides, check_own_stores
 
@@ -37,36 +38,28 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
         account = Account(job, stack)
         store = await open_store(job, overrides, account)
         if overrides.detector is not None:
-            opened, preparation = own_detector(job, overrides.detector), overrides.preparation
+            backend, preparation = own_backend(job, overrides.detector), overrides.preparation
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, pays=pays)
-            preparation = overrides.preparation or _preparation(job, store, opened)
-        yield inputs_of(job, store.source, opened, preparation), store.sink
+            backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened)
+        yield inputs_of(job, store.source, backend, preparation), store.sink
 
 
-def inputs_of(job: Job, source: Source, opened: OpenDetector, preparation: Preparation | None = None) -> Way:
+def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: Preparation | None = None) -> Way:
     """The inputs of a run over ``source``.
 
     Args:
         job: Says which of the listed objects count.
         source: Lists what is examined.
-        opened: Examines it, and says what that costs.
+        backend: Examines it, and says what that costs.
         preparation: Looks at images before they are paid for.
     """
     return Way(
         source=source,
         check=_check(job),
+        backends=(backend,),
+        concurrency=concurrency(job.limits, backend.limit_tps),
         preparation=preparation,
-        detector=opened.detector,
-        limit_tps=opened.limit_tps,
-        tps_origin=opened.tps_origin,
-        price_micros=opened.price_micros,
-        hourly_micros=opened.hourly_micros,
-        prices=opened.prices,
-        concurrency=opened.concurrency,
-        region=opened.region,
-        quota=opened.quota,
-        is_local=opened.is_local,
     )
 
 
@@ -79,16 +72,16 @@ def _check(job: Job) -> Callable[[ListedObject], Skip | None]:
 
 def _preparation(job: Job, store: Store, opened: OpenDetector) -> Preparation | None:
     """What looks at images before they are paid for; None when the job leaves that to the service."""
-    by_reference = store.region == opened.region
+    by_reference = store.region == opened.backend.region
     if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
         return None
-    if store.contents is None or opened.send is None:
+    if store.contents is None:
         return None
     from asyncfilter.datasets.preparing import Preparer  # noqa: PLC0415  Pillow, which most runs do not need
 
     return Preparer(
         contents=store.contents,
-        detector=opened.detector,
+        detector=opened.backend.detector,
         send=opened.send,
         limits=PROFILES[job.detector.kind].image_limits,
         by_reference=by_reference,

@@ -19,12 +19,15 @@ from asyncfilter.errors import AbortedError, AccessError, ThrottleCause, Throttl
 from asyncfilter.model import Detection, ObjectRef, StopReason
 from asyncfilter.policy.capacity import Bound, Capacity, Measurement
 from asyncfilter.ports import Detector, Prepared
+from asyncfilter.sandbox.throttle import Quota, SlidingWindow, TokenBucket
 from asyncfilter.testing import BROKEN, Stage, run_virtually
 from asyncfilter.testing.ports import ScriptedDetector
-from asyncfilter.testing.quotas import StrictWindow, TokenBucket
 from asyncfilter.wiring import propose_bench
 
-Quota = StrictWindow | TokenBucket
+
+def bucket(quota_tps: float) -> TokenBucket:
+    """A quota on average, of which a tenth of a second is saved up."""
+    return TokenBucket(quota_tps, burst=0.1 * quota_tps)
 
 
 def make_job(**changes: Any) -> Job:
@@ -56,7 +59,7 @@ def limited(labels: dict[str, str], quota: Quota) -> Stage:
     latency_s = {key: min(1.0, max(0.1, 0.3 * rng.lognormvariate(0, 0.4))) for key in labels}
 
     def fault(key: str, attempt: int) -> Exception | None:
-        if quota.take(anyio.current_time()):
+        if quota.admit(anyio.current_time()):
             return stage.seeded(key, attempt)
         return ThrottledError("Provisioned rate exceeded", cause=ThrottleCause.RATE)
 
@@ -79,7 +82,7 @@ def capacity_of(found: Measurement) -> Capacity:
     return found.capacity
 
 
-@pytest.mark.parametrize("kind", [StrictWindow, TokenBucket])
+@pytest.mark.parametrize("kind", [SlidingWindow, bucket])
 @pytest.mark.parametrize(("quota_tps", "ceiling_tps"), [(50, 75), (25, 75), (100, 150), (50, 2000), (300, 450)])
 def test_the_quota_is_found(kind: Callable[[float], Quota], quota_tps: int, ceiling_tps: float) -> None:
     """The rate that is told is the one a service accepts, within 3 %, however far beyond it was tried."""
@@ -94,7 +97,7 @@ def test_the_quota_is_found(kind: Callable[[float], Quota], quota_tps: int, ceil
 
 def test_a_limit_that_was_not_met_is_not_called_one() -> None:
     """Below the quota nothing is throttled, and the ceiling is what was reached."""
-    capacity = capacity_of(measured(limited(birds(3000), StrictWindow(200)), make_job(), tps=60))
+    capacity = capacity_of(measured(limited(birds(3000), SlidingWindow(200)), make_job(), tps=60))
     assert capacity.bound is Bound.CEILING
     assert capacity.accepted_tps == pytest.approx(60, rel=0.03)
     assert capacity.throttled_share == 0
@@ -103,7 +106,7 @@ def test_a_limit_that_was_not_met_is_not_called_one() -> None:
 def test_what_the_client_cannot_make_is_not_called_a_quota() -> None:
     """Too few calls in flight for the rate: the reading says that it was not the service."""
     job = make_job(limits={"concurrency": 5})
-    capacity = capacity_of(measured(limited(birds(3000), StrictWindow(200)), job, tps=60))
+    capacity = capacity_of(measured(limited(birds(3000), SlidingWindow(200)), job, tps=60))
     assert capacity.bound is Bound.CLIENT
     assert capacity.peak_in_flight == 5
     assert capacity.accepted_tps < 30
@@ -111,7 +114,7 @@ def test_what_the_client_cannot_make_is_not_called_a_quota() -> None:
 
 def test_it_drains_after_its_time() -> None:
     """No call is made later than so many seconds after the first; what is in flight then is finished and kept."""
-    stage = limited(birds(3000), StrictWindow(200))
+    stage = limited(birds(3000), SlidingWindow(200))
     found = measured(stage, make_job(), tps=40, seconds_s=10)
     assert (found.is_time_up, found.summary.stop_reason, found.summary.exit_code) == (True, StopReason.COMPLETED, 1)
     last_s = max(at_s for at_s, second in enumerate(found.reading.seconds) if second.attempts)
@@ -170,7 +173,7 @@ def test_the_run_is_left_where_it_was(examined: int, order: str, seconds_s: floa
 
 def test_labels_are_kept_and_free() -> None:
     """The run that follows makes a call for nothing that was measured, and what is known is not measured again."""
-    stage = limited(birds(1000), StrictWindow(50))
+    stage = limited(birds(1000), SlidingWindow(50))
     found = measured(stage, make_job(), tps=75)
     paid = found.summary.this_run.calls
     assert 0 < paid < 1000 or found.summary.stop_reason is StopReason.COMPLETED
@@ -209,7 +212,7 @@ def test_stop_rules_do_not_end_it() -> None:
     """Neither matches nor misses nor a cap on images cut a measurement short."""
     stop = {"matches": 1, "misses_in_a_row": 1, "hit_rate": {"below": 0.9}, "errors": {"rate": 0.1, "window": 1}}
     found = measured(
-        limited(birds(2000), StrictWindow(90)), make_job(stop=stop, limits={"max_images": 2}), tps=60, seconds_s=12
+        limited(birds(2000), SlidingWindow(90)), make_job(stop=stop, limits={"max_images": 2}), tps=60, seconds_s=12
     )
     assert found.is_time_up
     assert found.summary.this_run.calls > 400
@@ -229,7 +232,7 @@ class Everything:
 
 def test_prepared_images_are_measured_too() -> None:
     """Calls that a preparation's own detector makes are seen like the others."""
-    stage = limited(birds(2000), StrictWindow(40))
+    stage = limited(birds(2000), SlidingWindow(40))
     stage.preparation = Everything(stage.detector)
     found = measured(stage, make_job(), tps=60, seconds_s=30)
     assert sum(second.attempts for second in found.reading.seconds) == found.summary.this_run.attempts > 500
@@ -238,7 +241,7 @@ def test_prepared_images_are_measured_too() -> None:
 
 def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
     """The first wish to leave ends it in order; so it is said, and what was seen until then is there."""
-    stage, interrupt = limited(birds(2000), StrictWindow(50)), Interrupt()
+    stage, interrupt = limited(birds(2000), SlidingWindow(50)), Interrupt()
 
     async def live() -> Measurement:
         async with anyio.create_task_group() as tasks:

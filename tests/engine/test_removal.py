@@ -13,11 +13,10 @@ from anyio.lowlevel import checkpoint as yield_to_others
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter.engine.removal import location
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
 from asyncfilter.events import Event
 from asyncfilter.job import Job, parse_job
-from asyncfilter.model import Summary
+from asyncfilter.model import Summary, location
 from asyncfilter.policy.removal import REMOVED, Consent, RemovalPlan, RemovalSummary, Step, Versioning
 from asyncfilter.ports import Batch, Checkpoint
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually

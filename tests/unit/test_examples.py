@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 import asyncfilter
@@ -45,31 +44,3 @@ def test_the_testing_snippet_holds() -> None:
         base_dir=ROOT,
     )
     exec(snippet, {"job": job, "Stage": Stage})
-
-
-def test_public_names_are_pinned() -> None:
-    """The package's face changes only on purpose, and every name of it can be had."""
-    assert asyncfilter.__all__ == [
-        "AccessError",
-        "AsyncFilterError",
-        "CheckpointError",
-        "Interrupt",
-        "Job",
-        "JobError",
-        "Overrides",
-        "Summary",
-        "UsageError",
-        "bench",
-        "load_job",
-        "parse_job",
-        "plan",
-        "refilter",
-        "run",
-    ]
-    assert all(getattr(asyncfilter, name) for name in asyncfilter.__all__)
-
-
-def test_former_name_still_works_and_warns() -> None:
-    """``World`` is ``Overrides`` for one more release."""
-    with pytest.warns(DeprecationWarning, match="World is now asyncfilter.Overrides"):
-        assert asyncfilter.World is asyncfilter.Overrides  # type: ignore[attr-defined]  # deprecated, so not declared

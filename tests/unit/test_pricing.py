@@ -62,7 +62,7 @@ def test_the_jobs_own_prices_come_first() -> None:
 
 
 def test_custom_labels_cost_by_the_hour() -> None:
-    """A call costs nothing; an inference unit does, by the hour, at the job's own price where it has one."""
+    """A call costs nothing; an hour of an inference unit does, at the table's price or the job's."""
     detector = {"kind": "rekognition-custom-labels", "model": MODEL}
     prices = price_list(job(detector=detector), "eu-west-1")
     assert prices.total_micros(1, 10**6) == 0

@@ -125,11 +125,8 @@ def reading(image: ObjectRef) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
         raise ImageError(f"{image.uri}: the file is gone", code="vanished") from exc
     except PermissionError as exc:
-        raise ImageError(
-            f"{image.uri}: may not be read",
-            code="access_denied",
-            remedy="Make the files of the source readable (chmod).",
-            access=True,
+        raise ImageError.access_denied(
+            f"{image.uri}: may not be read", remedy="Make the files of the source readable (chmod)."
         ) from exc
     except OSError as exc:
         if exc.errno in {errno.ELOOP, errno.ENAMETOOLONG}:

@@ -97,7 +97,7 @@ def _delete(bucket: str, one: Condemned) -> Gone | CallError:
     try:
         delete(image)
     except PermissionDeniedError as error:
-        return ImageError(error.message, code="access_denied", remedy=error.hint, access=True)
+        return ImageError.access_denied(error.message, remedy=error.hint)
     except CallError as error:
         return error
     return Gone()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.model import Counts, StopReason
-from asyncfilter.policy.tally import Tally
-from asyncfilter.ports import Totals
+from asyncfilter.records.progress import Totals
+from asyncfilter.records.tally import Tally
 
 
 def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None = None) -> Counts:
@@ -45,7 +45,7 @@ def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None
 
 
 def exit_code(reason: StopReason, error: AsyncFilterError | None, *, any_failed: bool) -> int:
-    """The exit code that says how a run ended (contract, section 2)."""
+    """The exit code that says how a run ended (docs/guarantees.md, *Exit codes*)."""
     if reason is StopReason.INTERRUPTED:
         return 75
     if reason is StopReason.FAILED:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from asyncfilter.engine.removal import location
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, S3Location, uri_of
-from asyncfilter.policy.removal import REMOVING
-from asyncfilter.ports import Checkpoint, Found, StoredImage
+from asyncfilter.model import ActionKind, S3Location, location, uri_of
+from asyncfilter.ports import Checkpoint, Found
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.removal import REMOVING
 
 Look = Callable[[S3Location], Awaitable[Found | None]]
 
 
-class Originals:
-    """The earlier images for whose sake others leave.
+class DuplicateGuard:
+    """Checks, before a duplicate leaves the source, that the earlier image with the same content is still there.
 
     Args:
         job: Says what becomes of duplicates, and of their verdicts.
@@ -28,7 +28,7 @@ class Originals:
         self._known: dict[int, StoredImage] = {}
 
     async def fetch(self, rows: Iterable[StoredImage]) -> None:
-        """Have at hand what ``check`` will ask for of these rows."""
+        """Read the earlier images that ``check`` will need for these rows."""
         ids = {row.same_as for row in rows if row.same_as is not None and self._is_needed(row)}
         self._known = {row.id: row for row in await self._checkpoint.rows(sorted(ids))} if ids else {}
 
@@ -41,7 +41,7 @@ class Originals:
         if not self._is_needed(row):
             return
         original = self._known.get(row.same_as or 0)
-        if original is None or not await self._stands(original, look):
+        if original is None or not await self._is_there(original, look):
             where = uri_of(self._job.source.bucket, row.key)
             message = (
                 f"{where}: the earlier image with the same content is not there any more, this may be the only one"
@@ -55,7 +55,7 @@ class Originals:
         judged = self._job.actions[row.decision.verdict].kind
         return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
-    async def _stands(self, original: StoredImage, look: Look) -> bool:
+    async def _is_there(self, original: StoredImage, look: Look) -> bool:
         """Whether an image is where it was examined, or where it was moved."""
         moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
         for place in (S3Location(self._job.source.bucket, original.key), *moves):

@@ -2,7 +2,7 @@
 
 A copy goes only when it is shown to be one: it has the content of an image that stands in the source as it was
 examined. So nothing is lost by it, and ``run`` makes the copy again when the rules ask for it. There is no journal: a
-copy that is not there any more is what was wanted, whoever took it away.
+copy that is not there any more needs no deleting, whatever deleted it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import zip_longest
 
-from asyncfilter.engine.plan import IMMEDIATE, Plan, image_of
-from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, location, other_decisions
+from asyncfilter.engine.removal.stages import WAVE_IMAGES, RemovalItem, RemovalStages, other_decisions
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Effect, IfExists, uri_of
-from asyncfilter.policy.removal import BucketState, GroupCount, Removal, RemovalPlan, Step
-from asyncfilter.ports import Batch, Checkpoint, Condemned, DoneEffect, StoredImage
+from asyncfilter.model import ActionKind, Effect, IfExists, location, uri_of
+from asyncfilter.policy.effects import image_of
+from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.policy.removal import GroupCount, RemovalPlan
+from asyncfilter.ports import Checkpoint, Condemned
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch
+from asyncfilter.records.removal import BucketState, Removal, Step
 
 CLEAR = "clear"
 """How events and counts call a stale copy that is gone."""
@@ -36,7 +40,7 @@ class Clear:
         self._job = job
         self._checkpoint = checkpoint
         self._state = state
-        self._plan = Plan(job, IMMEDIATE)
+        self._outcomes = Outcomes(job)
         self._bucket = job.source.bucket
 
     async def plan(self) -> RemovalPlan:
@@ -89,18 +93,18 @@ class Clear:
                 kind=ActionKind.DELETE,
                 target=copy.target,
             )
-            for copy in self._plan.stale(row)
+            for copy in self._outcomes.as_stored(row).stale
         ]
 
-    async def waves(self, stages: Stages) -> AsyncGenerator[list[Item], None]:
+    async def waves(self, stages: RemovalStages) -> AsyncGenerator[list[RemovalItem], None]:
         """Stale copies, no two of one image at a time."""
         self._stages = stages
         async for page in self._pages():
-            items = [[Item(removal=one, kept=None, row=row) for one in self._removals(row)] for row in page]
+            items = [[RemovalItem(removal=one, recorded=None, row=row) for one in self._removals(row)] for row in page]
             for wave in zip_longest(*items):
                 yield [item for item in wave if item is not None]
 
-    async def carry_out(self, stages: Stages, items: list[Item]) -> None:
+    async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
         """Take a wave through all its stages."""
         await stages.each(items, self._look)
         there = [item for item in items if item.is_in and item.removal.step is Step.VERIFIED]
@@ -114,7 +118,7 @@ class Clear:
         await stages.note(items, self._change)
         stages.count(items, lambda item: CLEAR if item.removal.step is Step.DELETED else None)
 
-    async def _look(self, item: Item) -> None:
+    async def _look(self, item: RemovalItem) -> None:
         """See that what stands at the target is a copy of the image, and that the image stands.
 
         Raises:
@@ -137,12 +141,12 @@ class Clear:
         else:
             item.advance(Step.VERIFIED, copied=copied.etag)
 
-    def _change(self, item: Item, batch: Batch) -> None:
+    def _change(self, item: RemovalItem, batch: Batch) -> None:
         if item.removal.step is Step.DELETED and item.row is not None:
             batch.revoked.append((item.row.id, DoneEffect(ActionKind.COPY, item.removal.target)))
             self._stages.watermark.tally.stale -= 1
 
 
-def _copy_of(item: Item) -> Condemned:
+def _copy_of(item: RemovalItem) -> Condemned:
     target = location(item.removal.target)
     return Condemned(key=target.key, etag=item.removal.copied, size_bytes=item.removal.size_bytes)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 from asyncfilter.model import ActionKind, Verdict
-from asyncfilter.policy.recent import Recent
+from asyncfilter.records.error_window import Recent
 
 
 class Tally(msgspec.Struct, kw_only=True):

@@ -8,73 +8,55 @@ from random import Random
 from typing import Protocol
 
 import anyio
-import msgspec
 
-from asyncfilter.clock import Clock
-from asyncfilter.engine.account import counts, exit_code
-from asyncfilter.engine.clearing import CLEAR
+from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.ending import Ending, Interrupt
-from asyncfilter.engine.removal import Item, Stages
-from asyncfilter.engine.undoing import RESTORE
+from asyncfilter.engine.removal.stages import RemovalItem, RemovalStages
+from asyncfilter.engine.removal.stale_copies import CLEAR
+from asyncfilter.engine.removal.undo import RESTORE
 from asyncfilter.errors import AbortedError
-from asyncfilter.events import Emit
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, StopReason
+from asyncfilter.policy.counts import counts, exit_code
 from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.ports import Checkpoint, Remover
 
 
-class Verb(Protocol):
+class RemovalCommand(Protocol):
     """``Apply``, ``Undo`` or ``Clear``."""
 
     async def plan(self) -> RemovalPlan:
         """What would be done; nothing is changed."""
         ...
 
-    def waves(self, stages: Stages) -> AsyncGenerator[list[Item], None]:
+    def waves(self, stages: RemovalStages) -> AsyncGenerator[list[RemovalItem], None]:
         """The images to work on, up to ``WAVE_IMAGES`` at a time."""
         ...
 
-    async def carry_out(self, stages: Stages, items: list[Item]) -> None:
+    async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
         """Take a wave through its stages."""
         ...
 
 
-class RemovalErrand(msgspec.Struct, frozen=True, kw_only=True):
-    """One ``apply`` or ``undo``.
-
-    Attributes:
-        run_id: Names it in the checkpoint's history.
-        interrupt: Requested once, what is under way is finished and journalled; twice, it is left at once.
-        emit: Told of every image.
-        clock: Time.
-    """
-
-    run_id: str
-    interrupt: Interrupt
-    emit: Emit
-    clock: Clock
-
-
 async def carry_out(
     job: Job,
-    verb: Verb,
+    command: RemovalCommand,
     consent: Consent,
     *,
     checkpoint: Checkpoint,
     remover: Remover,
-    errand: RemovalErrand,
+    context: RunContext,
     rng: Random | None = None,
 ) -> RemovalSummary:
     """Do what was agreed to, and nothing else.
 
     Args:
         job: Whose source.
-        verb: What to do.
+        command: What to do.
         consent: How much, and which.
         checkpoint: Open, and held by this process.
         remover: The store.
-        errand: Which doing of it this is.
+        context: Of this ``apply`` or ``undo``.
         rng: Draws the jitter of repetitions.
 
     Raises:
@@ -82,25 +64,25 @@ async def carry_out(
         AbortedError: Interrupted twice; the journal says what may have been done.
         CheckpointError: The journal cannot be written; nothing more was done then.
     """
-    plan = await verb.plan()
+    plan = await command.plan()
     consent.check(plan)
-    clock, interrupt, ending = errand.clock, errand.interrupt, Ending()
-    stages = Stages(
+    clock, interrupt, ending = context.clock, context.interrupt or Interrupt(), Ending()
+    stages = RemovalStages(
         job,
         checkpoint=checkpoint,
         remover=remover,
         ending=ending,
-        emit=errand.emit,
+        emit=context.emit,
         clock=clock,
         rng=rng or Random(),
     )
     started_s = clock.monotonic()
-    await checkpoint.begin_run(errand.run_id, clock.unix())
+    await checkpoint.begin_run(context.run_id, clock.unix())
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_obey, interrupt, ending, tasks.cancel_scope)
-        async with aclosing(verb.waves(stages)) as waves:
+        tasks.start_soon(ending.follow, interrupt, tasks.cancel_scope)
+        async with aclosing(command.waves(stages)) as waves:
             async for items in waves:
-                await verb.carry_out(stages, items)
+                await command.carry_out(stages, items)
                 if ending.is_requested:
                     break
         tasks.cancel_scope.cancel()
@@ -108,20 +90,15 @@ async def carry_out(
         raise AbortedError("aborted: the journal says what may have been done", hint="Run the same command to go on.")
     ending.request(StopReason.COMPLETED)
     wall_s = clock.monotonic() - started_s
-    summary = _summary(stages, job=job, plan=plan, run_id=errand.run_id, where=checkpoint.location, wall_s=wall_s)
+    summary = _summary(stages, job=job, plan=plan, run_id=context.run_id, where=checkpoint.location, wall_s=wall_s)
     life = counts(stages.watermark.tally, checkpoint.opened.totals, overshoot=await checkpoint.overshoot())
-    await checkpoint.end_run(errand.run_id, clock.unix(), summary.stop_reason, life)
+    await checkpoint.end_run(context.run_id, clock.unix(), summary.stop_reason, life)
     return summary
 
 
-async def _obey(interrupt: Interrupt, ending: Ending, scope: anyio.CancelScope) -> None:
-    await interrupt.drain.wait()
-    ending.request(StopReason.INTERRUPTED)
-    await interrupt.abort.wait()
-    scope.cancel()
-
-
-def _summary(stages: Stages, *, job: Job, plan: RemovalPlan, run_id: str, where: str, wall_s: float) -> RemovalSummary:
+def _summary(
+    stages: RemovalStages, *, job: Job, plan: RemovalPlan, run_id: str, where: str, wall_s: float
+) -> RemovalSummary:
     reason, error = stages.ending.reason or StopReason.COMPLETED, stages.ending.error
     return RemovalSummary(
         run_id=run_id,

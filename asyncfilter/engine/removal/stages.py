@@ -33,10 +33,12 @@ from asyncfilter.errors import (
 )
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.job.spec import Job
-from asyncfilter.model import FOLDER, Failure, S3Location, StopReason
+from asyncfilter.model import Failure, S3Location, StopReason
 from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
-from asyncfilter.policy.removal import Removal, Step
-from asyncfilter.ports import Batch, Checkpoint, Condemned, Gone, Remover, StoredImage
+from asyncfilter.ports import Checkpoint, Condemned, Gone, Remover
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Batch
+from asyncfilter.records.removal import Removal, Step
 
 WAVE_IMAGES = 1000
 """Images that go through the stages together: as many as one batch of deletes takes."""
@@ -45,32 +47,32 @@ AT_ONCE = 64
 """Requests of one stage under way at the most."""
 
 THROTTLED_LIMIT_S = 600.0
-"""One request refused for this long ends all (contract, section 5, *Rate*)."""
+"""One request refused for this long ends all (docs/guarantees.md, *The rate holds*)."""
 
 T = TypeVar("T")
 Dropped = ImageError | TransientError | ThrottledError | DrainedError
 
 
-class Item(msgspec.Struct, kw_only=True):
+class RemovalItem(msgspec.Struct, kw_only=True):
     """One image in a wave.
 
     Attributes:
-        removal: What the journal is to say of it next.
-        kept: What the journal says of it; None when nothing yet.
+        removal: Its removal as the journal is to hold it next.
+        recorded: Its removal as the journal holds it; None when the journal has nothing of it yet.
         row: Its row in the checkpoint; None when that is gone.
         may_be_copied: An earlier attempt, of this process or of one that died, may have made the copy unseen.
-        may_be_gone: The same of the delete.
+        may_be_deleted: An earlier attempt may have deleted the image unseen.
         error: Why it dropped out of the wave; None while it is in.
-        is_told: True once its error is journalled.
+        is_error_recorded: True once its error is in the journal.
     """
 
     removal: Removal
-    kept: Removal | None
+    recorded: Removal | None
     row: StoredImage | None
     may_be_copied: bool = False
-    may_be_gone: bool = False
+    may_be_deleted: bool = False
     error: Dropped | None = None
-    is_told: bool = False
+    is_error_recorded: bool = False
 
     @property
     def is_in(self) -> bool:
@@ -81,14 +83,14 @@ class Item(msgspec.Struct, kw_only=True):
     def is_new(self) -> bool:
         """True when what came of it is not journalled yet. What was only waited for or given up in passing never is."""
         if isinstance(self.error, ImageError):
-            return not self.is_told
-        return self.is_in and self.removal != self.kept
+            return not self.is_error_recorded
+        return self.is_in and self.removal != self.recorded
 
     def advance(self, step: Step, **fields: object) -> None:
         """Note how far it has come."""
         self.removal = msgspec.structs.replace(self.removal, step=step, failure=None, **fields)
 
-    def give_up(self, failure: Failure, step: Step = Step.FAILED) -> None:
+    def fail(self, failure: Failure, step: Step = Step.FAILED) -> None:
         """Note that nothing more is done about it, and why."""
         self.removal = msgspec.structs.replace(self.removal, step=step, failure=failure)
 
@@ -97,11 +99,11 @@ class Item(msgspec.Struct, kw_only=True):
         return isinstance(self.error, ImageError) and self.error.code in codes
 
 
-Change = Callable[[Item, Batch], None]
+Change = Callable[[RemovalItem, Batch], None]
 """Adds to a batch what follows from an item for its row, the counts and the journal."""
 
 
-class Stages:
+class RemovalStages:
     """The stages of one ``apply`` or ``undo``, and their journal.
 
     Attributes:
@@ -158,7 +160,7 @@ class Stages:
 
     # -- Side by side --------------------------------------------------------------------------------------------------
 
-    async def each(self, items: Iterable[Item], work: Callable[[Item], Awaitable[None]]) -> None:
+    async def each(self, items: Iterable[RemovalItem], work: Callable[[RemovalItem], Awaitable[None]]) -> None:
         """Do ``work`` to every item that is in, several at a time; an error drops its item."""
         wanted = [item for item in items if item.is_in]
         following = iter(wanted)
@@ -172,7 +174,7 @@ class Stages:
                 tasks.start_soon(worker)
         self._stop_if_denied(wanted)
 
-    async def _do(self, item: Item, work: Callable[[Item], Awaitable[None]]) -> None:
+    async def _do(self, item: RemovalItem, work: Callable[[RemovalItem], Awaitable[None]]) -> None:
         if self.ending.is_requested:
             item.error = DrainedError()
             return
@@ -184,7 +186,7 @@ class Stages:
             item.error = DrainedError()
             self.ending.request(StopReason.FAILED, error)
 
-    def _stop_if_denied(self, items: Sequence[Item]) -> None:
+    def _stop_if_denied(self, items: Sequence[RemovalItem]) -> None:
         """A permission that no image has is the account's matter: nothing is held against the images."""
         denied = [item.error for item in items if isinstance(item.error, ImageError) and item.error.access]
         if not denied or len(denied) < len(items) or (self.done and len(items) < FAILURES_IN_A_ROW):
@@ -195,11 +197,13 @@ class Stages:
 
     # -- Deleting ------------------------------------------------------------------------------------------------------
 
-    async def delete(self, bucket: str, items: Sequence[Item], wanted: Callable[[Item], Condemned]) -> dict[int, Gone]:
+    async def delete(
+        self, bucket: str, items: Sequence[RemovalItem], wanted: Callable[[RemovalItem], Condemned]
+    ) -> dict[int, Gone]:
         """Delete what ``wanted`` names for each item that is in; what became of those that are gone, by row id.
 
-        An object that is not there any more drops its item as ``vanished``, also when ``may_be_gone`` says that it may
-        have been deleted by an earlier attempt: the caller knows what that means.
+        An object that is not there any more drops its item as ``vanished``, also when ``may_be_deleted`` says that an
+        earlier attempt may have deleted it: the caller decides what that means.
         """
         items = [item for item in items if item.is_in]
         gone: dict[int, Gone] = {}
@@ -211,7 +215,7 @@ class Stages:
                 results = await self.remover.delete(bucket, [wanted(item) for item in sent])
             except (TransientError, ThrottledError) as failed:
                 for item in sent:
-                    item.may_be_gone = item.may_be_gone or may_be_done(failed)
+                    item.may_be_deleted = item.may_be_deleted or may_be_done(failed)
                 raise
             left[:] = []
             again = [_sorted_out(item, result, left, gone) for item, result in zip(sent, results, strict=True)]
@@ -223,7 +227,7 @@ class Stages:
             self._stop_if_denied(items)
         return gone
 
-    async def _until_done(self, attempt: Callable[[], Awaitable[None]], left: list[Item]) -> None:
+    async def _until_done(self, attempt: Callable[[], Awaitable[None]], left: list[RemovalItem]) -> None:
         try:
             await self._unless_ending(attempt)
         except (TransientError, ThrottledError, DrainedError) as error:
@@ -241,7 +245,7 @@ class Stages:
 
     # -- The journal ---------------------------------------------------------------------------------------------------
 
-    async def note(self, items: Iterable[Item], change: Change) -> None:
+    async def note(self, items: Iterable[RemovalItem], change: Change) -> None:
         """Make durable, as one, how far ``items`` have come."""
         batch = Batch()
         new = [item for item in items if item.is_new]
@@ -252,10 +256,10 @@ class Stages:
         batch.watermark = msgspec.structs.replace(self.watermark, tally=self.watermark.tally.copy())
         await self._checkpoint.commit(batch)
         for item in new:
-            item.kept = item.removal
-            item.is_told = not item.is_in
+            item.recorded = item.removal
+            item.is_error_recorded = not item.is_in
 
-    def count(self, items: Iterable[Item], kinds: Callable[[Item], str | None]) -> None:
+    def count(self, items: Iterable[RemovalItem], kinds: Callable[[RemovalItem], str | None]) -> None:
         """Count a wave that is over, and tell of every image that is finished, by its kind, or given up."""
         for item in items:
             kind = kinds(item) if item.is_in else None
@@ -285,15 +289,9 @@ class Stages:
                 )
 
 
-def location(uri: str) -> S3Location:
-    """The place that ``S3Location.uri`` gave ``uri`` for; that of a file is below the root of all folders."""
-    if uri.startswith(FOLDER):
-        return S3Location(FOLDER, uri.removeprefix(FOLDER).removeprefix("/"))
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return S3Location(bucket, key)
-
-
-def _sorted_out(item: Item, result: Gone | CallError, left: list[Item], gone: dict[int, Gone]) -> CallError | None:
+def _sorted_out(
+    item: RemovalItem, result: Gone | CallError, left: list[RemovalItem], gone: dict[int, Gone]
+) -> CallError | None:
     """Note what became of one delete; the error for which it is to be sent again."""
     match result:
         case Gone():
@@ -301,7 +299,7 @@ def _sorted_out(item: Item, result: Gone | CallError, left: list[Item], gone: di
         case ImageError():
             item.error = result
         case _:
-            item.may_be_gone = item.may_be_gone or may_be_done(result)
+            item.may_be_deleted = item.may_be_deleted or may_be_done(result)
             left.append(item)
             return result
     return None
@@ -312,7 +310,7 @@ def may_be_done(error: CallError) -> bool:
     return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_billed)
 
 
-def seq_of(item: Item) -> int:
+def seq_of(item: RemovalItem) -> int:
     """The image's place in the order of examination; 0 when it has none."""
     return (item.row.seq or 0) if item.row is not None else 0
 

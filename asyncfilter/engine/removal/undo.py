@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from asyncfilter.engine.removal import WAVE_IMAGES, Item, Stages, location, seq_of
+from asyncfilter.engine.removal.stages import WAVE_IMAGES, RemovalItem, RemovalStages, seq_of
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, uri_of
-from asyncfilter.policy.removal import REMOVED, BucketState, GroupCount, Removal, RemovalPlan, Step, WayBack, way_back
-from asyncfilter.ports import Batch, Checkpoint, Condemned, DoneEffect, Found, StoredImage
+from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, location, uri_of
+from asyncfilter.policy.removal import GroupCount, RemovalPlan, WayBack, way_back
+from asyncfilter.ports import Checkpoint, Condemned, Found
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch
+from asyncfilter.records.removal import REMOVED, BucketState, Removal, Step
 
 RESTORE = "restore"
 """How events and counts call an image that is back."""
@@ -64,19 +67,19 @@ class Undo:
             after_image = page[-1][0].image
             yield page
 
-    async def waves(self, stages: Stages) -> AsyncGenerator[list[Item], None]:
+    async def waves(self, stages: RemovalStages) -> AsyncGenerator[list[RemovalItem], None]:
         """Removed images that have a way back, by the age of their rows."""
         self._stages = stages
         async for page in self._pages():
             yield [
-                Item(removal=removal, kept=removal, row=row)
+                RemovalItem(removal=removal, recorded=removal, row=row)
                 for removal, row in page
                 if way_back(removal, self._state) is not WayBack.NONE
             ]
 
     # -- Stages --------------------------------------------------------------------------------------------------------
 
-    async def carry_out(self, stages: Stages, items: list[Item]) -> None:
+    async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
         """Take a wave through all its stages."""
         await stages.each(items, self._look)
         await stages.note(items, self._change)
@@ -87,7 +90,7 @@ class Undo:
         await stages.note(items, self._change)
         stages.count(items, lambda item: RESTORE if item.removal.step is Step.UNDONE else None)
 
-    async def _look(self, item: Item) -> None:
+    async def _look(self, item: RemovalItem) -> None:
         """See what stands in the image's place; it may be back already."""
         removal = item.removal
         found = await self._seen(item)
@@ -100,7 +103,7 @@ class Undo:
         else:
             item.advance(Step.RETURNING)
 
-    async def _seen(self, item: Item) -> Found | None:
+    async def _seen(self, item: RemovalItem) -> Found | None:
         place = self._stages.source(item.removal)
         return await self._stages.repeat(lambda: self._stages.remover.look(place))
 
@@ -111,11 +114,11 @@ class Undo:
         found = await self._stages.repeat(lambda: self._stages.remover.look(target))
         return found is not None and found.etag == removal.copied
 
-    def _occupied(self, item: Item, etag: str) -> ImageError:
+    def _occupied(self, item: RemovalItem, etag: str) -> ImageError:
         place = self._stages.source(item.removal).uri
         return ImageError(f"{place}: another object stands there now (ETag {etag})", code="source_exists")
 
-    async def _bring_back(self, item: Item) -> None:
+    async def _bring_back(self, item: RemovalItem) -> None:
         removal = item.removal
         if way_back(removal, self._state) is WayBack.MARKER and await self._unmark(item):
             item.advance(Step.RETURNING, returned=removal.etag)
@@ -126,7 +129,7 @@ class Undo:
             message = f"{place}: the image does not stand right behind the delete marker that was made for it"
             raise ImageError(message, code="not_restorable")
 
-    async def _unmark(self, item: Item) -> bool:
+    async def _unmark(self, item: RemovalItem) -> bool:
         """Remove the marker, if it is the newest thing there is and the image stands right behind it."""
         removal, place = item.removal, self._stages.source(item.removal)
         versions = await self._stages.repeat(lambda: self._stages.remover.versions(place))
@@ -137,7 +140,7 @@ class Undo:
         await self._stages.repeat(lambda: self._stages.remover.remove_marker(place, removal.marker))
         return True
 
-    async def _copy_back(self, item: Item) -> None:
+    async def _copy_back(self, item: RemovalItem) -> None:
         removal, quarantine = item.removal, location(item.removal.target)
         copy = ObjectRef(
             bucket=quarantine.bucket,
@@ -156,7 +159,7 @@ class Undo:
             raise
         item.advance(Step.RETURNING, returned=copied.etag)
 
-    async def _verify(self, item: Item) -> None:
+    async def _verify(self, item: RemovalItem) -> None:
         removal = item.removal
         found = await self._seen(item)
         if found != Found(etag=removal.returned, size_bytes=removal.size_bytes):
@@ -164,7 +167,7 @@ class Undo:
             raise ImageError(f"{place}: the image is not there as it was brought back", code="not_verified")
         item.advance(Step.RETURNED)
 
-    async def _clear(self, items: list[Item]) -> None:
+    async def _clear(self, items: list[RemovalItem]) -> None:
         """Delete the copies in quarantine; one that is not there as we made it stays what it is."""
         ours = [item for item in items if item.removal.kind is ActionKind.MOVE and not item.removal.is_foreign]
         for bucket in sorted({location(item.removal.target).bucket for item in ours}):
@@ -177,17 +180,17 @@ class Undo:
 
     # -- What follows --------------------------------------------------------------------------------------------------
 
-    def _change(self, item: Item, batch: Batch) -> None:
+    def _change(self, item: RemovalItem, batch: Batch) -> None:
         if isinstance(item.error, ImageError):
             is_back = item.removal.step is Step.RETURNED
             failure = Failure(item.error.code, item.error.message)
-            item.give_up(failure, Step.RETURNED if is_back else Step.DELETED)
+            item.fail(failure, Step.RETURNED if is_back else Step.DELETED)
         elif item.removal.step is Step.UNDONE:
             item.advance(Step.UNDONE, decided_by=self._decided_by)
             self._take_back(item, batch)
         batch.removals.append(item.removal)
 
-    def _take_back(self, item: Item, batch: Batch) -> None:
+    def _take_back(self, item: RemovalItem, batch: Batch) -> None:
         row, removal = item.row, item.removal
         effect = DoneEffect(removal.kind, removal.target)
         if row is None or effect not in row.effects:
@@ -199,7 +202,7 @@ class Undo:
             self._stages.watermark.tally.take_back_effect(removal.kind)
 
 
-def _at(items: list[Item], step: Step) -> list[Item]:
+def _at(items: list[RemovalItem], step: Step) -> list[RemovalItem]:
     return [item for item in items if item.removal.step is step]
 
 
@@ -207,7 +210,7 @@ def _is_image(found: Found, removal: Removal) -> bool:
     return found.size_bytes == removal.size_bytes and found.etag in {removal.etag, removal.returned} - {""}
 
 
-def _copy_of(item: Item) -> Condemned:
+def _copy_of(item: RemovalItem) -> Condemned:
     return Condemned(
         key=location(item.removal.target).key, etag=item.removal.copied, size_bytes=item.removal.size_bytes
     )
