@@ -19,6 +19,7 @@ TAGS = ACTION_TAGS | DETECTOR_TAGS
 """How pydantic names the forms of a mapping in the path of an error; none can be mistaken for a key."""
 
 __all__ = [
+    "DETECTOR_TAGS",
     "SECTIONS",
     "SEEN",
     "TAGS",
