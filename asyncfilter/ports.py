@@ -1,4 +1,4 @@
-"""What the engine needs from the world: a source, a detector, a sink and a checkpoint.
+"""What the engine needs from outside: a source, a detector, a sink, a remover and a checkpoint.
 
 Anything that fits these protocols can take part in a run; ``asyncfilter.testing`` has one of each in memory. Every
 method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call,
@@ -92,7 +92,7 @@ class Detector(Protocol):
 
         Raises:
             ThrottledError: Refused for its rate.
-            TransientError: Worth repeating; says whether it may have been billed.
+            TransientError: Worth repeating; ``may_be_billed`` tells whether the attempt may have been billed.
             ImageError: This image cannot be examined, with the diagnosed cause.
             AccessError: No image can be examined.
         """
@@ -103,7 +103,7 @@ class References(Protocol):
     """Reference images: objects of any bucket, or files, each by its address as the ``key`` of an object."""
 
     async def look(self, uri: str) -> ListedObject:
-        """What stands at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
+        """The image at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
 
         Raises:
             ThrottledError: The store asks for a lower rate.
@@ -122,7 +122,7 @@ class Contents(Protocol):
     """The bytes of the images of a source."""
 
     async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
-        """All of an image, or at most so many bytes from its start, on condition that it is the one listed.
+        """All of an image, or at most ``first_bytes`` from its start, on condition that it is the one listed.
 
         Raises:
             ThrottledError: Reading too fast.
@@ -216,11 +216,11 @@ class Condemned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DELETES_AT_ONCE = 1000
-"""Objects in one ``Remover.delete`` at the most (S3 API reference, *DeleteObjects*)."""
+"""Most objects in one ``Remover.delete`` (S3 API reference, *DeleteObjects*)."""
 
 
 class Remover(Protocol):
-    """Takes objects out of the source and brings them back; every write is conditional, so that a repeat is harmless.
+    """Takes objects out of the source and brings them back; every write is conditional: repeating it is harmless.
 
     Beside what each method says, all raise ``ThrottledError``, ``TransientError``, ``AccessError``, and ``ImageError``
     ``access_denied`` for an object that may not be touched.
@@ -302,18 +302,18 @@ class LabelStore(Protocol):
 
 
 class Positions(Protocol):
-    """Which images have their place in the order of examination, and which rules decided them."""
+    """Which images have a position in the order of examination, and which rules decided them."""
 
     async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels.
 
-        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the answer. It
-        may be asked on another thread, and its answers are remembered.
+        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the detection. It
+        may be called on another thread, and its results are kept.
         """
         ...
 
     async def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
-        """The seated rows at these places, in order of examination, with their labels; ``is_asked`` as above."""
+        """The seated rows at these positions, in order of examination, with their labels; ``is_asked`` as above."""
         ...
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
@@ -321,11 +321,11 @@ class Positions(Protocol):
         ...
 
     async def unseat_after(self, seq: int) -> None:
-        """Make every row beyond ``seq`` spare: the stop position moved back."""
+        """Make every row beyond ``seq`` spare, because the stop position moved back."""
         ...
 
     async def overshoot(self) -> int:
-        """How many spare rows hold labels of an object that no seated row stands for."""
+        """How many spare rows hold labels of an object that has no seated row."""
         ...
 
     async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
@@ -344,7 +344,7 @@ class RemovalJournal(Protocol):
     ) -> Sequence[tuple[StoredImage, Removal | None]]:
         """Up to ``limit`` seated rows that follow ``after_seq``, with their labels and what the journal has for each.
 
-        Those that ``which`` covers, that neither failed nor were confirmed as moved or deleted.
+        Only those that ``which`` covers and that neither failed nor were confirmed as moved or deleted.
         """
         ...
 
@@ -362,7 +362,7 @@ class RemovalJournal(Protocol):
         ...
 
     async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
-        """Of these target URIs, the ones that an action wrote or a move claims, with whose they are."""
+        """The owners of those target URIs that an action wrote or a move claims."""
         ...
 
 
@@ -370,7 +370,7 @@ class ListingStore(Protocol):
     """The stored listing of ``order: random``: what the source lists, in another order."""
 
     async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
-        """Add objects to the stored listing; ``rank`` (63 bits) is their place in the shuffle."""
+        """Add objects to the stored listing; ``rank`` (63 bits) orders them."""
         ...
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
@@ -406,7 +406,7 @@ class Checkpoint(LabelStore, Positions, RemovalJournal, ListingStore, RunHistory
 
     @property
     def location(self) -> str:
-        """Where it is, for people."""
+        """Where it is, for messages."""
         ...
 
     @property

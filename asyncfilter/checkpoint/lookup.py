@@ -1,7 +1,7 @@
-"""Asking a checkpoint about keys without taking part: safe while a run writes to it, and nothing is changed.
+"""Queries to a checkpoint that is not held: safe while a run writes to it, and nothing is changed.
 
-Each question sees the file as it is at that moment, so that a run's write-ahead log does not grow behind a reader that
-takes hours.
+Each query sees the file as it is at that moment, and ends its transaction: a reader that takes hours does not keep the
+run's write-ahead log from being folded in.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asyncfilter.checkpoint.tables import Tables
 
 
 class Lookup:
-    """What a checkpoint knows; made by ``open_lookup``.
+    """A checkpoint opened for queries; made by ``open_lookup``.
 
     Its two methods are those of ``LabelStore``, and raise ``CheckpointError`` when the file cannot be read any more.
 
@@ -41,7 +41,7 @@ class Lookup:
 
 @asynccontextmanager
 async def open_lookup(path: Path, identity: Mapping[str, str]) -> AsyncIterator[Lookup]:
-    """Open the checkpoint at ``path`` for questions.
+    """Open the checkpoint at ``path`` for queries.
 
     Args:
         path: The SQLite file.

@@ -1,4 +1,4 @@
-"""The checkpoint of a run: the tables behind a lock, worked on by one thread at a time beside the event loop.
+"""The checkpoint of a run: the tables of a file that is locked, used by one thread at a time beside the event loop.
 
 Cancelling a call that has reached the thread waits for it to end: a commit is whole or not there, never unknown.
 """
@@ -26,21 +26,21 @@ _CLOSING_TIMEOUT_MS = 500
 
 
 async def open_checkpoint(path: Path, *, identity: Mapping[str, str], name: str) -> SqliteCheckpoint:
-    """Open the checkpoint at ``path`` for one run, or make it, with its folder, when it is not there.
+    """Open the checkpoint at ``path`` for one run; create it, with its folder, when it is not there.
 
     Use the result as an asynchronous context manager, or call ``aclose``.
 
     Args:
         path: The SQLite file.
         identity: Settings of source and detector by their key in the job file; stored labels are good only for these.
-        name: The job's name, kept for people.
+        name: The job's name, for ``status``.
 
     Raises:
-        CheckpointLockedError: Another run holds it; the message says which.
+        CheckpointLockedError: Another run holds it; the message names it.
         CheckpointUnreadableError: It is empty, damaged or not a checkpoint; it was left untouched.
         CheckpointVersionError: A newer asyncfilter wrote it; it was left untouched.
         CheckpointMismatchError: ``identity`` is not the one it was made with; it was left untouched.
-        CheckpointError: It cannot be made, locked or written.
+        CheckpointError: It cannot be created, locked or written.
     """
     return await to_thread.run_sync(SqliteCheckpoint, path, identity, name, anyio.CapacityLimiter(1))
 
@@ -115,7 +115,7 @@ class SqliteCheckpoint(TablesOnThread):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Fold the write-ahead log into the file, close it and give back the lock; a second call does nothing.
+        """Fold the write-ahead log into the file, close it and release the lock; a second call does nothing.
 
         Raises:
             CheckpointError: The log could not be folded in. Nothing is lost: the next opening does it.

@@ -1,4 +1,4 @@
-"""Reading and writing of an open checkpoint file: plain SQL, on whichever thread calls.
+"""Reading and writing of an open checkpoint file: plain SQL, on the calling thread.
 
 Every change is one transaction, durable when the method returns, and nothing of it remains when the method raises.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint import sql
-from asyncfilter.checkpoint.contents import ContentIndex
+from asyncfilter.checkpoint.contents import EtagIndex
 from asyncfilter.checkpoint.journal import CLAIMS, RemovalTable
 from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
@@ -44,7 +44,7 @@ class Tables:
 
     Attributes:
         removal: What left the source, and what is to.
-        contents: Finds images by ETag; to be loaded by whoever writes.
+        etag_index: Finds images by ETag; to be loaded before anything is written.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
@@ -52,7 +52,7 @@ class Tables:
         self._path = path
         self._codec = RowCodec(db)
         self.removal = RemovalTable(db, self._codec)
-        self.contents = ContentIndex(db)
+        self.etag_index = EtagIndex(db)
         self._inode = _inode(path)
 
     def commit(self, batch: Batch) -> None:
@@ -64,7 +64,7 @@ class Tables:
             if batch.new:
                 rows = [codec.new_row(image) for image in batch.new]
                 sql.insert(self._db, "INSERT INTO image", rows)
-                self.contents.add([(row[0], row[3]) for row in rows if row[-1] is not None])
+                self.etag_index.add([(row[0], row[3]) for row in rows if row[-1] is not None])
             if batch.seated:
                 outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.seated]
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
@@ -73,7 +73,7 @@ class Tables:
             if batch.renewed:
                 etags = [(pack_etag(etag), id_) for id_, etag in batch.renewed]
                 self._db.executemany("UPDATE image SET etag = ? WHERE id = ?", etags)
-                self.contents.add([(id_, etag) for etag, id_ in etags])
+                self.etag_index.add([(id_, etag) for etag, id_ in etags])
             if batch.effects:
                 self._confirm(batch.effects)
             if batch.removals:
@@ -99,7 +99,7 @@ class Tables:
         """See ``Checkpoint.by_etags``."""
         wanted = {etag: pack_etag(etag) for etag in etags}
         found: list[StoredImage] = []
-        for some in sql.chunks(self.contents.find(list(wanted.values())), sql.VALUES_PER_STATEMENT):
+        for some in sql.chunks(self.etag_index.find(list(wanted.values())), sql.VALUES_PER_STATEMENT):
             query = f"WHERE detection IS NOT NULL AND id IN ({sql.marks(len(some))}) ORDER BY id"
             found += self._images(select(WITH_LABELS) + query, some)
         return [image for image in found if image.etag in wanted]
@@ -150,7 +150,7 @@ class Tables:
                 self._db.execute("DELETE FROM state WHERE key = ?", (DECIDED_BY,))
 
     def owners(self, targets: Sequence[str]) -> dict[str, Owner]:
-        """See ``Checkpoint.owners``; what is moved has both an effect and a claim, of which the claim says more."""
+        """See ``Checkpoint.owners``; a moved image has an effect and a claim, and the claim replaces the effect."""
         found: dict[str, Owner] = {}
         for some in sql.chunks(targets, sql.VALUES_PER_STATEMENT):
             among = f"target <> '' AND target IN ({sql.marks(len(some))})"
@@ -204,7 +204,7 @@ class Tables:
         with self.transaction():
             self._db.execute("UPDATE run SET ended_unix_s = ?, outcome = ?, counts = ? WHERE id = ?", ending)
 
-    # -- What the above is made of -------------------------------------------------------------------------------------
+    # -- Parts of the above --------------------------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -261,7 +261,7 @@ class Tables:
         if there != len(ids):
             raise CheckpointError(f"{self._path}: {len(ids) - there} rows to change are not there")
         rows = [(id_, ACTIONS[effect.kind], effect.target) for id_, effect in effects]
-        # Replaced is the same action of the same image, and whoever of the same key wrote the same target.
+        # Replaces the same action of the same image, and the same target of another row with the same key.
         sql.insert(self._db, "INSERT OR REPLACE INTO effect (image, kind, target)", rows)
 
     def _unseat(self, ids: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Reference images at the start of a run: what is known of them is taken, the rest is paid for, and rules get names."""
+"""Reference images at the start of a run: stored labels are used, the rest is paid for, and rules get label names."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from asyncfilter.ports import Batch, Checkpoint, LabelStore, Reference, Referenc
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of examining references.
+    """The result of examining references.
 
     Attributes:
         labels: By address.
-        checkpoint: To go on with: it knows what was paid.
-        calls: Images that had to be paid for, for ``spent_micros``.
-        ended: How it ended, when that was not well: the run ends with it.
+        checkpoint: For the run that follows: its totals include what was paid.
+        calls: Images that had to be paid for, at ``spent_micros``.
+        ended: Why examining them ended early, and the run with it; None when all were examined.
     """
 
     labels: Mapping[str, Detection]
@@ -53,16 +53,16 @@ async def examine(
     way: Way,
     errand: RunContext,
 ) -> Examined:
-    """The labels of references: paid for within the budget where their content is not known, and kept.
+    """The labels of references: paid for within the budget where their content is not stored, and kept.
 
     Args:
         job: Whose references.
-        uris: Their addresses, each once.
+        uris: Their addresses, without repeats.
         references: Examines them.
         checkpoint: Open, and held.
-        elsewhere: References that were paid for in another place, with the same settings.
-        way: Of the job: its rate, price and concurrency count.
-        errand: Who wants it.
+        elsewhere: References from another store, examined with the same settings.
+        way: Of the job: its rate, price and concurrency are used.
+        errand: The run that needs them.
 
     Raises:
         UsageError: A reference cannot be examined.
@@ -93,7 +93,7 @@ async def examine(
 
 
 async def _own_objects(job: Job, store: LabelStore, known: Iterable[Reference]) -> list[StoredImage]:
-    """References that are objects of the job's own source, which the listing will come to: free then, as spare rows."""
+    """Spare rows for references that are objects of the job's own source: they are free when they are listed."""
     home = f"s3://{job.source.bucket}/"
     own = {one.uri.removeprefix(home): one for one in known if one.uri.startswith(home + job.source.prefix)}
     have = {(row.key, row.etag, row.size_bytes) for row in await store.by_keys(list(own))}
@@ -153,7 +153,7 @@ async def _look_at(uris: Sequence[str], references: References, max_attempts: in
 
 
 def _known(listed: Iterable[ListedObject], kept: Iterable[Reference]) -> dict[str, Reference]:
-    """References whose content was examined, under whatever address, by the address that they have now."""
+    """References whose content was examined under this or another address, by the address that they have now."""
     by_content = {(one.etag, one.size_bytes): one for one in kept}
     return {
         now.key: msgspec.structs.replace(was, uri=now.key)
@@ -171,7 +171,7 @@ async def _keep(store: LabelStore, known: Iterable[Reference]) -> None:
 
 
 def _pass_on(event: Event, emit: Emit) -> None:
-    """Tell of repetitions; everything else belongs to the run that follows."""
+    """Emit repetitions; all other events belong to the run that follows."""
     if isinstance(event, AttemptFailed):
         emit(event)
 
@@ -183,7 +183,7 @@ def _unusable(uri: str, code: str, message: str) -> UsageError:
 
 
 def _explained(summary: Summary, left: int) -> Summary:
-    """A summary that says what it was that ended: the run had not begun."""
+    """The summary, with a message that the run ended before its first image."""
     if summary.error is not None or summary.stop_reason is not StopReason.BUDGET:
         return summary
     return msgspec.structs.replace(summary, error=f"{left} reference images are not examined yet")

@@ -1,7 +1,7 @@
 """``order: random``: a seeded shuffle of a whole listing, kept in the checkpoint instead of in memory.
 
-The place of an object depends on seed and key alone, so that the order is the same in every run, and objects that are
-added later do not move the others.
+The rank of an object depends only on seed and key. So the order is the same in every run, and objects that are added
+later do not move the others.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ PAGE_OBJECTS = 1000
 
 
 class ShuffledSource:
-    """A source in random order; the first page waits until the whole listing is stored.
+    """A source in random order; the first page comes when the whole listing is stored.
 
-    Storing survives interruption: it continues behind the last key that was kept.
+    An interrupted storing continues after the last key that was stored.
 
     Args:
         source: Lists the objects in its own order.

@@ -1,6 +1,6 @@
-"""Going through a listing without examining anything: what there is, what is known of it, and a sample of it.
+"""A pass over a listing that examines nothing: counts what is listed and what is stored, and draws a sample.
 
-Pages pass and are forgotten; memory is flat but for the sample.
+No page is kept: memory is constant but for the sample.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from asyncfilter.ports import Page, Source, StoredImage, Totals
 from asyncfilter.records.tally import Tally
 
 Known = Callable[[Sequence[str]], Awaitable[Sequence[StoredImage]]]
-"""Rows of a checkpoint with one of these keys; labels are not looked at."""
+"""Rows of a checkpoint with one of these keys, as ``LabelStore.by_keys``; their labels are not used."""
 
 
 async def nothing_known(keys: Sequence[str]) -> Sequence[StoredImage]:
-    """Stands for a checkpoint that is not there."""
+    """The rows of a checkpoint that does not exist."""
     del keys
     return ()
 
@@ -41,16 +41,16 @@ def what_is_held(totals: Totals, tally: Tally) -> Held:
 
 
 class Surveyor:
-    """Goes through one listing, once.
+    """Passes over one listing, once.
 
     Args:
         source: What is listed.
-        check: Says why a listed object is not examined, or None.
-        known: What the checkpoint has.
+        check: The reason why a listed object is not examined, or None.
+        known: Gives the rows of the checkpoint.
         max_attempts: For each page.
-        clock: Time, for the waits between them.
-        draw: The sample; none of an empty one.
-        tell: Told after every page how many objects were listed.
+        clock: Time, for the pauses between attempts.
+        draw: Draws the sample, which may be empty.
+        tell: Called after every page with the number of objects listed.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Surveyor:
         tell: Callable[[int], None] | None = None,
     ) -> None:
         self.survey = Survey()
-        """What was seen so far."""
+        """The counts so far."""
         self._source = source
         self._check = check
         self._known = known
@@ -75,7 +75,7 @@ class Surveyor:
         self._tell = tell
 
     async def run(self) -> Survey:
-        """Go to the end.
+        """Pass over the whole listing.
 
         Raises:
             AccessError: The source cannot be listed.
@@ -132,7 +132,7 @@ class Surveyor:
         self.survey.drawn_failed = sum(row is not None and row.is_unexamined for row in rows)
 
     async def _rows(self, objects: Sequence[ListedObject]) -> list[StoredImage | None]:
-        """What is known of each object as it is now; a place in the order of examination comes before none."""
+        """The row of each object as it is now, one with a position before one without; None where there is none."""
         known: dict[str, list[StoredImage]] = defaultdict(list)
         if objects:
             for row in await self._known([listed.key for listed in objects]):

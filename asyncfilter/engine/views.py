@@ -1,4 +1,4 @@
-"""Views of a checkpoint: what a small run ahead of the main one sees of it, and leaves behind in it.
+"""Views of a checkpoint: what a small run before the main one sees of it and keeps in it.
 
 A view is a ``Checkpoint``, checked as one by the type checker: it has the methods of the checkpoint behind it, but for
 those of ``LabelStore`` and ``RunHistory`` that it replaces with its own.
@@ -25,7 +25,7 @@ class View:
 
     Args:
         checkpoint: Open, and held.
-        opened: What the view says it held.
+        opened: What the view reports that it held.
     """
 
     def __init__(self, checkpoint: Checkpoint, opened: Opened) -> None:
@@ -52,11 +52,11 @@ class View:
 
 
 class OpenedView(View):
-    """The checkpoint itself, but for what it says it held.
+    """The checkpoint itself, but for ``opened``.
 
     Args:
         checkpoint: Open, and held.
-        opened: What the view says it held.
+        opened: What the view reports that it held.
     """
 
     def __init__(self, checkpoint: Checkpoint, opened: Opened) -> None:
@@ -73,15 +73,15 @@ class OpenedView(View):
 
 
 class SampleView(View):
-    """For a sample: how far the real listing has come is hidden, and nothing of it moves.
+    """For a sample: hides the progress of the main run, and does not change it.
 
-    Images with a place look spare, so that they are decided again from their labels, and counted. New ones stay behind
+    Images with a position look spare, so that they are decided again from their labels, and counted. New ones are kept
     as spare rows.
 
     Args:
         checkpoint: Open, and held.
         job: The job as its sample is examined.
-        goes_on: True to list from where the real listing has come to.
+        goes_on: True to continue the listing of the main run.
     """
 
     def __init__(self, checkpoint: Checkpoint, job: Job, *, goes_on: bool = False) -> None:
@@ -104,14 +104,14 @@ class SampleView(View):
 
 
 class ReferenceView(View):
-    """For reference images: they are rows to the run that examines them, and references to the checkpoint.
+    """For reference images: rows for the run that examines them, references in the checkpoint.
 
     Args:
         checkpoint: Open, and held.
         job: The job as its references are examined.
 
     Attributes:
-        totals: As they became durable last.
+        totals: As committed last.
         found: The references that were examined.
         failures: Why others could not be, by address.
     """
@@ -138,15 +138,15 @@ class ReferenceView(View):
         self.failures |= {row.key: row.failure for row in batch.new if row.failure is not None}
 
     async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
-        """See ``LabelStore``: no reference that is examined has been before."""
+        """See ``LabelStore``: none, for only references that are not stored are examined."""
         del keys
         return ()
 
     async def begin_run(self, run_id: str, started_unix_s: float) -> None:
-        """Nothing: examining references is part of a run."""
+        """Does nothing: examining references is part of a run."""
 
     async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
-        """Nothing, as for ``begin_run``."""
+        """Does nothing, as ``begin_run``."""
 
 
 async def with_spare(checkpoint: Checkpoint, rows: Sequence[StoredImage], totals: Totals) -> Checkpoint:
@@ -168,11 +168,11 @@ async def with_spare(checkpoint: Checkpoint, rows: Sequence[StoredImage], totals
 
 
 def _at_rest(opened: Opened, job: Job) -> Opened:
-    """A checkpoint that has settled nothing yet, whose decisions are those of ``job``."""
+    """``opened`` without progress, with the decisions of ``job``."""
     place = Watermark(seq=opened.watermark.seq, tally=Tally())
     return msgspec.structs.replace(opened, watermark=place, decided_by=decided_by(job))
 
 
 def _as_spare(row: StoredImage) -> StoredImage:
-    """The row without its place, and without the failure of an action, which a sample does not carry out."""
+    """The row without its position, and without the failure of an action: a sample carries out no actions."""
     return msgspec.structs.replace(row, seq=None, failure=row.failure if row.detection is None else None)
