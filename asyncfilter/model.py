@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -132,10 +133,34 @@ FOLDER = "file://"
 OWN = "own:"
 """What ``bucket`` begins with where the calling program brings the store: it is then ``own:`` and the store's name."""
 
+S3 = "s3://"
+"""What the address of an object in S3 begins with; its bucket is the bare name."""
+
+
+class StoreKind(StrEnum):
+    """Where objects are kept."""
+
+    S3 = "s3"
+    FOLDER = "folder"
+    OWN = "own"
+    """In a store that the calling program brings."""
+
+
+def store_of(bucket: str) -> StoreKind:
+    """Which kind of store ``bucket`` names; it may also be a whole address. The only place that looks at the prefix."""
+    if bucket.startswith(FOLDER):
+        return StoreKind.FOLDER
+    return StoreKind.OWN if bucket.startswith(OWN) else StoreKind.S3
+
+
+def folder_of(bucket: str) -> Path:
+    """The folder that ``bucket`` names, of a store that is one."""
+    return Path(bucket.removeprefix(FOLDER) or "/")
+
 
 def uri_of(bucket: str, key: str) -> str:
     """``s3://bucket/key``, ``file:///folder/key`` or ``own:name/key``; the key as it is."""
-    return f"{bucket}/{key}" if bucket.startswith((FOLDER, OWN)) else f"s3://{bucket}/{key}"
+    return f"{S3}{bucket}/{key}" if store_of(bucket) is StoreKind.S3 else f"{bucket}/{key}"
 
 
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -185,12 +210,17 @@ class S3Location(NamedTuple):
         """See ``uri_of``."""
         return uri_of(self.bucket, self.key)
 
+    @property
+    def store(self) -> StoreKind:
+        """Which kind of store it is in."""
+        return store_of(self.bucket)
+
 
 def location(uri: str) -> S3Location:
-    """The place that ``S3Location.uri`` gave ``uri`` for; that of a file is below the root of all folders."""
-    if uri.startswith(FOLDER):
+    """The place that ``uri_of`` gave ``uri`` for; that of a file is below the root of all folders."""
+    if store_of(uri) is StoreKind.FOLDER:
         return S3Location(FOLDER, uri.removeprefix(FOLDER).removeprefix("/"))
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, _, key = uri.removeprefix(S3).partition("/")
     return S3Location(bucket, key)
 
 

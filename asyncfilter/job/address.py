@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from asyncfilter.model import FOLDER, OWN, S3Location, uri_of
+from asyncfilter.model import FOLDER, OWN, S3, S3Location, StoreKind, store_of, uri_of
 
 MAX_KEY_BYTES = 1024
 """Longest key S3 takes, in UTF-8 (S3 user guide, *Object key naming*)."""
 
-_SCHEME = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _BUCKET_RULE = "3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
 _OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -72,6 +71,11 @@ class Template:
         folder = self.bucket.replace("{", "{{").replace("}", "}}")
         return uri_of(folder, "".join(_written(part) for part in self.parts))
 
+    @property
+    def store(self) -> StoreKind:
+        """Which kind of store it leads to."""
+        return store_of(self.bucket)
+
     def literal_prefix(self, name: str | None = None) -> str:
         """The text every key of this template begins with; ``{name}`` counts as text where ``name`` is given."""
         prefix = ""
@@ -96,7 +100,7 @@ class Template:
         return literal.startswith(source) or (is_open and source.startswith(literal))
 
 
-def is_folder(text: str) -> bool:
+def _is_folder(text: str) -> bool:
     """Whether ``text`` means a folder of this machine: a path that says so by its beginning, or one after ``file:``."""
     return text in {".", "..", "~"} or text.startswith(("./", "../", "~/", "/", "file:"))
 
@@ -132,11 +136,6 @@ def folder_place(text: str, base_dir: str) -> S3Location:
     return S3Location(FOLDER + path.rstrip("/"), "")
 
 
-def is_own(text: str) -> bool:
-    """Whether ``text`` means a place in a store that the calling program brings."""
-    return text.startswith(OWN)
-
-
 def own_place(text: str) -> S3Location:
     """Store and key prefix of ``own:name/prefix``; the prefix may be empty and has no limit.
 
@@ -156,9 +155,9 @@ def parse_source(text: str, base_dir: str) -> S3Location:
     Raises:
         ValueError: As ``folder_place``, ``own_place`` and ``parse_s3_uri``.
     """
-    if is_folder(text):
+    if _is_folder(text):
         return folder_place(text, base_dir)
-    return own_place(text) if is_own(text) else parse_s3_uri(text)
+    return own_place(text) if store_of(text) is StoreKind.OWN else parse_s3_uri(text)
 
 
 def absolute_template(text: str, base_dir: str) -> str:
@@ -167,7 +166,7 @@ def absolute_template(text: str, base_dir: str) -> str:
     Raises:
         ValueError: As ``parse_template``.
     """
-    if not is_folder(text):
+    if not _is_folder(text):
         return text
     path = folder_path(text)
     base = posixpath.abspath(base_dir).replace("{", "{{").replace("}", "}}")
@@ -214,13 +213,14 @@ def parse_template(text: str) -> Template:
     Raises:
         ValueError: Not an address, an unknown placeholder, or a brace without its partner.
     """
-    if text.startswith(FOLDER):
+    store = store_of(text)
+    if store is StoreKind.FOLDER:
         return _folder_template(text)
-    bucket, key = own_place(text) if is_own(text) else _split(text)
+    bucket, key = own_place(text) if store is StoreKind.OWN else _split(text)
     if not key or key.endswith("/"):
         key += "{key}"
     parts = _parts(key, text)
-    if not is_own(text):
+    if store is StoreKind.S3:
         _check_length("".join(part for part in parts if not isinstance(part, Placeholder)), text)
     return Template(bucket, tuple(parts))
 
@@ -271,9 +271,9 @@ def _split(text: str) -> tuple[str, str]:
     """Bucket and rest of an S3 address."""
     if text.startswith("arn:"):
         raise ValueError(f"expected s3://bucket/prefix, found the ARN {text!r}: access points are not supported")
-    if not text.startswith(_SCHEME):
+    if not text.startswith(S3):
         raise ValueError(f"expected s3://bucket/prefix, or a folder such as ./photos, found {text!r}")
-    bucket, _, key = text.removeprefix(_SCHEME).partition("/")
+    bucket, _, key = text.removeprefix(S3).partition("/")
     if "{" in bucket:
         raise ValueError(f"expected a bucket written out, without placeholders, found {bucket!r}")
     return check_bucket(bucket), key

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 import msgspec
 
@@ -30,8 +29,8 @@ from asyncfilter.policy.capacity import (
     price_micros,
     rounded_up,
 )
-from asyncfilter.wiring.planning import _held, _terms, examine_ahead, survey
-from asyncfilter.wiring.ways import open_way
+from asyncfilter.wiring.planning import examine_ahead, survey
+from asyncfilter.wiring.session import open_preview
 from asyncfilter.wiring.world import Overrides
 
 
@@ -84,13 +83,11 @@ async def propose_bench(
     """
     prospect = await survey(job, overrides=overrides, on_listed=on_listed) if counts else None
     limits, overrides = job.limits, overrides or Overrides()
-    async with AsyncExitStack() as stack:
-        held, _ = await _held(job, overrides, stack)
-        told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
-        way, _ = await stack.enter_async_context(open_way(told, overrides, pays=False))
-        terms = _terms(job, way, held)
-    told_tps = way.primary.limit_tps or limits.tps
-    ceiling_tps = tps or (way.primary.limit_tps or 0) * BEYOND or limits.tps
+    told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
+    async with open_preview(told, overrides) as opened:
+        backend, held, terms = opened.inputs.primary, opened.held, opened.terms
+    told_tps = backend.limit_tps or limits.tps
+    ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or limits.tps
     if ceiling_tps is None:
         raise UsageError("nothing is known of the rate to try", hint="Give tps, or limits.tps in the job.")
     open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
@@ -100,9 +97,9 @@ async def propose_bench(
     return Trial(
         seconds_s=seconds_s,
         ceiling_tps=ceiling_tps,
-        quota=way.primary.quota,
-        region=way.primary.region,
-        is_local=way.primary.is_local,
+        quota=backend.quota,
+        region=backend.region,
+        is_local=backend.is_local,
         allowance_micros=allowance,
         limit_micros=held.spent_micros + allowance,
         told_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), seconds_s)),

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from asyncfilter.aws import open_aws, open_remover
 from asyncfilter.clock import SystemClock
-from asyncfilter.datasets.folder import FolderRemover, check_folder
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.removal.apply import Apply
@@ -18,11 +16,11 @@ from asyncfilter.engine.removal.undo import Undo
 from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
-from asyncfilter.policy.references import resolved
 from asyncfilter.policy.removal import BucketState, Consent, RemovalPlan, RemovalSummary
 from asyncfilter.ports import Checkpoint, Remover
-from asyncfilter.wiring.checkpoints import existing_checkpoint
-from asyncfilter.wiring.concurrency import LEAST_IN_FLIGHT
+from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
+from asyncfilter.wiring.session import existing_checkpoint, with_known_references
+from asyncfilter.wiring.stores import open_remover
 from asyncfilter.wiring.world import Overrides, check_own_stores, new_run_id
 
 
@@ -112,16 +110,5 @@ async def _open_removal(job: Job, overrides: Overrides | None) -> AsyncIterator[
                 f"{job.checkpoint}: there is no checkpoint, so nothing is decided",
                 hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
             )
-        job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
-        yield job, checkpoint, overrides.remover or await _remover(job, stack)
-
-
-async def _remover(job: Job, stack: AsyncExitStack) -> Remover:
-    if job.source.folder is not None:
-        check_folder(job.source.folder)
-        return FolderRemover(job.source.folder)
-    connections = LEAST_IN_FLIGHT + AT_ONCE
-    session = await stack.enter_async_context(
-        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=connections)
-    )
-    return await stack.enter_async_context(open_remover(job, session))
+        account = Account(job, stack, connections=LEAST_IN_FLIGHT + AT_ONCE)
+        yield await with_known_references(job, checkpoint), checkpoint, await open_remover(job, overrides, account)

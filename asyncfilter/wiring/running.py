@@ -8,10 +8,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from asyncfilter.checkpoint import set_aside
-from asyncfilter.clock import SystemClock
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.examine.assembly import assemble
-from asyncfilter.engine.references import Errand
 from asyncfilter.engine.refilter import Refilter
 from asyncfilter.engine.shuffle import ShuffledSource
 from asyncfilter.engine.way import Options
@@ -19,10 +16,9 @@ from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import Progress, Summary
-from asyncfilter.policy.references import resolved
-from asyncfilter.wiring.checkpoints import existing_checkpoint, sqlite
-from asyncfilter.wiring.references import resolve
-from asyncfilter.wiring.ways import open_sink, open_way
+from asyncfilter.wiring.account import Account
+from asyncfilter.wiring.session import open_run, sqlite, with_known_references
+from asyncfilter.wiring.stores import open_sink
 from asyncfilter.wiring.world import Overrides, check_own_stores, new_run_id
 
 
@@ -64,39 +60,13 @@ async def run(
     check_own_stores(job, overrides, "source", "detector", "sink")
     if fresh and job.checkpoint.exists():
         set_aside(job.checkpoint)
-    async with AsyncExitStack() as stack:
-        checkpoint = await existing_checkpoint(job, overrides, stack)
-        way, sink = await stack.enter_async_context(open_way(job, overrides))
-        checkpoint = checkpoint or await sqlite(job, stack)
+    async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
+        inputs = opened.inputs
         if job.source.order is Order.RANDOM:
-            shuffled = ShuffledSource(way.source, checkpoint, job.source.seed)
-            way = msgspec.structs.replace(way, source=shuffled)
-        run_id = new_run_id()
-        errand = Errand(
-            run_id=run_id,
-            emit=on_event,
-            clock=overrides.clock or SystemClock(),
-            interrupt=interrupt,
-            on_start=on_start,
-        )
-        ready = await resolve(job, checkpoint, way, overrides, errand)
-        if ready.ended is not None:
-            return ready.ended
-        pipeline = assemble(
-            ready.job,
-            run_id=run_id,
-            checkpoint=ready.checkpoint,
-            since=checkpoint.opened.totals,
-            sink=sink,
-            way=way,
-            options=Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead),
-            interrupt=interrupt,
-            emit=ready.emit,
-            clock=overrides.clock,
-        )
-        if on_start is not None:
-            on_start(pipeline.progress)
-        return await pipeline.run()
+            shuffled = ShuffledSource(inputs.source, opened.stored, job.source.seed)
+            inputs = msgspec.structs.replace(inputs, source=shuffled)
+        options = Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead)
+        return await opened.examine(options, inputs=inputs)
 
 
 async def refilter(
@@ -124,13 +94,11 @@ async def refilter(
         )
     async with AsyncExitStack() as stack:
         checkpoint = overrides.checkpoint or await sqlite(job, stack)
-        job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
-        sink = overrides.sink if overrides.sink is not None else await stack.enter_async_context(open_sink(job))
         pipeline = Refilter(
-            job,
+            await with_known_references(job, checkpoint),
             run_id=new_run_id(),
             checkpoint=checkpoint,
-            sink=sink,
+            sink=await open_sink(job, overrides, Account(job, stack)),
             dry_run=dry_run,
             interrupt=interrupt,
             emit=on_event,

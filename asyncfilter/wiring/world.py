@@ -10,7 +10,7 @@ import msgspec
 from asyncfilter.clock import Clock
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import OWN, uri_of
+from asyncfilter.model import StoreKind, store_of, uri_of
 from asyncfilter.ports import (
     Checkpoint,
     Detector,
@@ -54,8 +54,8 @@ def check_own_stores(job: Job, overrides: Overrides, *ports: str) -> None:
         UsageError: The job names a store of the caller's, and one of its ports is missing.
     """
     actions = [*job.actions.values(), *([job.duplicate] if job.duplicate is not None else [])]
-    target = next((action.target for action in actions if (action.target or "").startswith(OWN)), None)
-    is_source = job.source.bucket.startswith(OWN)
+    target = next((action.target for action in actions if store_of(action.target or "") is StoreKind.OWN), None)
+    is_source = job.source.store is StoreKind.OWN
     needed = ports if is_source else tuple(port for port in ports if port in {"sink", "remover"} and target)
     missing = [port for port in needed if getattr(overrides, port) is None]
     if missing:
