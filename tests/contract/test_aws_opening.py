@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
-import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +52,7 @@ from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.faults import Fault, FaultKind
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from tests.kit.services import aws_settings
 
 EUROPE = "eu-west-1"
 OPTIONS = SandboxOptions(
@@ -87,14 +87,10 @@ def job(
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def bare_environment() -> Iterator[None]:
     """No AWS setting of this machine reaches a test."""
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with aws_settings(AWS_EC2_METADATA_DISABLED="true"):
+        yield
 
 
 def set_keys(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
