@@ -285,13 +285,12 @@ def test_two_runs_on_one_checkpoint(place: Workspace) -> None:
     place.sandbox.control("POST", "latency", {"detect": "300ms"})
     first = place.start("run", "job.yaml", "--set", "limits.concurrency=1", "--log-level", "debug")
     read_until(first, "image_examined", 1)
-    second = place("run", "job.yaml")
-    looked = place("status", "job.yaml", "--json")
+    second, looked = place.start("run", "job.yaml"), place.start("status", "job.yaml", "--json")
+    code, out, err = ended(looked)
+    assert (code, f'"pid": {first.pid}' in out) == (0, True), err
+    code, _, err = ended(second)
+    assert (code, f"process {first.pid}" in err) == (3, True), err
     code, _, err = ended(first)
-    assert second.returncode == 3
-    assert f"process {first.pid}" in second.stderr
-    assert looked.returncode == 0
-    assert f'"pid": {first.pid}' in looked.stdout
     assert code == 1, err
 
 
