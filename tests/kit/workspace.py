@@ -43,10 +43,14 @@ class Workspace:
         self.job = write_job(folder / "job.yaml", **sections)
         self.env = bare_environment(folder) | {"PYTHONWARNINGS": "error"} | sandbox.environment()
 
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of the program."""
+        return [*COMMAND, *arguments]
+
     def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, without a terminal."""
         return subprocess.run(
-            [*COMMAND, *arguments],
+            self.command(*arguments),
             cwd=self.folder,
             env=self.env if env is None else env,
             stdin=subprocess.DEVNULL,
@@ -56,22 +60,27 @@ class Workspace:
             check=False,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command without a terminal; its output is to be read with ``read_until`` and ``ended``."""
+    def start(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start a command without a terminal.
+
+        Args:
+            arguments: Those of the program.
+            output: Where stdout and stderr go; a pipe is to be read with ``read_until`` and ``ended``.
+        """
         return subprocess.Popen(
-            [*COMMAND, *arguments],
+            self.command(*arguments),
             cwd=self.folder,
             env=self.env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             text=True,
         )
 
     def terminal(self, *arguments: str, columns: int = 80, has_stdout: bool = True, **env: str) -> Terminal:
         """Start a command on a terminal, which is dumb unless ``TERM`` says otherwise."""
         whole = {"TERM": "dumb"} | self.env | env
-        return Terminal([*COMMAND, *arguments], folder=self.folder, env=whole, columns=columns, has_stdout=has_stdout)
+        return Terminal(self.command(*arguments), folder=self.folder, env=whole, columns=columns, has_stdout=has_stdout)
 
     def here(self, *arguments: str) -> tuple[int, str, str]:
         """Run a command in this process, which is quicker: exit code, stdout and stderr."""
