@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +36,13 @@ from asyncfilter.errors import (
     TransientError,
     UsageError,
 )
-from asyncfilter.job.spec import (
-    Action,
-    Aws,
-    ClientKind,
-    DetectorKind,
-    DetectorSpec,
-    Job,
-    Limits,
-    Pricing,
-    SourceSpec,
-    Stop,
-)
+from asyncfilter.job.spec import Action, Aws, ClientKind, DetectorKind, DetectorSpec, Job, SourceSpec
 from asyncfilter.model import ActionKind, ObjectRef, Verdict
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.faults import Fault, FaultKind
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from tests.kit.jobs import make_bare_job
 from tests.kit.services import aws_settings
 
 EUROPE = "eu-west-1"
@@ -70,18 +61,11 @@ def job(
     aws: Aws | None = None,
 ) -> Job:
     """A job over these buckets."""
-    return Job(
-        name="t",
-        path=None,
+    return replace(
+        make_bare_job(),
         source=SourceSpec(bucket=bucket),
         detector=detector or DetectorSpec(),
-        rules=(),
-        otherwise=Verdict.REJECT,
         actions={Verdict.KEEP: Action(kind=ActionKind.COPY, target=f"s3://{target}/{{key}}")},
-        limits=Limits(),
-        stop=Stop(),
-        checkpoint=Path("unused.db"),
-        pricing=Pricing(),
         aws=aws or Aws(),
     )
 
