@@ -2,6 +2,7 @@
 
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.clock import ManualClock
+from asyncfilter.testing.crash import Crash, CrashingProxy, CrashPlan
 from asyncfilter.testing.ports import MemoryReferences, MemorySource, RecordingSink, ScriptedDetector
 from asyncfilter.testing.stage import BROKEN, SeededFaults, Stage
 from asyncfilter.testing.store import MemoryStore
@@ -9,6 +10,9 @@ from asyncfilter.testing.virtual import LoopClock, run_virtually
 
 __all__ = [
     "BROKEN",
+    "Crash",
+    "CrashPlan",
+    "CrashingProxy",
     "LoopClock",
     "ManualClock",
     "MemoryCheckpoint",

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,20 +11,17 @@ from typing import Any
 import pytest
 
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess
+from tests.kit.jobs import COPIES
+from tests.kit.workspace import Workspace, ended, read_until
 
 PICTURES = 500
-JOB = """\
-version: 1
-name: robins
-source: "s3://raw/raw/"
-rules:
-  - keep: {any: [Robin], confidence: 60}
-otherwise: reject
-actions:
-  keep: {copy: "s3://clean/{key}"}
-limits: {budget_usd: 3}
-stop: {matches: 1}
-"""
+JOB: dict[str, Any] = {
+    "source": "s3://raw/raw/",
+    "rules": [{"keep": {"any": ["Robin"], "confidence": 60}}],
+    "actions": COPIES,
+    "limits": {"budget_usd": 3},
+    "stop": {"matches": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,57 +34,19 @@ def sandbox() -> Iterator[SandboxProcess]:
         yield process
 
 
-class Place:
-    """A folder with a job in it."""
-
-    def __init__(self, folder: Path, sandbox: SandboxProcess) -> None:
-        self.folder = folder
-        self.sandbox = sandbox
-        self.env = os.environ | {"HOME": str(folder), "NO_PROXY": "*", "no_proxy": "*"} | sandbox.environment()
-        (folder / "job.yaml").write_text(JOB)
-
-    def elsewhere(self) -> None:
-        """Let the sandbox look like an account of a private network: not at an address of this machine alone."""
-        self.env["AWS_ENDPOINT_URL"] = self.env["AWS_ENDPOINT_URL"].replace("127.0.0.1", "0.0.0.0")
-        self.env |= {"NO_PROXY": "*", "no_proxy": "*"}
-
-    def command(self, *arguments: str) -> list[str]:
-        """A command line."""
-        return [sys.executable, "-m", "asyncfilter", *arguments]
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command without a terminal."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-
-    def json(self, *arguments: str) -> dict[str, Any]:
-        """What ``--json`` prints, of a command that ends well."""
-        done = self(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
-
-    def billed(self) -> int:
-        """Detections that were billed so far."""
-        operations = self.sandbox.stats().operations
-        return operations["DetectLabels"].billed if "DetectLabels" in operations else 0
+def use_other_host(place: Workspace) -> None:
+    """Let the sandbox look like an account of a private network: not at an address of this machine alone."""
+    place.env["AWS_ENDPOINT_URL"] = place.env["AWS_ENDPOINT_URL"].replace("127.0.0.1", "0.0.0.0")
+    place.env |= {"NO_PROXY": "*", "no_proxy": "*"}
 
 
 @pytest.fixture
-def place(tmp_path: Path, sandbox: SandboxProcess) -> Place:
+def place(tmp_path: Path, sandbox: SandboxProcess) -> Workspace:
     """A new one."""
-    return Place(tmp_path, sandbox)
+    return Workspace(tmp_path, sandbox, **JOB)
 
 
-def test_it_measures_and_the_run_has_the_labels(place: Place) -> None:
+def test_it_measures_and_the_run_has_the_labels(place: Workspace) -> None:
     """The figures are those of the sandbox, and the run pays for none of these images again."""
     before = place.billed()
     found = place.json("bench", "job.yaml", "--seconds", "6", "--within", "1")
@@ -116,7 +71,7 @@ def test_it_measures_and_the_run_has_the_labels(place: Place) -> None:
     assert json.loads(run.stdout)["this_run"]["billed_calls"] <= left, run.stderr
 
 
-def test_it_ends_with_the_money(place: Place) -> None:
+def test_it_ends_with_the_money(place: Workspace) -> None:
     """So many dollars are spent and no more, and it says that they ended it."""
     before = place.billed()
     done = place("bench", "job.yaml", "--budget", "0.02")
@@ -126,9 +81,9 @@ def test_it_ends_with_the_money(place: Place) -> None:
         assert words in " ".join(done.stdout.split())
 
 
-def test_a_real_account_needs_a_yes(place: Place) -> None:
+def test_a_real_account_needs_a_yes(place: Workspace) -> None:
     """Without a terminal and without ``--yes`` nothing is paid or written: exit 2, and the flag is named."""
-    place.elsewhere()
+    use_other_host(place)
     before = place.billed()
     done = place("bench", "job.yaml", "--seconds", "2")
     assert done.returncode == 2
@@ -139,49 +94,30 @@ def test_a_real_account_needs_a_yes(place: Place) -> None:
     assert place.billed() > before
 
 
-@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 130), (b"y\n", 0)])
-def test_the_price_is_said_before_it_is_asked_for(place: Place, answer: bytes, code: int) -> None:
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 130), ("y\n", 0)])
+def test_the_price_is_said_before_it_is_asked_for(place: Workspace, answer: str, code: int) -> None:
     """On a terminal the question names rate, time and dollars; only a yes pays."""
-    place.elsewhere()
+    use_other_host(place)
     before = place.billed()
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        place.command("bench", "job.yaml", "--seconds", "2"),
-        cwd=place.folder,
-        env=place.env | {"TERM": "dumb"},
-        stdin=theirs,
-        stderr=theirs,
-        stdout=subprocess.PIPE,
-    )
-    os.close(theirs)
-    told = b""
-    while b"[y/N]" not in told:
-        told += os.read(ours, 1024)
-    assert b"75 calls a second" in told
-    assert b"at most $0.15" in told
-    os.write(ours, answer)
-    out, _ = process.communicate(timeout=30)
-    os.close(ours)
-    assert process.returncode == code
-    assert (b"accepted" in out) == (place.billed() > before) == (code == 0)
+    terminal = place.terminal("bench", "job.yaml", "--seconds", "2", has_stdout=False)
+    terminal.read_until("[y/N]")
+    assert "75 calls a second" in terminal.seen
+    assert "at most $0.15" in terminal.seen
+    terminal.type(answer)
+    assert terminal.end() == code
+    assert ("accepted" in terminal.out) == (place.billed() > before) == (code == 0)
 
 
-def test_ctrl_c_shows_what_was_measured(place: Place) -> None:
+def test_ctrl_c_shows_what_was_measured(place: Workspace) -> None:
     """A signal drains: exit 75, with the figures up to there on stdout and the labels kept."""
-    process = subprocess.Popen(
-        place.command("bench", "job.yaml", "--seconds", "600", "--budget", "3", "--events", "events.jsonl", "--json"),
-        cwd=place.folder,
-        env=place.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    process = place.start(
+        "bench", "job.yaml", "--seconds", "600", "--budget", "3", "--events", "events.jsonl", "--json"
     )
-    assert process.stderr is not None
-    while b"rate_changed" not in process.stderr.readline():
-        assert process.poll() is None
+    read_until(process, "rate_changed")
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    code, out, _ = ended(process)
     found = json.loads(out)
-    assert process.returncode == 75
+    assert code == 75
     assert found["ended"] == "interrupted"
     assert found["labels_kept"] > 0
     assert json.loads((place.folder / "events.jsonl").read_text().splitlines()[-1])["event"] == "run_ended"
@@ -200,7 +136,7 @@ def test_ctrl_c_shows_what_was_measured(place: Place) -> None:
         (("job.yaml", "--set", "source.uri=s3://no-such-bucket/"), 4, "no-such-bucket"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(place: Place, arguments: tuple[str, ...], code: int, word: str) -> None:
+def test_what_is_wrong_is_told_in_a_line(place: Workspace, arguments: tuple[str, ...], code: int, word: str) -> None:
     """Each mistake has its exit code and a word about it, and no traceback."""
     done = place("bench", *arguments)
     assert (done.returncode, word in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr

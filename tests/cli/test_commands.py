@@ -3,133 +3,31 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncfilter.cli.app import command_line
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
+from tests.kit.workspace import Workspace, ended, read_until, wait_until
 
 PICTURES = 20
-COMMAND = (sys.executable, "-m", "asyncfilter")
-PATIENCE_S = 30.0
-
-JOB = """\
-version: 1
-name: robins
-source: s3://raw/raw/
-rules:
-  - reject: {any: [Person], confidence: 85}
-  - keep: {any: [Robin], confidence: 93}
-  - review: {any: [Robin], confidence: 60}
-actions:
-  keep: {copy: "s3://clean/robin/{relative}"}
-  review: {copy: "s3://review/robin/{relative}"}
-limits: {budget_usd: 2}
-"""
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    """Return once ``holds`` is true; fail when it does not become so."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline_s, "it never came to that"
-        time.sleep(0.02)
-
-
-class Place:
-    """A folder with a job in it, beside a sandbox.
-
-    Attributes:
-        env: What commands are given; they inherit nothing of this machine's AWS settings.
-    """
-
-    def __init__(self, folder: Path, sandbox: SandboxProcess) -> None:
-        self.folder = folder
-        self.sandbox = sandbox
-        self.job = folder / "job.yaml"
-        self.job.write_text(JOB)
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "PYTHONWARNINGS": "error",
-            **sandbox.environment(),
-        }
-
-    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=dict(self.env if env is None else env),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command; its stderr is to be read with ``told``."""
-        return subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def here(self, *arguments: str) -> tuple[int, str, str]:
-        """Run a command in this process, which is quicker: exit code, stdout and stderr."""
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.chdir(self.folder)
-            for name, value in self.env.items():
-                patch.setenv(name, value)
-            return command_line(arguments), out.getvalue(), err.getvalue()
-
-    def summary(self, *arguments: str) -> dict[str, Any]:
-        """What ``--json`` says, of a command that ends with 0 or 1."""
-        code, out, err = self.here(*arguments, "--json")
-        assert code in {0, 1}, err
-        found: dict[str, Any] = json.loads(out)
-        return found
-
-    def calls(self) -> int:
-        """Detections that the sandbox answered since it was reset."""
-        operations = self.sandbox.stats().operations
-        return operations["DetectLabels"].billed if "DetectLabels" in operations else 0
-
-
-def told(process: subprocess.Popen[str], word: str, times: int = 1) -> None:
-    """Read the log until ``word`` came that often."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        times -= word in line
-        if not times:
-            return
-    pytest.fail(f"it ended with {process.wait()} before it said {word!r}")
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Exit code, stdout and the rest of stderr."""
-    out, err = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, out, err
+JOB: dict[str, Any] = {
+    "source": "s3://raw/raw/",
+    "rules": [
+        {"reject": {"any": ["Person"], "confidence": 85}},
+        {"keep": {"any": ["Robin"], "confidence": 93}},
+        {"review": {"any": ["Robin"], "confidence": 60}},
+    ],
+    "actions": {"keep": {"copy": "s3://clean/robin/{relative}"}, "review": {"copy": "s3://review/robin/{relative}"}},
+    "limits": {"budget_usd": 2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +45,10 @@ def sandbox() -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[Place]:
+def place(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[Workspace]:
     """A folder of its own and a sandbox in good order."""
     sandbox.control("POST", "reset-stats")
-    yield Place(tmp_path, sandbox)
+    yield Workspace(tmp_path, sandbox, **JOB)
     sandbox.control("POST", "faults", {"faults": []})
     sandbox.control("POST", "latency", {"detect": "20ms", "s3": "0s"})
 
@@ -172,20 +70,20 @@ SUMMARY = [
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory, sandbox: SandboxProcess) -> tuple[Path, dict[str, Any]]:
     """A folder in which a whole run ended, and its summary."""
-    place = Place(tmp_path_factory.mktemp("example"), sandbox)
+    place = Workspace(tmp_path_factory.mktemp("example"), sandbox, **JOB)
     return place.folder, place.summary("run", "job.yaml", "--events", "events.jsonl")
 
 
 @pytest.fixture
-def finished(place: Place, example: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
+def finished(place: Workspace, example: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
     """The summary of a whole run that ended in ``place``."""
     folder, summary = example
     shutil.copytree(folder, place.folder, dirs_exist_ok=True)
     return summary
 
 
-def test_the_summary_has_the_promised_names(place: Place) -> None:
-    """docs/guarantees.md, *Summary*, to the letter; money is a number with exact decimals; talk is on stderr."""
+def test_the_summary_has_the_names_of_the_contract(place: Workspace) -> None:
+    """Section 3 of the contract, to the letter; money is a number with exact decimals; talk is on stderr."""
     done = place("run", "job.yaml", "--json")
     summary = json.loads(done.stdout, parse_float=Decimal)
     assert done.returncode == 1
@@ -202,21 +100,21 @@ def test_the_summary_has_the_promised_names(place: Place) -> None:
     assert "finished: the listing was examined to its end" in done.stderr
 
 
-def test_a_second_run_costs_nothing(place: Place, finished: dict[str, Any]) -> None:
+def test_a_second_run_costs_nothing(place: Workspace, finished: dict[str, Any]) -> None:
     """A finished checkpoint is continued without a call."""
     again = place.summary("run", "job.yaml")
     assert again["this_run"]["calls"] == 0
     assert again["spent_usd"] == finished["spent_usd"]
 
 
-def test_a_limit_of_the_user_ends_with_zero(place: Place) -> None:
+def test_a_limit_of_the_user_ends_with_zero(place: Workspace) -> None:
     """Stopped by stop.matches: exit 0, and the key that raises it is named."""
     done = place("run", "job.yaml", "--set", "stop.misses_in_a_row=4")
     assert done.returncode == 0
     assert "stop.misses_in_a_row: 4" in done.stderr
 
 
-def test_events_are_appended_one_a_line(place: Place, finished: dict[str, Any]) -> None:
+def test_events_are_appended_one_a_line(place: Workspace, finished: dict[str, Any]) -> None:
     """The file begins with run_started, ends with run_ended, and grows with the next run."""
     path = place.folder / "events.jsonl"
     events = [json.loads(line) for line in path.read_text().splitlines()]
@@ -230,7 +128,7 @@ def test_events_are_appended_one_a_line(place: Place, finished: dict[str, Any]) 
     assert [json.loads(line)["event"] for line in streamed] == ["run_started", "draining", "run_ended"]
 
 
-def test_events_of_repetitions_are_written_too(place: Place) -> None:
+def test_events_of_repetitions_are_written_too(place: Workspace) -> None:
     """Attempts that fail are told, and the file does not disturb the run."""
     place.sandbox.control("POST", "faults", {"faults": ["internal=1x"]})
     summary = place.summary("run", "job.yaml", "--set", "limits.max_images=3", "--events", "events.jsonl")
@@ -239,7 +137,7 @@ def test_events_of_repetitions_are_written_too(place: Place) -> None:
     assert told.count("attempt_failed") >= 3
 
 
-def test_logs_are_json_when_asked_for(place: Place) -> None:
+def test_logs_are_json_when_asked_for(place: Workspace) -> None:
     """Every line on stderr is JSON with a fixed name; nothing else is said there."""
     done = place("run", "job.yaml", "--set", "limits.max_images=3", "--log-format", "json")
     names = [json.loads(line)["event"] for line in done.stderr.splitlines()]
@@ -247,13 +145,13 @@ def test_logs_are_json_when_asked_for(place: Place) -> None:
     assert names[-1] == "run_ended"
 
 
-def test_failures_are_tried_again_when_asked_for(place: Place, finished: dict[str, Any]) -> None:
+def test_failures_are_tried_again_when_asked_for(place: Workspace, finished: dict[str, Any]) -> None:
     """--retry-failed calls for the failed images once more."""
     again = place.summary("run", "job.yaml", "--retry-failed")
     assert again["this_run"]["calls"] == sum(finished["failed"].values())
 
 
-def test_a_dry_run_pays_and_copies_nothing(place: Place) -> None:
+def test_a_dry_run_pays_and_copies_nothing(place: Workspace) -> None:
     """The labels are kept; the real run afterwards copies and pays for nothing."""
     dry = place.summary("run", "job.yaml", "--dry-run")
     assert dry["copied"] == 0
@@ -263,7 +161,7 @@ def test_a_dry_run_pays_and_copies_nothing(place: Place) -> None:
     assert real["copied"] == real["keep"] + real["review"]
 
 
-def test_status_tells_the_same_as_the_run(place: Place, finished: dict[str, Any]) -> None:
+def test_status_tells_the_same_as_the_run(place: Workspace, finished: dict[str, Any]) -> None:
     """Counts under the same names; and a few lines for people."""
     status = place.summary("status", "job.yaml")
     same = [name for name in COUNTS if name != "overshoot"]
@@ -273,7 +171,7 @@ def test_status_tells_the_same_as_the_run(place: Place, finished: dict[str, Any]
     assert f"{finished['keep']} keep" in place("status", "job.yaml").stdout
 
 
-def test_refilter_shows_before_and_after_and_calls_nothing(place: Place, finished: dict[str, Any]) -> None:
+def test_refilter_shows_before_and_after_and_calls_nothing(place: Workspace, finished: dict[str, Any]) -> None:
     """Lower confidence keeps more; a dry run changes nothing; copies no longer made are counted and listed."""
     lower = ["refilter", "job.yaml", "--set", "rules[1].keep.confidence=60"]
     place.sandbox.control("POST", "reset-stats")
@@ -286,11 +184,11 @@ def test_refilter_shows_before_and_after_and_calls_nothing(place: Place, finishe
     assert real["stale"] == finished["review"]
     stale = place("export", "job.yaml", "--stale", "--set", "rules[1].keep.confidence=60").stdout.splitlines()
     assert len(stale) == real["stale"]
-    assert place.calls() == 0
+    assert place.billed() == 0
     assert "before" in place("refilter", "job.yaml").stdout
 
 
-def test_export_selects_and_writes_files_whole(place: Place, finished: dict[str, Any]) -> None:
+def test_export_selects_and_writes_files_whole(place: Workspace, finished: dict[str, Any]) -> None:
     """JSON Lines and CSV, by verdict or failed; an existing file needs a yes."""
     kept = [json.loads(line) for line in place("export", "job.yaml", "--verdict", "keep").stdout.splitlines()]
     assert len(kept) == finished["keep"]
@@ -304,7 +202,7 @@ def test_export_selects_and_writes_files_whole(place: Place, finished: dict[str,
     assert not list(place.folder.glob("*.part"))
 
 
-def test_quota_names_both_detectors(place: Place) -> None:
+def test_quota_names_both_detectors(place: Workspace) -> None:
     """Rate, origin, price and hours of both, for people and for scripts."""
     found = place.summary("quota")
     labels = found["detectors"]["rekognition"]
@@ -344,8 +242,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "code", "word"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_is_told_in_a_line(place: Place, arguments: list[str], code: int, word: str) -> None:
-    """A clear word, its exit code, nothing on stdout, no traceback, nothing paid."""
+def test_what_is_wrong_is_told_in_a_line(place: Workspace, arguments: list[str], code: int, word: str) -> None:
+    """A clear word, the contract's exit code, nothing on stdout, no traceback, nothing paid."""
     (place.folder / "bad.yaml").write_text("version: 1\nsource: [}\n")
     (place.folder / "empty.db").touch()
     with sqlite3.connect(place.folder / "foreign.db") as db:
@@ -355,11 +253,11 @@ def test_what_is_wrong_is_told_in_a_line(place: Place, arguments: list[str], cod
     assert (seen, out) == (code, "")
     assert word in err
     assert "Traceback" not in err
-    assert place.calls() == 0
+    assert place.billed() == 0
 
 
 @pytest.mark.parametrize("gone", ["credentials", "endpoint"])
-def test_an_account_that_cannot_be_reached_stops_the_run(place: Place, gone: str) -> None:
+def test_an_account_that_cannot_be_reached_stops_the_run(place: Workspace, gone: str) -> None:
     """No credentials and no server end with 4 and say what to set."""
     env = dict(place.env)
     if gone == "credentials":
@@ -372,7 +270,7 @@ def test_an_account_that_cannot_be_reached_stops_the_run(place: Place, gone: str
     assert "Traceback" not in done.stderr
 
 
-def test_permission_lost_on_the_way_ends_the_run_with_its_cause(place: Place) -> None:
+def test_permission_lost_on_the_way_ends_the_run_with_its_cause(place: Workspace) -> None:
     """A denied copy stops the run with 4, the cause and what to do, and what was paid is kept."""
     place.sandbox.control("POST", "faults", {"faults": ["denied:CopyObject=100%"]})
     done = place("run", "job.yaml", "--json")
@@ -382,21 +280,21 @@ def test_permission_lost_on_the_way_ends_the_run_with_its_cause(place: Place) ->
     assert '"stop_reason": "failed"' in done.stdout
 
 
-def test_two_runs_on_one_checkpoint(place: Place) -> None:
+def test_two_runs_on_one_checkpoint(place: Workspace) -> None:
     """The second is refused with 3 while the first goes on; status may look on meanwhile."""
-    first = place.start("run", "job.yaml", "--log-level", "debug")
-    told(first, "image_examined", 3)
-    second = place("run", "job.yaml")
-    looked = place("status", "job.yaml", "--json")
+    place.sandbox.control("POST", "latency", {"detect": "300ms"})
+    first = place.start("run", "job.yaml", "--set", "limits.concurrency=1", "--log-level", "debug")
+    read_until(first, "image_examined", 1)
+    second, looked = place.start("run", "job.yaml"), place.start("status", "job.yaml", "--json")
+    code, out, err = ended(looked)
+    assert (code, f'"pid": {first.pid}' in out) == (0, True), err
+    code, _, err = ended(second)
+    assert (code, f"process {first.pid}" in err) == (3, True), err
     code, _, err = ended(first)
-    assert second.returncode == 3
-    assert f"process {first.pid}" in second.stderr
-    assert looked.returncode == 0
-    assert f'"pid": {first.pid}' in looked.stdout
     assert code == 1, err
 
 
-def test_fresh_over_paid_labels_needs_a_yes(place: Place) -> None:
+def test_fresh_over_paid_labels_needs_a_yes(place: Workspace) -> None:
     """Without a terminal the answer is no and names the flag; with the flag the old file is moved, not deleted."""
     place.here("run", "job.yaml", "--set", "limits.max_images=3")
     refused = place("run", "job.yaml", "--fresh")
@@ -407,7 +305,7 @@ def test_fresh_over_paid_labels_needs_a_yes(place: Place) -> None:
     assert len(list((place.folder / ".asyncfilter").glob("robins*.db"))) == 2
 
 
-def test_another_detector_is_refused_with_two_ways_out(place: Place) -> None:
+def test_another_detector_is_refused_with_two_ways_out(place: Workspace) -> None:
     """Stored labels are answers to another question: exit 3, and both ways out are named."""
     place.here("run", "job.yaml", "--set", "limits.max_images=2")
     done = place("run", "job.yaml", "--set", "detector.max_labels=5")
@@ -416,7 +314,7 @@ def test_another_detector_is_refused_with_two_ways_out(place: Place) -> None:
     assert "checkpoint:" in done.stderr
 
 
-def test_a_failure_of_our_own_is_one_line_and_a_file(place: Place, tmp_path: Path) -> None:
+def test_a_failure_of_our_own_is_one_line_and_a_file(place: Workspace, tmp_path: Path) -> None:
     """Exit 70, one line, the traceback in a file that is named; on stderr only with --debug."""
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -437,7 +335,7 @@ def test_a_failure_of_our_own_is_one_line_and_a_file(place: Place, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_reader_that_leaves_is_no_error(place: Place) -> None:
+def test_a_reader_that_leaves_is_no_error(place: Workspace) -> None:
     """``export | head`` and ``status | true`` say nothing about the pipe."""
     for arguments in (["export", "job.yaml"], ["status", "job.yaml", "--json"], ["status", "job.yaml"]):
         process = place.start(*arguments)
@@ -452,10 +350,10 @@ def test_a_reader_that_leaves_is_no_error(place: Place) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_drains_and_the_same_command_resumes(place: Place, number: signal.Signals) -> None:
+def test_one_signal_drains_and_the_same_command_resumes(place: Workspace, number: signal.Signals) -> None:
     """Exit 75, everything paid for is kept, nothing is paid twice."""
     process = place.start("run", "job.yaml", "--log-level", "debug", "--json")
-    told(process, "image_examined", 3)
+    read_until(process, "image_examined", 3)
     process.send_signal(number)
     code, out, err = ended(process)
     assert code == 75
@@ -469,25 +367,27 @@ def test_one_signal_drains_and_the_same_command_resumes(place: Place, number: si
     assert place.sandbox.stats().calls_per_key_max == 1
 
 
-def test_a_second_signal_aborts(place: Place) -> None:
+def test_a_second_signal_aborts(place: Workspace) -> None:
     """Exit 130 at once, although calls in flight are never answered; what they may have cost counts as spent."""
     place.sandbox.control("POST", "faults", {"faults": ["timeout=100%"]})
     process = place.start("run", "job.yaml")
-    told(process, "run_started")
+    read_until(process, "run_started")
     wait_until(lambda: "DetectLabels" in place.sandbox.stats().operations)
     process.send_signal(signal.SIGINT)
-    told(process, "draining")
+    read_until(process, "draining")
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert code == 130
     assert "aborted" in err
     assert "Traceback" not in err
     place.sandbox.control("POST", "faults", {"faults": []})
-    assert place.summary("run", "job.yaml", "--set", "limits.max_images=2")["spent_usd"] > place.calls() / 1000 - 0.0005
+    assert (
+        place.summary("run", "job.yaml", "--set", "limits.max_images=2")["spent_usd"] > place.billed() / 1000 - 0.0005
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_before_anything_began(place: Place, number: signal.Signals) -> None:
+def test_a_signal_before_anything_began(place: Workspace, number: signal.Signals) -> None:
     """While access is still being checked one signal ends the run with 75; nothing was called."""
     place.sandbox.control("POST", "latency", {"s3": "20s"})
     process = place.start("run", "job.yaml")
@@ -496,13 +396,13 @@ def test_a_signal_before_anything_began(place: Place, number: signal.Signals) ->
     code, _, err = ended(process)
     assert code == 75
     assert err == "interrupted before anything was called\n"
-    assert place.calls() == 0
+    assert place.billed() == 0
 
 
-def test_the_sandbox_ends_with_a_signal(place: Place) -> None:
+def test_the_sandbox_ends_with_a_signal(place: Workspace) -> None:
     """It says where it serves, writes the environment to a file, and exits with 0."""
     process = place.start("sandbox", "--bucket", "a", "--env-file", "sandbox.env", "--json")
-    told(process, "serving on")
+    read_until(process, "serving on")
     process.send_signal(signal.SIGINT)
     code, out, _ = ended(process)
     environment = json.loads(out)["environment"]

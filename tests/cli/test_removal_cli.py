@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,29 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import boto3
 import pytest
-from botocore.config import Config
 
 from asyncfilter.checkpoint.schema import STEPS
-from asyncfilter.clock import SystemClock
 from asyncfilter.job import Job, load_job
 from asyncfilter.model import Detection, Label, ObjectRef
 from asyncfilter.policy.removal import Step
 from asyncfilter.sandbox import SandboxOptions, SandboxProcess
-from asyncfilter.wiring import Overrides, plan_apply, plan_undo, run
-
-JOB = """
-version: 1
-name: {bucket}
-source: s3://{bucket}/
-rules:
-  - keep: {{any: Robin}}
-otherwise: reject
-actions:
-  reject: {action}
-limits: {{tps: 5000}}
-"""
+from asyncfilter.wiring import World, plan_apply, plan_undo, run
+from tests.kit.clocks import FastClock
+from tests.kit.services import aws_settings, boto_client
+from tests.kit.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -53,29 +38,8 @@ def sandbox() -> Iterator[SandboxProcess]:
 @pytest.fixture(scope="module")
 def s3(sandbox: SandboxProcess) -> Iterator[Any]:
     """Anybody's view of it."""
-    variables = sandbox.environment()
-    client = boto3.client(
-        "s3",
-        endpoint_url=sandbox.endpoint_url,
-        region_name=variables["AWS_DEFAULT_REGION"],
-        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    yield client
-    client.close()
-
-
-class Hurried(SystemClock):
-    """A hundred seconds pass in one, so that the ramp of the rate is over at once."""
-
-    def monotonic(self) -> float:
-        """See ``Clock``."""
-        return 100 * super().monotonic()
-
-    async def sleep(self, delay_s: float) -> None:
-        """See ``Clock``."""
-        await super().sleep(delay_s / 100)
+    with boto_client(sandbox, "s3") as client:
+        yield client
 
 
 class ByName:
@@ -86,8 +50,8 @@ class ByName:
         return Detection((Label("Robin" if "robin" in image.key else "Person", 99.0),), "3.0")
 
 
-class Place:
-    """A bucket whose images were examined, and the program to work on it."""
+class ExaminedBucket(Workspace):
+    """A bucket whose images were examined, and the program to work on it: commands name its job after the verb."""
 
     numbers = count(1)
 
@@ -95,11 +59,17 @@ class Place:
         self, sandbox: SandboxProcess, s3: Any, folder: Path, *, kind: str, versioned: bool, robins: int, people: int
     ) -> None:
         number = next(self.numbers)
-        self.s3, self.sandbox = s3, sandbox
+        self.s3 = s3
         self.bucket, self.bin = f"raw-{number}", f"bin-{number}"
-        self.path = folder / f"{self.bucket}.yaml"
-        action = f'{{move: "s3://{self.bin}/{{key}}"}}' if kind == "move" else "delete"
-        self.path.write_text(JOB.format(bucket=self.bucket, action=action))
+        action = {"move": f"s3://{self.bin}/{{key}}"} if kind == "move" else "delete"
+        super().__init__(
+            folder,
+            sandbox,
+            name=self.bucket,
+            source=f"s3://{self.bucket}/",
+            actions={"reject": action},
+            limits={"tps": 5000},
+        )
         for name in (self.bucket, self.bin):
             s3.create_bucket(Bucket=name)
         if versioned:
@@ -108,40 +78,21 @@ class Place:
         self.people = [f"{n:04} person.jpg" for n in range(people)]
         for key in self.robins + self.people:
             s3.put_object(Bucket=self.bucket, Key=key, Body=key.encode())
-        self.examine()
+        self._work(lambda job: run(job, world=World(detector=ByName(), clock=FastClock())))
 
-    def examine(self) -> None:
-        """``asyncfilter run``, without a paid look."""
-        self._here(lambda job: run(job, overrides=Overrides(detector=ByName(), clock=Hurried())))
+    def command(self, *arguments: str) -> list[str]:
+        """The command line: the verb, the job, the options."""
+        return super().command(arguments[0], "job.yaml", *arguments[1:])
 
     def pending(self, verb: str) -> int:
         """How many images ``verb`` is about."""
-        plan = self._here(plan_apply if verb == "apply" else plan_undo)
+        plan = self._work(plan_apply if verb == "apply" else plan_undo)
         return int(plan.images)
 
-    def _here(self, work: Callable[[Job], Any]) -> Any:
+    def _work(self, work: Callable[[Job], Any]) -> Any:
         """Do something in this process, with the sandbox's settings."""
-        before = dict(os.environ)
-        os.environ.update(self.sandbox.environment())
-        try:
-            return anyio.run(work, load_job(self.path))
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-
-    def call(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """The program, to its end."""
-        command = [sys.executable, "-m", "asyncfilter", arguments[0], str(self.path), *arguments[1:]]
-        environment = os.environ | self.sandbox.environment()
-        given = {"stdin": subprocess.DEVNULL, "timeout": 60} | options
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **given)
-
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """The program, in a process of its own."""
-        command = [sys.executable, "-m", "asyncfilter", arguments[0], str(self.path), *arguments[1:]]
-        environment = os.environ | self.sandbox.environment()
-        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
-        return subprocess.Popen(command, env=environment, **given)
+        with aws_settings(**self.sandbox.environment()):
+            return anyio.run(work, load_job(self.job))
 
     def keys(self, bucket: str | None = None) -> list[str]:
         """What stands there."""
@@ -155,22 +106,22 @@ class Place:
 
     def steps(self) -> set[Step]:
         """What the journal says now, while a process writes to it."""
-        path = self.path.parent / ".asyncfilter" / f"{self.bucket}.db"
+        path = self.folder / ".asyncfilter" / f"{self.bucket}.db"
         by_number = {number: step for step, number in STEPS.items()}
         with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             return {by_number[number] for (number,) in db.execute("SELECT DISTINCT step FROM removal")}
         return set()
 
 
-Make = Callable[..., Place]
+Make = Callable[..., ExaminedBucket]
 
 
 @pytest.fixture
 def make(sandbox: SandboxProcess, s3: Any, tmp_path: Path) -> Make:
     """Makes buckets of 12 robins and 8 people."""
 
-    def made(kind: str = "delete", *, versioned: bool = False, robins: int = 12, people: int = 8) -> Place:
-        return Place(sandbox, s3, tmp_path, kind=kind, versioned=versioned, robins=robins, people=people)
+    def made(kind: str = "delete", *, versioned: bool = False, robins: int = 12, people: int = 8) -> ExaminedBucket:
+        return ExaminedBucket(sandbox, s3, tmp_path, kind=kind, versioned=versioned, robins=robins, people=people)
 
     return made
 
@@ -194,7 +145,7 @@ def make(sandbox: SandboxProcess, s3: Any, tmp_path: Path) -> Make:
 def test_without_the_right_number_nothing_is_done(make: Make, flags: list[str], said: str) -> None:
     """Exit 2, the cause, and every image where it was."""
     place = make()
-    ended = place.call("apply", *flags)
+    ended = place("apply", *flags)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert said in " ".join(ended.stderr.split())
     assert place.keys() == sorted(place.robins + place.people)
@@ -204,30 +155,30 @@ def test_without_the_right_number_nothing_is_done(make: Make, flags: list[str], 
 def test_a_job_whose_rules_match_nothing_cannot_empty_a_bucket(make: Make) -> None:
     """A slip in the rules stops at the share; --max-share 1 is what it takes."""
     place = make(robins=0)
-    ended = place.call("apply", "--yes", "--expect", "8")
+    ended = place("apply", "--yes", "--expect", "8")
     assert ended.returncode == 2
     assert "100.0 %" in ended.stderr
     assert len(place.keys()) == 8
-    assert place.call("apply", "--yes", "--expect", "8", "--max-share", "1").returncode == 0
+    assert place("apply", "--yes", "--expect", "8", "--max-share", "1").returncode == 0
     assert place.keys() == []
 
 
 def test_scripts_agree_by_number(make: Make) -> None:
     """--yes --expect N does it; the JSON says what was done, and there is nothing left to do."""
     place = make("move")
-    shown = json.loads(place.call("apply", "--dry-run", "--json").stdout)["plan"]
+    shown = json.loads(place("apply", "--dry-run", "--json").stdout)["plan"]
     assert (shown["images"], shown["share"], shown["exceeds"]) == (8, 0.4, False)
-    ended = place.call("apply", "--yes", "--expect", "8", "--max-share", "0.4", "--json")
+    ended = place("apply", "--yes", "--expect", "8", "--max-share", "0.4", "--json")
     said = json.loads(ended.stdout)
     assert (ended.returncode, said["moved"], said["failed"], said["left"]) == (0, 8, {}, 0)
     assert (place.keys(), place.keys(place.bin)) == (place.robins, place.people)
     assert place.pending("apply") == 0
-    status = json.loads(place.call("status", "--json").stdout)
+    status = json.loads(place("status", "--json").stdout)
     assert (status["moved"], status["reject"], status["pending_removals"]) == (8, 8, 0)
-    said = json.loads(place.call("undo", "--yes", "--expect", "8", "--json").stdout)
+    said = json.loads(place("undo", "--yes", "--expect", "8", "--json").stdout)
     assert said["restored"] == 8
     assert (place.keys(), place.keys(place.bin)) == (sorted(place.robins + place.people), [])
-    status = json.loads(place.call("status", "--json").stdout)
+    status = json.loads(place("status", "--json").stdout)
     assert (status["moved"], status["reject"], status["pending_removals"]) == (0, 8, 0)
 
 
@@ -235,80 +186,50 @@ def test_scripts_agree_by_number(make: Make) -> None:
 def test_what_deleting_means_is_said_before_it_is_asked(make: Make, versioned: bool) -> None:
     """For ever, or behind a marker; undo says the same afterwards."""
     place = make(versioned=versioned)
-    shown = " ".join(place.call("apply", "--dry-run").stdout.split())
+    shown = " ".join(place("apply", "--dry-run").stdout.split())
     assert ("a delete marker hides each image" if versioned else "gone for ever") in shown
     assert "40.0 % of 20 examined" in shown
-    place.call("apply", "--yes", "--expect", "8")
-    plan = json.loads(place.call("undo", "--dry-run", "--json").stdout)["plan"]
+    place("apply", "--yes", "--expect", "8")
+    plan = json.loads(place("undo", "--dry-run", "--json").stdout)["plan"]
     assert (plan["images"], sum(group["images"] for group in plan["lost"])) == ((8, 0) if versioned else (0, 8))
-
-
-class Terminal:
-    """The program on a terminal of its own."""
-
-    def __init__(self, place: Place, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        self._process = place.start(*arguments, stdin=slave, stdout=slave, stderr=slave)
-        os.close(slave)
-        self.screen = ""
-
-    def read_until(self, text: str) -> None:
-        """Read the screen until ``text`` stands there."""
-        while text not in self.screen:
-            try:
-                self.screen += os.read(self._master, 4096).decode(errors="replace")
-            except OSError as error:  # the other side is closed
-                raise AssertionError(self.screen) from error
-
-    def type(self, text: str) -> None:
-        """Type a line."""
-        os.write(self._master, f"{text}\n".encode())
-
-    def end(self) -> int:
-        """Read to the end; the exit code."""
-        with suppress(OSError):
-            while some := os.read(self._master, 4096):
-                self.screen += some.decode(errors="replace")
-        os.close(self._master)
-        return self._process.wait(timeout=60)
 
 
 @pytest.mark.parametrize("typed", ["y", "08", ""])
 def test_another_number_on_a_terminal_does_nothing(make: Make, typed: str) -> None:
     """Only the number itself is a yes; 130 otherwise."""
     place = make()
-    terminal = Terminal(place, "apply")
+    terminal = place.terminal("apply")
     terminal.read_until("Type 8 to go on: ")
-    terminal.type(typed)
+    terminal.type(f"{typed}\n")
     assert terminal.end() == 130
-    assert "another number" in terminal.screen
+    assert "another number" in terminal.seen
     assert len(place.keys()) == 20
 
 
 def test_the_number_on_a_terminal_does_it(make: Make) -> None:
     """Plan, question, number, outcome; and back."""
     place = make("move")
-    terminal = Terminal(place, "apply")
+    terminal = place.terminal("apply")
     terminal.read_until("Type 8 to go on: ")
-    assert " person.jpg" in terminal.screen
-    terminal.type("8")
+    assert " person.jpg" in terminal.seen
+    terminal.type("8\n")
     assert terminal.end() == 0
-    assert "8 moved" in terminal.screen
+    assert "8 moved" in terminal.seen
     assert place.keys() == place.robins
-    terminal = Terminal(place, "undo")
+    terminal = place.terminal("undo")
     terminal.read_until("Type 8 to go on: ")
-    terminal.type("8")
+    terminal.type("8\n")
     assert terminal.end() == 0
-    assert "8 brought back" in terminal.screen
+    assert "8 brought back" in terminal.seen
     assert place.keys() == sorted(place.robins + place.people)
 
 
 def test_leaving_at_the_question_does_nothing(make: Make) -> None:
     """Ctrl-C where the number is asked for."""
     place = make()
-    terminal = Terminal(place, "apply")
+    terminal = place.terminal("apply")
     terminal.read_until("Type 8 to go on: ")
-    terminal._process.send_signal(signal.SIGINT)
+    terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 75
     assert len(place.keys()) == 20
 
@@ -317,7 +238,7 @@ def test_changed_images_are_told_and_left(make: Make, s3: Any) -> None:
     """Exit 1, the cause by name, and the new object in its place."""
     place = make()
     s3.put_object(Bucket=place.bucket, Key=place.people[0], Body=b"newer")
-    ended = place.call("apply", "--yes", "--expect", "8", "--json")
+    ended = place("apply", "--yes", "--expect", "8", "--json")
     assert (ended.returncode, json.loads(ended.stdout)["failed"]) == (1, {"changed": 1})
     assert "left: changed" in ended.stderr
     assert place.keys() == sorted([*place.robins, place.people[0]])
@@ -363,24 +284,24 @@ def test_kill_9_at_every_step(
     assert place.steps() == {Step.UNDONE}
 
 
-def kill_at(place: Place, verb: str, step: Step) -> None:
+def kill_at(place: ExaminedBucket, verb: str, step: Step) -> None:
     """Start ``verb`` and kill it when its journal has come to ``step``."""
     flags = ["--max-share", "1"] if verb == "apply" else []
-    process = place.start(verb, "--yes", "--expect", str(place.pending(verb)), *flags)
+    process = place.start(verb, "--yes", "--expect", str(place.pending(verb)), *flags, output=subprocess.DEVNULL)
     while process.poll() is None and step not in place.steps():
         time.sleep(0.001)
     process.kill()
     process.wait()
 
 
-def finish(place: Place, verb: str) -> None:
+def finish(place: ExaminedBucket, verb: str) -> None:
     """Run ``verb`` to its end."""
     flags = ["--max-share", "1"] if verb == "apply" else []
-    ended = place.call(verb, "--yes", "--expect", str(place.pending(verb)), *flags)
+    ended = place(verb, "--yes", "--expect", str(place.pending(verb)), *flags)
     assert ended.returncode == 0, ended.stderr
 
 
-def check_all_there(place: Place, kind: str) -> None:
+def check_all_there(place: ExaminedBucket, kind: str) -> None:
     """What should stay is there; what moves is here or there."""
     here = set(place.keys())
     assert set(place.robins) <= here
@@ -392,7 +313,7 @@ def test_ctrl_c_keeps_everything(make: Make, sandbox: SandboxProcess) -> None:
     """75, what is done stays done, and the same command goes on."""
     place = make("move", robins=10, people=90)
     sandbox.control("POST", "latency", {"s3": "15ms"})
-    process = place.start("apply", "--yes", "--expect", "90", "--max-share", "1")
+    process = place.start("apply", "--yes", "--expect", "90", "--max-share", "1", output=subprocess.DEVNULL)
     while Step.STARTED not in place.steps():
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)

@@ -6,15 +6,13 @@ has no route for keys with a newline.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import boto3
 import pytest
 import pytest_asyncio
-from moto.server import ThreadedMotoServer
 
 from asyncfilter.aws import open_aws
 from asyncfilter.aws.boto import BotoS3
@@ -25,6 +23,7 @@ from asyncfilter.aws.wire import open_wire
 from asyncfilter.errors import BucketNotFoundError, ImageError
 from asyncfilter.job.spec import Aws, ClientKind
 from asyncfilter.model import ActionKind, Effect, ObjectRef, S3Location
+from tests.kit.services import aws_settings, moto_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,33 +53,13 @@ class Moto(NamedTuple):
 
 @pytest.fixture(scope="module")
 def moto_s3() -> Iterator[Any]:
-    """A moto server for the module, this machine's AWS settings put aside; boto3's client for it."""
-    names = [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]
-    before = {name: os.environ.pop(name) for name in names}
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    ours = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
-    os.environ.update(ours)
-    s3 = boto3.client("s3")
-    for bucket in (RAW, CLEAN):
-        s3.create_bucket(Bucket=bucket)
-    for key in KEYS:
-        s3.put_object(Bucket=RAW, Key=key, Body=key.encode())
-    yield s3
-    s3.close()
-    server.stop()
-    for name in ours:
-        os.environ.pop(name, None)
-    os.environ.update(before)
+    """A moto server for the module; boto3's client for it."""
+    with moto_server() as settings, aws_settings(**settings), closing(boto3.client("s3")) as s3:
+        for bucket in (RAW, CLEAN):
+            s3.create_bucket(Bucket=bucket)
+        for key in KEYS:
+            s3.put_object(Bucket=RAW, Key=key, Body=key.encode())
+        yield s3
 
 
 @pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")

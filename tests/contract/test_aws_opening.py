@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
-import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +36,14 @@ from asyncfilter.errors import (
     TransientError,
     UsageError,
 )
-from asyncfilter.job.spec import (
-    Action,
-    Aws,
-    ClientKind,
-    DetectorKind,
-    DetectorSpec,
-    Job,
-    Limits,
-    Pricing,
-    SourceSpec,
-    Stop,
-)
+from asyncfilter.job.spec import Action, Aws, ClientKind, DetectorKind, DetectorSpec, Job, SourceSpec
 from asyncfilter.model import ActionKind, ObjectRef, Verdict
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.faults import Fault, FaultKind
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from tests.kit.jobs import make_bare_job
+from tests.kit.services import aws_settings
 
 EUROPE = "eu-west-1"
 OPTIONS = SandboxOptions(
@@ -70,31 +61,20 @@ def job(
     aws: Aws | None = None,
 ) -> Job:
     """A job over these buckets."""
-    return Job(
-        name="t",
-        path=None,
+    return replace(
+        make_bare_job(),
         source=SourceSpec(bucket=bucket),
         detector=detector or DetectorSpec(),
-        rules=(),
-        otherwise=Verdict.REJECT,
         actions={Verdict.KEEP: Action(kind=ActionKind.COPY, target=f"s3://{target}/{{key}}")},
-        limits=Limits(),
-        stop=Stop(),
-        checkpoint=Path("unused.db"),
-        pricing=Pricing(),
         aws=aws or Aws(),
     )
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def bare_environment() -> Iterator[None]:
     """No AWS setting of this machine reaches a test."""
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with aws_settings(AWS_EC2_METADATA_DISABLED="true"):
+        yield
 
 
 def set_keys(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import anyio
 import pytest
 import pytest_asyncio
@@ -48,6 +46,8 @@ from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.answers.folder import Noise
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from asyncfilter.sandbox.store import Attributes
+from tests.kit.keys import HOSTILE_KEYS
+from tests.kit.services import aws_settings, serving, set_faults
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,45 +55,6 @@ RAW, CLEAN, FAR = "raw-images", "clean-images", "far-images"
 TIMEOUT_S = 0.4
 UNUSED = Sandbox()
 """Stands in a kit whose service is another one."""
-HOSTILE_KEYS = [
-    "a b.jpg",
-    " lead and trail ",
-    "a+b.jpg",
-    "100%.jpg",
-    "%2B%20.jpg",
-    "emoji 😀.jpg",
-    "line\nbreak.jpg",
-    "tab\tand\rreturn.jpg",
-    "control\x01.jpg",
-    "../up.jpg",
-    "a/../b.jpg",
-    "./here.jpg",
-    "/lead.jpg",
-    "//double//slash.jpg",
-    "query?versionId=1&x=2.jpg",
-    "#fragment;semi:colon@at.jpg",
-    "<a>&amp;'\"`{}|\\^[].jpg",
-    "~!*'()$,=.jpg",
-    "e\N{COMBINING ACUTE ACCENT} and é.jpg",
-    "x" * 1020 + ".jpg",
-    "日" * 341 + "x",
-]
-ENVIRONMENT = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-
-
-@asynccontextmanager
-async def environment(**settings: str) -> AsyncIterator[None]:
-    """The process's AWS settings replaced while the context is open."""
-    names = {*settings, *ENVIRONMENT}
-    before = {name: os.environ.pop(name, None) for name in names}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 @dataclass
@@ -130,16 +91,11 @@ class Kit:
     @asynccontextmanager
     async def faults(self, *rules: str) -> AsyncIterator[None]:
         """Inject faults while the context is open."""
-        await self._set_faults(rules)
+        await set_faults(self.sandbox, *rules)
         try:
             yield
         finally:
-            await self._set_faults(())
-
-    async def _set_faults(self, rules: Sequence[str]) -> None:
-        url = f"{self.sandbox.endpoint_url}/_sandbox/faults"
-        async with aiohttp.ClientSession() as http, http.post(url, json={"faults": list(rules)}) as answer:
-            assert answer.status == 200, await answer.text()
+            await set_faults(self.sandbox)
 
 
 @asynccontextmanager
@@ -182,11 +138,7 @@ async def kit(request: pytest.FixtureRequest) -> AsyncIterator[Kit]:
         noise=Noise(0, 0, 0, 0),
         deny=(DenyRule("*", "locked/*"),),
     )
-    async with (
-        Sandbox(options) as sandbox,
-        environment(**sandbox.environment()),
-        open_kit(sandbox, request.param) as it,
-    ):
+    async with serving(options) as sandbox, open_kit(sandbox, request.param) as it:
         yield it
 
 
@@ -552,25 +504,26 @@ class Replay:
         self.raw = f"HTTP/1.1 {status} X\r\n{head}\r\n".encode() + body
 
 
+def settings_for(port: int) -> AbstractContextManager[None]:
+    """Settings of a service on this port of the machine."""
+    return aws_settings(
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
+        AWS_ACCESS_KEY_ID="AKIA",
+        AWS_SECRET_ACCESS_KEY="secret",
+        AWS_REGION="us-east-1",
+        NO_PROXY="127.0.0.1",
+    )
+
+
 @pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")
 async def replayed(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Kit, Replay]]:
     """Ports whose service is a ``Replay``."""
     replay = Replay()
     async with await asyncio.start_server(replay.serve, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
-        async with (
-            environment(
-                AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
-                AWS_ACCESS_KEY_ID="AKIA",
-                AWS_SECRET_ACCESS_KEY="secret",
-                AWS_REGION="us-east-1",
-                AWS_CONFIG_FILE=os.devnull,
-                AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-                NO_PROXY="127.0.0.1",
-            ),
-            open_kit(UNUSED, request.param) as kit,
-        ):
-            yield kit, replay
+        with settings_for(port):
+            async with open_kit(UNUSED, request.param) as kit:
+                yield kit, replay
 
 
 IMAGE = ObjectRef(bucket=RAW, key="k.jpg", size_bytes=1, etag="e", seq=1)
@@ -676,14 +629,7 @@ async def test_no_connection_is_not_billed() -> None:
     """Nothing listens: the request cannot have reached anybody."""
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    async with environment(
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
-        AWS_ACCESS_KEY_ID="AKIA",
-        AWS_SECRET_ACCESS_KEY="secret",
-        AWS_CONFIG_FILE=os.devnull,
-        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-        NO_PROXY="127.0.0.1",
-    ):
+    with settings_for(port):
         for client in ClientKind:
             async with open_kit(UNUSED, client) as kit:
                 with pytest.raises(TransientError) as caught:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from asyncfilter.aws.wire import Wire, open_wire
 from asyncfilter.job.spec import Aws, DetectorSpec
 from asyncfilter.model import ObjectRef, S3Location
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
+from tests.kit.services import aws_settings
 
 OPTIONS = SandboxOptions(
     buckets=(BucketSpec("raw"), BucketSpec("clean")), verify_signatures=True, check_images=False, count_keys=False
@@ -52,12 +52,10 @@ class Proxy:
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of this machine reaches a test."""
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+def bare_environment() -> Iterator[None]:
+    """No AWS setting of this machine reaches a test."""
+    with aws_settings():
+        yield
 
 
 @asynccontextmanager

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from asyncfilter.aws import AwsReferences, open_aws, open_clients, open_references
 from asyncfilter.errors import BucketNotFoundError, ImageError, ThrottledError, UsageError
@@ -16,30 +14,18 @@ from asyncfilter.job.spec import Aws, ClientKind, DetectorSpec
 from asyncfilter.model import ListedObject, ObjectRef
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.wiring import label_references
-
-Open = Callable[..., AbstractAsyncContextManager[Sandbox]]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Open:
-    """Opens a sandbox that this process's clients speak to."""
-
-    @asynccontextmanager
-    async def open_one(tps: float | None = None) -> AsyncIterator[Sandbox]:
-        buckets = (BucketSpec("good"), BucketSpec("far", "eu-west-1"))
-        async with Sandbox(SandboxOptions(buckets=buckets, tps=tps)) as sandbox:
-            for name, value in sandbox.environment().items():
-                monkeypatch.setenv(name, value)
-            yield sandbox
-
-    return open_one
+from tests.kit.pictures import plain
+from tests.kit.services import serving
 
 
-def picture(colour: str, size: tuple[int, int] = (200, 150)) -> bytes:
+def serve(tps: float | None = None) -> AbstractAsyncContextManager[Sandbox]:
+    """A sandbox that this process's clients speak to."""
+    return serving(SandboxOptions(buckets=(BucketSpec("good"), BucketSpec("far", "eu-west-1")), tps=tps))
+
+
+def picture(colour: str, side: int = 150) -> bytes:
     """A small JPEG."""
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "JPEG")
-    return out.getvalue()
+    return plain("JPEG", side, side, colour)
 
 
 @asynccontextmanager
@@ -59,7 +45,7 @@ def as_image(listed: ListedObject) -> ObjectRef:
 
 
 @pytest.mark.parametrize("client", list(ClientKind))
-async def test_objects_and_files_are_examined(client: ClientKind, serve: Open, tmp_path: Path) -> None:
+async def test_objects_and_files_are_examined(client: ClientKind, tmp_path: Path) -> None:
     """Objects by reference, each in its bucket's region, a key as it is; files by their bytes."""
     file = tmp_path / "a good one.jpg"
     file.write_bytes(picture("red"))
@@ -77,12 +63,12 @@ async def test_objects_and_files_are_examined(client: ClientKind, serve: Open, t
 
 
 @pytest.mark.parametrize("client", list(ClientKind))
-async def test_what_cannot_be_examined_is_told(client: ClientKind, serve: Open, tmp_path: Path) -> None:
+async def test_what_cannot_be_examined_is_told(client: ClientKind, tmp_path: Path) -> None:
     """Missing, too large, no picture, too small, no bucket: each with its own word."""
     large, text, small = tmp_path / "large.jpg", tmp_path / "text.jpg", tmp_path / "small.jpg"
     large.write_bytes(b"x" * (5 * 1024 * 1024 + 1))
     text.write_text("no picture")
-    small.write_bytes(picture("red", (20, 20)))
+    small.write_bytes(picture("red", 20))
     async with serve(), references(client, "s3://good/x.jpg") as port:
         for uri, code in (
             ("s3://good/gone.jpg", "vanished"),
@@ -102,7 +88,7 @@ async def test_what_cannot_be_examined_is_told(client: ClientKind, serve: Open, 
 
 
 @pytest.mark.parametrize("client", list(ClientKind))
-async def test_throttles_reach_the_engine(client: ClientKind, serve: Open, tmp_path: Path) -> None:
+async def test_throttles_reach_the_engine(client: ClientKind, tmp_path: Path) -> None:
     """A refused attempt at bytes is what it is for any image."""
     file = tmp_path / "x.jpg"
     file.write_bytes(picture("red"))
@@ -113,7 +99,7 @@ async def test_throttles_reach_the_engine(client: ClientKind, serve: Open, tmp_p
             await port.detect(as_image(listed))
 
 
-async def test_files_alone_need_a_region(serve: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_files_alone_need_a_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing says where to send them: the error names what to set."""
     async with serve():
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
@@ -124,7 +110,7 @@ async def test_files_alone_need_a_region(serve: Open, tmp_path: Path, monkeypatc
                 pass
 
 
-async def test_labels_are_paid_for_once_and_kept(serve: Open, tmp_path: Path) -> None:
+async def test_labels_are_paid_for_once_and_kept(tmp_path: Path) -> None:
     """A second look is free, also under another name; a changed picture is not; the store is a file of its own."""
     file, store = tmp_path / "x.jpg", tmp_path / "kept" / "references.db"
     file.write_bytes(picture("red"))

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from asyncfilter import Job, parse_job, run
-from asyncfilter.aws import S3Store, open_aws, open_clients, open_detector, open_store
-from asyncfilter.aws.rekognition import RekognitionDetector
+from asyncfilter import Job, run
+from asyncfilter.aws import AwsSession, open_aws, open_detector, open_ports
+from asyncfilter.aws.opening import Ports
 from asyncfilter.checkpoint import read_images
 from asyncfilter.errors import AccessError, ImageError, RegionMismatchError
 from asyncfilter.model import ObjectRef
 from asyncfilter.policy.footnote import footnote_of
 from asyncfilter.sandbox import Attributes, BucketSpec, DenyRule, Noise, Sandbox, SandboxOptions
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from tests.kit import jobs
+from tests.kit.pictures import noise
+from tests.kit.services import serving
 
-Open = Callable[..., AbstractAsyncContextManager[Sandbox]]
 CALM = Noise(0, 0, 0, 0)
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Sending a large body directly:ResourceWarning"  # aiohttp's advice to aiobotocore, which takes bytes alone
@@ -30,40 +31,21 @@ pytestmark = pytest.mark.filterwarnings(
 CLIENTS = pytest.mark.parametrize("client", ["fast", "aioboto3"])
 
 
-def picture(kind: str = "JPEG", width: int = 200, height: int = 100, grey: int = 99) -> bytes:
-    """A picture of noise."""
-    out = io.BytesIO()
-    Image.effect_noise((width, height), grey).convert("RGB").save(out, kind)
-    return out.getvalue()
+def serve(**options: Any) -> AbstractAsyncContextManager[Sandbox]:
+    """A sandbox that this process's clients speak to."""
+    buckets = (BucketSpec("raw"), BucketSpec("clean"), BucketSpec("far", "eu-west-1"), BucketSpec("locked"))
+    deny = (DenyRule("*", "locked/*"),)
+    settings = {"buckets": buckets, "verify_signatures": True, "noise": CALM, "deny": deny, **options}
+    return serving(SandboxOptions(**settings))
 
 
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Open:
-    """Opens a sandbox that this process's clients speak to."""
-
-    @asynccontextmanager
-    async def open_one(**options: Any) -> AsyncIterator[Sandbox]:
-        buckets = (BucketSpec("raw"), BucketSpec("clean"), BucketSpec("far", "eu-west-1"), BucketSpec("locked"))
-        deny = (DenyRule("*", "locked/*"),)
-        settings = {"buckets": buckets, "verify_signatures": True, "noise": CALM, "deny": deny, **options}
-        async with Sandbox(SandboxOptions(**settings)) as sandbox:
-            for name, value in sandbox.environment().items():
-                monkeypatch.setenv(name, value)
-            yield sandbox
-
-    return open_one
-
-
-def make_job(tmp_path: Path, **changes: Any) -> Job:
-    """A job that keeps everything that shows anything."""
-    settings: dict[str, Any] = {
-        "version": 1,
-        "name": "bytes",
-        "source": {"uri": "s3://raw/", "include": "*"},
-        "rules": [{"keep": {"none": "Nothing"}}],
-        "limits": {"tps": 500},
-    }
-    return parse_job(settings | changes, base_dir=tmp_path)
+make_job = partial(
+    jobs.make_bare_job,
+    source={"uri": "s3://raw/", "include": "*"},
+    rules=[{"keep": {"none": "Nothing"}}],
+    limits={"tps": 500},
+)
+"""A job that keeps everything that shows anything."""
 
 
 @asynccontextmanager
@@ -87,12 +69,15 @@ def put(
 
 
 @CLIENTS
-async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path) -> None:
     """What is sent gets the answer that its content deserves, whatever it is called and however large it is."""
-    async with serve(synthetic=()) as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (detector, _):
-        large = picture("PNG", 1400, 1300)
+    async with (
+        serve(synthetic=()) as sandbox,
+        opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, ports),
+    ):
+        large = noise("PNG", 1400, 1300)
         assert 3_500_000 < len(large) < 5 * 1024 * 1024
-        for body in (picture(), large):
+        for body in (noise(), large):
             image = put(sandbox, "birds/robin/a.jpg", body)
             found = await detector.detect_content(image, body)
             again = await detector.detect_content(image, body)
@@ -103,13 +88,13 @@ async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path, 
 
 
 @CLIENTS
-async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path) -> None:
     """DetectCustomLabels of bytes answers with labels as it does of references."""
-    model = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
-    job = make_job(tmp_path, aws={"client": client}, detector=model)
-    async with serve() as sandbox, opened(job) as (detector, _):
-        image = put(sandbox, "birds/robin/a.jpg", picture())
-        await detector.detect_content(image, picture())
+    detector = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
+    job = make_job(base_dir=tmp_path, aws={"client": client}, detector=detector)
+    async with serve() as sandbox, opened(job) as (_, ports):
+        image = put(sandbox, "birds/robin/a.jpg", noise())
+        await ports.detector.detect_content(image, noise())
         assert sandbox.stats().operations["DetectCustomLabels"].billed == 1
 
 
@@ -117,16 +102,16 @@ async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path, serve: 
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (picture("WEBP"), "invalid_image_format"),
-        (picture("PNG", 79, 200), "image_rejected"),
-        (picture("PNG") + bytes(5 * 1024 * 1024), "image_too_large"),
+        (noise("WEBP"), "invalid_image_format"),
+        (noise("PNG", 79, 200), "image_rejected"),
+        (noise("PNG") + bytes(5 * 1024 * 1024), "image_too_large"),
     ],
 )
 async def test_refused_bytes_have_the_codes_of_refused_objects(
-    client: str, body: bytes, code: str, tmp_path: Path, serve: Open
+    client: str, body: bytes, code: str, tmp_path: Path
 ) -> None:
     """The service's own refusal of bytes reads as that of an object does, and as the free check's."""
-    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (detector, _):
+    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, ports):
         image = put(sandbox, "a.jpg", body)
         with pytest.raises(ImageError) as caught:
             await detector.detect_content(image, body)
@@ -134,9 +119,9 @@ async def test_refused_bytes_have_the_codes_of_refused_objects(
 
 
 @CLIENTS
-async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path: Path) -> None:
     """Keys of any kind; a range beyond the end gives what there is."""
-    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, store):
+    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, ports):
         for key in ("plain.jpg", "a b+c%2F/../é\n😀.jpg"):
             image = put(sandbox, key, b"0123456789")
             assert await store.contents.read(image) == b"0123456789"
@@ -145,9 +130,9 @@ async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path:
 
 
 @CLIENTS
-async def test_objects_that_cannot_be_read_have_their_cause(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_objects_that_cannot_be_read_have_their_cause(client: str, tmp_path: Path) -> None:
     """Gone, replaced, closed, archived and encrypted objects are told apart, each for itself."""
-    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, store):
+    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, ports):
         replaced = put(sandbox, "replaced.jpg", b"one")
         sandbox.put("raw", "replaced.jpg", b"two")
         cases = {
@@ -168,14 +153,14 @@ async def test_objects_that_cannot_be_read_have_their_cause(client: str, tmp_pat
 # -- Whole runs --------------------------------------------------------------------------------------------------------
 
 DIRT = {
-    "a-good.jpg": picture(),
-    "b-webp.jpg": picture("WEBP"),
-    "c-small.png": picture("PNG", 79, 300),
-    "d-wide.png": picture("PNG", 10_001, 81),
+    "a-good.jpg": noise(),
+    "b-webp.jpg": noise("WEBP"),
+    "c-small.png": noise("PNG", 79, 300),
+    "d-wide.png": noise("PNG", 10_001, 81),
     "e-error.jpg": b"<Error><Code>AccessDenied</Code></Error>",
-    "f-gif.gif": picture("GIF", grey=0),
-    "g-cut.webp": picture("WEBP")[:100],
-    "h-good.png": picture("PNG"),
+    "f-gif.gif": noise("GIF", sigma=0),
+    "g-cut.webp": noise("WEBP")[:100],
+    "h-good.png": noise("PNG"),
 }
 REFUSED = {"invalid_image_format": 4, "image_rejected": 1, "image_too_large": 1}
 
@@ -187,23 +172,23 @@ def fill(sandbox: Sandbox, bucket: str = "raw") -> None:
 
 
 @CLIENTS
-async def test_prechecked_refusals_never_reach_the_service(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_prechecked_refusals_never_reach_the_service(client: str, tmp_path: Path) -> None:
     """With ``precheck: header`` the outcome is the same as without, and only good pictures cost a call."""
     async with serve() as sandbox:
         fill(sandbox)
-        plain = await run(make_job(tmp_path, name="plain", aws={"client": client}))
-        checked = await run(make_job(tmp_path, name="checked", precheck="header", aws={"client": client}))
+        plain = await run(make_job(base_dir=tmp_path, name="plain", aws={"client": client}))
+        checked = await run(make_job(base_dir=tmp_path, name="checked", precheck="header", aws={"client": client}))
         assert plain.counts.failed == checked.counts.failed == REFUSED
         assert (plain.counts.calls, checked.counts.calls, checked.counts.billed_calls) == (8, 2, 2)
         assert plain.counts.keep == checked.counts.keep == 2
 
 
 @CLIENTS
-async def test_converting_rescues_what_shows_anything(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_converting_rescues_what_shows_anything(client: str, tmp_path: Path) -> None:
     """WebP, GIF and too many pixels are sent as JPEGs; what is no picture, or too small, fails at no cost."""
     async with serve() as sandbox:
         fill(sandbox)
-        job = make_job(tmp_path, convert=True, near_duplicates=True, aws={"client": client})
+        job = make_job(base_dir=tmp_path, convert=True, near_duplicates=True, aws={"client": client})
         summary = await run(job)
         assert summary.counts.failed == {"invalid_image_format": 2, "image_rejected": 1}
         assert (summary.counts.keep, summary.counts.calls) == (5, 5)
@@ -220,7 +205,7 @@ async def test_converting_rescues_what_shows_anything(client: str, tmp_path: Pat
 
 
 @CLIENTS
-async def test_images_of_another_region_are_sent(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_images_of_another_region_are_sent(client: str, tmp_path: Path) -> None:
     """Rekognition cannot read a bucket elsewhere: refused without ``convert``, sent with it."""
     changes: dict[str, Any] = {
         "source": {"uri": "s3://far/", "include": "*"},
@@ -230,16 +215,16 @@ async def test_images_of_another_region_are_sent(client: str, tmp_path: Path, se
     async with serve() as sandbox:
         fill(sandbox, "far")
         with pytest.raises(RegionMismatchError) as caught:
-            await run(make_job(tmp_path, **changes))
+            await run(make_job(base_dir=tmp_path, **changes))
         assert "convert: true" in (caught.value.hint or "")
-        job = make_job(tmp_path, convert=True, **changes)
+        job = make_job(base_dir=tmp_path, convert=True, **changes)
         summary = await run(job)
         assert (summary.counts.keep, summary.counts.calls) == (5, 5)
         notes = [footnote_of(image.detection) for image in read_images(job.checkpoint) if image.detection]
         assert all(note.sent is not None and note.blake2b is not None for note in notes)
 
 
-async def test_a_folder_is_run_like_a_bucket(tmp_path: Path, serve: Open) -> None:
+async def test_a_folder_is_run_like_a_bucket(tmp_path: Path) -> None:
     """Files are sent, copied or linked where their verdict says, and known the second time."""
     photos = tmp_path / "photos"
     (photos / "deep" / "er").mkdir(parents=True)
@@ -252,8 +237,8 @@ async def test_a_folder_is_run_like_a_bucket(tmp_path: Path, serve: Open) -> Non
                 "source": {"uri": "./photos", "include": "*"},
                 "actions": {"keep": {action: f"./{action}/{{key}}"}},
             }
-            first = await run(make_job(tmp_path, **changes))
-            again = await run(make_job(tmp_path, **changes))
+            first = await run(make_job(base_dir=tmp_path, **changes))
+            again = await run(make_job(base_dir=tmp_path, **changes))
             assert first.counts.failed == {"invalid_image_format": 2, "image_rejected": 1}
             assert (first.counts.keep, first.counts.copied, again.this_run.calls) == (5, 5, 0)
             made = sorted((tmp_path / action).rglob("*.*"))
@@ -264,16 +249,16 @@ async def test_a_folder_is_run_like_a_bucket(tmp_path: Path, serve: Open) -> Non
         assert set(sandbox.stats().operations) & {"ListObjectsV2", "GetObject", "CopyObject"} == set()
 
 
-async def test_a_folder_needs_a_region(tmp_path: Path, serve: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_needs_a_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any the run does not start, and says where to set one; with one it is where calls go."""
     (tmp_path / "photos").mkdir()
-    job = make_job(tmp_path, source="./photos")
+    job = make_job(base_dir=tmp_path, source="./photos")
     async with serve():
         monkeypatch.delenv("AWS_REGION")
         monkeypatch.delenv("AWS_DEFAULT_REGION")
         with pytest.raises(AccessError) as caught:
             await run(job)
         assert "detector.region" in (caught.value.hint or "")
-        there = make_job(tmp_path, source="./photos", detector={"region": "eu-west-1"})
-        async with open_aws(there.aws, timeout_s=5, connections=2) as session, open_clients(there.aws, session) as aws:
-            assert (await open_detector(there, aws, bucket_region=None))[1] == "eu-west-1"
+        there = make_job(base_dir=tmp_path, source="./photos", detector={"region": "eu-west-1"})
+        async with open_aws(there.aws, timeout_s=5, connections=2) as session, open_detector(there, session) as found:
+            assert found[1] == "eu-west-1"

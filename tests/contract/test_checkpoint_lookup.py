@@ -8,23 +8,14 @@ import pytest
 
 from asyncfilter.checkpoint import open_checkpoint, open_lookup
 from asyncfilter.errors import CheckpointError, CheckpointMismatchError
-from asyncfilter.model import Decision, Detection, Label, Verdict
+from asyncfilter.model import Detection
 from asyncfilter.ports import Batch, Reference, StoredImage, Totals, Watermark
-
-IDENTITY = {"source.uri": "s3://raw/"}
+from tests.kit.checkpoints import IDENTITY, stored_image
 
 
 def row(id_: int, seq: int | None) -> StoredImage:
     """A row with a label."""
-    return StoredImage(
-        id=id_,
-        seq=seq,
-        key=f"{id_:03d}.jpg",
-        etag=f"{id_:032x}",
-        size_bytes=id_,
-        decision=Decision(Verdict.KEEP, 0, "Robin"),
-        detection=Detection((Label("Robin", 90.0),), "3.0"),
-    )
+    return stored_image(id_, seq=seq, key=f"{id_:03d}.jpg")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

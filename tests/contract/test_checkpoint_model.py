@@ -8,17 +8,19 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from asyncfilter.checkpoint import SqliteCheckpoint, contents, open_checkpoint, read_images
+from asyncfilter.checkpoint import contents, read_images
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, Label, ListedObject, Verdict
 from asyncfilter.policy.removal import REMOVED, REMOVING, Condemnation, Removal, Step
 from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals, Watermark
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
+from tests.kit.checkpoints import SqliteHarness
 
 KEYS = ["a", "a\n", "b", "z", "é", "\uffff", "\U0001f426"]
 ETAGS = ["ab" * 16, "ab-2", "AB", "cd-2", "abababab" + "cd" * 12]
@@ -100,19 +102,14 @@ class BothCheckpoints(RuleBasedStateMachine):
         """Two new checkpoints."""
         self.folder = Path(tempfile.mkdtemp())
         self.runner = asyncio.Runner()
-        self.lives = 0
-        self.path = self.folder / "0.db"
         self.memory = MemoryCheckpoint()
-        self.file: SqliteCheckpoint = self.runner.run(self.open())
-
-    async def open(self) -> SqliteCheckpoint:
-        """The file as it lies there."""
-        return await open_checkpoint(self.path, identity={}, name="both")
+        self.harness = SqliteHarness(self.folder)
+        self.file = self.runner.run(self.harness.open())
 
     def teardown(self) -> None:
         """Leave nothing behind."""
         if hasattr(self, "file"):
-            self.runner.run(self.file.aclose())
+            self.runner.run(self.harness.close())
             self.runner.close()
             shutil.rmtree(self.folder)
 
@@ -164,16 +161,9 @@ class BothCheckpoints(RuleBasedStateMachine):
     @rule(is_crash=st.booleans())
     def reopen(self, is_crash: bool) -> None:
         """The next process, after a clean end or after a kill."""
-        left = self.path
-        if is_crash:
-            self.lives += 1
-            left = self.folder / f"{self.lives}.db"
-            for suffix in ("", "-wal"):
-                shutil.copy(f"{self.path}{suffix}", f"{left}{suffix}")
-        self.runner.run(self.file.aclose())
-        self.path = left
+        self.runner.run(self.harness.crash() if is_crash else self.harness.close())
         self.memory = self.memory.reopen()
-        self.file = self.runner.run(self.open())
+        self.file = self.runner.run(self.harness.open())
         assert self.file.opened == self.memory.opened
 
     @invariant()
@@ -181,21 +171,12 @@ class BothCheckpoints(RuleBasedStateMachine):
         """Every row, and every answer."""
         if not hasattr(self, "file"):
             return
-        assert sorted(read_images(self.path), key=lambda image: image.id) == list(self.memory.images)
+        assert sorted(read_images(self.harness.path), key=lambda image: image.id) == list(self.memory.images)
         assert self.runner.run(_answers(self.file)) == self.runner.run(_answers(self.memory))
 
 
 def _moved(image: StoredImage, id_: int, seq: int) -> StoredImage:
-    return StoredImage(
-        id=id_,
-        seq=seq,
-        key=image.key,
-        etag=image.etag,
-        size_bytes=image.size_bytes,
-        decision=image.decision,
-        failure=image.failure,
-        detection=image.detection,
-    )
+    return msgspec.structs.replace(image, id=id_, seq=seq, effects=())
 
 
 async def _awaited(awaitable: Awaitable[object]) -> object:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import (
     ActionKind,
@@ -26,8 +24,7 @@ from asyncfilter.model import (
     Verdict,
 )
 from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Owner, Reference, StoredImage, Totals, Watermark
-from asyncfilter.records.tally import Tally
-from asyncfilter.testing.checkpoint import MemoryCheckpoint
+from tests.kit.checkpoints import KEEP, CheckpointHarness, MemoryHarness, SqliteHarness, stored_image
 
 ROBIN = Detection(
     labels=(
@@ -39,80 +36,24 @@ ROBIN = Detection(
     model_version="3.0",
     extra=b'{"ImageProperties":{}}',
 )
-KEEP = Decision(Verdict.KEEP, 0, "Robin")
 COPY = DoneEffect(ActionKind.COPY, "s3://clean/robin.jpg")
 
 
-class MemoryDesk:
-    """Opens, closes and crashes a checkpoint in memory."""
-
-    def __init__(self) -> None:
-        self.checkpoint = MemoryCheckpoint()
-
-    async def open(self) -> Checkpoint:
-        return self.checkpoint
-
-    async def close(self) -> None:
-        self.checkpoint = self.checkpoint.reopen()
-
-    crash = close
-
-
-class SqliteDesk:
-    """Opens, closes and crashes a checkpoint in a file."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "0" / "job.db"
-        self._lives = 0
-        self._checkpoint: SqliteCheckpoint | None = None
-
-    async def open(self) -> Checkpoint:
-        self._checkpoint = await open_checkpoint(self._path, identity={"source.uri": "s3://raw/"}, name="robins")
-        return self._checkpoint
-
-    async def close(self) -> None:
-        if self._checkpoint:
-            await self._checkpoint.aclose()
-
-    async def crash(self) -> None:
-        """Go on with what a killed process leaves: the file and its log as they lie there."""
-        self._lives += 1
-        copies = self._path.parents[1] / str(self._lives)
-        copies.mkdir()
-        for name in (self._path.name, self._path.name + "-wal"):
-            shutil.copy(self._path.with_name(name), copies / name)
-        await self.close()
-        self._path = copies / self._path.name
-
-
-Desk = MemoryDesk | SqliteDesk
-
-
 @pytest.fixture(params=["memory", "sqlite"])
-async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CheckpointHarness]:
     """Each test runs on both."""
-    desk = MemoryDesk() if request.param == "memory" else SqliteDesk(tmp_path)
+    desk: CheckpointHarness = MemoryHarness() if request.param == "memory" else SqliteHarness(tmp_path)
     yield desk
     await desk.close()
 
 
 @pytest.fixture
-async def checkpoint(desk: Desk) -> Checkpoint:
+async def checkpoint(desk: CheckpointHarness) -> Checkpoint:
     """A new one."""
     return await desk.open()
 
 
-def image(id_: int, **changes: Any) -> StoredImage:
-    """A row, seated at its id."""
-    fields: dict[str, Any] = {
-        "seq": id_,
-        "key": f"birds/{id_:03}.jpg",
-        "etag": f"{id_:032x}",
-        "size_bytes": 1000 + id_,
-        "decision": KEEP,
-        "detection": ROBIN,
-    }
-    return StoredImage(id=id_, **{**fields, **changes})
+image = partial(stored_image, detection=ROBIN)
 
 
 async def all_seated(checkpoint: Checkpoint) -> list[StoredImage]:
@@ -253,7 +194,9 @@ async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
     ],
     ids=["id twice", "place twice", "seat unknown", "seat taken", "failure unknown", "effect unknown"],
 )
-async def test_a_batch_that_cannot_be_leaves_nothing(desk: Desk, checkpoint: Checkpoint, wrong: Batch) -> None:
+async def test_a_batch_that_cannot_be_leaves_nothing(
+    desk: CheckpointHarness, checkpoint: Checkpoint, wrong: Batch
+) -> None:
     """All or nothing: no row, watermark or sum of a refused batch stays, and the next one goes through."""
     await checkpoint.commit(Batch(new=[image(1), image(2)]))
     before = await all_seated(checkpoint)
@@ -267,7 +210,7 @@ async def test_a_batch_that_cannot_be_leaves_nothing(desk: Desk, checkpoint: Che
     assert await all_seated(await desk.open()) == [*before, image(3, detection=tern)]
 
 
-async def test_the_next_process_finds_everything(desk: Desk, checkpoint: Checkpoint) -> None:
+async def test_the_next_process_finds_everything(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """After a clean end: watermark, tally, sums, fingerprint, rows."""
     watermark = Watermark(seq=2, cursor="birds/002.jpg", tally=Tally(keep=2, listed=5, skipped={"empty": 3}, matches=2))
     totals = Totals(calls=2, attempts=3, billed_calls=2, spent_micros=2000)
@@ -281,7 +224,7 @@ async def test_the_next_process_finds_everything(desk: Desk, checkpoint: Checkpo
     assert await all_seated(again) == rows
 
 
-async def test_what_was_committed_survives_a_crash(desk: Desk, checkpoint: Checkpoint) -> None:
+async def test_what_was_committed_survives_a_crash(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """Without a clean end: rows beyond the watermark are spare with their labels, and later ids go on."""
     await checkpoint.commit(Batch(new=[image(1), image(2)], watermark=Watermark(seq=2)))
     await checkpoint.commit(Batch(new=[image(4), image(3)], effects=[(4, COPY)]))
@@ -293,7 +236,7 @@ async def test_what_was_committed_survives_a_crash(desk: Desk, checkpoint: Check
     assert spare == [image(3, seq=None), image(4, seq=None, effects=(COPY,))]
 
 
-async def test_reservations_of_a_dead_run_are_spent(desk: Desk, checkpoint: Checkpoint) -> None:
+async def test_reservations_of_a_dead_run_are_spent(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """Durably so: the next crash does not bring them back, nor count them twice."""
     await checkpoint.commit(
         Batch(totals=Totals(billed_calls=10, spent_micros=9000, reserved_calls=3, reserved_micros=2700))
@@ -304,7 +247,7 @@ async def test_reservations_of_a_dead_run_are_spent(desk: Desk, checkpoint: Chec
         assert again.opened.totals == Totals(billed_calls=13, spent_micros=11700)
 
 
-async def test_an_id_is_never_used_again(desk: Desk, checkpoint: Checkpoint) -> None:
+async def test_an_id_is_never_used_again(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """Not even when its row is gone."""
     await checkpoint.commit(Batch(new=[image(1), image(2, detection=None, decision=None, failure=Failure("x", ""))]))
     await checkpoint.commit(Batch(unseated=[2], watermark=Watermark(seq=1)))
@@ -333,7 +276,7 @@ async def test_overshoot_counts_what_was_paid_for_and_not_used(checkpoint: Check
     assert await checkpoint.overshoot() == 2
 
 
-async def test_the_stored_listing_is_read_by_rank(desk: Desk, checkpoint: Checkpoint) -> None:
+async def test_the_stored_listing_is_read_by_rank(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """Saved page by page in listing order, read in the order of the ranks, whole only when the last page came."""
     listed = [
         ListedObject(key, size, "ab" * 16, "GLACIER") for size, key in enumerate(["a", "b\n", "c", "é", "\U0001f426"])
@@ -361,7 +304,7 @@ async def test_an_empty_last_page_ends_the_listing(checkpoint: Checkpoint) -> No
     assert await checkpoint.listing_state() == (True, "a")
 
 
-async def test_references_are_kept_by_address(desk: Desk, checkpoint: Checkpoint) -> None:
+async def test_references_are_kept_by_address(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """A reference comes back with its labels, a newer one under its address takes its place, and a crash loses none."""
     first = Reference(uri="s3://good/b.jpg", etag="1", size_bytes=5, detection=ROBIN)
     other = Reference(uri="/good/a.jpg", etag="2", size_bytes=6, detection=Detection(()))
@@ -383,7 +326,7 @@ async def test_a_run_begins_once(checkpoint: Checkpoint) -> None:
         await checkpoint.begin_run("one", 3.0)
 
 
-async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, desk: Desk) -> None:
+async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, desk: CheckpointHarness) -> None:
     """What the engine goes on counting after a commit is not in the checkpoint before the next."""
     totals, watermark = Totals(calls=1), Watermark(seq=0, tally=Tally(listed=1))
     await checkpoint.commit(Batch(totals=totals, watermark=watermark))

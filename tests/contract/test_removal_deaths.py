@@ -6,10 +6,8 @@ that what changed is left there only because it is looked at first.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -18,7 +16,6 @@ from typing import Any
 import boto3
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from moto.server import ThreadedMotoServer
 
 from asyncfilter.aws import open_aws
 from asyncfilter.aws.boto import BotoS3
@@ -28,60 +25,22 @@ from asyncfilter.aws.remover import S3Remover
 from asyncfilter.aws.s3 import S3Sink, S3Source
 from asyncfilter.aws.versions import S3Versions
 from asyncfilter.aws.wire import open_wire
-from asyncfilter.clock import SystemClock
-from asyncfilter.job import Job, parse_job
 from asyncfilter.job.spec import Aws, ClientKind
 from asyncfilter.policy.removal import Consent, RemovalSummary
 from asyncfilter.ports import Remover
 from asyncfilter.sandbox import Sandbox, SandboxOptions
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
-from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, run, undo
+from asyncfilter.testing.crash import CrashPlan, crashing, unless_crashed
+from asyncfilter.wiring import World, apply, plan_apply, plan_undo, run, undo
+from tests.kit.clocks import FastClock
+from tests.kit.jobs import make_bare_job
+from tests.kit.services import aws_settings, moto_server
 
 KEYS = {"a keep.jpg": "Robin", "b.jpg": "Person", "c&d.jpg": "Person", "ü.jpg": "Person"}
 GOING = sorted(key for key, label in KEYS.items() if label == "Person")
 
 
-class Died(BaseException):
-    """The process was killed."""
-
-
-class Hurried(SystemClock):
-    """A hundred seconds pass in one, so that the ramp of the rate is over at once."""
-
-    def monotonic(self) -> float:
-        """See ``Clock``."""
-        return 100 * super().monotonic()
-
-    async def sleep(self, delay_s: float) -> None:
-        """See ``Clock``."""
-        await super().sleep(delay_s / 100)
-
-
-class Mortal:
-    """A remover whose process is killed before or after its n-th call."""
-
-    def __init__(self, remover: Remover, at: int) -> None:
-        self._remover = remover
-        self._left = at
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._remover, name)
-
-        async def call(*args: Any) -> Any:
-            self._pass()
-            answer = await method(*args)
-            self._pass()
-            return answer
-
-        return call
-
-    def _pass(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            raise Died
-
-
-class Shop:
+class S3Server:
     """A server that speaks S3, a session with each client over it, and boto3 to look at what is there."""
 
     numbers = count(1)
@@ -94,47 +53,26 @@ class Shop:
         self.clients = clients
         self.s3: Any = boto3.client("s3")
 
-    def bucket(self, folder: Path, kind: str, client: ClientKind = ClientKind.FAST, *, versioned: bool) -> Bucket:
+    def bucket(self, folder: Path, kind: str, client: ClientKind = ClientKind.FAST, *, versioned: bool) -> S3Bucket:
         """A bucket of its own, examined."""
-        return Bucket(self, next(self.numbers), folder, kind, client, versioned=versioned)
+        return S3Bucket(self, next(self.numbers), folder, kind, client, versioned=versioned)
 
 
 @pytest.fixture(scope="module", params=["sandbox", "moto"])
-def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest) -> Iterator[S3Server]:
     """Either server, and this process's settings for it."""
-    names = [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]
-    before = {name: os.environ.pop(name) for name in names}
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         if request.param == "moto":
-            ours = moto_environment(stack)
+            settings = stack.enter_context(moto_server())
         else:
             sandbox = stack.enter_context(portal.wrap_async_context_manager(Sandbox(SandboxOptions())))
-            ours = dict(sandbox.environment())
-        ours |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-        os.environ.update(ours)
+            settings = sandbox.environment()
+        stack.enter_context(aws_settings(**settings))
         clients = stack.enter_context(portal.wrap_async_context_manager(open_clients()))
-        shop = Shop(request.param, portal, clients)
+        shop = S3Server(request.param, portal, clients)
         stack.callback(shop.s3.close)
         yield shop
-        for name in ours:
-            os.environ.pop(name, None)
-    os.environ.update(before)
-
-
-def moto_environment(stack: ExitStack) -> dict[str, str]:
-    """A moto server, and the settings for it."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    stack.callback(server.stop)
-    host, port = server.get_host_and_port()
-    return {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
 
 
 @asynccontextmanager
@@ -145,15 +83,18 @@ async def open_clients() -> AsyncIterator[dict[ClientKind, tuple[S3Calls, S3Vers
         yield {ClientKind.FAST: (FastS3(session, wire), kept), ClientKind.AIOBOTO3: (BotoS3(session), kept)}
 
 
-class Bucket:
+class S3Bucket:
     """A bucket of its own for each life, and one process after another that works on it."""
 
     def __init__(
-        self, shop: Shop, number: int, folder: Path, kind: str, client: ClientKind, *, versioned: bool
+        self, shop: S3Server, number: int, folder: Path, kind: str, client: ClientKind, *, versioned: bool
     ) -> None:
         self.s3 = shop.s3
         self.name, self.bin = f"raw-{number}", f"bin-{number}"
-        self.job = a_job(self.name, self.bin, kind, folder)
+        action = {"move": f"s3://{self.bin}/{{key}}"} if kind == "move" else "delete"
+        self.job = make_bare_job(
+            base_dir=folder, name=self.name, source=f"s3://{self.name}/", actions={"reject": action}
+        )
         self._portal = shop.portal
         self._calls, self._kept = shop.clients[client]
         for bucket in (self.name, self.bin):
@@ -203,47 +144,19 @@ class Bucket:
             detector=ScriptedDetector({key: [(label, 90.0)] for key, label in KEYS.items()}),
             sink=S3Sink(self._calls),
             checkpoint=self._checkpoint,
-            clock=Hurried(),
+            clock=FastClock(),
         )
         await run(self.job, overrides=overrides)
 
     async def _life(self, plan: Callable[..., Any], verb: Callable[..., Any], at: int) -> RemovalSummary | None:
         whole: Any = S3Remover(self._calls, self._kept, await self._kept.state(self.name))
-        mortal: Any = Mortal(whole, at)
-        images = (await plan(self.job, overrides=self._overrides(whole))).images
-        return await unless_killed(
-            verb(self.job, Consent(images=images, max_share=1.0), overrides=self._overrides(mortal))
-        )
+        images = (await plan(self.job, world=self._world(whole))).images
+        world = self._world(crashing(whole, CrashPlan(at)))
+        return await unless_crashed(verb(self.job, Consent(images=images, max_share=1.0), world=world))
 
     def _overrides(self, remover: Remover) -> Overrides:
         self._checkpoint = self._checkpoint.reopen()
         return Overrides(remover=remover, checkpoint=self._checkpoint)
-
-
-async def unless_killed(life: Awaitable[RemovalSummary]) -> RemovalSummary | None:
-    """What a process says; one that is killed says nothing."""
-    summary = None
-    try:
-        summary = await life
-    except* Died:
-        pass
-    return summary
-
-
-def a_job(bucket: str, quarantine: str, kind: str, folder: Path) -> Job:
-    """Robins stay, people go."""
-    action = {"move": f"s3://{quarantine}/{{key}}"} if kind == "move" else "delete"
-    return parse_job(
-        {
-            "version": 1,
-            "name": bucket,
-            "source": f"s3://{bucket}/",
-            "rules": [{"keep": {"any": "Robin"}}],
-            "otherwise": "reject",
-            "actions": {"reject": action},
-        },
-        base_dir=folder,
-    )
 
 
 MOMENTS = {"sandbox": 1, "moto": 3}
@@ -253,7 +166,9 @@ MOMENTS = {"sandbox": 1, "moto": 3}
 @pytest.mark.slow
 @pytest.mark.parametrize("client", ClientKind)
 @pytest.mark.parametrize(("kind", "versioned"), [("delete", False), ("delete", True), ("move", False), ("move", True)])
-def test_killed_around_every_call(shop: Shop, tmp_path: Path, kind: str, versioned: bool, client: ClientKind) -> None:
+def test_killed_around_every_call(
+    shop: S3Server, tmp_path: Path, kind: str, versioned: bool, client: ClientKind
+) -> None:
     """No object is lost, none is touched twice, and books and bucket agree; there and back."""
     if shop.name == "moto" and client is not ClientKind.FAST:
         pytest.skip("moto is a second opinion on S3, not on the client")
@@ -277,7 +192,7 @@ def test_killed_around_every_call(shop: Shop, tmp_path: Path, kind: str, version
             break
 
 
-def check_all_there(bucket: Bucket, kind: str) -> None:
+def check_all_there(bucket: S3Bucket, kind: str) -> None:
     """What moves is here or there; what should stay is here."""
     here = set(bucket.keys())
     assert set(KEYS) - set(GOING) <= here
@@ -285,7 +200,7 @@ def check_all_there(bucket: Bucket, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["delete", "move"])
-def test_what_changed_is_left_and_reported(shop: Shop, tmp_path: Path, kind: str) -> None:
+def test_what_changed_is_left_and_reported(shop: S3Server, tmp_path: Path, kind: str) -> None:
     """Replaced or deleted since it was examined: the new object stays, whatever the server makes of conditions."""
     bucket = shop.bucket(tmp_path, kind, versioned=False)
     bucket.put(GOING[0], b"newer")
@@ -297,7 +212,7 @@ def test_what_changed_is_left_and_reported(shop: Shop, tmp_path: Path, kind: str
     assert bucket.effects() == GOING[2:]
 
 
-def test_nothing_is_overwritten_there_or_back(shop: Shop, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_there_or_back(shop: S3Server, tmp_path: Path) -> None:
     """What lies in quarantine, or in the image's place, stays: also in a store that heeds no condition on copies."""
     bucket = shop.bucket(tmp_path, "move", versioned=False)
     bucket.s3.put_object(Bucket=bucket.bin, Key=GOING[0], Body=b"older")

@@ -12,63 +12,25 @@ import anyio
 import pytest
 from rich.console import Console
 
-from asyncfilter.clock import SystemClock
 from asyncfilter.datasets.folder import FolderRemover, FolderSink, FolderSource
 from asyncfilter.datasets.folder import sink as folder_sink
 from asyncfilter.errors import ImageError
-from asyncfilter.job import Job, parse_job
+from asyncfilter.job import Job
 from asyncfilter.model import FOLDER, S3Location
 from asyncfilter.policy.removal import Consent, RemovalSummary
 from asyncfilter.ports import Condemned, Found, Gone, Remover
 from asyncfilter.report.removal import draw_plan
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
-from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, run, undo
+from asyncfilter.testing.crash import CrashPlan, crashing, unless_crashed
+from asyncfilter.wiring import World, apply, plan_apply, plan_undo, run, undo
+from tests.kit.clocks import FastClock
+from tests.kit.jobs import make_bare_job
 
 LABELS = {"a robin.jpg": "Robin", "deep/b.jpg": "Person", "deep/c.jpg": "Person", "d.jpg": "Person"}
 GOING = sorted(key for key, label in LABELS.items() if label == "Person")
 
 
-class Died(BaseException):
-    """The process was killed."""
-
-
-class Hurried(SystemClock):
-    """A hundred seconds pass in one, so that the ramp of the rate is over at once."""
-
-    def monotonic(self) -> float:
-        """See ``Clock``."""
-        return 100 * super().monotonic()
-
-    async def sleep(self, delay_s: float) -> None:
-        """See ``Clock``."""
-        await super().sleep(delay_s / 100)
-
-
-class Mortal:
-    """A remover whose process is killed before or after its n-th call."""
-
-    def __init__(self, remover: Remover, at: int) -> None:
-        self._remover = remover
-        self._left = at
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._remover, name)
-
-        async def call(*args: Any) -> Any:
-            self._pass()
-            answer = await method(*args)
-            self._pass()
-            return answer
-
-        return call
-
-    def _pass(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            raise Died
-
-
-class Place:
+class ExaminedFolder:
     """A folder that was examined."""
 
     def __init__(self, root: Path, action: Any) -> None:
@@ -78,29 +40,19 @@ class Place:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(key.encode())
         self.checkpoint = MemoryCheckpoint()
-        self.job = self.a_job(root, action)
+        self.job = self.a_job(action)
         self.inodes = {key: (self.folder / key).stat().st_ino for key in LABELS}
         self.run()
 
-    def a_job(self, root: Path, action: Any) -> Job:
+    def a_job(self, action: Any) -> Job:
         """Robins stay, people go."""
-        return parse_job(
-            {
-                "version": 1,
-                "name": "cleanup",
-                "source": str(self.folder),
-                "rules": [{"keep": {"any": "Robin"}}],
-                "otherwise": "reject",
-                "actions": {"reject": action},
-            },
-            base_dir=root,
-        )
+        return make_bare_job(base_dir=self.folder.parent, source=str(self.folder), actions={"reject": action})
 
     def run(self) -> Any:
         """``asyncfilter run``."""
         detector = ScriptedDetector({key: [(label, 90.0)] for key, label in LABELS.items()})
         source, sink = FolderSource(self.folder), FolderSink(self.folder)
-        overrides = Overrides(source=source, detector=detector, sink=sink, checkpoint=self.checkpoint, clock=Hurried())
+        world = World(source=source, detector=detector, sink=sink, checkpoint=self.checkpoint, clock=FastClock())
         try:
             return anyio.run(lambda: run(self.job, overrides=overrides))
         finally:
@@ -116,14 +68,10 @@ class Place:
 
     def _live(self, plan: Any, verb: Any, at: int) -> RemovalSummary | None:
         async def live() -> RemovalSummary | None:
-            mortal: Any = Mortal(FolderRemover(self.folder), at)
-            images = (await plan(self.job, overrides=self._overrides(FolderRemover(self.folder)))).images
-            summary = None
-            try:
-                summary = await verb(self.job, Consent(images=images, max_share=1.0), overrides=self._overrides(mortal))
-            except* Died:
-                pass
-            return summary
+            remover = FolderRemover(self.folder)
+            images = (await plan(self.job, world=self._world(remover))).images
+            world = self._world(crashing(remover, CrashPlan(at)))
+            return await unless_crashed(verb(self.job, Consent(images=images, max_share=1.0), world=world))
 
         try:
             return anyio.run(live)
@@ -146,7 +94,7 @@ def test_killed_around_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     if not can_link:
         monkeypatch.setattr(folder_sink, "_link", _no_links)
     for at in count(1):
-        place = Place(tmp_path / str(at), {"move": f"{tmp_path / str(at)}/trash/"})
+        place = ExaminedFolder(tmp_path / str(at), {"move": f"{tmp_path / str(at)}/trash/"})
         is_dead = place.apply(at) is None
         assert {*place.files(), *place.files(place.trash)} == set(LABELS)
         if is_dead:
@@ -172,7 +120,7 @@ def _no_links(effect: Any, part: Path) -> None:
 
 def test_deleted_files_are_gone_and_changed_ones_stay(tmp_path: Path) -> None:
     """The time and inode that were examined are the condition; undo says that it cannot."""
-    place = Place(tmp_path, "delete")
+    place = ExaminedFolder(tmp_path, "delete")
     (place.folder / GOING[0]).write_bytes(b"newer")
     summary = place.apply()
     assert summary is not None
@@ -184,8 +132,8 @@ def test_deleted_files_are_gone_and_changed_ones_stay(tmp_path: Path) -> None:
 
 def test_the_plan_speaks_of_files(tmp_path: Path) -> None:
     """A folder is no bucket, and deleting there is for ever."""
-    place = Place(tmp_path, "delete")
-    plan = anyio.run(lambda: plan_apply(place.job, overrides=place._overrides(FolderRemover(place.folder))))
+    place = ExaminedFolder(tmp_path, "delete")
+    plan = anyio.run(lambda: plan_apply(place.job, world=place._world(FolderRemover(place.folder))))
     console = Console(width=200)
     with console.capture() as captured:
         console.print(draw_plan(plan, 0.5))
@@ -195,7 +143,7 @@ def test_the_plan_speaks_of_files(tmp_path: Path) -> None:
 
 def test_undo_never_overwrites_a_file(tmp_path: Path) -> None:
     """What lies in a file's place now stays, and the file stays in the trash."""
-    place = Place(tmp_path, {"move": f"{tmp_path}/trash/"})
+    place = ExaminedFolder(tmp_path, {"move": f"{tmp_path}/trash/"})
     place.apply()
     (place.folder / GOING[0]).write_bytes(b"newer")
     summary = place.undo()
@@ -207,7 +155,7 @@ def test_undo_never_overwrites_a_file(tmp_path: Path) -> None:
 
 def test_a_move_never_overwrites_in_the_trash(tmp_path: Path) -> None:
     """Another file of that name in the trash keeps the image where it is."""
-    place = Place(tmp_path, {"move": f"{tmp_path}/trash/"})
+    place = ExaminedFolder(tmp_path, {"move": f"{tmp_path}/trash/"})
     place.trash.mkdir()
     (place.trash / "d.jpg").write_bytes(b"older")
     summary = place.apply()
@@ -220,12 +168,12 @@ def test_a_move_never_overwrites_in_the_trash(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", ["copy", "link"])
 def test_stale_files_go_while_their_images_stand(tmp_path: Path, way: str) -> None:
     """Copies and hard links that the rules no longer make are deleted; the last of its bytes and others' files stay."""
-    place = Place(tmp_path, {way: f"{tmp_path}/trash/"})
+    place = ExaminedFolder(tmp_path, {way: f"{tmp_path}/trash/"})
     (place.folder / GOING[0]).unlink()
     (place.trash / GOING[1]).unlink()
     (place.trash / GOING[1]).write_bytes(b"somebody's own")
     before = place.files()
-    place.job = place.a_job(tmp_path, "none")
+    place.job = place.a_job("none")
     place.run()
     summary = place._live(partial(plan_apply, stale=True), partial(apply, stale=True), 0)
     assert summary is not None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -37,32 +35,12 @@ from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.store import Stored
 from asyncfilter.testing import MemoryStore
+from tests.kit.keys import HOSTILE_KEYS
+from tests.kit.services import serving, set_faults
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BIN = "bin"
-KEYS = [
-    "a b.jpg",
-    " lead and trail ",
-    "a+b.jpg",
-    "100%.jpg",
-    "%2B%20.jpg",
-    "emoji 😀.jpg",
-    "line\nbreak.jpg",
-    "tab\tand\rreturn.jpg",
-    "control\x01.jpg",
-    "delete\x7f.jpg",
-    "../up.jpg",
-    "/lead.jpg",
-    "//double//slash.jpg",
-    "query?versionId=1&x=2.jpg",
-    "<a>&amp;'\"`{}|\\^[].jpg",
-    "]]>.jpg",
-    "e\N{COMBINING ACUTE ACCENT} and é.jpg",
-    "\N{LINE SEPARATOR}\N{NEXT LINE}.jpg",
-    "last\uffff.jpg",
-    "x" * 1020 + ".jpg",
-]
 STATES = {"raw-off": Versioning.OFF, "raw-on": Versioning.ON, "raw-suspended": Versioning.SUSPENDED}
 _SANDBOX_STATES = {Versioning.OFF: None, Versioning.ON: "Enabled", Versioning.SUSPENDED: "Suspended"}
 
@@ -116,12 +94,6 @@ class S3Kit:
         assert found is not None
         return found
 
-    async def faults(self, *rules: str) -> None:
-        """Inject faults from now on."""
-        url = f"{self.sandbox.endpoint_url}/_sandbox/faults"
-        async with aiohttp.ClientSession() as http, http.post(url, json={"faults": list(rules)}) as answer:
-            assert answer.status == 200, await answer.text()
-
 
 Kit = MemoryKit | S3Kit
 
@@ -139,24 +111,13 @@ async def open_s3(stack: AsyncExitStack, client: ClientKind) -> S3Kit:
             DenyRule("PutObjectTagging", "*/untaggable*"),
         ),
     )
-    sandbox = await stack.enter_async_context(Sandbox(options))
+    sandbox = await stack.enter_async_context(serving(options))
     for name, versioning in STATES.items():
         sandbox.bucket(name).versioning = _SANDBOX_STATES[versioning]
-    ours = dict(sandbox.environment())
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    stack.callback(_restore, before)
     session = await stack.enter_async_context(open_aws(Aws(client=client), timeout_s=0.5, connections=20))
     wire = await stack.enter_async_context(open_wire(session))
     calls: S3Calls = FastS3(session, wire) if client is ClientKind.FAST else BotoS3(session)
     return S3Kit(sandbox, calls, S3Versions(session))
-
-
-def _restore(before: Mapping[str, str | None]) -> None:
-    for name, value in before.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
 
 
 @pytest_asyncio.fixture(params=["memory", *ClientKind], scope="module", loop_scope="module")
@@ -193,16 +154,16 @@ def codes(results: Sequence[Gone | CallError]) -> list[str]:
 
 @pytest.mark.parametrize("bucket", STATES)
 async def test_any_key_is_deleted_and_nothing_else(kit: Kit, bucket: str) -> None:
-    """docs/guarantees.md, *Any key works*: whatever S3 allows for a key; the one beside it stays."""
-    images = [kit.put(bucket, key) for key in KEYS]
-    beside = [kit.put(bucket, key[:-1] + "!") for key in KEYS]
+    """Invariant 12: whatever S3 allows for a key; the one beside it stays."""
+    images = [kit.put(bucket, key) for key in HOSTILE_KEYS]
+    beside = [kit.put(bucket, key[:-1] + "!") for key in HOSTILE_KEYS]
     results = await kit.remover(bucket).delete(bucket, condemned(images))
-    assert codes(results) == ["Gone"] * len(KEYS)
-    assert {kit.body(bucket, key) for key in KEYS} == {None}
+    assert codes(results) == ["Gone"] * len(HOSTILE_KEYS)
+    assert {kit.body(bucket, key) for key in HOSTILE_KEYS} == {None}
     assert {kit.body(bucket, one.key) for one in beside} == {b"picture"}
     markers = [result.marker for result in results if isinstance(result, Gone)]
     if bucket == "raw-on":
-        assert len(set(markers)) == len(KEYS)
+        assert len(set(markers)) == len(HOSTILE_KEYS)
     else:
         assert set(markers) == {NULL_VERSION if bucket == "raw-suspended" else ""}
 
@@ -227,7 +188,7 @@ async def test_a_thousand_go_in_one_batch(kit: Kit) -> None:
     assert [position for position, code in enumerate(codes(results)) if code != "Gone"] == [500]
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", HOSTILE_KEYS)
 async def test_removing_the_marker_brings_the_very_object_back(kit: Kit, key: str) -> None:
     """The marker's id from the delete is the newest version, the object stands behind it, and comes back as it was."""
     image = kit.put("raw-on", key, b"old")
@@ -342,10 +303,10 @@ async def test_a_batch_that_fails_as_a_whole(s3: S3Kit) -> None:
     for fault, error in (("slowdown", ThrottledError), ("internal", TransientError), ("reset", TransientError),
                          ("timeout", TransientError), ("cut", TransientError)):  # fmt: skip
         image = s3.put("raw-off", f"{fault}.jpg")
-        await s3.faults(f"{fault}:DeleteObjects=100%")
+        await set_faults(s3.sandbox, f"{fault}:DeleteObjects=100%")
         with pytest.raises(error):
             await s3.remover("raw-off").delete("raw-off", condemned([image]))
-        await s3.faults()
+        await set_faults(s3.sandbox)
         again = await s3.remover("raw-off").delete("raw-off", condemned([image]))
         assert codes(again) == (["vanished"] if fault in {"reset", "timeout", "cut"} else ["Gone"])
     with pytest.raises(BucketNotFoundError):
@@ -355,9 +316,9 @@ async def test_a_batch_that_fails_as_a_whole(s3: S3Kit) -> None:
 async def test_a_single_delete_that_fails_in_passing_is_a_value(s3: S3Kit) -> None:
     """What a control character's key meets does not hide what became of the batch."""
     images = [s3.put("raw-off", "in batch"), s3.put("raw-off", "alone\x01")]
-    await s3.faults("slowdown:DeleteObject=100%")
+    await set_faults(s3.sandbox, "slowdown:DeleteObject=100%")
     results = await s3.remover("raw-off").delete("raw-off", condemned(images))
-    await s3.faults()
+    await set_faults(s3.sandbox)
     assert codes(results) == ["Gone", "ThrottledError"]
 
 
@@ -367,9 +328,9 @@ async def test_a_single_delete_without_an_answer_may_have_been_done(s3: S3Kit) -
         pytest.skip("aiohttp repeats a DELETE by itself over a connection that was kept alive")
     image = s3.put("raw-off", "unanswered\x01")
     await s3.remover("raw-off").look(place(image))  # a connection that is kept alive
-    await s3.faults("reset:DeleteObject=1x")
+    await set_faults(s3.sandbox, "reset:DeleteObject=1x")
     results = await s3.remover("raw-off").delete("raw-off", condemned([image]))
-    await s3.faults()
+    await set_faults(s3.sandbox)
     assert (codes(results), s3.body("raw-off", image.key)) == (["TransientError"], None)
 
 
@@ -392,7 +353,7 @@ async def test_every_error_of_a_batch_is_told_by_its_key() -> None:
     assert b"<Key>&lt;a&gt;&amp;</Key><ETag>&quot;e-2&quot;</ETag>" in delete_request([("<a>&", "e-2")])
 
 
-class Mute:
+class PartialDeletes:
     """A client whose DeleteObjects names only some of the keys."""
 
     def __init__(self, outcomes: dict[str, Any]) -> None:
@@ -405,8 +366,8 @@ class Mute:
 
 async def test_a_key_the_answer_does_not_name_is_unknown() -> None:
     """Neither deleted nor failed: somebody has to look."""
-    mute: Any = Mute({"a": Deleted("")})
-    remover = S3Remover(mute, mute, BucketState(versioning=Versioning.OFF))
+    client: Any = PartialDeletes({"a": Deleted("")})
+    remover = S3Remover(client, client, BucketState(versioning=Versioning.OFF))
     results = await remover.delete("raw", [Condemned(key=key, etag="1", size_bytes=1) for key in "ab"])
     assert codes(results) == ["Gone", "TransientError"]
 
@@ -466,7 +427,7 @@ def tagging(image: ObjectRef, **tags: str) -> Effect:
 
 
 @pytest.mark.parametrize("bucket", STATES)
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", HOSTILE_KEYS)
 async def test_tags_are_added_to_what_is_there(s3: S3Kit, bucket: str, key: str) -> None:
     """Others stay, the same name gets the new value, and a repeat changes nothing."""
     image = s3.put(bucket, key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import urllib.error
 import urllib.request
@@ -13,10 +12,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from PIL import Image
 
 from asyncfilter.sandbox import Attributes, BucketSpec, DenyRule, LabelSource, LoadSpec, Noise, SamplesSpec, Sandbox
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from tests.kit.pictures import plain
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 RECORDED = DATA / "rekognition" / "detect_labels_recorded.jsonl"
@@ -30,9 +29,7 @@ Client = Callable[..., Any]
 
 def picture(width: int = 100, height: int = 100, kind: str = "PNG") -> bytes:
     """A plain picture."""
-    buffer = io.BytesIO()
-    Image.new("L", (width, height)).save(buffer, kind)
-    return buffer.getvalue()
+    return plain(kind, width, height, mode="L")
 
 
 def place(key: str, bucket: str = "raw") -> dict[str, Any]:

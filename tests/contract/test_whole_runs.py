@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from asyncfilter import Job, Summary, parse_job, run
+from asyncfilter import Summary, run
 from asyncfilter.checkpoint import read_duplicates
 from asyncfilter.datasets.duplicates import DuplicateGroup, write_groups_csv
 from asyncfilter.sandbox import (
@@ -18,62 +16,24 @@ from asyncfilter.sandbox import (
     Fault,
     FaultKind,
     Latency,
-    Sandbox,
     SandboxOptions,
     SyntheticSpec,
 )
+from tests.kit import jobs
+from tests.kit.keys import HOSTILE_KEYS
+from tests.kit.services import serving
 
-HOSTILE_KEYS = [
-    "plain.jpg",
-    "with space.jpg",
-    "plus+and%percent%2F.jpg",
-    "emoji-\N{CHIPMUNK}.jpg",
-    "new\nline.jpg",
-    "tab\tand\rreturn.jpg",
-    "../up/../and/./down.jpg",
-    "/leading//double.jpg",
-    "nfc-\u00e9.jpg",
-    "nfd-e\u0301.jpg",
-    "quote'\"<&>.jpg",
-    "question?versionId=null.jpg",
-    "hash#mark.jpg",
-    "back\\slash.jpg",
-    "astral-\U0001f9a2.jpg",
-    "long-" + "x" * 1015 + ".jpg",
-]
-
-Open = Callable[..., AbstractAsyncContextManager[Sandbox]]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Open:
-    """Opens a sandbox that this process's clients speak to."""
-
-    @asynccontextmanager
-    async def open_one(options: SandboxOptions) -> AsyncIterator[Sandbox]:
-        async with Sandbox(options) as sandbox:
-            for name, value in sandbox.environment().items():
-                monkeypatch.setenv(name, value)
-            yield sandbox
-
-    return open_one
-
-
-def make_job(tmp_path: Path, **changes: Any) -> Job:
-    """A job that keeps everything that shows anything."""
-    settings: dict[str, Any] = {
-        "version": 1,
-        "name": "whole",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"none": "Nothing"}}],
-        "actions": {"keep": {"copy": "s3://clean/copies/{key}"}},
-        "limits": {"tps": 500},
-    }
-    return parse_job(settings | changes, base_dir=tmp_path)
+make_job = partial(
+    jobs.make_bare_job,
+    rules=[{"keep": {"none": "Nothing"}}],
+    actions={"keep": {"copy": "s3://clean/copies/{key}"}},
+    limits={"tps": 500},
+)
+"""A job that keeps everything that shows anything."""
 
 
 @pytest.mark.parametrize("client", ["fast", "aioboto3"])
-async def test_any_key_that_s3_allows_works(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_any_key_that_s3_allows_works(client: str, tmp_path: Path) -> None:
     """Each key is listed, examined, copied under its own name, and known the second time; signatures are verified."""
     options = SandboxOptions(
         buckets=(BucketSpec("raw"), BucketSpec("clean")),
@@ -81,8 +41,9 @@ async def test_any_key_that_s3_allows_works(client: str, tmp_path: Path, serve: 
         verify_signatures=True,
         any_credentials=False,
     )
-    job = make_job(tmp_path, aws={"client": client}, actions={"keep": {"copy": "s3://clean/{key}"}})
-    async with serve(options) as sandbox:
+    source = {"uri": "s3://raw/", "include": "*"}
+    job = make_job(base_dir=tmp_path, source=source, actions=jobs.COPIES, aws={"client": client})
+    async with serving(options) as sandbox:
         for key in HOSTILE_KEYS:
             sandbox.put("raw", key, b"picture of " + key.encode())
         first: Summary = await run(job)
@@ -98,7 +59,7 @@ async def test_any_key_that_s3_allows_works(client: str, tmp_path: Path, serve: 
 
 
 @pytest.mark.parametrize("client", ["fast", "aioboto3"])
-async def test_budget_holds_on_the_wire(client: str, tmp_path: Path, serve: Open) -> None:
+async def test_budget_holds_on_the_wire(client: str, tmp_path: Path) -> None:
     """At 400 in flight, with time-outs, resets and 5xx, what may have been billed stays within the budget."""
     options = SandboxOptions(
         synthetic=(SyntheticSpec("raw", 2000),),
@@ -113,8 +74,8 @@ async def test_budget_holds_on_the_wire(client: str, tmp_path: Path, serve: Open
         ),
     )
     limits = {"tps": 2000, "concurrency": 400, "budget_usd": 0.3, "timeout_s": 1}
-    async with serve(options) as sandbox:
-        summary = await run(make_job(tmp_path, limits=limits, aws={"client": client}))
+    async with serving(options) as sandbox:
+        summary = await run(make_job(base_dir=tmp_path, limits=limits, aws={"client": client}))
         stats = sandbox.stats().operations["DetectLabels"]
     assert summary.stop_reason == "budget"
     assert stats.billed_at_most <= 300
@@ -122,7 +83,7 @@ async def test_budget_holds_on_the_wire(client: str, tmp_path: Path, serve: Open
     assert summary.counts.spent_micros == summary.counts.billed_calls * 1000
 
 
-async def test_rate_holds_on_the_wire(tmp_path: Path, serve: Open) -> None:
+async def test_rate_holds_on_the_wire(tmp_path: Path) -> None:
     """As the service counts them, attempts stay within 105 % of the rate and one in any second, with repetitions."""
     options = SandboxOptions(
         synthetic=(SyntheticSpec("raw", 350),),
@@ -130,17 +91,17 @@ async def test_rate_holds_on_the_wire(tmp_path: Path, serve: Open) -> None:
         latency=Latency(0.05, 0.2),
         faults=(Fault(FaultKind.INTERNAL, rate=0.1),),
     )
-    async with serve(options) as sandbox:
-        await run(make_job(tmp_path, limits={"tps": 80}))
+    async with serving(options) as sandbox:
+        await run(make_job(base_dir=tmp_path, limits={"tps": 80}))
         stats = sandbox.stats().operations["DetectLabels"]
     assert stats.attempts_per_1s_max <= 1.05 * 80 + 1
 
 
-async def test_fresh_start_keeps_the_old_file(tmp_path: Path, serve: Open) -> None:
+async def test_fresh_start_keeps_the_old_file(tmp_path: Path) -> None:
     """``fresh`` pays anew and moves what was paid for aside, whole."""
     options = SandboxOptions(synthetic=(SyntheticSpec("raw", 20),), buckets=(BucketSpec("clean"),))
-    job = make_job(tmp_path)
-    async with serve(options):
+    job = make_job(base_dir=tmp_path)
+    async with serving(options):
         await run(job)
         before = job.checkpoint.read_bytes()
         summary = await run(job, fresh=True)
@@ -149,11 +110,11 @@ async def test_fresh_start_keeps_the_old_file(tmp_path: Path, serve: Open) -> No
     assert before in aside
 
 
-async def test_equal_objects_are_paid_for_once_and_listed(tmp_path: Path, serve: Open) -> None:
+async def test_equal_objects_are_paid_for_once_and_listed(tmp_path: Path) -> None:
     """Through S3 and SQLite: one call for equal bytes, each key copied, the group in the export."""
     options = SandboxOptions(buckets=(BucketSpec("raw"), BucketSpec("clean")), check_images=False)
-    job = make_job(tmp_path)
-    async with serve(options) as sandbox:
+    job = make_job(base_dir=tmp_path)
+    async with serving(options) as sandbox:
         for key in ("a.jpg", "b/a.jpg", "c.jpg", "d.jpg"):
             sandbox.put("raw", key, b"same" if key != "c.jpg" else b"other")
         summary = await run(job)

@@ -4,35 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter import Job, Summary, parse_job
+from asyncfilter import Job, Summary
 from asyncfilter.errors import ImageError
 from asyncfilter.model import ListedObject
 from asyncfilter.testing import BROKEN, Stage
+from tests.kit import jobs
 
 
 def make_job(wanted: str, folder: str, matches: int | None, template: str) -> Job:
     """One of many jobs over the same checkpoint."""
-    return parse_job(
-        {
-            "version": 1,
-            "name": "accounts",
-            "source": "s3://raw/",
-            "rules": [{"keep": {"any": wanted}}, {"review": {"any": "Wing"}}],
-            "otherwise": "reject",
-            "actions": {
-                "keep": {"copy": f"s3://clean/{folder}/{template}"},
-                "review": {"copy": "s3://look/{key}"},
-            },
-            "limits": {"tps": 2000, "concurrency": 20},
-            "stop": {"matches": matches},
-        },
-        base_dir=Path("/nowhere"),
+    return jobs.make_job(
+        rules=[{"keep": {"any": wanted}}, {"review": {"any": "Wing"}}],
+        actions={"keep": {"copy": f"s3://clean/{folder}/{template}"}, "review": {"copy": "s3://look/{key}"}},
+        limits={"tps": 2000, "concurrency": 20},
+        stop={"matches": matches},
     )
 
 

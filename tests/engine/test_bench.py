@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter import Interrupt, Job, UsageError, bench, parse_job
+from asyncfilter import Interrupt, Job, UsageError, bench
 from asyncfilter.errors import AbortedError, AccessError, ThrottleCause, ThrottledError
 from asyncfilter.model import Detection, ObjectRef, StopReason
 from asyncfilter.policy.capacity import Bound, Capacity, Measurement
 from asyncfilter.ports import Detector, Prepared
-from asyncfilter.sandbox.throttle import Quota, SlidingWindow, TokenBucket
-from asyncfilter.testing import BROKEN, Stage, run_virtually
+from asyncfilter.testing import Stage, run_virtually
 from asyncfilter.testing.ports import ScriptedDetector
 from asyncfilter.wiring import propose_bench
+from tests.kit import jobs, labels
 
 
 def bucket(quota_tps: float) -> TokenBucket:
@@ -30,40 +29,22 @@ def bucket(quota_tps: float) -> TokenBucket:
     return TokenBucket(quota_tps, burst=0.1 * quota_tps)
 
 
-def make_job(**changes: Any) -> Job:
-    """A job that keeps robins, at a tenth of a cent."""
-    settings: dict[str, Any] = {
-        "version": 1,
-        "name": "measured",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"any": "Robin"}}],
-        "actions": {"keep": {"copy": "s3://clean/{key}"}},
-        "limits": {"tps": 50},
-        "pricing": {"tiers": [{"up_to": None, "usd": 0.001}]},
-    }
-    return parse_job(settings | changes, base_dir=Path("/nowhere"))
+make_job = partial(jobs.make_job, limits={"tps": 50})
+birds = partial(labels.birds, every=4, broken_every=10)
 
 
-def birds(number: int) -> dict[str, str]:
-    """That many images: a quarter robins, a tenth broken, the rest cats."""
-    return {
-        f"{index:05d}.jpg": "Robin" if index % 4 == 0 else BROKEN if index % 10 == 1 else "Cat"
-        for index in range(number)
-    }
-
-
-def limited(labels: dict[str, str], quota: Quota) -> Stage:
+def limited(shows: dict[str, str], quota: Quota) -> Stage:
     """A stage whose detector throttles beyond a quota, and answers after 0.1 to 1 s."""
-    stage = Stage(labels, page_objects=1000)
+    stage = Stage(shows, page_objects=1000)
     rng = random.Random(7)
-    latency_s = {key: min(1.0, max(0.1, 0.3 * rng.lognormvariate(0, 0.4))) for key in labels}
+    latency_s = {key: min(1.0, max(0.1, 0.3 * rng.lognormvariate(0, 0.4))) for key in shows}
 
     def fault(key: str, attempt: int) -> Exception | None:
         if quota.admit(anyio.current_time()):
             return stage.seeded(key, attempt)
         return ThrottledError("Provisioned rate exceeded", cause=ThrottleCause.RATE)
 
-    found = {key: [(label, 90.0)] for key, label in labels.items()}
+    found = {key: [(label, 90.0)] for key, label in shows.items()}
     stage.detector = ScriptedDetector(found, delay_s=lambda key: latency_s[key], fault=fault)
     return stage
 

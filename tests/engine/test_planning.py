@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter import Job, Summary, parse_job, plan
+from asyncfilter import Job, Summary, plan
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, StopReason
 from asyncfilter.policy.estimate import Outlook
-from asyncfilter.testing import BROKEN, MemorySource, Stage, run_virtually
+from asyncfilter.testing import MemorySource, Stage, run_virtually
+from tests.kit import jobs, labels
 
-
-def make_job(**changes: Any) -> Job:
-    """A job that keeps robins, at a tenth of a cent."""
-    settings: dict[str, Any] = {
-        "version": 1,
-        "name": "planned",
-        "source": {"uri": "s3://raw/", "order": "random"},
-        "rules": [{"keep": {"any": "Robin"}}],
-        "actions": {"keep": {"copy": "s3://clean/{key}"}},
-        "limits": {"tps": 1000},
-        "pricing": {"tiers": [{"up_to": None, "usd": 0.001}]},
-    }
-    return parse_job(settings | changes, base_dir=Path("/nowhere"))
+make_job = partial(jobs.make_job, source={"uri": "s3://raw/", "order": "random"}, limits={"tps": 1000})
+birds = partial(labels.birds, every=4, broken_every=10)
 
 
 def planned(stage: Stage, job: Job, sample: int = 0) -> Outlook:
@@ -40,14 +28,6 @@ def planned(stage: Stage, job: Job, sample: int = 0) -> Outlook:
         )
     finally:
         stage.checkpoint = stage.checkpoint.reopen()
-
-
-def birds(number: int) -> dict[str, str]:
-    """That many images: a quarter robins, a tenth broken, the rest cats."""
-    return {
-        f"{index:05d}.jpg": "Robin" if index % 4 == 0 else BROKEN if index % 10 == 1 else "Cat"
-        for index in range(number)
-    }
 
 
 def test_without_a_sample_nothing_is_paid_or_written() -> None:

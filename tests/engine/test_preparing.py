@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from asyncfilter import Interrupt, Job, parse_job
+from asyncfilter import Interrupt
 from asyncfilter.engine import preparing
 from asyncfilter.errors import (
     AccessError,
@@ -23,26 +22,14 @@ from asyncfilter.model import Detection, ListedObject, ObjectRef, StopReason
 from asyncfilter.ports import Prepared
 from asyncfilter.testing import Stage
 from asyncfilter.testing.ports import Fault, no_fault
+from tests.kit.jobs import make_job
+from tests.kit.labels import in_turn
 
 REFUSED = "Refused"
 MIB = 1024 * 1024
 
 
-def make_job(**changes: Any) -> Job:
-    """A job that keeps robins."""
-    settings: dict[str, Any] = {
-        "version": 1,
-        "name": "prepared",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"any": "Robin"}}],
-        "actions": {"keep": {"copy": "s3://clean/{key}"}},
-        "limits": {"tps": 2000},
-        "pricing": {"tiers": [{"up_to": None, "usd": 0.001}]},
-    }
-    return parse_job(settings | changes, base_dir=Path("/nowhere"))
-
-
-class Doorman:
+class CountingPreparation:
     """Refuses what shows ``REFUSED``, and holds bytes for the rest; counts what it holds at the most."""
 
     def __init__(self, stage: Stage, *, held_bytes: int = 0, fault: Fault = no_fault) -> None:
@@ -77,8 +64,8 @@ class Doorman:
 class _Carrying:
     """The detector of one prepared image."""
 
-    def __init__(self, doorman: Doorman, stage: Stage) -> None:
-        self._doorman, self._stage = doorman, stage
+    def __init__(self, preparation: CountingPreparation, stage: Stage) -> None:
+        self._doorman, self._stage = preparation, stage
 
     async def detect(self, image: ObjectRef) -> Detection:
         """Detect as the stage does."""
@@ -89,14 +76,14 @@ class _Carrying:
 
 
 def mixed(number: int) -> dict[str, str]:
-    """Robins, cats and images that are refused, by turns."""
-    return {f"{index:05d}.jpg": ("Robin", "Cat", REFUSED)[index % 3] for index in range(number)}
+    """Robins, cats and images that are refused, in turn."""
+    return in_turn(number, "Robin", "Cat", REFUSED)
 
 
 def test_refused_images_cost_nothing() -> None:
     """They fail with their code, without a call, money or a turn; the others are as without preparation."""
     stage = Stage(mixed(300))
-    Doorman(stage)
+    CountingPreparation(stage)
     summary = stage.run(make_job())
     counts = summary.counts
     assert counts.failed == {"image_rejected": 100}
@@ -111,7 +98,7 @@ def test_the_answer_is_that_of_one_by_one(concurrency: int) -> None:
     """Verdicts, copies and the place of a stop do not depend on how fast images are prepared or examined."""
     labels = mixed(400)
     stage = Stage(labels, seed=concurrency, fault_rate=0.1)
-    Doorman(stage, held_bytes=1)
+    CountingPreparation(stage, held_bytes=1)
     job = make_job(limits={"tps": 2000, "concurrency": concurrency}, stop={"matches": 50})
     summary = stage.run(job)
     assert summary.stop_reason is StopReason.MATCHES
@@ -124,7 +111,7 @@ def test_the_answer_is_that_of_one_by_one(concurrency: int) -> None:
 def test_a_dead_run_goes_on_where_it_was() -> None:
     """Killed again and again, the run ends with the same outcome; refused images stay refused without another look."""
     stage = Stage(mixed(300), seed=3)
-    Doorman(stage, held_bytes=1)
+    CountingPreparation(stage, held_bytes=1)
     job = make_job(limits={"tps": 400})
     lives = 1
     while stage.run_and_die(job, 4.0):
@@ -139,14 +126,14 @@ def test_a_dead_run_goes_on_where_it_was() -> None:
 def test_known_images_are_not_prepared_again() -> None:
     """A second run prepares nothing; retrying failed ones prepares these alone."""
     stage = Stage(mixed(30))
-    doorman = Doorman(stage)
+    preparation = CountingPreparation(stage)
     stage.run(make_job())
-    doorman.prepared.clear()
+    preparation.prepared.clear()
     stage.run(make_job())
-    assert doorman.prepared == []
+    assert preparation.prepared == []
     stage.labels |= dict.fromkeys(stage.labels, "Cat")
     summary = stage.run(make_job(), retry_failed=True)
-    assert len(doorman.prepared) == 10
+    assert len(preparation.prepared) == 10
     assert summary.counts.failed == {}
 
 
@@ -154,19 +141,19 @@ def test_memory_for_prepared_images_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     """However slow the rate and large the images, no more is held than the shelf and what is being prepared."""
     monkeypatch.setattr(preparing, "AT_ONCE", 8)
     stage = Stage(dict.fromkeys(mixed(400), "Cat"))
-    doorman = Doorman(stage, held_bytes=5 * MIB)
+    preparation = CountingPreparation(stage, held_bytes=5 * MIB)
     summary = stage.run(make_job(limits={"tps": 20}))
     assert summary.counts.calls == 400
-    assert doorman.held == 0
-    assert 5 * MIB < doorman.most_held <= preparing.SHELF_BYTES + preparing.AT_ONCE * 5 * MIB
+    assert preparation.held == 0
+    assert 5 * MIB < preparation.most_held <= preparing.SHELF_BYTES + preparing.AT_ONCE * 5 * MIB
 
 
 def test_images_are_prepared_a_bounded_way_ahead() -> None:
     """At a slow rate, what lies far behind a stop is not read for nothing."""
     stage = Stage(dict.fromkeys(mixed(3000), "Robin"), page_objects=1000)
-    doorman = Doorman(stage)
+    preparation = CountingPreparation(stage)
     stage.run(make_job(limits={"tps": 20}, stop={"matches": 100}))
-    assert len(doorman.prepared) <= 100 + preparing.AHEAD + preparing.AT_ONCE
+    assert len(preparation.prepared) <= 100 + preparing.AHEAD + preparing.AT_ONCE
 
 
 def test_twins_of_prepared_images_hold_nothing() -> None:
@@ -174,10 +161,10 @@ def test_twins_of_prepared_images_hold_nothing() -> None:
     stage = Stage(dict.fromkeys(mixed(120), "Robin"))
     for index, key in enumerate(sorted(stage.labels)):
         stage.source.put(ListedObject(key, 1000, f"{index % 10:032x}"))
-    doorman = Doorman(stage, held_bytes=MIB)
+    preparation = CountingPreparation(stage, held_bytes=MIB)
     summary = stage.run(make_job())
     assert (summary.counts.calls, summary.counts.duplicates, summary.counts.keep) == (10, 110, 120)
-    assert doorman.held == 110 * MIB  # the doorman hears of calls alone; the shelf must have let go of them
+    assert preparation.held == 110 * MIB  # the preparation hears of calls alone; the shelf must have let go of them
     stage.labels |= {f"z{index}.jpg": "Robin" for index in range(600)}
     stage.latency_s |= dict.fromkeys(stage.labels, 0.01)
     for index in range(600):
@@ -196,7 +183,7 @@ def throttled_first(key: str, attempt: int) -> Exception | None:
 def test_passing_faults_are_repeated() -> None:
     """Throttles and breaks while reading are waited out and cost nothing."""
     stage = Stage(mixed(30))
-    Doorman(stage, fault=throttled_first)
+    CountingPreparation(stage, fault=throttled_first)
     counts = stage.run(make_job()).counts
     assert (counts.calls, counts.attempts, counts.throttled) == (20, 20, 0)
     assert counts.failed == {"image_rejected": 10}
@@ -205,7 +192,9 @@ def test_passing_faults_are_repeated() -> None:
 def test_what_never_works_is_recorded() -> None:
     """An image that cannot be read after all attempts fails as unavailable; the run goes on."""
     stage = Stage(dict.fromkeys(mixed(30), "Robin"))
-    Doorman(stage, fault=lambda key, _: TransientError("x", may_be_billed=False) if key == "00007.jpg" else None)
+    CountingPreparation(
+        stage, fault=lambda key, _: TransientError("x", may_be_billed=False) if key == "00007.jpg" else None
+    )
     counts = stage.run(make_job(limits={"tps": 2000, "max_attempts": 2})).counts
     assert counts.failed == {"unavailable": 1}
     assert counts.keep == 29
@@ -220,11 +209,11 @@ def _denied(access: bool) -> Callable[[str, int], Exception]:
 def test_a_cause_that_all_images_share_ends_the_run() -> None:
     """Twenty unreadable objects in a row are the account's fault; twenty broken pictures are their own."""
     stage = Stage(mixed(90))
-    Doorman(stage, fault=_denied(access=True))
+    CountingPreparation(stage, fault=_denied(access=True))
     summary = stage.run(make_job())
     assert (summary.stop_reason, summary.exit_code) == (StopReason.ERRORS, 4)
     stage = Stage(mixed(90))
-    Doorman(stage, fault=_denied(access=False))
+    CountingPreparation(stage, fault=_denied(access=False))
     summary = stage.run(make_job())
     assert (summary.stop_reason, summary.counts.failed) == (StopReason.COMPLETED, {"invalid_image_format": 90})
     assert summary.counts.calls == 0
@@ -234,7 +223,7 @@ def test_a_cause_that_all_images_share_ends_the_run() -> None:
 def test_an_error_of_the_account_ends_the_run(error: Exception) -> None:
     """It is told, and what was paid for is kept."""
     stage = Stage(dict.fromkeys(mixed(60), "Robin"))
-    Doorman(stage, fault=lambda key, _: error if key == "00040.jpg" else None)
+    CountingPreparation(stage, fault=lambda key, _: error if key == "00040.jpg" else None)
     summary = stage.run(make_job())
     assert summary.stop_reason is StopReason.FAILED
     assert summary.exit_code == (70 if isinstance(error, RuntimeError) else 4)
@@ -246,7 +235,7 @@ def test_an_error_of_the_account_ends_the_run(error: Exception) -> None:
 def test_an_interruption_does_not_wait_for_preparations() -> None:
     """Draining leaves prepared images alone; the next run goes on with them."""
     stage = Stage(mixed(300))
-    doorman = Doorman(stage, held_bytes=1)
+    preparation = CountingPreparation(stage, held_bytes=1)
     interrupt = Interrupt()
     job = make_job(limits={"tps": 50})
 
@@ -261,7 +250,7 @@ def test_an_interruption_does_not_wait_for_preparations() -> None:
 
     summary = stage._live(live)
     assert summary.exit_code == 75
-    doorman.held = 0
+    preparation.held = 0
     counts = stage.run(job).counts
     assert (counts.keep, counts.failed) == (100, {"image_rejected": 100})
     assert max(stage.detector.attempts.values()) == 1

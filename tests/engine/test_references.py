@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncfilter import Job, parse_job
 from asyncfilter.errors import ImageError, TransientError, UsageError
 from asyncfilter.events import LikeResolved, RulesApplied, RunStarted
 from asyncfilter.model import Detection, Label, ListedObject, StopReason
 from asyncfilter.testing import MemoryReferences, Stage
+from tests.kit import jobs
+from tests.kit.labels import in_turn
 
 GOOD = ["s3://good/1.jpg", "s3://good/2.jpg"]
 
@@ -21,23 +23,13 @@ def shows(*names: str) -> Detection:
     return Detection(tuple(Label(name, 95.0) for name in names), "3.0")
 
 
-def make_job(**changes: Any) -> Job:
-    """A job that keeps what is like two good images, at a tenth of a cent."""
-    settings: dict[str, Any] = {
-        "version": 1,
-        "name": "like",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"like": GOOD, "confidence": 85}}],
-        "actions": {"keep": {"copy": "s3://clean/{key}"}},
-        "limits": {"tps": 1000},
-        "pricing": {"tiers": [{"up_to": None, "usd": 0.001}]},
-    }
-    return parse_job(settings | changes, base_dir=Path("/nowhere"))
+make_job = partial(jobs.make_job, rules=[{"keep": {"like": GOOD, "confidence": 85}}], limits={"tps": 1000})
+"""A job that keeps what is like two good images."""
 
 
 def make_stage(**options: Any) -> Stage:
     """Robins, wings and cats in turn; the good images show a robin and a wing."""
-    stage = Stage({f"{number:03d}.jpg": ("Robin", "Wing", "Cat")[number % 3] for number in range(60)})
+    stage = Stage(in_turn(60, "Robin", "Wing", "Cat"))
     stage.detector.learn({key: [(label, 95.0)] for key, label in stage.labels.items()})
     stage.references = MemoryReferences({GOOD[0]: shows("Robin", "Nature"), GOOD[1]: shows("Wing")}, **options)
     return stage
@@ -78,8 +70,8 @@ def test_decisions_are_made_anew_when_a_reference_changes() -> None:
     summary = stage.run(make_job())
     assert (summary.this_run.calls, summary.counts.keep) == (1, 40)
     assert any(isinstance(event, RulesApplied) for event in stage.events)
-    assert stage.verdicts()["002.jpg"] == "keep"
-    assert stage.verdicts()["001.jpg"] == "reject"
+    assert stage.verdicts()["00002.jpg"] == "keep"
+    assert stage.verdicts()["00001.jpg"] == "reject"
 
 
 def test_the_same_answers_need_no_second_look() -> None:
@@ -115,14 +107,14 @@ def test_known_content_is_free_under_another_address() -> None:
 def test_a_reference_of_the_source_is_free_for_the_listing() -> None:
     """A good image that the job lists as well is examined once: its row waits for its place."""
     stage = make_stage()
-    uri = "s3://raw/000.jpg"
+    uri = "s3://raw/00000.jpg"
     stage.references = MemoryReferences({uri: shows("Robin")})
-    stage.references.etags[uri] = "etag-000.jpg"
+    stage.references.etags[uri] = "etag-00000.jpg"
     job = make_job(rules=[{"keep": {"like": uri, "confidence": 85}}])
     summary = stage.run(job)
     assert (summary.counts.calls, summary.counts.from_checkpoint, summary.counts.overshoot) == (60, 1, 0)
-    assert stage.detector.attempts["000.jpg"] == 0
-    assert stage.verdicts()["000.jpg"] == "keep"
+    assert stage.detector.attempts["00000.jpg"] == 0
+    assert stage.verdicts()["00000.jpg"] == "keep"
 
 
 def test_references_count_against_the_budget() -> None:
@@ -197,8 +189,6 @@ def test_references_and_listing_share_the_rate(tps: int) -> None:
 
 def test_a_sample_resolves_references_too() -> None:
     """``plan --sample`` of such a job pays for them within the budget, and the run has them for nothing."""
-    from functools import partial
-
     from asyncfilter import plan
     from asyncfilter.testing import run_virtually
 
@@ -215,13 +205,13 @@ def test_a_sample_resolves_references_too() -> None:
 def test_an_object_that_only_looks_like_a_reference_is_examined() -> None:
     """The row that waits is for the content that was examined: a newer version of the object is paid for."""
     stage = make_stage()
-    uri = "s3://raw/000.jpg"
+    uri = "s3://raw/00000.jpg"
     stage.references = MemoryReferences({uri: shows("Robin")})
-    stage.references.etags[uri] = "etag-000.jpg"
-    stage.source.put(ListedObject("000.jpg", 1000, "newer"))
+    stage.references.etags[uri] = "etag-00000.jpg"
+    stage.source.put(ListedObject("00000.jpg", 1000, "newer"))
     job = make_job(rules=[{"keep": {"like": uri, "confidence": 85}}])
     summary = stage.run(job)
-    assert stage.detector.attempts["000.jpg"] == 1
+    assert stage.detector.attempts["00000.jpg"] == 1
     assert summary.counts.calls == 61
 
 
@@ -239,16 +229,12 @@ async def test_references_are_not_prepared_as_images_of_the_source(
     for number in range(12):
         Image.new("RGB", (200, 150), (20 * number, 90, 40)).save(photos / f"{number:02d}.jpg")
     Image.new("RGB", (200, 150), "red").save(tmp_path / "good.jpg")
-    job = parse_job(
-        {
-            "version": 1,
-            "name": "folder",
-            "source": "./photos",
-            "rules": [{"keep": {"like": ["./good.jpg"], "confidence": 1}}],
-            "precheck": "header",
-            "limits": {"tps": 50},
-        },
+    job = jobs.make_bare_job(
         base_dir=tmp_path,
+        source="./photos",
+        rules=[{"keep": {"like": ["./good.jpg"], "confidence": 1}}],
+        precheck="header",
+        limits={"tps": 50},
     )
     async with Sandbox(SandboxOptions()) as sandbox:
         for name, value in sandbox.environment().items():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from asyncfilter.errors import ThrottleCause, ThrottledError
 from asyncfilter.events import AttemptFailed
-from asyncfilter.job import parse_job
 from asyncfilter.policy.retrying import PACED_CAP_S
 from asyncfilter.testing import Stage
+from tests.kit.jobs import make_bare_job
 
 REFUSALS = 8
 """After which waits that double would have come to twenty seconds."""
@@ -23,15 +21,7 @@ def test_no_image_waits_for_long_where_a_limiter_paces() -> None:
         return None
 
     stage = Stage({f"slow/{n:02}.jpg": "Robin" for n in range(20)}, fault=refuse)
-    document = {
-        "version": 1,
-        "name": "refused",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"any": "Robin"}}],
-        "otherwise": "reject",
-        "limits": {"tps": 50},
-    }
-    summary = stage.run(parse_job(document, base_dir=Path("/nowhere")))
+    summary = stage.run(make_bare_job(limits={"tps": 50}))
     assert summary.counts.keep == len(stage.labels)
     waits_s = [event.delay_s for event in stage.events if isinstance(event, AttemptFailed)]
     assert len(waits_s) == REFUSALS * len(stage.labels)

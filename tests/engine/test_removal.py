@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import pytest
 from anyio.lowlevel import checkpoint as yield_to_others
@@ -14,15 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
-from asyncfilter.events import Event
-from asyncfilter.job import Job, parse_job
-from asyncfilter.model import Summary, location
-from asyncfilter.policy.removal import REMOVED, Consent, RemovalPlan, RemovalSummary, Step, Versioning
-from asyncfilter.ports import Batch, Checkpoint
-from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
-from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
-
-T = TypeVar("T")
+from asyncfilter.job import Job
+from asyncfilter.policy.removal import REMOVED, Step, Versioning
+from asyncfilter.testing import MemoryStore
+from asyncfilter.testing.crash import crashed
+from tests.kit.buckets import Bucket
+from tests.kit.jobs import make_bare_job
 
 BIN = "bin"
 LABELS = {
@@ -37,149 +33,21 @@ LABELS = {
 CONDEMNED = [key for key, label in LABELS.items() if label == "Person"]
 ACTIONS = {"delete": "delete", "move": {"move": f"s3://{BIN}/{{key}}"}}
 BUCKETS = [Versioning.OFF, Versioning.ON, Versioning.SUSPENDED]
-ALL = 1.0
 
 
 def a_job(kind: str = "delete", **changes: Any) -> Job:
     """Robins stay, people go."""
-    document = {
-        "version": 1,
-        "name": "cleanup",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"any": "Robin"}}, {"reject": {"any": "Person"}}],
-        "otherwise": "review",
-        "actions": {"reject": ACTIONS[kind]},
-    }
-    return parse_job(document | changes, base_dir=Path("/nowhere"))
+    rules = [{"keep": {"any": "Robin"}}, {"reject": {"any": "Person"}}]
+    return make_bare_job(**{"rules": rules, "otherwise": "review", "actions": {"reject": ACTIONS[kind]}} | changes)
 
 
-class Died(BaseException):
-    """The process was killed."""
+def make_bucket(versioning: Versioning = Versioning.OFF) -> Bucket:
+    """A bucket of ``LABELS``; most of it goes."""
+    return Bucket(LABELS, max_share=1.0, versioning=versioning)
 
 
-class Reaper:
-    """Kills at the n-th of the moments between effects; 0 lets live."""
-
-    def __init__(self, at: int = 0) -> None:
-        self.at = at
-        self.moments: list[str] = []
-
-    async def point(self, what: str) -> None:
-        """One moment: before or after an effect."""
-        await yield_to_others()
-        self.moments.append(what)
-        if len(self.moments) == self.at:
-            raise Died
-
-
-class Mortal:
-    """A checkpoint whose process may die before or after each commit."""
-
-    def __init__(self, checkpoint: MemoryCheckpoint, reaper: Reaper) -> None:
-        self._checkpoint = checkpoint
-        self._reaper = reaper
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._checkpoint, name)
-
-    async def commit(self, batch: Batch) -> None:
-        """See ``Checkpoint``."""
-        await self._reaper.point("before commit")
-        await self._checkpoint.commit(batch)
-        await self._reaper.point("after commit")
-
-
-class Yard:
-    """One bucket, its checkpoint, and the processes that work on them one after another."""
-
-    def __init__(self, versioning: Versioning = Versioning.OFF, labels: dict[str, str] = LABELS, **store: Any) -> None:
-        self.labels = dict(labels)
-        self.store = MemoryStore("raw", versioning=versioning, **store)
-        self.detector = ScriptedDetector({key: [(label, 90.0)] for key, label in labels.items()})
-        self.checkpoint = MemoryCheckpoint()
-        self.events: list[Event] = []
-        for key in labels:
-            self.store.put(key, body_of(key))
-
-    def run(self, job: Job, **options: Any) -> Summary:
-        """``asyncfilter run``."""
-        return self._live(lambda overrides: run(job, overrides=overrides, on_event=self.events.append, **options))
-
-    def refilter(self, job: Job) -> Summary:
-        """``asyncfilter refilter``."""
-        return self._live(lambda overrides: refilter(job, overrides=overrides))
-
-    def plan_apply(self, job: Job, **options: Any) -> RemovalPlan:
-        """``asyncfilter apply --dry-run``."""
-        return self._live(lambda overrides: plan_apply(job, overrides=overrides, **options))
-
-    def apply(self, job: Job, images: int | None = None, at: int = 0, **options: Any) -> RemovalSummary:
-        """``asyncfilter apply`` of what is pending, or of a number."""
-        images = self.plan_apply(job).images if images is None else images
-        share = options.pop("max_share", ALL)
-        consent = Consent(images=images, max_share=share)
-        return self._live(
-            lambda overrides: apply(job, consent, overrides=overrides, on_event=self.events.append, **options),
-            Reaper(at),
-        )
-
-    def plan_undo(self, job: Job) -> RemovalPlan:
-        """``asyncfilter undo --dry-run``."""
-        return self._live(lambda overrides: plan_undo(job, overrides=overrides))
-
-    def undo(self, job: Job, images: int | None = None, at: int = 0, **options: Any) -> RemovalSummary:
-        """``asyncfilter undo``."""
-        images = self.plan_undo(job).images if images is None else images
-        return self._live(
-            lambda overrides: undo(
-                job, Consent(images=images), overrides=overrides, on_event=self.events.append, **options
-            ),
-            Reaper(at),
-        )
-
-    def effects(self) -> dict[str, int]:
-        """What the checkpoint counts as done."""
-        return self.checkpoint.opened.watermark.tally.effects
-
-    def bodies(self, bucket: str | None = None) -> dict[str, bytes | None]:
-        """What is there."""
-        return {key: self.store.body(key, bucket) for key in self.store.keys(bucket)}
-
-    def _live(self, life: Callable[[Overrides], Awaitable[T]], reaper: Reaper | None = None) -> T:
-        reaper = reaper or Reaper()
-        self.store.point = reaper.point
-        self.moments = reaper.moments
-
-        async def live() -> T:
-            overrides = Overrides(
-                source=self.store,
-                detector=self.detector,
-                sink=self.store,
-                remover=self.store,
-                checkpoint=cast("Checkpoint", Mortal(self.checkpoint, reaper)),
-                clock=LoopClock(),
-            )
-            return await life(overrides)
-
-        try:
-            return run_virtually(live)
-        finally:
-            self.checkpoint = self.checkpoint.reopen()
-
-
-def body_of(key: str) -> bytes:
-    """What the image under a key holds; no two are the same."""
-    return f"the picture of {key}".encode()
-
-
-def died(act: Callable[..., object], job: Job, *, at: int) -> bool:
-    """Whether the process was killed."""
-    is_dead = False
-    try:
-        act(job, at=at)
-    except* Died:
-        is_dead = True
-    return is_dead
+body_of = str.encode
+"""What the image under a key holds; no two are the same."""
 
 
 def deaths() -> Iterator[int]:
@@ -187,7 +55,7 @@ def deaths() -> Iterator[int]:
     return count(1)
 
 
-def check_nothing_lost(yard: Yard) -> None:
+def check_nothing_lost(yard: Bucket) -> None:
     """Whatever happened: what should stay is there, and what should go is there or went as it should."""
     there, quarantine = yard.bodies(), yard.bodies(BIN)
     gone = {place.key for place, _ in yard.store.deleted if place.bucket == "raw"}
@@ -205,9 +73,9 @@ def test_a_death_at_every_moment_of_apply(kind: str, versioning: Versioning) -> 
     """Killed anywhere and resumed, everything condemned is gone, once, and nothing else; the books say so."""
     job = a_job(kind)
     for at in deaths():
-        yard = Yard(versioning)
+        yard = make_bucket(versioning)
         yard.run(job)
-        is_dead = died(yard.apply, job, at=at)
+        is_dead = crashed(yard.apply, job, at=at)
         check_nothing_lost(yard)
         if kind == "move":
             missing = [key for key in CONDEMNED if {yard.store.body(key), yard.store.body(key, BIN)} == {None}]
@@ -219,14 +87,14 @@ def test_a_death_at_every_moment_of_apply(kind: str, versioning: Versioning) -> 
         assert sorted(yard.store.keys(BIN)) == (sorted(CONDEMNED) if kind == "move" else [])
         assert sorted(place.key for place, _ in yard.store.deleted) == sorted(CONDEMNED)
         assert max(Counter(yard.store.copies).values(), default=0) <= 1
-        assert yard.effects() == {kind: len(CONDEMNED)}
+        assert yard.effects == {kind: len(CONDEMNED)}
         assert yard.checkpoint.opened.watermark.tally.failed == {}
         assert [one.step for one in yard.checkpoint.journal] == [Step.DELETED] * len(CONDEMNED)
         if versioning is Versioning.ON:
             assert {one.key: one.marker for one in yard.checkpoint.journal} == {
                 key: yard.store.history(key)[-1].id for key in CONDEMNED
             }
-        assert yard.plan_apply(job).images == 0
+        assert yard.plan(job).images == 0
         if kind == "move" or versioning is Versioning.ON:
             yard.undo(job)
             assert yard.bodies() == {key: body_of(key) for key in LABELS}
@@ -241,11 +109,11 @@ def test_a_death_at_every_moment_of_undo(kind: str, versioning: Versioning) -> N
     """Killed anywhere and resumed, every image is back as it was, nothing lies in quarantine, and the books say so."""
     job = a_job(kind)
     for at in deaths():
-        yard = Yard(versioning)
+        yard = make_bucket(versioning)
         yard.run(job)
         yard.apply(job)
         before = {key: yard.store.history(key)[0].id for key in CONDEMNED if yard.store.history(key)}
-        is_dead = died(yard.undo, job, at=at)
+        is_dead = crashed(yard.undo, job, at=at)
         if kind == "move":
             missing = [key for key in CONDEMNED if {yard.store.body(key), yard.store.body(key, BIN)} == {None}]
             assert not missing
@@ -253,7 +121,7 @@ def test_a_death_at_every_moment_of_undo(kind: str, versioning: Versioning) -> N
             yard.undo(job)
         assert yard.bodies() == {key: body_of(key) for key in LABELS}
         assert yard.store.keys(BIN) == []
-        assert yard.effects() == {}
+        assert yard.effects == {}
         assert [one.step for one in yard.checkpoint.journal] == [Step.UNDONE] * len(CONDEMNED)
         if versioning is Versioning.ON:
             assert {key: [one.id for one in yard.store.history(key)] for key in CONDEMNED} == {
@@ -271,17 +139,17 @@ def test_what_changed_or_vanished_is_left_and_reported(kind: str, versioning: Ve
     """The ETag that was examined is the condition: at every moment of death, what is new stays."""
     job = a_job(kind)
     for at in deaths():
-        yard = Yard(versioning)
+        yard = make_bucket(versioning)
         yard.run(job)
         yard.store.put("b.jpg", b"new")
         yard.store.remove("c.jpg")
-        is_dead = died(yard.apply, job, at=at)
+        is_dead = crashed(yard.apply, job, at=at)
         if is_dead:
             yard.apply(job)
         assert yard.store.body("b.jpg") == b"new"
         assert sorted(place.key for place, _ in yard.store.deleted) == sorted(set(CONDEMNED) - {"b.jpg", "c.jpg"})
         assert yard.checkpoint.opened.watermark.tally.failed == {"changed": 1, "vanished": 1}
-        assert yard.effects() == {kind: len(CONDEMNED) - 2}
+        assert yard.effects == {kind: len(CONDEMNED) - 2}
         if not is_dead:
             break
 
@@ -292,9 +160,9 @@ def test_what_others_do_between_death_and_resume(kind: str, versioning: Versioni
     """An object that was put meanwhile, after our delete or instead of it, is never touched."""
     job = a_job(kind)
     for at in deaths():
-        yard = Yard(versioning)
+        yard = make_bucket(versioning)
         yard.run(job)
-        is_dead = died(yard.apply, job, at=at)
+        is_dead = crashed(yard.apply, job, at=at)
         yard.store.put("b.jpg", b"new")
         yard.store.put("a keep.jpg", b"new too")
         if is_dead:
@@ -314,16 +182,16 @@ def test_undo_never_overwrites_what_stands_there(versioning: Versioning) -> None
     """A newer object keeps its place, and the image stays where it can be had."""
     job = a_job("move")
     for at in deaths():
-        yard = Yard(versioning)
+        yard = make_bucket(versioning)
         yard.run(job)
         yard.apply(job)
         yard.store.put("b.jpg", b"new")
-        is_dead = died(yard.undo, job, at=at)
+        is_dead = crashed(yard.undo, job, at=at)
         summary = yard.undo(job)
         assert yard.store.body("b.jpg") == b"new"
         assert yard.store.body("b.jpg", BIN) == body_of("b.jpg")
         assert summary.failed == {"source_exists": 1}
-        assert yard.effects() == {"move": 1}
+        assert yard.effects == {"move": 1}
         assert yard.bodies() == {key: body_of(key) for key in LABELS} | {"b.jpg": b"new"}
         if not is_dead:
             break
@@ -334,9 +202,9 @@ def test_a_copy_that_is_lost_before_the_resume_is_made_again(versioning: Version
     """An image leaves the source only for a copy that stands at that moment, whatever the journal says of before."""
     job = a_job("move")
     for at in deaths():
-        yard = Yard(versioning)
+        yard = make_bucket(versioning)
         yard.run(job)
-        is_dead = died(yard.apply, job, at=at)
+        is_dead = crashed(yard.apply, job, at=at)
         there = [key for key in CONDEMNED if yard.store.body(key) is not None]
         for key in yard.store.keys(BIN):
             yard.store.remove(key, BIN)
@@ -362,13 +230,13 @@ def test_other_actions_after_a_death(kind: str, other: str, versioning: Versioni
     """Killed at any moment, then told to do otherwise: what was begun is found out, and what moves is somewhere."""
     job, then = a_job(kind), OTHERWISE[other]
     for at in count(1, 3):
-        yard = Yard(versioning)
+        yard = make_bucket(versioning)
         yard.run(job)
-        is_dead = died(yard.apply, job, at=at)
+        is_dead = crashed(yard.apply, job, at=at)
         begun = set(CONDEMNED) - set(yard.store.keys())
         yard.refilter(then)
         for again in (at, 0):
-            died(yard.apply, then, at=again)
+            crashed(yard.apply, then, at=again)
             assert max(Counter(yard.store.deleted).values(), default=0) <= 1
             assert set(LABELS) - set(CONDEMNED) <= set(yard.store.keys())
         gone = set(CONDEMNED) - set(yard.store.keys())
@@ -377,7 +245,7 @@ def test_other_actions_after_a_death(kind: str, other: str, versioning: Versioni
         assert set(books) == gone
         for key, one in books.items():
             assert not one.target or yard.store.body(location(one.target).key, BIN) == body_of(key)
-        assert sum(yard.effects().values()) == len(gone)
+        assert sum(yard.effects.values()) == len(gone)
         if kind == "move" and other not in {"delete", "elsewhere"}:
             yard.undo(then)
             assert yard.bodies() == {key: body_of(key) for key in LABELS}
@@ -385,31 +253,24 @@ def test_other_actions_after_a_death(kind: str, other: str, versioning: Versioni
             break
 
 
-def meddling(yard: Yard, when: str, deed: Callable[[], object]) -> None:
+def meddling(yard: Bucket, when: str, deed: Callable[[], object]) -> None:
     """Have somebody do ``deed`` at the first moment called ``when``."""
-    live, is_done = yard._live, False
+    is_done = False
 
-    def meddled(life: Callable[[Overrides], Awaitable[T]], reaper: Reaper | None = None) -> T:
-        reaper = reaper or Reaper()
-        point = reaper.point
+    async def point(moment: str) -> None:
+        nonlocal is_done
+        if moment == when and not is_done:
+            is_done = True
+            deed()
+        await yield_to_others()
 
-        async def watched(what: str) -> None:
-            nonlocal is_done
-            if what == when and not is_done:
-                is_done = True
-                deed()
-            await point(what)
-
-        reaper.__dict__["point"] = watched
-        return live(life, reaper)
-
-    yard.__dict__["_live"] = meddled
+    yard.store.point = point
 
 
 @pytest.mark.parametrize("spoilt", [b"other", None])
 def test_an_unverified_copy_lets_no_image_go(spoilt: bytes | None) -> None:
     """A copy that is not there as it was made leaves the image in the source, as failed."""
-    job, yard = a_job("move"), Yard()
+    job, yard = a_job("move"), make_bucket()
     yard.run(job)
     deed = (lambda: yard.store.put("b.jpg", spoilt, BIN)) if spoilt else (lambda: yard.store.remove("b.jpg", BIN))
     meddling(yard, "copied b.jpg", deed)
@@ -421,7 +282,7 @@ def test_an_unverified_copy_lets_no_image_go(spoilt: bytes | None) -> None:
 
 def test_the_copy_in_quarantine_stays_until_the_image_was_seen_in_its_place() -> None:
     """An image that does not arrive stays in quarantine, and can be brought back later."""
-    job, yard = a_job("move"), Yard()
+    job, yard = a_job("move"), make_bucket()
     yard.run(job)
     yard.apply(job)
     meddling(yard, "copied b.jpg", lambda: yard.store.remove("b.jpg"))
@@ -436,10 +297,10 @@ def test_an_image_removed_after_it_was_back_is_somebody_elses_doing(versioning: 
     """A resumed undo finishes its books, or brings the image back once more; it does not fail."""
     job = a_job("move")
     for at in deaths():
-        yard = Yard(versioning)
+        yard = make_bucket(versioning)
         yard.run(job)
         yard.apply(job)
-        is_dead = died(yard.undo, job, at=at)
+        is_dead = crashed(yard.undo, job, at=at)
         if is_dead and yard.store.body("b.jpg") is not None:
             yard.store.remove("b.jpg")
             had_copy = yard.store.body("b.jpg", BIN) is not None
@@ -492,7 +353,7 @@ def test_any_life(
     bucket agree.
     """
     job = a_job(kind)
-    yard = Yard(versioning)
+    yard = make_bucket(versioning)
     yard.run(job)
     yard.store.fault = Faults(draws)
     mine = {key: body_of(key) for key in LABELS}
@@ -500,7 +361,7 @@ def test_any_life(
     squatted: set[str] = set()
     for is_apply, at, others in lives:
         act = yard.apply if is_apply else yard.undo
-        died(act, job, at=at)
+        crashed(act, job, at=at)
         _check_life(yard, mine, stolen)
         for key, deed in others:
             _do(yard, key, deed, mine, stolen)
@@ -508,19 +369,19 @@ def test_any_life(
     yard.store.fault = lambda _what, _attempt: None
     yard.apply(job)
     _check_life(yard, mine, stolen)
-    assert yard.plan_apply(job).images == 0
+    assert yard.plan(job).images == 0
     removed = [one.key for one in yard.checkpoint.journal if one.step in REMOVED]
-    assert yard.effects().get(kind, 0) == len(removed)
+    assert yard.effects.get(kind, 0) == len(removed)
     yard.undo(job)
     _check_life(yard, mine, stolen)
     removed = [one.key for one in yard.checkpoint.journal if one.step in REMOVED]
-    assert yard.effects().get(kind, 0) == len(removed)
+    assert yard.effects.get(kind, 0) == len(removed)
     if not stolen and kind == "move":
         assert yard.bodies() == mine
     assert all(yard.store.body(key, BIN) == SQUATTER for key in squatted)
 
 
-def _do(yard: Yard, key: str, deed: str, mine: dict[str, bytes], stolen: set[str]) -> None:
+def _do(yard: Bucket, key: str, deed: str, mine: dict[str, bytes], stolen: set[str]) -> None:
     """What somebody else does; ``mine`` follows what an image's place must hold when we do not touch it."""
     if deed == "put":
         mine[key] = b"new " + key.encode()
@@ -540,7 +401,7 @@ def _do(yard: Yard, key: str, deed: str, mine: dict[str, bytes], stolen: set[str
         yard.store.put(key, SQUATTER, BIN)
 
 
-def _check_life(yard: Yard, mine: dict[str, bytes], stolen: set[str]) -> None:
+def _check_life(yard: Bucket, mine: dict[str, bytes], stolen: set[str]) -> None:
     """Hold the bucket to what everybody did."""
     for place, etag in yard.store.deleted:
         is_ours = place.key in CONDEMNED and etag == examined_etag(place.key)

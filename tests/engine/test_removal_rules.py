@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import anyio
 import pytest
@@ -21,15 +20,15 @@ from asyncfilter.errors import (
     TransientError,
     UsageError,
 )
-from asyncfilter.events import ActionDone, Event
-from asyncfilter.job import Job, parse_job
-from asyncfilter.model import StopReason, Summary
-from asyncfilter.policy.removal import BucketState, Consent, RemovalPlan, RemovalSummary, Versioning
+from asyncfilter.events import ActionDone
+from asyncfilter.job import Job
+from asyncfilter.model import StopReason
+from asyncfilter.policy.removal import BucketState, Consent, RemovalSummary, Versioning
 from asyncfilter.ports import Condemned, Gone
-from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
-from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
-
-T = TypeVar("T")
+from asyncfilter.testing import ScriptedDetector
+from asyncfilter.wiring import World, apply, refilter
+from tests.kit.buckets import Bucket
+from tests.kit.jobs import make_bare_job
 
 LABELS = {f"{n:02}.jpg": "Person" if n % 5 == 0 else "Robin" for n in range(20)}
 PEOPLE = [key for key, label in LABELS.items() if label == "Person"]
@@ -37,78 +36,7 @@ PEOPLE = [key for key, label in LABELS.items() if label == "Person"]
 
 def a_job(*, reject: Any = "delete", **changes: Any) -> Job:
     """Robins stay, people go."""
-    document = {
-        "version": 1,
-        "name": "cleanup",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"any": "Robin"}}],
-        "otherwise": "reject",
-        "actions": {"reject": reject},
-    }
-    return parse_job(document | changes, base_dir=Path("/nowhere"))
-
-
-class Yard:
-    """A bucket with its checkpoint, worked on by one process after another."""
-
-    def __init__(self, labels: dict[str, str] = LABELS, **store: Any) -> None:
-        self.store = MemoryStore("raw", **store)
-        self.detector = ScriptedDetector({key: [(label, 90.0)] for key, label in labels.items()})
-        self.checkpoint = MemoryCheckpoint()
-        self.events: list[Event] = []
-        for key in labels:
-            self.store.put(key, key.encode())
-
-    def overrides(self) -> Overrides:
-        """All its ports."""
-        store = self.store
-        return Overrides(
-            source=store,
-            detector=self.detector,
-            sink=store,
-            remover=store,
-            checkpoint=self.checkpoint,
-            clock=LoopClock(),
-        )
-
-    def run(self, job: Job, **options: Any) -> Summary:
-        """``asyncfilter run``."""
-        return self.live(lambda: run(job, overrides=self.overrides(), **options))
-
-    def refilter(self, job: Job, **options: Any) -> Summary:
-        """``asyncfilter refilter``."""
-        return self.live(lambda: refilter(job, overrides=self.overrides(), **options))
-
-    def plan(self, job: Job, **options: Any) -> RemovalPlan:
-        """``asyncfilter apply --dry-run``."""
-        return self.live(lambda: plan_apply(job, overrides=self.overrides(), **options))
-
-    def apply(self, job: Job, images: int, max_share: float = 0.5, **options: Any) -> RemovalSummary:
-        """``asyncfilter apply --yes --expect IMAGES``."""
-        consent = Consent(images=images, max_share=max_share, digest=options.pop("digest", None))
-        return self.live(
-            lambda: apply(job, consent, overrides=self.overrides(), on_event=self.events.append, **options)
-        )
-
-    def plan_undo(self, job: Job) -> RemovalPlan:
-        """``asyncfilter undo --dry-run``."""
-        return self.live(lambda: plan_undo(job, overrides=self.overrides()))
-
-    def undo(self, job: Job, images: int) -> RemovalSummary:
-        """``asyncfilter undo --yes --expect IMAGES``."""
-        return self.live(lambda: undo(job, Consent(images=images), overrides=self.overrides()))
-
-    def live(self, life: Callable[[], Awaitable[T]]) -> T:
-        """One process."""
-        try:
-            return run_virtually(life)
-        finally:
-            self.checkpoint = self.checkpoint.reopen()
-
-    @property
-    def deleted(self) -> Sequence[str]:
-        """Keys deleted by ``apply``, in order."""
-        return [place.key for place, _ in self.store.deleted]
+    return make_bare_job(**{"actions": {"reject": reject}} | changes)
 
 
 # -- Consent -----------------------------------------------------------------------------------------------------------
@@ -117,7 +45,7 @@ class Yard:
 @given(images=st.integers(-3, 40).filter(lambda images: images != len(PEOPLE)))
 def test_no_other_number_does_anything(images: int) -> None:
     """Nothing is done unless the number is exactly that of the pending images."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     with pytest.raises(UsageError, match=f"{images} images were agreed to, 4 are pending"):
         yard.apply(job, images, 1.0)
@@ -126,7 +54,7 @@ def test_no_other_number_does_anything(images: int) -> None:
 
 def test_the_right_number_of_other_images_does_nothing() -> None:
     """What was shown is what is done: the same number of other images is refused."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     digest = yard.plan(job).digest
     other = a_job(rules=[{"keep": {"none": "Robin"}}], otherwise="review", actions={"keep": "delete"})
@@ -141,7 +69,7 @@ def test_the_right_number_of_other_images_does_nothing() -> None:
 @pytest.mark.parametrize("later", [Versioning.SUSPENDED, Versioning.OFF, Versioning.UNKNOWN])
 def test_what_was_said_of_undo_must_still_be_so(later: Versioning) -> None:
     """Somebody agreed to deletes that can be undone: a bucket that keeps no versions by now is another matter."""
-    job, yard = a_job(), Yard(versioning=Versioning.ON)
+    job, yard = a_job(), Bucket(LABELS, versioning=Versioning.ON)
     yard.run(job)
     digest = yard.plan(job).digest
     yard.store.versioning = later
@@ -157,7 +85,7 @@ def test_what_was_said_of_undo_must_still_be_so(later: Versioning) -> None:
 )
 def test_no_more_than_the_share(max_share: float, is_allowed: bool) -> None:
     """A fifth is a fifth, to the image."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     if is_allowed:
         assert yard.apply(job, 4, max_share).deleted == 4
@@ -169,7 +97,7 @@ def test_no_more_than_the_share(max_share: float, is_allowed: bool) -> None:
 
 def test_rules_that_match_nothing_cannot_empty_a_bucket() -> None:
     """Without --max-share no more than half of the images leaves, in one go or bit by bit."""
-    job, yard = a_job(rules=[{"keep": {"any": "Typo"}}]), Yard()
+    job, yard = a_job(rules=[{"keep": {"any": "Typo"}}]), Bucket(LABELS)
     yard.run(job)
     with pytest.raises(UsageError, match=r"100\.0 %"):
         yard.apply(job, 20)
@@ -189,7 +117,7 @@ def test_rules_that_match_nothing_cannot_empty_a_bucket() -> None:
 )
 def test_decisions_of_other_rules_are_refused(change: dict[str, Any]) -> None:
     """What is removed is what the job as it is now decides; a changed one must decide first."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     with pytest.raises(UsageError, match="not those of this job") as caught:
         yard.apply(a_job(**change), 4)
@@ -199,7 +127,7 @@ def test_decisions_of_other_rules_are_refused(change: dict[str, Any]) -> None:
 
 def test_a_job_that_never_ran_is_refused() -> None:
     """Without decisions nothing is removed, and a dry run makes none that count."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     with pytest.raises(UsageError, match="not those of this job"):
         yard.plan(job)
     yard.run(job, dry_run=True)
@@ -211,13 +139,13 @@ def test_a_job_that_never_ran_is_refused() -> None:
 def test_decisions_half_made_anew_are_refused(life_s: float) -> None:
     """A refilter that is killed leaves decisions of two rules; the old job cannot carry them out as its own."""
     labels = {f"{n:04}.jpg": "Person" if n % 5 == 0 else "Robin" for n in range(3000)}
-    job, yard = a_job(), Yard(labels)
+    job, yard = a_job(), Bucket(labels)
     yard.run(job)
     other = a_job(rules=[{"keep": {"any": "Person"}}])
 
-    async def live() -> bool:
+    async def live(world: World) -> bool:
         with anyio.move_on_after(life_s) as scope:
-            await refilter(other, overrides=yard.overrides())
+            await refilter(other, world=world)
         return scope.cancelled_caught
 
     if yard.live(live):
@@ -238,7 +166,7 @@ def test_decisions_half_made_anew_are_refused(life_s: float) -> None:
 
 def test_what_was_undone_is_not_proposed_again_by_itself() -> None:
     """After undo the same decisions propose nothing; ``again`` or other decisions do, and say so."""
-    job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
+    job, yard = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     yard.run(job)
     yard.apply(job, 4)
     yard.undo(job, 4)
@@ -258,7 +186,7 @@ def test_what_was_undone_is_not_proposed_again_by_itself() -> None:
 
 def test_what_is_removed_stays_removed_under_other_rules() -> None:
     """An image that is gone is neither copied nor removed again, and stays counted, whatever new rules say of it."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     yard.apply(job, 4)
     everything = a_job(rules=[{"keep": {"any": ["Robin", "Person"]}}], actions={"keep": {"copy": "s3://clean/"}})
@@ -270,7 +198,7 @@ def test_what_is_removed_stays_removed_under_other_rules() -> None:
 
 def test_an_image_that_stands_there_again_is_decided_again_at_no_cost() -> None:
     """Somebody puts removed images back: a run seats them, pays nothing, and they are pending once more."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     yard.apply(job, 4)
     yard.store.put(PEOPLE[0], PEOPLE[0].encode())
@@ -284,7 +212,7 @@ def test_an_image_that_stands_there_again_is_decided_again_at_no_cost() -> None:
 
 def test_a_new_version_of_a_removed_image_is_examined_anew() -> None:
     """Other content under a removed key is an image of its own."""
-    job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
+    job, yard = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     yard.run(job)
     yard.apply(job, 4)
     yard.store.put(PEOPLE[0], b"another person")
@@ -297,7 +225,7 @@ def test_a_new_version_of_a_removed_image_is_examined_anew() -> None:
 
 def test_overwriting_in_quarantine_is_for_those_who_ask() -> None:
     """``if_exists: overwrite`` moves over what lies there."""
-    job, yard = a_job(reject={"move": "s3://bin/", "if_exists": "overwrite"}), Yard()
+    job, yard = a_job(reject={"move": "s3://bin/", "if_exists": "overwrite"}), Bucket(LABELS)
     yard.store.put(PEOPLE[0], b"old", "bin")
     yard.run(job)
     assert yard.apply(job, 4).moved == 4
@@ -306,7 +234,7 @@ def test_overwriting_in_quarantine_is_for_those_who_ask() -> None:
 
 def test_what_lay_in_quarantine_before_is_left_there() -> None:
     """The same content there counts as copied, and undo does not take away what it did not put there."""
-    job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
+    job, yard = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     yard.store.put(PEOPLE[0], PEOPLE[0].encode(), "bin")
     yard.run(job)
     assert yard.apply(job, 4).moved == 4
@@ -318,7 +246,7 @@ def test_what_lay_in_quarantine_before_is_left_there() -> None:
 def test_two_images_never_share_a_place_in_quarantine() -> None:
     """The first in order has it; the other stays where it is, also in a later process."""
     labels = {"a/x.jpg": "Person", "b/x.jpg": "Person", "b/y.jpg": "Robin", "c.jpg": "Robin"}
-    job, yard = a_job(reject={"move": "s3://bin/{basename}"}), Yard(labels)
+    job, yard = a_job(reject={"move": "s3://bin/{basename}"}), Bucket(labels)
     yard.run(job)
     summary = yard.apply(job, 2)
     assert (summary.moved, summary.failed) == (1, {"target_collision": 1})
@@ -332,7 +260,7 @@ def test_two_images_never_share_a_place_in_quarantine() -> None:
 def test_a_copy_never_overwrites_what_lies_in_quarantine() -> None:
     """Also when other actions made room for it: where a moved image lies, a run copies nothing else."""
     labels = {"a/x.jpg": "Person", "x.jpg": "Robin", "y.jpg": "Robin"}
-    job, yard = a_job(reject={"move": "s3://bin/{basename}"}), Yard(labels)
+    job, yard = a_job(reject={"move": "s3://bin/{basename}"}), Bucket(labels)
     yard.run(job)
     assert yard.apply(job, 1).moved == 1
     summary = yard.refilter(a_job(actions={"keep": {"copy": "s3://bin/{key}"}}))
@@ -344,7 +272,7 @@ def test_a_copy_never_overwrites_what_lies_in_quarantine() -> None:
 def test_a_copy_never_overwrites_what_its_key_held_before() -> None:
     """An image that was moved is there alone: what somebody stored under its key since does not take its place."""
     job = a_job(actions={"keep": {"copy": "s3://bin/{key}"}, "reject": {"move": "s3://bin/{key}"}})
-    yard = Yard({"a.jpg": "Person", "b.jpg": "Robin", "c.jpg": "Robin"})
+    yard = Bucket({"a.jpg": "Person", "b.jpg": "Robin", "c.jpg": "Robin"})
     yard.run(job)
     assert yard.apply(job, 1).moved == 1
     yard.store.put("a.jpg", b"a robin now")
@@ -357,7 +285,7 @@ def test_a_copy_never_overwrites_what_its_key_held_before() -> None:
 def test_a_copy_never_overwrites_another_images_copy() -> None:
     """The same for copies that an earlier template put there."""
     labels = {"a/x.jpg": "Robin", "x.jpg": "Robin", "y.jpg": "Robin"}
-    yard = Yard(labels)
+    yard = Bucket(labels)
     assert yard.run(a_job(actions={"keep": {"copy": "s3://clean/{basename}"}})).counts.copied == 2
     summary = yard.refilter(a_job(actions={"keep": {"copy": "s3://clean/{key}"}}))
     assert (summary.counts.copied, summary.counts.failed) == (2, {"target_collision": 1})
@@ -371,7 +299,7 @@ def test_leaving_keeps_everything_and_the_same_command_goes_on() -> None:
     """An interrupt at any image ends with 75; what is left is said, and the next apply does it."""
     job = a_job(reject={"move": "s3://bin/"})
     for moment in range(40):
-        yard = Yard()
+        yard = Bucket(LABELS)
         yard.run(job)
         interrupt, seen = Interrupt(), 0
 
@@ -393,17 +321,17 @@ def test_leaving_keeps_everything_and_the_same_command_goes_on() -> None:
 
 def test_who_leaves_before_the_start_announces_nothing() -> None:
     """What was not even looked at is not in the journal: if it vanishes later, that was somebody else."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     interrupt = Interrupt()
     interrupt.request()
 
-    async def leave() -> RemovalSummary:
+    async def leave(world: World) -> RemovalSummary:
         async def point(_what: str) -> None:
             await anyio.lowlevel.checkpoint()
 
         yard.store.point = point
-        return await apply(job, Consent(images=4), overrides=yard.overrides(), interrupt=interrupt)
+        return await apply(job, Consent(images=4), world=world, interrupt=interrupt)
 
     assert yard.live(leave).exit_code == 75
     assert yard.checkpoint.journal == []
@@ -421,7 +349,7 @@ def denied(what: str) -> ImageError:
 @pytest.mark.parametrize("operation", ["look", "copy", "delete"])
 def test_a_permission_that_no_image_has_is_the_accounts(operation: str) -> None:
     """Denied throughout: exit 4 with the remedy, nothing is held against the images, and all is pending still."""
-    job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
+    job, yard = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     yard.run(job)
     yard.store.fault = lambda what, _attempt: denied(what) if what.startswith(operation) else None
     summary = yard.apply(job, 4)
@@ -434,7 +362,7 @@ def test_a_permission_that_no_image_has_is_the_accounts(operation: str) -> None:
 @pytest.mark.parametrize("operation", ["look", "copy", "delete"])
 def test_a_permission_that_one_image_lacks_is_its_own(operation: str) -> None:
     """One denied image is reported; the others go."""
-    job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
+    job, yard = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     yard.run(job)
     yard.store.fault = lambda what, _attempt: denied(what) if what == f"{operation} {PEOPLE[1]}" else None
     summary = yard.apply(job, 4)
@@ -448,7 +376,7 @@ def test_a_permission_that_one_image_lacks_is_its_own(operation: str) -> None:
 
 def test_what_fails_in_passing_stays_pending() -> None:
     """An image that S3 would not answer for is not failed: the same command goes on with it."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     away = TransientError("timed out", may_be_billed=True)
     yard.store.fault = lambda what, _attempt: away if what == f"delete {PEOPLE[0]}" else None
@@ -461,7 +389,7 @@ def test_what_fails_in_passing_stays_pending() -> None:
 
 def test_single_keys_of_a_batch_are_sent_again() -> None:
     """SlowDown and InternalError of single keys are repeated; the rest of the batch is not."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     slow = ThrottledError("slow down", cause=ThrottleCause.SERVER)
     broken = TransientError("internal error", may_be_billed=True)
@@ -474,7 +402,7 @@ def test_single_keys_of_a_batch_are_sent_again() -> None:
 @pytest.mark.parametrize("versioning", [Versioning.OFF, Versioning.ON])
 def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -> None:
     """A gateway's 503 may follow a delete that was done: what is gone then was ours, and undo knows of it."""
-    job, yard = a_job(), Yard(versioning=versioning)
+    job, yard = a_job(), Bucket(LABELS, versioning=versioning)
     yard.run(job)
     late = ThrottledError("503", cause=ThrottleCause.SERVER, may_be_billed=True)
     real = yard.store.delete
@@ -493,7 +421,7 @@ def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -
 @pytest.mark.parametrize("may_list", [True, False])
 def test_a_bucket_that_does_not_tell_may_keep_versions(*, may_list: bool) -> None:
     """An answer that was lost: the marker is looked for all the same, and who may not list versions is not stopped."""
-    job, yard = a_job(), Yard(versioning=Versioning.ON)
+    job, yard = a_job(), Bucket(LABELS, versioning=Versioning.ON)
     yard.run(job)
     lost = TransientError("no answer", may_be_billed=True)
     secret = PermissionDeniedError("s3:ListBucketVersions", hint="Allow it.")
@@ -516,7 +444,7 @@ def test_a_bucket_that_does_not_tell_may_keep_versions(*, may_list: bool) -> Non
 
 def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
     """Where what is gone looks forbidden, an interrupted delete has not failed: undo would never hear of it."""
-    job, yard = a_job(reject={"move": "s3://bin/"}), Yard()
+    job, yard = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     yard.run(job)
     lost = TransientError("no answer", may_be_billed=True)
     yard.store.fault = lambda what, _attempt: lost if what.startswith(("batch", f"delete {PEOPLE[0]}")) else None
@@ -532,7 +460,7 @@ def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
 
 def test_what_cannot_be_found_out_is_not_called_done() -> None:
     """Begun under other actions, and not to be looked at now: it stays as it is, and the exit code says so."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     lost = TransientError("no answer", may_be_billed=True)
     yard.store.fault = lambda what, _attempt: lost if what.startswith("batch") else None
@@ -548,7 +476,7 @@ def test_what_cannot_be_found_out_is_not_called_done() -> None:
 
 def test_a_store_that_refuses_for_ten_minutes_ends_it() -> None:
     """Endless throttling does not hang a script; nothing is lost by it."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     yard.run(job)
     slow = ThrottledError("slow down", cause=ThrottleCause.SERVER)
     yard.store.fault = lambda what, _attempt: slow if what.startswith("batch") else None
@@ -561,7 +489,7 @@ def test_a_store_that_refuses_for_ten_minutes_ends_it() -> None:
 def test_thousands_go_in_batches() -> None:
     """No batch is larger than S3 takes, and every image is told of once."""
     labels = {f"{n:04}.jpg": "Person" if n % 2 else "Robin" for n in range(5000)}
-    job, yard = a_job(), Yard(labels)
+    job, yard = a_job(), Bucket(labels)
     yard.run(job)
     yard.apply(job, 2500)
     told = [event for event in yard.events if isinstance(event, ActionDone)]
@@ -576,7 +504,7 @@ def test_thousands_go_in_batches() -> None:
 @pytest.mark.parametrize("versioning", [Versioning.OFF, Versioning.SUSPENDED, Versioning.UNKNOWN])
 def test_undo_says_what_it_cannot_bring_back(versioning: Versioning) -> None:
     """Deleted where no versions are kept: gone, and said so."""
-    job, yard = a_job(), Yard(versioning=versioning)
+    job, yard = a_job(), Bucket(LABELS, versioning=versioning)
     yard.run(job)
     yard.apply(job, 4)
     plan = yard.plan_undo(job)
@@ -587,7 +515,7 @@ def test_undo_says_what_it_cannot_bring_back(versioning: Versioning) -> None:
 def test_mfa_delete_keeps_markers() -> None:
     """Only the bucket's owner can remove a marker there: moves come back as copies, deletes do not."""
     for reject, images in (("delete", 0), ({"move": "s3://bin/"}, 4)):
-        job, yard = a_job(reject=reject), Yard(versioning=Versioning.ON, mfa_delete=True)
+        job, yard = a_job(reject=reject), Bucket(LABELS, versioning=Versioning.ON, mfa_delete=True)
         yard.run(job)
         yard.apply(job, 4)
         assert yard.plan_undo(job).images == images
@@ -596,7 +524,7 @@ def test_mfa_delete_keeps_markers() -> None:
 
 def test_a_marker_that_is_not_ours_stays() -> None:
     """Deleted, brought back by hand and deleted again by somebody: undo leaves their marker alone."""
-    job, yard = a_job(), Yard(versioning=Versioning.ON)
+    job, yard = a_job(), Bucket(LABELS, versioning=Versioning.ON)
     yard.run(job)
     yard.apply(job, 4)
     yard.store.put(PEOPLE[0], b"somebody's")
@@ -608,7 +536,7 @@ def test_a_marker_that_is_not_ours_stays() -> None:
 
 def test_moves_come_back_without_their_marker() -> None:
     """A marker that is gone leaves the copy: the image is copied back."""
-    job, yard = a_job(reject={"move": "s3://bin/"}), Yard(versioning=Versioning.ON)
+    job, yard = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS, versioning=Versioning.ON)
     yard.run(job)
     yard.apply(job, 4)
     yard.store.put(PEOPLE[0], b"somebody's")
@@ -620,10 +548,10 @@ def test_moves_come_back_without_their_marker() -> None:
 # -- Duplicates --------------------------------------------------------------------------------------------------------
 
 
-def a_yard_of_twins(**store: Any) -> Yard:
+def a_yard_of_twins(**store: Any) -> Bucket:
     """Two robins with one content, three people with another."""
     labels = {"1.jpg": "Robin", "2.jpg": "Person", "3.jpg": "Robin", "4.jpg": "Person", "5.jpg": "Person"}
-    yard = Yard(labels, **store)
+    yard = Bucket(labels, **store)
     for key, label in labels.items():
         yard.store.put(key, label.encode())
     return yard
@@ -719,7 +647,7 @@ def test_skipped_duplicates_are_never_touched() -> None:
 
 def test_tags_are_written_by_the_run_and_again_when_they_change() -> None:
     """A tag is done like a copy: once for the same tags, again for others, and back again."""
-    yard = Yard()
+    yard = Bucket(LABELS)
     for tags in ({"class": "person"}, {"class": "person"}, {"class": "human"}, {"class": "person"}):
         job = a_job(reject={"tag": tags})
         summary = yard.run(job)
@@ -731,7 +659,7 @@ def test_tags_are_written_by_the_run_and_again_when_they_change() -> None:
 
 def test_a_run_says_what_waits_for_apply() -> None:
     """Moves and deletes are decided and counted, never done, by a run or a refilter."""
-    job, yard = a_job(), Yard()
+    job, yard = a_job(), Bucket(LABELS)
     assert yard.run(job).pending_removals == 4
     assert yard.run(job).pending_removals == 4
     other = a_job(rules=[{"keep": {"any": "Person"}}])
@@ -741,7 +669,7 @@ def test_a_run_says_what_waits_for_apply() -> None:
 
 def test_the_plan_tells_reasons_sizes_and_a_sample() -> None:
     """Counts and bytes add up; the sample is of the group, and the same whenever one looks."""
-    job, yard = a_job(rules=[{"reject": {"any": "Person"}}, {"keep": {"any": "Robin"}}]), Yard()
+    job, yard = a_job(rules=[{"reject": {"any": "Person"}}, {"keep": {"any": "Robin"}}]), Bucket(LABELS)
     yard.run(job)
     plan = yard.plan(job)
     (group,) = plan.groups

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter import Interrupt, Job, parse_job
+from asyncfilter import Interrupt, Job
 from asyncfilter.errors import (
     AbortedError,
     CheckpointError,
@@ -26,29 +25,8 @@ from asyncfilter.events import ActionDone, ImageExamined, RateChanged, RulesAppl
 from asyncfilter.model import ListedObject, Progress, StopReason
 from asyncfilter.ports import Batch
 from asyncfilter.testing import BROKEN, MemoryCheckpoint, Stage, run_virtually
-
-PRICE_MICROS = 1000
-
-
-def make_job(**changes: Any) -> Job:
-    """A job that keeps robins; ``limits`` and others replace what it says."""
-    settings: dict[str, Any] = {
-        "version": 1,
-        "name": "runs",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"any": "Robin"}}],
-        "otherwise": "reject",
-        "actions": {"keep": {"copy": "s3://clean/{key}"}},
-        "limits": {"tps": 2000},
-        "pricing": {"tiers": [{"up_to": None, "usd": PRICE_MICROS / 1_000_000}]},
-    }
-    return parse_job(settings | changes, base_dir=Path("/nowhere"))
-
-
-def birds(number: int, *, every: int = 3) -> dict[str, str]:
-    """``number`` images, each ``every``-th a robin."""
-    return {f"{index:05d}.jpg": "Robin" if index % every == 0 else "Cat" for index in range(number)}
-
+from tests.kit.jobs import PRICE_MICROS, make_job
+from tests.kit.labels import birds
 
 # -- Paid once ---------------------------------------------------------------------------------------------------------
 
@@ -365,7 +343,7 @@ def test_counting_ahead_tells_how_many_images_there_will_be() -> None:
     stage.run(make_job(limits={"tps": 2000, "max_images": 50}))
     seen: list[int | None] = []
     running: list[Callable[[], Progress]] = []
-    stage.events = _Told(lambda _event: seen.append(running[0]().expected))
+    stage.events = _HeardList(lambda _event: seen.append(running[0]().expected))
     summary = stage.run(make_job(), counts_ahead=True, on_start=running.append)
     assert summary.counts.examined == 400
     assert set(seen) <= {None, 400}
@@ -451,14 +429,14 @@ def test_listener_that_fails_ends_the_run_in_order() -> None:
         if isinstance(event, ImageExamined) and event.seq == 10:
             raise OSError("no space left")
 
-    stage.events = _Told(listen)
+    stage.events = _HeardList(listen)
     summary = stage.run(make_job(limits={"tps": 2000, "concurrency": 10}))
     assert (summary.stop_reason, summary.exit_code) == (StopReason.FAILED, 70)
     assert summary.error == "a listener to events raised OSError: no space left"
     assert len([row for row in stage.checkpoint.images if row.detection]) == sum(stage.detector.attempts.values())
 
 
-class _Told(list[Any]):
+class _HeardList(list[Any]):
     """A list that somebody listens to."""
 
     def __init__(self, listen: Callable[[object], None]) -> None:

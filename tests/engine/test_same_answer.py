@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncfilter import Job, parse_job
+from asyncfilter import Job
 from asyncfilter.policy.sequential import is_surely_below
 from asyncfilter.testing import BROKEN, Stage
+from tests.kit import jobs
 
 
 @dataclass
@@ -66,18 +66,11 @@ def one_by_one(keys: Sequence[str], labels: Mapping[str, str], stop: Mapping[str
 
 def make_job(*, stop: Mapping[str, Any], cap: int | None, concurrency: int, order: str = "listing") -> Job:
     """A job that keeps robins, with these stop rules."""
-    return parse_job(
-        {
-            "version": 1,
-            "name": "same-answer",
-            "source": {"uri": "s3://raw/", "order": order},
-            "rules": [{"keep": {"any": "Robin"}}, {"review": {"any": "Wing"}}],
-            "otherwise": "reject",
-            "actions": {"keep": {"copy": "s3://clean/{key}"}},
-            "limits": {"tps": 5000, "concurrency": concurrency, "max_images": cap},
-            "stop": dict(stop),
-        },
-        base_dir=Path("/nowhere"),
+    return jobs.make_job(
+        source={"uri": "s3://raw/", "order": order},
+        rules=[{"keep": {"any": "Robin"}}, {"review": {"any": "Wing"}}],
+        limits={"tps": 5000, "concurrency": concurrency, "max_images": cap},
+        stop=dict(stop),
     )
 
 

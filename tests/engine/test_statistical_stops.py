@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncfilter import Job, parse_job
+from asyncfilter import Job
 from asyncfilter.errors import ImageError
 from asyncfilter.events import Cautioned
 from asyncfilter.model import StopReason
 from asyncfilter.policy.sequential import is_surely_below
 from asyncfilter.testing import BROKEN, Stage
+from tests.kit import jobs
 
 
 def make_job(stop: Mapping[str, Any], **source: Any) -> Job:
     """A job that keeps and copies robins, with these stop rules."""
-    return parse_job(
-        {
-            "version": 1,
-            "name": "statistics",
-            "source": {"uri": "s3://raw/", **source},
-            "rules": [{"keep": {"any": "Robin"}}],
-            "actions": {"keep": {"copy": "s3://clean/{key}"}},
-            "limits": {"tps": 2000},
-            "stop": dict(stop),
-        },
-        base_dir=Path("/nowhere"),
-    )
+    return jobs.make_job(source={"uri": "s3://raw/", **source}, stop=dict(stop))
 
 
 def test_a_poor_source_is_left_and_the_run_is_a_success() -> None:

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter import Job, parse_job
 from asyncfilter.errors import ImageError
 from asyncfilter.model import ListedObject
 from asyncfilter.testing import BROKEN, Stage
-
-
-def make_job(**changes: Any) -> Job:
-    """A job that keeps robins."""
-    settings: dict[str, Any] = {
-        "version": 1,
-        "name": "twins",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"any": "Robin"}}],
-        "otherwise": "reject",
-        "actions": {"keep": {"copy": "s3://clean/{key}"}},
-        "limits": {"tps": 2000},
-        "pricing": {"tiers": [{"up_to": None, "usd": 0.001}]},
-    }
-    return parse_job(settings | changes, base_dir=Path("/nowhere"))
+from tests.kit.jobs import make_job
 
 
 def stage_of(contents: list[int], shows: dict[int, str], **options: Any) -> Stage:

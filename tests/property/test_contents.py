@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from asyncfilter.checkpoint.state import INDEXED, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Detection
 from asyncfilter.ports import Batch, StoredImage
+from tests.kit.checkpoints import SqliteHarness
 
 ETAGS = [f"{number:02x}{'ab' * 15}" for number in range(6)] + [f"00{'ab' * 14}cd", "ABCD", "00ab-2", "00ab-3"]
 """Some begin alike; some are no hex digits."""
@@ -40,12 +40,12 @@ def test_found_whatever_comes_between(seed: int, tmp_path: Path, monkeypatch: py
 
 
 async def _live(chance: random.Random, folder: Path) -> None:
-    path = folder / "0.db"
+    harness = SqliteHarness(folder)
     etags: dict[int, str] = {}
     in_flight: list[int] = []
-    checkpoint = await opened(path)
+    checkpoint = await harness.open()
     next_id = checkpoint.opened.next_id
-    for step in range(60):
+    for _ in range(60):
         in_flight += range(next_id, next_id + 2)
         next_id += 2
         committed = [id_ for id_ in in_flight if chance.random() < 0.4]
@@ -63,18 +63,13 @@ async def _live(chance: random.Random, folder: Path) -> None:
             in_flight = [id_ for id_ in in_flight if id_ not in new]
             etags |= dict(renewed) | {id_: new[id_] for id_ in labelled}
         if chance.random() < 0.2:
-            left = path
-            if chance.random() < 0.5:
-                left = folder / f"{step + 1}.db"
-                for suffix in ("", "-wal"):
-                    shutil.copy(f"{path}{suffix}", f"{left}{suffix}")
-            await checkpoint.aclose()
-            path, checkpoint = left, await opened(left)
+            await (harness.crash() if chance.random() < 0.5 else harness.close())
+            checkpoint = await harness.open()
             next_id, in_flight = checkpoint.opened.next_id, []
         assert await found(checkpoint) == {
             etag: [id_ for id_, its in sorted(etags.items()) if its == etag] for etag in ETAGS
         }
-    await checkpoint.aclose()
+    await harness.close()
 
 
 def _image(id_: int, etag: str, has_labels: bool) -> StoredImage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from asyncfilter import Job, parse_job
+from asyncfilter import Job
 from asyncfilter.aws.session import Endpoint
 from asyncfilter.model import Counts, StopReason, Summary
 from asyncfilter.policy.advice import LONGEST_TIMEOUT_S, demand, settings
@@ -22,13 +21,12 @@ from asyncfilter.policy.capacity import Measurement, Reading, Second, Trial, cap
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 from asyncfilter.report.bench import bench_mapping, draw_bench, question, settings_yaml
 from asyncfilter.report.mapping import json_text
-
-BASE: dict[str, Any] = {"version": 1, "name": "robins", "source": "s3://raw/", "rules": [{"keep": {"any": "Robin"}}]}
+from tests.kit.jobs import make_bare_job
 
 
 def make_job(**limits: Any) -> Job:
     """A job with these limits."""
-    return parse_job(BASE | {"limits": limits}, base_dir=Path("/nowhere"))
+    return make_bare_job(limits=limits)
 
 
 def make_found(
@@ -119,7 +117,7 @@ def test_settings_are_a_part_of_a_job_file(
     if advised is None:
         return
     pasted = yaml.safe_load(settings_yaml(job, found, advised, width))
-    taken = parse_job(BASE | pasted, base_dir=Path("/nowhere")).limits
+    taken = make_bare_job(**pasted).limits
     assert taken.tps == (None if advised.tps is None else pytest.approx(advised.tps, rel=1e-4))
     assert taken.concurrency == advised.concurrency
     assert advised.timeout_s == pytest.approx(pasted["limits"].get("timeout_s", job.limits.timeout_s), rel=1e-4)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import boto3
 import pytest
 
 import asyncfilter
@@ -28,6 +27,7 @@ from benchmarks.process import BenchmarkError
 from benchmarks.sizes import FULL, QUICK
 from benchmarks.workloads import costs, quota
 from benchmarks.workloads.whole import full_seconds
+from tests.kit.services import boto_client
 
 IMAGES = 20
 
@@ -63,18 +63,8 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[
 
 
 def _contents(sandbox: SandboxProcess, bucket: str) -> dict[str, str]:
-    env = sandbox.environment()
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=sandbox.endpoint_url,
-        region_name=env["AWS_REGION"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-    )
-    try:
+    with boto_client(sandbox, "s3") as s3:
         return {item["Key"]: item["ETag"] for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
-    finally:
-        s3.close()
 
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "one_by_one"])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncfilter.job import parse_job
 from asyncfilter.policy.cautions import cautions
+from tests.kit.jobs import make_bare_job
 
 
 def told(rules: list[dict[str, Any]], **changes: Any) -> list[str]:
     """What is said of a job."""
-    document = {"version": 1, "name": "a", "source": "s3://raw/", "rules": rules, "otherwise": "reject"}
-    return cautions(parse_job(document | changes, base_dir=Path("/nowhere")))
+    return cautions(make_bare_job(rules=rules, **changes))
 
 
 @pytest.mark.parametrize("least_pct", [0, 50, 80])

@@ -11,6 +11,7 @@ from PIL import Image
 
 import asyncfilter
 from asyncfilter.testing import Stage
+from tests.kit.jobs import make_bare_job
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,14 +34,5 @@ def test_the_testing_snippet_holds() -> None:
     """What docs/python.md says of ``Stage`` is so."""
     text = (ROOT / "docs/python.md").read_text()
     snippet = re.findall(r"```python\n(from asyncfilter\.testing.*?)```", text, re.DOTALL)[0]
-    job = asyncfilter.parse_job(
-        {
-            "version": 1,
-            "name": "docs",
-            "source": "s3://raw/",
-            "rules": [{"keep": {"any": "Robin"}}],
-            "actions": {"keep": {"copy": "s3://clean/"}},
-        },
-        base_dir=ROOT,
-    )
+    job = make_bare_job(actions={"keep": {"copy": "s3://clean/"}})
     exec(snippet, {"job": job, "Stage": Stage})

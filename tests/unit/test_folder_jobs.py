@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from asyncfilter import Job, JobError, parse_job
+from asyncfilter import Job, JobError
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Precheck
 from asyncfilter.model import ActionKind, S3Location, Verdict, uri_of
 from asyncfilter.policy.targets import compile_target, may_collide
+from tests.kit.jobs import make_bare_job
 
 
 def make_job(base_dir: str = "/home/me/job", **changes: Any) -> Job:
     """A job over a folder."""
-    settings = {"version": 1, "name": "here", "source": "./photos", "rules": [{"keep": {"any": "Robin"}}]}
-    return parse_job(settings | changes, base_dir=base_dir)
+    return make_bare_job(base_dir=base_dir, **{"source": "./photos"} | changes)
 
 
 def problem(**changes: Any) -> str:

@@ -18,6 +18,7 @@ from asyncfilter.job.spec import DetectorKind
 from asyncfilter.policy.acceptance import ImageLimits, fit
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.likeness import distance
+from tests.kit.pictures import encoded
 
 LABELS = PROFILES[DetectorKind.REKOGNITION].image_limits
 CUSTOM = PROFILES[DetectorKind.CUSTOM_LABELS].image_limits
@@ -30,13 +31,6 @@ def drawing(width: int = 200, height: int = 100, mode: str = "RGB") -> Image.Ima
     pen.rectangle((width // 2, 0, width, height), fill="blue")
     pen.ellipse((0, 0, width // 4, height // 2), fill="lime")
     return picture.convert(mode)
-
-
-def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
-    """The bytes of ``picture``."""
-    out = io.BytesIO()
-    picture.save(out, kind, **options)
-    return out.getvalue()
 
 
 def decoded(body: bytes) -> Image.Image:

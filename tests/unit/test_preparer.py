@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 
 import anyio
 import pytest
-from PIL import Image
 
 from asyncfilter.datasets.preparing import Preparer
 from asyncfilter.errors import ImageError
@@ -16,13 +14,7 @@ from asyncfilter.model import Detection, Label, ObjectRef
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.footnote import Footnote, annotate, footnote_of
 from asyncfilter.policy.header import MAX_HEADER_BYTES
-
-
-def encoded(kind: str, width: int = 200, height: int = 100) -> bytes:
-    """A picture of noise."""
-    out = io.BytesIO()
-    Image.effect_noise((width, height), 99).convert("RGB").save(out, kind)
-    return out.getvalue()
+from tests.kit.pictures import noise
 
 
 class Shelf:
@@ -102,7 +94,7 @@ class World:
 
 def test_good_pictures_go_by_reference_after_one_look() -> None:
     """A JPEG that the service takes costs one read of its beginning, and is not sent."""
-    world = World({"a.jpg": encoded("JPEG")})
+    world = World({"a.jpg": noise("JPEG")})
     assert world.examine("a.jpg") == Footnote()
     assert (world.service.referred, world.service.sent) == (["a.jpg"], [])
     assert len(world.contents.reads) == 1
@@ -110,7 +102,7 @@ def test_good_pictures_go_by_reference_after_one_look() -> None:
 
 def test_a_frame_far_behind_is_found_and_what_is_too_far_is_left_to_the_service() -> None:
     """Headers are read on as far as it takes, up to a bound; beyond it the service decides."""
-    body = encoded("JPEG", 60, 60)
+    body = noise("JPEG", 60, 60)
     segment = b"\xff\xe2\xff\xff" + bytes(0xFFFD)
     world = World({"far.jpg": body[:2] + 5 * segment + body[2:]})
     assert world.refused("far.jpg") == "image_rejected"
@@ -124,12 +116,12 @@ def test_a_frame_far_behind_is_found_and_what_is_too_far_is_left_to_the_service(
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (encoded("GIF"), "invalid_image_format"),
-        (encoded("WEBP"), "invalid_image_format"),
+        (noise("GIF"), "invalid_image_format"),
+        (noise("WEBP"), "invalid_image_format"),
         (b"<Error>", "invalid_image_format"),
-        (encoded("PNG", 79, 100), "image_rejected"),
-        (encoded("PNG", 10_001, 80), "image_too_large"),
-        (encoded("JPEG")[:20], "invalid_image_format"),
+        (noise("PNG", 79, 100), "image_rejected"),
+        (noise("PNG", 10_001, 80), "image_too_large"),
+        (noise("JPEG")[:20], "invalid_image_format"),
     ],
 )
 def test_what_the_service_would_refuse_fails_before_it_is_asked(body: bytes, code: str) -> None:
@@ -140,15 +132,15 @@ def test_what_the_service_would_refuse_fails_before_it_is_asked(body: bytes, cod
 def test_custom_labels_has_its_own_limits() -> None:
     """64 px are enough, sides of over 1:20 and over 4,096 px are not."""
     kind = DetectorKind.CUSTOM_LABELS
-    World({"a.png": encoded("PNG", 64, 64)}, kind=kind).examine("a.png")
-    assert World({"a.png": encoded("PNG", 64, 1281)}, kind=kind).refused("a.png") == "image_rejected"
-    assert World({"a.png": encoded("PNG", 4097, 300)}, kind=kind).refused("a.png") == "image_too_large"
+    World({"a.png": noise("PNG", 64, 64)}, kind=kind).examine("a.png")
+    assert World({"a.png": noise("PNG", 64, 1281)}, kind=kind).refused("a.png") == "image_rejected"
+    assert World({"a.png": noise("PNG", 4097, 300)}, kind=kind).refused("a.png") == "image_too_large"
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_what_can_be_converted_is_sent_as_jpeg(kind: str) -> None:
     """Converting fetches only what the service cannot read itself, sends a JPEG, and notes what was sent."""
-    world = World({"a": encoded(kind), "b": encoded("PNG")}, converts=True)
+    world = World({"a": noise(kind), "b": noise("PNG")}, converts=True)
     note = world.examine("a")
     (sent,) = world.service.sent
     assert sent.startswith(b"\xff\xd8\xff")
@@ -161,7 +153,7 @@ def test_what_can_be_converted_is_sent_as_jpeg(kind: str) -> None:
 
 def test_too_large_an_object_is_converted() -> None:
     """Over 15 MB by the listing: fetched, and sent within the limit."""
-    padded = encoded("PNG") + bytes(15 * 1024 * 1024)
+    padded = noise("PNG") + bytes(15 * 1024 * 1024)
     world = World({"a.png": padded}, converts=True)
     note = world.examine("a.png")
     assert note.sent is not None
@@ -171,7 +163,7 @@ def test_too_large_an_object_is_converted() -> None:
 
 def test_without_a_reference_good_pictures_are_sent_as_they_are() -> None:
     """Files, and objects of another region: what fits goes byte for byte; what does not is refused or converted."""
-    small, large = encoded("JPEG"), encoded("PNG") + bytes(6 * 1024 * 1024)
+    small, large = noise("JPEG"), noise("PNG") + bytes(6 * 1024 * 1024)
     world = World({"a.jpg": small, "b.png": large}, by_reference=False)
     note = world.examine("a.jpg")
     assert world.service.sent == [small]
@@ -187,7 +179,7 @@ def test_without_a_reference_good_pictures_are_sent_as_they_are() -> None:
 
 def test_likeness_is_noted_without_changing_the_way() -> None:
     """Comparing reads every image; one that goes by reference still does, and keeps what else the service said."""
-    world = World({"a.jpg": encoded("JPEG")}, compares=True)
+    world = World({"a.jpg": noise("JPEG")}, compares=True)
     note = world.examine("a.jpg")
     assert world.service.referred == ["a.jpg"]
     assert note.sent is None

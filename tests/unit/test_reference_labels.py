@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncfilter.errors import UsageError
-from asyncfilter.job import Job, parse_job
+from asyncfilter.job import Job
 from asyncfilter.model import Detection, Label, Verdict
 from asyncfilter.policy.references import GENERAL, Labelled, likeness, names_of, references_of, resolved
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.report.labels import draw_labels, labels_mapping, rule_text
+from tests.kit.jobs import make_bare_job
 
 TREE = {"Robin": ("Bird", "Animal"), "Bird": ("Animal",), "Deer": ("Wildlife", "Mammal", "Animal"), "Wildlife": ()}
 
@@ -30,8 +31,7 @@ def seen(**labels: float) -> Detection:
 
 def make_job(*rules: Any, otherwise: str = "reject") -> Job:
     """A job with these rules."""
-    settings = {"version": 1, "name": "x", "source": "s3://raw/", "rules": list(rules), "otherwise": otherwise}
-    return parse_job(settings, base_dir="/jobs")
+    return make_bare_job(base_dir="/jobs", rules=list(rules), otherwise=otherwise)
 
 
 def why(shared: Any) -> dict[str, str | None]:

@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 from asyncfilter import events
 from asyncfilter.errors import JobError
 from asyncfilter.events import ImageFailed, RateChanged, RunEnded
-from asyncfilter.job import Job, parse_job
+from asyncfilter.job import Job
 from asyncfilter.model import Counts, Progress, Skip, StopReason, Summary
 from asyncfilter.report import figures, words
 from asyncfilter.report.eventfile import EventFile
@@ -29,14 +29,14 @@ from asyncfilter.report.mapping import counts_mapping, event_line, summary_mappi
 from asyncfilter.report.plain import LogLines, open_log
 from asyncfilter.report.progress import View, draw
 from asyncfilter.report.summary import draw_summary, next_steps
+from tests.kit.jobs import make_bare_job
 
 MICROS = st.integers(0, 10**13)
 
 
-def job(**settings: object) -> Job:
+def job(**settings: Any) -> Job:
     """A job with the given top-level keys."""
-    given_keys = {"rules": [{"keep": {"any": ["Robin"]}}], **settings}
-    return parse_job({"version": 1, "name": "robins", "source": "s3://raw/", **given_keys}, base_dir="/work")
+    return make_bare_job(**settings)
 
 
 def progress(**fields: Any) -> Progress:

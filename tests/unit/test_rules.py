@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from asyncfilter.job import parse_job
 from asyncfilter.model import Box, Decision, Detection, Instance, Label, Verdict
 from asyncfilter.policy.rules import Ruleset, compile_rules
+from tests.kit.jobs import make_bare_job
 
 
 def ruleset(*rules: object, otherwise: str = "reject") -> Ruleset:
     """The rules as a job file gives them."""
-    job = {"version": 1, "name": "x", "source": "s3://raw-images/", "rules": list(rules), "otherwise": otherwise}
-    return compile_rules(parse_job(job, base_dir="."))
+    return compile_rules(make_bare_job(rules=list(rules), otherwise=otherwise))
 
 
 def seen(*labels: Label) -> Detection:

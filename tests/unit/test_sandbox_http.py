@@ -43,7 +43,7 @@ class Wire(asyncio.Transport):
         self.reading = True
 
 
-class Desk:
+class ManualApplication:
     """An application that answers when the test says so."""
 
     def __init__(self) -> None:
@@ -58,9 +58,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def application() -> ManualApplication:
     """The application."""
-    return Desk()
+    return ManualApplication()
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def connection(desk: Desk, wire: Wire) -> HttpConnection:
+def connection(application: ManualApplication, wire: Wire) -> HttpConnection:
     """A connection between them."""
-    made = HttpConnection(desk, set())
+    made = HttpConnection(application, set())
     made.connection_made(wire)
     return made
 
@@ -82,57 +82,63 @@ def get(path: str, *headers: str) -> bytes:
     return "\r\n".join((f"GET {path} HTTP/1.1", "Host: x", *headers, "", "")).encode()
 
 
-def test_pipelined_requests_are_answered_in_order(connection: HttpConnection, desk: Desk, wire: Wire) -> None:
+def test_pipelined_requests_are_answered_in_order(
+    connection: HttpConnection, application: ManualApplication, wire: Wire
+) -> None:
     """The second is not begun before the first is answered, however they arrive."""
     for byte in get("/1") + get("/2"):
         connection.data_received(bytes([byte]))
-    assert [request.target for request, _ in desk.waiting] == [b"/1"]
-    desk.waiting[0][1](Reply(200, b"", b"one"))
-    assert [request.target for request, _ in desk.waiting] == [b"/1", b"/2"]
-    desk.waiting[1][1](Reply(200, b"", b"two"))
+    assert [request.target for request, _ in application.waiting] == [b"/1"]
+    application.waiting[0][1](Reply(200, b"", b"one"))
+    assert [request.target for request, _ in application.waiting] == [b"/1", b"/2"]
+    application.waiting[1][1](Reply(200, b"", b"two"))
     assert wire.sent.index(b"one") < wire.sent.index(b"two")
     assert not wire.closed
 
 
-def test_a_thousand_pipelined_requests(connection: HttpConnection, desk: Desk, wire: Wire) -> None:
+def test_a_thousand_pipelined_requests(connection: HttpConnection, application: ManualApplication, wire: Wire) -> None:
     """Answers given at once do not pile up calls upon calls, however many requests wait behind a slow one."""
     connection.data_received(b"".join(get(f"/{number}") for number in range(3000)))
-    desk.at_once = True
-    desk.waiting[0][1](Reply(200, b""))
+    application.at_once = True
+    application.waiting[0][1](Reply(200, b""))
     assert wire.sent.count(b"HTTP/1.1 200") == 3000
 
 
-def test_a_client_that_never_waits_is_not_read_further(connection: HttpConnection, desk: Desk, wire: Wire) -> None:
+def test_a_client_that_never_waits_is_not_read_further(
+    connection: HttpConnection, application: ManualApplication, wire: Wire
+) -> None:
     """What is held for a connection is bounded."""
     connection.data_received(b"".join(get(f"/{number}") for number in range(100)))
     assert not wire.reading
-    desk.at_once = True
-    desk.waiting[0][1](Reply(200, b""))
+    application.at_once = True
+    application.waiting[0][1](Reply(200, b""))
     assert wire.reading
 
 
-def test_a_client_that_asks_to_close_is_obeyed(connection: HttpConnection, desk: Desk, wire: Wire) -> None:
+def test_a_client_that_asks_to_close_is_obeyed(
+    connection: HttpConnection, application: ManualApplication, wire: Wire
+) -> None:
     """``Connection: close`` ends after the answer."""
     connection.data_received(get("/", "Connection: close"))
-    desk.waiting[0][1](Reply(200, b"", b"bye"))
+    application.waiting[0][1](Reply(200, b"", b"bye"))
     assert wire.sent.endswith(b"bye")
     assert b"Connection: close\r\n" in wire.sent
     assert wire.closed
 
 
-def test_a_path_is_not_touched(connection: HttpConnection, desk: Desk) -> None:
+def test_a_path_is_not_touched(connection: HttpConnection, application: ManualApplication) -> None:
     """Dots, double slashes and escapes arrive as they were sent."""
     connection.data_received(get("/b/../a//%2e%2E/%20+?x=../y"))
-    assert desk.waiting[0][0].path == b"/b/../a//%2e%2E/%20+"
-    assert desk.waiting[0][0].query == b"x=../y"
+    assert application.waiting[0][0].path == b"/b/../a//%2e%2E/%20+"
+    assert application.waiting[0][0].query == b"x=../y"
 
 
-def test_a_body_is_invited(connection: HttpConnection, desk: Desk, wire: Wire) -> None:
+def test_a_body_is_invited(connection: HttpConnection, application: ManualApplication, wire: Wire) -> None:
     """``Expect: 100-continue`` is answered before the body comes."""
     connection.data_received(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
     assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.data_received(b"hi")
-    assert desk.waiting[0][0].body == b"hi"
+    assert application.waiting[0][0].body == b"hi"
 
 
 @pytest.mark.parametrize(
@@ -140,11 +146,11 @@ def test_a_body_is_invited(connection: HttpConnection, desk: Desk, wire: Wire) -
     [(Ending.CUT, b"12345", True), (Ending.RESET, b"", True), (Ending.SILENCE, b"", False)],
 )
 def test_answers_that_do_not_arrive(
-    connection: HttpConnection, desk: Desk, wire: Wire, ending: Ending, sent: bytes, closed: bool
+    connection: HttpConnection, application: ManualApplication, wire: Wire, ending: Ending, sent: bytes, closed: bool
 ) -> None:
     """Half of it, nothing, or silence; the whole length is announced all the same."""
     connection.data_received(get("/"))
-    desk.waiting[0][1](Reply(200, b"", b"1234567890", ending))
+    application.waiting[0][1](Reply(200, b"", b"1234567890", ending))
     assert wire.sent.partition(b"\r\n\r\n")[2] == sent
     assert wire.closed == closed
     assert (b"Content-Length: 10\r\n" in wire.sent) == (ending is Ending.CUT)
@@ -157,11 +163,13 @@ def test_nonsense_is_answered_with_400(connection: HttpConnection, wire: Wire) -
     assert wire.closed
 
 
-def test_an_answer_to_a_client_that_left_is_dropped(connection: HttpConnection, desk: Desk, wire: Wire) -> None:
+def test_an_answer_to_a_client_that_left_is_dropped(
+    connection: HttpConnection, application: ManualApplication, wire: Wire
+) -> None:
     """Nothing is written after the connection was lost."""
     connection.data_received(get("/"))
     connection.connection_lost(None)
-    desk.waiting[0][1](Reply(200, b"", b"late"))
+    application.waiting[0][1](Reply(200, b"", b"late"))
     assert wire.sent == b""
 
 

@@ -1,0 +1,1 @@
+"""The tests; ``tests.kit`` has what they share."""

@@ -1,0 +1,1 @@
+"""What tests share: builders of jobs and stored images, buckets, workspaces, sandboxes, terminals."""

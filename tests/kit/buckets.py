@@ -1,0 +1,119 @@
+"""A bucket in memory that one process after another works on, each in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from asyncfilter.events import Event
+from asyncfilter.job import Job
+from asyncfilter.model import Summary
+from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
+from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
+from asyncfilter.testing.crash import CrashPlan, crashing
+from asyncfilter.wiring import World, apply, plan_apply, plan_undo, refilter, run, undo
+
+T = TypeVar("T")
+
+
+class Bucket:
+    """The bucket ``raw`` of a ``MemoryStore``, its detector and its checkpoint.
+
+    Args:
+        labels: What each image shows, by key, with 90 %. An image's content is its key.
+        max_share: The share of images that ``apply`` agrees to, unless the call names another.
+        store: Options of ``MemoryStore``.
+
+    Attributes:
+        events: What ``run``, ``apply`` and ``undo`` emitted.
+    """
+
+    def __init__(self, labels: Mapping[str, str], *, max_share: float = 0.5, **store: Any) -> None:
+        self.store = MemoryStore("raw", **store)
+        self.detector = ScriptedDetector({key: [(label, 90.0)] for key, label in labels.items()})
+        self.checkpoint = MemoryCheckpoint()
+        self.events: list[Event] = []
+        self._max_share = max_share
+        for key in labels:
+            self.store.put(key, key.encode())
+
+    def run(self, job: Job, **options: Any) -> Summary:
+        """``asyncfilter run``."""
+        return self.live(lambda world: run(job, world=world, on_event=self.events.append, **options))
+
+    def refilter(self, job: Job, **options: Any) -> Summary:
+        """``asyncfilter refilter``."""
+        return self.live(lambda world: refilter(job, world=world, **options))
+
+    def plan(self, job: Job, **options: Any) -> RemovalPlan:
+        """``asyncfilter apply --dry-run``."""
+        return self.live(lambda world: plan_apply(job, world=world, **options))
+
+    def apply(
+        self,
+        job: Job,
+        images: int | None = None,
+        max_share: float | None = None,
+        *,
+        digest: str | None = None,
+        at: int = 0,
+        **options: Any,
+    ) -> RemovalSummary:
+        """``asyncfilter apply --yes --expect IMAGES``, of all that is pending by default; killed at moment ``at``."""
+        images = self.plan(job).images if images is None else images
+        share = self._max_share if max_share is None else max_share
+        consent = Consent(images=images, max_share=share, digest=digest)
+        return self.live(
+            lambda world: apply(job, consent, world=world, on_event=self.events.append, **options), CrashPlan(at)
+        )
+
+    def plan_undo(self, job: Job) -> RemovalPlan:
+        """``asyncfilter undo --dry-run``."""
+        return self.live(lambda world: plan_undo(job, world=world))
+
+    def undo(self, job: Job, images: int | None = None, *, at: int = 0, **options: Any) -> RemovalSummary:
+        """``asyncfilter undo --yes --expect IMAGES``, of all that can be by default; killed at moment ``at``."""
+        images = self.plan_undo(job).images if images is None else images
+        consent = Consent(images=images)
+        return self.live(
+            lambda world: undo(job, consent, world=world, on_event=self.events.append, **options), CrashPlan(at)
+        )
+
+    def live(self, life: Callable[[World], Awaitable[T]], crash: CrashPlan | None = None) -> T:
+        """One process.
+
+        Args:
+            life: What it does.
+            crash: Whether it is killed: at a moment of the store, or before or after a commit.
+        """
+        point = self.store.point
+        world = self._world(crash)
+        try:
+            return run_virtually(lambda: life(world))
+        finally:
+            self.store.point = point
+            self.checkpoint = self.checkpoint.reopen()
+
+    def _world(self, crash: CrashPlan | None) -> World:
+        checkpoint = self.checkpoint
+        if crash is not None and crash.at:
+            self.store.point = crash.point
+            checkpoint = crashing(checkpoint, crash, only={"commit"})
+        store = self.store
+        return World(
+            source=store, detector=self.detector, sink=store, remover=store, checkpoint=checkpoint, clock=LoopClock()
+        )
+
+    @property
+    def effects(self) -> dict[str, int]:
+        """What the checkpoint counts as done, by kind."""
+        return self.checkpoint.opened.watermark.tally.effects
+
+    @property
+    def deleted(self) -> Sequence[str]:
+        """Keys deleted by ``apply``, in order."""
+        return [place.key for place, _ in self.store.deleted]
+
+    def bodies(self, bucket: str | None = None) -> dict[str, bytes | None]:
+        """Contents by key; of the source by default."""
+        return {key: self.store.body(key, bucket) for key in self.store.keys(bucket)}

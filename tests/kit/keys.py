@@ -1,0 +1,36 @@
+"""Keys that S3 allows and that URLs, XML, shells and file systems take for something else."""
+
+from __future__ import annotations
+
+HOSTILE_KEYS = [
+    "plain.jpg",
+    "a b.jpg",
+    " lead and trail ",
+    "a+b.jpg",
+    "plus+and%percent%2F.jpg",
+    "100%.jpg",
+    "%2B%20.jpg",
+    "emoji 😀.jpg",
+    "astral-\N{SWAN}.jpg",
+    "line\nbreak.jpg",
+    "tab\tand\rreturn.jpg",
+    "control\x01.jpg",
+    "delete\x7f.jpg",
+    "../up/../and/./down.jpg",
+    "a/../b.jpg",
+    "./here.jpg",
+    "/lead.jpg",
+    "//double//slash.jpg",
+    "back\\slash.jpg",
+    "query?versionId=1&x=2.jpg",
+    "#fragment;semi:colon@at.jpg",
+    "<a>&amp;'\"`{}|\\^[].jpg",
+    "]]>.jpg",
+    "~!*'()$,=.jpg",
+    "nfc-\u00e9.jpg",
+    "nfd-e\N{COMBINING ACUTE ACCENT}.jpg",
+    "\N{LINE SEPARATOR}\N{NEXT LINE}.jpg",
+    "last\uffff.jpg",
+    "x" * 1020 + ".jpg",
+    "日" * 341 + "x",
+]

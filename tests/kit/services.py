@@ -1,0 +1,84 @@
+"""S3 and Rekognition for tests: sandboxes, moto, boto3 clients, and this process's settings for them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aiohttp
+import boto3
+from botocore.config import Config
+from moto.server import ThreadedMotoServer
+
+from asyncfilter.sandbox import Sandbox, SandboxOptions, SandboxProcess
+
+
+@contextmanager
+def aws_settings(**settings: str) -> Iterator[None]:
+    """While the context is open, the AWS and proxy settings of this process are these, and no file is read."""
+    before = _take_settings()
+    os.environ.update({"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull} | settings)
+    try:
+        yield
+    finally:
+        _take_settings()
+        os.environ.update(before)
+
+
+def _take_settings() -> dict[str, str]:
+    names = [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]
+    return {name: os.environ.pop(name) for name in names}
+
+
+@asynccontextmanager
+async def serving(options: SandboxOptions) -> AsyncIterator[Sandbox]:
+    """A sandbox that the clients of this process speak to."""
+    async with Sandbox(options) as sandbox:
+        with aws_settings(**sandbox.environment()):
+            yield sandbox
+
+
+async def set_faults(sandbox: Sandbox, *rules: str) -> None:
+    """Have the sandbox inject these faults from now on, and no others."""
+    url = f"{sandbox.endpoint_url}/_sandbox/faults"
+    async with aiohttp.ClientSession() as http, http.post(url, json={"faults": list(rules)}) as response:
+        assert response.status == 200, await response.text()
+
+
+@contextmanager
+def moto_server() -> Iterator[dict[str, str]]:
+    """A moto server; the settings for it."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    finally:
+        server.stop()
+
+
+@contextmanager
+def boto_client(sandbox: Sandbox | SandboxProcess, service: str) -> Iterator[Any]:
+    """A boto3 client that speaks to the sandbox, whatever the settings of this process are."""
+    settings = sandbox.environment()
+    client = boto3.client(
+        service,
+        endpoint_url=sandbox.endpoint_url,
+        region_name=settings["AWS_REGION"],
+        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    try:
+        yield client
+    finally:
+        client.close()

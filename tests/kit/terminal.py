@@ -1,0 +1,90 @@
+"""A program on a terminal: what it draws, and a keyboard."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A command with a terminal as its stdin, stderr and, by default, stdout; Ctrl-C typed there reaches it.
+
+    Args:
+        command: The program and its arguments.
+        folder: The working directory.
+        env: All environment variables of the program.
+        columns: The width; the terminal has 24 lines.
+        has_stdout: Whether stdout is the terminal; otherwise it is a pipe, and ``out`` has what came through it.
+
+    Attributes:
+        seen: What the terminal was sent so far, control sequences included.
+        out: After ``end``, what was written to the pipe.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        env: Mapping[str, str],
+        columns: int = 80,
+        has_stdout: bool = True,
+    ) -> None:
+        self.seen = self.out = ""
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env,
+            stdin=slave,
+            stdout=slave if has_stdout else subprocess.PIPE,
+            stderr=slave,
+            text=True,
+            preexec_fn=_own_terminal,  # noqa: PLW1509  the terminal's Ctrl-C must reach the command
+        )
+        os.close(slave)
+
+    def read_until(self, text: str) -> None:
+        """Read until ``text`` was written; fail when the program ends before."""
+        while text not in self.seen:
+            piece = self._read()
+            assert piece, f"it ended before it wrote {text!r}: {self.seen}"
+            self.seen += piece
+
+    def type(self, text: str) -> None:
+        """Type on the keyboard; Enter is a newline."""
+        os.write(self._master, text.encode())
+
+    def end(self) -> int:
+        """Read to the end; the exit code."""
+        while piece := self._read():
+            self.seen += piece
+        os.close(self._master)
+        self.out = self.process.communicate(timeout=60)[0] or ""
+        return self.process.returncode
+
+    @property
+    def lines(self) -> list[str]:
+        """What was drawn, line by line, without control sequences."""
+        return [line.rstrip() for line in re.split(r"[\r\n]+", CONTROL.sub("", self.seen))]
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._master, 65536).decode(errors="replace")
+        except OSError:
+            return ""  # the other end is closed
+
+
+def _own_terminal() -> None:
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

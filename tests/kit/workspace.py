@@ -1,0 +1,141 @@
+"""A folder with a job file beside a sandbox, and the program at work in it: as a process, on a terminal, or in here."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncfilter.cli.app import command_line
+from asyncfilter.sandbox import SandboxProcess
+from tests.kit.jobs import write_job
+from tests.kit.terminal import Terminal
+
+PATIENCE_S = 120.0
+COMMAND = (sys.executable, "-m", "asyncfilter")
+
+
+class Workspace:
+    """A folder with ``job.yaml`` in it.
+
+    Args:
+        folder: Where commands run; it is their home too.
+        sandbox: What they take for AWS.
+        sections: Those of the job file that differ from ``job_document``.
+
+    Attributes:
+        job: The job file.
+        env: What commands are given; they inherit nothing else of this machine's settings.
+    """
+
+    def __init__(self, folder: Path, sandbox: SandboxProcess, **sections: Any) -> None:
+        self.folder = folder
+        self.sandbox = sandbox
+        self.job = write_job(folder / "job.yaml", **sections)
+        self.env = bare_environment(folder) | {"PYTHONWARNINGS": "error"} | sandbox.environment()
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of the program."""
+        return [*COMMAND, *arguments]
+
+    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, without a terminal."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.env if env is None else env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    def start(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start a command without a terminal.
+
+        Args:
+            arguments: Those of the program.
+            output: Where stdout and stderr go; a pipe is to be read with ``read_until`` and ``ended``.
+        """
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            text=True,
+        )
+
+    def terminal(self, *arguments: str, columns: int = 80, has_stdout: bool = True, **env: str) -> Terminal:
+        """Start a command on a terminal, which is dumb unless ``TERM`` says otherwise."""
+        whole = {"TERM": "dumb"} | self.env | env
+        return Terminal(self.command(*arguments), folder=self.folder, env=whole, columns=columns, has_stdout=has_stdout)
+
+    def here(self, *arguments: str) -> tuple[int, str, str]:
+        """Run a command in this process, which is quicker: exit code, stdout and stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self.folder)
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            return command_line(arguments), out.getvalue(), err.getvalue()
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """What ``--json`` prints, of a command that ends with 0."""
+        return self._json(arguments, {0})
+
+    def summary(self, *arguments: str) -> dict[str, Any]:
+        """What ``--json`` prints, of a command that ends with 0, or with 1 for images that failed."""
+        return self._json(arguments, {0, 1})
+
+    def _json(self, arguments: tuple[str, ...], codes: set[int]) -> dict[str, Any]:
+        code, out, err = self.here(*arguments, "--json")
+        assert code in codes, err
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    def billed(self) -> int:
+        """Detections that the sandbox has billed since it was started or reset."""
+        operations = self.sandbox.stats().operations
+        return operations["DetectLabels"].billed if "DetectLabels" in operations else 0
+
+
+def bare_environment(folder: Path) -> dict[str, str]:
+    """Variables of a program that knows nothing of this machine but where Python finds its modules."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return kept | {"HOME": str(folder), "LANG": "C.UTF-8"}
+
+
+def read_until(process: subprocess.Popen[str], word: str, times: int = 1) -> None:
+    """Read the log until ``word`` came in so many lines; fail when the program ends before."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        times -= word in line
+        if not times:
+            return
+    pytest.fail(f"it ended with {process.wait()} before it said {word!r}")
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for the end: exit code, stdout and the rest of stderr."""
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, out, err
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Return once ``holds`` is true; fail when it does not become so."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline_s, "it never came to that"
+        time.sleep(0.02)
