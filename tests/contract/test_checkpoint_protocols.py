@@ -14,20 +14,17 @@ from typing import Any
 
 import pytest
 
-from asyncfilter import parse_job
 from asyncfilter.checkpoint import open_checkpoint
 from asyncfilter.engine.views import OpenedView, ReferenceView, SampleView, View
 from asyncfilter.ports import Checkpoint, LabelStore, ListingStore, Positions, RemovalJournal, RunHistory
 from asyncfilter.testing import MemoryCheckpoint
+from tests.kit.jobs import make_bare_job
 
 NARROW: list[type] = [LabelStore, Positions, RemovalJournal, ListingStore, RunHistory]
 OWN = {"location", "opened"}
 """Members of ``Checkpoint`` that are in none of the five."""
 
-JOB = parse_job(
-    {"version": 1, "name": "views", "source": "s3://raw/", "rules": [{"keep": {"any": "Robin"}}]},
-    base_dir=Path("/nowhere"),
-)
+JOB = make_bare_job()
 
 
 def members(protocol: type) -> set[str]:

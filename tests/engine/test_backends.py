@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
-from asyncfilter import Job, parse_job
+from asyncfilter import Job
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.backends import Backends, DetectorBackend
 from asyncfilter.engine.examine.assembly import assemble
@@ -17,6 +15,7 @@ from asyncfilter.engine.way import Way
 from asyncfilter.errors import ThrottleCause, ThrottledError
 from asyncfilter.model import Detection, Label, ObjectRef, StopReason, Summary
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemorySource, RecordingSink, run_virtually
+from tests.kit.jobs import make_bare_job
 
 
 class TimedDetector:
@@ -45,12 +44,6 @@ def backend(detector: TimedDetector, *, tps: float | None = 10.0, price_micros: 
     )
 
 
-def job_of(**changes: Any) -> Job:
-    """A job that keeps robins and writes nothing."""
-    settings = {"version": 1, "name": "lanes", "source": "s3://raw/", "rules": [{"keep": {"any": "Robin"}}]}
-    return parse_job(settings | changes, base_dir=Path("/nowhere"))
-
-
 def run(job: Job, images: int, *backends: DetectorBackend) -> Summary:
     """Run ``job`` over so many images, in virtual time."""
     way = Way(
@@ -77,7 +70,7 @@ def busiest_second(times_s: list[float]) -> int:
 def test_each_backend_keeps_its_own_rate_and_is_used_to_it() -> None:
     """20 and 5 a second together make nearly 25, and neither is exceeded in any second."""
     fast, slow = TimedDetector(), TimedDetector()
-    summary = run(job_of(), 1500, backend(fast, tps=20.0), backend(slow, tps=5.0))
+    summary = run(make_bare_job(), 1500, backend(fast, tps=20.0), backend(slow, tps=5.0))
     assert summary.counts.keep == len(fast.times_s) + len(slow.times_s) == 1500
     assert busiest_second(fast.times_s) <= 20 * 1.05 + 1
     assert busiest_second(slow.times_s) <= 5 * 1.05 + 1
@@ -91,7 +84,7 @@ def test_a_throttle_lowers_the_rate_of_its_own_backend_only() -> None:
     strict = TimedDetector()
     strict._refuses = lambda now_s: sum(now_s - 1.0 < time_s <= now_s for time_s in strict.times_s) > 2
     free = TimedDetector()
-    summary = run(job_of(), 600, backend(strict), backend(free))
+    summary = run(make_bare_job(), 600, backend(strict), backend(free))
     assert strict.refused > 0
     assert summary.counts.keep == 600
     assert len(free.times_s) > 600 * 0.75
@@ -101,7 +94,7 @@ def test_a_throttle_lowers_the_rate_of_its_own_backend_only() -> None:
 def test_the_budget_is_a_ceiling_over_all_backends() -> None:
     """Every call is reserved at the dearest price, so that the ceiling holds whichever backend takes it."""
     cheap, dear = TimedDetector(), TimedDetector()
-    job = job_of(limits={"budget_usd": 0.1})
+    job = make_bare_job(limits={"budget_usd": 0.1})
     summary = run(job, 500, backend(cheap, price_micros=500), backend(dear, price_micros=1000))
     assert summary.stop_reason is StopReason.BUDGET
     actual_micros = 500 * len(cheap.times_s) + 1000 * len(dear.times_s)

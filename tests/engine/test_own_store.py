@@ -12,7 +12,7 @@ import pytest
 
 import asyncfilter
 from asyncfilter.errors import CheckpointMismatchError, UsageError
-from asyncfilter.job import Job, parse_job
+from asyncfilter.job import Job
 from asyncfilter.model import S3Location, StopReason
 from asyncfilter.policy.removal import Consent
 from asyncfilter.testing import (
@@ -25,20 +25,15 @@ from asyncfilter.testing import (
     run_virtually,
 )
 from asyncfilter.wiring import Overrides, apply, bench, plan, plan_apply, plan_undo, refilter, run, undo
+from tests.kit.jobs import make_bare_job
 
 LABELS = {"a.jpg": "Robin", "b.jpg": "Cat", "c.jpg": "Robin", "d.jpg": "Cat"}
 
 
 def make_job(folder: Path, **changes: Any) -> Job:
     """Robins are copied to another store of the caller's."""
-    settings = {
-        "version": 1,
-        "name": "mine",
-        "source": "own:photos",
-        "rules": [{"keep": {"any": "Robin"}}],
-        "actions": {"keep": {"copy": "own:robins/{key}"}},
-    }
-    return parse_job(settings | changes, base_dir=folder)
+    own = {"source": "own:photos", "actions": {"keep": {"copy": "own:robins/{key}"}}}
+    return make_bare_job(base_dir=folder, **own | changes)
 
 
 def whole() -> Overrides:

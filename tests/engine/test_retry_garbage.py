@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-from pathlib import Path
 
 import pytest
 
 from asyncfilter.errors import CallError, ThrottleCause, ThrottledError, TransientError
-from asyncfilter.job import parse_job
 from asyncfilter.testing import Stage
+from tests.kit.jobs import make_bare_job
 
 IMAGES = 12
 
@@ -31,15 +30,7 @@ def test_errors_of_attempts_are_freed_at_once(max_attempts: int, is_throttled: b
         raise TransientError("reset", may_be_billed=True)
 
     stage = Stage({f"{n:02}.jpg": "Robin" for n in range(IMAGES)}, fault=refuse)
-    document = {
-        "version": 1,
-        "name": "refused",
-        "source": "s3://raw/",
-        "rules": [{"keep": {"any": "Robin"}}],
-        "otherwise": "reject",
-        "limits": {"tps": 50, "max_attempts": max_attempts},
-    }
-    job = parse_job(document, base_dir=Path("/nowhere"))
+    job = make_bare_job(limits={"tps": 50, "max_attempts": max_attempts})
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)

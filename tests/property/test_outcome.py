@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter import Job, parse_job
+from asyncfilter import Job
 from asyncfilter.job.spec import Action, Condition, Rule
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, IfExists, Label, Verdict
 from asyncfilter.policy.effects import IMMEDIATE
@@ -21,6 +20,7 @@ from asyncfilter.policy.rules import compile_rules
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.removal import REMOVING
 from asyncfilter.records.tally import Tally
+from tests.kit.jobs import make_bare_job
 
 # -- Any job and any row -----------------------------------------------------------------------------------------------
 
@@ -31,13 +31,7 @@ TARGETS = ["s3://clean/{key}", "s3://bin/{label}/{key}", "s3://long/" + "x" * 30
 TAGS = [{"seen": "yes"}, {"b": "2 3", "a": "1"}]
 
 
-def base_job() -> Job:
-    """A job whose rules and actions are still to be filled in."""
-    document = {"version": 1, "name": "any", "source": "s3://raw/", "rules": [{"keep": {"any": "Robin"}}]}
-    return parse_job(document | {"otherwise": "reject"}, base_dir=Path("/nowhere"))
-
-
-BASE = base_job()
+BASE = make_bare_job()
 
 targets = st.sampled_from(TARGETS)
 actions = (

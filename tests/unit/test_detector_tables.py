@@ -13,7 +13,7 @@ import pytest
 from asyncfilter.aws.answers import Operation
 from asyncfilter.aws.calls import REQUESTS, parameters_of
 from asyncfilter.aws.opening import DETECTORS
-from asyncfilter.job import DetectorKind, DetectorSpec, Job, Pricing, parse_job, spec
+from asyncfilter.job import DetectorKind, DetectorSpec, Job, Pricing, spec
 from asyncfilter.job.schema import DETECTOR_TAGS, SECTIONS, Detector, json_schema
 from asyncfilter.job.spec import for_every_kind
 from asyncfilter.model import StoreKind
@@ -21,6 +21,7 @@ from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.sandbox import images, quotas, rekognition
 from asyncfilter.wiring.detectors import OPENERS
 from asyncfilter.wiring.stores import STORES
+from tests.kit.jobs import make_bare_job
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/v1/1700000000000"
@@ -34,8 +35,7 @@ SANDBOX_LIMITS = {DetectorKind.REKOGNITION: images.LABELS, DetectorKind.CUSTOM_L
 def load(kind: DetectorKind, **detector: Any) -> Job:
     """The smallest job with a detector of this kind."""
     model = {"model": MODEL} if PROFILES[kind].needs_model else {}
-    settings = {"version": 1, "name": "x", "source": "s3://raw/", "rules": [{"keep": {"any": "Bird"}}]}
-    return parse_job({**settings, "detector": {"kind": str(kind), **model, **detector}}, base_dir=".")
+    return make_bare_job(detector={"kind": str(kind), **model, **detector})
 
 
 # -- Every kind has every row ------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncfilter import notebook
-from asyncfilter.job import parse_job
 from asyncfilter.model import ActionKind, Counts, Detection, Label, StopReason, Summary, Verdict
 from asyncfilter.policy.references import Labelled
 from asyncfilter.policy.removal import BucketState, Group, RemovalPlan, RemovalSummary, Versioning
 from asyncfilter.testing import Stage, run_virtually
 from asyncfilter.wiring import plan
+from tests.kit.jobs import make_bare_job
 
 HOSTILE = "<script>alert('a & \"b\"')</script>"
 
@@ -163,16 +163,7 @@ def test_reference_labels_are_listed() -> None:
 def test_a_plan_shows_forecast_and_estimates() -> None:
     """With a sample, each estimate has its interval."""
     stage = Stage({f"{n:02}.jpg": "Robin" if n % 2 else "Cat" for n in range(40)})
-    job = parse_job(
-        {
-            "version": 1,
-            "name": "p",
-            "source": "s3://raw/",
-            "rules": [{"keep": {"any": "Robin"}}],
-            "limits": {"tps": 10},
-        },
-        base_dir="/nowhere",
-    )
+    job = make_bare_job(limits={"tps": 10})
     free = shown(run_virtually(lambda: plan(job, overrides=stage.overrides()))).text
     assert {"40", "40 of 40", "0:00:04"} <= set(free)
     assert "hit rate" not in free

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from asyncfilter import Job, JobError, parse_job
+from asyncfilter import Job, JobError
 from asyncfilter.job.address import MAX_KEY_BYTES
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.model import ActionKind, S3Location, Verdict, uri_of
 from asyncfilter.policy.targets import compile_target
+from tests.kit.jobs import make_bare_job
 
 
 def make_job(**changes: Any) -> Job:
     """A job over a store of the caller's."""
-    settings = {"version": 1, "name": "mine", "source": "own:photos", "rules": [{"keep": {"any": "Robin"}}]}
-    return parse_job(settings | changes, base_dir="/home/me")
+    return make_bare_job(base_dir="/home/me", **{"name": "mine", "source": "own:photos"} | changes)
 
 
 def problem(**changes: Any) -> str:

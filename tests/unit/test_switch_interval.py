@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from asyncfilter import Overrides, parse_job, refilter, run
+from asyncfilter import Overrides, refilter, run
 from asyncfilter.cli.switch_interval import SWITCH_INTERVAL_S, shorten_switch_interval
 from asyncfilter.model import ListedObject
 from asyncfilter.testing import MemorySource, RecordingSink, ScriptedDetector
+from tests.kit.jobs import make_bare_job
 
 KEYS = [f"{number}.jpg" for number in range(20)]
 
@@ -25,10 +26,7 @@ async def test_the_library_leaves_the_interval_alone(tmp_path: Path) -> None:
         detector=ScriptedDetector({key: [("Robin", 99.0)] for key in KEYS}),
         sink=RecordingSink(),
     )
-    job = parse_job(
-        {"version": 1, "name": "host", "source": "s3://raw/", "rules": [{"keep": {"any": "Robin"}}]},
-        base_dir=tmp_path,
-    )
+    job = make_bare_job(base_dir=tmp_path)
     summary = await run(job, overrides=overrides, on_event=lambda _: seen_s.add(sys.getswitchinterval()))
     assert summary.counts.keep == len(KEYS)
     assert job.checkpoint.exists()
