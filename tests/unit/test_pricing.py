@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from asyncfilter.job import PriceTier
-from asyncfilter.policy.pricing import PriceList, price_list
+from asyncfilter.policy.detectors import price_list
+from asyncfilter.policy.pricing import PriceList
 from tests.kit.jobs import make_bare_job
 
 MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/v1/1700000000000"
