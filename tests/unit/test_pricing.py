@@ -59,10 +59,11 @@ def test_custom_labels_cost_by_the_hour() -> None:
     detector = {"kind": "rekognition-custom-labels", "model": MODEL}
     prices = price_list(make_bare_job(detector=detector), "eu-west-1")
     assert prices.total_micros(1, 10**6) == 0
-    assert prices.model_micros(2, 3600) == 8_000_000
-    assert prices.model_micros(1, 0.0001) == 2  # one millisecond begun
+    assert prices.unit_hour_micros == 4_000_000
+    assert not prices.is_estimate
     own = price_list(make_bare_job(detector=detector, pricing={"inference_unit_hour_usd": 1.5}), "eu-west-1")
-    assert own.model_micros(1, 1800) == 750_000
+    assert own.unit_hour_micros == 1_500_000
+    assert own.source == "the job file"
 
 
 @pytest.mark.parametrize(
