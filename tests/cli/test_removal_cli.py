@@ -22,7 +22,7 @@ from asyncfilter.job import Job, load_job
 from asyncfilter.model import Detection, Label, ObjectRef
 from asyncfilter.policy.removal import Step
 from asyncfilter.sandbox import SandboxOptions, SandboxProcess
-from asyncfilter.wiring import World, plan_apply, plan_undo, run
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, run
 from tests.kit.clocks import FastClock
 from tests.kit.services import aws_settings, boto_client
 from tests.kit.workspace import Workspace
@@ -78,7 +78,7 @@ class ExaminedBucket(Workspace):
         self.people = [f"{n:04} person.jpg" for n in range(people)]
         for key in self.robins + self.people:
             s3.put_object(Bucket=self.bucket, Key=key, Body=key.encode())
-        self._work(lambda job: run(job, world=World(detector=ByName(), clock=FastClock())))
+        self._work(lambda job: run(job, overrides=Overrides(detector=ByName(), clock=FastClock())))
 
     def command(self, *arguments: str) -> list[str]:
         """The command line: the verb, the job, the options."""

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from asyncfilter import Job, run
-from asyncfilter.aws import AwsSession, open_aws, open_detector, open_ports
-from asyncfilter.aws.opening import Ports
+from asyncfilter.aws import S3Store, open_aws, open_clients, open_detector, open_store
+from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.checkpoint import read_images
 from asyncfilter.errors import AccessError, ImageError, RegionMismatchError
 from asyncfilter.model import ObjectRef
@@ -73,7 +73,7 @@ async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path) 
     """What is sent gets the answer that its content deserves, whatever it is called and however large it is."""
     async with (
         serve(synthetic=()) as sandbox,
-        opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, ports),
+        opened(make_job(base_dir=tmp_path, aws={"client": client})) as (detector, _),
     ):
         large = noise("PNG", 1400, 1300)
         assert 3_500_000 < len(large) < 5 * 1024 * 1024
@@ -90,11 +90,11 @@ async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path) 
 @CLIENTS
 async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path) -> None:
     """DetectCustomLabels of bytes answers with labels as it does of references."""
-    detector = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
-    job = make_job(base_dir=tmp_path, aws={"client": client}, detector=detector)
-    async with serve() as sandbox, opened(job) as (_, ports):
+    model = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
+    job = make_job(base_dir=tmp_path, aws={"client": client}, detector=model)
+    async with serve() as sandbox, opened(job) as (detector, _):
         image = put(sandbox, "birds/robin/a.jpg", noise())
-        await ports.detector.detect_content(image, noise())
+        await detector.detect_content(image, noise())
         assert sandbox.stats().operations["DetectCustomLabels"].billed == 1
 
 
@@ -111,7 +111,7 @@ async def test_refused_bytes_have_the_codes_of_refused_objects(
     client: str, body: bytes, code: str, tmp_path: Path
 ) -> None:
     """The service's own refusal of bytes reads as that of an object does, and as the free check's."""
-    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, ports):
+    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (detector, _):
         image = put(sandbox, "a.jpg", body)
         with pytest.raises(ImageError) as caught:
             await detector.detect_content(image, body)
@@ -121,7 +121,7 @@ async def test_refused_bytes_have_the_codes_of_refused_objects(
 @CLIENTS
 async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path: Path) -> None:
     """Keys of any kind; a range beyond the end gives what there is."""
-    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, ports):
+    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, store):
         for key in ("plain.jpg", "a b+c%2F/../é\n😀.jpg"):
             image = put(sandbox, key, b"0123456789")
             assert await store.contents.read(image) == b"0123456789"
@@ -132,7 +132,7 @@ async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path:
 @CLIENTS
 async def test_objects_that_cannot_be_read_have_their_cause(client: str, tmp_path: Path) -> None:
     """Gone, replaced, closed, archived and encrypted objects are told apart, each for itself."""
-    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, ports):
+    async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, store):
         replaced = put(sandbox, "replaced.jpg", b"one")
         sandbox.put("raw", "replaced.jpg", b"two")
         cases = {
@@ -260,5 +260,5 @@ async def test_a_folder_needs_a_region(tmp_path: Path, monkeypatch: pytest.Monke
             await run(job)
         assert "detector.region" in (caught.value.hint or "")
         there = make_job(base_dir=tmp_path, source="./photos", detector={"region": "eu-west-1"})
-        async with open_aws(there.aws, timeout_s=5, connections=2) as session, open_detector(there, session) as found:
-            assert found[1] == "eu-west-1"
+        async with open_aws(there.aws, timeout_s=5, connections=2) as session, open_clients(there.aws, session) as aws:
+            assert (await open_detector(there, aws, bucket_region=None))[1] == "eu-west-1"

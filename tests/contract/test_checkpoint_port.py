@@ -24,6 +24,7 @@ from asyncfilter.model import (
     Verdict,
 )
 from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Owner, Reference, StoredImage, Totals, Watermark
+from asyncfilter.records.tally import Tally
 from tests.kit.checkpoints import KEEP, CheckpointHarness, MemoryHarness, SqliteHarness, stored_image
 
 ROBIN = Detection(

@@ -152,7 +152,7 @@ class Workspace:
         }
         return parse_job(document | dict(self.case.changes) | changes, base_dir=self.path.parent)
 
-    def world(self) -> Overrides:
+    def overrides(self) -> Overrides:
         """The ports; the checkpoint is the file."""
         return Overrides(
             source=self.store,
@@ -169,7 +169,7 @@ class Workspace:
         """One process; what it says, without times and places."""
         options = {"retry_failed": True} if retry_failed else {}
         said: dict[str, Any] = comparable(
-            msgspec.to_builtins(await verb(self.job(**changes), *arguments, overrides=self.world(), **options))
+            msgspec.to_builtins(await verb(self.job(**changes), *arguments, overrides=self.overrides(), **options))
         )
         return said
 

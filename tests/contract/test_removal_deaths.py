@@ -31,7 +31,7 @@ from asyncfilter.ports import Remover
 from asyncfilter.sandbox import Sandbox, SandboxOptions
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
 from asyncfilter.testing.crash import CrashPlan, crashing, unless_crashed
-from asyncfilter.wiring import World, apply, plan_apply, plan_undo, run, undo
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, run, undo
 from tests.kit.clocks import FastClock
 from tests.kit.jobs import make_bare_job
 from tests.kit.services import aws_settings, moto_server
@@ -150,9 +150,9 @@ class S3Bucket:
 
     async def _life(self, plan: Callable[..., Any], verb: Callable[..., Any], at: int) -> RemovalSummary | None:
         whole: Any = S3Remover(self._calls, self._kept, await self._kept.state(self.name))
-        images = (await plan(self.job, world=self._world(whole))).images
-        world = self._world(crashing(whole, CrashPlan(at)))
-        return await unless_crashed(verb(self.job, Consent(images=images, max_share=1.0), world=world))
+        images = (await plan(self.job, overrides=self._overrides(whole))).images
+        overrides = self._overrides(crashing(whole, CrashPlan(at)))
+        return await unless_crashed(verb(self.job, Consent(images=images, max_share=1.0), overrides=overrides))
 
     def _overrides(self, remover: Remover) -> Overrides:
         self._checkpoint = self._checkpoint.reopen()

@@ -22,7 +22,7 @@ from asyncfilter.ports import Condemned, Found, Gone, Remover
 from asyncfilter.report.removal import draw_plan
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
 from asyncfilter.testing.crash import CrashPlan, crashing, unless_crashed
-from asyncfilter.wiring import World, apply, plan_apply, plan_undo, run, undo
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, run, undo
 from tests.kit.clocks import FastClock
 from tests.kit.jobs import make_bare_job
 
@@ -52,7 +52,9 @@ class ExaminedFolder:
         """``asyncfilter run``."""
         detector = ScriptedDetector({key: [(label, 90.0)] for key, label in LABELS.items()})
         source, sink = FolderSource(self.folder), FolderSink(self.folder)
-        world = World(source=source, detector=detector, sink=sink, checkpoint=self.checkpoint, clock=FastClock())
+        overrides = Overrides(
+            source=source, detector=detector, sink=sink, checkpoint=self.checkpoint, clock=FastClock()
+        )
         try:
             return anyio.run(lambda: run(self.job, overrides=overrides))
         finally:
@@ -69,9 +71,9 @@ class ExaminedFolder:
     def _live(self, plan: Any, verb: Any, at: int) -> RemovalSummary | None:
         async def live() -> RemovalSummary | None:
             remover = FolderRemover(self.folder)
-            images = (await plan(self.job, world=self._world(remover))).images
-            world = self._world(crashing(remover, CrashPlan(at)))
-            return await unless_crashed(verb(self.job, Consent(images=images, max_share=1.0), world=world))
+            images = (await plan(self.job, overrides=self._overrides(remover))).images
+            overrides = self._overrides(crashing(remover, CrashPlan(at)))
+            return await unless_crashed(verb(self.job, Consent(images=images, max_share=1.0), overrides=overrides))
 
         try:
             return anyio.run(live)
@@ -133,7 +135,7 @@ def test_deleted_files_are_gone_and_changed_ones_stay(tmp_path: Path) -> None:
 def test_the_plan_speaks_of_files(tmp_path: Path) -> None:
     """A folder is no bucket, and deleting there is for ever."""
     place = ExaminedFolder(tmp_path, "delete")
-    plan = anyio.run(lambda: plan_apply(place.job, world=place._world(FolderRemover(place.folder))))
+    plan = anyio.run(lambda: plan_apply(place.job, overrides=place._overrides(FolderRemover(place.folder))))
     console = Console(width=200)
     with console.capture() as captured:
         console.print(draw_plan(plan, 0.5))

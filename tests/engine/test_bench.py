@@ -18,6 +18,7 @@ from asyncfilter.errors import AbortedError, AccessError, ThrottleCause, Throttl
 from asyncfilter.model import Detection, ObjectRef, StopReason
 from asyncfilter.policy.capacity import Bound, Capacity, Measurement
 from asyncfilter.ports import Detector, Prepared
+from asyncfilter.sandbox.throttle import Quota, SlidingWindow, TokenBucket
 from asyncfilter.testing import Stage, run_virtually
 from asyncfilter.testing.ports import ScriptedDetector
 from asyncfilter.wiring import propose_bench

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
 from asyncfilter.job import Job
+from asyncfilter.model import location
 from asyncfilter.policy.removal import REMOVED, Step, Versioning
 from asyncfilter.testing import MemoryStore
 from asyncfilter.testing.crash import crashed

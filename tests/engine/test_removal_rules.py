@@ -26,7 +26,7 @@ from asyncfilter.model import StopReason
 from asyncfilter.policy.removal import BucketState, Consent, RemovalSummary, Versioning
 from asyncfilter.ports import Condemned, Gone
 from asyncfilter.testing import ScriptedDetector
-from asyncfilter.wiring import World, apply, refilter
+from asyncfilter.wiring import Overrides, apply, refilter
 from tests.kit.buckets import Bucket
 from tests.kit.jobs import make_bare_job
 
@@ -143,9 +143,9 @@ def test_decisions_half_made_anew_are_refused(life_s: float) -> None:
     yard.run(job)
     other = a_job(rules=[{"keep": {"any": "Person"}}])
 
-    async def live(world: World) -> bool:
+    async def live(overrides: Overrides) -> bool:
         with anyio.move_on_after(life_s) as scope:
-            await refilter(other, world=world)
+            await refilter(other, overrides=overrides)
         return scope.cancelled_caught
 
     if yard.live(live):
@@ -326,12 +326,12 @@ def test_who_leaves_before_the_start_announces_nothing() -> None:
     interrupt = Interrupt()
     interrupt.request()
 
-    async def leave(world: World) -> RemovalSummary:
+    async def leave(overrides: Overrides) -> RemovalSummary:
         async def point(_what: str) -> None:
             await anyio.lowlevel.checkpoint()
 
         yard.store.point = point
-        return await apply(job, Consent(images=4), world=world, interrupt=interrupt)
+        return await apply(job, Consent(images=4), overrides=overrides, interrupt=interrupt)
 
     assert yard.live(leave).exit_code == 75
     assert yard.checkpoint.journal == []

@@ -11,7 +11,7 @@ from asyncfilter.model import Summary
 from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
 from asyncfilter.testing.crash import CrashPlan, crashing
-from asyncfilter.wiring import World, apply, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
 
 T = TypeVar("T")
 
@@ -39,15 +39,15 @@ class Bucket:
 
     def run(self, job: Job, **options: Any) -> Summary:
         """``asyncfilter run``."""
-        return self.live(lambda world: run(job, world=world, on_event=self.events.append, **options))
+        return self.live(lambda overrides: run(job, overrides=overrides, on_event=self.events.append, **options))
 
     def refilter(self, job: Job, **options: Any) -> Summary:
         """``asyncfilter refilter``."""
-        return self.live(lambda world: refilter(job, world=world, **options))
+        return self.live(lambda overrides: refilter(job, overrides=overrides, **options))
 
     def plan(self, job: Job, **options: Any) -> RemovalPlan:
         """``asyncfilter apply --dry-run``."""
-        return self.live(lambda world: plan_apply(job, world=world, **options))
+        return self.live(lambda overrides: plan_apply(job, overrides=overrides, **options))
 
     def apply(
         self,
@@ -64,22 +64,24 @@ class Bucket:
         share = self._max_share if max_share is None else max_share
         consent = Consent(images=images, max_share=share, digest=digest)
         return self.live(
-            lambda world: apply(job, consent, world=world, on_event=self.events.append, **options), CrashPlan(at)
+            lambda overrides: apply(job, consent, overrides=overrides, on_event=self.events.append, **options),
+            CrashPlan(at),
         )
 
     def plan_undo(self, job: Job) -> RemovalPlan:
         """``asyncfilter undo --dry-run``."""
-        return self.live(lambda world: plan_undo(job, world=world))
+        return self.live(lambda overrides: plan_undo(job, overrides=overrides))
 
     def undo(self, job: Job, images: int | None = None, *, at: int = 0, **options: Any) -> RemovalSummary:
         """``asyncfilter undo --yes --expect IMAGES``, of all that can be by default; killed at moment ``at``."""
         images = self.plan_undo(job).images if images is None else images
         consent = Consent(images=images)
         return self.live(
-            lambda world: undo(job, consent, world=world, on_event=self.events.append, **options), CrashPlan(at)
+            lambda overrides: undo(job, consent, overrides=overrides, on_event=self.events.append, **options),
+            CrashPlan(at),
         )
 
-    def live(self, life: Callable[[World], Awaitable[T]], crash: CrashPlan | None = None) -> T:
+    def live(self, life: Callable[[Overrides], Awaitable[T]], crash: CrashPlan | None = None) -> T:
         """One process.
 
         Args:
@@ -87,20 +89,20 @@ class Bucket:
             crash: Whether it is killed: at a moment of the store, or before or after a commit.
         """
         point = self.store.point
-        world = self._world(crash)
+        overrides = self._overrides(crash)
         try:
-            return run_virtually(lambda: life(world))
+            return run_virtually(lambda: life(overrides))
         finally:
             self.store.point = point
             self.checkpoint = self.checkpoint.reopen()
 
-    def _world(self, crash: CrashPlan | None) -> World:
+    def _overrides(self, crash: CrashPlan | None) -> Overrides:
         checkpoint = self.checkpoint
         if crash is not None and crash.at:
             self.store.point = crash.point
             checkpoint = crashing(checkpoint, crash, only={"commit"})
         store = self.store
-        return World(
+        return Overrides(
             source=store, detector=self.detector, sink=store, remover=store, checkpoint=checkpoint, clock=LoopClock()
         )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from PIL import Image
 
-import asyncfilter
 from asyncfilter.testing import Stage
 from tests.kit.jobs import make_bare_job
 

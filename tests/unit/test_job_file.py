@@ -118,6 +118,26 @@ WRONG = {
         "8:11: detector.region",
         ["expected the model's region eu-west-1", "found us-east-1"],
     ),
+    "kind misspelt beside a model": (
+        HEAD + f"detector: {{kind: rekognition-custom-label, model: '{MODEL}'}}",
+        "5:18: detector.kind",
+        ["rekognition or rekognition-custom-labels", "found rekognition-custom-label"],
+    ),
+    "properties of a model": (
+        HEAD + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n  features: [IMAGE_PROPERTIES]",
+        "8:13: detector.features",
+        ["expected GENERAL_LABELS alone", "as kind is rekognition-custom-labels", "found IMAGE_PROPERTIES"],
+    ),
+    "feature unknown to a model": (
+        HEAD + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n  features: [FACES]",
+        "8:14: detector.features[0]",
+        ["expected GENERAL_LABELS, found FACES"],
+    ),
+    "no detector": (
+        HEAD + "detector: 5",
+        "5:11: detector",
+        ["expected a mapping with kind, model, region, min_confidence, max_labels, features, found 5"],
+    ),
     "features without labels": (
         HEAD + "detector: {features: [IMAGE_PROPERTIES]}",
         "5:22: detector.features",
@@ -406,6 +426,24 @@ def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(JobError, match="can be read") as caught:
         load_job(tmp_path / name)
     assert caught.value.exit_code == 2
+
+
+def test_the_keys_of_a_detector_are_told_by_its_kind(tmp_path: Path) -> None:
+    """What is missing or wrong is said with the kind that was written, all of it at once."""
+    head = HEAD + "detector: {kind: rekognition-custom-labels, "
+    [missing] = complaints(head + "max_labels: 5}", tmp_path)
+    assert missing.endswith(
+        "detector.model: this key is missing; expected the ARN of a model version, as kind is rekognition-custom-labels"
+    )
+    several = complaints(head + "model: birds, region: 5, features: x, max_lables: 5}", tmp_path)
+    assert [line.split(": ")[1] for line in several] == [
+        "detector.model",
+        "detector.region",
+        "detector.features",
+        "detector.max_lables",
+    ]
+    assert "a list (not empty) of GENERAL_LABELS, found x" in several[2]
+    assert "nearest is 'max_labels'" in several[3]
 
 
 def test_all_problems_come_at_once_in_file_order(tmp_path: Path) -> None:

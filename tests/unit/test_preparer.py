@@ -48,7 +48,7 @@ class Service:
         return Detection((Label("Cat", 90.0),), "3.0")
 
 
-class World:
+class Overrides:
     """A preparer over some files."""
 
     def __init__(
@@ -94,23 +94,23 @@ class World:
 
 def test_good_pictures_go_by_reference_after_one_look() -> None:
     """A JPEG that the service takes costs one read of its beginning, and is not sent."""
-    world = World({"a.jpg": noise("JPEG")})
-    assert world.examine("a.jpg") == Footnote()
-    assert (world.service.referred, world.service.sent) == (["a.jpg"], [])
-    assert len(world.contents.reads) == 1
+    overrides = Overrides({"a.jpg": noise("JPEG")})
+    assert overrides.examine("a.jpg") == Footnote()
+    assert (overrides.service.referred, overrides.service.sent) == (["a.jpg"], [])
+    assert len(overrides.contents.reads) == 1
 
 
 def test_a_frame_far_behind_is_found_and_what_is_too_far_is_left_to_the_service() -> None:
     """Headers are read on as far as it takes, up to a bound; beyond it the service decides."""
     body = noise("JPEG", 60, 60)
     segment = b"\xff\xe2\xff\xff" + bytes(0xFFFD)
-    world = World({"far.jpg": body[:2] + 5 * segment + body[2:]})
-    assert world.refused("far.jpg") == "image_rejected"
-    assert len(world.contents.reads) == 3
-    world = World({"beyond.jpg": body[:2] + 40 * segment + body[2:]})
-    world.examine("beyond.jpg")
-    assert world.service.referred == ["beyond.jpg"]
-    assert max(size or 0 for size in world.contents.reads) == MAX_HEADER_BYTES
+    overrides = Overrides({"far.jpg": body[:2] + 5 * segment + body[2:]})
+    assert overrides.refused("far.jpg") == "image_rejected"
+    assert len(overrides.contents.reads) == 3
+    overrides = Overrides({"beyond.jpg": body[:2] + 40 * segment + body[2:]})
+    overrides.examine("beyond.jpg")
+    assert overrides.service.referred == ["beyond.jpg"]
+    assert max(size or 0 for size in overrides.contents.reads) == MAX_HEADER_BYTES
 
 
 @pytest.mark.parametrize(
@@ -126,62 +126,62 @@ def test_a_frame_far_behind_is_found_and_what_is_too_far_is_left_to_the_service(
 )
 def test_what_the_service_would_refuse_fails_before_it_is_asked(body: bytes, code: str) -> None:
     """The codes are the service's own, and nothing is sent or referred to."""
-    assert World({"a.jpg": body}).refused("a.jpg") == code
+    assert Overrides({"a.jpg": body}).refused("a.jpg") == code
 
 
 def test_custom_labels_has_its_own_limits() -> None:
     """64 px are enough, sides of over 1:20 and over 4,096 px are not."""
     kind = DetectorKind.CUSTOM_LABELS
-    World({"a.png": noise("PNG", 64, 64)}, kind=kind).examine("a.png")
-    assert World({"a.png": noise("PNG", 64, 1281)}, kind=kind).refused("a.png") == "image_rejected"
-    assert World({"a.png": noise("PNG", 4097, 300)}, kind=kind).refused("a.png") == "image_too_large"
+    Overrides({"a.png": noise("PNG", 64, 64)}, kind=kind).examine("a.png")
+    assert Overrides({"a.png": noise("PNG", 64, 1281)}, kind=kind).refused("a.png") == "image_rejected"
+    assert Overrides({"a.png": noise("PNG", 4097, 300)}, kind=kind).refused("a.png") == "image_too_large"
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_what_can_be_converted_is_sent_as_jpeg(kind: str) -> None:
     """Converting fetches only what the service cannot read itself, sends a JPEG, and notes what was sent."""
-    world = World({"a": noise(kind), "b": noise("PNG")}, converts=True)
-    note = world.examine("a")
-    (sent,) = world.service.sent
+    overrides = Overrides({"a": noise(kind), "b": noise("PNG")}, converts=True)
+    note = overrides.examine("a")
+    (sent,) = overrides.service.sent
     assert sent.startswith(b"\xff\xd8\xff")
     assert note.sent is not None
     assert (note.sent.bytes, note.sent.width, note.sent.height) == (len(sent), 200, 100)
     assert note.sent.converted_from == kind.lower()
-    assert world.examine("b") == Footnote()
-    assert world.service.referred == ["b"]
+    assert overrides.examine("b") == Footnote()
+    assert overrides.service.referred == ["b"]
 
 
 def test_too_large_an_object_is_converted() -> None:
     """Over 15 MB by the listing: fetched, and sent within the limit."""
     padded = noise("PNG") + bytes(15 * 1024 * 1024)
-    world = World({"a.png": padded}, converts=True)
-    note = world.examine("a.png")
+    overrides = Overrides({"a.png": padded}, converts=True)
+    note = overrides.examine("a.png")
     assert note.sent is not None
     assert note.sent.converted_from == "png"
-    assert World({"a.png": padded}).refused("a.png") == "image_too_large"
+    assert Overrides({"a.png": padded}).refused("a.png") == "image_too_large"
 
 
 def test_without_a_reference_good_pictures_are_sent_as_they_are() -> None:
     """Files, and objects of another region: what fits goes byte for byte; what does not is refused or converted."""
     small, large = noise("JPEG"), noise("PNG") + bytes(6 * 1024 * 1024)
-    world = World({"a.jpg": small, "b.png": large}, by_reference=False)
-    note = world.examine("a.jpg")
-    assert world.service.sent == [small]
+    overrides = Overrides({"a.jpg": small, "b.png": large}, by_reference=False)
+    note = overrides.examine("a.jpg")
+    assert overrides.service.sent == [small]
     assert note.sent is not None
     assert note.sent.converted_from is None
     assert note.blake2b is not None
-    world.service.sent.clear()
-    assert world.refused("b.png") == "image_too_large"
-    converting = World({"b.png": large}, by_reference=False, converts=True)
+    overrides.service.sent.clear()
+    assert overrides.refused("b.png") == "image_too_large"
+    converting = Overrides({"b.png": large}, by_reference=False, converts=True)
     converting.examine("b.png")
     assert len(converting.service.sent[0]) <= 5 * 1024 * 1024
 
 
 def test_likeness_is_noted_without_changing_the_way() -> None:
     """Comparing reads every image; one that goes by reference still does, and keeps what else the service said."""
-    world = World({"a.jpg": noise("JPEG")}, compares=True)
-    note = world.examine("a.jpg")
-    assert world.service.referred == ["a.jpg"]
+    overrides = Overrides({"a.jpg": noise("JPEG")}, compares=True)
+    note = overrides.examine("a.jpg")
+    assert overrides.service.referred == ["a.jpg"]
     assert note.sent is None
     assert note.likeness is not None
     assert len(note.likeness) == 16
