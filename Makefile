@@ -39,7 +39,7 @@ contracts: $(READY) ## imports point down only
 	$(BIN)/lint-imports
 
 docs: $(READY)   ## generated documents are current
-	$(BIN)/python -m asyncfilter.job.reference --check
+	$(BIN)/python -m asyncfilter.job.documentation --check
 
 lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/python -m pip install --quiet pip-tools

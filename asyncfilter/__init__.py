@@ -19,33 +19,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncfilter.engine.ending import Interrupt
-    from asyncfilter.errors import (
-        AbortedError,
-        AccessError,
-        AsyncFilterError,
-        CheckpointError,
-        JobError,
-        UsageError,
-    )
+    from asyncfilter.engine.core.stopping import Interrupt
+    from asyncfilter.errors import AbortedError, AccessError, AsyncFilterError, CheckpointError, JobError, UsageError
     from asyncfilter.job import Job, load_job, parse_job
     from asyncfilter.model import Counts, Progress, StopReason, Summary, Verdict
-    from asyncfilter.policy.capacity import Measurement
-    from asyncfilter.policy.estimate import Outlook
-    from asyncfilter.policy.references import Labelled
-    from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
-    from asyncfilter.wiring import (
-        Overrides,
-        apply,
-        bench,
-        label_references,
-        plan,
-        plan_apply,
-        plan_undo,
-        refilter,
-        run,
-        undo,
-    )
+    from asyncfilter.policy.forecast import PlanResult
+    from asyncfilter.policy.reference_labels import Labelled
+    from asyncfilter.policy.removal_plan import Consent, RemovalPlan, RemovalSummary
+    from asyncfilter.policy.throughput import Measurement
+    from asyncfilter.wiring import Overrides, label_references, plan_apply, plan_undo, refilter, undo
+    from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.bench import bench
+    from asyncfilter.wiring.plan import plan
+    from asyncfilter.wiring.run import run
 
 __all__ = [
     "AbortedError",
@@ -59,8 +45,8 @@ __all__ = [
     "JobError",
     "Labelled",
     "Measurement",
-    "Outlook",
     "Overrides",
+    "PlanResult",
     "Progress",
     "RemovalPlan",
     "RemovalSummary",
@@ -82,7 +68,7 @@ __all__ = [
 ]
 
 _NAMES_BY_MODULE = {
-    "asyncfilter.engine.ending": ("Interrupt",),
+    "asyncfilter.engine.core.stopping": ("Interrupt",),
     "asyncfilter.errors": (
         "AbortedError",
         "AccessError",
@@ -93,10 +79,10 @@ _NAMES_BY_MODULE = {
     ),
     "asyncfilter.job": ("Job", "load_job", "parse_job"),
     "asyncfilter.model": ("Counts", "Progress", "StopReason", "Summary", "Verdict"),
-    "asyncfilter.policy.capacity": ("Measurement",),
-    "asyncfilter.policy.estimate": ("Outlook",),
-    "asyncfilter.policy.references": ("Labelled",),
-    "asyncfilter.policy.removal": ("Consent", "RemovalPlan", "RemovalSummary"),
+    "asyncfilter.policy.throughput": ("Measurement",),
+    "asyncfilter.policy.forecast": ("PlanResult",),
+    "asyncfilter.policy.reference_labels": ("Labelled",),
+    "asyncfilter.policy.removal_plan": ("Consent", "RemovalPlan", "RemovalSummary"),
     "asyncfilter.wiring": (
         "Overrides",
         "apply",

@@ -34,7 +34,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     dry_run: bool
 
 
-class Cautioned(Event, frozen=True, kw_only=True, tag="cautioned"):
+class JobWarning(Event, frozen=True, kw_only=True, tag="cautioned"):
     """Something about the job that a user should know; told once, at the start."""
 
     message: str
@@ -146,10 +146,10 @@ def ignore(event: Event) -> None:
 def after_start(emit: Emit, events: Sequence[Event]) -> Emit:
     """A listener that is told ``events`` right after the first event of its run."""
 
-    def tell(event: Event) -> None:
+    def listen(event: Event) -> None:
         emit(event)
         if isinstance(event, RunStarted):
             for late in events:
                 emit(late)
 
-    return tell
+    return listen

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from asyncfilter.aws.rekognition import read_labels
+from asyncfilter.aws.detectors.labels import read_labels
 from asyncfilter.model import Detection
 from asyncfilter.sandbox import LabelSource
 from asyncfilter.sandbox.answers.folder import FolderAnswers

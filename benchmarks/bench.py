@@ -51,8 +51,8 @@ class Bench:
     def task(self, *, tps: float, workers: int = 100) -> Task:
         """What peers are told to do."""
         answers = self.answers
-        told = Task(source=RAW, target=CLEAN, label=answers.label, confidence_pct=answers.confidence_pct, tps=tps)
-        return dataclasses.replace(told, workers=workers)
+        given = Task(source=RAW, target=CLEAN, label=answers.label, confidence_pct=answers.confidence_pct, tps=tps)
+        return dataclasses.replace(given, workers=workers)
 
     @contextmanager
     def sandbox(self, objects: int, **options: Any) -> Iterator[SandboxProcess]:
@@ -121,5 +121,5 @@ def wait_for_first_call(sandbox: SandboxProcess, process: Process, timeout_s: fl
     while not detections(sandbox):
         if time.monotonic() > until_s:
             raise BenchmarkError(f"no call came in {timeout_s} s: {process.complaint()}")
-        process.look()
+        process.sample()
         time.sleep(0.005)

@@ -97,7 +97,7 @@ class Process:
         end = os.pidfd_open(self.pid)
         try:
             while not select.select([end], [], [], _LOOK_S)[0]:
-                self.look()
+                self.sample()
                 if time.perf_counter() - self._began_s > timeout_s:
                     raise BenchmarkError(f"{self.command} takes longer than {timeout_s} s; see {self._err}")
         finally:
@@ -114,14 +114,14 @@ class Process:
             stdout=self._out.read_text(encoding="utf-8"),
         )
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Note its memory."""
         # Not ru_maxrss, which also counts the process this one was forked from.
         with suppress(OSError, KeyError):
-            told = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
-            self.peak_mb = int(told["VmHWM"].split()[0]) / 1024
+            figures = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+            self.peak_mb = int(figures["VmHWM"].split()[0]) / 1024
             at_s = round(time.perf_counter() - self._began_s, 1)
-            self._memory.append((at_s, round(int(told["VmRSS"].split()[0]) / 1024, 1)))
+            self._memory.append((at_s, round(int(figures["VmRSS"].split()[0]) / 1024, 1)))
 
     def complaint(self) -> str:
         """The end of what it wrote to stderr."""

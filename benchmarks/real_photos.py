@@ -24,7 +24,7 @@ import anyio
 
 from asyncfilter import Summary, parse_job, run
 from asyncfilter.checkpoint import read_images
-from asyncfilter.ports import StoredImage
+from asyncfilter.records.images import StoredImage
 from asyncfilter.sandbox import BucketSpec, LabelSource, LoadSpec, SandboxOptions, SandboxProcess
 
 WANTED = "pants"
@@ -33,7 +33,7 @@ LABELS = "imagenet_labels.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Examined:
     """What came of it.
 
     Attributes:
@@ -93,7 +93,7 @@ def gather(data: Path, bucket: Path) -> list[str]:
     return sorted(path.relative_to(bucket).as_posix() for path in bucket.rglob("*") if path.is_file())
 
 
-def find(data: Path, confidence_pct: float) -> Found:
+def find(data: Path, confidence_pct: float) -> Examined:
     """Run the job over all of it."""
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -124,7 +124,7 @@ def find(data: Path, confidence_pct: float) -> Found:
         )
         summary = anyio.run(run, job)
         outcomes = {image.key: _outcome(image) for image in read_images(job.checkpoint) if image.seq is not None}
-        return Found(summary=summary, outcomes=outcomes, uploaded=uploaded)
+        return Examined(summary=summary, outcomes=outcomes, uploaded=uploaded)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

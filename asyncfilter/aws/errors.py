@@ -1,7 +1,7 @@
 """What AWS's error answers mean: one table, used by both clients.
 
-``classify`` turns an ``Answer`` into the package's own error by its code, and where the code is unknown by its HTTP
-status. Codes, messages and advice are those of the Rekognition guide (*Error handling*), the S3 guide (*Error
+``classify`` turns an ``ErrorResponse`` into the package's own error by its code, and where the code is unknown by its
+HTTP status. Codes, messages and advice are those of the Rekognition guide (*Error handling*), the S3 guide (*Error
 responses*) and botocore's service models; none of the modelled errors says itself whether a repetition helps.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from asyncfilter.aws.answers import Answer, Operation
+from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
 from asyncfilter.errors import (
     AccessError,
     AsyncFilterError,
@@ -26,42 +26,42 @@ from asyncfilter.errors import (
 )
 from asyncfilter.policy.detectors import PROFILES
 
-_Rule = Callable[[Answer], AsyncFilterError]
+_Rule = Callable[[ErrorResponse], AsyncFilterError]
 
 
 def _throttled(cause: ThrottleCause) -> _Rule:
-    def rule(answer: Answer) -> ThrottledError:
+    def rule(response: ErrorResponse) -> ThrottledError:
         return ThrottledError(
-            str(answer), cause=cause, may_be_billed=answer.status >= 500, retry_after_s=answer.retry_after_s
+            str(response), cause=cause, may_be_billed=response.status >= 500, retry_after_s=response.retry_after_s
         )
 
     return rule
 
 
-def _throughput_exceeded(answer: Answer) -> AsyncFilterError:
+def _throughput_exceeded(response: ErrorResponse) -> AsyncFilterError:
     """One code, two limits; only the message tells them apart."""
-    s3_read = "s3 download limit" in answer.message.lower()
-    return _throttled(ThrottleCause.S3_READ if s3_read else ThrottleCause.RATE)(answer)
+    s3_read = "s3 download limit" in response.message.lower()
+    return _throttled(ThrottleCause.S3_READ if s3_read else ThrottleCause.RATE)(response)
 
 
-def _throttling(answer: Answer) -> AsyncFilterError:
-    message = answer.message.lower()
-    if answer.status >= 500:
-        return _throttled(ThrottleCause.SERVER)(answer)
+def _throttling(response: ErrorResponse) -> AsyncFilterError:
+    message = response.message.lower()
+    if response.status >= 500:
+        return _throttled(ThrottleCause.SERVER)(response)
     if "sudden increase" in message or "ramp up" in message:
-        return _throttled(ThrottleCause.RAMP)(answer)
-    return _throttled(ThrottleCause.RATE)(answer)
+        return _throttled(ThrottleCause.RAMP)(response)
+    return _throttled(ThrottleCause.RATE)(response)
 
 
-def _transient(answer: Answer) -> TransientError:
-    billed = answer.status >= 500 or answer.status == 200
-    return TransientError(str(answer), may_be_billed=billed, retry_after_s=answer.retry_after_s)
+def _transient(response: ErrorResponse) -> TransientError:
+    billed = response.status >= 500 or response.status == 200
+    return TransientError(str(response), may_be_billed=billed, retry_after_s=response.retry_after_s)
 
 
 def _image(code: str, meaning: str, remedy: str | None = None, *, access: bool = False) -> _Rule:
-    def rule(answer: Answer) -> ImageError:
-        seen = answer.message or answer.code or f"HTTP {answer.status}"
-        return ImageError(f"{answer.where}: {meaning} ({seen})", code=code, remedy=remedy, access=access)
+    def rule(response: ErrorResponse) -> ImageError:
+        seen = response.message or response.code or f"HTTP {response.status}"
+        return ImageError(f"{response.where}: {meaning} ({seen})", code=code, remedy=remedy, access=access)
 
     return rule
 
@@ -70,63 +70,63 @@ _LEAST_PX = {Operation(profile.operation): profile.image_limits.min_px for profi
 """The shortest side that each detector's operation takes."""
 
 
-def _parameter(answer: Answer) -> AsyncFilterError:
+def _parameter(response: ErrorResponse) -> AsyncFilterError:
     """DetectLabels says this of images under 80 px (botocore issue 1366), hence of one image, not of the job."""
-    if "exceed maximum dimension" in answer.message.lower():
-        return _too_large(answer)
-    least_px = _LEAST_PX.get(answer.operation, 0)
+    if "exceed maximum dimension" in response.message.lower():
+        return _too_large(response)
+    least_px = _LEAST_PX.get(response.operation, 0)
     return _image(
         "image_rejected",
         f"Rekognition refuses the image; it does so when a side is under {least_px} px",
         "Check detector.max_labels, detector.min_confidence and detector.features when every image is refused.",
-    )(answer)
+    )(response)
 
 
 def _credentials(hint: str) -> _Rule:
-    return lambda answer: CredentialsError(f"AWS does not accept the credentials: {answer}", hint=hint)
+    return lambda response: CredentialsError(f"AWS does not accept the credentials: {response}", hint=hint)
 
 
-def _denied(answer: Answer) -> AsyncFilterError:
-    if "kms" in answer.message.lower():
-        return _kms(answer)
+def _denied(response: ErrorResponse) -> AsyncFilterError:
+    if "kms" in response.message.lower():
+        return _kms(response)
     return PermissionDeniedError(
-        f"Permission denied: {answer}",
-        hint=f"Allow {answer.operation.permission} for the credentials in use.",
+        f"Permission denied: {response}",
+        hint=f"Allow {response.operation.permission} for the credentials in use.",
     )
 
 
-def _no_bucket(answer: Answer) -> AsyncFilterError:
-    bucket = answer.where.removeprefix("s3://").partition("/")[0]
+def _no_bucket(response: ErrorResponse) -> AsyncFilterError:
+    bucket = response.where.removeprefix("s3://").partition("/")[0]
     return BucketNotFoundError(
-        f"Bucket {bucket!r} does not exist ({answer})", hint="Correct the bucket's name in the job file."
+        f"Bucket {bucket!r} does not exist ({response})", hint="Correct the bucket's name in the job file."
     )
 
 
-def _region(answer: Answer) -> AsyncFilterError:
-    home = f"; the bucket is in {answer.region}" if answer.region else ""
+def _region(response: ErrorResponse) -> AsyncFilterError:
+    home = f"; the bucket is in {response.region}" if response.region else ""
     return RegionMismatchError(
-        f"Wrong region{home}: {answer}",
-        hint=f"Set aws.region to {answer.region or 'the region of the bucket'} and leave detector.region out.",
+        f"Wrong region{home}: {response}",
+        hint=f"Set aws.region to {response.region or 'the region of the bucket'} and leave detector.region out.",
     )
 
 
-def _endpoint(answer: Answer) -> AsyncFilterError:
+def _endpoint(response: ErrorResponse) -> AsyncFilterError:
     return EndpointError(
-        f"The server that answers is not the AWS service that was meant: {answer}",
+        f"The server that answers is not the AWS service that was meant: {response}",
         hint="Check AWS_ENDPOINT_URL, its per-service forms, endpoint_url in the AWS config file, and the proxy.",
     )
 
 
-def _model_missing(answer: Answer) -> AsyncFilterError:
+def _model_missing(response: ErrorResponse) -> AsyncFilterError:
     return AccessError(
-        f"There is no model {answer.where} for these credentials ({answer.message})",
+        f"There is no model {response.where} for these credentials ({response.message})",
         hint="Set detector.model to the ARN of a trained version (DescribeProjectVersions lists them).",
     )
 
 
-def _model_stopped(answer: Answer) -> AsyncFilterError:
+def _model_stopped(response: ErrorResponse) -> AsyncFilterError:
     return AccessError(
-        f"The model {answer.where} is not running ({answer.message})",
+        f"The model {response.where} is not running ({response.message})",
         hint="Start the model (StartProjectVersion), wait until it is RUNNING, then run again.",
     )
 
@@ -146,10 +146,10 @@ _CHECK = "Check AWS_PROFILE, aws.profile and the access key; `aws sts get-caller
 _CLOCK = "Set this machine's clock, and check that the secret access key is the one of the access key."
 
 
-def _invalid_request(answer: Answer) -> AsyncFilterError:
-    if "larger than the maximum allowable size for a copy" in answer.message:
-        return _too_large_to_copy(answer)
-    return _image("invalid_request", "S3 refuses the request")(answer)
+def _invalid_request(response: ErrorResponse) -> AsyncFilterError:
+    if "larger than the maximum allowable size for a copy" in response.message:
+        return _too_large_to_copy(response)
+    return _image("invalid_request", "S3 refuses the request")(response)
 
 
 _RULES: dict[str, _Rule] = {
@@ -234,15 +234,15 @@ CLOCK_CODES = frozenset(
 """Codes behind which a wrong clock may stand."""
 
 
-def classify(answer: Answer) -> AsyncFilterError:
+def classify(response: ErrorResponse) -> AsyncFilterError:
     """The package's own error for an error answer; the caller raises it ``from`` what brought the answer.
 
     Returns:
         A ``CallError`` or an ``AccessError``; never an ``ImageError`` for an operation that concerns no image.
     """
-    error = _meaning(answer)
-    if isinstance(error, ImageError) and answer.operation not in _ON_IMAGES:
-        return AccessError(f"AWS refuses: {answer}", hint="Check bucket, prefix and model in the job file.")
+    error = _meaning(response)
+    if isinstance(error, ImageError) and response.operation not in _ON_IMAGES:
+        return AccessError(f"AWS refuses: {response}", hint="Check bucket, prefix and model in the job file.")
     return error
 
 
@@ -259,19 +259,22 @@ _ON_IMAGES = frozenset(
 )
 
 
-def _meaning(answer: Answer) -> AsyncFilterError:
-    if rule := _RULES.get(answer.code):
-        return rule(answer)
-    if not answer.code and (rule := _BY_STATUS.get(answer.status)):
-        missing_bucket = answer.status == 404 and answer.operation in {Operation.HEAD_BUCKET, Operation.LIST_OBJECTS}
-        return _no_bucket(answer) if missing_bucket else rule(answer)
-    if answer.status >= 500 or answer.status == 200:
-        return _transient(answer)
-    if answer.status == 429:
-        return _throttled(ThrottleCause.RATE)(answer)
-    if 300 <= answer.status < 400:
-        return _region(answer)
-    return _image(_snake(answer.code) or f"http_{answer.status}", "AWS refuses it")(answer)
+def _meaning(response: ErrorResponse) -> AsyncFilterError:
+    if rule := _RULES.get(response.code):
+        return rule(response)
+    if not response.code and (rule := _BY_STATUS.get(response.status)):
+        missing_bucket = response.status == 404 and response.operation in {
+            Operation.HEAD_BUCKET,
+            Operation.LIST_OBJECTS,
+        }
+        return _no_bucket(response) if missing_bucket else rule(response)
+    if response.status >= 500 or response.status == 200:
+        return _transient(response)
+    if response.status == 429:
+        return _throttled(ThrottleCause.RATE)(response)
+    if 300 <= response.status < 400:
+        return _region(response)
+    return _image(_snake(response.code) or f"http_{response.status}", "AWS refuses it")(response)
 
 
 def _snake(code: str) -> str:

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from asyncfilter.aws.answers import AnsweredError
-from asyncfilter.aws.calls import S3Calls
-from asyncfilter.aws.diagnosis import region_mismatch
+from asyncfilter.aws.clients.error_response import ErrorResponseError
+from asyncfilter.aws.clients.protocols import S3Api
+from asyncfilter.aws.clients.signed_http import SignedClient
 from asyncfilter.aws.errors import classify
-from asyncfilter.aws.failures import UnreachableError
+from asyncfilter.aws.s3.diagnosis import region_mismatch
 from asyncfilter.aws.session import AwsSession
-from asyncfilter.aws.wire import Wire
+from asyncfilter.aws.transport_errors import UnreachableError
 from asyncfilter.errors import AccessError, EndpointError, RegionMismatchError, ThrottledError, TransientError
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import DetectorSpec, Job
@@ -27,7 +27,7 @@ _PAUSE_S = 0.25
 T = TypeVar("T")
 
 
-async def check_source(job: Job, session: AwsSession, calls: S3Calls) -> str:
+async def check_source(job: Job, session: AwsSession, calls: S3Api) -> str:
     """The region of the source's bucket, once the source was listed and every target bucket was found.
 
     Nothing is written, and nothing is paid for but one listing of one key. Whether target buckets can be written is
@@ -40,20 +40,20 @@ async def check_source(job: Job, session: AwsSession, calls: S3Calls) -> str:
         EndpointError: S3 cannot be reached.
     """
     source = job.source
-    home = await patiently(lambda: session.bucket_region(source.bucket))
-    await patiently(lambda: calls.list_objects(source.bucket, source.prefix, after=None, limit=1))
+    home = await with_retries(lambda: session.bucket_region(source.bucket))
+    await with_retries(lambda: calls.list_objects(source.bucket, source.prefix, after=None, limit=1))
     for bucket in _target_buckets(job):
-        await patiently(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
+        await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
     return home
 
 
-async def check_detector(job: Job, session: AwsSession, wire: Wire, bucket_region: str | None) -> str:
+async def check_detector(job: Job, session: AwsSession, signed_client: SignedClient, bucket_region: str | None) -> str:
     """The region in which images are examined, once something answers there.
 
     Args:
         job: Says detector and region.
         session: The account.
-        wire: Reaches the endpoint.
+        signed_client: Reaches the endpoint.
         bucket_region: Of the source's bucket; None when images are no objects of S3, and can be examined anywhere.
 
     Raises:
@@ -69,7 +69,7 @@ async def check_detector(job: Job, session: AwsSession, wire: Wire, bucket_regio
     if bucket_region not in {None, region} and not job.convert:
         raise _mismatch(job, bucket_region or "", region)
     endpoint = await session.endpoint("rekognition", region)
-    await patiently(lambda: wire.reach(endpoint))
+    await with_retries(lambda: signed_client.reach(endpoint))
     return region
 
 
@@ -101,7 +101,7 @@ async def check_buckets(job: Job, session: AwsSession) -> None:
         EndpointError: S3 cannot be reached.
     """
     for bucket in (job.source.bucket, *_target_buckets(job)):
-        await patiently(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
+        await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
 
 
 def _target_buckets(job: Job) -> list[str]:
@@ -114,13 +114,13 @@ def _target_buckets(job: Job) -> list[str]:
     return [bucket for bucket in dict.fromkeys(targets) if bucket != job.source.bucket and "{" not in bucket]
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+async def with_retries(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat what is worth it, a few times; what then still fails is the endpoint's fault."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return await call()
-        except AnsweredError as exc:
-            error = classify(exc.answer)
+        except ErrorResponseError as exc:
+            error = classify(exc.response)
             if attempt == _ATTEMPTS or not isinstance(error, ThrottledError | TransientError):
                 raise error from exc
         except UnreachableError as exc:

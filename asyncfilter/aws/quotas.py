@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import anyio
 
-from asyncfilter.aws.answers import AnsweredError, Operation
-from asyncfilter.aws.failures import vendor_translated
+from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.policy.detectors import PROFILES
@@ -36,7 +36,7 @@ async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> Quo
     for operation, method, origin in asked:
         try:
             return QuotaAnswer(await _ask(session, operation, method, profile.quota_code, region), origin)
-        except (AsyncFilterError, AnsweredError) as exc:
+        except (AsyncFilterError, ErrorResponseError) as exc:
             reasons.append(str(exc))
     return QuotaAnswer(profile.documented_tps(region), QuotaOrigin.DOCUMENTED, "; ".join(reasons))
 
@@ -46,5 +46,5 @@ async def _ask(session: AwsSession, operation: Operation, method: str, code: str
     patience_s = min(_PATIENCE_S, session.timeout_s)
     await session.quota_requests.acquire()
     with vendor_translated(operation, f"{SERVICE_CODE} {code} in {region}"), anyio.fail_after(patience_s):
-        answer = await getattr(client, method)(ServiceCode=SERVICE_CODE, QuotaCode=code)
-    return float(answer["Quota"]["Value"])
+        response = await getattr(client, method)(ServiceCode=SERVICE_CODE, QuotaCode=code)
+    return float(response["Quota"]["Value"])

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from asyncfilter.aws.answers import AnsweredError
+from asyncfilter.aws.clients.error_response import ErrorResponseError
+from asyncfilter.aws.detectors.base import RekognitionDetector
 from asyncfilter.aws.errors import classify
-from asyncfilter.aws.opening import AwsClients
+from asyncfilter.aws.factory import AwsClients
 from asyncfilter.aws.preflight import region_asked_for
-from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import ImageError, UsageError
 from asyncfilter.job.spec import DetectorSpec
@@ -30,7 +30,7 @@ class AwsReferences:
         self._spec = spec
         self._detectors: dict[str, RekognitionDetector] = {}
 
-    async def look(self, uri: str) -> ListedObject:
+    async def head(self, uri: str) -> ListedObject:
         """See ``References``; a file's ETag is the SHA-256 of its bytes."""
         if not uri.startswith(S3):
             body = await self._read(uri)
@@ -38,10 +38,10 @@ class AwsReferences:
         place = location(uri)
         try:
             head = await self._clients.s3.head_object(place.bucket, place.key)
-        except AnsweredError as exc:
-            if exc.answer.status == 404 and exc.answer.code != "NoSuchBucket":
+        except ErrorResponseError as exc:
+            if exc.response.status == 404 and exc.response.code != "NoSuchBucket":
                 raise ImageError(f"{uri}: there is no such object", code="vanished") from exc
-            raise classify(exc.answer) from exc
+            raise classify(exc.response) from exc
         return ListedObject(uri, head.size_bytes, head.etag)
 
     async def detect(self, image: ObjectRef) -> Detection:

@@ -25,10 +25,10 @@ from botocore import exceptions as vendor
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
-from asyncfilter.aws.answers import AnsweredError, Operation
+from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.clients.signing import Keys
 from asyncfilter.aws.errors import classify
-from asyncfilter.aws.failures import credentials_error, credentials_translated, vendor_translated
-from asyncfilter.aws.signing import Keys
+from asyncfilter.aws.transport_errors import credentials_error, credentials_translated, vendor_translated
 from asyncfilter.errors import EndpointError, UsageError
 from asyncfilter.job.spec import Aws
 
@@ -186,12 +186,12 @@ class AwsSession:
         try:
             with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), anyio.fail_after(self.timeout_s):
                 found = await client.head_bucket(Bucket=bucket)
-        except AnsweredError as exc:
-            answer = exc.answer
+        except ErrorResponseError as exc:
+            response = exc.response
             # 400 and 403 have no body here; the listing, which has one, will tell what is wrong with the caller.
-            if answer.region or answer.status in {400, 403}:
-                return answer.region or fallback
-            raise classify(answer) from exc
+            if response.region or response.status in {400, 403}:
+                return response.region or fallback
+            raise classify(response) from exc
         return found.get("BucketRegion") or fallback
 
     async def s3(self, bucket: str) -> AioClient:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from asyncfilter.checkpoint.aside import set_aside
+from asyncfilter.checkpoint.archive import archive_checkpoint
 from asyncfilter.checkpoint.lock import Holder
 from asyncfilter.checkpoint.lookup import Lookup, open_lookup
-from asyncfilter.checkpoint.reader import (
-    RunRecord,
-    Status,
-    count_pending,
-    read_duplicates,
-    read_images,
-    read_status,
-)
+from asyncfilter.checkpoint.reader import RunRecord, Status, count_pending, read_duplicates, read_images, read_status
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
 __all__ = [
@@ -21,11 +14,11 @@ __all__ = [
     "RunRecord",
     "SqliteCheckpoint",
     "Status",
+    "archive_checkpoint",
     "count_pending",
     "open_checkpoint",
     "open_lookup",
     "read_duplicates",
     "read_images",
     "read_status",
-    "set_aside",
 ]

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 
-from asyncfilter.checkpoint.faults import DamagedError
+from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.model import Box, Detection, Instance, Label, LabelFilter
 
@@ -65,7 +65,7 @@ def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str
     try:
         return _decode(stored, labels, words)
     except (struct.error, zlib.error, LookupError, ValueError) as exc:
-        raise DamagedError(f"not a stored detection: {exc}") from exc
+        raise CorruptRowError(f"not a stored detection: {exc}") from exc
 
 
 class AskedLabels:
@@ -99,7 +99,7 @@ class AskedLabels:
         try:
             return self._decode(stored)
         except (struct.error, LookupError) as exc:
-            raise DamagedError(f"not a stored detection: {exc}") from exc
+            raise CorruptRowError(f"not a stored detection: {exc}") from exc
 
     def _decode(self, stored: bytes) -> Detection:
         flags = stored[0]

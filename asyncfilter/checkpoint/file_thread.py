@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import anyio
 from anyio import to_thread
 
-from asyncfilter.checkpoint.faults import translated
+from asyncfilter.checkpoint.errors import translated
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from asyncfilter.checkpoint.faults import translated
+from asyncfilter.checkpoint.errors import translated
 from asyncfilter.errors import CheckpointLockedError
 
 _TRIES = 5

@@ -14,9 +14,9 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from asyncfilter.checkpoint.faults import translated
+from asyncfilter.checkpoint.errors import translated
 from asyncfilter.checkpoint.file_thread import FileThread
-from asyncfilter.checkpoint.opening import compare_identity
+from asyncfilter.checkpoint.open_file import compare_identity
 from asyncfilter.checkpoint.reader import Status, connect_reading, read_status
 from asyncfilter.checkpoint.tables import Tables
 

@@ -16,16 +16,17 @@ from pathlib import Path
 
 import msgspec
 
-from asyncfilter.checkpoint.faults import translated, unreadable
-from asyncfilter.checkpoint.journal import count_condemned
+from asyncfilter.checkpoint.errors import translated, unreadable
 from asyncfilter.checkpoint.lock import Holder, holder
-from asyncfilter.checkpoint.opening import DIED, beside, check_header, connect, stored_identity
+from asyncfilter.checkpoint.open_file import DIED, beside, check_header, connect, stored_identity
+from asyncfilter.checkpoint.removal_journal import count_pending_removals
 from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
 from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts
-from asyncfilter.policy.removal import Condemnation
-from asyncfilter.ports import StoredImage, Totals, Watermark
+from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Totals, Watermark
 
 RUNNING = "running"
 """Outcome of a run that holds the checkpoint now."""
@@ -55,9 +56,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         watermark: How far everything is settled.
         totals: Money and calls; what a running run has reserved is not in what is spent.
         decided_by: Fingerprint of what made the decisions; None before the first.
-        seated: Images with a position in the order of examination.
+        positioned: Images with a position in the order of examination.
         pending: Of these, the ones beyond the watermark: their actions are not all confirmed.
-        spare: Images without a position, whose labels are paid for and free when they are listed.
+        cached: Images without a position, whose labels are paid for and free when they are listed.
         effects: Confirmed actions.
         listed: Objects in the stored listing of ``order: random``.
         size_bytes: Of the file and its write-ahead log.
@@ -70,9 +71,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     watermark: Watermark
     totals: Totals
     decided_by: str | None
-    seated: int
+    positioned: int
     pending: int
-    spare: int
+    cached: int
     effects: int
     listed: int
     size_bytes: int
@@ -103,9 +104,9 @@ def read_status(path: Path) -> Status:
             watermark=watermark,
             totals=totals,
             decided_by=read_state(db, DECIDED_BY, str),
-            seated=_count(db, "image WHERE seq IS NOT NULL"),
+            positioned=_count(db, "image WHERE seq IS NOT NULL"),
             pending=_count(db, "image WHERE seq > ?", watermark.seq),
-            spare=_count(db, "image WHERE seq IS NULL"),
+            cached=_count(db, "image WHERE seq IS NULL"),
             effects=_count(db, "effect"),
             listed=_count(db, "listing"),
             size_bytes=sum(side.stat().st_size for side in sides if side.exists()),
@@ -114,7 +115,7 @@ def read_status(path: Path) -> Status:
         )
 
 
-def count_pending(path: Path, which: Condemnation) -> int:
+def count_pending(path: Path, which: RemovalQuery) -> int:
     """Images of the checkpoint at ``path`` that ``apply`` would propose under its decisions.
 
     Raises as ``read_status`` does.
@@ -123,11 +124,11 @@ def count_pending(path: Path, which: Condemnation) -> int:
         settled_by = read_state(db, DECIDED_BY, str)
         if which.is_empty or settled_by is None:
             return 0
-        return count_condemned(db, msgspec.structs.replace(which, settled_by=settled_by))
+        return count_pending_removals(db, msgspec.structs.replace(which, settled_by=settled_by))
 
 
 def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
-    """All images of the checkpoint at ``path`` with their labels: in order of examination, then the spare ones by id.
+    """All images of the checkpoint at ``path`` with their labels: in order of examination, then the cached ones by id.
 
     Memory stays flat: ``batch`` rows are held at a time. Raises as ``read_status`` does, when the first is asked for.
     """
@@ -141,7 +142,7 @@ def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
 
 
 def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:
-    """Groups of seated images with the same content: ETag, size in bytes, and keys in order of examination.
+    """Groups of placed images with the same content: ETag, size in bytes, and keys in order of examination.
 
     Only ETags of objects uploaded in one part tell content. Raises as ``read_status`` does, when first asked.
     """

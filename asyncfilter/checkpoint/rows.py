@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from asyncfilter.checkpoint.codec import AskedLabels, decode, encode
-from asyncfilter.checkpoint.faults import DamagedError
+from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.checkpoint.schema import ACTIONS, VERDICTS
 from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, Row, chunks, insert, marks
 from asyncfilter.model import Decision, Detection, Failure, LabelFilter
-from asyncfilter.ports import DoneEffect, StoredImage
+from asyncfilter.records.images import DoneEffect, StoredImage
 
 WITH_LABELS = "detection"
 """For ``select``: every row with its labels."""
 
-SPARE_WITH_LABELS = "CASE WHEN seq IS NULL THEN detection END"
-"""For ``select``: only spare rows with their labels."""
+CACHED_WITH_LABELS = "CASE WHEN seq IS NULL THEN detection END"
+"""For ``select``: only cached rows with their labels."""
 
 _VERDICT_OF = {number: verdict for verdict, number in VERDICTS.items()}
 ACTION_OF = {number: kind for kind, number in ACTIONS.items()}
@@ -82,7 +82,7 @@ class RowCodec:
     def images(self, rows: Sequence[Row], is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """The images of rows that a query begun with ``select`` gave, with their effects.
 
-        With ``is_asked`` only those labels, as for ``Positions.seated``, which takes a third of the time.
+        With ``is_asked`` only those labels, as for ``Positions.positioned``, which takes a third of the time.
 
         Raises:
             DamagedError: No image can have been stored like this.
@@ -129,7 +129,7 @@ class RowCodec:
                 effects=effects,
             )
         except (LookupError, TypeError, AttributeError) as exc:
-            raise DamagedError(f"row {id_} is no image: {exc}") from exc
+            raise CorruptRowError(f"row {id_} is no image: {exc}") from exc
 
     def _effects(self, ids: Sequence[int]) -> dict[int, tuple[DoneEffect, ...]]:
         found: dict[int, tuple[DoneEffect, ...]] = {}

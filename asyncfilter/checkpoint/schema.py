@@ -1,6 +1,6 @@
 """The tables of a checkpoint file, and what marks a file as one.
 
-``image`` holds one row for each image, without a position (``seq`` NULL) while it is spare. ``content`` is the index
+``image`` holds one row for each image, without a position (``seq`` NULL) while it is cached. ``content`` is the index
 from ETags to images, without the newest; ``effect`` holds the actions confirmed for an image, by age; ``removal`` the
 journal of what left the source, which needs no other row. ``label`` and ``word`` are the interned tables to which the
 numbers in ``image.detection`` and ``image.label`` refer. ``state`` holds one JSON value for each key, ``identity`` one
@@ -17,7 +17,7 @@ import sqlite3
 from contextlib import closing
 
 from asyncfilter.model import ActionKind, Verdict
-from asyncfilter.policy.removal import Step
+from asyncfilter.records.removal import Step
 
 APPLICATION_ID = 0x41464C54
 """``AFLT``: what ``file`` and every SQLite tool show of a checkpoint."""

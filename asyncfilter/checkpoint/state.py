@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from asyncfilter.checkpoint import sql
-from asyncfilter.ports import Reference
+from asyncfilter.records.images import StoredReference
 
 Value = TypeVar("Value")
 
@@ -49,16 +49,16 @@ def read_state(db: sqlite3.Connection, key: str, type_: type[Value]) -> Value | 
     return None if row is None else msgspec.json.decode(row[0], type=type_)
 
 
-def read_references(db: sqlite3.Connection) -> list[Reference]:
+def read_references(db: sqlite3.Connection) -> list[StoredReference]:
     """The reference images, by address.
 
     Raises:
         msgspec.DecodeError: What is stored there is something else.
     """
-    return read_state(db, REFERENCES, list[Reference]) or []
+    return read_state(db, REFERENCES, list[StoredReference]) or []
 
 
-def merged(old: Iterable[Reference], new: Iterable[Reference]) -> list[Reference]:
+def merged(old: Iterable[StoredReference], new: Iterable[StoredReference]) -> list[StoredReference]:
     """All of them, by address; new ones take the place of old ones."""
     by_uri = {reference.uri: reference for reference in (*old, *new)}
     return [by_uri[uri] for uri in sorted(by_uri)]

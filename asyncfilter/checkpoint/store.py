@@ -14,12 +14,12 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
-from asyncfilter.checkpoint.faults import translated
+from asyncfilter.checkpoint.errors import translated
 from asyncfilter.checkpoint.file_thread import FileThread
 from asyncfilter.checkpoint.lock import RunLock
-from asyncfilter.checkpoint.opening import open_tables
+from asyncfilter.checkpoint.open_file import open_tables
 from asyncfilter.checkpoint.tables import Tables
-from asyncfilter.ports import Opened
+from asyncfilter.records.progress import Opened
 
 _CLOSING_TIMEOUT_MS = 500
 """How long closing waits for a reader before it leaves the write-ahead log for the next opening to fold in."""
@@ -63,15 +63,15 @@ class TablesOnThread:
         self.rows = thread.wrap(tables.rows)
         self.references = thread.wrap(tables.references)
         # Positions
-        self.seated = thread.wrap(tables.seated)
+        self.positioned = thread.wrap(tables.positioned)
         self.at = thread.wrap(tables.at)
         self.failed = thread.wrap(tables.failed)
-        self.unseat_after = thread.wrap(tables.unseat_after)
+        self.drop_positions_after = thread.wrap(tables.drop_positions_after)
         self.overshoot = thread.wrap(tables.overshoot)
         self.decided = thread.wrap(tables.decided)
         # RemovalJournal
-        self.condemned = thread.wrap(tables.removal.condemned)
-        self.count_condemned = thread.wrap(tables.removal.count_condemned)
+        self.pending_removals = thread.wrap(tables.removal.pending_removals)
+        self.count_pending_removals = thread.wrap(tables.removal.count_pending_removals)
         self.removals = thread.wrap(tables.removal.removals)
         self.owners = thread.wrap(tables.owners)
         # ListingStore

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint import sql
-from asyncfilter.checkpoint.contents import EtagIndex
-from asyncfilter.checkpoint.journal import CLAIMS, RemovalTable
-from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
+from asyncfilter.checkpoint.etag_index import EtagIndex
+from asyncfilter.checkpoint.removal_journal import CLAIMS, RemovalTable
+from asyncfilter.checkpoint.rows import CACHED_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
@@ -32,7 +32,8 @@ from asyncfilter.checkpoint.state import (
 )
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind, Counts, LabelFilter, ListedObject, StopReason
-from asyncfilter.ports import Batch, DoneEffect, Owner, Reference, StoredImage, Watermark
+from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
+from asyncfilter.records.progress import Batch, Watermark
 
 
 class Tables:
@@ -59,14 +60,14 @@ class Tables:
         """See ``Checkpoint.commit``."""
         codec = self._codec
         with self.transaction():
-            if batch.unseated:
-                self._unseat(batch.unseated)
+            if batch.unpositioned:
+                self._drop_position(batch.unpositioned)
             if batch.new:
                 rows = [codec.new_row(image) for image in batch.new]
                 sql.insert(self._db, "INSERT INTO image", rows)
                 self.etag_index.add([(row[0], row[3]) for row in rows if row[-1] is not None])
-            if batch.seated:
-                outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.seated]
+            if batch.positioned:
+                outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.positioned]
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
             if batch.revoked:
                 self.removal.revoke(batch.revoked)
@@ -92,7 +93,7 @@ class Tables:
         found: list[StoredImage] = []
         for some in sql.chunks(sorted(set(keys)), sql.VALUES_PER_STATEMENT):
             query = f"WHERE key IN ({sql.marks(len(some))}) ORDER BY key, id"
-            found += self._images(select(SPARE_WITH_LABELS) + query, some)
+            found += self._images(select(CACHED_WITH_LABELS) + query, some)
         return found
 
     def by_etags(self, etags: Sequence[str]) -> list[StoredImage]:
@@ -108,12 +109,12 @@ class Tables:
         """See ``Checkpoint.rows``."""
         return self._codec.by_ids(ids)
 
-    def references(self) -> list[Reference]:
+    def references(self) -> list[StoredReference]:
         """See ``Checkpoint.references``."""
         return read_references(self._db)
 
-    def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
-        """See ``Checkpoint.seated``."""
+    def positioned(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
+        """See ``Checkpoint.positioned``."""
         return self._images(select(WITH_LABELS) + "WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit), is_asked)
 
     def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
@@ -129,8 +130,8 @@ class Tables:
         query = "WHERE seq > ? AND seq <= ? AND failure IS NOT NULL ORDER BY seq LIMIT ?"
         return self._images(select(WITH_LABELS) + query, (after_seq, up_to_seq, limit))
 
-    def unseat_after(self, seq: int) -> None:
-        """See ``Checkpoint.unseat_after``."""
+    def drop_positions_after(self, seq: int) -> None:
+        """See ``Checkpoint.drop_positions_after``."""
         with self.transaction():
             self._db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (seq,))
 
@@ -264,7 +265,7 @@ class Tables:
         # Replaces the same action of the same image, and the same target of another row with the same key.
         sql.insert(self._db, "INSERT OR REPLACE INTO effect (image, kind, target)", rows)
 
-    def _unseat(self, ids: Sequence[int]) -> None:
+    def _drop_position(self, ids: Sequence[int]) -> None:
         for some in sql.chunks(ids, sql.VALUES_PER_STATEMENT):
             among = f"id IN ({sql.marks(len(some))})"
             self._db.execute(f"DELETE FROM image WHERE detection IS NULL AND {among}", some)  # noqa: S608  only marks

@@ -25,8 +25,8 @@ from asyncfilter.cli.stderr import ask_number, print_err
 from asyncfilter.cli.terminal import print_out, stderr_console, write_json
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
-from asyncfilter.policy.removal import DEFAULT_MAX_SHARE, Consent, RemovalPlan, RemovalSummary
-from asyncfilter.report.removal import draw_plan, draw_removal, plan_mapping, removal_mapping
+from asyncfilter.policy.removal_plan import DEFAULT_MAX_SHARE, Consent, RemovalPlan, RemovalSummary
+from asyncfilter.report.terminal.apply import draw_plan, draw_removal, plan_mapping, removal_mapping
 
 app = command_group()
 

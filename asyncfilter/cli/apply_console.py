@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from asyncfilter.cli.console import VerbConsole
 from asyncfilter.cli.signals import Signals
 from asyncfilter.cli.stderr import print_err
-from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.events import ActionDone, Emit, Event, ImageFailed
-from asyncfilter.policy.removal import RemovalSummary
-from asyncfilter.report.removal import shown
+from asyncfilter.policy.removal_plan import RemovalSummary
+from asyncfilter.report.terminal.apply import shown
 
 SHOWN_FAILURES = 10
 """Images that failed are shown one by one up to here; the summary counts them all."""

@@ -12,7 +12,7 @@ from asyncfilter.cli.options import JobPath, RunOptions, Settings, command_group
 from asyncfilter.cli.signals import interruptible
 from asyncfilter.cli.stderr import ask
 from asyncfilter.cli.terminal import print_out, write_json
-from asyncfilter.engine.sampling import trial_job
+from asyncfilter.engine.preview.jobs import bench_job
 from asyncfilter.errors import ExitCode
 from asyncfilter.model import StopReason
 
@@ -87,11 +87,11 @@ def bench(
         propose = functools.partial(
             deferred.propose_bench, loaded, seconds_s=seconds, budget_micros=micros, tps=tps, counts=within is not None
         )
-        trial = deferred.run_listing(propose)
-        if not trial.is_local and not ask(deferred.question(trial), yes=options.yes):
+        bench_plan = deferred.run_listing(propose)
+        if not bench_plan.is_local and not ask(deferred.question(bench_plan), yes=options.yes):
             raise typer.Exit(ExitCode.ABORTED)
-        verb = functools.partial(deferred.measure, loaded, trial)
-        found = deferred.run_with_console(trial_job(loaded, trial), verb, signals, options.output())
+        verb = functools.partial(deferred.measure, loaded, bench_plan)
+        found = deferred.run_with_console(bench_job(loaded, bench_plan), verb, signals, options.output())
         within_s = None if within is None else within * _HOUR_S
         if options.as_json:
             write_json(deferred.bench_mapping(loaded, found, within_s))

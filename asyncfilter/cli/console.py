@@ -18,10 +18,10 @@ from rich.console import Console
 from asyncfilter.cli.options import STDOUT
 from asyncfilter.cli.signals import Signals
 from asyncfilter.cli.terminal import is_live, stderr_console
-from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.errors import UsageError
-from asyncfilter.report.eventfile import EventFile
-from asyncfilter.report.figures import count
+from asyncfilter.report.event_file import EventFile
+from asyncfilter.report.formatting import count
 
 Arguments = TypeVarTuple("Arguments")
 R = TypeVar("R")

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from asyncfilter.cli.console import run_async, run_listing
     from asyncfilter.cli.run_console import run_with_console
     from asyncfilter.job.load import load_job
-    from asyncfilter.report.bench import bench_mapping, draw_bench, question
+    from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
     from asyncfilter.wiring import (
-        apply,
         examine_sample,
         label_references,
         measure,
@@ -27,16 +26,17 @@ if TYPE_CHECKING:
         plan_undo,
         propose_bench,
         refilter,
-        run,
         survey,
         undo,
     )
+    from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.run import run
 
 _HOMES = {
     "apply": "wiring",
-    "bench_mapping": "report.bench",
+    "bench_mapping": "report.terminal.bench",
     "count_pending": "checkpoint",
-    "draw_bench": "report.bench",
+    "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
     "label_references": "wiring",
     "load_job": "job.load",
@@ -45,7 +45,7 @@ _HOMES = {
     "plan_apply": "wiring",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
-    "question": "report.bench",
+    "question": "report.terminal.bench",
     "quota_tps": "aws",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",

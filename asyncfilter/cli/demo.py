@@ -15,21 +15,14 @@ import anyio
 import typer
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.options import (
-    LogFormat,
-    OutputOptions,
-    ResultOptions,
-    command_group,
-    help_text,
-    takes_options,
-)
+from asyncfilter.cli.options import LogFormat, OutputOptions, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.run import print_summary
 from asyncfilter.cli.signals import Signals
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
-from asyncfilter.ports import StoredImage
+from asyncfilter.records.images import StoredImage
 from asyncfilter.report.gallery import Picture, Section, page
 from asyncfilter.report.program import program
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax

@@ -25,14 +25,14 @@ from asyncfilter.cli.options import (
 )
 from asyncfilter.cli.stderr import ask, print_err
 from asyncfilter.cli.terminal import discard_stdout, write_json
-from asyncfilter.datasets.duplicates import DuplicateGroup, write_groups_csv, write_groups_jsonl
-from asyncfilter.datasets.export import write_csv, write_jsonl
-from asyncfilter.datasets.near_duplicates import near_duplicates as find_near_duplicates
-from asyncfilter.datasets.near_duplicates import write_alike_csv, write_alike_jsonl
+from asyncfilter.datasets.exports.duplicates import DuplicateGroup, write_groups_csv, write_groups_jsonl
+from asyncfilter.datasets.exports.images import write_csv, write_jsonl
+from asyncfilter.datasets.exports.near_duplicates import near_duplicates as find_near_duplicates
+from asyncfilter.datasets.exports.near_duplicates import write_near_duplicates_csv, write_near_duplicates_jsonl
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Verdict
-from asyncfilter.ports import StoredImage
+from asyncfilter.records.images import StoredImage
 from asyncfilter.report.selection import select, stale_in
 
 app = command_group()
@@ -139,7 +139,11 @@ def _near_duplicates(job: Job, format_: ExportFormat, distance: int) -> Write:
             f"{job.checkpoint}: no image has a perceptual hash",
             hint="Set near_duplicates: true in the job file; images that are examined from then on have one.",
         )
-    return partial(write_alike_csv if format_ is ExportFormat.CSV else write_alike_jsonl, found, job.source.bucket)
+    return partial(
+        write_near_duplicates_csv if format_ is ExportFormat.CSV else write_near_duplicates_jsonl,
+        found,
+        job.source.bucket,
+    )
 
 
 def _to_stdout(write: Write) -> None:

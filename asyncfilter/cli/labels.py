@@ -12,8 +12,8 @@ from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_
 from asyncfilter.cli.signals import interruptible
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.job.spec import Aws
-from asyncfilter.policy.references import likeness
-from asyncfilter.report.labels import draw_labels, labels_mapping
+from asyncfilter.policy.reference_labels import common_labels
+from asyncfilter.report.terminal.labels import draw_labels, labels_mapping
 
 _CONFIDENCE_PCT = 85.0
 
@@ -56,7 +56,7 @@ def labels(
     with interruptible():
         aws = Aws(profile=profile, region=region)
         found = deferred.run_async(functools.partial(deferred.label_references, images, aws=aws))
-        shared = likeness(found.labels, confidence, ignore or ())
+        shared = common_labels(found.labels, confidence, ignore or ())
         if options.as_json:
             write_json(labels_mapping(found, shared, confidence))
         else:

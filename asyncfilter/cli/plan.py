@@ -23,9 +23,9 @@ from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
-from asyncfilter.policy.estimate import Prospect, outlook
-from asyncfilter.report.figures import count, usd
-from asyncfilter.report.plan import draw_plan, plan_mapping
+from asyncfilter.policy.forecast import PlanInputs, plan_result
+from asyncfilter.report.formatting import count, usd
+from asyncfilter.report.terminal.plan import draw_plan, plan_mapping
 
 _CUT_SHORT = frozenset({StopReason.INTERRUPTED, StopReason.FAILED, StopReason.ERRORS})
 
@@ -62,9 +62,9 @@ def plan(
         )
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())
-        prospect = deferred.run_listing(functools.partial(deferred.survey, loaded, sample=sample))
-        summary = _examine_sample(loaded, prospect, signals, options.output(), yes=options.yes)
-        found = outlook(loaded, prospect, summary)
+        plan_inputs = deferred.run_listing(functools.partial(deferred.survey, loaded, sample=sample))
+        summary = _examine_sample(loaded, plan_inputs, signals, options.output(), yes=options.yes)
+        found = plan_result(loaded, plan_inputs, summary)
         if options.as_json:
             write_json(plan_mapping(loaded, found))
         else:
@@ -74,14 +74,14 @@ def plan(
 
 
 def _examine_sample(
-    job: Job, prospect: Prospect, signals: Signals, options: OutputOptions, *, yes: bool
+    job: Job, plan_inputs: PlanInputs, signals: Signals, options: OutputOptions, *, yes: bool
 ) -> Summary | None:
     """Examine what was drawn, if the user agrees to the price; what costs nothing is not asked for."""
-    survey = prospect.survey
+    survey = plan_inputs.survey
     if not survey.drawn:
         return None
     if survey.drawn_unpaid:
-        price = f"{count(survey.drawn_unpaid)} calls, {usd(prospect.sample_micros)}"
+        price = f"{count(survey.drawn_unpaid)} calls, {usd(plan_inputs.sample_micros)}"
         if not ask(f"The sample costs {price}. Pay for it?", yes=yes):
             return None
     return deferred.run_with_console(

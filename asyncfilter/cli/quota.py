@@ -12,7 +12,7 @@ from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Aws, DetectorKind, DetectorSpec, Pricing
 from asyncfilter.policy.detectors import price_list
-from asyncfilter.report.quota import DetectorTerms, draw_quota, quota_mapping
+from asyncfilter.report.terminal.quota import DetectorTerms, draw_quota, quota_mapping
 
 _TIMEOUT_S = 15.0
 _CONNECTIONS = 4

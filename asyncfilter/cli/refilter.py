@@ -11,8 +11,8 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, RunOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.signals import interruptible
 from asyncfilter.cli.terminal import print_out, write_json
-from asyncfilter.report.refilter import draw_refilter, refilter_mapping
-from asyncfilter.report.status import status_counts
+from asyncfilter.report.terminal.refilter import draw_refilter, refilter_mapping
+from asyncfilter.report.terminal.status import status_counts
 
 app = command_group()
 

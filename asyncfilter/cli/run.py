@@ -15,9 +15,9 @@ from asyncfilter.cli.terminal import is_ascii, is_live, stderr_console, write_js
 from asyncfilter.errors import CheckpointError, ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
-from asyncfilter.report.figures import count, usd
-from asyncfilter.report.mapping import summary_mapping
-from asyncfilter.report.summary import draw_summary
+from asyncfilter.report.as_json import summary_mapping
+from asyncfilter.report.formatting import count, usd
+from asyncfilter.report.terminal.summary import draw_summary
 
 app = command_group()
 

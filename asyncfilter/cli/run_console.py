@@ -17,13 +17,13 @@ from asyncfilter.cli.console import VerbConsole
 from asyncfilter.cli.options import Level, LogFormat, OutputOptions
 from asyncfilter.cli.signals import Signals
 from asyncfilter.cli.stderr import print_err
-from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.errors import ExitCode
 from asyncfilter.events import Emit, Event, RunStarted
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress
-from asyncfilter.report.plain import LogLines, open_log
-from asyncfilter.report.progress import REFRESH_S, LiveDisplay
+from asyncfilter.report.logs import LogLines, open_log
+from asyncfilter.report.terminal.progress import REFRESH_S, LiveDisplay
 
 _SECOND_S = 1.0
 _YOUNG_OBJECTS = 1_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.terminal import print_out, write_json
-from asyncfilter.policy.removal import condemnation
-from asyncfilter.report.status import draw_status, status_mapping
+from asyncfilter.policy.removal_query import removal_query
+from asyncfilter.report.terminal.status import draw_status, status_mapping
 
 app = command_group()
 
@@ -25,7 +25,7 @@ def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -
     """Show what a checkpoint holds."""
     loaded = deferred.load_job(job, overrides=settings or ())
     found = deferred.read_status(loaded.checkpoint)
-    pending = deferred.count_pending(loaded.checkpoint, condemnation(loaded))
+    pending = deferred.count_pending(loaded.checkpoint, removal_query(loaded))
     if options.as_json:
         write_json(status_mapping(found, loaded.checkpoint, loaded, pending))
     else:

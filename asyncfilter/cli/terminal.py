@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from rich.console import Console, RenderableType
 
-from asyncfilter.report.mapping import json_text
+from asyncfilter.report.as_json import json_text
 
 
 class _Console(Console):

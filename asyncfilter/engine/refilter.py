@@ -11,14 +11,15 @@ from random import Random
 import anyio
 
 from asyncfilter.clock import Clock, SystemClock
-from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.settle.assembly import RunCore, Settlement, assemble_settlement
-from asyncfilter.engine.way import Options
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.counts import counts
-from asyncfilter.ports import Checkpoint, Sink
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.examine import Sink
 
 
 class Refilter:
@@ -76,7 +77,7 @@ class Refilter:
         async with anyio.create_task_group() as tasks:
             lifecycle.start(tasks)
             with anyio.CancelScope() as scope:
-                self._core.ending.on_request(scope.cancel)
+                self._core.stop_signal.on_request(scope.cancel)
                 await self._redecide()
             lifecycle.report_drain(0)
             await lifecycle.drain()
@@ -95,7 +96,7 @@ class Refilter:
             limit_tps=0.0,
             in_flight=0,
             actions=self._parts.lifecycle.actions,
-            ending=core.ending.reason,
+            ending=core.stop_signal.reason,
             listing_done=sequencer.watermark.listing_done,
             budget_micros=core.job.limits.budget_micros,
             price_micros=0,
@@ -106,6 +107,6 @@ class Refilter:
         await self._parts.redecider.run()
         stop = self._parts.sequencer.due_stop()
         if stop is not None:
-            self._core.ending.request(stop.reason, stop.cause)
+            self._core.stop_signal.request(stop.reason, stop.cause)
         else:
-            self._core.ending.request(StopReason.COMPLETED)
+            self._core.stop_signal.request(StopReason.COMPLETED)

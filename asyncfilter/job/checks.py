@@ -10,15 +10,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeGuard
 
-from asyncfilter.job.address import (
-    Placeholder,
-    Template,
-    absolute_template,
-    parse_source,
-    parse_template,
-)
-from asyncfilter.job.position import Path
+from asyncfilter.job.addresses import Placeholder, Template, absolute_template, parse_source, parse_template
 from asyncfilter.job.schema import as_list, wrap_uri
+from asyncfilter.job.yaml_positions import Path
 from asyncfilter.model import ActionKind, S3Location, StoreKind, Verdict
 
 LINK = "link"

@@ -6,12 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from asyncfilter.job import schema, spec
-from asyncfilter.job.address import (
-    absolute_template,
-    folder_path,
-    parse_source,
-    parse_template,
-)
+from asyncfilter.job.addresses import absolute_template, folder_path, parse_source, parse_template
 from asyncfilter.model import S3, ActionKind, IfExists, StoreKind, Verdict
 
 

@@ -15,14 +15,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from asyncfilter.errors import JobError, Problem
-from asyncfilter.job import position
+from asyncfilter.job import yaml_positions
 from asyncfilter.job.checks import check
 from asyncfilter.job.convert import to_job
 from asyncfilter.job.environment import expand
-from asyncfilter.job.position import Document, Place
+from asyncfilter.job.error_messages import describe
 from asyncfilter.job.schema import JobFile, wrap_uri
 from asyncfilter.job.spec import Job
-from asyncfilter.job.wording import describe
+from asyncfilter.job.yaml_positions import Document, Place
 
 _INDEX = re.compile(r"\[(\d+)\]")
 
@@ -45,8 +45,8 @@ def load_job(
         JobError: The file cannot be read, or holds problems; it lists them all, in file order.
     """
     file = os.fspath(path)
-    text = position.decode(_content(file), file)
-    document = position.read(text, file, lambda value: expand(value, environ))
+    text = yaml_positions.decode(_content(file), file)
+    document = yaml_positions.read(text, file, lambda value: expand(value, environ))
     if isinstance(overrides, Mapping):
         parsed = [(key, _plain(value, key)) for key, value in overrides.items()]
     else:
@@ -96,11 +96,11 @@ def _content(file: str) -> bytes:
     """
     try:
         with Path(file).open("rb") as stream:
-            return stream.read(position.MAX_BYTES + 1)
+            return stream.read(yaml_positions.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         found = f"expected a job file that can be read, found: {reason}"
-        raise position.refuse(Place(file, 1, 1), found) from error
+        raise yaml_positions.refuse(Place(file, 1, 1), found) from error
 
 
 def _setting(setting: str, environ: Mapping[str, str]) -> tuple[str, Document]:
@@ -112,12 +112,12 @@ def _setting(setting: str, environ: Mapping[str, str]) -> tuple[str, Document]:
     key, equals, text = setting.partition("=")
     file = f"--set {setting}"
     if not key or not equals:
-        raise position.refuse(Place(file, 1, 1), f"expected KEY=VALUE, such as limits.tps=50, found {setting!r}")
+        raise yaml_positions.refuse(Place(file, 1, 1), f"expected KEY=VALUE, such as limits.tps=50, found {setting!r}")
     if not text.strip():
         text = "null"
     elif "\n" not in text:
         text = " " * len(f"{key}=") + text  # so that columns count from the start of the setting
-    return key, position.read(text, file, lambda value: expand(value, environ))
+    return key, yaml_positions.read(text, file, lambda value: expand(value, environ))
 
 
 def _override(document: Document, key: str, value: Document) -> None:
@@ -126,7 +126,7 @@ def _override(document: Document, key: str, value: Document) -> None:
     target: Any = document.value
     if steps[0] == "source" and len(steps) > 1 and isinstance(target, dict):
         target["source"] = wrap_uri(target.get("source"))
-    path: position.Path = ()
+    path: yaml_positions.Path = ()
     for step in steps[:-1]:
         if isinstance(target, dict) and target.get(step) is None:
             target[step] = {}
@@ -161,9 +161,9 @@ def _plain(value: object, file: str) -> Document:
 
 def _copy(value: object, document: Document, depth: int) -> object:
     """A copy with plain dicts and lists, so that overrides and validation cannot touch the caller's values."""
-    if depth > position.MAX_DEPTH:
-        raise position.refuse(
-            document.place(()), f"expected at most {position.MAX_DEPTH} levels of nesting, found more"
+    if depth > yaml_positions.MAX_DEPTH:
+        raise yaml_positions.refuse(
+            document.place(()), f"expected at most {yaml_positions.MAX_DEPTH} levels of nesting, found more"
         )
     match value:
         case Mapping():

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 
-class Room(Enum):
+class Availability(Enum):
     """Whether the next call can be paid."""
 
     AVAILABLE = auto()
@@ -55,20 +55,20 @@ class Budget:
         """What the next call costs at the most."""
         return self._price_micros(self.billed_calls + 1)
 
-    def room(self) -> Room:
+    def availability(self) -> Availability:
         """Whether the next call can be paid now."""
         wanted = self.spent_micros + self.held_micros + self.next_price_micros
         if self.limit_micros is not None and wanted > self.limit_micros:
-            return Room.HELD if self.held_calls else Room.EXHAUSTED
-        return Room.AVAILABLE if wanted <= self.granted_micros else Room.UNGRANTED
+            return Availability.HELD if self.held_calls else Availability.EXHAUSTED
+        return Availability.AVAILABLE if wanted <= self.granted_micros else Availability.UNGRANTED
 
     def reserve(self) -> Reservation:
         """Hold the price of one attempt.
 
         Raises:
-            ValueError: There is no room for it (see ``room``).
+            ValueError: There is no room for it (see ``availability``).
         """
-        if self.room() is not Room.AVAILABLE:
+        if self.availability() is not Availability.AVAILABLE:
             raise ValueError("nothing can be reserved beyond what is granted")
         return Reservation(self, self.next_price_micros)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from asyncfilter.job.spec import DetectorKind, DetectorSpec, Pricing, for_every_kind
-from asyncfilter.policy.acceptance import ImageLimits
+from asyncfilter.policy.image_limits import ImageLimits
 from asyncfilter.policy.pricing import CUSTOM_LABEL_PRICES, LABEL_PRICES, PriceList, PriceTable
 
 _MIB = 1024 * 1024

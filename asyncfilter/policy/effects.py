@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, ObjectRef, Verdict
-from asyncfilter.policy.targets import Target, compile_target, may_collide
+from asyncfilter.policy.targets import TargetTemplate, compile_target, may_collide
 from asyncfilter.records.images import DoneEffect, StoredImage
 
 IMMEDIATE = frozenset({ActionKind.COPY, ActionKind.TAG})
@@ -28,7 +28,7 @@ class Effects:
     def __init__(self, job: Job, kinds: Collection[ActionKind] = IMMEDIATE) -> None:
         self._job = job
         self._actions = {verdict: action for verdict, action in job.actions.items() if action.kind in kinds}
-        self._targets: dict[Verdict, Target] = {
+        self._targets: dict[Verdict, TargetTemplate] = {
             verdict: compile_target(action.target)
             for verdict, action in job.actions.items()
             if action.target is not None

@@ -84,8 +84,8 @@ def _tail(hits: int, sample: int, total: int, whole: int) -> float:
 def _probability(hits: int, sample: int, total: int, whole: int) -> float:
     if hits > min(sample, total) or sample - hits > whole - total:
         return 0.0
-    ways = _log_choose(total, hits) + _log_choose(whole - total, sample - hits) - _log_choose(whole, sample)
-    return exp(ways)
+    log_ways = _log_choose(total, hits) + _log_choose(whole - total, sample - hits) - _log_choose(whole, sample)
+    return exp(log_ways)
 
 
 def _log_choose(of: int, chosen: int) -> float:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.model import RateChange
-from asyncfilter.policy.sliding import OVER, UNWELL, Seen, SlidingCount, slot_from
+from asyncfilter.policy.sliding_window import OVER, UNWELL, SlidingCount, WindowCounts, slot_from
 
 START_TPS = 5.0
 """Where the ramp starts: the smallest quota that AWS gives DetectLabels in any region."""
@@ -274,18 +274,18 @@ class RateController:
         else:
             self._settle(now_s, measure, seen)
 
-    def _conclusive(self, seen: Seen, measure: _Measure) -> bool:
+    def _conclusive(self, seen: WindowCounts, measure: _Measure) -> bool:
         if measure.share:
             return seen.total * measure.share >= _EVIDENCE
         return self._tolerated(seen) or (seen.over >= _EVIDENCE and seen.accepted >= _COUNTED)
 
-    def _settle(self, now_s: float, measure: _Measure, seen: Seen) -> None:
+    def _settle(self, now_s: float, measure: _Measure, seen: WindowCounts) -> None:
         """Go down to what was accepted; where the rate was not used up, believe the share of throttles instead."""
         share = seen.over / seen.total
         excess = max(share - self._background, 0.0)
-        accepted_tps = _likely_quota(seen.accepted / (1 - self._background), measure.span_s)
+        measured_tps = _likely_quota(seen.accepted / (1 - self._background), measure.span_s)
         above_tps = self._rate
-        possible_tps = max(accepted_tps, above_tps * (1 - 2 * excess))
+        possible_tps = max(measured_tps, above_tps * (1 - 2 * excess))
         known = seen.over >= _EVIDENCE
         self._cut(now_s, min(possible_tps, above_tps * (1 - excess / 2)), "what is accepted was measured")
         self._target = self._rate if known else above_tps
@@ -323,7 +323,7 @@ class RateController:
         until_s = now_s - 3 * self._lag_s
         return self._tolerated(self._tally.between(until_s - max(_STEP_S, _SAMPLE / self._rate), until_s))
 
-    def _tolerated(self, seen: Seen) -> bool:
+    def _tolerated(self, seen: WindowCounts) -> bool:
         """Whether the known background explains these throttles, within three sigma."""
         expected = self._background * seen.total
         return seen.over <= expected + 3 * math.sqrt(expected)

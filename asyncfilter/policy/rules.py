@@ -3,7 +3,8 @@
 Pure and repeatable: a decision depends on the detection and the rules alone. Names are compared casefolded, against a
 label's name and its aliases; confidences with ``>=``. The first rule that holds decides, else ``otherwise``.
 
-Only the labels that some rule names are looked at; ``_Seen`` gathers from one detection all that conditions ask for.
+Only the labels that some rule names are looked at; ``_SeenLabels`` gathers from one detection all that conditions ask
+for.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _ABSENT_PCT = -1.0
 """Stands for the confidence of a label that is not there: below every threshold."""
 
 
-class _Seen:
+class _SeenLabels:
     """What one image shows of the names that rules ask for."""
 
     __slots__ = ("categories", "instances", "names")
@@ -31,7 +32,7 @@ class _Seen:
 _REMEMBERED = 50_000
 """Labels whose names are remembered casefolded: far more than Rekognition has, a bound for other detectors."""
 
-_Predicate = Callable[[_Seen], bool]
+_Predicate = Callable[[_SeenLabels], bool]
 _Candidate = tuple[str, _Predicate]
 """A name that a rule gives its decision, and whether it matched."""
 
@@ -75,8 +76,8 @@ class Ruleset:
                 return plain
         return self._otherwise
 
-    def _look(self, detection: Detection) -> _Seen:
-        seen = _Seen()
+    def _look(self, detection: Detection) -> _SeenLabels:
+        seen = _SeenLabels()
         names, known = seen.names, self._known
         for label in detection.labels:
             aliases = label.aliases
@@ -99,7 +100,7 @@ class Ruleset:
         self._known[(label.name, label.aliases) if label.aliases else label.name] = wanted
         return wanted
 
-    def _look_closer(self, detection: Detection, seen: _Seen) -> None:
+    def _look_closer(self, detection: Detection, seen: _SeenLabels) -> None:
         """Categories and boxes, which few rules ask for."""
         for label in detection.labels:
             for category in map(str.casefold, label.categories):
@@ -175,7 +176,7 @@ def _has_name(name: str, least_pct: float) -> _Predicate:
 def _has_any(names: Iterable[str], least_pct: float) -> _Predicate:
     folded = tuple(name.casefold() for name in names)
 
-    def holds(seen: _Seen) -> bool:
+    def holds(seen: _SeenLabels) -> bool:
         confidence = seen.names.get
         for name in folded:  # noqa: SIM110  a generator here costs as much as the whole rule
             if confidence(name, _ABSENT_PCT) >= least_pct:
@@ -193,7 +194,7 @@ def _has_category(name: str, least_pct: float) -> _Predicate:
 def _counts(count: Count, least_pct: float) -> _Predicate:
     label, low, high = count.label.casefold(), count.min, count.max
 
-    def holds(seen: _Seen) -> bool:
+    def holds(seen: _SeenLabels) -> bool:
         found = sum(instance.confidence_pct >= least_pct for instance in seen.instances.get(label, ()))
         return (low is None or found >= low) and (high is None or found <= high)
 
@@ -203,7 +204,7 @@ def _counts(count: Count, least_pct: float) -> _Predicate:
 def _covers(area: Area, least_pct: float) -> _Predicate:
     label, low, high = area.label.casefold(), area.min, area.max
 
-    def holds(seen: _Seen) -> bool:
+    def holds(seen: _SeenLabels) -> bool:
         boxes = (each.box.area for each in seen.instances.get(label, ()) if each.confidence_pct >= least_pct)
         largest = max(boxes, default=0.0)
         return (low is None or largest >= low) and (high is None or largest <= high)
@@ -224,5 +225,5 @@ def _not(predicate: _Predicate) -> _Predicate:
     return lambda seen: not predicate(seen)
 
 
-def _always(_: _Seen) -> bool:
+def _always(_: _SeenLabels) -> bool:
     return True

@@ -12,14 +12,14 @@ from itertools import combinations
 from typing import assert_never
 
 from asyncfilter.errors import ImageError
-from asyncfilter.job.address import MAX_KEY_BYTES, Placeholder, Template, parse_template
+from asyncfilter.job.addresses import MAX_KEY_BYTES, Placeholder, Template, parse_template
 from asyncfilter.model import S3Location, StoreKind, store_of, uri_of
 
-_TELLING = {Placeholder.KEY, Placeholder.RELATIVE}
+_DISTINGUISHING = {Placeholder.KEY, Placeholder.RELATIVE}
 """The placeholders that alone tell any two source keys of a run apart."""
 
 
-class Target:
+class TargetTemplate:
     """A compiled template.
 
     Attributes:
@@ -36,7 +36,9 @@ class Target:
         self.bucket = template.bucket
         self.text = str(template)
         self.literal_prefix = template.literal_prefix()
-        self.is_injective = bool(placeholders & _TELLING) and placeholders <= _TELLING | {Placeholder.NAME}
+        self.is_injective = bool(placeholders & _DISTINGUISHING) and placeholders <= _DISTINGUISHING | {
+            Placeholder.NAME
+        }
         self._parts = template.parts
 
     def locate(self, *, key: str, prefix: str, label: str | None, name: str) -> S3Location:
@@ -65,16 +67,16 @@ class Target:
         return S3Location(self.bucket, target)
 
 
-def compile_target(template: str) -> Target:
+def compile_target(template: str) -> TargetTemplate:
     """The target of a template such as ``s3://clean/robin/{key}``.
 
     Raises:
         ValueError: Not a template; a loaded job holds none such.
     """
-    return Target(parse_template(template))
+    return TargetTemplate(parse_template(template))
 
 
-def may_collide(targets: Sequence[Target]) -> bool:
+def may_collide(targets: Sequence[TargetTemplate]) -> bool:
     """Whether two source keys of one run could share a target, as each image takes one of ``targets``.
 
     False only when every target is injective and no two different ones can meet: another bucket, or prefixes of which
@@ -85,7 +87,7 @@ def may_collide(targets: Sequence[Target]) -> bool:
     )
 
 
-def _may_meet(one: Target, other: Target) -> bool:
+def _may_meet(one: TargetTemplate, other: TargetTemplate) -> bool:
     beginnings = [uri_of(target.bucket, target.literal_prefix) for target in (one, other)]
     return beginnings[0].startswith(beginnings[1]) or beginnings[1].startswith(beginnings[0])
 

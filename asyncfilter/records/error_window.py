@@ -13,7 +13,7 @@ import msgspec
 from asyncfilter.job.spec import MAX_WINDOW
 
 
-class Recent(msgspec.Struct, kw_only=True):
+class ErrorWindow(msgspec.Struct, kw_only=True):
     """Outcomes since the memory began.
 
     Attributes:
@@ -41,6 +41,6 @@ class Recent(msgspec.Struct, kw_only=True):
             return None
         return len(self.failed_at) - bisect_right(self.failed_at, self.outcomes - window)
 
-    def copy(self) -> Recent:
+    def copy(self) -> ErrorWindow:
         """An independent memory of the same."""
-        return Recent(outcomes=self.outcomes, failed_at=list(self.failed_at))
+        return ErrorWindow(outcomes=self.outcomes, failed_at=list(self.failed_at))

@@ -21,7 +21,7 @@ class DoneEffect(msgspec.Struct, frozen=True):
 class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     """One image as the checkpoint holds it.
 
-    An image with a ``seq`` has a position in the order of examination and is counted. One without is spare, a cached
+    An image with a ``seq`` has a position in the order of examination and is counted. One without is cached, a cached
     result: its labels are paid for and are used when the listing comes to it (overshoot of a stop, work beyond the
     watermark of a run that died, an older version of an object).
 
@@ -65,7 +65,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     moved: int | None = None
 
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True):
+class StoredReference(msgspec.Struct, frozen=True, kw_only=True):
     """A reference image whose labels were paid for.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from asyncfilter.model import Failure
-from asyncfilter.records.images import DoneEffect, Reference, StoredImage
+from asyncfilter.records.images import DoneEffect, StoredImage, StoredReference
 from asyncfilter.records.removal import Removal
 from asyncfilter.records.tally import Tally
 
@@ -58,28 +58,29 @@ class Batch(msgspec.Struct, kw_only=True):
 
     Attributes:
         new: Rows to insert.
-        seated: Spare rows that get their place: ``id`` is there already; seq, decision and failure are set, the stored
-            labels stay.
+        positioned: Cached rows that get their place: ``id`` is there already; seq, decision and failure are set, the
+            stored labels stay.
         effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
         revoked: Confirmed actions that were undone, by row id.
         renewed: ETags of objects that are back with the same content and another ETag, by row id.
         removals: Journal entries, each in place of what the journal had for its image.
-        unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
+        unpositioned: Ids of rows that lose their place, because the object was examined anew; a row without labels
+            goes.
         references: Reference images to keep, in place of those with the same address.
         watermark: The new watermark; None when it did not move.
         totals: The sums, money among them; None when they did not change.
     """
 
     new: list[StoredImage] = []
-    seated: list[StoredImage] = []
+    positioned: list[StoredImage] = []
     effects: list[tuple[int, DoneEffect]] = []
     failures: list[tuple[int, Failure]] = []
     revoked: list[tuple[int, DoneEffect]] = []
     renewed: list[tuple[int, str]] = []
     removals: list[Removal] = []
-    unseated: list[int] = []
-    references: list[Reference] = []
+    unpositioned: list[int] = []
+    references: list[StoredReference] = []
     watermark: Watermark | None = None
     totals: Totals | None = None
 

@@ -1,6 +1,6 @@
 """The tally: what has been counted up to one position in the order of examination.
 
-Two tallies live in a run. The monitor's runs ahead and decides about stopping; the settled one follows the watermark
+Two tallies live in a run. The sequencer's runs ahead and decides about stopping; the settled one follows the watermark
 and is what the checkpoint stores, so that a resumed run goes on counting without reading old images. Both see the same
 outcomes in the same order.
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 from asyncfilter.model import ActionKind, Verdict
-from asyncfilter.records.error_window import Recent
+from asyncfilter.records.error_window import ErrorWindow
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -43,7 +43,7 @@ class Tally(msgspec.Struct, kw_only=True):
     misses_in_a_row: int = 0
     effects: dict[str, int] = {}
     stale: int = 0
-    recent: Recent = msgspec.field(default_factory=Recent)
+    recent: ErrorWindow = msgspec.field(default_factory=ErrorWindow)
 
     @property
     def examined(self) -> int:

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
 from asyncfilter.sandbox.calls import Call, Style
+from asyncfilter.sandbox.message import Request, ServiceError
 from asyncfilter.sandbox.signature import SkewError, signature_holds
-from asyncfilter.sandbox.wire import Refusal, Request
 
 
 class Caller(NamedTuple):
@@ -47,7 +47,7 @@ _FORGED: Final = (
     " and signing method. Consult the service documentation for details."
 )
 _FORBIDDEN: Final = "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: rekognition:{operation}"
-_REFUSALS: Final[Mapping[tuple[Style, Denial], tuple[str, int, str]]] = {
+_ERRORS: Final[Mapping[tuple[Style, Denial], tuple[str, int, str]]] = {
     (Style.S3, Denial.UNSIGNED): ("AccessDenied", 403, "Access Denied"),
     (Style.S3, Denial.UNKNOWN): (
         "InvalidAccessKeyId",
@@ -101,10 +101,10 @@ _REFUSALS: Final[Mapping[tuple[Style, Denial], tuple[str, int, str]]] = {
 }
 
 
-def denial(style: Style, why: Denial, operation: str) -> Refusal:
+def denial(style: Style, why: Denial, operation: str) -> ServiceError:
     """The answer of a service of ``style`` to a caller it turns away."""
-    code, status, message = _REFUSALS[style, why]
-    return Refusal(code, message.replace("{operation}", operation), status)
+    code, status, message = _ERRORS[style, why]
+    return ServiceError(code, message.replace("{operation}", operation), status)
 
 
 class Access:

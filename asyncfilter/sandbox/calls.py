@@ -10,8 +10,8 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
+from asyncfilter.sandbox.message import JSON_TYPE, XML_TYPE, Reply, Request, ServiceError, header_lines
 from asyncfilter.sandbox.s3_xml import error_body
-from asyncfilter.sandbox.wire import JSON_TYPE, XML_TYPE, Refusal, Reply, Request, header_lines
 
 
 class Style(StrEnum):
@@ -28,7 +28,7 @@ class Call(msgspec.Struct, gc=False):
     Attributes:
         operation: AWS's name of it.
         uri: ``bucket/key`` where the call names an object; what globs are compared with.
-        run: Carries it out; raises ``Refusal``. A future where the answer takes a thread.
+        run: Carries it out; raises ``ServiceError``. A future where the answer takes a thread.
         headers: Further headers of an error answer.
         detects: True for the paid, rate-limited operations.
     """
@@ -46,25 +46,34 @@ def new_request_id() -> str:
     return str(uuid.uuid4())
 
 
-def refuse(style: Style, request: Request, refusal: Refusal, headers: dict[str, str] | None = None) -> Reply:
+def refuse(style: Style, request: Request, service_error: ServiceError, headers: dict[str, str] | None = None) -> Reply:
     """Write an error answer the way the service does; HEAD carries none of it but the status and headers."""
     request_id = new_request_id()
-    extra = {**(headers or {}), **refusal.headers}
+    extra = {**(headers or {}), **service_error.headers}
     if style is Style.JSON:
-        body = {"__type": refusal.code, "Code": refusal.code, "Logref": request_id, "Message": refusal.message}
+        body = {
+            "__type": service_error.code,
+            "Code": service_error.code,
+            "Logref": request_id,
+            "Message": service_error.message,
+        }
         head = {"x-amzn-RequestId": request_id, "Content-Type": JSON_TYPE, **extra}
-        return Reply(refusal.status, header_lines(head), msgspec.json.encode(body))
+        return Reply(service_error.status, header_lines(head), msgspec.json.encode(body))
     if style is Style.QUERY:
         head = {"x-amzn-RequestId": request_id, "Content-Type": "text/xml", **extra}
-        return Reply(refusal.status, header_lines(head), _query_error(refusal, request_id))
+        return Reply(service_error.status, header_lines(head), _query_error(service_error, request_id))
     head = {"x-amz-request-id": request_id, "Content-Type": XML_TYPE, **extra}
-    if request.method == "HEAD" or refusal.status == 304:
-        return Reply(refusal.status, header_lines(head))
-    fields = {"Resource": request.path.decode("ascii", "replace"), **refusal.fields}
-    return Reply(refusal.status, header_lines(head), error_body(refusal.code, refusal.message, fields, request_id))
+    if request.method == "HEAD" or service_error.status == 304:
+        return Reply(service_error.status, header_lines(head))
+    fields = {"Resource": request.path.decode("ascii", "replace"), **service_error.fields}
+    return Reply(
+        service_error.status,
+        header_lines(head),
+        error_body(service_error.code, service_error.message, fields, request_id),
+    )
 
 
-def _query_error(refusal: Refusal, request_id: str) -> bytes:
-    error = f"<Type>Sender</Type><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
+def _query_error(service_error: ServiceError, request_id: str) -> bytes:
+    error = f"<Type>Sender</Type><Code>{service_error.code}</Code><Message>{escape(service_error.message)}</Message>"
     head = '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
     return f"{head}<Error>{error}</Error><RequestId>{request_id}</RequestId></ErrorResponse>".encode()

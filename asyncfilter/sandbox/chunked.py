@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from asyncfilter.sandbox.wire import Refusal, Request
+from asyncfilter.sandbox.message import Request, ServiceError
 
 SIGNED: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 
@@ -60,6 +60,6 @@ def read_chunks(framed: bytes) -> Chunks:
     return chunks
 
 
-def _incomplete() -> Refusal:
+def _incomplete() -> ServiceError:
     message = "The request body terminated unexpectedly"
-    return Refusal("IncompleteBody", message)
+    return ServiceError("IncompleteBody", message)

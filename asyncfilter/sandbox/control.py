@@ -17,10 +17,10 @@ import msgspec
 
 from asyncfilter.sandbox.dispatch import Conditions
 from asyncfilter.sandbox.faults import Faults
+from asyncfilter.sandbox.message import Reply, Request, header_lines
 from asyncfilter.sandbox.stats import Counters
 from asyncfilter.sandbox.syntax import parse_fault, parse_latency
 from asyncfilter.sandbox.throttle import Quota, Ramp, ThrottleMode, new_quota
-from asyncfilter.sandbox.wire import Reply, Request, header_lines
 
 DETECTIONS: Final = ("DetectLabels", "DetectCustomLabels")
 _HEAD: Final = header_lines({"Content-Type": "application/json"})

@@ -14,12 +14,12 @@ import msgspec
 
 from asyncfilter.sandbox.access import Access, Caller, read_caller
 from asyncfilter.sandbox.calls import Call, Style, refuse
-from asyncfilter.sandbox.faults import LOST, FaultKind, Faults, refusal_of
+from asyncfilter.sandbox.faults import LOST, FaultKind, Faults, service_error_of
 from asyncfilter.sandbox.latency import Latency
-from asyncfilter.sandbox.server import Answer
+from asyncfilter.sandbox.message import Delivery, Reply, Request, ServiceError
+from asyncfilter.sandbox.server import Respond
 from asyncfilter.sandbox.stats import Counters, Operation
 from asyncfilter.sandbox.throttle import Quota, Ramp
-from asyncfilter.sandbox.wire import Ending, Refusal, Reply, Request
 
 THROTTLED_LATENCY: Final = 0.1
 """A refusal for the rate takes this share of a detection's latency: nothing is looked at."""
@@ -34,7 +34,7 @@ class Service(Protocol):
         ...
 
     def read(self, request: Request, caller: Caller) -> Call:
-        """Take a request apart; raises ``Refusal``."""
+        """Take a request apart; raises ``ServiceError``."""
         ...
 
 
@@ -79,7 +79,7 @@ class Dispatcher:
         self._chance = random.Random(seed)
         self.control: Control | None = None
 
-    def accept(self, request: Request, answer: Answer) -> None:
+    def accept(self, request: Request, answer: Respond) -> None:
         """See ``Application``."""
         if self.control is not None and request.target.startswith(b"/_sandbox/"):
             answer(self.control.answer(request))
@@ -88,8 +88,8 @@ class Dispatcher:
         caller = read_caller(request)
         try:
             call = service.read(request, caller)
-        except Refusal as refusal:
-            answer(refuse(service.style, request, refusal))
+        except ServiceError as service_error:
+            answer(refuse(service.style, request, service_error))
             return
         at_s = time.monotonic()
         operation = self._counters.operation(call.operation)
@@ -111,31 +111,31 @@ class Dispatcher:
         exchange.delay_s = latency.sample(self._chance) if latency.p50_s else 0.0
         try:
             self._access.check(exchange.request, caller, call)
-            if call.detects and (refusal := self._over_quota(call, exchange.at_s)):
+            if call.detects and (service_error := self._over_quota(call, exchange.at_s)):
                 operation.throttled(exchange.at_s)
                 exchange.delay_s *= THROTTLED_LATENCY
-                exchange.end(refusal)
+                exchange.end(service_error)
                 return
             if call.detects:
                 self._counters.examined(call.uri)
             fault = exchange.fault = conditions.faults.draw(call)
             if fault is not None and fault not in LOST:
-                raise refusal_of(fault, call)
+                raise service_error_of(fault, call)
             outcome = call.run()
-        except Refusal as refusal:
-            exchange.end(refusal)
+        except ServiceError as service_error:
+            exchange.end(service_error)
             return
         if isinstance(outcome, Future):
             _await_thread(outcome, exchange)
         else:
             exchange.end(outcome)
 
-    def _over_quota(self, call: Call, at_s: float) -> Refusal | None:
+    def _over_quota(self, call: Call, at_s: float) -> ServiceError | None:
         conditions = self._conditions
         if conditions.ramp is not None and not conditions.ramp.admit(at_s):
-            return refusal_of(FaultKind.RAMP, call)
+            return service_error_of(FaultKind.RAMP, call)
         quota = conditions.quotas.get(call.operation)
-        return None if quota is None or quota.admit(at_s) else refusal_of(FaultKind.THROTTLE, call)
+        return None if quota is None or quota.admit(at_s) else service_error_of(FaultKind.THROTTLE, call)
 
 
 class Exchange(msgspec.Struct, gc=False):
@@ -145,27 +145,27 @@ class Exchange(msgspec.Struct, gc=False):
     call: Call
     operation: Operation
     at_s: float
-    answer: Answer
+    answer: Respond
     fault: FaultKind | None = None
     delay_s: float = 0.0
 
-    def end(self, outcome: Reply | Refusal) -> None:
+    def end(self, outcome: Reply | ServiceError) -> None:
         """Answer, now or when the latency is over, in the way the fault has it."""
         code = ""
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, ServiceError):
             code, reply = outcome.code, refuse(self.call.style, self.request, outcome, self.call.headers)
         else:
             reply = outcome
         if self.fault is not None:
             self.operation.faulted(self.fault)
-            reply.ending = LOST.get(self.fault, Ending.WHOLE)
+            reply.delivery = LOST.get(self.fault, Delivery.WHOLE)
         if self.delay_s > 0:
             asyncio.get_running_loop().call_later(self.delay_s, self._send, reply, code)
         else:
             self._send(reply, code)
 
     def _send(self, reply: Reply, code: str) -> None:
-        lost = reply.ending is not Ending.WHOLE
+        lost = reply.delivery is not Delivery.WHOLE
         self.operation.end(self.at_s, reply.status, code, lost=lost, detects=self.call.detects)
         self.answer(reply)
 
@@ -181,11 +181,11 @@ def _await_thread(outcome: Future[Reply], exchange: Exchange) -> None:
     outcome.add_done_callback(done)
 
 
-def _result(finished: Future[Reply]) -> Reply | Refusal:
+def _result(finished: Future[Reply]) -> Reply | ServiceError:
     """What a thread came to; anything but a refusal is the service's internal error."""
     exc = finished.exception()
     if exc is None:
         return finished.result()
-    if isinstance(exc, Refusal):
+    if isinstance(exc, ServiceError):
         return exc
-    return Refusal("InternalServerError", f"Internal server error ({exc!r})", 500)
+    return ServiceError("InternalServerError", f"Internal server error ({exc!r})", 500)

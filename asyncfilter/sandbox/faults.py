@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from asyncfilter.sandbox.access import Denial, denial
 from asyncfilter.sandbox.calls import Call, Style
-from asyncfilter.sandbox.wire import Ending, Refusal
+from asyncfilter.sandbox.message import Delivery, ServiceError
 
 
 class FaultKind(StrEnum):
@@ -47,10 +47,10 @@ class FaultKind(StrEnum):
     """The caller's session token has expired."""
 
 
-LOST: Final[Mapping[FaultKind, Ending]] = {
-    FaultKind.TIMEOUT: Ending.SILENCE,
-    FaultKind.RESET: Ending.RESET,
-    FaultKind.CUT: Ending.CUT,
+LOST: Final[Mapping[FaultKind, Delivery]] = {
+    FaultKind.TIMEOUT: Delivery.SILENCE,
+    FaultKind.RESET: Delivery.RESET,
+    FaultKind.CUT: Delivery.CUT,
 }
 _DENIALS: Final = {FaultKind.DENIED: Denial.FORBIDDEN, FaultKind.EXPIRED: Denial.EXPIRED}
 _THROTTLED: Final = "ProvisionedThroughputExceededException"
@@ -133,7 +133,7 @@ class Faults:
         return (zlib.crc32(text) * 0x9E3779B1 % _SCALE) / _SCALE
 
 
-def refusal_of(kind: FaultKind, call: Call) -> Refusal:
+def service_error_of(kind: FaultKind, call: Call) -> ServiceError:
     """The error answer of a fault that is one.
 
     Raises:
@@ -142,4 +142,4 @@ def refusal_of(kind: FaultKind, call: Call) -> Refusal:
     if kind in _DENIALS:
         return denial(call.style, _DENIALS[kind], call.operation)
     code, status, message = (_S3 if call.style is Style.S3 else _JSON)[kind]
-    return Refusal(code, message, status)
+    return ServiceError(code, message, status)

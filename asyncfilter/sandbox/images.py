@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from asyncfilter.sandbox.wire import Refusal
+from asyncfilter.sandbox.message import ServiceError
 
 MAX_OBJECT_BYTES: Final = 15 * 1024 * 1024
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -18,7 +18,7 @@ _BARE_MARKERS: Final = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01, 0xFF}
 _END_MARKERS: Final = frozenset({0xD9, 0xDA})
 
 
-class Limits(NamedTuple):
+class SizeLimits(NamedTuple):
     """What one operation accepts; pixels are of one side."""
 
     max_inline_bytes: int
@@ -27,8 +27,8 @@ class Limits(NamedTuple):
     max_aspect: float | None = None
 
 
-LABELS: Final = Limits(max_inline_bytes=5 * 1024 * 1024, min_px=80, max_px=10_000)
-CUSTOM_LABELS: Final = Limits(max_inline_bytes=4 * 1024 * 1024, min_px=64, max_px=4096, max_aspect=20)
+LABELS: Final = SizeLimits(max_inline_bytes=5 * 1024 * 1024, min_px=80, max_px=10_000)
+CUSTOM_LABELS: Final = SizeLimits(max_inline_bytes=4 * 1024 * 1024, min_px=64, max_px=4096, max_aspect=20)
 
 
 def dimensions(body: bytes) -> tuple[int, int] | None:
@@ -43,7 +43,7 @@ def is_supported(body: bytes) -> bool:
     return body.startswith((_PNG, b"\xff\xd8\xff"))
 
 
-def check_image(body: bytes, limits: Limits, *, inline: bool) -> None:
+def check_image(body: bytes, limits: SizeLimits, *, inline: bool) -> None:
     """Accept an image or say what the service would.
 
     Raises:
@@ -51,19 +51,19 @@ def check_image(body: bytes, limits: Limits, *, inline: bool) -> None:
             ``InvalidParameterException`` that the service gives without a word about pixels.
     """
     if len(body) > (limits.max_inline_bytes if inline else MAX_OBJECT_BYTES):
-        raise Refusal("ImageTooLargeException", "Image size is too large")
+        raise ServiceError("ImageTooLargeException", "Image size is too large")
     if not is_supported(body):
-        raise Refusal("InvalidImageFormatException", "Request has invalid image format")
+        raise ServiceError("InvalidImageFormatException", "Request has invalid image format")
     size = dimensions(body)
     if size is None:
-        raise Refusal("InvalidImageFormatException", "Invalid image encoding")
+        raise ServiceError("InvalidImageFormatException", "Invalid image encoding")
     width, height = size
     if max(size) > limits.max_px:
         message = f"Input image dimensions {width} x {height} exceed maximum dimension size of {limits.max_px} pixels"
-        raise Refusal("ImageTooLargeException", message)
+        raise ServiceError("ImageTooLargeException", message)
     too_long = limits.max_aspect is not None and max(size) > limits.max_aspect * max(min(size), 1)
     if min(size) < limits.min_px or too_long:
-        raise Refusal("InvalidParameterException", "Request has Invalid Parameters")
+        raise ServiceError("InvalidParameterException", "Request has Invalid Parameters")
 
 
 def _jpeg_dimensions(body: bytes) -> tuple[int, int] | None:

@@ -24,7 +24,7 @@ WIDTH_PX: Final = 240
 HEIGHT_PX: Final = 180
 
 Colour = tuple[int, int, int]
-Draw = Callable[[ImageDraw.ImageDraw, random.Random], None]
+Painter = Callable[[ImageDraw.ImageDraw, random.Random], None]
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
@@ -114,14 +114,14 @@ def _draw_garden(canvas: ImageDraw.ImageDraw, chance: random.Random) -> None:
 
 def _draw_bird(canvas: ImageDraw.ImageDraw, chance: random.Random, *, plumage: _Plumage) -> None:
     size, x, y = chance.uniform(0.8, 1.15), chance.randint(100, 140), chance.randint(92, 102)
-    way = chance.choice((-1, 1))
+    side = chance.choice((-1, 1))
 
     def spot(left: float, top: float, right: float, bottom: float, fill: Colour) -> None:
-        xs = sorted((x + way * size * left, x + way * size * right))
+        xs = sorted((x + side * size * left, x + side * size * right))
         canvas.ellipse((xs[0], y + size * top, xs[1], y + size * bottom), fill=fill)
 
     def shape(points: tuple[tuple[float, float], ...], fill: Colour) -> None:
-        canvas.polygon([(x + way * size * px, y + size * py) for px, py in points], fill=fill)
+        canvas.polygon([(x + side * size * px, y + size * py) for px, py in points], fill=fill)
 
     for leg in (-6, 8):
         canvas.line((x + leg, y + size * 30, x + leg, y + 46), fill=(110, 82, 60), width=3)
@@ -172,7 +172,7 @@ def _draw_flower(canvas: ImageDraw.ImageDraw, chance: random.Random) -> None:
     canvas.ellipse((x - 20, y - 20, x + 20, y + 20), fill=(120, 80, 40))
 
 
-_SUBJECTS: Final[dict[str, Draw]] = {
+_SUBJECTS: Final[dict[str, Painter]] = {
     **{name: functools.partial(_draw_bird, plumage=plumage) for name, plumage in _BIRDS.items()},
     "cat": _draw_cat,
     "car": _draw_car,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from asyncfilter.sandbox.wire import Refusal
+from asyncfilter.sandbox.message import ServiceError
 
 
 class CustomModel(NamedTuple):
@@ -43,9 +43,9 @@ class CustomModel(NamedTuple):
             Refusal: ``ResourceNotFoundException`` or ``ResourceNotReadyException``.
         """
         if arn != self.arn:
-            raise Refusal("ResourceNotFoundException", "The specified resource was not found")
+            raise ServiceError("ResourceNotFoundException", "The specified resource was not found")
         if self.status != "RUNNING":
-            raise Refusal("ResourceNotReadyException", f"ProjectVersion {self.arn} is not in a ready state")
+            raise ServiceError("ResourceNotReadyException", f"ProjectVersion {self.arn} is not in a ready state")
 
 
 def describe_projects(model: CustomModel, names: Sequence[str] | None) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def describe_versions(model: CustomModel, project_arn: str, names: Sequence[str]
         Refusal: ``ResourceNotFoundException`` for another project.
     """
     if not f"{project_arn}/".startswith(f"{model.project_arn}/"):
-        raise Refusal("ResourceNotFoundException", "The specified resource was not found")
+        raise ServiceError("ResourceNotFoundException", "The specified resource was not found")
     if names is not None and model.version_name not in names:
         return {"ProjectVersionDescriptions": []}
     description: dict[str, Any] = {"ProjectVersionArn": model.arn, "Status": model.status}

@@ -10,7 +10,7 @@ import msgspec
 
 from asyncfilter.sandbox.access import Caller
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
-from asyncfilter.sandbox.wire import JSON_TYPE, Refusal, Reply, Request, header_lines
+from asyncfilter.sandbox.message import JSON_TYPE, Reply, Request, ServiceError, header_lines
 
 TARGET: Final = b"ServiceQuotasV20190624."
 SERVICE: Final = "rekognition"
@@ -81,11 +81,11 @@ class QuotasService:
             "ListAWSDefaultServiceQuotas": self._list_default,
         }.get(operation)
         if run is None:
-            raise Refusal("UnknownOperationException", "")
+            raise ServiceError("UnknownOperationException", "")
         try:
             wanted = msgspec.json.decode(request.body, type=_Wanted)
         except msgspec.DecodeError as exc:
-            raise Refusal("SerializationException", str(exc)) from exc
+            raise ServiceError("SerializationException", str(exc)) from exc
         return Call(Style.JSON, operation, "", partial(run, wanted, caller.region))
 
     def _get(self, wanted: _Wanted, region: str) -> Reply:
@@ -144,12 +144,12 @@ def _entry(wanted: _Wanted) -> QuotaEntry:
     return QUOTAS[wanted.quota_code]
 
 
-def _no_such_service() -> Refusal:
-    return Refusal("NoSuchResourceException", "The specified service does not exist.")
+def _no_such_service() -> ServiceError:
+    return ServiceError("NoSuchResourceException", "The specified service does not exist.")
 
 
-def _no_such_quota() -> Refusal:
-    return Refusal("NoSuchResourceException", "The request failed because the specified quota does not exist.")
+def _no_such_quota() -> ServiceError:
+    return ServiceError("NoSuchResourceException", "The request failed because the specified quota does not exist.")
 
 
 def _reply(body: dict[str, Any]) -> Reply:

@@ -20,9 +20,9 @@ from asyncfilter.sandbox.access import Access, Caller
 from asyncfilter.sandbox.answers.source import AnswerSource, LabelSet, Picture
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
 from asyncfilter.sandbox.labelling import LabelFilter, Labelling, custom_labels_body
+from asyncfilter.sandbox.message import JSON_TYPE, Reply, Request, ServiceError
 from asyncfilter.sandbox.projects import CustomModel, describe_projects, describe_versions
 from asyncfilter.sandbox.store import Store, md5_hex
-from asyncfilter.sandbox.wire import JSON_TYPE, Refusal, Reply, Request
 
 TARGET: Final = b"RekognitionService."
 _UNREADABLE: Final = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
@@ -62,7 +62,7 @@ class ImagePropertiesSettings(msgspec.Struct, rename="pascal", gc=False):
     max_dominant_colors: Annotated[int, Meta(ge=0, le=20)] = 10
 
 
-class Settings(msgspec.Struct, rename="pascal", gc=False):
+class DetectLabelsSettings(msgspec.Struct, rename="pascal", gc=False):
     """Settings of the features."""
 
     general_labels: GeneralLabels | None = None
@@ -76,7 +76,7 @@ class DetectLabels(msgspec.Struct, rename="pascal", gc=False):
     max_labels: Annotated[int, Meta(ge=0)] = 1000
     min_confidence: Percent = 55.0
     features: Annotated[list[str], Meta(max_length=2)] = []
-    settings: Settings | None = None
+    settings: DetectLabelsSettings | None = None
 
 
 class DetectCustomLabels(msgspec.Struct, rename="pascal", gc=False):
@@ -146,14 +146,14 @@ class RekognitionService:
         operation = request.headers[b"x-amz-target"][len(TARGET) :].decode("ascii", "replace")
         decoder = _DECODERS.get(operation)
         if decoder is None:
-            raise Refusal("UnknownOperationException", "")
+            raise ServiceError("UnknownOperationException", "")
         try:
             wanted = decoder.decode(request.body)
         except msgspec.ValidationError as exc:
             invalid = _invalid(exc)
             return Call(Style.JSON, operation, "", partial(_refuse, invalid), {}, operation.startswith("Detect"))
         except msgspec.DecodeError as exc:
-            raise Refusal("SerializationException", "Start of structure or map found where not expected.") from exc
+            raise ServiceError("SerializationException", "Start of structure or map found where not expected.") from exc
         if isinstance(wanted, DetectLabels):
             run: Callable[[], Reply | Future[Reply]] = partial(self._detect_labels, wanted, caller.region)
             return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True)  # noqa: FBT003 - Call.detects
@@ -200,9 +200,9 @@ class RekognitionService:
             return finish(self._source.labels(picture))
         return self._threads.submit(lambda: finish(self._source.labels(picture)))
 
-    def _picture(self, image: Image, region: str, limits: images.Limits) -> Picture:
+    def _picture(self, image: Image, region: str, limits: images.SizeLimits) -> Picture:
         if (image.s3_object is None) == (image.bytes_ is None):
-            raise Refusal("InvalidParameterException", "Request has invalid parameters")
+            raise ServiceError("InvalidParameterException", "Request has invalid parameters")
         inline = image.s3_object is None
         picture = _inline(image.bytes_ or "") if image.s3_object is None else self._stored(image.s3_object, region)
         if self._check_images:
@@ -212,7 +212,7 @@ class RekognitionService:
     def _stored(self, place: S3Object, region: str) -> Picture:
         """Fetch an image as the service does: any trouble is the same ``InvalidS3ObjectException``."""
         bucket = self._store.buckets.get(place.bucket)
-        unreadable = Refusal("InvalidS3ObjectException", _UNREADABLE)
+        unreadable = ServiceError("InvalidS3ObjectException", _UNREADABLE)
         if bucket is None or bucket.region != region:
             raise unreadable
         stored = bucket.get(place.name) if place.version is None else bucket.version(place.name, place.version)
@@ -232,7 +232,7 @@ def _inline(text: str) -> Picture:
     try:
         body = base64.b64decode(text, validate=True)
     except binascii.Error as exc:
-        raise Refusal("SerializationException", "Invalid Base64 in a blob") from exc
+        raise ServiceError("SerializationException", "Invalid Base64 in a blob") from exc
     return Picture("", "", body, md5_hex(body))
 
 
@@ -247,7 +247,7 @@ def _label_filter(wanted: DetectLabels) -> LabelFilter:
     general, properties = not features or "GENERAL_LABELS" in features, "IMAGE_PROPERTIES" in features
     names = wanted.settings.general_labels if wanted.settings else None
     if names is not None and not general:
-        raise Refusal("InvalidParameterException", "Request has invalid parameters")
+        raise ServiceError("InvalidParameterException", "Request has invalid parameters")
     max_labels = min(wanted.max_labels, 1000)
     if names is None:
         return LabelFilter(wanted.min_confidence, max_labels, general, properties)
@@ -263,20 +263,20 @@ def _label_filter(wanted: DetectLabels) -> LabelFilter:
     )
 
 
-def _invalid(exc: msgspec.ValidationError) -> Refusal:
+def _invalid(exc: msgspec.ValidationError) -> ServiceError:
     """A bound of the model that does not hold is a ValidationException; a wrong type cannot be read at all."""
     text = str(exc)
     if "Expected" in text and not any(sign in text for sign in (" >= ", " <= ", "of length", "matching regex")):
-        return Refusal("SerializationException", text)
+        return ServiceError("SerializationException", text)
     return _unsatisfied(text)
 
 
-def _unsatisfied(text: str) -> Refusal:
-    return Refusal("ValidationException", f"1 validation error detected: {text}")
+def _unsatisfied(text: str) -> ServiceError:
+    return ServiceError("ValidationException", f"1 validation error detected: {text}")
 
 
-def _refuse(refusal: Refusal) -> Reply:
-    raise refusal
+def _refuse(service_error: ServiceError) -> Reply:
+    raise service_error
 
 
 def _reply(body: bytes) -> Reply:

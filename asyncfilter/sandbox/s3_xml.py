@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import quote_plus
 from xml.etree import ElementTree as ET
 
-from asyncfilter.sandbox.wire import Refusal
+from asyncfilter.sandbox.message import ServiceError
 
 HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -71,8 +71,8 @@ def parse(body: bytes) -> ET.Element:
     return root
 
 
-def malformed() -> Refusal:
+def malformed() -> ServiceError:
     """The answer to XML that S3 cannot use."""
-    return Refusal(
+    return ServiceError(
         "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema"
     )

@@ -17,9 +17,9 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from asyncfilter.sandbox.wire import Ending, Reply, Request
+from asyncfilter.sandbox.message import Delivery, Reply, Request
 
-Answer = Callable[[Reply], None]
+Respond = Callable[[Reply], None]
 MAX_WAITING: Final = 64
 """Pipelined requests held for one connection before its socket is no longer read."""
 
@@ -27,7 +27,7 @@ MAX_WAITING: Final = 64
 class Application(Protocol):
     """What a connection hands its requests to."""
 
-    def accept(self, request: Request, answer: Answer) -> None:
+    def accept(self, request: Request, answer: Respond) -> None:
         """Take a request and call ``answer`` exactly once, now or later, on the loop's thread."""
         ...
 
@@ -145,13 +145,13 @@ class HttpConnection(asyncio.Protocol):
 
     def _answer(self, reply: Reply) -> None:
         """Send a reply, or fail to in the way it asks for."""
-        if self._transport is None or reply.ending is Ending.SILENCE:
+        if self._transport is None or reply.delivery is Delivery.SILENCE:
             return
-        if reply.ending is Ending.RESET:
+        if reply.delivery is Delivery.RESET:
             self._reset()
             return
         self._write(self._transport, reply)
-        if not self._keep_alive or reply.ending is Ending.CUT:
+        if not self._keep_alive or reply.delivery is Delivery.CUT:
             self._transport.close()
             return
         self._busy = False
@@ -159,7 +159,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _write(self, transport: asyncio.Transport, reply: Reply) -> None:
         length = len(reply.body) if reply.length_bytes is None else reply.length_bytes
-        body = reply.body[: len(reply.body) // 2] if reply.ending is Ending.CUT else reply.body
+        body = reply.body[: len(reply.body) // 2] if reply.delivery is Delivery.CUT else reply.body
         transport.write(
             b"".join(
                 (

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from asyncfilter.sandbox.chunked import SIGNED, is_chunked, read_chunks
-from asyncfilter.sandbox.wire import Request
+from asyncfilter.sandbox.message import Request
 
 MAX_SKEW_S: Final = 15 * 60
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from asyncfilter.sandbox.access import Caller
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
-from asyncfilter.sandbox.wire import Refusal, Reply, Request, header_lines
+from asyncfilter.sandbox.message import Reply, Request, ServiceError, header_lines
 
 NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 
@@ -31,7 +31,7 @@ class StsService:
         form = parse_qs((request.body or request.query).decode("utf-8", "replace"))
         action = form.get("Action", [""])[0]
         if action != "GetCallerIdentity":
-            raise Refusal("InvalidAction", f"Could not find operation {action} for version 2011-06-15")
+            raise ServiceError("InvalidAction", f"Could not find operation {action} for version 2011-06-15")
         return Call(Style.QUERY, action, "", partial(_identity, self._account))
 
 

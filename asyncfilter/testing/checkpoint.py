@@ -16,8 +16,10 @@ from anyio.lowlevel import checkpoint as yield_to_others
 
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Detection, LabelFilter, ListedObject, StopReason
-from asyncfilter.policy.removal import CLAIMING, REMOVING, Condemnation, Removal, Step
-from asyncfilter.ports import Batch, Opened, Owner, Reference, StoredImage, Totals, Watermark
+from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.records.images import Owner, StoredImage, StoredReference
+from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
+from asyncfilter.records.removal import CLAIMING, REMOVING, Removal, Step
 from asyncfilter.testing.rows import Rows
 
 
@@ -41,7 +43,7 @@ class _Disk:
     watermark: Watermark = field(default_factory=Watermark)
     totals: Totals = field(default_factory=Totals)
     decided_by: str | None = None
-    references: dict[str, Reference] = field(default_factory=dict)
+    references: dict[str, StoredReference] = field(default_factory=dict)
     listing: dict[str, tuple[int, ListedObject]] = field(default_factory=dict)
     listing_is_whole: bool = False
     last_listed_key: str | None = None
@@ -138,41 +140,43 @@ class MemoryCheckpoint:
         rows = self._held().rows.by_id
         return [rows[id_] for id_ in sorted(set(ids)) if id_ in rows]
 
-    async def references(self) -> Sequence[Reference]:
+    async def references(self) -> Sequence[StoredReference]:
         """See ``Checkpoint``."""
         await yield_to_others()
         references = self._held().references
         return [references[uri] for uri in sorted(references)]
 
-    async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
+    async def positioned(
+        self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None
+    ) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         await yield_to_others()
-        found = [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq][:limit]
+        found = [image for image in self._held().rows.positioned() if (image.seq or 0) > after_seq][:limit]
         return found if is_asked is None else [_with_asked(image, is_asked) for image in found]
 
     async def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
         wanted = set(seqs)
-        every = await self.seated(0, len(self._held().rows.by_id), is_asked=is_asked)
+        every = await self.positioned(0, len(self._held().rows.by_id), is_asked=is_asked)
         return [image for image in every if image.seq in wanted]
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
-        following = await self.seated(after_seq, len(self._held().rows.by_id))
+        following = await self.positioned(after_seq, len(self._held().rows.by_id))
         return [image for image in following if image.failure and (image.seq or 0) <= up_to_seq][:limit]
 
-    async def unseat_after(self, seq: int) -> None:
+    async def drop_positions_after(self, seq: int) -> None:
         """See ``Checkpoint``."""
         await yield_to_others()
-        self._held().rows.unseat_after(seq)
+        self._held().rows.drop_positions_after(seq)
 
     async def overshoot(self) -> int:
         """See ``Checkpoint``."""
         await yield_to_others()
         rows = self._held().rows
-        seated_keys = {rows.by_id[id_].key for id_ in rows.id_by_seq.values()}
-        spare = [image for image in rows.by_id.values() if image.seq is None and image.detection is not None]
-        return sum(image.key not in seated_keys for image in spare)
+        positioned_keys = {rows.by_id[id_].key for id_ in rows.id_by_seq.values()}
+        cached = [image for image in rows.by_id.values() if image.seq is None and image.detection is not None]
+        return sum(image.key not in positioned_keys for image in cached)
 
     async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
         """See ``Checkpoint``."""
@@ -181,19 +185,19 @@ class MemoryCheckpoint:
         disk.decided_by = fingerprint
         disk.watermark = deepcopy(watermark)
 
-    async def condemned(
-        self, which: Condemnation, after_seq: int, limit: int
+    async def pending_removals(
+        self, which: RemovalQuery, after_seq: int, limit: int
     ) -> Sequence[tuple[StoredImage, Removal | None]]:
         """See ``Checkpoint``."""
         await yield_to_others()
         journal = self._held().journal
-        rows = [image for image in self._held().rows.seated() if (image.seq or 0) > after_seq]
-        found = [image for image in rows if _is_condemned(image, which, journal.get(image.id))]
+        rows = [image for image in self._held().rows.positioned() if (image.seq or 0) > after_seq]
+        found = [image for image in rows if _is_pending(image, which, journal.get(image.id))]
         return [(image, journal.get(image.id)) for image in found[:limit]]
 
-    async def count_condemned(self, which: Condemnation) -> int:
+    async def count_pending_removals(self, which: RemovalQuery) -> int:
         """See ``Checkpoint``."""
-        return len(await self.condemned(which, 0, len(self._held().rows.by_id)))
+        return len(await self.pending_removals(which, 0, len(self._held().rows.by_id)))
 
     async def removals(
         self, steps: Sequence[Step], after_image: int, limit: int
@@ -260,7 +264,7 @@ class MemoryCheckpoint:
 
     @staticmethod
     def _take_over(disk: _Disk, *, is_new: bool) -> Opened:
-        disk.rows.unseat_after(disk.watermark.seq)
+        disk.rows.drop_positions_after(disk.watermark.seq)
         totals = disk.totals
         totals.billed_calls += totals.reserved_calls
         totals.spent_micros += totals.reserved_micros
@@ -284,7 +288,7 @@ def _with_asked(image: StoredImage, is_asked: LabelFilter) -> StoredImage:
     return msgspec.structs.replace(image, detection=Detection(tuple(asked)))
 
 
-def _is_condemned(image: StoredImage, which: Condemnation, removal: Removal | None) -> bool:
+def _is_pending(image: StoredImage, which: RemovalQuery, removal: Removal | None) -> bool:
     if image.decision is None or image.failure is not None:
         return False
     if not which.covers(image.decision.verdict, is_duplicate=image.same_as is not None):

@@ -11,7 +11,7 @@ import anyio.lowlevel
 
 from asyncfilter.errors import ImageError
 from asyncfilter.model import Detection, Effect, Label, ListedObject, ObjectRef, S3Location
-from asyncfilter.ports import Page
+from asyncfilter.ports.examine import Page
 
 Fault = Callable[[str, int], Exception | None]
 """Given a key and the number of the attempt at it, from 1: the error to raise, or None."""
@@ -55,7 +55,7 @@ class MemorySource:
         del self._objects[key]
         self._order = None
 
-    def look(self, key: str) -> ListedObject | None:
+    def head(self, key: str) -> ListedObject | None:
         """The object as it is now; None when it is gone."""
         return self._objects.get(key)
 
@@ -132,7 +132,7 @@ class MemoryReferences:
         self._labels = dict(labels)
         self._fault = fault
 
-    async def look(self, uri: str) -> ListedObject:
+    async def head(self, uri: str) -> ListedObject:
         """See ``References``."""
         await anyio.lowlevel.checkpoint()
         if uri not in self.etags:
@@ -179,7 +179,7 @@ class RecordingSink:
     def _check_unchanged(self, image: ObjectRef) -> None:
         if self._source is None:
             return
-        now = self._source.look(image.key)
+        now = self._source.head(image.key)
         if now is None:
             raise ImageError(f"{image.uri} is not there any more", code="vanished")
         if now.etag != image.etag:

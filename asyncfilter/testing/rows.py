@@ -6,7 +6,8 @@ import msgspec
 
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind
-from asyncfilter.ports import Batch, DoneEffect, StoredImage
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch
 
 
 class Rows:
@@ -29,11 +30,11 @@ class Rows:
         self._before: dict[int, StoredImage | None] = {}
         """What rows were before the batch that is being applied; None for a new one."""
 
-    def seated(self) -> list[StoredImage]:
+    def positioned(self) -> list[StoredImage]:
         """Rows with a position, in its order."""
         return [self.by_id[id_] for _, id_ in sorted(self.id_by_seq.items())]
 
-    def unseat_after(self, seq: int) -> None:
+    def drop_positions_after(self, seq: int) -> None:
         """Take the position from every row beyond ``seq``."""
         for image in [self.by_id[id_] for place, id_ in self.id_by_seq.items() if place > seq]:
             self._put(_replaced(image, seq=None))
@@ -53,13 +54,13 @@ class Rows:
         self._before.clear()
 
     def _apply(self, batch: Batch) -> None:
-        for id_ in batch.unseated:
-            self._unseat(id_)
+        for id_ in batch.unpositioned:
+            self._drop_position(id_)
         for image in batch.new:
             if image.id in self.by_id:
                 raise CheckpointError(f"row {image.id} is there already")
             self._put(_replaced(image, effects=()))
-        for image in batch.seated:
+        for image in batch.positioned:
             old = self._get(image.id)
             self._put(_replaced(old, seq=image.seq, decision=image.decision, failure=image.failure))
         for id_, effect in batch.revoked:
@@ -72,7 +73,7 @@ class Rows:
         for id_, failure in batch.failures:
             self._put(_replaced(self._get(id_), failure=failure))
 
-    def _unseat(self, id_: int) -> None:
+    def _drop_position(self, id_: int) -> None:
         image = self.by_id.get(id_)
         if image is None:
             return

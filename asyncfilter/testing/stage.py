@@ -18,11 +18,12 @@ from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, Transi
 from asyncfilter.events import Event
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
-from asyncfilter.ports import Preparation
+from asyncfilter.ports.examine import Preparation
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.ports import Fault, MemoryReferences, MemorySource, RecordingSink, ScriptedDetector, no_fault
 from asyncfilter.testing.virtual import LoopClock, run_virtually
-from asyncfilter.wiring import Overrides, refilter, run
+from asyncfilter.wiring import Overrides, refilter
+from asyncfilter.wiring.run import run
 
 T = TypeVar("T")
 

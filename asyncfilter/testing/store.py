@@ -12,15 +12,16 @@ from anyio.lowlevel import checkpoint as yield_to_others
 
 from asyncfilter.errors import CallError, ImageError
 from asyncfilter.model import ActionKind, Effect, IfExists, ListedObject, ObjectRef, S3Location
-from asyncfilter.policy.removal import NULL_VERSION, BucketState, Versioning
-from asyncfilter.ports import Condemned, Copied, Found, Gone, Page, Version
+from asyncfilter.ports.examine import Page
+from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Version
+from asyncfilter.records.removal import NULL_VERSION, BucketState, Versioning
 from asyncfilter.testing.ports import Fault, no_fault
 
 Point = Callable[[str], Awaitable[None]]
 """Awaited on both sides of every effect with what it is; what it raises is a process that dies there."""
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One version of an object; ``body`` is None for a delete marker."""
 
     id: str
@@ -69,7 +70,7 @@ class MemoryStore:
         self.tags: dict[S3Location, dict[str, str]] = {}
         self._mfa_delete = mfa_delete
         self._page_objects = page_objects
-        self._kept: dict[S3Location, list[Kept]] = {}
+        self._history: dict[S3Location, list[StoredVersion]] = {}
         self._attempts: dict[str, int] = {}
         self._ids = count(1)
 
@@ -94,12 +95,12 @@ class MemoryStore:
     def keys(self, bucket: str | None = None) -> list[str]:
         """Of the objects that are there, in UTF-8 byte order."""
         wanted = bucket or self.bucket
-        there = [place.key for place in self._kept if place.bucket == wanted and self._current(place) is not None]
+        there = [place.key for place in self._history if place.bucket == wanted and self._current(place) is not None]
         return sorted(there, key=str.encode)
 
-    def history(self, key: str) -> Sequence[Kept]:
+    def history(self, key: str) -> Sequence[StoredVersion]:
         """The source's versions of a key, oldest first."""
-        return tuple(self._kept.get(S3Location(self.bucket, key), ()))
+        return tuple(self._history.get(S3Location(self.bucket, key), ()))
 
     # -- Source --------------------------------------------------------------------------------------------------------
 
@@ -137,51 +138,54 @@ class MemoryStore:
         await self._enter("state", S3Location(self.bucket, ""))
         return BucketState(versioning=self.versioning, mfa_delete=self._mfa_delete)
 
-    async def look(self, place: S3Location) -> Found | None:
+    async def head(self, place: S3Location) -> ObjectState | None:
         """See ``Remover``."""
         await self._enter("look", place)
         current = self._current(place)
-        return Found(etag=current.etag, size_bytes=len(current.body or b"")) if current is not None else None
+        return ObjectState(etag=current.etag, size_bytes=len(current.body or b"")) if current is not None else None
 
-    async def copy(self, effect: Effect) -> Copied:
+    async def copy(self, effect: Effect) -> CopyResult:
         """See ``Remover``."""
         source, target = S3Location(effect.source.bucket, effect.source.key), effect.target
         if target is None:
             raise ValueError("a copy needs a target")
         await self._enter("copy", source)
         found = self._examined(effect.source)
-        if effect.if_exists is not IfExists.OVERWRITE and (standing := self._standing(effect, found)) is not None:
-            return standing
+        if (
+            effect.if_exists is not IfExists.OVERWRITE
+            and (existing_copy := self._existing_copy(effect, found)) is not None
+        ):
+            return existing_copy
         self._write(target, found.body or b"", found.etag)
         self.copies.append((source, target))
         await self.point(f"copied {source.key}")
-        return Copied(etag=found.etag, is_new=True)
+        return CopyResult(etag=found.etag, is_new=True)
 
-    async def standing(self, effect: Effect) -> Copied | None:
+    async def existing_copy(self, effect: Effect) -> CopyResult | None:
         """See ``Remover``."""
         await self._enter("standing", S3Location(effect.source.bucket, effect.source.key))
         if effect.target is None or self._current(effect.target) is None:
             return None
-        return self._standing(effect, self._examined(effect.source))
+        return self._existing_copy(effect, self._examined(effect.source))
 
-    def _standing(self, effect: Effect, source: Kept) -> Copied | None:
-        if effect.target is None or (standing := self._current(effect.target)) is None:
+    def _existing_copy(self, effect: Effect, source: StoredVersion) -> CopyResult | None:
+        if effect.target is None or (existing_copy := self._current(effect.target)) is None:
             return None
-        if effect.if_exists is IfExists.FAIL and standing.body != source.body:
+        if effect.if_exists is IfExists.FAIL and existing_copy.body != source.body:
             raise ImageError(f"{effect.target.uri}: another object stands there", code="target_exists")
-        return Copied(etag=standing.etag, is_new=False)
+        return CopyResult(etag=existing_copy.etag, is_new=False)
 
-    async def delete(self, bucket: str, condemned: Sequence[Condemned]) -> Sequence[Gone | CallError]:
+    async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
         """See ``Remover``."""
-        await self._enter("batch", S3Location(bucket, condemned[0].key))
-        self.batches.append(len(condemned))
-        results: list[Gone | CallError] = []
-        for one in condemned:
+        await self._enter("batch", S3Location(bucket, requests[0].key))
+        self.batches.append(len(requests))
+        results: list[DeleteResult | CallError] = []
+        for one in requests:
             results.append(self._delete_one(S3Location(bucket, one.key), one.etag))
             await self.point(f"deleted {one.key}")
         return results
 
-    def _delete_one(self, place: S3Location, etag: str) -> Gone | CallError:
+    def _delete_one(self, place: S3Location, etag: str) -> DeleteResult | CallError:
         error = self._fault("delete", place)
         if isinstance(error, CallError):
             return error
@@ -191,20 +195,20 @@ class MemoryStore:
         if current.etag != etag:
             return ImageError(f"{place.uri} has another ETag", code="changed")
         self.deleted.append((place, etag))
-        return Gone(marker=self._remove(place))
+        return DeleteResult(marker=self._remove(place))
 
     async def versions(self, place: S3Location) -> Sequence[Version]:
         """See ``Remover``."""
         await self._enter("versions", place)
         return [
             Version(id=one.id, etag=one.etag, size_bytes=len(one.body or b""), is_marker=one.body is None)
-            for one in reversed(self._kept.get(place, []))
+            for one in reversed(self._history.get(place, []))
         ]
 
     async def remove_marker(self, place: S3Location, marker: str) -> None:
         """See ``Remover``."""
         await self._enter("remove_marker", place)
-        self._kept[place] = [one for one in self._kept.get(place, []) if one.id != marker]
+        self._history[place] = [one for one in self._history.get(place, []) if one.id != marker]
         await self.point(f"unmarked {place.key}")
 
     # -- What is kept --------------------------------------------------------------------------------------------------
@@ -220,7 +224,7 @@ class MemoryStore:
         self._attempts[what] = self._attempts.get(what, 0) + 1
         return self.fault(what, self._attempts[what])
 
-    def _examined(self, image: ObjectRef) -> Kept:
+    def _examined(self, image: ObjectRef) -> StoredVersion:
         current = self._current(S3Location(image.bucket, image.key))
         if current is None:
             raise ImageError(f"{image.uri} is not there any more", code="vanished")
@@ -228,28 +232,28 @@ class MemoryStore:
             raise ImageError(f"{image.uri} was replaced since it was examined", code="changed")
         return current
 
-    def _current(self, place: S3Location) -> Kept | None:
-        kept = self._kept.get(place)
-        return kept[-1] if kept and kept[-1].body is not None else None
+    def _current(self, place: S3Location) -> StoredVersion | None:
+        history = self._history.get(place)
+        return history[-1] if history and history[-1].body is not None else None
 
     def _state_of(self, place: S3Location) -> Versioning:
         return self.versioning if place.bucket == self.bucket else Versioning.OFF
 
     def _write(self, place: S3Location, body: bytes, etag: str) -> None:
-        self._append(place, Kept(id=self._next_id(place), body=body, etag=etag))
+        self._append(place, StoredVersion(id=self._next_id(place), body=body, etag=etag))
 
     def _remove(self, place: S3Location) -> str:
         if self._state_of(place) not in {Versioning.ON, Versioning.SUSPENDED}:
-            self._kept.pop(place, None)
+            self._history.pop(place, None)
             return ""
-        marker = Kept(id=self._next_id(place), body=None)
+        marker = StoredVersion(id=self._next_id(place), body=None)
         self._append(place, marker)
         return marker.id
 
-    def _append(self, place: S3Location, one: Kept) -> None:
+    def _append(self, place: S3Location, one: StoredVersion) -> None:
         """A version of its own while versioning is on; else it takes the place of the version ``null``."""
-        others = [other for other in self._kept.get(place, []) if other.id != NULL_VERSION or one.id != NULL_VERSION]
-        self._kept[place] = [*others, one]
+        others = [other for other in self._history.get(place, []) if other.id != NULL_VERSION or one.id != NULL_VERSION]
+        self._history[place] = [*others, one]
 
     def _next_id(self, place: S3Location) -> str:
         return f"v{next(self._ids)}" if self._state_of(place) is Versioning.ON else NULL_VERSION

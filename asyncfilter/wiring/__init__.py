@@ -4,12 +4,12 @@ Its verbs are the program's, for the command line and for other programs alike: 
 ``label_references``, ``apply`` and ``undo``, ``bench``. ``ways`` makes what they all begin with.
 """
 
-from asyncfilter.wiring.benching import bench, measure, propose_bench
+from asyncfilter.wiring.apply import apply, plan_apply, plan_undo, undo
+from asyncfilter.wiring.bench import bench, measure, propose_bench
 from asyncfilter.wiring.labels import label_references
-from asyncfilter.wiring.planning import examine_sample, plan, survey
-from asyncfilter.wiring.removing import apply, plan_apply, plan_undo, undo
-from asyncfilter.wiring.running import refilter, run
-from asyncfilter.wiring.world import Overrides
+from asyncfilter.wiring.overrides import Overrides
+from asyncfilter.wiring.plan import examine_sample, plan, survey
+from asyncfilter.wiring.run import refilter, run
 
 __all__ = [
     "Overrides",

@@ -16,7 +16,7 @@ from asyncfilter.job.spec import DetectorKind, Job, for_every_kind
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.policy.detectors import price_list
 from asyncfilter.policy.quota import QuotaAnswer
-from asyncfilter.ports import Detector
+from asyncfilter.ports.examine import Detector
 from asyncfilter.wiring.account import Account
 
 

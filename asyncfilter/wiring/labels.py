@@ -8,18 +8,19 @@ from pathlib import Path
 
 from asyncfilter.aws import open_references
 from asyncfilter.engine.core.backends import DetectorBackend
-from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.references import examine
-from asyncfilter.engine.sampling import REFERENCE_STORE, ChosenSource, store_job
+from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.preview.jobs import REFERENCE_STORE, store_job
+from asyncfilter.engine.preview.list_source import ChosenSource
+from asyncfilter.engine.preview.references import examine
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.job.spec import Aws, Job
-from asyncfilter.policy.references import Labelled
-from asyncfilter.ports import References
+from asyncfilter.policy.reference_labels import Labelled
+from asyncfilter.ports.examine import References
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 from asyncfilter.wiring.detectors import aws_backend, own_backend
+from asyncfilter.wiring.inputs import inputs_of
+from asyncfilter.wiring.overrides import Overrides
 from asyncfilter.wiring.session import new_context, sqlite
-from asyncfilter.wiring.ways import inputs_of
-from asyncfilter.wiring.world import Overrides
 
 
 async def label_references(
@@ -56,8 +57,8 @@ async def label_references(
             references=references,
             checkpoint=checkpoint,
             elsewhere=(),
-            way=inputs_of(job, ChosenSource(()), backend),
-            errand=new_context(overrides, interrupt=interrupt),
+            inputs=inputs_of(job, ChosenSource(()), backend),
+            context=new_context(overrides, interrupt=interrupt),
         )
         if found.ended is not None:
             raise AsyncFilterError(found.ended.error or "interrupted", hint=found.ended.hint)

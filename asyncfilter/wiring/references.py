@@ -10,17 +10,19 @@ import msgspec
 
 from asyncfilter.aws import open_references
 from asyncfilter.checkpoint import open_lookup
-from asyncfilter.engine.references import Errand, examine
-from asyncfilter.engine.sampling import REFERENCE_STORE, store_job
-from asyncfilter.engine.way import Way
+from asyncfilter.engine.core.run_context import RunContext
+from asyncfilter.engine.examine.inputs import RunInputs
+from asyncfilter.engine.preview.jobs import REFERENCE_STORE, store_job
+from asyncfilter.engine.preview.references import examine
 from asyncfilter.events import Emit, LikeResolved, after_start
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
-from asyncfilter.policy.references import names_of, references_of, resolved
-from asyncfilter.ports import Checkpoint, Reference
+from asyncfilter.policy.reference_labels import names_of, references_of, resolved
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import StoredReference
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
-from asyncfilter.wiring.world import Overrides
+from asyncfilter.wiring.overrides import Overrides
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +34,13 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     ended: Summary | None = None
 
 
-async def resolve(job: Job, checkpoint: Checkpoint, way: Way, overrides: Overrides, errand: Errand) -> Ready:
+async def resolve(
+    job: Job, checkpoint: Checkpoint, inputs: RunInputs, overrides: Overrides, context: RunContext
+) -> Ready:
     """Names in the place of the references in the job's rules; what is not known of them is paid for."""
     uris = references_of(job)
     if not uris:
-        return Ready(job=job, checkpoint=checkpoint, emit=errand.emit)
+        return Ready(job=job, checkpoint=checkpoint, emit=context.emit)
     async with AsyncExitStack() as stack:
         references = overrides.references
         if references is None:
@@ -44,13 +48,13 @@ async def resolve(job: Job, checkpoint: Checkpoint, way: Way, overrides: Overrid
             references = await open_references(uris, clients=clients, spec=job.detector)
         beside = await _references_beside(job) if overrides.references is None else ()
         found = await examine(
-            job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, way=way, errand=errand
+            job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, inputs=inputs, context=context
         )
     if found.ended is not None:
-        return Ready(job=job, checkpoint=found.checkpoint, emit=errand.emit, ended=found.ended)
-    told = [
+        return Ready(job=job, checkpoint=found.checkpoint, emit=context.emit, ended=found.ended)
+    resolved_events = [
         LikeResolved(
-            at_unix_s=errand.clock.unix(),
+            at_unix_s=context.clock.unix(),
             rule=index,
             verdict=rule.verdict.value,
             names=names,
@@ -59,10 +63,12 @@ async def resolve(job: Job, checkpoint: Checkpoint, way: Way, overrides: Overrid
         )
         for index, rule, names, those in names_of(job, found.labels)
     ]
-    return Ready(job=resolved(job, found.labels), checkpoint=found.checkpoint, emit=after_start(errand.emit, told))
+    return Ready(
+        job=resolved(job, found.labels), checkpoint=found.checkpoint, emit=after_start(context.emit, resolved_events)
+    )
 
 
-async def _references_beside(job: Job) -> Sequence[Reference]:
+async def _references_beside(job: Job) -> Sequence[StoredReference]:
     """What ``asyncfilter labels`` paid for beside the job, where it asked what the job asks."""
     store = store_job(job.checkpoint.parent / REFERENCE_STORE, job.aws)
     if not store.checkpoint.exists() or dataclasses.replace(job.detector, region=None) != store.detector:

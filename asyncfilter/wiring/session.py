@@ -10,21 +10,22 @@ from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, open_looku
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.run_context import RunContext
-from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.examine.assembly import assemble
-from asyncfilter.engine.survey import Known, nothing_known, what_is_held
-from asyncfilter.engine.way import Options, Way
+from asyncfilter.engine.examine.inputs import Options, RunInputs
+from asyncfilter.engine.preview.survey import Known, checkpoint_totals, nothing_known
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier
 from asyncfilter.model import Progress, Summary
-from asyncfilter.policy.estimate import Held, Terms
+from asyncfilter.policy.forecast import CheckpointTotals, PricingTerms
 from asyncfilter.policy.pricing import PriceList
-from asyncfilter.policy.references import resolved
-from asyncfilter.ports import Checkpoint, Sink
+from asyncfilter.policy.reference_labels import resolved
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.examine import Sink
+from asyncfilter.wiring.inputs import open_inputs
+from asyncfilter.wiring.overrides import Overrides, new_run_id
 from asyncfilter.wiring.references import Ready, resolve
-from asyncfilter.wiring.ways import open_inputs
-from asyncfilter.wiring.world import Overrides, new_run_id
 
 OnStart = Callable[[Callable[[], Progress]], None]
 """Given a function that tells the progress, once there is any."""
@@ -45,12 +46,12 @@ class OpenRun:
 
     ready: Ready
     stored: Checkpoint
-    inputs: Way
+    inputs: RunInputs
     sink: Sink
     context: RunContext
 
     async def examine(
-        self, options: Options, *, inputs: Way | None = None, checkpoint: Checkpoint | None = None
+        self, options: Options, *, inputs: RunInputs | None = None, checkpoint: Checkpoint | None = None
     ) -> Summary:
         """Run to the end, unless the run has ended already.
 
@@ -67,7 +68,7 @@ class OpenRun:
             checkpoint=checkpoint or self.ready.checkpoint,
             since=self.stored.opened.totals,
             sink=self.sink,
-            way=inputs or self.inputs,
+            inputs=inputs or self.inputs,
             options=options,
             interrupt=self.context.interrupt,
             emit=self.ready.emit,
@@ -128,15 +129,15 @@ class Preview:
 
     Attributes:
         inputs: Source and detector; a model need not be running.
-        held: What the checkpoint holds.
+        checkpoint_totals: What the checkpoint holds.
         known: Asks the checkpoint about keys.
         terms: Prices and rate.
     """
 
-    inputs: Way
-    held: Held
+    inputs: RunInputs
+    checkpoint_totals: CheckpointTotals
     known: Known
-    terms: Terms
+    terms: PricingTerms
 
 
 @asynccontextmanager
@@ -148,26 +149,31 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         AccessError: The job cannot work.
     """
     async with AsyncExitStack() as stack:
-        held, known = await _held(job, overrides, stack)
+        checkpoint_totals, known = await _checkpoint_totals(job, overrides, stack)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides, pays=False))
-        yield Preview(inputs=inputs, held=held, known=known, terms=_terms(job, inputs.primary, held))
+        yield Preview(
+            inputs=inputs,
+            checkpoint_totals=checkpoint_totals,
+            known=known,
+            terms=_terms(job, inputs.primary, checkpoint_totals),
+        )
 
 
-async def _held(job: Job, overrides: Overrides, stack: AsyncExitStack) -> tuple[Held, Known]:
+async def _checkpoint_totals(job: Job, overrides: Overrides, stack: AsyncExitStack) -> tuple[CheckpointTotals, Known]:
     if overrides.checkpoint is not None:
         opened = overrides.checkpoint.opened
-        return what_is_held(opened.totals, opened.watermark.tally), overrides.checkpoint.by_keys
+        return checkpoint_totals(opened.totals, opened.watermark.tally), overrides.checkpoint.by_keys
     if not job.checkpoint.exists():
-        return Held(), nothing_known
+        return CheckpointTotals(), nothing_known
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
-    return what_is_held(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
+    return checkpoint_totals(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
 
 
-def _terms(job: Job, backend: DetectorBackend, held: Held) -> Terms:
+def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals) -> PricingTerms:
     free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="a detector of your own")
-    return Terms(
+    return PricingTerms(
         prices=backend.prices or free,
-        used=job.pricing.used_this_month + held.billed_calls,
+        used=job.pricing.used_this_month + checkpoint_totals.billed_calls,
         hourly_micros=backend.hourly_micros,
         limit_tps=backend.limit_tps,
         tps_origin=backend.tps_origin,

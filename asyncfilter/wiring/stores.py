@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from asyncfilter import aws
-from asyncfilter.datasets.folder import FolderContents, FolderRemover, FolderSink, FolderSource, check_folder
+from asyncfilter.folders import FolderContents, FolderRemover, FolderSink, FolderSource, check_folder
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind, folder_of
-from asyncfilter.ports import Contents, Remover, Sink, Source
+from asyncfilter.ports.examine import Contents, Sink, Source
+from asyncfilter.ports.remover import Remover
 from asyncfilter.wiring.account import Account
-from asyncfilter.wiring.world import Overrides
+from asyncfilter.wiring.overrides import Overrides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,8 @@ class Peer:
 
 
 def _script(name: str, task: Task, *more: object) -> Sequence[str]:
-    told = (task.source, task.target, task.label, task.confidence_pct, *more)
-    return [sys.executable, str(_HERE / f"{name}.py"), *map(str, told)]
+    given = (task.source, task.target, task.label, task.confidence_pct, *more)
+    return [sys.executable, str(_HERE / f"{name}.py"), *map(str, given)]
 
 
 PEERS = {

@@ -25,7 +25,8 @@ from asyncfilter.job.fingerprint import decided_by, identity
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Decision, Detection, Verdict
 from asyncfilter.policy.rules import compile_rules
-from asyncfilter.ports import Batch, DoneEffect, StoredImage, Totals, Watermark
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch, Totals, Watermark
 from asyncfilter.records.tally import Tally
 from asyncfilter.sandbox.pictures import tiny_picture
 from asyncfilter.sandbox.synthetic import SyntheticKeys, synthetic_etag

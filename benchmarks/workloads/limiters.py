@@ -23,7 +23,7 @@ import anyio
 from aiolimiter import AsyncLimiter
 
 from asyncfilter.clock import SystemClock
-from asyncfilter.engine.limiter import RateLimiter
+from asyncfilter.engine.core.limiter import RateLimiter
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.policy.rate import RateController
 from asyncfilter.sandbox.throttle import Quota, SlidingWindow, TokenBucket

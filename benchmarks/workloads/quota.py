@@ -42,7 +42,7 @@ class Case:
     seconds: int
 
     @property
-    def told_tps(self) -> float:
+    def announced_tps(self) -> float:
         """The rate the peer is given."""
         return {"right": float(self.quota_tps), "half": 2.0 * self.quota_tps, "unknown": UNKNOWN_TPS}[self.told]
 
@@ -79,7 +79,7 @@ def measure(bench: Bench) -> dict[str, Any]:
 def run(bench: Bench, case: Case) -> dict[str, Any]:
     """Run one case and count."""
     folder = bench.new_folder()
-    task = bench.task(tps=case.told_tps, workers=max(100, case.quota_tps))
+    task = bench.task(tps=case.announced_tps, workers=max(100, case.quota_tps))
     objects = max(2000, int(case.quota_tps * (case.seconds + TAIL_S) * 1.5))
     mode = ThrottleMode(case.mode)
     with (

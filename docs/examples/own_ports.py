@@ -32,9 +32,9 @@ class Folder:
         """Up to 1,000 files that follow the name ``after``."""
         names = sorted(path.name for path in self._folder.iterdir() if path.is_file())
         following = [name for name in names if after is None or name > after]
-        return Page([self.look(name) for name in following[:1000]], is_last=len(following) <= 1000)
+        return Page([self.head(name) for name in following[:1000]], is_last=len(following) <= 1000)
 
-    def look(self, name: str) -> ListedObject:
+    def head(self, name: str) -> ListedObject:
         """The file as it is now; its time of change stands for an ETag."""
         stat = (self._folder / name).stat()
         return ListedObject(name, stat.st_size, str(stat.st_mtime_ns))
@@ -71,7 +71,7 @@ class CopyTo:
     async def perform(self, effect: Effect) -> None:
         """Copy one file."""
         name = effect.source.key
-        if self._source.look(name).etag != effect.source.etag:
+        if self._source.head(name).etag != effect.source.etag:
             raise ImageError(f"{name} changed since it was examined", code="changed")
         await anyio.to_thread.run_sync(shutil.copy2, self._folder / name, self._target / name)
 

@@ -132,9 +132,9 @@ def test_events_of_repetitions_are_written_too(place: Workspace) -> None:
     """Attempts that fail are told, and the file does not disturb the run."""
     place.sandbox.control("POST", "faults", {"faults": ["internal=1x"]})
     summary = place.summary("run", "job.yaml", "--set", "limits.max_images=3", "--events", "events.jsonl")
-    told = [json.loads(line)["event"] for line in (place.folder / "events.jsonl").read_text().splitlines()]
+    reported = [json.loads(line)["event"] for line in (place.folder / "events.jsonl").read_text().splitlines()]
     assert summary["retried"] == 3
-    assert told.count("attempt_failed") >= 3
+    assert reported.count("attempt_failed") >= 3
 
 
 def test_logs_are_json_when_asked_for(place: Workspace) -> None:

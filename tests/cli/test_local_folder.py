@@ -104,8 +104,8 @@ def test_a_folder_survives_kills(place: Workspace) -> None:
 def test_a_folder_job_needs_no_account_for_stored_labels(place: Workspace) -> None:
     """Refilter copies by new rules, and export groups what looks alike, without a word to any service."""
     job = make_job(place, "small")
-    twin = place.folder / "photos" / "0" / "0007 again.png"
-    twin.write_bytes((place.folder / "photos" / "0" / "0007 +%é.png").read_bytes())
+    duplicate = place.folder / "photos" / "0" / "0007 again.png"
+    duplicate.write_bytes((place.folder / "photos" / "0" / "0007 +%é.png").read_bytes())
     finish(place.start("run", job, "--set", "limits.max_images=15"), 1)
     attempts = place.sandbox.stats().operations["DetectLabels"].attempts
 
@@ -117,10 +117,10 @@ def test_a_folder_job_needs_no_account_for_stored_labels(place: Workspace) -> No
     summary = json.loads(alone("refilter", job, "--set", rules, "--set", "limits.max_images=15", "--json", "--yes"))
     assert (summary["keep"], summary["copied"]) == (13, 13)
     assert summary["failed"] == {"image_rejected": 2}
-    alike = ["export", job, "--near-duplicates", "--distance", "0"]
-    groups = [json.loads(row)["images"] for row in alone(*alike).splitlines()]
+    similar = ["export", job, "--near-duplicates", "--distance", "0"]
+    groups = [json.loads(row)["images"] for row in alone(*similar).splitlines()]
     assert [[image["key"] for image in group] for group in groups] == [["0/0007 +%é.png", "0/0007 again.png"]]
-    table = alone(*alike, "--format", "csv").splitlines()
+    table = alone(*similar, "--format", "csv").splitlines()
     assert table[0] == "group,seq,key,uri,size_bytes,verdict,distance,likeness"
     assert len(table) == 3
     assert place.sandbox.stats().operations["DetectLabels"].attempts == attempts

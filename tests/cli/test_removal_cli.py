@@ -20,9 +20,10 @@ import pytest
 from asyncfilter.checkpoint.schema import STEPS
 from asyncfilter.job import Job, load_job
 from asyncfilter.model import Detection, Label, ObjectRef
-from asyncfilter.policy.removal import Step
+from asyncfilter.records.removal import Step
 from asyncfilter.sandbox import SandboxOptions, SandboxProcess
-from asyncfilter.wiring import Overrides, plan_apply, plan_undo, run
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo
+from asyncfilter.wiring.run import run
 from tests.kit.clocks import FastClock
 from tests.kit.services import aws_settings, boto_client
 from tests.kit.workspace import Workspace

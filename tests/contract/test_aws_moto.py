@@ -15,11 +15,11 @@ import pytest
 import pytest_asyncio
 
 from asyncfilter.aws import open_aws
-from asyncfilter.aws.boto import BotoS3
-from asyncfilter.aws.calls import S3Calls
-from asyncfilter.aws.fast import FastS3
-from asyncfilter.aws.s3 import S3Sink, S3Source
-from asyncfilter.aws.wire import open_wire
+from asyncfilter.aws.clients.boto import BotoS3
+from asyncfilter.aws.clients.fast import FastS3
+from asyncfilter.aws.clients.protocols import S3Api
+from asyncfilter.aws.clients.signed_http import open_signed_client
+from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.errors import BucketNotFoundError, ImageError
 from asyncfilter.job.spec import Aws, ClientKind
 from asyncfilter.model import ActionKind, Effect, ObjectRef, S3Location
@@ -47,7 +47,7 @@ KEYS = [
 class Moto(NamedTuple):
     """One client's calls on moto, and boto3 to look at what is there."""
 
-    calls: S3Calls
+    calls: S3Api
     s3: Any
 
 
@@ -65,8 +65,11 @@ def moto_s3() -> Iterator[Any]:
 @pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")
 async def moto(request: pytest.FixtureRequest, moto_s3: Any) -> AsyncIterator[Moto]:
     """One client over moto."""
-    async with open_aws(Aws(client=request.param), timeout_s=10, connections=5) as session, open_wire(session) as wire:
-        calls: S3Calls = FastS3(session, wire) if request.param is ClientKind.FAST else BotoS3(session)
+    async with (
+        open_aws(Aws(client=request.param), timeout_s=10, connections=5) as session,
+        open_signed_client(session) as signed_client,
+    ):
+        calls: S3Api = FastS3(session, signed_client) if request.param is ClientKind.FAST else BotoS3(session)
         yield Moto(calls, moto_s3)
 
 

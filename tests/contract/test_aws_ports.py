@@ -18,14 +18,14 @@ import pytest
 import pytest_asyncio
 
 from asyncfilter.aws import AwsSession, open_aws, quota_tps
-from asyncfilter.aws.boto import BotoDetect, BotoS3
-from asyncfilter.aws.calls import DetectCall, S3Calls
-from asyncfilter.aws.custom_labels import CustomLabelsDetector
-from asyncfilter.aws.diagnosis import Diagnosis
-from asyncfilter.aws.fast import FastDetect, FastS3
-from asyncfilter.aws.rekognition import RekognitionDetector
-from asyncfilter.aws.s3 import S3Sink, S3Source
-from asyncfilter.aws.wire import open_wire
+from asyncfilter.aws.clients.boto import BotoDetect, BotoS3
+from asyncfilter.aws.clients.fast import FastDetect, FastS3
+from asyncfilter.aws.clients.protocols import DetectCall, S3Api
+from asyncfilter.aws.clients.signed_http import open_signed_client
+from asyncfilter.aws.detectors.base import RekognitionDetector
+from asyncfilter.aws.detectors.custom_labels import CustomLabelsDetector
+from asyncfilter.aws.s3.diagnosis import Diagnosis
+from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.errors import (
     AccessError,
     BucketNotFoundError,
@@ -63,7 +63,7 @@ class Kit:
 
     sandbox: Sandbox
     session: AwsSession
-    calls: S3Calls
+    calls: S3Api
     detector: RekognitionDetector
     custom: CustomLabelsDetector
     sink: S3Sink
@@ -102,14 +102,20 @@ class Kit:
 async def open_kit(sandbox: Sandbox, client: ClientKind, region: str = "us-east-1") -> AsyncIterator[Kit]:
     """Ports of a client without preflight."""
     custom_spec = DetectorSpec(kind=DetectorKind.CUSTOM_LABELS, model=DEFAULT_MODEL_ARN)
-    async with open_aws(Aws(client=client), timeout_s=TIMEOUT_S, connections=20) as session, open_wire(session) as wire:
-        calls: S3Calls
+    async with (
+        open_aws(Aws(client=client), timeout_s=TIMEOUT_S, connections=20) as session,
+        open_signed_client(session) as signed_client,
+    ):
+        calls: S3Api
         call: DetectCall
         custom: DetectCall
         if client is ClientKind.FAST:
-            calls = FastS3(session, wire)
+            calls = FastS3(session, signed_client)
             endpoint = await session.endpoint("rekognition", region)
-            call, custom = FastDetect(wire, endpoint, DetectorSpec()), FastDetect(wire, endpoint, custom_spec)
+            call, custom = (
+                FastDetect(signed_client, endpoint, DetectorSpec()),
+                FastDetect(signed_client, endpoint, custom_spec),
+            )
         else:
             calls = BotoS3(session)
             rekognition = await session.client("rekognition", region)
@@ -117,13 +123,13 @@ async def open_kit(sandbox: Sandbox, client: ClientKind, region: str = "us-east-
                 BotoDetect(session, rekognition, DetectorSpec()),
                 BotoDetect(session, rekognition, custom_spec),
             )
-        look = Diagnosis(session, calls, region)
+        diagnosis = Diagnosis(session, calls, region)
         yield Kit(
             sandbox,
             session,
             calls,
-            RekognitionDetector(call, look),
-            CustomLabelsDetector(custom, look, model=DEFAULT_MODEL_ARN),
+            RekognitionDetector(call, diagnosis),
+            CustomLabelsDetector(custom, diagnosis, model=DEFAULT_MODEL_ARN),
             S3Sink(calls),
         )
 
@@ -475,7 +481,7 @@ S3_FINE = (
 )
 
 
-class Replay:
+class Redecider:
     """A server that gives the same raw answer to every POST; S3, asked why, finds nothing wrong."""
 
     def __init__(self) -> None:
@@ -516,9 +522,9 @@ def settings_for(port: int) -> AbstractContextManager[None]:
 
 
 @pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")
-async def replayed(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Kit, Replay]]:
-    """Ports whose service is a ``Replay``."""
-    replay = Replay()
+async def replayed(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Kit, Redecider]]:
+    """Ports whose service is a ``Redecider``."""
+    replay = Redecider()
     async with await asyncio.start_server(replay.serve, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         with settings_for(port):
@@ -547,7 +553,7 @@ IMAGE = ObjectRef(bucket=RAW, key="k.jpg", size_bytes=1, etag="e", seq=1)
     ],
 )
 async def test_error_bodies_end_as_their_class(
-    replayed: tuple[Kit, Replay], status: int, code: str, message: str, kind: type[Exception], mark: Any
+    replayed: tuple[Kit, Redecider], status: int, code: str, message: str, kind: type[Exception], mark: Any
 ) -> None:
     """From the bytes on the wire to the exception, on both clients."""
     kit, replay = replayed
@@ -559,7 +565,7 @@ async def test_error_bodies_end_as_their_class(
     assert mark in (getattr(caught.value, "code", None), getattr(caught.value, "cause", None))
 
 
-async def test_a_model_that_does_not_run_is_named(replayed: tuple[Kit, Replay]) -> None:
+async def test_a_model_that_does_not_run_is_named(replayed: tuple[Kit, Redecider]) -> None:
     """By its ARN, with what to do."""
     kit, replay = replayed
     for code in ("ResourceNotReadyException", "ResourceNotFoundException"):
@@ -581,7 +587,7 @@ async def test_a_model_that_does_not_run_is_named(replayed: tuple[Kit, Replay]) 
     ],
 )
 async def test_nonsense_counts_as_billed_and_is_repeated(
-    replayed: tuple[Kit, Replay], status: int, body: bytes, length: int | None
+    replayed: tuple[Kit, Redecider], status: int, body: bytes, length: int | None
 ) -> None:
     """A proxy's page, half an answer, an empty one: never an image without labels."""
     kit, replay = replayed
@@ -591,7 +597,7 @@ async def test_nonsense_counts_as_billed_and_is_repeated(
     assert caught.value.may_be_billed
 
 
-async def test_a_wait_that_the_service_asks_for_is_passed_on(replayed: tuple[Kit, Replay]) -> None:
+async def test_a_wait_that_the_service_asks_for_is_passed_on(replayed: tuple[Kit, Redecider]) -> None:
     """``Retry-After`` reaches the engine."""
     kit, replay = replayed
     replay.answer(400, b'{"__type":"ThrottlingException","message":"Rate exceeded"}', {"Retry-After": "3"})
@@ -600,7 +606,7 @@ async def test_a_wait_that_the_service_asks_for_is_passed_on(replayed: tuple[Kit
     assert caught.value.retry_after_s == 3.0
 
 
-async def test_a_connection_that_the_server_dropped_is_not_used_for_ever(replayed: tuple[Kit, Replay]) -> None:
+async def test_a_connection_that_the_server_dropped_is_not_used_for_ever(replayed: tuple[Kit, Redecider]) -> None:
     """Kept alive by word and closed in deed: at worst one attempt fails as transient and billed, and the next works."""
     kit, replay = replayed
     replay.answer(200, b'{"Labels": []}', {"Connection": "keep-alive"})
@@ -614,7 +620,7 @@ async def test_a_connection_that_the_server_dropped_is_not_used_for_ever(replaye
     assert outcomes.count(True) >= 3
 
 
-async def test_an_answer_that_drips_ends_at_the_deadline(replayed: tuple[Kit, Replay]) -> None:
+async def test_an_answer_that_drips_ends_at_the_deadline(replayed: tuple[Kit, Redecider]) -> None:
     """The deadline is for the whole attempt: bytes that keep coming do not extend it."""
     kit, replay = replayed
     replay.answer(200, b'{"Labels": []}', length=10_000)
@@ -639,7 +645,7 @@ async def test_no_connection_is_not_billed() -> None:
 
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason="no recorded errors on this machine")
-async def test_the_recorded_raw_answer_is_understood(replayed: tuple[Kit, Replay]) -> None:
+async def test_the_recorded_raw_answer_is_understood(replayed: tuple[Kit, Redecider]) -> None:
     """The one recorded answer with headers and body is an unreadable object, which leads to S3."""
     kit, replay = replayed
     record = next(r for r in map(json.loads, RECORDED.read_text().splitlines()) if r["kind"] == "raw_http")

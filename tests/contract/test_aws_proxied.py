@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from asyncfilter.aws import AwsSession, open_aws
-from asyncfilter.aws.failures import UnreachableError
-from asyncfilter.aws.fast import FastDetect, FastS3
-from asyncfilter.aws.wire import Wire, open_wire
+from asyncfilter.aws.clients.fast import FastDetect, FastS3
+from asyncfilter.aws.clients.signed_http import SignedClient, open_signed_client
+from asyncfilter.aws.transport_errors import UnreachableError
 from asyncfilter.job.spec import Aws, DetectorSpec
 from asyncfilter.model import ObjectRef, S3Location
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
@@ -61,7 +61,7 @@ def bare_environment() -> Iterator[None]:
 @asynccontextmanager
 async def behind_proxy(
     monkeypatch: pytest.MonkeyPatch, **settings: str
-) -> AsyncIterator[tuple[Sandbox, Proxy, AwsSession, Wire]]:
+) -> AsyncIterator[tuple[Sandbox, Proxy, AwsSession, SignedClient]]:
     """A sandbox that can be reached through a proxy alone, or directly where ``settings`` say so."""
     async with Sandbox(OPTIONS) as sandbox:
         proxy = Proxy(sandbox.port)
@@ -70,16 +70,19 @@ async def behind_proxy(
             hidden = {"AWS_ENDPOINT_URL": "http://aws.invalid", "HTTP_PROXY": url, "HTTPS_PROXY": url}
             for name, value in {**sandbox.environment(), **hidden, **settings}.items():
                 monkeypatch.setenv(name, value.replace("{sandbox}", sandbox.endpoint_url))
-            async with open_aws(Aws(), timeout_s=5, connections=5) as session, open_wire(session) as wire:
-                yield sandbox, proxy, session, wire
+            async with (
+                open_aws(Aws(), timeout_s=5, connections=5) as session,
+                open_signed_client(session) as signed_client,
+            ):
+                yield sandbox, proxy, session, signed_client
 
 
-async def use(sandbox: Sandbox, session: AwsSession, wire: Wire) -> None:
+async def use(sandbox: Sandbox, session: AwsSession, signed_client: SignedClient) -> None:
     """List, examine, look at and copy an object, each signed."""
     stored = sandbox.put("raw", KEY, b"picture")
     image = ObjectRef(bucket="raw", key=KEY, size_bytes=7, etag=stored.etag, seq=1)
-    s3 = FastS3(session, wire)
-    detect = FastDetect(wire, await session.endpoint("rekognition", "us-east-1"), DetectorSpec())
+    s3 = FastS3(session, signed_client)
+    detect = FastDetect(signed_client, await session.endpoint("rekognition", "us-east-1"), DetectorSpec())
     assert [one.key for one in (await s3.list_objects("raw", "a", after=None)).objects] == [KEY]
     assert b"Labels" in await detect("raw", KEY)
     assert (await s3.head_object("raw", KEY)).size_bytes == 7
@@ -89,8 +92,8 @@ async def use(sandbox: Sandbox, session: AwsSession, wire: Wire) -> None:
 
 async def test_every_operation_works_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signatures hold: what the proxy passes on is what was signed."""
-    async with behind_proxy(monkeypatch) as (sandbox, proxy, session, wire):
-        await use(sandbox, session, wire)
+    async with behind_proxy(monkeypatch) as (sandbox, proxy, session, signed_client):
+        await use(sandbox, session, signed_client)
     methods = [first.partition(" ")[0] for first in proxy.seen if "http://aws.invalid/" in first]
     assert {"GET", "HEAD", "POST", "PUT"} <= set(methods)
 
@@ -98,15 +101,15 @@ async def test_every_operation_works_through_a_proxy(monkeypatch: pytest.MonkeyP
 async def test_hosts_that_no_proxy_names_are_reached_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy sees nothing of them."""
     settings = {"AWS_ENDPOINT_URL": "{sandbox}", "NO_PROXY": "127.0.0.1"}
-    async with behind_proxy(monkeypatch, **settings) as (sandbox, proxy, session, wire):
-        await use(sandbox, session, wire)
+    async with behind_proxy(monkeypatch, **settings) as (sandbox, proxy, session, signed_client):
+        await use(sandbox, session, signed_client)
     assert proxy.seen == []
 
 
 async def test_tls_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that cannot reach the host is no connection: nothing was sent."""
-    async with behind_proxy(monkeypatch, AWS_ENDPOINT_URL="https://aws.invalid") as (_, proxy, session, wire):
-        detect = FastDetect(wire, await session.endpoint("rekognition", "us-east-1"), DetectorSpec())
+    async with behind_proxy(monkeypatch, AWS_ENDPOINT_URL="https://aws.invalid") as (_, proxy, session, signed_client):
+        detect = FastDetect(signed_client, await session.endpoint("rekognition", "us-east-1"), DetectorSpec())
         with pytest.raises(UnreachableError) as caught:
             await detect("raw", KEY)
         assert not caught.value.may_be_billed

@@ -53,7 +53,7 @@ async def test_objects_and_files_are_examined(client: ClientKind, tmp_path: Path
     async with serve() as sandbox, references(client, *uris) as port:
         sandbox.put("good", "robin/a b+c%20.jpg", picture("green"))
         sandbox.put("far", "robin/1.jpg", picture("blue"))
-        found = [await port.look(uri) for uri in uris]
+        found = [await port.head(uri) for uri in uris]
         assert [one.size_bytes for one in found] == [len(picture(colour)) for colour in ("green", "blue", "red")]
         assert len({one.etag for one in found}) == 3
         detections = [await port.detect(as_image(one)) for one in found]
@@ -77,14 +77,14 @@ async def test_what_cannot_be_examined_is_told(client: ClientKind, tmp_path: Pat
             (str(large), "image_too_large"),
         ):
             with pytest.raises(ImageError) as caught:
-                await port.look(uri)
+                await port.head(uri)
             assert caught.value.code == code
         for file, code in ((text, "invalid_image_format"), (small, "image_rejected")):
             with pytest.raises(ImageError) as caught:
-                await port.detect(as_image(await port.look(str(file))))
+                await port.detect(as_image(await port.head(str(file))))
             assert caught.value.code == code
         with pytest.raises(BucketNotFoundError):
-            await port.look("s3://no-such-bucket/x.jpg")
+            await port.head("s3://no-such-bucket/x.jpg")
 
 
 @pytest.mark.parametrize("client", list(ClientKind))
@@ -93,7 +93,7 @@ async def test_throttles_reach_the_engine(client: ClientKind, tmp_path: Path) ->
     file = tmp_path / "x.jpg"
     file.write_bytes(picture("red"))
     async with serve(tps=1.0) as _, references(client, str(file)) as port:
-        listed = await port.look(str(file))
+        listed = await port.head(str(file))
         await port.detect(as_image(listed))
         with pytest.raises(ThrottledError):
             await port.detect(as_image(listed))

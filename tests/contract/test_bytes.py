@@ -13,11 +13,11 @@ import pytest
 
 from asyncfilter import Job, run
 from asyncfilter.aws import S3Store, open_aws, open_clients, open_detector, open_store
-from asyncfilter.aws.rekognition import RekognitionDetector
+from asyncfilter.aws.detectors.base import RekognitionDetector
 from asyncfilter.checkpoint import read_images
 from asyncfilter.errors import AccessError, ImageError, RegionMismatchError
 from asyncfilter.model import ObjectRef
-from asyncfilter.policy.footnote import footnote_of
+from asyncfilter.policy.provenance import provenance_of
 from asyncfilter.sandbox import Attributes, BucketSpec, DenyRule, Noise, Sandbox, SandboxOptions
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit import jobs
@@ -172,7 +172,7 @@ def fill(sandbox: Sandbox, bucket: str = "raw") -> None:
 
 
 @CLIENTS
-async def test_prechecked_refusals_never_reach_the_service(client: str, tmp_path: Path) -> None:
+async def test_prechecked_rejections_never_reach_the_service(client: str, tmp_path: Path) -> None:
     """With ``precheck: header`` the outcome is the same as without, and only good pictures cost a call."""
     async with serve() as sandbox:
         fill(sandbox)
@@ -193,10 +193,12 @@ async def test_converting_rescues_what_shows_anything(client: str, tmp_path: Pat
         assert summary.counts.failed == {"invalid_image_format": 2, "image_rejected": 1}
         assert (summary.counts.keep, summary.counts.calls) == (5, 5)
         stored = list(read_images(job.checkpoint))
-    notes = {image.key: footnote_of(image.detection) for image in stored}
+    notes = {image.key: provenance_of(image.detection) for image in stored}
     sent = {key[12:]: note.sent.converted_from for key, note in notes.items() if note.sent is not None}
     assert sent == {"b-webp.jpg": "webp", "d-wide.png": "png", "f-gif.gif": "gif"}
-    assert notes["birds/robin/a-good.jpg"].likeness == notes["birds/robin/a-good.jpg"].likeness is not None
+    assert (
+        notes["birds/robin/a-good.jpg"].perceptual_hash == notes["birds/robin/a-good.jpg"].perceptual_hash is not None
+    )
     extras = [json.loads(image.detection.extra)["asyncfilter"] for image in stored if image.detection]
     assert {extra["sent"]["converted_from"] for extra in extras if "sent" in extra} == {"webp", "gif", "png"}
     wide = notes["birds/robin/d-wide.png"].sent
@@ -220,7 +222,7 @@ async def test_images_of_another_region_are_sent(client: str, tmp_path: Path) ->
         job = make_job(base_dir=tmp_path, convert=True, **changes)
         summary = await run(job)
         assert (summary.counts.keep, summary.counts.calls) == (5, 5)
-        notes = [footnote_of(image.detection) for image in read_images(job.checkpoint) if image.detection]
+        notes = [provenance_of(image.detection) for image in read_images(job.checkpoint) if image.detection]
         assert all(note.sent is not None and note.blake2b is not None for note in notes)
 
 

@@ -17,7 +17,8 @@ import pytest
 from asyncfilter.checkpoint import open_checkpoint, read_images, read_status
 from asyncfilter.checkpoint.reader import Status
 from asyncfilter.model import ActionKind, Decision, Detection, Label, Verdict
-from asyncfilter.ports import Batch, DoneEffect, StoredImage, Watermark
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch, Watermark
 
 LIVES = 8
 PRICE_MICROS = 1000
@@ -42,7 +43,7 @@ async def commit_forever(path: Path, seed: int) -> None:
         opened = checkpoint.opened
         totals, next_id = opened.totals, opened.next_id
         totals.reserved_calls, totals.reserved_micros = RESERVED_CALLS, RESERVED_CALLS * PRICE_MICROS
-        await checkpoint.commit(Batch(seated=[image(id_) for id_ in range(opened.watermark.seq + 1, next_id)]))
+        await checkpoint.commit(Batch(positioned=[image(id_) for id_ in range(opened.watermark.seq + 1, next_id)]))
         while True:
             new = [image(next_id + i) for i in range(chance.randrange(1, 200))]
             next_id += len(new)

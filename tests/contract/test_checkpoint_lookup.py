@@ -9,7 +9,8 @@ import pytest
 from asyncfilter.checkpoint import open_checkpoint, open_lookup
 from asyncfilter.errors import CheckpointError, CheckpointMismatchError
 from asyncfilter.model import Detection
-from asyncfilter.ports import Batch, Reference, StoredImage, Totals, Watermark
+from asyncfilter.records.images import StoredImage, StoredReference
+from asyncfilter.records.progress import Batch, Totals, Watermark
 from tests.kit.checkpoints import IDENTITY, stored_image
 
 
@@ -31,7 +32,7 @@ async def test_each_question_sees_the_file_as_it_is(tmp_path: Path) -> None:
         async with open_lookup(path, IDENTITY) as lookup:
             assert (lookup.status.totals.calls, lookup.status.watermark.seq) == (1, 1)
             assert [found.id for found in await lookup.by_keys(["001.jpg", "002.jpg"])] == [1]
-            reference = Reference(uri="s3://good/1.jpg", etag="1", size_bytes=1, detection=Detection(()))
+            reference = StoredReference(uri="s3://good/1.jpg", etag="1", size_bytes=1, detection=Detection(()))
             await checkpoint.commit(Batch(new=[row(2, None)], references=[reference]))
             found = await lookup.by_keys(["002.jpg", "001.jpg"])
             assert [(one.id, one.seq, one.detection is not None) for one in found] == [(1, 1, False), (2, None, True)]

@@ -14,11 +14,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from asyncfilter.checkpoint import contents, read_images
+from asyncfilter.checkpoint import etag_index, read_images
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, Label, ListedObject, Verdict
-from asyncfilter.policy.removal import REMOVED, REMOVING, Condemnation, Removal, Step
-from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals, Watermark
+from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch, Totals, Watermark
+from asyncfilter.records.removal import REMOVED, REMOVING, Removal, Step
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from tests.kit.checkpoints import SqliteHarness
 
@@ -52,8 +55,8 @@ images = st.builds(
 effects = st.builds(DoneEffect, st.sampled_from(ActionKind), st.sampled_from(TARGETS))
 totals = st.builds(Totals, calls=st.integers(0, 9), spent_micros=st.integers(0, 9), reserved_micros=st.integers(0, 9))
 watermarks = st.builds(Watermark, seq=st.integers(0, 12), cursor=st.none() | st.sampled_from(KEYS))
-CONDEMNATIONS = [
-    Condemnation(verdicts=verdicts, duplicates=duplicates, settled_by="fingerprint")
+REMOVAL_QUERIES = [
+    RemovalQuery(verdicts=verdicts, duplicates=duplicates, settled_by="fingerprint")
     for verdicts in ((), (Verdict.REJECT,))
     for duplicates in (None, True, False)
 ]
@@ -75,13 +78,13 @@ removals = st.builds(
 batches = st.builds(
     Batch,
     new=st.lists(images, max_size=4),
-    seated=st.lists(images, max_size=2, unique_by=lambda image: image.id),
+    positioned=st.lists(images, max_size=2, unique_by=lambda image: image.id),
     effects=st.lists(st.tuples(ids, effects), max_size=3),
     failures=st.lists(st.tuples(ids, failures), max_size=2, unique_by=lambda pair: pair[0]),
     revoked=st.lists(st.tuples(ids, effects), max_size=2),
     renewed=st.lists(st.tuples(ids, st.sampled_from(ETAGS)), max_size=2),
     removals=st.lists(removals, max_size=3, unique_by=lambda removal: removal.image),
-    unseated=st.lists(ids, max_size=3),
+    unpositioned=st.lists(ids, max_size=3),
     watermark=st.none() | watermarks,
     totals=st.none() | totals,
 )
@@ -91,7 +94,7 @@ listed = st.builds(ListedObject, st.sampled_from(KEYS), st.integers(0, 9), st.sa
 @pytest.fixture(autouse=True)
 def small_memtable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows are enough to flush the memtable of the ETag index."""
-    monkeypatch.setattr(contents, "MEMTABLE_ENTRIES", 3)
+    monkeypatch.setattr(etag_index, "MEMTABLE_ENTRIES", 3)
 
 
 class BothCheckpoints(RuleBasedStateMachine):
@@ -139,9 +142,9 @@ class BothCheckpoints(RuleBasedStateMachine):
         self.commit(Batch(new=rows))
 
     @rule(seq=st.integers(0, 12))
-    def unseat_after(self, seq: int) -> None:
+    def drop_positions_after(self, seq: int) -> None:
         """The stop position moves back."""
-        self.both(lambda checkpoint: checkpoint.unseat_after(seq))
+        self.both(lambda checkpoint: checkpoint.drop_positions_after(seq))
 
     @rule(watermark=watermarks, fingerprint=st.none() | st.just("fingerprint"))
     def decided(self, watermark: Watermark, fingerprint: str | None) -> None:
@@ -186,16 +189,16 @@ async def _awaited(awaitable: Awaitable[object]) -> object:
 async def _answers(checkpoint: Checkpoint) -> list[object]:
     return [
         list(await checkpoint.by_keys(KEYS)),
-        list(await checkpoint.seated(0, 3)),
-        list(await checkpoint.seated(3, 99)),
+        list(await checkpoint.positioned(0, 3)),
+        list(await checkpoint.positioned(3, 99)),
         list(await checkpoint.failed(1, 9, 4)),
         *[list(await checkpoint.by_etags([etag])) for etag in ETAGS],
         list(await checkpoint.by_etags(ETAGS)),
         await checkpoint.overshoot(),
         dict(await checkpoint.owners(TARGETS)),
-        list(await checkpoint.condemned(Condemnation(verdicts=(Verdict.KEEP, Verdict.REJECT)), 2, 5)),
-        *[list(await checkpoint.condemned(which, 0, 99)) for which in CONDEMNATIONS],
-        *[await checkpoint.count_condemned(which) for which in CONDEMNATIONS],
+        list(await checkpoint.pending_removals(RemovalQuery(verdicts=(Verdict.KEEP, Verdict.REJECT)), 2, 5)),
+        *[list(await checkpoint.pending_removals(which, 0, 99)) for which in REMOVAL_QUERIES],
+        *[await checkpoint.count_pending_removals(which) for which in REMOVAL_QUERIES],
         list(await checkpoint.rows([3, 1, 99])),
         list(await checkpoint.removals(sorted(REMOVED), 1, 4)),
         list(await checkpoint.listing(None, 3)),

@@ -23,7 +23,9 @@ from asyncfilter.model import (
     StopReason,
     Verdict,
 )
-from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Owner, Reference, StoredImage, Totals, Watermark
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
+from asyncfilter.records.progress import Batch, Totals, Watermark
 from asyncfilter.records.tally import Tally
 from tests.kit.checkpoints import KEEP, CheckpointHarness, MemoryHarness, SqliteHarness, stored_image
 
@@ -41,25 +43,25 @@ COPY = DoneEffect(ActionKind.COPY, "s3://clean/robin.jpg")
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CheckpointHarness]:
+async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CheckpointHarness]:
     """Each test runs on both."""
-    desk: CheckpointHarness = MemoryHarness() if request.param == "memory" else SqliteHarness(tmp_path)
-    yield desk
-    await desk.close()
+    harness: CheckpointHarness = MemoryHarness() if request.param == "memory" else SqliteHarness(tmp_path)
+    yield harness
+    await harness.close()
 
 
 @pytest.fixture
-async def checkpoint(desk: CheckpointHarness) -> Checkpoint:
+async def checkpoint(harness: CheckpointHarness) -> Checkpoint:
     """A new one."""
-    return await desk.open()
+    return await harness.open()
 
 
 image = partial(stored_image, detection=ROBIN)
 
 
-async def all_seated(checkpoint: Checkpoint) -> list[StoredImage]:
-    """All seated rows in order."""
-    return list(await checkpoint.seated(0, 1000))
+async def all_positioned(checkpoint: Checkpoint) -> list[StoredImage]:
+    """All placed rows in order."""
+    return list(await checkpoint.positioned(0, 1000))
 
 
 async def test_a_new_checkpoint_is_empty(checkpoint: Checkpoint) -> None:
@@ -67,12 +69,12 @@ async def test_a_new_checkpoint_is_empty(checkpoint: Checkpoint) -> None:
     opened = checkpoint.opened
     assert (opened.is_new, opened.next_id, opened.decided_by) == (True, 1, None)
     assert (opened.watermark, opened.totals) == (Watermark(), Totals())
-    assert await all_seated(checkpoint) == []
+    assert await all_positioned(checkpoint) == []
     assert await checkpoint.listing_state() == (False, None)
 
 
 async def test_a_row_comes_back_as_it_was(checkpoint: Checkpoint) -> None:
-    """Every field survives, of decided, failed and spare images alike."""
+    """Every field survives, of decided, failed and cached images alike."""
     rows = [
         image(1),
         image(2, decision=Decision(Verdict.REVIEW, 3), etag="9b2cf535f27731c974343645a3985328-12"),
@@ -82,11 +84,11 @@ async def test_a_row_comes_back_as_it_was(checkpoint: Checkpoint) -> None:
         image(6, seq=None, decision=None),
     ]
     await checkpoint.commit(Batch(new=rows))
-    assert await all_seated(checkpoint) == rows[:5]
+    assert await all_positioned(checkpoint) == rows[:5]
     assert await checkpoint.by_keys([rows[5].key]) == rows[5:]
 
 
-async def test_only_spare_rows_come_with_their_labels_by_key(checkpoint: Checkpoint) -> None:
+async def test_only_cached_rows_come_with_their_labels_by_key(checkpoint: Checkpoint) -> None:
     """A page of a listing is compared with stored rows: the labels of those that are done are not read."""
     rows = [image(1, key="b"), image(2, key="a", seq=None), image(3, key="b", seq=None, etag="old"), image(4, key="c")]
     await checkpoint.commit(Batch(new=rows))
@@ -108,42 +110,42 @@ async def test_many_keys_and_targets_may_be_asked_for_at_once(checkpoint: Checkp
     )
 
 
-async def test_seated_rows_are_read_in_order_and_in_portions(checkpoint: Checkpoint) -> None:
+async def test_positioned_rows_are_read_in_order_and_in_portions(checkpoint: Checkpoint) -> None:
     """The order of examination, whatever the order of arrival."""
     await checkpoint.commit(Batch(new=[image(id_, seq=seq) for id_, seq in enumerate([4, 2, 5, 1, 3], 1)]))
-    assert [row.seq for row in await checkpoint.seated(0, 2)] == [1, 2]
-    assert [row.id for row in await checkpoint.seated(2, 2)] == [5, 1]
-    assert await checkpoint.seated(5, 2) == []
+    assert [row.seq for row in await checkpoint.positioned(0, 2)] == [1, 2]
+    assert [row.id for row in await checkpoint.positioned(2, 2)] == [5, 1]
+    assert await checkpoint.positioned(5, 2) == []
 
 
 async def test_failed_rows_are_found(checkpoint: Checkpoint) -> None:
-    """Seated ones only, within the range, in order."""
+    """Placed ones only, within the range, in order."""
     rows = [image(id_, failure=Failure("changed", "x") if id_ % 2 else None) for id_ in range(1, 10)]
     await checkpoint.commit(Batch(new=[*rows, image(10, seq=None, failure=Failure("changed", "x"))]))
     assert [row.seq for row in await checkpoint.failed(1, 7, 10)] == [3, 5, 7]
     assert await checkpoint.failed(0, 9, 1) == rows[:1]
 
 
-async def test_a_spare_row_gets_its_place(checkpoint: Checkpoint) -> None:
+async def test_a_cached_row_gets_its_position(checkpoint: Checkpoint) -> None:
     """Place, decision and failure are set; labels and effects stay."""
     await checkpoint.commit(Batch(new=[image(1, seq=None, decision=None)], effects=[(1, COPY)]))
     seat = image(
         1, seq=7, decision=Decision(Verdict.REVIEW, 1, "Bird"), failure=Failure("changed", "x"), detection=None
     )
-    await checkpoint.commit(Batch(seated=[seat]))
-    await checkpoint.commit(Batch(seated=[seat]))  # Saying it twice is harmless.
-    (row,) = await all_seated(checkpoint)
+    await checkpoint.commit(Batch(positioned=[seat]))
+    await checkpoint.commit(Batch(positioned=[seat]))  # Saying it twice is harmless.
+    (row,) = await all_positioned(checkpoint)
     assert (row.seq, row.decision, row.failure) == (7, seat.decision, seat.failure)
     assert (row.detection, row.effects) == (ROBIN, (COPY,))
-    await checkpoint.commit(Batch(seated=[image(1, seq=7)]))
-    assert (await all_seated(checkpoint))[0].failure is None
+    await checkpoint.commit(Batch(positioned=[image(1, seq=7)]))
+    assert (await all_positioned(checkpoint))[0].failure is None
 
 
 async def test_a_row_examined_anew_loses_its_place(checkpoint: Checkpoint) -> None:
     """In one batch the old row frees the place that the new one takes; what has no labels goes."""
     await checkpoint.commit(Batch(new=[image(1), image(2, detection=None, decision=None, failure=Failure("x", ""))]))
-    await checkpoint.commit(Batch(unseated=[1, 2], new=[image(3, seq=1), image(4, seq=2)]))
-    assert [(row.id, row.seq) for row in await all_seated(checkpoint)] == [(3, 1), (4, 2)]
+    await checkpoint.commit(Batch(unpositioned=[1, 2], new=[image(3, seq=1), image(4, seq=2)]))
+    assert [(row.id, row.seq) for row in await all_positioned(checkpoint)] == [(3, 1), (4, 2)]
     found = await checkpoint.by_keys([image(1).key, image(2).key])
     assert [(row.id, row.seq, row.detection) for row in found] == [(1, None, ROBIN)]
 
@@ -152,7 +154,7 @@ async def test_a_failed_action_is_noted(checkpoint: Checkpoint) -> None:
     """The verdict stays, the failure comes to it."""
     await checkpoint.commit(Batch(new=[image(1)]))
     await checkpoint.commit(Batch(failures=[(1, Failure("changed", "the object was replaced"))]))
-    (row,) = await all_seated(checkpoint)
+    (row,) = await all_positioned(checkpoint)
     assert (row.decision, row.failure) == (KEEP, Failure("changed", "the object was replaced"))
 
 
@@ -161,7 +163,7 @@ async def test_effects_are_kept_oldest_first(checkpoint: Checkpoint) -> None:
     tagged, other = DoneEffect(ActionKind.TAG, ""), DoneEffect(ActionKind.COPY, "s3://clean/other.jpg")
     await checkpoint.commit(Batch(new=[image(1)], effects=[(1, COPY), (1, tagged)]))
     await checkpoint.commit(Batch(effects=[(1, other), (1, tagged)]))
-    (row,) = await all_seated(checkpoint)
+    (row,) = await all_positioned(checkpoint)
     assert row.effects == (COPY, other, tagged)
 
 
@@ -176,10 +178,10 @@ async def test_a_target_passes_to_the_newer_row_of_its_key(checkpoint: Checkpoin
 async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
     """The checkpoint itself refuses it, and keeps nothing of the batch."""
     await checkpoint.commit(Batch(new=[image(1), image(2)], effects=[(1, COPY)]))
-    before = await all_seated(checkpoint)
+    before = await all_positioned(checkpoint)
     with pytest.raises(CheckpointError):
         await checkpoint.commit(Batch(new=[image(3)], effects=[(2, COPY)], watermark=Watermark(seq=9)))
-    assert await all_seated(checkpoint) == before
+    assert await all_positioned(checkpoint) == before
     assert await checkpoint.owners([COPY.target]) == {COPY.target: Owner(key=image(1).key)}
 
 
@@ -188,84 +190,84 @@ async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
     [
         Batch(new=[image(5), image(1, seq=6)]),
         Batch(new=[image(5, seq=1)]),
-        Batch(new=[image(5)], seated=[image(77)]),
-        Batch(new=[image(5)], seated=[image(2, seq=1)]),
+        Batch(new=[image(5)], positioned=[image(77)]),
+        Batch(new=[image(5)], positioned=[image(2, seq=1)]),
         Batch(new=[image(5)], failures=[(77, Failure("x", ""))]),
         Batch(new=[image(5)], effects=[(77, COPY)]),
     ],
     ids=["id twice", "place twice", "seat unknown", "seat taken", "failure unknown", "effect unknown"],
 )
 async def test_a_batch_that_cannot_be_leaves_nothing(
-    desk: CheckpointHarness, checkpoint: Checkpoint, wrong: Batch
+    harness: CheckpointHarness, checkpoint: Checkpoint, wrong: Batch
 ) -> None:
     """All or nothing: no row, watermark or sum of a refused batch stays, and the next one goes through."""
     await checkpoint.commit(Batch(new=[image(1), image(2)]))
-    before = await all_seated(checkpoint)
+    before = await all_positioned(checkpoint)
     tern = Detection((Label("Tern", 77.7),), "3.1")
     wrong = msgspec.structs.replace(wrong, new=[*wrong.new, image(9, detection=tern)])
     with pytest.raises(CheckpointError):
         await checkpoint.commit(wrong)
-    assert await all_seated(checkpoint) == before
+    assert await all_positioned(checkpoint) == before
     await checkpoint.commit(Batch(new=[image(3, detection=tern)], watermark=Watermark(seq=3)))
-    await desk.close()
-    assert await all_seated(await desk.open()) == [*before, image(3, detection=tern)]
+    await harness.close()
+    assert await all_positioned(await harness.open()) == [*before, image(3, detection=tern)]
 
 
-async def test_the_next_process_finds_everything(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
+async def test_the_next_process_finds_everything(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """After a clean end: watermark, tally, sums, fingerprint, rows."""
     watermark = Watermark(seq=2, cursor="birds/002.jpg", tally=Tally(keep=2, listed=5, skipped={"empty": 3}, matches=2))
     totals = Totals(calls=2, attempts=3, billed_calls=2, spent_micros=2000)
     await checkpoint.commit(Batch(new=[image(1), image(2)], effects=[(1, COPY)], watermark=watermark, totals=totals))
     await checkpoint.decided("abc", watermark)
-    rows = await all_seated(checkpoint)
-    await desk.close()
-    again = await desk.open()
+    rows = await all_positioned(checkpoint)
+    await harness.close()
+    again = await harness.open()
     assert (again.opened.watermark, again.opened.totals) == (watermark, totals)
     assert (again.opened.decided_by, again.opened.next_id, again.opened.is_new) == ("abc", 3, False)
-    assert await all_seated(again) == rows
+    assert await all_positioned(again) == rows
 
 
-async def test_what_was_committed_survives_a_crash(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
-    """Without a clean end: rows beyond the watermark are spare with their labels, and later ids go on."""
+async def test_what_was_committed_survives_a_crash(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
+    """Without a clean end: rows beyond the watermark are cached with their labels, and later ids go on."""
     await checkpoint.commit(Batch(new=[image(1), image(2)], watermark=Watermark(seq=2)))
     await checkpoint.commit(Batch(new=[image(4), image(3)], effects=[(4, COPY)]))
-    await desk.crash()
-    again = await desk.open()
-    assert [row.id for row in await all_seated(again)] == [1, 2]
+    await harness.crash()
+    again = await harness.open()
+    assert [row.id for row in await all_positioned(again)] == [1, 2]
     assert again.opened.next_id == 5
-    spare = await again.by_keys([image(3).key, image(4).key])
-    assert spare == [image(3, seq=None), image(4, seq=None, effects=(COPY,))]
+    cached = await again.by_keys([image(3).key, image(4).key])
+    assert cached == [image(3, seq=None), image(4, seq=None, effects=(COPY,))]
 
 
-async def test_reservations_of_a_dead_run_are_spent(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
+async def test_reservations_of_a_dead_run_are_spent(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """Durably so: the next crash does not bring them back, nor count them twice."""
     await checkpoint.commit(
         Batch(totals=Totals(billed_calls=10, spent_micros=9000, reserved_calls=3, reserved_micros=2700))
     )
     for _ in range(2):
-        await desk.crash()
-        again = await desk.open()
+        await harness.crash()
+        again = await harness.open()
         assert again.opened.totals == Totals(billed_calls=13, spent_micros=11700)
 
 
-async def test_an_id_is_never_used_again(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
+async def test_an_id_is_never_used_again(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """Not even when its row is gone."""
     await checkpoint.commit(Batch(new=[image(1), image(2, detection=None, decision=None, failure=Failure("x", ""))]))
-    await checkpoint.commit(Batch(unseated=[2], watermark=Watermark(seq=1)))
-    await desk.close()
-    assert (await desk.open()).opened.next_id == 3
+    await checkpoint.commit(Batch(unpositioned=[2], watermark=Watermark(seq=1)))
+    await harness.close()
+    assert (await harness.open()).opened.next_id == 3
 
 
-async def test_a_stop_that_moved_back_makes_rows_spare(checkpoint: Checkpoint) -> None:
+async def test_a_stop_that_moved_back_drops_positions(checkpoint: Checkpoint) -> None:
     """Everything beyond the position loses its place and keeps its labels."""
     await checkpoint.commit(Batch(new=[image(id_) for id_ in range(1, 6)]))
-    await checkpoint.unseat_after(3)
-    assert [row.seq for row in await all_seated(checkpoint)] == [1, 2, 3]
+    await checkpoint.drop_positions_after(3)
+    assert [row.seq for row in await all_positioned(checkpoint)] == [1, 2, 3]
     assert [row.detection for row in await checkpoint.by_keys([image(4).key, image(5).key])] == [ROBIN, ROBIN]
 
 
 async def test_overshoot_counts_what_was_paid_for_and_not_used(checkpoint: Checkpoint) -> None:
-    """Spare rows with labels of objects that no seated row stands for: no older versions, no failures."""
+    """Cached rows with labels of objects that no placed row stands for: no older versions, no failures."""
     rows = [
         image(1, key="a"),
         image(2, key="a", seq=None, etag="old"),
@@ -277,7 +279,7 @@ async def test_overshoot_counts_what_was_paid_for_and_not_used(checkpoint: Check
     assert await checkpoint.overshoot() == 2
 
 
-async def test_the_stored_listing_is_read_by_rank(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
+async def test_the_stored_listing_is_read_by_rank(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """Saved page by page in listing order, read in the order of the ranks, whole only when the last page came."""
     listed = [
         ListedObject(key, size, "ab" * 16, "GLACIER") for size, key in enumerate(["a", "b\n", "c", "é", "\U0001f426"])
@@ -286,8 +288,8 @@ async def test_the_stored_listing_is_read_by_rank(desk: CheckpointHarness, check
     ranked = list(zip(ranks, listed, strict=True))
     await checkpoint.save_listing(ranked[:3], is_last=False)
     assert await checkpoint.listing_state() == (False, "c")
-    await desk.crash()
-    again = await desk.open()
+    await harness.crash()
+    again = await harness.open()
     await again.save_listing(ranked[2:], is_last=True)
     assert await again.listing_state() == (True, "\U0001f426")
     in_order = [entry for _, entry in sorted(ranked, key=lambda pair: (pair[0], pair[1].key))]
@@ -305,16 +307,16 @@ async def test_an_empty_last_page_ends_the_listing(checkpoint: Checkpoint) -> No
     assert await checkpoint.listing_state() == (True, "a")
 
 
-async def test_references_are_kept_by_address(desk: CheckpointHarness, checkpoint: Checkpoint) -> None:
+async def test_references_are_kept_by_address(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
     """A reference comes back with its labels, a newer one under its address takes its place, and a crash loses none."""
-    first = Reference(uri="s3://good/b.jpg", etag="1", size_bytes=5, detection=ROBIN)
-    other = Reference(uri="/good/a.jpg", etag="2", size_bytes=6, detection=Detection(()))
+    first = StoredReference(uri="s3://good/b.jpg", etag="1", size_bytes=5, detection=ROBIN)
+    other = StoredReference(uri="/good/a.jpg", etag="2", size_bytes=6, detection=Detection(()))
     await checkpoint.commit(Batch(references=[first, other], totals=Totals(calls=2)))
     assert list(await checkpoint.references()) == [other, first]
-    newer = Reference(uri="s3://good/b.jpg", etag="3", size_bytes=7, detection=Detection((), "4.0"))
+    newer = StoredReference(uri="s3://good/b.jpg", etag="3", size_bytes=7, detection=Detection((), "4.0"))
     await checkpoint.commit(Batch(references=[newer]))
-    await desk.crash()
-    checkpoint = await desk.open()
+    await harness.crash()
+    checkpoint = await harness.open()
     assert list(await checkpoint.references()) == [other, newer]
     assert checkpoint.opened.totals.calls == 2
 
@@ -327,19 +329,19 @@ async def test_a_run_begins_once(checkpoint: Checkpoint) -> None:
         await checkpoint.begin_run("one", 3.0)
 
 
-async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, desk: CheckpointHarness) -> None:
+async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, harness: CheckpointHarness) -> None:
     """What the engine goes on counting after a commit is not in the checkpoint before the next."""
     totals, watermark = Totals(calls=1), Watermark(seq=0, tally=Tally(listed=1))
     await checkpoint.commit(Batch(totals=totals, watermark=watermark))
     totals.calls = 2
     watermark.tally.listed = 2
-    await desk.close()
-    opened = (await desk.open()).opened
+    await harness.close()
+    opened = (await harness.open()).opened
     assert (opened.totals.calls, opened.watermark.tally.listed) == (1, 1)
 
 
 async def test_rows_are_found_by_place_and_by_content(checkpoint: Checkpoint) -> None:
-    """``at`` gives what stands at places; ``by_etags`` rows with labels of that content, seated or not."""
+    """``at`` gives what stands at places; ``by_etags`` rows with labels of that content, placed or not."""
     rows = [image(1), image(2, etag="ff" * 16), image(3, etag="ff" * 16, seq=None), image(4, same_as=2)]
     failed = image(5, etag="ff" * 16, detection=None, decision=None, failure=Failure("vanished", "gone"))
     await checkpoint.commit(Batch(new=[*rows, failed]))
@@ -361,12 +363,12 @@ async def test_only_the_labels_asked_for_come(checkpoint: Checkpoint) -> None:
         wanted = [label for label in detection.labels if label.name in {"Robin", "Never met before"}]
         return Detection(tuple(msgspec.structs.replace(label, instances=()) for label in wanted))
 
-    first, third = await checkpoint.seated(0, 9, is_asked=is_wanted)
+    first, third = await checkpoint.positioned(0, 9, is_asked=is_wanted)
     assert first.detection == bare(ROBIN)
     assert 0 < len(bare(ROBIN).labels) < len(ROBIN.labels)
     assert third.detection is None
-    assert await checkpoint.seated(0, 9, is_asked=is_wanted) == [first, third]
-    (nothing, _) = await checkpoint.seated(0, 9, is_asked=lambda _: False)
+    assert await checkpoint.positioned(0, 9, is_asked=is_wanted) == [first, third]
+    (nothing, _) = await checkpoint.positioned(0, 9, is_asked=lambda _: False)
     assert nothing.detection == Detection(())
     await checkpoint.commit(Batch(new=[few]))
     assert few.detection is not None
@@ -383,4 +385,4 @@ async def test_an_effect_needs_its_row_even_when_another_takes_its_target(checkp
     effect = DoneEffect(ActionKind.COPY, "s3://clean/x")
     with pytest.raises(CheckpointError):
         await checkpoint.commit(Batch(effects=[(99, effect), (1, effect)]))
-    assert (await all_seated(checkpoint))[0].effects == ()
+    assert (await all_positioned(checkpoint))[0].effects == ()

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from asyncfilter.checkpoint import open_checkpoint
-from asyncfilter.engine.views import OpenedView, ReferenceView, SampleView, View
-from asyncfilter.ports import Checkpoint, LabelStore, ListingStore, Positions, RemovalJournal, RunHistory
+from asyncfilter.engine.preview.overlays import OpenedView, ReferenceView, SampleView, View
+from asyncfilter.ports.checkpoint import Checkpoint, LabelStore, ListingStore, Positions, RemovalJournal, RunHistory
 from asyncfilter.testing import MemoryCheckpoint
 from tests.kit.jobs import make_bare_job
 

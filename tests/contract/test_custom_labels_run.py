@@ -61,8 +61,8 @@ async def test_a_bench_pays_for_its_time(tmp_path: Path) -> None:
         found = await bench(job, seconds_s=2, tps=20)
     assert found.is_time_up
     assert found.summary.this_run.calls > 10
-    assert 2_000_000 <= found.summary.this_run.spent_micros <= found.trial.allowance_micros == 15_000_000
-    assert found.trial.quota is not None
+    assert 2_000_000 <= found.summary.this_run.spent_micros <= found.bench_plan.allowance_micros == 15_000_000
+    assert found.bench_plan.quota is not None
 
 
 async def test_model_that_does_not_run_is_told_before_anything_is_listed(tmp_path: Path) -> None:

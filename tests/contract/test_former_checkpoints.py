@@ -29,10 +29,13 @@ from asyncfilter.checkpoint.schema import STEPS
 from asyncfilter.clock import SystemClock
 from asyncfilter.errors import ImageError
 from asyncfilter.model import Box, Detection, Instance, Label, ObjectRef, S3Location, StopReason
-from asyncfilter.policy.removal import Consent, Step, Versioning
-from asyncfilter.ports import StoredImage
+from asyncfilter.policy.removal_plan import Consent
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.removal import Step, Versioning
 from asyncfilter.testing import MemoryReferences, MemoryStore
-from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, refilter, undo
+from asyncfilter.wiring.apply import apply
+from asyncfilter.wiring.run import run
 
 DATA = Path(__file__).parents[1] / "data" / "former_checkpoints"
 
@@ -189,7 +192,7 @@ class Workspace:
         if not self.path.exists():
             return 0, 0, 0, 0
         status = read_status(self.path)
-        return status.seated, status.watermark.seq, status.effects, status.listed
+        return status.positioned, status.watermark.seq, status.effects, status.listed
 
     def spent_micros(self) -> int:
         """What was paid, and what a process that is gone had reserved."""
@@ -270,7 +273,7 @@ def comparable(said: Any) -> Any:
 
 
 def leave_interrupted(
-    *, seated: int = 0, settled: int = 0, effects: int = 0, listed: int = 0, page: str | None = None
+    *, positioned: int = 0, settled: int = 0, effects: int = 0, listed: int = 0, page: str | None = None
 ) -> Callable[[Workspace], Awaitable[None]]:
     """A run dies when nothing goes on any more, for one image is never answered, nor the listing behind ``page``."""
 
@@ -280,7 +283,7 @@ def leave_interrupted(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(workspace.live, run)
             for _ in range(1200):
-                if workspace.progress() == (seated, settled, effects, listed):
+                if workspace.progress() == (positioned, settled, effects, listed):
                     break
                 await anyio.sleep(0.05)
             else:
@@ -336,8 +339,8 @@ SHUFFLED = {
 }
 
 CASES = {
-    "interrupted": Case(leave=leave_interrupted(seated=35, settled=20, effects=11, page=KEYS[35])),
-    "shuffled": Case(leave=leave_interrupted(seated=47, settled=19, effects=13, listed=48), changes=SHUFFLED),
+    "interrupted": Case(leave=leave_interrupted(positioned=35, settled=20, effects=11, page=KEYS[35])),
+    "shuffled": Case(leave=leave_interrupted(positioned=47, settled=19, effects=13, listed=48), changes=SHUFFLED),
     "shuffled-listing": Case(leave=leave_interrupted(listed=36, page=KEYS[35]), changes=SHUFFLED),
     "finished": Case(leave=leave_finished, changes={"stop": {"matches": 8}}),
     "killed-copying": Case(leave=leave_killed("copied birds/13.jpg")),
@@ -452,7 +455,7 @@ async def test_what_was_taken_out_comes_back(name: str, tmp_path: Path) -> None:
 
 
 def test_the_files_cover_what_a_checkpoint_can_hold(tmp_path: Path) -> None:
-    """Spare rows, failures, effects of every kind, a stored listing, removals at every step of ``apply``."""
+    """Cached rows, failures, effects of every kind, a stored listing, removals at every step of ``apply``."""
     steps: set[Step] = set()
     held: set[str] = set()
     for name, case in CASES.items():
@@ -461,12 +464,12 @@ def test_the_files_cover_what_a_checkpoint_can_hold(tmp_path: Path) -> None:
         rows, status = workspace.rows(), read_status(workspace.path)
         steps |= {step for step in Step if workspace.entries(step)}
         held |= {effect.kind.value for row in rows for effect in row.effects}
-        held |= {what for what in ("pending", "spare", "listed") if getattr(status, what)}
+        held |= {what for what in ("pending", "cached", "listed") if getattr(status, what)}
         held |= {row.failure.code for row in rows if row.failure is not None}
         held |= {"reserved"} if status.totals.reserved_calls else set()
     assert steps == {Step.STARTED, Step.COPIED, Step.VERIFIED, Step.DELETED}
     assert held == {
-        *("copy", "tag", "move", "delete", "pending", "spare", "listed", "reserved"),
+        *("copy", "tag", "move", "delete", "pending", "cached", "listed", "reserved"),
         *("invalid_image_format", "target_exists"),
     }
 

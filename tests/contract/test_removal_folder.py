@@ -12,17 +12,19 @@ import anyio
 import pytest
 from rich.console import Console
 
-from asyncfilter.datasets.folder import FolderRemover, FolderSink, FolderSource
-from asyncfilter.datasets.folder import sink as folder_sink
 from asyncfilter.errors import ImageError
+from asyncfilter.folders import FolderRemover, FolderSink, FolderSource
+from asyncfilter.folders import sink as folder_sink
 from asyncfilter.job import Job
 from asyncfilter.model import FOLDER, S3Location
-from asyncfilter.policy.removal import Consent, RemovalSummary
-from asyncfilter.ports import Condemned, Found, Gone, Remover
-from asyncfilter.report.removal import draw_plan
+from asyncfilter.policy.removal_plan import Consent, RemovalSummary
+from asyncfilter.ports.remover import DeleteRequest, DeleteResult, ObjectState, Remover
+from asyncfilter.report.terminal.apply import draw_plan
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
 from asyncfilter.testing.crash import CrashPlan, crashing, unless_crashed
-from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, run, undo
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, undo
+from asyncfilter.wiring.apply import apply
+from asyncfilter.wiring.run import run
 from tests.kit.clocks import FastClock
 from tests.kit.jobs import make_bare_job
 
@@ -167,10 +169,10 @@ def test_a_move_never_overwrites_in_the_trash(tmp_path: Path) -> None:
     assert place.files()["d.jpg"] == b"d.jpg"
 
 
-@pytest.mark.parametrize("way", ["copy", "link"])
-def test_stale_files_go_while_their_images_stand(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("action", ["copy", "link"])
+def test_stale_files_go_while_their_images_stand(tmp_path: Path, action: str) -> None:
     """Copies and hard links that the rules no longer make are deleted; the last of its bytes and others' files stay."""
-    place = ExaminedFolder(tmp_path, {way: f"{tmp_path}/trash/"})
+    place = ExaminedFolder(tmp_path, {action: f"{tmp_path}/trash/"})
     (place.folder / GOING[0]).unlink()
     (place.trash / GOING[1]).unlink()
     (place.trash / GOING[1]).write_bytes(b"somebody's own")
@@ -191,16 +193,16 @@ def test_the_remover_itself(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(name.encode())
     remover, bucket = FolderRemover(tmp_path), f"{FOLDER}{tmp_path}"
 
-    def look(name: str) -> Found | None:
-        return anyio.run(remover.look, S3Location(bucket, name))
+    def head(name: str) -> ObjectState | None:
+        return anyio.run(remover.head, S3Location(bucket, name))
 
-    assert (look("none"), look("folder")) == (None, None)
-    found = {name: look(name) for name in ("a", "b", "c")}
-    assert anyio.run(remover.look, S3Location(FOLDER, f"{tmp_path}/a".removeprefix("/"))) == found["a"]
+    assert (head("none"), head("folder")) == (None, None)
+    found = {name: head(name) for name in ("a", "b", "c")}
+    assert anyio.run(remover.head, S3Location(FOLDER, f"{tmp_path}/a".removeprefix("/"))) == found["a"]
     os.utime(tmp_path / "b", ns=(1, 1))
     (tmp_path / "c").unlink()
-    wanted = [Condemned(key=name, etag=one.etag, size_bytes=1) for name, one in found.items() if one is not None]
+    wanted = [DeleteRequest(key=name, etag=one.etag, size_bytes=1) for name, one in found.items() if one is not None]
     results = anyio.run(remover.delete, bucket, wanted)
-    assert results[0] == Gone()
+    assert results[0] == DeleteResult()
     assert [result.code for result in results if isinstance(result, ImageError)] == ["changed", "vanished"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "folder"]

@@ -10,15 +10,15 @@ import pytest
 import pytest_asyncio
 
 from asyncfilter.aws import open_aws
-from asyncfilter.aws.answers import Answer, AnsweredError, Operation
-from asyncfilter.aws.boto import BotoS3
-from asyncfilter.aws.calls import Deleted, ObjectHead, S3Calls
-from asyncfilter.aws.deleting import delete_request, read_outcomes
-from asyncfilter.aws.fast import FastS3
-from asyncfilter.aws.remover import S3Remover
-from asyncfilter.aws.s3 import S3Sink
-from asyncfilter.aws.versions import S3Versions
-from asyncfilter.aws.wire import open_wire
+from asyncfilter.aws.clients.boto import BotoS3
+from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation
+from asyncfilter.aws.clients.fast import FastS3
+from asyncfilter.aws.clients.protocols import Deleted, ObjectHead, S3Api
+from asyncfilter.aws.clients.s3_xml import delete_request, read_outcomes
+from asyncfilter.aws.clients.signed_http import open_signed_client
+from asyncfilter.aws.s3.remover import S3Remover
+from asyncfilter.aws.s3.source_sink import S3Sink
+from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.errors import (
     BucketNotFoundError,
     CallError,
@@ -29,8 +29,8 @@ from asyncfilter.errors import (
 )
 from asyncfilter.job.spec import Aws, ClientKind
 from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
-from asyncfilter.policy.removal import NULL_VERSION, BucketState, Versioning
-from asyncfilter.ports import Condemned, Copied, Found, Gone, Remover, Version
+from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Remover, Version
+from asyncfilter.records.removal import NULL_VERSION, BucketState, Versioning
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.store import Stored
@@ -68,7 +68,7 @@ class MemoryKit:
 class S3Kit:
     """Both clients over one sandbox."""
 
-    def __init__(self, sandbox: Sandbox, calls: S3Calls, kept: S3Versions) -> None:
+    def __init__(self, sandbox: Sandbox, calls: S3Api, kept: S3Versions) -> None:
         self.sandbox = sandbox
         self.calls = calls
         self.kept = kept
@@ -115,8 +115,8 @@ async def open_s3(stack: AsyncExitStack, client: ClientKind) -> S3Kit:
     for name, versioning in STATES.items():
         sandbox.bucket(name).versioning = _SANDBOX_STATES[versioning]
     session = await stack.enter_async_context(open_aws(Aws(client=client), timeout_s=0.5, connections=20))
-    wire = await stack.enter_async_context(open_wire(session))
-    calls: S3Calls = FastS3(session, wire) if client is ClientKind.FAST else BotoS3(session)
+    signed_client = await stack.enter_async_context(open_signed_client(session))
+    calls: S3Api = FastS3(session, signed_client) if client is ClientKind.FAST else BotoS3(session)
     return S3Kit(sandbox, calls, S3Versions(session))
 
 
@@ -134,9 +134,9 @@ async def s3(request: pytest.FixtureRequest) -> AsyncIterator[S3Kit]:
         yield await open_s3(stack, request.param)
 
 
-def condemned(images: Sequence[ObjectRef]) -> list[Condemned]:
+def requests(images: Sequence[ObjectRef]) -> list[DeleteRequest]:
     """As ``Remover.delete`` takes them."""
-    return [Condemned(key=image.key, etag=image.etag, size_bytes=image.size_bytes) for image in images]
+    return [DeleteRequest(key=image.key, etag=image.etag, size_bytes=image.size_bytes) for image in images]
 
 
 def place(image: ObjectRef) -> S3Location:
@@ -144,7 +144,7 @@ def place(image: ObjectRef) -> S3Location:
     return S3Location(image.bucket, image.key)
 
 
-def codes(results: Sequence[Gone | CallError]) -> list[str]:
+def codes(results: Sequence[DeleteResult | CallError]) -> list[str]:
     """What became of each: gone, or the cause."""
     return [result.code if isinstance(result, ImageError) else type(result).__name__ for result in results]
 
@@ -157,11 +157,11 @@ async def test_any_key_is_deleted_and_nothing_else(kit: Kit, bucket: str) -> Non
     """docs/guarantees.md, *Any key works*: whatever S3 allows for a key; the one beside it stays."""
     images = [kit.put(bucket, key) for key in HOSTILE_KEYS]
     beside = [kit.put(bucket, key[:-1] + "!") for key in HOSTILE_KEYS]
-    results = await kit.remover(bucket).delete(bucket, condemned(images))
+    results = await kit.remover(bucket).delete(bucket, requests(images))
     assert codes(results) == ["Gone"] * len(HOSTILE_KEYS)
     assert {kit.body(bucket, key) for key in HOSTILE_KEYS} == {None}
     assert {kit.body(bucket, one.key) for one in beside} == {b"picture"}
-    markers = [result.marker for result in results if isinstance(result, Gone)]
+    markers = [result.marker for result in results if isinstance(result, DeleteResult)]
     if bucket == "raw-on":
         assert len(set(markers)) == len(HOSTILE_KEYS)
     else:
@@ -174,8 +174,8 @@ async def test_each_delete_is_on_condition_of_its_etag(kit: Kit, bucket: str, su
     """What changed stays, what vanished is said to have, the rest goes; in a batch as singly."""
     kept, changed, gone = (kit.put(bucket, f"{name}{suffix}") for name in ("good", "changed", "gone"))
     kit.put(bucket, changed.key, b"newer")
-    await kit.remover(bucket).delete(bucket, condemned([gone]))
-    results = await kit.remover(bucket).delete(bucket, condemned([changed, gone, kept]))
+    await kit.remover(bucket).delete(bucket, requests([gone]))
+    results = await kit.remover(bucket).delete(bucket, requests([changed, gone, kept]))
     assert codes(results) == ["changed", "vanished", "Gone"]
     assert kit.body(bucket, changed.key) == b"newer"
 
@@ -184,7 +184,7 @@ async def test_a_thousand_go_in_one_batch(kit: Kit) -> None:
     """As many as S3 takes, each with an answer of its own."""
     images = [kit.put("raw-on", f"many/{n:04}") for n in range(1000)]
     kit.put("raw-on", "many/0500", b"newer")
-    results = await kit.remover("raw-on").delete("raw-on", condemned(images))
+    results = await kit.remover("raw-on").delete("raw-on", requests(images))
     assert [position for position, code in enumerate(codes(results)) if code != "Gone"] == [500]
 
 
@@ -194,15 +194,15 @@ async def test_removing_the_marker_brings_the_very_object_back(kit: Kit, key: st
     image = kit.put("raw-on", key, b"old")
     image = kit.put("raw-on", key, f"picture of {key}".encode())
     remover = kit.remover("raw-on")
-    (gone,) = await remover.delete("raw-on", condemned([image]))
-    assert isinstance(gone, Gone)
-    assert await remover.look(place(image)) is None
+    (gone,) = await remover.delete("raw-on", requests([image]))
+    assert isinstance(gone, DeleteResult)
+    assert await remover.head(place(image)) is None
     versions = await remover.versions(place(image))
     assert versions[0] == Version(id=gone.marker, is_marker=True)
     assert (versions[1].etag, versions[1].size_bytes) == (image.etag, image.size_bytes)
     for _ in range(2):  # a repeat is harmless
         await remover.remove_marker(place(image), gone.marker)
-    assert await remover.look(place(image)) == Found(etag=image.etag, size_bytes=image.size_bytes)
+    assert await remover.head(place(image)) == ObjectState(etag=image.etag, size_bytes=image.size_bytes)
     assert kit.body("raw-on", key) == f"picture of {key}".encode()
 
 
@@ -214,11 +214,11 @@ async def test_versions_are_of_one_key(kit: Kit) -> None:
     assert await kit.remover("raw-on").versions(S3Location("raw-on", "none")) == []
 
 
-async def test_looking(kit: Kit) -> None:
+async def test_head(kit: Kit) -> None:
     """ETag and size, or nothing."""
     image = kit.put("raw-off", "look", b"12345")
-    assert await kit.remover("raw-off").look(place(image)) == Found(etag=image.etag, size_bytes=5)
-    assert await kit.remover("raw-off").look(S3Location("raw-off", "nothing")) is None
+    assert await kit.remover("raw-off").head(place(image)) == ObjectState(etag=image.etag, size_bytes=5)
+    assert await kit.remover("raw-off").head(S3Location("raw-off", "nothing")) is None
 
 
 async def test_copies_say_what_stands_there(kit: Kit) -> None:
@@ -226,8 +226,8 @@ async def test_copies_say_what_stands_there(kit: Kit) -> None:
     image, remover = kit.put("raw-off", "copied"), kit.remover("raw-off")
     target = S3Location(BIN, "copied")
     effect = Effect(kind=ActionKind.COPY, source=image, target=target, if_exists=IfExists.FAIL)
-    assert await remover.copy(effect) == Copied(etag=image.etag, is_new=True)
-    assert await remover.copy(effect) == Copied(etag=image.etag, is_new=False)
+    assert await remover.copy(effect) == CopyResult(etag=image.etag, is_new=True)
+    assert await remover.copy(effect) == CopyResult(etag=image.etag, is_new=False)
     kit.put("raw-off", "copied", b"another", at=BIN)
     with pytest.raises(ImageError) as caught:
         await remover.copy(effect)
@@ -243,17 +243,17 @@ async def test_what_stands_at_a_target_is_told_before_it_is_deleted(kit: Kit) ->
     """Nothing, a copy of the image as it stands in the source, or an error: never another object, nor the only copy."""
     image, remover = kit.put("raw-off", "stale"), kit.remover("raw-off")
     effect = Effect(kind=ActionKind.COPY, source=image, target=S3Location(BIN, "stale"), if_exists=IfExists.FAIL)
-    assert await remover.standing(effect) is None
+    assert await remover.existing_copy(effect) is None
     await remover.copy(effect)
-    assert await remover.standing(effect) == Copied(etag=image.etag, is_new=False)
+    assert await remover.existing_copy(effect) == CopyResult(etag=image.etag, is_new=False)
     kit.put("raw-off", "stale", b"newer")
     with pytest.raises(ImageError) as caught:
-        await remover.standing(effect)
+        await remover.existing_copy(effect)
     assert caught.value.code == "changed"
     kit.put("raw-off", "stale")
     kit.put("raw-off", "stale", b"another", at=BIN)
     with pytest.raises(ImageError) as caught:
-        await remover.standing(effect)
+        await remover.existing_copy(effect)
     assert caught.value.code == "target_exists"
 
 
@@ -263,7 +263,7 @@ async def test_a_target_that_may_not_be_looked_at_is_guarded_by_the_condition(s3
     effect = Effect(
         kind=ActionKind.COPY, source=image, target=S3Location(BIN, "unreadable/1.jpg"), if_exists=IfExists.FAIL
     )
-    assert await remover.copy(effect) == Copied(etag=image.etag, is_new=True)
+    assert await remover.copy(effect) == CopyResult(etag=image.etag, is_new=True)
     s3.put("raw-off", "unreadable/1.jpg", b"another", at=BIN)
     with pytest.raises(PermissionDeniedError):
         await remover.copy(effect)
@@ -286,7 +286,7 @@ async def test_a_denied_key_is_its_own(s3: S3Kit) -> None:
     """One forbidden key of a batch, or singly, is told as that key's; the others go."""
     names = ["locked.jpg", "free.jpg", "locked\x01.jpg", "free\x01.jpg"]
     images = [s3.put("raw-off", name) for name in names]
-    results = await s3.remover("raw-off").delete("raw-off", condemned(images))
+    results = await s3.remover("raw-off").delete("raw-off", requests(images))
     assert codes(results) == ["access_denied", "Gone", "access_denied", "Gone"]
     denied = results[0]
     assert isinstance(denied, ImageError)
@@ -294,7 +294,7 @@ async def test_a_denied_key_is_its_own(s3: S3Kit) -> None:
     assert "s3:DeleteObject" in str(denied.hint)
     unreadable = s3.put("raw-off", "unreadable.jpg")
     with pytest.raises(ImageError) as caught:
-        await s3.remover("raw-off").look(place(unreadable))
+        await s3.remover("raw-off").head(place(unreadable))
     assert (caught.value.code, caught.value.access) == ("access_denied", True)
 
 
@@ -305,19 +305,19 @@ async def test_a_batch_that_fails_as_a_whole(s3: S3Kit) -> None:
         image = s3.put("raw-off", f"{fault}.jpg")
         await set_faults(s3.sandbox, f"{fault}:DeleteObjects=100%")
         with pytest.raises(error):
-            await s3.remover("raw-off").delete("raw-off", condemned([image]))
+            await s3.remover("raw-off").delete("raw-off", requests([image]))
         await set_faults(s3.sandbox)
-        again = await s3.remover("raw-off").delete("raw-off", condemned([image]))
+        again = await s3.remover("raw-off").delete("raw-off", requests([image]))
         assert codes(again) == (["vanished"] if fault in {"reset", "timeout", "cut"} else ["Gone"])
     with pytest.raises(BucketNotFoundError):
-        await s3.remover("raw-off").delete("no-such-bucket", [Condemned(key="a", etag="b", size_bytes=1)])
+        await s3.remover("raw-off").delete("no-such-bucket", [DeleteRequest(key="a", etag="b", size_bytes=1)])
 
 
 async def test_a_single_delete_that_fails_in_passing_is_a_value(s3: S3Kit) -> None:
     """What a control character's key meets does not hide what became of the batch."""
     images = [s3.put("raw-off", "in batch"), s3.put("raw-off", "alone\x01")]
     await set_faults(s3.sandbox, "slowdown:DeleteObject=100%")
-    results = await s3.remover("raw-off").delete("raw-off", condemned(images))
+    results = await s3.remover("raw-off").delete("raw-off", requests(images))
     await set_faults(s3.sandbox)
     assert codes(results) == ["Gone", "ThrottledError"]
 
@@ -327,9 +327,9 @@ async def test_a_single_delete_without_an_answer_may_have_been_done(s3: S3Kit) -
     if isinstance(s3.calls, BotoS3):
         pytest.skip("aiohttp repeats a DELETE by itself over a connection that was kept alive")
     image = s3.put("raw-off", "unanswered\x01")
-    await s3.remover("raw-off").look(place(image))  # a connection that is kept alive
+    await s3.remover("raw-off").head(place(image))  # a connection that is kept alive
     await set_faults(s3.sandbox, "reset:DeleteObject=1x")
-    results = await s3.remover("raw-off").delete("raw-off", condemned([image]))
+    results = await s3.remover("raw-off").delete("raw-off", requests([image]))
     await set_faults(s3.sandbox)
     assert (codes(results), s3.body("raw-off", image.key)) == (["TransientError"], None)
 
@@ -348,8 +348,8 @@ async def test_every_error_of_a_batch_is_told_by_its_key() -> None:
     outcomes = read_outcomes(body, "raw")
     assert outcomes["a&b"] == Deleted("m1")
     assert outcomes["c"] == Deleted("")
-    told = {key: answer.code for key, answer in outcomes.items() if isinstance(answer, Answer)}
-    assert told == {"d <": "SlowDown", "e": "InternalError"}
+    reported = {key: answer.code for key, answer in outcomes.items() if isinstance(answer, ErrorResponse)}
+    assert reported == {"d <": "SlowDown", "e": "InternalError"}
     assert b"<Key>&lt;a&gt;&amp;</Key><ETag>&quot;e-2&quot;</ETag>" in delete_request([("<a>&", "e-2")])
 
 
@@ -360,7 +360,7 @@ class PartialDeletes:
         self._outcomes = outcomes
 
     async def delete_objects(self, bucket: str, wanted: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """See ``S3Calls``."""
+        """See ``S3Api``."""
         return self._outcomes
 
 
@@ -368,7 +368,7 @@ async def test_a_key_the_answer_does_not_name_is_unknown() -> None:
     """Neither deleted nor failed: somebody has to look."""
     client: Any = PartialDeletes({"a": Deleted("")})
     remover = S3Remover(client, client, BucketState(versioning=Versioning.OFF))
-    results = await remover.delete("raw", [Condemned(key=key, etag="1", size_bytes=1) for key in "ab"])
+    results = await remover.delete("raw", [DeleteRequest(key=key, etag="1", size_bytes=1) for key in "ab"])
     assert codes(results) == ["Gone", "TransientError"]
 
 
@@ -379,12 +379,12 @@ class Heads:
         self._heads = {"raw": source, BIN: target}
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
-        """See ``S3Calls``."""
+        """See ``S3Api``."""
         assert only_new
-        raise AnsweredError(Answer(operation=Operation.COPY_OBJECT, where=target.uri, status=412))
+        raise ErrorResponseError(ErrorResponse(operation=Operation.COPY_OBJECT, where=target.uri, status=412))
 
     async def head_object(self, bucket: str, key: str) -> ObjectHead:
-        """See ``S3Calls``."""
+        """See ``S3Api``."""
         return self._heads[bucket]
 
 
@@ -411,7 +411,7 @@ async def test_what_lies_at_the_target_is_the_image_only_by_all_its_checksums(
     image = ObjectRef(bucket="raw", key="k", size_bytes=7, etag="e-2", seq=1)
     effect = Effect(kind=ActionKind.COPY, source=image, target=S3Location(BIN, "k"), if_exists=IfExists.FAIL)
     if is_same:
-        assert await S3Sink(heads).copy(effect) == Copied(etag="f-3", is_new=False)
+        assert await S3Sink(heads).copy(effect) == CopyResult(etag="f-3", is_new=False)
     else:
         with pytest.raises(ImageError) as caught:
             await S3Sink(heads).copy(effect)

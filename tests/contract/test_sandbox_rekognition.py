@@ -171,14 +171,14 @@ def test_samples_are_labelled_by_what_is_drawn(open_sandbox: Open, client: Clien
     """A picture that lies in the wrong folder is labelled by what it shows, and dirt is refused by its content."""
     sandbox = open_sandbox(samples=(SamplesSpec("raw", 90),))
     rekognition = client("rekognition", sandbox)
-    told, refused = set(), set()
+    reported, refused = set(), set()
     for key in sandbox.keys("raw"):
         try:
             names = {label["Name"] for label in rekognition.detect_labels(Image=place(key))["Labels"]}
-            told.add(key.split("/")[1].title() in names)
+            reported.add(key.split("/")[1].title() in names)
         except ClientError as error:
             refused.add(error.response["Error"]["Code"])
-    assert told == {True, False}
+    assert reported == {True, False}
     assert refused == {"InvalidImageFormatException", "InvalidParameterException"}
 
 
@@ -198,12 +198,12 @@ def test_errors_are_the_real_ones(sandbox: Sandbox, rekognition: Any) -> None:
     headers = ours["ResponseMetadata"]["HTTPHeaders"]
     assert headers["content-type"] == raw["headers"]["Content-Type"]
     assert len(headers["x-amzn-requestid"]) == len(raw["headers"]["x-amzn-RequestId"])
-    told = {row.get("text", "") for row in rows} | {row.get("error", {}).get("message", "") for row in rows}
+    reported = {row.get("text", "") for row in rows} | {row.get("error", {}).get("message", "") for row in rows}
 
     def said(body: bytes) -> tuple[str, str]:
         sandbox.put("raw", "k", body)
         code, message, _ = refusal(lambda: rekognition.detect_labels(Image=place("k")))
-        assert any(message in text for text in told), message
+        assert any(message in text for text in reported), message
         return code, message
 
     assert said(b"GIF89a") == ("InvalidImageFormatException", "Request has invalid image format")
@@ -396,9 +396,9 @@ def test_unsigned_and_unknown_requests(sandbox: Sandbox, target: str, code: str)
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(asked)
     with caught.value as answer:
-        told = json.loads(answer.read())
-    assert (answer.status, told["__type"], told["Code"]) == (400, code, code)
-    assert set(told) == {"__type", "Code", "Logref", "Message"}
+        reported = json.loads(answer.read())
+    assert (answer.status, reported["__type"], reported["Code"]) == (400, code, code)
+    assert set(reported) == {"__type", "Code", "Logref", "Message"}
 
 
 def test_what_is_denied_is_denied(open_sandbox: Open, client: Client) -> None:

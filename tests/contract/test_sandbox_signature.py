@@ -18,9 +18,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from asyncfilter.sandbox import Sandbox
+from asyncfilter.sandbox.message import Request
 from asyncfilter.sandbox.options import ACCESS_KEY, SECRET_KEY
 from asyncfilter.sandbox.signature import SkewError, signature_holds
-from asyncfilter.sandbox.wire import Request
 
 Open = Callable[..., Sandbox]
 Client = Callable[..., Any]

@@ -10,15 +10,8 @@ import pytest
 
 from asyncfilter import Summary, run
 from asyncfilter.checkpoint import read_duplicates
-from asyncfilter.datasets.duplicates import DuplicateGroup, write_groups_csv
-from asyncfilter.sandbox import (
-    BucketSpec,
-    Fault,
-    FaultKind,
-    Latency,
-    SandboxOptions,
-    SyntheticSpec,
-)
+from asyncfilter.datasets.exports.duplicates import DuplicateGroup, write_groups_csv
+from asyncfilter.sandbox import BucketSpec, Fault, FaultKind, Latency, SandboxOptions, SyntheticSpec
 from tests.kit import jobs
 from tests.kit.keys import HOSTILE_KEYS
 from tests.kit.services import serving
@@ -105,9 +98,9 @@ async def test_fresh_start_keeps_the_old_file(tmp_path: Path) -> None:
         await run(job)
         before = job.checkpoint.read_bytes()
         summary = await run(job, fresh=True)
-    aside = [path.read_bytes() for path in job.checkpoint.parent.iterdir() if path != job.checkpoint]
+    archived = [path.read_bytes() for path in job.checkpoint.parent.iterdir() if path != job.checkpoint]
     assert (summary.counts.calls, summary.resumed) == (20, False)
-    assert before in aside
+    assert before in archived
 
 
 async def test_equal_objects_are_paid_for_once_and_listed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from asyncfilter import Job
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.backends import Backends, DetectorBackend
 from asyncfilter.engine.examine.assembly import assemble
-from asyncfilter.engine.way import Way
+from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import ThrottleCause, ThrottledError
 from asyncfilter.model import Detection, Label, ObjectRef, StopReason, Summary
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemorySource, RecordingSink, run_virtually
@@ -46,7 +46,7 @@ def backend(detector: TimedDetector, *, tps: float | None = 10.0, price_micros: 
 
 def run(job: Job, images: int, *backends: DetectorBackend) -> Summary:
     """Run ``job`` over so many images, in virtual time."""
-    way = Way(
+    inputs = RunInputs(
         source=MemorySource.of_keys(f"{index:05d}.jpg" for index in range(images)),
         check=lambda _listed: None,
         backends=backends,
@@ -55,7 +55,7 @@ def run(job: Job, images: int, *backends: DetectorBackend) -> Summary:
 
     async def main() -> Summary:
         pipeline = assemble(
-            job, run_id="r", checkpoint=MemoryCheckpoint(), sink=RecordingSink(), way=way, clock=LoopClock()
+            job, run_id="r", checkpoint=MemoryCheckpoint(), sink=RecordingSink(), inputs=inputs, clock=LoopClock()
         )
         return await pipeline.run()
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from asyncfilter import Interrupt, Job, UsageError, bench
 from asyncfilter.errors import AbortedError, AccessError, ThrottleCause, ThrottledError
 from asyncfilter.model import Detection, ObjectRef, StopReason
-from asyncfilter.policy.capacity import Bound, Capacity, Measurement
-from asyncfilter.ports import Detector, Prepared
+from asyncfilter.policy.throughput import Bound, Measurement, Throughput
+from asyncfilter.ports.examine import Detector, Prepared
 from asyncfilter.sandbox.throttle import Quota, SlidingWindow, TokenBucket
 from asyncfilter.testing import Stage, run_virtually
 from asyncfilter.testing.ports import ScriptedDetector
@@ -58,10 +58,10 @@ def measured(stage: Stage, job: Job, **options: Any) -> Measurement:
         stage.checkpoint = stage.checkpoint.reopen()
 
 
-def capacity_of(found: Measurement) -> Capacity:
+def throughput_of(found: Measurement) -> Throughput:
     """What it came to."""
-    assert found.capacity is not None
-    return found.capacity
+    assert found.throughput is not None
+    return found.throughput
 
 
 @pytest.mark.parametrize("kind", [SlidingWindow, bucket])
@@ -69,29 +69,29 @@ def capacity_of(found: Measurement) -> Capacity:
 def test_the_quota_is_found(kind: Callable[[float], Quota], quota_tps: int, ceiling_tps: float) -> None:
     """The rate that is told is the one a service accepts, within 3 %, however far beyond it was tried."""
     found = measured(limited(birds(12_000), kind(quota_tps)), make_job(), tps=ceiling_tps)
-    capacity = capacity_of(found)
-    assert capacity.accepted_tps == pytest.approx(quota_tps, rel=0.03)
-    assert (capacity.bound, capacity.is_steady, found.is_time_up) == (Bound.QUOTA, True, True)
-    assert capacity.throttled_share < 0.05
-    assert capacity.in_flight == pytest.approx(capacity.tried_tps * capacity.p50_ms / 1000, rel=0.3)
-    assert capacity.in_flight <= capacity.concurrency
+    throughput = throughput_of(found)
+    assert throughput.measured_tps == pytest.approx(quota_tps, rel=0.03)
+    assert (throughput.bound, throughput.is_steady, found.is_time_up) == (Bound.QUOTA, True, True)
+    assert throughput.throttled_share < 0.05
+    assert throughput.in_flight == pytest.approx(throughput.tried_tps * throughput.p50_ms / 1000, rel=0.3)
+    assert throughput.in_flight <= throughput.concurrency
 
 
 def test_a_limit_that_was_not_met_is_not_called_one() -> None:
     """Below the quota nothing is throttled, and the ceiling is what was reached."""
-    capacity = capacity_of(measured(limited(birds(3000), SlidingWindow(200)), make_job(), tps=60))
-    assert capacity.bound is Bound.CEILING
-    assert capacity.accepted_tps == pytest.approx(60, rel=0.03)
-    assert capacity.throttled_share == 0
+    throughput = throughput_of(measured(limited(birds(3000), SlidingWindow(200)), make_job(), tps=60))
+    assert throughput.bound is Bound.CEILING
+    assert throughput.measured_tps == pytest.approx(60, rel=0.03)
+    assert throughput.throttled_share == 0
 
 
 def test_what_the_client_cannot_make_is_not_called_a_quota() -> None:
     """Too few calls in flight for the rate: the reading says that it was not the service."""
     job = make_job(limits={"concurrency": 5})
-    capacity = capacity_of(measured(limited(birds(3000), SlidingWindow(200)), job, tps=60))
-    assert capacity.bound is Bound.CLIENT
-    assert capacity.peak_in_flight == 5
-    assert capacity.accepted_tps < 30
+    throughput = throughput_of(measured(limited(birds(3000), SlidingWindow(200)), job, tps=60))
+    assert throughput.bound is Bound.CLIENT
+    assert throughput.peak_in_flight == 5
+    assert throughput.measured_tps < 30
 
 
 def test_it_drains_after_its_time() -> None:
@@ -99,9 +99,9 @@ def test_it_drains_after_its_time() -> None:
     stage = limited(birds(3000), SlidingWindow(200))
     found = measured(stage, make_job(), tps=40, seconds_s=10)
     assert (found.is_time_up, found.summary.stop_reason, found.summary.exit_code) == (True, StopReason.COMPLETED, 1)
-    last_s = max(at_s for at_s, second in enumerate(found.reading.seconds) if second.attempts)
+    last_s = max(at_s for at_s, second in enumerate(found.samples.seconds) if second.attempts)
     assert last_s == 9
-    assert sum(second.accepted for second in found.reading.seconds) == sum(stage.detector.attempts.values())
+    assert sum(second.accepted for second in found.samples.seconds) == sum(stage.detector.attempts.values())
     assert sum(stage.detector.attempts.values()) == len(stage.checkpoint.images)
 
 
@@ -186,7 +186,7 @@ def test_nothing_to_measure_is_no_figure() -> None:
     stage = Stage(birds(30))
     stage.run(make_job())
     found = measured(stage, make_job())
-    assert (found.capacity, found.is_time_up, found.reading.seconds) == (None, False, [])
+    assert (found.throughput, found.is_time_up, found.samples.seconds) == (None, False, [])
     assert found.summary.this_run.spent_micros == 0
 
 
@@ -217,8 +217,8 @@ def test_prepared_images_are_measured_too() -> None:
     stage = limited(birds(2000), SlidingWindow(40))
     stage.preparation = Everything(stage.detector)
     found = measured(stage, make_job(), tps=60, seconds_s=30)
-    assert sum(second.attempts for second in found.reading.seconds) == found.summary.this_run.attempts > 500
-    assert capacity_of(found).accepted_tps == pytest.approx(40, rel=0.03)
+    assert sum(second.attempts for second in found.samples.seconds) == found.summary.this_run.attempts > 500
+    assert throughput_of(found).measured_tps == pytest.approx(40, rel=0.03)
 
 
 def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
@@ -240,7 +240,7 @@ def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
     assert (found.summary.stop_reason, found.summary.exit_code) == (StopReason.INTERRUPTED, 75)
     assert not found.is_time_up
     assert found.summary.this_run.calls > 200
-    assert capacity_of(found).window_s > 3
+    assert throughput_of(found).window_s > 3
 
 
 def test_ctrl_c_while_the_time_is_over_is_no_abort() -> None:
@@ -286,13 +286,17 @@ def test_what_concerns_the_account_is_raised_as_it_is() -> None:
 def test_the_price_is_said_ahead() -> None:
     """What is asked for covers every call that can be made in the time; the job's budget is its ceiling."""
     stage = Stage(birds(20))
-    trial = run_virtually(partial(propose_bench, make_job(), seconds_s=30, tps=75, overrides=stage.overrides()))
-    assert (trial.allowance_micros, trial.limit_micros, trial.told_micros) == (2_300_000, 2_300_000, 1_500_000)
+    bench_plan = run_virtually(partial(propose_bench, make_job(), seconds_s=30, tps=75, overrides=stage.overrides()))
+    assert (bench_plan.allowance_micros, bench_plan.limit_micros, bench_plan.quota_micros) == (
+        2_300_000,
+        2_300_000,
+        1_500_000,
+    )
     job = make_job(limits={"tps": 50, "budget_usd": 0.5})
-    trial = run_virtually(partial(propose_bench, job, seconds_s=30, tps=75, overrides=stage.overrides()))
-    assert (trial.allowance_micros, trial.told_micros) == (500_000, 500_000)
+    bench_plan = run_virtually(partial(propose_bench, job, seconds_s=30, tps=75, overrides=stage.overrides()))
+    assert (bench_plan.allowance_micros, bench_plan.quota_micros) == (500_000, 500_000)
     counted = run_virtually(partial(propose_bench, job, counts=True, overrides=stage.overrides()))
-    assert (counted.images, trial.images) == (20, None)
+    assert (counted.images, bench_plan.images) == (20, None)
     assert not stage.detector.attempts
     assert not stage.checkpoint.runs
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from asyncfilter.engine.limiter import RateLimiter
+from asyncfilter.engine.core.limiter import RateLimiter
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.policy.rate import RateController
 from asyncfilter.testing.clock import ManualClock
@@ -87,7 +87,7 @@ async def test_one_sleeper_serves_the_whole_queue() -> None:
 
 
 async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
-    """Whoever is cancelled, head or middle, uses no turn: the others are served as if it had never come."""
+    """Whoever is cancelled, head or middle, uses no permit: the others are served as if it had never come."""
     async with queue(1) as line:
         assert line.limiter.acquire_nowait()
         scopes = await line.join("a", "b", "c", "d")
@@ -117,7 +117,7 @@ async def serve_beside_a_doomed_waiter(*, doomed: bool) -> list[object]:
             assert await line.limiter.acquire()
             for victim in victims:
                 assert victim is not None
-                assert victim.cancel()  # it was given a turn in the same batch, but has not run since
+                assert victim.cancel()  # it was given a permit in the same batch, but has not run since
 
         async def follow() -> None:
             victims.append(asyncio.current_task())
@@ -136,7 +136,7 @@ async def serve_beside_a_doomed_waiter(*, doomed: bool) -> list[object]:
 
 
 async def test_nobody_overtakes_the_queue() -> None:
-    """A turn that is due, while the timer has not woken the one who waits for it, is not for a newcomer."""
+    """A permit that is due, while the timer has not woken the one who waits for it, is not for a newcomer."""
     async with queue(3000) as line:
         while line.limiter.acquire_nowait():
             pass
@@ -149,15 +149,15 @@ async def test_nobody_overtakes_the_queue() -> None:
         assert line.limiter.acquire_nowait()
 
 
-async def test_idleness_saves_up_no_turns() -> None:
-    """After an hour without attempts one turn is free, not a burst."""
+async def test_idleness_saves_up_no_permits() -> None:
+    """After an hour without attempts one permit is free, not a burst."""
     async with queue(1000) as line:
         await line.clock.advance(3600)
         assert sum(line.limiter.acquire_nowait() for _ in range(100)) == 1
 
 
 async def test_close_refuses_all_who_wait_and_all_who_come() -> None:
-    """Closing releases the leader and the others at once, without a turn and without time passing."""
+    """Closing releases the leader and the others at once, without a permit and without time passing."""
     async with queue(0.05) as line:
         assert line.limiter.acquire_nowait()
         await line.join("a", "b", "c")

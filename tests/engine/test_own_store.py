@@ -14,7 +14,7 @@ import asyncfilter
 from asyncfilter.errors import CheckpointMismatchError, UsageError
 from asyncfilter.job import Job
 from asyncfilter.model import S3Location, StopReason
-from asyncfilter.policy.removal import Consent
+from asyncfilter.policy.removal_plan import Consent
 from asyncfilter.testing import (
     LoopClock,
     MemoryCheckpoint,
@@ -24,7 +24,11 @@ from asyncfilter.testing import (
     ScriptedDetector,
     run_virtually,
 )
-from asyncfilter.wiring import Overrides, apply, bench, plan, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, refilter, undo
+from asyncfilter.wiring.apply import apply
+from asyncfilter.wiring.bench import bench
+from asyncfilter.wiring.plan import plan
+from asyncfilter.wiring.run import run
 from tests.kit.jobs import make_bare_job
 
 LABELS = {"a.jpg": "Robin", "b.jpg": "Cat", "c.jpg": "Robin", "d.jpg": "Cat"}
@@ -89,7 +93,7 @@ def test_plan_and_bench_take_a_store_of_ones_own(tmp_path: Path) -> None:
     """What looks ahead of a run needs the same ports as the run."""
     job = make_job(tmp_path, limits={"tps": 5}, actions={})
     ports = msgspec.structs.replace(whole(), clock=LoopClock(), checkpoint=MemoryCheckpoint())
-    assert run_virtually(lambda: plan(job, sample=2, overrides=ports)).prospect.survey.candidates == 4
+    assert run_virtually(lambda: plan(job, sample=2, overrides=ports)).plan_inputs.survey.candidates == 4
     ports = msgspec.structs.replace(whole(), clock=LoopClock(), checkpoint=MemoryCheckpoint())
     assert run_virtually(lambda: bench(job, seconds_s=2, overrides=ports)).summary.counts.failed == {}
 

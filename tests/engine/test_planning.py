@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asyncfilter import Job, Summary, plan
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, StopReason
-from asyncfilter.policy.estimate import Outlook
+from asyncfilter.policy.forecast import PlanResult
 from asyncfilter.testing import MemorySource, Stage, run_virtually
 from tests.kit import jobs, labels
 
@@ -20,7 +20,7 @@ make_job = partial(jobs.make_job, source={"uri": "s3://raw/", "order": "random"}
 birds = partial(labels.birds, every=4, broken_every=10)
 
 
-def planned(stage: Stage, job: Job, sample: int = 0) -> Outlook:
+def planned(stage: Stage, job: Job, sample: int = 0) -> PlanResult:
     """A plan, as a process of its own."""
     try:
         return run_virtually(
@@ -36,7 +36,7 @@ def test_without_a_sample_nothing_is_paid_or_written() -> None:
     for listed in (ListedObject("a/", 0, "x"), ListedObject("b.txt", 5, "x"), ListedObject("c.jpg", 0, "x")):
         stage.source.put(listed)
     found = planned(stage, make_job())
-    survey = found.prospect.survey
+    survey = found.plan_inputs.survey
     assert (survey.listed, survey.unpaid, survey.skipped) == (53, 50, {"folder": 1, "not_included": 1, "empty": 1})
     assert (found.forecast.calls, found.forecast.cost_micros, found.forecast.duration_s) == (50, 50_000, 0.05)
     assert not stage.detector.attempts
@@ -101,7 +101,7 @@ def test_known_images_are_decided_by_the_rules_of_now() -> None:
     now = found.sample.this_run
     cats = sum(label == "Cat" for label in stage.labels.values())
     assert (now.calls, now.keep, sum(now.failed.values())) == (0, cats, 10)
-    assert (found.prospect.survey.standing, found.prospect.survey.unpaid) == (100, 0)
+    assert (found.plan_inputs.survey.settled, found.plan_inputs.survey.unpaid) == (100, 0)
 
 
 def test_changed_objects_are_sampled_as_they_are_now() -> None:
@@ -110,7 +110,7 @@ def test_changed_objects_are_sampled_as_they_are_now() -> None:
     stage.run(make_job())
     stage.source.put(ListedObject("00000.jpg", 1000, "another-etag"))
     found = planned(stage, make_job(), sample=20)
-    assert found.prospect.survey.unpaid == 1
+    assert found.plan_inputs.survey.unpaid == 1
     assert stage.detector.attempts["00000.jpg"] == 2
     assert stage.run(make_job()).this_run.calls == 0
 
@@ -124,7 +124,7 @@ def test_the_budget_holds_for_a_sample() -> None:
     assert found.sample.counts.spent_micros == 20_000
     assert found.estimates is not None
     seen = {row.key for row in stage.checkpoint.images}
-    drawn = [listed.key for listed in found.prospect.survey.drawn]
+    drawn = [listed.key for listed in found.plan_inputs.survey.drawn]
     counted = drawn[: found.estimates.sampled]
     assert set(counted) <= seen
     assert found.forecast.ends is StopReason.BUDGET
@@ -167,9 +167,9 @@ def test_same_content_is_counted_once() -> None:
     """Objects with the same bytes cost one call together, in the forecast as in the run."""
     stage = Stage(birds(30))
     for number in range(10):
-        stage.source.put(ListedObject(f"twin-{number}.jpg", 500, "0123456789abcdef0123456789abcdef"))
+        stage.source.put(ListedObject(f"same-{number}.jpg", 500, "0123456789abcdef0123456789abcdef"))
     found = planned(stage, make_job())
-    assert (found.prospect.survey.unpaid, found.prospect.survey.shared, found.forecast.calls) == (40, 9, 31)
+    assert (found.plan_inputs.survey.unpaid, found.plan_inputs.survey.shared, found.forecast.calls) == (40, 9, 31)
     assert stage.run(make_job()).counts.calls == 31
 
 
@@ -178,7 +178,7 @@ def test_the_listing_is_tried_again_and_given_up_in_time() -> None:
     reset = TransientError("reset", may_be_billed=False)
     stage, objects = Stage(birds(30)), [ListedObject(key, 1000, f"etag-{key}") for key in birds(30)]
     stage.source = MemorySource(objects, page_objects=7, fault=lambda _after, attempt: reset if attempt < 3 else None)
-    assert planned(stage, make_job()).prospect.survey.listed == 30
+    assert planned(stage, make_job()).plan_inputs.survey.listed == 30
     stage.source = MemorySource(objects, fault=lambda _after, _attempt: reset)
     with pytest.raises(EndpointError, match="listing cannot be read"):
         planned(stage, make_job())

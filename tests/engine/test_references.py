@@ -49,9 +49,9 @@ def test_references_are_paid_once_and_their_names_decide() -> None:
     assert summary.counts.spent_micros == summary.this_run.spent_micros == 62_000
     assert (summary.counts.keep, summary.counts.reject, summary.resumed) == (40, 20, False)
     assert [type(event) for event in stage.events[:2]] == [RunStarted, LikeResolved]
-    told = stage.events[1]
-    assert isinstance(told, LikeResolved)
-    assert (told.names, told.references, told.calls) == (["Robin", "Wing"], GOOD, 2)
+    reported = stage.events[1]
+    assert isinstance(reported, LikeResolved)
+    assert (reported.names, reported.references, reported.calls) == (["Robin", "Wing"], GOOD, 2)
     again = stage.run(make_job())
     assert (attempts(stage), again.this_run.calls, again.counts.calls) == (2, 0, 62)
     narrower = make_job(rules=[{"keep": {"like": GOOD[1], "confidence": 85}}])
@@ -240,7 +240,7 @@ async def test_references_are_not_prepared_as_images_of_the_source(
         for name, value in sandbox.environment().items():
             monkeypatch.setenv(name, value)
         forecast = await plan(job)
-        assert (forecast.prospect.survey.unpaid, forecast.forecast.calls) == (12, 12)
+        assert (forecast.plan_inputs.survey.unpaid, forecast.forecast.calls) == (12, 12)
         found = await plan(job, sample=5)
         assert found.sample is not None
         assert (found.sample.this_run.examined, found.sample.counts.calls) == (5, 6)

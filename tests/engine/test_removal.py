@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
 from asyncfilter.job import Job
 from asyncfilter.model import location
-from asyncfilter.policy.removal import REMOVED, Step, Versioning
+from asyncfilter.records.removal import REMOVED, Step, Versioning
 from asyncfilter.testing import MemoryStore
 from asyncfilter.testing.crash import crashed
 from tests.kit.buckets import Bucket
@@ -31,7 +31,7 @@ LABELS = {
     "f keep.jpg": "Robin",
     "g\x01.jpg": "Person",
 }
-CONDEMNED = [key for key, label in LABELS.items() if label == "Person"]
+REMOVED_KEYS = [key for key, label in LABELS.items() if label == "Person"]
 ACTIONS = {"delete": "delete", "move": {"move": f"s3://{BIN}/{{key}}"}}
 BUCKETS = [Versioning.OFF, Versioning.ON, Versioning.SUSPENDED]
 
@@ -56,14 +56,14 @@ def deaths() -> Iterator[int]:
     return count(1)
 
 
-def check_nothing_lost(yard: Bucket) -> None:
+def check_nothing_lost(bucket: Bucket) -> None:
     """Whatever happened: what should stay is there, and what should go is there or went as it should."""
-    there, quarantine = yard.bodies(), yard.bodies(BIN)
-    gone = {place.key for place, _ in yard.store.deleted if place.bucket == "raw"}
+    there, quarantine = bucket.bodies(), bucket.bodies(BIN)
+    gone = {place.key for place, _ in bucket.store.deleted if place.bucket == "raw"}
     for key in LABELS:
-        if key not in CONDEMNED or key not in gone:
+        if key not in REMOVED_KEYS or key not in gone:
             assert there[key] == body_of(key)
-    assert max(Counter(yard.store.deleted).values(), default=0) <= 1
+    assert max(Counter(bucket.store.deleted).values(), default=0) <= 1
     for key, body in quarantine.items():
         assert body == body_of(key)
 
@@ -71,35 +71,35 @@ def check_nothing_lost(yard: Bucket) -> None:
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize("versioning", BUCKETS)
 def test_a_death_at_every_moment_of_apply(kind: str, versioning: Versioning) -> None:
-    """Killed anywhere and resumed, everything condemned is gone, once, and nothing else; the books say so."""
+    """Killed anywhere and resumed, everything selected is gone, once, and nothing else; the books say so."""
     job = a_job(kind)
     for at in deaths():
-        yard = make_bucket(versioning)
-        yard.run(job)
-        is_dead = crashed(yard.apply, job, at=at)
-        check_nothing_lost(yard)
+        bucket = make_bucket(versioning)
+        bucket.run(job)
+        is_dead = crashed(bucket.apply, job, at=at)
+        check_nothing_lost(bucket)
         if kind == "move":
-            missing = [key for key in CONDEMNED if {yard.store.body(key), yard.store.body(key, BIN)} == {None}]
+            missing = [key for key in REMOVED_KEYS if {bucket.store.body(key), bucket.store.body(key, BIN)} == {None}]
             assert not missing
         if is_dead:
-            yard.apply(job)
-        check_nothing_lost(yard)
-        assert sorted(yard.store.keys()) == sorted(set(LABELS) - set(CONDEMNED))
-        assert sorted(yard.store.keys(BIN)) == (sorted(CONDEMNED) if kind == "move" else [])
-        assert sorted(place.key for place, _ in yard.store.deleted) == sorted(CONDEMNED)
-        assert max(Counter(yard.store.copies).values(), default=0) <= 1
-        assert yard.effects == {kind: len(CONDEMNED)}
-        assert yard.checkpoint.opened.watermark.tally.failed == {}
-        assert [one.step for one in yard.checkpoint.journal] == [Step.DELETED] * len(CONDEMNED)
+            bucket.apply(job)
+        check_nothing_lost(bucket)
+        assert sorted(bucket.store.keys()) == sorted(set(LABELS) - set(REMOVED_KEYS))
+        assert sorted(bucket.store.keys(BIN)) == (sorted(REMOVED_KEYS) if kind == "move" else [])
+        assert sorted(place.key for place, _ in bucket.store.deleted) == sorted(REMOVED_KEYS)
+        assert max(Counter(bucket.store.copies).values(), default=0) <= 1
+        assert bucket.effects == {kind: len(REMOVED_KEYS)}
+        assert bucket.checkpoint.opened.watermark.tally.failed == {}
+        assert [one.step for one in bucket.checkpoint.journal] == [Step.DELETED] * len(REMOVED_KEYS)
         if versioning is Versioning.ON:
-            assert {one.key: one.marker for one in yard.checkpoint.journal} == {
-                key: yard.store.history(key)[-1].id for key in CONDEMNED
+            assert {one.key: one.marker for one in bucket.checkpoint.journal} == {
+                key: bucket.store.history(key)[-1].id for key in REMOVED_KEYS
             }
-        assert yard.plan(job).images == 0
+        assert bucket.plan(job).images == 0
         if kind == "move" or versioning is Versioning.ON:
-            yard.undo(job)
-            assert yard.bodies() == {key: body_of(key) for key in LABELS}
-            assert yard.store.keys(BIN) == []
+            bucket.undo(job)
+            assert bucket.bodies() == {key: body_of(key) for key in LABELS}
+            assert bucket.store.keys(BIN) == []
         if not is_dead:
             assert at > 10
             break
@@ -110,25 +110,25 @@ def test_a_death_at_every_moment_of_undo(kind: str, versioning: Versioning) -> N
     """Killed anywhere and resumed, every image is back as it was, nothing lies in quarantine, and the books say so."""
     job = a_job(kind)
     for at in deaths():
-        yard = make_bucket(versioning)
-        yard.run(job)
-        yard.apply(job)
-        before = {key: yard.store.history(key)[0].id for key in CONDEMNED if yard.store.history(key)}
-        is_dead = crashed(yard.undo, job, at=at)
+        bucket = make_bucket(versioning)
+        bucket.run(job)
+        bucket.apply(job)
+        before = {key: bucket.store.history(key)[0].id for key in REMOVED_KEYS if bucket.store.history(key)}
+        is_dead = crashed(bucket.undo, job, at=at)
         if kind == "move":
-            missing = [key for key in CONDEMNED if {yard.store.body(key), yard.store.body(key, BIN)} == {None}]
+            missing = [key for key in REMOVED_KEYS if {bucket.store.body(key), bucket.store.body(key, BIN)} == {None}]
             assert not missing
         if is_dead:
-            yard.undo(job)
-        assert yard.bodies() == {key: body_of(key) for key in LABELS}
-        assert yard.store.keys(BIN) == []
-        assert yard.effects == {}
-        assert [one.step for one in yard.checkpoint.journal] == [Step.UNDONE] * len(CONDEMNED)
+            bucket.undo(job)
+        assert bucket.bodies() == {key: body_of(key) for key in LABELS}
+        assert bucket.store.keys(BIN) == []
+        assert bucket.effects == {}
+        assert [one.step for one in bucket.checkpoint.journal] == [Step.UNDONE] * len(REMOVED_KEYS)
         if versioning is Versioning.ON:
-            assert {key: [one.id for one in yard.store.history(key)] for key in CONDEMNED} == {
+            assert {key: [one.id for one in bucket.store.history(key)] for key in REMOVED_KEYS} == {
                 key: [id_] for key, id_ in before.items()
             }
-        assert yard.plan_undo(job).images == 0
+        assert bucket.plan_undo(job).images == 0
         if not is_dead:
             assert at > 10
             break
@@ -140,17 +140,17 @@ def test_what_changed_or_vanished_is_left_and_reported(kind: str, versioning: Ve
     """The ETag that was examined is the condition: at every moment of death, what is new stays."""
     job = a_job(kind)
     for at in deaths():
-        yard = make_bucket(versioning)
-        yard.run(job)
-        yard.store.put("b.jpg", b"new")
-        yard.store.remove("c.jpg")
-        is_dead = crashed(yard.apply, job, at=at)
+        bucket = make_bucket(versioning)
+        bucket.run(job)
+        bucket.store.put("b.jpg", b"new")
+        bucket.store.remove("c.jpg")
+        is_dead = crashed(bucket.apply, job, at=at)
         if is_dead:
-            yard.apply(job)
-        assert yard.store.body("b.jpg") == b"new"
-        assert sorted(place.key for place, _ in yard.store.deleted) == sorted(set(CONDEMNED) - {"b.jpg", "c.jpg"})
-        assert yard.checkpoint.opened.watermark.tally.failed == {"changed": 1, "vanished": 1}
-        assert yard.effects == {kind: len(CONDEMNED) - 2}
+            bucket.apply(job)
+        assert bucket.store.body("b.jpg") == b"new"
+        assert sorted(place.key for place, _ in bucket.store.deleted) == sorted(set(REMOVED_KEYS) - {"b.jpg", "c.jpg"})
+        assert bucket.checkpoint.opened.watermark.tally.failed == {"changed": 1, "vanished": 1}
+        assert bucket.effects == {kind: len(REMOVED_KEYS) - 2}
         if not is_dead:
             break
 
@@ -161,19 +161,19 @@ def test_what_others_do_between_death_and_resume(kind: str, versioning: Versioni
     """An object that was put meanwhile, after our delete or instead of it, is never touched."""
     job = a_job(kind)
     for at in deaths():
-        yard = make_bucket(versioning)
-        yard.run(job)
-        is_dead = crashed(yard.apply, job, at=at)
-        yard.store.put("b.jpg", b"new")
-        yard.store.put("a keep.jpg", b"new too")
+        bucket = make_bucket(versioning)
+        bucket.run(job)
+        is_dead = crashed(bucket.apply, job, at=at)
+        bucket.store.put("b.jpg", b"new")
+        bucket.store.put("a keep.jpg", b"new too")
         if is_dead:
-            yard.apply(job)
-        assert yard.store.body("b.jpg") == b"new"
-        assert yard.store.body("a keep.jpg") == b"new too"
-        assert yard.store.keys() == sorted(set(LABELS) - set(CONDEMNED) | {"b.jpg"})
-        assert max(Counter(place for place, _ in yard.store.deleted).values()) == 1
-        claimed = {one.key for one in yard.checkpoint.journal if one.step is Step.DELETED}
-        assert claimed <= {place.key for place, _ in yard.store.deleted}
+            bucket.apply(job)
+        assert bucket.store.body("b.jpg") == b"new"
+        assert bucket.store.body("a keep.jpg") == b"new too"
+        assert bucket.store.keys() == sorted(set(LABELS) - set(REMOVED_KEYS) | {"b.jpg"})
+        assert max(Counter(place for place, _ in bucket.store.deleted).values()) == 1
+        claimed = {one.key for one in bucket.checkpoint.journal if one.step is Step.DELETED}
+        assert claimed <= {place.key for place, _ in bucket.store.deleted}
         if not is_dead:
             break
 
@@ -183,17 +183,17 @@ def test_undo_never_overwrites_what_stands_there(versioning: Versioning) -> None
     """A newer object keeps its place, and the image stays where it can be had."""
     job = a_job("move")
     for at in deaths():
-        yard = make_bucket(versioning)
-        yard.run(job)
-        yard.apply(job)
-        yard.store.put("b.jpg", b"new")
-        is_dead = crashed(yard.undo, job, at=at)
-        summary = yard.undo(job)
-        assert yard.store.body("b.jpg") == b"new"
-        assert yard.store.body("b.jpg", BIN) == body_of("b.jpg")
+        bucket = make_bucket(versioning)
+        bucket.run(job)
+        bucket.apply(job)
+        bucket.store.put("b.jpg", b"new")
+        is_dead = crashed(bucket.undo, job, at=at)
+        summary = bucket.undo(job)
+        assert bucket.store.body("b.jpg") == b"new"
+        assert bucket.store.body("b.jpg", BIN) == body_of("b.jpg")
         assert summary.failed == {"source_exists": 1}
-        assert yard.effects == {"move": 1}
-        assert yard.bodies() == {key: body_of(key) for key in LABELS} | {"b.jpg": b"new"}
+        assert bucket.effects == {"move": 1}
+        assert bucket.bodies() == {key: body_of(key) for key in LABELS} | {"b.jpg": b"new"}
         if not is_dead:
             break
 
@@ -203,15 +203,15 @@ def test_a_copy_that_is_lost_before_the_resume_is_made_again(versioning: Version
     """An image leaves the source only for a copy that stands at that moment, whatever the journal says of before."""
     job = a_job("move")
     for at in deaths():
-        yard = make_bucket(versioning)
-        yard.run(job)
-        is_dead = crashed(yard.apply, job, at=at)
-        there = [key for key in CONDEMNED if yard.store.body(key) is not None]
-        for key in yard.store.keys(BIN):
-            yard.store.remove(key, BIN)
-        yard.apply(job)
-        assert [key for key in there if yard.store.body(key, BIN) != body_of(key)] == []
-        assert yard.store.keys() == sorted(set(LABELS) - set(CONDEMNED))
+        bucket = make_bucket(versioning)
+        bucket.run(job)
+        is_dead = crashed(bucket.apply, job, at=at)
+        there = [key for key in REMOVED_KEYS if bucket.store.body(key) is not None]
+        for key in bucket.store.keys(BIN):
+            bucket.store.remove(key, BIN)
+        bucket.apply(job)
+        assert [key for key in there if bucket.store.body(key, BIN) != body_of(key)] == []
+        assert bucket.store.keys() == sorted(set(LABELS) - set(REMOVED_KEYS))
         if not is_dead:
             break
 
@@ -231,30 +231,30 @@ def test_other_actions_after_a_death(kind: str, other: str, versioning: Versioni
     """Killed at any moment, then told to do otherwise: what was begun is found out, and what moves is somewhere."""
     job, then = a_job(kind), OTHERWISE[other]
     for at in count(1, 3):
-        yard = make_bucket(versioning)
-        yard.run(job)
-        is_dead = crashed(yard.apply, job, at=at)
-        begun = set(CONDEMNED) - set(yard.store.keys())
-        yard.refilter(then)
+        bucket = make_bucket(versioning)
+        bucket.run(job)
+        is_dead = crashed(bucket.apply, job, at=at)
+        begun = set(REMOVED_KEYS) - set(bucket.store.keys())
+        bucket.refilter(then)
         for again in (at, 0):
-            crashed(yard.apply, then, at=again)
-            assert max(Counter(yard.store.deleted).values(), default=0) <= 1
-            assert set(LABELS) - set(CONDEMNED) <= set(yard.store.keys())
-        gone = set(CONDEMNED) - set(yard.store.keys())
-        assert gone == (begun if other == "stay" else set(CONDEMNED))
-        books = {one.key: one for one in yard.checkpoint.journal if one.step in REMOVED}
+            crashed(bucket.apply, then, at=again)
+            assert max(Counter(bucket.store.deleted).values(), default=0) <= 1
+            assert set(LABELS) - set(REMOVED_KEYS) <= set(bucket.store.keys())
+        gone = set(REMOVED_KEYS) - set(bucket.store.keys())
+        assert gone == (begun if other == "stay" else set(REMOVED_KEYS))
+        books = {one.key: one for one in bucket.checkpoint.journal if one.step in REMOVED}
         assert set(books) == gone
         for key, one in books.items():
-            assert not one.target or yard.store.body(location(one.target).key, BIN) == body_of(key)
-        assert sum(yard.effects.values()) == len(gone)
+            assert not one.target or bucket.store.body(location(one.target).key, BIN) == body_of(key)
+        assert sum(bucket.effects.values()) == len(gone)
         if kind == "move" and other not in {"delete", "elsewhere"}:
-            yard.undo(then)
-            assert yard.bodies() == {key: body_of(key) for key in LABELS}
+            bucket.undo(then)
+            assert bucket.bodies() == {key: body_of(key) for key in LABELS}
         if not is_dead:
             break
 
 
-def meddling(yard: Bucket, when: str, deed: Callable[[], object]) -> None:
+def meddling(bucket: Bucket, when: str, deed: Callable[[], object]) -> None:
     """Have somebody do ``deed`` at the first moment called ``when``."""
     is_done = False
 
@@ -265,32 +265,32 @@ def meddling(yard: Bucket, when: str, deed: Callable[[], object]) -> None:
             deed()
         await yield_to_others()
 
-    yard.store.point = point
+    bucket.store.point = point
 
 
 @pytest.mark.parametrize("spoilt", [b"other", None])
 def test_an_unverified_copy_lets_no_image_go(spoilt: bytes | None) -> None:
     """A copy that is not there as it was made leaves the image in the source, as failed."""
-    job, yard = a_job("move"), make_bucket()
-    yard.run(job)
-    deed = (lambda: yard.store.put("b.jpg", spoilt, BIN)) if spoilt else (lambda: yard.store.remove("b.jpg", BIN))
-    meddling(yard, "copied b.jpg", deed)
-    summary = yard.apply(job)
+    job, bucket = a_job("move"), make_bucket()
+    bucket.run(job)
+    deed = (lambda: bucket.store.put("b.jpg", spoilt, BIN)) if spoilt else (lambda: bucket.store.remove("b.jpg", BIN))
+    meddling(bucket, "copied b.jpg", deed)
+    summary = bucket.apply(job)
     assert (summary.failed, summary.exit_code) == ({"not_verified": 1}, 1)
-    assert yard.store.body("b.jpg") == body_of("b.jpg")
-    assert yard.checkpoint.opened.watermark.tally.failed == {"not_verified": 1}
+    assert bucket.store.body("b.jpg") == body_of("b.jpg")
+    assert bucket.checkpoint.opened.watermark.tally.failed == {"not_verified": 1}
 
 
 def test_the_copy_in_quarantine_stays_until_the_image_was_seen_in_its_place() -> None:
     """An image that does not arrive stays in quarantine, and can be brought back later."""
-    job, yard = a_job("move"), make_bucket()
-    yard.run(job)
-    yard.apply(job)
-    meddling(yard, "copied b.jpg", lambda: yard.store.remove("b.jpg"))
-    assert yard.undo(job).failed == {"not_verified": 1}
-    assert yard.store.body("b.jpg", BIN) == body_of("b.jpg")
-    assert yard.undo(job).restored == 1
-    assert yard.bodies() == {key: body_of(key) for key in LABELS}
+    job, bucket = a_job("move"), make_bucket()
+    bucket.run(job)
+    bucket.apply(job)
+    meddling(bucket, "copied b.jpg", lambda: bucket.store.remove("b.jpg"))
+    assert bucket.undo(job).failed == {"not_verified": 1}
+    assert bucket.store.body("b.jpg", BIN) == body_of("b.jpg")
+    assert bucket.undo(job).restored == 1
+    assert bucket.bodies() == {key: body_of(key) for key in LABELS}
 
 
 @pytest.mark.parametrize("versioning", BUCKETS)
@@ -298,17 +298,17 @@ def test_an_image_removed_after_it_was_back_is_somebody_elses_doing(versioning: 
     """A resumed undo finishes its books, or brings the image back once more; it does not fail."""
     job = a_job("move")
     for at in deaths():
-        yard = make_bucket(versioning)
-        yard.run(job)
-        yard.apply(job)
-        is_dead = crashed(yard.undo, job, at=at)
-        if is_dead and yard.store.body("b.jpg") is not None:
-            yard.store.remove("b.jpg")
-            had_copy = yard.store.body("b.jpg", BIN) is not None
-            summary = yard.undo(job)
+        bucket = make_bucket(versioning)
+        bucket.run(job)
+        bucket.apply(job)
+        is_dead = crashed(bucket.undo, job, at=at)
+        if is_dead and bucket.store.body("b.jpg") is not None:
+            bucket.store.remove("b.jpg")
+            had_copy = bucket.store.body("b.jpg", BIN) is not None
+            summary = bucket.undo(job)
             assert summary.failed == {}
-            assert (yard.store.body("b.jpg") is not None) == had_copy
-            assert {one.step for one in yard.checkpoint.journal} == {Step.UNDONE}
+            assert (bucket.store.body("b.jpg") is not None) == had_copy
+            assert {one.step for one in bucket.checkpoint.journal} == {Step.UNDONE}
         if not is_dead:
             break
 
@@ -348,76 +348,76 @@ OUTSIDERS = st.lists(
 def test_any_life(
     kind: str, versioning: Versioning, lives: list[tuple[bool, int, list[tuple[str, str]]]], draws: list[int]
 ) -> None:
-    """Applies and undoes that die at any moment, beside others and faults: only what was examined and condemned goes.
+    """Applies and undoes that die at any moment, beside others and faults: only what is selected goes.
 
     Nobody's new object is ever removed or overwritten, a moved image is always somewhere, and at the end books and
     bucket agree.
     """
     job = a_job(kind)
-    yard = make_bucket(versioning)
-    yard.run(job)
-    yard.store.fault = Faults(draws)
+    bucket = make_bucket(versioning)
+    bucket.run(job)
+    bucket.store.fault = Faults(draws)
     mine = {key: body_of(key) for key in LABELS}
     stolen: set[str] = set()
     squatted: set[str] = set()
     for is_apply, at, others in lives:
-        act = yard.apply if is_apply else yard.undo
+        act = bucket.apply if is_apply else bucket.undo
         crashed(act, job, at=at)
-        _check_life(yard, mine, stolen)
+        _check_life(bucket, mine, stolen)
         for key, deed in others:
-            _do(yard, key, deed, mine, stolen)
+            _do(bucket, key, deed, mine, stolen)
             squatted |= {key} if deed == "squat" else set()
-    yard.store.fault = lambda _what, _attempt: None
-    yard.apply(job)
-    _check_life(yard, mine, stolen)
-    assert yard.plan(job).images == 0
-    removed = [one.key for one in yard.checkpoint.journal if one.step in REMOVED]
-    assert yard.effects.get(kind, 0) == len(removed)
-    yard.undo(job)
-    _check_life(yard, mine, stolen)
-    removed = [one.key for one in yard.checkpoint.journal if one.step in REMOVED]
-    assert yard.effects.get(kind, 0) == len(removed)
+    bucket.store.fault = lambda _what, _attempt: None
+    bucket.apply(job)
+    _check_life(bucket, mine, stolen)
+    assert bucket.plan(job).images == 0
+    removed = [one.key for one in bucket.checkpoint.journal if one.step in REMOVED]
+    assert bucket.effects.get(kind, 0) == len(removed)
+    bucket.undo(job)
+    _check_life(bucket, mine, stolen)
+    removed = [one.key for one in bucket.checkpoint.journal if one.step in REMOVED]
+    assert bucket.effects.get(kind, 0) == len(removed)
     if not stolen and kind == "move":
-        assert yard.bodies() == mine
-    assert all(yard.store.body(key, BIN) == SQUATTER for key in squatted)
+        assert bucket.bodies() == mine
+    assert all(bucket.store.body(key, BIN) == SQUATTER for key in squatted)
 
 
-def _do(yard: Bucket, key: str, deed: str, mine: dict[str, bytes], stolen: set[str]) -> None:
+def _do(bucket: Bucket, key: str, deed: str, mine: dict[str, bytes], stolen: set[str]) -> None:
     """What somebody else does; ``mine`` follows what an image's place must hold when we do not touch it."""
     if deed == "put":
         mine[key] = b"new " + key.encode()
-        yard.store.put(key, mine[key])
+        bucket.store.put(key, mine[key])
     elif deed == "put back":
         mine[key] = body_of(key)
-        yard.store.put(key, mine[key])
-    elif deed == "remove" and yard.store.body(key) is not None:
-        yard.store.remove(key)
+        bucket.store.put(key, mine[key])
+    elif deed == "remove" and bucket.store.body(key) is not None:
+        bucket.store.remove(key)
         stolen.add(key)
-    elif deed == "steal" and yard.store.body(key, BIN) != SQUATTER and yard.store.body(key, BIN) is not None:
-        yard.store.remove(key, BIN)
+    elif deed == "steal" and bucket.store.body(key, BIN) != SQUATTER and bucket.store.body(key, BIN) is not None:
+        bucket.store.remove(key, BIN)
         stolen.add(key)
     elif deed == "squat":
-        if yard.store.body(key, BIN) is not None:
+        if bucket.store.body(key, BIN) is not None:
             stolen.add(key)
-        yard.store.put(key, SQUATTER, BIN)
+        bucket.store.put(key, SQUATTER, BIN)
 
 
-def _check_life(yard: Bucket, mine: dict[str, bytes], stolen: set[str]) -> None:
+def _check_life(bucket: Bucket, mine: dict[str, bytes], stolen: set[str]) -> None:
     """Hold the bucket to what everybody did."""
-    for place, etag in yard.store.deleted:
-        is_ours = place.key in CONDEMNED and etag == examined_etag(place.key)
+    for place, etag in bucket.store.deleted:
+        is_ours = place.key in REMOVED_KEYS and etag == examined_etag(place.key)
         assert is_ours, f"{place} was deleted"
     for key, body in mine.items():
         if key in stolen:
             continue
-        standing = yard.store.body(key)
-        if body != body_of(key) or key not in CONDEMNED:
-            assert standing == body
-        elif standing is None and yard.store.versioning is Versioning.OFF:
-            (removal,) = [one for one in yard.checkpoint.journal if one.key == key]
-            assert not removal.target or yard.store.body(key, BIN) == body
+        existing_copy = bucket.store.body(key)
+        if body != body_of(key) or key not in REMOVED_KEYS:
+            assert existing_copy == body
+        elif existing_copy is None and bucket.store.versioning is Versioning.OFF:
+            (removal,) = [one for one in bucket.checkpoint.journal if one.key == key]
+            assert not removal.target or bucket.store.body(key, BIN) == body
         else:
-            assert standing in {None, body}
+            assert existing_copy in {None, body}
 
 
 def examined_etag(key: str) -> str:

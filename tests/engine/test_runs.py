@@ -23,7 +23,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.events import ActionDone, ImageExamined, RateChanged, RulesApplied
 from asyncfilter.model import ListedObject, Progress, StopReason
-from asyncfilter.ports import Batch
+from asyncfilter.records.progress import Batch
 from asyncfilter.testing import BROKEN, MemoryCheckpoint, Stage, run_virtually
 from tests.kit.jobs import PRICE_MICROS, make_job
 from tests.kit.labels import birds
@@ -286,9 +286,9 @@ def test_changed_rules_are_applied_to_stored_labels() -> None:
     assert (summary.counts.keep, summary.counts.reject, summary.counts.stale) == (20, 10, 10)
     assert Counter(stage.copied()).most_common(1)[0][1] == 1
     assert len(stage.copied()) == 30
-    told = [event for event in stage.events if isinstance(event, RulesApplied)]
-    assert (told[-1].images, told[-1].actions, told[-1].stale, told[-1].dropped) == (30, 20, 10, 0)
-    assert [(change.before, change.after, change.images) for change in told[-1].changes] == [
+    reported = [event for event in stage.events if isinstance(event, RulesApplied)]
+    assert (reported[-1].images, reported[-1].actions, reported[-1].stale, reported[-1].dropped) == (30, 20, 10, 0)
+    assert [(change.before, change.after, change.images) for change in reported[-1].changes] == [
         ("keep", "reject", 10),
         ("reject", "keep", 20),
     ]
@@ -297,7 +297,7 @@ def test_changed_rules_are_applied_to_stored_labels() -> None:
         for index, event in enumerate(stage.events)
         if isinstance(event, ActionDone) and stage.labels[event.key] == "Cat"
     )
-    assert stage.events.index(told[-1]) < first_copy
+    assert stage.events.index(reported[-1]) < first_copy
     assert stage.run(make_job(rules=[{"keep": {"any": "Cat"}}])).this_run.calls == 0
 
 

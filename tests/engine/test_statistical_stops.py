@@ -9,7 +9,7 @@ import pytest
 
 from asyncfilter import Job
 from asyncfilter.errors import ImageError
-from asyncfilter.events import Cautioned
+from asyncfilter.events import JobWarning
 from asyncfilter.model import StopReason
 from asyncfilter.policy.sequential import is_surely_below
 from asyncfilter.testing import BROKEN, Stage
@@ -39,14 +39,14 @@ def test_a_poor_source_is_left_and_the_run_is_a_success() -> None:
     assert set(stage.detector.attempts.values()) == {1}
 
 
-@pytest.mark.parametrize(("order", "told"), [("listing", 1), ("random", 0)])
-def test_a_prefix_is_no_sample_is_said_once(order: str, told: int) -> None:
+@pytest.mark.parametrize(("order", "reported"), [("listing", 1), ("random", 0)])
+def test_a_prefix_is_no_sample_is_said_once(order: str, reported: int) -> None:
     """A run in listing order says once that its beginning is no sample; one in random order has nothing to say."""
     stage = Stage({f"{number}.jpg": "Cat" for number in range(30)})
     stage.run(make_job({"hit_rate": {"below": 0.1}}, order=order))
-    cautions = [event for event in stage.events if isinstance(event, Cautioned)]
-    assert len(cautions) == told
-    assert all("order: random" in event.message for event in cautions)
+    job_warnings = [event for event in stage.events if isinstance(event, JobWarning)]
+    assert len(job_warnings) == reported
+    assert all("order: random" in event.message for event in job_warnings)
 
 
 def test_copies_that_fail_do_not_move_the_stop() -> None:

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 from asyncfilter.events import Event
 from asyncfilter.job import Job
 from asyncfilter.model import Summary
-from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
+from asyncfilter.policy.removal_plan import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
 from asyncfilter.testing.crash import CrashPlan, crashing
-from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, refilter, undo
+from asyncfilter.wiring.apply import apply
+from asyncfilter.wiring.run import run
 
 T = TypeVar("T")
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint
 from asyncfilter.model import Decision, Detection, Label, Verdict
-from asyncfilter.ports import Checkpoint, StoredImage
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import StoredImage
 from asyncfilter.testing import MemoryCheckpoint
 
 IDENTITY = {"source.uri": "s3://raw/"}
@@ -17,7 +18,7 @@ LABELS = Detection((Label("Robin", 90.0),), "3.0")
 
 
 def stored_image(id_: int, **changes: Any) -> StoredImage:
-    """A row: a kept image with labels, seated at its id; ``changes`` replace its fields."""
+    """A row: a kept image with labels, placed at its id; ``changes`` replace its fields."""
     fields: dict[str, Any] = {
         "seq": id_,
         "key": f"birds/{id_:03}.jpg",

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfilter.aws.custom_labels import read_custom_labels
-from asyncfilter.aws.rekognition import read_labels
+from asyncfilter.aws.detectors.custom_labels import read_custom_labels
+from asyncfilter.aws.detectors.labels import read_labels
 from asyncfilter.errors import AccessError
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.model import Box, Detection, Instance, Label
@@ -55,7 +55,7 @@ GEOMETRY = with_unknown({"BoundingBox": BOX}, {"Polygon": st.lists(st.fixed_dict
 
 
 def laid_over(value: Any, overlay: Any) -> Any:
-    """Apply an overlay as ``asyncfilter.aws.rekognition`` documents it."""
+    """Apply an overlay as ``asyncfilter.aws.detectors.labels`` documents it."""
     if isinstance(value, list):
         return [laid_over(item, overlay.get(str(index), {})) for index, item in enumerate(value)]
     if isinstance(value, dict):

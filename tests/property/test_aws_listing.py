@@ -13,7 +13,7 @@ from botocore.parsers import create_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfilter.aws.listing import PageError, read_page
+from asyncfilter.aws.clients.list_xml import PageError, read_page
 from asyncfilter.model import ListedObject
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(

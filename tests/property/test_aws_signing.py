@@ -13,10 +13,10 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfilter.aws.answers import Operation
+from asyncfilter.aws.clients.error_response import Operation
+from asyncfilter.aws.clients.signed_http import PresignedPosts
+from asyncfilter.aws.clients.signing import Keys, ServiceClock, Signer, encode_path, encode_query
 from asyncfilter.aws.session import Endpoint
-from asyncfilter.aws.signing import Keys, ServiceClock, Signer, encode_path, encode_query
-from asyncfilter.aws.wire import Posts
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 KEYS = st.builds(
@@ -109,7 +109,7 @@ def test_prepared_posts_are_sent_as_they_would_be_one_by_one(
     signer = Signer("rekognition", "eu-west-1", clock)
     endpoint = Endpoint(origin="http://h", host="h", base_path="/b", service="rekognition", region="eu-west-1")
     headers = {"content-type": "application/x-amz-json-1.1"}
-    posts = Posts(Operation.DETECT_LABELS, endpoint, headers, signer, clock)
+    posts = PresignedPosts(Operation.DETECT_LABELS, endpoint, headers, signer, clock)
     for keys, unix_s, body in moments:
         now[0] = float(moments[0][1] if same_second else unix_s)
         head, _, sent = posts.encode(keys, body).partition(b"\r\n\r\n")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from asyncfilter.policy.budget import Budget, Reservation, Room
+from asyncfilter.policy.budget import Availability, Budget, Reservation
 
 TIERS = [(10, 1000), (25, 800), (None, 250)]
 
@@ -43,7 +43,7 @@ class BudgetMachine(RuleBasedStateMachine):
         self.durable_micros = micros
         self.budget.grant(micros)
 
-    @precondition(lambda self: self.budget.room() is Room.AVAILABLE)
+    @precondition(lambda self: self.budget.availability() is Availability.AVAILABLE)
     @rule()
     def reserve(self) -> None:
         self.open.append(self.budget.reserve())
@@ -80,7 +80,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @invariant()
     def exhausted_means_nothing_can_be_paid(self) -> None:
-        if self.budget.room() is Room.EXHAUSTED:
+        if self.budget.availability() is Availability.EXHAUSTED:
             assert self.budget.spent_micros + self.budget.next_price_micros > self.LIMIT_MICROS
 
 
@@ -113,6 +113,6 @@ def test_reservation_is_settled_once() -> None:
 def test_nothing_is_reserved_beyond_what_is_durable() -> None:
     """Without a grant there is no reservation, however much the limit allows."""
     budget = Budget(limit_micros=5000, price_micros=lambda _nth: 1000)
-    assert budget.room() is Room.UNGRANTED
+    assert budget.availability() is Availability.UNGRANTED
     with pytest.raises(ValueError, match="granted"):
         budget.reserve()

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncfilter.checkpoint.codec import AskedLabels, decode, encode
-from asyncfilter.checkpoint.faults import DamagedError
+from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.model import Box, Detection, Instance, Label
 
@@ -147,11 +147,11 @@ def test_any_bytes_are_read_or_called_damaged(stored: bytes) -> None:
     tables = Tables()
     tables.stored_labels += [("Bird", (), (), ())]
     tables.stored_words += ["3.0"]
-    with suppress(DamagedError):
+    with suppress(CorruptRowError):
         decode(stored, *tables.process())
     asked = AskedLabels(tables.process()[0], lambda _: True)
     asked.catch_up()
-    with suppress(DamagedError):
+    with suppress(CorruptRowError):
         asked.decode(stored)
 
 
@@ -162,7 +162,7 @@ def test_labels_of_another_table_are_damage() -> None:
     tables.stored_labels += [("Bird", (), (), ())]
     asked = AskedLabels(tables.process()[0], lambda _: False)
     asked.catch_up()
-    with pytest.raises(DamagedError):
+    with pytest.raises(CorruptRowError):
         asked.decode(stored)
 
 

@@ -10,8 +10,8 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter.datasets.folder import FolderSource
-from asyncfilter.datasets.folder import source as folder_source
+from asyncfilter.folders import FolderSource
+from asyncfilter.folders import source as folder_source
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=4).filter(
     lambda name: name not in {".", ".."}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncfilter.model import ListedObject
-from asyncfilter.policy.drawing import Contents, Draw, Ranking
 from asyncfilter.policy.intervals import hits_in_whole
+from asyncfilter.policy.sampling import ContentCounter, Ranking, Sampler
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,10 +75,10 @@ def objects(keys: list[str]) -> list[ListedObject]:
 
 
 @given(keys=st.lists(st.text(max_size=8), unique=True, max_size=60), size=st.integers(0, 70), seed=st.integers(0, 9))
-def test_a_draw_does_not_depend_on_the_order(keys: list[str], size: int, seed: int) -> None:
+def test_a_sample_does_not_depend_on_the_order(keys: list[str], size: int, seed: int) -> None:
     """The sample is the beginning of the shuffle of all keys, whatever order they come in."""
     ranking = Ranking(seed)
-    forward, backward = Draw(size, ranking), Draw(size, ranking)
+    forward, backward = Sampler(size, ranking), Sampler(size, ranking)
     for listed in objects(keys):
         forward.offer(listed)
     for listed in reversed(objects(keys)):
@@ -92,7 +92,7 @@ def test_every_key_is_as_likely_as_any_other() -> None:
     """Over many seeds each key is drawn about equally often, first and last ones too."""
     keys, drawn = [f"{number:04d}.jpg" for number in range(40)], Counter[str]()
     for seed in range(1000):
-        draw = Draw(10, Ranking(seed))
+        draw = Sampler(10, Ranking(seed))
         for listed in objects(keys):
             draw.offer(listed)
         drawn.update(listed.key for listed in draw.drawn())
@@ -108,7 +108,7 @@ IMAGES = st.lists(st.tuples(st.integers(0, 12) | st.none(), st.booleans()), max_
 @given(images=IMAGES)
 def test_shared_contents_as_counted_by_hand(images: list[tuple[int | None, bool]]) -> None:
     """While they fit, contents are counted exactly: an unpaid image is free when a known or earlier one is the same."""
-    contents, paid, known = Contents(), set[int](), {number for number, is_known in images if is_known}
+    contents, paid, known = ContentCounter(), set[int](), {number for number, is_known in images if is_known}
     free = 0
     for number, is_known in images:
         contents.count(None if number is None else (str(number), 1), is_known=is_known)
@@ -120,7 +120,7 @@ def test_shared_contents_as_counted_by_hand(images: list[tuple[int | None, bool]
 
 def test_shared_contents_are_estimated_in_flat_memory() -> None:
     """Of far more contents than are remembered, the share that comes twice is found within a few percent."""
-    contents = Contents(capacity=2000)
+    contents = ContentCounter(capacity=2000)
     for number in range(60_000):
         contents.count((f"{number % 50_000}", 1), is_known=False)
     assert len(contents._seen) <= 2000
@@ -129,7 +129,7 @@ def test_shared_contents_are_estimated_in_flat_memory() -> None:
 
 def test_nothing_shared_is_never_estimated_as_something() -> None:
     """Without any content twice the count is zero, however much was forgotten."""
-    contents = Contents(capacity=100)
+    contents = ContentCounter(capacity=100)
     for number in range(5000):
         contents.count((f"{number}", 1), is_known=False)
     assert contents.shared(5000) == 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfilter.policy.likeness import MAX_DISTANCE, distance, near_groups
+from asyncfilter.policy.near_duplicates import MAX_DISTANCE, distance, near_groups
 
 
 def by_comparing_all(hashes: list[int], max_distance: int) -> list[list[int]]:

@@ -14,7 +14,7 @@ from asyncfilter.job.spec import MAX_WINDOW, ErrorShare, HitRate, Limits, Stop
 from asyncfilter.model import StopReason, Verdict
 from asyncfilter.policy.sequential import is_surely_below, log_evidence
 from asyncfilter.policy.stopping import stop_cause, stop_due
-from asyncfilter.records.error_window import Recent
+from asyncfilter.records.error_window import ErrorWindow
 from asyncfilter.records.tally import Tally
 
 Stops = Callable[[int, int], bool]
@@ -110,21 +110,21 @@ def test_evidence_is_a_martingale(rate: float, hits: int, misses: int, mean: flo
 
 
 @given(outcomes=st.lists(st.booleans(), max_size=80), window=st.integers(1, 30))
-def test_recent_failures_as_counted_by_hand(outcomes: list[bool], window: int) -> None:
+def test_error_window_as_counted_by_hand(outcomes: list[bool], window: int) -> None:
     """The memory gives the failures of the last images, and survives the checkpoint's JSON."""
-    recent = Recent()
+    recent = ErrorWindow()
     for is_failure in outcomes:
         if is_failure:
             recent.count_failure()
         else:
             recent.count()
-        recent = msgspec.json.decode(msgspec.json.encode(recent), type=Recent)
+        recent = msgspec.json.decode(msgspec.json.encode(recent), type=ErrorWindow)
     assert recent.failures(window) == (sum(outcomes[-window:]) if len(outcomes) >= window else None)
 
 
-def test_recent_stays_small() -> None:
+def test_error_window_stays_small() -> None:
     """However many images fail, no more than the longest window is kept."""
-    recent = Recent()
+    recent = ErrorWindow()
     for _ in range(3 * MAX_WINDOW):
         recent.count_failure()
     assert recent.failures(MAX_WINDOW) == len(recent.failed_at) == MAX_WINDOW

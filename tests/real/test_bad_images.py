@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from asyncfilter.datasets.pictures import convert, likeness
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.policy.acceptance import refusal
+from asyncfilter.pictures.convert import convert, perceptual_hash
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.header import Format, read_header
+from asyncfilter.policy.image_limits import find_rejection
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 FILES = sorted(path for path in (DATA / "badimages").rglob("*") if path.is_file())
@@ -67,7 +67,7 @@ def test_headers_are_what_pillow_finds(path: Path) -> None:
 def test_each_file_is_taken_converted_or_refused(path: Path) -> None:
     """Nothing but an ``ImageError`` comes of a broken file, and what is converted is a JPEG that the service takes."""
     body = path.read_bytes()
-    likeness(body)
+    perceptual_hash(body)
     with pytest.raises(ImageError) if path.name in HOPELESS else nullcontext() as caught:
         jpeg = convert(body, LIMITS)
     if caught is not None:
@@ -75,16 +75,16 @@ def test_each_file_is_taken_converted_or_refused(path: Path) -> None:
         return
     header = read_header(jpeg.body, is_whole=True)
     assert (header.format, header.width, header.height) == (Format.JPEG, jpeg.width, jpeg.height)
-    assert refusal(header, len(jpeg.body), LIMITS, inline=True) is None
+    assert find_rejection(header, len(jpeg.body), LIMITS, inline=True) is None
 
 
 @pytest.mark.parametrize("orientation", range(9))
 def test_one_scene_in_all_orientations_is_one_picture(orientation: int) -> None:
     """Converted, the nine photographs of one scene stand upright and look alike."""
     folder = DATA / "badimages" / "exif-orientation"
-    upright = likeness((folder / "Landscape_1.jpg").read_bytes())
+    upright = perceptual_hash((folder / "Landscape_1.jpg").read_bytes())
     jpeg = convert((folder / f"Landscape_{orientation}.jpg").read_bytes(), LIMITS)
-    found = likeness(jpeg.body)
+    found = perceptual_hash(jpeg.body)
     assert (jpeg.width, jpeg.height) == (1800, 1200)
     assert found is not None
     assert upright is not None

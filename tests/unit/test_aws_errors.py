@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from asyncfilter.aws.answers import Answer, AnsweredError, Operation, read_answer
+from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, read_error_response
 from asyncfilter.aws.errors import classify
-from asyncfilter.aws.failures import vendor_translated
+from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import (
     AccessError,
     BucketNotFoundError,
@@ -119,7 +119,7 @@ def test_each_code_has_its_meaning(
     operation: Operation, status: int, code: str, message: str, kind: type[Exception], mark: Any
 ) -> None:
     """The class decides what the engine does; cause, billing, failure code or remedy come along."""
-    error = classify(Answer(operation=operation, where="s3://b/k", status=status, code=code, message=message))
+    error = classify(ErrorResponse(operation=operation, where="s3://b/k", status=status, code=code, message=message))
     assert type(error) is kind
     if isinstance(error, ThrottledError):
         assert error.cause == mark
@@ -143,9 +143,9 @@ def test_what_aioboto3_raises_means_the_same(
         "Error": {"Code": code or str(status), "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": "7"}},
     }
-    with pytest.raises(AnsweredError) as caught, vendor_translated(operation, "s3://b/k"):
+    with pytest.raises(ErrorResponseError) as caught, vendor_translated(operation, "s3://b/k"):
         raise ClientError(response, operation.value)
-    assert caught.value.answer == Answer(
+    assert caught.value.response == ErrorResponse(
         operation=operation, where="s3://b/k", status=status, code=code, message=message, retry_after_s=7.0
     )
 
@@ -163,14 +163,14 @@ def test_what_aioboto3_raises_means_the_same(
 )
 def test_codes_are_found_wherever_aws_puts_them(body: bytes, headers: dict[str, str], code: str) -> None:
     """In ``__type`` with or without a namespace, in ``Code``, in a header, in XML; nonsense has none."""
-    assert read_answer(D, "w", status=400, headers=headers, body=body).code == code
+    assert read_error_response(D, "w", status=400, headers=headers, body=body).code == code
 
 
 def test_xml_errors_tell_message_and_region() -> None:
     """Entities are resolved; the region comes from the body where the header is missing."""
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>a &lt;b&gt; &#39;c&#x27;</Message>"
     body += b"<Region>eu-west-1</Region></Error>"
-    answer = read_answer(L, "s3://b", status=400, headers={}, body=body)
+    answer = read_error_response(L, "s3://b", status=400, headers={}, body=body)
     assert (answer.message, answer.region) == ("a <b> 'c'", "eu-west-1")
 
 
@@ -189,7 +189,7 @@ def test_xml_errors_tell_message_and_region() -> None:
 def test_a_wait_that_aws_asks_for_is_passed_on(headers: dict[str, str], seconds: float | None, code: str) -> None:
     """In seconds, milliseconds or as a date; nonsense is ignored."""
     body = f"<Error><Code>{code}</Code></Error>".encode()
-    error = classify(read_answer(L, "s3://b", status=503, headers=headers, body=body))
+    error = classify(read_error_response(L, "s3://b", status=503, headers=headers, body=body))
     assert isinstance(error, ThrottledError | TransientError)
     assert error.retry_after_s == seconds
 
@@ -208,18 +208,20 @@ def test_recorded_errors_are_all_known() -> None:
             case "raw_http":
                 headers = {name.lower(): value for name, value in record["headers"].items()}
                 body = record["body"].encode()
-                answer = read_answer(D, "s3://b/k", status=record["status"], headers=headers, body=body)
+                answer = read_error_response(D, "s3://b/k", status=record["status"], headers=headers, body=body)
             case "sdk_js_v2_error":
                 error = record["error"]
                 message = error.get("message") or error["errorMessage"]
-                answer = Answer(operation=D, where="w", status=error["statusCode"], code=error["code"], message=message)
+                answer = ErrorResponse(
+                    operation=D, where="w", status=error["statusCode"], code=error["code"], message=message
+                )
             case "botocore_message" | "awscli_message":
                 code, _, rest = record["text"].partition("An error occurred (")[2].partition(")")
-                answer = Answer(operation=D, where="w", status=400, code=code, message=rest.partition(": ")[2])
+                answer = ErrorResponse(operation=D, where="w", status=400, code=code, message=rest.partition(": ")[2])
             case _:
                 code, separator, message = record["text"].partition(": ")
                 known = code if separator else "InvalidParameterException"
-                answer = Answer(operation=D, where="w", status=400, code=known, message=message or code)
+                answer = ErrorResponse(operation=D, where="w", status=400, code=known, message=message or code)
         seen.append(classify(answer))
     assert [getattr(error, "cause", None) or getattr(error, "code", None) for error in seen] == [
         "invalid_s3_object",

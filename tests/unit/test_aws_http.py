@@ -24,20 +24,20 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfilter.aws.failures import UnreachableError, transport_failure
-from asyncfilter.aws.http import (
+from asyncfilter.aws.clients.http import (
     AddressError,
     BrokenError,
+    HttpRequest,
+    HttpResponse,
     NoConnectionError,
     Pool,
-    Reply,
-    Request,
     UnsentError,
     UntrustedError,
     connecting,
     connection,
 )
-from asyncfilter.aws.http.connection import BUFFER_BYTES, Connection
+from asyncfilter.aws.clients.http.connection import BUFFER_BYTES, Connection
+from asyncfilter.aws.transport_errors import UnreachableError, transport_failure
 from asyncfilter.errors import EndpointError, TransientError
 
 TIMEOUT_S = 2.0
@@ -122,7 +122,7 @@ async def scripted(
             gc.collect()
 
 
-async def get(pool: Pool, origin: str, **options: Any) -> Reply:
+async def get(pool: Pool, origin: str, **options: Any) -> HttpResponse:
     """One GET, repeatable unless told otherwise."""
     return await pool.exchange(origin, GET, **{"is_repeatable": True, **options})
 
@@ -279,7 +279,7 @@ async def test_a_head_without_end_is_refused() -> None:
 
 async def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body over all bounds neither."""
-    monkeypatch.setattr(connection, "ANSWER_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr(connection, "RESPONSE_LIMIT_BYTES", 100_000)
     body = b"x" * 150_000
     async with scripted([b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + body, Do.SILENCE]) as (_, pool, origin):
         with pytest.raises(BrokenError, match="without end"):
@@ -357,7 +357,7 @@ async def test_a_repetition_does_not_try_its_luck_with_another_old_connection() 
         assert (server.connections, len(server.requests)) == (3, 4)
 
 
-class Wires(asyncio.Transport):
+class FakeTransports(asyncio.Transport):
     """A transport without a network; the system refuses what is written when ``refuses``."""
 
     def __init__(self, *, refuses: bool = False) -> None:
@@ -377,16 +377,16 @@ class Wires(asyncio.Transport):
         self.closed = True
 
 
-def on_wires(wires: Wires, loop: asyncio.AbstractEventLoop) -> Connection:
+def on_transports(transports: FakeTransports, loop: asyncio.AbstractEventLoop) -> Connection:
     """A connection that is open over it."""
     made = Connection(loop, lambda _: None, memoryview(bytearray(BUFFER_BYTES)))
-    made.connection_made(wires)
+    made.connection_made(transports)
     return made
 
 
 async def test_a_write_that_the_system_refuses_was_not_sent() -> None:
     """Certain, and so neither billed nor a reason not to take another connection."""
-    one = on_wires(Wires(refuses=True), asyncio.get_running_loop())
+    one = on_transports(FakeTransports(refuses=True), asyncio.get_running_loop())
     with pytest.raises(UnsentError):
         one.send(POST, is_head=False)
     with pytest.raises(UnsentError):
@@ -395,7 +395,7 @@ async def test_a_write_that_the_system_refuses_was_not_sent() -> None:
 
 async def test_a_server_that_speaks_first_is_not_spoken_to() -> None:
     """Whatever it is, it is no HTTP server, and nothing was sent to it."""
-    one = on_wires(Wires(), asyncio.get_running_loop())
+    one = on_transports(FakeTransports(), asyncio.get_running_loop())
     one.data_received(b"SSH-2.0-OpenSSH_9.6\r\n")
     with pytest.raises(UnsentError):
         one.send(POST, is_head=False)
@@ -670,7 +670,7 @@ def test_an_answer_is_the_same_however_it_is_cut(
     cuts = sorted(data.draw(st.sets(st.integers(1, len(raw) - 1), max_size=8)))
 
     async def receive() -> tuple[object, bool]:
-        one = on_wires(Wires(), asyncio.get_running_loop())
+        one = on_transports(FakeTransports(), asyncio.get_running_loop())
         answer = one.send(GET, is_head=False)
         for piece in _cut(raw, cuts):
             assert not answer.done()
@@ -678,7 +678,7 @@ def test_an_answer_is_the_same_however_it_is_cut(
         return await answer, one.is_reusable
 
     reply, is_reusable = anyio.run(receive)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, HttpResponse)
     assert (reply.status, reply.body, is_reusable) == (200, body, True)
     for name, value in reversed(headers):
         assert reply.headers[name.lower()] in {v for n, v in headers if n.lower() == name.lower()}
@@ -692,7 +692,7 @@ def _cut(raw: bytes, cuts: Sequence[int]) -> list[bytes]:
 @given(st.text("ab :\r\n\t\x0b\x85\u2028é", max_size=20), BODIES, st.sampled_from(["GET", "HEAD", "PUT", "POST"]))
 def test_no_value_can_begin_another_line(value: str, body: bytes, method: str) -> None:
     """An ETag with a line break in it, from a strange server, is sent in one line."""
-    sent = Request(method, "/k?q", {"host": "h", "x-a": value}, body).encode()
+    sent = HttpRequest(method, "/k?q", {"host": "h", "x-a": value}, body).encode()
     head, _, rest = sent.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert rest == body

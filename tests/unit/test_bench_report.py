@@ -16,11 +16,11 @@ from rich.console import Console
 from asyncfilter import Job
 from asyncfilter.aws.session import Endpoint
 from asyncfilter.model import Counts, StopReason, Summary
-from asyncfilter.policy.advice import LONGEST_TIMEOUT_S, demand, settings
-from asyncfilter.policy.capacity import Measurement, Reading, Second, Trial, capacity
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
-from asyncfilter.report.bench import bench_mapping, draw_bench, question, settings_yaml
-from asyncfilter.report.mapping import json_text
+from asyncfilter.policy.quota_advice import LONGEST_TIMEOUT_S, demand, settings
+from asyncfilter.policy.throughput import BenchPlan, Measurement, Samples, Second, throughput
+from asyncfilter.report.as_json import json_text
+from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question, settings_yaml
 from tests.kit.jobs import make_bare_job
 
 
@@ -35,7 +35,7 @@ def make_found(
     *,
     seconds: int = 31,
     ceiling_tps: float = 75.0,
-    told_tps: float | None = 50.0,
+    quota_tps: float | None = 50.0,
     latency_ms: int = 300,
     images: int | None = None,
     stop_reason: StopReason = StopReason.COMPLETED,
@@ -44,18 +44,18 @@ def make_found(
     every = [Second(accepted, accepted, 0, accepted * latency_ms / 1000) for _ in range(seconds)]
     every[: min(3, seconds)] = [Second(accepted + throttled, accepted, throttled, 1.0)] * min(3, seconds)
     calls = accepted * seconds
-    reading = Reading(seconds=every, latencies=Counter({latency_ms: calls}), peak_in_flight=40, size_bytes=5000 * calls)
+    samples = Samples(seconds=every, latencies=Counter({latency_ms: calls}), peak_in_flight=40, size_bytes=5000 * calls)
     now = Counts(calls=calls, attempts=calls + 3 * throttled, throttled=3 * throttled, spent_micros=1000 * calls)
     return Measurement(
-        trial=Trial(
+        bench_plan=BenchPlan(
             seconds_s=30,
             ceiling_tps=ceiling_tps,
-            quota=None if told_tps is None else QuotaAnswer(told_tps, QuotaOrigin.DEFAULT),
-            region="us-east-1" if told_tps else "",
+            quota=None if quota_tps is None else QuotaAnswer(quota_tps, QuotaOrigin.DEFAULT),
+            region="us-east-1" if quota_tps else "",
             is_local=False,
             allowance_micros=2_300_000,
             limit_micros=2_300_000,
-            told_micros=1_500_000,
+            quota_micros=1_500_000,
             images=images,
         ),
         summary=Summary(
@@ -71,8 +71,8 @@ def make_found(
             resumed=False,
             checkpoint="x.db",
         ),
-        reading=reading,
-        capacity=capacity(reading, ceiling_tps),
+        samples=samples,
+        throughput=throughput(samples, ceiling_tps),
         is_time_up=stop_reason is StopReason.COMPLETED,
     )
 
@@ -88,7 +88,7 @@ def drawn(found: Measurement, job: Job, width: int, within_s: float | None = Non
     accepted=st.integers(1, 3000),
     throttled=st.integers(0, 50),
     ceiling_tps=st.floats(1, 5000),
-    told_tps=st.none() | st.floats(0.5, 5000),
+    quota_tps=st.none() | st.floats(0.5, 5000),
     latency_ms=st.integers(1, 400_000),
     width=st.integers(10, 200),
     limits=st.fixed_dictionaries(
@@ -105,14 +105,14 @@ def test_settings_are_a_part_of_a_job_file(
     accepted: int,
     throttled: int,
     ceiling_tps: float,
-    told_tps: float | None,
+    quota_tps: float | None,
     latency_ms: int,
     width: int,
     limits: dict[str, Any],
 ) -> None:
     """Whatever was measured: what is printed is YAML that a job takes, and means what it says, at any width."""
     job = make_job(**limits)
-    found = make_found(accepted, throttled, ceiling_tps=ceiling_tps, told_tps=told_tps, latency_ms=latency_ms)
+    found = make_found(accepted, throttled, ceiling_tps=ceiling_tps, quota_tps=quota_tps, latency_ms=latency_ms)
     advised = settings(found, job.limits)
     if advised is None:
         return
@@ -133,8 +133,8 @@ def test_settings_are_a_part_of_a_job_file(
         (make_found(75), 75.0, "at least: the limit was not reached"),
         (make_found(20, ceiling_tps=20.0), None, "and no more were tried"),
         (make_found(20), None, "and no more were made"),
-        (make_found(5, 2, ceiling_tps=7.5, told_tps=5.0), None, "Service Quotas says 5 "),
-        (make_found(40, 9, told_tps=None), 40.0, "40 a second were accepted"),
+        (make_found(5, 2, ceiling_tps=7.5, quota_tps=5.0), None, "Service Quotas says 5 "),
+        (make_found(40, 9, quota_tps=None), 40.0, "40 a second were accepted"),
     ],
 )
 def test_a_rate_is_advised_where_what_was_told_is_wrong(found: Measurement, tps: float | None, word: str) -> None:
@@ -168,7 +168,7 @@ def test_what_was_too_short_advises_nothing() -> None:
     assert "the money ended it before its 30 s" in text
     assert "limits:" not in text
     nothing = make_found(0, seconds=0)
-    assert nothing.capacity is None
+    assert nothing.throughput is None
     assert "no figure" in drawn(nothing, make_job(), 80)
     assert bench_mapping(make_job(), nothing)["accepted_tps"] is None
 
@@ -213,14 +213,14 @@ def test_it_fits_the_terminal(width: int) -> None:
 
 def test_the_question_names_the_most_it_can_cost() -> None:
     """Rate, time, likely and highest price, and that the labels stay."""
-    text = question(make_found().trial)
+    text = question(make_found().bench_plan)
     for word in ("75 calls a second", "30 s", "$1.50", "at most $2.30", "kept"):
         assert word in text
 
 
 def test_scripts_get_figures_of_a_detector_of_ones_own() -> None:
     """Without Service Quotas there is nothing told and nothing to request; the JSON is whole."""
-    mapping = msgspec.json.decode(json_text(bench_mapping(make_job(), make_found(told_tps=None))))
+    mapping = msgspec.json.decode(json_text(bench_mapping(make_job(), make_found(quota_tps=None))))
     assert (mapping["quota_tps"], mapping["request"], mapping["region"]) == (None, None, None)
     assert mapping["accepted_tps"] == 50.0
 

@@ -13,7 +13,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, opening, read_images, read_status, set_aside
+from asyncfilter.checkpoint import (
+    SqliteCheckpoint,
+    archive_checkpoint,
+    open_checkpoint,
+    open_file,
+    read_images,
+    read_status,
+)
 from asyncfilter.checkpoint.schema import APPLICATION_ID
 from asyncfilter.errors import (
     CheckpointError,
@@ -23,7 +30,8 @@ from asyncfilter.errors import (
     CheckpointVersionError,
 )
 from asyncfilter.model import ActionKind, Counts, Decision, Detection, Failure, Label, ListedObject, StopReason, Verdict
-from asyncfilter.ports import Batch, DoneEffect, StoredImage, Totals, Watermark
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch, Totals, Watermark
 
 IDENTITY = {"source.uri": "s3://raw/", "detector.min_confidence": "0"}
 KEEP = Decision(Verdict.KEEP, 0, "Bird")
@@ -213,7 +221,7 @@ async def test_damage_after_a_crash_is_refused_untouched(filled: Path) -> None:
 
 async def test_a_large_file_that_was_cut_short_is_refused(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However large it is, its length is compared with what it says of itself."""
-    monkeypatch.setattr(opening, "_CHECKED_WHOLE_BYTES", 0)
+    monkeypatch.setattr(open_file, "_CHECKED_WHOLE_BYTES", 0)
     truncated(filled)
     before = folder(filled)
     with pytest.raises(CheckpointUnreadableError, match="cut short"):
@@ -223,7 +231,7 @@ async def test_a_large_file_that_was_cut_short_is_refused(filled: Path, monkeypa
 
 async def test_damage_in_a_large_file_is_looked_for(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file too large to be checked whole is checked at both ends of every index."""
-    monkeypatch.setattr(opening, "_CHECKED_WHOLE_BYTES", 0)
+    monkeypatch.setattr(open_file, "_CHECKED_WHOLE_BYTES", 0)
     async with await opened(filled) as checkpoint:
         query = "SELECT rootpage FROM sqlite_master WHERE name = 'image_key'"
         (page,) = checkpoint._db.execute(query).fetchone()
@@ -244,7 +252,7 @@ async def test_damage_met_later_has_the_same_word(filled: Path) -> None:
     settle(filled)
     async with await opened(filled) as checkpoint:
         with pytest.raises(CheckpointUnreadableError, match="damaged"):
-            await checkpoint.seated(990, 20)
+            await checkpoint.positioned(990, 20)
     with pytest.raises(CheckpointUnreadableError, match="damaged"):
         list(read_images(filled))
 
@@ -271,7 +279,7 @@ async def test_a_read_only_folder_is_a_checkpoint_error(filled: Path) -> None:
     try:
         with pytest.raises(CheckpointError, match="denied"):
             await opened(filled)
-        assert read_status(filled).seated == 2000
+        assert read_status(filled).positioned == 2000
     finally:
         filled.parent.chmod(0o700)
 
@@ -301,9 +309,9 @@ async def test_a_full_disk_ends_the_run_and_breaks_nothing(filled: Path) -> None
             await checkpoint.commit(Batch(new=[image(id_) for id_ in range(3000, 5000)], totals=Totals(calls=9)))
         assert "Free space" in (caught.value.hint or "")
         checkpoint._db.execute("PRAGMA max_page_count = 1000000")
-        assert len(await checkpoint.seated(0, 9999)) == 2000
+        assert len(await checkpoint.positioned(0, 9999)) == 2000
         await checkpoint.commit(Batch(new=[image(3000)]))
-    assert read_status(filled).seated == 2001
+    assert read_status(filled).positioned == 2001
     assert read_status(filled).totals == Totals()
 
 
@@ -341,7 +349,7 @@ async def test_a_cancelled_commit_is_whole(path: Path) -> None:
                 group.start_soon(checkpoint.commit, Batch(new=[image(id_) for id_ in range(1, 2001)]))
                 await anyio.wait_all_tasks_blocked()
                 scope.cancel()
-        assert len(await checkpoint.seated(0, 9999)) == 2000
+        assert len(await checkpoint.positioned(0, 9999)) == 2000
 
 
 async def test_keys_are_ordered_by_their_utf8_bytes(path: Path) -> None:
@@ -362,7 +370,7 @@ async def test_only_rows_beyond_the_watermark_are_touched_at_opening(filled: Pat
     changes = []
     async with await opened(filled) as checkpoint:
         changes.append(checkpoint._db.total_changes)
-        assert read_status(filled).spare == 3
+        assert read_status(filled).cached == 3
     async with await opened(filled) as checkpoint:
         changes.append(checkpoint._db.total_changes)
     assert changes[0] - changes[1] == 3
@@ -422,7 +430,7 @@ async def _steps_of_a_commit(path: Path, known: range) -> int:
         await checkpoint.commit(Batch(effects=[copied(one) for one in before]))
         checkpoint._db.set_progress_handler(count, 1)
         new = [image(id_) for id_ in range(5001, 5101)]
-        await checkpoint.commit(Batch(new=new, seated=before[:20], effects=[copied(one) for one in new]))
+        await checkpoint.commit(Batch(new=new, positioned=before[:20], effects=[copied(one) for one in new]))
         await checkpoint.by_keys([one.key for one in [*new, *before[:20]]])
         await checkpoint.owners([f"s3://clean/{one.key}" for one in new])
     return steps
@@ -437,7 +445,7 @@ async def test_a_second_run_is_refused(filled: Path) -> None:
         with pytest.raises(CheckpointLockedError, match=rf"process {os.getpid()} on .+, since 20\d\d-"):
             await opened(filled)
         with pytest.raises(CheckpointLockedError):
-            set_aside(filled)
+            archive_checkpoint(filled)
         await checkpoint.commit(Batch(new=[image(3000)]))
     async with await opened(filled):
         pass
@@ -451,7 +459,7 @@ async def test_a_second_name_is_no_way_around_the_lock(filled: Path) -> None:
         await checkpoint.commit(Batch(new=[image(3000)]))
         with pytest.raises(CheckpointLockedError):
             await opened(link)
-        assert read_status(link).seated == 2001
+        assert read_status(link).positioned == 2001
 
 
 async def test_closing_beside_a_reader_loses_nothing(filled: Path) -> None:
@@ -462,7 +470,7 @@ async def test_closing_beside_a_reader_loses_nothing(filled: Path) -> None:
     await checkpoint.commit(Batch(new=[image(3000)], watermark=Watermark(seq=3000)))
     await checkpoint.aclose()
     async with await opened(filled) as again:
-        assert len(await again.seated(0, 9999)) == 2001
+        assert len(await again.positioned(0, 9999)) == 2001
     assert len(list(reading)) == 1999
 
 
@@ -496,25 +504,25 @@ async def test_a_killed_creation_leaves_no_empty_checkpoint(path: Path) -> None:
     assert list(folder(path)) == [path.name]
 
 
-async def test_setting_aside_moves_everything(filled: Path) -> None:
+async def test_archiving_moves_everything(filled: Path) -> None:
     """The old file can still be opened under its new name, its log included; the old name is free."""
     checkpoint = await opened(filled)
     await checkpoint.commit(Batch(new=[image(3000)], watermark=Watermark(seq=3000)))
     crashed = {name: content for name, content in folder(filled).items() if not name.endswith((".lock", "-shm"))}
     await checkpoint.aclose()
     lay_out(filled.parent, crashed)
-    aside = [set_aside(filled)]
-    assert set(folder(filled)) == {aside[0].name, aside[0].name + "-wal"}
-    assert read_status(aside[0]).seated == 2001
+    archived = [archive_checkpoint(filled)]
+    assert set(folder(filled)) == {archived[0].name, archived[0].name + "-wal"}
+    assert read_status(archived[0]).positioned == 2001
     for _ in range(2):
         async with await opened(filled) as again:
             assert again.opened.is_new
-        aside.append(set_aside(filled))
-    assert len(set(aside)) == 3
-    async with await opened(aside[0]) as old:
+        archived.append(archive_checkpoint(filled))
+    assert len(set(archived)) == 3
+    async with await opened(archived[0]) as old:
         assert old.opened.watermark.seq == 3000
     with pytest.raises(CheckpointError):
-        set_aside(filled)
+        archive_checkpoint(filled)
 
 
 # -- Reading beside a run ----------------------------------------------------------------------------------------------
@@ -532,7 +540,7 @@ async def test_the_status_is_read_beside_a_run(path: Path) -> None:
         await checkpoint.commit(Batch(new=rows, effects=effects, watermark=Watermark(seq=2), totals=totals))
         status = read_status(path)
         assert (status.name, status.identity, status.watermark.seq) == ("robins", IDENTITY, 2)
-        assert (status.seated, status.pending, status.spare, status.effects, status.listed) == (3, 1, 1, 1, 0)
+        assert (status.positioned, status.pending, status.cached, status.effects, status.listed) == (3, 1, 1, 1, 0)
         assert status.totals == totals
         assert status.held_by is not None
         assert status.held_by.pid == os.getpid()
@@ -540,7 +548,7 @@ async def test_the_status_is_read_beside_a_run(path: Path) -> None:
         assert status.runs[0].counts == Counts(examined=3, failed={"changed": 1})
         assert status.size_bytes > 0
         await checkpoint.commit(Batch(new=[image(5)]))
-        assert read_status(path).seated == 4
+        assert read_status(path).positioned == 4
     before = folder(path)
     status = read_status(path)
     assert status.held_by is None
@@ -557,21 +565,21 @@ async def test_looking_after_a_kill_changes_nothing(filled: Path) -> None:
     crashed = folder(filled)
     await checkpoint.aclose()
     lay_out(filled.parent, crashed)
-    assert read_status(filled).seated == 2001
+    assert read_status(filled).positioned == 2001
     after = folder(filled)
     assert set(after) == set(crashed)
     assert all(after[name] == crashed[name] for name in crashed if not name.endswith("-shm"))
 
 
 async def test_images_are_read_as_of_one_moment(filled: Path) -> None:
-    """An export that is slower than the run shows the file as it was when it began: seated in order, then spare."""
+    """An export that is slower than the run shows the file as it was when it began: placed in order, then cached."""
     async with await opened(filled) as checkpoint:
         reading = read_images(filled, batch=10)
         first = next(reading)
         await checkpoint.commit(
             Batch(new=[image(3000), StoredImage(id=3001, seq=None, key="x", etag="", size_bytes=0)])
         )
-        await checkpoint.unseat_after(1000)
+        await checkpoint.drop_positions_after(1000)
         assert [first.id, *(row.id for row in reading)] == list(range(1, 2001))
         now = list(read_images(filled))
     assert [row.seq for row in now] == [*range(1, 1001), *[None] * 1002]
@@ -601,4 +609,4 @@ async def test_a_failure_s_message_may_be_anything(path: Path) -> None:
     failure = Failure("invalid_image_format", 'Request has "invalid" image format\n\t\U0001f426')
     async with await opened(path) as checkpoint:
         await checkpoint.commit(Batch(new=[image(1)], failures=[(1, failure)]))
-        assert (await checkpoint.seated(0, 1))[0].failure == failure
+        assert (await checkpoint.positioned(0, 1))[0].failure == failure

@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 import pytest
 
-from asyncfilter.aws.answers import Operation
-from asyncfilter.aws.calls import REQUESTS, parameters_of
-from asyncfilter.aws.opening import DETECTORS
+from asyncfilter.aws.clients.error_response import Operation
+from asyncfilter.aws.clients.protocols import REQUESTS, parameters_of
+from asyncfilter.aws.factory import DETECTORS
 from asyncfilter.job import DetectorKind, DetectorSpec, Job, Pricing, spec
 from asyncfilter.job.schema import DETECTOR_TAGS, SECTIONS, Detector, json_schema
 from asyncfilter.job.spec import for_every_kind
@@ -140,8 +140,8 @@ class OneMore(StrEnum):
     [
         "asyncfilter.policy.detectors",
         "asyncfilter.job.schema.detectors",
-        "asyncfilter.aws.calls",
-        "asyncfilter.aws.opening",
+        "asyncfilter.aws.clients.protocols",
+        "asyncfilter.aws.factory",
         "asyncfilter.wiring.detectors",
     ],
 )

@@ -12,9 +12,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfilter.datasets.export import COLUMNS, write_csv, write_jsonl
+from asyncfilter.datasets.exports.images import COLUMNS, write_csv, write_jsonl
 from asyncfilter.model import ActionKind, Box, Decision, Detection, Failure, Instance, Label, Verdict
-from asyncfilter.ports import DoneEffect, StoredImage
+from asyncfilter.records.images import DoneEffect, StoredImage
 
 ROBIN = Detection(
     (
@@ -99,7 +99,7 @@ def test_json_holds_everything() -> None:
 
 
 def test_what_is_not_there_is_null_or_empty() -> None:
-    """A failed and a spare image have the same fields as any other."""
+    """A failed and a cached image have the same fields as any other."""
     bare = image(seq=None, decision=None, detection=None, effects=(), failure=Failure("vanished", "gone"))
     (line,), (row,) = as_json(bare), as_csv(bare)
     absent = ("seq", "verdict", "rule", "label", "effect", "target", "model_version", "labels")

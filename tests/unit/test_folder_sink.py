@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncfilter.datasets.folder import FolderSink, FolderSource
-from asyncfilter.datasets.folder.sink import delete
 from asyncfilter.errors import AccessError, ImageError, PermissionDeniedError, TransientError, UsageError
+from asyncfilter.folders import FolderSink, FolderSource
+from asyncfilter.folders.sink import delete
 from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
 
 

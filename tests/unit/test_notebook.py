@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from asyncfilter import notebook
 from asyncfilter.model import ActionKind, Counts, Detection, Label, StopReason, Summary, Verdict
-from asyncfilter.policy.references import Labelled
-from asyncfilter.policy.removal import BucketState, Group, RemovalPlan, RemovalSummary, Versioning
+from asyncfilter.policy.reference_labels import Labelled
+from asyncfilter.policy.removal_plan import Group, RemovalPlan, RemovalSummary
+from asyncfilter.records.removal import BucketState, Versioning
 from asyncfilter.testing import Stage, run_virtually
-from asyncfilter.wiring import plan
+from asyncfilter.wiring.plan import plan
 from tests.kit.jobs import make_bare_job
 
 HOSTILE = "<script>alert('a & \"b\"')</script>"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncfilter import Job, JobError
-from asyncfilter.job.address import MAX_KEY_BYTES
+from asyncfilter.job.addresses import MAX_KEY_BYTES
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.model import ActionKind, S3Location, Verdict, uri_of
 from asyncfilter.policy.targets import compile_target

@@ -12,12 +12,12 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image, ImageDraw
 
-from asyncfilter.datasets.pictures import convert, likeness
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.policy.acceptance import ImageLimits, fit
+from asyncfilter.pictures.convert import convert, perceptual_hash
 from asyncfilter.policy.detectors import PROFILES
-from asyncfilter.policy.likeness import distance
+from asyncfilter.policy.image_limits import ImageLimits, fit
+from asyncfilter.policy.near_duplicates import distance
 from tests.kit.pictures import encoded
 
 LABELS = PROFILES[DetectorKind.REKOGNITION].image_limits
@@ -186,12 +186,12 @@ def test_heic_is_read_as_soon_as_its_package_is_there(monkeypatch: pytest.Monkey
     assert registered == ["HEIF"]
 
 
-def test_likeness_outlives_size_format_and_quality() -> None:
+def test_perceptual_hash_outlives_size_format_and_quality() -> None:
     """The hash of a picture stays near itself through what happens to copies, and far from another's."""
     photo = Image.effect_noise((16, 12), 120).resize((640, 480), Image.Resampling.BICUBIC).convert("RGB")
     other = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    known = likeness(encoded(photo, "PNG"))
-    stranger = likeness(encoded(other, "PNG"))
+    known = perceptual_hash(encoded(photo, "PNG"))
+    stranger = perceptual_hash(encoded(other, "PNG"))
     assert known is not None
     assert stranger is not None
     copies = [
@@ -201,13 +201,13 @@ def test_likeness_outlives_size_format_and_quality() -> None:
         encoded(photo.convert("L"), "GIF"),
     ]
     for copy in copies:
-        found = likeness(copy)
+        found = perceptual_hash(copy)
         assert found is not None
         assert distance(found, known) <= 6
     assert distance(stranger, known) > 16
 
 
-def test_nothing_to_tell_by_has_no_likeness() -> None:
+def test_nothing_to_tell_by_has_no_perceptual_hash() -> None:
     """A picture of one colour is like all others of one colour: it gets no hash; nor does what cannot be decoded."""
-    assert likeness(encoded(Image.new("RGB", (100, 100), "red"), "PNG")) is None
-    assert likeness(b"\xff\xd8\xff nothing") is None
+    assert perceptual_hash(encoded(Image.new("RGB", (100, 100), "red"), "PNG")) is None
+    assert perceptual_hash(b"\xff\xd8\xff nothing") is None

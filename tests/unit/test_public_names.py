@@ -38,7 +38,7 @@ def test_public_names_are_pinned() -> None:
             "JobError",
             "Labelled",
             "Measurement",
-            "Outlook",
+            "PlanResult",
             "Overrides",
             "Progress",
             "RemovalPlan",
@@ -155,7 +155,7 @@ if TYPE_CHECKING:
         assert_type(asyncfilter.load_job("job.yaml"), asyncfilter.Job)
         assert_type(await asyncfilter.run(job, overrides=asyncfilter.Overrides()), asyncfilter.Summary)
         assert_type(await asyncfilter.refilter(job), asyncfilter.Summary)
-        assert_type(await asyncfilter.plan(job), asyncfilter.Outlook)
+        assert_type(await asyncfilter.plan(job), asyncfilter.PlanResult)
         assert_type(await asyncfilter.bench(job), asyncfilter.Measurement)
         assert_type(await asyncfilter.label_references(["a.jpg"]), asyncfilter.Labelled)
         assert_type(await asyncfilter.plan_apply(job), asyncfilter.RemovalPlan)

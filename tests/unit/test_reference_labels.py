@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from asyncfilter.errors import UsageError
 from asyncfilter.job import Job
 from asyncfilter.model import Detection, Label, Verdict
-from asyncfilter.policy.references import GENERAL, Labelled, likeness, names_of, references_of, resolved
+from asyncfilter.policy.reference_labels import GENERAL, Labelled, common_labels, names_of, references_of, resolved
 from asyncfilter.policy.rules import compile_rules
-from asyncfilter.report.labels import draw_labels, labels_mapping, rule_text
+from asyncfilter.report.terminal.labels import draw_labels, labels_mapping, rule_text
 from tests.kit.jobs import make_bare_job
 
 TREE = {"Robin": ("Bird", "Animal"), "Bird": ("Animal",), "Deer": ("Wildlife", "Mammal", "Animal"), "Wildlife": ()}
@@ -41,7 +41,7 @@ def why(shared: Any) -> dict[str, str | None]:
 
 def test_ancestors_of_what_is_seen_are_too_general() -> None:
     """Animal above Deer, Nature and Outdoors are marked; Deer selects."""
-    shared = likeness({"a": seen(Deer=99, Wildlife=99, Mammal=99, Animal=99, Nature=95, Outdoors=93)}, 85)
+    shared = common_labels({"a": seen(Deer=99, Wildlife=99, Mammal=99, Animal=99, Nature=95, Outdoors=93)}, 85)
     assert shared.names == ("Deer",)
     assert why(shared) == {
         "Deer": None,
@@ -55,21 +55,23 @@ def test_ancestors_of_what_is_seen_are_too_general() -> None:
 
 def test_common_labels_come_first() -> None:
     """Labels of more references come before those of fewer, surer ones before less sure; unsure ones do not count."""
-    shared = likeness({"a": seen(Robin=90, Tree=99, Leaf=84), "b": seen(Robin=95), "c": seen(Tree=97, Wall=85)}, 85)
+    shared = common_labels(
+        {"a": seen(Robin=90, Tree=99, Leaf=84), "b": seen(Robin=95), "c": seen(Tree=97, Wall=85)}, 85
+    )
     assert [(label.name, label.images) for label in shared.labels] == [("Tree", 2), ("Robin", 2), ("Wall", 1)]
     assert (shared.labels[1].least_pct, shared.labels[1].most_pct) == (90, 95)
 
 
 def test_a_reference_without_anything_specific_keeps_its_own_labels() -> None:
     """Bird stands above Robin, and is all that one good image shows: the rule must not lose that image."""
-    shared = likeness({"a": seen(Robin=90, Bird=90, Animal=90), "b": seen(Bird=92, Animal=92)}, 85)
+    shared = common_labels({"a": seen(Robin=90, Bird=90, Animal=90), "b": seen(Bird=92, Animal=92)}, 85)
     assert shared.names == ("Bird", "Robin")
     assert shared.unlike == ()
 
 
 def test_what_no_rule_can_find_is_said() -> None:
     """An image of nature alone, one without labels, and one whose labels are ignored are named."""
-    shared = likeness({"a": seen(Nature=99), "b": seen(), "c": seen(Car=90), "d": seen(Robin=90)}, 85, ["CAR"])
+    shared = common_labels({"a": seen(Nature=99), "b": seen(), "c": seen(Car=90), "d": seen(Robin=90)}, 85, ["CAR"])
     assert shared.unlike == ("a", "b", "c")
     assert shared.names == ("Robin",)
     assert why(shared)["Car"] == "ignored"
@@ -89,7 +91,7 @@ def test_the_rule_finds_every_reference_or_says_which_not(
 ) -> None:
     """Whatever the labels: each reference is kept by the rule that comes of them, or named as one that is not."""
     references = {str(number): detection for number, detection in enumerate(detections)}
-    shared = likeness(references, pct, ignore)
+    shared = common_labels(references, pct, ignore)
     assert not {name.casefold() for name in shared.names} & ({name.casefold() for name in ignore} | GENERAL)
     if not shared.names:
         assert set(shared.unlike) == set(references)
@@ -121,8 +123,8 @@ def test_names_take_the_place_of_references() -> None:
     assert rules.decide(seen(Robin=81)).label == "Robin"
     assert rules.decide(seen(Robin=99, Person=80)).verdict is Verdict.REJECT
     assert rules.decide(seen(Person=80)).verdict is Verdict.REVIEW
-    told = [(index, rule.verdict, names, uris) for index, rule, names, uris in names_of(job, references)]
-    assert told == [
+    reported = [(index, rule.verdict, names, uris) for index, rule, names, uris in names_of(job, references)]
+    assert reported == [
         (0, Verdict.KEEP, ["Robin", "Feeder"], ["s3://pics/1.jpg", "/jobs/2.jpg"]),
         (1, Verdict.REVIEW, ["Robin", "Tree"], ["s3://pics/1.jpg"]),
     ]
@@ -171,7 +173,7 @@ def rules_in(text: str) -> Sequence[Any]:
 def test_the_printed_rule_is_the_rule(names: list[str]) -> None:
     """Whatever a label is called, pasting the rule selects by it: No, yes, commas, quotes and colons included."""
     labels = [Label(name, 90.0) for name in names if name.casefold() not in GENERAL]
-    shared = likeness({"a": Detection(tuple(labels))}, 85)
+    shared = common_labels({"a": Detection(tuple(labels))}, 85)
     if shared.names:
         (rule,) = rules_in(rule_text(shared, 85))
         assert rule == {"keep": {"any": list(shared.names), "confidence": 85}}
@@ -186,7 +188,7 @@ def test_everything_is_there_for_scripts_and_people() -> None:
         calls=1,
         spent_micros=1000,
     )
-    shared = likeness(found.labels, 85)
+    shared = common_labels(found.labels, 85)
     mapping = labels_mapping(found, shared, 85)
     assert mapping["common"] == ["Bird", "Robin"]
     assert mapping["combined"] == ["Bird", "Robin", "Nature"]

@@ -22,13 +22,13 @@ from asyncfilter.errors import JobError
 from asyncfilter.events import ImageFailed, RateChanged, RunEnded
 from asyncfilter.job import Job
 from asyncfilter.model import Counts, Progress, Skip, StopReason, Summary
-from asyncfilter.report import figures, words
-from asyncfilter.report.eventfile import EventFile
-from asyncfilter.report.forecast import Forecast, Forecaster
-from asyncfilter.report.mapping import counts_mapping, event_line, summary_mapping
-from asyncfilter.report.plain import LogLines, open_log
-from asyncfilter.report.progress import View, draw
-from asyncfilter.report.summary import draw_summary, next_steps
+from asyncfilter.report import formatting, messages
+from asyncfilter.report.as_json import counts_mapping, event_line, summary_mapping
+from asyncfilter.report.event_file import EventFile
+from asyncfilter.report.logs import LogLines, open_log
+from asyncfilter.report.terminal.eta import Eta, EtaEstimator
+from asyncfilter.report.terminal.progress import View, draw
+from asyncfilter.report.terminal.summary import draw_summary, next_steps
 from tests.kit.jobs import make_bare_job
 
 MICROS = st.integers(0, 10**13)
@@ -95,7 +95,7 @@ counts = st.builds(
     copied=st.integers(0, 10**9),
     overshoot=st.integers(0, 5000),
     spent_micros=MICROS,
-    failed=st.dictionaries(st.sampled_from([*words.FAILURES, "brand_new_error"]), st.integers(1, 10**6)),
+    failed=st.dictionaries(st.sampled_from([*messages.FAILURES, "brand_new_error"]), st.integers(1, 10**6)),
     skipped=st.dictionaries(st.sampled_from(list(Skip)).map(str), st.integers(1, 10**6)),
 )
 
@@ -106,7 +106,7 @@ counts = st.builds(
 @given(MICROS)
 def test_money_for_scripts_is_exact(micros: int) -> None:
     """The JSON number is the sum to the last micro-dollar, with at least two decimals."""
-    number = bytes(figures.usd_number(micros)).decode()
+    number = bytes(formatting.usd_number(micros)).decode()
     assert Decimal(number) * 1_000_000 == micros
     assert re.fullmatch(r"\d+\.\d{2,6}", number)
 
@@ -114,7 +114,7 @@ def test_money_for_scripts_is_exact(micros: int) -> None:
 @given(MICROS)
 def test_money_for_people_is_near(micros: int) -> None:
     """It is off by at most a twentieth of a small sum, and less of a large one."""
-    said = Decimal(figures.usd(micros).removeprefix("$").replace(",", "")) * 1_000_000
+    said = Decimal(formatting.usd(micros).removeprefix("$").replace(",", "")) * 1_000_000
     assert abs(said - micros) <= Decimal(micros) / 20
 
 
@@ -124,7 +124,7 @@ def test_money_for_people_is_near(micros: int) -> None:
 )
 def test_money_reads_well(micros: int, said: str) -> None:
     """Decimals follow the size."""
-    assert figures.usd(micros) == said
+    assert formatting.usd(micros) == said
 
 
 @pytest.mark.parametrize(
@@ -140,19 +140,19 @@ def test_money_reads_well(micros: int, said: str) -> None:
 )
 def test_durations_read_well(seconds: float, said: str) -> None:
     """Two units at the most."""
-    assert figures.duration(seconds) == said
+    assert formatting.duration(seconds) == said
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.integers(1, 200))
 def test_bars_have_their_width(part: float, whole: float, width: int) -> None:
     """Whatever the figures are, a bar is as wide as asked for."""
-    assert cell_len(figures.bar(part, whole, width)) == width
+    assert cell_len(formatting.bar(part, whole, width)) == width
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=80), st.floats(0, 1e6))
 def test_sparklines_have_a_block_for_each_value(values: list[float], top: float) -> None:
     """Values above the top, and a top of nothing, are no matter."""
-    assert len(figures.sparkline(values, top)) == len(values)
+    assert len(formatting.sparkline(values, top)) == len(values)
 
 
 # -- Words -------------------------------------------------------------------------------------------------------------
@@ -160,28 +160,28 @@ def test_sparklines_have_a_block_for_each_value(values: list[float], top: float)
 
 def test_everything_has_words() -> None:
     """Each stop reason, each reason to skip, and each failure that a part of the program can report."""
-    assert set(words.STOP_REASONS) == set(words.ENDINGS) == set(StopReason)
-    assert set(words.SKIPS) == set(Skip)
-    package = Path(words.__file__).parents[1]
+    assert set(messages.STOP_REASONS) == set(messages.ENDINGS) == set(StopReason)
+    assert set(messages.SKIPS) == set(Skip)
+    package = Path(messages.__file__).parents[1]
     sources = [*(package / "aws").glob("*.py"), *(package / "engine").glob("*.py"), *(package / "policy").glob("*.py")]
     named = r'(?:_image\(\s*|Failure\(\s*|code=)"([a-z0-9_]+)"'
     found = {code for source in sources for code in re.findall(named, source.read_text())}
     assert len(found) > 10
-    assert found <= set(words.FAILURES)
+    assert found <= set(messages.FAILURES)
 
 
 def test_unknown_failures_have_words_too() -> None:
     """A code that AWS invents tomorrow is told by its name and can be retried."""
-    assert words.failure("brand_new_error").meaning == "brand new error"
-    assert "brand_new_error" not in words.HOPELESS
+    assert messages.failure("brand_new_error").meaning == "brand new error"
+    assert "brand_new_error" not in messages.HOPELESS
 
 
 # -- Forecast ----------------------------------------------------------------------------------------------------------
 
 
-def forecasts(watched: Job, moments: list[tuple[float, Counts]]) -> Forecast | None:
+def forecasts(watched: Job, moments: list[tuple[float, Counts]]) -> Eta | None:
     """What is forecast after these moments."""
-    forecaster, last = Forecaster(watched), None
+    forecaster, last = EtaEstimator(watched), None
     for elapsed_s, seen in moments:
         last = forecaster.see(progress(elapsed_s=elapsed_s, counts=seen))
     return last
@@ -191,7 +191,7 @@ def test_the_nearest_end_is_forecast() -> None:
     """10 images and 1 match a second: 50 matches are nearer than 1,000 images."""
     watched = job(limits={"max_images": 1000}, stop={"matches": 50})
     moments = [(second, Counts(examined=10 * second, keep=second)) for second in range(11)]
-    assert forecasts(watched, [*moments]) == Forecast(40.0, StopReason.MATCHES)
+    assert forecasts(watched, [*moments]) == Eta(40.0, StopReason.MATCHES)
 
 
 def test_nothing_is_forecast_without_limits_or_progress() -> None:
@@ -206,7 +206,7 @@ def test_nothing_is_forecast_without_limits_or_progress() -> None:
 def test_the_forecast_forgets_how_it_began() -> None:
     """After a slow start the speed of the last half minute counts."""
     moments = [(float(s), Counts(examined=0 if s < 100 else 10 * (s - 100))) for s in range(141)]
-    assert forecasts(job(limits={"max_images": 500}), moments) == Forecast(10.0, StopReason.MAX_IMAGES)
+    assert forecasts(job(limits={"max_images": 500}), moments) == Eta(10.0, StopReason.MAX_IMAGES)
 
 
 # -- Live progress -----------------------------------------------------------------------------------------------------
@@ -218,9 +218,7 @@ def test_no_drawing_is_wider_than_the_terminal(
 ) -> None:
     """Whatever the figures, every line leaves room for the ^C that a terminal echoes, and ends with itself."""
     moment = progress(counts=seen, rate_tps=rate_tps, elapsed_s=float(elapsed_s))
-    view = View(
-        "a-job-with-a-long-name", "examining", moment, [rate_tps] * 60, Forecast(7e5, StopReason.BUDGET), "n" * 99
-    )
+    view = View("a-job-with-a-long-name", "examining", moment, [rate_tps] * 60, Eta(7e5, StopReason.BUDGET), "n" * 99)
     lines = text_of(draw(view, width, ascii_only=ascii_only), width).splitlines()
     assert len(lines) == 7
     assert all(cell_len(line.rstrip()) <= width - 3 for line in lines)
@@ -353,7 +351,7 @@ def test_summaries_fit_and_say_why(
     )
     text = text_of(drawn, width)
     assert all(cell_len(line) <= width for line in text.splitlines())
-    assert words.STOP_REASONS[reason].split(":")[0] in text
+    assert messages.STOP_REASONS[reason].split(":")[0] in text
 
 
 @pytest.mark.parametrize(

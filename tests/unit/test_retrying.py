@@ -9,14 +9,8 @@ from random import Random
 
 import pytest
 
-from asyncfilter.engine.repeating import DrainedError, Repeater
-from asyncfilter.errors import (
-    ImageError,
-    PermissionDeniedError,
-    ThrottleCause,
-    ThrottledError,
-    TransientError,
-)
+from asyncfilter.engine.core.retry import DrainedError, Repeater
+from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottleCause, ThrottledError, TransientError
 from asyncfilter.policy.retrying import CAP_S, THROTTLE_BASE_S, TRANSIENT_BASE_S, RetrySchedule
 
 
@@ -177,7 +171,7 @@ async def test_a_run_that_drains_ends_the_repetitions() -> None:
 
 async def test_a_success_at_once_makes_no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tenacity is entered after a first failure only: it costs more than the rest of a successful attempt."""
-    monkeypatch.setattr("asyncfilter.engine.repeating.RetrySchedule", None)
+    monkeypatch.setattr("asyncfilter.engine.core.retry.RetrySchedule", None)
     assert await Service("labels").call() == "labels"
 
 

@@ -12,13 +12,13 @@ from asyncfilter.sandbox.calls import Call, Style
 from asyncfilter.sandbox.chunked import read_chunks
 from asyncfilter.sandbox.faults import Fault, FaultKind, Faults
 from asyncfilter.sandbox.images import dimensions
+from asyncfilter.sandbox.message import Delivery, Reply, Request, ServiceError
 from asyncfilter.sandbox.pictures import FOLDERS, draw_samples, tiny_picture
 from asyncfilter.sandbox.s3.call import host_bucket
-from asyncfilter.sandbox.server import Answer, HttpConnection
-from asyncfilter.sandbox.wire import Ending, Refusal, Reply, Request
+from asyncfilter.sandbox.server import HttpConnection, Respond
 
 
-class Wire(asyncio.Transport):
+class FakeTransport(asyncio.Transport):
     """A transport that keeps what is written."""
 
     def __init__(self) -> None:
@@ -47,10 +47,10 @@ class ManualApplication:
     """An application that answers when the test says so."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Request, Answer]] = []
+        self.waiting: list[tuple[Request, Respond]] = []
         self.at_once = False
 
-    def accept(self, request: Request, answer: Answer) -> None:
+    def accept(self, request: Request, answer: Respond) -> None:
         if self.at_once:
             answer(Reply(200, b"", request.target))
         else:
@@ -64,16 +64,16 @@ def application() -> ManualApplication:
 
 
 @pytest.fixture
-def wire() -> Wire:
+def transport() -> FakeTransport:
     """The transport."""
-    return Wire()
+    return FakeTransport()
 
 
 @pytest.fixture
-def connection(application: ManualApplication, wire: Wire) -> HttpConnection:
+def connection(application: ManualApplication, transport: FakeTransport) -> HttpConnection:
     """A connection between them."""
     made = HttpConnection(application, set())
-    made.connection_made(wire)
+    made.connection_made(transport)
     return made
 
 
@@ -83,7 +83,7 @@ def get(path: str, *headers: str) -> bytes:
 
 
 def test_pipelined_requests_are_answered_in_order(
-    connection: HttpConnection, application: ManualApplication, wire: Wire
+    connection: HttpConnection, application: ManualApplication, transport: FakeTransport
 ) -> None:
     """The second is not begun before the first is answered, however they arrive."""
     for byte in get("/1") + get("/2"):
@@ -92,38 +92,40 @@ def test_pipelined_requests_are_answered_in_order(
     application.waiting[0][1](Reply(200, b"", b"one"))
     assert [request.target for request, _ in application.waiting] == [b"/1", b"/2"]
     application.waiting[1][1](Reply(200, b"", b"two"))
-    assert wire.sent.index(b"one") < wire.sent.index(b"two")
-    assert not wire.closed
+    assert transport.sent.index(b"one") < transport.sent.index(b"two")
+    assert not transport.closed
 
 
-def test_a_thousand_pipelined_requests(connection: HttpConnection, application: ManualApplication, wire: Wire) -> None:
+def test_a_thousand_pipelined_requests(
+    connection: HttpConnection, application: ManualApplication, transport: FakeTransport
+) -> None:
     """Answers given at once do not pile up calls upon calls, however many requests wait behind a slow one."""
     connection.data_received(b"".join(get(f"/{number}") for number in range(3000)))
     application.at_once = True
     application.waiting[0][1](Reply(200, b""))
-    assert wire.sent.count(b"HTTP/1.1 200") == 3000
+    assert transport.sent.count(b"HTTP/1.1 200") == 3000
 
 
 def test_a_client_that_never_waits_is_not_read_further(
-    connection: HttpConnection, application: ManualApplication, wire: Wire
+    connection: HttpConnection, application: ManualApplication, transport: FakeTransport
 ) -> None:
     """What is held for a connection is bounded."""
     connection.data_received(b"".join(get(f"/{number}") for number in range(100)))
-    assert not wire.reading
+    assert not transport.reading
     application.at_once = True
     application.waiting[0][1](Reply(200, b""))
-    assert wire.reading
+    assert transport.reading
 
 
 def test_a_client_that_asks_to_close_is_obeyed(
-    connection: HttpConnection, application: ManualApplication, wire: Wire
+    connection: HttpConnection, application: ManualApplication, transport: FakeTransport
 ) -> None:
     """``Connection: close`` ends after the answer."""
     connection.data_received(get("/", "Connection: close"))
     application.waiting[0][1](Reply(200, b"", b"bye"))
-    assert wire.sent.endswith(b"bye")
-    assert b"Connection: close\r\n" in wire.sent
-    assert wire.closed
+    assert transport.sent.endswith(b"bye")
+    assert b"Connection: close\r\n" in transport.sent
+    assert transport.closed
 
 
 def test_a_path_is_not_touched(connection: HttpConnection, application: ManualApplication) -> None:
@@ -133,44 +135,51 @@ def test_a_path_is_not_touched(connection: HttpConnection, application: ManualAp
     assert application.waiting[0][0].query == b"x=../y"
 
 
-def test_a_body_is_invited(connection: HttpConnection, application: ManualApplication, wire: Wire) -> None:
+def test_a_body_is_invited(
+    connection: HttpConnection, application: ManualApplication, transport: FakeTransport
+) -> None:
     """``Expect: 100-continue`` is answered before the body comes."""
     connection.data_received(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
-    assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert transport.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.data_received(b"hi")
     assert application.waiting[0][0].body == b"hi"
 
 
 @pytest.mark.parametrize(
-    ("ending", "sent", "closed"),
-    [(Ending.CUT, b"12345", True), (Ending.RESET, b"", True), (Ending.SILENCE, b"", False)],
+    ("delivery", "sent", "closed"),
+    [(Delivery.CUT, b"12345", True), (Delivery.RESET, b"", True), (Delivery.SILENCE, b"", False)],
 )
 def test_answers_that_do_not_arrive(
-    connection: HttpConnection, application: ManualApplication, wire: Wire, ending: Ending, sent: bytes, closed: bool
+    connection: HttpConnection,
+    application: ManualApplication,
+    transport: FakeTransport,
+    delivery: Delivery,
+    sent: bytes,
+    closed: bool,
 ) -> None:
     """Half of it, nothing, or silence; the whole length is announced all the same."""
     connection.data_received(get("/"))
-    application.waiting[0][1](Reply(200, b"", b"1234567890", ending))
-    assert wire.sent.partition(b"\r\n\r\n")[2] == sent
-    assert wire.closed == closed
-    assert (b"Content-Length: 10\r\n" in wire.sent) == (ending is Ending.CUT)
+    application.waiting[0][1](Reply(200, b"", b"1234567890", delivery))
+    assert transport.sent.partition(b"\r\n\r\n")[2] == sent
+    assert transport.closed == closed
+    assert (b"Content-Length: 10\r\n" in transport.sent) == (delivery is Delivery.CUT)
 
 
-def test_nonsense_is_answered_with_400(connection: HttpConnection, wire: Wire) -> None:
+def test_nonsense_is_answered_with_400(connection: HttpConnection, transport: FakeTransport) -> None:
     """What is not HTTP ends the connection."""
     connection.data_received(b"\x16\x03\x01 hello\r\n\r\n")
-    assert wire.sent.startswith(b"HTTP/1.1 400 ")
-    assert wire.closed
+    assert transport.sent.startswith(b"HTTP/1.1 400 ")
+    assert transport.closed
 
 
 def test_an_answer_to_a_client_that_left_is_dropped(
-    connection: HttpConnection, application: ManualApplication, wire: Wire
+    connection: HttpConnection, application: ManualApplication, transport: FakeTransport
 ) -> None:
     """Nothing is written after the connection was lost."""
     connection.data_received(get("/"))
     connection.connection_lost(None)
     application.waiting[0][1](Reply(200, b"", b"late"))
-    assert wire.sent == b""
+    assert transport.sent == b""
 
 
 @pytest.mark.parametrize(
@@ -200,7 +209,7 @@ def test_chunks_and_trailers_are_taken_apart() -> None:
     chunks = read_chunks(framed)
     assert (chunks.body, chunks.trailers) == (b"hello overrides", {"x-amz-checksum-crc32": "AAAAAA=="})
     for broken in (b"", b"5\r\nhel", b"zz\r\nhello\r\n0\r\n\r\n", framed[:12]):
-        with pytest.raises(Refusal, match="IncompleteBody"):
+        with pytest.raises(ServiceError, match="IncompleteBody"):
             read_chunks(broken)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.limiter import LimiterStatistics, RateLimiter
+from asyncfilter.engine.core.limiter import LimiterStatistics, RateLimiter
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.policy.rate import RateController
-from asyncfilter.ports import Detector
+from asyncfilter.ports.examine import Detector
 
 
 class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncfilter.engine.ending import Ending
+from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import Emit, Event, ignore
 from asyncfilter.model import StopReason
@@ -15,12 +15,12 @@ class GuardedListener:
 
     Args:
         listener: Called with every event.
-        ending: Told when the listener failed.
+        stop_signal: Told when the listener failed.
     """
 
-    def __init__(self, listener: Emit, ending: Ending) -> None:
+    def __init__(self, listener: Emit, stop_signal: StopSignal) -> None:
         self._listener = listener
-        self._ending = ending
+        self._stop_signal = stop_signal
 
     def __call__(self, event: Event) -> None:
         """Pass ``event`` on; never raises."""
@@ -30,4 +30,4 @@ class GuardedListener:
             self._listener = ignore
             wrapped = AsyncFilterError(f"a listener to events raised {type(error).__name__}: {error}")
             wrapped.__cause__ = error
-            self._ending.request(StopReason.FAILED, wrapped)
+            self._stop_signal.request(StopReason.FAILED, wrapped)

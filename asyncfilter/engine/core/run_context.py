@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.events import Emit
 from asyncfilter.model import Progress
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from asyncfilter.engine.core.backends import Backends
-from asyncfilter.engine.purse import BudgetGate
-from asyncfilter.ports import Totals
+from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.records.progress import Totals
 
 GRANT_S = 0.1
 """Possible spending is made durable for the calls of this time ahead; a killed run counts as much as spent in vain."""

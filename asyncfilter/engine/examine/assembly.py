@@ -5,26 +5,28 @@ from __future__ import annotations
 from random import Random
 
 from asyncfilter.clock import Clock, SystemClock
-from asyncfilter.engine.admission import Admission
-from asyncfilter.engine.call import PaidCalls
-from asyncfilter.engine.census import Census
 from asyncfilter.engine.core.backends import Backends
+from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.spending import SpendingRecord
-from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.core.watchdog import Watchdog
+from asyncfilter.engine.examine.admission import Admission
+from asyncfilter.engine.examine.detect import PaidCalls
+from asyncfilter.engine.examine.duplicates import DuplicateTracker
+from asyncfilter.engine.examine.inputs import Options, RunInputs
+from asyncfilter.engine.examine.listing_count import ListingCounter
+from asyncfilter.engine.examine.pipeline import Pipeline
+from asyncfilter.engine.examine.prefetch import PrefetchStage
+from asyncfilter.engine.examine.producer import Producer
 from asyncfilter.engine.examine.stage import ExamineStage
-from asyncfilter.engine.pipeline import Pipeline
-from asyncfilter.engine.preparing import Preparing
-from asyncfilter.engine.producer import Producer
-from asyncfilter.engine.purse import BudgetGate
 from asyncfilter.engine.settle.assembly import RunCore, Settlement, assemble_settlement
-from asyncfilter.engine.supervisor import Supervisor
-from asyncfilter.engine.twins import DuplicateTracker
-from asyncfilter.engine.way import Options, Way
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.retrying import PACED_CAP_S
-from asyncfilter.ports import Checkpoint, Sink, Totals
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.examine import Sink
+from asyncfilter.records.progress import Totals
 
 
 def assemble(
@@ -33,7 +35,7 @@ def assemble(
     run_id: str,
     checkpoint: Checkpoint,
     sink: Sink,
-    way: Way,
+    inputs: RunInputs,
     options: Options | None = None,
     interrupt: Interrupt | None = None,
     emit: Emit = ignore,
@@ -48,7 +50,7 @@ def assemble(
         run_id: Names the run in the checkpoint's history.
         checkpoint: Open, and held by this run.
         sink: Carries out actions.
-        way: Source, detector and their limits.
+        inputs: Source, detector and their limits.
         options: What was asked of this run.
         interrupt: The user's wish to end it.
         emit: Told of everything that happens.
@@ -66,17 +68,17 @@ def assemble(
         clock=clock or SystemClock(),
         rng=rng or Random(),
     )
-    return _Assembly(core, way, sink, since).pipeline()
+    return _Assembly(core, inputs, sink, since).pipeline()
 
 
 class _Assembly:
     """The parts that only an examining run has, and how they are connected."""
 
-    def __init__(self, core: RunCore, way: Way, sink: Sink, since: Totals | None) -> None:
+    def __init__(self, core: RunCore, inputs: RunInputs, sink: Sink, since: Totals | None) -> None:
         self._core = core
-        self._way = way
+        self._inputs = inputs
         totals = core.totals
-        self._backends = Backends(way.backends, core.clock)
+        self._backends = Backends(inputs.backends, core.clock)
         self._budget = Budget(
             limit_micros=core.job.limits.budget_micros,
             spent_micros=totals.spent_micros,
@@ -84,11 +86,11 @@ class _Assembly:
             price_micros=self._backends.price_micros,
         )
         self._budget_gate = BudgetGate(self._budget, core.pending)
-        self._watchdog = Supervisor(
+        self._watchdog = Watchdog(
             backends=self._backends,
             budget=self._budget,
             margin_s=core.job.limits.timeout_s,
-            ending=core.ending,
+            stop_signal=core.stop_signal,
             emit=core.emit,
             clock=core.clock,
         )
@@ -101,15 +103,15 @@ class _Assembly:
         self._settlement: Settlement = assemble_settlement(
             core, sink=sink, spending=spending, budget=self._budget, tps_limit=self._backends.limit_tps, since=since
         )
-        self._preparing = Preparing(
-            preparation=way.preparation, repeat=core.repeater(core.ending.pause), ending=core.ending
+        self._prefetch = PrefetchStage(
+            preparation=inputs.preparation, repeat=core.repeater(core.stop_signal.pause), stop_signal=core.stop_signal
         )
         self._duplicates = self._duplicate_tracker()
-        self._stage = ExamineStage(calls=self._calls(), duplicates=self._duplicates, limit=way.concurrency)
+        self._stage = ExamineStage(calls=self._calls(), duplicates=self._duplicates, limit=inputs.concurrency)
         self._since = since or core.checkpoint.opened.totals
 
     def pipeline(self) -> Pipeline:
-        core, way, settlement = self._core, self._way, self._settlement
+        core, inputs, settlement = self._core, self._inputs, self._settlement
         return Pipeline(
             options=core.options,
             opened=core.checkpoint.opened.watermark,
@@ -119,13 +121,15 @@ class _Assembly:
             summary=settlement.summary,
             admission=self._admission(),
             stage=self._stage,
-            preparing=self._preparing,
+            prefetch=self._prefetch,
             sequencer=settlement.sequencer,
             backends=self._backends,
             budget_gate=self._budget_gate,
             watchdog=self._watchdog,
-            census=Census(source=way.source, check=way.check, repeat=core.repeater(core.ending.pause)),
-            ending=core.ending,
+            listing_counter=ListingCounter(
+                source=inputs.source, check=inputs.check, repeat=core.repeater(core.stop_signal.pause)
+            ),
+            stop_signal=core.stop_signal,
         )
 
     def _duplicate_tracker(self) -> DuplicateTracker:
@@ -135,7 +139,7 @@ class _Assembly:
             outcomes=core.outcomes,
             sequencer=settlement.sequencer,
             committer=settlement.committer,
-            shelf=self._preparing.shelf,
+            memory_limit=self._prefetch.memory_limit,
             budget=self._budget,
             totals=core.totals,
             skips=core.job.source.skip_duplicates,
@@ -148,10 +152,10 @@ class _Assembly:
             outcomes=core.outcomes,
             budget_gate=self._budget_gate,
             committer=self._settlement.committer,
-            shelf=self._preparing.shelf,
-            repeat=core.repeater(core.ending.pause, PACED_CAP_S),
+            memory_limit=self._prefetch.memory_limit,
+            repeat=core.repeater(core.stop_signal.pause, PACED_CAP_S),
             totals=core.totals,
-            ending=core.ending,
+            stop_signal=core.stop_signal,
             emit=core.emit,
             clock=core.clock,
         )
@@ -162,7 +166,7 @@ class _Assembly:
             job=core.job,
             options=core.options,
             producer=self._producer(),
-            preparing=self._preparing,
+            prefetch=self._prefetch,
             checkpoint=core.checkpoint,
             outcomes=core.outcomes,
             redecider=settlement.redecider,
@@ -175,17 +179,17 @@ class _Assembly:
             backends=self._backends,
             duplicates=self._duplicates,
             totals=core.totals,
-            ending=core.ending,
+            stop_signal=core.stop_signal,
         )
 
     def _producer(self) -> Producer:
         core, opened = self._core, self._core.checkpoint.opened
         return Producer(
-            source=self._way.source,
+            source=self._inputs.source,
             checkpoint=core.checkpoint,
             bucket=core.job.source.bucket,
-            check=self._way.check,
-            repeat=core.repeater(core.ending.pause),
+            check=self._inputs.check,
+            repeat=core.repeater(core.stop_signal.pause),
             skips_duplicates=core.job.source.skip_duplicates,
             retry_failed=core.options.retry_failed,
             next_seq=opened.watermark.seq + 1,

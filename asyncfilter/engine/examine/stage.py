@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from asyncfilter.engine.call import PaidCalls
-from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.pool import WorkerPool
-from asyncfilter.engine.twins import DuplicateTracker
+from asyncfilter.engine.core.pool import WorkerPool
+from asyncfilter.engine.core.work_item import WorkItem
+from asyncfilter.engine.examine.detect import PaidCalls
+from asyncfilter.engine.examine.duplicates import DuplicateTracker
 
 
 class ExamineStage:
@@ -18,13 +18,13 @@ class ExamineStage:
     """
 
     def __init__(self, *, calls: PaidCalls, duplicates: DuplicateTracker, limit: int) -> None:
-        self.pool: WorkerPool[Passage] = WorkerPool(self._examine, limit)
+        self.pool: WorkerPool[WorkItem] = WorkerPool(self._examine, limit)
         self._calls = calls
         self._duplicates = duplicates
 
-    async def _examine(self, passage: Passage) -> None:
+    async def _examine(self, item: WorkItem) -> None:
         """Call, give the outcome to the image's duplicates, and submit the one that must be examined next."""
-        if await self._calls.examine(passage):
-            successor = self._duplicates.examined(passage)
+        if await self._calls.examine(item):
+            successor = self._duplicates.examined(item)
             if successor is not None:
                 self.pool.submit(successor)

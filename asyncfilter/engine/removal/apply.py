@@ -1,4 +1,4 @@
-"""``apply``: takes out of the source what the decisions condemn, after somebody confirmed how much that is.
+"""``apply``: takes out of the source what the decisions remove, after somebody confirmed how much that is.
 
 The way of one image: looked at, announced in the journal, for a move copied and the copy verified, deleted on condition
 of the ETag that was examined, confirmed. What changed or vanished since it was examined is left and reported.
@@ -23,9 +23,11 @@ from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, location, uri_of
 from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.policy.removal import GroupCount, RemovalPlan, condemnation
+from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
+from asyncfilter.policy.removal_query import removal_query
 from asyncfilter.policy.rules import compile_rules
-from asyncfilter.ports import Checkpoint, Condemned, Found
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.remover import DeleteRequest, ObjectState
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.progress import Batch
 from asyncfilter.records.removal import REMOVING, UNDER_WAY, BucketState, Removal, Step
@@ -45,7 +47,7 @@ class Apply:
         self._job = job
         self._checkpoint = checkpoint
         self._state = state
-        self._which = condemnation(job, None if again else decided_by(job))
+        self._which = removal_query(job, None if again else decided_by(job))
         self._outcomes = Outcomes(job, compile_rules(job), kinds=REMOVING)
         self._duplicates = DuplicateGuard(job, checkpoint)
         self._bucket = job.source.bucket
@@ -67,7 +69,9 @@ class Apply:
                 undone += recorded is not None and recorded.step is Step.UNDONE
         watermark = self._checkpoint.opened.watermark
         tally = watermark.tally
-        everything = 0 if self._which.is_empty else await self._checkpoint.count_condemned(condemnation(self._job))
+        everything = (
+            0 if self._which.is_empty else await self._checkpoint.count_pending_removals(removal_query(self._job))
+        )
         return RemovalPlan(
             name=self._job.name,
             is_removal=True,
@@ -101,7 +105,7 @@ class Apply:
     async def _pages(self) -> AsyncIterator[Sequence[tuple[StoredImage, Removal | None]]]:
         after_seq = 0
         while not self._which.is_empty:
-            page = await self._checkpoint.condemned(self._which, after_seq, WAVE_IMAGES)
+            page = await self._checkpoint.pending_removals(self._which, after_seq, WAVE_IMAGES)
             if not page:
                 return
             after_seq = page[-1][0].seq or 0
@@ -195,7 +199,7 @@ class Apply:
 
     async def _is_copied(self, removal: Removal) -> bool:
         found = await self._recovery.found(location(removal.target))
-        return found == Found(etag=removal.copied, size_bytes=removal.size_bytes)
+        return found == ObjectState(etag=removal.copied, size_bytes=removal.size_bytes)
 
     async def _copy(self, item: RemovalItem) -> None:
         removal = item.removal
@@ -232,10 +236,10 @@ class Apply:
         item.advance(Step.VERIFIED)
 
     async def _delete(self, items: list[RemovalItem]) -> None:
-        gone = await self._stages.delete(self._bucket, items, _condemned)
+        deleted = await self._stages.delete(self._bucket, items, _delete_request)
         for item in items:
-            if item.removal.image in gone:
-                item.advance(Step.DELETED, marker=gone[item.removal.image].marker)
+            if item.removal.image in deleted:
+                item.advance(Step.DELETED, marker=deleted[item.removal.image].marker)
         unseen = [item for item in items if item.may_be_deleted and item.failed_as("vanished", "changed")]
         for item in unseen:
             item.error = None
@@ -272,5 +276,5 @@ def _object(bucket: str, item: RemovalItem) -> ObjectRef:
     return ObjectRef(bucket=bucket, key=removal.key, size_bytes=removal.size_bytes, etag=removal.etag, seq=seq_of(item))
 
 
-def _condemned(item: RemovalItem) -> Condemned:
-    return Condemned(key=item.removal.key, etag=item.removal.etag, size_bytes=item.removal.size_bytes)
+def _delete_request(item: RemovalItem) -> DeleteRequest:
+    return DeleteRequest(key=item.removal.key, etag=item.removal.etag, size_bytes=item.removal.size_bytes)

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, S3Location, location, uri_of
-from asyncfilter.ports import Checkpoint, Found
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.remover import ObjectState
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.removal import REMOVING
 
-Look = Callable[[S3Location], Awaitable[Found | None]]
+Head = Callable[[S3Location], Awaitable[ObjectState | None]]
 
 
 class DuplicateGuard:
@@ -32,7 +33,7 @@ class DuplicateGuard:
         ids = {row.same_as for row in rows if row.same_as is not None and self._is_needed(row)}
         self._known = {row.id: row for row in await self._checkpoint.rows(sorted(ids))} if ids else {}
 
-    async def check(self, row: StoredImage, look: Look) -> None:
+    async def check(self, row: StoredImage, head: Head) -> None:
         """See that the content of a duplicate stays when it goes.
 
         Raises:
@@ -41,7 +42,7 @@ class DuplicateGuard:
         if not self._is_needed(row):
             return
         original = self._known.get(row.same_as or 0)
-        if original is None or not await self._is_there(original, look):
+        if original is None or not await self._is_there(original, head):
             where = uri_of(self._job.source.bucket, row.key)
             message = (
                 f"{where}: the earlier image with the same content is not there any more, this may be the only one"
@@ -55,10 +56,10 @@ class DuplicateGuard:
         judged = self._job.actions[row.decision.verdict].kind
         return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
-    async def _is_there(self, original: StoredImage, look: Look) -> bool:
+    async def _is_there(self, original: StoredImage, head: Head) -> bool:
         """Whether an image is where it was examined, or where it was moved."""
         moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
         for place in (S3Location(self._job.source.bucket, original.key), *moves):
-            if await look(place) == Found(etag=original.etag, size_bytes=original.size_bytes):
+            if await head(place) == ObjectState(etag=original.etag, size_bytes=original.size_bytes):
                 return True
         return False

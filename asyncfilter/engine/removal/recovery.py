@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from asyncfilter.engine.core.retry import DrainedError
 from asyncfilter.engine.removal.stages import WAVE_IMAGES, Change, RemovalItem, RemovalStages
-from asyncfilter.engine.repeating import DrainedError
 from asyncfilter.errors import ImageError, PermissionDeniedError
 from asyncfilter.model import ActionKind, Failure, S3Location
-from asyncfilter.ports import Checkpoint, Found, Version
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.remover import ObjectState, Version
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.removal import NULL_VERSION, UNDER_WAY, BucketState, Removal, Step, Versioning
 
@@ -51,14 +52,14 @@ class Recovery:
             ImageError: ``vanished`` or ``changed``, by somebody else.
         """
         found = await self.found(self._stages.source(item.removal))
-        if found == Found(etag=item.removal.etag, size_bytes=item.removal.size_bytes):
+        if found == ObjectState(etag=item.removal.etag, size_bytes=item.removal.size_bytes):
             return True
         await self._explain(item, found)
         return False
 
-    async def found(self, place: S3Location) -> Found | None:
+    async def found(self, place: S3Location) -> ObjectState | None:
         """What is at ``place`` now; None when nothing is."""
-        return await self._stages.repeat(lambda: self._stages.remover.look(place))
+        return await self._stages.repeat(lambda: self._stages.remover.head(place))
 
     async def _find_out(self, item: RemovalItem) -> None:
         failure = ABANDONED
@@ -71,7 +72,7 @@ class Recovery:
         if item.removal.step is not Step.DELETED:
             item.fail(failure)
 
-    async def _explain(self, item: RemovalItem, found: Found | None) -> None:
+    async def _explain(self, item: RemovalItem, found: ObjectState | None) -> None:
         """The image is not there as it was: by us, when a delete may have been sent, or by somebody else.
 
         In a versioned bucket the delete marker right above the image tells; elsewhere, that nothing is there.

@@ -10,7 +10,7 @@ from typing import Protocol
 import anyio
 
 from asyncfilter.engine.core.run_context import RunContext
-from asyncfilter.engine.ending import Ending, Interrupt
+from asyncfilter.engine.core.stopping import Interrupt, StopSignal
 from asyncfilter.engine.removal.stages import RemovalItem, RemovalStages
 from asyncfilter.engine.removal.stale_copies import CLEAR
 from asyncfilter.engine.removal.undo import RESTORE
@@ -18,8 +18,9 @@ from asyncfilter.errors import AbortedError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, StopReason
 from asyncfilter.policy.counts import counts, exit_code
-from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
-from asyncfilter.ports import Checkpoint, Remover
+from asyncfilter.policy.removal_plan import Consent, RemovalPlan, RemovalSummary
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.remover import Remover
 
 
 class RemovalCommand(Protocol):
@@ -66,12 +67,12 @@ async def carry_out(
     """
     plan = await command.plan()
     consent.check(plan)
-    clock, interrupt, ending = context.clock, context.interrupt or Interrupt(), Ending()
+    clock, interrupt, stop_signal = context.clock, context.interrupt or Interrupt(), StopSignal()
     stages = RemovalStages(
         job,
         checkpoint=checkpoint,
         remover=remover,
-        ending=ending,
+        stop_signal=stop_signal,
         emit=context.emit,
         clock=clock,
         rng=rng or Random(),
@@ -79,16 +80,16 @@ async def carry_out(
     started_s = clock.monotonic()
     await checkpoint.begin_run(context.run_id, clock.unix())
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ending.follow, interrupt, tasks.cancel_scope)
+        tasks.start_soon(stop_signal.follow, interrupt, tasks.cancel_scope)
         async with aclosing(command.waves(stages)) as waves:
             async for items in waves:
                 await command.carry_out(stages, items)
-                if ending.is_requested:
+                if stop_signal.is_requested:
                     break
         tasks.cancel_scope.cancel()
     if interrupt.abort.is_set():
         raise AbortedError("aborted: the journal says what may have been done", hint="Run the same command to go on.")
-    ending.request(StopReason.COMPLETED)
+    stop_signal.request(StopReason.COMPLETED)
     wall_s = clock.monotonic() - started_s
     summary = _summary(stages, job=job, plan=plan, run_id=context.run_id, where=checkpoint.location, wall_s=wall_s)
     life = counts(stages.watermark.tally, checkpoint.opened.totals, overshoot=await checkpoint.overshoot())
@@ -99,7 +100,7 @@ async def carry_out(
 def _summary(
     stages: RemovalStages, *, job: Job, plan: RemovalPlan, run_id: str, where: str, wall_s: float
 ) -> RemovalSummary:
-    reason, error = stages.ending.reason or StopReason.COMPLETED, stages.ending.error
+    reason, error = stages.stop_signal.reason or StopReason.COMPLETED, stages.stop_signal.error
     return RemovalSummary(
         run_id=run_id,
         name=job.name,

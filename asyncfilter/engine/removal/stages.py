@@ -19,8 +19,8 @@ import anyio
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.ending import Ending
-from asyncfilter.engine.repeating import DrainedError, Repeater
+from asyncfilter.engine.core.retry import DrainedError, Repeater
+from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.errors import (
     AccessError,
     AsyncFilterError,
@@ -35,7 +35,8 @@ from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Failure, S3Location, StopReason
 from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
-from asyncfilter.ports import Checkpoint, Condemned, Gone, Remover
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.remover import DeleteRequest, DeleteResult, Remover
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Batch
 from asyncfilter.records.removal import Removal, Step
@@ -119,20 +120,20 @@ class RemovalStages:
         *,
         checkpoint: Checkpoint,
         remover: Remover,
-        ending: Ending,
+        stop_signal: StopSignal,
         emit: Emit,
         clock: Clock,
         rng: Random,
     ) -> None:
         self.bucket = job.source.bucket
         self.remover = remover
-        self.ending = ending
+        self.stop_signal = stop_signal
         opened = checkpoint.opened.watermark
         self.watermark = msgspec.structs.replace(opened, tally=opened.tally.copy())
         self.done: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.size_bytes = 0
-        self._repeater = Repeater(max_attempts=job.limits.max_attempts, pause=ending.pause, rng=rng)
+        self._repeater = Repeater(max_attempts=job.limits.max_attempts, pause=stop_signal.pause, rng=rng)
         self._checkpoint = checkpoint
         self._emit = emit
         self._clock = clock
@@ -150,13 +151,13 @@ class RemovalStages:
         """
         started_s = self._clock.monotonic()
 
-        def look(error: Exception, _delay_s: float) -> None:
+        def watch(error: Exception, _delay_s: float) -> None:
             if isinstance(error, ThrottledError) and self._clock.monotonic() - started_s >= THROTTLED_LIMIT_S:
                 message = f"refused for the rate for {THROTTLED_LIMIT_S / 60:.0f} minutes: {error.message}"
                 hint = "See who else works on this bucket; then run the same command again."
-                self.ending.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
+                self.stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
 
-        return await self._repeater(attempt, look)
+        return await self._repeater(attempt, watch)
 
     # -- Side by side --------------------------------------------------------------------------------------------------
 
@@ -175,7 +176,7 @@ class RemovalStages:
         self._stop_if_denied(wanted)
 
     async def _do(self, item: RemovalItem, work: Callable[[RemovalItem], Awaitable[None]]) -> None:
-        if self.ending.is_requested:
+        if self.stop_signal.is_requested:
             item.error = DrainedError()
             return
         try:
@@ -184,7 +185,7 @@ class RemovalStages:
             item.error = error
         except AccessError as error:
             item.error = DrainedError()
-            self.ending.request(StopReason.FAILED, error)
+            self.stop_signal.request(StopReason.FAILED, error)
 
     def _stop_if_denied(self, items: Sequence[RemovalItem]) -> None:
         """A permission that no image has is the account's matter: nothing is held against the images."""
@@ -193,20 +194,20 @@ class RemovalStages:
             return
         for item in items:
             item.error = DrainedError()
-        self.ending.request(StopReason.FAILED, PermissionDeniedError(denied[0].message, hint=denied[0].hint))
+        self.stop_signal.request(StopReason.FAILED, PermissionDeniedError(denied[0].message, hint=denied[0].hint))
 
     # -- Deleting ------------------------------------------------------------------------------------------------------
 
     async def delete(
-        self, bucket: str, items: Sequence[RemovalItem], wanted: Callable[[RemovalItem], Condemned]
-    ) -> dict[int, Gone]:
+        self, bucket: str, items: Sequence[RemovalItem], wanted: Callable[[RemovalItem], DeleteRequest]
+    ) -> dict[int, DeleteResult]:
         """Delete what ``wanted`` names for each item that is in; what became of those that are gone, by row id.
 
         An object that is not there any more drops its item as ``vanished``, also when ``may_be_deleted`` says that an
         earlier attempt may have deleted it: the caller decides what that means.
         """
         items = [item for item in items if item.is_in]
-        gone: dict[int, Gone] = {}
+        deleted: dict[int, DeleteResult] = {}
         left = list(items)
 
         async def attempt() -> None:
@@ -218,28 +219,28 @@ class RemovalStages:
                     item.may_be_deleted = item.may_be_deleted or may_be_done(failed)
                 raise
             left[:] = []
-            again = [_sorted_out(item, result, left, gone) for item, result in zip(sent, results, strict=True)]
+            again = [_sorted_out(item, result, left, deleted) for item, result in zip(sent, results, strict=True)]
             if error := next(filter(None, again), None):
                 raise error
 
         if items:
             await self._until_done(attempt, left)
             self._stop_if_denied(items)
-        return gone
+        return deleted
 
     async def _until_done(self, attempt: Callable[[], Awaitable[None]], left: list[RemovalItem]) -> None:
         try:
-            await self._unless_ending(attempt)
+            await self._unless_stopping(attempt)
         except (TransientError, ThrottledError, DrainedError) as error:
             for item in left:
                 item.error = error
         except AccessError as error:
             for item in left:
                 item.error = DrainedError()
-            self.ending.request(StopReason.FAILED, error)
+            self.stop_signal.request(StopReason.FAILED, error)
 
-    async def _unless_ending(self, attempt: Callable[[], Awaitable[None]]) -> None:
-        if self.ending.is_requested:
+    async def _unless_stopping(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        if self.stop_signal.is_requested:
             raise DrainedError
         await self.repeat(attempt)
 
@@ -290,12 +291,12 @@ class RemovalStages:
 
 
 def _sorted_out(
-    item: RemovalItem, result: Gone | CallError, left: list[RemovalItem], gone: dict[int, Gone]
+    item: RemovalItem, result: DeleteResult | CallError, left: list[RemovalItem], deleted: dict[int, DeleteResult]
 ) -> CallError | None:
     """Note what became of one delete; the error for which it is to be sent again."""
     match result:
-        case Gone():
-            gone[item.removal.image] = result
+        case DeleteResult():
+            deleted[item.removal.image] = result
         case ImageError():
             item.error = result
         case _:

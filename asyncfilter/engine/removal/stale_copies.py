@@ -17,8 +17,9 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Effect, IfExists, location, uri_of
 from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.policy.removal import GroupCount, RemovalPlan
-from asyncfilter.ports import Checkpoint, Condemned
+from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.remover import DeleteRequest
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.progress import Batch
 from asyncfilter.records.removal import BucketState, Removal, Step
@@ -79,7 +80,7 @@ class Clear:
     async def _pages(self) -> AsyncIterator[list[StoredImage]]:
         """Images with copies, by pages."""
         after_seq = 0
-        while page := await self._checkpoint.seated(after_seq, WAVE_IMAGES, is_asked=lambda _: False):
+        while page := await self._checkpoint.positioned(after_seq, WAVE_IMAGES, is_asked=lambda _: False):
             after_seq = page[-1].seq or 0
             yield [row for row in page if row.effects]
 
@@ -130,7 +131,7 @@ class Clear:
         image, target = image_of(self._bucket, item.row), location(removal.target)
         effect = Effect(kind=ActionKind.COPY, source=image, target=target, if_exists=IfExists.FAIL)
         try:
-            copied = await self._stages.repeat(lambda: self._stages.remover.standing(effect))
+            copied = await self._stages.repeat(lambda: self._stages.remover.existing_copy(effect))
         except ImageError as error:
             if error.code in {"changed", "vanished"}:
                 message = f"{removal.target}: its image is not in the source as it was, this may be the only copy"
@@ -147,6 +148,6 @@ class Clear:
             self._stages.watermark.tally.stale -= 1
 
 
-def _copy_of(item: RemovalItem) -> Condemned:
+def _copy_of(item: RemovalItem) -> DeleteRequest:
     target = location(item.removal.target)
-    return Condemned(key=target.key, etag=item.removal.copied, size_bytes=item.removal.size_bytes)
+    return DeleteRequest(key=target.key, etag=item.removal.copied, size_bytes=item.removal.size_bytes)

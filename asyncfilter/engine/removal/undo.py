@@ -14,8 +14,10 @@ from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, location, uri_of
-from asyncfilter.policy.removal import GroupCount, RemovalPlan, WayBack, way_back
-from asyncfilter.ports import Checkpoint, Condemned, Found
+from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
+from asyncfilter.policy.removal_query import RestoreMethod, restore_method
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.remover import DeleteRequest, ObjectState
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.progress import Batch
 from asyncfilter.records.removal import REMOVED, BucketState, Removal, Step
@@ -44,8 +46,8 @@ class Undo:
         back, lost = GroupCount(self._state), GroupCount(self._state)
         async for page in self._pages():
             for removal, _row in page:
-                way = way_back(removal, self._state)
-                (lost if way is WayBack.NONE else back).add(removal, target=way.value)
+                method = restore_method(removal, self._state)
+                (lost if method is RestoreMethod.NONE else back).add(removal, target=method.value)
         watermark = self._checkpoint.opened.watermark
         return RemovalPlan(
             name=self._job.name,
@@ -74,7 +76,7 @@ class Undo:
             yield [
                 RemovalItem(removal=removal, recorded=removal, row=row)
                 for removal, row in page
-                if way_back(removal, self._state) is not WayBack.NONE
+                if restore_method(removal, self._state) is not RestoreMethod.NONE
             ]
 
     # -- Stages --------------------------------------------------------------------------------------------------------
@@ -98,20 +100,20 @@ class Undo:
             item.advance(Step.RETURNED, returned=found.etag)
         elif removal.step is Step.RETURNED and not await self._is_in_quarantine(removal):
             item.advance(Step.UNDONE)  # all was done but the last note; what happened to the image since is not ours
-        elif way_back(removal, self._state) is WayBack.MARKER and found is not None:
+        elif restore_method(removal, self._state) is RestoreMethod.MARKER and found is not None:
             raise self._occupied(item, found.etag)
         else:
             item.advance(Step.RETURNING)
 
-    async def _seen(self, item: RemovalItem) -> Found | None:
+    async def _seen(self, item: RemovalItem) -> ObjectState | None:
         place = self._stages.source(item.removal)
-        return await self._stages.repeat(lambda: self._stages.remover.look(place))
+        return await self._stages.repeat(lambda: self._stages.remover.head(place))
 
     async def _is_in_quarantine(self, removal: Removal) -> bool:
         if removal.kind is not ActionKind.MOVE:
             return False
         target = location(removal.target)
-        found = await self._stages.repeat(lambda: self._stages.remover.look(target))
+        found = await self._stages.repeat(lambda: self._stages.remover.head(target))
         return found is not None and found.etag == removal.copied
 
     def _occupied(self, item: RemovalItem, etag: str) -> ImageError:
@@ -120,7 +122,7 @@ class Undo:
 
     async def _bring_back(self, item: RemovalItem) -> None:
         removal = item.removal
-        if way_back(removal, self._state) is WayBack.MARKER and await self._unmark(item):
+        if restore_method(removal, self._state) is RestoreMethod.MARKER and await self._unmark(item):
             item.advance(Step.RETURNING, returned=removal.etag)
         elif removal.kind is ActionKind.MOVE:
             await self._copy_back(item)
@@ -162,7 +164,7 @@ class Undo:
     async def _verify(self, item: RemovalItem) -> None:
         removal = item.removal
         found = await self._seen(item)
-        if found != Found(etag=removal.returned, size_bytes=removal.size_bytes):
+        if found != ObjectState(etag=removal.returned, size_bytes=removal.size_bytes):
             place = self._stages.source(removal).uri
             raise ImageError(f"{place}: the image is not there as it was brought back", code="not_verified")
         item.advance(Step.RETURNED)
@@ -206,11 +208,11 @@ def _at(items: list[RemovalItem], step: Step) -> list[RemovalItem]:
     return [item for item in items if item.removal.step is step]
 
 
-def _is_image(found: Found, removal: Removal) -> bool:
+def _is_image(found: ObjectState, removal: Removal) -> bool:
     return found.size_bytes == removal.size_bytes and found.etag in {removal.etag, removal.returned} - {""}
 
 
-def _copy_of(item: RemovalItem) -> Condemned:
-    return Condemned(
+def _copy_of(item: RemovalItem) -> DeleteRequest:
+    return DeleteRequest(
         key=location(item.removal.target).key, etag=item.removal.copied, size_bytes=item.removal.size_bytes
     )

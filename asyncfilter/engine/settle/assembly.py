@@ -9,28 +9,30 @@ from random import Random
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.actions import SinkStage
 from asyncfilter.engine.core.listener import GuardedListener
 from asyncfilter.engine.core.pending import PendingSignal
+from asyncfilter.engine.core.retry import Repeater
 from asyncfilter.engine.core.spending import SpendingRecord
-from asyncfilter.engine.ending import Ending, Interrupt
-from asyncfilter.engine.journal import GroupCommitter
-from asyncfilter.engine.monitor import Sequencer
-from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.core.stopping import Interrupt, StopSignal
+from asyncfilter.engine.examine.inputs import Options
+from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.run_summary import RunSummary
+from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.engine.settle.stored_decisions import StoredDecisions
 from asyncfilter.engine.settle.target_claims import TargetClaims
-from asyncfilter.engine.way import Options
 from asyncfilter.events import Emit
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.policy.retrying import CAP_S
 from asyncfilter.policy.rules import compile_rules
-from asyncfilter.ports import Checkpoint, Sink, Totals, Watermark
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.examine import Sink
+from asyncfilter.records.progress import Totals, Watermark
 
 
 class RunCore:
@@ -49,7 +51,7 @@ class RunCore:
     Attributes:
         emit: As given, guarded: a listener that raises ends the run.
         outcomes: Say what an image comes to.
-        ending: Why the run ends.
+        stop_signal: Why the run ends.
         pending: Wakes the settle loop.
         totals: The sums that are counted in no order; money apart.
     """
@@ -74,9 +76,9 @@ class RunCore:
         self.clock = clock
         self.rng = rng
         self.outcomes = Outcomes(job, compile_rules(job))
-        self.ending = Ending()
+        self.stop_signal = StopSignal()
         self.pending = PendingSignal()
-        self.emit = GuardedListener(emit, self.ending)
+        self.emit = GuardedListener(emit, self.stop_signal)
         self.totals = msgspec.structs.replace(checkpoint.opened.totals)
 
     def repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:
@@ -116,7 +118,7 @@ def assemble_settlement(
         tps_limit: The rate that may be used, for the summary.
         since: The sums before this run, where it paid for something before the pipeline began.
     """
-    job, checkpoint, ending, emit, clock = core.job, core.checkpoint, core.ending, core.emit, core.clock
+    job, checkpoint, stop_signal, emit, clock = core.job, core.checkpoint, core.stop_signal, core.emit, core.clock
     is_dry, opened = core.options.dry_run, checkpoint.opened
     committer = GroupCommitter(checkpoint=checkpoint, spending=spending, pending=core.pending)
     committer.writes_watermark = not is_dry
@@ -124,8 +126,8 @@ def assemble_settlement(
     sink_stage = SinkStage(
         sink=sink,
         committer=committer,
-        repeat=core.repeater(ending.pause_action),
-        ending=ending,
+        repeat=core.repeater(stop_signal.pause_action),
+        stop_signal=stop_signal,
         emit=emit,
         clock=clock,
     )
@@ -134,7 +136,7 @@ def assemble_settlement(
         sequencer=sequencer,
         sink_stage=sink_stage,
         pending=core.pending,
-        ending=ending,
+        stop_signal=stop_signal,
         clock=clock,
     )
     decisions = StoredDecisions(job, checkpoint, core.outcomes)
@@ -146,7 +148,7 @@ def assemble_settlement(
         sequencer=sequencer,
         committer=committer,
         loop=loop,
-        ending=ending,
+        stop_signal=stop_signal,
         emit=emit,
         clock=clock,
         dry_run=is_dry,
@@ -156,7 +158,7 @@ def assemble_settlement(
         run_id=core.run_id,
         checkpoint=checkpoint,
         sequencer=sequencer,
-        ending=ending,
+        stop_signal=stop_signal,
         clock=clock,
         since=since or opened.totals,
         totals=core.totals,
@@ -175,7 +177,7 @@ def assemble_settlement(
         loop=loop,
         redecider=redecider,
         summary=summary,
-        ending=ending,
+        stop_signal=stop_signal,
         emit=emit,
         clock=clock,
     )

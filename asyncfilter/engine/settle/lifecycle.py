@@ -10,22 +10,22 @@ import anyio
 from anyio.abc import TaskGroup
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.actions import SinkStage
-from asyncfilter.engine.ending import Ending, Interrupt
-from asyncfilter.engine.journal import GroupCommitter
-from asyncfilter.engine.monitor import Sequencer
+from asyncfilter.engine.core.stopping import Interrupt, StopSignal
+from asyncfilter.engine.examine.inputs import Options
+from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.run_summary import RunSummary
-from asyncfilter.engine.way import Options
+from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.errors import AbortedError
-from asyncfilter.events import Cautioned, Draining, Emit, RunEnded
+from asyncfilter.events import Draining, Emit, JobWarning, RunEnded
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
-from asyncfilter.policy.cautions import cautions
-from asyncfilter.policy.removal import condemnation
-from asyncfilter.ports import Checkpoint
+from asyncfilter.policy.job_warnings import job_warnings
+from asyncfilter.policy.removal_query import removal_query
+from asyncfilter.ports.checkpoint import Checkpoint
 
 
 class RunLifecycle:
@@ -43,7 +43,7 @@ class RunLifecycle:
         loop: Runs beside the work.
         redecider: Puts decisions made anew on record at the end.
         summary: Puts the result together.
-        ending: Knows why the run ends.
+        stop_signal: Knows why the run ends.
         emit: Told of start, drain and end.
         clock: Time.
     """
@@ -62,7 +62,7 @@ class RunLifecycle:
         loop: SettleLoop,
         redecider: Redecider,
         summary: RunSummary,
-        ending: Ending,
+        stop_signal: StopSignal,
         emit: Emit,
         clock: Clock,
     ) -> None:
@@ -77,7 +77,7 @@ class RunLifecycle:
         self._loop = loop
         self._redecider = redecider
         self._summary = summary
-        self._ending = ending
+        self._stop_signal = stop_signal
         self._emit = emit
         self._clock = clock
 
@@ -94,8 +94,8 @@ class RunLifecycle:
         """
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
         self._emit(self._summary.started(self._options, tps_origin=tps_origin))
-        for message in cautions(self._job):
-            self._emit(Cautioned(at_unix_s=self._clock.unix(), message=message))
+        for message in job_warnings(self._job):
+            self._emit(JobWarning(at_unix_s=self._clock.unix(), message=message))
 
     def start(self, tasks: TaskGroup) -> None:
         """Start the settle loop, the sink's workers and the watch for the interrupt in ``tasks``."""
@@ -105,7 +105,7 @@ class RunLifecycle:
 
     def report_drain(self, in_flight: int) -> None:
         """Report why the run drains, and how many calls are in flight."""
-        reason, error = self._ending.reason, self._ending.error
+        reason, error = self._stop_signal.reason, self._stop_signal.error
         if reason is not None:
             self._emit(
                 Draining(
@@ -141,7 +141,7 @@ class RunLifecycle:
         is_dry, sequencer = self._options.dry_run, self._sequencer
         await self._committer.close(sequencer.watermark)
         kept = self._checkpoint.opened.watermark if is_dry else sequencer.watermark
-        await self._checkpoint.unseat_after(kept.seq)
+        await self._checkpoint.drop_positions_after(kept.seq)
         overshoot = sequencer.overshoot if is_dry else await self._checkpoint.overshoot()
         summary = self._summary.summary(overshoot=overshoot, pending_removals=await self._pending_removals())
         await self._checkpoint.end_run(self._run_id, self._clock.unix(), summary.stop_reason, summary.counts)
@@ -149,12 +149,12 @@ class RunLifecycle:
         return summary
 
     async def _pending_removals(self) -> int:
-        which = condemnation(self._job, decided_by(self._job))
-        return 0 if which.is_empty or self._options.dry_run else await self._checkpoint.count_condemned(which)
+        which = removal_query(self._job, decided_by(self._job))
+        return 0 if which.is_empty or self._options.dry_run else await self._checkpoint.count_pending_removals(which)
 
     async def _obey(self, scope: anyio.CancelScope) -> None:
         """Drain when the user asks to end the run; abort when asked again."""
         await self._interrupt.drain.wait()
-        self._ending.request(self._interrupt.reason)
+        self._stop_signal.request(self._interrupt.reason)
         await self._interrupt.abort.wait()
         scope.cancel()

@@ -11,11 +11,11 @@ when its block is durable; the watermark becomes durable together with, or after
 from __future__ import annotations
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.actions import SinkStage
 from asyncfilter.engine.core.pending import PendingSignal
-from asyncfilter.engine.ending import Ending
-from asyncfilter.engine.journal import GroupCommitter
-from asyncfilter.engine.monitor import Sequencer
+from asyncfilter.engine.core.stopping import StopSignal
+from asyncfilter.engine.settle.committer import GroupCommitter
+from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import StopReason
 
@@ -32,7 +32,7 @@ class SettleLoop:
         sequencer: Judges, releases and settles in order.
         sink_stage: Carries out what is released.
         pending: Says when there is something to do.
-        ending: Told when a stop rule holds, and when the checkpoint cannot be written any more.
+        stop_signal: Told when a stop rule holds, and when the checkpoint cannot be written any more.
         clock: Time.
     """
 
@@ -43,14 +43,14 @@ class SettleLoop:
         sequencer: Sequencer,
         sink_stage: SinkStage,
         pending: PendingSignal,
-        ending: Ending,
+        stop_signal: StopSignal,
         clock: Clock,
     ) -> None:
         self._committer = committer
         self._sequencer = sequencer
         self._sink_stage = sink_stage
         self._pending = pending
-        self._ending = ending
+        self._stop_signal = stop_signal
         self._clock = clock
 
     async def run(self) -> None:
@@ -62,7 +62,7 @@ class SettleLoop:
                 await self._round()
             except CheckpointError as error:
                 self._committer.fail(error)
-                self._ending.request(StopReason.FAILED, error)
+                self._stop_signal.request(StopReason.FAILED, error)
                 self._pending.close()
                 return
             self._pending.handle(mark)
@@ -80,11 +80,11 @@ class SettleLoop:
         await self._committer.commit(self._sequencer.watermark)
         judged = self._sequencer.judge()
         if judged.stop is not None:
-            self._ending.request(judged.stop.reason, judged.stop.cause)
-        for passage, effect, failure in await self._sequencer.release(judged.passages):
+            self._stop_signal.request(judged.stop.reason, judged.stop.cause)
+        for item, effect, failure in await self._sequencer.release(judged.items):
             if effect is not None:
-                self._sink_stage.submit(passage, effect)
+                self._sink_stage.submit(item, effect)
             elif failure is not None:
-                self._committer.note_failure(passage.row_id, failure)
+                self._committer.note_failure(item.row_id, failure)
         settled = self._sequencer.settle()
         self._committer.note_settled(settled.replaced, is_moved=settled.is_moved)

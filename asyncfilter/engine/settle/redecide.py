@@ -11,11 +11,11 @@ from __future__ import annotations
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.ending import Ending
-from asyncfilter.engine.journal import GroupCommitter
-from asyncfilter.engine.monitor import Sequencer
-from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.core.stopping import StopSignal
+from asyncfilter.engine.core.work_item import WorkItem
+from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.stored_decisions import RedecisionPreview, StoredDecisions
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import Emit, OutcomeChange, RulesApplied
@@ -24,7 +24,8 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason
 from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.ports import Checkpoint, StoredImage
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import StoredImage
 
 
 class Redecider:
@@ -38,7 +39,7 @@ class Redecider:
         sequencer: Releases and settles what changed.
         committer: Keeps what changed.
         loop: Runs beside it.
-        ending: Told when the checkpoint cannot be read.
+        stop_signal: Told when the checkpoint cannot be read.
         emit: Told what changes.
         clock: Time.
         dry_run: Find and report what would change, and count by it; write nothing.
@@ -54,7 +55,7 @@ class Redecider:
         sequencer: Sequencer,
         committer: GroupCommitter,
         loop: SettleLoop,
-        ending: Ending,
+        stop_signal: StopSignal,
         emit: Emit,
         clock: Clock,
         dry_run: bool,
@@ -67,7 +68,7 @@ class Redecider:
         self._sequencer = sequencer
         self._committer = committer
         self._loop = loop
-        self._ending = ending
+        self._stop_signal = stop_signal
         self._emit = emit
         self._clock = clock
         self._dry_run = dry_run
@@ -99,13 +100,13 @@ class Redecider:
 
     async def finish(self) -> None:
         """Put the new decisions on record once all that follows from them is done; else they are made again."""
-        if self._begun is None or self._ending.is_requested:
+        if self._begun is None or self._stop_signal.is_requested:
             return
         (found, up_to_seq), self._begun = self._begun, None
         await self._loop.flush()
         mark = self._sequencer.watermark
         if found.stop_reason is not None and mark.seq < up_to_seq:
-            await self._checkpoint.unseat_after(mark.seq)
+            await self._checkpoint.drop_positions_after(mark.seq)
             mark.cursor, mark.listing_done = None, False
         await self._checkpoint.decided(self._decided_by, msgspec.structs.replace(mark, tally=mark.tally.copy()))
         self._committer.writes_watermark = True
@@ -118,18 +119,18 @@ class Redecider:
                         await self._sequencer.wait_room()
                     self._admit_one(row)
         except AsyncFilterError as error:
-            self._ending.request(StopReason.FAILED, error)
+            self._stop_signal.request(StopReason.FAILED, error)
 
     def _admit_one(self, row: StoredImage) -> None:
-        passage = Passage(
-            image=image_of(self._bucket, row), row_id=row.id, stored=row, is_seated=True, moves_cursor=False
+        item = WorkItem(
+            image=image_of(self._bucket, row), row_id=row.id, stored=row, is_positioned=True, moves_cursor=False
         )
-        passage.take_outcome(row, self._outcomes.of(row))
-        self._sequencer.admit(passage)
-        if (passage.decision, passage.failure) == (row.decision, row.failure):
-            self._committer.ready(passage)
+        item.take_outcome(row, self._outcomes.of(row))
+        self._sequencer.admit(item)
+        if (item.decision, item.failure) == (row.decision, row.failure):
+            self._committer.ready(item)
         else:
-            self._committer.record(passage)
+            self._committer.record(item)
 
     def _report(self, found: RedecisionPreview, dropped: int) -> None:
         self._emit(

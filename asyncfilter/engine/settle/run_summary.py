@@ -5,15 +5,16 @@ from __future__ import annotations
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.ending import Ending
-from asyncfilter.engine.monitor import Sequencer
-from asyncfilter.engine.way import Options
+from asyncfilter.engine.core.stopping import StopSignal
+from asyncfilter.engine.examine.inputs import Options
+from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.events import RunStarted
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.counts import counts, exit_code
-from asyncfilter.ports import Checkpoint, Totals
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.progress import Totals
 
 
 class RunSummary:
@@ -24,7 +25,7 @@ class RunSummary:
         run_id: Names the run in the checkpoint's history.
         checkpoint: Open, and held by this run.
         sequencer: Counts in order.
-        ending: Knows why the run ended.
+        stop_signal: Knows why the run ended.
         clock: Time; the run starts now.
         since: The sums at the start of the run.
         totals: The sums that are counted in no order, money apart.
@@ -39,7 +40,7 @@ class RunSummary:
         run_id: str,
         checkpoint: Checkpoint,
         sequencer: Sequencer,
-        ending: Ending,
+        stop_signal: StopSignal,
         clock: Clock,
         since: Totals,
         totals: Totals,
@@ -50,7 +51,7 @@ class RunSummary:
         self._run_id = run_id
         self._checkpoint = checkpoint
         self._sequencer = sequencer
-        self._ending = ending
+        self._stop_signal = stop_signal
         self._clock = clock
         self._since = since
         self._totals = totals
@@ -94,7 +95,7 @@ class RunSummary:
             overshoot: Images paid for beyond the stop position, over the checkpoint's life.
             pending_removals: Images that ``apply`` would take out of the source.
         """
-        reason, error = self._ending.reason or StopReason.COMPLETED, self._ending.error
+        reason, error = self._stop_signal.reason or StopReason.COMPLETED, self._stop_signal.error
         sequencer, sums, wall_s = self._sequencer, self.sums(), self.elapsed_s
         life = counts(sequencer.watermark.tally, sums, overshoot=overshoot)
         this_run = counts(sequencer.this_run, sums, overshoot=sequencer.overshoot, since=self._since)

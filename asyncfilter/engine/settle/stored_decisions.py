@@ -1,7 +1,7 @@
 """Decisions made anew from stored labels: first what would change, then the change.
 
 The first look goes through every stored image and touches nothing: it counts, applies the stop rules, and marks which
-images need a second look, one bit each. Only those go through the monitor and the sink.
+images need a second look, one bit each. Only those go through the sequencer and the sink.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from asyncfilter.model import Decision, Failure, Skip, StopReason
 from asyncfilter.policy.outcome import Outcome, Outcomes
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.policy.stopping import stop_due
-from asyncfilter.ports import Checkpoint, StoredImage, Watermark
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Watermark
 from asyncfilter.records.tally import Tally
 
 READ_IMAGES = 1000
@@ -70,7 +72,7 @@ class StoredDecisions:
         )
         self._marked = bytearray(mark.seq // 8 + 1)
         while found.stop_reason is None:
-            rows = await self._checkpoint.seated(found.watermark.seq, READ_IMAGES, is_asked=self._is_asked)
+            rows = await self._checkpoint.positioned(found.watermark.seq, READ_IMAGES, is_asked=self._is_asked)
             if not rows:
                 break
             for row in rows:

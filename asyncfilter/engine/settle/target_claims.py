@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.model import Effect
-from asyncfilter.ports import Checkpoint, Owner
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import Owner
 
 
 class TargetClaims:
@@ -34,11 +35,11 @@ class TargetClaims:
         targets = [effect.target.uri for effect in effects if effect is not None and effect.target is not None]
         return await self._checkpoint.owners(targets) if targets else {}
 
-    def claim(self, passage: Passage, effect: Effect, owners: Mapping[str, Owner]) -> bool:
+    def claim(self, item: WorkItem, effect: Effect, owners: Mapping[str, Owner]) -> bool:
         """Claim the target of ``effect`` for an image until ``release``.
 
         Args:
-            passage: The image.
+            item: The image.
             effect: What is to be carried out for it.
             owners: As ``owners`` gave them for this effect.
 
@@ -47,17 +48,17 @@ class TargetClaims:
         """
         if effect.target is None or not self._is_active:
             return True
-        uri, key = effect.target.uri, passage.image.key
+        uri, key = effect.target.uri, item.image.key
         owner = owners.get(uri)
         if self._claims.get(uri, key) != key or (owner is not None and owner.key != key):
             return False
-        if owner is not None and owner.moved not in {None, passage.row_id}:
+        if owner is not None and owner.moved not in {None, item.row_id}:
             return False  # an earlier version of the object was moved there, and exists nowhere else
         self._claims[uri] = key
-        passage.claim = uri
+        item.claim = uri
         return True
 
-    def release(self, passage: Passage) -> None:
+    def release(self, item: WorkItem) -> None:
         """Give the claim of a settled image back."""
-        if passage.claim is not None:
-            self._claims.pop(passage.claim, None)
+        if item.claim is not None:
+            self._claims.pop(item.claim, None)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from asyncfilter.job import spec
-from asyncfilter.job.address import nearest
+from asyncfilter.job.addresses import nearest
 from asyncfilter.job.model_arn import FORM, ModelArn
 from asyncfilter.job.schema.types import SEEN, Percent, Region, Section
 from asyncfilter.job.spec import DetectorKind, for_every_kind

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from asyncfilter.job.address import ALL_PLACEHOLDERS, absolute_template, parse_s3_uri, parse_source, parse_template
+from asyncfilter.job.addresses import ALL_PLACEHOLDERS, absolute_template, parse_s3_uri, parse_source, parse_template
 from asyncfilter.model import S3, StoreKind, Verdict
 
 MAX_COUNT = 10**12

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncfilter.sandbox.answers.source import Label, LabelSet, Name, Picture, encode_label
 from asyncfilter.sandbox.answers.taxonomy import category_of, label_name, parents_of
-from asyncfilter.sandbox.wire import Refusal
+from asyncfilter.sandbox.message import ServiceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,7 @@ class OnnxAnswers:
             with Image.open(io.BytesIO(body), formats=("JPEG", "PNG")) as opened:
                 upright = ImageOps.exif_transpose(opened).convert("RGB")
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-            raise Refusal("InvalidImageFormatException", "Invalid image encoding") from exc
+            raise ServiceError("InvalidImageFormatException", "Invalid image encoding") from exc
         resized = upright.resize((self._width, self._height), Image.Resampling.BILINEAR)
         pixels: np.ndarray[Any, Any] = self._numpy.asarray(resized, dtype="uint8")[None]
         return pixels

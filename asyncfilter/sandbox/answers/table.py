@@ -22,9 +22,9 @@ import msgspec
 
 from asyncfilter.sandbox.answers.folder import build_labels
 from asyncfilter.sandbox.answers.source import AnswerSource, EncodedLabel, LabelSet, Picture, encode_label, keep_label
-from asyncfilter.sandbox.wire import Refusal
+from asyncfilter.sandbox.message import ServiceError
 
-Answers = Mapping[str, LabelSet | Refusal]
+Answers = Mapping[str, LabelSet | ServiceError]
 
 
 class TableAnswers:
@@ -38,8 +38,8 @@ class TableAnswers:
     def labels(self, picture: Picture) -> LabelSet:
         """See ``AnswerSource``."""
         found = self._table.get(f"{picture.bucket}/{picture.key}") or self._table.get(picture.key)
-        if isinstance(found, Refusal):
-            raise Refusal(found.code, found.message, found.status)
+        if isinstance(found, ServiceError):
+            raise ServiceError(found.code, found.message, found.status)
         return self._otherwise.labels(picture) if found is None else found
 
 
@@ -62,7 +62,7 @@ class RecordedAnswers:
         return self._recorded[(zlib.crc32(text) * 0x9E3779B1 >> 16) % len(self._recorded)]
 
 
-def read_answers(path: str) -> dict[str, LabelSet | Refusal]:
+def read_answers(path: str) -> dict[str, LabelSet | ServiceError]:
     """Read an answers file.
 
     Raises:
@@ -71,10 +71,10 @@ def read_answers(path: str) -> dict[str, LabelSet | Refusal]:
     return {str(_member(row, "key", where)): _answer(row, where) for where, row in _rows(path)}
 
 
-def _answer(row: dict[str, Any], where: str) -> LabelSet | Refusal:
+def _answer(row: dict[str, Any], where: str) -> LabelSet | ServiceError:
     if "error" in row:
         error = row["error"]
-        return Refusal(str(error["code"]), str(error.get("message", "")), int(error.get("status", 400)))
+        return ServiceError(str(error["code"]), str(error.get("message", "")), int(error.get("status", 400)))
     if "response" in row:
         return _from_response(row["response"], where)
     labels = _member(row, "labels", where)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from asyncfilter.sandbox.message import Reply, ServiceError, header_lines
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
 from asyncfilter.sandbox.s3_xml import element, parse
 from asyncfilter.sandbox.store import iso_time
-from asyncfilter.sandbox.wire import Refusal, Reply, header_lines
 
 CLASSIC_REGION: Final = "us-east-1"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -22,7 +22,7 @@ def create_bucket(call: S3Call) -> Reply:
     """
     if _NAME.fullmatch(call.bucket) is None:
         fields = {"BucketName": call.bucket}
-        raise Refusal("InvalidBucketName", "The specified bucket is not valid.", fields=fields)
+        raise ServiceError("InvalidBucketName", "The specified bucket is not valid.", fields=fields)
     body = call.request.body
     region = (parse(body).findtext("LocationConstraint") if body else None) or CLASSIC_REGION
     if call.caller_region not in {"", CLASSIC_REGION, region}:
@@ -31,12 +31,12 @@ def create_bucket(call: S3Call) -> Reply:
             f"The {constraint} location constraint is incompatible for the region specific endpoint this request was"
             " sent to."
         )
-        raise Refusal("IllegalLocationConstraintException", message)
+        raise ServiceError("IllegalLocationConstraintException", message)
     present = call.store.buckets.get(call.bucket)
     # Only us-east-1 lets an owner make a bucket twice (S3 API reference, CreateBucket).
     if present is not None and present.region != CLASSIC_REGION:
         message = "Your previous request to create the named bucket succeeded and you already own it."
-        raise Refusal("BucketAlreadyOwnedByYou", message, 409, fields={"BucketName": call.bucket})
+        raise ServiceError("BucketAlreadyOwnedByYou", message, 409, fields={"BucketName": call.bucket})
     call.store.create(call.bucket, region)
     return Reply(200, header_lines({"Location": f"/{call.bucket}"}))
 
@@ -52,7 +52,7 @@ def delete_bucket(call: S3Call) -> Reply:
     bucket = call.found_bucket()
     if next(bucket.scan(""), None) is not None or bucket.versioned_keys():
         fields = {"BucketName": bucket.name}
-        raise Refusal("BucketNotEmpty", "The bucket you tried to delete is not empty", 409, fields=fields)
+        raise ServiceError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409, fields=fields)
     del call.store.buckets[bucket.name]
     return Reply(204, b"")
 
@@ -89,6 +89,6 @@ def put_bucket_versioning(call: S3Call) -> Reply:
     state = parse(call.request.body).findtext("Status")
     if state not in {"Enabled", "Suspended"}:
         message = "The Versioning element must be specified"
-        raise Refusal("IllegalVersioningConfigurationException", message)
+        raise ServiceError("IllegalVersioningConfigurationException", message)
     call.found_bucket().versioning = state
     return Reply(200, b"")

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 
 from asyncfilter.sandbox import s3_xml
+from asyncfilter.sandbox.message import XML_TYPE, Reply, Request, ServiceError, header_lines
 from asyncfilter.sandbox.store import Bucket, Store, Stored
-from asyncfilter.sandbox.wire import XML_TYPE, Refusal, Reply, Request, header_lines
 
 MAX_KEY_BYTES: Final = 1024
 
@@ -86,7 +86,7 @@ class S3Call(msgspec.Struct):
         name = self.bucket if name is None else name
         bucket = self.store.buckets.get(name)
         if bucket is None:
-            raise Refusal("NoSuchBucket", "The specified bucket does not exist", 404, fields={"BucketName": name})
+            raise ServiceError("NoSuchBucket", "The specified bucket does not exist", 404, fields={"BucketName": name})
         return bucket
 
     def found_object(self, bucket: Bucket, key: str, version_id: str | None) -> Stored:
@@ -97,13 +97,13 @@ class S3Call(msgspec.Struct):
         """
         stored = bucket.get(key) if version_id is None else bucket.version(key, version_id)
         if stored is None and version_id is None:
-            raise Refusal("NoSuchKey", "The specified key does not exist.", 404, fields={"Key": key})
+            raise ServiceError("NoSuchKey", "The specified key does not exist.", 404, fields={"Key": key})
         if stored is None:
             fields = {"Key": key, "VersionId": version_id or ""}
-            raise Refusal("NoSuchVersion", "The specified version does not exist.", 404, fields=fields)
+            raise ServiceError("NoSuchVersion", "The specified version does not exist.", 404, fields=fields)
         if stored.delete_marker:
             message = "The specified method is not allowed against this resource."
-            raise Refusal("MethodNotAllowed", message, 405, headers={"x-amz-delete-marker": "true"})
+            raise ServiceError("MethodNotAllowed", message, 405, headers={"x-amz-delete-marker": "true"})
         return stored
 
 
@@ -123,7 +123,7 @@ def parse_call(request: Request, store: Store, *, caller_region: str, account: s
     key = _decode(raw_key)
     if len(raw_key) > MAX_KEY_BYTES and len(key.encode()) > MAX_KEY_BYTES:
         fields = {"Size": str(len(key.encode())), "MaxSizeAllowed": str(MAX_KEY_BYTES)}
-        raise Refusal("KeyTooLongError", "Your key is too long", fields=fields)
+        raise ServiceError("KeyTooLongError", "Your key is too long", fields=fields)
     query = dict(parse_qsl(request.query.decode("ascii", "replace"), keep_blank_values=True))
     operation = _operation(request, bucket, key, query)
     return S3Call(request, operation, bucket, key, query, caller_region, store, account)
@@ -144,7 +144,7 @@ def _decode(raw: bytes) -> str:
     try:
         return unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise Refusal("InvalidURI", "Couldn't parse the specified URI.") from exc
+        raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from exc
 
 
 def _operation(request: Request, bucket: str, key: str, query: Mapping[str, str]) -> str:
@@ -155,10 +155,10 @@ def _operation(request: Request, bucket: str, key: str, query: Mapping[str, str]
         return "CopyObject"
     if operation is None and subresource:
         message = "A header you provided implies functionality that is not implemented"
-        raise Refusal("NotImplemented", message, 501, fields={"Header": subresource})
+        raise ServiceError("NotImplemented", message, 501, fields={"Header": subresource})
     if operation is None:
         message = "The specified method is not allowed against this resource."
-        raise Refusal("MethodNotAllowed", message, 405, fields={"Method": request.method})
+        raise ServiceError("MethodNotAllowed", message, 405, fields={"Method": request.method})
     return operation
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from asyncfilter.sandbox.message import ServiceError
 from asyncfilter.sandbox.store import Stored
-from asyncfilter.sandbox.wire import Refusal
 
 
 def etag_matches(condition: str, stored: Stored) -> bool:
@@ -15,10 +15,10 @@ def etag_matches(condition: str, stored: Stored) -> bool:
     return "*" in tags or stored.etag in tags
 
 
-def precondition_failed(condition: str) -> Refusal:
+def precondition_failed(condition: str) -> ServiceError:
     """412, naming the header that did not hold."""
     message = "At least one of the pre-conditions you specified did not hold"
-    return Refusal("PreconditionFailed", message, 412, fields={"Condition": condition})
+    return ServiceError("PreconditionFailed", message, 412, fields={"Condition": condition})
 
 
 def check_write(if_match: str, if_none_match: str, present: Stored | None, key: str) -> None:
@@ -33,7 +33,7 @@ def check_write(if_match: str, if_none_match: str, present: Stored | None, key: 
     if not if_match:
         return
     if present is None:
-        raise Refusal("NoSuchKey", "The specified key does not exist.", 404, fields={"Key": key})
+        raise ServiceError("NoSuchKey", "The specified key does not exist.", 404, fields={"Key": key})
     if not etag_matches(if_match, present):
         raise precondition_failed("If-Match")
 

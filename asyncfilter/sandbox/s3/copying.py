@@ -7,11 +7,11 @@ from urllib.parse import unquote
 
 import msgspec
 
+from asyncfilter.sandbox.message import Reply, ServiceError
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
 from asyncfilter.sandbox.s3.conditions import check_write, etag_matches, precondition_failed, unmodified_since
 from asyncfilter.sandbox.s3.objects import access_denied, attributes_of, kms_denied, read_tags, version_header
 from asyncfilter.sandbox.store import Attributes, Bucket, Stored, iso_time
-from asyncfilter.sandbox.wire import Refusal, Reply
 
 
 def copy_object(call: S3Call) -> Reply:
@@ -41,7 +41,7 @@ def read_copy_source(header: str) -> tuple[str, str, str | None]:
     bucket, slash, key = unquote(path, errors="surrogateescape").removeprefix("/").partition("/")
     if not (bucket and slash and key):
         fields = {"ArgumentName": "x-amz-copy-source", "ArgumentValue": header}
-        raise Refusal("InvalidArgument", "Copy Source must mention the source bucket and key", fields=fields)
+        raise ServiceError("InvalidArgument", "Copy Source must mention the source bucket and key", fields=fields)
     return bucket, key, unquote(version_id) if marker else None
 
 
@@ -50,7 +50,7 @@ def _check_readable(source: Stored) -> None:
         message = (
             "The source object of the COPY operation is not in the active tier and is only stored in Amazon S3 Glacier."
         )
-        raise Refusal("ObjectNotInActiveTierError", message, 403, fields={"Key": source.key})
+        raise ServiceError("ObjectNotInActiveTierError", message, 403, fields={"Key": source.key})
     if source.attributes.denied:
         raise access_denied()
     if source.attributes.kms_denied:
@@ -95,7 +95,7 @@ def _check_changed(call: S3Call, source: Stored, attributes: Attributes) -> None
         "This copy request is illegal because it is trying to copy an object to itself without changing the object's"
         " metadata, storage class, website redirect location or encryption attributes."
     )
-    raise Refusal("InvalidRequest", message)
+    raise ServiceError("InvalidRequest", message)
 
 
 def _reply(copy: Stored, source: Stored, origin: Bucket) -> Reply:

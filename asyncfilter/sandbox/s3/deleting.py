@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from asyncfilter.sandbox.message import Reply, ServiceError
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
 from asyncfilter.sandbox.s3.conditions import check_write
 from asyncfilter.sandbox.s3.objects import access_denied, delete_one
 from asyncfilter.sandbox.s3_xml import element, malformed, parse
 from asyncfilter.sandbox.store import Bucket
-from asyncfilter.sandbox.wire import Refusal, Reply
 
 MAX_DELETES: Final = 1000
 Allowed = Callable[[str, str], bool]
@@ -27,7 +27,9 @@ def delete_objects(call: S3Call, allowed: Allowed) -> Reply:
     bucket = call.found_bucket()
     headers = call.request.headers
     if b"content-md5" not in headers and not any(name.startswith(b"x-amz-checksum-") for name in headers):
-        raise Refusal("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+        raise ServiceError(
+            "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
+        )
     root = parse(call.request.body)
     wanted = root.findall("Object")
     if root.tag != "Delete" or not 1 <= len(wanted) <= MAX_DELETES or any(not _text(row, "Key") for row in wanted):
@@ -43,8 +45,8 @@ def _delete(bucket: Bucket, row: Element, allowed: Allowed, *, quiet: bool) -> s
         if not allowed("DeleteObject", f"{bucket.name}/{key}"):
             raise access_denied()
         check_write(_text(row, "ETag"), "", bucket.get(key), key)
-    except Refusal as refusal:
-        parts = {"Key": key, "VersionId": version_id, "Code": refusal.code, "Message": refusal.message}
+    except ServiceError as service_error:
+        parts = {"Key": key, "VersionId": version_id, "Code": service_error.code, "Message": service_error.message}
         return f"<Error>{''.join(element(name, text) for name, text in parts.items() if text)}</Error>"
     removed = delete_one(bucket, key, version_id)
     if quiet:

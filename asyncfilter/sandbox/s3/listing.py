@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
+from asyncfilter.sandbox.message import Reply, ServiceError
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
 from asyncfilter.sandbox.s3_xml import element, key_writer
 from asyncfilter.sandbox.store import Stored, iso_time
-from asyncfilter.sandbox.wire import Refusal, Reply
 
 MAX_KEYS: Final = 1000
 _LAST: Final = "\U0010ffff"
@@ -157,7 +157,7 @@ def _max_keys(query: dict[str, str]) -> int:
     text = query.get("max-keys", str(MAX_KEYS))
     if not text.isascii() or not text.isdigit():
         fields = {"ArgumentName": "max-keys", "ArgumentValue": text}
-        raise Refusal("InvalidArgument", "Provided max-keys not an integer or within integer range", fields=fields)
+        raise ServiceError("InvalidArgument", "Provided max-keys not an integer or within integer range", fields=fields)
     return min(int(text), MAX_KEYS)
 
 
@@ -173,4 +173,4 @@ def _read_token(token: str) -> str:
     except ValueError:  # not ASCII, not Base64, not UTF-8
         pass
     fields = {"ArgumentName": "continuation-token"}
-    raise Refusal("InvalidArgument", "The continuation token provided is incorrect", fields=fields)
+    raise ServiceError("InvalidArgument", "The continuation token provided is incorrect", fields=fields)

@@ -13,10 +13,10 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from asyncfilter.sandbox.chunked import is_chunked, read_chunks
+from asyncfilter.sandbox.message import Reply, ServiceError, header_lines
 from asyncfilter.sandbox.s3.call import S3Call
 from asyncfilter.sandbox.s3.conditions import check_write, etag_matches, precondition_failed, unmodified_since
 from asyncfilter.sandbox.store import NO_VERSION, Attributes, Bucket, Stored, md5_hex
-from asyncfilter.sandbox.wire import Refusal, Reply, header_lines
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 MAX_TAGS: Final = 10
@@ -132,7 +132,7 @@ def attributes_of(call: S3Call, checksums: dict[str, str]) -> Attributes:
 def _storage_class(call: S3Call) -> str:
     name = call.header(b"x-amz-storage-class") or "STANDARD"
     if name not in _STORAGE_CLASSES:
-        raise Refusal("InvalidStorageClass", "The storage class you specified is not valid")
+        raise ServiceError("InvalidStorageClass", "The storage class you specified is not valid")
     return name
 
 
@@ -154,19 +154,19 @@ def check_tags(pairs: Sequence[tuple[str, str]]) -> None:
         Refusal: ``BadRequest`` for more than ten, ``InvalidTag`` for a doubled key or a forbidden character.
     """
     if len(pairs) > MAX_TAGS:
-        raise Refusal("BadRequest", f"Object tags cannot be greater than {MAX_TAGS}")
+        raise ServiceError("BadRequest", f"Object tags cannot be greater than {MAX_TAGS}")
     if len({name for name, _ in pairs}) < len(pairs):
-        raise Refusal("InvalidTag", "Cannot provide multiple Tags with the same key")
+        raise ServiceError("InvalidTag", "Cannot provide multiple Tags with the same key")
     for name, value in pairs:
         if not 1 <= len(name) <= 128 or not _TAG_TEXT.fullmatch(name):
-            raise Refusal("InvalidTag", "The TagKey you have provided is invalid")
+            raise ServiceError("InvalidTag", "The TagKey you have provided is invalid")
         if len(value) > 256 or not _TAG_TEXT.fullmatch(value):
-            raise Refusal("InvalidTag", "The TagValue you have provided is invalid")
+            raise ServiceError("InvalidTag", "The TagValue you have provided is invalid")
 
 
-def access_denied(message: str = "Access Denied") -> Refusal:
+def access_denied(message: str = "Access Denied") -> ServiceError:
     """403, as S3 says it."""
-    return Refusal("AccessDenied", message, 403)
+    return ServiceError("AccessDenied", message, 403)
 
 
 def check_kept(call: S3Call, stored: Stored) -> None:
@@ -182,7 +182,7 @@ def check_kept(call: S3Call, stored: Stored) -> None:
     if since and not if_match and not unmodified_since(since, stored):
         raise precondition_failed("If-Unmodified-Since")
     if if_none_match and etag_matches(if_none_match, stored):
-        raise Refusal("NotModified", "Not Modified", 304, headers={"ETag": f'"{stored.etag}"'})
+        raise ServiceError("NotModified", "Not Modified", 304, headers={"ETag": f'"{stored.etag}"'})
 
 
 def _readable(call: S3Call) -> Stored:
@@ -192,13 +192,13 @@ def _readable(call: S3Call) -> Stored:
     if stored.attributes.archived:
         message = "The operation is not valid for the object's storage class"
         fields = {"StorageClass": stored.attributes.storage_class}
-        raise Refusal("InvalidObjectState", message, 403, fields=fields)
+        raise ServiceError("InvalidObjectState", message, 403, fields=fields)
     if stored.attributes.kms_denied:
         raise kms_denied()
     return stored
 
 
-def kms_denied() -> Refusal:
+def kms_denied() -> ServiceError:
     """403 for a key the caller may not use."""
     return access_denied(
         "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: kms:Decrypt on the resource"
@@ -219,7 +219,7 @@ def _range(header: str, size_bytes: int) -> tuple[int, int] | None:
         first, last = max(size_bytes - int(found[2]), 0), size_bytes - 1
     if first >= size_bytes:
         fields = {"RangeRequested": header, "ActualObjectSize": str(size_bytes)}
-        raise Refusal("InvalidRange", "The requested range is not satisfiable", 416, fields=fields)
+        raise ServiceError("InvalidRange", "The requested range is not satisfiable", 416, fields=fields)
     return first, last
 
 
@@ -253,4 +253,4 @@ def _verify(call: S3Call, body: bytes, checksums: dict[str, str]) -> None:
     for name, digest in true.items():
         if sent.get(name) and base64.b64encode(digest()).decode() != sent[name]:
             kind = "Content-MD5" if name == "content-md5" else name.rpartition("-")[2].upper()
-            raise Refusal("BadDigest", f"The {kind} you specified did not match the calculated checksum.")
+            raise ServiceError("BadDigest", f"The {kind} you specified did not match the calculated checksum.")

@@ -8,10 +8,10 @@ from typing import Final
 
 from asyncfilter.sandbox.access import Access, Caller
 from asyncfilter.sandbox.calls import Call, Style
+from asyncfilter.sandbox.message import Reply, Request, ServiceError
 from asyncfilter.sandbox.s3 import buckets, copying, deleting, listing, objects, tagging
 from asyncfilter.sandbox.s3.call import S3Call, parse_call
 from asyncfilter.sandbox.store import Bucket, Store
-from asyncfilter.sandbox.wire import Refusal, Reply, Request
 
 _OPERATIONS: Final[Mapping[str, Callable[[S3Call], Reply]]] = {
     "ListBuckets": buckets.list_buckets,
@@ -83,7 +83,7 @@ class S3Service:
         return {"x-amz-bucket-region": bucket.region} if head and bucket is not None else {}
 
 
-def _wrong_region(call: S3Call, bucket: Bucket) -> Refusal:
+def _wrong_region(call: S3Call, bucket: Bucket) -> ServiceError:
     """The two ways S3 says that a bucket lives elsewhere (S3 guide, *Request redirection*; error responses).
 
     A request to the classic endpoint, signed for us-east-1, has a malformed Authorization; one to another region's
@@ -95,10 +95,10 @@ def _wrong_region(call: S3Call, bucket: Bucket) -> Refusal:
             f"The authorization header is malformed; the region '{call.caller_region}' is wrong;"
             f" expecting '{bucket.region}'"
         )
-        return Refusal("AuthorizationHeaderMalformed", message, fields={"Region": bucket.region}, headers=headers)
+        return ServiceError("AuthorizationHeaderMalformed", message, fields={"Region": bucket.region}, headers=headers)
     message = (
         "The bucket you are attempting to access must be addressed using the specified endpoint."
         " Please send all future requests to this endpoint."
     )
     fields = {"Endpoint": f"{bucket.name}.s3.{bucket.region}.amazonaws.com", "Bucket": bucket.name}
-    return Refusal("PermanentRedirect", message, 301, fields=fields, headers=headers)
+    return ServiceError("PermanentRedirect", message, 301, fields=fields, headers=headers)

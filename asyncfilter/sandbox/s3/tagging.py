@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from asyncfilter.sandbox.message import Reply, header_lines
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
 from asyncfilter.sandbox.s3.objects import check_tags, version_header
 from asyncfilter.sandbox.s3_xml import element, parse
 from asyncfilter.sandbox.store import Bucket, Stored
-from asyncfilter.sandbox.wire import Reply, header_lines
 
 
 def get_object_tagging(call: S3Call) -> Reply:

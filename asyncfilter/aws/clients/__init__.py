@@ -1,0 +1,1 @@
+"""The two clients, signed HTTP and aioboto3, behind one set of protocols."""

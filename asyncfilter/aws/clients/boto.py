@@ -1,0 +1,175 @@
+"""The fallback client: the same calls through aioboto3 (``aws: {client: aioboto3}``), SDK retries off."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+from botocore import xform_name
+
+from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
+from asyncfilter.aws.clients.protocols import (
+    PAGE_SIZE,
+    Deleted,
+    Listing,
+    ObjectHead,
+    ObjectVersion,
+    operation_of,
+    parameters_of,
+    uri,
+)
+from asyncfilter.aws.clients.s3_xml import deleted, refused
+from asyncfilter.aws.session import AioClient, AwsSession
+from asyncfilter.aws.transport_errors import vendor_translated
+from asyncfilter.job.spec import DetectorSpec
+from asyncfilter.model import ListedObject, ObjectRef, S3Location
+
+
+class BotoS3:
+    """``S3Api`` through aioboto3."""
+
+    def __init__(self, session: AwsSession) -> None:
+        self._session = session
+
+    async def list_objects(
+        self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
+    ) -> Listing:
+        """See ``S3Api``."""
+        asked: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        if token is not None:
+            asked["ContinuationToken"] = token
+        elif after is not None:
+            asked["StartAfter"] = after
+        async with self._attempt(Operation.LIST_OBJECTS, bucket, prefix) as client:
+            page = await client.list_objects_v2(**asked)
+        objects = [
+            ListedObject(item["Key"], item["Size"], item["ETag"].strip('"'), item.get("StorageClass") or "STANDARD")
+            for item in page.get("Contents", ())
+        ]
+        return Listing(objects, page.get("NextContinuationToken") if page.get("IsTruncated") else None)
+
+    async def head_object(self, bucket: str, key: str) -> ObjectHead:
+        """See ``S3Api``."""
+        async with self._attempt(Operation.HEAD_OBJECT, bucket, key) as client:
+            head = await client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        return ObjectHead.of(head["ResponseMetadata"]["HTTPHeaders"])
+
+    async def first_byte(self, bucket: str, key: str) -> None:
+        """See ``S3Api``."""
+        async with self._attempt(Operation.GET_OBJECT, bucket, key) as client:
+            response = await client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
+            async with response["Body"] as body:
+                await body.read()
+
+    async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """See ``S3Api``."""
+        part = {} if first_bytes is None else {"Range": f"bytes=0-{first_bytes - 1}"}
+        async with self._attempt(Operation.GET_OBJECT, image.bucket, image.key) as client:
+            response = await client.get_object(Bucket=image.bucket, Key=image.key, IfMatch=f'"{image.etag}"', **part)
+            async with response["Body"] as body:
+                return bytes(await body.read())
+
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
+        """See ``S3Api``."""
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        async with self._attempt(Operation.COPY_OBJECT, target.bucket, target.key) as client:
+            copied = await client.copy_object(
+                Bucket=target.bucket,
+                Key=target.key,
+                CopySource={"Bucket": source.bucket, "Key": source.key},
+                CopySourceIfMatch=f'"{source.etag}"',
+                **condition,
+            )
+        etag: str = copied["CopyObjectResult"]["ETag"]
+        return etag.strip('"')
+
+    async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
+        """See ``S3Api``."""
+        async with self._attempt(Operation.DELETE_OBJECT, bucket, key) as client:
+            response = await client.delete_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+        return deleted(bool(response.get("DeleteMarker")), response.get("VersionId", ""))
+
+    async def delete_objects(
+        self, bucket: str, requests: Sequence[tuple[str, str]]
+    ) -> Mapping[str, Deleted | ErrorResponse]:
+        """See ``S3Api``."""
+        wanted = {"Objects": [{"Key": key, "ETag": f'"{etag}"'} for key, etag in requests]}
+        async with self._attempt(Operation.DELETE_OBJECTS, bucket, "") as client:
+            response = await client.delete_objects(Bucket=bucket, Delete=wanted)
+        outcomes: dict[str, Deleted | ErrorResponse] = {
+            one["Key"]: deleted(bool(one.get("DeleteMarker")), one.get("DeleteMarkerVersionId", ""))
+            for one in response.get("Deleted", ())
+        }
+        for one in response.get("Errors", ()):
+            outcomes[one["Key"]] = refused(bucket, one["Key"], one.get("Code", ""), one.get("Message", ""))
+        return outcomes
+
+    async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
+        """See ``S3Api``; botocore gives versions and markers apart, so that equal times leave their order open."""
+        async with self._attempt(Operation.LIST_OBJECT_VERSIONS, bucket, key) as client:
+            page = await client.list_object_versions(Bucket=bucket, Prefix=key)
+        entries = [entry for kind in ("DeleteMarkers", "Versions") for entry in page.get(kind, ())]
+        mine = [entry for entry in entries if entry["Key"] == key]
+        mine.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]), reverse=True)
+        return [
+            ObjectVersion(one["VersionId"], one.get("ETag", "").strip('"'), one.get("Size", 0), "ETag" not in one)
+            for one in mine
+        ]
+
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
+        """See ``S3Api``."""
+        async with self._attempt(Operation.GET_OBJECT_TAGGING, bucket, key) as client:
+            response = await client.get_object_tagging(Bucket=bucket, Key=key, **_versioned(version))
+        return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
+
+    async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
+        """See ``S3Api``."""
+        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+        async with self._attempt(Operation.PUT_OBJECT_TAGGING, bucket, key) as client:
+            await client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": tag_set}, **_versioned(version))
+
+    @asynccontextmanager
+    async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
+        """The bucket's client, under the attempt's deadline and with its errors translated."""
+        client = await self._session.s3(bucket)
+        with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
+            yield client
+
+
+def _versioned(version: str) -> dict[str, str]:
+    return {"VersionId": version} if version else {}
+
+
+class BotoDetect:
+    """``DetectCall`` through aioboto3.
+
+    botocore drops what its service model does not know, so that fields AWS adds later are kept by the fast client only.
+
+    Args:
+        session: Gives the deadline.
+        client: The aioboto3 Rekognition client in the detector's region.
+        spec: What to ask.
+    """
+
+    def __init__(self, session: AwsSession, client: AioClient, spec: DetectorSpec) -> None:
+        self._timeout_s = session.timeout_s
+        self._operation = operation_of(spec)
+        self._call = getattr(client, xform_name(self._operation))
+        self._parameters = parameters_of(spec)
+
+    async def __call__(self, bucket: str, key: str) -> bytes:
+        """See ``DetectCall``."""
+        return await self._detect(uri(bucket, key), {"S3Object": {"Bucket": bucket, "Name": key}})
+
+    async def content(self, where: str, body: bytes) -> bytes:
+        """See ``DetectCall``."""
+        return await self._detect(where, {"Bytes": body})
+
+    async def _detect(self, where: str, image: Mapping[str, object]) -> bytes:
+        with vendor_translated(self._operation, where), anyio.fail_after(self._timeout_s):
+            response = await self._call(Image=image, **self._parameters)
+        response.pop("ResponseMetadata", None)
+        return msgspec.json.encode(response)

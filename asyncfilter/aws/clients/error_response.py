@@ -1,0 +1,171 @@
+"""Error answers as both clients see them, before anything is made of them.
+
+A client reduces every error answer to an ``ErrorResponse`` and raises it as ``ErrorResponseError``, which never leaves
+``asyncfilter.aws``; ``errors`` says what it means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class Operation(StrEnum):
+    """The operations of AWS that are used; the value is the name on the wire."""
+
+    DETECT_LABELS = "DetectLabels"
+    DETECT_CUSTOM_LABELS = "DetectCustomLabels"
+    DESCRIBE_PROJECT_VERSIONS = "DescribeProjectVersions"
+    GET_SERVICE_QUOTA = "GetServiceQuota"
+    GET_AWS_DEFAULT_SERVICE_QUOTA = "GetAWSDefaultServiceQuota"
+    LIST_OBJECTS = "ListObjectsV2"
+    HEAD_BUCKET = "HeadBucket"
+    HEAD_OBJECT = "HeadObject"
+    GET_OBJECT = "GetObject"
+    COPY_OBJECT = "CopyObject"
+    DELETE_OBJECT = "DeleteObject"
+    DELETE_OBJECTS = "DeleteObjects"
+    GET_OBJECT_TAGGING = "GetObjectTagging"
+    PUT_OBJECT_TAGGING = "PutObjectTagging"
+    GET_BUCKET_VERSIONING = "GetBucketVersioning"
+    LIST_OBJECT_VERSIONS = "ListObjectVersions"
+
+    @property
+    def permission(self) -> str:
+        """The IAM action that allows it."""
+        return _PERMISSIONS.get(self) or f"rekognition:{self.value}"
+
+
+_PERMISSIONS = {
+    Operation.GET_SERVICE_QUOTA: "servicequotas:GetServiceQuota",
+    Operation.GET_AWS_DEFAULT_SERVICE_QUOTA: "servicequotas:GetAWSDefaultServiceQuota",
+    Operation.LIST_OBJECTS: "s3:ListBucket",
+    Operation.HEAD_BUCKET: "s3:ListBucket",
+    Operation.HEAD_OBJECT: "s3:GetObject",
+    Operation.GET_OBJECT: "s3:GetObject",
+    Operation.COPY_OBJECT: "s3:PutObject",
+    Operation.DELETE_OBJECT: "s3:DeleteObject",
+    Operation.DELETE_OBJECTS: "s3:DeleteObject",
+    Operation.GET_OBJECT_TAGGING: "s3:GetObjectTagging (in a versioned bucket s3:GetObjectVersionTagging too)",
+    Operation.PUT_OBJECT_TAGGING: "s3:PutObjectTagging (in a versioned bucket s3:PutObjectVersionTagging too)",
+    Operation.GET_BUCKET_VERSIONING: "s3:GetBucketVersioning",
+    Operation.LIST_OBJECT_VERSIONS: "s3:ListBucketVersions",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorResponse:
+    """One error answer.
+
+    Attributes:
+        status: HTTP status, 300 or higher; 200 for an S3 copy that failed after its headers were sent.
+        code: AWS's error code; empty when the answer had none (every answer to HEAD).
+        where: What was asked for: an ``s3://`` URI or an ARN.
+        region: The bucket's region, when the answer told it.
+        retry_after_s: What the service asked to wait, seconds.
+    """
+
+    operation: Operation
+    where: str
+    status: int
+    code: str = ""
+    message: str = ""
+    region: str | None = None
+    retry_after_s: float | None = None
+
+    def __str__(self) -> str:
+        said = ": ".join(part for part in (self.code, self.message) if part)
+        return f"{self.operation} on {self.where}: HTTP {self.status}{' ' + said if said else ''}"
+
+
+class ErrorResponseError(Exception):
+    """AWS answered with an error; stays inside ``asyncfilter.aws``."""
+
+    def __init__(self, response: ErrorResponse) -> None:
+        super().__init__(str(response))
+        self.response = response
+
+
+class _JsonError(msgspec.Struct):
+    type: str = msgspec.field(name="__type", default="")
+    code: str = msgspec.field(name="Code", default="")
+    title: str = msgspec.field(name="Message", default="")
+    lower: str = msgspec.field(name="message", default="")
+
+
+_JSON_ERROR = msgspec.json.Decoder(_JsonError)
+_XML_FIELD = re.compile(rb"<(Code|Message|Region)>(.*?)</\1>", re.DOTALL)
+_ENTITY = re.compile(r"&(?:(lt|gt|amp|quot|apos)|#(\d+)|#x([0-9a-fA-F]+));")
+_NAMED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
+
+
+def unescape_xml(text: str) -> str:
+    """``text`` with XML's five named entities and all numeric ones replaced."""
+    if "&" not in text:
+        return text
+    return _ENTITY.sub(
+        lambda m: _NAMED[m[1]] if m[1] else chr(int(m[2])) if m[2] else chr(int(m[3], 16)),
+        text,
+    )
+
+
+def read_error_response(
+    operation: Operation, where: str, *, status: int, headers: Mapping[str, str], body: bytes = b""
+) -> ErrorResponse:
+    """Make an ``ErrorResponse`` of a raw error response, in JSON or XML or without any body.
+
+    Args:
+        operation: What was asked.
+        where: Of what it was asked.
+        status: HTTP status.
+        headers: Response headers; the mapping ignores case, or its names are in lower case.
+        body: The body as it came.
+    """
+    code, message, region = _read_xml(body) if body.lstrip()[:1] == b"<" else _read_json(body)
+    code = code or headers.get("x-amzn-errortype", "")
+    return ErrorResponse(
+        operation=operation,
+        where=where,
+        status=status,
+        code=code.partition(":")[0].rpartition("#")[2],
+        message=message,
+        region=headers.get("x-amz-bucket-region") or region,
+        retry_after_s=retry_after_s(headers),
+    )
+
+
+def _read_json(body: bytes) -> tuple[str, str, None]:
+    try:
+        error = _JSON_ERROR.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "", body[:200].decode(errors="replace").strip(), None
+    return error.type or error.code, error.title or error.lower, None
+
+
+def _read_xml(body: bytes) -> tuple[str, str, str | None]:
+    fields = {name: unescape_xml(value.decode(errors="replace")) for name, value in _XML_FIELD.findall(body)}
+    return fields.get(b"Code", ""), fields.get(b"Message", ""), fields.get(b"Region")
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds the service asked to wait.
+
+    ``x-amz-retry-after`` is in milliseconds (AWS SDK retry specification), ``Retry-After`` in seconds or a date, which
+    is measured from the answer's own ``Date``.
+    """
+    try:
+        if value := headers.get("x-amz-retry-after"):
+            return max(0.0, float(value) / 1000)
+        if value := headers.get("retry-after"):
+            if value.strip().isdigit():
+                return float(value)
+            wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
+            return max(0.0, wait.total_seconds())
+    except ValueError:
+        return None
+    return None

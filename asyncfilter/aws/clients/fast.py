@@ -1,0 +1,217 @@
+"""The fast client: the hot operations over ``SignedClient``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from asyncfilter.aws.clients.error_response import (
+    ErrorResponse,
+    ErrorResponseError,
+    Operation,
+    read_error_response,
+    unescape_xml,
+)
+from asyncfilter.aws.clients.http import HttpResponse
+from asyncfilter.aws.clients.list_xml import PageError, read_page
+from asyncfilter.aws.clients.protocols import (
+    PAGE_SIZE,
+    Deleted,
+    Listing,
+    ObjectHead,
+    ObjectVersion,
+    operation_of,
+    parameters_of,
+    uri,
+)
+from asyncfilter.aws.clients.s3_xml import delete_request, deleted, read_outcomes, read_tags, read_versions, tag_request
+from asyncfilter.aws.clients.signed_http import SignedClient
+from asyncfilter.aws.clients.signing import encode_path, encode_query
+from asyncfilter.aws.session import AwsSession, Endpoint
+from asyncfilter.aws.transport_errors import undecodable
+from asyncfilter.errors import TransientError
+from asyncfilter.job.spec import DetectorSpec
+from asyncfilter.model import ObjectRef, S3Location
+
+_ETAG = re.compile(rb"<ETag>([^<]*)</ETag>")
+
+
+class FastS3:
+    """``S3Api`` over ``SignedClient``; every bucket is asked in its own region."""
+
+    def __init__(self, session: AwsSession, signed_client: SignedClient) -> None:
+        self._session = session
+        self._signed_client = signed_client
+
+    async def list_objects(
+        self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
+    ) -> Listing:
+        """See ``S3Api``."""
+        asked = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit), "prefix": prefix}
+        if token is not None:
+            asked["continuation-token"] = token
+        elif after is not None:
+            asked["start-after"] = after
+        where = uri(bucket, prefix)
+        reply = await self._signed_client.send(
+            Operation.LIST_OBJECTS,
+            where,
+            await self._session.place(bucket),
+            method="GET",
+            query=encode_query(asked.items()),
+        )
+        try:
+            return await read_page(reply.body)
+        except (PageError, UnicodeDecodeError) as exc:
+            raise undecodable(f"{Operation.LIST_OBJECTS} on {where}", exc) from exc
+
+    async def head_object(self, bucket: str, key: str) -> ObjectHead:
+        """See ``S3Api``."""
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        return ObjectHead.of((await self._object(Operation.HEAD_OBJECT, "HEAD", bucket, key, headers)).headers)
+
+    async def first_byte(self, bucket: str, key: str) -> None:
+        """See ``S3Api``."""
+        await self._object(Operation.GET_OBJECT, "GET", bucket, key, {"range": "bytes=0-0"})
+
+    async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """See ``S3Api``."""
+        headers = {"if-match": f'"{image.etag}"'}
+        if first_bytes is not None:
+            headers["range"] = f"bytes=0-{first_bytes - 1}"
+        return (await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers)).body
+
+    async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
+        """See ``S3Api``."""
+        headers = {
+            "x-amz-copy-source": encode_path(f"{source.bucket}/{source.key}"),
+            "x-amz-copy-source-if-match": f'"{source.etag}"',
+        }
+        if only_new:
+            headers["if-none-match"] = "*"
+        reply = await self._object(Operation.COPY_OBJECT, "PUT", target.bucket, target.key, headers)
+        if b"<CopyObjectResult" in reply.body and (etag := _ETAG.search(reply.body)):
+            return unescape_xml(etag[1].decode()).strip('"')
+        # S3 sends 200 before it copies; what went wrong afterwards is told in the body (CopyObject reference).
+        response = read_error_response(
+            Operation.COPY_OBJECT, target.uri, status=200, headers=reply.headers, body=reply.body
+        )
+        if response.code:
+            raise ErrorResponseError(response)
+        raise TransientError(f"{response}: the answer says nothing of a copy", may_be_billed=True)
+
+    async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
+        """See ``S3Api``."""
+        reply = await self._object(Operation.DELETE_OBJECT, "DELETE", bucket, key, {"if-match": f'"{etag}"'})
+        is_marker = reply.headers.get("x-amz-delete-marker", "") == "true"
+        return deleted(is_marker, reply.headers.get("x-amz-version-id", ""))
+
+    async def delete_objects(
+        self, bucket: str, requests: Sequence[tuple[str, str]]
+    ) -> Mapping[str, Deleted | ErrorResponse]:
+        """See ``S3Api``."""
+        body = delete_request(requests)
+        reply = await self._signed_client.send(
+            Operation.DELETE_OBJECTS,
+            uri(bucket, ""),
+            await self._session.place(bucket),
+            method="POST",
+            query="delete=",
+            headers=_sealed(body),
+            body=body,
+        )
+        return read_outcomes(reply.body, bucket)
+
+    async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
+        """See ``S3Api``."""
+        reply = await self._signed_client.send(
+            Operation.LIST_OBJECT_VERSIONS,
+            uri(bucket, key),
+            await self._session.place(bucket),
+            method="GET",
+            query=encode_query([("encoding-type", "url"), ("prefix", key), ("versions", "")]),
+        )
+        return read_versions(reply.body, key)
+
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
+        """See ``S3Api``."""
+        query = _tagging(version)
+        return read_tags((await self._object(Operation.GET_OBJECT_TAGGING, "GET", bucket, key, {}, query=query)).body)
+
+    async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
+        """See ``S3Api``."""
+        body, query = tag_request(tags), _tagging(version)
+        await self._object(Operation.PUT_OBJECT_TAGGING, "PUT", bucket, key, _sealed(body), query=query, body=body)
+
+    async def _object(
+        self,
+        operation: Operation,
+        method: str,
+        bucket: str,
+        key: str,
+        headers: dict[str, str],
+        *,
+        query: str = "",
+        body: bytes = b"",
+    ) -> HttpResponse:
+        return await self._signed_client.send(
+            operation,
+            uri(bucket, key),
+            await self._session.place(bucket),
+            method=method,
+            path="/" + encode_path(key),
+            query=query,
+            headers=headers,
+            body=body,
+        )
+
+
+def _sealed(body: bytes) -> dict[str, str]:
+    """The digest that S3 wants with a body that it acts upon (S3 API reference, *DeleteObjects*)."""
+    return {
+        "content-type": "application/xml",
+        "x-amz-checksum-sha256": b2a_base64(hashlib.sha256(body).digest(), newline=False).decode(),
+    }
+
+
+def _tagging(version: str) -> str:
+    return encode_query([("tagging", ""), *([("versionId", version)] if version else [])])
+
+
+class FastDetect:
+    """``DetectCall`` over ``SignedClient``: all of the request but bucket and key is made once.
+
+    Args:
+        signed_client: The client.
+        endpoint: Rekognition's in the detector's region.
+        spec: What to ask.
+    """
+
+    def __init__(self, signed_client: SignedClient, endpoint: Endpoint, spec: DetectorSpec) -> None:
+        self._signed_client = signed_client
+        operation = operation_of(spec)
+        headers = {
+            "content-type": "application/x-amz-json-1.1",
+            "x-amz-target": f"RekognitionService.{operation.value}",
+        }
+        self._posts = signed_client.posts(operation, endpoint, headers)
+        parameters = msgspec.json.encode(parameters_of(spec))
+        self._tail = b"}," + parameters[1:]
+
+    async def __call__(self, bucket: str, key: str) -> bytes:
+        """See ``DetectCall``."""
+        image = b'{"Image":{"S3Object":{"Bucket":%b,"Name":%b}' % (_json(bucket), _json(key))
+        reply = await self._signed_client.post(self._posts, uri(bucket, key), image + self._tail)
+        return reply.body
+
+    async def content(self, where: str, body: bytes) -> bytes:
+        """See ``DetectCall``."""
+        image = b'{"Image":{"Bytes":"%b"' % b2a_base64(body, newline=False)
+        return (await self._signed_client.post(self._posts, where, image + self._tail)).body
+
+
+_json = msgspec.json.Encoder().encode

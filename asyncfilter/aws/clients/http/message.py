@@ -1,0 +1,74 @@
+"""What is sent and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+USER_AGENT = "asyncfilter"
+
+
+class HttpRequest(NamedTuple):
+    """One request.
+
+    Attributes:
+        method: Upper case.
+        target: Percent-encoded path and query, sent as they are.
+        headers: By lower-case name; ``host`` is among them.
+        body: Empty for none.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a repetition that nobody knows of does no harm: reads alone.
+
+        A POST is paid for each time; whoever repeats a conditional PUT or DELETE must know that the first may have done
+        what makes the second fail.
+        """
+        return self.method in {"GET", "HEAD"}
+
+    def encode(self) -> bytes:
+        """The bytes to send.
+
+        White space in values is sent as it is signed, runs of it as one space: no value can begin another line.
+        """
+        lines = head_lines(self.method, self.target, self.headers)
+        length = f"content-length: {len(self.body)}\r\n" if self.body or self.method in {"POST", "PUT"} else ""
+        return f"{lines}{length}{COMMON}\r\n".encode() + self.body
+
+
+COMMON = f"user-agent: {USER_AGENT}\r\naccept-encoding: identity\r\n"
+"""Unsigned headers of every request."""
+
+
+def head_lines(method: str, target: str, headers: Mapping[str, str]) -> str:
+    """The beginning of a request: its first line and the lines of some headers."""
+    lines = "".join([f"{name}: {' '.join(value.split())}\r\n" for name, value in headers.items()])
+    return f"{method} {target} HTTP/1.1\r\n{lines}"
+
+
+class HttpResponse(NamedTuple):
+    """A whole answer.
+
+    Attributes:
+        status: HTTP status.
+        fields: The header lines as they came.
+        body: Without the transfer's own framing.
+    """
+
+    status: int
+    fields: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By lower-case name; of a repeated one the first.
+
+        Made anew each time: the answers that a run lives of are read without their headers.
+        """
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(self.fields)}

@@ -1,0 +1,76 @@
+"""Exchanges through a proxy: aiohttp knows CONNECT, a proxy's own TLS and its passwords."""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+from yarl import URL
+
+from asyncfilter.aws.clients.http.message import USER_AGENT, HttpRequest, HttpResponse
+from asyncfilter.aws.clients.http.pool import KEEPALIVE_S
+
+_CONNECT_SHARE = 0.95
+"""Part of the deadline that connecting may take, so that no connection is told from no answer."""
+
+_HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+"""Unsigned headers of every request; those that aiohttp would make up itself cost more to keep off than to send."""
+
+_NO_CONTENT_TYPE = ("Content-Type",)
+"""aiohttp makes one up for a PUT without a body; sent, it would have to be signed."""
+
+
+class Proxied:
+    """Makes exchanges through proxies; opens nothing before the first.
+
+    Args:
+        tls: What to trust.
+        timeout_s: Seconds one exchange may take.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, *, timeout_s: float) -> None:
+        self._tls = tls
+        self._timeout_s = timeout_s
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def exchange(self, origin: str, proxy: str, request: HttpRequest) -> HttpResponse:
+        """Send a request and read its answer to the end.
+
+        Args:
+            origin: Scheme, host and port, without a path.
+            proxy: URL of the proxy.
+            request: What to send.
+
+        Raises:
+            aiohttp.ClientError: No whole answer came.
+            TimeoutError: No whole answer came in time.
+        """
+        if self._opened is None:
+            self._opened = self._session()
+        async with self._opened.request(
+            request.method,
+            URL(origin + request.target, encoded=True),
+            headers=request.headers,
+            data=request.body or None,
+            skip_auto_headers=None if request.body else _NO_CONTENT_TYPE,
+            proxy=proxy,
+            allow_redirects=False,
+        ) as response:
+            return HttpResponse(response.status, response.raw_headers, await response.read())
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._opened is not None:
+            await self._opened.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        timeout = aiohttp.ClientTimeout(
+            total=self._timeout_s, sock_connect=self._timeout_s * _CONNECT_SHARE, ceil_threshold=float("inf")
+        )
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=self._tls),
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers=_HEADERS,
+        )

@@ -1,0 +1,75 @@
+"""A page of ListObjectsV2, read without a tree.
+
+botocore needs 95 ms for a page of 1,000 keys, during which nothing else runs; cutting the few fields out of the bytes
+needs 3. The page is asked for with ``encoding-type=url``, so that keys with characters that XML
+cannot hold arrive whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import unquote_to_bytes
+
+import anyio.lowlevel
+
+from asyncfilter.aws.clients.error_response import unescape_xml
+from asyncfilter.aws.clients.protocols import Listing
+from asyncfilter.model import ListedObject
+
+_SLICE = 250
+"""Objects read before others get their turn: under 1 ms."""
+
+_QUOTE = b"&quot;"
+_FIELDS = re.compile(rb"<(Key|Size|ETag|StorageClass)>([^<]*)<")
+
+
+class PageError(ValueError):
+    """The body is not a page of ListObjectsV2."""
+
+
+async def read_page(body: bytes) -> Listing:
+    """The objects of a page, with a pause after every slice.
+
+    Raises:
+        PageError: The body is something else, or was cut.
+    """
+    head, *chunks = body.split(b"<Contents>")
+    if b"<ListBucketResult" not in head or not body.rstrip().endswith(b"</ListBucketResult>"):
+        raise PageError(f"not a listing: {body[:100]!r}")
+    tail = chunks[-1].partition(b"</Contents>")[2] if chunks else b""
+    about = head + tail
+    encoded = _field(about, b"EncodingType") == b"url"
+    objects: list[ListedObject] = []
+    for start in range(0, len(chunks), _SLICE):
+        objects.extend(_objects(chunks[start : start + _SLICE], encoded=encoded))
+        await anyio.lowlevel.checkpoint()
+    if _field(about, b"IsTruncated") != b"true":
+        return Listing(objects, None)
+    return Listing(objects, _text(_field(about, b"NextContinuationToken")))
+
+
+def _objects(chunks: Sequence[bytes], *, encoded: bool) -> Iterator[ListedObject]:
+    for chunk in chunks:
+        fields = dict(_FIELDS.findall(chunk))
+        try:
+            key, size_bytes = _text(fields[b"Key"]), int(fields[b"Size"])
+        except (KeyError, ValueError):
+            raise PageError(f"not an object: {chunk[:100]!r}") from None
+        if encoded and ("%" in key or "+" in key):
+            key = unquote_to_bytes(key.replace("+", " ")).decode(errors="replace")
+        storage_class = fields.get(b"StorageClass", b"STANDARD").decode()
+        yield ListedObject(key, size_bytes, _etag(fields.get(b"ETag", b"")), storage_class)
+
+
+def _field(chunk: bytes, name: bytes) -> bytes:
+    return chunk.partition(b"<%b>" % name)[2].partition(b"<")[0]
+
+
+def _etag(raw: bytes) -> str:
+    """Without its quotes, which nearly always come as references."""
+    return _text(raw.removeprefix(_QUOTE).removesuffix(_QUOTE)).strip('"')
+
+
+def _text(raw: bytes) -> str:
+    return unescape_xml(raw.decode())

@@ -1,0 +1,90 @@
+"""The XML of deletes, versions and tags, written and read without a tree.
+
+A key with a character that XML 1.0 cannot express cannot be named in a DeleteObjects: it is deleted singly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote_to_bytes
+from xml.sax.saxutils import escape
+
+from asyncfilter.aws.clients.error_response import ErrorResponse, Operation, unescape_xml
+from asyncfilter.aws.clients.protocols import Deleted, ObjectVersion, uri
+from asyncfilter.records.removal import NULL_VERSION
+
+_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_INEXPRESSIBLE = re.compile("[\x00-\x1f\x7f\ufffe\uffff]")
+_OUTCOME = re.compile(rb"<(Deleted|Error)>(.*?)</\1>", re.DOTALL)
+_VERSION = re.compile(rb"<(Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
+_TAG = re.compile(rb"<Tag>(.*?)</Tag>", re.DOTALL)
+_FIELD = re.compile(rb"<(\w+)>([^<]*)</\1>")
+
+
+def is_expressible(key: str) -> bool:
+    """Whether ``key`` arrives whole in XML; tabs and line ends could be written, but parsers fold them."""
+    return _INEXPRESSIBLE.search(key) is None
+
+
+def delete_request(requests: Sequence[tuple[str, str]]) -> bytes:
+    """The body of DeleteObjects for keys with their ETags, which come without quotes."""
+    rows = [
+        f"<Object><Key>{escape(key)}</Key><ETag>&quot;{escape(etag)}&quot;</ETag></Object>" for key, etag in requests
+    ]
+    return f'<Delete xmlns="{_NAMESPACE}">{"".join(rows)}<Quiet>false</Quiet></Delete>'.encode()
+
+
+def read_outcomes(body: bytes, bucket: str) -> dict[str, Deleted | ErrorResponse]:
+    """What became of each key that an answer to DeleteObjects names."""
+    outcomes: dict[str, Deleted | ErrorResponse] = {}
+    for kind, content in _OUTCOME.findall(body):
+        fields = _fields(content)
+        key = fields.get("Key", "")
+        if kind == b"Error":
+            outcomes[key] = refused(bucket, key, fields.get("Code", ""), fields.get("Message", ""))
+        else:
+            outcomes[key] = deleted(fields.get("DeleteMarker") == "true", fields.get("DeleteMarkerVersionId", ""))
+    return outcomes
+
+
+def deleted(is_marker: bool, version: str) -> Deleted:  # noqa: FBT001  the two fields of every answer
+    """What S3's answer to a delete without a version means; where versioning is suspended the marker has no id."""
+    return Deleted((version or NULL_VERSION) if is_marker else "")
+
+
+def refused(bucket: str, key: str, code: str, message: str) -> ErrorResponse:
+    """One key's error as the answer to a DeleteObject of its own would be; it comes without a status."""
+    return ErrorResponse(
+        operation=Operation.DELETE_OBJECT, where=uri(bucket, key), status=400, code=code, message=message
+    )
+
+
+def read_versions(body: bytes, key: str) -> list[ObjectVersion]:
+    """The versions of ``key`` in an answer to ListObjectVersions with ``encoding-type=url``, newest first.
+
+    S3 lists them so; stores that list versions and markers apart at least say which one is the latest.
+    """
+    found = []
+    for kind, content in _VERSION.findall(body):
+        fields = _fields(content)
+        if unquote_to_bytes(fields.get("Key", "").replace("+", " ")).decode(errors="replace") == key:
+            etag, size = fields.get("ETag", "").strip('"'), int(fields.get("Size", 0))
+            version = ObjectVersion(fields.get("VersionId", ""), etag, size, kind == b"DeleteMarker")
+            found.append((fields.get("IsLatest") != "true", version))
+    return [version for _, version in sorted(found, key=lambda pair: pair[0])]
+
+
+def tag_request(tags: Mapping[str, str]) -> bytes:
+    """The body of PutObjectTagging."""
+    rows = [f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in tags.items()]
+    return f'<Tagging xmlns="{_NAMESPACE}"><TagSet>{"".join(rows)}</TagSet></Tagging>'.encode()
+
+
+def read_tags(body: bytes) -> dict[str, str]:
+    """The tags in an answer to GetObjectTagging."""
+    return {tag["Key"]: tag.get("Value", "") for tag in map(_fields, _TAG.findall(body))}
+
+
+def _fields(content: bytes) -> dict[str, str]:
+    return {name.decode(): unescape_xml(text.decode(errors="replace")) for name, text in _FIELD.findall(content)}

@@ -1,0 +1,221 @@
+"""The small signed HTTP client behind the hot operations: one attempt, one deadline, no policy.
+
+Connections are direct and our own unless a proxy must carry the request. Every failure to get a whole answer is
+translated by ``failures``; an answer is returned whatever its status.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation, read_error_response
+from asyncfilter.aws.clients.http import HttpRequest, HttpResponse, Pool, Proxied
+from asyncfilter.aws.clients.http.message import COMMON, head_lines
+from asyncfilter.aws.clients.signing import EMPTY_SHA256, Keys, Prepared, ServiceClock, Signer
+from asyncfilter.aws.errors import CLOCK_CODES
+from asyncfilter.aws.session import AwsSession, Endpoint
+from asyncfilter.aws.transport_errors import TRANSPORT_FAILURES, transport_failure
+from asyncfilter.errors import EndpointError, TransientError
+
+
+class PresignedPosts:
+    """POSTs of one operation to one endpoint, which differ in their body alone; made by ``SignedClient.posts``.
+
+    All before the body is signed and written once a second, and again when the keys change.
+
+    Args:
+        operation: What is asked.
+        endpoint: Where to.
+        headers: Further headers, by lower-case name; all are signed.
+        signer: Of the endpoint's service and region.
+        clock: The signer's.
+    """
+
+    def __init__(
+        self, operation: Operation, endpoint: Endpoint, headers: Mapping[str, str], signer: Signer, clock: ServiceClock
+    ) -> None:
+        self.operation = operation
+        self.endpoint = endpoint
+        self.headers = headers
+        self._signer = signer
+        self._clock = clock
+        self._moment: tuple[tuple[str, str], Keys] | None = None
+        self._prepared: Prepared | None = None
+        self._head = b""
+
+    def encode(self, keys: Keys, body: bytes) -> bytes:
+        """The bytes to send for a body."""
+        moment = self._clock.stamps(), keys
+        if moment != self._moment or self._prepared is None:
+            path = self.endpoint.base_path + "/"
+            given = {"host": self.endpoint.host, **self.headers}
+            self._prepared = self._signer.prepare(keys, method="POST", path=path, query="", headers=given)
+            lines = head_lines("POST", path, self._prepared.headers)
+            self._head = f"{lines}{COMMON}authorization: {self._prepared.authorization}".encode()
+            self._moment = moment
+        signature = self._prepared.signature(hashlib.sha256(body).hexdigest())
+        return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, signature.encode(), len(body), body)
+
+
+class SignedClient:
+    """Sends signed requests; made by ``open_signed_client``.
+
+    Args:
+        session: Gives the keys.
+        pool: Carries requests to hosts that are reached directly.
+        proxied: Carries the others.
+        clock: Time for signatures.
+    """
+
+    def __init__(self, session: AwsSession, pool: Pool, proxied: Proxied, clock: ServiceClock) -> None:
+        self._session = session
+        self._pool = pool
+        self._proxied = proxied
+        self._clock = clock
+        self._signers: dict[tuple[str, str], Signer] = {}
+
+    async def send(
+        self,
+        operation: Operation,
+        where: str,
+        endpoint: Endpoint,
+        *,
+        method: str,
+        path: str = "/",
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> HttpResponse:
+        """Make one attempt and read its answer to the end.
+
+        Args:
+            operation: What is asked.
+            where: Of what, for messages.
+            endpoint: Where to.
+            method: HTTP method.
+            path: Percent-encoded path below the endpoint's own, sent as it is.
+            query: From ``encode_query``.
+            headers: Further headers, by lower-case name; all are signed.
+            body: The body.
+
+        Raises:
+            AnsweredError: The answer's status is 300 or higher.
+            TransientError: No whole answer came.
+            AccessError: No answer can come.
+        """
+        keys = await self._session.keys()
+        full_path = endpoint.base_path + path
+        sha256 = hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
+        given = {"host": endpoint.host, **(headers or {})}
+        if endpoint.service == "s3":
+            given["x-amz-content-sha256"] = sha256
+        signer = self._signer(endpoint)
+        signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
+        request = HttpRequest(method, f"{full_path}?{query}" if query else full_path, signed, body)
+        try:
+            reply = await self._carried(endpoint, request)
+        except TRANSPORT_FAILURES as exc:
+            raise transport_failure(exc, f"{operation} on {where}") from exc
+        return self._accepted(reply, operation, where)
+
+    def posts(self, operation: Operation, endpoint: Endpoint, headers: Mapping[str, str]) -> PresignedPosts:
+        """Prepare POSTs that differ in their body alone; arguments are those of ``send``."""
+        return PresignedPosts(operation, endpoint, headers, self._signer(endpoint), self._clock)
+
+    async def post(self, posts: PresignedPosts, where: str, body: bytes) -> HttpResponse:
+        """Make one attempt of a POST that is prepared; otherwise as ``send``.
+
+        Args:
+            posts: From this wire.
+            where: Of what it is asked, for messages.
+            body: The body.
+
+        Raises:
+            AnsweredError: As ``send``.
+            TransientError: As ``send``.
+            AccessError: As ``send``.
+        """
+        endpoint = posts.endpoint
+        if endpoint.proxy is not None:
+            return await self.send(posts.operation, where, endpoint, method="POST", headers=posts.headers, body=body)
+        request = posts.encode(await self._session.keys(), body)
+        try:
+            reply = await self._pool.exchange(endpoint.origin, request, is_repeatable=False)
+        except TRANSPORT_FAILURES as exc:
+            raise transport_failure(exc, f"{posts.operation} on {where}") from exc
+        return self._accepted(reply, posts.operation, where)
+
+    async def reach(self, endpoint: Endpoint) -> None:
+        """Find out whether anything answers at an endpoint; any answer will do, and nothing is asked of the service.
+
+        Raises:
+            TransientError: No answer; ``UnreachableError`` when there was no connection.
+            EndpointError: No answer can come.
+        """
+        request = HttpRequest("GET", endpoint.base_path or "/", {"host": endpoint.host})
+        try:
+            await self._carried(endpoint, request)
+        except TRANSPORT_FAILURES as exc:
+            raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
+
+    def _carried(self, endpoint: Endpoint, request: HttpRequest) -> Awaitable[HttpResponse]:
+        if endpoint.proxy is not None:
+            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request)
+        return self._pool.exchange(
+            endpoint.origin,
+            request.encode(),
+            is_repeatable=request.is_repeatable,
+            is_head=request.method == "HEAD",
+        )
+
+    def _accepted(self, reply: HttpResponse, operation: Operation, where: str) -> HttpResponse:
+        if reply.status >= 300:
+            raise self._refusal(operation, where, reply)
+        return reply
+
+    def _signer(self, endpoint: Endpoint) -> Signer:
+        scope = (endpoint.service, endpoint.region)
+        if scope not in self._signers:
+            self._signers[scope] = Signer(endpoint.service, endpoint.region, self._clock)
+        return self._signers[scope]
+
+    def _refusal(self, operation: Operation, where: str, reply: HttpResponse) -> ErrorResponseError | TransientError:
+        """The error answer; or, when only our clock was wrong and now is set, a reason to repeat."""
+        response = read_error_response(operation, where, status=reply.status, headers=reply.headers, body=reply.body)
+        suspicious = response.code in CLOCK_CODES or (reply.status == 403 and not response.code)
+        if suspicious and self._clock.correct(reply.headers.get("date")):
+            return TransientError(f"{response}: the clock was corrected by AWS's own", may_be_billed=False)
+        return ErrorResponseError(response)
+
+
+def _trust(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as exc:
+        raise EndpointError(
+            f"The certificates in {ca_file} cannot be used: {exc}",
+            hint="Set AWS_CA_BUNDLE, or ca_bundle in the AWS config file, to a readable PEM file.",
+        ) from exc
+
+
+@asynccontextmanager
+async def open_signed_client(session: AwsSession, clock: ServiceClock | None = None) -> AsyncIterator[SignedClient]:
+    """Open the signed client for a session.
+
+    Args:
+        session: Gives keys, deadline and certificates.
+        clock: Time for signatures; default this machine's.
+
+    Raises:
+        EndpointError: The file of certificates cannot be used.
+    """
+    tls = _trust(session.ca_file)
+    async with AsyncExitStack() as stack:
+        pool = Pool(tls, timeout_s=session.timeout_s)
+        stack.push_async_callback(pool.aclose)
+        proxied = Proxied(tls, timeout_s=session.timeout_s)
+        stack.push_async_callback(proxied.aclose)
+        yield SignedClient(session, pool, proxied, clock or ServiceClock())

@@ -1,0 +1,72 @@
+"""The detector that all kinds share: one paid attempt, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+
+from asyncfilter.aws.clients.error_response import ErrorResponseError
+from asyncfilter.aws.clients.protocols import DetectCall
+from asyncfilter.aws.detectors.labels import read_labels
+from asyncfilter.aws.errors import classify
+from asyncfilter.aws.s3.diagnosis import OPAQUE, Diagnosis
+from asyncfilter.aws.transport_errors import undecodable
+from asyncfilter.model import Detection, ObjectRef
+
+_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError)
+
+_OF_THE_MODEL = frozenset({"ResourceNotFoundException", "ResourceNotReadyException"})
+
+
+class RekognitionDetector:
+    """``Detector`` over DetectLabels, by S3 reference or of bytes at hand; base of the Custom Labels one.
+
+    Args:
+        call: Either client's call.
+        diagnosis: Looks into objects that Rekognition could not read; None where images are no objects of S3.
+        model: ARN of the Custom Labels model, where there is one.
+        read: Makes a detection of an answer's body; raises ``msgspec.DecodeError`` when it is none.
+    """
+
+    def __init__(
+        self,
+        call: DetectCall,
+        diagnosis: Diagnosis | None,
+        *,
+        model: str | None = None,
+        read: Callable[[bytes], Detection] = read_labels,
+    ) -> None:
+        self._call = call
+        self._diagnosis = diagnosis
+        self._model = model
+        self._read = read
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Make one paid attempt; see ``Detector``.
+
+        An object that Rekognition cannot read is looked into before its error is raised. One that was replaced between
+        listing and call is examined as it is now; the ETag condition of its action finds that out.
+        """
+        try:
+            return self._read(await self._call(image.bucket, image.key))
+        except (ErrorResponseError, *_NOT_DECODED) as exc:
+            raise await self._meaning(image, exc) from exc
+
+    async def detect_content(self, image: ObjectRef, content: bytes) -> Detection:
+        """Make one paid attempt at ``content``, a picture made of ``image``; raises as ``detect`` does."""
+        try:
+            return self._read(await self._call.content(image.uri, content))
+        except (ErrorResponseError, *_NOT_DECODED) as exc:
+            raise await self._meaning(image, exc) from exc
+
+    async def _meaning(self, image: ObjectRef, exc: Exception) -> Exception:
+        if not isinstance(exc, ErrorResponseError):
+            return undecodable(f"labels of {image.uri}", exc)
+        response = exc.response
+        if response.code == OPAQUE and self._diagnosis is not None:
+            return await self._diagnosis.cause(image, response)
+        if response.code in _OF_THE_MODEL and self._model:
+            response = replace(response, where=self._model)
+        return classify(response)

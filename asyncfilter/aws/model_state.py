@@ -1,0 +1,62 @@
+"""What a version of a Custom Labels model is called, and what the service says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+
+from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.errors import classify
+from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.transport_errors import vendor_translated
+from asyncfilter.errors import AccessError
+from asyncfilter.job.model_arn import ModelArn
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """A model as DescribeProjectVersions shows it.
+
+    Attributes:
+        status: ``RUNNING``, ``STOPPED``, ``TRAINING_COMPLETED`` and so on.
+        inference_units: Units it runs with at least, each billed by the hour; 0 when it does not run.
+        max_inference_units: Units it may scale up to; the same as ``inference_units`` without auto-scaling.
+    """
+
+    arn: str
+    status: str
+    inference_units: int
+    max_inference_units: int
+
+
+async def describe_model(session: AwsSession, arn: str) -> ModelState:
+    """Ask what a model is doing.
+
+    Raises:
+        PermissionDeniedError: ``rekognition:DescribeProjects`` or ``DescribeProjectVersions`` is not allowed.
+        AccessError: There is no such model.
+        TransientError: No answer.
+    """
+    parts = ModelArn.parse(arn)
+    client = await session.client("rekognition", parts.region)
+    try:
+        with vendor_translated(Operation.DESCRIBE_PROJECT_VERSIONS, arn), anyio.fail_after(session.timeout_s):
+            projects = await client.describe_projects(ProjectNames=[parts.project])
+            # A project's own ARN ends in its own time stamp, which the version's does not tell.
+            versions = [
+                version
+                for project in projects["ProjectDescriptions"]
+                for version in (
+                    await client.describe_project_versions(
+                        ProjectArn=project["ProjectArn"], VersionNames=[parts.version]
+                    )
+                )["ProjectVersionDescriptions"]
+            ]
+    except ErrorResponseError as exc:
+        raise classify(exc.response) from exc
+    for version in versions:
+        if version["ProjectVersionArn"] == arn:
+            units = int(version.get("MinInferenceUnits") or 0)
+            return ModelState(arn, version["Status"], units, int(version.get("MaxInferenceUnits") or units))
+    raise AccessError(f"There is no model {arn}", hint="Set detector.model to the ARN of a trained version.")

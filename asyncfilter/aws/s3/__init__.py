@@ -1,0 +1,1 @@
+"""S3 behind the ports: source, sink, contents and remover."""

@@ -1,0 +1,33 @@
+"""The bytes of objects in S3, for whoever looks at a picture before it is paid for."""
+
+from __future__ import annotations
+
+from asyncfilter.aws.clients.error_response import ErrorResponseError
+from asyncfilter.aws.clients.protocols import S3Api
+from asyncfilter.aws.errors import classify
+from asyncfilter.aws.s3.diagnosis import unreadable
+from asyncfilter.errors import ImageError, PermissionDeniedError
+from asyncfilter.model import ObjectRef
+
+
+class S3Contents:
+    """``Contents`` of a bucket.
+
+    Args:
+        calls: Either client.
+    """
+
+    def __init__(self, calls: S3Api) -> None:
+        self._calls = calls
+
+    async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """One attempt; see ``Contents``."""
+        try:
+            return await self._calls.read_object(image, first_bytes=first_bytes)
+        except ErrorResponseError as exc:
+            error = classify(exc.response)
+            if isinstance(error, PermissionDeniedError):
+                raise unreadable(image, exc.response) from exc
+            if exc.response.status == 412:
+                raise ImageError(f"{image.uri}: replaced since it was listed", code="changed") from exc
+            raise error from exc

@@ -1,0 +1,124 @@
+"""S3 as a ``Remover``: deletes in batches, each key under its own ETag; keys that XML cannot express, singly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError
+from asyncfilter.aws.clients.protocols import Deleted, S3Api, uri
+from asyncfilter.aws.clients.s3_xml import is_expressible
+from asyncfilter.aws.errors import classify
+from asyncfilter.aws.s3.heads import head
+from asyncfilter.aws.s3.source_sink import S3Sink
+from asyncfilter.aws.s3.versions import S3Versions
+from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, TransientError
+from asyncfilter.model import Effect, IfExists, S3Location
+from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Version
+from asyncfilter.records.removal import BucketState
+
+
+class S3Remover:
+    """``Remover`` over S3.
+
+    Args:
+        calls: Either client.
+        versions: What buckets keep of what is deleted.
+        state: Of the source, from ``versions``.
+    """
+
+    def __init__(self, calls: S3Api, versions: S3Versions, state: BucketState) -> None:
+        self._calls = calls
+        self._versions = versions
+        self._sink = S3Sink(calls)
+        self._state = state
+
+    async def state(self) -> BucketState:
+        """See ``Remover``."""
+        return self._state
+
+    async def head(self, place: S3Location) -> ObjectState | None:
+        """See ``Remover``."""
+        try:
+            found = await head(self._calls, place)
+        except PermissionDeniedError as error:
+            raise _denied(place.uri, error) from error
+        return ObjectState(etag=found.etag, size_bytes=found.size_bytes) if found is not None else None
+
+    async def copy(self, effect: Effect) -> CopyResult:
+        """See ``Remover``; a look goes ahead of a copy that overwrites nothing: not every store heeds the condition."""
+        if effect.if_exists is IfExists.OVERWRITE:
+            return await self._sink.copy(effect)
+        try:
+            existing_copy = await self._sink.existing_copy(effect)
+        except PermissionDeniedError:
+            existing_copy = None  # without s3:ListBucket nothing looks forbidden; the condition holds all the same
+        return existing_copy or await self._sink.copy(effect)
+
+    async def existing_copy(self, effect: Effect) -> CopyResult | None:
+        """See ``Remover``."""
+        try:
+            return await self._sink.existing_copy(effect)
+        except PermissionDeniedError as error:
+            raise _denied(effect.source.uri, error) from error
+
+    async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
+        """See ``Remover``."""
+        batch = [(one.key, one.etag) for one in requests if is_expressible(one.key)]
+        outcomes: dict[str, Deleted | ErrorResponse] = {}
+        if batch:
+            try:
+                outcomes.update(await self._calls.delete_objects(bucket, batch))
+            except ErrorResponseError as exc:
+                raise classify(exc.response) from exc
+        return [
+            await self._delete_one(bucket, one) if not is_expressible(one.key) else _outcome(bucket, one.key, outcomes)
+            for one in requests
+        ]
+
+    async def _delete_one(self, bucket: str, one: DeleteRequest) -> DeleteResult | CallError:
+        try:
+            return DeleteResult(marker=(await self._calls.delete_object(bucket, one.key, one.etag)).marker)
+        except ErrorResponseError as exc:
+            return _error(exc.response)
+        except CallError as error:
+            return error
+
+    async def versions(self, place: S3Location) -> Sequence[Version]:
+        """See ``Remover``."""
+        try:
+            found = await self._calls.list_versions(place.bucket, place.key)
+        except ErrorResponseError as exc:
+            raise classify(exc.response) from exc
+        return [Version(id=one.id, etag=one.etag, size_bytes=one.size_bytes, is_marker=one.is_marker) for one in found]
+
+    async def remove_marker(self, place: S3Location, marker: str) -> None:
+        """See ``Remover``."""
+        await self._versions.remove_marker(place, marker)
+
+
+def _outcome(bucket: str, key: str, outcomes: dict[str, Deleted | ErrorResponse]) -> DeleteResult | CallError:
+    match outcomes.get(key):
+        case Deleted(marker):
+            return DeleteResult(marker=marker)
+        case ErrorResponse() as response:
+            return _error(response)
+        case _:
+            return TransientError(f"{uri(bucket, key)}: the answer to its delete does not name it", may_be_billed=True)
+
+
+def _error(response: ErrorResponse) -> CallError:
+    """What one key's refusal means; what concerns the account in more than a permission is raised.
+
+    Raises:
+        AccessError: Credentials, bucket, region.
+    """
+    error = classify(response)
+    if isinstance(error, PermissionDeniedError):
+        return _denied(response.where, error)
+    if not isinstance(error, CallError):
+        raise error
+    return error
+
+
+def _denied(where: str, error: PermissionDeniedError) -> ImageError:
+    return ImageError.access_denied(f"{where}: {error.message}", remedy=error.hint)

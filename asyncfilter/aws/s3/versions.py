@@ -1,0 +1,61 @@
+"""What a bucket keeps of what is deleted: rare calls, all aioboto3's, on either client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.clients.protocols import uri
+from asyncfilter.aws.errors import classify
+from asyncfilter.aws.session import AioClient, AwsSession
+from asyncfilter.aws.transport_errors import vendor_translated
+from asyncfilter.errors import PermissionDeniedError
+from asyncfilter.model import S3Location
+from asyncfilter.records.removal import BucketState, Versioning
+
+_STATES = {"Enabled": Versioning.ON, "Suspended": Versioning.SUSPENDED}
+
+
+class S3Versions:
+    """What a bucket keeps of what is deleted.
+
+    Args:
+        session: Where the clients come from.
+    """
+
+    def __init__(self, session: AwsSession) -> None:
+        self._session = session
+
+    async def state(self, bucket: str) -> BucketState:
+        """Whether deletes leave a marker; unknown for those who may not ask.
+
+        Raises:
+            AccessError: The bucket cannot be asked for another reason.
+            CallError: Not now.
+        """
+        try:
+            async with self._attempt(Operation.GET_BUCKET_VERSIONING, bucket, "") as client:
+                found = await client.get_bucket_versioning(Bucket=bucket)
+        except PermissionDeniedError:
+            return BucketState(versioning=Versioning.UNKNOWN)
+        status = found.get("Status", "")
+        return BucketState(
+            versioning=_STATES.get(status, Versioning.OFF), mfa_delete=found.get("MFADelete") == "Enabled"
+        )
+
+    async def remove_marker(self, place: S3Location, marker: str) -> None:
+        """Delete one version, which the caller knows to be a delete marker."""
+        async with self._attempt(Operation.DELETE_OBJECT, place.bucket, place.key) as client:
+            await client.delete_object(Bucket=place.bucket, Key=place.key, VersionId=marker)
+
+    @asynccontextmanager
+    async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
+        client = await self._session.s3(bucket)
+        try:
+            with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
+                yield client
+        except ErrorResponseError as exc:
+            raise classify(exc.response) from exc

@@ -1,0 +1,172 @@
+"""What it means when no answer came: one table of transport failures, used by both clients.
+
+The question that matters for money is whether the request may have reached the service. Only a connection that was
+never made is certain; everything after that counts as billed (docs/guarantees.md,
+*The budget is a ceiling*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+from botocore import exceptions as vendor
+
+from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, retry_after_s
+from asyncfilter.aws.clients.http import AddressError, ExchangeError, NoConnectionError, UnsentError, UntrustedError
+from asyncfilter.errors import AccessError, AsyncFilterError, CredentialsError, EndpointError, TransientError
+
+_ENDPOINT_HINT = "Check the network, AWS_ENDPOINT_URL and its per-service forms, HTTPS_PROXY and NO_PROXY."
+_CERTIFICATE_HINT = "Set AWS_CA_BUNDLE to the file with the certificate authority of the endpoint or the proxy."
+_PROXY_HINT = "Check HTTPS_PROXY and HTTP_PROXY, the proxy's user and password, and NO_PROXY."
+
+
+class UnreachableError(TransientError):
+    """No connection could be made: certainly not billed; during preflight it is an ``EndpointError``."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_be_billed=False)
+
+    def as_endpoint_error(self) -> EndpointError:
+        """The same as a cause to stop, for the time before anything worked."""
+        return EndpointError(self.message, hint=_ENDPOINT_HINT)
+
+
+def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
+    """What a failure of our own transport or of aiohttp means.
+
+    Args:
+        exc: What was raised; a ``TimeoutError`` is the deadline of the whole attempt.
+        what: Operation and object, for people.
+    """
+    match exc:
+        case UntrustedError() | aiohttp.ClientConnectorCertificateError():
+            return EndpointError(f"{what}: the certificate is not trusted ({exc})", hint=_CERTIFICATE_HINT)
+        case aiohttp.ClientHttpProxyError() if 400 <= exc.status < 500:
+            return EndpointError(f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}", hint=_PROXY_HINT)
+        case AddressError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return EndpointError(f"{what}: not a usable address ({exc})", hint=_ENDPOINT_HINT)
+        case NoConnectionError():
+            return UnreachableError(f"{what}: no connection ({exc})")
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
+            return UnreachableError(f"{what}: no connection ({_said(exc)})")
+        case UnsentError():
+            return TransientError(f"{what}: the connection broke ({exc})", may_be_billed=False)
+        case TimeoutError():
+            return TransientError(f"{what}: no whole answer in time", may_be_billed=True)
+        case _:
+            return TransientError(f"{what}: the connection broke ({_said(exc)})", may_be_billed=True)
+
+
+TRANSPORT_FAILURES = (ExchangeError, aiohttp.ClientError, TimeoutError, OSError)
+"""What ``transport_failure`` knows."""
+
+
+def _said(exc: BaseException) -> str:
+    return str(exc) or type(exc).__name__
+
+
+# -- What aioboto3 raises ----------------------------------------------------------------------------------------------
+
+_CREDENTIALS = (
+    vendor.NoCredentialsError,
+    vendor.PartialCredentialsError,
+    vendor.CredentialRetrievalError,
+    vendor.TokenRetrievalError,
+    vendor.ProfileNotFound,
+    vendor.ConfigNotFound,
+    vendor.ConfigParseError,
+    vendor.SSOError,
+    vendor.InfiniteLoopConfigError,
+    vendor.InvalidConfigError,
+    vendor.UnknownCredentialError,
+    vendor.MetadataRetrievalError,
+    vendor.RefreshWithMFAUnsupportedError,
+    vendor.UnauthorizedSSOTokenError,
+    vendor.NoAuthTokenError,
+)
+
+
+def credentials_error(exc: Exception) -> CredentialsError:
+    """What is wrong with the credentials, with the remedy in one sentence."""
+    match exc:
+        case vendor.ProfileNotFound():
+            hint = "Set aws.profile or AWS_PROFILE to a profile of the AWS config file."
+        case vendor.SSOError() | vendor.TokenRetrievalError() | vendor.NoAuthTokenError():
+            hint = "Run `aws sso login` with the same profile, then run again."
+        case vendor.NoCredentialsError() | vendor.PartialCredentialsError():
+            hint = "Set aws.profile or AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        case _:
+            hint = "Check the profile in the AWS config file; `aws sts get-caller-identity` shows whether it works."
+    return CredentialsError(f"No usable AWS credentials: {exc}", hint=hint)
+
+
+@contextmanager
+def credentials_translated() -> Iterator[None]:
+    """Raise whatever goes wrong while credentials are looked up as ``CredentialsError``.
+
+    Raises:
+        CredentialsError: There are none, or they cannot be renewed; a refused AssumeRole is one too.
+    """
+    try:
+        yield
+    except (*_CREDENTIALS, vendor.ClientError) as exc:
+        raise credentials_error(exc) from exc
+
+
+@contextmanager
+def vendor_translated(operation: Operation, where: str) -> Iterator[None]:
+    """Raise what aioboto3 raises as the fast client raises it.
+
+    Raises:
+        AnsweredError: AWS answered with an error.
+        TransientError: No whole answer came.
+        AccessError: No answer can come.
+    """
+    try:
+        yield
+    except vendor.ClientError as exc:
+        raise ErrorResponseError(_response_of(exc, operation, where)) from exc
+    except _CREDENTIALS as exc:
+        raise credentials_error(exc) from exc
+    except vendor.BotoCoreError as exc:
+        raise _no_response(exc, f"{operation} on {where}") from exc
+    except (aiohttp.ClientError, TimeoutError) as exc:
+        raise transport_failure(exc, f"{operation} on {where}") from exc
+
+
+def _response_of(exc: vendor.ClientError, operation: Operation, where: str) -> ErrorResponse:
+    error = exc.response.get("Error", {})
+    meta = exc.response.get("ResponseMetadata", {})
+    headers = meta.get("HTTPHeaders", {})
+    code = str(error.get("Code", ""))
+    return ErrorResponse(
+        operation=operation,
+        where=where,
+        status=int(meta.get("HTTPStatusCode", 0)) or 500,
+        code="" if code.isdigit() else code,
+        message=str(error.get("Message", "")),
+        region=headers.get("x-amz-bucket-region") or error.get("Region"),
+        retry_after_s=retry_after_s(headers),
+    )
+
+
+def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
+    cause = exc.kwargs.get("error")
+    match exc:
+        case vendor.ParamValidationError() | vendor.ValidationError() | vendor.InvalidEndpointConfigurationError():
+            return AccessError(f"{what}: not a possible request: {exc}", hint="Correct the value in the job file.")
+        case vendor.ConnectTimeoutError():
+            return UnreachableError(f"{what}: no connection ({exc})")
+        case vendor.HTTPClientError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
+            return transport_failure(cause, what)
+        case vendor.EndpointConnectionError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
+            return transport_failure(cause, what)
+        case _:
+            return TransientError(f"{what}: {exc}", may_be_billed=True)
+
+
+def undecodable(what: str, exc: Exception) -> TransientError:
+    """An answer with HTTP 200 that is not what the service sends: a proxy's page, or bytes cut and glued."""
+    return TransientError(f"{what}: the answer makes no sense ({exc})", may_be_billed=True)

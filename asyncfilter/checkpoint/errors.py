@@ -1,0 +1,77 @@
+"""Translation of the errors of SQLite and the file system to those of ``asyncfilter.errors``."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from asyncfilter.errors import CheckpointError, CheckpointUnreadableError
+
+FRESH_HINT = "Restore the file from a copy, set another `checkpoint:`, or use --fresh, which moves this one aside."
+"""What to do about a file that cannot be used."""
+
+_SPACE = "Free space on its disk, then start again with the same command: everything reported as done is kept."
+
+_BY_CODE = {
+    "SQLITE_FULL": ("no space is left for it", _SPACE),
+    "SQLITE_IOERR": ("its disk cannot be read or written", "Check the disk and the mount that hold it."),
+    "SQLITE_READONLY": ("it is read-only", "Allow writing to the file and its folder."),
+    "SQLITE_CANTOPEN": ("it cannot be opened", "Allow reading and writing of the file and its folder."),
+    "SQLITE_BUSY": ("another program keeps it locked", "Close the program that has it open."),
+    "SQLITE_PERM": ("access to it is denied", "Allow reading and writing of the file and its folder."),
+}
+
+_BY_ERRNO = {
+    errno.EROFS: "its file system is read-only",
+    errno.EACCES: "access to it is denied",
+    errno.EPERM: "access to it is denied",
+    errno.ENOSPC: "no space is left for it",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+    errno.EISDIR: "it is a folder",
+    errno.ENOLCK: "its file system has no locks",
+    errno.ENOTSUP: "its file system has no locks",
+}
+
+
+class CorruptRowError(Exception):
+    """Something stored in the file is not what can have been written there."""
+
+
+def unreadable(path: Path, what: str) -> CheckpointUnreadableError:
+    """The error for a file that is not, or no longer, a checkpoint."""
+    return CheckpointUnreadableError(f"{path}: {what}; it was left as it is", hint=FRESH_HINT)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn every error about ``path`` that is raised inside the block into a ``CheckpointError``.
+
+    Raises:
+        CheckpointUnreadableError: The content is damaged.
+        CheckpointError: Everything else: space, permissions, the disk.
+    """
+    try:
+        yield
+    except (CorruptRowError, msgspec.DecodeError) as exc:
+        raise unreadable(path, f"the file is damaged ({exc})") from exc
+    except sqlite3.Error as exc:
+        raise _from_sqlite(path, exc) from exc
+    except OSError as exc:
+        why = _BY_ERRNO.get(exc.errno or 0, exc.strerror or str(exc))
+        raise CheckpointError(f"{path}: {why}", hint="Choose another place with `checkpoint:`.") from exc
+
+
+def _from_sqlite(path: Path, exc: sqlite3.Error) -> CheckpointError:
+    code = getattr(exc, "sqlite_errorname", None) or ""
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return unreadable(path, f"the file is damaged ({exc})")
+    for prefix, (why, hint) in _BY_CODE.items():
+        if code.startswith(prefix):
+            return CheckpointError(f"{path}: {why} ({exc})", hint=hint)
+    return CheckpointError(f"{path}: {exc}")

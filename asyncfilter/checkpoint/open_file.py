@@ -1,0 +1,233 @@
+"""From a path to an open file: create it, or check it before the first byte of it is changed.
+
+A file that is refused is left byte for byte as it was, with nothing new beside it. A new file gets its name only when
+it is complete, so that an empty file is never a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
+from asyncfilter.checkpoint.schema import APPLICATION_ID, FORMAT_VERSION, create_tables, expected_names, table_names
+from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state, write_state
+from asyncfilter.checkpoint.tables import Tables
+from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
+from asyncfilter.records.progress import Opened, Totals, Watermark
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+
+_CHECKED_WHOLE_BYTES = 16 << 20
+"""Up to this size every page of the file is checked at opening (about 30 ms); beyond it, both ends of every index."""
+
+_BUSY_TIMEOUT_MS = 5000
+
+DIED = "died"
+"""Outcome of a run for which no end was recorded."""
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection in autocommit mode, for use by one thread at a time; ``mode`` as in SQLite's URIs."""
+    uri = f"file:{quote(str(path))}?mode={mode}"
+    return sqlite3.connect(
+        uri,
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=32,  # those of many rows are large, and there is one for every number of rows
+        timeout=_BUSY_TIMEOUT_MS / 1000,
+    )
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file that SQLite keeps beside ``path``: ``-wal``, ``-shm`` or ``-journal``."""
+    return path.with_name(path.name + suffix)
+
+
+def has_wal(path: Path) -> bool:
+    """Whether there is a write-ahead log whose changes are not in the file yet."""
+    wal = beside(path, "-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def check_header(path: Path) -> None:
+    """Check by the first bytes of a file that it is a checkpoint which this version reads.
+
+    Raises:
+        CheckpointUnreadableError: It is empty, cut short, or something else.
+        CheckpointVersionError: A newer asyncfilter wrote it.
+    """
+    if path.is_dir():
+        raise unreadable(path, "it is a folder, not a checkpoint")
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    size_bytes = path.stat().st_size
+    if not header:
+        raise unreadable(path, "the file is empty")
+    if not header.startswith(_MAGIC[: len(header)]):
+        raise unreadable(path, "not a checkpoint of asyncfilter")
+    if len(header) < _HEADER_BYTES:
+        raise unreadable(path, f"the file is cut short: {size_bytes} bytes")
+    page_bytes, pages, version, application = (
+        int.from_bytes(header[start:end], "big") for start, end in ((16, 18), (28, 32), (60, 64), (68, 72))
+    )
+    if application != APPLICATION_ID or version < 1:
+        raise unreadable(path, "an SQLite database, but not a checkpoint of asyncfilter")
+    if version > FORMAT_VERSION:
+        what = f"{path}: written by a newer asyncfilter (format {version}; this one reads up to {FORMAT_VERSION})"
+        raise CheckpointVersionError(what, hint="Install that version of asyncfilter, or set another `checkpoint:`.")
+    expected_bytes = pages * (65536 if page_bytes == 1 else page_bytes)
+    if size_bytes < expected_bytes and not has_wal(path):
+        raise unreadable(path, f"the file is cut short: {size_bytes} of {expected_bytes} bytes")
+
+
+@contextmanager
+def translated_reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that changes nothing, to a file that no run writes to meanwhile."""
+    is_settled = not has_wal(path)
+    shm = beside(path, "-shm")
+    had_shm = shm.exists()
+    try:
+        with closing(connect(path, "ro&immutable=1" if is_settled else "ro")) as db:
+            yield db
+    except BaseException:
+        if not had_shm:
+            shm.unlink(missing_ok=True)
+        raise
+
+
+def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sqlite3.Connection, Tables, Opened]:
+    """Open the checkpoint at ``path``, or create it; to be called by the holder of its lock.
+
+    Raises:
+        CheckpointUnreadableError: Empty, damaged or foreign.
+        CheckpointVersionError: Too new.
+        CheckpointMismatchError: Of another source or detector.
+        sqlite3.Error: SQLite cannot use it.
+        OSError: The file system cannot.
+    """
+    is_new = not path.exists()
+    if is_new:
+        if has_wal(path):
+            raise unreadable(path, f"the file is missing, but {beside(path, '-wal').name} is there")
+        _make(path, identity, name)
+    check_header(path)
+    with translated_reading(path) as db:
+        check_content(db, path)
+        compare_identity(path, stored_identity(db), identity)
+    db = connect(path, "rw")
+    try:
+        _configure(db)
+        tables = Tables(db, path)
+        tables.etag_index.load()
+        return db, tables, _take_over(db, tables, is_new=is_new)
+    except BaseException:
+        db.close()
+        raise
+
+
+def check_content(db: sqlite3.Connection, path: Path) -> None:
+    """Check the content, as far as that takes little time.
+
+    Raises:
+        CheckpointUnreadableError: It is damaged.
+        sqlite3.DatabaseError: SQLite finds it damaged.
+        msgspec.DecodeError: A value of the state is damaged.
+    """
+    missing = expected_names() - table_names(db)
+    if missing:
+        raise unreadable(path, f"the file is damaged (without {', '.join(sorted(missing))})")
+    if read_state(db, WATERMARK, Watermark) is None or read_state(db, TOTALS, Totals) is None:
+        raise unreadable(path, "the file is damaged (without its watermark or totals)")
+    (size_bytes,) = db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()
+    if size_bytes <= _CHECKED_WHOLE_BYTES:
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise CorruptRowError(verdict)
+        return
+    for column in ("id", "seq", "key"):
+        for direction in ("ASC", "DESC"):
+            query = f"SELECT * FROM image WHERE {column} IS NOT NULL ORDER BY {column} {direction} LIMIT 1"  # noqa: S608  constants
+            db.execute(query).fetchall()
+
+
+def stored_identity(db: sqlite3.Connection) -> dict[str, str]:
+    """Source and detector settings that the checkpoint is bound to."""
+    return dict(db.execute("SELECT key, value FROM identity"))
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in the folder of ``path`` durable, where the system supports it."""
+    fd = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _make(path: Path, identity: Mapping[str, str], name: str) -> None:
+    draft = beside(path, ".new")
+    for leftover in (draft, beside(draft, "-journal")):
+        leftover.unlink(missing_ok=True)
+    with closing(connect(draft, "rwc")) as db:
+        create_tables(db)
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO identity VALUES (?, ?)", identity.items())
+        write_state(db, {NAME: name, WATERMARK: Watermark(), TOTALS: Totals()})
+        db.execute("COMMIT")
+    draft.rename(path)
+    sync_folder(path)
+
+
+def compare_identity(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Check that the checkpoint is of the job's source and detector.
+
+    Raises:
+        CheckpointMismatchError: It is not; the message names every setting that differs.
+    """
+    changes = [
+        f"{key}: {stored.get(key, '(not set)')!r} in the checkpoint, {wanted.get(key, '(not set)')!r} in the job"
+        for key in sorted({*stored, *wanted})
+        if stored.get(key) != wanted.get(key)
+    ]
+    if changes:
+        message = f"{path}: belongs to another source or detector\n  " + "\n  ".join(changes)
+        hint = "Set another `checkpoint:` to keep both, or use --fresh, which moves this file aside and starts anew."
+        raise CheckpointMismatchError(message, hint=hint)
+
+
+def _configure(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")  # Without it a commit is not on disk when it returns.
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA secure_delete = OFF")
+    db.execute("PRAGMA cache_size = -1024")
+    # 32 MB: a page that several commits change goes into the file once.
+    db.execute("PRAGMA wal_autocheckpoint = 8000")
+
+
+def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opened:
+    watermark = read_state(db, WATERMARK, Watermark) or Watermark()
+    totals = read_state(db, TOTALS, Totals) or Totals()
+    totals.billed_calls += totals.reserved_calls
+    totals.spent_micros += totals.reserved_micros
+    totals.reserved_calls = totals.reserved_micros = 0
+    with tables.transaction():
+        db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (watermark.seq,))
+        db.execute("UPDATE run SET outcome = ? WHERE outcome IS NULL", (DIED,))
+        write_state(db, {TOTALS: totals})
+    (last_id,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'image'").fetchone()
+    return Opened(
+        watermark=watermark,
+        totals=totals,
+        decided_by=read_state(db, DECIDED_BY, str),
+        next_id=last_id + 1,
+        is_new=is_new,
+    )

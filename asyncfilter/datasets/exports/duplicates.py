@@ -1,0 +1,46 @@
+"""Groups of images with the same content, as JSON Lines or CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+
+import msgspec
+
+from asyncfilter.datasets.exports.images import TextSink
+
+
+class DuplicateGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Objects with the same bytes.
+
+    Attributes:
+        etag: What tells so, with the size: the ETag of objects uploaded in one part.
+        keys: In order of examination; the first was examined, or would be kept by ``duplicates: skip``.
+    """
+
+    etag: str
+    size_bytes: int
+    keys: list[str]
+
+
+COLUMNS = ("group", "key", "size_bytes", "etag")
+
+
+def write_groups_jsonl(groups: Iterable[DuplicateGroup], out: TextSink) -> int:
+    """Write one group a line; returns the number of groups."""
+    encode = msgspec.json.Encoder().encode
+    lines = 0
+    for group in groups:
+        out.write(encode(group).decode() + "\n")
+        lines += 1
+    return lines
+
+
+def write_groups_csv(groups: Iterable[DuplicateGroup], out: TextSink) -> int:
+    """Write one key a line, under the number of its group from 1; returns the number of groups."""
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    number = 0
+    for number, group in enumerate(groups, start=1):
+        writer.writerows((number, key, group.size_bytes, group.etag) for key in group.keys)
+    return number

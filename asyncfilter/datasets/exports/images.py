@@ -1,0 +1,118 @@
+"""Examined images as JSON Lines and as CSV, one line an image, written as they come.
+
+JSON Lines holds everything. CSV is for spreadsheets: one cell for all labels, as ``Name:confidence;Name:confidence``.
+Keys stand as they are in both, newlines and control characters too, quoted as each format does. Text files should be
+opened with ``encoding="utf-8"`` and ``newline=""`` (Excel wants ``utf-8-sig``).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from asyncfilter.model import Label, uri_of
+from asyncfilter.records.images import DoneEffect, StoredImage
+
+
+class TextSink(Protocol):
+    """Where lines go: an open text file, ``sys.stdout``, a ``StringIO``."""
+
+    def write(self, text: str, /) -> object:
+        """Take ``text``."""
+        ...
+
+
+class ExportedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """One line: the fields of both formats, in the order of their columns.
+
+    Attributes:
+        seq: Place in the order of examination, from 1; None for a cached image.
+        rule: Number of the rule that decided, from 0; None for ``otherwise`` and for images without a verdict.
+        label: First name of the rule's list that matched.
+        error: Why there is no outcome, or why the action failed: its name under ``failed`` in the summary.
+        message: The same in words.
+        effect: The action confirmed last; ``target`` is its URI, None where it has none.
+        effects: All actions confirmed, oldest first; in JSON only.
+        model_version: Of the model that gave the labels; None without labels.
+        labels: In the order of the response; None without labels.
+        extra: What else the response held; in JSON only.
+    """
+
+    bucket: str
+    key: str
+    uri: str
+    etag: str
+    size_bytes: int
+    seq: int | None
+    verdict: str | None
+    rule: int | None
+    label: str | None
+    error: str | None
+    message: str | None
+    effect: str | None
+    target: str | None
+    model_version: str | None
+    labels: Sequence[Label] | None
+    effects: Sequence[DoneEffect] = ()
+    extra: msgspec.Raw | None = None
+
+
+COLUMNS = tuple(name for name in ExportedImage.__struct_fields__ if name not in {"effects", "extra"})
+"""Columns of the CSV, which are also the first fields of a line of JSON."""
+
+
+def exported(image: StoredImage, bucket: str) -> ExportedImage:
+    """One line of an export."""
+    decision, failure, detection = image.decision, image.failure, image.detection
+    last = image.effects[-1] if image.effects else None
+    return ExportedImage(
+        bucket=bucket,
+        key=image.key,
+        uri=uri_of(bucket, image.key),
+        etag=image.etag,
+        size_bytes=image.size_bytes,
+        seq=image.seq,
+        verdict=decision.verdict.value if decision else None,
+        rule=decision.rule if decision else None,
+        label=decision.label if decision else None,
+        error=failure.code if failure else None,
+        message=failure.message if failure else None,
+        effect=last.kind.value if last else None,
+        target=(last.target or None) if last else None,
+        model_version=detection.model_version if detection else None,
+        labels=detection.labels if detection else None,
+        effects=image.effects,
+        extra=msgspec.Raw(msgspec.json.format(detection.extra, indent=-1)) if detection and detection.extra else None,
+    )
+
+
+def write_jsonl(images: Iterable[StoredImage], out: TextSink, *, bucket: str) -> int:
+    """Write one JSON object a line; returns the number of lines."""
+    encode = msgspec.json.Encoder().encode
+    lines = 0
+    for image in images:
+        out.write(encode(exported(image, bucket)).decode() + "\n")
+        lines += 1
+    return lines
+
+
+def write_csv(images: Iterable[StoredImage], out: TextSink, *, bucket: str) -> int:
+    """Write a line of column names and one line an image (RFC 4180); returns the number of lines without the names."""
+    # Lines end in CR LF as the RFC says: the csv module quotes only the line-end characters that it uses itself.
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    lines = 0
+    for image in images:
+        line = exported(image, bucket)
+        cells = [getattr(line, column) for column in COLUMNS]
+        cells[COLUMNS.index("labels")] = _cell(line.labels or ())
+        writer.writerow(cells)
+        lines += 1
+    return lines
+
+
+def _cell(labels: Sequence[Label]) -> str:
+    return ";".join(f"{label.name}:{label.confidence_pct:.2f}" for label in labels)

@@ -1,0 +1,192 @@
+"""Admission: images enter the engine in the order of examination, each with all that its call needs.
+
+Invariant: money is reserved in that order, so that a budget stop is a prefix of it; a worker is free before money is
+reserved, so that no image that holds money waits for one that needs it; the permit comes last, so that an attempt
+leaves at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+from anyio.abc import ObjectSendStream, TaskGroup
+
+from asyncfilter.engine.core.backends import Backends
+from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.pending import PendingSignal
+from asyncfilter.engine.core.pool import WorkerPool
+from asyncfilter.engine.core.retry import DrainedError
+from asyncfilter.engine.core.stopping import StopSignal
+from asyncfilter.engine.core.work_item import WorkItem
+from asyncfilter.engine.examine.duplicates import DuplicateTracker, LookedUp
+from asyncfilter.engine.examine.inputs import Options
+from asyncfilter.engine.examine.prefetch import PrefetchStage
+from asyncfilter.engine.examine.producer import Producer
+from asyncfilter.engine.settle.committer import GroupCommitter
+from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.redecide import Redecider
+from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.errors import AsyncFilterError
+from asyncfilter.job.spec import Job, Order
+from asyncfilter.model import StopReason
+from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Totals
+
+
+class Admission:
+    """Admits everything there is, in three steps: redecided images, failed images, the listing."""
+
+    def __init__(
+        self,
+        *,
+        job: Job,
+        options: Options,
+        producer: Producer,
+        prefetch: PrefetchStage,
+        checkpoint: Checkpoint,
+        outcomes: Outcomes,
+        redecider: Redecider,
+        sequencer: Sequencer,
+        committer: GroupCommitter,
+        loop: SettleLoop,
+        pending: PendingSignal,
+        pool: WorkerPool[WorkItem],
+        budget_gate: BudgetGate,
+        backends: Backends,
+        duplicates: DuplicateTracker,
+        totals: Totals,
+        stop_signal: StopSignal,
+    ) -> None:
+        self._job = job
+        self._options = options
+        self._producer = producer
+        self._prefetch = prefetch
+        self._checkpoint = checkpoint
+        self._outcomes = outcomes
+        self._redecider = redecider
+        self._sequencer = sequencer
+        self._committer = committer
+        self._loop = loop
+        self._pending = pending
+        self._pool = pool
+        self._budget_gate = budget_gate
+        self._backends = backends
+        self._duplicates = duplicates
+        self._totals = totals
+        self._stop_signal = stop_signal
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends before."""
+        await self._redecider.run()
+        if self._options.retry_failed:
+            self._sequencer.forgive()
+        stop = self._sequencer.due_stop()
+        if stop is not None:
+            self._stop_signal.request(stop.reason, stop.cause)
+            return
+        if self._options.retry_failed:
+            retries = self._producer.retries(self._sequencer.watermark.seq)
+            await self._admit(self._prefetch.ahead(retries), tasks)
+        await self._list(tasks)
+
+    # -- The listing ---------------------------------------------------------------------------------------------------
+
+    async def _list(self, tasks: TaskGroup) -> None:
+        await self._sequencer.wait_settled()
+        await self._loop.flush()  # rows that were replaced must have lost their position before keys are looked up
+        mark = self._sequencer.watermark
+        if mark.listing_done and self._job.source.order is Order.RANDOM:
+            await self._checkpoint.drop_listing()
+        if mark.listing_done or mark.cursor is None:
+            self._sequencer.begin_pass()
+        await self._admit(self._prefetch.ahead(self._producer.listing(mark.cursor)), tasks)
+        if self._stop_signal.is_requested:
+            return
+        await self._sequencer.wait_settled()
+        self._sequencer.end_pass(self._producer.trailing_listed, self._producer.trailing_skipped)
+        self._pending.set()
+        await self._loop.flush()
+        self._stop_signal.request(StopReason.COMPLETED)
+
+    # -- One by one ----------------------------------------------------------------------------------------------------
+
+    async def _admit(self, batches: AsyncIterator[list[WorkItem]], tasks: TaskGroup) -> None:
+        send, receive = anyio.create_memory_object_stream[LookedUp](self._prefetch.buffered_batches)
+        tasks.start_soon(self._produce, batches, send)
+        async with receive:
+            async for batch in receive:
+                self._duplicates.begin(batch)
+                for item in batch.items:
+                    if not self._sequencer.has_room:
+                        await self._sequencer.wait_room()
+                    if self._sequencer.may_be_last:
+                        await self._sequencer.wait_judged()
+                    if item.replaces is not None:
+                        replaced = self._outcomes.as_stored(item.replaces)
+                        item.replaced_effect, item.replaced_stale = replaced.counted, len(replaced.stale)
+                    if item.stored is not None:
+                        self._admit_known(item, item.stored)
+                    else:
+                        await self._admit_new(item)
+
+    async def _produce(self, batches: AsyncIterator[list[WorkItem]], send: ObjectSendStream[LookedUp]) -> None:
+        async with send:
+            try:
+                async for items in batches:
+                    await send.send(await self._duplicates.look_up(items))
+            except (anyio.BrokenResourceError, DrainedError):
+                return  # the run drains: nothing is taken any more
+            except AsyncFilterError as error:
+                self._stop_signal.request(StopReason.FAILED, error)
+            except Exception as error:  # noqa: BLE001  a foreign source may raise anything; what is paid must be kept
+                wrapped = AsyncFilterError(f"the source raised {type(error).__name__}: {error}")
+                wrapped.__cause__ = error
+                self._stop_signal.request(StopReason.FAILED, wrapped)
+
+    def _admit_known(self, item: WorkItem, stored: StoredImage) -> None:
+        item.take_outcome(stored, self._outcomes.of(stored))
+        if item.is_new:
+            item.failure = None  # it is tried again
+        self._sequencer.admit(item)
+        self._totals.from_checkpoint += 1
+        self._duplicates.add_leader(item)
+        if self._options.dry_run:
+            self._committer.ready(item)
+        else:
+            item.detection = stored.detection if item.is_new else None
+            self._committer.record(item)
+
+    async def _admit_new(self, item: WorkItem) -> None:
+        if not await self._prefetch.is_wanted(item):
+            self._sequencer.admit(item)
+            self._committer.record(item)
+            return
+        if await self._duplicates.try_follow(item):
+            self._sequencer.admit(item)
+            return
+        await self._pool.wait_room()
+        reservation = await self._budget_gate.reserve(item.image.seq)
+        if reservation is None:
+            await self._sequencer.wait_judged()
+            self._stop_signal.request(StopReason.BUDGET)
+            await self._leave()
+            return
+        backend = None
+        try:
+            backend = await self._backends.acquire()
+        finally:
+            if backend is None:
+                self._budget_gate.settle(reservation, billed=False)
+        if backend is None:
+            await self._leave()
+            return
+        item.reservation, item.backend = reservation, backend
+        self._sequencer.admit(item)
+        self._pool.submit(item)
+
+    async def _leave(self) -> None:
+        """The end was requested, which cancels the scope this runs in: let that happen before another image comes."""
+        await anyio.sleep_forever()

@@ -1,0 +1,178 @@
+"""The paid call: reserve, wait for a permit, attempt, settle; repeat under the same limiters.
+
+Invariants: every attempt has a reservation of its own and settles it exactly once, also when it is cancelled; every
+attempt passed the limiter; an attempt that may have been billed counts as billed.
+"""
+
+from __future__ import annotations
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.core.backends import Backends, PacedBackend
+from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.memory_limit import MemoryLimit
+from asyncfilter.engine.core.retry import DrainedError, Repeater
+from asyncfilter.engine.core.stopping import StopSignal
+from asyncfilter.engine.core.work_item import WorkItem
+from asyncfilter.engine.settle.committer import GroupCommitter
+from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, ThrottledError, TransientError
+from asyncfilter.events import AttemptFailed, Emit
+from asyncfilter.model import Detection, Failure, StopReason
+from asyncfilter.policy.breaker import Breaker, shared_cause
+from asyncfilter.policy.budget import Reservation
+from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.records.progress import Totals
+
+
+class _UnpaidError(Exception):
+    """The budget does not cover the attempt that is needed."""
+
+
+class PaidCalls:
+    """Examines images, one call each."""
+
+    def __init__(
+        self,
+        *,
+        backends: Backends,
+        outcomes: Outcomes,
+        budget_gate: BudgetGate,
+        committer: GroupCommitter,
+        memory_limit: MemoryLimit,
+        repeat: Repeater,
+        totals: Totals,
+        stop_signal: StopSignal,
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self._backends = backends
+        self._outcomes = outcomes
+        self._budget_gate = budget_gate
+        self._committer = committer
+        self._memory_limit = memory_limit
+        self._repeat = repeat
+        self._totals = totals
+        self._stop_signal = stop_signal
+        self._emit = emit
+        self._clock = clock
+        self._breaker = Breaker()
+
+    async def examine(self, item: WorkItem) -> bool:
+        """Examine one image; the committer gets the outcome.
+
+        An image that comes with a reservation has its permit too; one without takes both first.
+
+        Returns:
+            Whether there is an outcome; False when the run ends before.
+        """
+        self._totals.calls += 1
+        try:
+            try:
+                item.detection = await self._attempt(item)
+            except (ThrottledError, TransientError) as error:
+                item.detection = await self._again(item, error)
+        except DrainedError:
+            return False
+        except _UnpaidError:
+            item.is_unpaid = True
+            self._committer.ready(item)
+            return True
+        except AccessError as error:
+            self._stop_signal.request(StopReason.FAILED, error)
+            return False
+        except ImageError as error:
+            self._fail(item, error)
+        except TransientError as error:
+            self._fail(item, ImageError(error.message, code="unavailable"))
+        except Exception as error:  # noqa: BLE001  a foreign detector may raise anything; what is paid must be kept
+            self._stop_signal.request(StopReason.FAILED, _unexpected(error))
+            return False
+        else:
+            self._breaker.success()
+            item.decision = self._outcomes.decide(item.detection)
+        finally:
+            self._memory_limit.clear(item)
+        self._committer.record(item)
+        return True
+
+    async def _again(self, item: WorkItem, error: ThrottledError | TransientError) -> Detection:
+        """Attempt what failed once, until it succeeds or fails for good; apart, since few calls come here."""
+        attempts = 1
+
+        async def attempt() -> Detection:
+            nonlocal attempts
+            attempts += 1
+            self._totals.retried += 1
+            return await self._attempt(item)
+
+        def report(error: Exception, delay_s: float) -> None:
+            self._emit(
+                AttemptFailed(
+                    at_unix_s=self._clock.unix(),
+                    key=item.image.key,
+                    attempt=attempts,
+                    reason=str(error),
+                    delay_s=delay_s,
+                )
+            )
+
+        try:
+            return await self._repeat.again(error, attempt, report)
+        finally:
+            del error  # as in ``again``: an error that comes out at once refers to this frame
+
+    async def _wait_for_permit(self, item: WorkItem) -> tuple[Reservation, PacedBackend]:
+        """Get money and a permit for an attempt."""
+        reservation = await self._budget_gate.reserve(item.image.seq)
+        if reservation is None:
+            raise DrainedError if self._stop_signal.is_requested else _UnpaidError
+        backend = None
+        try:
+            backend = await self._backends.acquire()
+        finally:
+            if backend is None:
+                self._budget_gate.settle(reservation, billed=False)
+        if backend is None:
+            raise DrainedError
+        return reservation, backend
+
+    async def _attempt(self, item: WorkItem) -> Detection:
+        reservation, backend = item.reservation, item.backend
+        if reservation is None or backend is None:
+            reservation, backend = await self._wait_for_permit(item)
+        item.reservation = item.backend = None
+        self._totals.attempts += 1
+        sent_s = self._clock.monotonic()
+        may_be_billed = True
+        try:
+            detector = backend.detector if item.prepared is None else item.prepared.detector
+            detection = await detector.detect(item.image)
+        except ThrottledError as error:
+            may_be_billed = error.may_be_billed
+            self._totals.throttled += 1
+            backend.limiter.throttled(error.cause, sent_s)
+            raise
+        except TransientError as error:
+            may_be_billed = error.may_be_billed
+            raise
+        except (ImageError, AccessError):
+            may_be_billed = False
+            backend.limiter.accepted(sent_s)
+            raise
+        else:
+            backend.limiter.accepted(sent_s)
+            return detection
+        finally:
+            self._budget_gate.settle(reservation, billed=may_be_billed)
+
+    def _fail(self, item: WorkItem, error: ImageError) -> None:
+        item.failure = Failure(error.code, error.message)
+        if self._breaker.failure(error):
+            self._stop_signal.request(StopReason.ERRORS, shared_cause(error))
+
+
+def _unexpected(error: Exception) -> AsyncFilterError:
+    if isinstance(error, AsyncFilterError):
+        return error
+    wrapped = AsyncFilterError(f"the detector raised {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,0 +1,211 @@
+"""Duplicate tracking: of images with the same content one is examined, and the others share its labels at no cost.
+
+This is the single-flight pattern. The first image in the order of examination is the leader, whichever response comes
+first. Followers wait for it at their own positions, so that the order of verdicts stays what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from asyncfilter.engine.core.memory_limit import MemoryLimit
+from asyncfilter.engine.core.work_item import WorkItem
+from asyncfilter.engine.settle.committer import GroupCommitter
+from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.model import Detection, ListedObject, ObjectRef
+from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Totals
+
+Content = tuple[str, int]
+"""ETag and size: what two objects with the same bytes share."""
+
+CONTENT_FAILURES = frozenset({"invalid_image_format", "image_rejected", "image_too_large"})
+"""Failures of the bytes, which every object with these bytes has; others belong to one object alone."""
+
+_SINGLE_PART = re.compile(r"[0-9a-f]{32}")
+
+
+def content_of(image: ObjectRef | ListedObject) -> Content | None:
+    """What identifies the image's bytes; None when its ETag does not.
+
+    The ETag of an object uploaded in one part is the MD5 of its bytes, or, under SSE-KMS, a value no other bytes have;
+    that of several parts depends on their sizes (S3 API, *Object*).
+    """
+    return (image.etag, image.size_bytes) if _SINGLE_PART.fullmatch(image.etag) else None
+
+
+class LookedUp(NamedTuple):
+    """Images that are admitted one after the other, and what was known of their content when it was asked for.
+
+    Attributes:
+        items: In the order of examination.
+        known: Rows with labels of the same content.
+        durable: Leaders of contents that the checkpoint had by then.
+    """
+
+    items: Sequence[WorkItem]
+    known: dict[Content, StoredImage]
+    durable: Sequence[tuple[Content, WorkItem]]
+
+
+class DuplicateTracker:
+    """Finds images whose content is known, or is being examined.
+
+    Args:
+        checkpoint: Asked for labels of the same content, a batch at a time.
+        outcomes: Say what shared labels come to.
+        sequencer: Knows where the present pass over the listing began.
+        committer: Keeps the followers' outcomes.
+        memory_limit: Releases what was prefetched for images that will not be examined.
+        budget: Whose price is saved.
+        totals: Counts what was shared.
+        skips: Duplicates count as skipped and have no verdict.
+    """
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Checkpoint,
+        outcomes: Outcomes,
+        sequencer: Sequencer,
+        committer: GroupCommitter,
+        memory_limit: MemoryLimit,
+        budget: Budget,
+        totals: Totals,
+        skips: bool,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._outcomes = outcomes
+        self._sequencer = sequencer
+        self._committer = committer
+        self._memory_limit = memory_limit
+        self._budget = budget
+        self._totals = totals
+        self._skips = skips
+        self._known: dict[Content, StoredImage] = {}
+        self._leaders: dict[Content, WorkItem] = {}
+
+    async def look_up(self, items: Sequence[WorkItem]) -> LookedUp:
+        """Ask the checkpoint about the content of a batch, while those before it are still being admitted."""
+        durable = [(content, leader) for content, leader in self._leaders.items() if leader.is_ready]
+        wanted = {content_of(item.image) for item in items if item.stored is None} - {None}
+        known = await self._find(content for content in wanted if content is not None)
+        return LookedUp(items, known, durable)
+
+    def begin(self, batch: LookedUp) -> None:
+        """The first image of ``batch`` is next to be admitted; batches begin in the order of their ``look_up``.
+
+        Leaders that were durable before the checkpoint was asked are found there, by this batch and all that follow;
+        the others stay remembered.
+        """
+        self._known = batch.known
+        for content, leader in batch.durable:
+            if self._leaders.get(content) is leader:
+                del self._leaders[content]
+
+    async def try_follow(self, item: WorkItem) -> bool:
+        """Let an image that is being admitted share another's outcome.
+
+        Returns:
+            False when it must be examined; it is the leader of its content from then on.
+        """
+        content = content_of(item.image)
+        if content is None:
+            return False
+        leader = self._leaders.get(content)
+        if leader is not None and leader.is_ready:
+            self._known |= await self._find([content])
+        is_under_way = leader is not None and not leader.is_ready
+        row = self._known.get(content)
+        if row is not None and row.detection is not None and not is_under_way:
+            is_listed = (row.seq or 0) > self._sequencer.watermark.pass_seq and row.removal is None
+            self._share(item, row.detection, row.id, is_listed=is_listed)
+        elif leader is None or leader.is_ready:
+            self._leaders[content] = item
+            return False
+        elif leader.is_examined:
+            return self._pass_on(leader, item) or not self._becomes_leader(item, content)
+        else:
+            leader.followers.append(item)
+        return True
+
+    def add_leader(self, item: WorkItem) -> None:
+        """Note an image whose labels are known: it is in the listing as it is now, and others may be its duplicates."""
+        content = content_of(item.image)
+        if content is not None:
+            self._leaders.setdefault(content, item)
+
+    def examined(self, leader: WorkItem) -> WorkItem | None:
+        """Give the outcome of an examined image to those that wait for it.
+
+        Returns:
+            The follower that must be examined next, because the leader failed for a reason of its own.
+        """
+        followers, leader.followers = leader.followers, []
+        successor = None
+        for follower in followers:
+            if self._pass_on(leader, follower):
+                continue
+            content = content_of(follower.image)
+            if content is not None and self._becomes_leader(follower, content):
+                successor = follower
+        return successor
+
+    def _pass_on(self, leader: WorkItem, follower: WorkItem) -> bool:
+        """Give a leader's outcome to a follower; False when it is not the follower's outcome too."""
+        detection = leader.detection
+        if detection is None and leader.stored is not None:
+            detection = leader.stored.detection
+        if detection is not None:
+            self._share(follower, detection, leader.row_id, is_listed=True)
+        elif leader.is_unpaid:
+            self._memory_limit.clear(follower)
+            follower.is_unpaid = True
+            self._committer.ready(follower)
+        elif leader.failure is not None and leader.failure.code in CONTENT_FAILURES:
+            self._memory_limit.clear(follower)
+            follower.failure = leader.failure
+            self._committer.record(follower)
+        else:
+            return False
+        return True
+
+    def _becomes_leader(self, follower: WorkItem, content: Content) -> bool:
+        """Make a follower of a failed leader the next leader; False when another one is already, which it follows."""
+        leader = self._leaders.get(content)
+        if leader is None or leader.is_examined:
+            self._leaders[content] = follower
+            return True
+        leader.followers.append(follower)
+        return False
+
+    def _share(self, item: WorkItem, detection: Detection, row_id: int, *, is_listed: bool) -> None:
+        """Give ``item`` the labels of a row; only beside a row whose object is still listed is it a duplicate.
+
+        The labels of an object that was renamed or deleted are as good, but what shows them now may be the only copy.
+        """
+        self._memory_limit.clear(item)
+        item.detection = detection
+        item.decision = self._outcomes.decide(detection)
+        if is_listed:
+            item.same_as = row_id
+            item.is_skipped = self._skips
+        self._totals.duplicates += 1
+        self._totals.saved_micros += self._budget.next_price_micros
+        self._committer.record(item)
+
+    async def _find(self, contents: Iterable[Content]) -> dict[Content, StoredImage]:
+        wanted = set(contents)
+        if not wanted:
+            return {}
+        found: dict[Content, StoredImage] = {}
+        for row in await self._checkpoint.by_etags([etag for etag, _ in wanted]):
+            content = (row.etag, row.size_bytes)
+            if content in wanted:
+                found.setdefault(content, row)
+        return found

@@ -1,0 +1,169 @@
+"""The producer: turns what the source lists, and what the checkpoint holds, into images in the order of examination.
+
+Two inputs, always in this order: failed images that are tried again (``retries``), and the listing, from where the last
+run left it. Free checks are made here; an object that the
+checkpoint knows unchanged is only counted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from asyncfilter.engine.core.retry import Repeater
+from asyncfilter.engine.core.work_item import WorkItem
+from asyncfilter.errors import EndpointError, TransientError
+from asyncfilter.model import ListedObject, ObjectRef, Skip, uri_of
+from asyncfilter.policy.matching import match
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.examine import Page, Source
+from asyncfilter.records.images import StoredImage
+
+BATCH_IMAGES = 1000
+"""Stored images read at a time: as many as a page of a listing holds."""
+
+NEVER_AGAIN = frozenset({"changed", "vanished"})
+"""Failures that only the listing can cure: the object that failed so is not there any more."""
+
+
+class Producer:
+    """Makes work items, numbered in order.
+
+    Args:
+        source: What is listed.
+        checkpoint: What is known.
+        bucket: Where the objects are.
+        check: Says why a listed object is not examined, or None.
+        repeat: The retry policy for pages.
+        skips_duplicates: Known images whose content an earlier one has count as skipped.
+        retry_failed: True to try images again that failed beyond the place where the last run stopped.
+        next_seq: Number of the next image in the order of examination.
+        next_id: Number of the next row.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        checkpoint: Checkpoint,
+        bucket: str,
+        check: Callable[[ListedObject], Skip | None],
+        repeat: Repeater,
+        skips_duplicates: bool,
+        retry_failed: bool = False,
+        next_seq: int,
+        next_id: int,
+    ) -> None:
+        self._source = source
+        self._checkpoint = checkpoint
+        self._bucket = bucket
+        self._check = check
+        self._repeat = repeat
+        self._skips_duplicates = skips_duplicates
+        self._retry_failed = retry_failed
+        self._next_seq = next_seq
+        self._next_id = next_id
+        self.trailing_listed = 0
+        """Objects listed behind the last image; ``trailing_skipped`` of them by reason."""
+        self.trailing_skipped: dict[str, int] = {}
+
+    async def retries(self, up_to_seq: int) -> AsyncIterator[list[WorkItem]]:
+        """The failed images up to ``up_to_seq``, to be tried again with what is known of them."""
+        after_seq = 0
+        while rows := await self._checkpoint.failed(after_seq, up_to_seq, BATCH_IMAGES):
+            after_seq = rows[-1].seq or up_to_seq
+            yield [
+                self._retried(row) for row in rows if row.failure is not None and row.failure.code not in NEVER_AGAIN
+            ]
+
+    async def listing(self, cursor: str | None) -> AsyncIterator[list[WorkItem]]:
+        """What the source lists behind the key ``cursor``.
+
+        Raises:
+            AccessError: The source cannot be listed, or not any more.
+            DrainedError: The run ends while a page is waited for.
+        """
+        while True:
+            page = await self._page(cursor)
+            yield await self._admitted(page.objects)
+            if page.is_last:
+                return
+            if page.objects:
+                cursor = page.objects[-1].key
+
+    async def _page(self, after: str | None) -> Page:
+        try:
+            return await self._repeat(lambda: self._source.page(after))
+        except TransientError as error:
+            raise EndpointError(
+                f"the listing of {uri_of(self._bucket, '')} cannot be read: {error.message}",
+                hint="Run the same command again once S3 answers; nothing is lost.",
+            ) from error
+
+    async def _admitted(self, objects: Sequence[ListedObject]) -> list[WorkItem]:
+        wanted = [(listed, self._check(listed)) for listed in objects]
+        known = await self._known([listed.key for listed, skip in wanted if skip is None])
+        items: list[WorkItem] = []
+        for listed, skip in wanted:
+            self.trailing_listed += 1
+            if skip is not None:
+                self._skip(skip)
+                continue
+            item = self._listed(listed, known.get(listed.key, ()))
+            if item is not None:
+                items.append(item)
+        return items
+
+    def _skip(self, reason: Skip) -> None:
+        self.trailing_skipped[reason.value] = self.trailing_skipped.get(reason.value, 0) + 1
+
+    async def _known(self, keys: list[str]) -> dict[str, list[StoredImage]]:
+        known: dict[str, list[StoredImage]] = defaultdict(list)
+        if keys:
+            rows = await self._checkpoint.by_keys(keys)
+            removed = [row.id for row in rows if row.seq is not None and row.removal is not None]
+            labelled = {row.id: row for row in await self._checkpoint.rows(removed)} if removed else {}
+            for row in rows:
+                known[row.key].append(labelled.get(row.id, row))
+        return known
+
+    def _listed(self, listed: ListedObject, rows: Sequence[StoredImage]) -> WorkItem | None:
+        """The image to examine; None when its outcome stands."""
+        found = match(rows, listed, retry_failed=self._retry_failed)
+        if found.standing is not None:
+            if self._skips_duplicates and found.standing.same_as is not None:
+                self._skip(Skip.DUPLICATE)
+            return None
+        item = WorkItem(
+            image=self._image(listed.key, listed.size_bytes, listed.etag),
+            row_id=found.stored.id if found.stored is not None and found.is_own else self._new_id(),
+            stored=found.stored,
+            replaces=found.replaced,
+            listed=self.trailing_listed,
+            skipped=self.trailing_skipped or None,
+        )
+        self.trailing_listed, self.trailing_skipped = 0, {}
+        return item
+
+    def _is_usable(self, row: StoredImage) -> bool:
+        """Whether a row's outcome waits for its place."""
+        return row.seq is None and (row.detection is not None or not self._retry_failed)
+
+    def _retried(self, row: StoredImage) -> WorkItem:
+        return WorkItem(
+            image=self._image(row.key, row.size_bytes, row.etag),
+            row_id=self._new_id(),
+            stored=row if row.detection is not None else None,
+            replaces=row,
+            moves_cursor=False,
+        )
+
+    def _image(self, key: str, size_bytes: int, etag: str) -> ObjectRef:
+        image = ObjectRef(bucket=self._bucket, key=key, size_bytes=size_bytes, etag=etag, seq=self._next_seq)
+        self._next_seq += 1
+        return image
+
+    def _new_id(self) -> int:
+        row_id = self._next_id
+        self._next_id += 1
+        return row_id

@@ -1,0 +1,1 @@
+"""Small runs ahead of the main one: samples, benchmarks, reference images."""

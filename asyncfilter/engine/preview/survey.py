@@ -1,0 +1,142 @@
+"""A pass over a listing that examines nothing: counts what is listed and what is stored, and draws a sample.
+
+No page is kept: memory is constant but for the sample.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.core.retry import Repeater, full_pause
+from asyncfilter.engine.examine.duplicates import content_of
+from asyncfilter.errors import EndpointError, TransientError
+from asyncfilter.model import ListedObject, Skip
+from asyncfilter.policy.forecast import CheckpointTotals, ListingSurvey
+from asyncfilter.policy.matching import newest
+from asyncfilter.policy.sampling import ContentCounter, Sampler
+from asyncfilter.ports.examine import Page, Source
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Totals
+from asyncfilter.records.tally import Tally
+
+Known = Callable[[Sequence[str]], Awaitable[Sequence[StoredImage]]]
+"""Rows of a checkpoint with one of these keys, as ``LabelStore.by_keys``; their labels are not used."""
+
+
+async def nothing_known(keys: Sequence[str]) -> Sequence[StoredImage]:
+    """The rows of a checkpoint that does not exist."""
+    del keys
+    return ()
+
+
+def checkpoint_totals(totals: Totals, tally: Tally) -> CheckpointTotals:
+    """The part of a checkpoint's sums that a forecast needs; what is reserved counts as spent."""
+    return CheckpointTotals(
+        spent_micros=totals.spent_micros + totals.reserved_micros,
+        billed_calls=totals.billed_calls + totals.reserved_calls,
+        examined=tally.examined,
+        matches=tally.matches,
+    )
+
+
+class Surveyor:
+    """Passes over one listing, once.
+
+    Args:
+        source: What is listed.
+        check: The reason why a listed object is not examined, or None.
+        known: Gives the rows of the checkpoint.
+        max_attempts: For each page.
+        clock: Time, for the pauses between attempts.
+        sampler: Draws the sample, which may be empty.
+        on_listed: Called after every page with the number of objects listed.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        check: Callable[[ListedObject], Skip | None],
+        known: Known,
+        max_attempts: int,
+        clock: Clock,
+        sampler: Sampler,
+        on_listed: Callable[[int], None] | None = None,
+    ) -> None:
+        self.survey = ListingSurvey()
+        """The counts so far."""
+        self._source = source
+        self._check = check
+        self._known = known
+        self._repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
+        self._sampler = sampler
+        self._contents = ContentCounter()
+        self._on_listed = on_listed
+
+    async def run(self) -> ListingSurvey:
+        """Pass over the whole listing.
+
+        Raises:
+            AccessError: The source cannot be listed.
+            CheckpointError: The checkpoint cannot be read.
+        """
+        after: str | None = None
+        while True:
+            page = await self._page(after)
+            await self._see(page.objects)
+            if self._on_listed is not None:
+                self._on_listed(self.survey.listed)
+            if page.is_last:
+                break
+            after = page.objects[-1].key if page.objects else after
+        await self._finish()
+        return self.survey
+
+    async def _page(self, after: str | None) -> Page:
+        try:
+            return await self._repeat(lambda: self._source.page(after))
+        except TransientError as error:
+            hint = "Plan again once S3 answers; nothing was paid."
+            raise EndpointError(f"the listing cannot be read: {error.message}", hint=hint) from error
+
+    async def _see(self, objects: Sequence[ListedObject]) -> None:
+        survey = self.survey
+        candidates = []
+        for listed in objects:
+            skip = self._check(listed)
+            if skip is None:
+                candidates.append(listed)
+                self._sampler.offer(listed)
+                survey.size_bytes += listed.size_bytes
+            else:
+                survey.skipped[skip.value] = survey.skipped.get(skip.value, 0) + 1
+        for listed, row in zip(candidates, await self._rows(candidates), strict=True):
+            has_labels = row is not None and not row.is_unexamined
+            if row is None or has_labels:
+                self._contents.count(content_of(listed), is_known=has_labels)
+            if row is None:
+                survey.unpaid += 1
+            elif row.seq is None:
+                survey.waiting += 1
+            else:
+                survey.settled += 1
+        survey.listed += len(objects)
+
+    async def _finish(self) -> None:
+        drawn = self._sampler.drawn()
+        rows = await self._rows(drawn)
+        self.survey.shared = self._contents.shared(self.survey.unpaid)
+        self.survey.drawn = drawn
+        self.survey.drawn_unpaid = rows.count(None)
+        self.survey.drawn_failed = sum(row is not None and row.is_unexamined for row in rows)
+
+    async def _rows(self, objects: Sequence[ListedObject]) -> list[StoredImage | None]:
+        """The row of each object as it is now, one with a position before one without; None where there is none."""
+        known: dict[str, list[StoredImage]] = defaultdict(list)
+        if objects:
+            for row in await self._known([listed.key for listed in objects]):
+                known[row.key].append(row)
+        return [newest(known[listed.key], listed) for listed in objects]

@@ -1,0 +1,11 @@
+"""A local folder in the place of a bucket: its listing, its files' bytes, and copies, links, moves and deletes in it.
+
+A key is a file's path below the folder, with slashes, in UTF-8; ``files`` tells how files stand for objects.
+"""
+
+from asyncfilter.folders.contents import FolderContents
+from asyncfilter.folders.remover import FolderRemover
+from asyncfilter.folders.sink import FolderSink
+from asyncfilter.folders.source import FolderSource, check_folder
+
+__all__ = ["FolderContents", "FolderRemover", "FolderSink", "FolderSource", "check_folder"]

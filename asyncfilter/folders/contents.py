@@ -1,0 +1,38 @@
+"""The bytes of files."""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+import anyio.to_thread
+
+from asyncfilter.folders.files import check_same, open_file, reading
+from asyncfilter.model import ObjectRef
+
+READS_AT_ONCE = 16
+
+
+class FolderContents:
+    """``Contents`` of a folder."""
+
+    def __init__(self) -> None:
+        self._threads = anyio.CapacityLimiter(READS_AT_ONCE)
+
+    async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """One attempt; see ``Contents``."""
+        return await anyio.to_thread.run_sync(read_file, image, first_bytes, limiter=self._threads)
+
+
+def read_file(image: ObjectRef, first_bytes: int | None = None) -> bytes:
+    """The bytes of the file that was examined, whole or from its start; the same before and after they were read.
+
+    Raises:
+        ImageError: ``changed``, ``vanished``, or a cause of its own.
+        TransientError: It cannot be read now.
+    """
+    with reading(image), open_file(image) as stream:
+        check_same(image, os.fstat(stream.fileno()))
+        content = stream.read() if first_bytes is None else stream.read(first_bytes)
+        check_same(image, os.fstat(stream.fileno()))
+        return content

@@ -1,0 +1,158 @@
+"""Listing a folder as S3 lists a bucket: every file below it, in the order of the UTF-8 bytes of their keys.
+
+Nothing leads out of the folder: symbolic links to folders are not followed, and count as folders; links to files are
+files. Memory is bounded by ``CHUNK_NAMES`` for each level of folders, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio.to_thread
+
+from asyncfilter.errors import AccessError, BucketNotFoundError, PermissionDeniedError
+from asyncfilter.folders.files import NO_TEXT, etag_of
+from asyncfilter.model import ListedObject
+from asyncfilter.ports.examine import Page
+
+PAGE_OBJECTS = 1000
+CHUNK_NAMES = 100_000
+"""Names of one folder that are sorted at a time; a larger folder is read once for each so many of its names."""
+
+
+class FolderSource:
+    """``Source``: the files below a folder.
+
+    Args:
+        root: The folder.
+        chunk_names: Names sorted at a time.
+    """
+
+    def __init__(self, root: Path, *, chunk_names: int = CHUNK_NAMES) -> None:
+        self._root = root
+        self._chunk_names = chunk_names
+        self._walk: Iterator[ListedObject] = iter(())
+        self._last: str | None = None
+        self._is_begun = False
+
+    async def page(self, after: str | None) -> Page:
+        """Up to 1,000 files that follow the key ``after``; see ``Source``."""
+        return await anyio.to_thread.run_sync(self._page, after)
+
+    def _page(self, after: str | None) -> Page:
+        if not self._is_begun or after != self._last:
+            self._walk = self._below(os.fsencode(self._root), b"", (after or "").encode())
+            self._is_begun = True
+        try:
+            objects = list(islice(self._walk, PAGE_OBJECTS))
+        except BaseException:
+            self._is_begun = False
+            raise
+        self._last = objects[-1].key if objects else after
+        return Page(objects, is_last=len(objects) < PAGE_OBJECTS)
+
+    def _below(self, folder: bytes, prefix: bytes, after: bytes) -> Iterator[ListedObject]:
+        """Files below ``folder``, whose keys begin with ``prefix``, from behind the key ``after``."""
+        for entry in self._entries(folder, prefix, after):
+            if entry.is_folder:
+                yield from self._below(entry.path, prefix + entry.name, after)
+            elif (found := _listed(entry.path, (prefix + entry.name).decode(), is_text=entry.is_text)) is not None:
+                yield found
+
+    def _entries(self, folder: bytes, prefix: bytes, after: bytes) -> Iterator[_Entry]:
+        """What a folder holds that matters behind ``after``, in order."""
+        last = b""
+        while True:
+            fresh = (entry for entry in _held(folder, is_root=not prefix) if entry.name > last)
+            wanted = (entry for entry in fresh if _is_behind(prefix + entry.name, after))
+            chunk = heapq.nsmallest(self._chunk_names, wanted)
+            yield from chunk
+            if len(chunk) < self._chunk_names:
+                return
+            last = chunk[-1].name
+
+
+class _Entry(NamedTuple):
+    """Something in a folder; ``name`` is what it adds to a key: a folder's ends in a slash, and so it sorts as S3 does.
+
+    ``is_text`` is False for a name whose bytes are not UTF-8, which ``name`` then spells out.
+    """
+
+    name: bytes
+    path: bytes
+    is_folder: bool
+    is_text: bool
+
+
+def _entry(found: os.DirEntry[bytes]) -> _Entry:
+    name = found.name.decode("utf-8", "backslashreplace").encode()
+    is_folder = found.is_dir(follow_symlinks=False)
+    is_text = name == found.name
+    return _Entry(name + b"/" if is_folder else name, found.path, is_folder, is_text)
+
+
+def _is_behind(key: bytes, after: bytes) -> bool:
+    """Whether a file with this key, or one in the folder of this key, follows ``after``."""
+    return key > after or (key.endswith(b"/") and after.startswith(key))
+
+
+def _held(folder: bytes, *, is_root: bool) -> Iterator[_Entry]:
+    """What a folder holds, in no order; nothing where it was deleted since its parent was read.
+
+    Raises:
+        AccessError: It cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as found:
+            yield from map(_entry, found)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        if is_root:
+            raise _unlistable(folder, exc) from exc
+    except OSError as exc:
+        raise _unlistable(folder, exc) from exc
+
+
+def _listed(path: bytes, key: str, *, is_text: bool) -> ListedObject | None:
+    """A file as a listing shows it.
+
+    Returns:
+        None for what is no file, and for one that was deleted meanwhile; a link to nowhere is an empty file, a link to
+        a folder is shown as S3 shows folders.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116  a path in bytes
+    except FileNotFoundError:
+        return ListedObject(key, 0, NO_TEXT) if os.path.islink(path) else None  # noqa: PTH114  likewise
+    except OSError as exc:
+        raise _unlistable(path, exc) from exc
+    if stat.S_ISDIR(status.st_mode):
+        return ListedObject(f"{key}/", 0, NO_TEXT)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return ListedObject(key, status.st_size, etag_of(status) if is_text else NO_TEXT)
+
+
+def check_folder(root: Path) -> None:
+    """See that a folder is there and can be listed.
+
+    Raises:
+        AccessError: It is not, or cannot.
+    """
+    for _ in _held(os.fsencode(root), is_root=True):
+        return
+
+
+def _unlistable(folder: bytes, exc: OSError) -> AccessError:
+    name = os.fsdecode(folder)
+    if isinstance(exc, FileNotFoundError | NotADirectoryError):
+        return BucketNotFoundError(f"{name}: there is no such folder", hint="Correct source in the job file.")
+    if isinstance(exc, PermissionError):
+        hint = "Make it readable (chmod), or choose a source below it."
+        return PermissionDeniedError(f"{name}: may not be listed", hint=hint)
+    return AccessError(f"{name}: cannot be listed ({exc.strerror})", hint="Check the disk or the mount.")

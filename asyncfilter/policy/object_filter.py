@@ -1,0 +1,30 @@
+"""Free checks: what a listing alone says about whether an object is worth a call."""
+
+from __future__ import annotations
+
+from asyncfilter.model import ListedObject, Skip
+from asyncfilter.policy.globs import KeyFilter
+
+ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes that must be restored before anything can read them; GLACIER_IR is read at once."""
+
+
+def skip_reason(listed: ListedObject, keys: KeyFilter, max_bytes: int) -> Skip | None:
+    """Why ``listed`` is not examined, or None when it is; the first reason in the order below.
+
+    Args:
+        listed: From the source.
+        keys: Which keys count.
+        max_bytes: Largest object to examine.
+    """
+    if listed.key.endswith("/"):
+        return Skip.FOLDER
+    if (skip := keys.skip(listed.key)) is not None:
+        return skip
+    if listed.size_bytes == 0:
+        return Skip.EMPTY
+    if listed.size_bytes > max_bytes:
+        return Skip.TOO_LARGE
+    if listed.storage_class in ARCHIVED_CLASSES:
+        return Skip.ARCHIVED
+    return None

@@ -1,0 +1,54 @@
+"""What the engine needs from the world, for people who bring ports of their own.
+
+Anything that fits these protocols can take part in a run; ``asyncfilter.testing`` has one of each in memory. Every
+method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call,
+``AccessError`` for what concerns the account): retries, rate, budget and concurrency are the engine's.
+"""
+
+from __future__ import annotations
+
+from asyncfilter.ports.checkpoint import Checkpoint, LabelStore, ListingStore, Positions, RemovalJournal, RunHistory
+from asyncfilter.ports.examine import Contents, Detector, Page, Preparation, Prepared, References, Sink, Source
+from asyncfilter.ports.remover import (
+    DELETES_AT_ONCE,
+    CopyResult,
+    DeleteRequest,
+    DeleteResult,
+    ObjectState,
+    Remover,
+    Version,
+)
+from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
+from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
+
+__all__ = [
+    "DELETES_AT_ONCE",
+    "Batch",
+    "Checkpoint",
+    "Contents",
+    "CopyResult",
+    "DeleteRequest",
+    "DeleteResult",
+    "Detector",
+    "DoneEffect",
+    "LabelStore",
+    "ListingStore",
+    "ObjectState",
+    "Opened",
+    "Owner",
+    "Page",
+    "Positions",
+    "Preparation",
+    "Prepared",
+    "References",
+    "RemovalJournal",
+    "Remover",
+    "RunHistory",
+    "Sink",
+    "Source",
+    "StoredImage",
+    "StoredReference",
+    "Totals",
+    "Version",
+    "Watermark",
+]

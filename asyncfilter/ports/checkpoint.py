@@ -1,0 +1,162 @@
+"""The checkpoint: everything that was paid for, in one durable place, held by one run at a time.
+
+Each part of the engine asks for the protocol that it uses; ``Checkpoint`` is all of them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from asyncfilter.model import Counts, LabelFilter, ListedObject, StopReason
+from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.records.images import Owner, StoredImage, StoredReference
+from asyncfilter.records.progress import Batch, Opened, Watermark
+from asyncfilter.records.removal import Removal, Step
+
+
+class LabelStore(Protocol):
+    """Images with their labels, by key, content and row: what was paid for, and the one way to add to it.
+
+    A method that writes returns only when the change is durable. When it raises ``CheckpointError`` the run ends:
+    nothing is paid for that cannot be kept. The same holds for every part of a ``Checkpoint``.
+    """
+
+    async def commit(self, batch: Batch) -> None:
+        """Make ``batch`` durable, as one."""
+        ...
+
+    async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
+        """Rows with one of these keys, by key, then by id.
+
+        Cached rows come with their labels, placed ones without.
+        """
+        ...
+
+    async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
+        """Rows with one of these ETags that hold labels, with them, by id: where content may be the same."""
+        ...
+
+    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
+        """The rows with these ids that are there, with their labels, by id."""
+        ...
+
+    async def references(self) -> Sequence[StoredReference]:
+        """All reference images, by address."""
+        ...
+
+
+class Positions(Protocol):
+    """Which images have a position in the order of examination, and which rules decided them."""
+
+    async def positioned(
+        self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None
+    ) -> Sequence[StoredImage]:
+        """Up to ``limit`` placed rows that follow ``after_seq`` in order of examination, with their labels.
+
+        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the detection. It
+        may be called on another thread, and its results are kept.
+        """
+        ...
+
+    async def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
+        """The placed rows at these positions, in order of examination, with their labels; ``is_asked`` as above."""
+        ...
+
+    async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
+        """Up to ``limit`` placed rows that failed, in order of examination, with labels where there are any."""
+        ...
+
+    async def drop_positions_after(self, seq: int) -> None:
+        """Drop the position of every row beyond ``seq``, because the stop position moved back."""
+        ...
+
+    async def overshoot(self) -> int:
+        """How many cached rows hold labels of an object that has no placed row."""
+        ...
+
+    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
+        """All stored decisions are now those of ``fingerprint``; None while they are being made anew."""
+        ...
+
+
+class RemovalJournal(Protocol):
+    """Images that are to leave the source or left it, how far each removal has come, and which image owns a target.
+
+    Entries are written with ``LabelStore.commit``, together with the rows that they are about.
+    """
+
+    async def pending_removals(
+        self, which: RemovalQuery, after_seq: int, limit: int
+    ) -> Sequence[tuple[StoredImage, Removal | None]]:
+        """Up to ``limit`` placed rows that follow ``after_seq``, with their labels and what the journal has for each.
+
+        Only those that ``which`` covers and that neither failed nor were confirmed as moved or deleted.
+        """
+        ...
+
+    async def count_pending_removals(self, which: RemovalQuery) -> int:
+        """How many rows ``pending_removals`` would give."""
+        ...
+
+    async def removals(
+        self, steps: Sequence[Step], after_image: int, limit: int
+    ) -> Sequence[tuple[Removal, StoredImage | None]]:
+        """Up to ``limit`` journal entries at one of ``steps``, by row id from beyond ``after_image``.
+
+        Each with its row and labels; None when the row is not there any more.
+        """
+        ...
+
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
+        """The owners of those target URIs that an action wrote or a move claims."""
+        ...
+
+
+class ListingStore(Protocol):
+    """The stored listing of ``order: random``: what the source lists, in another order."""
+
+    async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
+        """Add objects to the stored listing; ``rank`` (63 bits) orders them."""
+        ...
+
+    async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
+        """Up to ``limit`` objects of the stored listing by (rank, key), from beyond ``after``."""
+        ...
+
+    async def listing_state(self) -> tuple[bool, str | None]:
+        """Whether the stored listing is whole, and the last key it holds (None when it holds none)."""
+        ...
+
+    async def drop_listing(self) -> None:
+        """Forget the stored listing, for a new pass."""
+        ...
+
+
+class RunHistory(Protocol):
+    """The runs that used the checkpoint, and how each ended."""
+
+    async def begin_run(self, run_id: str, started_unix_s: float) -> None:
+        """Note that a run began."""
+        ...
+
+    async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
+        """Note how a run ended."""
+        ...
+
+
+class Checkpoint(LabelStore, Positions, RemovalJournal, ListingStore, RunHistory, Protocol):
+    """Everything that was paid for, in one durable place, held by one run at a time.
+
+    A part of the engine that uses one of the five protocols asks for that one.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, for messages."""
+        ...
+
+    @property
+    def opened(self) -> Opened:
+        """What it held when it was opened; rows beyond the watermark have lost their position."""
+        ...

@@ -1,0 +1,130 @@
+"""The ports of an examination: source, contents, preparation, detector, references and sink.
+
+Every method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call,
+``AccessError`` for what concerns the account): retries, rate, budget and concurrency are the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from asyncfilter.model import Detection, Effect, ListedObject, ObjectRef
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some objects of a listing, in the source's order; ``is_last`` when nothing follows."""
+
+    objects: Sequence[ListedObject]
+    is_last: bool
+
+
+class Source(Protocol):
+    """Objects in an order that stays the same from call to call."""
+
+    async def page(self, after: str | None) -> Page:
+        """The objects that follow the key ``after`` (None: from the start).
+
+        A page may be shorter than others, or empty, without being the last.
+
+        Raises:
+            ThrottledError: Listing too fast.
+            TransientError: Worth repeating.
+            AccessError: The bucket cannot be listed.
+        """
+        ...
+
+
+class Detector(Protocol):
+    """Looks at one image."""
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Make one paid attempt.
+
+        Cancelling leaves it unknown whether the attempt was billed.
+
+        Raises:
+            ThrottledError: Refused for its rate.
+            TransientError: Worth repeating; ``may_be_billed`` tells whether the attempt may have been billed.
+            ImageError: This image cannot be examined, with the diagnosed cause.
+            AccessError: No image can be examined.
+        """
+        ...
+
+
+class References(Protocol):
+    """Reference images: objects of any bucket, or files, each by its address as the ``key`` of an object."""
+
+    async def head(self, uri: str) -> ListedObject:
+        """The image at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
+
+        Raises:
+            ThrottledError: The store asks for a lower rate.
+            TransientError: Worth repeating.
+            ImageError: There is none, or it cannot be read.
+            AccessError: Nothing can be read.
+        """
+        ...
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Make one paid attempt at the reference whose address is ``image.key``; see ``Detector``."""
+        ...
+
+
+class Contents(Protocol):
+    """The bytes of the images of a source."""
+
+    async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """All of an image, or at most ``first_bytes`` from its start, on condition that it is the one listed.
+
+        Raises:
+            ThrottledError: Reading too fast.
+            TransientError: Worth repeating.
+            ImageError: ``changed`` or ``vanished`` since it was listed, or a cause of its own.
+            AccessError: Nothing can be read.
+        """
+        ...
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """How one image is to be examined.
+
+    Attributes:
+        detector: Makes its attempts, in the place of the run's own.
+        held_bytes: Memory it keeps until the call is over.
+    """
+
+    detector: Detector
+    held_bytes: int = 0
+
+
+class Preparation(Protocol):
+    """Looks at an image before anything is paid: whether the service would take it, and what to send."""
+
+    async def prepare(self, image: ObjectRef) -> Prepared | None:
+        """Make one attempt, at no cost; None when the run's own detector examines the image as it is.
+
+        Raises:
+            ThrottledError: Reading too fast.
+            TransientError: Worth repeating.
+            ImageError: The service would refuse this image, or it cannot be read.
+            AccessError: No image can be read.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """Carries out actions."""
+
+    async def perform(self, effect: Effect) -> None:
+        """Carry out one action, on condition that the object is the one examined; repeating it is harmless.
+
+        Raises:
+            ThrottledError: The store asks for a lower rate.
+            TransientError: Worth repeating.
+            ImageError: ``changed`` or ``vanished`` since it was examined, ``target_exists``, or a cause of its own.
+            AccessError: Nothing can be written.
+        """
+        ...

@@ -1,0 +1,66 @@
+"""Results as scripts read them: the field names of docs/guarantees.md, *Summary*, money as exact decimal numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from asyncfilter.events import Event, RunEnded
+from asyncfilter.model import Counts, Summary
+from asyncfilter.report.formatting import usd_number
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def counts_mapping(counts: Counts) -> dict[str, object]:
+    """``counts`` under the summary's names."""
+    fields = msgspec.structs.asdict(counts)
+    return {
+        name.replace("_micros", "_usd"): usd_number(value) if name.endswith("_micros") else value
+        for name, value in fields.items()
+    }
+
+
+def summary_mapping(summary: Summary) -> dict[str, object]:
+    """A summary with the names and the order of docs/guarantees.md, *Summary*, then what explains its end."""
+    budget = summary.budget_micros
+    counts = counts_mapping(summary.counts)
+    later = {name: counts.pop(name) for name in ("duplicates", "saved_usd")}
+    return {
+        "run_id": summary.run_id,
+        "name": summary.name,
+        "stop_reason": summary.stop_reason.value,
+        **counts,
+        "budget_usd": None if budget is None else usd_number(budget),
+        "tps_mean": round(summary.tps_mean, 3),
+        "tps_limit": summary.tps_limit,
+        "wall_s": round(summary.wall_s, 3),
+        "resumed": summary.resumed,
+        "checkpoint": summary.checkpoint,
+        "this_run": counts_mapping(summary.this_run),
+        "pending_removals": summary.pending_removals,
+        **later,
+        "error": summary.error,
+        "hint": summary.hint,
+        "exit_code": summary.exit_code,
+    }
+
+
+def json_line(mapping: Mapping[str, object]) -> bytes:
+    """One line of JSON."""
+    return _ENCODER.encode(mapping) + b"\n"
+
+
+def json_text(mapping: Mapping[str, object]) -> str:
+    """Indented JSON, for stdout."""
+    return msgspec.json.format(_ENCODER.encode(mapping), indent=2).decode() + "\n"
+
+
+def event_line(event: Event) -> bytes:
+    """An event as one line of JSON; its name is under ``event``, a summary has its own names."""
+    if isinstance(event, RunEnded):
+        return json_line(
+            {"event": "run_ended", "at_unix_s": event.at_unix_s, "summary": summary_mapping(event.summary)}
+        )
+    return _ENCODER.encode(event) + b"\n"

@@ -1,0 +1,55 @@
+"""The ``--events`` file: every event of a run as one line of JSON, appended as it happens.
+
+A file that cannot be written any more does not end a run that pays for what it learns: the trouble is kept for whoever
+asks, and nothing more is written.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from asyncfilter.events import Event
+from asyncfilter.report.as_json import event_line
+
+
+class EventFile:
+    """Writes events to ``stream`` and closes it with the context.
+
+    Attributes:
+        error: Why nothing is written any more; None while all is well.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.error: OSError | None = None
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
+        try:
+            self._stream.close()
+        except OSError as failure:
+            self.error = self.error or failure
+
+    def listener(self, event: Event) -> None:
+        """Write one event; it reaches the disk with the next ``flush`` at the latest."""
+        if self.error is not None:
+            return
+        try:
+            self._stream.write(event_line(event))
+        except OSError as failure:
+            self.error = failure
+
+    def flush(self) -> None:
+        """Hand everything to the operating system; to be called every second or so."""
+        if self.error is not None:
+            return
+        try:
+            self._stream.flush()
+        except OSError as failure:
+            self.error = failure

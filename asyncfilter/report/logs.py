@@ -1,0 +1,238 @@
+"""Log lines: what a run tells where nobody watches a display, one line for each thing worth knowing.
+
+Every line has a fixed name, that of its event, or ``progress`` and ``image_failed_again`` for what is counted. A cause
+of failure is told in full a few times and counted from then on; progress is told often at first, then ever less.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from asyncfilter.events import (
+    ActionDone,
+    AttemptFailed,
+    Draining,
+    Event,
+    ImageExamined,
+    ImageFailed,
+    JobWarning,
+    LikeResolved,
+    RateChanged,
+    RulesApplied,
+    RunEnded,
+    RunStarted,
+)
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Progress, StopReason
+from asyncfilter.report.messages import FAILURES
+from asyncfilter.report.terminal.eta import EtaEstimator
+
+LEVELS = ("debug", "info", "warning", "error")
+
+MICROS = 1_000_000
+
+LOGGED_IN_FULL = 3
+"""Failures of one cause that are told with key and message."""
+
+_EACH_TIME_ABOVE = 10
+_INTERVALS_S = ((120, 10), (900, 30), (float("inf"), 60))
+"""Progress is told every so many seconds while no more than so many have passed."""
+
+
+def open_log(write: Callable[[str], object], *, level: str, as_json: bool, colours: bool) -> Any:  # noqa: ANN401  structlog's own type
+    """A logger that hands finished lines to ``write``, each with its line end.
+
+    Args:
+        write: Takes one line.
+        level: One of ``LEVELS``; what is less important costs next to nothing.
+        as_json: One JSON object a line instead of text.
+        colours: For text that somebody watches; the time is then that of the clock on the wall.
+    """
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0, pad_level=False, sort_keys=False)
+    )
+    return structlog.wrap_logger(
+        _Lines(write),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if colours else "iso", utc=not colours),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        context_class=dict,
+    )
+
+
+class _Lines:
+    """What structlog calls at the end, by the name of the level."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    def msg(self, line: str) -> None:
+        self._write(f"{line}\n")
+
+    debug = info = warning = error = msg
+
+
+class LogLines:
+    """Turns events and progress into log lines.
+
+    Args:
+        log: From ``open_log``.
+        job: What runs.
+        level: The log's; events below it are not even listened to.
+        brief: Leave out what the summary will explain.
+    """
+
+    def __init__(self, log: Any, job: Job, *, level: str, brief: bool = False) -> None:  # noqa: ANN401  structlog's own
+        self._brief = brief
+        self._log = log
+        self._level = level
+        self._failures: Counter[str] = Counter()
+        self._forecaster = EtaEstimator(job)
+        self._next_s = 0.0
+
+    def listeners(self) -> dict[type[Event], Callable[..., None]]:
+        """What is to be called with which events."""
+        listeners: dict[type[Event], Callable[..., None]] = {
+            RunStarted: self._started,
+            JobWarning: self._as_it_is("warning"),
+            LikeResolved: self._like_resolved,
+            RulesApplied: self._rules_applied,
+            RateChanged: self._rate_changed,
+            ImageFailed: self._failed,
+            Draining: self._draining,
+            RunEnded: self._ended,
+        }
+        if self._level == "debug":
+            listeners |= dict.fromkeys((ImageExamined, ActionDone, AttemptFailed), self._as_it_is("debug"))
+        return listeners
+
+    def tick(self, progress: Progress | None) -> None:
+        """Tell the progress when it is time to; to be called about once a second."""
+        if progress is None:
+            return
+        forecast = self._forecaster.see(progress)
+        if progress.elapsed_s < self._next_s:
+            return
+        interval_s = next(every_s for up_to_s, every_s in _INTERVALS_S if progress.elapsed_s < up_to_s)
+        is_first, self._next_s = not self._next_s, progress.elapsed_s + interval_s
+        if is_first:
+            return
+        counts = progress.counts
+        left = {} if forecast is None else {"left_s": round(forecast.left_s), "until": forecast.reason.value}
+        self._log.info(
+            "progress",
+            examined=counts.examined,
+            keep=counts.keep,
+            review=counts.review,
+            reject=counts.reject,
+            failed=sum(counts.failed.values()),
+            in_flight=progress.in_flight,
+            rate_tps=round(progress.rate_tps, 1),
+            limit_tps=progress.limit_tps,
+            spent_usd=counts.spent_micros / MICROS,
+            **left,
+        )
+
+    def _as_it_is(self, level: str) -> Callable[[Event], None]:
+        log = getattr(self._log, level)
+
+        def listener(event: Event) -> None:
+            log(_name(event), **_fields(event))
+
+        return listener
+
+    def _started(self, event: RunStarted) -> None:
+        self._log.info(
+            "run_started",
+            run_id=event.run_id,
+            name=event.name,
+            checkpoint=event.checkpoint,
+            resumed=event.resumed,
+            tps_limit=event.tps_limit,
+            tps_origin=event.tps_origin,
+            budget_usd=None if event.budget_micros is None else event.budget_micros / MICROS,
+            spent_usd=event.spent_micros / MICROS,
+            dry_run=event.dry_run,
+        )
+
+    def _rules_applied(self, event: RulesApplied) -> None:
+        """Told beside live progress too: it comes before anything is done."""
+        log = self._log.warning if self._brief else self._log.info
+        changes = [f"{change.images} {change.before} -> {change.after}" for change in event.changes]
+        log(
+            "rules_applied",
+            images=event.images,
+            changes=", ".join(changes) or "none",
+            actions=event.actions,
+            stale=event.stale,
+            dropped=event.dropped,
+        )
+
+    def _like_resolved(self, event: LikeResolved) -> None:
+        self._log.info(
+            "like_resolved",
+            rule=event.rule,
+            verdict=event.verdict,
+            names=", ".join(event.names),
+            references=len(event.references),
+            calls=event.calls,
+        )
+
+    def _rate_changed(self, event: RateChanged) -> None:
+        self._log.info(
+            "rate_changed", old_tps=round(event.old_tps, 2), new_tps=round(event.new_tps, 2), reason=event.reason
+        )
+
+    def _failed(self, event: ImageFailed) -> None:
+        self._failures[event.code] += 1
+        times = self._failures[event.code]
+        if times <= LOGGED_IN_FULL:
+            self._log.warning("image_failed", code=event.code, key=event.key, **self._explained(event))
+        elif times >= _EACH_TIME_ABOVE and str(times).strip("0") == "1":
+            self._log.warning("image_failed_again", code=event.code, times=times)
+
+    def _explained(self, event: ImageFailed) -> dict[str, str]:
+        if self._brief and event.code in FAILURES:
+            return {}
+        return {"message": event.message.partition(f"/{event.key}: ")[2] or event.message}
+
+    def _draining(self, event: Draining) -> None:
+        log = self._log.error if event.reason in (StopReason.ERRORS, StopReason.FAILED) else self._log.info
+        cause = {} if event.message is None else {"message": event.message}
+        log("draining", reason=event.reason, in_flight=event.in_flight, **cause)
+
+    def _ended(self, event: RunEnded) -> None:
+        summary = event.summary
+        counts = summary.counts
+        self._log.info(
+            "run_ended",
+            stop_reason=summary.stop_reason.value,
+            exit_code=int(summary.exit_code),  # the number alone: a log shows members of an enum by name
+            examined=counts.examined,
+            keep=counts.keep,
+            review=counts.review,
+            reject=counts.reject,
+            failed=sum(counts.failed.values()),
+            copied=counts.copied,
+            calls=summary.this_run.calls,
+            spent_usd=counts.spent_micros / MICROS,
+            tps_mean=round(summary.tps_mean, 2),
+            wall_s=round(summary.wall_s, 1),
+        )
+
+
+def _name(event: Event) -> str:
+    return str(event.__struct_config__.tag)
+
+
+def _fields(event: Event) -> dict[str, object]:
+    return {name: getattr(event, name) for name in event.__struct_fields__ if name != "at_unix_s"}

@@ -1,0 +1,226 @@
+"""What a job would come to, for people and for scripts: listing, forecast, and estimates from a sample."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from asyncfilter.job.spec import Job
+from asyncfilter.model import StopReason, uri_of
+from asyncfilter.policy.forecast import JUDGEMENT_MICROS, JUDGEMENTS, CostForecast, Estimate, Estimates, PlanResult
+from asyncfilter.policy.job_warnings import job_warnings
+from asyncfilter.report import formatting, messages
+from asyncfilter.report.as_json import counts_mapping
+from asyncfilter.report.formatting import usd, usd_number
+from asyncfilter.report.program import program
+
+Row = tuple[str, str | Text]
+
+# -- For scripts -------------------------------------------------------------------------------------------------------
+
+
+def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
+    """Everything, with the summary's names where it has one for it; shares are fractions."""
+    survey, terms, checkpoint_totals = (
+        found.plan_inputs.survey,
+        found.plan_inputs.terms,
+        found.plan_inputs.checkpoint_totals,
+    )
+    forecast, budget = found.forecast, job.limits.budget_micros
+    return {
+        "name": job.name,
+        "listed": survey.listed,
+        "skipped": survey.skipped,
+        "candidates": survey.candidates,
+        "size_bytes": survey.size_bytes,
+        "known": survey.settled + survey.waiting,
+        "unpaid": survey.unpaid,
+        "same_content": survey.shared,
+        "calls": forecast.calls,
+        "cost_usd": usd_number(forecast.cost_micros),
+        "hours": None if forecast.duration_s is None else round(forecast.duration_s / 3600, 4),
+        "ends": forecast.ends.value,
+        "whole_cost_usd": usd_number(forecast.whole_micros),
+        "by_hand_usd": [usd_number(micros) for micros in forecast.by_hand_micros],
+        "spent_usd": usd_number(checkpoint_totals.spent_micros),
+        "budget_usd": None if budget is None else usd_number(budget),
+        "max_images": job.limits.max_images,
+        "tps": terms.limit_tps,
+        "tps_origin": terms.tps_origin,
+        "used_this_month": job.pricing.used_this_month,
+        "price_source": terms.prices.source,
+        "price_is_estimate": terms.prices.is_estimate,
+        "cautions": job_warnings(job),
+        "sample": None if found.sample is None else _sample_mapping(found),
+    }
+
+
+def _sample_mapping(found: PlanResult) -> dict[str, object]:
+    sample, said = found.sample, found.estimates
+    if sample is None:
+        return {}
+    mapping: dict[str, object] = {
+        "drawn": len(found.plan_inputs.survey.drawn),
+        "stop_reason": sample.stop_reason.value,
+        **counts_mapping(sample.this_run),
+    }
+    if said is not None:
+        mapping |= {
+            "confidence": said.confidence,
+            "hit_rate": _estimate(said.hit_rate, lambda share: round(share, 6)),
+            "failure_share": _estimate(said.failure_share, lambda share: round(share, 6)),
+            "keep_total": _estimate(said.keep, round),
+            "total_usd": _estimate(said.total_micros, _usd),
+            "kept_usd": _estimate(said.kept_micros, _usd),
+            "images_to_matches": None if said.to_matches is None else _estimate(said.to_matches, round),
+        }
+    return mapping
+
+
+def _estimate(estimate: Estimate, number: Callable[[float], object]) -> dict[str, object]:
+    return {
+        "value": None if estimate.value is None else number(estimate.value),
+        "low": number(estimate.low),
+        "high": None if estimate.high is None else number(estimate.high),
+    }
+
+
+def _usd(micros: float) -> object:
+    return usd_number(round(micros))
+
+
+# -- For people --------------------------------------------------------------------------------------------------------
+
+
+def draw_plan(job: Job, found: PlanResult) -> RenderableType:
+    """A few lines for each: what is there, what it comes to, what the sample says."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True, min_width=10)
+    grid.add_column(overflow="fold")
+    for label, text in _rows(job, found):
+        grid.add_row(label, text)
+    return Group(grid)
+
+
+def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
+    yield "job", Text.assemble((job.name, "bold"), f", {uri_of(job.source.bucket, job.source.prefix)}")
+    yield from _listing_rows(found)
+    yield "", ""
+    yield from _forecast_rows(job, found)
+    if found.sample is not None:
+        yield "", ""
+        yield from _sample_rows(found)
+    for message in job_warnings(job):
+        yield "note", Text(message, "yellow")
+    path = shlex.quote(str(job.path or "JOB"))
+    if found.sample is None and found.plan_inputs.survey.unpaid:
+        yield "next", f"{program()} plan {path} --sample 200   how many match, before paying for all"
+    yield ("next" if found.sample is not None else ""), f"{program()} run {path}"
+
+
+def _listing_rows(found: PlanResult) -> Iterator[Row]:
+    survey = found.plan_inputs.survey
+    yield "listed", f"{formatting.count(survey.listed)} objects"
+    for place, (reason, number) in enumerate(sorted(survey.skipped.items(), key=lambda item: -item[1])):
+        yield ("skipped" if not place else ""), f"{formatting.count(number)} {messages.skip(reason)}"
+    yield "images", f"{formatting.count(survey.candidates)}, {formatting.size(survey.size_bytes)}"
+    if survey.settled or survey.waiting:
+        waiting = f", {formatting.count(survey.waiting)} of them for their turn" if survey.waiting else ""
+        yield "", f"{formatting.count(survey.settled + survey.waiting)} known already, and free{waiting}"
+    if survey.shared:
+        yield "", f"{formatting.count(survey.shared)} with the content of another, and free"
+    yield "", f"{formatting.count(survey.calls)} to pay for"
+
+
+def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
+    forecast, terms, checkpoint_totals = found.forecast, found.plan_inputs.terms, found.plan_inputs.checkpoint_totals
+    estimate = " (price is an estimate)" if terms.prices.is_estimate else ""
+    yield (
+        "cost",
+        Text.assemble(
+            "at most ", (usd(forecast.cost_micros), "bold"), f" for {formatting.count(forecast.calls)} calls{estimate}"
+        ),
+    )
+    yield "", Text(f"{_price(found)}; {terms.prices.source}", "dim")
+    budget = job.limits.budget_micros
+    if budget is not None:
+        spent = f", {usd(checkpoint_totals.spent_micros)} of it spent" if checkpoint_totals.spent_micros else ""
+        yield "budget", f"{usd(budget)}{spent}{_budget_word(forecast)}"
+    if forecast.ends is StopReason.MAX_IMAGES:
+        limit = formatting.count(job.limits.max_images or 0)
+        yield "limit", f"limits.max_images ends the run at {limit} images; all would cost {usd(forecast.whole_micros)}"
+    yield "time", _time(found)
+    low, high = forecast.by_hand_micros
+    yield (
+        "by hand",
+        f"{usd(low)} to {usd(high)}: {JUDGEMENTS[0]} to {JUDGEMENTS[1]} judgements an image at {usd(JUDGEMENT_MICROS)}",
+    )
+
+
+def _price(found: PlanResult) -> str:
+    terms = found.plan_inputs.terms
+    if terms.hourly_micros:
+        return f"{usd(terms.hourly_micros)} an hour while the model runs"
+    return f"{usd(1000 * terms.prices.price_micros(terms.used + 1))} a thousand from the next image on"
+
+
+def _budget_word(forecast: CostForecast) -> str:
+    if forecast.ends is StopReason.BUDGET:
+        return f": ends the run before its end; all would cost {usd(forecast.whole_micros)}"
+    return ": enough"
+
+
+def _time(found: PlanResult) -> str:
+    forecast, terms = found.forecast, found.plan_inputs.terms
+    if forecast.duration_s is None or terms.limit_tps is None:
+        return "as fast as the detector allows"
+    rate = f"{formatting.tps(terms.limit_tps)} calls a second ({terms.tps_origin})"
+    return f"{formatting.duration(forecast.duration_s)} at {rate}"
+
+
+def _sample_rows(found: PlanResult) -> Iterator[Row]:
+    sample, said = found.sample, found.estimates
+    if sample is None:
+        return
+    now, drawn = sample.this_run, len(found.plan_inputs.survey.drawn)
+    short = (
+        ""
+        if now.examined == drawn
+        else f" of {formatting.count(drawn)} drawn: {messages.STOP_REASONS[sample.stop_reason]}"
+    )
+    paid = f"{usd(now.spent_micros)} for {formatting.count(now.calls)} calls" if now.calls else "nothing to pay"
+    yield "sample", Text.assemble((f"{formatting.count(now.examined)} images at random", "bold"), f"{short}, {paid}")
+    yield "", f"{now.keep} keep, {now.review} review, {now.reject} reject, {sum(now.failed.values())} failed"
+    if sample.error:
+        yield "", Text(sample.error, "red")
+    if said is not None:
+        yield from _estimate_rows(said)
+
+
+def _estimate_rows(said: Estimates) -> Iterator[Row]:
+    yield "hit rate", _said(said.hit_rate, _percent)
+    yield "failures", _said(said.failure_share, _percent)
+    yield "kept", _said(said.keep, lambda number: formatting.count(round(number)))
+    yield "total", _said(said.total_micros, _money)
+    yield "each kept", _said(said.kept_micros, _money)
+    if said.to_matches is not None:
+        yield "to matches", _said(said.to_matches, lambda number: f"{formatting.count(round(number))} images")
+    yield "", Text(f"in parentheses: exact intervals, each with {100 * said.confidence:g} % confidence", "dim")
+
+
+def _said(estimate: Estimate, figure: Callable[[float], str]) -> Text:
+    value = "no figure" if estimate.value is None else figure(estimate.value)
+    high = "no limit" if estimate.high is None else figure(estimate.high)
+    return Text.assemble((value, "bold"), f"  ({figure(estimate.low)} to {high})")
+
+
+def _percent(share: float) -> str:
+    return formatting.share(share, 1)
+
+
+def _money(micros: float) -> str:
+    return usd(round(micros))

@@ -1,0 +1,57 @@
+"""What new rules change: the stored outcomes before and after."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from asyncfilter.model import Counts, Summary, Verdict
+from asyncfilter.report import formatting, messages
+from asyncfilter.report.as_json import counts_mapping, summary_mapping
+
+
+def refilter_mapping(before: Counts, summary: Summary) -> dict[str, object]:
+    """The summary, and under ``before`` the counts as they were."""
+    return {**summary_mapping(summary), "before": counts_mapping(before)}
+
+
+def draw_refilter(before: Counts, summary: Summary, *, dry_run: bool) -> RenderableType:
+    """Outcomes before and after, and what that means for copies."""
+    after = summary.counts
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("")
+    for heading in ("before", "now", "change"):
+        table.add_column(heading, justify="right")
+    rows = [(verdict.value, getattr(before, verdict.value), getattr(after, verdict.value)) for verdict in Verdict]
+    rows.append(("failed", sum(before.failed.values()), sum(after.failed.values())))
+    if not dry_run:
+        rows.append(("copied", before.copied, after.copied))
+    for name, old, new in rows:
+        change = Text(f"{new - old:+,}" if new != old else "", "bold")
+        table.add_row(name, formatting.count(old), formatting.count(new), change)
+    lines: list[RenderableType] = [table, Text()]
+    lines += [Text(line) for line in _said(summary, dry_run=dry_run)]
+    return Group(*lines)
+
+
+def _said(summary: Summary, *, dry_run: bool) -> list[str]:
+    counts = summary.counts
+    lines = [f"{messages.STOP_REASONS[summary.stop_reason]}; no image was sent to the detector"]
+    if counts.stale:
+        lines.append(
+            f"{formatting.count(counts.stale)} copies stand that these rules no longer make "
+            "(export --stale lists them, apply --stale deletes them)"
+        )
+    if summary.pending_removals:
+        pending = formatting.count(summary.pending_removals)
+        lines.append(f"{pending} images to move or delete; only `apply` does that, and asks first")
+    if counts.overshoot:
+        lines.append(f"{formatting.count(counts.overshoot)} paid answers lie beyond the stop; they are kept")
+    if dry_run:
+        lines.append("dry run: neither the checkpoint nor S3 was changed")
+    if summary.error:
+        lines.append(summary.error)
+    if summary.hint:
+        lines.append(summary.hint)
+    return lines

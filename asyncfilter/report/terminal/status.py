@@ -1,0 +1,129 @@
+"""What a checkpoint holds, for people and for scripts."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from asyncfilter.checkpoint import RunRecord, Status
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Counts, Verdict
+from asyncfilter.policy.counts import counts
+from asyncfilter.report import formatting, messages
+from asyncfilter.report.as_json import counts_mapping
+from asyncfilter.report.formatting import usd_number
+
+RUNS_SHOWN = 5
+
+
+def status_counts(status: Status) -> Counts:
+    """The counts at the last settled image."""
+    return counts(status.watermark.tally, status.totals, overshoot=status.cached)
+
+
+def status_mapping(status: Status, path: Path, job: Job, pending_removals: int = 0) -> dict[str, object]:
+    """Under the summary's names where it has one for it."""
+    budget = job.limits.budget_micros
+    return {
+        "name": status.name,
+        "checkpoint": str(path),
+        "running": msgspec.to_builtins(status.held_by),
+        **counts_mapping(status_counts(status)),
+        "budget_usd": None if budget is None else usd_number(budget),
+        "reserved_usd": usd_number(status.totals.reserved_micros),
+        "listing_done": status.watermark.listing_done,
+        "cursor": status.watermark.cursor,
+        "pending": status.pending,
+        "pending_removals": pending_removals,
+        "size_bytes": status.size_bytes,
+        "identity": dict(status.identity),
+        "runs": [_run_mapping(run) for run in status.runs],
+    }
+
+
+def _run_mapping(run: RunRecord) -> dict[str, object]:
+    fields = msgspec.structs.asdict(run)
+    held = fields.pop("counts")
+    return {**fields, "counts": None if held is None else counts_mapping(held)}
+
+
+def draw_status(status: Status, path: Path, job: Job, pending_removals: int = 0) -> RenderableType:
+    """A few lines, and the last runs."""
+    found = status_counts(status)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True, min_width=10)
+    grid.add_column(overflow="fold")
+    for label, text in [*_rows(status, found, path, job), *_removal_rows(pending_removals)]:
+        grid.add_row(label, text)
+    return Group(grid, Text(), _runs(status)) if status.runs else grid
+
+
+def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str, Text]]:
+    state = f"running: {status.held_by}" if status.held_by else "at rest"
+    listing = "listed to its end" if status.watermark.listing_done else "not yet listed to its end"
+    rows = [
+        ("job", Text.assemble((status.name, "bold"), f", {state}")),
+        ("source", Text(f"{status.identity.get('source.uri', '')}, {listing}")),
+        ("images", Text(f"{formatting.count(found.examined)} examined of {formatting.count(found.listed)} listed")),
+        ("", _verdicts(found)),
+    ]
+    rows += [
+        (
+            "failed" if not place else "",
+            Text(f"{formatting.count(number)} {code}: {messages.failure(code).meaning}", "red"),
+        )
+        for place, (code, number) in enumerate(sorted(found.failed.items(), key=lambda item: -item[1]))
+    ]
+    done = {"copied": found.copied, "tagged": found.tagged, "moved": found.moved, "deleted": found.deleted}
+    rows += [(word, Text(formatting.count(number))) for word, number in done.items() if number]
+    if status.pending:
+        rows.append(("pending", Text(f"{formatting.count(status.pending)} images whose action is not confirmed yet")))
+    if status.cached:
+        rows.append(("spare", Text(f"{formatting.count(status.cached)} paid answers wait for their turn, free then")))
+    rows.append(("money", Text(_money(status, job))))
+    rows.append(("kept in", Text(f"{path}, {formatting.size(status.size_bytes)}")))
+    return rows
+
+
+def _removal_rows(pending: int) -> list[tuple[str, Text]]:
+    return [("to apply", Text(f"{formatting.count(pending)} images to move or delete"))] if pending else []
+
+
+def _verdicts(found: Counts) -> Text:
+    styles = {Verdict.KEEP: "bold green", Verdict.REVIEW: "yellow", Verdict.REJECT: "blue"}
+    parts = []
+    for verdict, style in styles.items():
+        number = getattr(found, verdict.value)
+        parts.append((f"{formatting.count(number)} {verdict.value}", style if number else "dim"))
+        parts.append((f" ({formatting.share(number, found.examined)})  ", "dim"))
+    return Text.assemble(*parts)
+
+
+def _money(status: Status, job: Job) -> str:
+    totals, budget = status.totals, job.limits.budget_micros
+    text = formatting.usd(totals.spent_micros)
+    if budget is not None:
+        text += f" of {formatting.usd(budget)}"
+    text += f" for {formatting.count(totals.billed_calls)} billed calls"
+    if totals.reserved_micros:
+        what = "reserved" if status.held_by else "reserved by a run that died, which counts as spent"
+        text += f"; {formatting.usd(totals.reserved_micros)} {what}"
+    return text
+
+
+def _runs(status: Status) -> Table:
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("run", "began (UTC)", "took", "ended"):
+        table.add_column(heading, no_wrap=heading != "ended")
+    for run in list(status.runs)[-RUNS_SHOWN:]:
+        began = datetime.fromtimestamp(run.started_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        ended_s = run.ended_unix_s if run.ended_unix_s is not None else time.time()
+        took = formatting.duration(max(0.0, ended_s - run.started_unix_s)) if run.outcome != "died" else "?"
+        table.add_row(run.run_id, began, took, run.outcome.replace("_", " "))
+    return table

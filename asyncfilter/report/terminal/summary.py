@@ -1,0 +1,218 @@
+"""The summary at the end of a run, for people: what came of it, what it cost, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from asyncfilter.errors import ExitCode
+from asyncfilter.job.spec import Job
+from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict
+from asyncfilter.report import formatting, messages
+from asyncfilter.report.program import program
+
+WIDEST = 100
+_NARROW = 60
+_STYLES = {Verdict.KEEP: "green", Verdict.REVIEW: "yellow", Verdict.REJECT: "blue"}
+_EXIT_STYLES: dict[int, str] = {ExitCode.OK: "green", ExitCode.SOME_FAILED: "yellow", ExitCode.INTERRUPTED: "yellow"}
+
+
+def draw_summary(
+    summary: Summary, job: Job, *, width: int, dry_run: bool = False, ascii_only: bool = False
+) -> RenderableType:
+    """The summary as a panel of at most ``WIDEST`` columns.
+
+    Args:
+        summary: What the run came to.
+        job: What ran; names targets and limits.
+        width: Columns there are.
+        dry_run: Nothing was written.
+        ascii_only: Draw without bars.
+    """
+    width = min(width, WIDEST)
+    style = _EXIT_STYLES.get(summary.exit_code, "red")
+    parts: list[RenderableType] = [_headline(summary, job, style), Text(), _verdicts(summary.counts, width, ascii_only)]
+    parts += [Text(), _facts(_fact_rows(summary, job, dry_run=dry_run))]
+    if summary.counts.failed:
+        parts += [Text(), _failures(summary.counts, width)]
+    steps = next_steps(summary, job, dry_run=dry_run)
+    if steps:
+        parts += [Text(), _facts([("next" if not n else "", step) for n, step in enumerate(steps)])]
+    title = Text(f" {job.name} ", style="bold")
+    return Panel(Group(*parts), title=title, title_align="left", border_style=style, width=width, padding=(0, 1))
+
+
+def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
+    """What to do next, as commands with a word of explanation; most urgent first."""
+    path, reason = shlex.quote(str(job.path or "JOB")), summary.stop_reason
+    steps = []
+    if reason is StopReason.INTERRUPTED:
+        steps.append(f"{program()} run {path}   goes on where this run left off")
+    if reason is StopReason.FAILED or (reason is StopReason.ERRORS and job.stop.errors is None):
+        steps.append(f"{program()} run {path}   once the cause is removed; nothing is paid twice")
+    if key := messages.LIMITS.get(reason):
+        verb = "lower" if reason is StopReason.HIT_RATE else "raise"
+        steps.append(f"{verb} {key} and run again to go on")
+    if set(summary.counts.failed) - messages.HOPELESS:
+        steps.append(f"{program()} run {path} --retry-failed   tries the failed images again")
+    if dry_run:
+        steps.append(f"{program()} run {path}   carries the actions out; the labels are paid for")
+    if summary.pending_removals:
+        pending = formatting.count(summary.pending_removals)
+        steps.append(f"{program()} apply {path}   shows the {pending} and asks first")
+    if not steps and summary.exit_code in (ExitCode.OK, ExitCode.SOME_FAILED):
+        steps.append(f"{program()} refilter {path}   applies changed rules at no cost")
+    return steps
+
+
+def _headline(summary: Summary, job: Job, style: str) -> Text:
+    text = Text(messages.STOP_REASONS[summary.stop_reason], f"bold {style}")
+    if key := messages.LIMITS.get(summary.stop_reason):
+        text.append(f"  ({key}: {_limit(job, summary.stop_reason)})", "dim")
+    if summary.error:
+        text.append(f"\n{summary.error}", "not bold")
+    if summary.hint:
+        text.append(f"\n{summary.hint}", "not bold cyan")
+    return text
+
+
+def _limit(job: Job, reason: StopReason) -> str:
+    if reason is StopReason.HIT_RATE and (rare := job.stop.hit_rate) is not None:
+        return f"below {100 * rare.below:g} % with {100 * rare.confidence:g} % confidence"
+    value = {
+        StopReason.MATCHES: job.stop.matches,
+        StopReason.MISSES_IN_A_ROW: job.stop.misses_in_a_row,
+        StopReason.MAX_IMAGES: job.limits.max_images,
+    }.get(reason)
+    return formatting.usd(job.limits.budget_micros or 0) if value is None else formatting.count(value)
+
+
+def _verdicts(counts: Counts, width: int, ascii_only: bool) -> Table:  # noqa: FBT001  one of our own
+    """Counts with their shares of what was examined, and a bar for each where there is room."""
+    bar_width = 0 if ascii_only or width < _NARROW else min(40, width - 36)
+    grid = _grid()
+    for _ in range(2):
+        grid.add_column(justify="right")
+    if bar_width:
+        grid.add_column(no_wrap=True)
+    rows = [(verdict.value, getattr(counts, verdict.value), _STYLES[verdict]) for verdict in Verdict]
+    rows.append(("failed", sum(counts.failed.values()), "red"))
+    for name, number, style in rows:
+        cells = [
+            Text(formatting.count(number), f"bold {style}" if number else "dim"),
+            Text(formatting.share(number, counts.examined), "dim"),
+        ]
+        if bar_width:
+            cells.append(Text(formatting.bar(number, counts.examined, bar_width), style))
+        grid.add_row(name, *cells)
+    return grid
+
+
+def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[str, str]]:
+    counts, now = summary.counts, summary.this_run
+    yield "images", _images(counts)
+    if summary.resumed:
+        paid, free = formatting.count(now.calls), formatting.count(now.from_checkpoint)
+        yield "this run", f"{formatting.count(now.examined)} examined, {paid} called for, {free} known already"
+    if counts.overshoot:
+        what = "image was" if counts.overshoot == 1 else "images were"
+        yield "overshoot", f"{formatting.count(counts.overshoot)} {what} under way at the stop: paid, kept, free later"
+    if counts.duplicates:
+        what = "image has" if counts.duplicates == 1 else "images have"
+        saved = formatting.usd(counts.saved_micros)
+        yield "duplicates", f"{formatting.count(counts.duplicates)} {what} the content of another: {saved} saved"
+    yield from _action_rows(counts, job, dry_run=dry_run)
+    if summary.pending_removals:
+        yield (
+            "pending",
+            f"{formatting.count(summary.pending_removals)} to move or delete; only `apply` does that",
+        )
+    yield "money", _money(summary)
+    if now.attempts:
+        yield "rate", _rate(summary)
+    yield "time", formatting.duration(summary.wall_s)
+    yield "kept in", summary.checkpoint
+
+
+def _images(counts: Counts) -> str:
+    text = f"{formatting.count(counts.examined)} examined of {formatting.count(counts.listed)} listed"
+    if counts.skipped:
+        reasons = sorted(counts.skipped.items(), key=lambda item: -item[1])
+        text += "; skipped: " + ", ".join(
+            f"{formatting.count(number)} {messages.skip(reason)}" for reason, number in reasons
+        )
+    return text
+
+
+def _action_rows(counts: Counts, job: Job, *, dry_run: bool) -> Iterable[tuple[str, str]]:
+    if dry_run:
+        yield "dry run", "nothing was written to S3"
+    targets = {verdict: action.target for verdict, action in job.actions.items() if action.kind is ActionKind.COPY}
+    if counts.copied:
+        yield "copied", f"{formatting.count(counts.copied)}"
+    for verdict in Verdict if counts.copied else ():
+        if target := targets.get(verdict):
+            yield f"  {verdict.value}", target
+    for name, number in (("tagged", counts.tagged), ("moved", counts.moved), ("deleted", counts.deleted)):
+        if number:
+            yield name, formatting.count(number)
+    if counts.stale:
+        yield "stale", f"{formatting.count(counts.stale)} copies stand that the rules no longer make (apply --stale)"
+
+
+def _money(summary: Summary) -> str:
+    counts = summary.counts
+    text = formatting.usd(counts.spent_micros)
+    if summary.budget_micros is not None:
+        text += f" of {formatting.usd(summary.budget_micros)}"
+    text += f" for {formatting.count(counts.billed_calls)} billed calls"
+    if counts.keep:
+        text += f", {formatting.usd(counts.spent_micros // counts.keep)} a kept image"
+    if summary.resumed:
+        text += f"; this run {formatting.usd(summary.this_run.spent_micros)}"
+    return text
+
+
+def _rate(summary: Summary) -> str:
+    now, limit = summary.this_run, summary.tps_limit
+    text = f"{formatting.tps(round(summary.tps_mean, 1))} attempts a second"
+    if limit is not None:
+        text += f", limit {formatting.tps(limit)}"
+    for number, word in ((now.throttled, "throttled"), (now.retried, "repeated")):
+        if number:
+            text += f", {formatting.count(number)} {word}"
+    return text
+
+
+def _failures(counts: Counts, width: int) -> Table:
+    """One line a cause, the most frequent first: how many, what it means, what to do."""
+    grid = _grid()
+    grid.add_column(justify="right")
+    grid.add_column(ratio=1)
+    ranked = sorted(counts.failed.items(), key=lambda item: -item[1])
+    for place, (code, number) in enumerate(ranked):
+        said = messages.failure(code)
+        text = Text.assemble((code, "bold"), f": {said.meaning}. ", (said.remedy, "dim"))
+        if width < _NARROW:
+            text = Text.assemble((code, "bold"), f": {said.meaning}")
+        grid.add_row("" if place else "failed", Text(formatting.count(number), "bold red"), text)
+    return grid
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> Table:
+    grid = _grid()
+    grid.add_column(ratio=1, overflow="fold")
+    for label, text in rows:
+        grid.add_row(label, Text(text))
+    return grid
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=False)
+    grid.add_column(style="dim", no_wrap=True, min_width=9)
+    return grid

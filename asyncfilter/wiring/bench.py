@@ -1,0 +1,154 @@
+"""``bench``: how many calls a second the account accepts, measured on the job's own next images."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from asyncfilter.clock import SystemClock
+from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.core.watchdog import HOURLY_BLOCK_S
+from asyncfilter.engine.examine.inputs import RunInputs
+from asyncfilter.engine.preview.jobs import bench_job
+from asyncfilter.engine.preview.probe import Probe
+from asyncfilter.engine.preview.timed import run_for
+from asyncfilter.errors import UsageError
+from asyncfilter.events import Emit, ignore
+from asyncfilter.job.spec import Job, Order
+from asyncfilter.model import Progress, StopReason, Summary
+from asyncfilter.policy.throughput import (
+    BENCH_S,
+    BEYOND,
+    BenchPlan,
+    Measurement,
+    allowance_micros,
+    price_micros,
+    rounded_up,
+    throughput,
+)
+from asyncfilter.wiring.overrides import Overrides
+from asyncfilter.wiring.plan import examine_ahead, survey
+from asyncfilter.wiring.session import open_preview
+
+
+async def bench(
+    job: Job,
+    *,
+    seconds_s: float = BENCH_S,
+    budget_micros: int | None = None,
+    tps: float | None = None,
+    overrides: Overrides | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+) -> Measurement:
+    """Measure how many calls a second are really accepted, and with what latency, on images of the job.
+
+    It is a dry run of the job's next images ahead of its own: their labels are paid for once, kept, and free for the
+    run. Stop rules do not end it.
+
+    Args:
+        job: From ``load_job`` or ``parse_job``; ``limits.tps`` and ``limits.share`` do not bind it.
+        seconds_s: Ends it that long after the first call.
+        budget_micros: What it may spend, within the job's budget; by default what ``seconds_s`` cost at ``tps``.
+        tps: The rate to try at the most; by default ``BEYOND`` times what Service Quotas says.
+        overrides: As for ``run``, and so the others.
+        interrupt: ``request`` it once to end the measurement, twice to abort.
+        on_event: Told of everything that happens.
+
+    Raises:
+        UsageError: Nothing is known of the rate of a detector of your own, and ``tps`` is not given.
+        AsyncFilterError: As ``run``.
+    """
+    bench_plan = await propose_bench(
+        job, seconds_s=seconds_s, budget_micros=budget_micros, tps=tps, overrides=overrides
+    )
+    return await measure(job, bench_plan, overrides=overrides, interrupt=interrupt, on_event=on_event)
+
+
+async def propose_bench(
+    job: Job,
+    *,
+    seconds_s: float = BENCH_S,
+    budget_micros: int | None = None,
+    tps: float | None = None,
+    counts: bool = False,
+    overrides: Overrides | None = None,
+    on_listed: Callable[[int], None] | None = None,
+) -> BenchPlan:
+    """The free half of ``bench``: what is told of the quota, and what measuring would cost at the most.
+
+    ``counts`` has the whole listing counted, of which ``on_listed`` is told; other arguments and errors are those of
+    ``bench``.
+    """
+    plan_inputs = await survey(job, overrides=overrides, on_listed=on_listed) if counts else None
+    limits, overrides = job.limits, overrides or Overrides()
+    at_quota = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
+    async with open_preview(at_quota, overrides) as opened:
+        backend, checkpoint_totals, terms = opened.inputs.primary, opened.checkpoint_totals, opened.terms
+    quota_tps = backend.limit_tps or limits.tps
+    ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or limits.tps
+    if ceiling_tps is None:
+        raise UsageError("nothing is known of the rate to try", hint="Give tps, or limits.tps in the job.")
+    open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
+    whole_micros = rounded_up(price_micros(terms, math.ceil(ceiling_tps * seconds_s), open_s))
+    allowance = allowance_micros(
+        job, whole_micros if budget_micros is None else budget_micros, checkpoint_totals.spent_micros
+    )
+    likely_tps = min(ceiling_tps, quota_tps or ceiling_tps)
+    return BenchPlan(
+        seconds_s=seconds_s,
+        ceiling_tps=ceiling_tps,
+        quota=backend.quota,
+        region=backend.region,
+        is_local=backend.is_local,
+        allowance_micros=allowance,
+        limit_micros=checkpoint_totals.spent_micros + allowance,
+        quota_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), seconds_s)),
+        images=None if plan_inputs is None else plan_inputs.survey.calls,
+    )
+
+
+async def measure(
+    job: Job,
+    bench_plan: BenchPlan,
+    *,
+    overrides: Overrides | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+    on_start: Callable[[Callable[[], Progress]], None] | None = None,
+) -> Measurement:
+    """The paid half of ``bench``. Arguments and errors are those of ``bench`` and ``run``."""
+    overrides = overrides or Overrides()
+    clock = overrides.clock or SystemClock()
+    probe = Probe(clock)
+
+    async def examine(until: Interrupt) -> Summary:
+        return await examine_ahead(
+            bench_job(job, bench_plan),
+            lambda inputs: probe.wrap(_tried(inputs)),
+            goes_on=job.source.order is Order.LISTING,
+            overrides=overrides,
+            interrupt=until,
+            on_event=on_event,
+            on_start=on_start,
+        )
+
+    summary, is_over = await run_for(
+        bench_plan.seconds_s, examine, begun=probe.begun, clock=clock, interrupt=interrupt or Interrupt()
+    )
+    return Measurement(
+        bench_plan=bench_plan,
+        summary=summary,
+        samples=probe.samples,
+        throughput=throughput(probe.samples, bench_plan.ceiling_tps),
+        is_time_up=is_over and summary.stop_reason is StopReason.COMPLETED,
+    )
+
+
+def _tried(inputs: RunInputs) -> RunInputs:
+    """The same inputs, whose rate is the one that is tried."""
+    backends = tuple(msgspec.structs.replace(backend, tps_origin="what is tried") for backend in inputs.backends)
+    return msgspec.structs.replace(inputs, backends=backends)

@@ -1,0 +1,122 @@
+"""``plan``: what a job would come to, and a sample of it examined ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from asyncfilter.clock import SystemClock
+from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.examine.inputs import Options, RunInputs
+from asyncfilter.engine.preview.jobs import sampling_job
+from asyncfilter.engine.preview.list_source import ChosenSource
+from asyncfilter.engine.preview.overlays import SampleView
+from asyncfilter.engine.preview.survey import Surveyor
+from asyncfilter.events import Emit, ignore
+from asyncfilter.job.spec import Job
+from asyncfilter.model import ListedObject, Progress, Summary
+from asyncfilter.policy.forecast import PlanInputs, PlanResult, plan_result
+from asyncfilter.policy.sampling import Ranking, Sampler
+from asyncfilter.wiring.overrides import Overrides
+from asyncfilter.wiring.session import open_preview, open_run
+
+
+async def plan(
+    job: Job,
+    *,
+    sample: int = 0,
+    overrides: Overrides | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+) -> PlanResult:
+    """What a job would come to: what is listed and skipped, and a forecast of cost and time.
+
+    Without a sample nothing is paid and nothing is written. ``sample`` images drawn at random are paid for within the
+    budget and kept in the checkpoint, so that the job's own run has them for nothing.
+
+    Arguments and errors are those of ``run``.
+    """
+    plan_inputs = await survey(job, sample=sample, overrides=overrides)
+    if not plan_inputs.survey.drawn:
+        return plan_result(job, plan_inputs)
+    drawn = plan_inputs.survey.drawn
+    return plan_result(
+        job, plan_inputs, await examine_sample(job, drawn, overrides=overrides, interrupt=interrupt, on_event=on_event)
+    )
+
+
+async def survey(
+    job: Job, *, sample: int = 0, overrides: Overrides | None = None, on_listed: Callable[[int], None] | None = None
+) -> PlanInputs:
+    """The free half of ``plan``: the whole listing, and ``sample`` images drawn from it by ``source.seed``.
+
+    Args:
+        job: From ``load_job`` or ``parse_job``.
+        sample: Images to draw.
+        overrides: Your own source or checkpoint.
+        on_listed: Told after every page how many objects were listed.
+
+    Raises:
+        CheckpointError: There is a checkpoint that this job cannot use.
+        AccessError: The source cannot be listed.
+    """
+    overrides = overrides or Overrides()
+    async with open_preview(job, overrides) as opened:
+        surveyor = Surveyor(
+            source=opened.inputs.source,
+            check=opened.inputs.check,
+            known=opened.known,
+            max_attempts=job.limits.max_attempts,
+            clock=overrides.clock or SystemClock(),
+            sampler=Sampler(sample, Ranking(job.source.seed)),
+            on_listed=on_listed,
+        )
+        return PlanInputs(survey=await surveyor.run(), checkpoint_totals=opened.checkpoint_totals, terms=opened.terms)
+
+
+async def examine_sample(
+    job: Job,
+    drawn: Sequence[ListedObject],
+    *,
+    overrides: Overrides | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+    on_start: Callable[[Callable[[], Progress]], None] | None = None,
+) -> Summary:
+    """The paid half of ``plan``: examine ``drawn`` in its order and keep the labels.
+
+    Returns:
+        The summary; ``this_run`` counts the sample alone, images whose labels were known among it.
+
+    Raises:
+        As ``run``.
+    """
+    return await examine_ahead(
+        sampling_job(job),
+        lambda inputs: msgspec.structs.replace(inputs, source=ChosenSource(drawn)),
+        overrides=overrides or Overrides(),
+        interrupt=interrupt,
+        on_event=on_event,
+        on_start=on_start,
+    )
+
+
+async def examine_ahead(
+    job: Job,
+    by: Callable[[RunInputs], RunInputs],
+    *,
+    goes_on: bool = False,
+    overrides: Overrides,
+    interrupt: Interrupt | None,
+    on_event: Emit,
+    on_start: Callable[[Callable[[], Progress]], None] | None,
+) -> Summary:
+    """A dry run ahead of the job's own, by another way; its labels are kept, and nothing else of it stays.
+
+    The job is given as it is examined, and ``by`` makes the way to take of the job's own. With ``goes_on`` the listing
+    begins where the job's has come to. Other arguments and errors are those of ``run``.
+    """
+    async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
+        view = SampleView(opened.ready.checkpoint, opened.ready.job, goes_on=goes_on)
+        return await opened.examine(Options(dry_run=True), inputs=by(opened.inputs), checkpoint=view)

@@ -1,0 +1,259 @@
+"""Images are prepared ahead of their turn: in order, bounded, and at no cost for those that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncfilter import Interrupt
+from asyncfilter.engine.core.memory_limit import PREFETCH_BYTES, PREFETCH_IMAGES
+from asyncfilter.engine.examine import prefetch
+from asyncfilter.errors import (
+    AccessError,
+    ImageError,
+    PermissionDeniedError,
+    ThrottleCause,
+    ThrottledError,
+    TransientError,
+)
+from asyncfilter.model import Detection, ListedObject, ObjectRef, StopReason
+from asyncfilter.ports.examine import Prepared
+from asyncfilter.testing import Stage
+from asyncfilter.testing.ports import Fault, no_fault
+from tests.kit.jobs import make_job
+from tests.kit.labels import in_turn
+
+REFUSED = "Refused"
+MIB = 1024 * 1024
+
+
+class CountingPreparation:
+    """Refuses what shows ``REFUSED``, and holds bytes for the rest; counts what it holds at the most."""
+
+    def __init__(self, stage: Stage, *, held_bytes: int = 0, fault: Fault = no_fault) -> None:
+        self.prepared: list[str] = []
+        self.ahead = self.most_ahead = self.held = self.most_held = 0
+        self._stage = stage
+        self._held_bytes = held_bytes
+        self._fault = fault
+        self._attempts: dict[str, int] = {}
+        stage.preparation = self
+
+    async def prepare(self, image: ObjectRef) -> Prepared | None:
+        """See ``Preparation``."""
+        self._attempts[image.key] = self._attempts.get(image.key, 0) + 1
+        self.prepared.append(image.key)
+        await anyio.sleep(self._stage.latency_s.get(image.key, 0.1))
+        if (error := self._fault(image.key, self._attempts[image.key])) is not None:
+            raise error
+        if self._stage.labels.get(image.key) == REFUSED:
+            raise ImageError("under 80 px", code="image_rejected")
+        if not self._held_bytes:
+            return None
+        self.held += self._held_bytes
+        self.most_held = max(self.held, self.most_held)
+        return Prepared(detector=_Carrying(self, self._stage), held_bytes=self._held_bytes)
+
+    def let_go(self) -> None:
+        """A call with bytes ended."""
+        self.held -= self._held_bytes
+
+
+class _Carrying:
+    """The detector of one prepared image."""
+
+    def __init__(self, preparation: CountingPreparation, stage: Stage) -> None:
+        self._guard, self._stage = preparation, stage
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Detect as the stage does."""
+        try:
+            return await self._stage.detector.detect(image)
+        finally:
+            self._guard.let_go()
+
+
+def mixed(number: int) -> dict[str, str]:
+    """Robins, cats and images that are refused, in turn."""
+    return in_turn(number, "Robin", "Cat", REFUSED)
+
+
+def test_refused_images_cost_nothing() -> None:
+    """They fail with their code, without a call, money or a turn; the others are as without preparation."""
+    stage = Stage(mixed(300))
+    CountingPreparation(stage)
+    summary = stage.run(make_job())
+    counts = summary.counts
+    assert counts.failed == {"image_rejected": 100}
+    assert (counts.examined, counts.calls, counts.billed_calls, counts.keep) == (300, 200, 200, 100)
+    assert counts.spent_micros == 200 * 1000
+    assert summary.exit_code == 1
+    assert not {key for key in stage.detector.attempts if stage.labels[key] == REFUSED}
+
+
+@pytest.mark.parametrize("concurrency", [1, 400])
+def test_the_answer_is_that_of_one_by_one(concurrency: int) -> None:
+    """Verdicts, copies and the place of a stop do not depend on how fast images are prepared or examined."""
+    labels = mixed(400)
+    stage = Stage(labels, seed=concurrency, fault_rate=0.1)
+    CountingPreparation(stage, held_bytes=1)
+    job = make_job(limits={"tps": 2000, "concurrency": concurrency}, stop={"matches": 50})
+    summary = stage.run(job)
+    assert summary.stop_reason is StopReason.MATCHES
+    upto = 49 * 3 + 1
+    assert (summary.counts.keep, summary.counts.examined) == (50, upto)
+    assert summary.counts.failed == {"image_rejected": upto // 3}
+    assert stage.copied() == [key for key in sorted(labels) if labels[key] == "Robin"][:50]
+
+
+def test_a_dead_run_goes_on_where_it_was() -> None:
+    """Killed again and again, the run ends with the same outcome; refused images stay refused without another look."""
+    stage = Stage(mixed(300), seed=3)
+    CountingPreparation(stage, held_bytes=1)
+    job = make_job(limits={"tps": 400})
+    lives = 1
+    while stage.run_and_die(job, 4.0):
+        lives += 1
+    assert lives > 3
+    counts = stage.run(job).counts
+    assert (counts.keep, counts.reject, counts.failed) == (100, 100, {"image_rejected": 100})
+    # What was copied when it died, and not yet noted, is copied again.
+    assert sorted(set(stage.copied())) == [key for key, label in sorted(stage.labels.items()) if label == "Robin"]
+
+
+def test_known_images_are_not_prepared_again() -> None:
+    """A second run prepares nothing; retrying failed ones prepares these alone."""
+    stage = Stage(mixed(30))
+    preparation = CountingPreparation(stage)
+    stage.run(make_job())
+    preparation.prepared.clear()
+    stage.run(make_job())
+    assert preparation.prepared == []
+    stage.labels |= dict.fromkeys(stage.labels, "Cat")
+    summary = stage.run(make_job(), retry_failed=True)
+    assert len(preparation.prepared) == 10
+    assert summary.counts.failed == {}
+
+
+def test_memory_for_prepared_images_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the rate and large the images, no more is held than the memory limit and what is being prepared."""
+    monkeypatch.setattr(prefetch, "AT_ONCE", 8)
+    stage = Stage(dict.fromkeys(mixed(400), "Cat"))
+    preparation = CountingPreparation(stage, held_bytes=5 * MIB)
+    summary = stage.run(make_job(limits={"tps": 20}))
+    assert summary.counts.calls == 400
+    assert preparation.held == 0
+    assert 5 * MIB < preparation.most_held <= PREFETCH_BYTES + prefetch.AT_ONCE * 5 * MIB
+
+
+def test_images_are_prepared_a_bounded_way_ahead() -> None:
+    """At a slow rate, what lies far behind a stop is not read for nothing."""
+    stage = Stage(dict.fromkeys(mixed(3000), "Robin"), page_objects=1000)
+    preparation = CountingPreparation(stage)
+    stage.run(make_job(limits={"tps": 20}, stop={"matches": 100}))
+    assert len(preparation.prepared) <= 100 + PREFETCH_IMAGES + prefetch.AT_ONCE
+
+
+def test_duplicates_of_prepared_images_hold_nothing() -> None:
+    """Images with the same content share labels, let go of what was prepared for them, and cost nothing."""
+    stage = Stage(dict.fromkeys(mixed(120), "Robin"))
+    for index, key in enumerate(sorted(stage.labels)):
+        stage.source.put(ListedObject(key, 1000, f"{index % 10:032x}"))
+    preparation = CountingPreparation(stage, held_bytes=MIB)
+    summary = stage.run(make_job())
+    assert (summary.counts.calls, summary.counts.duplicates, summary.counts.keep) == (10, 110, 120)
+    assert (
+        preparation.held == 110 * MIB
+    )  # the preparation hears of calls alone; the memory limit must have let go of them
+    stage.labels |= {f"z{index}.jpg": "Robin" for index in range(600)}
+    stage.latency_s |= dict.fromkeys(stage.labels, 0.01)
+    for index in range(600):
+        stage.source.put(ListedObject(f"z{index}.jpg", 1000, f"{1:032x}"))
+    assert not stage.run_and_die(make_job(), 1000)
+    assert stage.run(make_job()).counts.duplicates == 710
+
+
+def throttled_first(key: str, attempt: int) -> Exception | None:
+    """Every first attempt is throttled, every second breaks."""
+    if attempt == 1:
+        return ThrottledError("slow down", cause=ThrottleCause.SERVER)
+    return TransientError("reset", may_be_billed=False) if attempt == 2 else None
+
+
+def test_passing_faults_are_repeated() -> None:
+    """Throttles and breaks while reading are waited out and cost nothing."""
+    stage = Stage(mixed(30))
+    CountingPreparation(stage, fault=throttled_first)
+    counts = stage.run(make_job()).counts
+    assert (counts.calls, counts.attempts, counts.throttled) == (20, 20, 0)
+    assert counts.failed == {"image_rejected": 10}
+
+
+def test_what_never_works_is_recorded() -> None:
+    """An image that cannot be read after all attempts fails as unavailable; the run goes on."""
+    stage = Stage(dict.fromkeys(mixed(30), "Robin"))
+    CountingPreparation(
+        stage, fault=lambda key, _: TransientError("x", may_be_billed=False) if key == "00007.jpg" else None
+    )
+    counts = stage.run(make_job(limits={"tps": 2000, "max_attempts": 2})).counts
+    assert counts.failed == {"unavailable": 1}
+    assert counts.keep == 29
+
+
+def _denied(access: bool) -> Callable[[str, int], Exception]:
+    return lambda _key, _attempt: ImageError(
+        "no", code="access_denied" if access else "invalid_image_format", access=access
+    )
+
+
+def test_a_cause_that_all_images_share_ends_the_run() -> None:
+    """Twenty unreadable objects in a row are the account's fault; twenty broken pictures are their own."""
+    stage = Stage(mixed(90))
+    CountingPreparation(stage, fault=_denied(access=True))
+    summary = stage.run(make_job())
+    assert (summary.stop_reason, summary.exit_code) == (StopReason.ERRORS, 4)
+    stage = Stage(mixed(90))
+    CountingPreparation(stage, fault=_denied(access=False))
+    summary = stage.run(make_job())
+    assert (summary.stop_reason, summary.counts.failed) == (StopReason.COMPLETED, {"invalid_image_format": 90})
+    assert summary.counts.calls == 0
+
+
+@pytest.mark.parametrize("error", [PermissionDeniedError("no"), AccessError("no"), RuntimeError("what")])
+def test_an_error_of_the_account_ends_the_run(error: Exception) -> None:
+    """It is told, and what was paid for is kept."""
+    stage = Stage(dict.fromkeys(mixed(60), "Robin"))
+    CountingPreparation(stage, fault=lambda key, _: error if key == "00040.jpg" else None)
+    summary = stage.run(make_job())
+    assert summary.stop_reason is StopReason.FAILED
+    assert summary.exit_code == (70 if isinstance(error, RuntimeError) else 4)
+    stage.preparation = None
+    assert stage.run(make_job()).counts.keep == 60
+    assert max(stage.detector.attempts.values()) == 1
+
+
+def test_an_interruption_does_not_wait_for_preparations() -> None:
+    """Draining leaves prepared images alone; the next run goes on with them."""
+    stage = Stage(mixed(300))
+    preparation = CountingPreparation(stage, held_bytes=1)
+    interrupt = Interrupt()
+    job = make_job(limits={"tps": 50})
+
+    def watch(event: object) -> None:
+        if len(stage.detector.attempts) > 20:
+            interrupt.drain.set()
+
+    async def live() -> Any:
+        from asyncfilter import run
+
+        return await run(job, overrides=stage.overrides(), interrupt=interrupt, on_event=watch)
+
+    summary = stage._live(live)
+    assert summary.exit_code == 75
+    preparation.held = 0
+    counts = stage.run(job).counts
+    assert (counts.keep, counts.failed) == (100, {"image_rejected": 100})
+    assert max(stage.detector.attempts.values()) == 1

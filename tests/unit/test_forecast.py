@@ -1,0 +1,166 @@
+"""The arithmetic of forecasts and estimates."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from asyncfilter.job import Limits, PriceTier, Stop
+from asyncfilter.model import Counts, StopReason
+from asyncfilter.policy.forecast import CheckpointTotals, ListingSurvey, PlanInputs, PricingTerms, estimate, forecast
+from asyncfilter.policy.pricing import PriceList
+
+MILLI = PriceList(tiers=(PriceTier(up_to=None, micros=1000),), source="test")
+
+
+def plan_inputs(unpaid: int = 1000, *, checkpoint_totals: CheckpointTotals | None = None, **changes: Any) -> PlanInputs:
+    """A listing of that many unpaid images at a tenth of a cent and 10 a second."""
+    terms: dict[str, Any] = {"prices": MILLI, "used": 0, "hourly_micros": 0, "limit_tps": 10.0, "tps_origin": "test"}
+    survey = changes.pop("survey", ListingSurvey(listed=unpaid, unpaid=unpaid))
+    return PlanInputs(
+        survey=survey,
+        checkpoint_totals=checkpoint_totals or CheckpointTotals(),
+        terms=PricingTerms(**(terms | changes)),
+    )
+
+
+def test_everything_fits() -> None:
+    """Without limits the forecast is the whole listing, at the rate."""
+    found = forecast(plan_inputs(), Limits())
+    assert (found.calls, found.cost_micros, found.ends) == (1000, 1_000_000, StopReason.COMPLETED)
+    assert found.duration_s == 100.0
+    assert found.by_hand_micros == (36_000_000, 60_000_000)
+
+
+def test_tiers_and_what_was_used_this_month_count() -> None:
+    """The forecast goes through the tiers from where the month stands."""
+    tiers = PriceList(tiers=(PriceTier(up_to=1500, micros=1000), PriceTier(up_to=None, micros=100)), source="test")
+    assert forecast(plan_inputs(prices=tiers, used=1000), Limits()).cost_micros == 500 * 1000 + 500 * 100
+
+
+@pytest.mark.parametrize(
+    ("limits", "checkpoint_totals", "calls", "ends"),
+    [
+        (Limits(budget_micros=400_999), CheckpointTotals(), 400, StopReason.BUDGET),
+        (Limits(budget_micros=1_000_000), CheckpointTotals(), 1000, StopReason.COMPLETED),
+        (Limits(budget_micros=1_000_000), CheckpointTotals(spent_micros=300_000), 700, StopReason.BUDGET),
+        (Limits(budget_micros=100_000), CheckpointTotals(spent_micros=300_000), 0, StopReason.BUDGET),
+        (Limits(max_images=50), CheckpointTotals(), 50, StopReason.MAX_IMAGES),
+        (Limits(max_images=50), CheckpointTotals(examined=60), 0, StopReason.MAX_IMAGES),
+        (Limits(max_images=1000), CheckpointTotals(), 1000, StopReason.COMPLETED),
+        (Limits(max_images=50, budget_micros=40_000), CheckpointTotals(), 40, StopReason.BUDGET),
+        (Limits(max_images=50, budget_micros=50_000), CheckpointTotals(), 50, StopReason.MAX_IMAGES),
+    ],
+)
+def test_limits_end_the_forecast(
+    limits: Limits, checkpoint_totals: CheckpointTotals, calls: int, ends: StopReason
+) -> None:
+    """The nearest limit says how many calls are made and why the run ends; what is spent already counts."""
+    found = forecast(plan_inputs(checkpoint_totals=checkpoint_totals), limits)
+    assert (found.calls, found.ends, found.whole_micros) == (calls, ends, 1_000_000)
+
+
+def test_known_and_shared_images_cost_nothing() -> None:
+    """Only images whose content nobody paid for are in the cost; by hand all of them would be."""
+    survey = ListingSurvey(listed=100, settled=20, waiting=10, unpaid=70, shared=30)
+    found = forecast(plan_inputs(survey=survey), Limits())
+    assert (found.calls, found.cost_micros) == (40, 40_000)
+    assert found.by_hand_micros[0] == 100 * 3 * 12_000
+
+
+def test_a_model_costs_by_its_time() -> None:
+    """Custom Labels: hours at the rate times the hourly price, and a budget that covers half of it halves the calls."""
+    free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="test")
+    whole = plan_inputs(36_000, prices=free, hourly_micros=4_000_000)
+    assert forecast(whole, Limits()).cost_micros == 4_000_000
+    assert forecast(whole, Limits(budget_micros=2_000_000)).calls == 18_000
+
+
+def test_an_unknown_rate_has_no_duration() -> None:
+    """Nothing is made up where nothing is known."""
+    assert forecast(plan_inputs(limit_tps=None), Limits()).duration_s is None
+
+
+# -- Estimates ---------------------------------------------------------------------------------------------------------
+
+
+def test_estimates_of_a_plain_sample() -> None:
+    """Shares of what was drawn, scaled to the whole; failed images are not billed and not judged."""
+    counts = Counts(keep=20, review=10, reject=50, failed={"x": 20}, calls=100, billed_calls=80)
+    said = estimate(counts, plan_inputs(10_000), Stop(matches=500))
+    assert said.sampled == 100
+    assert said.hit_rate.value == 0.25
+    assert said.failure_share.value == 0.2
+    assert said.keep.value == 2000
+    assert said.total_micros.value == 8_000_000
+    assert said.kept_micros.value == 4000
+    assert said.to_matches is not None
+    assert said.to_matches.value == 2500
+    for one in (said.hit_rate, said.failure_share, said.keep, said.total_micros, said.kept_micros, said.to_matches):
+        assert one.high is not None
+        assert one.low < (one.value or 0) < one.high
+
+
+def test_time_outs_that_are_counted_twice_raise_the_total() -> None:
+    """A sample in which every second image was billed twice says so of the whole."""
+    counts = Counts(reject=100, calls=100, billed_calls=150)
+    assert estimate(counts, plan_inputs(1000), Stop()).total_micros.value == 1_500_000
+
+
+def test_a_sample_without_hits_has_no_price_for_one() -> None:
+    """No figure and no upper end, but a lower one."""
+    said = estimate(Counts(reject=200, calls=200, billed_calls=200), plan_inputs(10_000), Stop(matches=5))
+    assert (said.hit_rate.value, said.kept_micros.value, said.kept_micros.high) == (0.0, None, None)
+    assert said.kept_micros.low > 1000 / 0.02
+    assert said.to_matches is not None
+    assert (said.to_matches.value, said.to_matches.high) == (None, None)
+
+
+def test_a_sample_of_failures_alone_says_what_it_can() -> None:
+    """Nothing was judged: the hit rate may be anything, the failures are nearly everything, nothing was billed."""
+    said = estimate(Counts(failed={"x": 50}, calls=50), plan_inputs(1000), Stop())
+    assert (said.hit_rate.value, said.hit_rate.low, said.hit_rate.high) == (None, 0.0, 1.0)
+    assert said.failure_share.low > 0.9
+    assert said.total_micros.value == 0
+
+
+def test_a_whole_listing_as_sample_is_exact() -> None:
+    """Once everything was drawn there is nothing left to be unsure of."""
+    counts = Counts(keep=30, reject=60, failed={"x": 10}, calls=100, billed_calls=90)
+    said = estimate(counts, plan_inputs(100), Stop())
+    assert (said.keep.low, said.keep.high) == (30, 30)
+    assert said.hit_rate.low == said.hit_rate.value == said.hit_rate.high
+    assert said.total_micros.low == said.total_micros.value == said.total_micros.high == 90_000
+
+
+def test_a_free_sample_says_nothing_of_repetitions() -> None:
+    """Images known already tell verdicts and failures; the price stays that of one call each."""
+    counts = Counts(keep=5, reject=40, failed={"x": 5}, from_checkpoint=50)
+    survey = ListingSurvey(listed=1000, settled=50, unpaid=950, drawn_failed=5)
+    said = estimate(counts, plan_inputs(survey=survey), Stop())
+    assert said.total_micros.value == 855_000
+
+
+def test_estimates_cover_the_truth() -> None:
+    """Drawn over and over from one listing, each interval holds the true figure at least 95 times in a hundred."""
+    rng, whole, sample, rounds = random.Random(5), 2000, 120, 400
+    population = ["keep"] * 160 + ["reject"] * 1740 + ["failed"] * 100
+    truth = {"hit_rate": 160 / 1900, "failure_share": 0.05, "keep": 160, "total_micros": 1_900_000}
+    missed = dict.fromkeys(truth, 0)
+    for _ in range(rounds):
+        drawn = rng.sample(population, sample)
+        failed = drawn.count("failed")
+        counts = Counts(
+            keep=drawn.count("keep"),
+            reject=drawn.count("reject"),
+            failed={"x": failed},
+            calls=sample,
+            billed_calls=sample - failed,
+        )
+        said = estimate(counts, plan_inputs(whole), Stop())
+        for name, value in truth.items():
+            one = getattr(said, name)
+            missed[name] += not one.low <= value <= one.high
+    assert max(missed.values()) / rounds <= 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5
