@@ -6,18 +6,22 @@
     job = asyncfilter.load_job("job.yaml")
     summary = anyio.run(asyncfilter.run, job)
 
-Everything else lives in modules of its own: ``asyncfilter.ports`` for what a source, detector, sink or checkpoint of
-your own must do, ``asyncfilter.testing`` for ones in memory, ``asyncfilter.events`` for what a run tells.
+Public are the names in ``__all__`` here, and what these modules name: ``asyncfilter.errors``, ``asyncfilter.events``
+(what a run reports), ``asyncfilter.job`` (what a job holds), ``asyncfilter.model`` (labels, verdicts, effects),
+``asyncfilter.ports`` (what a source, detector, sink, remover or checkpoint of your own must do) and
+``asyncfilter.testing`` (all of them in memory). Every other module may change without notice.
 """
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncfilter.engine.ending import Interrupt
     from asyncfilter.errors import (
+        AbortedError,
         AccessError,
         AsyncFilterError,
         CheckpointError,
@@ -25,43 +29,107 @@ if TYPE_CHECKING:
         UsageError,
     )
     from asyncfilter.job import Job, load_job, parse_job
-    from asyncfilter.model import Summary
-    from asyncfilter.wiring import World, bench, plan, refilter, run
+    from asyncfilter.model import Counts, Progress, StopReason, Summary, Verdict
+    from asyncfilter.policy.capacity import Measurement
+    from asyncfilter.policy.estimate import Outlook
+    from asyncfilter.policy.references import Labelled
+    from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
+    from asyncfilter.wiring import (
+        Overrides,
+        apply,
+        bench,
+        label_references,
+        plan,
+        plan_apply,
+        plan_undo,
+        refilter,
+        run,
+        undo,
+    )
 
 __all__ = [
+    "AbortedError",
     "AccessError",
     "AsyncFilterError",
     "CheckpointError",
+    "Consent",
+    "Counts",
     "Interrupt",
     "Job",
     "JobError",
+    "Labelled",
+    "Measurement",
+    "Outlook",
+    "Overrides",
+    "Progress",
+    "RemovalPlan",
+    "RemovalSummary",
+    "StopReason",
     "Summary",
     "UsageError",
-    "World",
+    "Verdict",
+    "apply",
     "bench",
+    "label_references",
     "load_job",
     "parse_job",
     "plan",
+    "plan_apply",
+    "plan_undo",
     "refilter",
     "run",
+    "undo",
 ]
 
-_HOMES = {
-    "Interrupt": "engine.ending",
-    "Job": "job",
-    "Summary": "model",
-    "World": "wiring",
-    "bench": "wiring",
-    "load_job": "job",
-    "parse_job": "job",
-    "plan": "wiring",
-    "refilter": "wiring",
-    "run": "wiring",
+_NAMES_BY_MODULE = {
+    "asyncfilter.engine.ending": ("Interrupt",),
+    "asyncfilter.errors": (
+        "AbortedError",
+        "AccessError",
+        "AsyncFilterError",
+        "CheckpointError",
+        "JobError",
+        "UsageError",
+    ),
+    "asyncfilter.job": ("Job", "load_job", "parse_job"),
+    "asyncfilter.model": ("Counts", "Progress", "StopReason", "Summary", "Verdict"),
+    "asyncfilter.policy.capacity": ("Measurement",),
+    "asyncfilter.policy.estimate": ("Outlook",),
+    "asyncfilter.policy.references": ("Labelled",),
+    "asyncfilter.policy.removal": ("Consent", "RemovalPlan", "RemovalSummary"),
+    "asyncfilter.wiring": (
+        "Overrides",
+        "apply",
+        "bench",
+        "label_references",
+        "plan",
+        "plan_apply",
+        "plan_undo",
+        "refilter",
+        "run",
+        "undo",
+    ),
 }
+_MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
+"""Where each public name is defined."""
+
+_RENAMED = {"World": "Overrides"}
+"""Former public names, each kept as an alias for one release."""
 
 
-def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for, so that ``asyncfilter --help`` does not wait for AWS's client."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+if not TYPE_CHECKING:  # a type checker reads the imports above, and then reports a name that does not exist
+
+    def __getattr__(name: str) -> object:
+        """Import a public name at its first use, so that ``import asyncfilter`` does not load the AWS clients."""
+        if name in _RENAMED:
+            new_name = _RENAMED[name]
+            warnings.warn(f"asyncfilter.{name} is now asyncfilter.{new_name}", DeprecationWarning, stacklevel=2)
+            name = new_name
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not, beside what every module has."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

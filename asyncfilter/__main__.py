@@ -20,7 +20,9 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  open to the end
     try:
         from asyncfilter.cli.app import command_line  # noqa: PLC0415  after signals and streams are in order
+        from asyncfilter.cli.switch_interval import shorten_switch_interval  # noqa: PLC0415  likewise
 
+        shorten_switch_interval()
         sys.exit(command_line(sys.argv[1:]))
     except KeyboardInterrupt:
         from asyncfilter.errors import ExitCode  # noqa: PLC0415  the handlers above come before any import of ours

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
@@ -221,3 +221,8 @@ class ImageError(CallError):
         super().__init__(message, hint=remedy)
         self.code = code
         self.access = access
+
+    @classmethod
+    def access_denied(cls, message: str, *, remedy: str | None) -> Self:
+        """The error for an object that may not be read or touched; its cause is a permission."""
+        return cls(message, code="access_denied", remedy=remedy, access=True)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+
+from asyncfilter import notebook
 
 
 class Verdict(StrEnum):
@@ -22,7 +25,10 @@ class Verdict(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a run ended; when several hold at one image, the first in this order is reported (contract, section 5)."""
+    """Why a run ended; when several hold at one image, the first in this order is reported.
+
+    See docs/guarantees.md, *Stop rules*.
+    """
 
     MATCHES = "matches"
     MISSES_IN_A_ROW = "misses_in_a_row"
@@ -124,9 +130,37 @@ FOLDER = "file://"
 """What ``bucket`` begins with where objects are files: it is then ``file://`` and an absolute folder, no slash last."""
 
 
+OWN = "own:"
+"""What ``bucket`` begins with where the calling program brings the store: it is then ``own:`` and the store's name."""
+
+S3 = "s3://"
+"""What the address of an object in S3 begins with; its bucket is the bare name."""
+
+
+class StoreKind(StrEnum):
+    """Where objects are kept."""
+
+    S3 = "s3"
+    FOLDER = "folder"
+    OWN = "own"
+    """In a store that the calling program brings."""
+
+
+def store_of(bucket: str) -> StoreKind:
+    """Which kind of store ``bucket`` names; it may also be a whole address. The only place that looks at the prefix."""
+    if bucket.startswith(FOLDER):
+        return StoreKind.FOLDER
+    return StoreKind.OWN if bucket.startswith(OWN) else StoreKind.S3
+
+
+def folder_of(bucket: str) -> Path:
+    """The folder that ``bucket`` names, of a store that is one."""
+    return Path(bucket.removeprefix(FOLDER) or "/")
+
+
 def uri_of(bucket: str, key: str) -> str:
-    """``s3://bucket/key``, or ``file:///folder/key``; the key as it is."""
-    return f"{bucket}/{key}" if bucket.startswith(FOLDER) else f"s3://{bucket}/{key}"
+    """``s3://bucket/key``, ``file:///folder/key`` or ``own:name/key``; the key as it is."""
+    return f"{S3}{bucket}/{key}" if store_of(bucket) is StoreKind.S3 else f"{bucket}/{key}"
 
 
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -175,6 +209,19 @@ class S3Location(NamedTuple):
     def uri(self) -> str:
         """See ``uri_of``."""
         return uri_of(self.bucket, self.key)
+
+    @property
+    def store(self) -> StoreKind:
+        """Which kind of store it is in."""
+        return store_of(self.bucket)
+
+
+def location(uri: str) -> S3Location:
+    """The place that ``uri_of`` gave ``uri`` for; that of a file is below the root of all folders."""
+    if store_of(uri) is StoreKind.FOLDER:
+        return S3Location(FOLDER, uri.removeprefix(FOLDER).removeprefix("/"))
+    bucket, _, key = uri.removeprefix(S3).partition("/")
+    return S3Location(bucket, key)
 
 
 class IfExists(StrEnum):
@@ -295,6 +342,27 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     hint: str | None = None
     """What to do about it."""
     exit_code: int = 0
-    """The process's exit code that says the same (contract, section 2)."""
+    """The process's exit code that says the same (docs/guarantees.md, *Exit codes*)."""
     pending_removals: int = 0
     """Images that ``apply`` would move or delete."""
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the main figures; an action that was not carried out is left out."""
+        counts = self.counts
+        actions = ("copied", "moved", "deleted", "tagged", "stale", "overshoot", "duplicates")
+        budget = "" if self.budget_micros is None else f" of {notebook.usd(self.budget_micros)}"
+        rows = [
+            ("error", self.error),
+            ("hint", self.hint),
+            ("listed", counts.listed),
+            ("skipped", counts.skipped),
+            ("examined", counts.examined),
+            *((verdict.value, getattr(counts, verdict.value)) for verdict in Verdict),
+            ("failed", counts.failed),
+            *((name, getattr(counts, name) or None) for name in actions),
+            ("pending", self.pending_removals or None),
+            ("spent", f"{notebook.usd(counts.spent_micros)}{budget} for {counts.billed_calls:,} billed calls"),
+            ("time", notebook.duration(self.wall_s)),
+            ("checkpoint", self.checkpoint),
+        ]
+        return notebook.table(f"{self.name}: {self.stop_reason.value}", rows)

@@ -1,4 +1,4 @@
-"""What the engine needs from the world: a source, a detector, a sink and a checkpoint.
+"""What the engine needs from outside: a source, a detector, a sink, a remover and a checkpoint.
 
 Anything that fits these protocols can take part in a run; ``asyncfilter.testing`` has one of each in memory. Every
 method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call,
@@ -14,22 +14,49 @@ import msgspec
 
 from asyncfilter.errors import CallError
 from asyncfilter.model import (
-    ActionKind,
     Counts,
-    Decision,
     Detection,
     Effect,
-    Failure,
     LabelFilter,
     ListedObject,
     ObjectRef,
     S3Location,
     StopReason,
 )
-from asyncfilter.policy.removal import BucketState, Condemnation, Removal, Step
-from asyncfilter.policy.tally import Tally
+from asyncfilter.policy.removal import Condemnation
+from asyncfilter.records.images import DoneEffect, Owner, Reference, StoredImage
+from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
+from asyncfilter.records.removal import BucketState, Removal, Step
 
-# -- The way in and out ------------------------------------------------------------------------------------------------
+__all__ = [
+    "DELETES_AT_ONCE",
+    "Batch",
+    "Checkpoint",
+    "Condemned",
+    "Contents",
+    "Copied",
+    "Detector",
+    "DoneEffect",
+    "Found",
+    "Gone",
+    "Opened",
+    "Owner",
+    "Page",
+    "Preparation",
+    "Prepared",
+    "Reference",
+    "References",
+    "Remover",
+    "Sink",
+    "Source",
+    "StoredImage",
+    "Totals",
+    "Version",
+    "Watermark",
+]
+# The names of records/ stand here only until every import names those modules.
+
+# -- Ports: examining (ports/examine) ----------------------------------------------------------------------------------
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -65,7 +92,7 @@ class Detector(Protocol):
 
         Raises:
             ThrottledError: Refused for its rate.
-            TransientError: Worth repeating; says whether it may have been billed.
+            TransientError: Worth repeating; ``may_be_billed`` tells whether the attempt may have been billed.
             ImageError: This image cannot be examined, with the diagnosed cause.
             AccessError: No image can be examined.
         """
@@ -76,7 +103,7 @@ class References(Protocol):
     """Reference images: objects of any bucket, or files, each by its address as the ``key`` of an object."""
 
     async def look(self, uri: str) -> ListedObject:
-        """What stands at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
+        """The image at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
 
         Raises:
             ThrottledError: The store asks for a lower rate.
@@ -95,7 +122,7 @@ class Contents(Protocol):
     """The bytes of the images of a source."""
 
     async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
-        """All of an image, or at most so many bytes from its start, on condition that it is the one listed.
+        """All of an image, or at most ``first_bytes`` from its start, on condition that it is the one listed.
 
         Raises:
             ThrottledError: Reading too fast.
@@ -148,7 +175,7 @@ class Sink(Protocol):
         ...
 
 
-# -- The way out of the source -----------------------------------------------------------------------------------------
+# -- Ports: removing (ports/remover) -----------------------------------------------------------------------------------
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,11 +216,11 @@ class Condemned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DELETES_AT_ONCE = 1000
-"""Objects in one ``Remover.delete`` at the most (S3 API reference, *DeleteObjects*)."""
+"""Most objects in one ``Remover.delete`` (S3 API reference, *DeleteObjects*)."""
 
 
 class Remover(Protocol):
-    """Takes objects out of the source and brings them back; every write is conditional, so that a repeat is harmless.
+    """Takes objects out of the source and brings them back; every write is conditional: repeating it is harmless.
 
     Beside what each method says, all raise ``ThrottledError``, ``TransientError``, ``AccessError``, and ``ImageError``
     ``access_denied`` for an object that may not be touched.
@@ -240,176 +267,15 @@ class Remover(Protocol):
         ...
 
 
-# -- The checkpoint ----------------------------------------------------------------------------------------------------
+# -- Ports: the checkpoint (ports/checkpoint) --------------------------------------------------------------------------
 
 
-class Watermark(msgspec.Struct, kw_only=True):
-    """How far everything is settled: every image up to ``seq`` has its final outcome.
+class LabelStore(Protocol):
+    """Images with their labels, by key, content and row: what was paid for, and the one way to add to it.
 
-    Attributes:
-        seq: Position in the order of examination, from 1; 0 before the first image.
-        cursor: Key of the last object settled in the current pass over the listing; None at its start.
-        listing_done: True once the pass reached the end of the listing.
-        pass_seq: Position at which the pass began: images behind it are known to be in the listing as it is now.
-        tally: The counts at this position.
+    A method that writes returns only when the change is durable. When it raises ``CheckpointError`` the run ends:
+    nothing is paid for that cannot be kept. The same holds for every part of a ``Checkpoint``.
     """
-
-    seq: int = 0
-    cursor: str | None = None
-    listing_done: bool = False
-    pass_seq: int = 0
-    tally: Tally = msgspec.field(default_factory=Tally)
-
-
-class Totals(msgspec.Struct, kw_only=True):
-    """Sums over the checkpoint's whole life that do not hang on a position.
-
-    Attributes:
-        calls: Images sent to the detector, whatever came of it.
-        attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
-        from_checkpoint: Images whose labels were there already.
-        duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
-        billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
-        reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
-    """
-
-    calls: int = 0
-    attempts: int = 0
-    throttled: int = 0
-    retried: int = 0
-    from_checkpoint: int = 0
-    duplicates: int = 0
-    saved_micros: int = 0
-    billed_calls: int = 0
-    spent_micros: int = 0
-    reserved_calls: int = 0
-    reserved_micros: int = 0
-
-
-class DoneEffect(msgspec.Struct, frozen=True):
-    """An action that was confirmed for an image.
-
-    ``target`` is the URI of a copy or move, a tag's tags as a query string, and empty for a delete.
-    """
-
-    kind: ActionKind
-    target: str
-
-
-class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
-    """One image as the checkpoint holds it.
-
-    An image with a ``seq`` has its place in the order of examination and is counted. One without is spare: its labels
-    are paid for and will be used when the listing comes to it (overshoot of a stop, work beyond the watermark of a run
-    that died, an older version of an object).
-
-    Attributes:
-        id: Number of the row, from 1, given by the engine, never used again.
-        decision: What the rules said; None where no labels came.
-        failure: Why it has no outcome, or why its action failed.
-        detection: The labels; None where there are none or they were not asked for.
-        same_as: Row of an earlier image with the same content, whose labels these are; None for one examined itself.
-        effects: The actions confirmed for it, oldest first: usually none or one, more when rules or targets changed.
-    """
-
-    id: int
-    seq: int | None
-    key: str
-    etag: str
-    size_bytes: int
-    decision: Decision | None = None
-    failure: Failure | None = None
-    detection: Detection | None = None
-    same_as: int | None = None
-    effects: tuple[DoneEffect, ...] = ()
-
-
-class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose a target is: the source key it was written from, and the row of the very image if that was moved there."""
-
-    key: str
-    moved: int | None = None
-
-
-class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """A reference image whose labels were paid for.
-
-    Attributes:
-        uri: Its address, as rules name it.
-        etag: What identifies its content, with ``size_bytes``.
-    """
-
-    uri: str
-    etag: str
-    size_bytes: int
-    detection: Detection
-
-
-class Batch(msgspec.Struct, kw_only=True):
-    """Changes that become durable together, or not at all.
-
-    Attributes:
-        new: Rows to insert.
-        seated: Spare rows that get their place: ``id`` is there already; seq, decision and failure are set, the stored
-            labels stay.
-        effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
-        failures: Rows whose action failed, by row id.
-        revoked: Confirmed actions that were undone, by row id.
-        renewed: ETags of objects that are back with the same content and another ETag, by row id.
-        removals: Journal entries, each in place of what the journal had for its image.
-        unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
-        references: Reference images to keep, in place of those with the same address.
-        watermark: The new watermark; None when it did not move.
-        totals: The sums, money among them; None when they did not change.
-    """
-
-    new: list[StoredImage] = []
-    seated: list[StoredImage] = []
-    effects: list[tuple[int, DoneEffect]] = []
-    failures: list[tuple[int, Failure]] = []
-    revoked: list[tuple[int, DoneEffect]] = []
-    renewed: list[tuple[int, str]] = []
-    removals: list[Removal] = []
-    unseated: list[int] = []
-    references: list[Reference] = []
-    watermark: Watermark | None = None
-    totals: Totals | None = None
-
-
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint held when it was opened.
-
-    Attributes:
-        watermark: Where the work continues.
-        totals: The sums; what a dead run had reserved is already counted as spent.
-        decided_by: Fingerprint of rules, actions and limits that made the stored decisions; None in a new file.
-        next_id: First row id that was never used.
-        is_new: True when the file was made just now.
-    """
-
-    watermark: Watermark
-    totals: Totals
-    decided_by: str | None
-    next_id: int
-    is_new: bool
-
-
-class Checkpoint(Protocol):
-    """Everything that was paid for, in one durable place, held by one run at a time.
-
-    Every method that writes returns only when the change is durable. When one raises ``CheckpointError`` the run ends:
-    nothing is paid for that cannot be kept.
-    """
-
-    @property
-    def location(self) -> str:
-        """Where it is, for people."""
-        ...
-
-    @property
-    def opened(self) -> Opened:
-        """What it held when it was opened; rows beyond the watermark have been made spare."""
-        ...
 
     async def commit(self, batch: Batch) -> None:
         """Make ``batch`` durable, as one."""
@@ -426,16 +292,28 @@ class Checkpoint(Protocol):
         """Rows with one of these ETags that hold labels, with them, by id: where content may be the same."""
         ...
 
+    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
+        """The rows with these ids that are there, with their labels, by id."""
+        ...
+
+    async def references(self) -> Sequence[Reference]:
+        """All reference images, by address."""
+        ...
+
+
+class Positions(Protocol):
+    """Which images have a position in the order of examination, and which rules decided them."""
+
     async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """Up to ``limit`` seated rows that follow ``after_seq`` in order of examination, with their labels.
 
-        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the answer. It
-        may be asked on another thread, and its answers are remembered.
+        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the detection. It
+        may be called on another thread, and its results are kept.
         """
         ...
 
     async def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
-        """The seated rows at these places, in order of examination, with their labels; ``is_asked`` as above."""
+        """The seated rows at these positions, in order of examination, with their labels; ``is_asked`` as above."""
         ...
 
     async def failed(self, after_seq: int, up_to_seq: int, limit: int) -> Sequence[StoredImage]:
@@ -443,27 +321,30 @@ class Checkpoint(Protocol):
         ...
 
     async def unseat_after(self, seq: int) -> None:
-        """Make every row beyond ``seq`` spare: the stop position moved back."""
+        """Make every row beyond ``seq`` spare, because the stop position moved back."""
         ...
 
     async def overshoot(self) -> int:
-        """How many spare rows hold labels of an object that no seated row stands for."""
+        """How many spare rows hold labels of an object that has no seated row."""
         ...
 
-    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
-        """Of these target URIs, the ones that an action wrote or a move claims, with whose they are."""
+    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
+        """All stored decisions are now those of ``fingerprint``; None while they are being made anew."""
         ...
 
-    async def references(self) -> Sequence[Reference]:
-        """All reference images, by address."""
-        ...
+
+class RemovalJournal(Protocol):
+    """Images that are to leave the source or left it, how far each removal has come, and which image owns a target.
+
+    Entries are written with ``LabelStore.commit``, together with the rows that they are about.
+    """
 
     async def condemned(
         self, which: Condemnation, after_seq: int, limit: int
     ) -> Sequence[tuple[StoredImage, Removal | None]]:
         """Up to ``limit`` seated rows that follow ``after_seq``, with their labels and what the journal has for each.
 
-        Those that ``which`` covers, that neither failed nor were confirmed as moved or deleted.
+        Only those that ``which`` covers and that neither failed nor were confirmed as moved or deleted.
         """
         ...
 
@@ -480,16 +361,16 @@ class Checkpoint(Protocol):
         """
         ...
 
-    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
-        """The rows with these ids that are there, with their labels, by id."""
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
+        """The owners of those target URIs that an action wrote or a move claims."""
         ...
 
-    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
-        """All stored decisions are now those of ``fingerprint``; None while they are being made anew."""
-        ...
+
+class ListingStore(Protocol):
+    """The stored listing of ``order: random``: what the source lists, in another order."""
 
     async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
-        """Add objects to the stored listing of ``order: random``; ``rank`` (63 bits) is their place in the shuffle."""
+        """Add objects to the stored listing; ``rank`` (63 bits) orders them."""
         ...
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
@@ -504,10 +385,31 @@ class Checkpoint(Protocol):
         """Forget the stored listing, for a new pass."""
         ...
 
+
+class RunHistory(Protocol):
+    """The runs that used the checkpoint, and how each ended."""
+
     async def begin_run(self, run_id: str, started_unix_s: float) -> None:
         """Note that a run began."""
         ...
 
     async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
         """Note how a run ended."""
+        ...
+
+
+class Checkpoint(LabelStore, Positions, RemovalJournal, ListingStore, RunHistory, Protocol):
+    """Everything that was paid for, in one durable place, held by one run at a time.
+
+    A part of the engine that uses one of the five protocols asks for that one.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, for messages."""
+        ...
+
+    @property
+    def opened(self) -> Opened:
+        """What it held when it was opened; rows beyond the watermark have been made spare."""
         ...

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import msgspec
+from botocore import xform_name
 
 from asyncfilter.aws.answers import Answer, Operation
 from asyncfilter.aws.calls import (
@@ -154,8 +155,7 @@ class BotoDetect:
     def __init__(self, session: AwsSession, client: AioClient, spec: DetectorSpec) -> None:
         self._timeout_s = session.timeout_s
         self._operation = operation_of(spec)
-        custom = self._operation is Operation.DETECT_CUSTOM_LABELS
-        self._call = client.detect_custom_labels if custom else client.detect_labels
+        self._call = getattr(client, xform_name(self._operation))
         self._parameters = parameters_of(spec)
 
     async def __call__(self, bucket: str, key: str) -> bytes:

@@ -6,12 +6,13 @@ ports decide with what they know, and the package's own errors where no answer c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from asyncfilter.aws.answers import Answer, Operation
-from asyncfilter.job.spec import DetectorKind, DetectorSpec
+from asyncfilter.job.spec import DetectorKind, DetectorSpec, for_every_kind
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
+from asyncfilter.policy.detectors import PROFILES
 
 PAGE_SIZE = 1000
 """Most keys S3 gives in one page."""
@@ -145,21 +146,35 @@ def uri(bucket: str, key: str) -> str:
 
 def operation_of(spec: DetectorSpec) -> Operation:
     """The operation that a detector calls."""
-    custom = spec.kind is DetectorKind.CUSTOM_LABELS
-    return Operation.DETECT_CUSTOM_LABELS if custom else Operation.DETECT_LABELS
+    return Operation(PROFILES[spec.kind].operation)
 
 
 def parameters_of(spec: DetectorSpec) -> dict[str, object]:
-    """The request of a detector without its image, as both clients send it.
+    """The request of a detector without its image, as both clients send it."""
+    return REQUESTS[spec.kind](spec)
 
-    DetectCustomLabels falls back to each label's assumed threshold unless MinConfidence is given, and gives all results
-    unless MaxResults is (Custom Labels guide, *Analyzing an image*).
+
+def _labels_request(spec: DetectorSpec) -> dict[str, object]:
+    if "GENERAL_LABELS" not in spec.features:
+        return {"Features": list(spec.features)}
+    return {
+        "MaxLabels": spec.max_labels,
+        "Features": list(spec.features),
+        "MinConfidence": spec.min_confidence_pct,
+    }
+
+
+def _custom_labels_request(spec: DetectorSpec) -> dict[str, object]:
+    """The service falls back to each label's assumed threshold unless MinConfidence is given.
+
+    It gives all results unless MaxResults is (Custom Labels guide, *Analyzing an image*).
     """
-    if spec.kind is DetectorKind.CUSTOM_LABELS:
-        asked: dict[str, object] = {"ProjectVersionArn": spec.model, "MinConfidence": spec.min_confidence_pct}
-        return asked if spec.max_labels >= _ALL else {**asked, "MaxResults": spec.max_labels}
-    asked = {"MaxLabels": spec.max_labels, "Features": list(spec.features)}
-    if "GENERAL_LABELS" in spec.features:
-        asked["MinConfidence"] = spec.min_confidence_pct
-        return asked
-    return {"Features": list(spec.features)}
+    asked: dict[str, object] = {"ProjectVersionArn": spec.model, "MinConfidence": spec.min_confidence_pct}
+    return asked if spec.max_labels >= _ALL else {**asked, "MaxResults": spec.max_labels}
+
+
+REQUESTS: Mapping[DetectorKind, Callable[[DetectorSpec], dict[str, object]]] = for_every_kind(
+    "aws.calls.REQUESTS",
+    {DetectorKind.REKOGNITION: _labels_request, DetectorKind.CUSTOM_LABELS: _custom_labels_request},
+)
+"""What makes the request of each kind of detector."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncfilter.aws.answers import AnsweredError
 from asyncfilter.aws.calls import S3Calls
-from asyncfilter.aws.diagnosis import access_denied
+from asyncfilter.aws.diagnosis import unreadable
 from asyncfilter.aws.errors import classify
 from asyncfilter.errors import ImageError, PermissionDeniedError
 from asyncfilter.model import ObjectRef
@@ -27,7 +27,7 @@ class S3Contents:
         except AnsweredError as exc:
             error = classify(exc.answer)
             if isinstance(error, PermissionDeniedError):
-                raise access_denied(image, exc.answer) from exc
+                raise unreadable(image, exc.answer) from exc
             if exc.answer.status == 412:
                 raise ImageError(f"{image.uri}: replaced since it was listed", code="changed") from exc
             raise error from exc

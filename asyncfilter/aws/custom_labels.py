@@ -22,6 +22,7 @@ from asyncfilter.aws.failures import vendor_translated
 from asyncfilter.aws.rekognition import RekognitionDetector, WireBox, encode_extra, left_over
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import AccessError
+from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.model import Detection, Instance, Label
 
 
@@ -100,32 +101,6 @@ class CustomLabelsDetector(RekognitionDetector):
 
 
 # -- The model ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ModelArn:
-    """``arn:aws:rekognition:REGION:ACCOUNT:project/PROJECT/version/VERSION/TIMESTAMP`` in its parts."""
-
-    region: str
-    project: str
-    version: str
-
-    @classmethod
-    def parse(cls, arn: str) -> ModelArn:
-        """Take an ARN apart.
-
-        Raises:
-            AccessError: It is not the ARN of a model version.
-        """
-        match arn.split(":", 5):
-            case ["arn", _, "rekognition", region, _, resource]:
-                match resource.split("/"):
-                    case ["project", project, "version", version, *_]:
-                        return cls(region, project, version)
-        raise AccessError(
-            f"{arn!r} is not the ARN of a Custom Labels model",
-            hint="Set detector.model to arn:aws:rekognition:REGION:ACCOUNT:project/PROJECT/version/VERSION/TIMESTAMP.",
-        )
 
 
 @dataclass(frozen=True, slots=True)

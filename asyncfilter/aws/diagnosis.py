@@ -78,7 +78,7 @@ class Diagnosis:
             await self._calls.first_byte(image.bucket, image.key)
         except AnsweredError as exc:
             denied = classify(exc.answer)
-            return access_denied(image, exc.answer) if isinstance(denied, PermissionDeniedError) else _not_asked(denied)
+            return unreadable(image, exc.answer) if isinstance(denied, PermissionDeniedError) else _not_asked(denied)
         return ImageError(
             f"{image.uri}: S3 gives the object, Rekognition does not get it ({answer.message})",
             code="invalid_s3_object",
@@ -94,13 +94,11 @@ def region_mismatch(bucket: str, home: str, region: str) -> RegionMismatchError:
     )
 
 
-def access_denied(image: ObjectRef, answer: Answer) -> ImageError:
+def unreadable(image: ObjectRef, answer: Answer) -> ImageError:
     """The error for an object that may not be read."""
-    return ImageError(
+    return ImageError.access_denied(
         f"{image.uri}: may not be read, or is missing from a bucket that may not be listed ({answer})",
-        code="access_denied",
         remedy="Allow s3:GetObject on the source bucket for the credentials in use.",
-        access=True,
     )
 
 

@@ -24,6 +24,7 @@ from asyncfilter.errors import (
     ThrottledError,
     TransientError,
 )
+from asyncfilter.policy.detectors import PROFILES
 
 _Rule = Callable[[Answer], AsyncFilterError]
 
@@ -65,14 +66,18 @@ def _image(code: str, meaning: str, remedy: str | None = None, *, access: bool =
     return rule
 
 
+_LEAST_PX = {Operation(profile.operation): profile.image_limits.min_px for profile in PROFILES.values()}
+"""The shortest side that each detector's operation takes."""
+
+
 def _parameter(answer: Answer) -> AsyncFilterError:
     """DetectLabels says this of images under 80 px (botocore issue 1366), hence of one image, not of the job."""
     if "exceed maximum dimension" in answer.message.lower():
         return _too_large(answer)
-    floor = 64 if answer.operation is Operation.DETECT_CUSTOM_LABELS else 80
+    least_px = _LEAST_PX.get(answer.operation, 0)
     return _image(
         "image_rejected",
-        f"Rekognition refuses the image; it does so when a side is under {floor} px",
+        f"Rekognition refuses the image; it does so when a side is under {least_px} px",
         "Check detector.max_labels, detector.min_confidence and detector.features when every image is refused.",
     )(answer)
 
@@ -243,8 +248,7 @@ def classify(answer: Answer) -> AsyncFilterError:
 
 _ON_IMAGES = frozenset(
     {
-        Operation.DETECT_LABELS,
-        Operation.DETECT_CUSTOM_LABELS,
+        *_LEAST_PX,
         Operation.HEAD_OBJECT,
         Operation.GET_OBJECT,
         Operation.COPY_OBJECT,

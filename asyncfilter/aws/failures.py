@@ -1,7 +1,8 @@
 """What it means when no answer came: one table of transport failures, used by both clients.
 
 The question that matters for money is whether the request may have reached the service. Only a connection that was
-never made is certain; everything after that counts as billed (contract, invariant 3).
+never made is certain; everything after that counts as billed (docs/guarantees.md,
+*The budget is a ceiling*).
 """
 
 from __future__ import annotations

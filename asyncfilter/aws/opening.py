@@ -1,8 +1,8 @@
-"""From a job to its source, detector and sink, on the client it asks for."""
+"""The clients of one account, and from them a job's source, detector and sink."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,100 +12,135 @@ from asyncfilter.aws.contents import S3Contents
 from asyncfilter.aws.custom_labels import CustomLabelsDetector
 from asyncfilter.aws.diagnosis import Diagnosis
 from asyncfilter.aws.fast import FastDetect, FastS3
-from asyncfilter.aws.preflight import check_buckets, patiently, preflight, preflight_detector
+from asyncfilter.aws.preflight import check_buckets, check_detector, check_source, patiently
 from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.aws.remover import S3Remover
 from asyncfilter.aws.s3 import S3Sink, S3Source
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.versions import S3Versions
 from asyncfilter.aws.wire import Wire, open_wire
-from asyncfilter.job.spec import ClientKind, DetectorKind, Job
+from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Job, for_every_kind
+
+
+class AwsClients:
+    """What speaks to one account, through the client that the job asks for; made by ``open_clients``.
+
+    Args:
+        session: The account.
+        wire: The signed client; both kinds of client need it to find out whether an endpoint answers.
+        kind: Which client makes the calls.
+    """
+
+    def __init__(self, session: AwsSession, wire: Wire, kind: ClientKind) -> None:
+        self.session = session
+        self.wire = wire
+        self._is_fast = kind is ClientKind.FAST
+        self.s3: S3Calls = FastS3(session, wire) if self._is_fast else BotoS3(session)
+
+    async def detector(self, spec: DetectorSpec, region: str, *, reads_s3: bool = True) -> RekognitionDetector:
+        """The detector that ``spec`` describes, in ``region``.
+
+        Args:
+            spec: What to ask.
+            region: Where.
+            reads_s3: False when images are no objects of S3: no object is looked into that could not be read.
+        """
+        diagnosis = Diagnosis(self.session, self.s3, region) if reads_s3 else None
+        return DETECTORS[spec.kind](await self._detect_call(spec, region), diagnosis, spec)
+
+    async def _detect_call(self, spec: DetectorSpec, region: str) -> DetectCall:
+        if self._is_fast:
+            return FastDetect(self.wire, await self.session.endpoint("rekognition", region), spec)
+        return BotoDetect(self.session, await self.session.client("rekognition", region), spec)
+
+
+def _labels(call: DetectCall, diagnosis: Diagnosis | None, _spec: DetectorSpec) -> RekognitionDetector:
+    return RekognitionDetector(call, diagnosis)
+
+
+def _custom_labels(call: DetectCall, diagnosis: Diagnosis | None, spec: DetectorSpec) -> RekognitionDetector:
+    return CustomLabelsDetector(call, diagnosis, model=spec.model or "")
+
+
+DETECTORS: Mapping[DetectorKind, Callable[[DetectCall, Diagnosis | None, DetectorSpec], RekognitionDetector]] = (
+    for_every_kind(
+        "aws.opening.DETECTORS", {DetectorKind.REKOGNITION: _labels, DetectorKind.CUSTOM_LABELS: _custom_labels}
+    )
+)
+"""What reads the answers of each kind of detector."""
+
+
+@asynccontextmanager
+async def open_clients(aws: Aws, session: AwsSession) -> AsyncIterator[AwsClients]:
+    """Open the clients of an account.
+
+    Args:
+        aws: Says which client makes the calls.
+        session: From ``open_aws``.
+    """
+    async with open_wire(session) as wire:
+        yield AwsClients(session, wire, aws.client)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """The ports of one job over AWS, ready for the first call.
+class S3Store:
+    """A job's bucket, ready for the first call.
 
     Attributes:
         contents: The bytes of the source's objects.
-        region: The detector's region.
-        bucket_region: The source bucket's.
+        region: Of the bucket.
     """
 
     source: S3Source
     contents: S3Contents
-    detector: RekognitionDetector
     sink: S3Sink
     region: str
-    bucket_region: str
 
 
-@asynccontextmanager
-async def open_ports(job: Job, session: AwsSession) -> AsyncIterator[Ports]:
-    """Check that the job can work (see ``preflight``), then give its ports.
+async def open_store(job: Job, clients: AwsClients) -> S3Store:
+    """Check that the source can be listed and that targets exist, then give the ports over them.
 
     Args:
-        job: Says bucket, detector, targets and client.
-        session: From ``open_aws``.
+        job: Says bucket and targets.
+        clients: From ``open_clients``.
 
     Raises:
         AccessError: The job cannot work; the message says why, the hint what to do.
     """
-    async with open_wire(session) as wire:
-        calls: S3Calls = FastS3(session, wire) if job.aws.client is ClientKind.FAST else BotoS3(session)
-        found = await preflight(job, session, calls, wire)
-        call = await _detect_call(job, session, wire, found.region)
-        yield Ports(
-            source=S3Source(calls, job.source.bucket, job.source.prefix),
-            contents=S3Contents(calls),
-            detector=_detector(job, call, Diagnosis(session, calls, found.region)),
-            sink=S3Sink(calls),
-            region=found.region,
-            bucket_region=found.bucket_region,
-        )
+    region = await check_source(job, clients.session, clients.s3)
+    return S3Store(
+        source=S3Source(clients.s3, job.source.bucket, job.source.prefix),
+        contents=S3Contents(clients.s3),
+        sink=S3Sink(clients.s3),
+        region=region,
+    )
 
 
-@asynccontextmanager
-async def open_detector(job: Job, session: AwsSession) -> AsyncIterator[tuple[RekognitionDetector, str]]:
-    """A detector for images that are no objects of S3, and its region.
+async def open_detector(job: Job, clients: AwsClients, *, bucket_region: str | None) -> tuple[RekognitionDetector, str]:
+    """Check that the job's detector can be reached, then give it and its region.
 
     Args:
-        job: Says detector, region and client.
-        session: From ``open_aws``.
+        job: Says detector and region.
+        clients: From ``open_clients``.
+        bucket_region: Of the source; None when its images are no objects of S3.
 
     Raises:
         AccessError: The job cannot work; the message says why, the hint what to do.
     """
-    async with open_wire(session) as wire:
-        region = await preflight_detector(job, session, wire)
-        yield _detector(job, await _detect_call(job, session, wire, region), None), region
+    region = await check_detector(job, clients.session, clients.wire, bucket_region)
+    return await clients.detector(job.detector, region, reads_s3=bucket_region is not None), region
 
 
-@asynccontextmanager
-async def open_remover(job: Job, session: AwsSession) -> AsyncIterator[S3Remover]:
+async def open_remover(job: Job, clients: AwsClients) -> S3Remover:
     """Check that the job's buckets are there, then give what takes objects out of the source.
 
     Args:
-        job: Says bucket, targets and client.
-        session: From ``open_aws``.
+        job: Says bucket and targets.
+        clients: From ``open_clients``.
 
     Raises:
         AccessError: A bucket is not there or cannot be reached.
     """
-    async with open_wire(session) as wire:
-        calls: S3Calls = FastS3(session, wire) if job.aws.client is ClientKind.FAST else BotoS3(session)
-        await check_buckets(job, session)
-        kept = S3Versions(session)
-        yield S3Remover(calls, kept, await patiently(lambda: kept.state(job.source.bucket)))
-
-
-async def _detect_call(job: Job, session: AwsSession, wire: Wire, region: str) -> DetectCall:
-    if job.aws.client is ClientKind.FAST:
-        return FastDetect(wire, await session.endpoint("rekognition", region), job.detector)
-    return BotoDetect(session, await session.client("rekognition", region), job.detector)
-
-
-def _detector(job: Job, call: DetectCall, diagnosis: Diagnosis | None) -> RekognitionDetector:
-    if job.detector.kind is DetectorKind.CUSTOM_LABELS and job.detector.model is not None:
-        return CustomLabelsDetector(call, diagnosis, model=job.detector.model)
-    return RekognitionDetector(call, diagnosis)
+    await check_buckets(job, clients.session)
+    kept = S3Versions(clients.session)
+    return S3Remover(clients.s3, kept, await patiently(lambda: kept.state(job.source.bucket)))

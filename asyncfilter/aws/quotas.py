@@ -1,7 +1,4 @@
-"""How many calls a second the account may make: what Service Quotas says, else what AWS documents.
-
-Quota codes and defaults: AWS General Reference, *Amazon Rekognition endpoints and quotas*.
-"""
+"""How many calls a second the account may make: what Service Quotas says, else what AWS documents."""
 
 from __future__ import annotations
 
@@ -12,22 +9,14 @@ from asyncfilter.aws.failures import vendor_translated
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.job.spec import DetectorKind
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
 SERVICE_CODE = "rekognition"
 """The service as Service Quotas names it."""
 
-QUOTA_CODES = {DetectorKind.REKOGNITION: "L-E29B542B", DetectorKind.CUSTOM_LABELS: "L-EA71C84A"}
-"""What Service Quotas calls a detector's calls a second."""
-
-_LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
 _PATIENCE_S = 5.0
 """Longest wait for Service Quotas: a private network often has no way to it."""
-
-
-def documented_tps(kind: DetectorKind, region: str) -> float:
-    """The documented default: DetectLabels 50 in three large regions and 5 elsewhere, DetectCustomLabels 50."""
-    return 50.0 if kind is DetectorKind.CUSTOM_LABELS or region in _LARGE_REGIONS else 5.0
 
 
 async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> QuotaAnswer:
@@ -38,6 +27,7 @@ async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> Quo
         kind: The detector.
         region: The detector's region.
     """
+    profile = PROFILES[kind]
     asked = (
         (Operation.GET_SERVICE_QUOTA, "get_service_quota", QuotaOrigin.APPLIED),
         (Operation.GET_AWS_DEFAULT_SERVICE_QUOTA, "get_aws_default_service_quota", QuotaOrigin.DEFAULT),
@@ -45,15 +35,16 @@ async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> Quo
     reasons = []
     for operation, method, origin in asked:
         try:
-            return QuotaAnswer(await _ask(session, operation, method, QUOTA_CODES[kind], region), origin)
+            return QuotaAnswer(await _ask(session, operation, method, profile.quota_code, region), origin)
         except (AsyncFilterError, AnsweredError) as exc:
             reasons.append(str(exc))
-    return QuotaAnswer(documented_tps(kind, region), QuotaOrigin.DOCUMENTED, "; ".join(reasons))
+    return QuotaAnswer(profile.documented_tps(region), QuotaOrigin.DOCUMENTED, "; ".join(reasons))
 
 
 async def _ask(session: AwsSession, operation: Operation, method: str, code: str, region: str) -> float:
     client = await session.client("service-quotas", region)
     patience_s = min(_PATIENCE_S, session.timeout_s)
+    await session.quota_requests.acquire()
     with vendor_translated(operation, f"{SERVICE_CODE} {code} in {region}"), anyio.fail_after(patience_s):
         answer = await getattr(client, method)(ServiceCode=SERVICE_CODE, QuotaCode=code)
     return float(answer["Quota"]["Value"])

@@ -8,6 +8,7 @@ from asyncfilter.aws.answers import Answer, AnsweredError
 from asyncfilter.aws.calls import Deleted, S3Calls, uri
 from asyncfilter.aws.deleting import is_expressible
 from asyncfilter.aws.errors import classify
+from asyncfilter.aws.heads import head
 from asyncfilter.aws.s3 import S3Sink
 from asyncfilter.aws.versions import S3Versions
 from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, TransientError
@@ -38,10 +39,10 @@ class S3Remover:
     async def look(self, place: S3Location) -> Found | None:
         """See ``Remover``."""
         try:
-            head = await self._sink.look(place)
+            found = await head(self._calls, place)
         except PermissionDeniedError as error:
             raise _denied(place.uri, error) from error
-        return Found(etag=head.etag, size_bytes=head.size_bytes) if head is not None else None
+        return Found(etag=found.etag, size_bytes=found.size_bytes) if found is not None else None
 
     async def copy(self, effect: Effect) -> Copied:
         """See ``Remover``; a look goes ahead of a copy that overwrites nothing: not every store heeds the condition."""
@@ -120,4 +121,4 @@ def _error(answer: Answer) -> CallError:
 
 
 def _denied(where: str, error: PermissionDeniedError) -> ImageError:
-    return ImageError(f"{where}: {error.message}", code="access_denied", remedy=error.hint, access=True)
+    return ImageError.access_denied(f"{where}: {error.message}", remedy=error.hint)

@@ -11,7 +11,9 @@ from functools import partial
 
 from asyncfilter.aws.answers import Answer, AnsweredError
 from asyncfilter.aws.calls import ObjectHead, S3Calls
+from asyncfilter.aws.diagnosis import unreadable
 from asyncfilter.aws.errors import classify
+from asyncfilter.aws.heads import examined_head, head
 from asyncfilter.aws.tags import tag_object
 from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError, UsageError
 from asyncfilter.model import ActionKind, Effect, IfExists, S3Location
@@ -89,10 +91,10 @@ class S3Sink:
             ImageError: ``target_exists``; ``changed`` or ``vanished``, of the source.
         """
         target = _target(effect)
-        found = await self.look(target)
+        found = await head(self._calls, target)
         if found is None:
             return None
-        source = await self._examined(effect)
+        source = await examined_head(self._calls, effect.source)
         if effect.if_exists is IfExists.FAIL and not _same_content(source, found):
             raise ImageError(
                 f"{target.uri}: another object stands there (ETag {found.etag}, {found.size_bytes} bytes)",
@@ -103,27 +105,11 @@ class S3Sink:
 
     async def _after_condition_failed(self, effect: Effect, answer: Answer) -> Copied:
         """Find out which condition failed; return when the copy is as good as done."""
-        await self._examined(effect)
+        await examined_head(self._calls, effect.source)
         copied = None if effect.if_exists is IfExists.OVERWRITE else await self.standing(effect)
         if copied is None:
             raise TransientError(f"{answer}: the condition holds now", may_be_billed=False)
         return copied
-
-    async def _examined(self, effect: Effect) -> ObjectHead:
-        """The source, as long as it is what was examined.
-
-        Raises:
-            ImageError: ``changed`` or ``vanished``.
-        """
-        image = effect.source
-        found = await self.look(S3Location(image.bucket, image.key))
-        if found is None:
-            raise ImageError(f"{image.uri}: deleted since it was examined", code="vanished")
-        if found.etag != image.etag:
-            raise ImageError(
-                f"{image.uri}: replaced since it was examined (ETag {image.etag}, now {found.etag})", code="changed"
-            )
-        return found
 
     async def _who_was_denied(self, effect: Effect, answer: Answer) -> Exception:
         """CopyObject reads and writes, and says 403 to both; only a read that works puts it on the write."""
@@ -134,23 +120,9 @@ class S3Sink:
             await self._calls.head_object(effect.source.bucket, effect.source.key)
         except AnsweredError as exc:
             if exc.answer.status == 403:
-                return ImageError(
-                    f"{effect.source.uri}: may not be read ({answer.message or answer.code})",
-                    code="access_denied",
-                    remedy="Allow s3:GetObject on the source bucket.",
-                    access=True,
-                )
+                return unreadable(effect.source, answer)
             return classify(exc.answer)
         return denied
-
-    async def look(self, place: S3Location) -> ObjectHead | None:
-        """What stands at a place; None when nothing does."""
-        try:
-            return await self._calls.head_object(place.bucket, place.key)
-        except AnsweredError as exc:
-            if exc.answer.status == 404 and exc.answer.code != "NoSuchBucket":
-                return None
-            raise classify(exc.answer) from exc
 
 
 def _target(effect: Effect) -> S3Location:

@@ -20,6 +20,7 @@ import aioboto3
 import anyio
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from aiolimiter import AsyncLimiter
 from botocore import exceptions as vendor
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
@@ -36,6 +37,12 @@ AioClient: TypeAlias = Any
 
 _KEYS_GOOD_S = 5.0
 """How long keys are used before botocore is asked again; it renews them 10 to 15 minutes before they expire."""
+
+QUOTA_REQUESTS_TPS = 5.0
+"""Requests a second that Service Quotas takes from an account, for each operation and region; not adjustable.
+
+Source: Service Quotas User Guide, *Service quotas for Service Quotas*, GetServiceQuota and GetAWSDefaultServiceQuota.
+"""
 
 _ANY_REGION = "us-east-1"
 """Where a bucket's region is asked for when no region is set; every region knows it."""
@@ -78,6 +85,8 @@ class AwsSession:
         region: The region set in the job or in AWS's own settings; None when there is none.
         timeout_s: Seconds one attempt may take, from connecting to the last byte.
         ca_file: Certificates to trust: AWS_CA_BUNDLE, the config file's ``ca_bundle``, or certifi's.
+        quota_requests: Paces every request to Service Quotas, all regions and operations together; of capacity one, so
+            that even a first burst stays within the rate.
     """
 
     def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
@@ -88,6 +97,7 @@ class AwsSession:
             self._session = aioboto3.Session(botocore_session=core, region_name=self.region)
         self.timeout_s = timeout_s
         self.profile = aws.profile
+        self.quota_requests = AsyncLimiter(1, 1 / QUOTA_REQUESTS_TPS)
         self._core = core
         self._stack = stack
         self._config = AioConfig(

@@ -7,8 +7,9 @@ before and after, and one that was replaced meanwhile is reported.
 from __future__ import annotations
 
 from asyncfilter.aws.answers import AnsweredError
-from asyncfilter.aws.calls import ObjectHead, S3Calls
+from asyncfilter.aws.calls import S3Calls
 from asyncfilter.aws.errors import classify
+from asyncfilter.aws.heads import examined_head
 from asyncfilter.errors import ImageError, PermissionDeniedError
 from asyncfilter.model import Effect, ObjectRef
 from asyncfilter.policy.removal import NULL_VERSION
@@ -26,7 +27,7 @@ async def tag_object(calls: S3Calls, effect: Effect) -> None:
     """
     image = effect.source
     try:
-        version = (await _examined(calls, image)).version
+        version = await _version(calls, image)
         present = await calls.get_tags(image.bucket, image.key, version)
         merged = {**present, **effect.tags}
         if len(merged) > MAX_TAGS:
@@ -38,31 +39,18 @@ async def tag_object(calls: S3Calls, effect: Effect) -> None:
         if merged != present:
             await calls.put_tags(image.bucket, image.key, merged, version)
             if version in {"", NULL_VERSION}:
-                await _examined(calls, image)
+                await _version(calls, image)
     except AnsweredError as exc:
         raise classify(exc.answer) from exc
 
 
-async def _examined(calls: S3Calls, image: ObjectRef) -> ObjectHead:
-    """What stands at the object's place.
+async def _version(calls: S3Calls, image: ObjectRef) -> str:
+    """The version that was examined; empty in a bucket that keeps none.
 
     Raises:
         ImageError: It is not what was examined, or may not be read.
     """
     try:
-        head = await calls.head_object(image.bucket, image.key)
-    except AnsweredError as exc:
-        error = classify(exc.answer)
-        if isinstance(error, PermissionDeniedError):
-            raise ImageError(
-                f"{image.uri}: may not be read ({exc.answer})",
-                code="access_denied",
-                remedy="Allow s3:GetObject on the source bucket.",
-                access=True,
-            ) from exc
-        raise error from exc
-    if head.etag != image.etag:
-        raise ImageError(
-            f"{image.uri}: replaced since it was examined (ETag {image.etag}, now {head.etag})", code="changed"
-        )
-    return head
+        return (await examined_head(calls, image)).version
+    except PermissionDeniedError as error:
+        raise ImageError.access_denied(f"{image.uri}: {error.message}", remedy=error.hint) from error

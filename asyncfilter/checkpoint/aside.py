@@ -1,4 +1,4 @@
-"""Making room for a fresh start: the old file is moved, never deleted."""
+"""Archiving a checkpoint for a fresh start: the file is renamed, never deleted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def set_aside(path: Path) -> Path:
         lock = RunLock(path)
         try:
             target = _free_name(path)
-            # The file first: left alone for an instant, a log is refused; a file without its log would be believed.
+            # The file goes before its log: a log without its file is refused, a file without its log would be accepted.
             for suffix in ("", *_SIDES):
                 if (source := beside(path, suffix)).exists():
                     source.rename(beside(target, suffix))

@@ -69,11 +69,11 @@ def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str
 
 
 class AskedLabels:
-    """Reads of stored detections the labels that somebody asks for, and nothing else.
+    """Decodes the wanted labels of stored detections, and nothing else.
 
     Args:
         labels: The table of the file.
-        is_asked: Says which labels.
+        is_asked: True for a label that is wanted.
     """
 
     def __init__(self, labels: Interned[LabelDefinition], is_asked: LabelFilter) -> None:
@@ -107,7 +107,7 @@ class AskedLabels:
         code, size = _WIDTHS[flags >> 2 & 3]
         _, count, boxed = _struct(code, 3).unpack_from(stored, 1)
         at = 1 + 3 * size
-        # Bytes are numbers already, and most images are through after two questions about them, without a loop.
+        # Bytes are integers already; for most images two checks on them are enough, without a loop.
         numbers = stored[at : at + count] if size == 1 else _struct(code, count).unpack_from(stored, at)
         if len(numbers) != count or (count and max(numbers) >= self._past):
             raise LookupError("its labels are not there")

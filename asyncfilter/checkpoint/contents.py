@@ -1,12 +1,19 @@
-"""Which images have a content: an index of ETags whose newest entries wait in memory.
+"""The index from ETag to images: a small log-structured merge (LSM) tree with two levels.
 
-ETags come in no order. An index that is kept up row by row changes another of its pages for nearly every image, which
-was half of what writing one cost. So entries wait, sorted, and a hand sweeps over them: every commit puts those that
-come next into the file, as many as it adds, and several go to one page. No commit takes longer than another.
+ETags come in no order. An index that is updated row by row changes another of its pages for nearly every image, which
+was half of the cost of writing one. So new entries go to the *memtable*, sorted in memory, and reach the table
+``content`` of the file in the order of the index, where several entries go to one page.
 
-Invariant: an entry is in ``content``, or it waits; both tables, and where the hand is, are rolled back as one. What
-waited is found again from the rows when the file is opened: those with a higher id than any had when the last whole
-round began.
+There is no merge that holds up a commit: the *flush* is spread over all commits. A *cursor* goes round the memtable;
+every commit flushes the entries that follow it, as many as it adds, so that the memtable keeps its size and no commit
+takes longer than another. A round ends when the cursor passes the last entry.
+
+The write-ahead log of the memtable is the table ``image`` itself. When a round ends, every entry of a row that was
+there when the round began is in ``content``; the highest id of those rows is stored (``INDEXED``). Opening a file fills
+the memtable from the rows with a higher id. An entry that is there twice does no harm.
+
+Invariant: an entry is in ``content`` or in the memtable. Memtable and cursor are SQLite's temporary tables, so that a
+transaction that is rolled back takes them back too.
 """
 
 from __future__ import annotations
@@ -18,25 +25,25 @@ from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.schema import CONTENT, table_names
 from asyncfilter.checkpoint.state import INDEXED, read_state, write_state
 
-WAITING = 16_384
-"""Entries that wait: half a megabyte of memory, and some four times as many rows to read when a file is opened."""
+MEMTABLE_ENTRIES = 16_384
+"""Size of the memtable: half a megabyte of memory, and up to five times as many rows to read when a file is opened."""
 
-_BEGINNING = 4
+_PREFIX = 4
 """Bytes, or characters, of an ETag that are indexed: enough to tell millions of images apart, in little space."""
 
-_START, _END = ("", 0), (b"\xff" * (_BEGINNING + 1), 0)
-"""Before and after every entry."""
+_START, _END = ("", 0), (b"\xff" * (_PREFIX + 1), 0)
+"""Before and after every entry: in SQLite every text sorts before every blob."""
 
 _TABLES = """
-CREATE TEMP TABLE waiting (beginning, image, PRIMARY KEY (beginning, image)) WITHOUT ROWID;
-CREATE TEMP TABLE hand (beginning, image, waiting, past);
+CREATE TEMP TABLE memtable (beginning, image, PRIMARY KEY (beginning, image)) WITHOUT ROWID;
+CREATE TEMP TABLE cursor (beginning, image, entries, last_row);
 """
-"""``hand`` has one row: the entry it is at, how many wait, and the highest row id when its round began."""
+"""``cursor`` has one row: the entry flushed last, the size of the memtable, and the last row when the round began."""
 
-_ENTRIES = f"SELECT substr(etag, 1, {_BEGINNING}), id FROM image WHERE detection IS NOT NULL"  # noqa: S608  a number
+_ENTRIES = f"SELECT substr(etag, 1, {_PREFIX}), id FROM image WHERE detection IS NOT NULL"  # noqa: S608  a number
 
 
-class ContentIndex:
+class EtagIndex:
     """Finds images by the beginning of their ETag.
 
     Args:
@@ -47,61 +54,69 @@ class ContentIndex:
         self._db = db
 
     def load(self) -> None:
-        """Find what waits; to be called before anything else, outside a transaction.
+        """Fill the memtable from the rows; to be called before anything else, outside a transaction.
 
-        A file that had another index gets this one: a second for a million images.
+        A file that has no table ``content`` yet gets one: a second for a million images.
         """
         if "content" not in table_names(self._db):
             self._build()
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.executescript(_TABLES)
         indexed = read_state(self._db, INDEXED, int) or 0
-        waiting = self._db.execute(f"INSERT INTO waiting {_ENTRIES} AND id > ?", (indexed,)).rowcount
-        self._db.execute("INSERT INTO hand VALUES (?, ?, ?, ?)", (*_START, waiting, self._last()))
+        entries = self._db.execute(f"INSERT INTO memtable {_ENTRIES} AND id > ?", (indexed,)).rowcount
+        self._db.execute("INSERT INTO cursor VALUES (?, ?, ?, ?)", (*_START, entries, self._last_row()))
 
-    def add(self, entries: Sequence[tuple[int, bytes | str]]) -> None:
+    def add(self, images: Sequence[tuple[int, bytes | str]]) -> None:
         """Enter images by row id and ETag as it is stored; to be called inside a transaction, after their rows.
 
-        An ETag that an image had before goes on finding it.
+        An ETag that an image had before still finds it.
         """
-        *at, waiting, past = self._db.execute("SELECT * FROM hand").fetchone()
-        # A row that was there when the round began, or has an id like that, is not read again once the round is over.
-        late = [(etag[:_BEGINNING], id_) for id_, etag in entries if id_ <= past]
-        new = [(etag[:_BEGINNING], id_) for id_, etag in entries if id_ > past]
+        *at, entries, last_row = self._db.execute("SELECT * FROM cursor").fetchone()
+        # The end of this round promises that the rows up to last_row are in the file, and the cursor may have passed
+        # the place of a new entry of theirs: those entries do not go through the memtable.
+        late = [(etag[:_PREFIX], id_) for id_, etag in images if id_ <= last_row]
+        new = [(etag[:_PREFIX], id_) for id_, etag in images if id_ > last_row]
         sql.insert(self._db, "INSERT OR IGNORE INTO content", late)
-        sql.insert(self._db, "INSERT OR IGNORE INTO waiting", new)
-        waiting += len(new)
-        # Many wait after a kill; twice what is added brings that down without a long commit.
-        count = min(waiting - WAITING, 2 * len(entries))
+        sql.insert(self._db, "INSERT OR IGNORE INTO memtable", new)
+        entries += len(new)
+        # The memtable may be too large after a kill: twice what is added shrinks it without a long commit.
+        count = min(entries - MEMTABLE_ENTRIES, 2 * len(images))
         if count > 0:
-            to = self._sweep(at, count)
-            waiting -= count
-            if to is None:
-                write_state(self._db, {INDEXED: past})
-                to, waiting, past = _START, self._count(), self._last()
-            at = to
-        self._db.execute("UPDATE hand SET beginning = ?, image = ?, waiting = ?, past = ?", (*at, waiting, past))
+            flushed_to = self._flush(at, count)
+            entries -= count
+            if flushed_to is None:
+                write_state(self._db, {INDEXED: last_row})
+                flushed_to, entries, last_row = _START, self._count(), self._last_row()
+            at = flushed_to
+        self._db.execute(
+            "UPDATE cursor SET beginning = ?, image = ?, entries = ?, last_row = ?", (*at, entries, last_row)
+        )
 
     def find(self, etags: Sequence[bytes | str]) -> list[int]:
         """Row ids of all images with one of ``etags``, and of some with another; some may be of no row any more."""
         found: set[int] = set()
-        for some in sql.chunks([etag[:_BEGINNING] for etag in etags], sql.VALUES_PER_STATEMENT):
-            for table in ("content", "waiting"):
+        for some in sql.chunks([etag[:_PREFIX] for etag in etags], sql.VALUES_PER_STATEMENT):
+            for table in ("content", "memtable"):
                 query = f"SELECT image FROM {table} WHERE beginning IN ({sql.marks(len(some))})"  # noqa: S608  only marks
                 found.update(id_ for (id_,) in self._db.execute(query, some))
         return sorted(found)
 
     def _build(self) -> None:
+        """Make the table ``content`` from the rows, sorted once."""
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(CONTENT)
             self._db.execute(f"INSERT INTO content {_ENTRIES} ORDER BY 1, 2")
-            self._db.execute("DROP INDEX IF EXISTS image_etag")  # what there was in its place
-            write_state(self._db, {INDEXED: self._last()})
+            self._db.execute("DROP INDEX IF EXISTS image_etag")  # the index of earlier files
+            write_state(self._db, {INDEXED: self._last_row()})
 
-    def _sweep(self, at: Sequence[object], count: int) -> Sequence[object] | None:
-        """Put the ``count`` entries after ``at`` into the file; returns the last, None when there are fewer."""
-        beyond = "FROM waiting WHERE (beginning, image) > (?, ?)"
+    def _flush(self, at: Sequence[object], count: int) -> Sequence[object] | None:
+        """Move the ``count`` entries after ``at`` into the file.
+
+        Returns:
+            The last of them; None when there are fewer, which ends the round.
+        """
+        beyond = "FROM memtable WHERE (beginning, image) > (?, ?)"
         nth = f"SELECT beginning, image {beyond} ORDER BY beginning, image LIMIT 1 OFFSET ?"
         last: Sequence[object] | None = self._db.execute(nth, (*at, count - 1)).fetchone()
         these, bounds = f"{beyond} AND (beginning, image) <= (?, ?)", (*at, *(last or _END))
@@ -110,9 +125,9 @@ class ContentIndex:
         return last
 
     def _count(self) -> int:
-        (waiting,) = self._db.execute("SELECT count(*) FROM waiting").fetchone()
-        return int(waiting)
+        (entries,) = self._db.execute("SELECT count(*) FROM memtable").fetchone()
+        return int(entries)
 
-    def _last(self) -> int:
+    def _last_row(self) -> int:
         (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM image").fetchone()
         return int(last)

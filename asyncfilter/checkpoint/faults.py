@@ -1,4 +1,4 @@
-"""What SQLite and the file system report, in the words of ``asyncfilter.errors``."""
+"""Translation of the errors of SQLite and the file system to those of ``asyncfilter.errors``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from asyncfilter.errors import CheckpointError, CheckpointUnreadableError
 
 FRESH_HINT = "Restore the file from a copy, set another `checkpoint:`, or use --fresh, which moves this one aside."
-"""The ways out of a file that cannot be used."""
+"""What to do about a file that cannot be used."""
 
 _SPACE = "Free space on its disk, then start again with the same command: everything reported as done is kept."
 
@@ -50,7 +50,7 @@ def unreadable(path: Path, what: str) -> CheckpointUnreadableError:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with ``path`` inside the block into a ``CheckpointError``.
+    """Turn every error about ``path`` that is raised inside the block into a ``CheckpointError``.
 
     Raises:
         CheckpointUnreadableError: The content is damaged.

@@ -1,7 +1,7 @@
 """Interning: a text or a label's definition is stored once, and a number stands for it everywhere else.
 
-A table only grows, its numbers run from 0 without gaps, and a number never changes its meaning: what one process
-wrote, any other can read, also while the first one goes on adding.
+A table only grows, its numbers run from 0 without gaps, and a number never changes its meaning. So one process can
+read what another wrote, also while that one adds values.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ LabelDefinition = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 class Interned(Generic[Value]):
     """One table of distinct values and their numbers, read when first needed.
 
-    Values met for the first time get the next number at once and wait in ``unsaved`` until a transaction has stored
-    them (``saved``): the one that uses them or, when that is rolled back, the next one.
+    A new value gets the next number at once. It is in ``unsaved`` until a transaction has stored it (``saved``): the
+    one that uses it or, when that is rolled back, the next one.
 
     Args:
         load: Gives the stored values from a number on, in order of their numbers.
@@ -57,7 +57,7 @@ class Interned(Generic[Value]):
         return self._values
 
     def all(self) -> Sequence[Value]:
-        """All values that are stored or waiting to be, by number."""
+        """All values by number, stored or not yet stored."""
         self._read_on()
         return self._values
 
@@ -78,7 +78,7 @@ class Interned(Generic[Value]):
 
     def _read_on(self) -> None:
         if len(self._values) > self._stored:
-            return  # Whoever adds values is the only writer: nothing else can have come.
+            return  # There is one writer: while this process has unsaved values, no other adds any.
         for value in self._load(self._stored):
             self._add(value)
         self.saved()

@@ -1,4 +1,4 @@
-"""The journal of what left the source, and the images that are to: plain SQL, on whichever thread calls."""
+"""The journal of what left the source, and the images that are to leave it: plain SQL, on the calling thread."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _STEP_OF = {number: step for step, number in STEPS.items()}
 CLAIMS = (
     f"SELECT target, key, image FROM removal WHERE step IN ({', '.join(str(STEPS[step]) for step in sorted(CLAIMING))})"  # noqa: S608  numbers
 )
-"""Targets that belong to images that were moved, or are being; conditions may follow."""
+"""Query for the targets of images that were moved or are being moved; conditions may follow."""
 
 
-class RemovalJournal:
+class RemovalTable:
     """The ``removal`` table, and the rows of ``image`` that it is about.
 
     Args:
@@ -39,7 +39,7 @@ class RemovalJournal:
         sql.insert(self._db, "INSERT OR REPLACE INTO removal", [_row(removal) for removal in removals])
 
     def revoke(self, effects: Sequence[tuple[int, DoneEffect]]) -> None:
-        """Take back confirmed actions, those that are there; to be called inside a transaction."""
+        """Delete confirmed actions, those that are there; to be called inside a transaction."""
         rows = [(id_, ACTIONS[effect.kind], effect.target) for id_, effect in effects]
         for clause, parameters in sql.values(rows):
             query = f"DELETE FROM effect WHERE (image, kind, target) IN ({clause})"  # noqa: S608  only marks
@@ -65,16 +65,8 @@ class RemovalJournal:
         among = ", ".join(str(STEPS[step]) for step in steps)
         query = f"SELECT * FROM removal WHERE step IN ({among}) AND image > ? ORDER BY image LIMIT ?"  # noqa: S608  numbers
         found = [_removal(row) for row in self._db.execute(query, (after_image, limit))]
-        images = {image.id: image for image in self.rows([removal.image for removal in found])}
+        images = {image.id: image for image in self._codec.by_ids([removal.image for removal in found])}
         return [(removal, images.get(removal.image)) for removal in found]
-
-    def rows(self, ids: Sequence[int]) -> list[StoredImage]:
-        """See ``Checkpoint.rows``."""
-        found: list[StoredImage] = []
-        for some in sql.chunks(sorted(set(ids)), sql.VALUES_PER_STATEMENT):
-            query = f"{select(WITH_LABELS)} WHERE id IN ({sql.marks(len(some))}) ORDER BY id"
-            found += self._codec.images(self._db.execute(query, some).fetchall())
-        return found
 
 
 def count_condemned(db: sqlite3.Connection, which: Condemnation) -> int:
@@ -124,7 +116,7 @@ def _removal(row: Row) -> Removal:
     """The entry that ``_row`` gave ``row`` for.
 
     Raises:
-        DamagedError: None can have been stored like this.
+        DamagedError: No entry can have been stored like this.
     """
     image, key, etag, size_bytes, kind, target, step, copied, is_foreign, marker, *rest = row
     returned, decided_by, code, message = rest

@@ -1,7 +1,7 @@
 """One run at a time: an operating-system lock on a small file beside the checkpoint.
 
-The lock dies with the process that holds it, whatever ends it. The file only says who that is, and goes when the lock
-is given back. It is not the checkpoint itself that is locked: closing any handle on that would drop SQLite's own locks.
+The operating system releases the lock when the process ends, also when it is killed. The file names the holder, and is
+removed when the lock is released. The checkpoint itself is not locked: closing a handle on it drops SQLite's locks.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from asyncfilter.errors import CheckpointLockedError
 
 _TRIES = 5
 _PAUSE_S = 0.02
-"""``holder`` takes the lock for an instant to see whether it is free: a run that meets it looks again."""
+"""``holder`` takes the lock for an instant to see whether it is free: a run that finds it taken tries again."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds a checkpoint. All fields are empty when the holder has not said yet."""
+    """The process that holds a checkpoint. All fields are empty until the holder has written them."""
 
     pid: int = 0
     host: str = ""
@@ -54,10 +54,10 @@ class RunLock:
             os.write(self._fd, msgspec.json.encode(me))
 
     def release(self) -> None:
-        """Give the lock back; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._fd < 0:
             return
-        # Removed while it is still locked: whoever waits for this file sees that it is no longer the one in place.
+        # Removed while it is still locked: a process that opened this file then sees that it is not the one in place.
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
         self._fd = -1
@@ -87,7 +87,7 @@ def lock_path(path: Path) -> Path:
 
 
 def holder(path: Path) -> Holder | None:
-    """Who holds the checkpoint at ``path`` now; None when nobody does."""
+    """The process that holds the checkpoint at ``path`` now; None when there is none."""
     try:
         fd = os.open(lock_path(path), os.O_RDONLY)
     except FileNotFoundError:

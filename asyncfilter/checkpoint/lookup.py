@@ -1,13 +1,13 @@
-"""Asking a checkpoint about keys without taking part: safe while a run writes to it, and nothing is changed.
+"""Queries to a checkpoint that is not held: safe while a run writes to it, and nothing is changed.
 
-Each question sees the file as it is at that moment, so that a run's write-ahead log does not grow behind a reader that
-takes hours.
+Each query sees the file as it is at that moment, and ends its transaction: a reader that takes hours does not keep the
+run's write-ahead log from being folded in.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,53 +15,33 @@ import anyio
 from anyio import to_thread
 
 from asyncfilter.checkpoint.faults import translated
+from asyncfilter.checkpoint.file_thread import FileThread
 from asyncfilter.checkpoint.opening import compare_identity
 from asyncfilter.checkpoint.reader import Status, connect_reading, read_status
 from asyncfilter.checkpoint.tables import Tables
-from asyncfilter.ports import Reference, StoredImage
 
 
 class Lookup:
-    """What a checkpoint knows; made by ``open_lookup``.
+    """A checkpoint opened for queries; made by ``open_lookup``.
 
-    Attributes:
+    Its two methods are those of ``LabelStore``, and raise ``CheckpointError`` when the file cannot be read any more.
+
+    Args:
+        path: The file.
         status: The whole of it when it was opened.
+        db: A connection for reading.
     """
 
     def __init__(self, path: Path, status: Status, db: sqlite3.Connection) -> None:
         self.status = status
-        self._path = path
-        self._tables = Tables(db, path)
-        self._limiter = anyio.CapacityLimiter(1)
-
-    async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
-        """See ``Checkpoint.by_keys``.
-
-        Raises:
-            CheckpointError: The file cannot be read any more.
-        """
-        return await to_thread.run_sync(self._read, keys, limiter=self._limiter)
-
-    async def references(self) -> Sequence[Reference]:
-        """See ``Checkpoint.references``.
-
-        Raises:
-            CheckpointError: The file cannot be read any more.
-        """
-        return await to_thread.run_sync(self._read_references, limiter=self._limiter)
-
-    def _read_references(self) -> Sequence[Reference]:
-        with translated(self._path):
-            return self._tables.references()
-
-    def _read(self, keys: Sequence[str]) -> Sequence[StoredImage]:
-        with translated(self._path):
-            return self._tables.by_keys(keys)
+        tables, thread = Tables(db, path), FileThread(path, anyio.CapacityLimiter(1))
+        self.by_keys = thread.wrap(tables.by_keys)
+        self.references = thread.wrap(tables.references)
 
 
 @asynccontextmanager
 async def open_lookup(path: Path, identity: Mapping[str, str]) -> AsyncIterator[Lookup]:
-    """Open the checkpoint at ``path`` for questions.
+    """Open the checkpoint at ``path`` for queries.
 
     Args:
         path: The SQLite file.

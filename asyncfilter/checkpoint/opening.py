@@ -1,7 +1,7 @@
-"""From a path to an open file: make it, or look at it hard before the first byte of it is changed.
+"""From a path to an open file: create it, or check it before the first byte of it is changed.
 
-A file that is refused is left byte for byte as it was, with nothing new beside it. A file that is made appears under
-its name only when it is whole, so that an empty one is never ours.
+A file that is refused is left byte for byte as it was, with nothing new beside it. A new file gets its name only when
+it is complete, so that an empty file is never a checkpoint.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 
 _CHECKED_WHOLE_BYTES = 16 << 20
-"""Up to here every page of the file is checked when it is opened (about 30 ms); beyond, both ends of every index."""
+"""Up to this size every page of the file is checked at opening (about 30 ms); beyond it, both ends of every index."""
 
 _BUSY_TIMEOUT_MS = 5000
 
 DIED = "died"
-"""Outcome of a run that never said how it ended."""
+"""Outcome of a run for which no end was recorded."""
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -51,13 +51,13 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def has_wal(path: Path) -> bool:
-    """Whether changes stand beside the file that are not in it yet."""
+    """Whether there is a write-ahead log whose changes are not in the file yet."""
     wal = beside(path, "-wal")
     return wal.exists() and wal.stat().st_size > 0
 
 
-def look(path: Path) -> None:
-    """See from the first bytes of a file whether it is a checkpoint that this version reads.
+def check_header(path: Path) -> None:
+    """Check by the first bytes of a file that it is a checkpoint which this version reads.
 
     Raises:
         CheckpointUnreadableError: It is empty, cut short, or something else.
@@ -103,7 +103,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sqlite3.Connection, Tables, Opened]:
-    """Open the checkpoint at ``path``, or make it; to be called by the holder of its lock.
+    """Open the checkpoint at ``path``, or create it; to be called by the holder of its lock.
 
     Raises:
         CheckpointUnreadableError: Empty, damaged or foreign.
@@ -117,28 +117,28 @@ def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sql
         if has_wal(path):
             raise unreadable(path, f"the file is missing, but {beside(path, '-wal').name} is there")
         _make(path, identity, name)
-    look(path)
+    check_header(path)
     with reading(path) as db:
-        check(db, path)
+        check_content(db, path)
         compare_identity(path, stored_identity(db), identity)
     db = connect(path, "rw")
     try:
         _configure(db)
         tables = Tables(db, path)
-        tables.contents.load()
+        tables.etag_index.load()
         return db, tables, _take_over(db, tables, is_new=is_new)
     except BaseException:
         db.close()
         raise
 
 
-def check(db: sqlite3.Connection, path: Path) -> None:
-    """See whether the content is sound, as far as can be seen in little time.
+def check_content(db: sqlite3.Connection, path: Path) -> None:
+    """Check the content, as far as that takes little time.
 
     Raises:
-        CheckpointUnreadableError: It is not.
-        sqlite3.DatabaseError: It is not, and SQLite says so.
-        msgspec.DecodeError: It is not, in the state.
+        CheckpointUnreadableError: It is damaged.
+        sqlite3.DatabaseError: SQLite finds it damaged.
+        msgspec.DecodeError: A value of the state is damaged.
     """
     missing = expected_names() - table_names(db)
     if missing:
@@ -163,7 +163,7 @@ def stored_identity(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in the folder of ``path`` durable, where the system can."""
+    """Make the names in the folder of ``path`` durable, where the system supports it."""
     fd = os.open(path.parent, os.O_RDONLY)
     try:
         with suppress(OSError):
@@ -187,7 +187,7 @@ def _make(path: Path, identity: Mapping[str, str], name: str) -> None:
 
 
 def compare_identity(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """See whether the checkpoint is of the job's source and detector.
+    """Check that the checkpoint is of the job's source and detector.
 
     Raises:
         CheckpointMismatchError: It is not; the message names every setting that differs.

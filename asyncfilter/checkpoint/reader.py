@@ -1,7 +1,7 @@
-"""Looking into a checkpoint without taking part: safe while a run writes to it, and nothing is changed.
+"""Reading a checkpoint that is not held: safe while a run writes to it, and nothing is changed.
 
-Each call sees one moment of the file, however long it reads. A run is never held up by it; while someone reads, only
-its write-ahead log grows.
+Each call sees one snapshot of the file, however long it reads. It never blocks a run; the run's write-ahead log grows
+until the call ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from asyncfilter.checkpoint.faults import translated, unreadable
 from asyncfilter.checkpoint.journal import count_condemned
 from asyncfilter.checkpoint.lock import Holder, holder
-from asyncfilter.checkpoint.opening import DIED, beside, connect, look, stored_identity
+from asyncfilter.checkpoint.opening import DIED, beside, check_header, connect, stored_identity
 from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
 from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state
 from asyncfilter.errors import CheckpointError
@@ -35,8 +35,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run in the checkpoint's history.
 
     Attributes:
-        outcome: Its stop reason; ``running``, or ``died`` when it never said how it ended.
-        counts: What it said it did; None until it ended.
+        outcome: Its stop reason; ``running``, or ``died`` when no end was recorded.
+        counts: Of the checkpoint at its end; None until it ended.
     """
 
     run_id: str
@@ -53,16 +53,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         name: The job that made it.
         identity: Source and detector settings that it is bound to.
         watermark: How far everything is settled.
-        totals: Money and calls; while a run goes on, what it has reserved is not yet spent.
+        totals: Money and calls; what a running run has reserved is not in what is spent.
         decided_by: Fingerprint of what made the decisions; None before the first.
-        seated: Images with a place in the order of examination.
+        seated: Images with a position in the order of examination.
         pending: Of these, the ones beyond the watermark: their actions are not all confirmed.
-        spare: Images without a place: paid for, and free when the listing comes to them.
+        spare: Images without a position, whose labels are paid for and free when they are listed.
         effects: Confirmed actions.
         listed: Objects in the stored listing of ``order: random``.
         size_bytes: Of the file and its write-ahead log.
         runs: The history, oldest first.
-        held_by: Who runs on it now; None when nobody does.
+        held_by: The process that holds it now; None when there is none.
     """
 
     name: str
@@ -91,7 +91,7 @@ def read_status(path: Path) -> Status:
     path = path.resolve()
     held_before = holder(path)
     with _snapshot(path) as db:
-        # Asked on both sides of the moment that is seen: a run that ended or began in between did not die.
+        # Asked before and after the snapshot is taken: a run that ended or began in between did not die.
         held_by = holder(path) or held_before
         watermark, totals = read_state(db, WATERMARK, Watermark), read_state(db, TOTALS, Totals)
         if watermark is None or totals is None:
@@ -160,20 +160,20 @@ def _snapshot(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.exists():
         raise CheckpointError(f"{path}: there is no checkpoint", hint="Make one with `asyncfilter run`.")
     with translated(path):
-        look(path)
+        check_header(path)
         with closing(connect_reading(path)) as db:
             db.execute("PRAGMA query_only = ON")
             db.execute("BEGIN")
-            db.execute("SELECT 1 FROM state").fetchone()  # The first read fixes the moment.
+            db.execute("SELECT 1 FROM state").fetchone()  # The first read fixes the snapshot.
             yield db
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:
-    """A connection for reading, which leaves nothing behind and needs no more rights than it has."""
+    """A connection for reading, which leaves no file behind and needs no right to write."""
     if beside(path, "-wal").exists():
         return connect(path, "ro")
-    # Only a connection that may write takes away again the two empty files that SQLite puts beside the file; what is
-    # in a folder or file that cannot be written to is read as it lies there.
+    # Only a connection that may write removes the two empty files that SQLite puts beside the file. A file that cannot
+    # be written, or whose folder cannot, is read as it is.
     if not os.access(path, os.W_OK):
         return connect(path, "ro&immutable=1")
     db = connect(path, "rw")

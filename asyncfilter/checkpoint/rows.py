@@ -1,4 +1,4 @@
-"""How an image stands in its row: small numbers for verdicts, interned labels, an ETag of hex digits as its bytes."""
+"""How a row stores an image: small numbers for verdicts, interned labels, an ETag of hex digits as its bytes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RowCodec:
         self.labels: Interned[LabelDefinition] = Interned(self._load_labels)
         self.words: Interned[str] = Interned(self._load_words)
         self._asked: AskedLabels | None = None
-        self._decisions: dict[tuple[int, int | None], Decision] = {}  # there are few, and they are immutable
+        self._decisions: dict[tuple[int, int | None], Decision] = {}  # few, and immutable
 
     def new_row(self, image: StoredImage) -> Row:
         """The values of a new row, in the order of the table's columns."""
@@ -82,7 +82,7 @@ class RowCodec:
     def images(self, rows: Sequence[Row], is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """The images of rows that a query begun with ``select`` gave, with their effects.
 
-        With ``is_asked`` only those labels, as ``Checkpoint.seated`` says, which takes a third of the time.
+        With ``is_asked`` only those labels, as for ``Positions.seated``, which takes a third of the time.
 
         Raises:
             DamagedError: No image can have been stored like this.
@@ -91,8 +91,20 @@ class RowCodec:
         read = self._reader(is_asked)
         return [self._image(row, effects.get(row[0], ()), read) for row in rows]
 
+    def by_ids(self, ids: Sequence[int]) -> list[StoredImage]:
+        """The images with these ids that are there, with their labels, by id.
+
+        Raises:
+            DamagedError: One of the rows cannot have been stored like this.
+        """
+        found: list[StoredImage] = []
+        for some in chunks(sorted(set(ids)), VALUES_PER_STATEMENT):
+            query = f"{select(WITH_LABELS)} WHERE id IN ({marks(len(some))}) ORDER BY id"
+            found += self.images(self._db.execute(query, some).fetchall())
+        return found
+
     def _reader(self, is_asked: LabelFilter | None) -> Callable[[bytes], Detection]:
-        """What reads stored detections; it remembers what one asked before."""
+        """What decodes stored detections; the answers of the last ``is_asked`` are kept."""
         if is_asked is None:
             return lambda stored: decode(stored, self.labels, self.words)
         if self._asked is None or self._asked.is_asked != is_asked:
@@ -135,7 +147,7 @@ class RowCodec:
         insert(self._db, "INSERT INTO word", self.words.unsaved)
 
     def interned_saved(self) -> None:
-        """The transaction is through: what it stored keeps its numbers."""
+        """The transaction is committed: what it stored keeps its numbers."""
         self.labels.saved()
         self.words.saved()
 

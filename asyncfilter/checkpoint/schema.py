@@ -1,14 +1,14 @@
 """The tables of a checkpoint file, and what marks a file as one.
 
-``image`` holds one row an image, without a place (``seq`` NULL) while it is spare; ``content`` finds images by their
-ETag, all but the newest; ``effect`` the actions confirmed for an image, by age; ``removal`` the journal of what left
-the source, which needs no other row. ``label`` and ``word`` are the interned tables that ``image.detection`` and
-``image.label`` speak of. ``state`` holds one JSON value a key, ``identity`` one text a key. ``listing`` is there for
-``order: random`` alone.
+``image`` holds one row for each image, without a position (``seq`` NULL) while it is spare. ``content`` is the index
+from ETags to images, without the newest; ``effect`` holds the actions confirmed for an image, by age; ``removal`` the
+journal of what left the source, which needs no other row. ``label`` and ``word`` are the interned tables to which the
+numbers in ``image.detection`` and ``image.label`` refer. ``state`` holds one JSON value for each key, ``identity`` one
+text. ``listing`` is used by ``order: random`` only.
 
-Invariants kept by the file itself, whoever writes to it: a place belongs to one row; a target belongs to one key (a
-tag's target is its tags, of which an image has one set); a number of a row is never used twice. Text compares by its
-UTF-8 bytes, as S3 lists keys.
+Invariants that the file itself enforces: a position belongs to one row; a target belongs to one key (a tag's target is
+its tags, of which an image has one set); the id of a row is never used twice. Text compares by its UTF-8 bytes, as S3
+lists keys.
 """
 
 from __future__ import annotations
@@ -113,18 +113,18 @@ CREATE TABLE listing (
 """  # noqa: S608  a number
 
 CONTENT = "CREATE TABLE content (beginning, image INTEGER NOT NULL, PRIMARY KEY (beginning, image)) WITHOUT ROWID"
-"""Made from the rows where it is not there: in a new file, or in one of before there was this index."""
+"""Created from the rows where it is missing: in a new file, or in one that is older than this index."""
 
 SHUFFLE = "CREATE INDEX IF NOT EXISTS listing_rank ON listing (rank)"
-"""Made when the listing is whole: sorted once, instead of a page of the file written anew for nearly every object."""
+"""Created when the listing is complete: sorted once, instead of one page write for nearly every object."""
 
 UNSHUFFLE = "DROP INDEX IF EXISTS listing_rank"
 """Undoes ``SHUFFLE`` before a new pass."""
 
 
 def create_tables(db: sqlite3.Connection) -> None:
-    """Fill an empty database file with the tables, and mark it as ours."""
-    # Rows are hardly ever deleted and freed pages are used again, so nothing is gained by moving pages about.
+    """Fill an empty database file with the tables, and mark it as a checkpoint."""
+    # Rows are hardly ever deleted and freed pages are used again: moving pages would gain nothing.
     db.execute("PRAGMA auto_vacuum = NONE")
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
@@ -138,7 +138,7 @@ def table_names(db: sqlite3.Connection) -> set[str]:
 
 
 def expected_names() -> set[str]:
-    """What ``table_names`` gives for a sound checkpoint."""
+    """What ``table_names`` gives for a checkpoint that is not damaged."""
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(TABLES)
         return table_names(db)

@@ -1,4 +1,4 @@
-"""The few single values of a checkpoint, each a JSON text under a key: watermark, totals and their like."""
+"""The single values of a checkpoint, each a JSON text under a key: watermark, totals and a few more."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ DECIDED_BY = "decided_by"
 """Fingerprint of what made the stored decisions; absent until ``decided``."""
 
 REFERENCES = "references"
-"""Reference images with their labels, by address; there are few, so they need no table."""
+"""Reference images with their labels, by address; they are few and need no table."""
 
 LISTING = "listing"
-"""How far the stored listing has come."""
+"""State of the stored listing."""
 
 INDEXED = "indexed"
-"""Row id up to which ``content`` has every image with labels."""
+"""Row id up to which the table ``content`` has every image with labels."""
 
 
 class ListingState(msgspec.Struct, kw_only=True):
-    """How far the stored listing of ``order: random`` has come."""
+    """Whether the stored listing of ``order: random`` is complete, and the last key that it holds."""
 
     is_whole: bool = False
     last_key: str | None = None
@@ -65,6 +65,6 @@ def merged(old: Iterable[Reference], new: Iterable[Reference]) -> list[Reference
 
 
 def write_state(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
-    """Store ``values`` in place of what stands under their keys; to be called inside a transaction."""
+    """Store ``values`` under their keys, in place of older ones; to be called inside a transaction."""
     rows = [(key, msgspec.json.encode(value).decode()) for key, value in values.items()]
     sql.insert(db, "INSERT OR REPLACE INTO state", rows)

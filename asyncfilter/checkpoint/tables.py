@@ -1,4 +1,4 @@
-"""Reading and writing of an open checkpoint file: plain SQL, on whichever thread calls.
+"""Reading and writing of an open checkpoint file: plain SQL, on the calling thread.
 
 Every change is one transaction, durable when the method returns, and nothing of it remains when the method raises.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint import sql
-from asyncfilter.checkpoint.contents import ContentIndex
-from asyncfilter.checkpoint.journal import CLAIMS, RemovalJournal
+from asyncfilter.checkpoint.contents import EtagIndex
+from asyncfilter.checkpoint.journal import CLAIMS, RemovalTable
 from asyncfilter.checkpoint.rows import SPARE_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
@@ -43,16 +43,16 @@ class Tables:
         path: The file, which must stay in place while it is written to.
 
     Attributes:
-        journal: What left the source.
-        contents: Finds images by ETag; to be loaded by whoever writes.
+        removal: What left the source, and what is to.
+        etag_index: Finds images by ETag; to be loaded before anything is written.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path
         self._codec = RowCodec(db)
-        self.journal = RemovalJournal(db, self._codec)
-        self.contents = ContentIndex(db)
+        self.removal = RemovalTable(db, self._codec)
+        self.etag_index = EtagIndex(db)
         self._inode = _inode(path)
 
     def commit(self, batch: Batch) -> None:
@@ -64,20 +64,20 @@ class Tables:
             if batch.new:
                 rows = [codec.new_row(image) for image in batch.new]
                 sql.insert(self._db, "INSERT INTO image", rows)
-                self.contents.add([(row[0], row[3]) for row in rows if row[-1] is not None])
+                self.etag_index.add([(row[0], row[3]) for row in rows if row[-1] is not None])
             if batch.seated:
                 outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.seated]
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
             if batch.revoked:
-                self.journal.revoke(batch.revoked)
+                self.removal.revoke(batch.revoked)
             if batch.renewed:
                 etags = [(pack_etag(etag), id_) for id_, etag in batch.renewed]
                 self._db.executemany("UPDATE image SET etag = ? WHERE id = ?", etags)
-                self.contents.add([(id_, etag) for etag, id_ in etags])
+                self.etag_index.add([(id_, etag) for etag, id_ in etags])
             if batch.effects:
                 self._confirm(batch.effects)
             if batch.removals:
-                self.journal.write(batch.removals)
+                self.removal.write(batch.removals)
             if batch.failures:
                 failures = [(id_, failure.code, failure.message) for id_, failure in batch.failures]
                 self._update(("failure", "message"), failures)
@@ -99,16 +99,24 @@ class Tables:
         """See ``Checkpoint.by_etags``."""
         wanted = {etag: pack_etag(etag) for etag in etags}
         found: list[StoredImage] = []
-        for some in sql.chunks(self.contents.find(list(wanted.values())), sql.VALUES_PER_STATEMENT):
+        for some in sql.chunks(self.etag_index.find(list(wanted.values())), sql.VALUES_PER_STATEMENT):
             query = f"WHERE detection IS NOT NULL AND id IN ({sql.marks(len(some))}) ORDER BY id"
             found += self._images(select(WITH_LABELS) + query, some)
         return [image for image in found if image.etag in wanted]
 
-    def seated(self, after_seq: int, limit: int, is_asked: LabelFilter | None) -> list[StoredImage]:
+    def rows(self, ids: Sequence[int]) -> list[StoredImage]:
+        """See ``Checkpoint.rows``."""
+        return self._codec.by_ids(ids)
+
+    def references(self) -> list[Reference]:
+        """See ``Checkpoint.references``."""
+        return read_references(self._db)
+
+    def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """See ``Checkpoint.seated``."""
         return self._images(select(WITH_LABELS) + "WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit), is_asked)
 
-    def at(self, seqs: Sequence[int], is_asked: LabelFilter | None) -> list[StoredImage]:
+    def at(self, seqs: Sequence[int], *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """See ``Checkpoint.at``."""
         found: list[StoredImage] = []
         for some in sql.chunks(sorted(set(seqs)), sql.VALUES_PER_STATEMENT):
@@ -134,8 +142,15 @@ class Tables:
         ).fetchone()
         return int(count)
 
+    def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
+        """See ``Checkpoint.decided``."""
+        with self.transaction():
+            write_state(self._db, {WATERMARK: watermark, **({DECIDED_BY: fingerprint} if fingerprint else {})})
+            if fingerprint is None:
+                self._db.execute("DELETE FROM state WHERE key = ?", (DECIDED_BY,))
+
     def owners(self, targets: Sequence[str]) -> dict[str, Owner]:
-        """See ``Checkpoint.owners``; what is moved has both an effect and a claim, of which the claim says more."""
+        """See ``Checkpoint.owners``; a moved image has an effect and a claim, and the claim replaces the effect."""
         found: dict[str, Owner] = {}
         for some in sql.chunks(targets, sql.VALUES_PER_STATEMENT):
             among = f"target <> '' AND target IN ({sql.marks(len(some))})"
@@ -145,20 +160,9 @@ class Tables:
             found.update((target, Owner(key=key, moved=moved)) for target, key, moved in rows)
         return found
 
-    def references(self) -> list[Reference]:
-        """See ``Checkpoint.references``."""
-        return read_references(self._db)
-
-    def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
-        """See ``Checkpoint.decided``."""
-        with self.transaction():
-            write_state(self._db, {WATERMARK: watermark, **({DECIDED_BY: fingerprint} if fingerprint else {})})
-            if fingerprint is None:
-                self._db.execute("DELETE FROM state WHERE key = ?", (DECIDED_BY,))
-
     def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
         """See ``Checkpoint.save_listing``."""
-        state = self.listing_state()
+        state = self._listing_state()
         keys = [entry.key for _, entry in ranked]
         last_key = max([*keys, *([] if state.last_key is None else [state.last_key])], default=None)
         rows = [
@@ -177,9 +181,10 @@ class Tables:
         rows = self._db.execute(f"{columns} {where} ORDER BY rank, key LIMIT ?", (*(after or ()), limit))
         return [ListedObject(key, size_bytes, unpack_etag(etag), kind) for key, size_bytes, etag, kind in rows]
 
-    def listing_state(self) -> ListingState:
+    def listing_state(self) -> tuple[bool, str | None]:
         """See ``Checkpoint.listing_state``."""
-        return read_state(self._db, LISTING, ListingState) or ListingState()
+        state = self._listing_state()
+        return state.is_whole, state.last_key
 
     def drop_listing(self) -> None:
         """See ``Checkpoint.drop_listing``."""
@@ -199,7 +204,7 @@ class Tables:
         with self.transaction():
             self._db.execute("UPDATE run SET ended_unix_s = ?, outcome = ?, counts = ? WHERE id = ?", ending)
 
-    # -- What the above is made of -------------------------------------------------------------------------------------
+    # -- Parts of the above --------------------------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -220,6 +225,9 @@ class Tables:
                 self._db.execute("ROLLBACK")
             raise
         self._codec.interned_saved()
+
+    def _listing_state(self) -> ListingState:
+        return read_state(self._db, LISTING, ListingState) or ListingState()
 
     def _images(
         self, query: str, parameters: Sequence[object], is_asked: LabelFilter | None = None
@@ -253,7 +261,7 @@ class Tables:
         if there != len(ids):
             raise CheckpointError(f"{self._path}: {len(ids) - there} rows to change are not there")
         rows = [(id_, ACTIONS[effect.kind], effect.target) for id_, effect in effects]
-        # Replaced is the same action of the same image, and whoever of the same key wrote the same target.
+        # Replaces the same action of the same image, and the same target of another row with the same key.
         sql.insert(self._db, "INSERT OR REPLACE INTO effect (image, kind, target)", rows)
 
     def _unseat(self, ids: Sequence[int]) -> None:

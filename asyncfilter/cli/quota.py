@@ -11,7 +11,7 @@ from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Aws, DetectorKind, DetectorSpec, Pricing
-from asyncfilter.policy.pricing import price_list
+from asyncfilter.policy.detectors import price_list
 from asyncfilter.report.quota import DetectorTerms, draw_quota, quota_mapping
 
 _TIMEOUT_S = 15.0

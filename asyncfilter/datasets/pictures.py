@@ -19,7 +19,7 @@ from typing import NamedTuple
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from asyncfilter.errors import ImageError
-from asyncfilter.policy.acceptance import Limits, fit
+from asyncfilter.policy.acceptance import ImageLimits, fit
 from asyncfilter.policy.header import Format, format_of
 
 _DECODERS = {
@@ -50,7 +50,7 @@ class Jpeg(NamedTuple):
     height: int
 
 
-def convert(body: bytes, limits: Limits) -> Jpeg:
+def convert(body: bytes, limits: ImageLimits) -> Jpeg:
     """The picture in ``body``, its first frame if it moves, as a JPEG that the service takes.
 
     Raises:
@@ -152,7 +152,7 @@ def _grey(picture: Image.Image) -> Image.Image:
     return picture.point(lambda value: value * scale + -low * scale).convert("L")
 
 
-def _fitting(picture: Image.Image, limits: Limits) -> Jpeg:
+def _fitting(picture: Image.Image, limits: ImageLimits) -> Jpeg:
     """The best JPEG that has no more bytes than may be sent.
 
     Raises:

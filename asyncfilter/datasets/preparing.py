@@ -16,7 +16,7 @@ import anyio.to_thread
 from asyncfilter.datasets.pictures import convert, likeness
 from asyncfilter.errors import ImageError
 from asyncfilter.model import Detection, ObjectRef
-from asyncfilter.policy.acceptance import Limits, refusal
+from asyncfilter.policy.acceptance import ImageLimits, refusal
 from asyncfilter.policy.footnote import Footnote, Sent, annotate
 from asyncfilter.policy.header import MAX_HEADER_BYTES, Header, read_header
 from asyncfilter.ports import Contents, Detector, Prepared
@@ -47,7 +47,7 @@ class Preparer:
         contents: Contents,
         detector: Detector,
         send: Send,
-        limits: Limits,
+        limits: ImageLimits,
         by_reference: bool,
         converts: bool,
         compares: bool,

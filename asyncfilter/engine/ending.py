@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import anyio
 
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.model import StopReason
+
+
+class StopRequest(NamedTuple):
+    """A reason to end a run, and its cause where the reason is an error."""
+
+    reason: StopReason
+    cause: AsyncFilterError | None
 
 
 class Ending:
@@ -52,20 +60,23 @@ class Ending:
         """Return when the end is requested."""
         await self._event.wait()
 
+    async def follow(self, interrupt: Interrupt, scope: anyio.CancelScope) -> None:
+        """Request the end when the user asks to leave, and cancel ``scope`` when that is asked for again."""
+        await interrupt.drain.wait()
+        self.request(interrupt.reason)
+        await interrupt.abort.wait()
+        scope.cancel()
+
     async def pause(self, delay_s: float) -> bool:
         """Wait ``delay_s`` seconds; False, at once, when the end is requested."""
-        with anyio.move_on_after(delay_s):
-            await self._event.wait()
-        return not self.is_requested
+        return await _pause_unless(self._event, delay_s)
 
     async def pause_action(self, delay_s: float) -> bool:
         """Wait ``delay_s`` seconds; False, at once, when the end is requested in haste.
 
         Actions released before an ordinary stop are carried out: they belong to the images before it.
         """
-        with anyio.move_on_after(delay_s):
-            await self._haste.wait()
-        return not self.is_hasty
+        return await _pause_unless(self._haste, delay_s)
 
 
 class Interrupt:
@@ -91,3 +102,10 @@ class Interrupt:
         if not self.drain.is_set():
             self.reason = StopReason.COMPLETED
             self.drain.set()
+
+
+async def _pause_unless(event: anyio.Event, delay_s: float) -> bool:
+    """Wait ``delay_s`` seconds; False, at once, when ``event`` is set."""
+    with anyio.move_on_after(delay_s):
+        await event.wait()
+    return not event.is_set()

@@ -51,7 +51,10 @@ class Gauge:
     def over(self, way: Way) -> Way:
         """The same way, measured."""
         preparation = None if way.preparation is None else _Preparation(way.preparation, self)
-        return msgspec.structs.replace(way, detector=_Detector(way.detector, self), preparation=preparation)
+        backends = tuple(
+            msgspec.structs.replace(backend, detector=_Detector(backend.detector, self)) for backend in way.backends
+        )
+        return msgspec.structs.replace(way, backends=backends, preparation=preparation)
 
     async def attempt(self, detector: Detector, image: ObjectRef) -> Detection:
         """Make one attempt; result and errors are the detector's."""

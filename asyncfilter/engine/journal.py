@@ -1,135 +1,102 @@
-"""The journal: group commit between the tasks of a run and its checkpoint.
+"""The group committer: everything that tasks note becomes durable as one transaction, a batch at a time.
 
-Whoever has something to keep notes it here and goes on; one task makes everything that came together durable as one.
-Under load the batches grow by themselves, because the next one collects while the last is written.
-
-Invariants: an outcome is told to the monitor only when it is durable; money is reserved only when its block is; the
-watermark becomes durable together with, or after, everything it stands for.
+It writes and nothing else: what follows from a batch is the settle loop's business. Invariant: an image is ready only
+when its outcome is durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-import anyio
 import msgspec
 
-from asyncfilter.clock import Clock
-from asyncfilter.engine.ending import Ending
+from asyncfilter.engine.core.pending import PendingSignal
+from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.purse import Purse
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import Failure, StopReason
-from asyncfilter.ports import Batch, Checkpoint, DoneEffect, StoredImage, Totals, Watermark
-
-COMMIT_INTERVAL_S = 0.02
-"""Least time between two commits: half of what the contract allows from answer to disk, less the write itself."""
+from asyncfilter.model import Failure
+from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Watermark
 
 BATCH_ROWS = 2000
 """Rows in one transaction at the most, so that a commit under full load stays far below 250 ms."""
 
 
-class Journal:
-    """Makes everything durable, in order, a batch at a time.
+class GroupCommitter:
+    """Collects what is to be kept and writes it, in order.
 
     Args:
         checkpoint: Where it goes.
-        purse: The budget whose spending and reservations go with every batch.
-        totals: The sums, counted by the callers; a copy goes with every batch.
-        block_micros: How much to have on record as possible spending beyond what is held.
-        advance: The monitor; awaited whenever outcomes became durable or actions ended.
-        watermark: The settled position now.
-        ending: Told when the checkpoint cannot be written any more.
-        clock: Time.
+        spending: The money that goes with every batch; None where nothing is paid.
+        pending: Set whenever there is something to write.
     """
 
-    def __init__(
-        self,
-        *,
-        checkpoint: Checkpoint,
-        purse: Purse,
-        totals: Totals,
-        block_micros: Callable[[], int],
-        advance: Callable[[], Awaitable[None]],
-        watermark: Callable[[], Watermark],
-        ending: Ending,
-        clock: Clock,
-    ) -> None:
-        self.keeps_place = True
+    def __init__(self, *, checkpoint: Checkpoint, spending: SpendingRecord | None, pending: PendingSignal) -> None:
+        self.writes_watermark = True
         """False while the watermark must not become durable: a dry run, or decisions being made anew."""
         self._checkpoint = checkpoint
-        self._purse = purse
-        self._totals = totals
-        self._block_micros = block_micros
-        self._advance = advance
-        self._watermark = watermark
-        self._ending = ending
-        self._clock = clock
+        self._spending = spending
+        self._pending = pending
         self._passages: list[Passage] = []
         self._effects: list[tuple[int, DoneEffect]] = []
         self._failures: list[tuple[int, Failure]] = []
-        self._unseated: list[int] = []
-        self._dirty = anyio.Event()
-        self._noted = 0
-        self._done = 0
-        self._progress = anyio.Event()
+        self._replaced: list[int] = []
         self._broken: CheckpointError | None = None
 
     def record(self, passage: Passage) -> None:
         """Keep the outcome of an image; it is ready once that is durable."""
         self._passages.append(passage)
-        self.touch()
+        self._pending.set()
 
     def ready(self, passage: Passage) -> None:
-        """Let the monitor see an image whose outcome is durable already."""
+        """Note an image whose outcome is durable already."""
         passage.is_ready = True
-        self.touch()
+        self._pending.set()
 
     def note_effect(self, row_id: int, effect: DoneEffect) -> None:
         """Keep that an action was confirmed."""
         self._effects.append((row_id, effect))
-        self.touch()
+        self._pending.set()
 
     def note_failure(self, row_id: int, failure: Failure) -> None:
         """Keep that an action failed."""
         self._failures.append((row_id, failure))
-        self.touch()
+        self._pending.set()
 
-    def note_unseated(self, row_id: int) -> None:
-        """Keep that a row lost its place; it goes with the watermark that passes its successor."""
-        self._unseated.append(row_id)
+    def note_settled(self, replaced: list[int], *, is_moved: bool) -> None:
+        """Keep that images were settled.
 
-    def touch(self) -> None:
-        """Something changed that the next batch should carry."""
-        self._noted += 1
-        self._dirty.set()
-
-    async def flush(self) -> None:
-        """Return when everything noted so far, and everything that followed from it, is durable.
-
-        Returns at once when the checkpoint cannot be written; the ending then has the error.
+        Args:
+            replaced: Rows that lost their position to settled images; they go with the watermark that passes these.
+            is_moved: The watermark moved.
         """
-        while self._broken is None and self._done < self._noted:
-            await self._progress.wait()
+        self._replaced += replaced
+        if is_moved:
+            self._pending.set()
 
-    async def run(self) -> None:
-        """Write batches until cancelled; ``flush`` first."""
-        while True:
-            await self._dirty.wait()
-            self._dirty = anyio.Event()
-            started_s = self._clock.monotonic()
-            try:
-                await self._write()
-            except CheckpointError as error:
-                self._broken = error
-                self._ending.request(StopReason.FAILED, error)
-                self._purse.close()
-                self._notify()
-                return
-            self._notify()
-            await self._clock.sleep(max(0.0, COMMIT_INTERVAL_S - (self._clock.monotonic() - started_s)))
+    async def commit(self, watermark: Watermark) -> None:
+        """Write one batch; the images in it are ready then.
 
-    async def close(self) -> None:
+        Args:
+            watermark: The settled position now.
+
+        Raises:
+            CheckpointError: The batch cannot be written; nothing of it is durable.
+        """
+        passages, self._passages = self._passages[:BATCH_ROWS], self._passages[BATCH_ROWS:]
+        await self._checkpoint.commit(self._batch(passages, watermark))
+        if self._spending is not None:
+            self._spending.confirm()
+        for passage in passages:
+            passage.is_ready = True
+            passage.detection = None
+        if self._passages:
+            self._pending.set()
+
+    def fail(self, error: CheckpointError) -> None:
+        """Note that nothing can be written any more: every reservation is refused, and ``close`` raises ``error``."""
+        self._broken = error
+        if self._spending is not None:
+            self._spending.close()
+
+    async def close(self, watermark: Watermark) -> None:
         """Make the last figures durable: nothing stays reserved.
 
         Raises:
@@ -137,82 +104,26 @@ class Journal:
         """
         if self._broken is not None:
             raise self._broken
-        await self._checkpoint.commit(
-            Batch(watermark=self._place(), totals=self._sums(self._purse.budget.spent_micros))
-        )
+        totals = self._spending.final() if self._spending is not None else None
+        await self._checkpoint.commit(Batch(watermark=self._written(watermark), totals=totals))
 
-    async def _write(self) -> None:
-        """One batch, then what follows from it: judging, releasing, settling."""
-        noted = self._noted
-        passages = await self._write_batch()
-        for passage in passages:
-            passage.is_ready = True
-            passage.detection = None
-        await self._advance()
-        self._done = noted
-        if self._passages:
-            self.touch()
-
-    async def _write_batch(self) -> list[Passage]:
-        passages, self._passages = self._passages[:BATCH_ROWS], self._passages[BATCH_ROWS:]
+    def _batch(self, passages: list[Passage], watermark: Watermark) -> Batch:
         effects, self._effects = self._effects, []
         failures, self._failures = self._failures, []
-        unseated: list[int] = []
-        if self.keeps_place:
-            unseated, self._unseated = self._unseated, []
-        budget = self._purse.budget
-        grant_micros = budget.next_grant_micros(self._block_micros())
-        batch = Batch(
-            new=[_row(passage) for passage in passages if _is_new(passage)],
-            seated=[_row(passage) for passage in passages if not _is_new(passage)],
+        replaced: list[int] = []
+        if self.writes_watermark:
+            replaced, self._replaced = self._replaced, []
+        return Batch(
+            new=[passage.row() for passage in passages if passage.is_new],
+            seated=[passage.row() for passage in passages if not passage.is_new],
             effects=effects,
             failures=failures,
-            unseated=unseated,
-            watermark=self._place(),
-            totals=self._sums(grant_micros),
+            unseated=replaced,
+            watermark=self._written(watermark),
+            totals=self._spending.next() if self._spending is not None else None,
         )
-        await self._checkpoint.commit(batch)
-        budget.grant(grant_micros)
-        self._purse.refresh()
-        return passages
 
-    def _place(self) -> Watermark | None:
-        if not self.keeps_place:
+    def _written(self, watermark: Watermark) -> Watermark | None:
+        if not self.writes_watermark:
             return None
-        mark = self._watermark()
-        return msgspec.structs.replace(mark, tally=mark.tally.copy())
-
-    def _sums(self, grant_micros: int) -> Totals:
-        budget = self._purse.budget
-        self._totals.spent_micros = budget.spent_micros
-        self._totals.billed_calls = budget.billed_calls
-        reserved_micros = grant_micros - budget.spent_micros
-        price_micros = budget.next_price_micros
-        return msgspec.structs.replace(
-            self._totals,
-            reserved_micros=reserved_micros,
-            reserved_calls=reserved_micros // price_micros if price_micros else budget.held_calls,
-        )
-
-    def _notify(self) -> None:
-        self._progress.set()
-        self._progress = anyio.Event()
-
-
-def _is_new(passage: Passage) -> bool:
-    return passage.stored is None or passage.stored.id != passage.row_id
-
-
-def _row(passage: Passage) -> StoredImage:
-    image = passage.image
-    return StoredImage(
-        id=passage.row_id,
-        seq=image.seq,
-        key=image.key,
-        etag=image.etag,
-        size_bytes=image.size_bytes,
-        decision=passage.decision,
-        failure=passage.failure,
-        detection=passage.detection,
-        same_as=passage.same_as,
-    )
+        return msgspec.structs.replace(watermark, tally=watermark.tally.copy())

@@ -125,6 +125,11 @@ class RateLimiter:
         now_s = self._follow_rate()
         return self._take(now_s)
 
+    def expected_wait_s(self) -> float:
+        """Seconds until a task that comes now would have its turn, if the rate stays as it is."""
+        now_s = self._follow_rate()
+        return max(0.0, self._pacer.due_s - now_s) + len(self._queue) / self._pacer.rate_tps
+
     def close(self) -> None:
         """Give no more turns: everybody who waits, and everybody who comes later, is refused."""
         self._closed = True

@@ -1,40 +1,72 @@
-"""The monitor: sees verdicts in the order of examination, whatever order the answers came in.
+"""The sequencer: judges and settles images in the order of examination, whatever order the responses came in.
 
-It applies the stop rules, releases images to the sink, and moves the watermark behind the images on which nothing more
-will happen. Its window is the one bound on everything between admission and settlement: memory is flat because the
-window is.
+It applies the stop rules, says what is to be released to the sink, and moves the watermark behind the images on which
+nothing more will happen. Its window is the one bound on everything between admission and settlement: memory is flat
+because the window is.
 
-Invariant: verdicts, released actions and the stop position depend on listing, responses and job alone (contract,
-invariant 4).
+Invariant: verdicts, released actions and the stop position depend on listing, responses and job alone
+(docs/guarantees.md, *Same answer at any speed*).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import anyio
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.ending import Ending
-from asyncfilter.engine.journal import Journal
+from asyncfilter.engine.ending import StopRequest
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import Plan, done, removal_of, stale_copies
-from asyncfilter.errors import AsyncFilterError, ImageError
+from asyncfilter.engine.settle.target_claims import TargetClaims
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
 from asyncfilter.model import Effect, Failure, StopReason
-from asyncfilter.policy.recent import Recent
+from asyncfilter.policy.outcome import Outcome, Outcomes
 from asyncfilter.policy.stopping import stop_cause, stop_due
-from asyncfilter.policy.tally import Tally
-from asyncfilter.ports import Checkpoint, Owner, Watermark
+from asyncfilter.ports import Owner, Watermark
+from asyncfilter.records.error_window import Recent
+from asyncfilter.records.tally import Tally
 
 WINDOW_IMAGES = 20_000
 """Images between admission and settlement at the most: at 1,000 a second, one may retry for 20 s before others wait."""
 
 
-class Monitor:
-    """Counts, stops, releases and settles, in order."""
+class Judged(NamedTuple):
+    """Images that were counted, in order, and the stop that holds behind the last of them."""
+
+    passages: Sequence[Passage]
+    stop: StopRequest | None
+
+
+class Release(NamedTuple):
+    """What follows for one judged image: an action to carry out, or the failure of one that cannot be."""
+
+    passage: Passage
+    effect: Effect | None
+    failure: Failure | None
+
+
+class Settled(NamedTuple):
+    """What was settled: the rows whose positions were taken over, and whether the watermark moved."""
+
+    replaced: list[int]
+    is_moved: bool
+
+
+class Sequencer:
+    """Counts, stops, releases and settles, in order.
+
+    Args:
+        watermark: Where the work continues; owned by the sequencer from now on.
+        stop: The job's stop rules.
+        limits: The job's limits.
+        outcomes: Say what follows from a decision; None for a dry run, where nothing does.
+        claims: Which image may write which target.
+        emit: Told of every verdict and every failure.
+        clock: Time.
+    """
 
     def __init__(
         self,
@@ -42,32 +74,22 @@ class Monitor:
         watermark: Watermark,
         stop: Stop,
         limits: Limits,
-        plan: Plan | None,
-        checkpoint: Checkpoint,
-        journal: Journal,
-        release: Callable[[Passage, Effect], None],
-        ending: Ending,
+        outcomes: Outcomes | None,
+        claims: TargetClaims,
         emit: Emit,
         clock: Clock,
     ) -> None:
         self.watermark = watermark
         self.ahead = watermark.tally.copy()
         self.this_run = Tally()
-        self.changed = 0
         self._stop = stop
         self._limits = limits
-        self._plan = plan
-        self._checkpoint = checkpoint
-        self._journal = journal
-        self._release_to_sink = release
-        self._ending = ending
+        self._outcomes = outcomes
+        self._claims = claims
         self._emit = emit
         self._clock = clock
         self._undecided: deque[Passage] = deque()
         self._unsettled: deque[Passage] = deque()
-        self._claims: dict[str, str] = {}
-        # Two objects could map to one target now, or what earlier runs wrote lies where other templates had it.
-        self._watches_targets = plan is not None and (plan.needs_owners or bool(watermark.tally.effects))
         self._is_stopped = False
         self._moved = anyio.Event()
 
@@ -103,12 +125,13 @@ class Monitor:
         while self._unsettled or (self._undecided and not self._is_stopped):
             await self._moved.wait()
 
-    def check_stop(self) -> bool:
-        """End the run when a stop rule holds already; True when it does."""
+    def due_stop(self) -> StopRequest | None:
+        """The stop rule that holds at the last judged image; nothing is judged behind it."""
         reason = stop_due(self.ahead, self._stop, self._limits)
-        if reason is not None:
-            self._halt(reason, stop_cause(reason, self.ahead, self._stop))
-        return reason is not None
+        if reason is None:
+            return None
+        self._is_stopped = True
+        return StopRequest(reason, stop_cause(reason, self.ahead, self._stop))
 
     def start_at(self, watermark: Watermark) -> None:
         """Go on from a position whose counts were made anew; nothing may be under way."""
@@ -132,30 +155,23 @@ class Monitor:
         self.watermark.listing_done = True
         for tally in (self.watermark.tally, self.ahead, self.this_run):
             tally.count_listed(listed, skipped)
-        self._journal.touch()
 
     @property
     def overshoot(self) -> int:
         """Images that were paid for in this run and lie beyond the position it stopped at."""
         return sum(p.is_ready and p.stored is None and p.decision is not None for p in self._undecided)
 
-    # -- In order ------------------------------------------------------------------------------------------------------
+    # -- In order: only the settle loop calls what follows -------------------------------------------------------------
 
-    async def advance(self) -> None:
-        """Judge what became ready and settle what is finished. Only the journal's task calls this."""
-        judged = self._judge_ready()
-        if judged:
-            await self._release(judged)
-        self._settle()
-        self._moved.set()
-        self._moved = anyio.Event()
-
-    def _judge_ready(self) -> list[Passage]:
+    def judge(self) -> Judged:
+        """Count the images whose outcomes are durable, up to the first that is not, or up to a stop."""
         judged: list[Passage] = []
-        while self._undecided and self._undecided[0].is_ready and not self._is_stopped:
+        stop: StopRequest | None = None
+        while stop is None and not self._is_stopped and self._undecided and self._undecided[0].is_ready:
             passage = self._undecided[0]
             if passage.is_unpaid:
-                self._halt(StopReason.BUDGET)
+                self._is_stopped = True
+                stop = StopRequest(StopReason.BUDGET, None)
                 break
             self._undecided.popleft()
             judged.append(passage)
@@ -163,15 +179,78 @@ class Monitor:
                 continue  # counted when its decision was made anew
             passage.revoke_replaced(self.ahead)
             passage.count_judged(self.ahead)
-            self._tell(passage)
-            self.check_stop()
-        return judged
+            self._report(passage)
+            stop = self.due_stop()
+        return Judged(judged, stop)
 
-    def _halt(self, reason: StopReason, cause: AsyncFilterError | None = None) -> None:
-        self._is_stopped = True
-        self._ending.request(reason, cause)
+    async def release(self, judged: Sequence[Passage]) -> list[Release]:
+        """What follows for judged images; those for which nothing does are settled.
 
-    def _tell(self, passage: Passage) -> None:
+        Raises:
+            CheckpointError: It cannot be read.
+        """
+        outcomes = [self._outcome(passage) for passage in judged]
+        owners = await self._claims.owners(outcome.pending for outcome in outcomes if outcome is not None)
+        releases = [self._release(*judgement, owners) for judgement in zip(judged, outcomes, strict=True)]
+        return [release for release in releases if release is not None]
+
+    def settle(self) -> Settled:
+        """Move the watermark behind the images on which nothing more will happen."""
+        seq = self.watermark.seq
+        replaced: list[int] = []
+        while self._unsettled and self._unsettled[0].is_settled:
+            passage = self._unsettled.popleft()
+            self._settle_one(passage)
+            if passage.replaces is not None:
+                replaced.append(passage.replaces.id)
+        self._moved.set()
+        self._moved = anyio.Event()
+        return Settled(replaced, self.watermark.seq != seq)
+
+    # -- Release -------------------------------------------------------------------------------------------------------
+
+    def _outcome(self, passage: Passage) -> Outcome | None:
+        return self._outcomes.as_stored(passage.row()) if self._outcomes is not None else None
+
+    def _release(self, passage: Passage, outcome: Outcome | None, owners: Mapping[str, Owner]) -> Release | None:
+        self._unsettled.append(passage)
+        if outcome is None:
+            passage.is_settled = True
+            return None
+        if not passage.is_seated:
+            passage.stale += len(outcome.stale)
+        effect, failure = outcome.pending, outcome.failure
+        if effect is not None and not self._claims.claim(passage, effect, owners):
+            uri = effect.target.uri if effect.target is not None else ""
+            failure = Failure("target_collision", f"another object lies at {uri} already")
+        if failure is not None and failure != passage.failure:
+            passage.fail_action(failure)
+            self._report_failure(passage, failure)
+            return Release(passage, None, failure)
+        if effect is None:
+            passage.effect = outcome.effect.kind if outcome.is_done and outcome.effect is not None else None
+            passage.is_settled = True
+            return None
+        return Release(passage, effect, None)
+
+    # -- Settlement ----------------------------------------------------------------------------------------------------
+
+    def _settle_one(self, passage: Passage) -> None:
+        mark = self.watermark
+        passage.revoke_replaced(mark.tally)
+        for tally in (mark.tally, self.this_run):
+            if not passage.is_seated:
+                passage.count_judged(tally)
+            passage.count_acted(tally)
+        if not passage.is_seated:
+            mark.seq = passage.image.seq
+        if passage.moves_cursor:
+            mark.cursor = passage.image.key
+        self._claims.release(passage)
+
+    # -- Events --------------------------------------------------------------------------------------------------------
+
+    def _report(self, passage: Passage) -> None:
         image, decision = passage.image, passage.decision
         if passage.is_skipped:
             return
@@ -188,9 +267,9 @@ class Monitor:
                 )
             )
         if passage.failure is not None:
-            self._tell_failure(passage, passage.failure)
+            self._report_failure(passage, passage.failure)
 
-    def _tell_failure(self, passage: Passage, failure: Failure) -> None:
+    def _report_failure(self, passage: Passage, failure: Failure) -> None:
         self._emit(
             ImageFailed(
                 at_unix_s=self._clock.unix(),
@@ -200,108 +279,3 @@ class Monitor:
                 message=failure.message,
             )
         )
-
-    # -- Release -------------------------------------------------------------------------------------------------------
-
-    async def _release(self, judged: list[Passage]) -> None:
-        wanted = [self._wanted(passage) for passage in judged]
-        owners = await self._owners(wanted)
-        for passage, effect in zip(judged, wanted, strict=True):
-            self._unsettled.append(passage)
-            self._count_stale(passage, effect)
-            if effect is None or self._was_done(passage, effect):
-                passage.is_settled = True
-            elif self._is_claimed(passage, effect, owners):
-                self._fail(passage, Failure("target_collision", f"another object lies at {_uri(effect)} already"))
-            else:
-                self._release_to_sink(passage, effect)
-
-    def _wanted(self, passage: Passage) -> Effect | None:
-        if self._plan is None or passage.decision is None or passage.failure is not None or passage.is_skipped:
-            return None
-        if passage.is_seated and passage.stored is not None and removal_of(passage.stored) is not None:
-            return None
-        try:
-            return self._plan.effect(passage.decision, passage.image, is_duplicate=passage.same_as is not None)
-        except ImageError as error:
-            self._fail(passage, Failure(error.code, error.message))
-            return None
-
-    async def _owners(self, wanted: list[Effect | None]) -> Mapping[str, Owner]:
-        targets = [effect.target.uri for effect in wanted if effect is not None and effect.target is not None]
-        if not targets or not self._watches_targets:
-            return {}
-        return await self._checkpoint.owners(targets)
-
-    def _is_claimed(self, passage: Passage, effect: Effect, owners: Mapping[str, Owner]) -> bool:
-        if effect.target is None or not self._watches_targets:
-            return False
-        uri, key = effect.target.uri, passage.image.key
-        owner = owners.get(uri)
-        if self._claims.get(uri, key) != key or (owner is not None and owner.key != key):
-            return True
-        if owner is not None and owner.moved not in {None, passage.row_id}:
-            return True  # what the key held before lies there, and nowhere else
-        self._claims[uri] = key
-        passage.claim = uri
-        return False
-
-    def _was_done(self, passage: Passage, effect: Effect) -> bool:
-        stored = passage.stored
-        if stored is None or stored.id != passage.row_id or done(effect) not in stored.effects:
-            return False
-        passage.effect = effect.kind
-        return True
-
-    def _count_stale(self, passage: Passage, effect: Effect | None) -> None:
-        """Count copies of this object that the present decision would not make."""
-        if self._plan is None or passage.is_seated:
-            return
-        if passage.stored is not None and passage.stored.id == passage.row_id:
-            passage.stale += len(stale_copies(passage.stored, effect))
-
-    # -- Settlement ----------------------------------------------------------------------------------------------------
-
-    def acted(self, passage: Passage, effect: Effect) -> None:
-        """The sink confirmed an action."""
-        passage.effect = effect.kind
-        passage.is_acted = passage.is_settled = True
-        self._journal.note_effect(passage.row_id, done(effect))
-
-    def failed(self, passage: Passage, failure: Failure) -> None:
-        """The sink gave an action up."""
-        self._fail(passage, failure)
-        self._journal.touch()
-
-    def _fail(self, passage: Passage, failure: Failure) -> None:
-        passage.failure = failure
-        passage.is_acted = passage.is_settled = True
-        self._journal.note_failure(passage.row_id, failure)
-        self._tell_failure(passage, failure)
-
-    def _settle(self) -> None:
-        seq = self.watermark.seq
-        while self._unsettled and self._unsettled[0].is_settled:
-            self._settle_one(self._unsettled.popleft())
-        if self.watermark.seq != seq:
-            self._journal.touch()
-
-    def _settle_one(self, passage: Passage) -> None:
-        mark = self.watermark
-        passage.revoke_replaced(mark.tally)
-        for tally in (mark.tally, self.this_run):
-            if not passage.is_seated:
-                passage.count_judged(tally)
-            passage.count_acted(tally)
-        if not passage.is_seated:
-            mark.seq = passage.image.seq
-        if passage.moves_cursor:
-            mark.cursor = passage.image.key
-        if passage.replaces is not None:
-            self._journal.note_unseated(passage.replaces.id)
-        if passage.claim is not None:
-            self._claims.pop(passage.claim, None)
-
-
-def _uri(effect: Effect) -> str:
-    return effect.target.uri if effect.target is not None else ""

@@ -5,14 +5,37 @@ from __future__ import annotations
 import anyio
 import msgspec
 
+from asyncfilter.engine.core.backends import PacedBackend
 from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef, Skip
 from asyncfilter.policy.budget import Reservation
-from asyncfilter.policy.tally import Tally
+from asyncfilter.policy.outcome import Outcome
 from asyncfilter.ports import Prepared, StoredImage
+from asyncfilter.records.tally import Tally
 
 
 class Passage(msgspec.Struct, kw_only=True):
-    """An image between admission and settlement; the engine's parts fill it in as it passes.
+    """An image between admission and settlement; each field has one writer.
+
+    ===================================================  ==================================================
+    field                                                written by
+    ===================================================  ==================================================
+    image ... skipped (what it begins with)              the producer; the redecider for stored images
+    replaced_effect, replaced_stale, reservation,        admission
+    backend
+    readiness, prepared                                  the prefetch stage
+    decision, detection, failure, same_as, is_skipped    admission (stored labels), the detect stage, or the
+                                                         duplicate tracker: whichever found the outcome
+    followers                                            the duplicate tracker
+    is_unpaid                                            the detect stage and the duplicate tracker
+    is_ready                                             the committer, once the outcome is durable
+    effect, stale, claim                                 the sequencer, when it releases the image
+    effect, failure, is_acted, is_settled                the sequencer (nothing to do, target refused), or the
+                                                         sink stage (action confirmed or failed)
+    ===================================================  ==================================================
+
+    Invariants: the outcome (decision, failure, same_as) does not change between ``record`` and release; ``is_ready``
+    precedes every count and every action; ``is_settled`` is the last change. After the outcome is durable ``detection``
+    is dropped, so that the window holds no labels.
 
     Attributes:
         image: What is examined; ``seq`` is its place in the order of examination.
@@ -24,6 +47,7 @@ class Passage(msgspec.Struct, kw_only=True):
         moves_cursor: True when it comes from the listing, so that a resumed run may list from behind it.
         listed: Objects the listing showed from behind the image before up to this one; ``skipped`` of them by reason.
         reservation: The money held for its next attempt.
+        backend: Where that attempt is made: the backend whose permit it has.
         readiness: Set when its preparation is over; None when it needs none.
         prepared: What its preparation came to, until its call is over.
         decision: What the rules said; None while there are no labels.
@@ -51,6 +75,7 @@ class Passage(msgspec.Struct, kw_only=True):
     listed: int = 1
     skipped: dict[str, int] | None = None
     reservation: Reservation | None = None
+    backend: PacedBackend | None = None
     readiness: anyio.Event | None = None
     prepared: Prepared | None = None
     decision: Decision | None = None
@@ -66,6 +91,43 @@ class Passage(msgspec.Struct, kw_only=True):
     claim: str | None = None
     is_acted: bool = False
     is_settled: bool = False
+
+    def take_outcome(self, stored: StoredImage, outcome: Outcome) -> None:
+        """Note what it comes to by labels that are stored."""
+        self.same_as = stored.same_as
+        self.is_skipped = outcome.is_skipped
+        self.decision, self.failure = outcome.decision, outcome.failure
+
+    def confirm_action(self, kind: ActionKind) -> None:
+        """Note that its action was confirmed; nothing more happens to it."""
+        self.effect = kind
+        self.is_acted = self.is_settled = True
+
+    def fail_action(self, failure: Failure) -> None:
+        """Note that its action failed, or cannot be carried out; nothing more happens to it."""
+        self.failure = failure
+        self.is_acted = self.is_settled = True
+
+    def row(self) -> StoredImage:
+        """The image as the checkpoint is to hold it, with the actions that are confirmed for its row."""
+        image, stored = self.image, self.stored
+        return StoredImage(
+            id=self.row_id,
+            seq=image.seq,
+            key=image.key,
+            etag=image.etag,
+            size_bytes=image.size_bytes,
+            decision=self.decision,
+            failure=self.failure,
+            detection=self.detection,
+            same_as=self.same_as,
+            effects=stored.effects if stored is not None and stored.id == self.row_id else (),
+        )
+
+    @property
+    def is_new(self) -> bool:
+        """True when the checkpoint has no row for it yet."""
+        return self.stored is None or self.stored.id != self.row_id
 
     @property
     def is_examined(self) -> bool:

@@ -1,7 +1,7 @@
 """The producer: turns what the source lists, and what the checkpoint holds, into images in the order of examination.
 
-Three ways in, always in this order: images whose decisions are made anew (``replay``), failed ones that are tried
-again (``retries``), and the listing, from where the last run left it. Free checks are made here; an object that the
+Two inputs, always in this order: failed images that are tried again (``retries``), and the listing, from where the last
+run left it. Free checks are made here; an object that the
 checkpoint knows unchanged is only counted.
 """
 
@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import removal_of
 from asyncfilter.engine.repeating import Repeater
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, ObjectRef, Skip, uri_of
+from asyncfilter.policy.matching import match
 from asyncfilter.ports import Checkpoint, Page, Source, StoredImage
 
 BATCH_IMAGES = 1000
@@ -64,11 +64,6 @@ class Producer:
         self.trailing_listed = 0
         """Objects listed behind the last image; ``trailing_skipped`` of them by reason."""
         self.trailing_skipped: dict[str, int] = {}
-
-    async def replay(self, rows: AsyncIterator[list[StoredImage]]) -> AsyncIterator[list[Passage]]:
-        """Seated images, as they are stored."""
-        async for batch in rows:
-            yield [self._seated(row) for row in batch]
 
     async def retries(self, up_to_seq: int) -> AsyncIterator[list[Passage]]:
         """The failed images up to ``up_to_seq``, to be tried again with what is known of them."""
@@ -124,7 +119,7 @@ class Producer:
         known: dict[str, list[StoredImage]] = defaultdict(list)
         if keys:
             rows = await self._checkpoint.by_keys(keys)
-            removed = [row.id for row in rows if row.seq is not None and removal_of(row) is not None]
+            removed = [row.id for row in rows if row.seq is not None and row.removal is not None]
             labelled = {row.id: row for row in await self._checkpoint.rows(removed)} if removed else {}
             for row in rows:
                 known[row.key].append(labelled.get(row.id, row))
@@ -132,17 +127,16 @@ class Producer:
 
     def _listed(self, listed: ListedObject, rows: Sequence[StoredImage]) -> Passage | None:
         """The image to examine; None when its outcome stands."""
-        seated = next((row for row in rows if row.seq is not None), None)
-        if seated is not None and _is_same(seated, listed) and removal_of(seated) is None:
-            if self._skips_duplicates and seated.same_as is not None:
+        found = match(rows, listed, retry_failed=self._retry_failed)
+        if found.standing is not None:
+            if self._skips_duplicates and found.standing.same_as is not None:
                 self._skip(Skip.DUPLICATE)
             return None
-        spare = next((row for row in reversed(rows) if self._is_usable(row) and _is_same(row, listed)), None)
         passage = Passage(
             image=self._image(listed.key, listed.size_bytes, listed.etag),
-            row_id=spare.id if spare is not None and removal_of(spare) is None else self._new_id(),
-            stored=spare or _returned(seated, listed),
-            replaces=seated,
+            row_id=found.stored.id if found.stored is not None and found.is_own else self._new_id(),
+            stored=found.stored,
+            replaces=found.replaced,
             listed=self.trailing_listed,
             skipped=self.trailing_skipped or None,
         )
@@ -152,10 +146,6 @@ class Producer:
     def _is_usable(self, row: StoredImage) -> bool:
         """Whether a row's outcome waits for its place."""
         return row.seq is None and (row.detection is not None or not self._retry_failed)
-
-    def _seated(self, row: StoredImage) -> Passage:
-        image = ObjectRef(bucket=self._bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
-        return Passage(image=image, row_id=row.id, stored=row, is_seated=True, moves_cursor=False)
 
     def _retried(self, row: StoredImage) -> Passage:
         return Passage(
@@ -175,12 +165,3 @@ class Producer:
         row_id = self._next_id
         self._next_id += 1
         return row_id
-
-
-def _returned(seated: StoredImage | None, listed: ListedObject) -> StoredImage | None:
-    """The row of an image that was removed and stands there again: it is decided anew, by the labels it has."""
-    return seated if seated is not None and _is_same(seated, listed) and seated.detection is not None else None
-
-
-def _is_same(row: StoredImage, listed: ListedObject) -> bool:
-    return row.etag == listed.etag and row.size_bytes == listed.size_bytes

@@ -1,31 +1,31 @@
-"""Waiting for money: reservations are handed out in the order of examination.
+"""The budget gate: tasks wait here for the price of their next attempt, and are served in the order of examination.
 
-Invariant: of all who wait, the image with the lowest ``seq`` is served first, so that a budget stop is a prefix of that
-order.
+Invariant: of all tasks that wait, the one whose image has the lowest ``seq`` is served first. So a budget stop is a
+prefix of that order.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 
 import anyio
 
+from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.policy.budget import Budget, Reservation, Room
 
 
-class Purse:
+class BudgetGate:
     """The budget, for tasks that wait.
 
     Args:
         budget: The arithmetic.
-        ask_grant: Called when the next block must be made durable; ``refresh`` is called once it is.
+        pending: Set when the next block must be made durable; ``refresh`` is called once it is.
     """
 
-    def __init__(self, budget: Budget, ask_grant: Callable[[], None]) -> None:
+    def __init__(self, budget: Budget, pending: PendingSignal) -> None:
         self.budget = budget
-        self._ask_grant = ask_grant
-        self._waiting: list[tuple[int, int, _Turn]] = []
+        self._pending = pending
+        self._waiting: list[tuple[int, int, _Waiter]] = []
         self._order = 0
         self._is_closed = False
 
@@ -36,19 +36,19 @@ class Purse:
         """
         if not self._waiting and not self._is_closed and self.budget.room() is Room.AVAILABLE:
             return self.budget.reserve()
-        turn = _Turn()
+        waiter = _Waiter()
         self._order += 1
-        heapq.heappush(self._waiting, (seq, self._order, turn))
+        heapq.heappush(self._waiting, (seq, self._order, waiter))
         self.refresh()
         try:
-            await turn.event.wait()
+            await waiter.event.wait()
         except BaseException:
-            self._give_back(turn)
+            self._give_back(waiter)
             raise
-        return turn.reservation
+        return waiter.reservation
 
     def settle(self, reservation: Reservation, *, billed: bool) -> None:
-        """Settle one reservation; what it gives back may serve another."""
+        """Settle one reservation; a released price may serve another task."""
         if billed:
             reservation.commit()
         else:
@@ -57,33 +57,33 @@ class Purse:
             self.refresh()
 
     def close(self) -> None:
-        """Refuse everyone who waits, and everyone who comes."""
+        """Refuse all tasks that wait, and all later ones."""
         self._is_closed = True
         self.refresh()
 
     def refresh(self) -> None:
-        """Serve those who wait as far as there is room."""
+        """Serve waiting tasks as far as the budget allows."""
         while self._waiting:
             room = Room.EXHAUSTED if self._is_closed else self.budget.room()
             if room is Room.UNGRANTED:
-                self._ask_grant()
+                self._pending.set()
                 return
             if room is Room.HELD:
                 return
-            _, _, turn = heapq.heappop(self._waiting)
-            if turn.is_cancelled:
+            _, _, waiter = heapq.heappop(self._waiting)
+            if waiter.is_cancelled:
                 continue
-            turn.reservation = self.budget.reserve() if room is Room.AVAILABLE else None
-            turn.event.set()
+            waiter.reservation = self.budget.reserve() if room is Room.AVAILABLE else None
+            waiter.event.set()
 
-    def _give_back(self, turn: _Turn) -> None:
-        turn.is_cancelled = True
-        if turn.reservation is not None:
-            self.settle(turn.reservation, billed=False)
+    def _give_back(self, waiter: _Waiter) -> None:
+        waiter.is_cancelled = True
+        if waiter.reservation is not None:
+            self.settle(waiter.reservation, billed=False)
 
 
-class _Turn:
-    """One who waits."""
+class _Waiter:
+    """A task that waits."""
 
     __slots__ = ("event", "is_cancelled", "reservation")
 

@@ -1,35 +1,35 @@
-"""Reference images at the start of a run: what is known of them is taken, the rest is paid for, and rules get names."""
+"""Reference images at the start of a run: stored labels are used, the rest is paid for, and rules get label names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.pipeline import Pipeline
-from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.core.run_context import RunContext
+from asyncfilter.engine.examine.assembly import assemble
+from asyncfilter.engine.repeating import Repeater, full_pause
 from asyncfilter.engine.sampling import ChosenSource, reference_job
 from asyncfilter.engine.views import ReferenceView, with_spare
 from asyncfilter.engine.way import Options, Way, no_sink
 from asyncfilter.errors import EndpointError, ImageError, TransientError, UsageError
 from asyncfilter.events import AttemptFailed, Emit, Event
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Detection, ListedObject, Progress, StopReason, Summary
-from asyncfilter.ports import Batch, Checkpoint, Reference, References, StoredImage
+from asyncfilter.model import Detection, ListedObject, StopReason, Summary
+from asyncfilter.ports import Batch, Checkpoint, LabelStore, Reference, References, StoredImage
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of examining references.
+    """The result of examining references.
 
     Attributes:
         labels: By address.
-        checkpoint: To go on with: it knows what was paid.
-        calls: Images that had to be paid for, for ``spent_micros``.
-        ended: How it ended, when that was not well: the run ends with it.
+        checkpoint: For the run that follows: its totals include what was paid.
+        calls: Images that had to be paid for, at ``spent_micros``.
+        ended: Why examining them ended early, and the run with it; None when all were examined.
     """
 
     labels: Mapping[str, Detection]
@@ -39,22 +39,8 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     ended: Summary | None = None
 
 
-class Errand(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf references are examined.
-
-    Attributes:
-        run_id: Of the run that wants them.
-        emit: Told of repetitions.
-        clock: Time.
-        interrupt: The user's wish to leave.
-        on_start: Given a function that tells the progress, once anything is paid for.
-    """
-
-    run_id: str
-    emit: Emit
-    clock: Clock
-    interrupt: Interrupt | None = None
-    on_start: Callable[[Callable[[], Progress]], None] | None = None
+Errand = RunContext
+"""Stands here only until every import names ``engine.core.run_context``."""
 
 
 async def examine(
@@ -65,18 +51,18 @@ async def examine(
     checkpoint: Checkpoint,
     elsewhere: Iterable[Reference],
     way: Way,
-    errand: Errand,
+    errand: RunContext,
 ) -> Examined:
-    """The labels of references: paid for within the budget where their content is not known, and kept.
+    """The labels of references: paid for within the budget where their content is not stored, and kept.
 
     Args:
         job: Whose references.
-        uris: Their addresses, each once.
+        uris: Their addresses, without repeats.
         references: Examines them.
         checkpoint: Open, and held.
-        elsewhere: References that were paid for in another place, with the same settings.
-        way: Of the job: its rate, price and concurrency count.
-        errand: Who wants it.
+        elsewhere: References from another store, examined with the same settings.
+        way: Of the job: its rate, price and concurrency are used.
+        errand: The run that needs them.
 
     Raises:
         UsageError: A reference cannot be examined.
@@ -106,11 +92,11 @@ async def examine(
     )
 
 
-async def _own_objects(job: Job, checkpoint: Checkpoint, known: Iterable[Reference]) -> list[StoredImage]:
-    """References that are objects of the job's own source, which the listing will come to: free then, as spare rows."""
+async def _own_objects(job: Job, store: LabelStore, known: Iterable[Reference]) -> list[StoredImage]:
+    """Spare rows for references that are objects of the job's own source: they are free when they are listed."""
     home = f"s3://{job.source.bucket}/"
     own = {one.uri.removeprefix(home): one for one in known if one.uri.startswith(home + job.source.prefix)}
-    have = {(row.key, row.etag, row.size_bytes) for row in await checkpoint.by_keys(list(own))}
+    have = {(row.key, row.etag, row.size_bytes) for row in await store.by_keys(list(own))}
     return [
         StoredImage(id=0, seq=None, key=key, etag=one.etag, size_bytes=one.size_bytes, detection=one.detection)
         for key, one in own.items()
@@ -125,13 +111,13 @@ async def _pay(
     references: References,
     view: ReferenceView,
     way: Way,
-    errand: Errand,
+    errand: RunContext,
 ) -> Summary:
     """Examine what is not known, as a small run of its own."""
-    pipeline = Pipeline(
+    pipeline = assemble(
         job,
         run_id=errand.run_id,
-        checkpoint=view.as_checkpoint(),
+        checkpoint=view,
         sink=no_sink(),
         way=_way_of(way, wanted, references),
         options=Options(dry_run=True),
@@ -146,19 +132,15 @@ async def _pay(
 
 def _way_of(way: Way, wanted: Sequence[ListedObject], references: References) -> Way:
     """The job's rate, price and concurrency, without what it does to the images of its own source."""
+    backend = msgspec.structs.replace(way.primary, detector=references)
     return msgspec.structs.replace(
-        way, source=ChosenSource(wanted), detector=references, check=lambda _listed: None, preparation=None
+        way, source=ChosenSource(wanted), backends=(backend,), check=lambda _listed: None, preparation=None
     )
 
 
 async def _look_at(uris: Sequence[str], references: References, max_attempts: int, clock: Clock) -> list[ListedObject]:
     """What stands at each address now, at no cost."""
-
-    async def pause(delay_s: float) -> bool:
-        await clock.sleep(delay_s)
-        return True
-
-    repeat = Repeater(max_attempts=max_attempts, pause=pause, rng=Random())
+    repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
     found = []
     for uri in uris:
         try:
@@ -171,7 +153,7 @@ async def _look_at(uris: Sequence[str], references: References, max_attempts: in
 
 
 def _known(listed: Iterable[ListedObject], kept: Iterable[Reference]) -> dict[str, Reference]:
-    """References whose content was examined, under whatever address, by the address that they have now."""
+    """References whose content was examined under this or another address, by the address that they have now."""
     by_content = {(one.etag, one.size_bytes): one for one in kept}
     return {
         now.key: msgspec.structs.replace(was, uri=now.key)
@@ -180,16 +162,16 @@ def _known(listed: Iterable[ListedObject], kept: Iterable[Reference]) -> dict[st
     }
 
 
-async def _keep(checkpoint: Checkpoint, known: Iterable[Reference]) -> None:
+async def _keep(store: LabelStore, known: Iterable[Reference]) -> None:
     """Keep references under the addresses that rules name, so that ``refilter`` finds them."""
-    kept = {one.uri: one for one in await checkpoint.references()}
+    kept = {one.uri: one for one in await store.references()}
     new = [one for one in known if kept.get(one.uri) != one]
     if new:
-        await checkpoint.commit(Batch(references=new))
+        await store.commit(Batch(references=new))
 
 
 def _pass_on(event: Event, emit: Emit) -> None:
-    """Tell of repetitions; everything else belongs to the run that follows."""
+    """Emit repetitions; all other events belong to the run that follows."""
     if isinstance(event, AttemptFailed):
         emit(event)
 
@@ -201,7 +183,7 @@ def _unusable(uri: str, code: str, message: str) -> UsageError:
 
 
 def _explained(summary: Summary, left: int) -> Summary:
-    """A summary that says what it was that ended: the run had not begun."""
+    """The summary, with a message that the run ended before its first image."""
     if summary.error is not None or summary.stop_reason is not StopReason.BUDGET:
         return summary
     return msgspec.structs.replace(summary, error=f"{left} reference images are not examined yet")

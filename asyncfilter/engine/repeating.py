@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TypeVar
 
+from asyncfilter.clock import Clock
 from asyncfilter.errors import ThrottledError, TransientError
-from asyncfilter.policy.retrying import CAP_S, retrying
+from asyncfilter.policy.retrying import CAP_S, REPEATED, RetrySchedule
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class Repeater:
         max_attempts: Attempts that may fail for another reason than the rate; at least 1.
         pause: Waits that many seconds before a repetition; False when there shall be none, because the run ends.
         rng: Draws the jitter.
-        throttle_cap_s: See ``retrying``.
+        throttle_cap_s: See ``RetrySchedule``.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Repeater:
     ) -> T:
         """Attempt until it succeeds, fails for good, or the run drains.
 
+        A successful first attempt costs a call and nothing else: no schedule is made for it.
+
         Args:
             attempt: One attempt.
             on_failure: Told the error and the wait in seconds before each repetition.
@@ -54,7 +57,7 @@ class Repeater:
         """
         try:
             return await attempt()
-        except (ThrottledError, TransientError) as error:
+        except REPEATED as error:
             return await self.again(error, attempt, on_failure)
 
     async def again(
@@ -64,27 +67,27 @@ class Repeater:
         on_failure: Callable[[Exception, float], None] | None = None,
     ) -> T:
         """Repeat what was attempted once and failed with ``error``; otherwise as a call."""
-        last: list[Exception] = [error]
-
-        async def wait(delay_s: float) -> None:
-            if on_failure is not None:
-                on_failure(last[0], float(delay_s))  # tenacity gives a number of its own kind
-            if not await self._pause(delay_s):
-                raise DrainedError from last[0]
-
-        retries = retrying(
-            error, max_attempts=self._max_attempts, rng=self._rng, throttle_cap_s=self._throttle_cap_s, sleep=wait
-        )
+        schedule = RetrySchedule(max_attempts=self._max_attempts, rng=self._rng, throttle_cap_s=self._throttle_cap_s)
         try:
-            async for again in retries:
-                with again:
-                    try:
-                        return await attempt()
-                    except (ThrottledError, TransientError) as later:
-                        last[0] = later
-                        raise
+            while (delay_s := schedule.delay_s(error)) is not None:
+                if on_failure is not None:
+                    on_failure(error, delay_s)
+                if not await self._pause(delay_s):
+                    raise DrainedError from error
+                try:
+                    return await attempt()
+                except REPEATED as later:
+                    error = later
             raise error
         finally:
-            retries.forget()
-            last.clear()
-            del error
+            del error  # an error refers to this frame: a reference back would be a circle
+
+
+def full_pause(clock: Clock) -> Callable[[float], Awaitable[bool]]:
+    """A ``pause`` for ``Repeater`` outside of a run, which nothing but cancellation cuts short."""
+
+    async def pause(delay_s: float) -> bool:
+        await clock.sleep(delay_s)
+        return True
+
+    return pause

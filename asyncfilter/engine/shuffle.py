@@ -1,27 +1,32 @@
 """``order: random``: a seeded shuffle of a whole listing, kept in the checkpoint instead of in memory.
 
-The place of an object depends on seed and key alone, so that the order is the same in every run, and objects that are
-added later do not move the others.
+The rank of an object depends only on seed and key. So the order is the same in every run, and objects that are added
+later do not move the others.
 """
 
 from __future__ import annotations
 
 from asyncfilter.model import ListedObject
 from asyncfilter.policy.drawing import Ranking
-from asyncfilter.ports import Checkpoint, Page, Source
+from asyncfilter.ports import ListingStore, Page, Source
 
 PAGE_OBJECTS = 1000
 
 
 class ShuffledSource:
-    """A source in random order; the first page waits until the whole listing is stored.
+    """A source in random order; the first page comes when the whole listing is stored.
 
-    Storing survives interruption: it continues behind the last key that was kept.
+    An interrupted storing continues after the last key that was stored.
+
+    Args:
+        source: Lists the objects in its own order.
+        store: Keeps the listing.
+        seed: Chooses the order.
     """
 
-    def __init__(self, source: Source, checkpoint: Checkpoint, seed: int) -> None:
+    def __init__(self, source: Source, store: ListingStore, seed: int) -> None:
         self._source = source
-        self._checkpoint = checkpoint
+        self._store = store
         self._ranking = Ranking(seed)
         self._is_whole = False
 
@@ -29,16 +34,16 @@ class ShuffledSource:
         """See ``Source``; ``after`` is a key of the listing."""
         await self._store_listing()
         place = (self._ranking.rank(after), after) if after is not None else None
-        objects = await self._checkpoint.listing(place, PAGE_OBJECTS)
+        objects = await self._store.listing(place, PAGE_OBJECTS)
         return Page(objects=objects, is_last=len(objects) < PAGE_OBJECTS)
 
     async def _store_listing(self) -> None:
         if self._is_whole:
             return
-        self._is_whole, last_key = await self._checkpoint.listing_state()
+        self._is_whole, last_key = await self._store.listing_state()
         while not self._is_whole:
             page = await self._source.page(last_key)
-            await self._checkpoint.save_listing([self._ranked(listed) for listed in page.objects], is_last=page.is_last)
+            await self._store.save_listing([self._ranked(listed) for listed in page.objects], is_last=page.is_last)
             self._is_whole = page.is_last
             last_key = page.objects[-1].key if page.objects else last_key
 

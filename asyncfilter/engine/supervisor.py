@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from asyncfilter.clock import Clock
+from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.ending import Ending
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import Emit, RateChanged
 from asyncfilter.model import StopReason
 from asyncfilter.policy.budget import Budget
-from asyncfilter.policy.rate import RateController
 
 SUPERVISE_S = 0.25
 """How often it looks."""
 
 THROTTLED_LIMIT_S = 600.0
-"""Throttled for this long without one attempt accepted, the run ends (contract, section 5, *Rate*)."""
+"""Throttled for this long without one attempt accepted, the run ends (docs/guarantees.md, *The rate holds*)."""
 
 HOURLY_BLOCK_S = 10.0
 """Time of an hourly detector that is made durable as possible spending ahead."""
@@ -26,9 +26,8 @@ class Supervisor:
     """Looks after a run.
 
     Args:
-        controller: Whose changes are told.
+        backends: Whose rate changes are reported.
         budget: Charged for time.
-        hourly_micros: What the detector costs an hour; 0 for one that is paid by the call.
         margin_s: How long calls in flight may last once the run drains; their time must fit the budget too.
         ending: Told when the run must end.
         emit: Told of rate changes.
@@ -38,18 +37,17 @@ class Supervisor:
     def __init__(
         self,
         *,
-        controller: RateController,
+        backends: Backends,
         budget: Budget,
-        hourly_micros: int,
         margin_s: float,
         ending: Ending,
         emit: Emit,
         clock: Clock,
     ) -> None:
-        self._controller = controller
+        self._backends = backends
         self._budget = budget
-        self._hourly_micros = hourly_micros
-        self._margin_micros = round(hourly_micros * (margin_s + SUPERVISE_S) / HOUR_S)
+        self._hourly_micros = backends.hourly_micros
+        self._margin_micros = round(self._hourly_micros * (margin_s + SUPERVISE_S) / HOUR_S)
         self._ending = ending
         self._emit = emit
         self._clock = clock
@@ -76,7 +74,8 @@ class Supervisor:
         self.settle()
         if self._hourly_micros and not self._budget.affords(self._margin_micros):
             self._ending.request(StopReason.BUDGET)
-        throttled_s = self._controller.unbroken_throttling_s(self._clock.monotonic())
+        now_s = self._clock.monotonic()
+        throttled_s = min(backend.controller.unbroken_throttling_s(now_s) for backend in self._backends)
         if throttled_s >= THROTTLED_LIMIT_S:
             message = f"every attempt was throttled for {throttled_s / 60:.0f} minutes"
             hint = "See who else uses this quota, or set limits.share or limits.tps lower; then run again."
@@ -90,7 +89,7 @@ class Supervisor:
         self._charged_micros = due_micros
 
     def _tell_changes(self) -> None:
-        for change in self._controller.changes():
+        for change in [change for backend in self._backends for change in backend.controller.changes()]:
             self._emit(
                 RateChanged(
                     at_unix_s=self._clock.unix(),

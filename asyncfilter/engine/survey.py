@@ -1,6 +1,6 @@
-"""Going through a listing without examining anything: what there is, what is known of it, and a sample of it.
+"""A pass over a listing that examines nothing: counts what is listed and what is stored, and draws a sample.
 
-Pages pass and are forgotten; memory is flat but for the sample.
+No page is kept: memory is constant but for the sample.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 from asyncfilter.clock import Clock
-from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.repeating import Repeater, full_pause
 from asyncfilter.engine.twins import content_of
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, Skip
 from asyncfilter.policy.drawing import Contents, Draw
 from asyncfilter.policy.estimate import Held, Survey
-from asyncfilter.policy.tally import Tally
+from asyncfilter.policy.matching import newest
 from asyncfilter.ports import Page, Source, StoredImage, Totals
+from asyncfilter.records.tally import Tally
 
 Known = Callable[[Sequence[str]], Awaitable[Sequence[StoredImage]]]
-"""Rows of a checkpoint with one of these keys; labels are not looked at."""
+"""Rows of a checkpoint with one of these keys, as ``LabelStore.by_keys``; their labels are not used."""
 
 
 async def nothing_known(keys: Sequence[str]) -> Sequence[StoredImage]:
-    """Stands for a checkpoint that is not there."""
+    """The rows of a checkpoint that does not exist."""
     del keys
     return ()
 
@@ -40,16 +41,16 @@ def what_is_held(totals: Totals, tally: Tally) -> Held:
 
 
 class Surveyor:
-    """Goes through one listing, once.
+    """Passes over one listing, once.
 
     Args:
         source: What is listed.
-        check: Says why a listed object is not examined, or None.
-        known: What the checkpoint has.
+        check: The reason why a listed object is not examined, or None.
+        known: Gives the rows of the checkpoint.
         max_attempts: For each page.
-        clock: Time, for the waits between them.
-        draw: The sample; none of an empty one.
-        tell: Told after every page how many objects were listed.
+        clock: Time, for the pauses between attempts.
+        draw: Draws the sample, which may be empty.
+        tell: Called after every page with the number of objects listed.
     """
 
     def __init__(
@@ -64,18 +65,17 @@ class Surveyor:
         tell: Callable[[int], None] | None = None,
     ) -> None:
         self.survey = Survey()
-        """What was seen so far."""
+        """The counts so far."""
         self._source = source
         self._check = check
         self._known = known
-        self._clock = clock
-        self._repeat = Repeater(max_attempts=max_attempts, pause=self._pause, rng=Random())
+        self._repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
         self._draw = draw
         self._contents = Contents()
         self._tell = tell
 
     async def run(self) -> Survey:
-        """Go to the end.
+        """Pass over the whole listing.
 
         Raises:
             AccessError: The source cannot be listed.
@@ -100,10 +100,6 @@ class Surveyor:
             hint = "Plan again once S3 answers; nothing was paid."
             raise EndpointError(f"the listing cannot be read: {error.message}", hint=hint) from error
 
-    async def _pause(self, delay_s: float) -> bool:
-        await self._clock.sleep(delay_s)
-        return True
-
     async def _see(self, objects: Sequence[ListedObject]) -> None:
         survey = self.survey
         candidates = []
@@ -116,7 +112,7 @@ class Surveyor:
             else:
                 survey.skipped[skip.value] = survey.skipped.get(skip.value, 0) + 1
         for listed, row in zip(candidates, await self._rows(candidates), strict=True):
-            has_labels = row is not None and not _is_failed(row)
+            has_labels = row is not None and not row.is_unexamined
             if row is None or has_labels:
                 self._contents.count(content_of(listed), is_known=has_labels)
             if row is None:
@@ -133,22 +129,12 @@ class Surveyor:
         self.survey.shared = self._contents.shared(self.survey.unpaid)
         self.survey.drawn = drawn
         self.survey.drawn_unpaid = rows.count(None)
-        self.survey.drawn_failed = sum(row is not None and _is_failed(row) for row in rows)
+        self.survey.drawn_failed = sum(row is not None and row.is_unexamined for row in rows)
 
     async def _rows(self, objects: Sequence[ListedObject]) -> list[StoredImage | None]:
-        """What is known of each object as it is now; a place in the order of examination comes before none."""
+        """The row of each object as it is now, one with a position before one without; None where there is none."""
         known: dict[str, list[StoredImage]] = defaultdict(list)
         if objects:
             for row in await self._known([listed.key for listed in objects]):
                 known[row.key].append(row)
-        return [_row(listed, known[listed.key]) for listed in objects]
-
-
-def _row(listed: ListedObject, rows: Sequence[StoredImage]) -> StoredImage | None:
-    same = [row for row in rows if (row.etag, row.size_bytes) == (listed.etag, listed.size_bytes)]
-    return next((row for row in same if row.seq is not None), same[-1] if same else None)
-
-
-def _is_failed(row: StoredImage) -> bool:
-    """Whether the image has no labels; a failed action comes with a decision."""
-    return row.failure is not None and row.decision is None
+        return [newest(known[listed.key], listed) for listed in objects]

@@ -1,21 +1,22 @@
-"""Twins: images with the same content are examined once; the others share its labels, and cost nothing.
+"""Duplicate tracking: of images with the same content one is examined, and the others share its labels at no cost.
 
-The first in the order of examination leads, whoever is answered first. Followers wait for it in their own places, so
-that the order of verdicts stays what it is.
+This is the single-flight pattern. The first image in the order of examination is the leader, whichever response comes
+first. Followers wait for it at their own positions, so that the order of verdicts stays what it is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from asyncfilter.engine.journal import Journal
+from asyncfilter.engine.journal import GroupCommitter
+from asyncfilter.engine.monitor import Sequencer
 from asyncfilter.engine.passage import Passage
-from asyncfilter.engine.plan import removal_of
+from asyncfilter.engine.preparing import Shelf
 from asyncfilter.model import Detection, ListedObject, ObjectRef
 from asyncfilter.policy.budget import Budget
-from asyncfilter.policy.rules import Ruleset
+from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.ports import Checkpoint, StoredImage, Totals
 
 Content = tuple[str, int]
@@ -36,7 +37,7 @@ def content_of(image: ObjectRef | ListedObject) -> Content | None:
     return (image.etag, image.size_bytes) if _SINGLE_PART.fullmatch(image.etag) else None
 
 
-class Batch(NamedTuple):
+class LookedUp(NamedTuple):
     """Images that are admitted one after the other, and what was known of their content when it was asked for.
 
     Attributes:
@@ -50,54 +51,51 @@ class Batch(NamedTuple):
     durable: Sequence[tuple[Content, Passage]]
 
 
-class Twins:
+class DuplicateTracker:
     """Finds images whose content is known, or is being examined.
 
     Args:
         checkpoint: Asked for labels of the same content, a batch at a time.
-        rules: Decide about shared labels.
-        journal: Keeps the followers' outcomes.
+        outcomes: Say what shared labels come to.
+        sequencer: Knows where the present pass over the listing began.
+        committer: Keeps the followers' outcomes.
+        shelf: Releases what was prefetched for images that will not be examined.
         budget: Whose price is saved.
         totals: Counts what was shared.
         skips: Duplicates count as skipped and have no verdict.
-        pass_seq: Position at which the present pass over the listing began.
-        submit: Has an image examined, which then takes money and a turn by itself.
-        dismiss: Told of an image that will not be examined.
     """
 
     def __init__(
         self,
         *,
         checkpoint: Checkpoint,
-        rules: Ruleset,
-        journal: Journal,
+        outcomes: Outcomes,
+        sequencer: Sequencer,
+        committer: GroupCommitter,
+        shelf: Shelf,
         budget: Budget,
         totals: Totals,
         skips: bool,
-        pass_seq: Callable[[], int],
-        submit: Callable[[Passage], None],
-        dismiss: Callable[[Passage], None],
     ) -> None:
         self._checkpoint = checkpoint
-        self._rules = rules
-        self._journal = journal
+        self._outcomes = outcomes
+        self._sequencer = sequencer
+        self._committer = committer
+        self._shelf = shelf
         self._budget = budget
         self._totals = totals
         self._skips = skips
-        self._pass_seq = pass_seq
-        self._submit = submit
-        self._dismiss = dismiss
         self._known: dict[Content, StoredImage] = {}
         self._leaders: dict[Content, Passage] = {}
 
-    async def look_up(self, passages: Sequence[Passage]) -> Batch:
+    async def look_up(self, passages: Sequence[Passage]) -> LookedUp:
         """Ask the checkpoint about the content of a batch, while those before it are still being admitted."""
         durable = [(content, leader) for content, leader in self._leaders.items() if leader.is_ready]
         wanted = {content_of(passage.image) for passage in passages if passage.stored is None} - {None}
         known = await self._find(content for content in wanted if content is not None)
-        return Batch(passages, known, durable)
+        return LookedUp(passages, known, durable)
 
-    def begin(self, batch: Batch) -> None:
+    def begin(self, batch: LookedUp) -> None:
         """The first image of ``batch`` is next to be admitted; batches begin in the order of their ``look_up``.
 
         Leaders that were durable before the checkpoint was asked are found there, by this batch and all that follow;
@@ -109,7 +107,11 @@ class Twins:
                 del self._leaders[content]
 
     async def follow(self, passage: Passage) -> bool:
-        """Let an admitted image share another's labels; False when it must be examined, and then leads its content."""
+        """Let an image that is being admitted share another's outcome.
+
+        Returns:
+            False when it must be examined; it is the leader of its content from then on.
+        """
         content = content_of(passage.image)
         if content is None:
             return False
@@ -119,13 +121,13 @@ class Twins:
         is_under_way = leader is not None and not leader.is_ready
         row = self._known.get(content)
         if row is not None and row.detection is not None and not is_under_way:
-            is_listed = (row.seq or 0) > self._pass_seq() and removal_of(row) is None
+            is_listed = (row.seq or 0) > self._sequencer.watermark.pass_seq and row.removal is None
             self._share(passage, row.detection, row.id, is_listed=is_listed)
         elif leader is None or leader.is_ready:
             self._leaders[content] = passage
             return False
         elif leader.is_examined:
-            self._pass_on(leader, passage)
+            return self._pass_on(leader, passage) or not self._becomes_leader(passage, content)
         else:
             leader.followers.append(passage)
         return True
@@ -136,55 +138,64 @@ class Twins:
         if content is not None:
             self._leaders.setdefault(content, passage)
 
-    def examined(self, leader: Passage) -> None:
-        """Give the outcome of an examined image to those that wait for it."""
-        followers, leader.followers = leader.followers, []
-        for follower in followers:
-            self._pass_on(leader, follower)
+    def examined(self, leader: Passage) -> Passage | None:
+        """Give the outcome of an examined image to those that wait for it.
 
-    def _pass_on(self, leader: Passage, follower: Passage) -> None:
+        Returns:
+            The follower that must be examined next, because the leader failed for a reason of its own.
+        """
+        followers, leader.followers = leader.followers, []
+        successor = None
+        for follower in followers:
+            if self._pass_on(leader, follower):
+                continue
+            content = content_of(follower.image)
+            if content is not None and self._becomes_leader(follower, content):
+                successor = follower
+        return successor
+
+    def _pass_on(self, leader: Passage, follower: Passage) -> bool:
+        """Give a leader's outcome to a follower; False when it is not the follower's outcome too."""
         detection = leader.detection
         if detection is None and leader.stored is not None:
             detection = leader.stored.detection
         if detection is not None:
             self._share(follower, detection, leader.row_id, is_listed=True)
         elif leader.is_unpaid:
-            self._dismiss(follower)
+            self._shelf.clear(follower)
             follower.is_unpaid = True
-            self._journal.ready(follower)
+            self._committer.ready(follower)
         elif leader.failure is not None and leader.failure.code in CONTENT_FAILURES:
-            self._dismiss(follower)
+            self._shelf.clear(follower)
             follower.failure = leader.failure
-            self._journal.record(follower)
+            self._committer.record(follower)
         else:
-            self._succeed(follower)
+            return False
+        return True
 
-    def _succeed(self, follower: Passage) -> None:
-        """The leader failed for a reason of its own: the first follower leads, the others follow it."""
-        content = content_of(follower.image)
-        if content is None:
-            raise ValueError(f"{follower.image.uri} follows nobody")
+    def _becomes_leader(self, follower: Passage, content: Content) -> bool:
+        """Make a follower of a failed leader the next leader; False when another one is already, which it follows."""
         leader = self._leaders.get(content)
         if leader is None or leader.is_examined:
             self._leaders[content] = follower
-            self._submit(follower)
-        else:
-            leader.followers.append(follower)
+            return True
+        leader.followers.append(follower)
+        return False
 
     def _share(self, passage: Passage, detection: Detection, row_id: int, *, is_listed: bool) -> None:
         """Give ``passage`` the labels of a row; only beside a row whose object is still listed is it a duplicate.
 
         The labels of an object that was renamed or deleted are as good, but what shows them now may be the only copy.
         """
-        self._dismiss(passage)
+        self._shelf.clear(passage)
         passage.detection = detection
-        passage.decision = self._rules.decide(detection)
+        passage.decision = self._outcomes.decide(detection)
         if is_listed:
             passage.same_as = row_id
             passage.is_skipped = self._skips
         self._totals.duplicates += 1
         self._totals.saved_micros += self._budget.next_price_micros
-        self._journal.record(passage)
+        self._committer.record(passage)
 
     async def _find(self, contents: Iterable[Content]) -> dict[Content, StoredImage]:
         wanted = set(contents)

@@ -1,4 +1,6 @@
-"""Addresses as a job writes them: ``s3://bucket/prefix``, folders, and target templates for both.
+"""Addresses as a job writes them: ``s3://bucket/prefix``, folders, ``own:name/prefix``, and target templates for them.
+
+``own:`` is for a store that the calling program brings (``Overrides``): only its name and keys mean something here.
 
 Everything after the bucket is the key, letter by letter: nothing is decoded, folded or normalised, because S3 does
 neither. A template is a list of literals and placeholders; a problem is a ``ValueError`` whose text names the value
@@ -15,14 +17,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from asyncfilter.model import FOLDER, S3Location, uri_of
+from asyncfilter.model import FOLDER, OWN, S3, S3Location, StoreKind, store_of, uri_of
 
 MAX_KEY_BYTES = 1024
 """Longest key S3 takes, in UTF-8 (S3 user guide, *Object key naming*)."""
 
-_SCHEME = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _BUCKET_RULE = "3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
+_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _UNUSABLE_SUFFIXES = {
     "--x-s3": "a directory bucket, which lists without order and cannot be continued",
     "--ol-s3": "an Object Lambda alias, which Rekognition cannot read",
@@ -69,6 +71,11 @@ class Template:
         folder = self.bucket.replace("{", "{{").replace("}", "}}")
         return uri_of(folder, "".join(_written(part) for part in self.parts))
 
+    @property
+    def store(self) -> StoreKind:
+        """Which kind of store it leads to."""
+        return store_of(self.bucket)
+
     def literal_prefix(self, name: str | None = None) -> str:
         """The text every key of this template begins with; ``{name}`` counts as text where ``name`` is given."""
         prefix = ""
@@ -93,7 +100,7 @@ class Template:
         return literal.startswith(source) or (is_open and source.startswith(literal))
 
 
-def is_folder(text: str) -> bool:
+def _is_folder(text: str) -> bool:
     """Whether ``text`` means a folder of this machine: a path that says so by its beginning, or one after ``file:``."""
     return text in {".", "..", "~"} or text.startswith(("./", "../", "~/", "/", "file:"))
 
@@ -129,13 +136,37 @@ def folder_place(text: str, base_dir: str) -> S3Location:
     return S3Location(FOLDER + path.rstrip("/"), "")
 
 
+def own_place(text: str) -> S3Location:
+    """Store and key prefix of ``own:name/prefix``; the prefix may be empty and has no limit.
+
+    Raises:
+        ValueError: Not a name.
+    """
+    name, _, key = text.removeprefix(OWN).partition("/")
+    if not _OWN_NAME.match(name):
+        rule = "1 to 63 letters, digits, dots, hyphens and underscores, a letter or digit first"
+        raise ValueError(f"expected {OWN}NAME or {OWN}NAME/PREFIX with a name of {rule}, found {text!r}")
+    return S3Location(OWN + name, key)
+
+
+def parse_source(text: str, base_dir: str) -> S3Location:
+    """The place that a source lists: a bucket, a folder or a store of the caller's, and the prefix in it.
+
+    Raises:
+        ValueError: As ``folder_place``, ``own_place`` and ``parse_s3_uri``.
+    """
+    if _is_folder(text):
+        return folder_place(text, base_dir)
+    return own_place(text) if store_of(text) is StoreKind.OWN else parse_s3_uri(text)
+
+
 def absolute_template(text: str, base_dir: str) -> str:
-    """A target as an absolute template: folders start from ``base_dir``, S3 addresses stay as they are.
+    """A target as an absolute template: folders start from ``base_dir``, other addresses stay as they are.
 
     Raises:
         ValueError: As ``parse_template``.
     """
-    if not is_folder(text):
+    if not _is_folder(text):
         return text
     path = folder_path(text)
     base = posixpath.abspath(base_dir).replace("{", "{{").replace("}", "}}")
@@ -182,13 +213,15 @@ def parse_template(text: str) -> Template:
     Raises:
         ValueError: Not an address, an unknown placeholder, or a brace without its partner.
     """
-    if text.startswith(FOLDER):
+    store = store_of(text)
+    if store is StoreKind.FOLDER:
         return _folder_template(text)
-    bucket, key = _split(text)
+    bucket, key = own_place(text) if store is StoreKind.OWN else _split(text)
     if not key or key.endswith("/"):
         key += "{key}"
     parts = _parts(key, text)
-    _check_length("".join(part for part in parts if not isinstance(part, Placeholder)), text)
+    if store is StoreKind.S3:
+        _check_length("".join(part for part in parts if not isinstance(part, Placeholder)), text)
     return Template(bucket, tuple(parts))
 
 
@@ -238,9 +271,9 @@ def _split(text: str) -> tuple[str, str]:
     """Bucket and rest of an S3 address."""
     if text.startswith("arn:"):
         raise ValueError(f"expected s3://bucket/prefix, found the ARN {text!r}: access points are not supported")
-    if not text.startswith(_SCHEME):
+    if not text.startswith(S3):
         raise ValueError(f"expected s3://bucket/prefix, or a folder such as ./photos, found {text!r}")
-    bucket, _, key = text.removeprefix(_SCHEME).partition("/")
+    bucket, _, key = text.removeprefix(S3).partition("/")
     if "{" in bucket:
         raise ValueError(f"expected a bucket written out, without placeholders, found {bucket!r}")
     return check_bucket(bucket), key

@@ -14,15 +14,12 @@ from asyncfilter.job.address import (
     Placeholder,
     Template,
     absolute_template,
-    folder_place,
-    is_folder,
-    parse_s3_uri,
+    parse_source,
     parse_template,
 )
 from asyncfilter.job.position import Path
-from asyncfilter.job.schema import as_list, model_region, wrap_uri
-from asyncfilter.job.spec import DetectorKind
-from asyncfilter.model import FOLDER, ActionKind, S3Location, Verdict
+from asyncfilter.job.schema import as_list, wrap_uri
+from asyncfilter.model import ActionKind, S3Location, StoreKind, Verdict
 
 LINK = "link"
 """How a job writes a copy that is a hard link."""
@@ -37,31 +34,13 @@ Mapping = dict[str, object]
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
     """Every disagreement between the keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_detector, _rules, _tiers):
+        for part in (_rules, _tiers):
             yield from part(job)
         yield from _actions(job, base_dir)
 
 
 def _mapping(value: object) -> Mapping:
     return value if isinstance(value, dict) else {}
-
-
-def _detector(job: Mapping) -> Iterator[Finding]:
-    detector = _mapping(job.get("detector"))
-    model, region = detector.get("model"), detector.get("region")
-    kind = detector.get("kind", DetectorKind.REKOGNITION)
-    if kind == DetectorKind.CUSTOM_LABELS:
-        if model is None:
-            yield ("detector", "model"), f"this key is missing; expected the ARN of a model version, as kind is {kind}"
-        elif isinstance(model, str) and isinstance(region, str) and (home := model_region(model)) not in {None, region}:
-            yield ("detector", "region"), f"expected the model's region {home}, found {region}"
-        if "IMAGE_PROPERTIES" in as_items(detector.get("features")):
-            yield ("detector", "features"), f"expected GENERAL_LABELS alone, as kind is {kind}, found IMAGE_PROPERTIES"
-    elif model is not None and kind == DetectorKind.REKOGNITION:
-        yield (
-            ("detector", "model"),
-            f"expected kind: {DetectorKind.CUSTOM_LABELS} beside a model, found kind: {kind}",
-        )
 
 
 def as_items(value: object) -> list[object]:
@@ -127,17 +106,17 @@ def _actions(job: Mapping, base_dir: str) -> Iterator[Finding]:
                 yield from (((*path, str(form)), message) for message in found)
 
 
-def _is_local(place: S3Location | None) -> bool:
-    return place is not None and place.bucket.startswith(FOLDER)
+def _is_local(place: S3Location | Template | None) -> bool:
+    return place is not None and place.store is StoreKind.FOLDER
 
 
 def _kind_of_target(source: S3Location | None, template: Template, form: str) -> Iterator[str]:
-    """Images stay on their side: in S3, or on this machine."""
-    is_local = template.bucket.startswith(FOLDER)
-    if source is not None and is_local != _is_local(source):
+    """Images stay on their side: in S3, or on this machine. A store of the caller's is beside both."""
+    is_free = source is None or StoreKind.OWN in {source.store, template.store}
+    if not is_free and _is_local(template) != _is_local(source):
         wanted = "a folder, as the source is one" if _is_local(source) else "s3://bucket/key, as the source is in S3"
         yield f"expected {wanted}, found {template}"
-    elif form == LINK and not is_local:
+    elif form == LINK and not _is_local(template):
         yield f"expected a folder, since only files can be linked, found {template}"
 
 
@@ -187,7 +166,7 @@ def _source(job: Mapping, base_dir: str) -> S3Location | None:
     uri = _mapping(wrap_uri(job.get("source"))).get("uri")
     try:
         if isinstance(uri, str):
-            return folder_place(uri, base_dir) if is_folder(uri) else parse_s3_uri(uri)
+            return parse_source(uri, base_dir)
     except ValueError:
         pass  # the schema reports it
     return None

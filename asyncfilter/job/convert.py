@@ -9,21 +9,20 @@ from asyncfilter.job import schema, spec
 from asyncfilter.job.address import (
     absolute_template,
     folder_path,
-    folder_place,
-    is_folder,
-    parse_s3_uri,
+    parse_source,
     parse_template,
 )
-from asyncfilter.model import ActionKind, IfExists, Verdict
+from asyncfilter.model import S3, ActionKind, IfExists, StoreKind, Verdict
 
 
 def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.Job:
     """The job that ``file`` describes; a relative checkpoint is below ``base_dir``."""
     checkpoint = Path(file.checkpoint) if file.checkpoint else Path(".asyncfilter") / f"{file.name}.db"
+    source = _source(file.source, base_dir)
     return spec.Job(
         name=file.name,
         path=path,
-        source=_source(file.source, base_dir),
+        source=source,
         detector=_detector(file.detector),
         rules=tuple(_rule(rule, base_dir) for rule in file.rules),
         otherwise=file.otherwise,
@@ -35,14 +34,14 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         pricing=_pricing(file.pricing),
         aws=spec.Aws(profile=file.aws.profile, region=file.aws.region, client=file.aws.client),
         precheck=file.precheck,
-        convert=is_folder(file.source.uri) if file.convert is None else file.convert,
+        convert=source.store is StoreKind.FOLDER if file.convert is None else file.convert,
         near_duplicates=file.near_duplicates,
     )
 
 
 def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
-    spelled = folder_path(source.uri).rstrip("/") or "/" if is_folder(source.uri) else None
-    place = parse_s3_uri(source.uri) if spelled is None else folder_place(spelled, str(base_dir))
+    place = parse_source(source.uri, str(base_dir))
+    spelled = folder_path(source.uri).rstrip("/") or "/" if place.store is StoreKind.FOLDER else None
     return spec.SourceSpec(
         bucket=place.bucket,
         prefix=place.key,
@@ -57,7 +56,7 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
 
 def _detector(detector: schema.Detector) -> spec.DetectorSpec:
     return spec.DetectorSpec(
-        kind=detector.kind,
+        kind=spec.DetectorKind(detector.kind),
         region=detector.region,
         model=detector.model,
         min_confidence_pct=detector.min_confidence,
@@ -94,7 +93,7 @@ def _condition(condition: schema.Condition, base_dir: Path) -> spec.Condition:
 
 def _reference(uri: str, base_dir: Path) -> str:
     """An address in S3 as it is, a path from the folder of the job file."""
-    return uri if uri.startswith("s3://") else str((base_dir / uri).resolve())
+    return uri if uri.startswith(S3) else str((base_dir / uri).resolve())
 
 
 def _action(action: schema.Action, base_dir: Path) -> spec.Action:

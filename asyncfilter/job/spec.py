@@ -6,12 +6,13 @@ those of the job file with their units added. Tuples stand for lists; money is i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
-from asyncfilter.model import FOLDER, ActionKind, IfExists, Verdict
+from asyncfilter.model import ActionKind, IfExists, StoreKind, Verdict, folder_of, store_of
 
 DEFAULT_CONFIDENCE_PCT = 55.0
 """What a rule needs when it says nothing: DetectLabels' own default MinConfidence."""
@@ -32,6 +33,28 @@ class DetectorKind(StrEnum):
 
     REKOGNITION = "rekognition"
     CUSTOM_LABELS = "rekognition-custom-labels"
+
+
+T = TypeVar("T")
+
+
+def for_every_kind(name: str, table: Mapping[DetectorKind, T]) -> Mapping[DetectorKind, T]:
+    """``table`` itself, when it has a row for every kind of detector.
+
+    Each table of detector kinds passes through here when its module is imported, so that a kind that lacks a row in any
+    of them is an error at once, and never a job that runs with the row of another kind.
+
+    Args:
+        name: Of the table, for the message.
+        table: By kind.
+
+    Raises:
+        LookupError: A kind has no row.
+    """
+    missing = [kind.value for kind in DetectorKind if kind not in table]
+    if missing:
+        raise LookupError(f"{name} has no row for the detector kind {', '.join(missing)}")
+    return table
 
 
 class Precheck(StrEnum):
@@ -67,9 +90,14 @@ class SourceSpec:
     skip_duplicates: bool = False
 
     @property
+    def store(self) -> StoreKind:
+        """Which kind of store the images are in."""
+        return store_of(self.bucket)
+
+    @property
     def folder(self) -> Path | None:
         """The folder whose files are the images; None for S3."""
-        return Path(self.bucket.removeprefix(FOLDER) or "/") if self.bucket.startswith(FOLDER) else None
+        return folder_of(self.bucket) if self.store is StoreKind.FOLDER else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +147,13 @@ class Condition:
     ignore: tuple[str, ...] = ()
     """Names that ``like`` shall not select by."""
     confidence_pct: float = DEFAULT_CONFIDENCE_PCT
+
+
+def nested_conditions(conditions: Iterable[Condition]) -> Iterator[Condition]:
+    """Each condition, followed by those below its ``not``, at any depth."""
+    for condition in conditions:
+        yield condition
+        yield from nested_conditions(condition.not_)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

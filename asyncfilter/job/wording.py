@@ -13,11 +13,10 @@ from typing import Any
 
 from asyncfilter.job.address import nearest
 from asyncfilter.job.position import Document, Path
-from asyncfilter.job.schema import SEEN, json_schema
+from asyncfilter.job.schema import SEEN, TAGS, json_schema
 
 Schema = dict[str, Any]
 
-_FORMS = {"<word>", "<copy>", "<link>", "<move>", "<tag>"}
 _NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?\Z", re.IGNORECASE)
 _LONGEST = 80
 
@@ -38,12 +37,14 @@ def describe(document: Document, findings: Sequence[Mapping[str, Any]]) -> None:
         if finding["type"] == "missing":
             path = (*path, finding["loc"][-1])
             if path not in meant:
-                document.add(path, f"this key is missing; expected {schema.expected(path)}")
+                wanted = schema.expected(path, document.value) + schema.reason(path[:-1], document.value)
+                document.add(path, f"this key is missing; expected {wanted}")
         elif finding["type"] == "value_error":
             document.add(path, str(finding["ctx"]["error"]).replace(SEEN, seen(document, path)))
         elif finding["type"] != "extra_forbidden":
             remedy = _remedy(document, path, str(finding["type"]))
-            document.add(path, f"expected {schema.expected(path)}, found {seen(document, path)}{remedy}")
+            wanted = schema.expected(path, document.value)
+            document.add(path, f"expected {wanted}, found {seen(document, path)}{remedy}")
 
 
 def locate(loc: Sequence[str | int], value: object) -> Path:
@@ -58,7 +59,7 @@ def locate(loc: Sequence[str | int], value: object) -> Path:
                 path, value = (*path, step), value[step]
             case list() if isinstance(step, int) and step < len(value):
                 path, value = (*path, step), value[step]
-            case _ if step != 0 and step not in _FORMS:
+            case _ if step != 0 and step not in TAGS:
                 break
     return path
 
@@ -87,13 +88,20 @@ class Words:
     def __init__(self, schema: Schema) -> None:
         self._root = schema
 
-    def expected(self, path: Path) -> str:
-        """What may be written at ``path``."""
-        return " or ".join(dict.fromkeys(self.phrase(node) for node in self._nodes(path)))
+    def expected(self, path: Path, value: object) -> str:
+        """What may be written at ``path`` of the document ``value``."""
+        return " or ".join(dict.fromkeys(self.phrase(node) for node in self._nodes(path, value)))
+
+    def reason(self, path: Path, value: object) -> str:
+        """Which keys of the mapping at ``path`` tell its form, as a clause; empty where it has only one."""
+        forms = [form for node in self._nodes(path, value) for form in self.forms(node)]
+        begun = _begun(forms, _at(value, path))
+        told = [f"{key} is {const}" for form in begun for key, const in _constants(form)]
+        return f", as {' and '.join(told)}" if len(begun) == 1 < len(forms) and told else ""
 
     def keys_of(self, path: Path, value: object) -> list[str]:
         """The keys a mapping at ``path`` may have; where forms differ, those of the form ``value`` has begun."""
-        forms = [form for form in self._forms_at(path) if "properties" in form]
+        forms = [form for node in self._nodes(path) for form in self.forms(node) if "properties" in form]
         begun = [form for form in forms if isinstance(value, dict) and value.keys() >= set(form.get("required", ()))]
         return list(dict.fromkeys(key for form in begun or forms for key in form["properties"]))
 
@@ -136,15 +144,14 @@ class Words:
             case other:
                 return str(other)
 
-    def _nodes(self, path: Path) -> list[Schema]:
-        """The schema's nodes for ``path``: several where alternatives share a key."""
+    def _nodes(self, path: Path, value: object = None) -> list[Schema]:
+        """The schema's nodes for ``path``: several where alternatives that ``value`` can be share a key."""
         nodes = [self._root]
         for step in path:
-            nodes = [child for node in nodes for form in self.forms(node) for child in _children(form, step)]
+            forms = _begun([form for node in nodes for form in self.forms(node)], value)
+            nodes = [child for form in forms for child in _children(form, step)]
+            value = _child(value, step)
         return nodes
-
-    def _forms_at(self, path: Path) -> list[Schema]:
-        return [form for node in self._nodes(path) for form in self.forms(node)]
 
     def forms(self, node: Schema) -> Iterator[Schema]:
         """The alternatives of a node, references followed."""
@@ -163,6 +170,34 @@ def _children(form: Schema, step: str | int) -> Iterator[Schema]:
     else:
         children = [form.get("properties", {}).get(step, form.get("additionalProperties"))]
     yield from (child for child in children if isinstance(child, dict))
+
+
+def _begun(forms: list[Schema], value: object) -> list[Schema]:
+    """The forms whose constant keys agree with ``value``; all of them where none does."""
+    if not isinstance(value, dict):
+        return forms
+    agreeing = [
+        form
+        for form in forms
+        if all(value.get(key, form["properties"][key].get("default")) == constant for key, constant in _constants(form))
+    ]
+    return agreeing or forms
+
+
+def _constants(form: Schema) -> list[tuple[str, object]]:
+    """The keys of a mapping that can have one value only: they tell its form from others."""
+    return [(key, node["const"]) for key, node in form.get("properties", {}).items() if "const" in node]
+
+
+def _child(value: object, step: str | int) -> object:
+    """What stands at ``step`` of ``value``; None where nothing does."""
+    match value:
+        case dict():
+            return value.get(step)
+        case list() if isinstance(step, int) and step < len(value):
+            return value[step]
+        case _:
+            return None
 
 
 def _bounds(form: Schema) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import msgspec
 
-from asyncfilter.job.spec import DetectorKind
-from asyncfilter.policy.admission import MAX_OBJECT_BYTES
 from asyncfilter.policy.header import Format, Header
 
 READABLE = frozenset({Format.JPEG, Format.PNG})
@@ -19,28 +17,20 @@ MAX_CONVERTED_BYTES = 200 * 1024 * 1024
 """Largest file that is fetched to be converted."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one detector takes; pixels are of one side.
+class ImageLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one detector takes; pixels are of one side. The limits of each kind are in ``policy.detectors``.
 
     Attributes:
         max_inline_bytes: Of an image that is sent, not referred to.
+        max_object_bytes: Of an image that the service reads from S3.
         max_aspect: Longer side over shorter; None without limit.
     """
 
     max_inline_bytes: int
+    max_object_bytes: int
     min_px: int
     max_px: int
     max_aspect: float | None = None
-    max_object_bytes: int = MAX_OBJECT_BYTES
-
-
-_LABELS = Limits(max_inline_bytes=5 * 1024 * 1024, min_px=80, max_px=10_000)
-_CUSTOM_LABELS = Limits(max_inline_bytes=4 * 1024 * 1024, min_px=64, max_px=4096, max_aspect=20)
-
-
-def limits_of(kind: DetectorKind) -> Limits:
-    """The limits of a detector."""
-    return _CUSTOM_LABELS if kind is DetectorKind.CUSTOM_LABELS else _LABELS
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +47,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     is_curable: bool
 
 
-def refusal(header: Header, size_bytes: int, limits: Limits, *, inline: bool) -> Refusal | None:
+def refusal(header: Header, size_bytes: int, limits: ImageLimits, *, inline: bool) -> Refusal | None:
     """Why the service would refuse a picture; None when it would not, or when that cannot be told from the header.
 
     Args:
@@ -82,7 +72,7 @@ def refusal(header: Header, size_bytes: int, limits: Limits, *, inline: bool) ->
     return _size_refusal(header.width, header.height, limits)
 
 
-def _size_refusal(width: int, height: int, limits: Limits) -> Refusal | None:
+def _size_refusal(width: int, height: int, limits: ImageLimits) -> Refusal | None:
     seen = f"{width} x {height} px"
     if fit(width, height, limits) is None:
         aspect = f" and sides of up to 1:{limits.max_aspect:g}" if limits.max_aspect is not None else ""
@@ -92,7 +82,7 @@ def _size_refusal(width: int, height: int, limits: Limits) -> Refusal | None:
     return None
 
 
-def fit(width: int, height: int, limits: Limits) -> tuple[int, int] | None:
+def fit(width: int, height: int, limits: ImageLimits) -> tuple[int, int] | None:
     """The largest size of the same shape that is taken, never larger than the picture; None when none is."""
     long, short = max(width, height), min(width, height)
     if short < limits.min_px or (limits.max_aspect is not None and long > limits.max_aspect * short):

@@ -5,14 +5,11 @@ from __future__ import annotations
 from asyncfilter.model import ListedObject, Skip
 from asyncfilter.policy.globs import KeyFilter
 
-MAX_OBJECT_BYTES = 15 * 1024 * 1024
-"""Largest S3 object that Rekognition reads (Rekognition guide, *Guidelines and quotas*)."""
-
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes that must be restored before anything can read them; GLACIER_IR is read at once."""
 
 
-def free_check(listed: ListedObject, keys: KeyFilter, max_bytes: int = MAX_OBJECT_BYTES) -> Skip | None:
+def free_check(listed: ListedObject, keys: KeyFilter, max_bytes: int) -> Skip | None:
     """Why ``listed`` is not examined, or None when it is; the first reason in the order below.
 
     Args:

@@ -1,6 +1,7 @@
 """The breaker: a cause that every image shares is not the images' fault.
 
-Counts failures in order of completion; a success, or another cause, starts the count anew (contract, section 5).
+Counts failures in order of completion; a success, or another cause, starts the count anew (docs/guarantees.md,
+*One image cannot stop a run, the account can*).
 """
 
 from __future__ import annotations

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-from asyncfilter.job.spec import Condition, Job, Order
+from asyncfilter.job.spec import Job, Order, nested_conditions
 
 PREFIX_IS_NO_SAMPLE = (
     "stop.hit_rate with source.order: listing: images that stand together in a listing are alike, so its beginning is "
@@ -19,16 +17,12 @@ def cautions(job: Job) -> list[str]:
         found.append(PREFIX_IS_NO_SAMPLE)
     least_pct = job.detector.min_confidence_pct
     for index, rule in enumerate(job.rules):
-        asked_pct = min((condition.confidence_pct for condition in _nested(rule.conditions)), default=least_pct)
+        asked_pct = min(
+            (condition.confidence_pct for condition in nested_conditions(rule.conditions)), default=least_pct
+        )
         if asked_pct < least_pct:
             found.append(
                 f"rules[{index}] asks for labels from confidence {asked_pct:g} on, but detector.min_confidence: "
                 f"{least_pct:g} has the service leave out those below it, for this rule and for any later one"
             )
     return found
-
-
-def _nested(conditions: Iterable[Condition]) -> Iterator[Condition]:
-    for condition in conditions:
-        yield condition
-        yield from _nested(condition.not_)

@@ -7,11 +7,13 @@ billed once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import ceil
 
 import msgspec
 
+from asyncfilter import notebook
 from asyncfilter.job.spec import Job, Limits, Stop
 from asyncfilter.model import Counts, ListedObject, StopReason, Summary
 from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
@@ -174,6 +176,12 @@ class Estimate(msgspec.Struct, frozen=True):
     low: float
     high: float | None
 
+    def written(self, figure: Callable[[float], str]) -> str:
+        """``figure`` of the value, and of both ends of the interval in parentheses."""
+        value = "no figure" if self.value is None else figure(self.value)
+        high = "no limit" if self.high is None else figure(self.high)
+        return f"{value} ({figure(self.low)} to {high})"
+
 
 class Estimates(msgspec.Struct, frozen=True, kw_only=True):
     """What a sample says of the whole.
@@ -299,6 +307,28 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     forecast: Forecast
     sample: Summary | None = None
     estimates: Estimates | None = None
+
+    def _repr_html_(self) -> str:
+        """For notebooks: listing, forecast, and what the sample says with its intervals."""
+        survey, forecast, said = self.prospect.survey, self.forecast, self.estimates
+        rows: list[tuple[str, object]] = [
+            ("listed", survey.listed),
+            ("skipped", survey.skipped),
+            ("images", survey.candidates),
+            ("to pay for", f"{forecast.calls:,} of {survey.calls:,}"),
+            ("cost at most", notebook.usd(forecast.cost_micros)),
+            ("time", None if forecast.duration_s is None else notebook.duration(forecast.duration_s)),
+        ]
+        if said is not None:
+            rows += [
+                ("sampled", said.sampled),
+                ("hit rate", said.hit_rate.written(lambda share: f"{100 * share:.1f} %")),
+                ("failures", said.failure_share.written(lambda share: f"{100 * share:.1f} %")),
+                ("kept", said.keep.written(lambda number: f"{number:,.0f}")),
+                ("total", said.total_micros.written(notebook.usd)),
+                ("each kept", said.kept_micros.written(notebook.usd)),
+            ]
+        return notebook.table("plan", rows)
 
 
 def outlook(job: Job, prospect: Prospect, sample: Summary | None = None) -> Outlook:

@@ -9,12 +9,12 @@ The table was compiled on 2026-11-22. Tiers beyond those listed are taken at the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from asyncfilter.job.spec import DetectorKind, DetectorSpec, PriceTier, Pricing
+from asyncfilter.job.spec import PriceTier, Pricing
 
 TABLE_DATE = "2026-11-22"
 
@@ -22,10 +22,8 @@ _PRICE_LIST = "AWS Price List (usage type Group2), published 2026-09-11, as read
 _REGION_LISTS = "AWS regional price lists, September 2026, as cited in public files"
 _OLDER_TABLE = "an older price table in a public repository; first tier only"
 _PRICING_PAGE = "aws.amazon.com/rekognition/pricing, as transcribed on 2026-10-07"
-_CUSTOM_LABELS = "READMEs of AWS samples on Custom Labels: 4 dollars an hour for each inference unit"
-
-CUSTOM_LABELS_UNIT_HOUR_MICROS = 4_000_000
-"""One inference unit for one hour, charged while the model runs, whether or not images are analysed."""
+_JOB_FILE = "the job file"
+_SAMPLES = "READMEs of AWS samples on Custom Labels: 4 dollars an hour for each inference unit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +63,6 @@ class PriceList:
                 nth = end + 1
         return total_micros
 
-    def model_micros(self, units: int, running_s: float) -> int:
-        """The price of a Custom Labels model running ``running_s`` seconds on ``units`` inference units, rounded up."""
-        milliseconds = -int(-running_s * 1000 // 1)
-        return -(-self.unit_hour_micros * units * milliseconds // 3_600_000)
-
 
 @dataclass(frozen=True, slots=True)
 class _Price:
@@ -105,49 +98,72 @@ _LABELS = {
 _PROPERTIES = {"us-east-1": _row(_PRICING_PAGE, (1 * _M, 750), (None, 600))}
 """IMAGE_PROPERTIES, billed beside the labels of the same call."""
 
-_FEATURES = {"GENERAL_LABELS": _LABELS, "IMAGE_PROPERTIES": _PROPERTIES}
 
+class PriceTable(Protocol):
+    """What the images of one kind of detector cost, by region and feature."""
 
-class Priced(Protocol):
-    """A job, or whatever else says what is asked and what the account pays."""
+    def price_list(self, features: Sequence[str], pricing: Pricing, region: str) -> PriceList:
+        """The prices in ``region``; the job's own ``pricing`` takes precedence.
 
-    @property
-    def detector(self) -> DetectorSpec:
-        """What is asked of the service."""
-        ...
-
-    @property
-    def pricing(self) -> Pricing:
-        """What the account has used and pays."""
+        Raises:
+            ValueError: Tiers of a job made in a program that rise, or do not end.
+        """
         ...
 
 
-def price_list(job: Priced, region: str) -> PriceList:
-    """What the job's images cost in ``region``; the job's ``pricing`` takes the place of the table.
+@dataclass(frozen=True, slots=True)
+class PricesByImage:
+    """Each image is billed, and each feature of it.
 
-    Raises:
-        ValueError: Tiers of a job made in a program that rise, or do not end.
+    Attributes:
+        features: Rows by feature, then by region.
     """
-    pricing = job.pricing
-    if job.detector.kind is DetectorKind.CUSTOM_LABELS:
-        hourly_micros = pricing.inference_unit_hour_micros
+
+    features: Mapping[str, Mapping[str, _Price]]
+
+    def price_list(self, features: Sequence[str], pricing: Pricing, region: str) -> PriceList:
+        """See ``PriceTable``; the dearest known price of a feature stands in where a region has none."""
+        if pricing.tiers is not None:
+            return PriceList(tiers=pricing.tiers, source=_JOB_FILE)
+        rows = [self.features[feature].get(region) for feature in features]
+        known = [row or _dearest(self.features[feature]) for row, feature in zip(rows, features, strict=True)]
+        return PriceList(
+            tiers=_sum([row.tiers for row in known]),
+            source="; ".join(row.source for row in known),
+            is_estimate=None in rows,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PricesByHour:
+    """The time in which a model runs is billed, and no image.
+
+    Attributes:
+        unit_hour_micros: One inference unit for one hour, whether or not images are analysed; the same in all regions.
+        source: Where the figure comes from.
+    """
+
+    unit_hour_micros: int
+    source: str
+
+    def price_list(self, features: Sequence[str], pricing: Pricing, region: str) -> PriceList:  # noqa: ARG002  all alike
+        """See ``PriceTable``."""
+        own_micros = pricing.inference_unit_hour_micros
         return PriceList(
             tiers=pricing.tiers or (PriceTier(up_to=None, micros=0),),
-            unit_hour_micros=CUSTOM_LABELS_UNIT_HOUR_MICROS if hourly_micros is None else hourly_micros,
-            source=_CUSTOM_LABELS if hourly_micros is None else "the job file",
+            unit_hour_micros=self.unit_hour_micros if own_micros is None else own_micros,
+            source=self.source if own_micros is None else _JOB_FILE,
         )
-    if pricing.tiers is not None:
-        return PriceList(tiers=pricing.tiers, source="the job file")
-    rows = [_FEATURES[feature].get(region) for feature in job.detector.features]
-    known = [row or _dearest(_FEATURES[feature]) for row, feature in zip(rows, job.detector.features, strict=True)]
-    return PriceList(
-        tiers=_sum([row.tiers for row in known]),
-        source="; ".join(row.source for row in known),
-        is_estimate=None in rows,
-    )
 
 
-def _dearest(table: dict[str, _Price]) -> _Price:
+LABEL_PRICES = PricesByImage({"GENERAL_LABELS": _LABELS, "IMAGE_PROPERTIES": _PROPERTIES})
+"""DetectLabels."""
+
+CUSTOM_LABEL_PRICES = PricesByHour(4_000_000, _SAMPLES)
+"""DetectCustomLabels."""
+
+
+def _dearest(table: Mapping[str, _Price]) -> _Price:
     """The highest price in the table, without tiers."""
     region, row = max(table.items(), key=lambda item: item[1].tiers[0].micros)
     return _row(f"an estimate: the dearest price known, that of {region}", (None, row.tiers[0].micros))

@@ -13,14 +13,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
+from asyncfilter import notebook
 from asyncfilter.errors import UsageError
-from asyncfilter.job.spec import Condition, Job, Rule
+from asyncfilter.job.spec import Condition, Job, Rule, nested_conditions
 from asyncfilter.model import Detection, Label
 
 GENERAL = frozenset(
     {"animal", "indoors", "landscape", "nature", "outdoors", "photo", "photography", "plant", "scenery", "vegetation"}
 )
 """Names, casefolded, that nearly every photograph of some kind bears; no rule should select by them."""
+
+SHOWN = 15
+"""Labels of one image that a notebook shows."""
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +38,17 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, Detection]
     calls: int
     spent_micros: int
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the surest labels of each image."""
+        rows = [
+            (
+                uri,
+                ", ".join(f"{label.name} {label.confidence_pct:.1f} %" for label in one.labels[:SHOWN]) or "no labels",
+            )
+            for uri, one in self.labels.items()
+        ]
+        return notebook.table(f"{len(rows):,} images, {notebook.usd(self.spent_micros)} for {self.calls:,} calls", rows)
 
 
 class SharedLabel(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +157,7 @@ def _shared(name: str, labels: list[Label], why_not: str | None) -> SharedLabel:
 
 def references_of(job: Job) -> tuple[str, ...]:
     """Addresses of all references that the job's rules name, each once."""
-    named = (uri for rule in job.rules for condition in _nested(rule.conditions) for uri in condition.like)
+    named = (uri for rule in job.rules for condition in nested_conditions(rule.conditions) for uri in condition.like)
     return tuple(dict.fromkeys(named))
 
 
@@ -164,7 +179,7 @@ def resolved(job: Job, references: Mapping[str, Detection]) -> Job:
 def names_of(job: Job, references: Mapping[str, Detection]) -> Iterator[tuple[int, Rule, list[str], list[str]]]:
     """For each rule with references: its index, itself, the names they give it, and their addresses."""
     for index, rule in enumerate(job.rules):
-        like = [condition for condition in _nested(rule.conditions) if condition.like]
+        like = [condition for condition in nested_conditions(rule.conditions) if condition.like]
         if like:
             names = [name for condition in like for name in _names(condition, references, f"rules[{index}]")]
             uris = [uri for condition in like for uri in condition.like]
@@ -206,9 +221,3 @@ def _names(condition: Condition, references: Mapping[str, Detection], where: str
             hint="Look at it with `asyncfilter labels`; lower confidence, ignore less, or name labels with any.",
         )
     return shared.names
-
-
-def _nested(conditions: Iterable[Condition]) -> Iterator[Condition]:
-    for condition in conditions:
-        yield condition
-        yield from _nested(condition.not_)

@@ -1,8 +1,4 @@
-"""What leaves the source and what can come back: the journal's words, and the arithmetic of a plan that people confirm.
-
-Invariants: a removal goes forward a step at a time, and each step stands in the journal before the next is taken; an
-image counts as removed from ``DELETED`` on, until it is ``UNDONE``.
-"""
+"""What leaves the source and what can come back, and the arithmetic of a plan that people confirm."""
 
 from __future__ import annotations
 
@@ -13,92 +9,50 @@ from fractions import Fraction
 
 import msgspec
 
+from asyncfilter import notebook
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Failure, StopReason, Verdict
+from asyncfilter.model import ActionKind, StopReason, Verdict
+from asyncfilter.records.removal import (
+    CLAIMING,
+    NULL_VERSION,
+    REMOVED,
+    REMOVING,
+    UNDER_WAY,
+    BucketState,
+    Removal,
+    Step,
+    Versioning,
+)
 
-REMOVING = frozenset({ActionKind.MOVE, ActionKind.DELETE})
-"""The actions that take an image out of the source: ``apply`` alone carries them out."""
+__all__ = [
+    "CLAIMING",
+    "DEFAULT_MAX_SHARE",
+    "NULL_VERSION",
+    "REMOVED",
+    "REMOVING",
+    "SAMPLE_KEYS",
+    "UNDER_WAY",
+    "BucketState",
+    "Condemnation",
+    "Consent",
+    "Group",
+    "GroupCount",
+    "Removal",
+    "RemovalPlan",
+    "RemovalSummary",
+    "Step",
+    "Versioning",
+    "WayBack",
+    "condemnation",
+    "way_back",
+]
+# The names of records/removal stand here only until every import names that module.
 
 DEFAULT_MAX_SHARE = 0.5
 """More than this share of the examined images leaves the source only when the user says so."""
 
 SAMPLE_KEYS = 5
-
-NULL_VERSION = "null"
-"""Version id of what is written while versioning is suspended; the next such write takes its place."""
-
-# -- The journal -------------------------------------------------------------------------------------------------------
-
-
-class Step(StrEnum):
-    """How far a removal, or its undoing, has come."""
-
-    STARTED = "started"
-    """It may be under way: a delete may have been sent, a copy made."""
-    COPIED = "copied"
-    VERIFIED = "verified"
-    """The copy is what it should be; the delete may have been sent."""
-    DELETED = "deleted"
-    """The image is out of the source."""
-    FAILED = "failed"
-    """Given up; the image was left where it is."""
-    RETURNING = "returning"
-    RETURNED = "returned"
-    """The image is in the source again; its copy in quarantine may still stand."""
-    UNDONE = "undone"
-
-
-UNDER_WAY = frozenset({Step.STARTED, Step.COPIED, Step.VERIFIED})
-REMOVED = frozenset({Step.DELETED, Step.RETURNING, Step.RETURNED})
-CLAIMING = UNDER_WAY | REMOVED
-"""While a move stands at one of these, its target belongs to its image."""
-
-
-class Removal(msgspec.Struct, frozen=True, kw_only=True):
-    """One image's removal as the journal has it; it needs nothing but itself to be finished or undone.
-
-    Attributes:
-        image: Id of the image's row.
-        etag: What the image had when it was examined, as its size; the condition of everything done to it.
-        target: URI of a move's copy; empty for a delete.
-        copied: ETag of that copy.
-        is_foreign: True when the same content stood at the target before: undoing leaves it there.
-        marker: Version id of the delete marker that stands for the image now; empty where there is none.
-        returned: ETag of the image after it was brought back.
-        decided_by: Fingerprint of the decisions at the time it was undone: those no longer ask for its removal.
-        failure: Why it was given up, or why it could not be undone.
-    """
-
-    image: int
-    key: str
-    etag: str
-    size_bytes: int
-    kind: ActionKind
-    target: str = ""
-    step: Step = Step.STARTED
-    copied: str = ""
-    is_foreign: bool = False
-    marker: str = ""
-    returned: str = ""
-    decided_by: str = ""
-    failure: Failure | None = None
-
-
-class Versioning(StrEnum):
-    """What a bucket keeps of what is deleted."""
-
-    ON = "on"
-    SUSPENDED = "suspended"
-    OFF = "off"
-    UNKNOWN = "unknown"
-
-
-class BucketState(msgspec.Struct, frozen=True, kw_only=True):
-    """What deleting means in a bucket; with ``mfa_delete`` only its owner can remove a delete marker."""
-
-    versioning: Versioning
-    mfa_delete: bool = False
 
 
 class WayBack(StrEnum):
@@ -156,6 +110,12 @@ def condemnation(job: Job, settled_by: str | None = None) -> Condemnation:
 
 # -- Plans -------------------------------------------------------------------------------------------------------------
 
+_RESTORING = {
+    WayBack.MARKER: "remove the delete marker",
+    WayBack.COPY: "copy back",
+    WayBack.NONE: "cannot be brought back",
+}
+
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Images of a plan that share a reason.
@@ -177,6 +137,21 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     sample: tuple[str, ...]
     is_duplicate: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What decided, as the job file names it: ``reject, rules[0]``."""
+        if self.verdict is None:
+            return self.kind.value
+        decided = "otherwise" if self.rule is None else f"rules[{self.rule}]"
+        return f"{self.verdict.value}, {'duplicate' if self.is_duplicate else decided}"
+
+    @property
+    def action(self) -> str:
+        """What is done with the images, in a few words."""
+        if self.verdict is None:
+            return _RESTORING[WayBack(self.target)]
+        return f"{self.kind.value} to {self.target}" if self.target else self.kind.value
 
 
 class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +199,19 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
             and bool(self.images)
             and self.removed + self.images > Fraction(str(max_share)) * self.examined
         )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a row for each group, those that cannot come back last."""
+        what = (
+            "copies to delete of" if self.is_stale else "images to leave" if self.is_removal else "images to return to"
+        )
+        share = f", {100 * self.share:.1f} % with those removed before" if self.is_removal else ""
+        rows = [
+            (group.reason, group.images, group.size_bytes, group.action, ", ".join(group.sample))
+            for group in (*self.groups, *self.lost)
+        ]
+        caption = f"{self.name}: {self.images:,} {what} {self.source}{share}"
+        return notebook.table(caption, rows, head=("reason", "images", "bytes", "action", "such as"))
 
 
 class Consent(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,3 +348,18 @@ class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     hint: str | None = None
     exit_code: int = 0
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what was done, and what was left."""
+        done = ("moved", "deleted", "restored", "cleared", "left")
+        rows = [
+            ("error", self.error),
+            ("hint", self.hint),
+            ("planned", self.planned),
+            *((name, getattr(self, name) or None) for name in done),
+            ("failed", self.failed),
+            ("bytes", self.size_bytes),
+            ("time", notebook.duration(self.wall_s)),
+            ("checkpoint", self.checkpoint),
+        ]
+        return notebook.table(f"{self.name}: {self.stop_reason.value}", rows)

@@ -1,18 +1,18 @@
-"""Whether and when a failed attempt is repeated.
+"""Whether and when a failed attempt is repeated: tenacity's stop, wait and retry strategies, without its loop.
 
-Built from tenacity's strategies and entered only after a first failure, since tenacity costs more than the rest of a
-successful attempt. Invariants:
+Invariants:
 
-- Only ``ThrottledError`` and ``TransientError`` are repeated; throttles do not count against ``max_attempts``.
+- Only the errors in ``REPEATED`` are repeated; throttles do not count against ``max_attempts``.
 - Waits are drawn with full jitter: evenly from 0 to a bound that doubles from attempt to attempt.
 - What the service asks for (``retry_after_s``) is waited, up to ``CAP_S``.
+- A schedule keeps no error. An error refers to its frames, and these refer to the schedule: a reference back would be a
+  circle, and after thousands of throttles the garbage collector would stop the event loop for a fifth of a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Self
+from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.stop import stop_base
@@ -33,8 +33,11 @@ PACED_CAP_S = 2.0
 """Longest wait after a throttle where a limiter paces all attempts: it lowers the rate for everybody, and an image that
 waits for longer holds up all that come after it once the window of admitted images is full."""
 
+REPEATED: Final = (ThrottledError, TransientError)
+"""What a repetition may cure; every other error is final."""
 
-_REPEATED = retry_if_exception_type((ThrottledError, TransientError))
+_IS_REPEATED = retry_if_exception_type(REPEATED)
+"""Made once: the object refers to a method of its own, so that each one made would be a circle."""
 
 
 class _WaitByError(wait_base):
@@ -65,71 +68,37 @@ class _StopAfterFaults(stop_base):
         return self._left <= 0
 
 
-class AfterFailure(AsyncRetrying):
-    """``AsyncRetrying`` whose first attempt lies behind it and failed; made by ``retrying``."""
-
-    first_error: CallError | None
-
-    def __aiter__(self) -> Self:
-        super().__aiter__()
-        if (error := self.first_error) is not None:
-            self._retry_state.set_exception((type(error), error, error.__traceback__))
-        return self
-
-    def forget(self) -> None:
-        """Let go of what was repeated, in the end: errors hold frames, frames hold this, and this holds errors.
-
-        Thousands of throttles would else leave the garbage collector a fifth of a second of work at a time.
-        """
-        self.iter_state.reset()
-        self._retry_state.outcome = None
-        del self._retry_state
-        self.first_error = None
-
-
-def retrying(
-    first_error: CallError,
-    *,
-    max_attempts: int,
-    rng: Random,
-    throttle_cap_s: float = CAP_S,
-    sleep: Callable[[float], Awaitable[None]],
-) -> AfterFailure:
-    """Repeat what has failed once.
-
-    Use it so that the usual, successful attempt never enters it::
-
-        try:
-            return await attempt()
-        except (ThrottledError, TransientError) as error:
-            retries = retrying(error, max_attempts=8, rng=rng, sleep=clock.sleep)
-            try:
-                async for again in retries:
-                    with again:
-                        return await attempt()
-            finally:
-                retries.forget()
+class RetrySchedule:
+    """Decides, failure by failure, about the repetitions of one call. Make one after the first failure, not before.
 
     Args:
-        first_error: How the first attempt failed; counted like the later ones.
         max_attempts: Attempts that may fail for another reason than the rate, the first included; at least 1.
         rng: Draws the jitter.
-        throttle_cap_s: Longest wait after a throttle, unless the service asks for more.
-        sleep: How to wait, seconds.
-
-    Returns:
-        An iterator of attempts. It waits before each, and raises the last error itself when there is to be none, at
-        once for an error that is not to be repeated.
+        throttle_cap_s: Longest wait after a throttle, unless the service asks for more; seconds.
     """
-    again = AfterFailure(
-        sleep=sleep,
-        stop=_StopAfterFaults(max_attempts),
-        wait=_WaitByError(rng, throttle_cap_s),
-        retry=_REPEATED,
-        reraise=True,
-    )
-    again.first_error = first_error
-    return again
+
+    def __init__(self, *, max_attempts: int, rng: Random, throttle_cap_s: float = CAP_S) -> None:
+        self._strategies = AsyncRetrying(
+            retry=_IS_REPEATED,
+            stop=_StopAfterFaults(max_attempts),
+            wait=_WaitByError(rng, throttle_cap_s),
+        )
+        self._state = RetryCallState(self._strategies, fn=None, args=(), kwargs={})
+
+    def delay_s(self, error: CallError) -> float | None:
+        """Count one more failed attempt; the first call is for the first attempt.
+
+        Returns:
+            Seconds to wait before the next attempt; None when there is to be none.
+        """
+        state, strategies = self._state, self._strategies
+        state.set_exception((type(error), error, error.__traceback__))
+        try:
+            if not strategies.retry(state) or strategies.stop(state):
+                return None
+            return float(strategies.wait(state))  # tenacity's bounds may be whole numbers
+        finally:
+            state.prepare_for_next_attempt()  # counts the attempt, and lets go of the error
 
 
 def _failure(retry_state: RetryCallState) -> BaseException | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from asyncfilter.job.spec import Area, Condition, Count, Job, Rule
+from asyncfilter.job.spec import Area, Condition, Count, Job, Rule, nested_conditions
 from asyncfilter.model import Decision, Detection, Instance, Label, Verdict
 
 _ABSENT_PCT = -1.0
@@ -42,7 +42,7 @@ class Ruleset:
     __slots__ = ("_boxed", "_categories", "_known", "_names", "_otherwise", "_rules")
 
     def __init__(self, rules: Sequence[Rule], otherwise: Verdict) -> None:
-        conditions = [inner for rule in rules for inner in _nested(rule.conditions)]
+        conditions = [inner for rule in rules for inner in nested_conditions(rule.conditions)]
         self._names = frozenset(
             name.casefold() for condition in conditions for name in (*condition.any, *condition.all, *condition.none)
         )
@@ -114,12 +114,6 @@ class Ruleset:
 def compile_rules(job: Job) -> Ruleset:
     """The rules of ``job``, ready to decide."""
     return Ruleset(job.rules, job.otherwise)
-
-
-def _nested(conditions: Iterable[Condition]) -> Iterator[Condition]:
-    for condition in conditions:
-        yield condition
-        yield from _nested(condition.not_)
 
 
 def _measured(condition: Condition) -> list[Count | Area]:

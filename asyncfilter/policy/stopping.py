@@ -1,4 +1,4 @@
-"""When enough has been seen: stop rules over a tally, in the order of the contract (section 5)."""
+"""When enough has been seen: stop rules over a tally, in the order of docs/guarantees.md, *Stop rules*."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from asyncfilter.errors import AccessError, AsyncFilterError
 from asyncfilter.job.spec import ErrorShare, Limits, Stop
 from asyncfilter.model import StopReason
 from asyncfilter.policy.sequential import is_surely_below
-from asyncfilter.policy.tally import Tally
+from asyncfilter.records.tally import Tally
 
 ACCESS_CAUSES = frozenset({"access_denied", "kms_denied"})
 """Failures that a permission would cure: a run that ends for them says so by its exit code."""

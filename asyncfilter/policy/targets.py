@@ -13,7 +13,7 @@ from typing import assert_never
 
 from asyncfilter.errors import ImageError
 from asyncfilter.job.address import MAX_KEY_BYTES, Placeholder, Template, parse_template
-from asyncfilter.model import FOLDER, S3Location, uri_of
+from asyncfilter.model import S3Location, StoreKind, store_of, uri_of
 
 _TELLING = {Placeholder.KEY, Placeholder.RELATIVE}
 """The placeholders that alone tell any two source keys of a run apart."""
@@ -50,14 +50,14 @@ class Target:
             name: The job's name.
 
         Raises:
-            ImageError: ``target_too_long`` when the key exceeds 1,024 bytes, ``target_empty`` when nothing is left.
+            ImageError: ``target_too_long`` when a key of S3 exceeds 1,024 bytes, ``target_empty`` when nothing is left.
         """
         target = "".join(
             _value(part, key=key, prefix=prefix, label=label, name=name) if isinstance(part, Placeholder) else part
             for part in self._parts
         )
         size_bytes = len(target.encode())
-        if size_bytes > MAX_KEY_BYTES and not self.bucket.startswith(FOLDER):
+        if size_bytes > MAX_KEY_BYTES and store_of(self.bucket) is StoreKind.S3:
             message = f"the target of {key!r} has {size_bytes} bytes, S3 takes at most {MAX_KEY_BYTES}"
             raise ImageError(message, code="target_too_long", remedy="Shorten the target under actions.")
         if not target:

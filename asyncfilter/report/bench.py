@@ -10,16 +10,16 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from asyncfilter.aws import QUOTA_CODES, SERVICE_CODE
+from asyncfilter.aws import SERVICE_CODE
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
 from asyncfilter.policy.advice import SPREAD_S, Demand, Settings, demand, is_as_told, settings
 from asyncfilter.policy.capacity import Bound, Capacity, Measurement, Trial
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.rate import START_TPS
 from asyncfilter.report import figures, words
 from asyncfilter.report.figures import usd, usd_number
 from asyncfilter.report.program import program
-from asyncfilter.report.quota import OPERATIONS
 
 Row = tuple[str, str | Text]
 
@@ -49,7 +49,7 @@ def bench_mapping(job: Job, found: Measurement, within_s: float | None = None) -
     advised, demanded = settings(found, job.limits), None if within_s is None else demand(found, within_s)
     return {
         "name": job.name,
-        "operation": OPERATIONS[job.detector.kind],
+        "operation": PROFILES[job.detector.kind].operation,
         "region": trial.region or None,
         "ended": "seconds" if found.is_time_up else found.summary.stop_reason.value,
         "seconds": trial.seconds_s,
@@ -115,8 +115,8 @@ def _request_mapping(job: Job, found: Measurement, demanded: Demand | None) -> d
     wanted_tps = demanded.needed_tps if demanded is not None and is_more else None
     return {
         "service_code": SERVICE_CODE,
-        "quota_code": QUOTA_CODES[job.detector.kind],
-        "operation": OPERATIONS[job.detector.kind],
+        "quota_code": PROFILES[job.detector.kind].quota_code,
+        "operation": PROFILES[job.detector.kind].operation,
         "region": found.trial.region,
         "current_tps": found.trial.quota and found.trial.quota.tps,
         "wanted_tps": wanted_tps,
@@ -290,7 +290,8 @@ def _early(found: Measurement) -> str | None:
 
 def _request_rows(job: Job, found: Measurement, demanded: Demand | None) -> Iterator[Row]:
     trial = found.trial
-    yield "service", f"{SERVICE_CODE}, quota {QUOTA_CODES[job.detector.kind]}, {OPERATIONS[job.detector.kind]}"
+    profile = PROFILES[job.detector.kind]
+    yield "service", f"{SERVICE_CODE}, quota {profile.quota_code}, {profile.operation}"
     yield "region", trial.region
     yield "now", f"{figures.tps(trial.quota.tps) if trial.quota else 'no'} calls a second"
     if demanded is None:

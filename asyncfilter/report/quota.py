@@ -10,24 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncfilter.job.spec import DetectorKind, PriceTier
+from asyncfilter.policy.acceptance import READABLE
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.pricing import TABLE_DATE, PriceList
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.report import figures
 
 MILLION = 1_000_000
 _HOUR_S = 3600
-
-IMAGE_LIMITS = {
-    DetectorKind.REKOGNITION: "JPEG or PNG, up to 15 MB, 80 to 10,000 px a side",
-    DetectorKind.CUSTOM_LABELS: "JPEG or PNG, up to 15 MB, 64 to 4,096 px a side, up to 20:1",
-}
-"""Rekognition guide, *Guidelines and quotas*; Custom Labels guide, the same."""
-
-OPERATIONS = {
-    DetectorKind.REKOGNITION: "DetectLabels",
-    DetectorKind.CUSTOM_LABELS: "DetectCustomLabels",
-}
-"""What a detector calls; quotas are of one operation."""
+_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +28,20 @@ class DetectorTerms:
     kind: DetectorKind
     quota: QuotaAnswer
     prices: PriceList
+
+    @property
+    def operation(self) -> str:
+        """What it calls; quotas are of one operation."""
+        return PROFILES[self.kind].operation
+
+    @property
+    def images(self) -> str:
+        """Which images it takes, for people."""
+        limits = PROFILES[self.kind].image_limits
+        formats = " or ".join(sorted(one.upper() for one in READABLE))
+        aspect = "" if limits.max_aspect is None else f", up to {limits.max_aspect:g}:1"
+        size = f"up to {limits.max_object_bytes // _MIB} MB"
+        return f"{formats}, {size}, {limits.min_px} to {limits.max_px:,} px a side{aspect}"
 
     @property
     def million_h(self) -> float:
@@ -57,7 +62,7 @@ def quota_mapping(region: str, terms: Sequence[DetectorTerms]) -> dict[str, obje
 def _mapping(terms: DetectorTerms) -> dict[str, object]:
     prices = terms.prices
     return {
-        "operation": OPERATIONS[terms.kind],
+        "operation": terms.operation,
         "tps": terms.quota.tps,
         "tps_origin": terms.quota.origin.value,
         "tps_reason": terms.quota.reason,
@@ -67,7 +72,7 @@ def _mapping(terms: DetectorTerms) -> dict[str, object]:
         "unit_hour_usd": figures.usd_number(prices.unit_hour_micros) if prices.unit_hour_micros else None,
         "price_source": prices.source,
         "price_is_estimate": prices.is_estimate,
-        "images": IMAGE_LIMITS[terms.kind],
+        "images": terms.images,
     }
 
 
@@ -87,7 +92,7 @@ def draw_quota(region: str, terms: Sequence[DetectorTerms]) -> RenderableType:
 def _rows(terms: DetectorTerms) -> list[tuple[str, Text]]:
     quota, prices = terms.quota, terms.prices
     rows = [
-        (terms.kind.value, Text(OPERATIONS[terms.kind], "bold")),
+        (terms.kind.value, Text(terms.operation, "bold")),
         ("quota", Text(f"{figures.tps(quota.tps)} calls a second ({quota.origin.value})")),
     ]
     if quota.reason:
@@ -95,7 +100,7 @@ def _rows(terms: DetectorTerms) -> list[tuple[str, Text]]:
     rows.append(("a million", Text(f"{figures.duration(terms.million_h * _HOUR_S)} at that rate{_cost(terms)}")))
     rows.append(("price", Text(_price(prices))))
     rows.append(("", Text(f"{prices.source}{' (an estimate)' if prices.is_estimate else ''}", "dim")))
-    rows.append(("images", Text(IMAGE_LIMITS[terms.kind])))
+    rows.append(("images", Text(terms.images)))
     return rows
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
-from asyncfilter.model import FOLDER, ActionKind, StopReason
+from asyncfilter.model import ActionKind, StopReason, StoreKind, store_of
 from asyncfilter.policy.removal import Group, RemovalPlan, RemovalSummary, Versioning, WayBack
 from asyncfilter.report import figures, words
 from asyncfilter.report.program import program
@@ -122,7 +122,7 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
     if ActionKind.MOVE in kinds:
         yield "moving", "each is copied, the copy verified, then the image deleted; undo brings it back"
     if ActionKind.DELETE in kinds:
-        yield "deleting", _FOR_EVER if plan.source.startswith(FOLDER) else _DELETED[plan.state.versioning]
+        yield "deleting", _FOR_EVER if store_of(plan.source) is StoreKind.FOLDER else _DELETED[plan.state.versioning]
     if plan.state.mfa_delete and kinds:
         yield "", _MFA
     if plan.under_way:
@@ -147,7 +147,7 @@ def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
 
 def draw_removal(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> RenderableType:
     """What came of ``apply`` or ``undo``, and what to do next."""
-    styles = {
+    styles: dict[int, str] = {
         ExitCode.OK: "bold green",
         ExitCode.SOME_FAILED: "bold yellow",
         ExitCode.INTERRUPTED: "bold yellow",

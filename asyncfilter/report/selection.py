@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from asyncfilter.engine.plan import Plan, stale_copies
 from asyncfilter.job.spec import Job
-from asyncfilter.ports import StoredImage
+from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.records.images import StoredImage
 
 
 def select(
@@ -36,6 +36,6 @@ def select(
 
 def stale_in(job: Job) -> Callable[[StoredImage], bool]:
     """Tells images that have a copy which the stored decision would not make."""
-    plan = Plan(job)
+    outcomes = Outcomes(job)
 
-    return lambda image: bool(plan.stale(image) if image.seq is not None else stale_copies(image, None))
+    return lambda image: bool(image.effects) and bool(outcomes.as_stored(image).stale)

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncfilter.checkpoint import RunRecord, Status
-from asyncfilter.engine.account import counts
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Counts, Verdict
+from asyncfilter.policy.counts import counts
 from asyncfilter.report import figures, words
 from asyncfilter.report.figures import usd_number
 from asyncfilter.report.mapping import counts_mapping

@@ -19,7 +19,7 @@ from asyncfilter.report.program import program
 WIDEST = 100
 _NARROW = 60
 _STYLES = {Verdict.KEEP: "green", Verdict.REVIEW: "yellow", Verdict.REJECT: "blue"}
-_EXIT_STYLES = {ExitCode.OK: "green", ExitCode.SOME_FAILED: "yellow", ExitCode.INTERRUPTED: "yellow"}
+_EXIT_STYLES: dict[int, str] = {ExitCode.OK: "green", ExitCode.SOME_FAILED: "yellow", ExitCode.INTERRUPTED: "yellow"}
 
 
 def draw_summary(

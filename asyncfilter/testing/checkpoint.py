@@ -1,6 +1,6 @@
 """A checkpoint in memory, for tests, notebooks and programs that need no second run.
 
-It answers as the SQLite file does: one contract suite runs on both. ``reopen`` stands for the next process.
+It behaves as the SQLite file does: one contract suite runs on both. ``reopen`` simulates the next process.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import msgspec
 from anyio.lowlevel import checkpoint as yield_to_others
 
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import ActionKind, Counts, Detection, LabelFilter, ListedObject, StopReason
+from asyncfilter.model import Counts, Detection, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal import CLAIMING, REMOVING, Condemnation, Removal, Step
-from asyncfilter.ports import Batch, DoneEffect, Opened, Owner, Reference, StoredImage, Totals, Watermark
+from asyncfilter.ports import Batch, Opened, Owner, Reference, StoredImage, Totals, Watermark
+from asyncfilter.testing.rows import Rows
 
 
 @dataclass(slots=True, kw_only=True)
 class MemoryRun:
-    """One run that used the checkpoint; ``outcome`` is its stop reason, ``died``, or None while it goes on."""
+    """One run that used the checkpoint; ``outcome`` is its stop reason, ``died``, or None while it runs."""
 
     run_id: str
     started_unix_s: float
@@ -31,75 +32,11 @@ class MemoryRun:
     counts: Counts | None = None
 
 
-class _Rows:
-    """Images by id, with what finds them, and the way back to where a commit began."""
-
-    def __init__(self) -> None:
-        self.by_id: dict[int, StoredImage] = {}
-        self.id_by_seq: dict[int, int] = {}
-        self.id_by_target: dict[str, int] = {}
-        self.ids_by_key: dict[str, set[int]] = {}
-        self._before: dict[int, StoredImage | None] = {}
-
-    def put(self, image: StoredImage) -> None:
-        """Insert or replace the row.
-
-        Raises:
-            CheckpointError: Another row has its place or one of its targets.
-        """
-        self.remove(image.id)
-        if image.seq is not None and self.id_by_seq.setdefault(image.seq, image.id) != image.id:
-            raise CheckpointError(f"place {image.seq} belongs to another row")
-        self.by_id[image.id] = image
-        self.ids_by_key.setdefault(image.key, set()).add(image.id)
-        self.id_by_target.update((effect.target, image.id) for effect in image.effects if _owns(effect))
-
-    def remove(self, id_: int) -> None:
-        """Remove the row, if it is there."""
-        old = self.by_id.pop(id_, None)
-        self._before.setdefault(id_, old)
-        if old is None:
-            return
-        if old.seq is not None:
-            del self.id_by_seq[old.seq]
-        self.ids_by_key[old.key].discard(id_)
-        for effect in filter(_owns, old.effects):
-            self.id_by_target.pop(effect.target, None)
-
-    def get(self, id_: int) -> StoredImage:
-        """The row.
-
-        Raises:
-            CheckpointError: It is not there.
-        """
-        if id_ not in self.by_id:
-            raise CheckpointError(f"row {id_} to change is not there")
-        return self.by_id[id_]
-
-    def settle(self) -> None:
-        """What was changed since the last call stays."""
-        self._before.clear()
-
-    def roll_back(self) -> None:
-        """What was changed since the last ``settle`` is undone."""
-        before = dict(self._before)
-        for id_ in before:
-            self.remove(id_)
-        for image in before.values():
-            if image is not None:
-                self.put(image)
-        self.settle()
-
-    def seated(self) -> list[StoredImage]:
-        """Rows with a place, in its order."""
-        return [self.by_id[id_] for _, id_ in sorted(self.id_by_seq.items())]
-
-
 @dataclass(slots=True)
 class _Disk:
-    """What outlives a process."""
+    """What a process leaves to the next."""
 
-    rows: _Rows = field(default_factory=_Rows)
+    rows: Rows = field(default_factory=Rows)
     next_id: int = 1
     watermark: Watermark = field(default_factory=Watermark)
     totals: Totals = field(default_factory=Totals)
@@ -120,9 +57,9 @@ class MemoryCheckpoint:
         self._opened = self._take_over(self._disk, is_new=True)
 
     def reopen(self) -> MemoryCheckpoint:
-        """The same checkpoint as the next process finds it, whether this one was closed or killed.
+        """The same checkpoint as the next process opens it, whether this one was closed or killed.
 
-        This object is of no use afterwards.
+        This object cannot be used afterwards.
         """
         following = MemoryCheckpoint()
         disk = self._held()
@@ -173,12 +110,7 @@ class MemoryCheckpoint:
         """See ``Checkpoint``."""
         await yield_to_others()
         disk = self._held()
-        try:
-            _apply(disk.rows, batch)
-        except BaseException:
-            disk.rows.roll_back()
-            raise
-        disk.rows.settle()
+        disk.rows.apply(batch)
         disk.journal.update((removal.image, removal) for removal in batch.removals)
         disk.next_id = max([disk.next_id, *(image.id + 1 for image in batch.new)])
         disk.references |= {reference.uri: reference for reference in batch.references}
@@ -190,7 +122,7 @@ class MemoryCheckpoint:
         await yield_to_others()
         rows = self._held().rows
         found = [rows.by_id[id_] for key in sorted(set(keys)) for id_ in sorted(rows.ids_by_key.get(key, ()))]
-        return [image if image.seq is None else _replaced(image, detection=None) for image in found]
+        return [image if image.seq is None else msgspec.structs.replace(image, detection=None) for image in found]
 
     async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
@@ -199,6 +131,18 @@ class MemoryCheckpoint:
         rows = self._held().rows.by_id.values()
         found = [image for image in rows if image.detection is not None and image.etag in wanted]
         return sorted(found, key=lambda image: image.id)
+
+    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        rows = self._held().rows.by_id
+        return [rows[id_] for id_ in sorted(set(ids)) if id_ in rows]
+
+    async def references(self) -> Sequence[Reference]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        references = self._held().references
+        return [references[uri] for uri in sorted(references)]
 
     async def seated(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> Sequence[StoredImage]:
         """See ``Checkpoint``."""
@@ -220,7 +164,7 @@ class MemoryCheckpoint:
     async def unseat_after(self, seq: int) -> None:
         """See ``Checkpoint``."""
         await yield_to_others()
-        _unseat_after(self._held().rows, seq)
+        self._held().rows.unseat_after(seq)
 
     async def overshoot(self) -> int:
         """See ``Checkpoint``."""
@@ -230,21 +174,12 @@ class MemoryCheckpoint:
         spare = [image for image in rows.by_id.values() if image.seq is None and image.detection is not None]
         return sum(image.key not in seated_keys for image in spare)
 
-    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
+    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
         """See ``Checkpoint``."""
         await yield_to_others()
-        rows = self._held().rows
-        wanted = set(targets) - {""}
-        there = wanted & set(rows.id_by_target)
-        written = {target: Owner(key=rows.by_id[rows.id_by_target[target]].key) for target in there}
-        claims = [one for one in self.journal if one.target in wanted and one.step in CLAIMING]
-        return written | {one.target: Owner(key=one.key, moved=one.image) for one in claims}
-
-    async def references(self) -> Sequence[Reference]:
-        """See ``Checkpoint``."""
-        await yield_to_others()
-        references = self._held().references
-        return [references[uri] for uri in sorted(references)]
+        disk = self._held()
+        disk.decided_by = fingerprint
+        disk.watermark = deepcopy(watermark)
 
     async def condemned(
         self, which: Condemnation, after_seq: int, limit: int
@@ -269,18 +204,15 @@ class MemoryCheckpoint:
         found = [removal for removal in self.journal if removal.image > after_image and removal.step in steps]
         return [(removal, rows.get(removal.image)) for removal in found[:limit]]
 
-    async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
+    async def owners(self, targets: Sequence[str]) -> Mapping[str, Owner]:
         """See ``Checkpoint``."""
         await yield_to_others()
-        rows = self._held().rows.by_id
-        return [rows[id_] for id_ in sorted(set(ids)) if id_ in rows]
-
-    async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
-        """See ``Checkpoint``."""
-        await yield_to_others()
-        disk = self._held()
-        disk.decided_by = fingerprint
-        disk.watermark = deepcopy(watermark)
+        rows = self._held().rows
+        wanted = set(targets) - {""}
+        there = wanted & set(rows.id_by_target)
+        written = {target: Owner(key=rows.by_id[rows.id_by_target[target]].key) for target in there}
+        claims = [one for one in self.journal if one.target in wanted and one.step in CLAIMING]
+        return written | {one.target: Owner(key=one.key, moved=one.image) for one in claims}
 
     async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
         """See ``Checkpoint``."""
@@ -328,7 +260,7 @@ class MemoryCheckpoint:
 
     @staticmethod
     def _take_over(disk: _Disk, *, is_new: bool) -> Opened:
-        _unseat_after(disk.rows, disk.watermark.seq)
+        disk.rows.unseat_after(disk.watermark.seq)
         totals = disk.totals
         totals.billed_calls += totals.reserved_calls
         totals.spent_micros += totals.reserved_micros
@@ -344,71 +276,12 @@ class MemoryCheckpoint:
         )
 
 
-def _apply(rows: _Rows, batch: Batch) -> None:
-    for id_ in batch.unseated:
-        _unseat(rows, id_)
-    for image in batch.new:
-        if image.id in rows.by_id:
-            raise CheckpointError(f"row {image.id} is there already")
-        rows.put(_replaced(image, effects=()))
-    for image in batch.seated:
-        old = rows.get(image.id)
-        rows.put(_replaced(old, seq=image.seq, decision=image.decision, failure=image.failure))
-    _bring_back(rows, batch)
-    for id_, effect in batch.effects:
-        _confirm(rows, id_, effect)
-    for id_, failure in batch.failures:
-        rows.put(_replaced(rows.get(id_), failure=failure))
-
-
-def _bring_back(rows: _Rows, batch: Batch) -> None:
-    for id_, effect in batch.revoked:
-        if image := rows.by_id.get(id_):
-            rows.put(_replaced(image, effects=tuple(one for one in image.effects if one != effect)))
-    for id_, etag in ((id_, etag) for id_, etag in batch.renewed if id_ in rows.by_id):
-        rows.put(_replaced(rows.get(id_), etag=etag))
-
-
-def _unseat(rows: _Rows, id_: int) -> None:
-    image = rows.by_id.get(id_)
-    if image is None:
-        return
-    if image.detection is None:
-        rows.remove(id_)
-    else:
-        rows.put(_replaced(image, seq=None))
-
-
-def _unseat_after(rows: _Rows, seq: int) -> None:
-    for image in [rows.by_id[id_] for place, id_ in rows.id_by_seq.items() if place > seq]:
-        rows.put(_replaced(image, seq=None))
-    rows.settle()
-
-
-def _confirm(rows: _Rows, id_: int, effect: DoneEffect) -> None:
-    image = rows.get(id_)
-    owner = rows.id_by_target.get(effect.target) if _owns(effect) else None
-    if owner is not None:
-        former = rows.get(owner)
-        if former.key != image.key:
-            raise CheckpointError("a target belongs to another key")
-        others = tuple(one for one in former.effects if not _owns(one) or one.target != effect.target)
-        rows.put(_replaced(former, effects=others))
-    kept = tuple(one for one in rows.get(id_).effects if _owns(one) or one.kind is not effect.kind)
-    rows.put(_replaced(rows.get(id_), effects=(*kept, effect)))
-
-
 def _with_asked(image: StoredImage, is_asked: LabelFilter) -> StoredImage:
     if image.detection is None:
         return image
     bare = [msgspec.structs.replace(label, instances=()) for label in image.detection.labels]
     asked = [label for label in bare if is_asked(msgspec.structs.replace(label, confidence_pct=0.0))]
-    return _replaced(image, detection=Detection(tuple(asked)))
-
-
-def _owns(effect: DoneEffect) -> bool:
-    """Whether its target is a place that belongs to one key."""
-    return bool(effect.target) and effect.kind is not ActionKind.TAG
+    return msgspec.structs.replace(image, detection=Detection(tuple(asked)))
 
 
 def _is_condemned(image: StoredImage, which: Condemnation, removal: Removal | None) -> bool:
@@ -420,7 +293,3 @@ def _is_condemned(image: StoredImage, which: Condemnation, removal: Removal | No
         return False
     is_undone = removal is not None and removal.step is Step.UNDONE and removal.decided_by == which.settled_by
     return which.settled_by is None or not is_undone
-
-
-def _replaced(image: StoredImage, **changes: object) -> StoredImage:
-    return msgspec.structs.replace(image, **changes)

@@ -22,7 +22,7 @@ from asyncfilter.ports import Preparation
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.ports import Fault, MemoryReferences, MemorySource, RecordingSink, ScriptedDetector, no_fault
 from asyncfilter.testing.virtual import LoopClock, run_virtually
-from asyncfilter.wiring import World, refilter, run
+from asyncfilter.wiring import Overrides, refilter, run
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ class Stage:
 
     def refilter(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401  those of ``asyncfilter.refilter``
         """Refilter to the end, in virtual time, as a process of its own."""
-        return self._live(partial(refilter, job, world=self.world(), on_event=self.events.append, **options))
+        return self._live(partial(refilter, job, overrides=self.overrides(), on_event=self.events.append, **options))
 
     def run_and_die(self, job: Job, life_s: float, **options: Any) -> bool:  # noqa: ANN401
         """Run for ``life_s`` virtual seconds and be killed; False when the run ended before."""
@@ -115,9 +115,9 @@ class Stage:
 
         return self._live(live)
 
-    def world(self) -> World:
+    def overrides(self) -> Overrides:
         """The ports, for a run of one's own making."""
-        return World(
+        return Overrides(
             source=self.source,
             detector=self.detector,
             sink=self.sink,
@@ -141,7 +141,7 @@ class Stage:
 
     async def live(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401
         """One run, in the caller's loop; reopen the checkpoint after it."""
-        return await run(job, world=self.world(), on_event=self.events.append, **options)
+        return await run(job, overrides=self.overrides(), on_event=self.events.append, **options)
 
     def _live(self, life: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -5,14 +5,14 @@ Its verbs are the program's, for the command line and for other programs alike: 
 """
 
 from asyncfilter.wiring.benching import bench, measure, propose_bench
+from asyncfilter.wiring.labels import label_references
 from asyncfilter.wiring.planning import examine_sample, plan, survey
-from asyncfilter.wiring.references import label_references
 from asyncfilter.wiring.removing import apply, plan_apply, plan_undo, undo
 from asyncfilter.wiring.running import refilter, run
-from asyncfilter.wiring.world import World
+from asyncfilter.wiring.world import Overrides
 
 __all__ = [
-    "World",
+    "Overrides",
     "apply",
     "bench",
     "examine_sample",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 import msgspec
 
@@ -15,6 +14,7 @@ from asyncfilter.engine.gauge import Gauge
 from asyncfilter.engine.sampling import trial_job
 from asyncfilter.engine.supervisor import HOURLY_BLOCK_S
 from asyncfilter.engine.timing import run_for
+from asyncfilter.engine.way import Way
 from asyncfilter.errors import UsageError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
@@ -29,9 +29,9 @@ from asyncfilter.policy.capacity import (
     price_micros,
     rounded_up,
 )
-from asyncfilter.wiring.planning import _held, _terms, examine_ahead, survey
-from asyncfilter.wiring.ways import open_way
-from asyncfilter.wiring.world import World
+from asyncfilter.wiring.planning import examine_ahead, survey
+from asyncfilter.wiring.session import open_preview
+from asyncfilter.wiring.world import Overrides
 
 
 async def bench(
@@ -40,7 +40,7 @@ async def bench(
     seconds_s: float = TRIAL_S,
     budget_micros: int | None = None,
     tps: float | None = None,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
 ) -> Measurement:
@@ -54,7 +54,7 @@ async def bench(
         seconds_s: Ends it that long after the first call.
         budget_micros: What it may spend, within the job's budget; by default what ``seconds_s`` cost at ``tps``.
         tps: The rate to try at the most; by default ``BEYOND`` times what Service Quotas says.
-        world: As for ``run``, and so the others.
+        overrides: As for ``run``, and so the others.
         interrupt: ``request`` it once to end the measurement, twice to abort.
         on_event: Told of everything that happens.
 
@@ -62,8 +62,8 @@ async def bench(
         UsageError: Nothing is known of the rate of a detector of your own, and ``tps`` is not given.
         AsyncFilterError: As ``run``.
     """
-    trial = await propose_bench(job, seconds_s=seconds_s, budget_micros=budget_micros, tps=tps, world=world)
-    return await measure(job, trial, world=world, interrupt=interrupt, on_event=on_event)
+    trial = await propose_bench(job, seconds_s=seconds_s, budget_micros=budget_micros, tps=tps, overrides=overrides)
+    return await measure(job, trial, overrides=overrides, interrupt=interrupt, on_event=on_event)
 
 
 async def propose_bench(
@@ -73,7 +73,7 @@ async def propose_bench(
     budget_micros: int | None = None,
     tps: float | None = None,
     counts: bool = False,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     on_listed: Callable[[int], None] | None = None,
 ) -> Trial:
     """The free half of ``bench``: what is told of the quota, and what measuring would cost at the most.
@@ -81,15 +81,13 @@ async def propose_bench(
     ``counts`` has the whole listing counted, of which ``on_listed`` is told; other arguments and errors are those of
     ``bench``.
     """
-    prospect = await survey(job, world=world, on_listed=on_listed) if counts else None
-    limits, world = job.limits, world or World()
-    async with AsyncExitStack() as stack:
-        held, _ = await _held(job, world, stack)
-        told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
-        way, _ = await stack.enter_async_context(open_way(told, world, pays=False))
-        terms = _terms(job, way, held)
-    told_tps = way.limit_tps or limits.tps
-    ceiling_tps = tps or (way.limit_tps or 0) * BEYOND or limits.tps
+    prospect = await survey(job, overrides=overrides, on_listed=on_listed) if counts else None
+    limits, overrides = job.limits, overrides or Overrides()
+    told = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
+    async with open_preview(told, overrides) as opened:
+        backend, held, terms = opened.inputs.primary, opened.held, opened.terms
+    told_tps = backend.limit_tps or limits.tps
+    ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or limits.tps
     if ceiling_tps is None:
         raise UsageError("nothing is known of the rate to try", hint="Give tps, or limits.tps in the job.")
     open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
@@ -99,9 +97,9 @@ async def propose_bench(
     return Trial(
         seconds_s=seconds_s,
         ceiling_tps=ceiling_tps,
-        quota=way.quota,
-        region=way.region,
-        is_local=way.is_local,
+        quota=backend.quota,
+        region=backend.region,
+        is_local=backend.is_local,
         allowance_micros=allowance,
         limit_micros=held.spent_micros + allowance,
         told_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), seconds_s)),
@@ -113,22 +111,22 @@ async def measure(
     job: Job,
     trial: Trial,
     *,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: Callable[[Callable[[], Progress]], None] | None = None,
 ) -> Measurement:
     """The paid half of ``bench``. Arguments and errors are those of ``bench`` and ``run``."""
-    world = world or World()
-    clock = world.clock or SystemClock()
+    overrides = overrides or Overrides()
+    clock = overrides.clock or SystemClock()
     gauge = Gauge(clock)
 
     async def examine(until: Interrupt) -> Summary:
         return await examine_ahead(
             trial_job(job, trial),
-            lambda way: gauge.over(msgspec.structs.replace(way, tps_origin="what is tried")),
+            lambda way: gauge.over(_tried(way)),
             goes_on=job.source.order is Order.LISTING,
-            world=world,
+            overrides=overrides,
             interrupt=until,
             on_event=on_event,
             on_start=on_start,
@@ -144,3 +142,9 @@ async def measure(
         capacity=capacity(gauge.reading, trial.ceiling_tps),
         is_time_up=is_over and summary.stop_reason is StopReason.COMPLETED,
     )
+
+
+def _tried(way: Way) -> Way:
+    """The same inputs, whose rate is the one that is tried."""
+    backends = tuple(msgspec.structs.replace(backend, tps_origin="what is tried") for backend in way.backends)
+    return msgspec.structs.replace(way, backends=backends)

@@ -1,69 +1,26 @@
-"""Reference images: what the rules of a job name by pictures, and ``asyncfilter labels``."""
+"""Reference images: what the rules of a job name by pictures."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import msgspec
 
-from asyncfilter.aws import open_aws, open_references
+from asyncfilter.aws import open_references
 from asyncfilter.checkpoint import open_lookup
-from asyncfilter.clock import SystemClock
-from asyncfilter.engine.ending import Interrupt
 from asyncfilter.engine.references import Errand, examine
-from asyncfilter.engine.sampling import REFERENCE_STORE, ChosenSource, store_job
+from asyncfilter.engine.sampling import REFERENCE_STORE, store_job
 from asyncfilter.engine.way import Way
-from asyncfilter.errors import AsyncFilterError
-from asyncfilter.events import Emit, LikeResolved, after_start, ignore
+from asyncfilter.events import Emit, LikeResolved, after_start
 from asyncfilter.job.fingerprint import identity
-from asyncfilter.job.spec import Aws, Job
+from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
-from asyncfilter.policy.references import Labelled, names_of, references_of, resolved
-from asyncfilter.ports import Checkpoint, Reference, References
-from asyncfilter.wiring.checkpoints import sqlite
-from asyncfilter.wiring.concurrency import LEAST_IN_FLIGHT
-from asyncfilter.wiring.ways import aws_way, own_way
-from asyncfilter.wiring.world import World, new_run_id
-
-
-async def label_references(
-    uris: Sequence[str],
-    *,
-    store: Path | None = None,
-    aws: Aws | None = None,
-    world: World | None = None,
-    interrupt: Interrupt | None = None,
-) -> Labelled:
-    """Have Rekognition look at reference images; what was paid for is kept, and never paid for again.
-
-    Args:
-        uris: ``s3://bucket/key``, or paths of files, which are sent.
-        store: The SQLite file they are kept in: ``references.db`` beside a job's checkpoint serves the job too. By
-            default the one in ``.asyncfilter`` of the working folder.
-        aws: How AWS is reached.
-        world: References, checkpoint or clock of your own.
-        interrupt: ``request`` it to leave.
-
-    Raises:
-        UsageError: An image cannot be examined, or no region is known to send files to.
-        CheckpointError: The store cannot be used.
-        AccessError: AWS cannot be reached, or refuses.
-    """
-    world, uris = world or World(), list(dict.fromkeys(uris))
-    job = store_job(store or Path(".asyncfilter") / REFERENCE_STORE, aws or Aws())
-    errand = Errand(run_id=new_run_id(), emit=ignore, clock=world.clock or SystemClock(), interrupt=interrupt)
-    async with AsyncExitStack() as stack:
-        references, way = await stack.enter_async_context(_open_references(job, uris, world))
-        checkpoint = world.checkpoint or await sqlite(job, stack)
-        found = await examine(
-            job, uris, references=references, checkpoint=checkpoint, elsewhere=(), way=way, errand=errand
-        )
-        if found.ended is not None:
-            raise AsyncFilterError(found.ended.error or "interrupted", hint=found.ended.hint)
-        return Labelled(labels=dict(found.labels), calls=found.calls, spent_micros=found.spent_micros)
+from asyncfilter.policy.references import names_of, references_of, resolved
+from asyncfilter.ports import Checkpoint, Reference
+from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
+from asyncfilter.wiring.world import Overrides
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,13 +32,17 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     ended: Summary | None = None
 
 
-async def resolve(job: Job, checkpoint: Checkpoint, way: Way, world: World, errand: Errand) -> Ready:
+async def resolve(job: Job, checkpoint: Checkpoint, way: Way, overrides: Overrides, errand: Errand) -> Ready:
     """Names in the place of the references in the job's rules; what is not known of them is paid for."""
     uris = references_of(job)
     if not uris:
         return Ready(job=job, checkpoint=checkpoint, emit=errand.emit)
-    async with _open_references(job, uris, world) as (references, _):
-        beside = await _references_beside(job) if world.references is None else ()
+    async with AsyncExitStack() as stack:
+        references = overrides.references
+        if references is None:
+            clients = await Account(job, stack, connections=LEAST_IN_FLIGHT).clients()
+            references = await open_references(uris, clients=clients, spec=job.detector)
+        beside = await _references_beside(job) if overrides.references is None else ()
         found = await examine(
             job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, way=way, errand=errand
         )
@@ -99,23 +60,6 @@ async def resolve(job: Job, checkpoint: Checkpoint, way: Way, world: World, erra
         for index, rule, names, those in names_of(job, found.labels)
     ]
     return Ready(job=resolved(job, found.labels), checkpoint=found.checkpoint, emit=after_start(errand.emit, told))
-
-
-@asynccontextmanager
-async def _open_references(job: Job, uris: Sequence[str], world: World) -> AsyncIterator[tuple[References, Way]]:
-    """What examines references, and at what rate and price where they are all there is."""
-    if world.references is not None:
-        yield world.references, own_way(job, ChosenSource(()), world.references, None)
-        return
-    async with (
-        open_aws(job.aws, timeout_s=job.limits.timeout_s, connections=LEAST_IN_FLIGHT) as session,
-        open_references(uris, session=session, aws=job.aws, spec=job.detector) as references,
-    ):
-        region = references.region
-        yield (
-            references,
-            await aws_way(job, session, ChosenSource(()), references, region=region, preparation=None, pays=False),
-        )
 
 
 async def _references_beside(job: Job) -> Sequence[Reference]:

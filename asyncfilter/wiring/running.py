@@ -8,21 +8,18 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from asyncfilter.checkpoint import set_aside
-from asyncfilter.clock import SystemClock
 from asyncfilter.engine.ending import Interrupt
-from asyncfilter.engine.pipeline import Pipeline
-from asyncfilter.engine.references import Errand
+from asyncfilter.engine.refilter import Refilter
 from asyncfilter.engine.shuffle import ShuffledSource
-from asyncfilter.engine.way import Options, no_way
+from asyncfilter.engine.way import Options
 from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import Progress, Summary
-from asyncfilter.policy.references import resolved
-from asyncfilter.wiring.checkpoints import existing_checkpoint, sqlite
-from asyncfilter.wiring.references import resolve
-from asyncfilter.wiring.ways import open_sink, open_way
-from asyncfilter.wiring.world import World, new_run_id
+from asyncfilter.wiring.account import Account
+from asyncfilter.wiring.session import open_run, sqlite, with_known_references
+from asyncfilter.wiring.stores import open_sink
+from asyncfilter.wiring.world import Overrides, check_own_stores, new_run_id
 
 
 async def run(
@@ -32,7 +29,7 @@ async def run(
     dry_run: bool = False,
     retry_failed: bool = False,
     counts_ahead: bool = False,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: Callable[[Callable[[], Progress]], None] | None = None,
@@ -45,7 +42,7 @@ async def run(
         dry_run: Pay for labels and keep them, but write nothing to S3.
         retry_failed: Try failed images again first.
         counts_ahead: Count the listing while the run goes on, so that its progress tells how much is left.
-        world: Your own source, detector, sink or checkpoint.
+        overrides: Your own source, detector, sink or checkpoint.
         interrupt: ``request`` it once to drain, twice to abort.
         on_event: Told of everything that happens, in the event loop: return quickly.
         on_start: Given a function that tells the progress, once there is any.
@@ -59,49 +56,24 @@ async def run(
         AccessError: The job cannot start: credentials, permission, bucket or region.
         AbortedError: ``interrupt`` was requested twice.
     """
-    world = world or World()
+    overrides = overrides or Overrides()
+    check_own_stores(job, overrides, "source", "detector", "sink")
     if fresh and job.checkpoint.exists():
         set_aside(job.checkpoint)
-    async with AsyncExitStack() as stack:
-        checkpoint = await existing_checkpoint(job, world, stack)
-        way, sink = await stack.enter_async_context(open_way(job, world))
-        checkpoint = checkpoint or await sqlite(job, stack)
+    async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
+        inputs = opened.inputs
         if job.source.order is Order.RANDOM:
-            shuffled = ShuffledSource(way.source, checkpoint, job.source.seed)
-            way = msgspec.structs.replace(way, source=shuffled)
-        run_id = new_run_id()
-        errand = Errand(
-            run_id=run_id,
-            emit=on_event,
-            clock=world.clock or SystemClock(),
-            interrupt=interrupt,
-            on_start=on_start,
-        )
-        ready = await resolve(job, checkpoint, way, world, errand)
-        if ready.ended is not None:
-            return ready.ended
-        pipeline = Pipeline(
-            ready.job,
-            run_id=run_id,
-            checkpoint=ready.checkpoint,
-            since=checkpoint.opened.totals,
-            sink=sink,
-            way=way,
-            options=Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead),
-            interrupt=interrupt,
-            emit=ready.emit,
-            clock=world.clock,
-        )
-        if on_start is not None:
-            on_start(pipeline.progress)
-        return await pipeline.run()
+            shuffled = ShuffledSource(inputs.source, opened.stored, job.source.seed)
+            inputs = msgspec.structs.replace(inputs, source=shuffled)
+        options = Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead)
+        return await opened.examine(options, inputs=inputs)
 
 
 async def refilter(
     job: Job,
     *,
     dry_run: bool = False,
-    world: World | None = None,
+    overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: Callable[[Callable[[], Progress]], None] | None = None,
@@ -113,26 +85,24 @@ async def refilter(
     Raises:
         CheckpointError: There is none yet, or it cannot be used.
     """
-    world = world or World()
-    if world.checkpoint is None and not job.checkpoint.exists():
+    overrides = overrides or Overrides()
+    check_own_stores(job, overrides, "sink")
+    if overrides.checkpoint is None and not job.checkpoint.exists():
         raise CheckpointError(
             f"{job.checkpoint}: there is no checkpoint to take labels from",
             hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
         )
     async with AsyncExitStack() as stack:
-        checkpoint = world.checkpoint or await sqlite(job, stack)
-        job = resolved(job, {known.uri: known.detection for known in await checkpoint.references()})
-        sink = world.sink if world.sink is not None else await stack.enter_async_context(open_sink(job))
-        pipeline = Pipeline(
-            job,
+        checkpoint = overrides.checkpoint or await sqlite(job, stack)
+        pipeline = Refilter(
+            await with_known_references(job, checkpoint),
             run_id=new_run_id(),
             checkpoint=checkpoint,
-            sink=sink,
-            way=no_way(),
-            options=Options(dry_run=dry_run, stored_only=True),
+            sink=await open_sink(job, overrides, Account(job, stack)),
+            dry_run=dry_run,
             interrupt=interrupt,
             emit=on_event,
-            clock=world.clock,
+            clock=overrides.clock,
         )
         if on_start is not None:
             on_start(pipeline.progress)

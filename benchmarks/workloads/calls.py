@@ -20,7 +20,7 @@ import aioboto3
 import anyio
 from aiobotocore.config import AioConfig
 
-from asyncfilter.aws import open_aws, open_ports
+from asyncfilter.aws import open_aws, open_clients, open_detector, open_store
 from asyncfilter.job import parse_job
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Effect, ObjectRef, S3Location
@@ -63,13 +63,15 @@ async def ours(client: str) -> AsyncIterator[Client]:
     job = smallest_job(client)
     async with (
         open_aws(job.aws, timeout_s=30, connections=CONCURRENCY) as session,
-        open_ports(job, session) as ports,
+        open_clients(job.aws, session) as clients,
     ):
+        store = await open_store(job, clients)
+        detector, _ = await open_detector(job, clients, bucket_region=store.region)
 
         async def copy(image: ObjectRef) -> None:
-            await ports.sink.perform(Effect(kind=ActionKind.COPY, source=image, target=S3Location(CLEAN, image.key)))
+            await store.sink.perform(Effect(kind=ActionKind.COPY, source=image, target=S3Location(CLEAN, image.key)))
 
-        yield Client(ports.detector.detect, copy)
+        yield Client(detector.detect, copy)
 
 
 def smallest_job(client: str) -> Job:

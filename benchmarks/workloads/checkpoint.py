@@ -19,13 +19,14 @@ import anyio
 from asyncfilter.checkpoint import open_checkpoint
 from asyncfilter.checkpoint.codec import decode, encode
 from asyncfilter.checkpoint.interning import Interned
+from asyncfilter.cli.switch_interval import shorten_switch_interval
 from asyncfilter.job import load_job
 from asyncfilter.job.fingerprint import decided_by, identity
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Decision, Detection, Verdict
 from asyncfilter.policy.rules import compile_rules
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Batch, DoneEffect, StoredImage, Totals, Watermark
+from asyncfilter.records.tally import Tally
 from asyncfilter.sandbox.pictures import tiny_picture
 from asyncfilter.sandbox.synthetic import SyntheticKeys, synthetic_etag
 from benchmarks.answers import CLEAN, PATTERN, Answers
@@ -152,7 +153,8 @@ def _fastest_us(work: Callable[[], list[Any]]) -> float:
 
 
 def main() -> None:
-    """Write and print."""
+    """Write, with the switch interval of the program, and print."""
+    shorten_switch_interval()
     job, rows, recorded = load_job(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
     answers = Answers.of(Path(recorded) if recorded else None)
     written = anyio.run(fill, job, rows, answers.detections)

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from asyncfilter.cli.app import command_line
+from asyncfilter.cli.switch_interval import shorten_switch_interval
 from benchmarks.bench import Bench
 from benchmarks.peers import ours
 from benchmarks.workloads.whole import UNBOUNDED_TPS
@@ -34,17 +35,18 @@ _EVERY_S = 0.001
 STAGES = {
     "producer": ("engine/producer.py", "aws/listing.py", "aws/fast.py:list_objects", "engine/preparing.py"),
     "same content": ("engine/twins.py",),
-    "limiter": ("engine/limiter.py", "policy/pacing.py", "policy/rate.py", "policy/sliding.py"),
+    "limiter": ("engine/limiter.py", "core/backends.py", "policy/pacing.py", "policy/rate.py", "policy/sliding.py"),
     "budget": ("engine/purse.py", "policy/budget.py", "policy/pricing.py"),
     "admission": ("engine/admission.py",),
     "decoding": ("aws/rekognition.py:read_labels", "aws/rekognition.py:_detection"),
     "rules": ("policy/rules.py",),
-    "order and stop rules": ("engine/monitor.py", "policy/tally.py", "policy/stopping.py"),
-    "checkpoint": ("engine/journal.py", "checkpoint/"),
+    "order and stop rules": ("engine/monitor.py", "records/tally.py", "policy/stopping.py", "policy/outcome.py"),
+    "checkpoint": ("engine/journal.py", "engine/settle/loop.py", "core/spending.py", "checkpoint/"),
     "sink": ("engine/actions.py", "aws/s3.py", "aws/fast.py:copy_object"),
     "logging and progress": ("asyncfilter/report/", "cli/run_console.py:_tick", "cli/run_console.py:emit"),
     "call": (
         "engine/call.py",
+        "engine/examine/stage.py",
         "engine/pool.py",
         "aws/rekognition.py",
         "aws/fast.py:__call__",
@@ -131,6 +133,7 @@ def main() -> None:
     """Run the job that the command line names."""
     if threading.active_count() > 1:
         raise RuntimeError("other threads would be taken for the checkpoint's")
+    shorten_switch_interval()  # as the program's own start does
     meter = Meter()
     meter.start()
     with redirect_stdout(io.StringIO()):

@@ -26,11 +26,14 @@ from asyncfilter.clock import SystemClock
 from asyncfilter.engine.limiter import RateLimiter
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.policy.rate import RateController
-from asyncfilter.testing.quotas import StrictWindow, TokenBucket
+from asyncfilter.sandbox.throttle import Quota, SlidingWindow, TokenBucket
 from benchmarks.bench import Bench
 
 WAITERS = 64
-QUOTAS: dict[str, type[StrictWindow | TokenBucket]] = {"strict second": StrictWindow, "bucket of 0.1 s": TokenBucket}
+QUOTAS: dict[str, Callable[[float], Quota]] = {
+    "strict second": SlidingWindow,
+    "bucket of 0.1 s": lambda quota_tps: TokenBucket(quota_tps, burst=0.1 * quota_tps),
+}
 
 Outcome = Callable[[float, bool], None]
 Turnstile = tuple[Callable[[], Awaitable[Any]], Outcome]
@@ -93,7 +96,7 @@ async def ask(name: str, quota: str, quota_tps: int, seconds: float) -> Result:
         while True:
             await acquire()
             now_s = time.monotonic()
-            within = service.take(now_s)
+            within = service.admit(now_s)
             accepted += within
             sent_s.append(now_s)
             outcome(now_s, within)

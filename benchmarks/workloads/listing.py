@@ -18,7 +18,7 @@ from typing import Any
 import aioboto3
 import anyio
 
-from asyncfilter.aws import open_aws, open_ports
+from asyncfilter.aws import open_aws, open_clients, open_store
 from asyncfilter.cli.run_console import spare_collections
 from benchmarks.answers import RAW
 from benchmarks.bench import Bench
@@ -36,15 +36,16 @@ async def ours() -> AsyncIterator[ListAll]:
     """Our source, with the garbage collector as the program has it."""
     spare_collections()
     job = smallest_job("fast")
-    async with open_aws(job.aws, timeout_s=30, connections=10) as session, open_ports(job, session) as ports:
+    async with open_aws(job.aws, timeout_s=30, connections=10) as session, open_clients(job.aws, session) as clients:
+        store = await open_store(job, clients)
 
         async def list_all() -> int:
-            listed, page = 0, await ports.source.page(None)
+            listed, page = 0, await store.source.page(None)
             while True:
                 listed += len(page.objects)
                 if page.is_last:
                     return listed
-                page = await ports.source.page(page.objects[-1].key)
+                page = await store.source.page(page.objects[-1].key)
 
         yield list_all
 

@@ -82,17 +82,19 @@ async def keep_bright(folder: Path, target: Path) -> asyncfilter.Summary:
         {
             "version": 1,
             "name": "bright",
-            "source": "s3://local/",
+            "source": "own:photos",
             "rules": [{"keep": {"any": "Bright", "confidence": 50}}],
-            "actions": {"keep": {"copy": "s3://local-copies/{key}"}},
+            "actions": {"keep": {"copy": "own:bright/{key}"}},
             "limits": {"tps": 500, "concurrency": 4},
             "checkpoint": str(target / ".bright.db"),
         },
         base_dir=folder,
     )
     source = Folder(folder)
-    world = asyncfilter.World(source=source, detector=Brightness(folder), sink=CopyTo(source, folder, target))
-    return await asyncfilter.run(job, world=world, on_event=lambda event: print(event) if "-v" in sys.argv else None)
+    overrides = asyncfilter.Overrides(source=source, detector=Brightness(folder), sink=CopyTo(source, folder, target))
+    return await asyncfilter.run(
+        job, overrides=overrides, on_event=lambda event: print(event) if "-v" in sys.argv else None
+    )
 
 
 if __name__ == "__main__":

@@ -184,8 +184,8 @@ def finished(place: Place, example: tuple[Path, dict[str, Any]]) -> dict[str, An
     return summary
 
 
-def test_the_summary_has_the_names_of_the_contract(place: Place) -> None:
-    """Section 3 of the contract, to the letter; money is a number with exact decimals; talk is on stderr."""
+def test_the_summary_has_the_promised_names(place: Place) -> None:
+    """docs/guarantees.md, *Summary*, to the letter; money is a number with exact decimals; talk is on stderr."""
     done = place("run", "job.yaml", "--json")
     summary = json.loads(done.stdout, parse_float=Decimal)
     assert done.returncode == 1
@@ -345,7 +345,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("arguments", "code", "word"), WRONG.values(), ids=WRONG.keys())
 def test_what_is_wrong_is_told_in_a_line(place: Place, arguments: list[str], code: int, word: str) -> None:
-    """A clear word, the contract's exit code, nothing on stdout, no traceback, nothing paid."""
+    """A clear word, its exit code, nothing on stdout, no traceback, nothing paid."""
     (place.folder / "bad.yaml").write_text("version: 1\nsource: [}\n")
     (place.folder / "empty.db").touch()
     with sqlite3.connect(place.folder / "foreign.db") as db:

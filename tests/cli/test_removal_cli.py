@@ -28,7 +28,7 @@ from asyncfilter.job import Job, load_job
 from asyncfilter.model import Detection, Label, ObjectRef
 from asyncfilter.policy.removal import Step
 from asyncfilter.sandbox import SandboxOptions, SandboxProcess
-from asyncfilter.wiring import World, plan_apply, plan_undo, run
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, run
 
 JOB = """
 version: 1
@@ -112,7 +112,7 @@ class Place:
 
     def examine(self) -> None:
         """``asyncfilter run``, without a paid look."""
-        self._here(lambda job: run(job, world=World(detector=ByName(), clock=Hurried())))
+        self._here(lambda job: run(job, overrides=Overrides(detector=ByName(), clock=Hurried())))
 
     def pending(self, verb: str) -> int:
         """How many images ``verb`` is about."""

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from asyncfilter.aws import open_aws, open_ports
+from asyncfilter.aws import open_aws, open_clients, open_detector, open_store
 from asyncfilter.aws.custom_labels import ModelState, describe_model
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.signing import ServiceClock
@@ -106,9 +106,11 @@ def set_keys(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
 
 async def opened(one: Job) -> tuple[str, str]:
     """Regions of detector and bucket, once the job's ports are open and the source was listed."""
-    async with open_aws(one.aws, timeout_s=2, connections=5) as session, open_ports(one, session) as ports:
-        await ports.source.page(None)
-        return ports.region, ports.bucket_region
+    async with open_aws(one.aws, timeout_s=2, connections=5) as session, open_clients(one.aws, session) as clients:
+        store = await open_store(one, clients)
+        _, region = await open_detector(one, clients, bucket_region=store.region)
+        await store.source.page(None)
+        return region, store.region
 
 
 # -- Preflight ---------------------------------------------------------------------------------------------------------
@@ -197,8 +199,7 @@ async def test_trouble_that_passes_does_not_stop_a_job(monkeypatch: pytest.Monke
         set_keys(monkeypatch, **sandbox.environment())
         monkeypatch.setattr("asyncfilter.aws.preflight._PAUSE_S", 0.0)
         one = job(aws=Aws(client=client))
-        async with open_aws(one.aws, timeout_s=2, connections=5) as session, open_ports(one, session) as ports:
-            assert ports.region == "us-east-1"
+        assert await opened(one) == ("us-east-1", "us-east-1")
 
 
 @pytest.mark.parametrize("client", list(ClientKind))

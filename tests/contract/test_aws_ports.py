@@ -194,7 +194,7 @@ async def kit(request: pytest.FixtureRequest) -> AsyncIterator[Kit]:
 
 
 async def test_any_key_is_listed_examined_and_copied(kit: Kit) -> None:
-    """Invariant 12: whatever S3 allows for a key arrives unchanged in the listing, at Rekognition and at the target."""
+    """docs/guarantees.md, *Any key works*: it arrives unchanged in the listing, at Rekognition and at the target."""
     for key in HOSTILE_KEYS:
         kit.put(key, bucket="hostile")
     page = await kit.source("hostile").page(None)
@@ -291,7 +291,7 @@ async def test_throttles_tell_their_cause(kit: Kit, fault: str, cause: ThrottleC
 
 @pytest.mark.parametrize("fault", ["internal", "timeout", "reset", "cut"])
 async def test_what_may_have_been_billed_is_said_to_be(kit: Kit, fault: str) -> None:
-    """Invariant 3: a 5xx, no answer in time, a reset after sending, and half an answer all count as billed."""
+    """docs/guarantees.md, *The budget is a ceiling*: a 5xx, a timeout, a reset after sending, half an answer count."""
     image = kit.put("raw/robin/1.jpg")
     async with kit.faults(f"{fault}=100%"):
         with pytest.raises(TransientError) as caught:
@@ -307,7 +307,7 @@ async def test_what_may_have_been_billed_is_said_to_be(kit: Kit, fault: str) -> 
 async def test_what_the_account_may_not_do_is_no_image_s_fault(
     kit: Kit, fault: str, kind: type[AccessError], hint: str
 ) -> None:
-    """Invariant 8: it stops the run, with the remedy."""
+    """docs/guarantees.md, *One image cannot stop a run, the account can*: it stops the run, with the remedy."""
     image = kit.put("raw/robin/1.jpg")
     async with kit.faults(f"{fault}=100%"):
         with pytest.raises(kind) as caught:
@@ -375,7 +375,7 @@ async def test_cancelling_a_call_leaves_the_client_usable(kit: Kit) -> None:
 
 
 async def test_a_copy_repeated_is_harmless(kit: Kit) -> None:
-    """Invariant 5, for every treatment of an existing target: done already counts as done."""
+    """docs/guarantees.md, *Effects once*, for every treatment of an existing target: done already counts as done."""
     for if_exists in IfExists:
         image = kit.put(f"copy/{if_exists}.jpg", b"same")
         await kit.copy(image, if_exists=if_exists)
@@ -399,7 +399,7 @@ async def test_an_object_at_the_target_is_treated_as_the_job_says(kit: Kit) -> N
 
 @pytest.mark.parametrize("if_exists", list(IfExists))
 async def test_a_source_that_changed_or_vanished_is_not_copied(kit: Kit, if_exists: IfExists) -> None:
-    """Invariant 5: the version examined or nothing."""
+    """docs/guarantees.md, *Effects once*: the version examined or nothing."""
     image = kit.put("copy/changing.jpg", b"examined")
     kit.put("copy/changing.jpg", b"replaced")
     with pytest.raises(ImageError) as caught:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from asyncfilter.aws import AwsReferences, open_aws, open_references
+from asyncfilter.aws import AwsReferences, open_aws, open_clients, open_references
 from asyncfilter.errors import BucketNotFoundError, ImageError, ThrottledError, UsageError
 from asyncfilter.job.spec import Aws, ClientKind, DetectorSpec
 from asyncfilter.model import ListedObject, ObjectRef
@@ -48,9 +48,9 @@ async def references(client: ClientKind, *uris: str, spec: DetectorSpec | None =
     aws = Aws(client=client)
     async with (
         open_aws(aws, timeout_s=5, connections=4) as session,
-        open_references(uris, session=session, aws=aws, spec=spec or DetectorSpec()) as port,
+        open_clients(aws, session) as clients,
     ):
-        yield port
+        yield await open_references(uris, clients=clients, spec=spec or DetectorSpec())
 
 
 def as_image(listed: ListedObject) -> ObjectRef:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from asyncfilter import Job, parse_job, run
-from asyncfilter.aws import AwsSession, open_aws, open_detector, open_ports
-from asyncfilter.aws.opening import Ports
+from asyncfilter.aws import S3Store, open_aws, open_clients, open_detector, open_store
+from asyncfilter.aws.rekognition import RekognitionDetector
 from asyncfilter.checkpoint import read_images
 from asyncfilter.errors import AccessError, ImageError, RegionMismatchError
 from asyncfilter.model import ObjectRef
@@ -67,10 +67,12 @@ def make_job(tmp_path: Path, **changes: Any) -> Job:
 
 
 @asynccontextmanager
-async def opened(job: Job) -> AsyncIterator[tuple[AwsSession, Ports]]:
-    """The ports of a job."""
-    async with open_aws(job.aws, timeout_s=5, connections=10) as session, open_ports(job, session) as ports:
-        yield session, ports
+async def opened(job: Job) -> AsyncIterator[tuple[RekognitionDetector, S3Store]]:
+    """Detector and store of a job."""
+    async with open_aws(job.aws, timeout_s=5, connections=10) as session, open_clients(job.aws, session) as clients:
+        store = await open_store(job, clients)
+        detector, _ = await open_detector(job, clients, bucket_region=store.region)
+        yield detector, store
 
 
 def put(
@@ -87,13 +89,13 @@ def put(
 @CLIENTS
 async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path, serve: Open) -> None:
     """What is sent gets the answer that its content deserves, whatever it is called and however large it is."""
-    async with serve(synthetic=()) as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, ports):
+    async with serve(synthetic=()) as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (detector, _):
         large = picture("PNG", 1400, 1300)
         assert 3_500_000 < len(large) < 5 * 1024 * 1024
         for body in (picture(), large):
             image = put(sandbox, "birds/robin/a.jpg", body)
-            found = await ports.detector.detect_content(image, body)
-            again = await ports.detector.detect_content(image, body)
+            found = await detector.detect_content(image, body)
+            again = await detector.detect_content(image, body)
             assert found == again
             assert found.model_version
         stats = sandbox.stats().operations["DetectLabels"]
@@ -103,11 +105,11 @@ async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path, 
 @CLIENTS
 async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path, serve: Open) -> None:
     """DetectCustomLabels of bytes answers with labels as it does of references."""
-    detector = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
-    job = make_job(tmp_path, aws={"client": client}, detector=detector)
-    async with serve() as sandbox, opened(job) as (_, ports):
+    model = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
+    job = make_job(tmp_path, aws={"client": client}, detector=model)
+    async with serve() as sandbox, opened(job) as (detector, _):
         image = put(sandbox, "birds/robin/a.jpg", picture())
-        await ports.detector.detect_content(image, picture())
+        await detector.detect_content(image, picture())
         assert sandbox.stats().operations["DetectCustomLabels"].billed == 1
 
 
@@ -124,28 +126,28 @@ async def test_refused_bytes_have_the_codes_of_refused_objects(
     client: str, body: bytes, code: str, tmp_path: Path, serve: Open
 ) -> None:
     """The service's own refusal of bytes reads as that of an object does, and as the free check's."""
-    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, ports):
+    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (detector, _):
         image = put(sandbox, "a.jpg", body)
         with pytest.raises(ImageError) as caught:
-            await ports.detector.detect_content(image, body)
+            await detector.detect_content(image, body)
         assert caught.value.code == code
 
 
 @CLIENTS
 async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path: Path, serve: Open) -> None:
     """Keys of any kind; a range beyond the end gives what there is."""
-    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, ports):
+    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, store):
         for key in ("plain.jpg", "a b+c%2F/../é\n😀.jpg"):
             image = put(sandbox, key, b"0123456789")
-            assert await ports.contents.read(image) == b"0123456789"
-            assert await ports.contents.read(image, first_bytes=4) == b"0123"
-            assert await ports.contents.read(image, first_bytes=64) == b"0123456789"
+            assert await store.contents.read(image) == b"0123456789"
+            assert await store.contents.read(image, first_bytes=4) == b"0123"
+            assert await store.contents.read(image, first_bytes=64) == b"0123456789"
 
 
 @CLIENTS
 async def test_objects_that_cannot_be_read_have_their_cause(client: str, tmp_path: Path, serve: Open) -> None:
     """Gone, replaced, closed, archived and encrypted objects are told apart, each for itself."""
-    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, ports):
+    async with serve() as sandbox, opened(make_job(tmp_path, aws={"client": client})) as (_, store):
         replaced = put(sandbox, "replaced.jpg", b"one")
         sandbox.put("raw", "replaced.jpg", b"two")
         cases = {
@@ -158,7 +160,7 @@ async def test_objects_that_cannot_be_read_have_their_cause(client: str, tmp_pat
         for code, image in cases.items():
             for first_bytes in (None, 2):
                 with pytest.raises(ImageError) as caught:
-                    await ports.contents.read(image, first_bytes=first_bytes)
+                    await store.contents.read(image, first_bytes=first_bytes)
                 assert (code, caught.value.code) == (code, code)
                 assert caught.value.access is (code in {"access_denied", "kms_denied"})
 
@@ -273,5 +275,5 @@ async def test_a_folder_needs_a_region(tmp_path: Path, serve: Open, monkeypatch:
             await run(job)
         assert "detector.region" in (caught.value.hint or "")
         there = make_job(tmp_path, source="./photos", detector={"region": "eu-west-1"})
-        async with open_aws(there.aws, timeout_s=5, connections=2) as session, open_detector(there, session) as found:
-            assert found[1] == "eu-west-1"
+        async with open_aws(there.aws, timeout_s=5, connections=2) as session, open_clients(there.aws, session) as aws:
+            assert (await open_detector(there, aws, bucket_region=None))[1] == "eu-west-1"

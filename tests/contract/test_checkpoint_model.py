@@ -87,9 +87,9 @@ listed = st.builds(ListedObject, st.sampled_from(KEYS), st.integers(0, 9), st.sa
 
 
 @pytest.fixture(autouse=True)
-def few_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few rows are enough for the index of contents to be caught up with."""
-    monkeypatch.setattr(contents, "WAITING", 3)
+def small_memtable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows are enough to flush the memtable of the ETag index."""
+    monkeypatch.setattr(contents, "MEMTABLE_ENTRIES", 3)
 
 
 class BothCheckpoints(RuleBasedStateMachine):

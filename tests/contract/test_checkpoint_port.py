@@ -25,8 +25,8 @@ from asyncfilter.model import (
     StopReason,
     Verdict,
 )
-from asyncfilter.policy.tally import Tally
 from asyncfilter.ports import Batch, Checkpoint, DoneEffect, Owner, Reference, StoredImage, Totals, Watermark
+from asyncfilter.records.tally import Tally
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 
 ROBIN = Detection(

@@ -35,7 +35,7 @@ from asyncfilter.policy.removal import Consent, RemovalSummary
 from asyncfilter.ports import Remover
 from asyncfilter.sandbox import Sandbox, SandboxOptions
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
-from asyncfilter.wiring import World, apply, plan_apply, plan_undo, run, undo
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, run, undo
 
 KEYS = {"a keep.jpg": "Robin", "b.jpg": "Person", "c&d.jpg": "Person", "ü.jpg": "Person"}
 GOING = sorted(key for key, label in KEYS.items() if label == "Person")
@@ -198,24 +198,26 @@ class Bucket:
         return said
 
     async def _run(self) -> None:
-        world = World(
+        overrides = Overrides(
             source=S3Source(self._calls, self.name, ""),
             detector=ScriptedDetector({key: [(label, 90.0)] for key, label in KEYS.items()}),
             sink=S3Sink(self._calls),
             checkpoint=self._checkpoint,
             clock=Hurried(),
         )
-        await run(self.job, world=world)
+        await run(self.job, overrides=overrides)
 
     async def _life(self, plan: Callable[..., Any], verb: Callable[..., Any], at: int) -> RemovalSummary | None:
         whole: Any = S3Remover(self._calls, self._kept, await self._kept.state(self.name))
         mortal: Any = Mortal(whole, at)
-        images = (await plan(self.job, world=self._world(whole))).images
-        return await unless_killed(verb(self.job, Consent(images=images, max_share=1.0), world=self._world(mortal)))
+        images = (await plan(self.job, overrides=self._overrides(whole))).images
+        return await unless_killed(
+            verb(self.job, Consent(images=images, max_share=1.0), overrides=self._overrides(mortal))
+        )
 
-    def _world(self, remover: Remover) -> World:
+    def _overrides(self, remover: Remover) -> Overrides:
         self._checkpoint = self._checkpoint.reopen()
-        return World(remover=remover, checkpoint=self._checkpoint)
+        return Overrides(remover=remover, checkpoint=self._checkpoint)
 
 
 async def unless_killed(life: Awaitable[RemovalSummary]) -> RemovalSummary | None:

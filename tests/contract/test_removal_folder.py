@@ -22,7 +22,7 @@ from asyncfilter.policy.removal import Consent, RemovalSummary
 from asyncfilter.ports import Condemned, Found, Gone, Remover
 from asyncfilter.report.removal import draw_plan
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
-from asyncfilter.wiring import World, apply, plan_apply, plan_undo, run, undo
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, run, undo
 
 LABELS = {"a robin.jpg": "Robin", "deep/b.jpg": "Person", "deep/c.jpg": "Person", "d.jpg": "Person"}
 GOING = sorted(key for key, label in LABELS.items() if label == "Person")
@@ -100,9 +100,9 @@ class Place:
         """``asyncfilter run``."""
         detector = ScriptedDetector({key: [(label, 90.0)] for key, label in LABELS.items()})
         source, sink = FolderSource(self.folder), FolderSink(self.folder)
-        world = World(source=source, detector=detector, sink=sink, checkpoint=self.checkpoint, clock=Hurried())
+        overrides = Overrides(source=source, detector=detector, sink=sink, checkpoint=self.checkpoint, clock=Hurried())
         try:
-            return anyio.run(lambda: run(self.job, world=world))
+            return anyio.run(lambda: run(self.job, overrides=overrides))
         finally:
             self.checkpoint = self.checkpoint.reopen()
 
@@ -117,10 +117,10 @@ class Place:
     def _live(self, plan: Any, verb: Any, at: int) -> RemovalSummary | None:
         async def live() -> RemovalSummary | None:
             mortal: Any = Mortal(FolderRemover(self.folder), at)
-            images = (await plan(self.job, world=self._world(FolderRemover(self.folder)))).images
+            images = (await plan(self.job, overrides=self._overrides(FolderRemover(self.folder)))).images
             summary = None
             try:
-                summary = await verb(self.job, Consent(images=images, max_share=1.0), world=self._world(mortal))
+                summary = await verb(self.job, Consent(images=images, max_share=1.0), overrides=self._overrides(mortal))
             except* Died:
                 pass
             return summary
@@ -130,9 +130,9 @@ class Place:
         finally:
             self.checkpoint = self.checkpoint.reopen()
 
-    def _world(self, remover: Remover) -> World:
+    def _overrides(self, remover: Remover) -> Overrides:
         self.checkpoint = self.checkpoint.reopen()
-        return World(remover=remover, checkpoint=self.checkpoint)
+        return Overrides(remover=remover, checkpoint=self.checkpoint)
 
     def files(self, root: Path | None = None) -> dict[str, bytes]:
         """What lies in a folder."""
@@ -178,14 +178,14 @@ def test_deleted_files_are_gone_and_changed_ones_stay(tmp_path: Path) -> None:
     assert summary is not None
     assert (summary.deleted, summary.failed) == (2, {"changed": 1})
     assert place.files() == {"a robin.jpg": b"a robin.jpg", GOING[0]: b"newer"}
-    plan = anyio.run(lambda: plan_undo(place.job, world=place._world(FolderRemover(place.folder))))
+    plan = anyio.run(lambda: plan_undo(place.job, overrides=place._overrides(FolderRemover(place.folder))))
     assert (plan.images, sum(group.images for group in plan.lost)) == (0, 2)
 
 
 def test_the_plan_speaks_of_files(tmp_path: Path) -> None:
     """A folder is no bucket, and deleting there is for ever."""
     place = Place(tmp_path, "delete")
-    plan = anyio.run(lambda: plan_apply(place.job, world=place._world(FolderRemover(place.folder))))
+    plan = anyio.run(lambda: plan_apply(place.job, overrides=place._overrides(FolderRemover(place.folder))))
     console = Console(width=200)
     with console.capture() as captured:
         console.print(draw_plan(plan, 0.5))

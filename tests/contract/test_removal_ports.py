@@ -193,7 +193,7 @@ def codes(results: Sequence[Gone | CallError]) -> list[str]:
 
 @pytest.mark.parametrize("bucket", STATES)
 async def test_any_key_is_deleted_and_nothing_else(kit: Kit, bucket: str) -> None:
-    """Invariant 12: whatever S3 allows for a key; the one beside it stays."""
+    """docs/guarantees.md, *Any key works*: whatever S3 allows for a key; the one beside it stays."""
     images = [kit.put(bucket, key) for key in KEYS]
     beside = [kit.put(bucket, key[:-1] + "!") for key in KEYS]
     results = await kit.remover(bucket).delete(bucket, condemned(images))

@@ -19,12 +19,15 @@ from asyncfilter.errors import AbortedError, AccessError, ThrottleCause, Throttl
 from asyncfilter.model import Detection, ObjectRef, StopReason
 from asyncfilter.policy.capacity import Bound, Capacity, Measurement
 from asyncfilter.ports import Detector, Prepared
+from asyncfilter.sandbox.throttle import Quota, SlidingWindow, TokenBucket
 from asyncfilter.testing import BROKEN, Stage, run_virtually
 from asyncfilter.testing.ports import ScriptedDetector
-from asyncfilter.testing.quotas import StrictWindow, TokenBucket
 from asyncfilter.wiring import propose_bench
 
-Quota = StrictWindow | TokenBucket
+
+def bucket(quota_tps: float) -> TokenBucket:
+    """A quota on average, of which a tenth of a second is saved up."""
+    return TokenBucket(quota_tps, burst=0.1 * quota_tps)
 
 
 def make_job(**changes: Any) -> Job:
@@ -56,7 +59,7 @@ def limited(labels: dict[str, str], quota: Quota) -> Stage:
     latency_s = {key: min(1.0, max(0.1, 0.3 * rng.lognormvariate(0, 0.4))) for key in labels}
 
     def fault(key: str, attempt: int) -> Exception | None:
-        if quota.take(anyio.current_time()):
+        if quota.admit(anyio.current_time()):
             return stage.seeded(key, attempt)
         return ThrottledError("Provisioned rate exceeded", cause=ThrottleCause.RATE)
 
@@ -68,7 +71,7 @@ def limited(labels: dict[str, str], quota: Quota) -> Stage:
 def measured(stage: Stage, job: Job, **options: Any) -> Measurement:
     """A measurement, as a process of its own."""
     try:
-        return run_virtually(partial(bench, job, world=stage.world(), on_event=stage.events.append, **options))
+        return run_virtually(partial(bench, job, overrides=stage.overrides(), on_event=stage.events.append, **options))
     finally:
         stage.checkpoint = stage.checkpoint.reopen()
 
@@ -79,7 +82,7 @@ def capacity_of(found: Measurement) -> Capacity:
     return found.capacity
 
 
-@pytest.mark.parametrize("kind", [StrictWindow, TokenBucket])
+@pytest.mark.parametrize("kind", [SlidingWindow, bucket])
 @pytest.mark.parametrize(("quota_tps", "ceiling_tps"), [(50, 75), (25, 75), (100, 150), (50, 2000), (300, 450)])
 def test_the_quota_is_found(kind: Callable[[float], Quota], quota_tps: int, ceiling_tps: float) -> None:
     """The rate that is told is the one a service accepts, within 3 %, however far beyond it was tried."""
@@ -94,7 +97,7 @@ def test_the_quota_is_found(kind: Callable[[float], Quota], quota_tps: int, ceil
 
 def test_a_limit_that_was_not_met_is_not_called_one() -> None:
     """Below the quota nothing is throttled, and the ceiling is what was reached."""
-    capacity = capacity_of(measured(limited(birds(3000), StrictWindow(200)), make_job(), tps=60))
+    capacity = capacity_of(measured(limited(birds(3000), SlidingWindow(200)), make_job(), tps=60))
     assert capacity.bound is Bound.CEILING
     assert capacity.accepted_tps == pytest.approx(60, rel=0.03)
     assert capacity.throttled_share == 0
@@ -103,7 +106,7 @@ def test_a_limit_that_was_not_met_is_not_called_one() -> None:
 def test_what_the_client_cannot_make_is_not_called_a_quota() -> None:
     """Too few calls in flight for the rate: the reading says that it was not the service."""
     job = make_job(limits={"concurrency": 5})
-    capacity = capacity_of(measured(limited(birds(3000), StrictWindow(200)), job, tps=60))
+    capacity = capacity_of(measured(limited(birds(3000), SlidingWindow(200)), job, tps=60))
     assert capacity.bound is Bound.CLIENT
     assert capacity.peak_in_flight == 5
     assert capacity.accepted_tps < 30
@@ -111,7 +114,7 @@ def test_what_the_client_cannot_make_is_not_called_a_quota() -> None:
 
 def test_it_drains_after_its_time() -> None:
     """No call is made later than so many seconds after the first; what is in flight then is finished and kept."""
-    stage = limited(birds(3000), StrictWindow(200))
+    stage = limited(birds(3000), SlidingWindow(200))
     found = measured(stage, make_job(), tps=40, seconds_s=10)
     assert (found.is_time_up, found.summary.stop_reason, found.summary.exit_code) == (True, StopReason.COMPLETED, 1)
     last_s = max(at_s for at_s, second in enumerate(found.reading.seconds) if second.attempts)
@@ -170,7 +173,7 @@ def test_the_run_is_left_where_it_was(examined: int, order: str, seconds_s: floa
 
 def test_labels_are_kept_and_free() -> None:
     """The run that follows makes a call for nothing that was measured, and what is known is not measured again."""
-    stage = limited(birds(1000), StrictWindow(50))
+    stage = limited(birds(1000), SlidingWindow(50))
     found = measured(stage, make_job(), tps=75)
     paid = found.summary.this_run.calls
     assert 0 < paid < 1000 or found.summary.stop_reason is StopReason.COMPLETED
@@ -209,7 +212,7 @@ def test_stop_rules_do_not_end_it() -> None:
     """Neither matches nor misses nor a cap on images cut a measurement short."""
     stop = {"matches": 1, "misses_in_a_row": 1, "hit_rate": {"below": 0.9}, "errors": {"rate": 0.1, "window": 1}}
     found = measured(
-        limited(birds(2000), StrictWindow(90)), make_job(stop=stop, limits={"max_images": 2}), tps=60, seconds_s=12
+        limited(birds(2000), SlidingWindow(90)), make_job(stop=stop, limits={"max_images": 2}), tps=60, seconds_s=12
     )
     assert found.is_time_up
     assert found.summary.this_run.calls > 400
@@ -229,7 +232,7 @@ class Everything:
 
 def test_prepared_images_are_measured_too() -> None:
     """Calls that a preparation's own detector makes are seen like the others."""
-    stage = limited(birds(2000), StrictWindow(40))
+    stage = limited(birds(2000), SlidingWindow(40))
     stage.preparation = Everything(stage.detector)
     found = measured(stage, make_job(), tps=60, seconds_s=30)
     assert sum(second.attempts for second in found.reading.seconds) == found.summary.this_run.attempts > 500
@@ -238,7 +241,7 @@ def test_prepared_images_are_measured_too() -> None:
 
 def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
     """The first wish to leave ends it in order; so it is said, and what was seen until then is there."""
-    stage, interrupt = limited(birds(2000), StrictWindow(50)), Interrupt()
+    stage, interrupt = limited(birds(2000), SlidingWindow(50)), Interrupt()
 
     async def live() -> Measurement:
         async with anyio.create_task_group() as tasks:
@@ -248,7 +251,7 @@ def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
                 interrupt.request()
 
             tasks.start_soon(leave)
-            return await bench(make_job(), tps=75, world=stage.world(), interrupt=interrupt)
+            return await bench(make_job(), tps=75, overrides=stage.overrides(), interrupt=interrupt)
         raise AssertionError
 
     found = run_virtually(live)
@@ -274,7 +277,9 @@ def test_ctrl_c_while_the_time_is_over_is_no_abort() -> None:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(leave)
                 try:
-                    return await bench(make_job(), tps=20, seconds_s=10, world=stage.world(), interrupt=interrupt)
+                    return await bench(
+                        make_job(), tps=20, seconds_s=10, overrides=stage.overrides(), interrupt=interrupt
+                    )
                 except AbortedError as error:
                     return error
 
@@ -291,20 +296,20 @@ def test_what_concerns_the_account_is_raised_as_it_is() -> None:
         async def detect(self, image: ObjectRef) -> Detection:
             raise AccessError(f"may not look at {image.key}")
 
-    world = msgspec.structs.replace(stage.world(), detector=Denied())
-    found = run_virtually(partial(bench, make_job(), world=world))
+    overrides = msgspec.structs.replace(stage.overrides(), detector=Denied())
+    found = run_virtually(partial(bench, make_job(), overrides=overrides))
     assert (found.summary.stop_reason, found.summary.exit_code) == (StopReason.FAILED, 4)
 
 
 def test_the_price_is_said_ahead() -> None:
     """What is asked for covers every call that can be made in the time; the job's budget is its ceiling."""
     stage = Stage(birds(20))
-    trial = run_virtually(partial(propose_bench, make_job(), seconds_s=30, tps=75, world=stage.world()))
+    trial = run_virtually(partial(propose_bench, make_job(), seconds_s=30, tps=75, overrides=stage.overrides()))
     assert (trial.allowance_micros, trial.limit_micros, trial.told_micros) == (2_300_000, 2_300_000, 1_500_000)
     job = make_job(limits={"tps": 50, "budget_usd": 0.5})
-    trial = run_virtually(partial(propose_bench, job, seconds_s=30, tps=75, world=stage.world()))
+    trial = run_virtually(partial(propose_bench, job, seconds_s=30, tps=75, overrides=stage.overrides()))
     assert (trial.allowance_micros, trial.told_micros) == (500_000, 500_000)
-    counted = run_virtually(partial(propose_bench, job, counts=True, world=stage.world()))
+    counted = run_virtually(partial(propose_bench, job, counts=True, overrides=stage.overrides()))
     assert (counted.images, trial.images) == (20, None)
     assert not stage.detector.attempts
     assert not stage.checkpoint.runs
@@ -313,4 +318,4 @@ def test_the_price_is_said_ahead() -> None:
 def test_a_rate_that_nobody_knows_is_asked_for() -> None:
     """A detector of your own, without a rate in the job or the call: a clear word instead of any rate at all."""
     with pytest.raises(UsageError, match="rate"):
-        run_virtually(partial(bench, make_job(limits={}), world=Stage(birds(3)).world()))
+        run_virtually(partial(bench, make_job(limits={}), overrides=Stage(birds(3)).overrides()))

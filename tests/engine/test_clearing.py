@@ -15,7 +15,7 @@ from asyncfilter.events import ActionDone, Event
 from asyncfilter.job import Job, parse_job
 from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
-from asyncfilter.wiring import World, apply, plan_apply, refilter, run
+from asyncfilter.wiring import Overrides, apply, plan_apply, refilter, run
 
 T = TypeVar("T")
 
@@ -53,27 +53,29 @@ class Yard:
         self.events: list[Event] = []
         for key in KEYS:
             self.store.put(key, key.encode())
-        self.live(lambda world: run(a_job(), world=world))
+        self.live(lambda overrides: run(a_job(), overrides=overrides))
         self.refilter(a_job(SURE_PCT))
 
     def refilter(self, job: Job) -> None:
         """``asyncfilter refilter``."""
-        self.live(lambda world: refilter(job, world=world))
+        self.live(lambda overrides: refilter(job, overrides=overrides))
 
     def plan(self, job: Job | None = None) -> RemovalPlan:
         """``asyncfilter apply --stale --dry-run``."""
-        return self.live(lambda world: plan_apply(job or a_job(SURE_PCT), stale=True, world=world))
+        return self.live(lambda overrides: plan_apply(job or a_job(SURE_PCT), stale=True, overrides=overrides))
 
     def clear(self, copies: int, job: Job | None = None, max_share: float = 0.5) -> RemovalSummary:
         """``asyncfilter apply --stale --yes --expect COPIES``."""
         consent = Consent(images=copies, max_share=max_share)
         wanted = job or a_job(SURE_PCT)
-        return self.live(lambda world: apply(wanted, consent, stale=True, world=world, on_event=self.events.append))
+        return self.live(
+            lambda overrides: apply(wanted, consent, stale=True, overrides=overrides, on_event=self.events.append)
+        )
 
-    def live(self, life: Callable[[World], Awaitable[T]]) -> T:
+    def live(self, life: Callable[[Overrides], Awaitable[T]]) -> T:
         """One process."""
         store = self.store
-        world = World(
+        overrides = Overrides(
             source=store,
             detector=self.detector,
             sink=store,
@@ -82,7 +84,7 @@ class Yard:
             clock=LoopClock(),
         )
         try:
-            return run_virtually(lambda: life(world))
+            return run_virtually(lambda: life(overrides))
         finally:
             self.checkpoint = self.checkpoint.reopen()
 

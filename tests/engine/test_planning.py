@@ -35,7 +35,9 @@ def make_job(**changes: Any) -> Job:
 def planned(stage: Stage, job: Job, sample: int = 0) -> Outlook:
     """A plan, as a process of its own."""
     try:
-        return run_virtually(partial(plan, job, sample=sample, world=stage.world(), on_event=stage.events.append))
+        return run_virtually(
+            partial(plan, job, sample=sample, overrides=stage.overrides(), on_event=stage.events.append)
+        )
     finally:
         stage.checkpoint = stage.checkpoint.reopen()
 
@@ -169,7 +171,7 @@ def test_a_sample_that_was_killed_is_not_paid_twice() -> None:
 
     async def live() -> None:
         with anyio.move_on_after(2.0):
-            await plan(job, sample=150, world=stage.world())
+            await plan(job, sample=150, overrides=stage.overrides())
 
     run_virtually(live)
     stage.checkpoint = stage.checkpoint.reopen()

@@ -257,7 +257,7 @@ def test_an_interruption_does_not_wait_for_preparations() -> None:
     async def live() -> Any:
         from asyncfilter import run
 
-        return await run(job, world=stage.world(), interrupt=interrupt, on_event=watch)
+        return await run(job, overrides=stage.overrides(), interrupt=interrupt, on_event=watch)
 
     summary = stage._live(live)
     assert summary.exit_code == 75

@@ -5,22 +5,23 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.engine.ending import Ending
 from asyncfilter.engine.pool import WorkerPool
-from asyncfilter.engine.purse import Purse
+from asyncfilter.engine.purse import BudgetGate
 from asyncfilter.model import StopReason
 from asyncfilter.policy.budget import Budget, Reservation
 from asyncfilter.testing import run_virtually
 
 
-def purse_of(calls: int) -> Purse:
+def purse_of(calls: int) -> BudgetGate:
     """A purse whose budget covers so many calls at 1 micro-dollar."""
     budget = Budget(limit_micros=calls, price_micros=lambda _nth: 1)
     budget.grant(calls)
-    return Purse(budget, lambda: None)
+    return BudgetGate(budget, PendingSignal())
 
 
-async def reserved(purse: Purse, seq: int) -> Reservation:
+async def reserved(purse: BudgetGate, seq: int) -> Reservation:
     """A reservation that is known to be had."""
     reservation = await purse.reserve(seq)
     assert reservation is not None
@@ -31,7 +32,7 @@ def test_money_given_back_goes_to_the_lowest_seq() -> None:
     """Whoever comes first in the order of examination is served first, not whoever waited longest."""
     served: list[int] = []
 
-    async def wait(purse: Purse, seq: int) -> None:
+    async def wait(purse: BudgetGate, seq: int) -> None:
         if await purse.reserve(seq) is not None:
             served.append(seq)
 

@@ -203,7 +203,7 @@ def test_a_sample_resolves_references_too() -> None:
     from asyncfilter.testing import run_virtually
 
     stage = make_stage()
-    found = run_virtually(partial(plan, make_job(), sample=30, world=stage.world()))
+    found = run_virtually(partial(plan, make_job(), sample=30, overrides=stage.overrides()))
     stage.checkpoint = stage.checkpoint.reopen()
     assert found.sample is not None
     assert attempts(stage) == 2

@@ -13,15 +13,14 @@ from anyio.lowlevel import checkpoint as yield_to_others
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncfilter.engine.removal import location
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
 from asyncfilter.events import Event
 from asyncfilter.job import Job, parse_job
-from asyncfilter.model import Summary
+from asyncfilter.model import Summary, location
 from asyncfilter.policy.removal import REMOVED, Consent, RemovalPlan, RemovalSummary, Step, Versioning
 from asyncfilter.ports import Batch, Checkpoint
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
-from asyncfilter.wiring import World, apply, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
 
 T = TypeVar("T")
 
@@ -104,15 +103,15 @@ class Yard:
 
     def run(self, job: Job, **options: Any) -> Summary:
         """``asyncfilter run``."""
-        return self._live(lambda world: run(job, world=world, on_event=self.events.append, **options))
+        return self._live(lambda overrides: run(job, overrides=overrides, on_event=self.events.append, **options))
 
     def refilter(self, job: Job) -> Summary:
         """``asyncfilter refilter``."""
-        return self._live(lambda world: refilter(job, world=world))
+        return self._live(lambda overrides: refilter(job, overrides=overrides))
 
     def plan_apply(self, job: Job, **options: Any) -> RemovalPlan:
         """``asyncfilter apply --dry-run``."""
-        return self._live(lambda world: plan_apply(job, world=world, **options))
+        return self._live(lambda overrides: plan_apply(job, overrides=overrides, **options))
 
     def apply(self, job: Job, images: int | None = None, at: int = 0, **options: Any) -> RemovalSummary:
         """``asyncfilter apply`` of what is pending, or of a number."""
@@ -120,18 +119,21 @@ class Yard:
         share = options.pop("max_share", ALL)
         consent = Consent(images=images, max_share=share)
         return self._live(
-            lambda world: apply(job, consent, world=world, on_event=self.events.append, **options), Reaper(at)
+            lambda overrides: apply(job, consent, overrides=overrides, on_event=self.events.append, **options),
+            Reaper(at),
         )
 
     def plan_undo(self, job: Job) -> RemovalPlan:
         """``asyncfilter undo --dry-run``."""
-        return self._live(lambda world: plan_undo(job, world=world))
+        return self._live(lambda overrides: plan_undo(job, overrides=overrides))
 
     def undo(self, job: Job, images: int | None = None, at: int = 0, **options: Any) -> RemovalSummary:
         """``asyncfilter undo``."""
         images = self.plan_undo(job).images if images is None else images
         return self._live(
-            lambda world: undo(job, Consent(images=images), world=world, on_event=self.events.append, **options),
+            lambda overrides: undo(
+                job, Consent(images=images), overrides=overrides, on_event=self.events.append, **options
+            ),
             Reaper(at),
         )
 
@@ -143,13 +145,13 @@ class Yard:
         """What is there."""
         return {key: self.store.body(key, bucket) for key in self.store.keys(bucket)}
 
-    def _live(self, life: Callable[[World], Awaitable[T]], reaper: Reaper | None = None) -> T:
+    def _live(self, life: Callable[[Overrides], Awaitable[T]], reaper: Reaper | None = None) -> T:
         reaper = reaper or Reaper()
         self.store.point = reaper.point
         self.moments = reaper.moments
 
         async def live() -> T:
-            world = World(
+            overrides = Overrides(
                 source=self.store,
                 detector=self.detector,
                 sink=self.store,
@@ -157,7 +159,7 @@ class Yard:
                 checkpoint=cast("Checkpoint", Mortal(self.checkpoint, reaper)),
                 clock=LoopClock(),
             )
-            return await life(world)
+            return await life(overrides)
 
         try:
             return run_virtually(live)
@@ -387,7 +389,7 @@ def meddling(yard: Yard, when: str, deed: Callable[[], object]) -> None:
     """Have somebody do ``deed`` at the first moment called ``when``."""
     live, is_done = yard._live, False
 
-    def meddled(life: Callable[[World], Awaitable[T]], reaper: Reaper | None = None) -> T:
+    def meddled(life: Callable[[Overrides], Awaitable[T]], reaper: Reaper | None = None) -> T:
         reaper = reaper or Reaper()
         point = reaper.point
 

@@ -27,7 +27,7 @@ from asyncfilter.model import StopReason, Summary
 from asyncfilter.policy.removal import BucketState, Consent, RemovalPlan, RemovalSummary, Versioning
 from asyncfilter.ports import Condemned, Gone
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
-from asyncfilter.wiring import World, apply, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
 
 T = TypeVar("T")
 
@@ -59,10 +59,10 @@ class Yard:
         for key in labels:
             self.store.put(key, key.encode())
 
-    def world(self) -> World:
+    def overrides(self) -> Overrides:
         """All its ports."""
         store = self.store
-        return World(
+        return Overrides(
             source=store,
             detector=self.detector,
             sink=store,
@@ -73,28 +73,30 @@ class Yard:
 
     def run(self, job: Job, **options: Any) -> Summary:
         """``asyncfilter run``."""
-        return self.live(lambda: run(job, world=self.world(), **options))
+        return self.live(lambda: run(job, overrides=self.overrides(), **options))
 
     def refilter(self, job: Job, **options: Any) -> Summary:
         """``asyncfilter refilter``."""
-        return self.live(lambda: refilter(job, world=self.world(), **options))
+        return self.live(lambda: refilter(job, overrides=self.overrides(), **options))
 
     def plan(self, job: Job, **options: Any) -> RemovalPlan:
         """``asyncfilter apply --dry-run``."""
-        return self.live(lambda: plan_apply(job, world=self.world(), **options))
+        return self.live(lambda: plan_apply(job, overrides=self.overrides(), **options))
 
     def apply(self, job: Job, images: int, max_share: float = 0.5, **options: Any) -> RemovalSummary:
         """``asyncfilter apply --yes --expect IMAGES``."""
         consent = Consent(images=images, max_share=max_share, digest=options.pop("digest", None))
-        return self.live(lambda: apply(job, consent, world=self.world(), on_event=self.events.append, **options))
+        return self.live(
+            lambda: apply(job, consent, overrides=self.overrides(), on_event=self.events.append, **options)
+        )
 
     def plan_undo(self, job: Job) -> RemovalPlan:
         """``asyncfilter undo --dry-run``."""
-        return self.live(lambda: plan_undo(job, world=self.world()))
+        return self.live(lambda: plan_undo(job, overrides=self.overrides()))
 
     def undo(self, job: Job, images: int) -> RemovalSummary:
         """``asyncfilter undo --yes --expect IMAGES``."""
-        return self.live(lambda: undo(job, Consent(images=images), world=self.world()))
+        return self.live(lambda: undo(job, Consent(images=images), overrides=self.overrides()))
 
     def live(self, life: Callable[[], Awaitable[T]]) -> T:
         """One process."""
@@ -215,7 +217,7 @@ def test_decisions_half_made_anew_are_refused(life_s: float) -> None:
 
     async def live() -> bool:
         with anyio.move_on_after(life_s) as scope:
-            await refilter(other, world=yard.world())
+            await refilter(other, overrides=yard.overrides())
         return scope.cancelled_caught
 
     if yard.live(live):
@@ -401,7 +403,7 @@ def test_who_leaves_before_the_start_announces_nothing() -> None:
             await anyio.lowlevel.checkpoint()
 
         yard.store.point = point
-        return await apply(job, Consent(images=4), world=yard.world(), interrupt=interrupt)
+        return await apply(job, Consent(images=4), overrides=yard.overrides(), interrupt=interrupt)
 
     assert yard.live(leave).exit_code == 75
     assert yard.checkpoint.journal == []

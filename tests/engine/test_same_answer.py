@@ -1,4 +1,7 @@
-"""Invariant 4: the engine answers as a one-by-one loop does, at any concurrency, through faults and deaths."""
+"""The engine answers as a one-by-one loop does, at any concurrency, through faults and deaths.
+
+See docs/guarantees.md, *Same answer at any speed*.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Expected:
 
 
 def one_by_one(keys: Sequence[str], labels: Mapping[str, str], stop: Mapping[str, Any], cap: int | None) -> Expected:
-    """The loop that everybody writes first, with the contract's stop rules."""
+    """The loop that everybody writes first, with the stop rules of docs/guarantees.md, *Stop rules*."""
     found, matches, misses = Expected(), 0, 0
     outcomes: list[bool] = []
     rare, failing = stop.get("hit_rate"), stop.get("errors")

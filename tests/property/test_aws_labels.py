@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfilter.aws.custom_labels import ModelArn, read_custom_labels
+from asyncfilter.aws.custom_labels import read_custom_labels
 from asyncfilter.aws.rekognition import read_labels
 from asyncfilter.errors import AccessError
+from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.model import Box, Detection, Instance, Label
 
 NAMES = st.text(min_size=1, max_size=12)

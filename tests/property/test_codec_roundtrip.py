@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncfilter.checkpoint.codec import AskedLabels, decode, encode
@@ -102,6 +102,7 @@ def test_every_detection_survives(given_detections: list[Detection]) -> None:
         assert bits(decode(stored, *reader)) == bits(detection)
 
 
+@settings(deadline=None)  # the example with 65,536 labels takes its time on a busy machine
 @given(
     st.lists(detections, min_size=1, max_size=4),
     st.sets(st.text(max_size=1), max_size=9),

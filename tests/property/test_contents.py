@@ -35,7 +35,7 @@ async def found(checkpoint: SqliteCheckpoint) -> dict[str, list[int]]:
 @pytest.mark.parametrize("seed", range(30))
 def test_found_whatever_comes_between(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Late ids, other ETags, commits that are rolled back, clean ends and kills: what is found is what is there."""
-    monkeypatch.setattr(contents, "WAITING", 5)
+    monkeypatch.setattr(contents, "MEMTABLE_ENTRIES", 5)
     anyio.run(_live, random.Random(seed), tmp_path)
 
 
@@ -104,8 +104,8 @@ async def test_a_file_with_another_index_gets_this_one(tmp_path: Path) -> None:
 
 
 async def test_few_rows_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many images there are, opening a file looks at no more than five times those that wait."""
-    monkeypatch.setattr(contents, "WAITING", 50)
+    """However many images there are, opening a file reads no more rows than five times the memtable."""
+    monkeypatch.setattr(contents, "MEMTABLE_ENTRIES", 50)
     chance = random.Random(0)
     async with await opened(tmp_path / "many.db") as checkpoint:
         for first in range(1, 1200, 4):

@@ -1,4 +1,4 @@
-"""Rules against a naive reading of the contract, over any labels and any rules."""
+"""Rules against a naive reading of docs/guarantees.md, *Rules*, over any labels and any rules."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def named(rule: Rule, seen: Detection) -> str | None:
 
 @given(st.lists(rules, max_size=4), st.sampled_from(Verdict), detections)
 @settings(max_examples=250)
-def test_decisions_are_those_of_the_contract(several: list[Rule], otherwise: Verdict, seen: Detection) -> None:
+def test_decisions_are_as_promised(several: list[Rule], otherwise: Verdict, seen: Detection) -> None:
     """The first rule that holds decides, with the name that made it match; else ``otherwise``."""
     expected = Decision(otherwise)
     for index, rule in enumerate(several):

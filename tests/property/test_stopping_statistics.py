@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from asyncfilter.job.spec import MAX_WINDOW, ErrorShare, HitRate, Limits, Stop
 from asyncfilter.model import StopReason, Verdict
-from asyncfilter.policy.recent import Recent
 from asyncfilter.policy.sequential import is_surely_below, log_evidence
 from asyncfilter.policy.stopping import stop_cause, stop_due
-from asyncfilter.policy.tally import Tally
+from asyncfilter.records.error_window import Recent
+from asyncfilter.records.tally import Tally
 
 Stops = Callable[[int, int], bool]
 """Whether a rule stops, given hits and images so far."""
@@ -144,8 +144,11 @@ def tally_of(*, keep: int = 0, reject: int = 0, failed: int = 0, code: str = "un
     return tally
 
 
-def test_the_first_reason_in_the_contracts_order_is_named() -> None:
-    """When all stop rules hold, the first in the contract's order is named, and each next one without those before."""
+def test_the_first_reason_in_order_is_named() -> None:
+    """When all stop rules hold, the first in order is named, and each next one without those before.
+
+    See docs/guarantees.md, *Stop rules*.
+    """
     tally = tally_of(keep=1, reject=300, failed=5)
     rules: dict[str, Any] = {
         "matches": 1,

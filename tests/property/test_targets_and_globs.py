@@ -61,7 +61,7 @@ def test_targets_that_may_not_collide_never_meet(first: Template, second: Templa
 
 @given(templates, keys, st.text(st.sampled_from("ab/."), max_size=3))
 def test_a_refused_destination_is_the_only_one_that_lands_inside(template: Template, below: str, prefix: str) -> None:
-    """Invariant 11: a template that passes gives no target below the source, for any key below it."""
+    """docs/guarantees.md, *A target cannot feed the source*: a template that passes gives none below it."""
     place = located(Target(template), prefix + below, prefix)
     if place is not None and place.startswith(prefix):
         assert template.could_land_below(S3Location("clean", prefix), "robins")

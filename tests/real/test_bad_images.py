@@ -13,12 +13,13 @@ from PIL import Image, UnidentifiedImageError
 from asyncfilter.datasets.pictures import convert, likeness
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.policy.acceptance import limits_of, refusal
+from asyncfilter.policy.acceptance import refusal
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.header import Format, read_header
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 FILES = sorted(path for path in (DATA / "badimages").rglob("*") if path.is_file())
-LIMITS = limits_of(DetectorKind.REKOGNITION)
+LIMITS = PROFILES[DetectorKind.REKOGNITION].image_limits
 
 pytestmark = [
     pytest.mark.real,

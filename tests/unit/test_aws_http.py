@@ -503,6 +503,21 @@ async def test_a_deadline_that_passes_before_there_is_a_connection_is_no_connect
             await get(pool, origin.replace("http:", "https:"))
 
 
+def key_usage(*, is_authority: bool) -> x509.KeyUsage:
+    """What a key is for: to sign certificates, or to sign at the start of a connection."""
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 def certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
     """A private authority's file, and a server's context with a certificate of it for ``localhost``."""
     now = dt.datetime.now(dt.UTC)
@@ -519,6 +534,10 @@ def certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
             .not_valid_before(now - dt.timedelta(days=1))
             .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=not own, path_length=None), critical=True)
+            # Python 3.13 demands these of a chain that it trusts.
+            .add_extension(key_usage(is_authority=not own), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(keys[own].public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False)
         )
         if own:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
@@ -619,7 +638,10 @@ async def test_the_next_address_is_tried_when_one_fails_or_is_slow(monkeypatch: 
 def test_only_what_certainly_was_not_sent_is_not_billed(
     failure: Exception, kind: type[Exception], billed: bool | None
 ) -> None:
-    """Invariant 3: the moment of the failure decides; what no repetition can mend stops the run."""
+    """The moment of the failure decides; what no repetition can mend stops the run.
+
+    See docs/guarantees.md, *The budget is a ceiling*.
+    """
     meaning = transport_failure(failure, "DetectLabels on s3://b/k")
     assert type(meaning) is kind
     assert getattr(meaning, "may_be_billed", None) is billed

@@ -444,7 +444,7 @@ def test_all_problems_come_at_once_in_file_order(tmp_path: Path) -> None:
     ]
 
 
-def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+def test_defaults_are_as_documented(tmp_path: Path) -> None:
     """Four lines are a whole job; all else has the documented default."""
     job = load(HEAD, tmp_path)
     assert job.source == SourceSpec(
@@ -467,7 +467,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
 
 
 def test_writing_the_defaults_out_changes_nothing(tmp_path: Path) -> None:
-    """Every ``null`` and ``auto`` of the contract's own example may be written or left out."""
+    """Every ``null`` and ``auto`` of the job file may be written or left out."""
     text = HEAD + dedent("""\
         detector: {kind: rekognition, region: null, model: null, min_confidence: 0, max_labels: 1000,
                    features: [GENERAL_LABELS]}
@@ -545,7 +545,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
 
 
 def test_destinations_beside_the_source_pass(tmp_path: Path) -> None:
-    """Invariant 11 refuses what could feed the source, and nothing that could not."""
+    """docs/guarantees.md, *A target cannot feed the source*: what could is refused, and nothing else."""
     for target in ("s3://raw/out/{key}", "s3://raw2/birds/{key}", "s3://raw/bird/{relative}", "s3://raw/{name}/{key}"):
         text = HEAD + f"actions: {{keep: {{copy: '{target}'}}}}"
         assert load(text, tmp_path).actions[Verdict.KEEP].target == target

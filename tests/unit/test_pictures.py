@@ -9,16 +9,18 @@ import zlib
 from types import ModuleType
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image, ImageDraw
 
 from asyncfilter.datasets.pictures import convert, likeness
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.policy.acceptance import Limits, fit, limits_of
+from asyncfilter.policy.acceptance import ImageLimits, fit
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.likeness import distance
 
-LABELS = limits_of(DetectorKind.REKOGNITION)
-CUSTOM = limits_of(DetectorKind.CUSTOM_LABELS)
+LABELS = PROFILES[DetectorKind.REKOGNITION].image_limits
+CUSTOM = PROFILES[DetectorKind.CUSTOM_LABELS].image_limits
 
 
 def drawing(width: int = 200, height: int = 100, mode: str = "RGB") -> Image.Image:
@@ -113,7 +115,7 @@ def test_deep_and_odd_pixels_keep_their_light(mode: str, kind: str) -> None:
 
 def test_too_many_pixels_are_shrunk_to_fit() -> None:
     """The longer side comes down to what is taken, the shape stays, and a turned picture is measured as it stands."""
-    small = Limits(max_inline_bytes=10**6, min_px=20, max_px=100)
+    small = replace(LABELS, min_px=20, max_px=100)
     assert convert(encoded(drawing(400, 200), "PNG"), small)[1:] == (100, 50)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -123,11 +125,11 @@ def test_too_many_pixels_are_shrunk_to_fit() -> None:
 def test_too_many_bytes_are_saved_until_they_fit() -> None:
     """A picture that no quality makes small enough is made smaller, and never smaller than the service takes."""
     noise = Image.effect_noise((400, 400), 200)
-    jpeg = convert(encoded(noise, "PNG"), Limits(max_inline_bytes=30_000, min_px=80, max_px=10_000))
+    jpeg = convert(encoded(noise, "PNG"), replace(LABELS, max_inline_bytes=30_000))
     assert len(jpeg.body) <= 30_000
     assert 80 <= jpeg.width == jpeg.height < 400
     with pytest.raises(ImageError) as caught:
-        convert(encoded(noise, "PNG"), Limits(max_inline_bytes=2_000, min_px=80, max_px=10_000))
+        convert(encoded(noise, "PNG"), replace(LABELS, max_inline_bytes=2_000))
     assert caught.value.code == "image_too_large"
 
 
@@ -144,7 +146,7 @@ def test_too_many_bytes_are_saved_until_they_fit() -> None:
         ((8192, 4096), CUSTOM, (4096, 2048)),
     ],
 )
-def test_sizes_that_fit(size: tuple[int, int], limits: Limits, fitting: tuple[int, int] | None) -> None:
+def test_sizes_that_fit(size: tuple[int, int], limits: ImageLimits, fitting: tuple[int, int] | None) -> None:
     """Sides, shapes and sizes after shrinking are those of the guides."""
     assert fit(*size, limits) == fitting
 

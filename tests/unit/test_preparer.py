@@ -13,7 +13,7 @@ from asyncfilter.datasets.preparing import Preparer
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.model import Detection, Label, ObjectRef
-from asyncfilter.policy.acceptance import limits_of
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.footnote import Footnote, annotate, footnote_of
 from asyncfilter.policy.header import MAX_HEADER_BYTES
 
@@ -73,7 +73,7 @@ class World:
             contents=self.contents,
             detector=self.service,
             send=self.service.send,
-            limits=limits_of(kind),
+            limits=PROFILES[kind].image_limits,
             by_reference=by_reference,
             converts=converts,
             compares=compares,

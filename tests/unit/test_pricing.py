@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from asyncfilter.job import Job, PriceTier, parse_job
-from asyncfilter.policy.pricing import PriceList, price_list
+from asyncfilter.policy.detectors import price_list
+from asyncfilter.policy.pricing import PriceList
 
 MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/v1/1700000000000"
 
@@ -61,14 +62,15 @@ def test_the_jobs_own_prices_come_first() -> None:
 
 
 def test_custom_labels_cost_by_the_hour() -> None:
-    """A call costs nothing; units times time does, rounded up."""
+    """A call costs nothing; an hour of an inference unit does, at the table's price or the job's."""
     detector = {"kind": "rekognition-custom-labels", "model": MODEL}
     prices = price_list(job(detector=detector), "eu-west-1")
     assert prices.total_micros(1, 10**6) == 0
-    assert prices.model_micros(2, 3600) == 8_000_000
-    assert prices.model_micros(1, 0.0001) == 2  # one millisecond begun
+    assert prices.unit_hour_micros == 4_000_000
+    assert not prices.is_estimate
     own = price_list(job(detector=detector, pricing={"inference_unit_hour_usd": 1.5}), "eu-west-1")
-    assert own.model_micros(1, 1800) == 750_000
+    assert own.unit_hour_micros == 1_500_000
+    assert own.source == "the job file"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import heapq
 import math
 from collections.abc import Callable
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import pytest
 
@@ -18,13 +18,9 @@ from asyncfilter.errors import ThrottleCause
 from asyncfilter.model import RateChange
 from asyncfilter.policy.pacing import Pacer
 from asyncfilter.policy.rate import START_TPS, RateController
-from asyncfilter.testing.quotas import StrictWindow, TokenBucket
+from asyncfilter.sandbox.throttle import Quota, SlidingWindow, TokenBucket
 
 RATE, RAMP, S3_READ, SERVER = ThrottleCause.RATE, ThrottleCause.RAMP, ThrottleCause.S3_READ, ThrottleCause.SERVER
-
-
-class Service(Protocol):
-    def take(self, now_s: float) -> bool: ...
 
 
 class Attempt(NamedTuple):
@@ -54,7 +50,7 @@ class Course:
 
 
 def simulate(
-    service: Service,
+    service: Quota,
     limit_tps: float | None,
     seconds: float,
     *,
@@ -78,7 +74,7 @@ def simulate(
                 controller.throttled(at_s, refusal, sent_s)
         pacer.set_rate(controller.rate_tps(now_s), now_s)
         while pacer.take(now_s):
-            refusal = cause(now_s, rng) or (None if service.take(now_s) else throttles_mean)
+            refusal = cause(now_s, rng) or (None if service.admit(now_s) else throttles_mean)
             attempts.append(Attempt(now_s, refusal is None))
             lasts_s = 0.3 * math.exp(rng.gauss(0, 0.5)) if refusal is None else rng.uniform(0.03, 0.05)
             heapq.heappush(answers, (now_s + lasts_s, len(attempts), now_s, refusal))
@@ -94,13 +90,18 @@ def during(
     return lambda at_s, rng: cause if since_s <= at_s < until_s and rng.random() < share else None
 
 
-SERVICES = [TokenBucket, StrictWindow]
+def bucket(quota_tps: float) -> TokenBucket:
+    """A quota on average, of which a tenth of a second is saved up."""
+    return TokenBucket(quota_tps, burst=0.1 * quota_tps)
+
+
+SERVICES: list[Callable[[float], Quota]] = [bucket, SlidingWindow]
 
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize(("quota_tps", "least"), [(5, 0.97), (50, 0.985), (500, 0.985), (2000, 0.98)])
 def test_a_known_quota_is_used_without_throttles(
-    service: type[TokenBucket | StrictWindow], quota_tps: int, least: float
+    service: Callable[[float], Quota], quota_tps: int, least: float
 ) -> None:
     """After the ramp the share of the quota is as promised; at most one attempt in a thousand is throttled."""
     course = simulate(service(quota_tps), quota_tps, 22)
@@ -112,7 +113,7 @@ def test_a_known_quota_is_used_without_throttles(
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize(("quota_tps", "seeds"), [(25, 3), (50, 3), (333, 2), (500, 1), (2000, 1)])
 def test_an_unknown_quota_or_half_the_one_set_is_found(
-    service: type[TokenBucket | StrictWindow], known: bool, quota_tps: int, seeds: int
+    service: Callable[[float], Quota], known: bool, quota_tps: int, seeds: int
 ) -> None:
     """From 15 s on .97 of it is used; at most one attempt in two hundred is throttled, or the single one of a probe."""
     for seed in range(1, seeds + 1):
@@ -132,7 +133,7 @@ def test_a_small_unknown_quota_is_nearly_found(limit_tps: float | None) -> None:
 
 def test_the_ramp_starts_slowly_and_doubles_every_second() -> None:
     """From 5 a second, one step a second, never above the limit, the last a small one; each is called the ramp's."""
-    course = simulate(TokenBucket(300), 300, 10)
+    course = simulate(bucket(300), 300, 10)
     assert [round(change.new_tps) for change in course.changes] == [10, 20, 40, 80, 160, 285, 300]
     assert {change.reason for change in course.changes} == {"ramp"}
     steps = [later.at_s - earlier.at_s for earlier, later in zip(course.changes, course.changes[1:], strict=False)]
@@ -192,7 +193,7 @@ def test_one_burst_of_throttles_is_one_cut() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.05])
 def test_stray_throttles_do_not_collapse_the_rate(cause: ThrottleCause, quota_tps: int, share: float) -> None:
     """Random throttles at an otherwise free quota cost little more than themselves."""
-    course = simulate(TokenBucket(quota_tps), quota_tps, 60, cause=during(0, 60, cause, share))
+    course = simulate(bucket(quota_tps), quota_tps, 60, cause=during(0, 60, cause, share))
     least = {RATE: 0.93, S3_READ: 0.93, SERVER: 0.9, RAMP: 0.8}[cause]
     assert course.share(quota_tps * (1 - share), 25, 60) >= least
 
@@ -204,9 +205,9 @@ def test_an_outage_is_over_thirty_seconds_after_its_last_throttle(
     cause: ThrottleCause, quota_tps: int, limit_tps: float | None, since_s: float, until_s: float
 ) -> None:
     """Everything throttled for a while, early or late: the rate falls to a few a second, then comes back whole."""
-    course = simulate(TokenBucket(quota_tps), limit_tps, until_s, cause=during(since_s, until_s, cause))
+    course = simulate(bucket(quota_tps), limit_tps, until_s, cause=during(since_s, until_s, cause))
     assert course.changes[-1].new_tps < 0.3 * quota_tps
-    course = simulate(TokenBucket(quota_tps), limit_tps, until_s + 31, cause=during(since_s, until_s, cause))
+    course = simulate(bucket(quota_tps), limit_tps, until_s + 31, cause=during(since_s, until_s, cause))
     last_s = max(attempt.at_s for attempt in course.attempts if not attempt.accepted and attempt.at_s < until_s)
     assert course.share(quota_tps, last_s + 27, last_s + 30) >= 0.95
 
@@ -219,12 +220,14 @@ def test_a_quota_that_falls_is_followed_and_one_that_comes_back_is_used_again(
 ) -> None:
     """Another program takes part of the quota for twenty seconds: the rest is used, and then the whole again."""
 
-    class Shared(TokenBucket):
-        def take(self, now_s: float) -> bool:
-            self.quota_tps = quota_tps * (low if since_s <= now_s < since_s + 20 else 1)
-            return super().take(now_s)
+    class Shared:
+        def __init__(self) -> None:
+            self._whole, self._rest = bucket(quota_tps), bucket(quota_tps * low)
 
-    course = simulate(Shared(quota_tps), quota_tps, since_s + 54)
+        def admit(self, at_s: float) -> bool:
+            return (self._rest if since_s <= at_s < since_s + 20 else self._whole).admit(at_s)
+
+    course = simulate(Shared(), quota_tps, since_s + 54)
     assert course.share(quota_tps * low, since_s + 10, since_s + 20) >= 0.95
     assert course.throttled(since_s + 10, since_s + 20) <= 0.02
     assert course.share(quota_tps, since_s + 50, since_s + 54) >= 0.95
@@ -232,7 +235,7 @@ def test_a_quota_that_falls_is_followed_and_one_that_comes_back_is_used_again(
 
 def test_a_sudden_increase_is_answered_by_a_slower_ramp_to_the_same_limit() -> None:
     """``RAMP`` throttles do not lower what is believed of the quota: the rate comes back, by smaller steps."""
-    course = simulate(TokenBucket(200), 200, 40, cause=during(5, 7, RAMP))
+    course = simulate(bucket(200), 200, 40, cause=during(5, 7, RAMP))
     after = [change for change in course.changes if change.at_s > 7.5]
     assert all(change.new_tps <= 1.5 * change.old_tps for change in after if change.reason == "ramp")
     assert course.share(200, 34, 40) >= 0.97
@@ -262,7 +265,7 @@ def test_the_rate_never_passes_the_limit_and_never_dies() -> None:
                 trouble.shuffle(causes)
             return causes[0]
 
-        course = simulate(StrictWindow(30), 40, 60, seed=seed, cause=cause)
+        course = simulate(SlidingWindow(30), 40, 60, seed=seed, cause=cause)
         assert all(0.5 <= change.new_tps <= 40 for change in course.changes)
 
 

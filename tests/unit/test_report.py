@@ -323,7 +323,7 @@ def test_an_event_file_that_fails_does_not_raise(tmp_path: Path) -> None:
     assert isinstance(file.error, OSError)
 
 
-def test_the_summary_event_has_the_names_of_the_contract() -> None:
+def test_the_summary_event_has_the_names_of_the_summary() -> None:
     """Scripts that read events and scripts that read --json see the same."""
     line = event_line(RunEnded(at_unix_s=1.0, summary=summary()))
     assert json.loads(line)["summary"].keys() == summary_mapping(summary()).keys()

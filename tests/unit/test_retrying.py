@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 
 import pytest
 
-from asyncfilter.engine.repeating import Repeater
+from asyncfilter.engine.repeating import DrainedError, Repeater
 from asyncfilter.errors import (
-    CallError,
     ImageError,
     PermissionDeniedError,
     ThrottleCause,
     ThrottledError,
     TransientError,
 )
-from asyncfilter.policy.retrying import CAP_S, THROTTLE_BASE_S, TRANSIENT_BASE_S, retrying
+from asyncfilter.policy.retrying import CAP_S, THROTTLE_BASE_S, TRANSIENT_BASE_S, RetrySchedule
 
 
 def throttled(retry_after_s: float | None = None) -> ThrottledError:
@@ -38,8 +38,9 @@ class Service:
         self.attempts = 0
         self.waits_s: list[float] = []
 
-    async def sleep(self, delay_s: float) -> None:
+    async def pause(self, delay_s: float) -> bool:
         self.waits_s.append(delay_s)
+        return True
 
     async def attempt(self) -> str:
         self.attempts += 1
@@ -48,15 +49,9 @@ class Service:
             raise answer
         return answer
 
-    async def call(self, *, max_attempts: int = 8, rng: Random | None = None) -> str | None:
-        """As the engine does it: once, and only after a failure through ``retrying``."""
-        try:
-            return await self.attempt()
-        except CallError as error:
-            async for again in retrying(error, max_attempts=max_attempts, rng=rng or Random(1), sleep=self.sleep):
-                with again:
-                    return await self.attempt()
-        return None
+    async def call(self, *, max_attempts: int = 8, rng: Random | None = None) -> str:
+        """Attempt and repeat as the engine does."""
+        return await Repeater(max_attempts=max_attempts, pause=self.pause, rng=rng or Random(1))(self.attempt)
 
 
 class Highest(Random):
@@ -109,11 +104,13 @@ async def test_what_a_repetition_cannot_cure_is_not_repeated(error: Exception) -
 
 
 async def test_a_first_error_that_cannot_be_cured_is_raised_without_a_wait() -> None:
-    """Handing over an image's error repeats nothing."""
-    service = Service(ImageError("too small", code="too_small"))
+    """A first attempt that ends with an image's error repeats nothing, and no schedule has a wait for it."""
+    error = ImageError("too small", code="too_small")
+    service = Service(error)
     with pytest.raises(ImageError):
         await service.call()
     assert (service.attempts, service.waits_s) == (1, [])
+    assert RetrySchedule(max_attempts=8, rng=Random(1)).delay_s(error) is None
 
 
 async def test_bounds_double_up_to_the_cap() -> None:
@@ -154,13 +151,56 @@ async def test_what_the_service_asks_for_is_waited(
     assert service.waits_s == [waited_s]
 
 
+async def test_the_whole_wait_and_its_error_are_reported_before_it() -> None:
+    """``on_failure`` is called once a repetition, with the error that caused it and the seconds that follow."""
+    errors = [throttled(3.0), transient(1.5)]
+    service = Service(*errors, "labels")
+    reported: list[tuple[Exception, float]] = []
+    repeat = Repeater(max_attempts=8, pause=service.pause, rng=Random(1))
+    await repeat(service.attempt, lambda error, delay_s: reported.append((error, delay_s)))
+    assert reported == list(zip(errors, service.waits_s, strict=True))
+
+
+async def test_a_run_that_drains_ends_the_repetitions() -> None:
+    """When the pause says that the run ends, nothing more is attempted, and the last error is the cause."""
+    last = throttled()
+    service = Service(transient(), last, "labels")
+
+    async def pause(_delay_s: float) -> bool:
+        return service.attempts < 2
+
+    with pytest.raises(DrainedError) as caught:
+        await Repeater(max_attempts=8, pause=pause, rng=Random(1))(service.attempt)
+    assert caught.value.__cause__ is last
+    assert service.attempts == 2
+
+
+async def test_a_success_at_once_makes_no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tenacity is entered after a first failure only: it costs more than the rest of a successful attempt."""
+    monkeypatch.setattr("asyncfilter.engine.repeating.RetrySchedule", None)
+    assert await Service("labels").call() == "labels"
+
+
+async def garbage_of(attempt: Callable[[], Awaitable[str]], *, max_attempts: int = 8, drains: bool = False) -> int:
+    """How many objects one call leaves to the garbage collector."""
+
+    async def pause(_delay_s: float) -> bool:
+        return not drains
+
+    repeat = Repeater(max_attempts=max_attempts, pause=pause, rng=Random(0))
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(TransientError, ThrottledError, ImageError, DrainedError):
+            await repeat(attempt)
+        return gc.collect()
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("failures", [1, 2, 5, 9])
 async def test_nothing_is_left_to_the_garbage_collector(failures: int) -> None:
     """Errors, frames and what repeats do not keep each other: thousands of throttles cost no pause later."""
-
-    async def pause(_delay_s: float) -> bool:
-        return True
-
     left = failures
 
     async def attempt() -> str:
@@ -170,11 +210,32 @@ async def test_nothing_is_left_to_the_garbage_collector(failures: int) -> None:
             return "labels"
         raise transient() if left % 2 else throttled()
 
-    repeat = Repeater(max_attempts=8, pause=pause, rng=Random(0))
-    gc.collect()
-    gc.disable()
-    try:
-        await repeat(attempt)
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+    assert await garbage_of(attempt) == 0
+    assert left == -1
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 5])
+async def test_exhausted_repetitions_leave_nothing_either(max_attempts: int) -> None:
+    """An image that fails for good costs no pause later."""
+
+    async def attempt() -> str:
+        raise transient()
+
+    assert await garbage_of(attempt, max_attempts=max_attempts) == 0
+
+
+@pytest.mark.parametrize("failures", [0, 1, 3])
+async def test_a_final_error_and_a_drained_run_leave_nothing(failures: int) -> None:
+    """The other two ways out of the repetitions are as clean."""
+    left = failures
+
+    async def attempt() -> str:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ImageError("too small", code="too_small")
+        raise throttled()
+
+    assert await garbage_of(attempt) == 0
+    left = failures
+    assert await garbage_of(attempt, drains=True) == 0

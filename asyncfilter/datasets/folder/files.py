@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from asyncfilter.errors import AccessError, ImageError, PermissionDeniedError, TransientError
-from asyncfilter.model import FOLDER, ObjectRef, S3Location
+from asyncfilter.model import ObjectRef, S3Location, folder_of
 
 NO_TEXT = "name-is-not-utf-8"
 """Stands for the ETag of a file whose name is no text: it is listed under a spelling of its bytes, and not examined."""
@@ -61,7 +61,7 @@ def source_path(image: ObjectRef) -> Path:
             code="invalid_name",
             remedy="Rename the files, for instance with convmv.",
         )
-    root = Path(image.bucket.removeprefix(FOLDER) or "/")
+    root = folder_of(image.bucket)
     path = root / image.key
     if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
         raise ImageError(
@@ -92,7 +92,7 @@ def target_path(target: S3Location, source_root: Path) -> Path:
     names = target.key.split("/")
     if {"", ".", ".."} & set(names) or "\0" in target.key:
         raise ImageError(f"{target.uri}: not a plain path below its folder", code="target_unsafe")
-    folder = Path(target.bucket.removeprefix(FOLDER) or "/", *names[:-1])
+    folder = folder_of(target.bucket).joinpath(*names[:-1])
     if folder.resolve().is_relative_to(source_root):
         raise ImageError(f"{target.uri}: lies in the source, through a symbolic link", code="target_unsafe")
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
@@ -125,11 +125,8 @@ def reading(image: ObjectRef) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
         raise ImageError(f"{image.uri}: the file is gone", code="vanished") from exc
     except PermissionError as exc:
-        raise ImageError(
-            f"{image.uri}: may not be read",
-            code="access_denied",
-            remedy="Make the files of the source readable (chmod).",
-            access=True,
+        raise ImageError.access_denied(
+            f"{image.uri}: may not be read", remedy="Make the files of the source readable (chmod)."
         ) from exc
     except OSError as exc:
         if exc.errno in {errno.ELOOP, errno.ENAMETOOLONG}:

@@ -13,7 +13,7 @@ from msgspec import structs
 from asyncfilter.datasets.folder.files import etag_of, reading, source_path
 from asyncfilter.datasets.folder.sink import WRITES_AT_ONCE, FolderSink, UnlinkableError, delete
 from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, UsageError
-from asyncfilter.model import FOLDER, Effect, IfExists, ObjectRef, S3Location
+from asyncfilter.model import FOLDER, Effect, IfExists, ObjectRef, S3Location, folder_of
 from asyncfilter.policy.removal import BucketState, Versioning
 from asyncfilter.ports import Condemned, Copied, Found, Gone, Version
 
@@ -77,7 +77,7 @@ class FolderRemover:
 
 
 def _path(image: ObjectRef) -> Path:
-    return Path(image.bucket.removeprefix(FOLDER) or "/", image.key)
+    return folder_of(image.bucket) / image.key
 
 
 def _look(place: S3Location) -> Found | None:
@@ -97,7 +97,7 @@ def _delete(bucket: str, one: Condemned) -> Gone | CallError:
     try:
         delete(image)
     except PermissionDeniedError as error:
-        return ImageError(error.message, code="access_denied", remedy=error.hint, access=True)
+        return ImageError.access_denied(error.message, remedy=error.hint)
     except CallError as error:
         return error
     return Gone()

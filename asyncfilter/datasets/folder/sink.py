@@ -30,7 +30,7 @@ from asyncfilter.datasets.folder.files import (
     writing,
 )
 from asyncfilter.errors import AccessError, ImageError, UsageError
-from asyncfilter.model import FOLDER, ActionKind, Effect, IfExists, ObjectRef, S3Location
+from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location, folder_of
 
 WRITES_AT_ONCE = 16
 _BLOCK_BYTES = 1024 * 1024
@@ -90,7 +90,7 @@ class FolderSink:
             ImageError: ``target_exists``; ``changed`` or ``vanished``, of the source; ``target_unsafe``.
         """
         target = _target(effect)
-        path = Path(target.bucket.removeprefix(FOLDER) or "/", target.key)
+        path = folder_of(target.bucket) / target.key
         with writing(target):
             if not os.path.lexists(path):
                 return None

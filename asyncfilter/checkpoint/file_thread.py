@@ -1,0 +1,44 @@
+"""Work on an open checkpoint file, beside the event loop: on a thread, one call at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import anyio
+from anyio import to_thread
+
+from asyncfilter.checkpoint.faults import translated
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class FileThread:
+    """Makes coroutine functions of the plain methods that read and write one file.
+
+    Cancelling a call that has reached the thread waits for it to end: a commit is whole or not there, never unknown.
+
+    Args:
+        path: The file, for messages.
+        limiter: Of one token, so that one call at a time uses the connection.
+    """
+
+    def __init__(self, path: Path, limiter: anyio.CapacityLimiter) -> None:
+        self._path = path
+        self._limiter = limiter
+
+    def wrap(self, work: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """``work`` as a coroutine function with the same parameters; its errors become ``CheckpointError``."""
+
+        @wraps(work)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await to_thread.run_sync(partial(translated_work, *args, **kwargs), limiter=self._limiter)
+
+        def translated_work(*args: P.args, **kwargs: P.kwargs) -> T:
+            with translated(self._path):
+                return work(*args, **kwargs)
+
+        return call

@@ -1,0 +1,68 @@
+"""What of money goes with every commit: the sums so far, and what may be spent before the next one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from asyncfilter.engine.core.backends import Backends
+from asyncfilter.engine.purse import BudgetGate
+from asyncfilter.ports import Totals
+
+GRANT_S = 0.1
+"""Possible spending is made durable for the calls of this time ahead; a killed run counts as much as spent in vain."""
+
+LEAST_GRANT_CALLS = 4
+
+
+class SpendingRecord:
+    """The money of a run as the checkpoint has it on record.
+
+    Invariant: nothing is reserved beyond what the last confirmed record granted.
+
+    Args:
+        gate: The budget, and the tasks that wait for it.
+        totals: The sums, counted by the callers; a copy goes with every commit.
+        backends: Whose rate says how much is spent in a moment.
+        hourly_block_micros: Possible spending on time that must be on record ahead.
+    """
+
+    def __init__(self, gate: BudgetGate, totals: Totals, *, backends: Backends, hourly_block_micros: int) -> None:
+        self._gate = gate
+        self._totals = totals
+        self._backends = backends
+        self._hourly_block_micros = hourly_block_micros
+        self._grant_micros = 0
+
+    def next(self) -> Totals:
+        """The sums to write now, with the next block of possible spending; ``confirm`` once they are durable."""
+        self._grant_micros = self._gate.budget.next_grant_micros(self._block_micros())
+        return self._sums(self._grant_micros)
+
+    def confirm(self) -> None:
+        """Serve waiting tasks from the block that became durable."""
+        self._gate.budget.grant(self._grant_micros)
+        self._gate.refresh()
+
+    def final(self) -> Totals:
+        """The sums at the end: nothing stays reserved."""
+        return self._sums(self._gate.budget.spent_micros)
+
+    def close(self) -> None:
+        """Nothing can be made durable any more: refuse every reservation."""
+        self._gate.close()
+
+    def _block_micros(self) -> int:
+        calls = max(LEAST_GRANT_CALLS, round(self._backends.rate_tps() * GRANT_S))
+        return calls * self._gate.budget.next_price_micros + self._hourly_block_micros
+
+    def _sums(self, grant_micros: int) -> Totals:
+        budget = self._gate.budget
+        self._totals.spent_micros = budget.spent_micros
+        self._totals.billed_calls = budget.billed_calls
+        reserved_micros = grant_micros - budget.spent_micros
+        price_micros = budget.next_price_micros
+        return msgspec.structs.replace(
+            self._totals,
+            reserved_micros=reserved_micros,
+            reserved_calls=reserved_micros // price_micros if price_micros else budget.held_calls,
+        )

@@ -1,0 +1,1 @@
+"""The machine that examines images: listing, admission, paid calls."""

@@ -1,0 +1,111 @@
+"""``refilter``: changed rules and actions applied to stored labels.
+
+It is the settle loop and the redecider, and nothing else: no source, detector, limiter or budget exists here, so it
+cannot pay, whatever happens.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import anyio
+
+from asyncfilter.clock import Clock, SystemClock
+from asyncfilter.engine.ending import Interrupt
+from asyncfilter.engine.settle.assembly import RunCore, Settlement, assemble_settlement
+from asyncfilter.engine.way import Options
+from asyncfilter.events import Emit, ignore
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Progress, StopReason, Summary
+from asyncfilter.policy.counts import counts
+from asyncfilter.ports import Checkpoint, Sink
+
+
+class Refilter:
+    """One refilter of a checkpoint.
+
+    Args:
+        job: The job as it is now; its rules name no references that are not resolved.
+        run_id: Names it in the checkpoint's history.
+        checkpoint: Open, and held by this process.
+        sink: Carries out actions.
+        dry_run: Report what would change; write neither to the sink nor to the checkpoint's images.
+        interrupt: The user's wish to end it.
+        emit: Told of everything that happens.
+        clock: Time.
+        rng: Draws the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        run_id: str,
+        checkpoint: Checkpoint,
+        sink: Sink,
+        dry_run: bool = False,
+        interrupt: Interrupt | None = None,
+        emit: Emit = ignore,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self._core = RunCore(
+            job,
+            run_id=run_id,
+            checkpoint=checkpoint,
+            options=Options(dry_run=dry_run),
+            interrupt=interrupt or Interrupt(),
+            emit=emit,
+            clock=clock or SystemClock(),
+            rng=rng or Random(),
+        )
+        self._parts: Settlement = assemble_settlement(self._core, sink=sink)
+
+    async def run(self) -> Summary:
+        """Bring every stored decision, and what follows from it, up to the job.
+
+        Returns:
+            The summary; nothing in it was spent.
+
+        Raises:
+            AbortedError: Interrupted twice; what is durable stays.
+            CheckpointError: The checkpoint cannot be read or written.
+        """
+        lifecycle = self._parts.lifecycle
+        await lifecycle.begin(tps_origin="no calls")
+        async with anyio.create_task_group() as tasks:
+            lifecycle.start(tasks)
+            with anyio.CancelScope() as scope:
+                self._core.ending.on_request(scope.cancel)
+                await self._redecide()
+            lifecycle.report_drain(0)
+            await lifecycle.drain()
+            tasks.cancel_scope.cancel()
+        lifecycle.check_aborted()
+        return await lifecycle.finish()
+
+    def progress(self) -> Progress:
+        """How it stands at this moment, also before ``run`` was entered and after it ended."""
+        core, sequencer = self._core, self._parts.sequencer
+        return Progress(
+            counts=counts(sequencer.watermark.tally, core.totals, overshoot=0),
+            this_run=counts(sequencer.this_run, core.totals, overshoot=0, since=core.totals),
+            rate_tps=0.0,
+            allowed_tps=0.0,
+            limit_tps=0.0,
+            in_flight=0,
+            actions=self._parts.lifecycle.actions,
+            ending=core.ending.reason,
+            listing_done=sequencer.watermark.listing_done,
+            budget_micros=core.job.limits.budget_micros,
+            price_micros=0,
+            elapsed_s=self._parts.summary.elapsed_s,
+        )
+
+    async def _redecide(self) -> None:
+        await self._parts.redecider.run()
+        stop = self._parts.sequencer.due_stop()
+        if stop is not None:
+            self._core.ending.request(stop.reason, stop.cause)
+        else:
+            self._core.ending.request(StopReason.COMPLETED)

@@ -1,0 +1,276 @@
+"""``apply``: takes out of the source what the decisions condemn, after somebody confirmed how much that is.
+
+The way of one image: looked at, announced in the journal, for a move copied and the copy verified, deleted on condition
+of the ETag that was examined, confirmed. What changed or vanished since it was examined is left and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+from asyncfilter.engine.removal.originals import DuplicateGuard
+from asyncfilter.engine.removal.recovery import Recovery, aim, resumed
+from asyncfilter.engine.removal.stages import (
+    WAVE_IMAGES,
+    RemovalItem,
+    RemovalStages,
+    may_be_done,
+    other_decisions,
+    seq_of,
+)
+from asyncfilter.errors import ImageError, ThrottledError, TransientError
+from asyncfilter.job.fingerprint import decided_by
+from asyncfilter.job.spec import Action, Job
+from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, location, uri_of
+from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.policy.removal import GroupCount, RemovalPlan, condemnation
+from asyncfilter.policy.rules import compile_rules
+from asyncfilter.ports import Checkpoint, Condemned, Found
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch
+from asyncfilter.records.removal import REMOVING, UNDER_WAY, BucketState, Removal, Step
+
+
+class Apply:
+    """Moves and deletes what is pending.
+
+    Args:
+        job: Whose decisions.
+        checkpoint: Holds them.
+        state: What deleting means in the source.
+        again: Propose also what was undone under these same decisions.
+    """
+
+    def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState, *, again: bool = False) -> None:
+        self._job = job
+        self._checkpoint = checkpoint
+        self._state = state
+        self._which = condemnation(job, None if again else decided_by(job))
+        self._outcomes = Outcomes(job, compile_rules(job), kinds=REMOVING)
+        self._duplicates = DuplicateGuard(job, checkpoint)
+        self._bucket = job.source.bucket
+
+    async def plan(self) -> RemovalPlan:
+        """What is pending. Every decision is made once more from the stored labels: none is taken on trust.
+
+        Raises:
+            UsageError: The stored decisions are not those of the job as it is now.
+        """
+        if self._checkpoint.opened.decided_by != decided_by(self._job):
+            raise other_decisions(self._job)
+        count = GroupCount(self._state)
+        under_way = undone = 0
+        async for page in self._pages():
+            for row, recorded in page:
+                self._count(count, row)
+                under_way += recorded is not None and recorded.step in UNDER_WAY
+                undone += recorded is not None and recorded.step is Step.UNDONE
+        watermark = self._checkpoint.opened.watermark
+        tally = watermark.tally
+        everything = 0 if self._which.is_empty else await self._checkpoint.count_condemned(condemnation(self._job))
+        return RemovalPlan(
+            name=self._job.name,
+            is_removal=True,
+            source=uri_of(self._bucket, self._job.source.prefix),
+            groups=count.groups(),
+            images=count.images,
+            size_bytes=count.size_bytes,
+            removed=sum(tally.effects.get(kind.value, 0) for kind in REMOVING),
+            examined=tally.examined,
+            under_way=under_way,
+            undone=undone,
+            held_back=everything - count.images,
+            listing_done=watermark.listing_done,
+            state=self._state,
+            digest=count.digest,
+        )
+
+    def _count(self, count: GroupCount, row: StoredImage) -> None:
+        decision = row.decision
+        if decision is None or (row.detection is not None and self._outcomes.decide(row.detection) != decision):
+            raise other_decisions(self._job)
+        target = self._action(row, decision).target or ""
+        is_duplicate = row.same_as is not None and self._job.duplicate is not None
+        count.add(
+            self._removal(row), verdict=decision.verdict, rule=decision.rule, target=target, is_duplicate=is_duplicate
+        )
+
+    def _action(self, row: StoredImage, decision: Decision) -> Action:
+        return self._outcomes.effects.action(decision, is_duplicate=row.same_as is not None)
+
+    async def _pages(self) -> AsyncIterator[Sequence[tuple[StoredImage, Removal | None]]]:
+        after_seq = 0
+        while not self._which.is_empty:
+            page = await self._checkpoint.condemned(self._which, after_seq, WAVE_IMAGES)
+            if not page:
+                return
+            after_seq = page[-1][0].seq or 0
+            yield page
+
+    # -- Waves ---------------------------------------------------------------------------------------------------------
+
+    async def waves(self, stages: RemovalStages) -> AsyncGenerator[list[RemovalItem], None]:
+        """Pending images in order of examination."""
+        self._stages = stages
+        self._recovery = Recovery(stages, self._state)
+        await self._recovery.settle_abandoned(self._checkpoint, self._is_wanted, self._change)
+        async for page in self._pages():
+            items = [self._item(row, recorded) for row, recorded in page]
+            await self._check_targets(items)
+            await self._duplicates.fetch(row for row, _ in page)
+            yield items
+
+    def _item(self, row: StoredImage, recorded: Removal | None) -> RemovalItem:
+        wanted = self._removal(row)
+        if recorded is None or recorded.step not in UNDER_WAY:
+            return RemovalItem(removal=wanted, recorded=None, row=row)
+        item = resumed(recorded, row)
+        if aim(recorded) != aim(wanted):
+            message = f"{uri_of(self._bucket, row.key)}: what was begun with it cannot be found out now"
+            item.error = TransientError(message, may_be_billed=False)
+        return item
+
+    def _is_wanted(self, recorded: Removal, row: StoredImage | None) -> bool:
+        """Whether the job asks for the very removal that the journal holds."""
+        if row is None or row.seq is None or row.failure is not None or row.decision is None:
+            return False
+        is_covered = self._which.covers(row.decision.verdict, is_duplicate=row.same_as is not None)
+        return is_covered and aim(self._removal(row)) == aim(recorded)
+
+    def _removal(self, row: StoredImage) -> Removal:
+        """The removal that the job asks for; without a target when it is a move whose target cannot be made."""
+        effect, kind = self._outcomes.as_stored(row).effect, ActionKind.DELETE
+        if row.decision is not None:
+            kind = self._action(row, row.decision).kind
+        target = effect.target.uri if effect is not None and effect.target is not None else ""
+        return Removal(image=row.id, key=row.key, etag=row.etag, size_bytes=row.size_bytes, kind=kind, target=target)
+
+    async def _check_targets(self, items: list[RemovalItem]) -> None:
+        """Two images never share a target: whoever claims it first has it, the other stays where it is."""
+        claims: dict[str, str] = {}
+        moves = [item for item in items if item.removal.kind is ActionKind.MOVE]
+        owners = await self._checkpoint.owners([item.removal.target for item in moves if item.removal.target])
+        for item in moves:
+            removal = item.removal
+            if not removal.target:
+                item.error = self._targetless(item)
+                continue
+            owner = owners.get(removal.target)
+            key = owner.key if owner is not None else claims.setdefault(removal.target, removal.key)
+            if key != removal.key:
+                message = f"{removal.target} belongs to another image: {key}"
+                item.error = ImageError(message, code="target_collision")
+
+    def _targetless(self, item: RemovalItem) -> ImageError:
+        """Why the target of a move cannot be made."""
+        failure = self._outcomes.as_stored(item.row).failure if item.row is not None else None
+        if failure is None:
+            return ImageError(f"{item.removal.key}: the move has no target", code="target_empty")
+        return ImageError(failure.message, code=failure.code)
+
+    # -- Stages --------------------------------------------------------------------------------------------------------
+
+    async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
+        """Take a wave through all its stages."""
+        await stages.each(items, self._look)
+        await stages.note(items, self._change)
+        await stages.each(_at(items, Step.STARTED, ActionKind.MOVE), self._copy)
+        await stages.note(items, self._change)
+        await stages.each(_at(items, Step.COPIED, ActionKind.MOVE), self._verify)
+        await stages.note(items, self._change)
+        deletes, moves = _at(items, Step.STARTED, ActionKind.DELETE), _at(items, Step.VERIFIED, ActionKind.MOVE)
+        await self._delete([*deletes, *moves])
+        await stages.note(items, self._change)
+        stages.count(items, lambda item: item.removal.kind.value if item.removal.step is Step.DELETED else None)
+
+    async def _look(self, item: RemovalItem) -> None:
+        """See that the image is the one examined, before anything announces that it may be touched."""
+        if not await self._recovery.is_untouched(item):
+            return
+        if item.row is not None:
+            await self._duplicates.check(item.row, self._recovery.found)
+        if item.removal.step in {Step.COPIED, Step.VERIFIED}:
+            # Time has passed since the copy was made: only one that is there now lets the image go.
+            item.advance(Step.COPIED if await self._is_copied(item.removal) else Step.STARTED)
+
+    async def _is_copied(self, removal: Removal) -> bool:
+        found = await self._recovery.found(location(removal.target))
+        return found == Found(etag=removal.copied, size_bytes=removal.size_bytes)
+
+    async def _copy(self, item: RemovalItem) -> None:
+        removal = item.removal
+        effect = Effect(
+            kind=ActionKind.COPY,
+            source=_object(self._bucket, item),
+            target=location(removal.target),
+            if_exists=self._if_exists(item),
+        )
+
+        async def attempt() -> None:
+            try:
+                copied = await self._stages.remover.copy(effect)
+            except (TransientError, ThrottledError) as error:
+                item.may_be_copied = item.may_be_copied or may_be_done(error)
+                raise
+            is_foreign = not (copied.is_new or item.may_be_copied)
+            item.advance(Step.COPIED, copied=copied.etag, is_foreign=is_foreign)
+
+        await self._stages.repeat(attempt)
+
+    def _if_exists(self, item: RemovalItem) -> IfExists:
+        """A move never skips: what stands at its target must be the image, or the image stays in the source."""
+        decision = item.row.decision if item.row is not None else None
+        asked = IfExists.FAIL
+        if item.row is not None and decision is not None:
+            asked = self._action(item.row, decision).if_exists
+        return asked if asked is IfExists.OVERWRITE else IfExists.FAIL
+
+    async def _verify(self, item: RemovalItem) -> None:
+        if not await self._is_copied(item.removal):
+            message = f"{item.removal.target}: what stands there is not the copy that was made"
+            raise ImageError(message, code="not_verified")
+        item.advance(Step.VERIFIED)
+
+    async def _delete(self, items: list[RemovalItem]) -> None:
+        gone = await self._stages.delete(self._bucket, items, _condemned)
+        for item in items:
+            if item.removal.image in gone:
+                item.advance(Step.DELETED, marker=gone[item.removal.image].marker)
+        unseen = [item for item in items if item.may_be_deleted and item.failed_as("vanished", "changed")]
+        for item in unseen:
+            item.error = None
+        await self._stages.each(unseen, self._look)
+
+    # -- What follows --------------------------------------------------------------------------------------------------
+
+    def _change(self, item: RemovalItem, batch: Batch) -> None:
+        row, tally = item.row, self._stages.watermark.tally
+        if isinstance(item.error, ImageError):
+            if item.error.access and item.may_be_deleted:
+                return  # without s3:ListBucket what is gone looks forbidden: it stays open
+            failure = Failure(item.error.code, item.error.message)
+            if item.recorded is not None:
+                item.fail(failure)
+                batch.removals.append(item.removal)
+            if row is not None and row.decision is not None:
+                batch.failures.append((row.id, failure))
+                tally.count_failed_action(row.decision.verdict, failure.code)
+            return
+        batch.removals.append(item.removal)
+        if item.removal.step is Step.DELETED and row is not None:
+            batch.effects.append((row.id, DoneEffect(item.removal.kind, item.removal.target)))
+            if row.seq is not None:
+                tally.count_effect(item.removal.kind)
+
+
+def _at(items: list[RemovalItem], step: Step, kind: ActionKind) -> list[RemovalItem]:
+    return [item for item in items if item.removal.step is step and item.removal.kind is kind]
+
+
+def _object(bucket: str, item: RemovalItem) -> ObjectRef:
+    removal = item.removal
+    return ObjectRef(bucket=bucket, key=removal.key, size_bytes=removal.size_bytes, etag=removal.etag, seq=seq_of(item))
+
+
+def _condemned(item: RemovalItem) -> Condemned:
+    return Condemned(key=item.removal.key, etag=item.removal.etag, size_bytes=item.removal.size_bytes)

@@ -1,0 +1,64 @@
+"""Duplicates leave the source only while their content stays: in the earlier image that has it too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from asyncfilter.errors import ImageError
+from asyncfilter.job.spec import Job
+from asyncfilter.model import ActionKind, S3Location, location, uri_of
+from asyncfilter.ports import Checkpoint, Found
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.removal import REMOVING
+
+Look = Callable[[S3Location], Awaitable[Found | None]]
+
+
+class DuplicateGuard:
+    """Checks, before a duplicate leaves the source, that the earlier image with the same content is still there.
+
+    Args:
+        job: Says what becomes of duplicates, and of their verdicts.
+        checkpoint: Has the rows.
+    """
+
+    def __init__(self, job: Job, checkpoint: Checkpoint) -> None:
+        self._job = job
+        self._checkpoint = checkpoint
+        self._known: dict[int, StoredImage] = {}
+
+    async def fetch(self, rows: Iterable[StoredImage]) -> None:
+        """Read the earlier images that ``check`` will need for these rows."""
+        ids = {row.same_as for row in rows if row.same_as is not None and self._is_needed(row)}
+        self._known = {row.id: row for row in await self._checkpoint.rows(sorted(ids))} if ids else {}
+
+    async def check(self, row: StoredImage, look: Look) -> None:
+        """See that the content of a duplicate stays when it goes.
+
+        Raises:
+            ImageError: ``original_gone``.
+        """
+        if not self._is_needed(row):
+            return
+        original = self._known.get(row.same_as or 0)
+        if original is None or not await self._is_there(original, look):
+            where = uri_of(self._job.source.bucket, row.key)
+            message = (
+                f"{where}: the earlier image with the same content is not there any more, this may be the only one"
+            )
+            raise ImageError(message, code="original_gone")
+
+    def _is_needed(self, row: StoredImage) -> bool:
+        """Whether what an image shows is to be kept, and only the original still keeps it once this one is gone."""
+        if row.same_as is None or row.decision is None or self._job.duplicate is None:
+            return False
+        judged = self._job.actions[row.decision.verdict].kind
+        return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
+
+    async def _is_there(self, original: StoredImage, look: Look) -> bool:
+        """Whether an image is where it was examined, or where it was moved."""
+        moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
+        for place in (S3Location(self._job.source.bucket, original.key), *moves):
+            if await look(place) == Found(etag=original.etag, size_bytes=original.size_bytes):
+                return True
+        return False

@@ -1,0 +1,120 @@
+"""The one task group of ``apply`` and ``undo``: wave after wave, until all is done or the user leaves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from random import Random
+from typing import Protocol
+
+import anyio
+
+from asyncfilter.engine.core.run_context import RunContext
+from asyncfilter.engine.ending import Ending, Interrupt
+from asyncfilter.engine.removal.stages import RemovalItem, RemovalStages
+from asyncfilter.engine.removal.stale_copies import CLEAR
+from asyncfilter.engine.removal.undo import RESTORE
+from asyncfilter.errors import AbortedError
+from asyncfilter.job.spec import Job
+from asyncfilter.model import ActionKind, StopReason
+from asyncfilter.policy.counts import counts, exit_code
+from asyncfilter.policy.removal import Consent, RemovalPlan, RemovalSummary
+from asyncfilter.ports import Checkpoint, Remover
+
+
+class RemovalCommand(Protocol):
+    """``Apply``, ``Undo`` or ``Clear``."""
+
+    async def plan(self) -> RemovalPlan:
+        """What would be done; nothing is changed."""
+        ...
+
+    def waves(self, stages: RemovalStages) -> AsyncGenerator[list[RemovalItem], None]:
+        """The images to work on, up to ``WAVE_IMAGES`` at a time."""
+        ...
+
+    async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
+        """Take a wave through its stages."""
+        ...
+
+
+async def carry_out(
+    job: Job,
+    command: RemovalCommand,
+    consent: Consent,
+    *,
+    checkpoint: Checkpoint,
+    remover: Remover,
+    context: RunContext,
+    rng: Random | None = None,
+) -> RemovalSummary:
+    """Do what was agreed to, and nothing else.
+
+    Args:
+        job: Whose source.
+        command: What to do.
+        consent: How much, and which.
+        checkpoint: Open, and held by this process.
+        remover: The store.
+        context: Of this ``apply`` or ``undo``.
+        rng: Draws the jitter of repetitions.
+
+    Raises:
+        UsageError: The plan is not what was agreed to: nothing was done.
+        AbortedError: Interrupted twice; the journal says what may have been done.
+        CheckpointError: The journal cannot be written; nothing more was done then.
+    """
+    plan = await command.plan()
+    consent.check(plan)
+    clock, interrupt, ending = context.clock, context.interrupt or Interrupt(), Ending()
+    stages = RemovalStages(
+        job,
+        checkpoint=checkpoint,
+        remover=remover,
+        ending=ending,
+        emit=context.emit,
+        clock=clock,
+        rng=rng or Random(),
+    )
+    started_s = clock.monotonic()
+    await checkpoint.begin_run(context.run_id, clock.unix())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ending.follow, interrupt, tasks.cancel_scope)
+        async with aclosing(command.waves(stages)) as waves:
+            async for items in waves:
+                await command.carry_out(stages, items)
+                if ending.is_requested:
+                    break
+        tasks.cancel_scope.cancel()
+    if interrupt.abort.is_set():
+        raise AbortedError("aborted: the journal says what may have been done", hint="Run the same command to go on.")
+    ending.request(StopReason.COMPLETED)
+    wall_s = clock.monotonic() - started_s
+    summary = _summary(stages, job=job, plan=plan, run_id=context.run_id, where=checkpoint.location, wall_s=wall_s)
+    life = counts(stages.watermark.tally, checkpoint.opened.totals, overshoot=await checkpoint.overshoot())
+    await checkpoint.end_run(context.run_id, clock.unix(), summary.stop_reason, life)
+    return summary
+
+
+def _summary(
+    stages: RemovalStages, *, job: Job, plan: RemovalPlan, run_id: str, where: str, wall_s: float
+) -> RemovalSummary:
+    reason, error = stages.ending.reason or StopReason.COMPLETED, stages.ending.error
+    return RemovalSummary(
+        run_id=run_id,
+        name=job.name,
+        stop_reason=reason,
+        planned=plan.images,
+        deleted=stages.done[ActionKind.DELETE.value],
+        moved=stages.done[ActionKind.MOVE.value],
+        restored=stages.done[RESTORE],
+        cleared=stages.done[CLEAR],
+        failed=dict(stages.failed),
+        left=plan.images - stages.done.total() - stages.failed.total(),
+        size_bytes=stages.size_bytes,
+        wall_s=wall_s,
+        checkpoint=where,
+        error=error.message if error is not None else None,
+        hint=error.hint if error is not None else None,
+        exit_code=exit_code(reason, error, any_failed=bool(stages.failed)),
+    )

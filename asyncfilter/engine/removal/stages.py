@@ -1,0 +1,324 @@
+"""What ``apply`` and ``undo`` share: waves of images that go from step to step, each step durable before the next.
+
+A wave is a page of images. Each stage does one thing to all of them, by a fixed pool of tasks or in batches, and what
+came of it is journalled as one before the next stage begins. So a process may die at any moment: the journal says what
+may have been done, and whoever resumes looks before anything is done again.
+
+Invariants: nothing is written to the store that the journal does not announce; nothing is counted that the journal does
+not hold; every write is on condition of the ETag that was examined.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from random import Random
+from typing import TypeVar
+
+import anyio
+import msgspec
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.ending import Ending
+from asyncfilter.engine.repeating import DrainedError, Repeater
+from asyncfilter.errors import (
+    AccessError,
+    AsyncFilterError,
+    CallError,
+    ImageError,
+    PermissionDeniedError,
+    ThrottledError,
+    TransientError,
+    UsageError,
+)
+from asyncfilter.events import ActionDone, Emit, ImageFailed
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Failure, S3Location, StopReason
+from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
+from asyncfilter.ports import Checkpoint, Condemned, Gone, Remover
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Batch
+from asyncfilter.records.removal import Removal, Step
+
+WAVE_IMAGES = 1000
+"""Images that go through the stages together: as many as one batch of deletes takes."""
+
+AT_ONCE = 64
+"""Requests of one stage under way at the most."""
+
+THROTTLED_LIMIT_S = 600.0
+"""One request refused for this long ends all (docs/guarantees.md, *The rate holds*)."""
+
+T = TypeVar("T")
+Dropped = ImageError | TransientError | ThrottledError | DrainedError
+
+
+class RemovalItem(msgspec.Struct, kw_only=True):
+    """One image in a wave.
+
+    Attributes:
+        removal: Its removal as the journal is to hold it next.
+        recorded: Its removal as the journal holds it; None when the journal has nothing of it yet.
+        row: Its row in the checkpoint; None when that is gone.
+        may_be_copied: An earlier attempt, of this process or of one that died, may have made the copy unseen.
+        may_be_deleted: An earlier attempt may have deleted the image unseen.
+        error: Why it dropped out of the wave; None while it is in.
+        is_error_recorded: True once its error is in the journal.
+    """
+
+    removal: Removal
+    recorded: Removal | None
+    row: StoredImage | None
+    may_be_copied: bool = False
+    may_be_deleted: bool = False
+    error: Dropped | None = None
+    is_error_recorded: bool = False
+
+    @property
+    def is_in(self) -> bool:
+        """True while there is more to do about it."""
+        return self.error is None
+
+    @property
+    def is_new(self) -> bool:
+        """True when what came of it is not journalled yet. What was only waited for or given up in passing never is."""
+        if isinstance(self.error, ImageError):
+            return not self.is_error_recorded
+        return self.is_in and self.removal != self.recorded
+
+    def advance(self, step: Step, **fields: object) -> None:
+        """Note how far it has come."""
+        self.removal = msgspec.structs.replace(self.removal, step=step, failure=None, **fields)
+
+    def fail(self, failure: Failure, step: Step = Step.FAILED) -> None:
+        """Note that nothing more is done about it, and why."""
+        self.removal = msgspec.structs.replace(self.removal, step=step, failure=failure)
+
+    def failed_as(self, *codes: str) -> bool:
+        """Whether it dropped out for one of these causes."""
+        return isinstance(self.error, ImageError) and self.error.code in codes
+
+
+Change = Callable[[RemovalItem, Batch], None]
+"""Adds to a batch what follows from an item for its row, the counts and the journal."""
+
+
+class RemovalStages:
+    """The stages of one ``apply`` or ``undo``, and their journal.
+
+    Attributes:
+        watermark: The checkpoint's, with counts that follow what is journalled.
+        done: Images finished, by the kind of event told of them.
+        failed: Images that were left as they are, by cause.
+        size_bytes: Of the images finished.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        checkpoint: Checkpoint,
+        remover: Remover,
+        ending: Ending,
+        emit: Emit,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self.bucket = job.source.bucket
+        self.remover = remover
+        self.ending = ending
+        opened = checkpoint.opened.watermark
+        self.watermark = msgspec.structs.replace(opened, tally=opened.tally.copy())
+        self.done: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.size_bytes = 0
+        self._repeater = Repeater(max_attempts=job.limits.max_attempts, pause=ending.pause, rng=rng)
+        self._checkpoint = checkpoint
+        self._emit = emit
+        self._clock = clock
+
+    def source(self, removal: Removal) -> S3Location:
+        """Where the image stands, or stood."""
+        return S3Location(self.bucket, removal.key)
+
+    async def repeat(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Attempt until it succeeds or fails for good; a store that refuses for too long ends all.
+
+        Raises:
+            DrainedError: The end was requested before the next attempt.
+            CallError: The last attempt's error.
+        """
+        started_s = self._clock.monotonic()
+
+        def look(error: Exception, _delay_s: float) -> None:
+            if isinstance(error, ThrottledError) and self._clock.monotonic() - started_s >= THROTTLED_LIMIT_S:
+                message = f"refused for the rate for {THROTTLED_LIMIT_S / 60:.0f} minutes: {error.message}"
+                hint = "See who else works on this bucket; then run the same command again."
+                self.ending.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
+
+        return await self._repeater(attempt, look)
+
+    # -- Side by side --------------------------------------------------------------------------------------------------
+
+    async def each(self, items: Iterable[RemovalItem], work: Callable[[RemovalItem], Awaitable[None]]) -> None:
+        """Do ``work`` to every item that is in, several at a time; an error drops its item."""
+        wanted = [item for item in items if item.is_in]
+        following = iter(wanted)
+
+        async def worker() -> None:
+            for item in following:
+                await self._do(item, work)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(AT_ONCE, len(wanted))):
+                tasks.start_soon(worker)
+        self._stop_if_denied(wanted)
+
+    async def _do(self, item: RemovalItem, work: Callable[[RemovalItem], Awaitable[None]]) -> None:
+        if self.ending.is_requested:
+            item.error = DrainedError()
+            return
+        try:
+            await work(item)
+        except (ImageError, TransientError, ThrottledError, DrainedError) as error:
+            item.error = error
+        except AccessError as error:
+            item.error = DrainedError()
+            self.ending.request(StopReason.FAILED, error)
+
+    def _stop_if_denied(self, items: Sequence[RemovalItem]) -> None:
+        """A permission that no image has is the account's matter: nothing is held against the images."""
+        denied = [item.error for item in items if isinstance(item.error, ImageError) and item.error.access]
+        if not denied or len(denied) < len(items) or (self.done and len(items) < FAILURES_IN_A_ROW):
+            return
+        for item in items:
+            item.error = DrainedError()
+        self.ending.request(StopReason.FAILED, PermissionDeniedError(denied[0].message, hint=denied[0].hint))
+
+    # -- Deleting ------------------------------------------------------------------------------------------------------
+
+    async def delete(
+        self, bucket: str, items: Sequence[RemovalItem], wanted: Callable[[RemovalItem], Condemned]
+    ) -> dict[int, Gone]:
+        """Delete what ``wanted`` names for each item that is in; what became of those that are gone, by row id.
+
+        An object that is not there any more drops its item as ``vanished``, also when ``may_be_deleted`` says that an
+        earlier attempt may have deleted it: the caller decides what that means.
+        """
+        items = [item for item in items if item.is_in]
+        gone: dict[int, Gone] = {}
+        left = list(items)
+
+        async def attempt() -> None:
+            sent = list(left)
+            try:
+                results = await self.remover.delete(bucket, [wanted(item) for item in sent])
+            except (TransientError, ThrottledError) as failed:
+                for item in sent:
+                    item.may_be_deleted = item.may_be_deleted or may_be_done(failed)
+                raise
+            left[:] = []
+            again = [_sorted_out(item, result, left, gone) for item, result in zip(sent, results, strict=True)]
+            if error := next(filter(None, again), None):
+                raise error
+
+        if items:
+            await self._until_done(attempt, left)
+            self._stop_if_denied(items)
+        return gone
+
+    async def _until_done(self, attempt: Callable[[], Awaitable[None]], left: list[RemovalItem]) -> None:
+        try:
+            await self._unless_ending(attempt)
+        except (TransientError, ThrottledError, DrainedError) as error:
+            for item in left:
+                item.error = error
+        except AccessError as error:
+            for item in left:
+                item.error = DrainedError()
+            self.ending.request(StopReason.FAILED, error)
+
+    async def _unless_ending(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        if self.ending.is_requested:
+            raise DrainedError
+        await self.repeat(attempt)
+
+    # -- The journal ---------------------------------------------------------------------------------------------------
+
+    async def note(self, items: Iterable[RemovalItem], change: Change) -> None:
+        """Make durable, as one, how far ``items`` have come."""
+        batch = Batch()
+        new = [item for item in items if item.is_new]
+        for item in new:
+            change(item, batch)
+        if not new:
+            return
+        batch.watermark = msgspec.structs.replace(self.watermark, tally=self.watermark.tally.copy())
+        await self._checkpoint.commit(batch)
+        for item in new:
+            item.recorded = item.removal
+            item.is_error_recorded = not item.is_in
+
+    def count(self, items: Iterable[RemovalItem], kinds: Callable[[RemovalItem], str | None]) -> None:
+        """Count a wave that is over, and tell of every image that is finished, by its kind, or given up."""
+        for item in items:
+            kind = kinds(item) if item.is_in else None
+            if kind is not None:
+                self.done[kind] += 1
+                self.size_bytes += item.removal.size_bytes
+                self._emit(
+                    ActionDone(
+                        at_unix_s=self._clock.unix(),
+                        seq=seq_of(item),
+                        key=item.removal.key,
+                        kind=kind,
+                        target=item.removal.target or None,
+                    )
+                )
+            elif isinstance(item.error, CallError):
+                code = item.error.code if isinstance(item.error, ImageError) else "unavailable"
+                self.failed[code] += 1
+                self._emit(
+                    ImageFailed(
+                        at_unix_s=self._clock.unix(),
+                        seq=seq_of(item),
+                        key=item.removal.key,
+                        code=code,
+                        message=item.error.message,
+                    )
+                )
+
+
+def _sorted_out(
+    item: RemovalItem, result: Gone | CallError, left: list[RemovalItem], gone: dict[int, Gone]
+) -> CallError | None:
+    """Note what became of one delete; the error for which it is to be sent again."""
+    match result:
+        case Gone():
+            gone[item.removal.image] = result
+        case ImageError():
+            item.error = result
+        case _:
+            item.may_be_deleted = item.may_be_deleted or may_be_done(result)
+            left.append(item)
+            return result
+    return None
+
+
+def may_be_done(error: CallError) -> bool:
+    """Whether a request that failed so may have done its work; also a gateway's 503 can follow the deed."""
+    return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_billed)
+
+
+def seq_of(item: RemovalItem) -> int:
+    """The image's place in the order of examination; 0 when it has none."""
+    return (item.row.seq or 0) if item.row is not None else 0
+
+
+def other_decisions(job: Job) -> UsageError:
+    """The refusal to remove anything by decisions that are not the job's."""
+    path = job.path or "JOB"
+    return UsageError(
+        f"{job.checkpoint}: the stored decisions are not those of this job's rules and actions",
+        hint=f"Make them first: asyncfilter run {path}, or asyncfilter refilter {path} at no cost.",
+    )

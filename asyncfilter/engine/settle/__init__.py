@@ -1,0 +1,1 @@
+"""The settle loop: outcomes become durable, are judged in order, carried out, and settled."""

@@ -1,0 +1,160 @@
+"""What surrounds the work of every run: its entry in the history, the user's interrupt, the drain and the last figures.
+
+Draining is the same whatever the reason: what is noted becomes durable, released actions finish unless the run ends at
+once, the last figures become durable.
+"""
+
+from __future__ import annotations
+
+import anyio
+from anyio.abc import TaskGroup
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.actions import SinkStage
+from asyncfilter.engine.ending import Ending, Interrupt
+from asyncfilter.engine.journal import GroupCommitter
+from asyncfilter.engine.monitor import Sequencer
+from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.redecide import Redecider
+from asyncfilter.engine.settle.run_summary import RunSummary
+from asyncfilter.engine.way import Options
+from asyncfilter.errors import AbortedError
+from asyncfilter.events import Cautioned, Draining, Emit, RunEnded
+from asyncfilter.job.fingerprint import decided_by
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Summary
+from asyncfilter.policy.cautions import cautions
+from asyncfilter.policy.removal import condemnation
+from asyncfilter.ports import Checkpoint
+
+
+class RunLifecycle:
+    """Begins, drains and finishes a run; ``run`` and ``refilter`` alike.
+
+    Args:
+        job: What is done.
+        run_id: Names the run in the checkpoint's history.
+        checkpoint: Open, and held by this run.
+        options: What was asked of this run.
+        interrupt: The user's wish to end it.
+        sequencer: Holds the settled position.
+        committer: Writes the last figures.
+        sink_stage: Finishes released actions.
+        loop: Runs beside the work.
+        redecider: Puts decisions made anew on record at the end.
+        summary: Puts the result together.
+        ending: Knows why the run ends.
+        emit: Told of start, drain and end.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        run_id: str,
+        checkpoint: Checkpoint,
+        options: Options,
+        interrupt: Interrupt,
+        sequencer: Sequencer,
+        committer: GroupCommitter,
+        sink_stage: SinkStage,
+        loop: SettleLoop,
+        redecider: Redecider,
+        summary: RunSummary,
+        ending: Ending,
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self._job = job
+        self._run_id = run_id
+        self._checkpoint = checkpoint
+        self._options = options
+        self._interrupt = interrupt
+        self._sequencer = sequencer
+        self._committer = committer
+        self._sink_stage = sink_stage
+        self._loop = loop
+        self._redecider = redecider
+        self._summary = summary
+        self._ending = ending
+        self._emit = emit
+        self._clock = clock
+
+    @property
+    def actions(self) -> int:
+        """Actions under way or waiting."""
+        return self._sink_stage.pool.unfinished
+
+    async def begin(self, *, tps_origin: str) -> None:
+        """Note the run in the history, and report how it starts.
+
+        Args:
+            tps_origin: Where the rate comes from, for people.
+        """
+        await self._checkpoint.begin_run(self._run_id, self._clock.unix())
+        self._emit(self._summary.started(self._options, tps_origin=tps_origin))
+        for message in cautions(self._job):
+            self._emit(Cautioned(at_unix_s=self._clock.unix(), message=message))
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Start the settle loop, the sink's workers and the watch for the interrupt in ``tasks``."""
+        self._sink_stage.pool.start(tasks)
+        tasks.start_soon(self._loop.run)
+        tasks.start_soon(self._obey, tasks.cancel_scope)
+
+    def report_drain(self, in_flight: int) -> None:
+        """Report why the run drains, and how many calls are in flight."""
+        reason, error = self._ending.reason, self._ending.error
+        if reason is not None:
+            self._emit(
+                Draining(
+                    at_unix_s=self._clock.unix(),
+                    reason=reason.value,
+                    message=error.message if error is not None else None,
+                    in_flight=in_flight,
+                )
+            )
+
+    async def drain(self) -> None:
+        """Return when everything noted is durable and released actions are finished; no call may be in flight."""
+        await self._loop.flush()
+        await self._sink_stage.drain()
+        await self._loop.flush()
+        await self._redecider.finish()
+
+    def check_aborted(self) -> None:
+        """Raise when the user left at once.
+
+        Raises:
+            AbortedError: What is durable stays.
+        """
+        if self._interrupt.abort.is_set():
+            raise AbortedError("aborted: what was in flight counts as spent", hint="Run the same command to go on.")
+
+    async def finish(self) -> Summary:
+        """Make the last figures durable and put the summary together.
+
+        Raises:
+            CheckpointError: It cannot be written.
+        """
+        is_dry, sequencer = self._options.dry_run, self._sequencer
+        await self._committer.close(sequencer.watermark)
+        kept = self._checkpoint.opened.watermark if is_dry else sequencer.watermark
+        await self._checkpoint.unseat_after(kept.seq)
+        overshoot = sequencer.overshoot if is_dry else await self._checkpoint.overshoot()
+        summary = self._summary.summary(overshoot=overshoot, pending_removals=await self._pending_removals())
+        await self._checkpoint.end_run(self._run_id, self._clock.unix(), summary.stop_reason, summary.counts)
+        self._emit(RunEnded(at_unix_s=self._clock.unix(), summary=summary))
+        return summary
+
+    async def _pending_removals(self) -> int:
+        which = condemnation(self._job, decided_by(self._job))
+        return 0 if which.is_empty or self._options.dry_run else await self._checkpoint.count_condemned(which)
+
+    async def _obey(self, scope: anyio.CancelScope) -> None:
+        """Drain when the user asks to end the run; abort when asked again."""
+        await self._interrupt.drain.wait()
+        self._ending.request(self._interrupt.reason)
+        await self._interrupt.abort.wait()
+        scope.cancel()

@@ -1,0 +1,147 @@
+"""Redecision: stored images are decided again, from their labels, when the job is not the one they were decided by.
+
+The preview (``StoredDecisions.preview``) decides everything and changes nothing. Then the images that need more go
+through the settle loop, at their positions, as examined ones do. No detector, limiter or budget takes part.
+
+Invariant: while decisions of two jobs stand beside each other, the checkpoint is on record as decided by none.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.ending import Ending
+from asyncfilter.engine.journal import GroupCommitter
+from asyncfilter.engine.monitor import Sequencer
+from asyncfilter.engine.passage import Passage
+from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.stored_decisions import RedecisionPreview, StoredDecisions
+from asyncfilter.errors import AsyncFilterError
+from asyncfilter.events import Emit, OutcomeChange, RulesApplied
+from asyncfilter.job.fingerprint import decided_by
+from asyncfilter.job.spec import Job
+from asyncfilter.model import StopReason
+from asyncfilter.policy.effects import image_of
+from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.ports import Checkpoint, StoredImage
+
+
+class Redecider:
+    """Brings the stored decisions up to the job as it is now.
+
+    Args:
+        job: The job.
+        checkpoint: Holds labels and decisions.
+        decisions: Finds what changes.
+        outcomes: Say what an image comes to.
+        sequencer: Releases and settles what changed.
+        committer: Keeps what changed.
+        loop: Runs beside it.
+        ending: Told when the checkpoint cannot be read.
+        emit: Told what changes.
+        clock: Time.
+        dry_run: Find and report what would change, and count by it; write nothing.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        checkpoint: Checkpoint,
+        decisions: StoredDecisions,
+        outcomes: Outcomes,
+        sequencer: Sequencer,
+        committer: GroupCommitter,
+        loop: SettleLoop,
+        ending: Ending,
+        emit: Emit,
+        clock: Clock,
+        dry_run: bool,
+    ) -> None:
+        self._bucket = job.source.bucket
+        self._decided_by = decided_by(job)
+        self._checkpoint = checkpoint
+        self._decisions = decisions
+        self._outcomes = outcomes
+        self._sequencer = sequencer
+        self._committer = committer
+        self._loop = loop
+        self._ending = ending
+        self._emit = emit
+        self._clock = clock
+        self._dry_run = dry_run
+        self._begun: tuple[RedecisionPreview, int] | None = None
+
+    async def run(self) -> None:
+        """Decide stored images again where the job differs from the one that decided them; ``finish`` afterwards.
+
+        Cancelling leaves decisions that are made again by the next run.
+        """
+        opened = self._checkpoint.opened
+        if opened.decided_by == self._decided_by:
+            return
+        mark = self._sequencer.watermark
+        found = await self._decisions.preview(mark)
+        if found.images:
+            self._report(found, dropped=mark.tally.examined - found.watermark.tally.examined)
+        self._sequencer.start_at(found.watermark)
+        if self._dry_run:
+            return
+        if opened.decided_by is not None:
+            # A process that dies half way leaves decisions of two jobs: they must not pass for those of one.
+            await self._checkpoint.decided(None, opened.watermark)
+        self._begun = (found, mark.seq)
+        self._committer.writes_watermark = False
+        await self._admit(found.watermark.seq)
+        await self._sequencer.wait_settled()
+        await self.finish()
+
+    async def finish(self) -> None:
+        """Put the new decisions on record once all that follows from them is done; else they are made again."""
+        if self._begun is None or self._ending.is_requested:
+            return
+        (found, up_to_seq), self._begun = self._begun, None
+        await self._loop.flush()
+        mark = self._sequencer.watermark
+        if found.stop_reason is not None and mark.seq < up_to_seq:
+            await self._checkpoint.unseat_after(mark.seq)
+            mark.cursor, mark.listing_done = None, False
+        await self._checkpoint.decided(self._decided_by, msgspec.structs.replace(mark, tally=mark.tally.copy()))
+        self._committer.writes_watermark = True
+
+    async def _admit(self, up_to_seq: int) -> None:
+        try:
+            async for rows in self._decisions.changed(up_to_seq):
+                for row in rows:
+                    if not self._sequencer.has_room:
+                        await self._sequencer.wait_room()
+                    self._admit_one(row)
+        except AsyncFilterError as error:
+            self._ending.request(StopReason.FAILED, error)
+
+    def _admit_one(self, row: StoredImage) -> None:
+        passage = Passage(
+            image=image_of(self._bucket, row), row_id=row.id, stored=row, is_seated=True, moves_cursor=False
+        )
+        passage.take_outcome(row, self._outcomes.of(row))
+        self._sequencer.admit(passage)
+        if (passage.decision, passage.failure) == (row.decision, row.failure):
+            self._committer.ready(passage)
+        else:
+            self._committer.record(passage)
+
+    def _report(self, found: RedecisionPreview, dropped: int) -> None:
+        self._emit(
+            RulesApplied(
+                at_unix_s=self._clock.unix(),
+                images=found.images,
+                changes=[
+                    OutcomeChange(before=before, after=after, images=images)
+                    for (before, after), images in sorted(found.changes.items())
+                ],
+                actions=found.actions,
+                stale=found.stale,
+                dropped=dropped,
+            )
+        )

@@ -1,0 +1,121 @@
+"""Decisions made anew from stored labels: first what would change, then the change.
+
+The first look goes through every stored image and touches nothing: it counts, applies the stop rules, and marks which
+images need a second look, one bit each. Only those go through the monitor and the sink.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import anyio.lowlevel
+import msgspec
+
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Decision, Failure, Skip, StopReason
+from asyncfilter.policy.outcome import Outcome, Outcomes
+from asyncfilter.policy.rules import compile_rules
+from asyncfilter.policy.stopping import stop_due
+from asyncfilter.ports import Checkpoint, StoredImage, Watermark
+from asyncfilter.records.tally import Tally
+
+READ_IMAGES = 1000
+"""Images read at a time: some 15 ms of work, after which others get their turn."""
+
+
+class RedecisionPreview(msgspec.Struct, kw_only=True):
+    """What ``StoredDecisions.preview`` found.
+
+    Attributes:
+        images: Images decided anew.
+        changes: How many went from which outcome to which; outcomes that stayed are not in it.
+        actions: Copies and tags that are to be made.
+        stale: Copies that the new decisions would not make.
+        stop_reason: The stop rule that holds at ``watermark``; None when all images are before it.
+        watermark: Where the stored images end now, with their counts.
+    """
+
+    images: int = 0
+    changes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    actions: int = 0
+    stale: int = 0
+    stop_reason: StopReason | None = None
+    watermark: Watermark
+
+
+class StoredDecisions:
+    """Decides stored images anew, in the order of examination.
+
+    Args:
+        job: The job as it is now.
+        checkpoint: Has the labels.
+        outcomes: Say what an image comes to.
+    """
+
+    def __init__(self, job: Job, checkpoint: Checkpoint, outcomes: Outcomes) -> None:
+        self._job = job
+        self._checkpoint = checkpoint
+        rules = compile_rules(job)
+        self._is_asked = None if rules.needs_boxes else rules.asks_for
+        self._outcomes = outcomes
+        self._marked = bytearray()
+
+    async def preview(self, mark: Watermark) -> RedecisionPreview:
+        """Decide every image up to ``mark`` without touching anything; cancellable at any time."""
+        skipped = {reason: count for reason, count in mark.tally.skipped.items() if reason != Skip.DUPLICATE}
+        tally = Tally(listed=mark.tally.listed, skipped=skipped)
+        found = RedecisionPreview(
+            watermark=Watermark(cursor=mark.cursor, listing_done=mark.listing_done, pass_seq=mark.pass_seq, tally=tally)
+        )
+        self._marked = bytearray(mark.seq // 8 + 1)
+        while found.stop_reason is None:
+            rows = await self._checkpoint.seated(found.watermark.seq, READ_IMAGES, is_asked=self._is_asked)
+            if not rows:
+                break
+            for row in rows:
+                self._preview_one(row, found)
+                found.stop_reason = stop_due(tally, self._job.stop, self._job.limits)
+                if found.stop_reason is not None:
+                    break
+            await anyio.lowlevel.checkpoint()
+        found.stale = tally.stale
+        return found
+
+    async def changed(self, up_to_seq: int) -> AsyncIterator[list[StoredImage]]:
+        """The images marked by ``preview``, up to ``up_to_seq``, in order."""
+        wanted: list[int] = []
+        for position, bits in enumerate(self._marked):
+            if bits:
+                wanted += [8 * position + bit for bit in range(8) if bits & (1 << bit)]
+            if wanted and (len(wanted) >= READ_IMAGES or position == len(self._marked) - 1):
+                places = [seq for seq in wanted if seq <= up_to_seq]
+                yield list(await self._checkpoint.at(places, is_asked=self._is_asked))
+                wanted = []
+
+    def _preview_one(self, row: StoredImage, found: RedecisionPreview) -> None:
+        outcome = self._outcomes.of(row)
+        outcome.count(found.watermark.tally)
+        if outcome.pending is not None:
+            found.actions += 1
+        if outcome.decision != row.decision or outcome.failure != row.failure:
+            self._note_change(row, outcome, found)
+        elif outcome.pending is not None:
+            self._mark(row.seq or 0)
+        found.images += 1
+        found.watermark.seq = row.seq or 0
+
+    def _note_change(self, row: StoredImage, outcome: Outcome, found: RedecisionPreview) -> None:
+        self._mark(row.seq or 0)
+        before, after = _outcome(row.decision, row.failure), _outcome(outcome.decision, outcome.failure)
+        if before != after:
+            found.changes[before, after] += 1
+
+    def _mark(self, seq: int) -> None:
+        self._marked[seq // 8] |= 1 << (seq % 8)
+
+
+def _outcome(decision: Decision | None, failure: Failure | None) -> str:
+    if failure is not None or decision is None:
+        return "failed"
+    return decision.verdict.value

@@ -1,0 +1,139 @@
+"""The whole job file, and its JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic.json_schema import GenerateJsonSchema
+
+from asyncfilter.job import spec
+from asyncfilter.job.schema.actions import Actions
+from asyncfilter.job.schema.detectors import Detector, LabelsDetector
+from asyncfilter.job.schema.limits import Limits, Pricing, Stop
+from asyncfilter.job.schema.rules import Rule
+from asyncfilter.job.schema.types import (
+    SEEN,
+    Address,
+    FilePath,
+    Globs,
+    Region,
+    Section,
+    SomeGlobs,
+    SourceAddress,
+    VerdictName,
+    WholeNumber,
+)
+from asyncfilter.model import Verdict
+
+_SOURCE = spec.SourceSpec(bucket="")
+_AWS = spec.Aws()
+
+
+def wrap_uri(value: object) -> Any:  # noqa: ANN401  whatever the file holds
+    """``source: s3://...`` stands for ``source: {uri: s3://...}``."""
+    return {"uri": value} if isinstance(value, str) else value
+
+
+def _version(value: object) -> object:
+    """Python takes True and 1.0 for 1; a job file does not."""
+    if type(value) is not int:
+        raise ValueError(f"expected 1, found {SEEN}")
+    return value
+
+
+class Source(Section):
+    """Where the images are, and which of them count."""
+
+    uri: SourceAddress = Field(
+        description="Bucket and optional key prefix, taken letter by letter; nothing is decoded. Or a folder (`./`, "
+        "`../`, `/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes. Or "
+        "`own:NAME/prefix`, a store that the calling program brings (python.md)."
+    )
+    include: SomeGlobs = Field(
+        default=list(_SOURCE.include),
+        description="Globs on the whole key, without regard to case; `*` also matches `/`. One must match.",
+    )
+    exclude: Globs = Field(default=list(_SOURCE.exclude), description="Globs on the whole key; none may match.")
+    order: Annotated[spec.Order, Field(strict=False)] = Field(
+        default=_SOURCE.order,
+        description="`listing`: as S3 lists. `random`: shuffled by `seed`, which needs the whole listing first.",
+    )
+    seed: WholeNumber = Field(default=_SOURCE.seed, description="Makes `order: random` repeatable.")
+    duplicates: Literal["same", "skip"] = Field(
+        default="same",
+        description="Images whose content an earlier one has are never paid for. `same`: they get its labels and a "
+        "verdict of their own. `skip`: they are not examined at all.",
+    )
+
+
+class Aws(Section):
+    """How AWS is reached; `null` leaves it to the standard AWS settings, which are honoured throughout."""
+
+    profile: Annotated[str, Field(min_length=1)] | None = Field(
+        default=_AWS.profile, description="A profile of the AWS configuration files."
+    )
+    region: Region | None = Field(default=_AWS.region, description="The region to start from.")
+    client: Annotated[spec.ClientKind, Field(strict=False)] = Field(
+        default=_AWS.client,
+        description="`fast`: our own signed client for the hot calls. `aioboto3`: aioboto3 throughout.",
+    )
+
+
+class JobFile(Section):
+    """A job. `${NAME}` in strings is the environment variable, `${NAME:-x}` has a default, `$$` is a dollar."""
+
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="The version of this format.")
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$", title="1 to 64 of a-z, 0-9 and hyphen")] = Field(
+        description="Names the checkpoint and the log."
+    )
+    source: Annotated[Source, BeforeValidator(wrap_uri, json_schema_input_type=Address | Source)] = Field(
+        description="Where the images are. An address alone stands for `{uri: ADDRESS}`."
+    )
+    detector: Detector = Field(default=LabelsDetector(), description="Which service looks at the images.")
+    precheck: Annotated[spec.Precheck, Field(strict=False)] = Field(
+        default=spec.Precheck.NONE,
+        description="`header`: read each image's first bytes before it is paid for, so that what the service would "
+        "refuse (no JPEG or PNG by its content, too few or too many pixels) fails at no cost. `none`: let the service "
+        "look. Images of a folder, and with `convert` all, are looked at in any case.",
+    )
+    convert: bool | None = Field(
+        default=None,
+        description="Fetch what the service cannot read by reference (WebP, GIF, TIFF, BMP, AVIF, HEIC with the "
+        "package pillow-heif; too many pixels or bytes; another region), and send it as a JPEG that fits. Add such "
+        "names to `source.include`. Default: `true` for a folder, `false` for S3.",
+    )
+    near_duplicates: bool = Field(
+        default=False,
+        description="Keep a perceptual hash of each image that is examined from now on, for `export "
+        "--near-duplicates`. Every image is read for it, at no cost but the transfer.",
+    )
+    rules: Annotated[list[Rule], Field(min_length=1)] = Field(
+        description="Ordered; the first rule that matches decides."
+    )
+    otherwise: VerdictName = Field(default=Verdict.REJECT, description="The verdict when no rule matches.")
+    actions: Actions = Field(default=Actions(), description="What is done with the images of each verdict.")
+    limits: Limits = Field(default=Limits(), description="How fast, how much and how long.")
+    stop: Stop = Field(default=Stop(), description="When enough has been seen.")
+    checkpoint: FilePath | None = Field(
+        default=None, description="Where paid work is kept. Default: `.asyncfilter/<name>.db` beside the job file."
+    )
+    pricing: Pricing = Field(default=Pricing(), description="What the account has used and pays.")
+    aws: Aws = Field(default=Aws(), description="How AWS is reached.")
+
+
+JobFile.model_rebuild()
+
+
+class _PlainSchema(GenerateJsonSchema):
+    """Leaves out the titles that pydantic makes from field names: here a title says what may be written."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  the override's signature
+        """See pydantic."""
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the job file as people write it (draft 2020-12)."""
+    schema = JobFile.model_json_schema(mode="validation", schema_generator=_PlainSchema)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema}

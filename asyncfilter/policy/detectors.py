@@ -1,0 +1,101 @@
+"""What is known of each kind of detector: one row a kind, which everything else asks instead of comparing kinds.
+
+A new kind takes a row here, a section in ``job.schema.detectors``, a request and a reader in ``aws``, an opener in
+``wiring.detectors`` and an operation in the sandbox. Each table is checked when it is imported
+(``job.spec.for_every_kind``).
+
+Limits of images: Rekognition guide and Custom Labels guide, *Guidelines and quotas*. Quota codes and defaults: AWS
+General Reference, *Amazon Rekognition endpoints and quotas*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from asyncfilter.job.spec import DetectorKind, DetectorSpec, Pricing, for_every_kind
+from asyncfilter.policy.acceptance import ImageLimits
+from asyncfilter.policy.pricing import CUSTOM_LABEL_PRICES, LABEL_PRICES, PriceList, PriceTable
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorProfile:
+    """One kind of detector.
+
+    Attributes:
+        operation: What it calls; quotas are of one operation.
+        image_limits: Which images it takes.
+        quota_code: What Service Quotas calls its calls a second.
+        default_tps: The documented default of that quota.
+        default_tps_in: The documented default of regions that have another one.
+        prices: What its images cost.
+        features: What can be asked for in one call, each billed by itself; empty where there is no choice.
+        needs_model: True when a trained model of the account examines the images: it has a region of its own, must be
+            running, and is billed by the hour.
+    """
+
+    operation: str
+    image_limits: ImageLimits
+    quota_code: str
+    default_tps: float
+    default_tps_in: Mapping[str, float] = field(default_factory=dict)
+    prices: PriceTable
+    features: tuple[str, ...] = ()
+    needs_model: bool = False
+
+    def documented_tps(self, region: str) -> float:
+        """The documented default of its quota in ``region``, in calls a second."""
+        return self.default_tps_in.get(region, self.default_tps)
+
+
+PROFILES = for_every_kind(
+    "policy.detectors.PROFILES",
+    {
+        DetectorKind.REKOGNITION: DetectorProfile(
+            operation="DetectLabels",
+            image_limits=ImageLimits(max_inline_bytes=5 * _MIB, max_object_bytes=15 * _MIB, min_px=80, max_px=10_000),
+            quota_code="L-E29B542B",
+            default_tps=5,
+            default_tps_in=dict.fromkeys(("us-east-1", "us-west-2", "eu-west-1"), 50),
+            prices=LABEL_PRICES,
+            features=("GENERAL_LABELS", "IMAGE_PROPERTIES"),
+        ),
+        DetectorKind.CUSTOM_LABELS: DetectorProfile(
+            operation="DetectCustomLabels",
+            image_limits=ImageLimits(
+                max_inline_bytes=4 * _MIB, max_object_bytes=15 * _MIB, min_px=64, max_px=4096, max_aspect=20
+            ),
+            quota_code="L-EA71C84A",
+            default_tps=50,
+            prices=CUSTOM_LABEL_PRICES,
+            needs_model=True,
+        ),
+    },
+)
+"""The row of each kind."""
+
+
+class Priced(Protocol):
+    """A job, or anything else that has what a price depends on."""
+
+    @property
+    def detector(self) -> DetectorSpec:
+        """What is asked of the service."""
+        ...
+
+    @property
+    def pricing(self) -> Pricing:
+        """What the account has used and pays."""
+        ...
+
+
+def price_list(job: Priced, region: str) -> PriceList:
+    """What the job's images cost in ``region``; the job's ``pricing`` takes the place of the table.
+
+    Raises:
+        ValueError: Tiers of a job made in a program that rise, or do not end.
+    """
+    return PROFILES[job.detector.kind].prices.price_list(job.detector.features, job.pricing, region)

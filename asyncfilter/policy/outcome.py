@@ -1,0 +1,194 @@
+"""What an image comes to, answered in one place: for examination, refilter, ``apply``, stale copies and reports.
+
+An image is a row, stored or about to be stored: labels, decision, failure, confirmed actions, the duplicate it is, its
+removal. Together with a person's verdict (if there is one), the rules and the actions of the job it gives the decision,
+the failure that stands, the action that is wanted and whether that was done already, and the copies that are stale.
+
+Pure: the same row, verdict and job give the same outcome. A person's verdict takes precedence over the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+
+from asyncfilter.errors import ImageError
+from asyncfilter.job.spec import Job
+from asyncfilter.model import ActionKind, Decision, Detection, Effect, Failure, Skip, Verdict
+from asyncfilter.policy.effects import IMMEDIATE, Effects, done, image_of
+from asyncfilter.policy.rules import Ruleset
+from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.removal import REMOVING
+from asyncfilter.records.tally import Tally
+
+TARGET_FAILURES = frozenset({"target_collision", "target_too_long", "target_empty"})
+"""Failures that new rules or targets may cure without trying anything again."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one image comes to.
+
+    Attributes:
+        decision: What a person or the rules said; None without labels and without a person's verdict.
+        failure: The failure that stands: the image could not be examined (no ``decision``), its action failed, or its
+            target cannot be made (no ``effect``).
+        effect: The action that the job wants for the image, confirmed or not; None when it wants none.
+        is_skipped: True for an image that counts as a skipped duplicate and nothing else.
+        is_done: True when ``effect`` is confirmed already.
+        stale: Confirmed copies that ``effect`` would not make.
+        removal: The confirmed action that took the image out of the source; None while the image is there.
+    """
+
+    decision: Decision | None
+    failure: Failure | None
+    effect: Effect | None
+    is_skipped: bool = False
+    is_done: bool = False
+    stale: tuple[DoneEffect, ...] = ()
+    removal: DoneEffect | None = None
+
+    @property
+    def pending(self) -> Effect | None:
+        """The action that is still to be carried out; None while a failure stands."""
+        return None if self.is_done or self.failure is not None else self.effect
+
+    @property
+    def counted(self) -> ActionKind | None:
+        """The confirmed action that counts for the image: its removal, or what the job wants of it."""
+        if self.removal is not None:
+            return self.removal.kind
+        if self.effect is not None and self.is_done and self.failure is None:
+            return self.effect.kind
+        return None
+
+    def count(self, tally: Tally) -> None:
+        """Add the image to a tally: its verdict or failure, its confirmed action and its stale copies.
+
+        A removed image counts by its removal; one that is skipped has neither verdict nor failure.
+        """
+        if self.is_skipped:
+            tally.count_listed(0, {Skip.DUPLICATE.value: 1})
+        elif self.decision is not None:
+            tally.count_verdict(self.decision.verdict)
+        elif self.failure is not None:
+            tally.count_failure(self.failure.code)
+        tally.stale += len(self.stale)
+        kind = self.counted
+        if kind is not None:
+            tally.count_effect(kind)
+        elif self.failure is not None and self.decision is not None and not self.is_skipped:
+            tally.count_failed_action(self.decision.verdict, self.failure.code)
+
+
+class Outcomes:
+    """Gives the outcome of every image of a job.
+
+    Args:
+        job: Whose actions.
+        rules: Decide; None where only stored decisions are asked about (``as_stored``).
+        kinds: The actions that are wanted here; images whose action is of another kind have no ``effect``.
+
+    Attributes:
+        effects: The actions, compiled.
+    """
+
+    def __init__(self, job: Job, rules: Ruleset | None = None, *, kinds: Collection[ActionKind] = IMMEDIATE) -> None:
+        self.effects = Effects(job, kinds)
+        self._rules = rules
+        self._bucket = job.source.bucket
+        self._skips_duplicates = job.source.skip_duplicates
+
+    def of(self, row: StoredImage, *, human: Verdict | None = None) -> Outcome:
+        """What an image comes to now, by its labels: just received, or read from the checkpoint.
+
+        Position or not, the outcome is that of an image that is counted. A failure of the action stands until the
+        action is tried again, was done, or is not wanted any more.
+
+        Args:
+            row: The image, with its labels.
+            human: What a person said of it.
+        """
+        decision = self.decide(row.detection, human)
+        effect, failure = self._wanted(row, decision)
+        if failure is None and row.failure is not None:
+            failure = self._standing(row, row.failure, decision, effect)
+        return self._outcome(row, decision, failure, effect)
+
+    def as_stored(self, row: StoredImage) -> Outcome:
+        """What follows from the decision that a row holds; its labels are not looked at.
+
+        Its failure stands, whatever it is. A row without a position wants no action: all its copies are stale.
+        """
+        effect, failure = self._wanted(row, row.decision) if row.seq is not None else (None, None)
+        return self._outcome(row, row.decision, row.failure or failure, effect)
+
+    def decide(self, detection: Detection | None, human: Verdict | None = None) -> Decision | None:
+        """What a person or else the rules say; None when neither says anything.
+
+        The decision of a person who agrees with the rules is that of the rules, with its rule and label.
+
+        Raises:
+            ValueError: There are no rules to ask.
+        """
+        if self._rules is None:
+            raise ValueError("these outcomes were made without rules: only stored decisions can be asked about")
+        ruled = self._rules.decide(detection) if detection is not None else None
+        if human is None or (ruled is not None and ruled.verdict is human):
+            return ruled
+        return Decision(verdict=human)
+
+    def is_skipped(self, row: StoredImage) -> bool:
+        """Whether an image counts as a skipped duplicate and nothing else."""
+        return self._skips_duplicates and row.same_as is not None
+
+    def _wanted(self, row: StoredImage, decision: Decision | None) -> tuple[Effect | None, Failure | None]:
+        """The action for an image that is decided so, or why its target cannot be made.
+
+        Nothing is done with an image that left the source, or is skipped.
+        """
+        is_duplicate = row.same_as is not None
+        if decision is None or not self.effects.covers(decision, is_duplicate=is_duplicate):
+            return None, None
+        if self.is_skipped(row) or row.removal is not None:
+            return None, None
+        try:
+            return self.effects.effect(decision, image_of(self._bucket, row), is_duplicate=is_duplicate), None
+        except ImageError as error:
+            return None, Failure(error.code, error.message)
+
+    def _standing(
+        self, row: StoredImage, failure: Failure, decision: Decision | None, effect: Effect | None
+    ) -> Failure | None:
+        """The stored ``failure``, if it stands although the image is decided anew."""
+        if decision is None:
+            return failure
+        if row.decision is None and row.detection is None:
+            return None  # it could not be examined, and a person decided
+        if failure.code in TARGET_FAILURES or row.removal is not None:
+            return None
+        if effect is not None:
+            return None if done(effect) in row.effects else failure
+        action = self.effects.action(decision, is_duplicate=row.same_as is not None)
+        return failure if action.kind in REMOVING and not self.is_skipped(row) else None
+
+    def _outcome(
+        self, row: StoredImage, decision: Decision | None, failure: Failure | None, effect: Effect | None
+    ) -> Outcome:
+        is_skipped = self.is_skipped(row)
+        if not row.effects:  # most images: nothing was done about them
+            return Outcome(decision=decision, failure=failure, effect=effect, is_skipped=is_skipped)
+        return Outcome(
+            decision=decision,
+            failure=failure,
+            effect=effect,
+            is_skipped=is_skipped,
+            is_done=effect is not None and done(effect) in row.effects,
+            stale=_stale_copies(row, effect),
+            removal=row.removal,
+        )
+
+
+def _stale_copies(row: StoredImage, effect: Effect | None) -> tuple[DoneEffect, ...]:
+    target = effect.target.uri if effect is not None and effect.target is not None else None
+    return tuple(was for was in row.effects if was.kind is ActionKind.COPY and was.target != target)

@@ -1,0 +1,102 @@
+"""Progress of a job as the checkpoint stores it: the watermark, the sums, and batches that become durable as one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from asyncfilter.model import Failure
+from asyncfilter.records.images import DoneEffect, Reference, StoredImage
+from asyncfilter.records.removal import Removal
+from asyncfilter.records.tally import Tally
+
+
+class Watermark(msgspec.Struct, kw_only=True):
+    """How far everything is settled: every image up to ``seq`` has its final outcome.
+
+    Attributes:
+        seq: Position in the order of examination, from 1; 0 before the first image.
+        cursor: Key of the last object settled in the current pass over the listing; None at its start.
+        listing_done: True once the pass reached the end of the listing.
+        pass_seq: Position at which the pass began: images behind it are known to be in the listing as it is now.
+        tally: The counts at this position.
+    """
+
+    seq: int = 0
+    cursor: str | None = None
+    listing_done: bool = False
+    pass_seq: int = 0
+    tally: Tally = msgspec.field(default_factory=Tally)
+
+
+class Totals(msgspec.Struct, kw_only=True):
+    """Sums over the checkpoint's whole life that do not hang on a position.
+
+    Attributes:
+        calls: Images sent to the detector, whatever came of it.
+        attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
+        from_checkpoint: Images whose labels were there already.
+        duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
+        billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
+        reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
+    """
+
+    calls: int = 0
+    attempts: int = 0
+    throttled: int = 0
+    retried: int = 0
+    from_checkpoint: int = 0
+    duplicates: int = 0
+    saved_micros: int = 0
+    billed_calls: int = 0
+    spent_micros: int = 0
+    reserved_calls: int = 0
+    reserved_micros: int = 0
+
+
+class Batch(msgspec.Struct, kw_only=True):
+    """Changes that become durable together, or not at all.
+
+    Attributes:
+        new: Rows to insert.
+        seated: Spare rows that get their place: ``id`` is there already; seq, decision and failure are set, the stored
+            labels stay.
+        effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
+        failures: Rows whose action failed, by row id.
+        revoked: Confirmed actions that were undone, by row id.
+        renewed: ETags of objects that are back with the same content and another ETag, by row id.
+        removals: Journal entries, each in place of what the journal had for its image.
+        unseated: Ids of rows that lose their place, because the object was examined anew; a row without labels goes.
+        references: Reference images to keep, in place of those with the same address.
+        watermark: The new watermark; None when it did not move.
+        totals: The sums, money among them; None when they did not change.
+    """
+
+    new: list[StoredImage] = []
+    seated: list[StoredImage] = []
+    effects: list[tuple[int, DoneEffect]] = []
+    failures: list[tuple[int, Failure]] = []
+    revoked: list[tuple[int, DoneEffect]] = []
+    renewed: list[tuple[int, str]] = []
+    removals: list[Removal] = []
+    unseated: list[int] = []
+    references: list[Reference] = []
+    watermark: Watermark | None = None
+    totals: Totals | None = None
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint held when it was opened.
+
+    Attributes:
+        watermark: Where the work continues.
+        totals: The sums; what a dead run had reserved is already counted as spent.
+        decided_by: Fingerprint of rules, actions and limits that made the stored decisions; None in a new file.
+        next_id: First row id that was never used.
+        is_new: True when the file was made just now.
+    """
+
+    watermark: Watermark
+    totals: Totals
+    decided_by: str | None
+    next_id: int
+    is_new: bool

@@ -1,0 +1,129 @@
+"""What opens each kind of detector, with the rate and the prices that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from msgspec import structs
+
+from asyncfilter import aws
+from asyncfilter.aws import AwsSession, describe_model, quota_tps
+from asyncfilter.engine.core.backends import DetectorBackend
+from asyncfilter.errors import AccessError
+from asyncfilter.job.spec import DetectorKind, Job, for_every_kind
+from asyncfilter.model import Detection, ObjectRef
+from asyncfilter.policy.detectors import price_list
+from asyncfilter.policy.quota import QuotaAnswer
+from asyncfilter.ports import Detector
+from asyncfilter.wiring.account import Account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDetector:
+    """A job's detector, ready for the first call.
+
+    Attributes:
+        backend: Examines images by reference, with its rate and its prices.
+        send: Examines bytes made of an image; raises as ``Detector.detect``.
+    """
+
+    backend: DetectorBackend
+    send: Callable[[ObjectRef, bytes], Awaitable[Detection]]
+
+
+class Opener(Protocol):
+    """Opens one kind of detector."""
+
+    async def __call__(self, job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:
+        """Open the job's detector.
+
+        Args:
+            job: Says what to ask, and what it costs.
+            account: Opened by those kinds that need it.
+            bucket_region: Where images can be read by reference; None where they must be sent.
+            pays: Images will be examined: what must be running has to run.
+
+        Raises:
+            AccessError: The detector cannot be reached, or its model is not running.
+        """
+        ...
+
+
+async def _open_labels(job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:  # noqa: ARG001  nothing has to run
+    clients = await account.clients()
+    detector, region = await aws.open_detector(job, clients, bucket_region=bucket_region)
+    backend = await aws_backend(job, clients.session, detector, region)
+    return OpenDetector(backend=backend, send=detector.detect_content)
+
+
+async def _open_custom_labels(job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:
+    opened = await _open_labels(job, account, bucket_region, pays=pays)
+    units = await _inference_units(job, (await account.clients()).session, must_run=pays)
+    unit_hour_micros = opened.backend.prices.unit_hour_micros if opened.backend.prices is not None else 0
+    return replace(opened, backend=structs.replace(opened.backend, hourly_micros=unit_hour_micros * units))
+
+
+OPENERS: Mapping[DetectorKind, Opener] = for_every_kind(
+    "wiring.detectors.OPENERS",
+    {DetectorKind.REKOGNITION: _open_labels, DetectorKind.CUSTOM_LABELS: _open_custom_labels},
+)
+"""What opens each kind."""
+
+
+async def aws_backend(job: Job, session: AwsSession, detector: Detector, region: str) -> DetectorBackend:
+    """The backend over a detector of AWS's: the rate from Service Quotas, the prices of the region.
+
+    Args:
+        job: Whose limits and prices.
+        session: Open.
+        detector: Examines images.
+        region: Where the detector is.
+    """
+    prices = price_list(job, region)
+    limit_tps, origin, quota = await _limit(job, session, region)
+    return DetectorBackend(
+        detector=detector,
+        limit_tps=limit_tps,
+        tps_origin=origin,
+        price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth),
+        prices=prices,
+        region=region,
+        quota=quota,
+        is_local=(await session.endpoint("rekognition", region)).is_loopback,
+    )
+
+
+def own_backend(job: Job, detector: Detector) -> DetectorBackend:
+    """The backend over a detector of the caller's: as fast as ``limits.tps``, at the prices of ``pricing.tiers``."""
+    prices = price_list(job, "") if job.pricing.tiers is not None else None
+    limit_tps = job.limits.tps * job.limits.share if job.limits.tps is not None else None
+    return DetectorBackend(
+        detector=detector,
+        limit_tps=limit_tps,
+        tps_origin="limits.tps",
+        price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth) if prices else 0,
+        prices=prices,
+    )
+
+
+async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str, QuotaAnswer | None]:
+    limits = job.limits
+    if limits.tps is not None:
+        return limits.tps * limits.share, "limits.tps", None
+    answer = await quota_tps(session, job.detector.kind, region)
+    return answer.tps * limits.share, f"quota, {answer.origin.value}", answer
+
+
+async def _inference_units(job: Job, session: AwsSession, *, must_run: bool) -> int:
+    """Units that the job's model runs with at the most, one at least: what the run may cost an hour."""
+    if job.pricing.inference_units is not None:
+        return job.pricing.inference_units
+    state = await describe_model(session, job.detector.model or "")
+    if must_run and state.status != "RUNNING":
+        raise AccessError(
+            f"the model {state.arn} is {state.status}, not RUNNING",
+            hint="Start the model and run again once it is RUNNING.",
+        )
+    return max(1, state.max_inference_units)

@@ -1,0 +1,105 @@
+"""Where a job's images are: what each kind of store lists, reads, writes and removes with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from asyncfilter import aws
+from asyncfilter.datasets.folder import FolderContents, FolderRemover, FolderSink, FolderSource, check_folder
+from asyncfilter.job.spec import Job
+from asyncfilter.model import StoreKind, folder_of
+from asyncfilter.ports import Contents, Remover, Sink, Source
+from asyncfilter.wiring.account import Account
+from asyncfilter.wiring.world import Overrides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A job's source and sink, ready for the first call.
+
+    Attributes:
+        source: Lists the images.
+        sink: Carries out actions.
+        contents: Reads the images; None where source, detector and sink are all the caller's.
+        region: Where a service can read the images by reference; None where they must be sent.
+    """
+
+    source: Source
+    sink: Sink
+    contents: Contents | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOpeners:
+    """What opens one kind of store; all check that the store is there before anything is written.
+
+    Attributes:
+        store: Source and sink of a run.
+        sink: The sink alone, for stored labels.
+        remover: What takes images out of the source and back.
+    """
+
+    store: Callable[[Job, Account], Awaitable[Store]]
+    sink: Callable[[Job, Account], Awaitable[Sink]]
+    remover: Callable[[Job, Account], Awaitable[Remover]]
+
+
+async def _s3_store(job: Job, account: Account) -> Store:
+    opened = await aws.open_store(job, await account.clients())
+    return Store(source=opened.source, sink=opened.sink, contents=opened.contents, region=opened.region)
+
+
+async def _s3_sink(job: Job, account: Account) -> Sink:
+    return (await aws.open_store(job, await account.clients())).sink
+
+
+async def _s3_remover(job: Job, account: Account) -> Remover:
+    return await aws.open_remover(job, await account.clients())
+
+
+async def _folder_store(job: Job, _account: Account) -> Store:
+    folder = folder_of(job.source.bucket)
+    check_folder(folder)
+    return Store(source=FolderSource(folder), sink=FolderSink(folder), contents=FolderContents())
+
+
+async def _folder_sink(job: Job, _account: Account) -> Sink:
+    return FolderSink(folder_of(job.source.bucket))
+
+
+async def _folder_remover(job: Job, _account: Account) -> Remover:
+    folder = folder_of(job.source.bucket)
+    check_folder(folder)
+    return FolderRemover(folder)
+
+
+STORES: Mapping[StoreKind, StoreOpeners] = {
+    StoreKind.S3: StoreOpeners(store=_s3_store, sink=_s3_sink, remover=_s3_remover),
+    StoreKind.FOLDER: StoreOpeners(store=_folder_store, sink=_folder_sink, remover=_folder_remover),
+}
+"""The stores that can be opened; one of the caller's own (``StoreKind.OWN``) comes open, in ``Overrides``."""
+
+
+async def open_store(job: Job, overrides: Overrides, account: Account) -> Store:
+    """The job's store, with the ports of ``overrides`` in their places.
+
+    Raises:
+        AccessError: The store cannot be listed, or a target does not exist.
+    """
+    source, sink = overrides.source, overrides.sink
+    if source is not None and sink is not None and overrides.detector is not None:
+        return Store(source=source, sink=sink)
+    opened = await STORES[job.source.store].store(job, account)
+    return replace(opened, source=source or opened.source, sink=sink or opened.sink)
+
+
+async def open_sink(job: Job, overrides: Overrides, account: Account) -> Sink:
+    """The sink alone; arguments and errors are those of ``open_store``."""
+    return overrides.sink if overrides.sink is not None else await STORES[job.source.store].sink(job, account)
+
+
+async def open_remover(job: Job, overrides: Overrides, account: Account) -> Remover:
+    """What takes images out of the source and back; arguments and errors are those of ``open_store``."""
+    return overrides.remover if overrides.remover is not None else await STORES[job.source.store].remover(job, account)

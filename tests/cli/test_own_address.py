@@ -1,0 +1,43 @@
+"""The command line refuses a job over a store that only a program can bring."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from asyncfilter.cli.app import command_line
+
+JOB = """\
+version: 1
+name: mine
+source: own:photos
+rules:
+  - keep: {any: [Robin]}
+actions:
+  keep: {copy: "own:robins/{key}"}
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "run --dry-run", "plan", "bench --yes", "apply --dry-run", "undo --dry-run"],
+)
+def test_commands_refuse_a_store_they_cannot_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Exit code 2, with the address and the remedy; nothing is made, and nothing of AWS is needed to say so."""
+    monkeypatch.chdir(tmp_path)
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB)
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        name, *options = command.split()
+        code = command_line([name, str(job), *options])
+    assert (code, out.getvalue()) == (2, "")
+    said = " ".join(err.getvalue().split())
+    assert "own:photos/ is in a store of your own, which only a program can bring" in said
+    assert "Call asyncfilter from Python" in said
+    assert list(tmp_path.iterdir()) == [job]

@@ -1,0 +1,485 @@
+"""A checkpoint that an earlier version wrote is as good as one of today: it resumes, refilters, applies and undoes.
+
+``tests/data/former_checkpoints`` has one file for every case below, written by this module at the commit that the
+README there names. Each test does the same to such a file and to one that the code of today writes, and compares the
+results. Called as a program, the module writes such files: ``python tests/contract/test_former_checkpoints.py FOLDER``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from asyncfilter import Job, parse_job
+from asyncfilter.checkpoint import read_images, read_status
+from asyncfilter.checkpoint.schema import STEPS
+from asyncfilter.clock import SystemClock
+from asyncfilter.errors import ImageError
+from asyncfilter.model import Box, Detection, Instance, Label, ObjectRef, S3Location, StopReason
+from asyncfilter.policy.removal import Consent, Step, Versioning
+from asyncfilter.ports import StoredImage
+from asyncfilter.testing import MemoryReferences, MemoryStore
+from asyncfilter.wiring import Overrides, apply, plan_apply, plan_undo, refilter, run, undo
+
+DATA = Path(__file__).parents[1] / "data" / "former_checkpoints"
+
+SAME_AS = {9: 3, 16: 4, 30: 3, 41: 2}
+"""Number of an image, and of the earlier one whose content it has."""
+
+UNREADABLE = {7, 25}
+NAMES = ("Robin", "Person", "Cat")
+KEYS = [f"birds/{number:02d}.jpg" for number in range(48)]
+ROBINS = "s3://refs/robin.jpg"
+BUCKETS = ("raw", "clean", "bin")
+
+
+def content_of(key: str) -> int:
+    """The number of the first image that has the content."""
+    number = KEYS.index(key)
+    return SAME_AS.get(number, number)
+
+
+def body_of(key: str) -> bytes:
+    """The bytes of an image; its ETag follows from them."""
+    return f"image {content_of(key):02d}".encode()
+
+
+def detection_of(key: str) -> Detection:
+    """Labels with everything that a detection can have: boxes, parents, aliases, categories, more than is modelled."""
+    number = content_of(key)
+    box = Box(0.1 + number / 100, 0.25, 0.5, 0.125)
+    boxes = tuple(Instance(box, 50.0 + number / 2) for _ in range(number % 4))
+    shown = Label(NAMES[number % 3], 99.0 - number / 3, boxes, ("Animal",), ("Redbreast",), ("Animals and Pets",))
+    return Detection((shown, Label("Outdoors", 51.5)), "3.0", b'{"ImageProperties":{}}' if number % 5 == 0 else b"")
+
+
+class FastClock(SystemClock):
+    """A hundred seconds pass in one, so that the ramp of the rate is over at once."""
+
+    def monotonic(self) -> float:
+        """See ``Clock``."""
+        return 100 * super().monotonic()
+
+    async def sleep(self, delay_s: float) -> None:
+        """See ``Clock``."""
+        await super().sleep(delay_s / 100)
+
+
+class CountingDetector:
+    """Answers by content and counts; one image can be held up until all others were answered, or for good.
+
+    Args:
+        late: The image that is answered last, or never when ``others`` is None.
+        others: How many calls there are beside it.
+    """
+
+    def __init__(self, late: str = "", others: int | None = None) -> None:
+        self.calls: Counter[str] = Counter()
+        self._late = late
+        self._others = others
+        self._answered = anyio.Event()
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """See ``Detector``."""
+        self.calls[image.key] += 1
+        if image.key == self._late:
+            await self._answered.wait()
+        await anyio.lowlevel.checkpoint()
+        if self._others is not None and self.calls.total() > self._others:
+            self._answered.set()
+        if content_of(image.key) in UNREADABLE:
+            raise ImageError("Request has invalid image format", code="invalid_image_format")
+        return detection_of(image.key)
+
+
+class Crash(BaseException):
+    """The process was killed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One way in which a checkpoint can be left, and what the job is."""
+
+    leave: Callable[[Workspace], Awaitable[None]]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    versioning: Versioning = Versioning.ON
+
+
+class Workspace:
+    """A store in memory and a checkpoint file, and the processes that work on them one after another."""
+
+    def __init__(self, path: Path, case: Case) -> None:
+        self.path = path
+        self.case = case
+        self.store = MemoryStore("raw", versioning=case.versioning, page_objects=12)
+        self.detector = CountingDetector()
+        self.references = MemoryReferences({ROBINS: detection_of(KEYS[0])})
+        for key in KEYS:
+            self.store.put(key, body_of(key))
+        self.store.put("birds/06.jpg", b"another image", "clean")
+
+    def job(self, **changes: Any) -> Job:
+        """Robins are copied, cats tagged, the rest moved out; of two images with one content one is deleted."""
+        document: dict[str, Any] = {
+            "version": 1,
+            "name": "former",
+            "source": "s3://raw/",
+            "detector": {"min_confidence": 40},
+            "rules": [{"keep": {"any": "Robin", "confidence": 60}}, {"review": {"any": "Cat"}}],
+            "otherwise": "reject",
+            "actions": {
+                "keep": {"copy": "s3://clean/{key}", "if_exists": "fail"},
+                "review": {"tag": {"looked": "at"}},
+                "reject": {"move": "s3://bin/gone/{key}"},
+                "duplicate": "delete",
+            },
+            "limits": {"tps": 5000, "concurrency": 8, "budget_usd": 1},
+            "pricing": {"tiers": [{"up_to": None, "usd": 0.001}]},
+            "checkpoint": str(self.path),
+        }
+        return parse_job(document | dict(self.case.changes) | changes, base_dir=self.path.parent)
+
+    def world(self) -> Overrides:
+        """The ports; the checkpoint is the file."""
+        return Overrides(
+            source=self.store,
+            detector=self.detector,
+            sink=self.store,
+            remover=self.store,
+            references=self.references,
+            clock=FastClock(),
+        )
+
+    async def live(
+        self, verb: Callable[..., Awaitable[Any]], *arguments: Any, retry_failed: bool = False, **changes: Any
+    ) -> dict[str, Any]:
+        """One process; what it says, without times and places."""
+        options = {"retry_failed": True} if retry_failed else {}
+        said: dict[str, Any] = comparable(
+            msgspec.to_builtins(await verb(self.job(**changes), *arguments, overrides=self.world(), **options))
+        )
+        return said
+
+    async def remove(
+        self, plan: Callable[..., Awaitable[Any]], verb: Callable[..., Awaitable[Any]], **changes: Any
+    ) -> Any:
+        """``apply`` or ``undo`` of all that is planned; the plan and what came of it."""
+        planned = await self.live(plan, **changes)
+        return planned, await self.live(verb, Consent(images=planned["images"], max_share=1.0), **changes)
+
+    def rows(self) -> list[StoredImage]:
+        """What the file holds."""
+        return list(read_images(self.path))
+
+    def progress(self) -> tuple[int, int, int, int]:
+        """Images with a place, up to where they are settled, actions, and objects of the stored listing."""
+        if not self.path.exists():
+            return 0, 0, 0, 0
+        status = read_status(self.path)
+        return status.seated, status.watermark.seq, status.effects, status.listed
+
+    def spent_micros(self) -> int:
+        """What was paid, and what a process that is gone had reserved."""
+        totals = read_status(self.path).totals
+        return totals.spent_micros + totals.reserved_micros
+
+    def entries(self, step: Step) -> int:
+        """How many entries of the journal are at a step."""
+        with closing(sqlite3.connect(self.path)) as db:
+            return int(db.execute("SELECT count(*) FROM removal WHERE step = ?", (STEPS[step],)).fetchone()[0])
+
+    def state(self) -> Any:
+        """Everything that must be the same, whoever wrote the file."""
+        rows, status = self.rows(), read_status(self.path)
+        keys = {row.id: row.key for row in rows}
+        images = [
+            (
+                row.seq,
+                row.key,
+                row.decision,
+                row.failure and row.failure.code,
+                row.detection,
+                keys.get(row.same_as or 0),
+                sorted((effect.kind.value, effect.target) for effect in row.effects),
+            )
+            for row in rows
+        ]
+        return {
+            "images": sorted(images, key=lambda image: (image[0] is None, image[0] or 0, image[1])),
+            "objects": {bucket: self.objects(bucket) for bucket in BUCKETS},
+            "tags": {place.uri: tags for place, tags in self.store.tags.items()},
+            "tally": msgspec.to_builtins(status.watermark.tally),
+            "totals": comparable(msgspec.to_builtins(status.totals)),
+            "decided_by": status.decided_by,
+            "calls": self.detector.calls,
+            "references": self.references.attempts,
+        }
+
+    def objects(self, bucket: str) -> dict[str, bytes | None]:
+        """What stands in a bucket."""
+        return {key: self.store.body(key, bucket) for key in self.store.keys(bucket)}
+
+    # -- Files ---------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path, name: str) -> None:
+        """Keep the checkpoint, and what a store that holds ``KEYS`` has to go through to be this one."""
+        (folder / f"{name}.db.gz").write_bytes(gzip.compress(self.path.read_bytes(), mtime=0))
+        outside = {
+            "deleted": [place.key for place, _ in self.store.deleted if place.bucket == "raw"],
+            "copies": [[source.key, target.bucket, target.key] for source, target in self.store.copies],
+            "tags": {place.key: tags for place, tags in self.store.tags.items()},
+        }
+        (folder / f"{name}.json").write_text(json.dumps(outside, indent=1) + "\n")
+
+    def restore(self, folder: Path, name: str) -> None:
+        """Have the checkpoint and the store that ``save`` kept."""
+        self.path.write_bytes(gzip.decompress((folder / f"{name}.db.gz").read_bytes()))
+        outside = json.loads((folder / f"{name}.json").read_text())
+        for source, bucket, key in outside["copies"]:
+            self.store.put(key, body_of(source), bucket)
+        for key in outside["deleted"]:
+            self.store.remove(key)  # in the same order, so that delete markers have the same version ids
+        self.store.tags = {S3Location("raw", key): dict(tags) for key, tags in outside["tags"].items()}
+
+
+VARYING = {"run_id", "checkpoint", "wall_s", "tps_mean", "tps_limit", "spent_micros", "billed_calls"}
+"""What depends on time and place; how much a killed run had reserved, which counts as spent, is one of these."""
+
+
+def comparable(said: Any) -> Any:
+    """What two runs that do the same say alike."""
+    if isinstance(said, dict):
+        return {name: comparable(value) for name, value in said.items() if name not in VARYING}
+    return said
+
+
+# -- How checkpoints are left ------------------------------------------------------------------------------------------
+
+
+def leave_interrupted(
+    *, seated: int = 0, settled: int = 0, effects: int = 0, listed: int = 0, page: str | None = None
+) -> Callable[[Workspace], Awaitable[None]]:
+    """A run dies when nothing goes on any more, for one image is never answered, nor the listing behind ``page``."""
+
+    async def leave(workspace: Workspace) -> None:
+        workspace.detector = CountingDetector(late=KEYS[20])
+        workspace.store.point = stop_at
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(workspace.live, run)
+            for _ in range(1200):
+                if workspace.progress() == (seated, settled, effects, listed):
+                    break
+                await anyio.sleep(0.05)
+            else:
+                raise AssertionError(f"the run does not come so far, or farther: {workspace.progress()}")
+            tasks.cancel_scope.cancel()
+
+    async def stop_at(what: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        if what == f"list {page}":
+            await anyio.sleep_forever()
+
+    return leave
+
+
+async def leave_finished(workspace: Workspace) -> None:
+    """A run is through: its stop rule held at one image after all that follow were paid for."""
+    workspace.detector = CountingDetector(late=KEYS[21], others=len(KEYS) - len(SAME_AS) - 1)
+    said = await workspace.live(run)
+    assert said["stop_reason"] == StopReason.MATCHES
+
+
+async def leave_applied(workspace: Workspace) -> None:
+    """All that was pending is out of the source."""
+    await workspace.live(run)
+    await workspace.remove(plan_apply, apply)
+
+
+def leave_killed(moment: str) -> Callable[[Workspace], Awaitable[None]]:
+    """``apply`` dies at a moment."""
+
+    async def leave(workspace: Workspace) -> None:
+        await workspace.live(run)
+
+        async def die_at(what: str) -> None:
+            await anyio.lowlevel.checkpoint()
+            if what == moment:
+                raise Crash
+
+        workspace.store.point = die_at
+        is_dead = False
+        try:
+            await workspace.remove(plan_apply, apply)
+        except* Crash:
+            is_dead = True
+        assert is_dead, f"there is no such moment: {moment}"
+
+    return leave
+
+
+SHUFFLED = {
+    "source": {"uri": "s3://raw/", "order": "random", "seed": 7},
+    "rules": [{"keep": {"like": ROBINS, "confidence": 60}}, {"review": {"any": "Cat"}}],
+}
+
+CASES = {
+    "interrupted": Case(leave=leave_interrupted(seated=35, settled=20, effects=11, page=KEYS[35])),
+    "shuffled": Case(leave=leave_interrupted(seated=47, settled=19, effects=13, listed=48), changes=SHUFFLED),
+    "shuffled-listing": Case(leave=leave_interrupted(listed=36, page=KEYS[35]), changes=SHUFFLED),
+    "finished": Case(leave=leave_finished, changes={"stop": {"matches": 8}}),
+    "killed-copying": Case(leave=leave_killed("copied birds/13.jpg")),
+    "killed-verifying": Case(leave=leave_killed("look gone/birds/13.jpg"), versioning=Versioning.OFF),
+    "killed-deleting": Case(leave=leave_killed("deleted birds/13.jpg")),
+    "applied": Case(leave=leave_applied),
+    "applied-unversioned": Case(leave=leave_applied, versioning=Versioning.OFF),
+}
+
+
+# -- What can be done with them ----------------------------------------------------------------------------------------
+
+
+async def resume(workspace: Workspace) -> Any:
+    """The run goes on to the end of the listing."""
+    return await workspace.live(run, stop={})
+
+
+async def refilter_changed(workspace: Workspace) -> Any:
+    """Other rules, which ask for boxes too, and other targets."""
+    return await workspace.live(refilter, **CHANGED)
+
+
+async def remove_and_return(workspace: Workspace) -> Any:
+    """All that is pending goes, and what can come back does."""
+    return await workspace.remove(plan_apply, apply), await workspace.remove(plan_undo, undo)
+
+
+async def return_first(workspace: Workspace) -> Any:
+    """What was taken out comes back; then the run goes on."""
+    return await workspace.remove(plan_undo, undo), await workspace.live(run)
+
+
+async def everything(workspace: Workspace) -> Any:
+    """One after another, as over the weeks of a job."""
+    return [
+        await resume(workspace),
+        await workspace.remove(plan_apply, apply, stop={}),
+        await refilter_changed(workspace),
+        await workspace.remove(plan_undo, undo),
+        await workspace.live(run, **CHANGED, retry_failed=True),
+        await workspace.remove(partial(plan_apply, stale=True), partial(apply, stale=True), **CHANGED),
+    ]
+
+
+CHANGED: dict[str, Any] = {
+    "rules": [{"reject": {"count": {"label": "Robin", "min": 2}}}, {"keep": {"any": ["Robin", "Redbreast", "Person"]}}],
+    "otherwise": "review",
+    "actions": {"keep": {"copy": "s3://clean/again/{key}"}, "review": {"tag": {"looked": "twice"}}, "reject": "delete"},
+    "stop": {},
+}
+
+VERBS = [resume, refilter_changed, remove_and_return, return_first, everything]
+
+
+async def outcome(workspace: Workspace, verb: Callable[[Workspace], Awaitable[Any]]) -> Any:
+    """What a verb says and leaves, done by processes that are not killed."""
+    workspace.store.point = lambda _what: anyio.lowlevel.checkpoint()
+    workspace.detector = CountingDetector()
+    workspace.references.attempts.clear()
+    spent_micros = workspace.spent_micros()
+    said = await verb(workspace)
+    return {"said": said, "spent_micros": workspace.spent_micros() - spent_micros} | workspace.state()
+
+
+def unexamined(rows: Sequence[StoredImage]) -> set[int]:
+    """Contents that no row has labels of, nor a failure that stands."""
+    paid = {content_of(row.key) for row in rows if row.detection is not None}
+    return {content_of(key) for key in KEYS} - paid - {content_of(row.key) for row in rows if row.failure is not None}
+
+
+@pytest.fixture(scope="module")
+def files_of_today(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the code of today writes in every case."""
+    folder = tmp_path_factory.mktemp("today")
+    anyio.run(main, folder)
+    return folder
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", CASES)
+async def test_a_former_file_is_as_good_as_one_of_today(
+    name: str, verb: Callable[[Workspace], Awaitable[Any]], files_of_today: Path, tmp_path: Path
+) -> None:
+    """Whatever is done, the same is said, paid for, written and kept."""
+    former, today = (Workspace(tmp_path / f"{age}.db", CASES[name]) for age in ("former", "today"))
+    former.restore(DATA, name)
+    today.restore(files_of_today, name)
+    assert await outcome(former, verb) == await outcome(today, verb)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_no_image_is_paid_for_twice(name: str, tmp_path: Path) -> None:
+    """What the file has labels of is never sent again; what it has none of is, once."""
+    workspace = Workspace(tmp_path / "former.db", CASES[name])
+    workspace.restore(DATA, name)
+    wanted = unexamined(workspace.rows())
+    await resume(workspace)
+    assert Counter(content_of(key) for key in workspace.detector.calls.elements()) == Counter(wanted)
+    assert workspace.references.attempts == {}
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.versioning is Versioning.ON])
+async def test_what_was_taken_out_comes_back(name: str, tmp_path: Path) -> None:
+    """Whether it left the source under the former version or under this one."""
+    workspace = Workspace(tmp_path / "former.db", CASES[name])
+    every = workspace.objects("raw")
+    workspace.restore(DATA, name)
+    await workspace.remove(plan_apply, apply)
+    await workspace.remove(plan_undo, undo)
+    assert (workspace.objects("raw"), workspace.objects("bin")) == (every, {})
+
+
+def test_the_files_cover_what_a_checkpoint_can_hold(tmp_path: Path) -> None:
+    """Spare rows, failures, effects of every kind, a stored listing, removals at every step of ``apply``."""
+    steps: set[Step] = set()
+    held: set[str] = set()
+    for name, case in CASES.items():
+        workspace = Workspace(tmp_path / f"{name}.db", case)
+        workspace.restore(DATA, name)
+        rows, status = workspace.rows(), read_status(workspace.path)
+        steps |= {step for step in Step if workspace.entries(step)}
+        held |= {effect.kind.value for row in rows for effect in row.effects}
+        held |= {what for what in ("pending", "spare", "listed") if getattr(status, what)}
+        held |= {row.failure.code for row in rows if row.failure is not None}
+        held |= {"reserved"} if status.totals.reserved_calls else set()
+    assert steps == {Step.STARTED, Step.COPIED, Step.VERIFIED, Step.DELETED}
+    assert held == {
+        *("copy", "tag", "move", "delete", "pending", "spare", "listed", "reserved"),
+        *("invalid_image_format", "target_exists"),
+    }
+
+
+async def main(folder: Path) -> None:
+    """Write a file for every case."""
+    for name, case in CASES.items():
+        path = folder / f"{name}.db"
+        workspace = Workspace(path, case)
+        await case.leave(workspace)
+        workspace.save(folder, name)
+        path.unlink()
+
+
+if __name__ == "__main__":
+    anyio.run(main, Path(sys.argv[1]).resolve())

@@ -1,0 +1,161 @@
+"""Every kind of detector has its row in every table, and one that lacks a row cannot be loaded."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from asyncfilter.aws.answers import Operation
+from asyncfilter.aws.calls import REQUESTS, parameters_of
+from asyncfilter.aws.opening import DETECTORS
+from asyncfilter.job import DetectorKind, DetectorSpec, Job, Pricing, parse_job, spec
+from asyncfilter.job.schema import DETECTOR_TAGS, SECTIONS, Detector, json_schema
+from asyncfilter.job.spec import for_every_kind
+from asyncfilter.model import StoreKind
+from asyncfilter.policy.detectors import PROFILES
+from asyncfilter.sandbox import images, quotas, rekognition
+from asyncfilter.wiring.detectors import OPENERS
+from asyncfilter.wiring.stores import STORES
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/v1/1700000000000"
+
+KINDS = pytest.mark.parametrize("kind", list(DetectorKind), ids=str)
+
+SANDBOX_LIMITS = {DetectorKind.REKOGNITION: images.LABELS, DetectorKind.CUSTOM_LABELS: images.CUSTOM_LABELS}
+"""What the sandbox takes; it may import nothing of the program, and so has figures of its own."""
+
+
+def load(kind: DetectorKind, **detector: Any) -> Job:
+    """The smallest job with a detector of this kind."""
+    model = {"model": MODEL} if PROFILES[kind].needs_model else {}
+    settings = {"version": 1, "name": "x", "source": "s3://raw/", "rules": [{"keep": {"any": "Bird"}}]}
+    return parse_job({**settings, "detector": {"kind": str(kind), **model, **detector}}, base_dir=".")
+
+
+# -- Every kind has every row ------------------------------------------------------------------------------------------
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "table", [PROFILES, SECTIONS, REQUESTS, DETECTORS, OPENERS], ids=["profile", "section", "request", "port", "opener"]
+)
+def test_every_kind_has_a_row_in_every_table(kind: DetectorKind, table: Mapping[DetectorKind, object]) -> None:
+    """Profile, schema section, request, port and opener; no table has a row of no kind."""
+    assert kind in table
+    assert set(table) == set(DetectorKind)
+
+
+@KINDS
+def test_a_job_of_every_kind_is_loaded(kind: DetectorKind) -> None:
+    """The section of a kind makes a job of that kind, with the defaults of ``spec``."""
+    detector = load(kind).detector
+    assert detector.kind is kind
+    assert detector == DetectorSpec(kind=kind, model=MODEL if PROFILES[kind].needs_model else None)
+
+
+@KINDS
+def test_sections_ask_what_profiles_say(kind: DetectorKind) -> None:
+    """A model is needed exactly where the profile has one, and the features of a profile can be asked for."""
+    section = SECTIONS[kind]
+    assert section.model_fields["model"].is_required() is PROFILES[kind].needs_model
+    features = PROFILES[kind].features or ("GENERAL_LABELS",)
+    assert load(kind, features=list(features)).detector.features == tuple(sorted(features))
+
+
+def test_the_union_of_the_job_file_has_every_section() -> None:
+    """The alternatives of ``detector`` and their tags are those of the table."""
+    union = get_args(get_args(Detector)[0])
+    assert {get_args(one)[0] for one in union} == set(SECTIONS.values())
+    assert {get_args(one)[1].tag for one in union} == set(DETECTOR_TAGS) == {f"<{kind}>" for kind in DetectorKind}
+
+
+@KINDS
+def test_every_kind_is_documented(kind: DetectorKind) -> None:
+    """``docs/job-file.md`` and the JSON Schema have a section for it, whose row ``kind`` names it."""
+    name = SECTIONS[kind].__name__
+    text = (ROOT / "docs" / "job-file.md").read_text("utf-8")
+    section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    assert f"| `kind` | {kind} |" in section
+    assert json_schema()["$defs"][name]["properties"]["kind"]["const"] == str(kind)
+
+
+@KINDS
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "mx-central-1"])
+def test_every_kind_has_a_price(kind: DetectorKind, region: str) -> None:
+    """Calls or hours cost something in every region, with each feature that can be asked for."""
+    for feature in PROFILES[kind].features or ("GENERAL_LABELS",):
+        prices = PROFILES[kind].prices.price_list((feature,), Pricing(), region)
+        assert prices.price_micros(1) > 0 or prices.unit_hour_micros > 0
+        assert (prices.unit_hour_micros > 0) is PROFILES[kind].needs_model
+        assert prices.source
+
+
+@KINDS
+def test_the_sandbox_serves_every_kind(kind: DetectorKind) -> None:
+    """It knows the operation and its quota, and takes the images that the profile says."""
+    profile, theirs = PROFILES[kind], SANDBOX_LIMITS[kind]
+    assert profile.operation in rekognition._DECODERS
+    quota = quotas.QUOTAS[profile.quota_code]
+    assert quota.name.endswith(f"operation {profile.operation}")
+    assert dict.fromkeys(quotas.FAST_REGIONS, quota.fast) == {
+        region: profile.documented_tps(region) for region in quotas.FAST_REGIONS
+    }
+    assert quota.default == profile.documented_tps("eu-central-1")
+    limits = profile.image_limits
+    assert (limits.max_inline_bytes, limits.min_px, limits.max_px, limits.max_aspect) == theirs
+    assert limits.max_object_bytes == images.MAX_OBJECT_BYTES
+
+
+@KINDS
+def test_every_operation_is_one_of_aws(kind: DetectorKind) -> None:
+    """Error answers of every kind can be told apart, and its request can be made."""
+    assert Operation(PROFILES[kind].operation).permission == f"rekognition:{PROFILES[kind].operation}"
+    assert parameters_of(load(kind).detector)
+
+
+def test_every_store_that_can_be_opened_has_openers() -> None:
+    """A store of the caller's comes open; each of the others has a row."""
+    assert set(STORES) == set(StoreKind) - {StoreKind.OWN}
+
+
+# -- A kind that lacks a row -------------------------------------------------------------------------------------------
+
+
+class OneMore(StrEnum):
+    """The kinds that there are, and one that no table has."""
+
+    REKOGNITION = "rekognition"
+    CUSTOM_LABELS = "rekognition-custom-labels"
+    FACES = "rekognition-faces"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "asyncfilter.policy.detectors",
+        "asyncfilter.job.schema.detectors",
+        "asyncfilter.aws.calls",
+        "asyncfilter.aws.opening",
+        "asyncfilter.wiring.detectors",
+    ],
+)
+def test_a_kind_without_a_row_cannot_be_loaded(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever table lacks it says so when it is imported, before any job could run with the row of another kind."""
+    monkeypatch.setattr(spec, "DetectorKind", OneMore)
+    with pytest.raises(LookupError, match=r"has no row for the detector kind rekognition-faces") as caught:
+        runpy.run_path(str(ROOT / f"{module.replace('.', '/')}.py"), run_name="a_second_time")
+    assert str(caught.value).startswith(module.removeprefix("asyncfilter."))
+
+
+def test_a_table_that_lacks_a_row_is_refused() -> None:
+    """The message names the table and what it lacks; a whole table passes as it is."""
+    whole = dict.fromkeys(DetectorKind, "row")
+    assert for_every_kind("whole", whole) is whole
+    with pytest.raises(LookupError, match=r"^prices has no row for the detector kind rekognition-custom-labels$"):
+        for_every_kind("prices", {DetectorKind.REKOGNITION: "row"})
