@@ -384,7 +384,7 @@ def test_permission_lost_on_the_way_ends_the_run_with_its_cause(place: Place) ->
 
 def test_two_runs_on_one_checkpoint(place: Place) -> None:
     """The second is refused with 3 while the first goes on; status may look on meanwhile."""
-    first = place.start("run", "job.yaml", "--log-level", "debug")
+    first = place.start("run", "job.yaml", "--log-level", "debug", "--set", "limits.tps=2")  # ten seconds
     told(first, "image_examined", 3)
     second = place("run", "job.yaml")
     looked = place("status", "job.yaml", "--json")

@@ -10,14 +10,14 @@ import pytest
 
 import asyncfilter
 from asyncfilter import errors
-from asyncfilter.engine.account import exit_code
 from asyncfilter.errors import AccessError, AsyncFilterError, CheckpointError, ExitCode, ImageError
 from asyncfilter.model import StopReason
+from asyncfilter.policy.counts import exit_code
 
 PACKAGE = Path(asyncfilter.__file__).parent
 RESERVED = {70, 74, 75, 130}
 """Numbers that hardly mean anything but an exit code."""
-ROOMS = ["cli", "engine", "report", "wiring", "__main__.py"]
+ROOMS = ["cli", "engine", "policy", "report", "wiring", "__main__.py"]
 EXITS = {"Exit", "exit", "_exit"}
 
 
