@@ -82,7 +82,7 @@ def open_event_file(target: str | None) -> EventFile | nullcontext[None]:
 
 
 class ListingVerb(Protocol[R_co]):
-    """A verb that lists before anything else, with everything given but who is told how far it has come."""
+    """A verb that lists before anything else, with everything given but the listener to its progress."""
 
     async def __call__(self, *, on_listed: Callable[[int], object] | None = None) -> R_co:
         """Run to the end."""

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import pkgutil
+import signal
 import subprocess
 import sys
+import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 
-COMMANDS = ["run", "bench", "status", "refilter", "export", "quota", "sandbox", "demo"]
+import asyncfilter.cli
+from asyncfilter.cli import deferred
+from asyncfilter.cli.app import COMMANDS
+from asyncfilter.errors import ExitCode
+
 HEAVY = ["aioboto3", "aiohttp", "botocore", "yaml", "PIL", "structlog", "sqlite3", "asyncio", "anyio"]
 """pydantic is not among them: typer itself takes it to read types, where it finds it."""
+AWS_CLIENT = ["aioboto3", "aiobotocore", "aiohttp", "boto3", "botocore"]
 
 
-def asyncfilter(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command with a plain environment."""
     command = [sys.executable, "-m", "asyncfilter", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
@@ -22,7 +33,7 @@ def asyncfilter(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]
 
 def test_the_first_help_names_every_command() -> None:
     """Exit 0, on stdout, plain where it is not a terminal."""
-    done = asyncfilter("--help")
+    done = call("--help")
     assert done.returncode == 0
     assert all(f"  {command} " in done.stdout for command in COMMANDS)
     assert "\x1b" not in done.stdout
@@ -32,35 +43,103 @@ def test_the_first_help_names_every_command() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_examples_and_the_common_options(command: str) -> None:
     """Each help shows what to type, and --json and --yes."""
-    done = asyncfilter(command, "--help")
+    done = call(command, "--help")
     assert done.returncode == 0
     assert f"  asyncfilter {command}" in done.stdout
     assert "--json" in done.stdout
     assert "--yes" in done.stdout
 
 
-def test_help_brings_nothing_heavy() -> None:
-    """Neither AWS's client nor PyYAML nor an event loop is imported to show help."""
+def imported_by(*command_lines: list[str]) -> set[str]:
+    """The modules that a process has imported when it has carried out these command lines, which end with 0."""
     code = (
         "import sys, json\n"
         "from asyncfilter.cli.app import command_line\n"
         "sys.stdout = sys.stderr\n"
-        "assert command_line(['--help']) == command_line(['run', '--help']) == 0\n"
-        f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.__stdout__)\n"
+        f"assert all(command_line(line) == 0 for line in {list(command_lines)})\n"
+        "print(json.dumps(list(sys.modules)), file=sys.__stdout__)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert json.loads(done.stdout) == []
+    return set(json.loads(done.stdout))
+
+
+def test_every_command_of_the_package_is_in_the_table() -> None:
+    """A module of ``cli`` that has commands has all of them in ``COMMANDS``, under the names that it gives them."""
+    found: dict[str | None, str] = {}
+    for info in pkgutil.iter_modules(asyncfilter.cli.__path__, "asyncfilter.cli."):
+        app = getattr(import_module(info.name), "app", None)
+        if isinstance(app, typer.Typer):
+            found |= {command.name: info.name for command in app.registered_commands}
+    assert found == {name: entry.module for name, entry in COMMANDS.items()}
+
+
+def test_the_first_help_imports_no_command() -> None:
+    """It is made from the table: neither the module of a command nor what commands are made of is imported."""
+    imported = imported_by(["--help"])
+    assert not imported & {entry.module for entry in COMMANDS.values()}
+    assert not imported & {*HEAVY, *AWS_CLIENT, "pydantic", "msgspec", "rich.progress", "rich.console"}
+
+
+def test_the_first_help_has_whole_sentences() -> None:
+    """No short help is cut off at the width of a terminal."""
+    lines = call("--help").stdout.partition("Commands:")[2].strip().splitlines()
+    assert [line.split(maxsplit=1) for line in lines] == [[name, entry.short_help] for name, entry in COMMANDS.items()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_imports_no_client_of_aws(command: str) -> None:
+    """Half a second that help and completion do not wait for."""
+    assert not imported_by([command, "--help"]) & set(AWS_CLIENT)
+
+
+def test_every_deferred_name_exists() -> None:
+    """What is imported late is not missed late."""
+    assert sorted(deferred.__all__) == sorted(deferred._HOMES)
+    assert all(getattr(deferred, name) for name in deferred.__all__)
+    with pytest.raises(AttributeError, match="nowhere"):
+        deferred.nowhere  # noqa: B018
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_command_is_imported(tmp_path: Path, number: signal.Signals) -> None:
+    """Exit 75 without a word: nothing was begun, and the same command can be given again."""
+    slow = "import sys, time\n"
+    slow += "class Slow:\n"
+    slow += "    def find_spec(self, name, path, target=None):\n"
+    slow += "        if name == 'asyncfilter.cli.run': open('importing', 'w').close(); time.sleep(20)\n"
+    slow += "sys.meta_path.insert(0, Slow())\n"
+    (tmp_path / "sitecustomize.py").write_text(slow)
+    package = str(Path(asyncfilter.cli.__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asyncfilter", "run", "job.yaml"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(tmp_path), package])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline_s = time.monotonic() + 20
+    while not (tmp_path / "importing").exists():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (ExitCode.INTERRUPTED, b"", b"")
+
+
+def test_help_brings_nothing_heavy() -> None:
+    """Neither AWS's client nor PyYAML nor an event loop is imported to show help."""
+    assert not imported_by(["--help"], ["run", "--help"]) & set(HEAVY)
 
 
 def test_the_version_is_the_installed_one() -> None:
     """``--version`` says the name and the number."""
-    assert asyncfilter("--version").stdout.startswith("asyncfilter ")
+    assert call("--version").stdout.startswith("asyncfilter ")
 
 
 def test_completion_offers_the_commands() -> None:
     """Bash completion lists what begins so."""
     words = {"COMP_WORDS": "asyncfilter re", "COMP_CWORD": "1", "_ASYNCFILTER_COMPLETE": "complete_bash"}
-    assert asyncfilter(**words).stdout.split() == ["refilter"]
+    assert call(**words).stdout.split() == ["refilter"]
 
 
 def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Exit codes stand in one place, and everything that ends the program takes them from there."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import asyncfilter
+from asyncfilter import errors
+from asyncfilter.errors import AccessError, AsyncFilterError, CheckpointError, ExitCode, ImageError
+from asyncfilter.model import StopReason
+from asyncfilter.policy.counts import exit_code
+
+PACKAGE = Path(asyncfilter.__file__).parent
+RESERVED = {70, 74, 75, 130}
+"""Numbers that hardly mean anything but an exit code."""
+ROOMS = ["cli", "engine", "policy", "report", "wiring", "__main__.py"]
+EXITS = {"Exit", "exit", "_exit"}
+
+
+def trees() -> Iterator[tuple[Path, ast.AST]]:
+    """Every module that may end the program, or say how it ended."""
+    for room in ROOMS:
+        path = PACKAGE / room
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            yield file, ast.parse(file.read_text(encoding="utf-8"))
+
+
+def is_number(node: ast.AST | None) -> bool:
+    """True of a whole number that stands in the source."""
+    return isinstance(node, ast.Constant) and type(node.value) is int
+
+
+def bare_codes(tree: ast.AST) -> Iterator[int]:
+    """Lines on which a number is used as an exit code."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in EXITS:
+                if any(is_number(argument) for argument in node.args):
+                    yield node.lineno
+            case ast.keyword(arg="exit_code") | ast.Assign(targets=[ast.Name(id="exit_code")]) if is_number(node.value):
+                yield node.value.lineno
+            case ast.Assign(targets=[ast.Name()]) if is_number(node.value):
+                if ast.literal_eval(node.value) in RESERVED - {70}:
+                    yield node.lineno
+            case ast.Return() | ast.Dict() | ast.Compare():
+                numbers = [child.value for child in ast.iter_child_nodes(node) if isinstance(child, ast.Constant)]
+                if RESERVED & {number for number in numbers if type(number) is int}:
+                    yield node.lineno
+            case _:
+                pass
+
+
+def test_no_module_has_a_code_of_its_own() -> None:
+    """Neither a constant nor an argument nor a result is a bare 70, 74, 75 or 130."""
+    found = [f"{path.relative_to(PACKAGE)}:{line}" for path, tree in trees() for line in bare_codes(tree)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["raise typer.Exit(2)", "os._exit(130)", "INTERRUPTED = 75", "def f(): return 70", "s = {75: 'x'}", "a == 130"],
+)
+def test_a_code_of_its_own_would_be_found(source: str) -> None:
+    """The check above sees what it is meant to see."""
+    assert list(bare_codes(ast.parse(source)))
+
+
+def test_the_codes_are_those_that_are_promised() -> None:
+    """Scripts rely on the numbers."""
+    assert {code.name: code.value for code in ExitCode} == {
+        "OK": 0,
+        "SOME_FAILED": 1,
+        "USAGE": 2,
+        "CHECKPOINT": 3,
+        "ACCESS": 4,
+        "INTERNAL": 70,
+        "INTERRUPTED": 75,
+        "ABORTED": 130,
+    }
+
+
+def test_every_error_ends_with_a_code_of_the_list() -> None:
+    """Whatever error ends a command, its code is a member of the enum."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AsyncFilterError)]
+    assert len(kinds) > 10
+    assert all(isinstance(kind.exit_code, ExitCode) for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "any_failed", "code"),
+    [
+        (StopReason.COMPLETED, None, False, ExitCode.OK),
+        (StopReason.BUDGET, None, False, ExitCode.OK),
+        (StopReason.COMPLETED, None, True, ExitCode.SOME_FAILED),
+        (StopReason.INTERRUPTED, None, True, ExitCode.INTERRUPTED),
+        (StopReason.FAILED, None, False, ExitCode.INTERNAL),
+        (StopReason.FAILED, CheckpointError("no"), False, ExitCode.CHECKPOINT),
+        (StopReason.ERRORS, None, False, ExitCode.SOME_FAILED),
+        (StopReason.ERRORS, AccessError("no"), False, ExitCode.ACCESS),
+        (StopReason.ERRORS, ImageError("no", code="kms_denied"), True, ExitCode.SOME_FAILED),
+    ],
+)
+def test_how_a_run_ended(reason: StopReason, error: AsyncFilterError | None, any_failed: bool, code: ExitCode) -> None:
+    """One code for each way to end."""
+    assert exit_code(reason, error, any_failed=any_failed) is code

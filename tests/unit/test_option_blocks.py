@@ -1,0 +1,55 @@
+"""Options that commands share: typer sees each field of a block, and a command gets the block."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated
+
+import pytest
+import typer
+
+from asyncfilter.cli.apply import ApplyOptions
+from asyncfilter.cli.options import Level, LogFormat, OutputOptions, ResultOptions, RunOptions, takes_options
+from asyncfilter.errors import UsageError
+
+
+def test_a_block_stands_in_its_place_with_all_of_its_options() -> None:
+    """Order, defaults and annotations are those of the block; what is not a block stays as it is."""
+    got: list[object] = []
+
+    @takes_options
+    def command(name: str, *, flag: Annotated[bool, typer.Option("--flag")] = False, options: ResultOptions) -> None:
+        """Take note."""
+        got.extend([name, flag, options])
+
+    parameters = inspect.signature(command).parameters
+    assert list(parameters) == ["name", "flag", "as_json", "yes"]
+    assert parameters["yes"].default is False
+    assert parameters["yes"].annotation.__metadata__[0].param_decls == ("-y",)
+    command(name="a", flag=True, as_json=True, yes=False)
+    assert got == ["a", True, ResultOptions(as_json=True)]
+
+
+def test_result_and_events_do_not_share_stdout() -> None:
+    """One check for all commands that have both."""
+    for block in (RunOptions, ApplyOptions):
+        with pytest.raises(UsageError, match="both want stdout"):
+            block(as_json=True, events="-")
+        assert block(as_json=True, events="events.jsonl").events == "events.jsonl"
+        assert block(events="-").events == "-"
+
+
+def test_consent_without_a_number_is_none() -> None:
+    """``--yes`` needs ``--expect``, but for a dry run, which does nothing."""
+    with pytest.raises(UsageError, match="--yes alone"):
+        ApplyOptions(yes=True)
+    assert ApplyOptions(yes=True, dry_run=True).dry_run
+    assert ApplyOptions(yes=True, expect=0).expect == 0
+
+
+def test_verbose_is_a_level() -> None:
+    """``--verbose`` wins over ``--log-level``; the rest is handed on."""
+    options = RunOptions(log_level=Level.ERROR, verbose=True, log_format=LogFormat.JSON, events="e")
+    expected = OutputOptions(level=Level.DEBUG, log_format=LogFormat.JSON, events="e", pays=False)
+    assert options.output(pays=False) == expected
+    assert RunOptions(log_level=Level.ERROR).output().level is Level.ERROR
