@@ -39,7 +39,7 @@ STAGES = {
     "admission": ("engine/admission.py",),
     "decoding": ("aws/rekognition.py:read_labels", "aws/rekognition.py:_detection"),
     "rules": ("policy/rules.py",),
-    "order and stop rules": ("engine/monitor.py", "records/tally.py", "policy/stopping.py"),
+    "order and stop rules": ("engine/monitor.py", "policy/outcome.py", "records/tally.py", "policy/stopping.py"),
     "checkpoint": ("engine/journal.py", "checkpoint/"),
     "sink": ("engine/actions.py", "aws/s3.py", "aws/fast.py:copy_object"),
     "logging and progress": ("asyncfilter/report/", "cli/conduct.py:_tick", "cli/conduct.py:emit"),
