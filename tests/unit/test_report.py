@@ -27,7 +27,7 @@ from asyncfilter.report.as_json import counts_mapping, event_line, summary_mappi
 from asyncfilter.report.event_file import EventFile
 from asyncfilter.report.logs import LogLines, open_log
 from asyncfilter.report.terminal.eta import Eta, EtaEstimator
-from asyncfilter.report.terminal.progress import View, draw
+from asyncfilter.report.terminal.progress import DisplayState, draw
 from asyncfilter.report.terminal.summary import draw_summary, next_steps
 from tests.kit.jobs import make_bare_job
 
@@ -218,7 +218,9 @@ def test_no_drawing_is_wider_than_the_terminal(
 ) -> None:
     """Whatever the figures, every line leaves room for the ^C that a terminal echoes, and ends with itself."""
     moment = progress(counts=seen, rate_tps=rate_tps, elapsed_s=float(elapsed_s))
-    view = View("a-job-with-a-long-name", "examining", moment, [rate_tps] * 60, Eta(7e5, StopReason.BUDGET), "n" * 99)
+    view = DisplayState(
+        "a-job-with-a-long-name", "examining", moment, [rate_tps] * 60, Eta(7e5, StopReason.BUDGET), "n" * 99
+    )
     lines = text_of(draw(view, width, ascii_only=ascii_only), width).splitlines()
     assert len(lines) == 7
     assert all(cell_len(line.rstrip()) <= width - 3 for line in lines)
@@ -226,13 +228,15 @@ def test_no_drawing_is_wider_than_the_terminal(
 
 def test_ascii_terminals_get_ascii() -> None:
     """No blocks, no braille, no arrows."""
-    view = View("robins", "examining", progress(counts=Counts(examined=9, keep=9)), [1.0] * 60)
+    view = DisplayState("robins", "examining", progress(counts=Counts(examined=9, keep=9)), [1.0] * 60)
     assert text_of(draw(view, 80, ascii_only=True), 80).isascii()
 
 
 def test_the_most_important_stays_when_it_is_narrow() -> None:
     """Rate against quota, money against budget and matches are there in 30 columns."""
-    text = text_of(draw(View("robins", "examining", progress(counts=Counts(keep=7, spent_micros=312_000))), 33), 33)
+    text = text_of(
+        draw(DisplayState("robins", "examining", progress(counts=Counts(keep=7, spent_micros=312_000))), 33), 33
+    )
     for word in ("48.9/s of 50", "$0.312 of $25.00", "7 keep"):
         assert word in text
 

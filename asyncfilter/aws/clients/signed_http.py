@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation, read_error_response
 from asyncfilter.aws.clients.http import HttpRequest, HttpResponse, Pool, Proxied
 from asyncfilter.aws.clients.http.message import COMMON, head_lines
-from asyncfilter.aws.clients.signing import EMPTY_SHA256, Keys, Prepared, ServiceClock, Signer
+from asyncfilter.aws.clients.signing import EMPTY_SHA256, Keys, PreparedRequest, ServiceClock, Signer
 from asyncfilter.aws.errors import CLOCK_CODES
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.transport_errors import TRANSPORT_FAILURES, transport_failure
@@ -43,7 +43,7 @@ class PresignedPosts:
         self._signer = signer
         self._clock = clock
         self._moment: tuple[tuple[str, str], Keys] | None = None
-        self._prepared: Prepared | None = None
+        self._prepared: PreparedRequest | None = None
         self._head = b""
 
     def encode(self, keys: Keys, body: bytes) -> bytes:

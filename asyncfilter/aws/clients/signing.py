@@ -1,9 +1,9 @@
 """AWS Signature Version 4, with what can be kept kept.
 
 The signing key depends on secret, day, region and service only, so it is derived once a day instead of once a request;
-date stamps are made once a second; what differs in its body alone can be signed up to the body (``Prepared``). Paths
-are signed as they are sent, percent-encoded once and never normalised, which is S3's rule and, for the path ``/``,
-every other service's too.
+date stamps are made once a second; what differs in its body alone can be signed up to the body (``PreparedRequest``).
+Paths are signed as they are sent, percent-encoded once and never normalised, which is S3's rule and, for the path
+``/``, every other service's too.
 
 Source: AWS General Reference, *Signature Version 4 signing process*; S3's exceptions: S3 API Reference, *Authenticating
 requests*.
@@ -80,7 +80,7 @@ def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
     return "&".join([f"{name}={value}" for name, value in encoded])
 
 
-class Prepared:
+class PreparedRequest:
     """A request that is signed but for its body, good for as long as its moment's stamps and its keys.
 
     Args:
@@ -140,7 +140,7 @@ class Signer:
         prepared = self.prepare(keys, method=method, path=path, query=query, headers=headers)
         return {**prepared.headers, "authorization": prepared.authorization + prepared.signature(payload_sha256)}
 
-    def prepare(self, keys: Keys, *, method: str, path: str, query: str, headers: Mapping[str, str]) -> Prepared:
+    def prepare(self, keys: Keys, *, method: str, path: str, query: str, headers: Mapping[str, str]) -> PreparedRequest:
         """Sign all but the body, for this moment; arguments are those of ``sign``."""
         stamp, day = self._clock.stamps()
         signed = {**headers, "x-amz-date": stamp}
@@ -150,7 +150,7 @@ class Signer:
         lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
         listed = ";".join(names)
         scope = day + self._scope_tail
-        return Prepared(
+        return PreparedRequest(
             headers=signed,
             authorization=f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={listed}, Signature=",
             request=f"{method}\n{path}\n{query}\n{lines}\n{listed}\n",

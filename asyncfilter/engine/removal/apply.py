@@ -1,4 +1,4 @@
-"""``apply``: takes out of the source what the decisions remove, after somebody confirmed how much that is.
+"""``apply``: removes from the source what the decisions say, after the user confirmed how many images that is.
 
 The way of one image: looked at, announced in the journal, for a move copied and the copy verified, deleted on condition
 of the ETag that was examined, confirmed. What changed or vanished since it was examined is left and reported.
@@ -150,7 +150,7 @@ class Apply:
         return Removal(image=row.id, key=row.key, etag=row.etag, size_bytes=row.size_bytes, kind=kind, target=target)
 
     async def _check_targets(self, items: list[RemovalItem]) -> None:
-        """Two images never share a target: whoever claims it first has it, the other stays where it is."""
+        """Two images never share a target: the first that claims it gets it, the other stays where it is."""
         claims: dict[str, str] = {}
         moves = [item for item in items if item.removal.kind is ActionKind.MOVE]
         owners = await self._checkpoint.owners([item.removal.target for item in moves if item.removal.target])

@@ -1,8 +1,8 @@
 """Recovery: what became of images that an earlier attempt, of this process or of one that died, may have removed.
 
 The journal announces every write, so only announced removals can have happened unseen. An image that is not there as it
-was examined was removed by us if a delete may have been sent, and the store does not show otherwise; else by somebody
-else, and the image is left. Nothing is written to the store here.
+was examined was removed by us if a delete may have been sent and the store does not show otherwise; else by another
+program, and the image is left. Nothing is written to the store here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Recovery:
         """Whether the image is the one examined; False when it was found to be removed by us, which is noted.
 
         Raises:
-            ImageError: ``vanished`` or ``changed``, by somebody else.
+            ImageError: ``vanished`` or ``changed``, by another program.
         """
         found = await self.found(self._stages.source(item.removal))
         if found == ObjectState(etag=item.removal.etag, size_bytes=item.removal.size_bytes):
@@ -73,12 +73,12 @@ class Recovery:
             item.fail(failure)
 
     async def _explain(self, item: RemovalItem, found: ObjectState | None) -> None:
-        """The image is not there as it was: by us, when a delete may have been sent, or by somebody else.
+        """The image is not there as it was: by us, when a delete may have been sent, or by another program.
 
         In a versioned bucket the delete marker right above the image tells; elsewhere, that nothing is there.
 
         Raises:
-            ImageError: ``vanished`` or ``changed``, by somebody else.
+            ImageError: ``vanished`` or ``changed``, by another program.
         """
         where = self._stages.source(item.removal).uri
         if item.may_be_deleted:

@@ -2,7 +2,7 @@
 
 A wave is a page of images. Each stage does one thing to all of them, by a fixed pool of tasks or in batches, and what
 came of it is journalled as one before the next stage begins. So a process may die at any moment: the journal says what
-may have been done, and whoever resumes looks before anything is done again.
+may have been done, and a resumed process looks before anything is done again.
 
 Invariants: nothing is written to the store that the journal does not announce; nothing is counted that the journal does
 not hold; every write is on condition of the ETag that was examined.

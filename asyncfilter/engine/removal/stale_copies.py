@@ -1,4 +1,4 @@
-"""``apply --stale``: deletes copies that the rules no longer make, after somebody confirmed how many.
+"""``apply --stale``: deletes copies that the rules no longer make, after the user confirmed how many.
 
 A copy goes only when it is shown to be one: it has the content of an image that stands in the source as it was
 examined. So nothing is lost by it, and ``run`` makes the copy again when the rules ask for it. There is no journal: a

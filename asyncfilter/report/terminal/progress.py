@@ -1,7 +1,7 @@
 """Live progress on a terminal: a few lines that are redrawn in place and vanish when the run ends.
 
-Drawing is a pure function of a ``View`` and a width, so that it can be looked at without a terminal. Whatever is least
-important is left out first when the terminal is narrow; no line is ever wider than it.
+Drawing is a pure function of a ``DisplayState`` and a width, so that it can be looked at without a terminal. Whatever
+is least important is left out first when the terminal is narrow; no line is ever wider than it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SPINNER_ASCII = "|/-\\"
 
 
 @dataclass(slots=True)
-class View:
+class DisplayState:
     """Everything one drawing shows.
 
     Attributes:
@@ -58,7 +58,7 @@ class View:
     pays: bool = True
 
 
-def draw(view: View, width: int, *, ascii_only: bool = False) -> RenderableType:
+def draw(view: DisplayState, width: int, *, ascii_only: bool = False) -> RenderableType:
     """The view in ``width`` columns, the last few of them left free for what a terminal echoes of Ctrl-C."""
     width = min(width - _ECHO_WIDTH, _WIDEST)
     room = width - _LABEL_WIDTH - 1
@@ -92,7 +92,7 @@ def fit(parts: Sequence[Text], width: int, gap: str = "  ") -> Text:
     return line
 
 
-def _time(view: View, progress: Progress) -> list[Text]:
+def _time(view: DisplayState, progress: Progress) -> list[Text]:
     parts = [Text(formatting.clock(progress.elapsed_s))]
     if view.forecast is not None:
         parts.append(Text(f"about {formatting.clock(view.forecast.left_s)} left", "bold"))
@@ -100,7 +100,7 @@ def _time(view: View, progress: Progress) -> list[Text]:
     return parts
 
 
-def _rate(view: View, progress: Progress, room: int, *, ascii_only: bool) -> list[Text]:
+def _rate(view: DisplayState, progress: Progress, room: int, *, ascii_only: bool) -> list[Text]:
     rate = Text.assemble(
         (f"{formatting.tps(progress.rate_tps)}/s", "bold"), f" of {formatting.tps(progress.limit_tps)}"
     )
@@ -167,7 +167,7 @@ class LiveDisplay:
     """
 
     def __init__(self, console: Console, job: Job, *, pays: bool = True) -> None:
-        self.view = View(name=job.name, pays=pays)
+        self.view = DisplayState(name=job.name, pays=pays)
         self._console = console
         self._forecaster = EtaEstimator(job)
         self._rates: deque[float] = deque(maxlen=LONGEST_SPARKLINE_S)
