@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from asyncfilter.policy.reference_labels import Labelled
     from asyncfilter.policy.removal_plan import Consent, RemovalPlan, RemovalSummary
     from asyncfilter.policy.throughput import Measurement
-    from asyncfilter.wiring import Overrides, label_references, plan_apply, plan_undo, refilter, undo
+    from asyncfilter.wiring import Overrides, label_references, plan_apply, plan_undo, undo
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.bench import bench
     from asyncfilter.wiring.plan import plan
+    from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
 __all__ = [

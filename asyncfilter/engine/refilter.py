@@ -10,11 +10,10 @@ from random import Random
 
 import anyio
 
-from asyncfilter.clock import Clock, SystemClock
-from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import Options
-from asyncfilter.engine.settle.assembly import RunCore, Settlement, assemble_settlement
-from asyncfilter.events import Emit, ignore
+from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
+from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.counts import counts
@@ -27,13 +26,10 @@ class Refilter:
 
     Args:
         job: The job as it is now; its rules name no references that are not resolved.
-        run_id: Names it in the checkpoint's history.
+        context: Id, listener, clock and interrupt.
         checkpoint: Open, and held by this process.
         sink: Carries out actions.
         dry_run: Report what would change; write neither to the sink nor to the checkpoint's images.
-        interrupt: The user's wish to end it.
-        emit: Told of everything that happens.
-        clock: Time.
         rng: Draws the jitter of retries.
     """
 
@@ -41,25 +37,13 @@ class Refilter:
         self,
         job: Job,
         *,
-        run_id: str,
+        context: RunContext,
         checkpoint: Checkpoint,
         sink: Sink,
         dry_run: bool = False,
-        interrupt: Interrupt | None = None,
-        emit: Emit = ignore,
-        clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
-        self._core = RunCore(
-            job,
-            run_id=run_id,
-            checkpoint=checkpoint,
-            options=Options(dry_run=dry_run),
-            interrupt=interrupt or Interrupt(),
-            emit=emit,
-            clock=clock or SystemClock(),
-            rng=rng or Random(),
-        )
+        self._core = RunCore(job, context=context, checkpoint=checkpoint, options=Options(dry_run=dry_run), rng=rng)
         self._parts: Settlement = assemble_settlement(self._core, sink=sink)
 
     async def run(self) -> Summary:

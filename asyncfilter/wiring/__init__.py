@@ -9,7 +9,8 @@ from asyncfilter.wiring.bench import bench, measure, propose_bench
 from asyncfilter.wiring.labels import label_references
 from asyncfilter.wiring.overrides import Overrides
 from asyncfilter.wiring.plan import examine_sample, plan, survey
-from asyncfilter.wiring.run import refilter, run
+from asyncfilter.wiring.refilter import refilter
+from asyncfilter.wiring.run import run
 
 __all__ = [
     "Overrides",

@@ -1,9 +1,8 @@
-"""``run`` and ``refilter``: the program's two main verbs."""
+"""``run``: the program's main verb."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 import msgspec
 
@@ -11,15 +10,11 @@ from asyncfilter.checkpoint import archive_checkpoint
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.examine.stored_listing import ShuffledSource
-from asyncfilter.engine.refilter import Refilter
-from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import Progress, Summary
-from asyncfilter.wiring.account import Account
-from asyncfilter.wiring.overrides import Overrides, check_own_stores, new_run_id
-from asyncfilter.wiring.session import open_run, sqlite, with_known_references
-from asyncfilter.wiring.stores import open_sink
+from asyncfilter.wiring.overrides import Overrides, check_own_stores
+from asyncfilter.wiring.session import open_run
 
 
 async def run(
@@ -67,43 +62,3 @@ async def run(
             inputs = msgspec.structs.replace(inputs, source=shuffled)
         options = Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead)
         return await opened.examine(options, inputs=inputs)
-
-
-async def refilter(
-    job: Job,
-    *,
-    dry_run: bool = False,
-    overrides: Overrides | None = None,
-    interrupt: Interrupt | None = None,
-    on_event: Emit = ignore,
-    on_start: Callable[[Callable[[], Progress]], None] | None = None,
-) -> Summary:
-    """Apply the job's rules and actions to the stored labels; the detector cannot be called.
-
-    Arguments, result and errors are those of ``run``; a dry run changes neither S3 nor the checkpoint.
-
-    Raises:
-        CheckpointError: There is none yet, or it cannot be used.
-    """
-    overrides = overrides or Overrides()
-    check_own_stores(job, overrides, "sink")
-    if overrides.checkpoint is None and not job.checkpoint.exists():
-        raise CheckpointError(
-            f"{job.checkpoint}: there is no checkpoint to take labels from",
-            hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
-        )
-    async with AsyncExitStack() as stack:
-        checkpoint = overrides.checkpoint or await sqlite(job, stack)
-        pipeline = Refilter(
-            await with_known_references(job, checkpoint),
-            run_id=new_run_id(),
-            checkpoint=checkpoint,
-            sink=await open_sink(job, overrides, Account(job, stack)),
-            dry_run=dry_run,
-            interrupt=interrupt,
-            emit=on_event,
-            clock=overrides.clock,
-        )
-        if on_start is not None:
-            on_start(pipeline.progress)
-        return await pipeline.run()

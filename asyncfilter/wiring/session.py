@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import msgspec
+
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, open_lookup
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.backends import DetectorBackend
@@ -64,15 +66,12 @@ class OpenRun:
             return self.ready.ended
         pipeline = assemble(
             self.ready.job,
-            run_id=self.context.run_id,
+            context=msgspec.structs.replace(self.context, emit=self.ready.emit),
             checkpoint=checkpoint or self.ready.checkpoint,
             since=self.stored.opened.totals,
             sink=self.sink,
             inputs=inputs or self.inputs,
             options=options,
-            interrupt=self.context.interrupt,
-            emit=self.ready.emit,
-            clock=self.context.clock,
         )
         if self.context.on_start is not None:
             self.context.on_start(pipeline.progress)

@@ -10,9 +10,11 @@ import pytest
 from asyncfilter import Job
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.backends import Backends, DetectorBackend
+from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import ThrottleCause, ThrottledError
+from asyncfilter.events import ignore
 from asyncfilter.model import Detection, Label, ObjectRef, StopReason, Summary
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemorySource, RecordingSink, run_virtually
 from tests.kit.jobs import make_bare_job
@@ -54,9 +56,8 @@ def run(job: Job, images: int, *backends: DetectorBackend) -> Summary:
     )
 
     async def main() -> Summary:
-        pipeline = assemble(
-            job, run_id="r", checkpoint=MemoryCheckpoint(), sink=RecordingSink(), inputs=inputs, clock=LoopClock()
-        )
+        context = RunContext(run_id="r", emit=ignore, clock=LoopClock())
+        pipeline = assemble(job, context=context, checkpoint=MemoryCheckpoint(), sink=RecordingSink(), inputs=inputs)
         return await pipeline.run()
 
     return run_virtually(main)

@@ -1,1 +1,1 @@
-"""What tests share: builders of jobs and stored images, buckets, workspaces, sandboxes, terminals."""
+"""Shared parts of the tests: builders of jobs and stored images, buckets, workspaces, sandboxes, terminals."""

@@ -1,4 +1,4 @@
-"""A bucket in memory that one process after another works on, each in virtual time."""
+"""A bucket in memory on which commands run one after another, each in virtual time."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Bucket:
     """The bucket ``raw`` of a ``MemoryStore``, its detector and its checkpoint.
 
     Args:
-        labels: What each image shows, by key, with 90 %. An image's content is its key.
-        max_share: The share of images that ``apply`` agrees to, unless the call names another.
+        labels: The label of each image, by key, with a confidence of 90 %. An image's content is its key.
+        max_share: ``max_share`` of the consent to ``apply``, unless the call gives another.
         store: Options of ``MemoryStore``.
 
     Attributes:
-        events: What ``run``, ``apply`` and ``undo`` emitted.
+        events: The events that ``run``, ``apply`` and ``undo`` emitted.
     """
 
     def __init__(self, labels: Mapping[str, str], *, max_share: float = 0.5, **store: Any) -> None:
@@ -41,15 +41,15 @@ class Bucket:
 
     def run(self, job: Job, **options: Any) -> Summary:
         """``asyncfilter run``."""
-        return self.live(lambda overrides: run(job, overrides=overrides, on_event=self.events.append, **options))
+        return self.in_process(lambda overrides: run(job, overrides=overrides, on_event=self.events.append, **options))
 
     def refilter(self, job: Job, **options: Any) -> Summary:
         """``asyncfilter refilter``."""
-        return self.live(lambda overrides: refilter(job, overrides=overrides, **options))
+        return self.in_process(lambda overrides: refilter(job, overrides=overrides, **options))
 
     def plan(self, job: Job, **options: Any) -> RemovalPlan:
         """``asyncfilter apply --dry-run``."""
-        return self.live(lambda overrides: plan_apply(job, overrides=overrides, **options))
+        return self.in_process(lambda overrides: plan_apply(job, overrides=overrides, **options))
 
     def apply(
         self,
@@ -61,39 +61,39 @@ class Bucket:
         at: int = 0,
         **options: Any,
     ) -> RemovalSummary:
-        """``asyncfilter apply --yes --expect IMAGES``, of all that is pending by default; killed at moment ``at``."""
+        """``asyncfilter apply --yes --expect IMAGES``: by default all pending images; killed at crash point ``at``."""
         images = self.plan(job).images if images is None else images
         share = self._max_share if max_share is None else max_share
         consent = Consent(images=images, max_share=share, digest=digest)
-        return self.live(
+        return self.in_process(
             lambda overrides: apply(job, consent, overrides=overrides, on_event=self.events.append, **options),
             CrashPlan(at),
         )
 
     def plan_undo(self, job: Job) -> RemovalPlan:
         """``asyncfilter undo --dry-run``."""
-        return self.live(lambda overrides: plan_undo(job, overrides=overrides))
+        return self.in_process(lambda overrides: plan_undo(job, overrides=overrides))
 
     def undo(self, job: Job, images: int | None = None, *, at: int = 0, **options: Any) -> RemovalSummary:
-        """``asyncfilter undo --yes --expect IMAGES``, of all that can be by default; killed at moment ``at``."""
+        """``asyncfilter undo --yes --expect IMAGES``: by default every image that can be; killed at crash point ``at``."""
         images = self.plan_undo(job).images if images is None else images
         consent = Consent(images=images)
-        return self.live(
+        return self.in_process(
             lambda overrides: undo(job, consent, overrides=overrides, on_event=self.events.append, **options),
             CrashPlan(at),
         )
 
-    def live(self, life: Callable[[Overrides], Awaitable[T]], crash: CrashPlan | None = None) -> T:
-        """One process.
+    def in_process(self, command: Callable[[Overrides], Awaitable[T]], crash: CrashPlan | None = None) -> T:
+        """Run ``command`` as a process of its own; the checkpoint is reopened afterwards.
 
         Args:
-            life: What it does.
-            crash: Whether it is killed: at a moment of the store, or before or after a commit.
+            command: Called with the bucket's ports.
+            crash: Where the process is killed: at a crash point of the store, or before or after a commit.
         """
         point = self.store.point
         overrides = self._overrides(crash)
         try:
-            return run_virtually(lambda: life(overrides))
+            return run_virtually(lambda: command(overrides))
         finally:
             self.store.point = point
             self.checkpoint = self.checkpoint.reopen()
@@ -110,13 +110,13 @@ class Bucket:
 
     @property
     def effects(self) -> dict[str, int]:
-        """What the checkpoint counts as done, by kind."""
+        """The number of effects done, by kind, as the checkpoint has it."""
         return self.checkpoint.opened.watermark.tally.effects
 
     @property
     def deleted(self) -> Sequence[str]:
         """Keys deleted by ``apply``, in order."""
-        return [place.key for place, _ in self.store.deleted]
+        return [location.key for location, _ in self.store.deleted]
 
     def bodies(self, bucket: str | None = None) -> dict[str, bytes | None]:
         """Contents by key; of the source by default."""

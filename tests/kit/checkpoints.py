@@ -1,4 +1,4 @@
-"""Checkpoints of both kinds, opened, closed and crashed alike, and rows for them."""
+"""Checkpoints of both kinds behind one interface that opens, closes and crashes them, and rows for them."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def stored_image(id_: int, **changes: Any) -> StoredImage:
 
 
 class CheckpointHarness(Protocol):
-    """Opens, closes and crashes one checkpoint."""
+    """One checkpoint that can be opened, closed and crashed."""
 
     async def open(self) -> Checkpoint:
-        """The checkpoint as the next process finds it."""
+        """Open the checkpoint as the next process would."""
 
     async def close(self) -> None:
-        """End the process in order."""
+        """Close the checkpoint as a process that ends normally does."""
 
     async def crash(self) -> None:
-        """End the process as a kill does."""
+        """Leave the checkpoint as a killed process does."""
 
 
 class MemoryHarness:
@@ -65,7 +65,7 @@ class SqliteHarness:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "0" / "job.db"
-        self._lives = 0
+        self._crashes = 0
         self._checkpoint: SqliteCheckpoint | None = None
 
     async def open(self) -> SqliteCheckpoint:
@@ -79,9 +79,9 @@ class SqliteHarness:
             await self._checkpoint.aclose()
 
     async def crash(self) -> None:
-        """Go on with what a killed process leaves: the file and its log as they lie there."""
-        self._lives += 1
-        copies = self.path.parents[1] / str(self._lives)
+        """Continue with a copy of what a killed process leaves: the file and its log as they are on the disk."""
+        self._crashes += 1
+        copies = self.path.parents[1] / str(self._crashes)
         copies.mkdir()
         for name in (self.path.name, self.path.name + "-wal"):
             shutil.copy(self.path.with_name(name), copies / name)

@@ -6,7 +6,7 @@ from asyncfilter.clock import SystemClock
 
 
 class FastClock(SystemClock):
-    """Runs a hundred times as fast as the system's clock, so that the ramp of the rate is over at once."""
+    """A clock a hundred times as fast as the system's, so that the ramp of the rate takes little real time."""
 
     def monotonic(self) -> float:
         """See ``Clock``."""

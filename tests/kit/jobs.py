@@ -1,4 +1,4 @@
-"""The one job that tests begin with: images of ``s3://raw/`` that show a robin are kept, the others rejected.
+"""The default job of the tests: images of ``s3://raw/`` that show a robin are kept, the others rejected.
 
 Sections are the top-level keys of the job file. A section that is given replaces the default as a whole; None leaves
 it out.

@@ -1,4 +1,4 @@
-"""Keys that S3 allows and that URLs, XML, shells and file systems take for something else."""
+"""Keys that S3 allows and that are special in URLs, XML, shells or file systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What images show, by key, for ``Stage`` and others: enough of each kind, and the same each time."""
+"""Labels of images by key, for ``Stage`` and ``Bucket``; deterministic."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ def birds(number: int, *, every: int = 3, broken_every: int = 0) -> dict[str, st
 
     Args:
         number: How many images.
-        every: Of so many images the first shows a robin.
-        broken_every: Of so many images the second is broken where it shows no robin; 0 for none. The rest are cats.
+        every: The first of every ``every`` images shows a robin.
+        broken_every: The second of every ``broken_every`` images is broken unless it shows a robin; 0 for none.
+            All other images show a cat.
     """
     return {f"{index:05d}.jpg": _bird(index, every, broken_every) for index in range(number)}
 
@@ -22,6 +23,6 @@ def _bird(index: int, every: int, broken_every: int) -> str:
     return BROKEN if broken_every and index % broken_every == 1 else "Cat"
 
 
-def in_turn(number: int, *labels: str) -> dict[str, str]:
-    """Labels of ``number`` images that show ``labels`` in turn."""
+def cycled(number: int, *labels: str) -> dict[str, str]:
+    """Labels of ``number`` images: ``labels``, repeated in this order."""
     return {f"{index:05d}.jpg": labels[index % len(labels)] for index in range(number)}

@@ -1,4 +1,4 @@
-"""S3 and Rekognition for tests: sandboxes, moto, boto3 clients, and this process's settings for them."""
+"""S3 and Rekognition for tests: sandboxes, moto, boto3 clients, and the settings of this process for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asyncfilter.sandbox import Sandbox, SandboxOptions, SandboxProcess
 
 @contextmanager
 def aws_settings(**settings: str) -> Iterator[None]:
-    """While the context is open, the AWS and proxy settings of this process are these, and no file is read."""
+    """Replace the AWS and proxy settings of this process while the context is open; no configuration file is read."""
     before = _take_settings()
     os.environ.update({"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull} | settings)
     try:
@@ -35,14 +35,14 @@ def _take_settings() -> dict[str, str]:
 
 @asynccontextmanager
 async def serving(options: SandboxOptions) -> AsyncIterator[Sandbox]:
-    """A sandbox that the clients of this process speak to."""
+    """A sandbox to which the clients of this process connect."""
     async with Sandbox(options) as sandbox:
         with aws_settings(**sandbox.environment()):
             yield sandbox
 
 
 async def set_faults(sandbox: Sandbox, *rules: str) -> None:
-    """Have the sandbox inject these faults from now on, and no others."""
+    """Replace the faults that the sandbox injects."""
     url = f"{sandbox.endpoint_url}/_sandbox/faults"
     async with aiohttp.ClientSession() as http, http.post(url, json={"faults": list(rules)}) as response:
         assert response.status == 200, await response.text()
@@ -50,7 +50,7 @@ async def set_faults(sandbox: Sandbox, *rules: str) -> None:
 
 @contextmanager
 def moto_server() -> Iterator[dict[str, str]]:
-    """A moto server; the settings for it."""
+    """A moto server; yields the settings for it."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -68,7 +68,7 @@ def moto_server() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def boto_client(sandbox: Sandbox | SandboxProcess, service: str) -> Iterator[Any]:
-    """A boto3 client that speaks to the sandbox, whatever the settings of this process are."""
+    """A boto3 client of the sandbox, independent of the settings of this process."""
     settings = sandbox.environment()
     client = boto3.client(
         service,

@@ -1,4 +1,4 @@
-"""A program on a terminal: what it draws, and a keyboard."""
+"""A program on a pseudo-terminal: its output, and keyboard input."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Terminal:
         folder: The working directory.
         env: All environment variables of the program.
         columns: The width; the terminal has 24 lines.
-        has_stdout: Whether stdout is the terminal; otherwise it is a pipe, and ``out`` has what came through it.
+        has_stdout: Whether stdout is the terminal; otherwise it is a pipe, whose content is in ``out``.
 
     Attributes:
-        seen: What the terminal was sent so far, control sequences included.
-        out: After ``end``, what was written to the pipe.
+        seen: The output to the terminal so far, control sequences included.
+        out: The output to the pipe, set by ``end``.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Terminal:
         os.close(slave)
 
     def read_until(self, text: str) -> None:
-        """Read until ``text`` was written; fail when the program ends before."""
+        """Read until ``text`` was written; fail when the program ends first."""
         while text not in self.seen:
             piece = self._read()
-            assert piece, f"it ended before it wrote {text!r}: {self.seen}"
+            assert piece, f"the program ended before it wrote {text!r}: {self.seen}"
             self.seen += piece
 
     def type(self, text: str) -> None:
@@ -75,7 +75,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What was drawn, line by line, without control sequences."""
+        """The output so far, line by line, without control sequences."""
         return [line.rstrip() for line in re.split(r"[\r\n]+", CONTROL.sub("", self.seen))]
 
     def _read(self) -> str:

@@ -1,4 +1,4 @@
-"""A folder with a job file beside a sandbox, and the program at work in it: as a process, on a terminal, or in here."""
+"""A folder with a job file, and a sandbox; runs the program there as a process, on a terminal, or in this process."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Workspace:
     """A folder with ``job.yaml`` in it.
 
     Args:
-        folder: Where commands run; it is their home too.
-        sandbox: What they take for AWS.
-        sections: Those of the job file that differ from ``job_document``.
+        folder: Working and home directory of the commands.
+        sandbox: The service that the commands use instead of AWS.
+        sections: The sections of the job file that differ from ``job_document``.
 
     Attributes:
         job: The job file.
-        env: What commands are given; they inherit nothing else of this machine's settings.
+        env: All environment variables of the commands; nothing else of this machine's settings is inherited.
     """
 
     def __init__(self, folder: Path, sandbox: SandboxProcess, **sections: Any) -> None:
@@ -64,8 +64,8 @@ class Workspace:
         """Start a command without a terminal.
 
         Args:
-            arguments: Those of the program.
-            output: Where stdout and stderr go; a pipe is to be read with ``read_until`` and ``ended``.
+            arguments: Arguments of the program.
+            output: The destination of stdout and stderr; read a pipe with ``read_until`` and ``ended``.
         """
         return subprocess.Popen(
             self.command(*arguments),
@@ -78,12 +78,12 @@ class Workspace:
         )
 
     def terminal(self, *arguments: str, columns: int = 80, has_stdout: bool = True, **env: str) -> Terminal:
-        """Start a command on a terminal, which is dumb unless ``TERM`` says otherwise."""
+        """Start a command on a terminal; ``TERM`` is ``dumb`` by default."""
         whole = {"TERM": "dumb"} | self.env | env
         return Terminal(self.command(*arguments), folder=self.folder, env=whole, columns=columns, has_stdout=has_stdout)
 
     def here(self, *arguments: str) -> tuple[int, str, str]:
-        """Run a command in this process, which is quicker: exit code, stdout and stderr."""
+        """Run a command in this process, which is faster; returns exit code, stdout and stderr."""
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(self.folder)
@@ -92,11 +92,11 @@ class Workspace:
             return command_line(arguments), out.getvalue(), err.getvalue()
 
     def json(self, *arguments: str) -> dict[str, Any]:
-        """What ``--json`` prints, of a command that ends with 0."""
+        """The output of ``--json``; the exit code must be 0."""
         return self._json(arguments, {0})
 
     def summary(self, *arguments: str) -> dict[str, Any]:
-        """What ``--json`` prints, of a command that ends with 0, or with 1 for images that failed."""
+        """The output of ``--json``; the exit code must be 0, or 1 for failed images."""
         return self._json(arguments, {0, 1})
 
     def _json(self, arguments: tuple[str, ...], codes: set[int]) -> dict[str, Any]:
@@ -112,23 +112,23 @@ class Workspace:
 
 
 def bare_environment(folder: Path) -> dict[str, str]:
-    """Variables of a program that knows nothing of this machine but where Python finds its modules."""
+    """Environment variables that hold nothing of this machine but the paths of programs and Python modules."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     return kept | {"HOME": str(folder), "LANG": "C.UTF-8"}
 
 
 def read_until(process: subprocess.Popen[str], word: str, times: int = 1) -> None:
-    """Read the log until ``word`` came in so many lines; fail when the program ends before."""
+    """Read the log until ``times`` lines contained ``word``; fail when the program ends first."""
     assert process.stderr is not None
     for line in process.stderr:
         times -= word in line
         if not times:
             return
-    pytest.fail(f"it ended with {process.wait()} before it said {word!r}")
+    pytest.fail(f"the program ended with {process.wait()} before it wrote {word!r}")
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for the end: exit code, stdout and the rest of stderr."""
+    """Wait until the process ends; returns exit code, stdout and the rest of stderr."""
     out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
@@ -137,5 +137,5 @@ def wait_until(holds: Callable[[], object]) -> None:
     """Return once ``holds`` is true; fail when it does not become so."""
     deadline_s = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < deadline_s, "it never came to that"
+        assert time.monotonic() < deadline_s, "the condition did not become true"
         time.sleep(0.02)

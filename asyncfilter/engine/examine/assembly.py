@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
-from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
-from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.detect import PaidCalls
@@ -19,8 +18,8 @@ from asyncfilter.engine.examine.pipeline import Pipeline
 from asyncfilter.engine.examine.prefetch import PrefetchStage
 from asyncfilter.engine.examine.producer import Producer
 from asyncfilter.engine.examine.stage import ExamineStage
-from asyncfilter.engine.settle.assembly import RunCore, Settlement, assemble_settlement
-from asyncfilter.events import Emit, ignore
+from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
+from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.retrying import PACED_CAP_S
@@ -32,14 +31,11 @@ from asyncfilter.records.progress import Totals
 def assemble(
     job: Job,
     *,
-    run_id: str,
+    context: RunContext,
     checkpoint: Checkpoint,
     sink: Sink,
     inputs: RunInputs,
     options: Options | None = None,
-    interrupt: Interrupt | None = None,
-    emit: Emit = ignore,
-    clock: Clock | None = None,
     rng: Random | None = None,
     since: Totals | None = None,
 ) -> Pipeline:
@@ -47,27 +43,15 @@ def assemble(
 
     Args:
         job: What to do.
-        run_id: Names the run in the checkpoint's history.
+        context: Id, listener, clock and interrupt of the run.
         checkpoint: Open, and held by this run.
         sink: Carries out actions.
         inputs: Source, detector and their limits.
         options: What was asked of this run.
-        interrupt: The user's wish to end it.
-        emit: Told of everything that happens.
-        clock: Time.
         rng: Draws the jitter of retries.
         since: The sums before this run, where it paid for something before the pipeline began.
     """
-    core = RunCore(
-        job,
-        run_id=run_id,
-        checkpoint=checkpoint,
-        options=options or Options(),
-        interrupt=interrupt or Interrupt(),
-        emit=emit,
-        clock=clock or SystemClock(),
-        rng=rng or Random(),
-    )
+    core = RunCore(job, context=context, checkpoint=checkpoint, options=options or Options(), rng=rng)
     return _Assembly(core, inputs, sink, since).pipeline()
 
 

@@ -121,14 +121,11 @@ async def _pay(
     """Examine what is not known, as a small run of its own."""
     pipeline = assemble(
         job,
-        run_id=context.run_id,
+        context=msgspec.structs.replace(context, emit=lambda event: _pass_on(event, context.emit)),
         checkpoint=view,
         sink=no_sink(),
         inputs=_inputs_of(inputs, wanted, references),
         options=Options(dry_run=True),
-        interrupt=context.interrupt,
-        emit=lambda event: _pass_on(event, context.emit),
-        clock=context.clock,
     )
     if context.on_start is not None:
         context.on_start(pipeline.progress)

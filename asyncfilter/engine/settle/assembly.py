@@ -2,89 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from random import Random
 
 import msgspec
 
-from asyncfilter.clock import Clock
-from asyncfilter.engine.core.listener import GuardedListener
-from asyncfilter.engine.core.pending import PendingSignal
-from asyncfilter.engine.core.retry import Repeater
 from asyncfilter.engine.core.spending import SpendingRecord
-from asyncfilter.engine.core.stopping import Interrupt, StopSignal
-from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
+from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.engine.settle.stored_decisions import StoredDecisions
 from asyncfilter.engine.settle.target_claims import TargetClaims
-from asyncfilter.events import Emit
-from asyncfilter.job.spec import Job
 from asyncfilter.policy.budget import Budget
-from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.policy.retrying import CAP_S
-from asyncfilter.policy.rules import compile_rules
-from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
 from asyncfilter.records.progress import Totals, Watermark
-
-
-class RunCore:
-    """What all parts of one run share.
-
-    Args:
-        job: What is done.
-        run_id: Names the run in the checkpoint's history.
-        checkpoint: Open, and held by this run.
-        options: What was asked of this run.
-        interrupt: The user's wish to end it.
-        emit: Told of everything that happens.
-        clock: Time.
-        rng: Draws the jitter of retries.
-
-    Attributes:
-        emit: As given, guarded: a listener that raises ends the run.
-        outcomes: Say what an image comes to.
-        stop_signal: Why the run ends.
-        pending: Wakes the settle loop.
-        totals: The sums that are counted in no order; money apart.
-    """
-
-    def __init__(
-        self,
-        job: Job,
-        *,
-        run_id: str,
-        checkpoint: Checkpoint,
-        options: Options,
-        interrupt: Interrupt,
-        emit: Emit,
-        clock: Clock,
-        rng: Random,
-    ) -> None:
-        self.job = job
-        self.run_id = run_id
-        self.checkpoint = checkpoint
-        self.options = options
-        self.interrupt = interrupt
-        self.clock = clock
-        self.rng = rng
-        self.outcomes = Outcomes(job, compile_rules(job))
-        self.stop_signal = StopSignal()
-        self.pending = PendingSignal()
-        self.emit = GuardedListener(emit, self.stop_signal)
-        self.totals = msgspec.structs.replace(checkpoint.opened.totals)
-
-    def repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:
-        """The job's retry policy, which waits by ``pause``."""
-        attempts = self.job.limits.max_attempts
-        return Repeater(max_attempts=attempts, pause=pause, rng=self.rng, throttle_cap_s=throttle_cap_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +54,7 @@ def assemble_settlement(
         since: The sums before this run, where it paid for something before the pipeline began.
     """
     job, checkpoint, stop_signal, emit, clock = core.job, core.checkpoint, core.stop_signal, core.emit, core.clock
-    is_dry, opened = core.options.dry_run, checkpoint.opened
+    is_dry = core.options.dry_run
     committer = GroupCommitter(checkpoint=checkpoint, spending=spending, pending=core.pending)
     committer.writes_watermark = not is_dry
     sequencer = _sequencer(core)
@@ -140,46 +75,18 @@ def assemble_settlement(
         clock=clock,
     )
     decisions = StoredDecisions(job, checkpoint, core.outcomes)
-    redecider = Redecider(
-        job,
-        checkpoint=checkpoint,
-        decisions=decisions,
-        outcomes=core.outcomes,
-        sequencer=sequencer,
-        committer=committer,
-        loop=loop,
-        stop_signal=stop_signal,
-        emit=emit,
-        clock=clock,
-        dry_run=is_dry,
-    )
+    redecider = Redecider(core, decisions=decisions, sequencer=sequencer, committer=committer, loop=loop)
     summary = RunSummary(
-        job,
-        run_id=core.run_id,
-        checkpoint=checkpoint,
-        sequencer=sequencer,
-        stop_signal=stop_signal,
-        clock=clock,
-        since=since or opened.totals,
-        totals=core.totals,
-        budget=budget,
-        tps_limit=tps_limit,
+        core, sequencer=sequencer, since=since or checkpoint.opened.totals, budget=budget, tps_limit=tps_limit
     )
     lifecycle = RunLifecycle(
-        job,
-        run_id=core.run_id,
-        checkpoint=checkpoint,
-        options=core.options,
-        interrupt=core.interrupt,
+        core,
         sequencer=sequencer,
         committer=committer,
         sink_stage=sink_stage,
         loop=loop,
         redecider=redecider,
         summary=summary,
-        stop_signal=stop_signal,
-        emit=emit,
-        clock=clock,
     )
     return Settlement(
         committer=committer,

@@ -6,80 +6,61 @@ once, the last figures become durable.
 
 from __future__ import annotations
 
-import anyio
 from anyio.abc import TaskGroup
 
-from asyncfilter.clock import Clock
-from asyncfilter.engine.core.stopping import Interrupt, StopSignal
-from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
+from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.errors import AbortedError
-from asyncfilter.events import Draining, Emit, JobWarning, RunEnded
+from asyncfilter.events import Draining, JobWarning, RunEnded
 from asyncfilter.job.fingerprint import decided_by
-from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.removal_query import removal_query
-from asyncfilter.ports.checkpoint import Checkpoint
 
 
 class RunLifecycle:
     """Begins, drains and finishes a run; ``run`` and ``refilter`` alike.
 
     Args:
-        job: What is done.
-        run_id: Names the run in the checkpoint's history.
-        checkpoint: Open, and held by this run.
-        options: What was asked of this run.
-        interrupt: The user's wish to end it.
+        core: What the run's parts share.
         sequencer: Holds the settled position.
         committer: Writes the last figures.
         sink_stage: Finishes released actions.
         loop: Runs beside the work.
         redecider: Puts decisions made anew on record at the end.
         summary: Puts the result together.
-        stop_signal: Knows why the run ends.
-        emit: Told of start, drain and end.
-        clock: Time.
     """
 
     def __init__(
         self,
-        job: Job,
+        core: RunCore,
         *,
-        run_id: str,
-        checkpoint: Checkpoint,
-        options: Options,
-        interrupt: Interrupt,
         sequencer: Sequencer,
         committer: GroupCommitter,
         sink_stage: SinkStage,
         loop: SettleLoop,
         redecider: Redecider,
         summary: RunSummary,
-        stop_signal: StopSignal,
-        emit: Emit,
-        clock: Clock,
     ) -> None:
-        self._job = job
-        self._run_id = run_id
-        self._checkpoint = checkpoint
-        self._options = options
-        self._interrupt = interrupt
+        self._job = core.job
+        self._run_id = core.run_id
+        self._checkpoint = core.checkpoint
+        self._options = core.options
+        self._interrupt = core.interrupt
+        self._stop_signal = core.stop_signal
+        self._emit = core.emit
+        self._clock = core.clock
         self._sequencer = sequencer
         self._committer = committer
         self._sink_stage = sink_stage
         self._loop = loop
         self._redecider = redecider
         self._summary = summary
-        self._stop_signal = stop_signal
-        self._emit = emit
-        self._clock = clock
 
     @property
     def actions(self) -> int:
@@ -93,7 +74,7 @@ class RunLifecycle:
             tps_origin: Where the rate comes from, for people.
         """
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
-        self._emit(self._summary.started(self._options, tps_origin=tps_origin))
+        self._emit(self._summary.started(tps_origin=tps_origin))
         for message in job_warnings(self._job):
             self._emit(JobWarning(at_unix_s=self._clock.unix(), message=message))
 
@@ -101,7 +82,7 @@ class RunLifecycle:
         """Start the settle loop, the sink's workers and the watch for the interrupt in ``tasks``."""
         self._sink_stage.pool.start(tasks)
         tasks.start_soon(self._loop.run)
-        tasks.start_soon(self._obey, tasks.cancel_scope)
+        tasks.start_soon(self._stop_signal.follow, self._interrupt, tasks.cancel_scope)
 
     def report_drain(self, in_flight: int) -> None:
         """Report why the run drains, and how many calls are in flight."""
@@ -151,10 +132,3 @@ class RunLifecycle:
     async def _pending_removals(self) -> int:
         which = removal_query(self._job, decided_by(self._job))
         return 0 if which.is_empty or self._options.dry_run else await self._checkpoint.count_pending_removals(which)
-
-    async def _obey(self, scope: anyio.CancelScope) -> None:
-        """Drain when the user asks to end the run; abort when asked again."""
-        await self._interrupt.drain.wait()
-        self._stop_signal.request(self._interrupt.reason)
-        await self._interrupt.abort.wait()
-        scope.cancel()

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import msgspec
 
-from asyncfilter.clock import Clock
-from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.stored_decisions import RedecisionPreview, StoredDecisions
 from asyncfilter.errors import AsyncFilterError
-from asyncfilter.events import Emit, OutcomeChange, RulesApplied
+from asyncfilter.events import OutcomeChange, RulesApplied
 from asyncfilter.job.fingerprint import decided_by
-from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason
 from asyncfilter.policy.effects import image_of
-from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.records.images import StoredImage
 
 
@@ -32,46 +28,34 @@ class Redecider:
     """Brings the stored decisions up to the job as it is now.
 
     Args:
-        job: The job.
-        checkpoint: Holds labels and decisions.
+        core: What the run's parts share; a dry run finds and reports what would change, and counts by it.
         decisions: Finds what changes.
-        outcomes: Say what an image comes to.
         sequencer: Releases and settles what changed.
         committer: Keeps what changed.
         loop: Runs beside it.
-        stop_signal: Told when the checkpoint cannot be read.
-        emit: Told what changes.
-        clock: Time.
-        dry_run: Find and report what would change, and count by it; write nothing.
     """
 
     def __init__(
         self,
-        job: Job,
+        core: RunCore,
         *,
-        checkpoint: Checkpoint,
         decisions: StoredDecisions,
-        outcomes: Outcomes,
         sequencer: Sequencer,
         committer: GroupCommitter,
         loop: SettleLoop,
-        stop_signal: StopSignal,
-        emit: Emit,
-        clock: Clock,
-        dry_run: bool,
     ) -> None:
-        self._bucket = job.source.bucket
-        self._decided_by = decided_by(job)
-        self._checkpoint = checkpoint
+        self._bucket = core.job.source.bucket
+        self._decided_by = decided_by(core.job)
+        self._checkpoint = core.checkpoint
+        self._outcomes = core.outcomes
+        self._stop_signal = core.stop_signal
+        self._emit = core.emit
+        self._clock = core.clock
+        self._dry_run = core.options.dry_run
         self._decisions = decisions
-        self._outcomes = outcomes
         self._sequencer = sequencer
         self._committer = committer
         self._loop = loop
-        self._stop_signal = stop_signal
-        self._emit = emit
-        self._clock = clock
-        self._dry_run = dry_run
         self._begun: tuple[RedecisionPreview, int] | None = None
 
     async def run(self) -> None:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from asyncfilter.clock import Clock
-from asyncfilter.engine.core.stopping import StopSignal
-from asyncfilter.engine.examine.inputs import Options
+from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.events import RunStarted
-from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.counts import counts, exit_code
-from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.records.progress import Totals
 
 
@@ -21,43 +17,34 @@ class RunSummary:
     """Puts together what was counted in one run.
 
     Args:
-        job: What is done.
-        run_id: Names the run in the checkpoint's history.
-        checkpoint: Open, and held by this run.
+        core: What the run's parts share; the run starts now.
         sequencer: Counts in order.
-        stop_signal: Knows why the run ended.
-        clock: Time; the run starts now.
         since: The sums at the start of the run.
-        totals: The sums that are counted in no order, money apart.
         budget: The money; None where nothing is paid.
         tps_limit: The rate that may be used; None where nothing is called, or nothing is known of it.
     """
 
     def __init__(
         self,
-        job: Job,
+        core: RunCore,
         *,
-        run_id: str,
-        checkpoint: Checkpoint,
         sequencer: Sequencer,
-        stop_signal: StopSignal,
-        clock: Clock,
         since: Totals,
-        totals: Totals,
         budget: Budget | None = None,
         tps_limit: float | None = None,
     ) -> None:
-        self._job = job
-        self._run_id = run_id
-        self._checkpoint = checkpoint
+        self._job = core.job
+        self._run_id = core.run_id
+        self._checkpoint = core.checkpoint
+        self._options = core.options
+        self._stop_signal = core.stop_signal
+        self._clock = core.clock
+        self._totals = core.totals
         self._sequencer = sequencer
-        self._stop_signal = stop_signal
-        self._clock = clock
         self._since = since
-        self._totals = totals
         self._budget = budget
         self._tps_limit = tps_limit
-        self._started_s = clock.monotonic()
+        self._started_s = core.clock.monotonic()
 
     @property
     def elapsed_s(self) -> float:
@@ -71,7 +58,7 @@ class RunSummary:
         spent, billed = self._budget.spent_micros, self._budget.billed_calls
         return msgspec.structs.replace(self._totals, spent_micros=spent, billed_calls=billed)
 
-    def started(self, options: Options, *, tps_origin: str) -> RunStarted:
+    def started(self, *, tps_origin: str) -> RunStarted:
         """The first event of the run."""
         opened = self._checkpoint.opened
         return RunStarted(
@@ -85,7 +72,7 @@ class RunSummary:
             tps_origin=tps_origin,
             budget_micros=self._job.limits.budget_micros,
             spent_micros=self._totals.spent_micros,
-            dry_run=options.dry_run,
+            dry_run=self._options.dry_run,
         )
 
     def summary(self, *, overshoot: int, pending_removals: int) -> Summary:

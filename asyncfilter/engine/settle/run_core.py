@@ -1,0 +1,66 @@
+"""What all parts of one run share: the job, the checkpoint, the clock, and the signals between its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import msgspec
+
+from asyncfilter.engine.core.listener import GuardedListener
+from asyncfilter.engine.core.pending import PendingSignal
+from asyncfilter.engine.core.retry import Repeater
+from asyncfilter.engine.core.run_context import RunContext
+from asyncfilter.engine.core.stopping import Interrupt, StopSignal
+from asyncfilter.engine.examine.inputs import Options
+from asyncfilter.job.spec import Job
+from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.policy.retrying import CAP_S
+from asyncfilter.policy.rules import compile_rules
+from asyncfilter.ports.checkpoint import Checkpoint
+
+
+class RunCore:
+    """What all parts of one run share.
+
+    Args:
+        job: What is done.
+        context: Id, listener, clock and interrupt of the run.
+        checkpoint: Open, and held by this run.
+        options: What was asked of this run.
+        rng: Draws the jitter of retries; None for one seeded by the system.
+
+    Attributes:
+        emit: The context's listener, guarded: one that raises ends the run.
+        outcomes: Say what an image comes to.
+        stop_signal: Why the run ends.
+        pending: Wakes the settle loop.
+        totals: The sums that are counted in no order; money apart.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        context: RunContext,
+        checkpoint: Checkpoint,
+        options: Options,
+        rng: Random | None = None,
+    ) -> None:
+        self.job = job
+        self.run_id = context.run_id
+        self.checkpoint = checkpoint
+        self.options = options
+        self.interrupt = context.interrupt or Interrupt()
+        self.clock = context.clock
+        self.rng = rng or Random()
+        self.outcomes = Outcomes(job, compile_rules(job))
+        self.stop_signal = StopSignal()
+        self.pending = PendingSignal()
+        self.emit = GuardedListener(context.emit, self.stop_signal)
+        self.totals = msgspec.structs.replace(checkpoint.opened.totals)
+
+    def repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:
+        """The job's retry policy, which waits by ``pause``."""
+        attempts = self.job.limits.max_attempts
+        return Repeater(max_attempts=attempts, pause=pause, rng=self.rng, throttle_cap_s=throttle_cap_s)

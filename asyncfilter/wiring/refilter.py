@@ -1,0 +1,54 @@
+"""``refilter``: changed rules and actions applied to stored labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.refilter import Refilter
+from asyncfilter.errors import CheckpointError
+from asyncfilter.events import Emit, ignore
+from asyncfilter.job.spec import Job
+from asyncfilter.model import Progress, Summary
+from asyncfilter.wiring.account import Account
+from asyncfilter.wiring.overrides import Overrides, check_own_stores
+from asyncfilter.wiring.session import new_context, sqlite, with_known_references
+from asyncfilter.wiring.stores import open_sink
+
+
+async def refilter(
+    job: Job,
+    *,
+    dry_run: bool = False,
+    overrides: Overrides | None = None,
+    interrupt: Interrupt | None = None,
+    on_event: Emit = ignore,
+    on_start: Callable[[Callable[[], Progress]], None] | None = None,
+) -> Summary:
+    """Apply the job's rules and actions to the stored labels; the detector cannot be called.
+
+    Arguments, result and errors are those of ``run``; a dry run changes neither S3 nor the checkpoint.
+
+    Raises:
+        CheckpointError: There is none yet, or it cannot be used.
+    """
+    overrides = overrides or Overrides()
+    check_own_stores(job, overrides, "sink")
+    if overrides.checkpoint is None and not job.checkpoint.exists():
+        raise CheckpointError(
+            f"{job.checkpoint}: there is no checkpoint to take labels from",
+            hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
+        )
+    async with AsyncExitStack() as stack:
+        checkpoint = overrides.checkpoint or await sqlite(job, stack)
+        work = Refilter(
+            await with_known_references(job, checkpoint),
+            context=new_context(overrides, interrupt=interrupt, on_event=on_event),
+            checkpoint=checkpoint,
+            sink=await open_sink(job, overrides, Account(job, stack)),
+            dry_run=dry_run,
+        )
+        if on_start is not None:
+            on_start(work.progress)
+        return await work.run()
