@@ -22,7 +22,8 @@ from asyncfilter.ports.examine import Preparation
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.ports import Fault, MemoryReferences, MemorySource, RecordingSink, ScriptedDetector, no_fault
 from asyncfilter.testing.virtual import LoopClock, run_virtually
-from asyncfilter.wiring import Overrides, refilter
+from asyncfilter.wiring import Overrides
+from asyncfilter.wiring.refilter import refilter
 from asyncfilter.wiring.run import run
 
 T = TypeVar("T")

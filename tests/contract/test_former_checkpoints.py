@@ -33,8 +33,9 @@ from asyncfilter.policy.removal_plan import Consent
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.removal import Step, Versioning
 from asyncfilter.testing import MemoryReferences, MemoryStore
-from asyncfilter.wiring import Overrides, plan_apply, plan_undo, refilter, undo
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, undo
 from asyncfilter.wiring.apply import apply
+from asyncfilter.wiring.refilter import refilter
 from asyncfilter.wiring.run import run
 
 DATA = Path(__file__).parents[1] / "data" / "former_checkpoints"

@@ -158,7 +158,7 @@ async def test_any_key_is_deleted_and_nothing_else(kit: Kit, bucket: str) -> Non
     images = [kit.put(bucket, key) for key in HOSTILE_KEYS]
     beside = [kit.put(bucket, key[:-1] + "!") for key in HOSTILE_KEYS]
     results = await kit.remover(bucket).delete(bucket, requests(images))
-    assert codes(results) == ["Gone"] * len(HOSTILE_KEYS)
+    assert codes(results) == ["DeleteResult"] * len(HOSTILE_KEYS)
     assert {kit.body(bucket, key) for key in HOSTILE_KEYS} == {None}
     assert {kit.body(bucket, one.key) for one in beside} == {b"picture"}
     markers = [result.marker for result in results if isinstance(result, DeleteResult)]
@@ -176,7 +176,7 @@ async def test_each_delete_is_on_condition_of_its_etag(kit: Kit, bucket: str, su
     kit.put(bucket, changed.key, b"newer")
     await kit.remover(bucket).delete(bucket, requests([gone]))
     results = await kit.remover(bucket).delete(bucket, requests([changed, gone, kept]))
-    assert codes(results) == ["changed", "vanished", "Gone"]
+    assert codes(results) == ["changed", "vanished", "DeleteResult"]
     assert kit.body(bucket, changed.key) == b"newer"
 
 
@@ -185,7 +185,7 @@ async def test_a_thousand_go_in_one_batch(kit: Kit) -> None:
     images = [kit.put("raw-on", f"many/{n:04}") for n in range(1000)]
     kit.put("raw-on", "many/0500", b"newer")
     results = await kit.remover("raw-on").delete("raw-on", requests(images))
-    assert [position for position, code in enumerate(codes(results)) if code != "Gone"] == [500]
+    assert [position for position, code in enumerate(codes(results)) if code != "DeleteResult"] == [500]
 
 
 @pytest.mark.parametrize("key", HOSTILE_KEYS)
@@ -287,7 +287,7 @@ async def test_a_denied_key_is_its_own(s3: S3Kit) -> None:
     names = ["locked.jpg", "free.jpg", "locked\x01.jpg", "free\x01.jpg"]
     images = [s3.put("raw-off", name) for name in names]
     results = await s3.remover("raw-off").delete("raw-off", requests(images))
-    assert codes(results) == ["access_denied", "Gone", "access_denied", "Gone"]
+    assert codes(results) == ["access_denied", "DeleteResult", "access_denied", "DeleteResult"]
     denied = results[0]
     assert isinstance(denied, ImageError)
     assert denied.access
@@ -308,7 +308,7 @@ async def test_a_batch_that_fails_as_a_whole(s3: S3Kit) -> None:
             await s3.remover("raw-off").delete("raw-off", requests([image]))
         await set_faults(s3.sandbox)
         again = await s3.remover("raw-off").delete("raw-off", requests([image]))
-        assert codes(again) == (["vanished"] if fault in {"reset", "timeout", "cut"} else ["Gone"])
+        assert codes(again) == (["vanished"] if fault in {"reset", "timeout", "cut"} else ["DeleteResult"])
     with pytest.raises(BucketNotFoundError):
         await s3.remover("raw-off").delete("no-such-bucket", [DeleteRequest(key="a", etag="b", size_bytes=1)])
 
@@ -319,7 +319,7 @@ async def test_a_single_delete_that_fails_in_passing_is_a_value(s3: S3Kit) -> No
     await set_faults(s3.sandbox, "slowdown:DeleteObject=100%")
     results = await s3.remover("raw-off").delete("raw-off", requests(images))
     await set_faults(s3.sandbox)
-    assert codes(results) == ["Gone", "ThrottledError"]
+    assert codes(results) == ["DeleteResult", "ThrottledError"]
 
 
 async def test_a_single_delete_without_an_answer_may_have_been_done(s3: S3Kit) -> None:
@@ -369,7 +369,7 @@ async def test_a_key_the_answer_does_not_name_is_unknown() -> None:
     client: Any = PartialDeletes({"a": Deleted("")})
     remover = S3Remover(client, client, BucketState(versioning=Versioning.OFF))
     results = await remover.delete("raw", [DeleteRequest(key=key, etag="1", size_bytes=1) for key in "ab"])
-    assert codes(results) == ["Gone", "TransientError"]
+    assert codes(results) == ["DeleteResult", "TransientError"]
 
 
 class Heads:

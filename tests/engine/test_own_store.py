@@ -1,4 +1,4 @@
-"""Whole runs over a store that the caller brings: ``source: own:NAME``."""
+"""Whole runs over a store that the caller provides: ``source: own:NAME``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from asyncfilter.testing import (
     ScriptedDetector,
     run_virtually,
 )
-from asyncfilter.wiring import Overrides, plan_apply, plan_undo, refilter, undo
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, undo
 from asyncfilter.wiring.apply import apply
 from asyncfilter.wiring.bench import bench
 from asyncfilter.wiring.plan import plan
+from asyncfilter.wiring.refilter import refilter
 from asyncfilter.wiring.run import run
 from tests.kit.jobs import make_bare_job
 
@@ -50,7 +51,7 @@ def whole() -> Overrides:
 
 
 def go(verb: Callable[[], Awaitable[Any]]) -> Any:
-    """One process of it."""
+    """One process of the job."""
     return anyio.run(verb)
 
 
@@ -74,7 +75,7 @@ def test_a_run_over_a_store_of_ones_own_resumes_and_refilters(tmp_path: Path) ->
 
 
 def test_own_images_leave_their_store_and_come_back(tmp_path: Path) -> None:
-    """``apply`` moves within the caller's stores, ``undo`` brings back; both through the caller's remover."""
+    """``apply`` moves within the caller's stores, ``undo`` restores; both use the caller's remover."""
     job = make_job(tmp_path, actions={"reject": {"move": "own:photos-out/{key}"}})
     ports = whole()
     store = ports.remover
@@ -90,7 +91,7 @@ def test_own_images_leave_their_store_and_come_back(tmp_path: Path) -> None:
 
 
 def test_plan_and_bench_take_a_store_of_ones_own(tmp_path: Path) -> None:
-    """What looks ahead of a run needs the same ports as the run."""
+    """``plan`` and ``bench`` need the same ports as the run."""
     job = make_job(tmp_path, limits={"tps": 5}, actions={})
     ports = msgspec.structs.replace(whole(), clock=LoopClock(), checkpoint=MemoryCheckpoint())
     assert run_virtually(lambda: plan(job, sample=2, overrides=ports)).plan_inputs.survey.candidates == 4
@@ -101,7 +102,7 @@ def test_plan_and_bench_take_a_store_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["source", "detector", "sink"])
 @pytest.mark.parametrize("verb", [run, plan, bench])
 def test_a_missing_port_is_named_before_anything_happens(tmp_path: Path, verb: Any, missing: str) -> None:
-    """No checkpoint is made, and AWS is not asked."""
+    """No checkpoint is made, and no request goes to AWS."""
     ports = msgspec.structs.replace(whole(), **{missing: None})
     with pytest.raises(UsageError, match=rf"own:photos/ is in a store of your own.*no {missing} given") as caught:
         go(lambda: verb(make_job(tmp_path), overrides=ports))
@@ -110,7 +111,7 @@ def test_a_missing_port_is_named_before_anything_happens(tmp_path: Path, verb: A
 
 
 def test_a_refused_fresh_run_leaves_the_checkpoint_where_it_is(tmp_path: Path) -> None:
-    """``fresh`` moves the old file only once the ports of the job are known to be there."""
+    """``fresh`` archives the old checkpoint only after all ports of the job were found."""
     job = make_job(tmp_path)
     job.checkpoint.parent.mkdir()
     job.checkpoint.write_bytes(b"paid for")
@@ -120,7 +121,7 @@ def test_a_refused_fresh_run_leaves_the_checkpoint_where_it_is(tmp_path: Path) -
 
 
 def test_a_target_of_ones_own_needs_a_sink(tmp_path: Path) -> None:
-    """The source may be S3's or a folder: the copies are the caller's business."""
+    """The source may be in S3 or a folder while copies go to the caller's store."""
     job = make_job(tmp_path, source="s3://photos")
     for verb in (run, refilter):
         with pytest.raises(UsageError, match=r"own:robins/\{key\} is in a store of your own.*no sink given"):
@@ -134,7 +135,7 @@ def test_a_target_of_ones_own_needs_a_sink(tmp_path: Path) -> None:
 
 
 def test_a_job_over_s3_takes_a_sink_of_ones_own(tmp_path: Path) -> None:
-    """A target in a store of the caller's, and all ports are given: AWS is not asked."""
+    """With a target in the caller's store and all ports given, no request goes to AWS."""
     job = make_job(tmp_path, source="s3://photos")
     store = MemoryStore("photos")
     store.put("a.jpg", b"a")

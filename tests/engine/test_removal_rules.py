@@ -27,8 +27,9 @@ from asyncfilter.policy.removal_plan import Consent, RemovalSummary
 from asyncfilter.ports.remover import DeleteRequest, DeleteResult
 from asyncfilter.records.removal import BucketState, Versioning
 from asyncfilter.testing import ScriptedDetector
-from asyncfilter.wiring import Overrides, refilter
+from asyncfilter.wiring import Overrides
 from asyncfilter.wiring.apply import apply
+from asyncfilter.wiring.refilter import refilter
 from tests.kit.buckets import Bucket
 from tests.kit.jobs import make_bare_job
 

@@ -11,8 +11,9 @@ from asyncfilter.model import Summary
 from asyncfilter.policy.removal_plan import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
 from asyncfilter.testing.crash import CrashPlan, crashing
-from asyncfilter.wiring import Overrides, plan_apply, plan_undo, refilter, undo
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, undo
 from asyncfilter.wiring.apply import apply
+from asyncfilter.wiring.refilter import refilter
 from asyncfilter.wiring.run import run
 
 T = TypeVar("T")
