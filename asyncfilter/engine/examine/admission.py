@@ -31,7 +31,7 @@ from asyncfilter.errors import AsyncFilterError
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import StopReason
 from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.checkpoint import ListingStore
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Totals
 
@@ -46,7 +46,7 @@ class Admission:
         options: Options,
         producer: Producer,
         prefetch: PrefetchStage,
-        checkpoint: Checkpoint,
+        listing: ListingStore,
         outcomes: Outcomes,
         redecider: Redecider,
         sequencer: Sequencer,
@@ -64,7 +64,7 @@ class Admission:
         self._options = options
         self._producer = producer
         self._prefetch = prefetch
-        self._checkpoint = checkpoint
+        self._listing = listing
         self._outcomes = outcomes
         self._redecider = redecider
         self._sequencer = sequencer
@@ -99,7 +99,7 @@ class Admission:
         await self._loop.flush()  # rows that were replaced must have lost their position before keys are looked up
         mark = self._sequencer.watermark
         if mark.listing_done and self._job.source.order is Order.RANDOM:
-            await self._checkpoint.drop_listing()
+            await self._listing.drop_listing()
         if mark.listing_done or mark.cursor is None:
             self._sequencer.begin_pass()
         await self._admit(self._prefetch.ahead(self._producer.listing(mark.cursor)), tasks)

@@ -151,7 +151,7 @@ class _Assembly:
             options=core.options,
             producer=self._producer(),
             prefetch=self._prefetch,
-            checkpoint=core.checkpoint,
+            listing=core.checkpoint,
             outcomes=core.outcomes,
             redecider=settlement.redecider,
             sequencer=settlement.sequencer,
@@ -170,7 +170,8 @@ class _Assembly:
         core, opened = self._core, self._core.checkpoint.opened
         return Producer(
             source=self._inputs.source,
-            checkpoint=core.checkpoint,
+            labels=core.checkpoint,
+            positions=core.checkpoint,
             bucket=core.job.source.bucket,
             check=self._inputs.check,
             repeat=core.repeater(core.stop_signal.pause),

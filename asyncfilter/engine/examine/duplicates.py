@@ -17,7 +17,7 @@ from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.model import Detection, ListedObject, ObjectRef
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.checkpoint import LabelStore
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Totals
 
@@ -70,7 +70,7 @@ class DuplicateTracker:
     def __init__(
         self,
         *,
-        checkpoint: Checkpoint,
+        checkpoint: LabelStore,
         outcomes: Outcomes,
         sequencer: Sequencer,
         committer: GroupCommitter,

@@ -15,7 +15,7 @@ from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, ObjectRef, Skip, uri_of
 from asyncfilter.policy.matching import match
-from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.checkpoint import LabelStore, Positions
 from asyncfilter.ports.examine import Page, Source
 from asyncfilter.records.images import StoredImage
 
@@ -31,7 +31,8 @@ class Producer:
 
     Args:
         source: What is listed.
-        checkpoint: What is known.
+        labels: Which images are known, and their labels.
+        positions: Which images failed.
         bucket: Where the objects are.
         check: Says why a listed object is not examined, or None.
         repeat: The retry policy for pages.
@@ -45,7 +46,8 @@ class Producer:
         self,
         *,
         source: Source,
-        checkpoint: Checkpoint,
+        labels: LabelStore,
+        positions: Positions,
         bucket: str,
         check: Callable[[ListedObject], Skip | None],
         repeat: Repeater,
@@ -55,7 +57,8 @@ class Producer:
         next_id: int,
     ) -> None:
         self._source = source
-        self._checkpoint = checkpoint
+        self._labels = labels
+        self._positions = positions
         self._bucket = bucket
         self._check = check
         self._repeat = repeat
@@ -70,7 +73,7 @@ class Producer:
     async def retries(self, up_to_seq: int) -> AsyncIterator[list[WorkItem]]:
         """The failed images up to ``up_to_seq``, to be tried again with what is known of them."""
         after_seq = 0
-        while rows := await self._checkpoint.failed(after_seq, up_to_seq, BATCH_IMAGES):
+        while rows := await self._positions.failed(after_seq, up_to_seq, BATCH_IMAGES):
             after_seq = rows[-1].seq or up_to_seq
             yield [
                 self._retried(row) for row in rows if row.failure is not None and row.failure.code not in NEVER_AGAIN
@@ -120,9 +123,9 @@ class Producer:
     async def _known(self, keys: list[str]) -> dict[str, list[StoredImage]]:
         known: dict[str, list[StoredImage]] = defaultdict(list)
         if keys:
-            rows = await self._checkpoint.by_keys(keys)
+            rows = await self._labels.by_keys(keys)
             removed = [row.id for row in rows if row.seq is not None and row.removal is not None]
-            labelled = {row.id: row for row in await self._checkpoint.rows(removed)} if removed else {}
+            labelled = {row.id: row for row in await self._labels.rows(removed)} if removed else {}
             for row in rows:
                 known[row.key].append(labelled.get(row.id, row))
         return known

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, S3Location, location, uri_of
-from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.checkpoint import LabelStore
 from asyncfilter.ports.remover import ObjectState
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.removal import REMOVING
@@ -23,7 +23,7 @@ class DuplicateGuard:
         checkpoint: Has the rows.
     """
 
-    def __init__(self, job: Job, checkpoint: Checkpoint) -> None:
+    def __init__(self, job: Job, checkpoint: LabelStore) -> None:
         self._job = job
         self._checkpoint = checkpoint
         self._known: dict[int, StoredImage] = {}

@@ -13,7 +13,7 @@ from asyncfilter.engine.core.retry import DrainedError
 from asyncfilter.engine.removal.stages import WAVE_IMAGES, Change, RemovalItem, RemovalStages
 from asyncfilter.errors import ImageError, PermissionDeniedError
 from asyncfilter.model import ActionKind, Failure, S3Location
-from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.checkpoint import RemovalJournal
 from asyncfilter.ports.remover import ObjectState, Version
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.removal import NULL_VERSION, UNDER_WAY, BucketState, Removal, Step, Versioning
@@ -36,7 +36,7 @@ class Recovery:
         self._stages = stages
         self._state = state
 
-    async def settle_abandoned(self, checkpoint: Checkpoint, is_wanted: IsWanted, change: Change) -> None:
+    async def settle_abandoned(self, checkpoint: RemovalJournal, is_wanted: IsWanted, change: Change) -> None:
         """Find out what became of removals that were begun and are not wanted any more, and record it."""
         after_image = 0
         while page := await checkpoint.removals(sorted(UNDER_WAY), after_image, WAVE_IMAGES):

@@ -13,7 +13,7 @@ from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Failure
-from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.checkpoint import LabelStore
 from asyncfilter.records.images import DoneEffect
 from asyncfilter.records.progress import Batch, Watermark
 
@@ -30,7 +30,7 @@ class GroupCommitter:
         pending: Set whenever there is something to write.
     """
 
-    def __init__(self, *, checkpoint: Checkpoint, spending: SpendingRecord | None, pending: PendingSignal) -> None:
+    def __init__(self, *, checkpoint: LabelStore, spending: SpendingRecord | None, pending: PendingSignal) -> None:
         self.writes_watermark = True
         """False while the watermark must not become durable: a dry run, or decisions being made anew."""
         self._checkpoint = checkpoint

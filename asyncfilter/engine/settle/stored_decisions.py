@@ -17,7 +17,7 @@ from asyncfilter.model import Decision, Failure, Skip, StopReason
 from asyncfilter.policy.outcome import Outcome, Outcomes
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.policy.stopping import stop_due
-from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.checkpoint import Positions
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Watermark
 from asyncfilter.records.tally import Tally
@@ -55,7 +55,7 @@ class StoredDecisions:
         outcomes: Say what an image comes to.
     """
 
-    def __init__(self, job: Job, checkpoint: Checkpoint, outcomes: Outcomes) -> None:
+    def __init__(self, job: Job, checkpoint: Positions, outcomes: Outcomes) -> None:
         self._job = job
         self._checkpoint = checkpoint
         rules = compile_rules(job)

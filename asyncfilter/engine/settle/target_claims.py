@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.model import Effect
-from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.checkpoint import RemovalJournal
 from asyncfilter.records.images import Owner
 
 
@@ -23,7 +23,7 @@ class TargetClaims:
             then every claim holds and the checkpoint is not asked.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, is_active: bool) -> None:
+    def __init__(self, checkpoint: RemovalJournal, *, is_active: bool) -> None:
         self._checkpoint = checkpoint
         self._is_active = is_active
         self._claims: dict[str, str] = {}
