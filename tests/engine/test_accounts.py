@@ -1,4 +1,4 @@
-"""The counts that a checkpoint carries along are those of its rows, whatever happened to it."""
+"""The counts that a checkpoint keeps are those of its rows after any sequence of processes."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ JOBS = st.builds(
 
 
 @dataclass
-class Life:
-    """One process over the checkpoint, and what happens to the bucket before it."""
+class Process:
+    """One process over the checkpoint, and the changes of the bucket before it."""
 
     job: Job
     verb: str
-    life_s: float
+    killed_at_s: float
     put: dict[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
 
 
 KEYS = [f"{number:02d}.jpg" for number in range(30)]
 LABELS = st.sampled_from(["Robin", "Cat", "Wing", BROKEN])
-LIVES = st.builds(
-    Life,
+PROCESSES = st.builds(
+    Process,
     job=JOBS,
     verb=st.sampled_from(["run", "run", "retry", "refilter", "die", "dry"]),
-    life_s=st.floats(0.01, 4.0),
+    killed_at_s=st.floats(0.01, 4.0),
     put=st.dictionaries(st.sampled_from(KEYS), LABELS, max_size=4),
     broken=st.frozensets(st.sampled_from(KEYS), max_size=6),
 )
 
 
 def recount(stage: Stage) -> dict[str, Any]:
-    """What the rows say."""
+    """The counts computed from the rows."""
     rows = [row for row in stage.checkpoint.images if row.seq is not None]
     verdicts = Counter(row.decision.verdict.value for row in rows if row.decision is not None and row.failure is None)
     return {
@@ -71,8 +71,8 @@ def recount(stage: Stage) -> dict[str, Any]:
     }
 
 
-def said(summary: Summary) -> dict[str, Any]:
-    """What the summary says of the same."""
+def reported(summary: Summary) -> dict[str, Any]:
+    """The same counts as the summary reports them."""
     counts = summary.counts
     return {
         "keep": counts.keep,
@@ -84,9 +84,12 @@ def said(summary: Summary) -> dict[str, Any]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(first=st.dictionaries(st.sampled_from(KEYS), LABELS, min_size=1), lives=st.lists(LIVES, min_size=1, max_size=6))
-def test_counts_are_those_of_the_rows(first: dict[str, str], lives: list[Life]) -> None:
-    """Runs, retries, refilters, dry runs and deaths under changing rules, targets, stops, objects and faults."""
+@given(
+    first=st.dictionaries(st.sampled_from(KEYS), LABELS, min_size=1),
+    processes=st.lists(PROCESSES, min_size=1, max_size=6),
+)
+def test_counts_are_those_of_the_rows(first: dict[str, str], processes: list[Process]) -> None:
+    """Runs, retries, refilters, dry runs and crashes under changing rules, targets, stops, objects and faults."""
     broken: set[str] = set()
     version = 0
 
@@ -94,25 +97,25 @@ def test_counts_are_those_of_the_rows(first: dict[str, str], lives: list[Life]) 
         return ImageError("archived", code="archived") if key in broken else None
 
     stage = Stage(first, sink_fault=sink_fault)
-    for life in lives:
+    for process in processes:
         version += 1
         broken.clear()
-        broken.update(life.broken)
-        for key, label in life.put.items():
+        broken.update(process.broken)
+        for key, label in process.put.items():
             stage.labels[key] = label
             stage.detector.learn({key: [(label, 90.0)]})
             stage.source.put(ListedObject(key, 1000, f"{key}-{version}"))
-        if life.verb == "die":
-            stage.run_and_die(life.job, life.life_s)
+        if process.verb == "die":
+            stage.run_and_die(process.job, process.killed_at_s)
             continue
-        if life.verb == "refilter":
-            summary = stage.refilter(life.job)
+        if process.verb == "refilter":
+            summary = stage.refilter(process.job)
         else:
-            summary = stage.run(life.job, retry_failed=life.verb == "retry", dry_run=life.verb == "dry")
-        if life.verb != "dry":
-            assert said(summary) == recount(stage)
+            summary = stage.run(process.job, retry_failed=process.verb == "retry", dry_run=process.verb == "dry")
+        if process.verb != "dry":
+            assert reported(summary) == recount(stage)
         kept = [row for row in stage.checkpoint.images if row.seq is not None and row.failure is None]
         wanted = [row for row in kept if row.decision is not None and row.decision.verdict.value != "reject"]
-        if life.verb != "dry":
+        if process.verb != "dry":
             assert all(row.effects for row in wanted)
             assert summary.counts.copied == len(wanted)

@@ -21,7 +21,7 @@ from tests.kit.jobs import make_bare_job
 
 
 class TimedDetector:
-    """A detector that finds a robin everywhere and keeps the time of each attempt; ``refuses`` throttles it."""
+    """A detector that finds a robin in every image and records the time of each attempt; ``refuses`` throttles it."""
 
     def __init__(self, refuses: Callable[[float], bool] = lambda _now_s: False) -> None:
         self.times_s: list[float] = []
@@ -69,7 +69,7 @@ def busiest_second(times_s: list[float]) -> int:
 
 
 def test_each_backend_keeps_its_own_rate_and_is_used_to_it() -> None:
-    """20 and 5 a second together make nearly 25, and neither is exceeded in any second."""
+    """Backends of 20 and 5 a second reach nearly 25 together, and neither rate is exceeded in any second."""
     fast, slow = TimedDetector(), TimedDetector()
     summary = run(make_bare_job(), 1500, backend(fast, tps=20.0), backend(slow, tps=5.0))
     assert summary.counts.keep == len(fast.times_s) + len(slow.times_s) == 1500
@@ -105,13 +105,13 @@ def test_the_budget_is_a_ceiling_over_all_backends() -> None:
 
 
 def test_a_run_without_a_backend_is_refused() -> None:
-    """There is nothing that could examine an image."""
+    """A run without any backend is refused."""
     with pytest.raises(ValueError, match="needs a backend"):
         Backends([], SystemClock())
 
 
 def test_the_rate_of_all_is_unknown_where_one_is() -> None:
-    """A sum over an unknown rate is no figure."""
+    """The sum of the rates is unknown if one of them is."""
     backends = Backends([backend(TimedDetector()), backend(TimedDetector(), tps=None)], SystemClock())
     assert backends.limit_tps is None
     assert backends.statistics().limit_tps is None

@@ -1,4 +1,4 @@
-"""``bench`` on ports in memory: what it finds, what it pays, and what it must leave alone."""
+"""``bench`` on ports in memory: what it measures, what it pays, and what it must not change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.kit import jobs, labels
 
 
 def bucket(quota_tps: float) -> TokenBucket:
-    """A quota on average, of which a tenth of a second is saved up."""
+    """A quota on average, with a burst of a tenth of a second."""
     return TokenBucket(quota_tps, burst=0.1 * quota_tps)
 
 
@@ -34,24 +34,24 @@ make_job = partial(jobs.make_job, limits={"tps": 50})
 birds = partial(labels.birds, every=4, broken_every=10)
 
 
-def limited(shows: dict[str, str], quota: Quota) -> Stage:
+def limited(labels: dict[str, str], quota: Quota) -> Stage:
     """A stage whose detector throttles beyond a quota, and answers after 0.1 to 1 s."""
-    stage = Stage(shows, page_objects=1000)
+    stage = Stage(labels, page_objects=1000)
     rng = random.Random(7)
-    latency_s = {key: min(1.0, max(0.1, 0.3 * rng.lognormvariate(0, 0.4))) for key in shows}
+    latency_s = {key: min(1.0, max(0.1, 0.3 * rng.lognormvariate(0, 0.4))) for key in labels}
 
     def fault(key: str, attempt: int) -> Exception | None:
         if quota.admit(anyio.current_time()):
             return stage.seeded(key, attempt)
         return ThrottledError("Provisioned rate exceeded", cause=ThrottleCause.RATE)
 
-    found = {key: [(label, 90.0)] for key, label in shows.items()}
+    found = {key: [(label, 90.0)] for key, label in labels.items()}
     stage.detector = ScriptedDetector(found, delay_s=lambda key: latency_s[key], fault=fault)
     return stage
 
 
 def measured(stage: Stage, job: Job, **options: Any) -> Measurement:
-    """A measurement, as a process of its own."""
+    """A measurement in a process of its own."""
     try:
         return run_virtually(partial(bench, job, overrides=stage.overrides(), on_event=stage.events.append, **options))
     finally:
@@ -59,7 +59,7 @@ def measured(stage: Stage, job: Job, **options: Any) -> Measurement:
 
 
 def throughput_of(found: Measurement) -> Throughput:
-    """What it came to."""
+    """The throughput that was measured."""
     assert found.throughput is not None
     return found.throughput
 
@@ -67,7 +67,7 @@ def throughput_of(found: Measurement) -> Throughput:
 @pytest.mark.parametrize("kind", [SlidingWindow, bucket])
 @pytest.mark.parametrize(("quota_tps", "ceiling_tps"), [(50, 75), (25, 75), (100, 150), (50, 2000), (300, 450)])
 def test_the_quota_is_found(kind: Callable[[float], Quota], quota_tps: int, ceiling_tps: float) -> None:
-    """The rate that is told is the one a service accepts, within 3 %, however far beyond it was tried."""
+    """The reported rate is the one the service accepts, within 3 %, however much higher the attempted rate is."""
     found = measured(limited(birds(12_000), kind(quota_tps)), make_job(), tps=ceiling_tps)
     throughput = throughput_of(found)
     assert throughput.measured_tps == pytest.approx(quota_tps, rel=0.03)
@@ -78,7 +78,7 @@ def test_the_quota_is_found(kind: Callable[[float], Quota], quota_tps: int, ceil
 
 
 def test_a_limit_that_was_not_met_is_not_called_one() -> None:
-    """Below the quota nothing is throttled, and the ceiling is what was reached."""
+    """Below the quota nothing is throttled, and the ceiling is the rate that was reached."""
     throughput = throughput_of(measured(limited(birds(3000), SlidingWindow(200)), make_job(), tps=60))
     assert throughput.bound is Bound.CEILING
     assert throughput.measured_tps == pytest.approx(60, rel=0.03)
@@ -86,7 +86,7 @@ def test_a_limit_that_was_not_met_is_not_called_one() -> None:
 
 
 def test_what_the_client_cannot_make_is_not_called_a_quota() -> None:
-    """Too few calls in flight for the rate: the reading says that it was not the service."""
+    """With too few calls in flight for the rate, the reading reports that the service was not the limit."""
     job = make_job(limits={"concurrency": 5})
     throughput = throughput_of(measured(limited(birds(3000), SlidingWindow(200)), job, tps=60))
     assert throughput.bound is Bound.CLIENT
@@ -95,7 +95,7 @@ def test_what_the_client_cannot_make_is_not_called_a_quota() -> None:
 
 
 def test_it_drains_after_its_time() -> None:
-    """No call is made later than so many seconds after the first; what is in flight then is finished and kept."""
+    """No call starts later than the given time after the first; calls in flight then finish and are kept."""
     stage = limited(birds(3000), SlidingWindow(200))
     found = measured(stage, make_job(), tps=40, seconds_s=10)
     assert (found.is_time_up, found.summary.stop_reason, found.summary.exit_code) == (True, StopReason.COMPLETED, 1)
@@ -113,7 +113,7 @@ def test_it_drains_after_its_time() -> None:
     seed=st.integers(0, 5),
 )
 def test_the_money_is_a_ceiling(cents: int, job_cents: int | None, before: int, seed: int) -> None:
-    """Whatever fails and may have been billed: neither its own money nor the job's budget is ever passed."""
+    """Failures that may have been billed exceed neither the budget of the measurement nor the job's."""
     budget = {} if job_cents is None else {"budget_usd": job_cents / 100}
     stage = Stage(birds(400), seed=seed, fault_rate=0.2)
     job = make_job(limits={"tps": 50, **budget})
@@ -133,7 +133,7 @@ def test_the_money_is_a_ceiling(cents: int, job_cents: int | None, before: int, 
     matches=st.none() | st.just(9),
 )
 def test_the_run_is_left_where_it_was(examined: int, order: str, seconds_s: float, matches: int | None) -> None:
-    """It changes neither verdicts nor places nor copies nor where the run stops; no image is paid twice."""
+    """A measurement changes no verdict, position, copy or stop of the run; no image is paid for twice."""
     changes: dict[str, Any] = {
         "stop": {} if matches is None else {"matches": matches},
         "source": {"uri": "s3://raw/", "order": order},
@@ -154,7 +154,7 @@ def test_the_run_is_left_where_it_was(examined: int, order: str, seconds_s: floa
 
 
 def test_labels_are_kept_and_free() -> None:
-    """The run that follows makes a call for nothing that was measured, and what is known is not measured again."""
+    """The following run makes no call for measured images, and known images are not measured again."""
     stage = limited(birds(1000), SlidingWindow(50))
     found = measured(stage, make_job(), tps=75)
     paid = found.summary.this_run.calls
@@ -165,7 +165,7 @@ def test_labels_are_kept_and_free() -> None:
 
 
 def test_known_images_are_not_listed_again() -> None:
-    """It begins where the job's own listing has come to."""
+    """A measurement begins at the cursor of the job's listing."""
     stage = Stage(birds(200))
     stage.run(make_job(limits={"tps": 50, "max_images": 150}))
     found = measured(stage, make_job(), seconds_s=20)
@@ -174,7 +174,7 @@ def test_known_images_are_not_listed_again() -> None:
 
 
 def test_a_random_order_has_no_place_in_the_listing() -> None:
-    """Where the job examines in another order, every image that is not known is there to be measured."""
+    """If the job examines in another order, every unknown image can be measured."""
     stage = Stage(birds(200))
     job = make_job(source={"uri": "s3://raw/", "order": "random"})
     stage.run(make_job(source={"uri": "s3://raw/", "order": "random"}, limits={"tps": 50, "max_images": 120}))
@@ -182,7 +182,7 @@ def test_a_random_order_has_no_place_in_the_listing() -> None:
 
 
 def test_nothing_to_measure_is_no_figure() -> None:
-    """Images whose labels are known prove nothing."""
+    """Images whose labels are known measure nothing."""
     stage = Stage(birds(30))
     stage.run(make_job())
     found = measured(stage, make_job())
@@ -191,7 +191,7 @@ def test_nothing_to_measure_is_no_figure() -> None:
 
 
 def test_stop_rules_do_not_end_it() -> None:
-    """Neither matches nor misses nor a cap on images cut a measurement short."""
+    """Neither matches nor misses nor a cap on images ends a measurement early."""
     stop = {"matches": 1, "misses_in_a_row": 1, "hit_rate": {"below": 0.9}, "errors": {"rate": 0.1, "window": 1}}
     found = measured(
         limited(birds(2000), SlidingWindow(90)), make_job(stop=stop, limits={"max_images": 2}), tps=60, seconds_s=12
@@ -201,7 +201,7 @@ def test_stop_rules_do_not_end_it() -> None:
 
 
 class Everything:
-    """``Preparation`` that hands a detector of its own to every image."""
+    """``Preparation`` that gives every image a detector of its own."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
@@ -213,7 +213,7 @@ class Everything:
 
 
 def test_prepared_images_are_measured_too() -> None:
-    """Calls that a preparation's own detector makes are seen like the others."""
+    """Calls of a preparation's own detector are counted like the others."""
     stage = limited(birds(2000), SlidingWindow(40))
     stage.preparation = Everything(stage.detector)
     found = measured(stage, make_job(), tps=60, seconds_s=30)
@@ -222,10 +222,10 @@ def test_prepared_images_are_measured_too() -> None:
 
 
 def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
-    """The first wish to leave ends it in order; so it is said, and what was seen until then is there."""
+    """The first interrupt drains; the result reports it and holds what was measured until then."""
     stage, interrupt = limited(birds(2000), SlidingWindow(50)), Interrupt()
 
-    async def live() -> Measurement:
+    async def measured() -> Measurement:
         async with anyio.create_task_group() as tasks:
 
             async def leave() -> None:
@@ -236,7 +236,7 @@ def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
             return await bench(make_job(), tps=75, overrides=stage.overrides(), interrupt=interrupt)
         raise AssertionError
 
-    found = run_virtually(live)
+    found = run_virtually(measured)
     assert (found.summary.stop_reason, found.summary.exit_code) == (StopReason.INTERRUPTED, 75)
     assert not found.is_time_up
     assert found.summary.this_run.calls > 200
@@ -244,15 +244,15 @@ def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
 
 
 def test_ctrl_c_while_the_time_is_over_is_no_abort() -> None:
-    """One wish to leave during the drain changes nothing; a second one aborts, as everywhere."""
-    for wishes, ends_well in ((1, True), (2, False)):
+    """One interrupt during the drain changes nothing; a second one aborts, as in every command."""
+    for requests, is_drained in ((1, True), (2, False)):
         stage, interrupt = Stage(birds(500)), Interrupt()
         stage.detector.delay_s = lambda _key: 5.0
 
-        async def live(stage: Stage = stage, interrupt: Interrupt = interrupt, wishes: int = wishes) -> Any:
+        async def measured(stage: Stage = stage, interrupt: Interrupt = interrupt, requests: int = requests) -> Any:
             async def leave() -> None:
                 await anyio.sleep(12)
-                for _ in range(wishes):
+                for _ in range(requests):
                     interrupt.request()
                     await anyio.sleep(0.1)
 
@@ -265,13 +265,13 @@ def test_ctrl_c_while_the_time_is_over_is_no_abort() -> None:
                 except AbortedError as error:
                     return error
 
-        result = run_virtually(live)
-        assert isinstance(result, Measurement) is ends_well
-        assert not ends_well or result.is_time_up
+        result = run_virtually(measured)
+        assert isinstance(result, Measurement) is is_drained
+        assert not is_drained or result.is_time_up
 
 
 def test_what_concerns_the_account_is_raised_as_it_is() -> None:
-    """A source that cannot be listed ends it as it would a run; nothing is wrapped in groups."""
+    """A source that cannot be listed ends a measurement as it ends a run; the error is in no exception group."""
     stage = Stage(birds(20))
 
     class Denied:
@@ -284,7 +284,7 @@ def test_what_concerns_the_account_is_raised_as_it_is() -> None:
 
 
 def test_the_price_is_said_ahead() -> None:
-    """What is asked for covers every call that can be made in the time; the job's budget is its ceiling."""
+    """The requested budget covers every call that can be made in the time; the job's budget is its ceiling."""
     stage = Stage(birds(20))
     bench_plan = run_virtually(partial(propose_bench, make_job(), seconds_s=30, tps=75, overrides=stage.overrides()))
     assert (bench_plan.allowance_micros, bench_plan.limit_micros, bench_plan.quota_micros) == (
@@ -302,6 +302,6 @@ def test_the_price_is_said_ahead() -> None:
 
 
 def test_a_rate_that_nobody_knows_is_asked_for() -> None:
-    """A detector of your own, without a rate in the job or the call: a clear word instead of any rate at all."""
+    """A caller's own detector without a rate in the job or the call is a usage error; no rate is assumed."""
     with pytest.raises(UsageError, match="rate"):
         run_virtually(partial(bench, make_job(limits={}), overrides=Stage(birds(3)).overrides()))

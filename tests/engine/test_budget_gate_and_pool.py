@@ -1,4 +1,4 @@
-"""Waiting for money and for workers."""
+"""Waiting for the budget and for workers."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from asyncfilter.testing import run_virtually
 
 
 def budget_gate_of(calls: int) -> BudgetGate:
-    """A budget gate whose budget covers so many calls at 1 micro-dollar."""
+    """A budget gate whose budget covers ``calls`` calls at 1 micro-dollar each."""
     budget = Budget(limit_micros=calls, price_micros=lambda _nth: 1)
     budget.grant(calls)
     return BudgetGate(budget, PendingSignal())
 
 
 async def reserved(budget_gate: BudgetGate, seq: int) -> Reservation:
-    """A reservation that is known to be had."""
+    """A reservation that must succeed."""
     reservation = await budget_gate.reserve(seq)
     assert reservation is not None
     return reservation
 
 
 def test_money_given_back_goes_to_the_lowest_seq() -> None:
-    """Whoever comes first in the order of examination is served first, not whoever waited longest."""
+    """Waiters are served in the order of examination, not in the order of their arrival."""
     served: list[int] = []
 
     async def wait(budget_gate: BudgetGate, seq: int) -> None:
@@ -53,7 +53,7 @@ def test_money_given_back_goes_to_the_lowest_seq() -> None:
 
 
 def test_everyone_is_refused_once_nothing_can_be_given_back() -> None:
-    """When the last attempt in flight was billed, waiting ends for all."""
+    """When the last attempt in flight was billed, all waiters are refused."""
 
     async def main() -> list[Reservation | None]:
         budget_gate = budget_gate_of(1)
@@ -75,7 +75,7 @@ def test_everyone_is_refused_once_nothing_can_be_given_back() -> None:
 
 
 def test_cancelled_waiter_takes_nothing() -> None:
-    """A reservation that was meant for somebody who left goes to the next."""
+    """A reservation granted to a cancelled waiter goes to the next one."""
 
     async def main() -> int:
         budget_gate = budget_gate_of(1)
@@ -91,7 +91,7 @@ def test_cancelled_waiter_takes_nothing() -> None:
 
 @pytest.mark.parametrize("limit", [1, 3, 10])
 def test_pool_grows_to_rate_times_latency_and_not_beyond_its_limit(limit: int) -> None:
-    """Items every 0.1 s that take 0.5 s need five workers; the pool has them, or its limit."""
+    """Items every 0.1 s that take 0.5 s need five workers; the pool starts them, up to its limit."""
 
     async def main() -> tuple[int, list[int]]:
         finished: list[int] = []
@@ -117,7 +117,7 @@ def test_pool_grows_to_rate_times_latency_and_not_beyond_its_limit(limit: int) -
 
 
 def test_abandoned_items_are_not_worked_on() -> None:
-    """What waits is forgotten, what is being worked on finishes."""
+    """Waiting items are dropped, items in work finish."""
 
     async def main() -> list[int]:
         finished: list[int] = []
@@ -140,7 +140,7 @@ def test_abandoned_items_are_not_worked_on() -> None:
 
 
 def test_first_stop_reason_wins_and_a_stop_can_become_immediate() -> None:
-    """A stop keeps its reason when the user then leaves too; only the waiting gets shorter."""
+    """An interrupt after a stop keeps the stop's reason; only the wait becomes shorter."""
 
     async def main() -> None:
         stop_signal = StopSignal()

@@ -1,4 +1,4 @@
-"""Images with the same content are paid for once, whatever the order of answers, and get what each would have got."""
+"""Images with the same content are paid for once, in any order of answers; each gets its own outcome."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from asyncfilter.testing import BROKEN, Stage
 from tests.kit.jobs import make_job
 
 
-def stage_of(contents: list[int], shows: dict[int, str], **options: Any) -> Stage:
-    """An image for each entry of ``contents``; those with equal entries have equal bytes."""
-    labels = {f"{number:04d}.jpg": shows[content] for number, content in enumerate(contents)}
+def stage_of(contents: list[int], labels_by_content: dict[int, str], **options: Any) -> Stage:
+    """An image for each entry of ``contents``; equal entries have equal bytes."""
+    labels = {f"{number:04d}.jpg": labels_by_content[content] for number, content in enumerate(contents)}
     stage = Stage(labels, **options)
     for number, content in enumerate(contents):
         etag = hashlib.md5(str(content).encode()).hexdigest()
@@ -25,7 +25,7 @@ def stage_of(contents: list[int], shows: dict[int, str], **options: Any) -> Stag
     return stage
 
 
-SHOWS = {0: "Robin", 1: "Cat", 2: "Robin", 3: BROKEN, 4: "Cat", 5: "Robin"}
+LABELS_BY_CONTENT = {0: "Robin", 1: "Cat", 2: "Robin", 3: BROKEN, 4: "Cat", 5: "Robin"}
 
 
 @settings(max_examples=150, deadline=None)
@@ -34,17 +34,17 @@ SHOWS = {0: "Robin", 1: "Cat", 2: "Robin", 3: BROKEN, 4: "Cat", 5: "Robin"}
     concurrency=st.sampled_from([1, 4, 100]),
     seed=st.integers(0, 300),
     fault_rate=st.sampled_from([0.0, 0.2]),
-    lives=st.lists(st.floats(0.01, 3.0), max_size=4),
+    crash_times_s=st.lists(st.floats(0.01, 3.0), max_size=4),
 )
 def test_shared_labels_give_the_answer_of_paid_ones(
-    contents: list[int], concurrency: int, seed: int, fault_rate: float, lives: list[float]
+    contents: list[int], concurrency: int, seed: int, fault_rate: float, crash_times_s: list[float]
 ) -> None:
     """Verdicts, copies and failures are those of a run that pays for every image; each content is paid for once."""
     job = make_job(limits={"tps": 2000, "concurrency": concurrency})
-    stage = stage_of(contents, SHOWS, seed=seed, fault_rate=fault_rate)
-    deaths = sum(stage.run_and_die(job, life_s) for life_s in lives)
+    stage = stage_of(contents, LABELS_BY_CONTENT, seed=seed, fault_rate=fault_rate)
+    crashes = sum(stage.run_and_die(job, at_s) for at_s in crash_times_s)
     summary = stage.run(job)
-    shown = [SHOWS[content] for content in contents]
+    shown = [LABELS_BY_CONTENT[content] for content in contents]
     assert stage.verdicts() == {
         f"{number:04d}.jpg": "keep" if label == "Robin" else "reject"
         for number, label in enumerate(shown)
@@ -54,8 +54,8 @@ def test_shared_labels_give_the_answer_of_paid_ones(
         f"{number:04d}.jpg" for number, label in enumerate(shown) if label == "Robin"
     ]
     assert summary.counts.failed == ({"invalid_image_format": shown.count(BROKEN)} if BROKEN in shown else {})
-    if not deaths:
-        readable = {content for content in contents if SHOWS[content] != BROKEN}
+    if not crashes:
+        readable = {content for content in contents if LABELS_BY_CONTENT[content] != BROKEN}
         repeated = sum(1 for label in shown if label != BROKEN) - len(readable)
         assert summary.counts.duplicates == repeated
         assert summary.counts.saved_micros == 1000 * repeated
@@ -63,8 +63,8 @@ def test_shared_labels_give_the_answer_of_paid_ones(
 
 
 def test_duplicates_found_in_a_later_run_are_free() -> None:
-    """A copy of a known image that is uploaded later costs nothing."""
-    stage = stage_of([0, 1], SHOWS)
+    """A duplicate of a known image that is uploaded later costs nothing."""
+    stage = stage_of([0, 1], LABELS_BY_CONTENT)
     stage.run(make_job())
     stage.source.put(ListedObject("later.jpg", 1000, hashlib.md5(b"0").hexdigest()))
     summary = stage.run(make_job())
@@ -73,11 +73,11 @@ def test_duplicates_found_in_a_later_run_are_free() -> None:
 
 
 def test_a_renamed_object_is_no_duplicate_of_what_it_was() -> None:
-    """What shows known content may be its only copy: labels are shared, but it is neither skipped nor left alone."""
+    """An image with known content may be the only copy of it: labels are shared, but the image is still copied."""
     skip = make_job(source={"uri": "s3://raw/", "duplicates": "skip"})
     none = make_job(actions={"keep": {"copy": "s3://clean/{key}"}, "duplicate": "none"})
     for job in (skip, none):
-        stage = stage_of([0, 1], SHOWS)
+        stage = stage_of([0, 1], LABELS_BY_CONTENT)
         stage.run(job)
         stage.source.remove("0000.jpg")
         stage.source.put(ListedObject("renamed.jpg", 1000, hashlib.md5(b"0").hexdigest()))
@@ -88,10 +88,10 @@ def test_a_renamed_object_is_no_duplicate_of_what_it_was() -> None:
 
 
 def test_a_leader_that_fails_for_itself_is_succeeded() -> None:
-    """A denied object says nothing of its duplicates: the next one is examined instead."""
+    """A denied object decides nothing about its duplicates: the next one is examined instead."""
     denied = ImageError("denied", code="access_denied", access=True)
     stage = stage_of(
-        [0, 0, 0, 0], SHOWS, fault=lambda key, _attempt: denied if key in {"0000.jpg", "0001.jpg"} else None
+        [0, 0, 0, 0], LABELS_BY_CONTENT, fault=lambda key, _attempt: denied if key in {"0000.jpg", "0001.jpg"} else None
     )
     summary = stage.run(make_job())
     assert stage.detector.attempts == Counter({"0000.jpg": 1, "0001.jpg": 1, "0002.jpg": 1})
@@ -100,7 +100,7 @@ def test_a_leader_that_fails_for_itself_is_succeeded() -> None:
 
 
 def test_etags_of_several_parts_are_not_content() -> None:
-    """Objects uploaded in parts are never taken for duplicates."""
+    """Objects uploaded in parts are never treated as duplicates."""
     stage = Stage({"a.jpg": "Robin", "b.jpg": "Cat"})
     for key in stage.labels:
         stage.source.put(ListedObject(key, 1000, "0123456789abcdef0123456789abcdef-2"))
@@ -110,7 +110,7 @@ def test_etags_of_several_parts_are_not_content() -> None:
 def test_duplicates_can_be_skipped_or_left_alone() -> None:
     """``duplicates: skip`` counts them as skipped, in every later run too; ``duplicate: none`` leaves them uncopied."""
     contents = [0, 1, 0, 0, 1]
-    stage = stage_of(contents, SHOWS)
+    stage = stage_of(contents, LABELS_BY_CONTENT)
     job = make_job(source={"uri": "s3://raw/", "duplicates": "skip"})
     for _ in range(2):
         summary = stage.run(job)
@@ -120,7 +120,7 @@ def test_duplicates_can_be_skipped_or_left_alone() -> None:
     assert stage.refilter(changed).counts.skipped == {"duplicate": 3}
     assert stage.copied() == ["0000.jpg", "0001.jpg"]
 
-    stage = stage_of(contents, SHOWS)
+    stage = stage_of(contents, LABELS_BY_CONTENT)
     actions = {"keep": {"copy": "s3://clean/{key}"}, "duplicate": "none"}
     summary = stage.run(make_job(actions=actions))
     assert (summary.counts.keep, summary.counts.copied, stage.copied()) == (3, 1, ["0000.jpg"])
@@ -128,7 +128,7 @@ def test_duplicates_can_be_skipped_or_left_alone() -> None:
 
 
 def test_budget_of_one_covers_all_duplicates() -> None:
-    """Followers need no money of their own."""
-    stage = stage_of([0] * 30, SHOWS)
+    """Followers need no reservation of their own."""
+    stage = stage_of([0] * 30, LABELS_BY_CONTENT)
     summary = stage.run(make_job(limits={"tps": 2000, "budget_usd": 0.001}))
     assert (summary.stop_reason, summary.counts.keep, summary.counts.spent_micros) == ("completed", 30, 1000)

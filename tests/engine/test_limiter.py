@@ -17,7 +17,7 @@ from asyncfilter.testing.clock import ManualClock
 
 
 class Queue:
-    """A limiter, its clock, and who got which answer when."""
+    """A limiter, its clock, and the answers that its waiters got, with times."""
 
     def __init__(self, tasks: TaskGroup, limit_tps: float) -> None:
         self.clock = ManualClock()
@@ -27,7 +27,7 @@ class Queue:
         self._tasks = tasks
 
     async def join(self, *names: object) -> list[anyio.CancelScope]:
-        """Queue up under these names, in this order."""
+        """Start waiters with these names, in this order."""
         scopes = [anyio.CancelScope() for _ in names]
         for name, scope in zip(names, scopes, strict=True):
             self._tasks.start_soon(self.wait, name, scope)
@@ -53,7 +53,7 @@ async def queue(limit_tps: float) -> AsyncIterator[Queue]:
 
 
 async def test_turns_are_given_in_the_order_of_asking() -> None:
-    """First come, first served, at the rate."""
+    """Waiters are served in the order of arrival, at the rate."""
     async with queue(10) as line:
         await line.join(*range(25))
         await line.clock.advance(1.0)
@@ -79,7 +79,7 @@ async def test_no_second_has_more_than_the_rate_allows(limit_tps: float) -> None
 
 
 async def test_one_sleeper_serves_the_whole_queue() -> None:
-    """However many wait, the clock has one timer, of at least a millisecond."""
+    """The clock has one timer, of at least a millisecond, for any number of waiters."""
     async with queue(5000) as line:
         await line.join(*range(400))
         assert line.clock.sleeping == 1
@@ -87,7 +87,7 @@ async def test_one_sleeper_serves_the_whole_queue() -> None:
 
 
 async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
-    """Whoever is cancelled, head or middle, uses no permit: the others are served as if it had never come."""
+    """A cancelled waiter, first or not, uses no permit: the others are served as if it had not waited."""
     async with queue(1) as line:
         assert line.limiter.acquire_nowait()
         scopes = await line.join("a", "b", "c", "d")
@@ -102,31 +102,33 @@ async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
 
 
 async def test_a_turn_given_to_someone_cancelled_at_that_moment_goes_to_the_next() -> None:
-    """A grant that meets a cancellation is as if it had not been (asyncio's own: anyio waits for a better moment)."""
-    assert await serve_beside_a_doomed_waiter(doomed=True) == await serve_beside_a_doomed_waiter(doomed=False)
+    """A grant to a waiter cancelled at that moment is void (asyncio's cancellation; anyio delivers it later)."""
+    assert await serve_beside_a_cancelled_waiter(with_cancelled=True) == await serve_beside_a_cancelled_waiter(
+        with_cancelled=False
+    )
 
 
-async def serve_beside_a_doomed_waiter(*, doomed: bool) -> list[object]:
-    """Who is served in 9 ms behind a leader and, where wanted, one who is cancelled in the moment of its grant."""
+async def serve_beside_a_cancelled_waiter(*, with_cancelled: bool) -> list[object]:
+    """The waiters served within 9 ms; with ``cancelled``, a waiter ahead of them is cancelled at its grant."""
     async with queue(3000) as line, anyio.create_task_group() as tasks:
         while line.limiter.acquire_nowait():
             pass
-        victims: list[asyncio.Task[object] | None] = []
+        waiters: list[asyncio.Task[object] | None] = []
 
         async def lead() -> None:
             assert await line.limiter.acquire()
-            for victim in victims:
-                assert victim is not None
-                assert victim.cancel()  # it was given a permit in the same batch, but has not run since
+            for waiter in waiters:
+                assert waiter is not None
+                assert waiter.cancel()  # it was given a permit in the same batch, but has not run since
 
         async def follow() -> None:
-            victims.append(asyncio.current_task())
+            waiters.append(asyncio.current_task())
             with pytest.raises(asyncio.CancelledError):
                 await line.limiter.acquire()
 
         tasks.start_soon(lead)
         await line.clock.settle()
-        if doomed:
+        if with_cancelled:
             tasks.start_soon(follow)
             await line.clock.settle()
         await line.join(*range(100))
@@ -136,7 +138,7 @@ async def serve_beside_a_doomed_waiter(*, doomed: bool) -> list[object]:
 
 
 async def test_nobody_overtakes_the_queue() -> None:
-    """A permit that is due, while the timer has not woken the one who waits for it, is not for a newcomer."""
+    """A permit that is due belongs to the first waiter even before the timer wakes it; a newcomer does not get it."""
     async with queue(3000) as line:
         while line.limiter.acquire_nowait():
             pass
@@ -157,7 +159,7 @@ async def test_idleness_saves_up_no_permits() -> None:
 
 
 async def test_close_refuses_all_who_wait_and_all_who_come() -> None:
-    """Closing releases the leader and the others at once, without a permit and without time passing."""
+    """Closing releases the leader and the others at once, without a permit and without delay."""
     async with queue(0.05) as line:
         assert line.limiter.acquire_nowait()
         await line.join("a", "b", "c")
@@ -186,7 +188,7 @@ async def test_a_throttle_slows_the_queue_at_once_and_acceptance_raises_the_ramp
 
 
 async def test_statistics_count_the_attempts_of_the_last_second() -> None:
-    """What was let through in the last second, and who waits."""
+    """The statistics hold the permits of the last second and the number of waiters."""
     async with queue(50) as line:
         await line.join(*range(120))
         await line.clock.advance(2.0)

@@ -85,7 +85,7 @@ def test_own_images_leave_their_store_and_come_back(tmp_path: Path) -> None:
     assert (planned.images, planned.source) == (2, "own:photos/")
     moved = go(lambda: apply(job, Consent(images=2), overrides=ports))
     assert (moved.moved, moved.failed) == (2, {})
-    assert [place.uri for _, place in store.copies] == ["own:photos-out/b.jpg", "own:photos-out/d.jpg"]
+    assert [location.uri for _, location in store.copies] == ["own:photos-out/b.jpg", "own:photos-out/d.jpg"]
     assert go(lambda: plan_undo(job, overrides=ports)).images == 2
     assert go(lambda: undo(job, Consent(images=2), overrides=ports)).restored == 2
 

@@ -1,4 +1,4 @@
-"""``plan`` on ports in memory: what it counts, what it pays for, and what it must leave alone."""
+"""``plan`` on ports in memory: what it counts, what it pays for, and what it must not change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ birds = partial(labels.birds, every=4, broken_every=10)
 
 
 def planned(stage: Stage, job: Job, sample: int = 0) -> PlanResult:
-    """A plan, as a process of its own."""
+    """A plan in a process of its own."""
     try:
         return run_virtually(
             partial(plan, job, sample=sample, overrides=stage.overrides(), on_event=stage.events.append)
@@ -31,7 +31,7 @@ def planned(stage: Stage, job: Job, sample: int = 0) -> PlanResult:
 
 
 def test_without_a_sample_nothing_is_paid_or_written() -> None:
-    """The listing is counted, with every reason for a skip; detector, sink and checkpoint stay untouched."""
+    """The listing is counted, with every reason for a skip; detector, sink and checkpoint are not used."""
     stage = Stage(birds(50))
     for listed in (ListedObject("a/", 0, "x"), ListedObject("b.txt", 5, "x"), ListedObject("c.jpg", 0, "x")):
         stage.source.put(listed)
@@ -45,7 +45,7 @@ def test_without_a_sample_nothing_is_paid_or_written() -> None:
 
 
 def test_a_sample_is_paid_once_and_free_for_the_run() -> None:
-    """The run uses what the sample paid for; it copies what it would have, and counts what it would have."""
+    """The run uses the labels that the sample paid for; its copies and counts are those of a run without a sample."""
     stage, calm = Stage(birds(200)), Stage(birds(200))
     found = planned(stage, make_job(), sample=60)
     assert found.sample is not None
@@ -74,7 +74,7 @@ def test_the_sample_is_what_the_random_order_begins_with() -> None:
 @settings(max_examples=60, deadline=None)
 @given(examined=st.integers(0, 80), sample=st.integers(1, 100), seed=st.integers(0, 50), matches=st.none() | st.just(9))
 def test_a_sample_leaves_the_run_where_it_was(examined: int, sample: int, seed: int, matches: int | None) -> None:
-    """Sampling in the middle of a job changes neither its verdicts nor its copies nor the place of its stop."""
+    """Sampling in the middle of a job changes no verdict, copy or stop of it."""
     stop = {} if matches is None else {"matches": matches}
     job = make_job(stop=stop, source="s3://raw/")
     stage, calm = Stage(birds(80), seed=seed), Stage(birds(80), seed=seed)
@@ -93,7 +93,7 @@ def test_a_sample_leaves_the_run_where_it_was(examined: int, sample: int, seed: 
 
 
 def test_known_images_are_decided_by_the_rules_of_now() -> None:
-    """A sample of images examined under other rules costs nothing and counts what these rules make of them."""
+    """A sample of images examined under other rules costs nothing and counts the verdicts of the present rules."""
     stage = Stage(birds(100))
     stage.run(make_job())
     found = planned(stage, make_job(rules=[{"keep": {"any": "Cat"}}]), sample=100)
@@ -105,7 +105,7 @@ def test_known_images_are_decided_by_the_rules_of_now() -> None:
 
 
 def test_changed_objects_are_sampled_as_they_are_now() -> None:
-    """A new version of an examined object is unpaid; its old row keeps its place until the run comes to it."""
+    """A new version of an examined object is unpaid; its old row keeps its position until the run reaches it."""
     stage = Stage(birds(20))
     stage.run(make_job())
     stage.source.put(ListedObject("00000.jpg", 1000, "another-etag"))
@@ -116,7 +116,7 @@ def test_changed_objects_are_sampled_as_they_are_now() -> None:
 
 
 def test_the_budget_holds_for_a_sample() -> None:
-    """A sample the budget does not cover ends where the money does; what was examined is a beginning of the draw."""
+    """A sample that the budget does not cover ends with the budget; it has examined the first images of the draw."""
     stage = Stage(birds(200))
     found = planned(stage, make_job(limits={"tps": 1000, "budget_usd": 0.02}), sample=100)
     assert found.sample is not None
@@ -131,7 +131,7 @@ def test_the_budget_holds_for_a_sample() -> None:
 
 
 def test_stop_rules_do_not_cut_a_sample_short() -> None:
-    """A sample that ended at its first matches would be no sample: rules about stopping are left out of it."""
+    """Stop rules do not apply to a sample: one that ended at its first matches would be biased."""
     stage = Stage(birds(200))
     job = make_job(
         stop={"matches": 1, "misses_in_a_row": 1, "hit_rate": {"below": 0.9}, "errors": {"rate": 0.1, "window": 1}},
@@ -143,17 +143,17 @@ def test_stop_rules_do_not_cut_a_sample_short() -> None:
 
 
 def test_a_sample_that_was_killed_is_not_paid_twice() -> None:
-    """Killed in the middle, the same sample goes on; little more than what was in flight is paid again."""
+    """A killed sample is resumed; little more than what was in flight is paid again."""
     import anyio
 
     stage = Stage(birds(300))
     job = make_job(limits={"tps": 100, "concurrency": 5})
 
-    async def live() -> None:
+    async def killed_sample() -> None:
         with anyio.move_on_after(2.0):
             await plan(job, sample=150, overrides=stage.overrides())
 
-    run_virtually(live)
+    run_virtually(killed_sample)
     stage.checkpoint = stage.checkpoint.reopen()
     paid = sum(stage.detector.attempts.values())
     assert 5 < paid < 150
@@ -164,7 +164,7 @@ def test_a_sample_that_was_killed_is_not_paid_twice() -> None:
 
 
 def test_same_content_is_counted_once() -> None:
-    """Objects with the same bytes cost one call together, in the forecast as in the run."""
+    """Objects with the same bytes cost one call, in the forecast as in the run."""
     stage = Stage(birds(30))
     for number in range(10):
         stage.source.put(ListedObject(f"same-{number}.jpg", 500, "0123456789abcdef0123456789abcdef"))
@@ -174,7 +174,7 @@ def test_same_content_is_counted_once() -> None:
 
 
 def test_the_listing_is_tried_again_and_given_up_in_time() -> None:
-    """A page that fails in passing is asked for again; one that always fails ends the plan with a clear word."""
+    """A page with a transient failure is requested again; one that always fails ends the plan with an error."""
     reset = TransientError("reset", may_be_billed=False)
     stage, objects = Stage(birds(30)), [ListedObject(key, 1000, f"etag-{key}") for key in birds(30)]
     stage.source = MemorySource(objects, page_objects=7, fault=lambda _after, attempt: reset if attempt < 3 else None)

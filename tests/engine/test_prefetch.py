@@ -1,4 +1,4 @@
-"""Images are prepared ahead of their turn: in order, bounded, and at no cost for those that are refused."""
+"""Images are prepared ahead of their calls: in order, bounded, and at no cost for those that are refused."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from asyncfilter.ports.examine import Prepared
 from asyncfilter.testing import Stage
 from asyncfilter.testing.ports import Fault, no_fault
 from tests.kit.jobs import make_job
-from tests.kit.labels import in_turn
+from tests.kit.labels import cycled
 
 REFUSED = "Refused"
 MIB = 1024 * 1024
 
 
 class CountingPreparation:
-    """Refuses what shows ``REFUSED``, and holds bytes for the rest; counts what it holds at the most."""
+    """Refuses images labelled ``REFUSED``, holds bytes for the others, and records the most bytes held at once."""
 
     def __init__(self, stage: Stage, *, held_bytes: int = 0, fault: Fault = no_fault) -> None:
         self.prepared: list[str] = []
@@ -58,7 +58,7 @@ class CountingPreparation:
         return Prepared(detector=_Carrying(self, self._stage), held_bytes=self._held_bytes)
 
     def let_go(self) -> None:
-        """A call with bytes ended."""
+        """Count the bytes of an ended call as released."""
         self.held -= self._held_bytes
 
 
@@ -77,12 +77,12 @@ class _Carrying:
 
 
 def mixed(number: int) -> dict[str, str]:
-    """Robins, cats and images that are refused, in turn."""
-    return in_turn(number, "Robin", "Cat", REFUSED)
+    """Robins, cats and refused images, alternating."""
+    return cycled(number, "Robin", "Cat", REFUSED)
 
 
 def test_refused_images_cost_nothing() -> None:
-    """They fail with their code, without a call, money or a turn; the others are as without preparation."""
+    """Refused images fail with their code, without a call, cost or permit; the others are as without preparation."""
     stage = Stage(mixed(300))
     CountingPreparation(stage)
     summary = stage.run(make_job())
@@ -96,7 +96,7 @@ def test_refused_images_cost_nothing() -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 400])
 def test_the_answer_is_that_of_one_by_one(concurrency: int) -> None:
-    """Verdicts, copies and the place of a stop do not depend on how fast images are prepared or examined."""
+    """Verdicts, copies and the position of a stop do not depend on how fast images are prepared or examined."""
     labels = mixed(400)
     stage = Stage(labels, seed=concurrency, fault_rate=0.1)
     CountingPreparation(stage, held_bytes=1)
@@ -110,17 +110,17 @@ def test_the_answer_is_that_of_one_by_one(concurrency: int) -> None:
 
 
 def test_a_dead_run_goes_on_where_it_was() -> None:
-    """Killed again and again, the run ends with the same outcome; refused images stay refused without another look."""
+    """A run killed several times ends with the same outcome; refused images are not prepared again."""
     stage = Stage(mixed(300), seed=3)
     CountingPreparation(stage, held_bytes=1)
     job = make_job(limits={"tps": 400})
-    lives = 1
+    processes = 1
     while stage.run_and_die(job, 4.0):
-        lives += 1
-    assert lives > 3
+        processes += 1
+    assert processes > 3
     counts = stage.run(job).counts
     assert (counts.keep, counts.reject, counts.failed) == (100, 100, {"image_rejected": 100})
-    # What was copied when it died, and not yet noted, is copied again.
+    # A copy that was made but not recorded before the crash is made again.
     assert sorted(set(stage.copied())) == [key for key, label in sorted(stage.labels.items()) if label == "Robin"]
 
 
@@ -139,7 +139,7 @@ def test_known_images_are_not_prepared_again() -> None:
 
 
 def test_memory_for_prepared_images_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the rate and large the images, no more is held than the memory limit and what is being prepared."""
+    """At any rate and image size, at most the memory limit and the images in preparation are held."""
     monkeypatch.setattr(prefetch, "AT_ONCE", 8)
     stage = Stage(dict.fromkeys(mixed(400), "Cat"))
     preparation = CountingPreparation(stage, held_bytes=5 * MIB)
@@ -150,7 +150,7 @@ def test_memory_for_prepared_images_is_bounded(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_images_are_prepared_a_bounded_way_ahead() -> None:
-    """At a slow rate, what lies far behind a stop is not read for nothing."""
+    """At a slow rate, images far behind a stop are not read."""
     stage = Stage(dict.fromkeys(mixed(3000), "Robin"), page_objects=1000)
     preparation = CountingPreparation(stage)
     stage.run(make_job(limits={"tps": 20}, stop={"matches": 100}))
@@ -158,7 +158,7 @@ def test_images_are_prepared_a_bounded_way_ahead() -> None:
 
 
 def test_duplicates_of_prepared_images_hold_nothing() -> None:
-    """Images with the same content share labels, let go of what was prepared for them, and cost nothing."""
+    """Images with the same content share labels, release what was prepared for them, and cost nothing."""
     stage = Stage(dict.fromkeys(mixed(120), "Robin"))
     for index, key in enumerate(sorted(stage.labels)):
         stage.source.put(ListedObject(key, 1000, f"{index % 10:032x}"))
@@ -167,7 +167,7 @@ def test_duplicates_of_prepared_images_hold_nothing() -> None:
     assert (summary.counts.calls, summary.counts.duplicates, summary.counts.keep) == (10, 110, 120)
     assert (
         preparation.held == 110 * MIB
-    )  # the preparation hears of calls alone; the memory limit must have let go of them
+    )  # the preparation is called back for calls alone; the memory limit must have released the others
     stage.labels |= {f"z{index}.jpg": "Robin" for index in range(600)}
     stage.latency_s |= dict.fromkeys(stage.labels, 0.01)
     for index in range(600):
@@ -177,14 +177,14 @@ def test_duplicates_of_prepared_images_hold_nothing() -> None:
 
 
 def throttled_first(key: str, attempt: int) -> Exception | None:
-    """Every first attempt is throttled, every second breaks."""
+    """Every first attempt is throttled, every second loses its connection."""
     if attempt == 1:
         return ThrottledError("slow down", cause=ThrottleCause.SERVER)
     return TransientError("reset", may_be_billed=False) if attempt == 2 else None
 
 
 def test_passing_faults_are_repeated() -> None:
-    """Throttles and breaks while reading are waited out and cost nothing."""
+    """Throttles and lost connections while reading are repeated after a wait and cost nothing."""
     stage = Stage(mixed(30))
     CountingPreparation(stage, fault=throttled_first)
     counts = stage.run(make_job()).counts
@@ -210,7 +210,7 @@ def _denied(access: bool) -> Callable[[str, int], Exception]:
 
 
 def test_a_cause_that_all_images_share_ends_the_run() -> None:
-    """Twenty unreadable objects in a row are the account's fault; twenty broken pictures are their own."""
+    """Twenty unreadable objects in a row end the run; twenty broken pictures do not."""
     stage = Stage(mixed(90))
     CountingPreparation(stage, fault=_denied(access=True))
     summary = stage.run(make_job())
@@ -224,7 +224,7 @@ def test_a_cause_that_all_images_share_ends_the_run() -> None:
 
 @pytest.mark.parametrize("error", [PermissionDeniedError("no"), AccessError("no"), RuntimeError("what")])
 def test_an_error_of_the_account_ends_the_run(error: Exception) -> None:
-    """It is told, and what was paid for is kept."""
+    """The error is reported, and what was paid for is kept."""
     stage = Stage(dict.fromkeys(mixed(60), "Robin"))
     CountingPreparation(stage, fault=lambda key, _: error if key == "00040.jpg" else None)
     summary = stage.run(make_job())
@@ -236,22 +236,22 @@ def test_an_error_of_the_account_ends_the_run(error: Exception) -> None:
 
 
 def test_an_interruption_does_not_wait_for_preparations() -> None:
-    """Draining leaves prepared images alone; the next run goes on with them."""
+    """Draining does not examine prepared images; the next run does."""
     stage = Stage(mixed(300))
     preparation = CountingPreparation(stage, held_bytes=1)
     interrupt = Interrupt()
     job = make_job(limits={"tps": 50})
 
-    def watch(event: object) -> None:
+    def on_event(event: object) -> None:
         if len(stage.detector.attempts) > 20:
             interrupt.drain.set()
 
-    async def live() -> Any:
+    async def interrupted_run() -> Any:
         from asyncfilter import run
 
-        return await run(job, overrides=stage.overrides(), interrupt=interrupt, on_event=watch)
+        return await run(job, overrides=stage.overrides(), interrupt=interrupt, on_event=on_event)
 
-    summary = stage._live(live)
+    summary = stage._live(interrupted_run)
     assert summary.exit_code == 75
     preparation.held = 0
     counts = stage.run(job).counts

@@ -1,4 +1,4 @@
-"""Runs whose rules name reference images: paid once, kept, within the budget, and free where nothing may be paid."""
+"""Runs whose rules name reference images: paid once, kept, within the budget, and free where payment is forbidden."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from asyncfilter.events import LikeResolved, RulesApplied, RunStarted
 from asyncfilter.model import Detection, Label, ListedObject, StopReason
 from asyncfilter.testing import MemoryReferences, Stage
 from tests.kit import jobs
-from tests.kit.labels import in_turn
+from tests.kit.labels import cycled
 
 GOOD = ["s3://good/1.jpg", "s3://good/2.jpg"]
 
 
-def shows(*names: str) -> Detection:
-    """A sure detection of these labels."""
+def labelled(*names: str) -> Detection:
+    """A detection of these labels with a high confidence."""
     return Detection(tuple(Label(name, 95.0) for name in names), "3.0")
 
 
 make_job = partial(jobs.make_job, rules=[{"keep": {"like": GOOD, "confidence": 85}}], limits={"tps": 1000})
-"""A job that keeps what is like two good images."""
+"""A job that keeps images similar to two reference images."""
 
 
 def make_stage(**options: Any) -> Stage:
-    """Robins, wings and cats in turn; the good images show a robin and a wing."""
-    stage = Stage(in_turn(60, "Robin", "Wing", "Cat"))
+    """Robins, wings and cats, alternating; the reference images show a robin and a wing."""
+    stage = Stage(cycled(60, "Robin", "Wing", "Cat"))
     stage.detector.learn({key: [(label, 95.0)] for key, label in stage.labels.items()})
-    stage.references = MemoryReferences({GOOD[0]: shows("Robin", "Nature"), GOOD[1]: shows("Wing")}, **options)
+    stage.references = MemoryReferences({GOOD[0]: labelled("Robin", "Nature"), GOOD[1]: labelled("Wing")}, **options)
     return stage
 
 
@@ -42,7 +42,7 @@ def attempts(stage: Stage) -> int:
 
 
 def test_references_are_paid_once_and_their_names_decide() -> None:
-    """The first run pays for them and says what they came to; the second pays nothing; refilter knows them."""
+    """The first run pays for the references and reports their labels; the second run and refilter use them for free."""
     stage = make_stage()
     summary = stage.run(make_job())
     assert (attempts(stage), summary.counts.calls, summary.this_run.calls) == (2, 62, 62)
@@ -60,12 +60,12 @@ def test_references_are_paid_once_and_their_names_decide() -> None:
 
 
 def test_decisions_are_made_anew_when_a_reference_changes() -> None:
-    """A good image that was replaced is examined again, and what follows from it is applied to the stored labels."""
+    """A replaced reference image is examined again, and the new rule is applied to the stored labels."""
     stage = make_stage()
     stage.run(make_job())
     assert stage.references is not None
     stage.references.etags[GOOD[1]] = "another"
-    stage.references._labels[GOOD[1]] = shows("Cat")
+    stage.references._labels[GOOD[1]] = labelled("Cat")
     stage.events.clear()
     summary = stage.run(make_job())
     assert (summary.this_run.calls, summary.counts.keep) == (1, 40)
@@ -75,7 +75,7 @@ def test_decisions_are_made_anew_when_a_reference_changes() -> None:
 
 
 def test_the_same_answers_need_no_second_look() -> None:
-    """Resolved to the same names, stored decisions stand: references take part by what they come to."""
+    """If references give the same names, stored decisions stay valid: only the resulting names count."""
     stage = make_stage()
     stage.run(make_job())
     stage.events.clear()
@@ -84,7 +84,7 @@ def test_the_same_answers_need_no_second_look() -> None:
 
 
 def test_refilter_never_pays_for_a_reference() -> None:
-    """An unknown one is an error with a remedy, and nothing is called."""
+    """An unknown reference is an error with a remedy, and no call is made."""
     stage = make_stage()
     stage.run(make_job(rules=[{"keep": {"any": "Robin"}}]))
     with pytest.raises(UsageError, match="not known"):
@@ -105,10 +105,10 @@ def test_known_content_is_free_under_another_address() -> None:
 
 
 def test_a_reference_of_the_source_is_free_for_the_listing() -> None:
-    """A good image that the job lists as well is examined once: its row waits for its place."""
+    """A reference image that the job also lists is examined once: its row is cached until it is placed."""
     stage = make_stage()
     uri = "s3://raw/00000.jpg"
-    stage.references = MemoryReferences({uri: shows("Robin")})
+    stage.references = MemoryReferences({uri: labelled("Robin")})
     stage.references.etags[uri] = "etag-00000.jpg"
     job = make_job(rules=[{"keep": {"like": uri, "confidence": 85}}])
     summary = stage.run(job)
@@ -118,7 +118,7 @@ def test_a_reference_of_the_source_is_free_for_the_listing() -> None:
 
 
 def test_references_count_against_the_budget() -> None:
-    """A budget that does not cover them ends the run before it begins, with a word about why; it is never passed."""
+    """A budget that does not cover the references is an error before the run begins; it is never exceeded."""
     stage = make_stage()
     summary = stage.run(make_job(limits={"tps": 1000, "budget_usd": 0.001}))
     assert summary.stop_reason is StopReason.BUDGET
@@ -130,7 +130,7 @@ def test_references_count_against_the_budget() -> None:
 
 
 def test_repetitions_for_references_are_those_of_any_image() -> None:
-    """What fails in passing is tried again and may be billed; what fails for good is an error that names it."""
+    """Transient failures are repeated and may be billed; a permanent failure is an error that names the image."""
     stage = make_stage(fault=lambda _uri, n: TransientError("reset", may_be_billed=True) if n == 1 else None)
     summary = stage.run(make_job())
     assert (attempts(stage), summary.counts.billed_calls, summary.counts.keep) == (4, 64, 40)
@@ -141,7 +141,7 @@ def test_repetitions_for_references_are_those_of_any_image() -> None:
 
 
 def test_a_missing_reference_is_an_error_before_anything_is_paid() -> None:
-    """All addresses are looked at first."""
+    """All addresses are checked before the first call."""
     stage = make_stage()
     job = make_job(rules=[{"keep": {"like": [*GOOD, "s3://good/gone.jpg"], "confidence": 85}}])
     with pytest.raises(UsageError, match=r"gone.jpg .*vanished"):
@@ -149,12 +149,12 @@ def test_a_missing_reference_is_an_error_before_anything_is_paid() -> None:
     assert attempts(stage) == 0
 
 
-@pytest.mark.parametrize("life_s", [0.05, 0.15, 0.25, 0.9, 1.3, 1.6])
-def test_killed_among_references(life_s: float) -> None:
-    """Killed before, among and after them, the next run goes on; at most what was in flight is paid twice."""
+@pytest.mark.parametrize("at_s", [0.05, 0.15, 0.25, 0.9, 1.3, 1.6])
+def test_killed_among_references(at_s: float) -> None:
+    """Killed before, between and after references, the run can be resumed; at most calls in flight are paid twice."""
     stage, calm = make_stage(), make_stage()
     job = make_job(limits={"tps": 1000, "concurrency": 1})
-    stage.run_and_die(job, life_s)
+    stage.run_and_die(job, at_s)
     summary, expected = stage.run(job), calm.run(job)
     assert (summary.counts.keep, stage.verdicts()) == (expected.counts.keep, calm.verdicts())
     assert attempts(stage) + sum(stage.detector.attempts.values()) <= 62 + 1
@@ -162,17 +162,17 @@ def test_killed_among_references(life_s: float) -> None:
 
 @pytest.mark.parametrize("tps", [1, 2, 20])
 def test_references_and_listing_share_the_rate(tps: int) -> None:
-    """In no second do attempts at references and at images together pass the rate."""
+    """Attempts at references and images together exceed the rate in no second."""
     import anyio
 
     stage = make_stage()
     sent: list[float] = []
     assert stage.references is not None
-    look = stage.references.detect
+    detect_once = stage.references.detect
 
     async def detect(image: Any) -> Detection:
         sent.append(anyio.current_time())
-        return await look(image)
+        return await detect_once(image)
 
     stage.references.detect = detect  # type: ignore[method-assign]
 
@@ -188,7 +188,7 @@ def test_references_and_listing_share_the_rate(tps: int) -> None:
 
 
 def test_a_sample_resolves_references_too() -> None:
-    """``plan --sample`` of such a job pays for them within the budget, and the run has them for nothing."""
+    """``plan --sample`` pays for references within the budget, and the run uses them for free."""
     from asyncfilter import plan
     from asyncfilter.testing import run_virtually
 
@@ -203,10 +203,10 @@ def test_a_sample_resolves_references_too() -> None:
 
 
 def test_an_object_that_only_looks_like_a_reference_is_examined() -> None:
-    """The row that waits is for the content that was examined: a newer version of the object is paid for."""
+    """A cached row belongs to the content that was examined: a newer version of the object is paid for."""
     stage = make_stage()
     uri = "s3://raw/00000.jpg"
-    stage.references = MemoryReferences({uri: shows("Robin")})
+    stage.references = MemoryReferences({uri: labelled("Robin")})
     stage.references.etags[uri] = "etag-00000.jpg"
     stage.source.put(ListedObject("00000.jpg", 1000, "newer"))
     job = make_job(rules=[{"keep": {"like": uri, "confidence": 85}}])
@@ -218,7 +218,7 @@ def test_an_object_that_only_looks_like_a_reference_is_examined() -> None:
 async def test_references_are_not_prepared_as_images_of_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """References are sent as they are, not prepared as the folder's own images are; a plan and a sample work alike."""
+    """References are sent unprepared, unlike the folder's own images; so they are in a plan and a sample."""
     from PIL import Image
 
     from asyncfilter import plan, refilter, run

@@ -1,4 +1,4 @@
-"""Images that are refused for the rate again and again."""
+"""Images that are throttled many times."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from asyncfilter.testing import Stage
 from tests.kit.jobs import make_bare_job
 
 REFUSALS = 8
-"""After which waits that double would have come to twenty seconds."""
+"""Throttles of each image; waits that doubled would have reached twenty seconds by then."""
 
 
 def test_no_image_waits_for_long_where_a_limiter_paces() -> None:
-    """However often it is refused, an image asks again soon: all that come after it wait for it in the end."""
+    """An image throttled many times is still repeated soon, since all later images are settled after it."""
 
     def refuse(key: str, attempt: int) -> Exception | None:
         if key.startswith("slow") and attempt <= REFUSALS:

@@ -1,4 +1,4 @@
-"""``apply`` and ``undo`` in virtual time: a death at every step, and whatever others do to the bucket meanwhile."""
+"""``apply`` and ``undo`` in virtual time: killed at every step, with other clients changing the bucket meanwhile."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ BUCKETS = [Versioning.OFF, Versioning.ON, Versioning.SUSPENDED]
 
 
 def a_job(kind: str = "delete", **changes: Any) -> Job:
-    """Robins stay, people go."""
+    """A job that keeps robins and removes people."""
     rules = [{"keep": {"any": "Robin"}}, {"reject": {"any": "Person"}}]
     return make_bare_job(**{"rules": rules, "otherwise": "review", "actions": {"reject": ACTIONS[kind]}} | changes)
 
 
 def make_bucket(versioning: Versioning = Versioning.OFF) -> Bucket:
-    """A bucket of ``LABELS``; most of it goes."""
+    """A bucket of ``LABELS``, most of whose images are removed."""
     return Bucket(LABELS, max_share=1.0, versioning=versioning)
 
 
 body_of = str.encode
-"""What the image under a key holds; no two are the same."""
+"""The content of the image under a key; no two are the same."""
 
 
-def deaths() -> Iterator[int]:
-    """Every moment, until one is beyond the end."""
+def crash_points() -> Iterator[int]:
+    """Every crash point from 1; the caller stops at the first that lies beyond the end."""
     return count(1)
 
 
 def check_nothing_lost(bucket: Bucket) -> None:
-    """Whatever happened: what should stay is there, and what should go is there or went as it should."""
+    """Check that images to keep are there, and that each other image is there or was removed exactly once."""
     there, quarantine = bucket.bodies(), bucket.bodies(BIN)
-    gone = {place.key for place, _ in bucket.store.deleted if place.bucket == "raw"}
+    gone = {object_.key for object_, _ in bucket.store.deleted if object_.bucket == "raw"}
     for key in LABELS:
         if key not in REMOVED_KEYS or key not in gone:
             assert there[key] == body_of(key)
@@ -71,22 +71,22 @@ def check_nothing_lost(bucket: Bucket) -> None:
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize("versioning", BUCKETS)
 def test_a_death_at_every_moment_of_apply(kind: str, versioning: Versioning) -> None:
-    """Killed anywhere and resumed, everything selected is gone, once, and nothing else; the books say so."""
+    """Killed anywhere and resumed, each selected image is removed once, and no other; the journal agrees."""
     job = a_job(kind)
-    for at in deaths():
+    for at in crash_points():
         bucket = make_bucket(versioning)
         bucket.run(job)
-        is_dead = crashed(bucket.apply, job, at=at)
+        was_killed = crashed(bucket.apply, job, at=at)
         check_nothing_lost(bucket)
         if kind == "move":
             missing = [key for key in REMOVED_KEYS if {bucket.store.body(key), bucket.store.body(key, BIN)} == {None}]
             assert not missing
-        if is_dead:
+        if was_killed:
             bucket.apply(job)
         check_nothing_lost(bucket)
         assert sorted(bucket.store.keys()) == sorted(set(LABELS) - set(REMOVED_KEYS))
         assert sorted(bucket.store.keys(BIN)) == (sorted(REMOVED_KEYS) if kind == "move" else [])
-        assert sorted(place.key for place, _ in bucket.store.deleted) == sorted(REMOVED_KEYS)
+        assert sorted(object_.key for object_, _ in bucket.store.deleted) == sorted(REMOVED_KEYS)
         assert max(Counter(bucket.store.copies).values(), default=0) <= 1
         assert bucket.effects == {kind: len(REMOVED_KEYS)}
         assert bucket.checkpoint.opened.watermark.tally.failed == {}
@@ -100,25 +100,25 @@ def test_a_death_at_every_moment_of_apply(kind: str, versioning: Versioning) -> 
             bucket.undo(job)
             assert bucket.bodies() == {key: body_of(key) for key in LABELS}
             assert bucket.store.keys(BIN) == []
-        if not is_dead:
+        if not was_killed:
             assert at > 10
             break
 
 
 @pytest.mark.parametrize(("kind", "versioning"), [("move", each) for each in BUCKETS] + [("delete", Versioning.ON)])
 def test_a_death_at_every_moment_of_undo(kind: str, versioning: Versioning) -> None:
-    """Killed anywhere and resumed, every image is back as it was, nothing lies in quarantine, and the books say so."""
+    """Killed anywhere and resumed, every image is restored unchanged, the quarantine is empty, the journal agrees."""
     job = a_job(kind)
-    for at in deaths():
+    for at in crash_points():
         bucket = make_bucket(versioning)
         bucket.run(job)
         bucket.apply(job)
         before = {key: bucket.store.history(key)[0].id for key in REMOVED_KEYS if bucket.store.history(key)}
-        is_dead = crashed(bucket.undo, job, at=at)
+        was_killed = crashed(bucket.undo, job, at=at)
         if kind == "move":
             missing = [key for key in REMOVED_KEYS if {bucket.store.body(key), bucket.store.body(key, BIN)} == {None}]
             assert not missing
-        if is_dead:
+        if was_killed:
             bucket.undo(job)
         assert bucket.bodies() == {key: body_of(key) for key in LABELS}
         assert bucket.store.keys(BIN) == []
@@ -129,7 +129,7 @@ def test_a_death_at_every_moment_of_undo(kind: str, versioning: Versioning) -> N
                 key: [id_] for key, id_ in before.items()
             }
         assert bucket.plan_undo(job).images == 0
-        if not is_dead:
+        if not was_killed:
             assert at > 10
             break
 
@@ -137,82 +137,84 @@ def test_a_death_at_every_moment_of_undo(kind: str, versioning: Versioning) -> N
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize("versioning", BUCKETS)
 def test_what_changed_or_vanished_is_left_and_reported(kind: str, versioning: Versioning) -> None:
-    """The ETag that was examined is the condition: at every moment of death, what is new stays."""
+    """Deletes are conditional on the examined ETag: killed at any crash point, newer objects stay."""
     job = a_job(kind)
-    for at in deaths():
+    for at in crash_points():
         bucket = make_bucket(versioning)
         bucket.run(job)
         bucket.store.put("b.jpg", b"new")
         bucket.store.remove("c.jpg")
-        is_dead = crashed(bucket.apply, job, at=at)
-        if is_dead:
+        was_killed = crashed(bucket.apply, job, at=at)
+        if was_killed:
             bucket.apply(job)
         assert bucket.store.body("b.jpg") == b"new"
-        assert sorted(place.key for place, _ in bucket.store.deleted) == sorted(set(REMOVED_KEYS) - {"b.jpg", "c.jpg"})
+        assert sorted(object_.key for object_, _ in bucket.store.deleted) == sorted(
+            set(REMOVED_KEYS) - {"b.jpg", "c.jpg"}
+        )
         assert bucket.checkpoint.opened.watermark.tally.failed == {"changed": 1, "vanished": 1}
         assert bucket.effects == {kind: len(REMOVED_KEYS) - 2}
-        if not is_dead:
+        if not was_killed:
             break
 
 
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize("versioning", BUCKETS)
 def test_what_others_do_between_death_and_resume(kind: str, versioning: Versioning) -> None:
-    """An object that was put meanwhile, after our delete or instead of it, is never touched."""
+    """An object that was put meanwhile, after this process's delete or instead of it, is never changed."""
     job = a_job(kind)
-    for at in deaths():
+    for at in crash_points():
         bucket = make_bucket(versioning)
         bucket.run(job)
-        is_dead = crashed(bucket.apply, job, at=at)
+        was_killed = crashed(bucket.apply, job, at=at)
         bucket.store.put("b.jpg", b"new")
         bucket.store.put("a keep.jpg", b"new too")
-        if is_dead:
+        if was_killed:
             bucket.apply(job)
         assert bucket.store.body("b.jpg") == b"new"
         assert bucket.store.body("a keep.jpg") == b"new too"
         assert bucket.store.keys() == sorted(set(LABELS) - set(REMOVED_KEYS) | {"b.jpg"})
-        assert max(Counter(place for place, _ in bucket.store.deleted).values()) == 1
+        assert max(Counter(object_ for object_, _ in bucket.store.deleted).values()) == 1
         claimed = {one.key for one in bucket.checkpoint.journal if one.step is Step.DELETED}
-        assert claimed <= {place.key for place, _ in bucket.store.deleted}
-        if not is_dead:
+        assert claimed <= {object_.key for object_, _ in bucket.store.deleted}
+        if not was_killed:
             break
 
 
 @pytest.mark.parametrize("versioning", BUCKETS)
 def test_undo_never_overwrites_what_stands_there(versioning: Versioning) -> None:
-    """A newer object keeps its place, and the image stays where it can be had."""
+    """A newer object is not overwritten, and the image stays in quarantine."""
     job = a_job("move")
-    for at in deaths():
+    for at in crash_points():
         bucket = make_bucket(versioning)
         bucket.run(job)
         bucket.apply(job)
         bucket.store.put("b.jpg", b"new")
-        is_dead = crashed(bucket.undo, job, at=at)
+        was_killed = crashed(bucket.undo, job, at=at)
         summary = bucket.undo(job)
         assert bucket.store.body("b.jpg") == b"new"
         assert bucket.store.body("b.jpg", BIN) == body_of("b.jpg")
         assert summary.failed == {"source_exists": 1}
         assert bucket.effects == {"move": 1}
         assert bucket.bodies() == {key: body_of(key) for key in LABELS} | {"b.jpg": b"new"}
-        if not is_dead:
+        if not was_killed:
             break
 
 
 @pytest.mark.parametrize("versioning", BUCKETS)
 def test_a_copy_that_is_lost_before_the_resume_is_made_again(versioning: Versioning) -> None:
-    """An image leaves the source only for a copy that stands at that moment, whatever the journal says of before."""
+    """An image is deleted only while its copy exists, also if the journal has an earlier check of the copy."""
     job = a_job("move")
-    for at in deaths():
+    for at in crash_points():
         bucket = make_bucket(versioning)
         bucket.run(job)
-        is_dead = crashed(bucket.apply, job, at=at)
+        was_killed = crashed(bucket.apply, job, at=at)
         there = [key for key in REMOVED_KEYS if bucket.store.body(key) is not None]
         for key in bucket.store.keys(BIN):
             bucket.store.remove(key, BIN)
         bucket.apply(job)
         assert [key for key in there if bucket.store.body(key, BIN) != body_of(key)] == []
         assert bucket.store.keys() == sorted(set(LABELS) - set(REMOVED_KEYS))
-        if not is_dead:
+        if not was_killed:
             break
 
 
@@ -228,12 +230,12 @@ OTHERWISE = {
 @pytest.mark.parametrize("other", OTHERWISE)
 @pytest.mark.parametrize("versioning", BUCKETS)
 def test_other_actions_after_a_death(kind: str, other: str, versioning: Versioning) -> None:
-    """Killed at any moment, then told to do otherwise: what was begun is found out, and what moves is somewhere."""
+    """Killed at any crash point, then run with other actions: begun removals are resolved, moved images still exist."""
     job, then = a_job(kind), OTHERWISE[other]
     for at in count(1, 3):
         bucket = make_bucket(versioning)
         bucket.run(job)
-        is_dead = crashed(bucket.apply, job, at=at)
+        was_killed = crashed(bucket.apply, job, at=at)
         begun = set(REMOVED_KEYS) - set(bucket.store.keys())
         bucket.refilter(then)
         for again in (at, 0):
@@ -242,39 +244,43 @@ def test_other_actions_after_a_death(kind: str, other: str, versioning: Versioni
             assert set(LABELS) - set(REMOVED_KEYS) <= set(bucket.store.keys())
         gone = set(REMOVED_KEYS) - set(bucket.store.keys())
         assert gone == (begun if other == "stay" else set(REMOVED_KEYS))
-        books = {one.key: one for one in bucket.checkpoint.journal if one.step in REMOVED}
-        assert set(books) == gone
-        for key, one in books.items():
+        journaled = {one.key: one for one in bucket.checkpoint.journal if one.step in REMOVED}
+        assert set(journaled) == gone
+        for key, one in journaled.items():
             assert not one.target or bucket.store.body(location(one.target).key, BIN) == body_of(key)
         assert sum(bucket.effects.values()) == len(gone)
         if kind == "move" and other not in {"delete", "elsewhere"}:
             bucket.undo(then)
             assert bucket.bodies() == {key: body_of(key) for key in LABELS}
-        if not is_dead:
+        if not was_killed:
             break
 
 
-def meddling(bucket: Bucket, when: str, deed: Callable[[], object]) -> None:
-    """Have somebody do ``deed`` at the first moment called ``when``."""
+def with_other_client(bucket: Bucket, when: str, change: Callable[[], object]) -> None:
+    """Call ``change`` at the first crash point called ``when``, as another client would."""
     is_done = False
 
-    async def point(moment: str) -> None:
+    async def point(point_name: str) -> None:
         nonlocal is_done
-        if moment == when and not is_done:
+        if point_name == when and not is_done:
             is_done = True
-            deed()
+            change()
         await yield_to_others()
 
     bucket.store.point = point
 
 
-@pytest.mark.parametrize("spoilt", [b"other", None])
-def test_an_unverified_copy_lets_no_image_go(spoilt: bytes | None) -> None:
-    """A copy that is not there as it was made leaves the image in the source, as failed."""
+@pytest.mark.parametrize("changed_copy", [b"other", None])
+def test_an_unverified_copy_lets_no_image_go(changed_copy: bytes | None) -> None:
+    """If the copy is missing or differs, the image stays in the source and is failed."""
     job, bucket = a_job("move"), make_bucket()
     bucket.run(job)
-    deed = (lambda: bucket.store.put("b.jpg", spoilt, BIN)) if spoilt else (lambda: bucket.store.remove("b.jpg", BIN))
-    meddling(bucket, "copied b.jpg", deed)
+    change = (
+        (lambda: bucket.store.put("b.jpg", changed_copy, BIN))
+        if changed_copy
+        else (lambda: bucket.store.remove("b.jpg", BIN))
+    )
+    with_other_client(bucket, "copied b.jpg", change)
     summary = bucket.apply(job)
     assert (summary.failed, summary.exit_code) == ({"not_verified": 1}, 1)
     assert bucket.store.body("b.jpg") == body_of("b.jpg")
@@ -282,11 +288,11 @@ def test_an_unverified_copy_lets_no_image_go(spoilt: bytes | None) -> None:
 
 
 def test_the_copy_in_quarantine_stays_until_the_image_was_seen_in_its_place() -> None:
-    """An image that does not arrive stays in quarantine, and can be brought back later."""
+    """An image that could not be restored stays in quarantine and can be restored later."""
     job, bucket = a_job("move"), make_bucket()
     bucket.run(job)
     bucket.apply(job)
-    meddling(bucket, "copied b.jpg", lambda: bucket.store.remove("b.jpg"))
+    with_other_client(bucket, "copied b.jpg", lambda: bucket.store.remove("b.jpg"))
     assert bucket.undo(job).failed == {"not_verified": 1}
     assert bucket.store.body("b.jpg", BIN) == body_of("b.jpg")
     assert bucket.undo(job).restored == 1
@@ -295,26 +301,26 @@ def test_the_copy_in_quarantine_stays_until_the_image_was_seen_in_its_place() ->
 
 @pytest.mark.parametrize("versioning", BUCKETS)
 def test_an_image_removed_after_it_was_back_is_somebody_elses_doing(versioning: Versioning) -> None:
-    """A resumed undo finishes its books, or brings the image back once more; it does not fail."""
+    """A resumed undo completes the journal or restores the image once more; it does not fail."""
     job = a_job("move")
-    for at in deaths():
+    for at in crash_points():
         bucket = make_bucket(versioning)
         bucket.run(job)
         bucket.apply(job)
-        is_dead = crashed(bucket.undo, job, at=at)
-        if is_dead and bucket.store.body("b.jpg") is not None:
+        was_killed = crashed(bucket.undo, job, at=at)
+        if was_killed and bucket.store.body("b.jpg") is not None:
             bucket.store.remove("b.jpg")
             had_copy = bucket.store.body("b.jpg", BIN) is not None
             summary = bucket.undo(job)
             assert summary.failed == {}
             assert (bucket.store.body("b.jpg") is not None) == had_copy
             assert {one.step for one in bucket.checkpoint.journal} == {Step.UNDONE}
-        if not is_dead:
+        if not was_killed:
             break
 
 
 class Faults:
-    """Throttles, time-outs before and after an effect, by a drawn table."""
+    """Throttles, and time-outs before and after an effect, from a drawn table."""
 
     def __init__(self, draws: list[int]) -> None:
         self._draws = draws
@@ -331,9 +337,12 @@ class Faults:
         return TransientError("timed out", may_be_billed=True) if draw == 2 else None
 
 
-SQUATTER = b"somebody else's"
-OUTSIDERS = st.lists(
-    st.tuples(st.sampled_from(sorted(LABELS)), st.sampled_from(["put", "remove", "put back", "steal", "squat"])),
+FOREIGN_BODY = b"somebody else's"
+OTHER_CLIENTS = st.lists(
+    st.tuples(
+        st.sampled_from(sorted(LABELS)),
+        st.sampled_from(["put", "remove", "put back", "remove from quarantine", "occupy"]),
+    ),
     max_size=3,
 )
 
@@ -342,73 +351,77 @@ OUTSIDERS = st.lists(
 @given(
     kind=st.sampled_from(sorted(ACTIONS)),
     versioning=st.sampled_from(BUCKETS),
-    lives=st.lists(st.tuples(st.booleans(), st.integers(0, 45), OUTSIDERS), max_size=5),
+    processes=st.lists(st.tuples(st.booleans(), st.integers(0, 45), OTHER_CLIENTS), max_size=5),
     draws=st.lists(st.integers(0, 5), max_size=9),
 )
-def test_any_life(
-    kind: str, versioning: Versioning, lives: list[tuple[bool, int, list[tuple[str, str]]]], draws: list[int]
+def test_any_sequence_of_processes_and_changes(
+    kind: str, versioning: Versioning, processes: list[tuple[bool, int, list[tuple[str, str]]]], draws: list[int]
 ) -> None:
-    """Applies and undoes that die at any moment, beside others and faults: only what is selected goes.
+    """``apply`` and ``undo`` killed at any crash point, with other clients and faults: only selected images go.
 
-    Nobody's new object is ever removed or overwritten, a moved image is always somewhere, and at the end books and
-    bucket agree.
+    No other client's object is ever removed or overwritten, a moved image always exists somewhere, and at the end
+    journal and bucket agree.
     """
     job = a_job(kind)
     bucket = make_bucket(versioning)
     bucket.run(job)
     bucket.store.fault = Faults(draws)
-    mine = {key: body_of(key) for key in LABELS}
-    stolen: set[str] = set()
-    squatted: set[str] = set()
-    for is_apply, at, others in lives:
+    expected = {key: body_of(key) for key in LABELS}
+    taken: set[str] = set()
+    occupied: set[str] = set()
+    for is_apply, at, others in processes:
         act = bucket.apply if is_apply else bucket.undo
         crashed(act, job, at=at)
-        _check_life(bucket, mine, stolen)
-        for key, deed in others:
-            _do(bucket, key, deed, mine, stolen)
-            squatted |= {key} if deed == "squat" else set()
+        check_bucket(bucket, expected, taken)
+        for key, change in others:
+            _change_bucket(bucket, key, change, expected, taken)
+            occupied |= {key} if change == "occupy" else set()
     bucket.store.fault = lambda _what, _attempt: None
     bucket.apply(job)
-    _check_life(bucket, mine, stolen)
+    check_bucket(bucket, expected, taken)
     assert bucket.plan(job).images == 0
     removed = [one.key for one in bucket.checkpoint.journal if one.step in REMOVED]
     assert bucket.effects.get(kind, 0) == len(removed)
     bucket.undo(job)
-    _check_life(bucket, mine, stolen)
+    check_bucket(bucket, expected, taken)
     removed = [one.key for one in bucket.checkpoint.journal if one.step in REMOVED]
     assert bucket.effects.get(kind, 0) == len(removed)
-    if not stolen and kind == "move":
-        assert bucket.bodies() == mine
-    assert all(bucket.store.body(key, BIN) == SQUATTER for key in squatted)
+    if not taken and kind == "move":
+        assert bucket.bodies() == expected
+    assert all(bucket.store.body(key, BIN) == FOREIGN_BODY for key in occupied)
 
 
-def _do(bucket: Bucket, key: str, deed: str, mine: dict[str, bytes], stolen: set[str]) -> None:
-    """What somebody else does; ``mine`` follows what an image's place must hold when we do not touch it."""
-    if deed == "put":
-        mine[key] = b"new " + key.encode()
-        bucket.store.put(key, mine[key])
-    elif deed == "put back":
-        mine[key] = body_of(key)
-        bucket.store.put(key, mine[key])
-    elif deed == "remove" and bucket.store.body(key) is not None:
+def _change_bucket(bucket: Bucket, key: str, change: str, expected: dict[str, bytes], taken: set[str]) -> None:
+    """Make another client's change; ``expected`` is kept up to date with the objects that it leaves in the source."""
+    if change == "put":
+        expected[key] = b"new " + key.encode()
+        bucket.store.put(key, expected[key])
+    elif change == "put back":
+        expected[key] = body_of(key)
+        bucket.store.put(key, expected[key])
+    elif change == "remove" and bucket.store.body(key) is not None:
         bucket.store.remove(key)
-        stolen.add(key)
-    elif deed == "steal" and bucket.store.body(key, BIN) != SQUATTER and bucket.store.body(key, BIN) is not None:
+        taken.add(key)
+    elif (
+        change == "remove from quarantine"
+        and bucket.store.body(key, BIN) != FOREIGN_BODY
+        and bucket.store.body(key, BIN) is not None
+    ):
         bucket.store.remove(key, BIN)
-        stolen.add(key)
-    elif deed == "squat":
+        taken.add(key)
+    elif change == "occupy":
         if bucket.store.body(key, BIN) is not None:
-            stolen.add(key)
-        bucket.store.put(key, SQUATTER, BIN)
+            taken.add(key)
+        bucket.store.put(key, FOREIGN_BODY, BIN)
 
 
-def _check_life(bucket: Bucket, mine: dict[str, bytes], stolen: set[str]) -> None:
-    """Hold the bucket to what everybody did."""
-    for place, etag in bucket.store.deleted:
-        is_ours = place.key in REMOVED_KEYS and etag == examined_etag(place.key)
-        assert is_ours, f"{place} was deleted"
-    for key, body in mine.items():
-        if key in stolen:
+def check_bucket(bucket: Bucket, expected: dict[str, bytes], taken: set[str]) -> None:
+    """Check the bucket against the changes that were made."""
+    for object_, etag in bucket.store.deleted:
+        is_selected = object_.key in REMOVED_KEYS and etag == examined_etag(object_.key)
+        assert is_selected, f"{object_} was deleted"
+    for key, body in expected.items():
+        if key in taken:
             continue
         existing_copy = bucket.store.body(key)
         if body != body_of(key) or key not in REMOVED_KEYS:

@@ -1,4 +1,4 @@
-"""What ``apply`` and ``undo`` ask before they do anything, and how they end."""
+"""The conditions that ``apply`` and ``undo`` check before they change anything, and how they end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PEOPLE = [key for key, label in LABELS.items() if label == "Person"]
 
 
 def a_job(*, reject: Any = "delete", **changes: Any) -> Job:
-    """Robins stay, people go."""
+    """A job that keeps robins and removes people."""
     return make_bare_job(**{"actions": {"reject": reject}} | changes)
 
 
@@ -56,7 +56,7 @@ def test_no_other_number_does_anything(images: int) -> None:
 
 
 def test_the_right_number_of_other_images_does_nothing() -> None:
-    """What was shown is what is done: the same number of other images is refused."""
+    """The consent covers the images that were shown: the same number of other images is refused."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     digest = bucket.plan(job).digest
@@ -71,7 +71,7 @@ def test_the_right_number_of_other_images_does_nothing() -> None:
 
 @pytest.mark.parametrize("later", [Versioning.SUSPENDED, Versioning.OFF, Versioning.UNKNOWN])
 def test_what_was_said_of_undo_must_still_be_so(later: Versioning) -> None:
-    """Somebody agreed to deletes that can be undone: a bucket that keeps no versions by now is another matter."""
+    """A consent to deletes that can be undone is not valid for a bucket that keeps no versions any more."""
     job, bucket = a_job(), Bucket(LABELS, versioning=Versioning.ON)
     bucket.run(job)
     digest = bucket.plan(job).digest
@@ -87,7 +87,7 @@ def test_what_was_said_of_undo_must_still_be_so(later: Versioning) -> None:
     ("max_share", "is_allowed"), [(0.19, False), (0.2, True), (0.21, True), (0.0, False), (1.0, True)]
 )
 def test_no_more_than_the_share(max_share: float, is_allowed: bool) -> None:
-    """A fifth is a fifth, to the image."""
+    """The share is compared exactly: a fifth allows a fifth of the images and not one more."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     if is_allowed:
@@ -99,7 +99,7 @@ def test_no_more_than_the_share(max_share: float, is_allowed: bool) -> None:
 
 
 def test_rules_that_match_nothing_cannot_empty_a_bucket() -> None:
-    """Without --max-share no more than half of the images leaves, in one go or bit by bit."""
+    """Without --max-share at most half of the images is removed, at once or in several calls."""
     job, bucket = a_job(rules=[{"keep": {"any": "Typo"}}]), Bucket(LABELS)
     bucket.run(job)
     with pytest.raises(UsageError, match=r"100\.0 %"):
@@ -119,7 +119,7 @@ def test_rules_that_match_nothing_cannot_empty_a_bucket() -> None:
     "change", [{"otherwise": "review"}, {"rules": [{"keep": {"any": "Person"}}]}, {"reject": "none"}]
 )
 def test_decisions_of_other_rules_are_refused(change: dict[str, Any]) -> None:
-    """What is removed is what the job as it is now decides; a changed one must decide first."""
+    """Removals follow the decisions of the present job; a changed job must decide first."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     with pytest.raises(UsageError, match="not those of this job") as caught:
@@ -129,7 +129,7 @@ def test_decisions_of_other_rules_are_refused(change: dict[str, Any]) -> None:
 
 
 def test_a_job_that_never_ran_is_refused() -> None:
-    """Without decisions nothing is removed, and a dry run makes none that count."""
+    """Without decisions nothing is removed; those of a dry run do not count."""
     job, bucket = a_job(), Bucket(LABELS)
     with pytest.raises(UsageError, match="not those of this job"):
         bucket.plan(job)
@@ -138,20 +138,20 @@ def test_a_job_that_never_ran_is_refused() -> None:
         bucket.plan(job)
 
 
-@pytest.mark.parametrize("life_s", [0.0, 0.01, 0.025, 0.05])
-def test_decisions_half_made_anew_are_refused(life_s: float) -> None:
-    """A refilter that is killed leaves decisions of two rules; the old job cannot carry them out as its own."""
+@pytest.mark.parametrize("at_s", [0.0, 0.01, 0.025, 0.05])
+def test_decisions_half_made_anew_are_refused(at_s: float) -> None:
+    """A killed refilter leaves decisions of two rules, which the old job must not carry out as its own."""
     labels = {f"{n:04}.jpg": "Person" if n % 5 == 0 else "Robin" for n in range(3000)}
     job, bucket = a_job(), Bucket(labels)
     bucket.run(job)
     other = a_job(rules=[{"keep": {"any": "Person"}}])
 
-    async def live(overrides: Overrides) -> bool:
-        with anyio.move_on_after(life_s) as scope:
+    async def killed_refilter(overrides: Overrides) -> bool:
+        with anyio.move_on_after(at_s) as scope:
             await refilter(other, overrides=overrides)
         return scope.cancelled_caught
 
-    if bucket.live(live):
+    if bucket.in_process(killed_refilter):
         wrong = [row.key for row in bucket.checkpoint.images if row.decision and row.decision.rule == 0]
         for each in (job, other):
             try:
@@ -168,7 +168,7 @@ def test_decisions_half_made_anew_are_refused(life_s: float) -> None:
 
 
 def test_what_was_undone_is_not_proposed_again_by_itself() -> None:
-    """After undo the same decisions propose nothing; ``again`` or other decisions do, and say so."""
+    """After undo the same decisions make nothing pending; ``again`` or other decisions do, and the plan shows it."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     bucket.run(job)
     bucket.apply(job, 4)
@@ -188,7 +188,7 @@ def test_what_was_undone_is_not_proposed_again_by_itself() -> None:
 
 
 def test_what_is_removed_stays_removed_under_other_rules() -> None:
-    """An image that is gone is neither copied nor removed again, and stays counted, whatever new rules say of it."""
+    """A removed image is neither copied nor removed again, and stays counted under any new rules."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     bucket.apply(job, 4)
@@ -200,7 +200,7 @@ def test_what_is_removed_stays_removed_under_other_rules() -> None:
 
 
 def test_an_image_that_stands_there_again_is_decided_again_at_no_cost() -> None:
-    """Somebody puts removed images back: a run seats them, pays nothing, and they are pending once more."""
+    """Removed images that are put back are placed by a run without payment, and are pending again."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     bucket.apply(job, 4)
@@ -214,20 +214,20 @@ def test_an_image_that_stands_there_again_is_decided_again_at_no_cost() -> None:
 
 
 def test_a_new_version_of_a_removed_image_is_examined_anew() -> None:
-    """Other content under a removed key is an image of its own."""
+    """Other content under a removed key is another image."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     bucket.run(job)
     bucket.apply(job, 4)
     bucket.store.put(PEOPLE[0], b"another person")
     assert bucket.run(job).pending_removals == 1
     summary = bucket.apply(job, 1)
-    assert summary.failed == {"target_exists": 1}  # the first one lies there, and is not overwritten
+    assert summary.failed == {"target_exists": 1}  # the first one is there, and is not overwritten
     assert bucket.store.body(PEOPLE[0], "bin") == PEOPLE[0].encode()
     assert bucket.store.body(PEOPLE[0]) == b"another person"
 
 
 def test_overwriting_in_quarantine_is_for_those_who_ask() -> None:
-    """``if_exists: overwrite`` moves over what lies there."""
+    """With ``if_exists: overwrite`` a move replaces an existing object."""
     job, bucket = a_job(reject={"move": "s3://bin/", "if_exists": "overwrite"}), Bucket(LABELS)
     bucket.store.put(PEOPLE[0], b"old", "bin")
     bucket.run(job)
@@ -236,7 +236,7 @@ def test_overwriting_in_quarantine_is_for_those_who_ask() -> None:
 
 
 def test_what_lay_in_quarantine_before_is_left_there() -> None:
-    """The same content there counts as copied, and undo does not take away what it did not put there."""
+    """The same content at the target counts as copied, and undo does not delete a copy that apply did not make."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     bucket.store.put(PEOPLE[0], PEOPLE[0].encode(), "bin")
     bucket.run(job)
@@ -247,7 +247,7 @@ def test_what_lay_in_quarantine_before_is_left_there() -> None:
 
 
 def test_two_images_never_share_a_place_in_quarantine() -> None:
-    """The first in order has it; the other stays where it is, also in a later process."""
+    """The first image in order gets the target; the other is not moved, also in a later process."""
     labels = {"a/x.jpg": "Person", "b/x.jpg": "Person", "b/y.jpg": "Robin", "c.jpg": "Robin"}
     job, bucket = a_job(reject={"move": "s3://bin/{basename}"}), Bucket(labels)
     bucket.run(job)
@@ -261,7 +261,7 @@ def test_two_images_never_share_a_place_in_quarantine() -> None:
 
 
 def test_a_copy_never_overwrites_what_lies_in_quarantine() -> None:
-    """Also when other actions made room for it: where a moved image lies, a run copies nothing else."""
+    """A run copies nothing over a moved image, also after actions changed."""
     labels = {"a/x.jpg": "Person", "x.jpg": "Robin", "y.jpg": "Robin"}
     job, bucket = a_job(reject={"move": "s3://bin/{basename}"}), Bucket(labels)
     bucket.run(job)
@@ -273,7 +273,7 @@ def test_a_copy_never_overwrites_what_lies_in_quarantine() -> None:
 
 
 def test_a_copy_never_overwrites_what_its_key_held_before() -> None:
-    """An image that was moved is there alone: what somebody stored under its key since does not take its place."""
+    """A moved image exists in quarantine only: a new object under its key is not copied over it."""
     job = a_job(actions={"keep": {"copy": "s3://bin/{key}"}, "reject": {"move": "s3://bin/{key}"}})
     bucket = Bucket({"a.jpg": "Person", "b.jpg": "Robin", "c.jpg": "Robin"})
     bucket.run(job)
@@ -286,7 +286,7 @@ def test_a_copy_never_overwrites_what_its_key_held_before() -> None:
 
 
 def test_a_copy_never_overwrites_another_images_copy() -> None:
-    """The same for copies that an earlier template put there."""
+    """The same holds for copies made by an earlier template."""
     labels = {"a/x.jpg": "Robin", "x.jpg": "Robin", "y.jpg": "Robin"}
     bucket = Bucket(labels)
     assert bucket.run(a_job(actions={"keep": {"copy": "s3://clean/{basename}"}})).counts.copied == 2
@@ -299,7 +299,7 @@ def test_a_copy_never_overwrites_another_images_copy() -> None:
 
 
 def test_leaving_keeps_everything_and_the_same_command_goes_on() -> None:
-    """An interrupt at any image ends with 75; what is left is said, and the next apply does it."""
+    """An interrupt at any image ends with 75; the remaining images are reported, and the next apply removes them."""
     job = a_job(reject={"move": "s3://bin/"})
     for moment in range(40):
         bucket = Bucket(LABELS)
@@ -323,20 +323,20 @@ def test_leaving_keeps_everything_and_the_same_command_goes_on() -> None:
 
 
 def test_who_leaves_before_the_start_announces_nothing() -> None:
-    """What was not even looked at is not in the journal: if it vanishes later, that was somebody else."""
+    """Images not yet reached are not in the journal: one that vanishes later was removed by another client."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     interrupt = Interrupt()
     interrupt.request()
 
-    async def leave(overrides: Overrides) -> RemovalSummary:
+    async def interrupted_apply(overrides: Overrides) -> RemovalSummary:
         async def point(_what: str) -> None:
             await anyio.lowlevel.checkpoint()
 
         bucket.store.point = point
         return await apply(job, Consent(images=4), overrides=overrides, interrupt=interrupt)
 
-    assert bucket.live(leave).exit_code == 75
+    assert bucket.in_process(interrupted_apply).exit_code == 75
     assert bucket.checkpoint.journal == []
     for key in PEOPLE:
         bucket.store.remove(key)
@@ -345,13 +345,13 @@ def test_who_leaves_before_the_start_announces_nothing() -> None:
 
 
 def denied(what: str) -> ImageError:
-    """What S3 says of one object."""
+    """The error that S3 gives for one object."""
     return ImageError(f"{what}: Access Denied", code="access_denied", remedy="Allow s3:DeleteObject.", access=True)
 
 
 @pytest.mark.parametrize("operation", ["look", "copy", "delete"])
 def test_a_permission_that_no_image_has_is_the_accounts(operation: str) -> None:
-    """Denied throughout: exit 4 with the remedy, nothing is held against the images, and all is pending still."""
+    """If all are denied: exit 4 with the remedy, no image is failed, and all stay pending."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     bucket.run(job)
     bucket.store.fault = lambda what, _attempt: denied(what) if what.startswith(operation) else None
@@ -364,7 +364,7 @@ def test_a_permission_that_no_image_has_is_the_accounts(operation: str) -> None:
 
 @pytest.mark.parametrize("operation", ["look", "copy", "delete"])
 def test_a_permission_that_one_image_lacks_is_its_own(operation: str) -> None:
-    """One denied image is reported; the others go."""
+    """One denied image is reported; the others are removed."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     bucket.run(job)
     bucket.store.fault = lambda what, _attempt: denied(what) if what == f"{operation} {PEOPLE[1]}" else None
@@ -378,7 +378,7 @@ def test_a_permission_that_one_image_lacks_is_its_own(operation: str) -> None:
 
 
 def test_what_fails_in_passing_stays_pending() -> None:
-    """An image that S3 would not answer for is not failed: the same command goes on with it."""
+    """An image for which S3 gave no answer is not failed: the same command resumes it."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     away = TransientError("timed out", may_be_billed=True)
@@ -404,7 +404,7 @@ def test_single_keys_of_a_batch_are_sent_again() -> None:
 
 @pytest.mark.parametrize("versioning", [Versioning.OFF, Versioning.ON])
 def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -> None:
-    """A gateway's 503 may follow a delete that was done: what is gone then was ours, and undo knows of it."""
+    """A 503 may follow a delete that was done: a missing object then counts as removed, and undo restores it."""
     job, bucket = a_job(), Bucket(LABELS, versioning=versioning)
     bucket.run(job)
     late = ThrottledError("503", cause=ThrottleCause.SERVER, may_be_billed=True)
@@ -423,7 +423,7 @@ def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -
 
 @pytest.mark.parametrize("may_list", [True, False])
 def test_a_bucket_that_does_not_tell_may_keep_versions(*, may_list: bool) -> None:
-    """An answer that was lost: the marker is looked for all the same, and who may not list versions is not stopped."""
+    """After a lost answer the delete marker is searched; missing permission to list versions does not end apply."""
     job, bucket = a_job(), Bucket(LABELS, versioning=Versioning.ON)
     bucket.run(job)
     lost = TransientError("no answer", may_be_billed=True)
@@ -446,7 +446,7 @@ def test_a_bucket_that_does_not_tell_may_keep_versions(*, may_list: bool) -> Non
 
 
 def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
-    """Where what is gone looks forbidden, an interrupted delete has not failed: undo would never hear of it."""
+    """If a missing object answers 403, an interrupted delete is not failed; otherwise undo could not restore it."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
     bucket.run(job)
     lost = TransientError("no answer", may_be_billed=True)
@@ -462,7 +462,7 @@ def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
 
 
 def test_what_cannot_be_found_out_is_not_called_done() -> None:
-    """Begun under other actions, and not to be looked at now: it stays as it is, and the exit code says so."""
+    """A removal begun under other actions that cannot be checked now is left as it is; the exit code shows it."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     lost = TransientError("no answer", may_be_billed=True)
@@ -478,7 +478,7 @@ def test_what_cannot_be_found_out_is_not_called_done() -> None:
 
 
 def test_a_store_that_refuses_for_ten_minutes_ends_it() -> None:
-    """Endless throttling does not hang a script; nothing is lost by it."""
+    """Endless throttling ends the command; nothing is lost."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
     slow = ThrottledError("slow down", cause=ThrottleCause.SERVER)
@@ -490,7 +490,7 @@ def test_a_store_that_refuses_for_ten_minutes_ends_it() -> None:
 
 
 def test_thousands_go_in_batches() -> None:
-    """No batch is larger than S3 takes, and every image is told of once."""
+    """No batch is larger than S3 accepts, and every image is reported once."""
     labels = {f"{n:04}.jpg": "Person" if n % 2 else "Robin" for n in range(5000)}
     job, bucket = a_job(), Bucket(labels)
     bucket.run(job)
@@ -501,12 +501,12 @@ def test_thousands_go_in_batches() -> None:
     assert bucket.store.keys() == [key for key, label in labels.items() if label == "Robin"]
 
 
-# -- What undo can do --------------------------------------------------------------------------------------------------
+# -- Undo --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("versioning", [Versioning.OFF, Versioning.SUSPENDED, Versioning.UNKNOWN])
 def test_undo_says_what_it_cannot_bring_back(versioning: Versioning) -> None:
-    """Deleted where no versions are kept: gone, and said so."""
+    """Images deleted where no versions are kept cannot be restored, and the plan reports it."""
     job, bucket = a_job(), Bucket(LABELS, versioning=versioning)
     bucket.run(job)
     bucket.apply(job, 4)
@@ -516,7 +516,7 @@ def test_undo_says_what_it_cannot_bring_back(versioning: Versioning) -> None:
 
 
 def test_mfa_delete_keeps_markers() -> None:
-    """Only the bucket's owner can remove a marker there: moves come back as copies, deletes do not."""
+    """Only the bucket's owner can remove a marker there: moves are restored by copies, deletes are not."""
     for reject, images in (("delete", 0), ({"move": "s3://bin/"}, 4)):
         job, bucket = a_job(reject=reject), Bucket(LABELS, versioning=Versioning.ON, mfa_delete=True)
         bucket.run(job)
@@ -526,7 +526,7 @@ def test_mfa_delete_keeps_markers() -> None:
 
 
 def test_a_marker_that_is_not_ours_stays() -> None:
-    """Deleted, brought back by hand and deleted again by somebody: undo leaves their marker alone."""
+    """Undo does not remove the marker of an image that another client restored and deleted again."""
     job, bucket = a_job(), Bucket(LABELS, versioning=Versioning.ON)
     bucket.run(job)
     bucket.apply(job, 4)
@@ -538,7 +538,7 @@ def test_a_marker_that_is_not_ours_stays() -> None:
 
 
 def test_moves_come_back_without_their_marker() -> None:
-    """A marker that is gone leaves the copy: the image is copied back."""
+    """If the marker is missing, the image is restored from its copy."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS, versioning=Versioning.ON)
     bucket.run(job)
     bucket.apply(job, 4)
@@ -561,12 +561,12 @@ def a_bucket_of_duplicates(**store: Any) -> Bucket:
 
 
 def duplicates(action: Any, **changes: Any) -> Job:
-    """Whatever their verdict, copies of an earlier image go."""
+    """Duplicates of an earlier image are removed under any verdict."""
     return a_job(actions={"duplicate": action}, **changes)
 
 
 def test_duplicates_go_while_the_original_stands() -> None:
-    """Only the later ones; the plan says why, and undo brings them back."""
+    """Only later duplicates are removed; the plan gives the reason, and undo restores them."""
     job, bucket = duplicates("delete"), a_bucket_of_duplicates(versioning=Versioning.ON)
     bucket.run(job)
     plan = bucket.plan(job)
@@ -579,7 +579,7 @@ def test_duplicates_go_while_the_original_stands() -> None:
 @pytest.mark.parametrize("action", ["delete", {"move": "s3://bin/"}])
 @pytest.mark.parametrize("is_replaced", [True, False])
 def test_the_last_of_its_content_never_goes(action: Any, is_replaced: bool) -> None:
-    """Where the original is not there any more, its duplicates stay: one of them may be the only one."""
+    """If the original is missing, its duplicates stay: one of them may be the only copy."""
     job, bucket = duplicates(action), a_bucket_of_duplicates()
     bucket.run(job)
     if is_replaced:
@@ -592,7 +592,7 @@ def test_the_last_of_its_content_never_goes(action: Any, is_replaced: bool) -> N
 
 
 def test_content_that_the_rules_reject_goes_altogether() -> None:
-    """An original that was moved itself does not hold its duplicates back when their verdict removes them too."""
+    """A moved original does not keep its duplicates from removal if their verdict removes them too."""
     job = a_job(actions={"reject": {"move": "s3://bin/"}, "duplicate": "delete"})
     bucket = a_bucket_of_duplicates()
     bucket.run(job)
@@ -602,13 +602,13 @@ def test_content_that_the_rules_reject_goes_altogether() -> None:
 
 
 def a_cautious_job(bin_: str = "bin") -> Job:
-    """What the rules remove is to be had in quarantine; its duplicates are not kept twice."""
+    """An image that the rules remove is in quarantine; its duplicates are not kept twice."""
     return a_job(actions={"reject": {"move": f"s3://{bin_}/"}, "duplicate": "delete"})
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
 def test_duplicates_of_what_never_came_to_quarantine_stay(is_replaced: bool) -> None:
-    """Rules that move content keep one copy of it: without the original, here or there, a duplicate is not deleted."""
+    """Rules that move content keep one copy of it: a duplicate is deleted only if the original or its copy exists."""
     job, bucket = a_cautious_job(), a_bucket_of_duplicates()
     bucket.run(job)
     if is_replaced:
@@ -621,23 +621,23 @@ def test_duplicates_of_what_never_came_to_quarantine_stay(is_replaced: bool) -> 
     assert (bucket.store.body("4.jpg"), bucket.store.body("5.jpg")) == (b"Person", b"Person")
 
 
-@pytest.mark.parametrize("is_stolen", [True, False])
-def test_duplicates_go_while_the_original_stands_in_quarantine(is_stolen: bool) -> None:
-    """The original was moved by an earlier apply: its copy there is what lets duplicates go, while it stands."""
+@pytest.mark.parametrize("is_copy_deleted", [True, False])
+def test_duplicates_go_while_the_original_stands_in_quarantine(is_copy_deleted: bool) -> None:
+    """If an earlier apply moved the original, duplicates are removed only while its copy in quarantine exists."""
     job, bucket = a_cautious_job(), a_bucket_of_duplicates()
     bucket.run(job)
     busy = TransientError("timed out", may_be_billed=True)
     bucket.store.fault = lambda what, _attempt: busy if what in {"look 4.jpg", "look 5.jpg"} else None
     assert bucket.apply(job, 4, 0.8).moved == 1
     bucket.store.fault = lambda _what, _attempt: None
-    if is_stolen:
+    if is_copy_deleted:
         bucket.store.put("2.jpg", b"another", "bin")
     summary = bucket.apply(job, 2, 0.8)
-    assert (summary.deleted, summary.failed) == ((0, {"original_gone": 2}) if is_stolen else (2, {}))
+    assert (summary.deleted, summary.failed) == ((0, {"original_gone": 2}) if is_copy_deleted else (2, {}))
 
 
 def test_skipped_duplicates_are_never_touched() -> None:
-    """What counts as skipped has no verdict, whatever the rules say of its content."""
+    """A skipped image has no verdict under any rules."""
     source = {"uri": "s3://raw/", "duplicates": "skip"}
     job, bucket = a_job(source=source), a_bucket_of_duplicates()
     bucket.run(job)
@@ -649,7 +649,7 @@ def test_skipped_duplicates_are_never_touched() -> None:
 
 
 def test_tags_are_written_by_the_run_and_again_when_they_change() -> None:
-    """A tag is done like a copy: once for the same tags, again for others, and back again."""
+    """Tags are written once for the same tags, again for others, and again for the first."""
     bucket = Bucket(LABELS)
     for tags in ({"class": "person"}, {"class": "person"}, {"class": "human"}, {"class": "person"}):
         job = a_job(reject={"tag": tags})
@@ -661,7 +661,7 @@ def test_tags_are_written_by_the_run_and_again_when_they_change() -> None:
 
 
 def test_a_run_says_what_waits_for_apply() -> None:
-    """Moves and deletes are decided and counted, never done, by a run or a refilter."""
+    """A run or a refilter decides and counts moves and deletes and never does them."""
     job, bucket = a_job(), Bucket(LABELS)
     assert bucket.run(job).pending_removals == 4
     assert bucket.run(job).pending_removals == 4
@@ -671,7 +671,7 @@ def test_a_run_says_what_waits_for_apply() -> None:
 
 
 def test_the_plan_tells_reasons_sizes_and_a_sample() -> None:
-    """Counts and bytes add up; the sample is of the group, and the same whenever one looks."""
+    """Counts and bytes add up; the sample is drawn from the group and is the same each time."""
     job, bucket = a_job(rules=[{"reject": {"any": "Person"}}, {"keep": {"any": "Robin"}}]), Bucket(LABELS)
     bucket.run(job)
     plan = bucket.plan(job)

@@ -1,4 +1,4 @@
-"""What repeated and failed images leave to the garbage collector."""
+"""Repeated and failed images leave no reference cycles to the garbage collector."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGES = 12
 @pytest.mark.parametrize("max_attempts", [1, 2, 3])
 @pytest.mark.parametrize("is_throttled", [True, False])
 def test_errors_of_attempts_are_freed_at_once(max_attempts: int, is_throttled: bool) -> None:
-    """Images that are refused and repeated, or fail for good, leave no error in a circle with its frames.
+    """Images that are throttled and repeated, or fail for good, leave no error in a reference cycle with its frames.
 
     Thousands of throttles left hundreds of thousands of objects once, and a collection of them stops the event loop.
     """
@@ -24,7 +24,7 @@ def test_errors_of_attempts_are_freed_at_once(max_attempts: int, is_throttled: b
     def refuse(_key: str, attempt: int) -> Exception | None:
         if attempt > 5:
             return None
-        # raised here, since the detector's frame would keep what it is given
+        # raised here, since the detector's frame would keep a reference to its arguments
         if is_throttled:
             raise ThrottledError("Provisioned rate exceeded", cause=ThrottleCause.RATE)
         raise TransientError("reset", may_be_billed=True)

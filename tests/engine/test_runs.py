@@ -1,4 +1,4 @@
-"""Whole runs on ports in memory, in virtual time: what a user relies on beyond the answer itself."""
+"""Whole runs on ports in memory, in virtual time: guarantees beyond the verdicts themselves."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_second_run_makes_no_call() -> None:
 
 
 def test_new_and_changed_objects_follow_the_known_ones() -> None:
-    """Objects added or replaced since the last run are examined, each once; the rest is not."""
+    """Objects added or replaced since the last run are examined once each; all others are not."""
     stage = Stage(birds(10))
     stage.run(make_job())
     stage.labels |= {"00001.jpg": "Robin", "00000a.jpg": "Robin"}
@@ -63,7 +63,7 @@ def test_new_and_changed_objects_follow_the_known_ones() -> None:
 
 
 def test_stop_rule_that_holds_returns_at_once_and_can_be_raised() -> None:
-    """A stopped job run again makes no call; with a higher limit it goes on from where it stopped, overshoot free."""
+    """A stopped job run again makes no call; with a higher limit it resumes at its stop, and overshoot is free."""
     stage = Stage(birds(300))
     job = make_job(stop={"matches": 20}, limits={"tps": 2000, "concurrency": 50})
     first = stage.run(job)
@@ -90,7 +90,7 @@ def test_dry_run_pays_keeps_labels_and_writes_nothing() -> None:
 
 
 def test_cap_on_images_is_never_overshot() -> None:
-    """A cap is known beforehand: not one image beyond it is paid for, at any concurrency, after a dry run too."""
+    """No image beyond the cap is paid for, at any concurrency, also after a dry run."""
     stage = Stage(birds(100))
     job = make_job(limits={"tps": 2000, "concurrency": 50, "max_images": 20})
     stage.run(job, dry_run=True)
@@ -99,7 +99,7 @@ def test_cap_on_images_is_never_overshot() -> None:
     assert sum(stage.detector.attempts.values()) == 20
 
 
-# -- Money -------------------------------------------------------------------------------------------------------------
+# -- Budget ------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=80, deadline=None)
@@ -107,10 +107,10 @@ def test_cap_on_images_is_never_overshot() -> None:
     budget_calls=st.integers(0, 60),
     concurrency=st.sampled_from([1, 50, 400]),
     seed=st.integers(0, 500),
-    lives=st.lists(st.floats(0.01, 4.0), max_size=5),
+    crash_times_s=st.lists(st.floats(0.01, 4.0), max_size=5),
 )
-def test_budget_is_a_ceiling(budget_calls: int, concurrency: int, seed: int, lives: list[float]) -> None:
-    """Attempts that were or may have been billed never cost more than the budget, through time-outs and deaths."""
+def test_budget_is_a_ceiling(budget_calls: int, concurrency: int, seed: int, crash_times_s: list[float]) -> None:
+    """Attempts that were or may have been billed never cost more than the budget, through time-outs and crashes."""
     labels = birds(80)
     billed = Counter[str]()
 
@@ -124,8 +124,8 @@ def test_budget_is_a_ceiling(budget_calls: int, concurrency: int, seed: int, liv
     faults = stage.seeded
     limits = {"tps": 2000, "concurrency": concurrency, "budget_usd": budget_calls * PRICE_MICROS / 1_000_000}
     job = make_job(limits=limits)
-    for life_s in lives:
-        stage.run_and_die(job, life_s)
+    for at_s in crash_times_s:
+        stage.run_and_die(job, at_s)
     summary = stage.run(job)
     assert sum(billed.values()) <= budget_calls
     assert summary.counts.spent_micros <= budget_calls * PRICE_MICROS
@@ -134,7 +134,7 @@ def test_budget_is_a_ceiling(budget_calls: int, concurrency: int, seed: int, liv
 
 
 def test_budget_stop_is_a_prefix_and_goes_on_when_raised() -> None:
-    """The budget covers the first images of the order; a higher one continues behind them."""
+    """The budget covers the first images in order; a run with a higher one continues behind them."""
     stage = Stage(birds(50))
     first = stage.run(make_job(limits={"tps": 2000, "budget_usd": 0.02}))
     assert first.stop_reason is StopReason.BUDGET
@@ -169,7 +169,7 @@ def test_throttles_do_not_count_as_attempts_but_time_outs_do() -> None:
 
 
 def test_account_error_stops_the_run_and_keeps_what_was_paid() -> None:
-    """A denied permission is not an image's fault: the run stops, nothing is recorded as failed, nothing is lost."""
+    """A denied permission is an error of the account: the run stops, no image is failed, nothing is lost."""
     denied = PermissionDeniedError("not authorized to perform: rekognition:DetectLabels", hint="Allow it.")
     stage = Stage(birds(40), fault=lambda key, _attempt: denied if key == "00020.jpg" else None)
     summary = stage.run(make_job(limits={"tps": 2000, "concurrency": 5}))
@@ -189,7 +189,7 @@ def test_cause_shared_by_every_image_trips_the_breaker() -> None:
 
 
 def test_failures_between_successes_never_trip_the_breaker() -> None:
-    """However many images fail, a run goes on while others succeed."""
+    """A run continues with any number of failed images while others succeed."""
     labels = {f"{index:05d}.jpg": BROKEN if index % 2 else "Robin" for index in range(200)}
     summary = Stage(labels).run(make_job(limits={"tps": 2000, "concurrency": 1}))
     assert summary.stop_reason is StopReason.COMPLETED
@@ -197,7 +197,7 @@ def test_failures_between_successes_never_trip_the_breaker() -> None:
 
 
 def test_throttled_without_a_break_ends_after_ten_minutes() -> None:
-    """A service that refuses everything does not hold a run for ever."""
+    """A service that throttles every attempt ends the run after a limited time."""
     throttled = ThrottledError("Provisioned rate exceeded", cause=ThrottleCause.RATE)
     stage = Stage(birds(30), fault=lambda _key, _attempt: throttled)
     summary = stage.run(make_job())
@@ -207,16 +207,16 @@ def test_throttled_without_a_break_ends_after_ten_minutes() -> None:
 
 
 def test_object_replaced_before_its_copy_is_not_copied() -> None:
-    """What was examined and what is copied are the same bytes, or nothing is copied; the next run examines it anew."""
+    """The copied bytes are the examined ones, or nothing is copied and the next run examines the object again."""
 
-    def meddle(key: str, attempt: int) -> Exception | None:
+    def replace_or_fail(key: str, attempt: int) -> Exception | None:
         if key == "b.jpg" and attempt == 1:
             stage.source.put(ListedObject("b.jpg", 1000, "other"))
         if key == "c.jpg":
             stage.source.remove("c.jpg")
         return None
 
-    stage = Stage({"a.jpg": "Robin", "b.jpg": "Robin", "c.jpg": "Robin"}, sink_fault=meddle)
+    stage = Stage({"a.jpg": "Robin", "b.jpg": "Robin", "c.jpg": "Robin"}, sink_fault=replace_or_fail)
     first = stage.run(make_job())
     assert first.counts.failed == {"changed": 1, "vanished": 1}
     assert (first.counts.keep, first.exit_code) == (1, 1)
@@ -227,7 +227,7 @@ def test_object_replaced_before_its_copy_is_not_copied() -> None:
 
 
 def test_released_copies_outlive_an_ordinary_stop() -> None:
-    """The copy of the last match is made although the run stops at it and S3 stumbles."""
+    """The copy of the last match is made although the run stops there and S3 fails transiently."""
 
     def fault(_key: str, attempt: int) -> Exception | None:
         return TransientError("503", may_be_billed=False) if attempt <= 2 else None
@@ -237,11 +237,11 @@ def test_released_copies_outlive_an_ordinary_stop() -> None:
     assert (summary.counts.keep, summary.counts.copied, summary.stop_reason) == (5, 5, StopReason.MATCHES)
 
 
-# -- Failed ones -------------------------------------------------------------------------------------------------------
+# -- Failed images -----------------------------------------------------------------------------------------------------
 
 
 def test_failed_images_are_retried_only_when_asked() -> None:
-    """A failed image stays failed, uncalled, until ``retry_failed``; then it takes its place anew."""
+    """A failed image stays failed, without a call, until ``retry_failed``, which places it anew."""
     healed: set[str] = set()
 
     def fault(key: str, _attempt: int) -> Exception | None:
@@ -259,7 +259,7 @@ def test_failed_images_are_retried_only_when_asked() -> None:
 
 
 def test_failed_copy_is_retried_without_paying_again() -> None:
-    """The labels of an image whose copy failed are there: a retry copies, and calls nobody."""
+    """An image whose copy failed has stored labels: a retry copies it without a call."""
     broken = {"00003.jpg"}
 
     def fault(key: str, _attempt: int) -> Exception | None:
@@ -278,7 +278,7 @@ def test_failed_copy_is_retried_without_paying_again() -> None:
 
 
 def test_changed_rules_are_applied_to_stored_labels() -> None:
-    """New rules decide all anew at no cost: new keeps are copied, copies no longer wanted are counted as stale."""
+    """New rules decide all images again at no cost: new keeps are copied, copies no longer wanted count as stale."""
     stage = Stage(birds(30))
     stage.run(make_job())
     summary = stage.refilter(make_job(rules=[{"keep": {"any": "Cat"}}]))
@@ -307,17 +307,17 @@ def test_changed_rules_are_applied_to_stored_labels() -> None:
     first=st.integers(1, 12),
     second=st.integers(1, 12),
     wanted=st.sampled_from(["Robin", "Cat"]),
-    deaths=st.lists(st.floats(0.01, 2.0), max_size=3),
+    crash_times_s=st.lists(st.floats(0.01, 2.0), max_size=3),
 )
 def test_changed_job_gives_the_answer_of_a_new_one(
-    number: int, first: int, second: int, wanted: str, deaths: list[float]
+    number: int, first: int, second: int, wanted: str, crash_times_s: list[float]
 ) -> None:
     """Rules and stop rules changed on a checkpoint end where the changed job would have ended on an empty one."""
     changed = make_job(rules=[{"keep": {"any": wanted}}], stop={"matches": second})
     stage = Stage(birds(number))
     stage.run(make_job(stop={"matches": first}))
-    for life_s in deaths:
-        stage.run_and_die(changed, life_s)
+    for at_s in crash_times_s:
+        stage.run_and_die(changed, at_s)
     summary = stage.run(changed)
     anew = Stage(birds(number))
     expected = anew.run(changed)
@@ -328,7 +328,7 @@ def test_changed_job_gives_the_answer_of_a_new_one(
 
 
 def test_refilter_cannot_pay() -> None:
-    """A refilter ends with what is stored; images that were never examined stay so."""
+    """A refilter covers the stored images only; images never examined stay so."""
     stage = Stage(birds(50))
     stage.run(make_job(limits={"tps": 2000, "max_images": 10}))
     summary = stage.refilter(make_job(rules=[{"keep": {"any": "Cat"}}]))
@@ -338,7 +338,7 @@ def test_refilter_cannot_pay() -> None:
 
 
 def test_counting_ahead_tells_how_many_images_there_will_be() -> None:
-    """The expected number is known early, is right, and counts what was examined in earlier runs."""
+    """The expected number is emitted early, is right, and includes the images examined in earlier runs."""
     stage = Stage(birds(400))
     stage.run(make_job(limits={"tps": 2000, "max_images": 50}))
     seen: list[int | None] = []
@@ -355,7 +355,7 @@ def test_counting_ahead_tells_how_many_images_there_will_be() -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 100])
 def test_two_sources_of_one_target_never_overwrite_each_other(concurrency: int) -> None:
-    """The first in order wins its target, the second fails, also in a later run."""
+    """The first image in order gets the target, the second fails, also in a later run."""
     labels = {f"{folder}/same.jpg": "Robin" for folder in "abc"} | {"a/own.jpg": "Robin"}
     job = make_job(
         actions={"keep": {"copy": "s3://clean/{basename}"}}, limits={"tps": 2000, "concurrency": concurrency}
@@ -369,7 +369,7 @@ def test_two_sources_of_one_target_never_overwrite_each_other(concurrency: int) 
     assert stage.run(job).counts.failed == {"target_collision": 3}
 
 
-# -- Leaving -----------------------------------------------------------------------------------------------------------
+# -- Interrupts --------------------------------------------------------------------------------------------------------
 
 
 def interrupting(stage: Stage, job: Job, *at_s: float) -> Any:
@@ -396,7 +396,7 @@ def interrupting(stage: Stage, job: Job, *at_s: float) -> Any:
 
 
 def test_interrupt_drains_and_the_same_command_goes_on() -> None:
-    """One interruption: calls in flight finish and are kept, no new one is made, exit 75; then it is resumed."""
+    """One interrupt: calls in flight finish and are kept, no new call is made, exit 75; then the run is resumed."""
     stage = Stage(birds(500))
     summary = interrupting(stage, make_job(), 3.0)
     calls = sum(stage.detector.attempts.values())
@@ -411,7 +411,7 @@ def test_interrupt_drains_and_the_same_command_goes_on() -> None:
 
 
 def test_second_interrupt_aborts_and_counts_what_was_in_flight() -> None:
-    """Two interruptions: the run leaves at once; what may have been billed is counted."""
+    """Two interrupts: the run ends at once; calls that may have been billed are counted."""
     stage = Stage(birds(500))
     stage.latency_s = dict.fromkeys(stage.labels, 10.0)
     with pytest.raises(BaseExceptionGroup) as caught:
@@ -422,7 +422,7 @@ def test_second_interrupt_aborts_and_counts_what_was_in_flight() -> None:
 
 
 def test_listener_that_fails_ends_the_run_in_order() -> None:
-    """An exception of a listener is not the detector's: the run says so, and what was paid for is kept."""
+    """An exception of a listener is reported as the listener's, and what was paid for is kept."""
     stage = Stage(birds(100))
 
     def listen(event: object) -> None:
@@ -437,14 +437,14 @@ def test_listener_that_fails_ends_the_run_in_order() -> None:
 
 
 class _HeardList(list[Any]):
-    """A list that somebody listens to."""
+    """A list that calls a listener with each event appended."""
 
     def __init__(self, listen: Callable[[object], None]) -> None:
         super().__init__()
         self._listen = listen
 
     def append(self, event: object) -> None:
-        """Keep the event, then tell it."""
+        """Append the event, then call the listener with it."""
         super().append(event)
         self._listen(event)
 
@@ -463,7 +463,7 @@ class FailingCheckpoint(MemoryCheckpoint):
 
 
 def test_checkpoint_that_cannot_be_written_ends_the_run() -> None:
-    """Nothing more is paid for once it cannot be kept."""
+    """Nothing more is paid for once commits fail."""
     stage = Stage(birds(2000))
     stage.checkpoint = FailingCheckpoint()
     with pytest.raises(CheckpointError, match="disk is full"):
@@ -482,7 +482,7 @@ class SlowCheckpoint(MemoryCheckpoint):
 
 
 def test_actions_wait_until_labels_are_durable() -> None:
-    """Nothing is copied on the strength of labels that a crash could still lose."""
+    """Nothing is copied because of labels that a crash could still lose."""
     early: list[str] = []
 
     def look(key: str, _attempt: int) -> None:
@@ -500,7 +500,7 @@ def test_actions_wait_until_labels_are_durable() -> None:
 
 
 def test_everything_listed_is_accounted_for() -> None:
-    """Each object is examined or skipped for a reason, also behind the last image, also when the run is repeated."""
+    """Each object is examined or skipped for a reason, also after the last image, also when the run is repeated."""
     stage = Stage({"a.jpg": "Robin", "c.jpg": "Cat"})
     for listed in (
         ListedObject("b/", 0, "x"),
@@ -522,7 +522,7 @@ def test_everything_listed_is_accounted_for() -> None:
 @given(rates=st.sampled_from([1.0, 5.0, 50.0, 500.0]), seed=st.integers(0, 50))
 @settings(max_examples=20, deadline=None)
 def test_rate_holds_in_every_second(rates: float, seed: int) -> None:
-    """In any second, the first one included, attempts stay within 105 % of the rate and one; repetitions count."""
+    """In any second, the first included, attempts stay within 105 % of the rate plus one; repetitions count."""
     stage = Stage(birds(int(rates * 4) + 10), seed=seed, fault_rate=0.1)
     sent: list[float] = []
     look: Mapping[str, float] = stage.latency_s

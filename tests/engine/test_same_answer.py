@@ -1,4 +1,4 @@
-"""The engine answers as a one-by-one loop does, at any concurrency, through faults and deaths.
+"""The engine gives the answer of a one-by-one loop, at any concurrency, through faults and crashes.
 
 See docs/guarantees.md, *Same answer at any speed*.
 """
@@ -21,7 +21,7 @@ from tests.kit import jobs
 
 @dataclass
 class Expected:
-    """What the one-by-one loop finds."""
+    """The result of the one-by-one loop."""
 
     verdicts: dict[str, str] = field(default_factory=dict)
     copies: list[str] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Expected:
 
 
 def one_by_one(keys: Sequence[str], labels: Mapping[str, str], stop: Mapping[str, Any], cap: int | None) -> Expected:
-    """The loop that everybody writes first, with the stop rules of docs/guarantees.md, *Stop rules*."""
+    """A simple sequential loop with the stop rules of docs/guarantees.md, *Stop rules*."""
     found, matches, misses = Expected(), 0, 0
     outcomes: list[bool] = []
     rare, failing = stop.get("hit_rate"), stop.get("errors")
@@ -101,7 +101,7 @@ STOPS = st.fixed_dictionaries(
 def test_same_answer_as_one_by_one(
     labels: dict[str, str], stop: dict[str, Any], cap: int | None, concurrency: int, seed: int, fault_rate: float
 ) -> None:
-    """Verdicts, copies, failures and stop reason are the loop's, whatever the concurrency, the tails and the faults."""
+    """Verdicts, copies, failures and stop reason are the loop's, at any concurrency, latency and fault rate."""
     expected = one_by_one(list(labels), labels, stop, cap)
     stage = Stage(labels, seed=seed, fault_rate=fault_rate)
     summary = stage.run(make_job(stop=stop, cap=cap, concurrency=concurrency))
@@ -119,16 +119,16 @@ def test_same_answer_as_one_by_one(
     stop=STOPS,
     concurrency=st.sampled_from([1, 7, 400]),
     seed=st.integers(0, 1000),
-    lives=st.lists(st.floats(0.01, 3.0), min_size=1, max_size=6),
+    crash_times_s=st.lists(st.floats(0.01, 3.0), min_size=1, max_size=6),
 )
 def test_same_answer_through_deaths(
-    labels: dict[str, str], stop: dict[str, Any], concurrency: int, seed: int, lives: list[float]
+    labels: dict[str, str], stop: dict[str, Any], concurrency: int, seed: int, crash_times_s: list[float]
 ) -> None:
-    """Killed at any moment, any number of times, the runs together give the loop's answer and pay little twice."""
+    """Killed at any time, any number of times, the runs together give the loop's answer and pay little twice."""
     expected = one_by_one(list(labels), labels, stop, None)
     stage = Stage(labels, seed=seed)
     job = make_job(stop=stop, cap=None, concurrency=concurrency)
-    lost = sum(min(concurrency, len(labels)) for life_s in lives if stage.run_and_die(job, life_s))
+    lost = sum(min(concurrency, len(labels)) for at_s in crash_times_s if stage.run_and_die(job, at_s))
     summary = stage.run(job)
     assert stage.verdicts() == expected.verdicts
     assert sorted(set(stage.copied()), key=str.encode) == expected.copies
@@ -139,7 +139,7 @@ def test_same_answer_through_deaths(
 
 @pytest.mark.parametrize("concurrency", [1, 50])
 def test_random_order_is_seeded_and_complete(concurrency: int) -> None:
-    """``order: random`` examines everything once, in an order that depends on the seed alone, and can be stopped."""
+    """``order: random`` examines every image once, in an order that depends on the seed alone, and can be stopped."""
     labels = {f"{number:03d}.jpg": "Robin" if number % 3 == 0 else "Cat" for number in range(300)}
     job = make_job(stop={"matches": 20}, cap=None, concurrency=concurrency, order="random")
 

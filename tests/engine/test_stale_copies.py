@@ -1,4 +1,4 @@
-"""``apply --stale``: copies that changed rules no longer make go, and nothing that could be the only copy."""
+"""``apply --stale``: copies that changed rules no longer make are deleted, and never a possible only copy."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ UNSURE = KEYS[:3]
 
 
 def a_job(confidence: float = 80.0, target: str = "s3://clean/{key}") -> Job:
-    """Robins are copied."""
+    """A job that copies robins."""
     return make_bare_job(
         rules=[{"keep": {"any": "Robin", "confidence": confidence}}], actions={"keep": {"copy": target}}
     )
 
 
 class CopiedBucket(Bucket):
-    """Ten images were copied by rules that ask for less than the present ones."""
+    """A bucket with ten images copied by rules that keep more than the present ones."""
 
     def __init__(self) -> None:
         super().__init__(dict.fromkeys(KEYS, "Robin"))
@@ -42,17 +42,17 @@ class CopiedBucket(Bucket):
         return self.plan(job or a_job(SURE_PCT), stale=True)
 
     def clear(self, copies: int, job: Job | None = None, *, max_share: float = 0.5, at: int = 0) -> RemovalSummary:
-        """``asyncfilter apply --stale --yes --expect COPIES``; killed at moment ``at``."""
+        """``asyncfilter apply --stale --yes --expect COPIES``; killed at crash point ``at``."""
         return self.apply(job or a_job(SURE_PCT), copies, max_share, at=at, stale=True)
 
     @property
     def stale(self) -> int:
-        """What the checkpoint counts as stale."""
+        """The number of stale copies in the checkpoint."""
         return self.checkpoint.opened.watermark.tally.stale
 
 
 def test_stale_copies_go_and_nothing_else() -> None:
-    """The copies of images that are no longer kept are deleted; sources and other copies stay, and nothing is stale."""
+    """Copies of images that are no longer kept are deleted; sources and other copies stay; no copy stays stale."""
     bucket = CopiedBucket()
     assert bucket.stale == len(UNSURE)
     plan = bucket.stale_plan()
@@ -70,7 +70,7 @@ def test_stale_copies_go_and_nothing_else() -> None:
 
 
 def test_copies_that_are_wanted_again_are_made_again() -> None:
-    """The way back is the former rules: the copies come back at no cost."""
+    """A run with the former rules makes the copies again at no cost."""
     bucket = CopiedBucket()
     calls = bucket.detector.attempts.total()
     bucket.clear(3)
@@ -80,7 +80,7 @@ def test_copies_that_are_wanted_again_are_made_again() -> None:
 
 
 def test_copies_at_former_targets_go_one_by_one() -> None:
-    """An image may have several: all go, while the one that the present template makes stays."""
+    """All stale copies of an image are deleted; the one that the present template makes stays."""
     bucket = CopiedBucket()
     for folder in ("second", "third"):
         bucket.refilter(a_job(target=f"s3://clean/{folder}/{{key}}"))
@@ -92,7 +92,7 @@ def test_copies_at_former_targets_go_one_by_one() -> None:
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_what_may_be_the_only_copy_stays(is_replaced: bool) -> None:
-    """A copy whose image is gone or another one by now is left and reported, and stays stale."""
+    """A copy whose image is missing or was replaced is kept and reported, and stays stale."""
     bucket = CopiedBucket()
     if is_replaced:
         bucket.store.put(UNSURE[0], b"another picture")
@@ -105,7 +105,7 @@ def test_what_may_be_the_only_copy_stays(is_replaced: bool) -> None:
 
 
 def test_what_is_no_copy_stays() -> None:
-    """Somebody else's object at the target is left and reported."""
+    """Another client's object at the target is kept and reported."""
     bucket = CopiedBucket()
     bucket.store.put(UNSURE[1], b"somebody's own", "clean")
     summary = bucket.clear(3)
@@ -114,7 +114,7 @@ def test_what_is_no_copy_stays() -> None:
 
 
 def test_a_copy_that_is_gone_is_no_longer_stale() -> None:
-    """Whoever deleted it."""
+    """A stale copy that is already missing counts as cleared, whoever deleted it."""
     bucket = CopiedBucket()
     bucket.store.remove(UNSURE[2], "clean")
     assert bucket.clear(3).cleared == 3
@@ -122,7 +122,7 @@ def test_a_copy_that_is_gone_is_no_longer_stale() -> None:
 
 
 def test_another_number_or_too_large_a_share_does_nothing() -> None:
-    """The number must be the one that is stale, and no more than half of all copies."""
+    """The number must be that of the stale copies, and at most half of all copies."""
     bucket = CopiedBucket()
     with pytest.raises(UsageError, match="2 copies were agreed to, 3 are pending"):
         bucket.clear(2)
@@ -134,7 +134,7 @@ def test_another_number_or_too_large_a_share_does_nothing() -> None:
 
 
 def test_killed_at_every_moment() -> None:
-    """Whenever it dies, the same command ends it: the same copies are gone, and the sources stand."""
+    """Killed at any crash point and repeated, the command deletes the same copies, and the sources stay."""
     for at in count(1):
         bucket = CopiedBucket()
         if not crashed(bucket.clear, 3, at=at):

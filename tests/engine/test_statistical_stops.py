@@ -1,4 +1,4 @@
-"""Runs with ``stop.hit_rate`` and ``stop.errors``: where they stop, and how one goes on."""
+"""Runs with ``stop.hit_rate`` and ``stop.errors``: where they stop, and how they are continued."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_job(stop: Mapping[str, Any], **source: Any) -> Job:
 
 
 def test_a_poor_source_is_left_and_the_run_is_a_success() -> None:
-    """The run ends at the image that settles it, with exit 0; again it makes no call; with a lower bound it goes on."""
+    """The run ends at the deciding image with exit 0; repeated, it makes no call; with a lower bound it continues."""
     labels = {f"{number:05d}.jpg": "Robin" if number % 100 == 50 else "Cat" for number in range(3000)}
     stage = Stage(labels)
     rule = {"below": 0.05, "confidence": 0.95}
@@ -41,7 +41,7 @@ def test_a_poor_source_is_left_and_the_run_is_a_success() -> None:
 
 @pytest.mark.parametrize(("order", "reported"), [("listing", 1), ("random", 0)])
 def test_a_prefix_is_no_sample_is_said_once(order: str, reported: int) -> None:
-    """A run in listing order says once that its beginning is no sample; one in random order has nothing to say."""
+    """A run in listing order warns once that its first images are no sample; one in random order does not."""
     stage = Stage({f"{number}.jpg": "Cat" for number in range(30)})
     stage.run(make_job({"hit_rate": {"below": 0.1}}, order=order))
     job_warnings = [event for event in stage.events if isinstance(event, JobWarning)]
@@ -50,7 +50,7 @@ def test_a_prefix_is_no_sample_is_said_once(order: str, reported: int) -> None:
 
 
 def test_copies_that_fail_do_not_move_the_stop() -> None:
-    """Copies that fail for good, and a death in between, leave the stop where the one-by-one loop has it."""
+    """Copies that fail for good, and a crash in between, do not move the stop from that of the one-by-one loop."""
     labels = {f"{number:05d}.jpg": "Robin" if number % 10 == 0 else "Cat" for number in range(2000)}
     job = make_job({"hit_rate": {"below": 0.25}})
     calm = Stage(labels).run(job)
@@ -68,7 +68,7 @@ def test_copies_that_fail_do_not_move_the_stop() -> None:
 
 
 def test_errors_stop_the_run_and_a_retry_counts_anew() -> None:
-    """Too many failures end the run with exit 1 and their cause; it stays ended until failed images are tried again."""
+    """Too many failures end the run with exit 1 and their cause; it stays ended until failed images are retried."""
     labels = {f"{number:03d}.jpg": BROKEN if 40 <= number < 80 else "Robin" for number in range(200)}
     is_cured = False
 
@@ -92,7 +92,7 @@ def test_errors_stop_the_run_and_a_retry_counts_anew() -> None:
 
 
 def test_errors_of_access_exit_with_4() -> None:
-    """Where most failures are denied access, the exit code says so."""
+    """If most failures are denied access, the exit code is that of access."""
     labels = {f"{number:03d}.jpg": "Robin" for number in range(100)}
 
     def fault(key: str, _attempt: int) -> Exception | None:

@@ -76,7 +76,7 @@ class Bucket:
         return self.in_process(lambda overrides: plan_undo(job, overrides=overrides))
 
     def undo(self, job: Job, images: int | None = None, *, at: int = 0, **options: Any) -> RemovalSummary:
-        """``asyncfilter undo --yes --expect IMAGES``: by default every image that can be; killed at crash point ``at``."""
+        """``asyncfilter undo --yes --expect IMAGES``: by default all that can be; killed at crash point ``at``."""
         images = self.plan_undo(job).images if images is None else images
         consent = Consent(images=images)
         return self.in_process(
