@@ -1,4 +1,4 @@
-"""A sandbox beside the test, on a loop in a thread of its own, and boto3 clients that speak to it alone."""
+"""A sandbox on an event loop in a thread of its own, and boto3 clients that connect to it alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Client = Callable[..., Any]
 
 @pytest.fixture
 def open_sandbox() -> Iterator[OpenSandbox]:
-    """Starts sandboxes from option names; they end with the test."""
+    """A function that starts a sandbox with the given options; sandboxes end with the test."""
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
 
@@ -31,13 +31,13 @@ def open_sandbox() -> Iterator[OpenSandbox]:
 
 @pytest.fixture(scope="session")
 def aws() -> boto3.session.Session:
-    """One session for all clients: reading the service models is what takes time."""
+    """One session for all clients: reading the service models takes most of the time."""
     return boto3.session.Session()
 
 
 @pytest.fixture
 def client(aws: boto3.session.Session) -> Iterator[Client]:
-    """Makes boto3 clients that send every attempt once, with the credentials of the sandbox or those given."""
+    """A function that makes boto3 clients without retries, with the credentials of the sandbox or those given."""
     opened: list[Any] = []
 
     def make(service: str, sandbox: Sandbox, *, config: Config | None = None, **settings: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is found out before the first paid call, and that AWS's own settings keep their meaning on the fast path."""
+"""Errors found before the first paid call, and the meaning of AWS's own settings on the fast path."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def bare_environment() -> Iterator[None]:
 
 
 def set_keys(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
-    """Credentials that need no look-up, and further settings."""
+    """Credentials from environment variables, and further settings."""
     both = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": EUROPE, **settings}
     for name, value in both.items():
         monkeypatch.setenv(name, value)
 
 
 async def opened(one: Job) -> tuple[str, str]:
-    """Regions of detector and bucket, once the job's ports are open and the source was listed."""
+    """Open the job's ports and list the source; the regions of detector and bucket."""
     async with open_aws(one.aws, timeout_s=2, connections=5) as session, open_clients(one.aws, session) as clients:
         store = await open_store(one, clients)
         _, region = await open_detector(one, clients, bucket_region=store.region)
@@ -98,7 +98,7 @@ async def opened(one: Job) -> tuple[str, str]:
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_a_job_that_can_work_opens(monkeypatch: pytest.MonkeyPatch, client: ClientKind) -> None:
-    """The detector's region is the bucket's, whatever the settings' own; a target may lie elsewhere."""
+    """The detector's region is the bucket's under any settings; a target may be in another region."""
     async with Sandbox(OPTIONS) as sandbox:
         set_keys(monkeypatch, **sandbox.environment())
         assert await opened(job(aws=Aws(client=client))) == ("us-east-1", "us-east-1")
@@ -135,7 +135,7 @@ async def test_a_job_that_cannot_work_says_why(
     words: str,
     hint: str,
 ) -> None:
-    """The cause with the value seen, and the key or permission to change, before anything is paid."""
+    """The error gives the cause, the value seen and the key or permission to change, before anything is paid."""
     options = OPTIONS
     if "--x-s3" in parts.get("bucket", ""):
         options = SandboxOptions(buckets=(*OPTIONS.buckets, BucketSpec(parts["bucket"])))
@@ -151,7 +151,7 @@ async def test_a_job_that_cannot_work_says_why(
 async def test_credentials_that_aws_does_not_know_are_named(
     monkeypatch: pytest.MonkeyPatch, client: ClientKind
 ) -> None:
-    """A wrong secret is a wrong signature."""
+    """A wrong secret is reported as a wrong signature."""
     async with Sandbox(OPTIONS) as sandbox:
         for wrong in ({"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN"}, {"AWS_SECRET_ACCESS_KEY": "wrong"}):
             set_keys(monkeypatch, **{**sandbox.environment(), **wrong})
@@ -162,7 +162,7 @@ async def test_credentials_that_aws_does_not_know_are_named(
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_a_session_that_expired_is_named(monkeypatch: pytest.MonkeyPatch, client: ClientKind) -> None:
-    """S3 says so with HTTP 400, to HEAD without a word: it must not be taken for anything else."""
+    """S3 answers HTTP 400, without a body to HEAD; it must not be mistaken for another error."""
     expired = (Fault(FaultKind.EXPIRED, 1.0, operation="*"),)
     async with Sandbox(SandboxOptions(buckets=OPTIONS.buckets, faults=expired)) as sandbox:
         set_keys(monkeypatch, **sandbox.environment())
@@ -173,7 +173,7 @@ async def test_a_session_that_expired_is_named(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_trouble_that_passes_does_not_stop_a_job(monkeypatch: pytest.MonkeyPatch, client: ClientKind) -> None:
-    """A throttle or a fault of the moment is repeated, a few times."""
+    """A throttle or a transient fault is repeated a few times."""
     passing = (Fault(FaultKind.SLOW_DOWN, operation="*", times=1),)
     async with Sandbox(SandboxOptions(buckets=OPTIONS.buckets, faults=passing)) as sandbox:
         set_keys(monkeypatch, **sandbox.environment())
@@ -184,7 +184,7 @@ async def test_trouble_that_passes_does_not_stop_a_job(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_an_endpoint_where_nothing_answers_is_named(monkeypatch: pytest.MonkeyPatch, client: ClientKind) -> None:
-    """Refused connections and unknown hosts are configuration before anything worked."""
+    """Refused connections and unknown hosts are configuration errors until a first request succeeded."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         refused = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -197,7 +197,7 @@ async def test_an_endpoint_where_nothing_answers_is_named(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_rekognition_s_own_endpoint_is_tried_too(monkeypatch: pytest.MonkeyPatch, client: ClientKind) -> None:
-    """S3 may answer where Rekognition does not."""
+    """An unreachable Rekognition is found although S3 answers."""
     async with Sandbox(OPTIONS) as sandbox:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
@@ -234,7 +234,7 @@ sso_start_url = https://example.invalid/start
 async def test_credentials_that_are_missing_come_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, profile: str | None, hint: str
 ) -> None:
-    """None, an unknown profile, an expired SSO login, half a key: each one sentence, no traceback of botocore's."""
+    """No credentials, an unknown profile, an expired SSO login, half a key: each one sentence, no traceback."""
     (tmp_path / "config").write_text(config)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -245,7 +245,7 @@ async def test_credentials_that_are_missing_come_with_a_remedy(
 
 
 async def test_keys_that_expire_are_renewed_in_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keys of a process are asked for again before they expire, while requests go on."""
+    """Keys of a credential process are renewed before they expire, while requests continue."""
     expires = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)).isoformat()
     script = tmp_path / "keys.sh"
     script.write_text(
@@ -268,7 +268,7 @@ async def test_keys_that_expire_are_renewed_in_time(monkeypatch: pytest.MonkeyPa
 
 
 async def placed(session: AwsSession, bucket: str = "raw-images") -> tuple[str, str, str]:
-    """Where a bucket is reached, its region being known."""
+    """Origin, base path and region of a bucket whose region is known."""
     session._regions[bucket] = EUROPE
     place = await session.place(bucket)
     return place.origin, place.base_path, place.region
@@ -328,7 +328,7 @@ async def test_services_are_reached_where_botocore_would(monkeypatch: pytest.Mon
 
 
 async def test_proxies_are_used_unless_excepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTPS_PROXY counts for AWS, NO_PROXY for hosts of one's own."""
+    """HTTPS_PROXY applies to AWS; NO_PROXY exempts the hosts it names."""
     set_keys(monkeypatch, HTTPS_PROXY="http://proxy.test:3128", NO_PROXY="127.0.0.1", HTTP_PROXY="http://plain.test:1")
     async with open_aws(Aws(), timeout_s=1, connections=1) as session:
         assert (await session.endpoint("rekognition", EUROPE)).proxy == "http://proxy.test:3128"
@@ -339,7 +339,7 @@ async def test_proxies_are_used_unless_excepted(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_a_proxy_that_is_set_carries_the_requests(monkeypatch: pytest.MonkeyPatch, client: ClientKind) -> None:
-    """A sandbox in the proxy's place sees requests meant for a host that does not exist."""
+    """A sandbox that serves as the proxy receives requests for a host that does not exist."""
     seen: list[bytes] = []
 
     async def proxy(stream: anyio.abc.SocketStream) -> None:
@@ -358,7 +358,7 @@ async def test_a_proxy_that_is_set_carries_the_requests(monkeypatch: pytest.Monk
 
 
 async def test_a_ca_bundle_that_is_set_is_the_one_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """AWS_CA_BUNDLE replaces the built-in authorities; one that is no bundle is refused by ssl, not ignored."""
+    """AWS_CA_BUNDLE replaces the built-in authorities; an invalid bundle is an error and is not ignored."""
     bundle = tmp_path / "ca.pem"
     bundle.write_text("no certificate")
     set_keys(monkeypatch, AWS_CA_BUNDLE=str(bundle))
@@ -370,7 +370,7 @@ async def test_a_ca_bundle_that_is_set_is_the_one_trusted(monkeypatch: pytest.Mo
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that nobody trusts yet, and its key."""
+    """A certificate for 127.0.0.1 of an untrusted authority, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sandbox")])
     now = dt.datetime.now(dt.UTC)
@@ -393,7 +393,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 async def test_tls_is_checked_against_the_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A certificate of one's own works with AWS_CA_BUNDLE and is refused without, with the remedy."""
+    """A private certificate works with AWS_CA_BUNDLE and is refused without it, with the remedy."""
     trusted, key = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(trusted, key)
@@ -426,7 +426,7 @@ async def test_tls_is_checked_against_the_bundle(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("operation", ["list", "head", "detect"])
 async def test_a_wrong_clock_is_set_by_aws_s_own(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
-    """One attempt fails as transient and unbilled, every later one is signed with AWS's time."""
+    """With a wrong clock one attempt fails as transient and unbilled, every later one is signed with AWS's time."""
     from asyncfilter.aws.clients.fast import FastDetect, FastS3
 
     async with Sandbox(OPTIONS) as sandbox:
@@ -462,7 +462,7 @@ ABOUT_MODELS = {
 
 
 async def test_a_model_says_whether_it_runs_and_on_how_many_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hourly price is that of its units; the project's ARN is asked for, as the version's does not hold it."""
+    """The hourly price is that of the model's units; the project's ARN is requested, as the version's lacks it."""
     asked: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,7 +1,7 @@
-"""The S3 ports against moto's server, where moto does as S3 does: a second opinion on the sandbox.
+"""The S3 ports against moto's server where moto behaves as S3 does: a check independent of the sandbox.
 
-moto ignores conditions on a copy's source and on a copy's target, so those promises are the sandbox suite's alone; it
-has no route for keys with a newline.
+moto ignores conditions on a copy's source and target, so those guarantees are tested on the sandbox alone; it has no
+route for keys with a newline.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KEYS = [
 
 
 class Moto(NamedTuple):
-    """One client's calls on moto, and boto3 to look at what is there."""
+    """One client's calls on moto, and boto3 to inspect the objects."""
 
     calls: S3Api
     s3: Any
@@ -74,7 +74,7 @@ async def moto(request: pytest.FixtureRequest, moto_s3: Any) -> AsyncIterator[Mo
 
 
 async def listed(moto: Moto) -> list[ObjectRef]:
-    """The source bucket as references."""
+    """References to the objects of the source bucket."""
     page = await S3Source(moto.calls, RAW, "").page(None)
     assert page.is_last
     return [
@@ -84,7 +84,7 @@ async def listed(moto: Moto) -> list[ObjectRef]:
 
 
 async def test_listing_and_copying_any_key(moto: Moto) -> None:
-    """What boto3 put arrives in the listing and at the target as it is."""
+    """Keys that boto3 put arrive unchanged in the listing and at the target."""
     images = await listed(moto)
     assert [image.key for image in images] == sorted(KEYS, key=lambda key: key.encode())
     for image in images:
@@ -96,7 +96,7 @@ async def test_listing_and_copying_any_key(moto: Moto) -> None:
 
 
 async def test_a_listing_goes_on_after_a_key(moto: Moto) -> None:
-    """StartAfter works on any key."""
+    """A listing can continue after any key (StartAfter)."""
     images = await listed(moto)
     for position, image in enumerate(images):
         page = await S3Source(moto.calls, RAW, "").page(image.key)
@@ -104,7 +104,7 @@ async def test_a_listing_goes_on_after_a_key(moto: Moto) -> None:
 
 
 async def test_what_is_not_there(moto: Moto) -> None:
-    """A missing bucket is the account's trouble, a missing object the image's."""
+    """A missing bucket is an error of the account, a missing object one of the image."""
     with pytest.raises(BucketNotFoundError):
         await S3Source(moto.calls, "moto-missing", "").page(None)
     gone = ObjectRef(bucket=RAW, key="gone", size_bytes=1, etag="e", seq=1)

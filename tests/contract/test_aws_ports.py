@@ -1,6 +1,6 @@
-"""What source, detector and sink promise, on both clients, against the sandbox with signatures verified.
+"""The guarantees of source, detector and sink, on both clients, against the sandbox with signatures verified.
 
-One sandbox and one session a client serve the whole module: making botocore's clients is what costs time.
+One sandbox and one session per client serve the whole module: making botocore's clients takes most of the time.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 RAW, CLEAN, FAR = "raw-images", "clean-images", "far-images"
 TIMEOUT_S = 0.4
 UNUSED = Sandbox()
-"""Stands in a kit whose service is another one."""
+"""The sandbox of ports whose service is another one."""
 
 
 @dataclass
-class Kit:
+class Ports:
     """One client's ports over the module's sandbox."""
 
     sandbox: Sandbox
@@ -99,7 +99,7 @@ class Kit:
 
 
 @asynccontextmanager
-async def open_kit(sandbox: Sandbox, client: ClientKind, region: str = "us-east-1") -> AsyncIterator[Kit]:
+async def open_ports(sandbox: Sandbox, client: ClientKind, region: str = "us-east-1") -> AsyncIterator[Ports]:
     """Ports of a client without preflight."""
     custom_spec = DetectorSpec(kind=DetectorKind.CUSTOM_LABELS, model=DEFAULT_MODEL_ARN)
     async with (
@@ -124,7 +124,7 @@ async def open_kit(sandbox: Sandbox, client: ClientKind, region: str = "us-east-
                 BotoDetect(session, rekognition, custom_spec),
             )
         diagnosis = Diagnosis(session, calls, region)
-        yield Kit(
+        yield Ports(
             sandbox,
             session,
             calls,
@@ -135,7 +135,7 @@ async def open_kit(sandbox: Sandbox, client: ClientKind, region: str = "us-east-
 
 
 @pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")
-async def kit(request: pytest.FixtureRequest) -> AsyncIterator[Kit]:
+async def ports(request: pytest.FixtureRequest) -> AsyncIterator[Ports]:
     """The ports of one client."""
     options = SandboxOptions(
         buckets=(BucketSpec(RAW), BucketSpec(CLEAN), BucketSpec(FAR, "eu-west-1"), BucketSpec("locked")),
@@ -144,43 +144,43 @@ async def kit(request: pytest.FixtureRequest) -> AsyncIterator[Kit]:
         noise=Noise(0, 0, 0, 0),
         deny=(DenyRule("*", "locked/*"),),
     )
-    async with serving(options) as sandbox, open_kit(sandbox, request.param) as it:
+    async with serving(options) as sandbox, open_ports(sandbox, request.param) as it:
         yield it
 
 
 # -- Source ------------------------------------------------------------------------------------------------------------
 
 
-async def test_any_key_is_listed_examined_and_copied(kit: Kit) -> None:
+async def test_any_key_is_listed_examined_and_copied(ports: Ports) -> None:
     """docs/guarantees.md, *Any key works*: it arrives unchanged in the listing, at Rekognition and at the target."""
     for key in HOSTILE_KEYS:
-        kit.put(key, bucket="hostile")
-    page = await kit.source("hostile").page(None)
-    assert [item.key for item in page.objects] == kit.sandbox.keys("hostile")
+        ports.put(key, bucket="hostile")
+    page = await ports.source("hostile").page(None)
+    assert [item.key for item in page.objects] == ports.sandbox.keys("hostile")
     assert page.is_last
     for item in page.objects:
         image = ObjectRef(bucket="hostile", key=item.key, size_bytes=item.size_bytes, etag=item.etag, seq=1)
-        assert (await kit.detector.detect(image)).labels
-        await kit.copy(image)
-        assert kit.body_at(item.key) == b"picture"
+        assert (await ports.detector.detect(image)).labels
+        await ports.copy(image)
+        assert ports.body_at(item.key) == b"picture"
 
 
-async def test_a_listing_goes_on_after_any_key(kit: Kit) -> None:
-    """``page(after)`` begins with the next key in the order of UTF-8 bytes, which is S3's."""
+async def test_a_listing_goes_on_after_any_key(ports: Ports) -> None:
+    """``page(after)`` begins with the next key in the order of UTF-8 bytes, as in S3."""
     for key in HOSTILE_KEYS:
-        kit.put(key, bucket="hostile")
+        ports.put(key, bucket="hostile")
     everything = sorted(HOSTILE_KEYS, key=lambda key: key.encode())
     for position, after in enumerate(everything):
-        page = await kit.source("hostile").page(after)
+        page = await ports.source("hostile").page(after)
         assert [item.key for item in page.objects] == everything[position + 1 :]
 
 
-async def test_pages_of_a_long_listing_join_without_gap_or_overlap(kit: Kit) -> None:
-    """2,345 objects come in three pages; only the last says it is the last."""
+async def test_pages_of_a_long_listing_join_without_gap_or_overlap(ports: Ports) -> None:
+    """2,345 objects come in three pages; only the last is marked as the last."""
     for n in range(2345):
-        kit.sandbox.put("long", f"p/{n:05}", b"")
-    kit.sandbox.put("long", "q", b"")
-    source = kit.source("long", "p/")
+        ports.sandbox.put("long", f"p/{n:05}", b"")
+    ports.sandbox.put("long", "q", b"")
+    source = ports.source("long", "p/")
     keys: list[str] = []
     last: list[bool] = []
     after = None
@@ -193,39 +193,39 @@ async def test_pages_of_a_long_listing_join_without_gap_or_overlap(kit: Kit) -> 
     assert last == [False, False, True]
 
 
-async def test_a_listing_tells_size_etag_and_storage_class(kit: Kit) -> None:
-    """The free checks need all of them; an empty prefix is an empty last page."""
-    image = kit.put("meta/a.jpg", b"12345")
-    kit.put("meta/b.jpg", b"", Attributes(storage_class="GLACIER"))
-    objects = (await kit.source(prefix="meta/").page(None)).objects
+async def test_a_listing_tells_size_etag_and_storage_class(ports: Ports) -> None:
+    """A listed object has all fields that the free checks need; an empty prefix gives an empty last page."""
+    image = ports.put("meta/a.jpg", b"12345")
+    ports.put("meta/b.jpg", b"", Attributes(storage_class="GLACIER"))
+    objects = (await ports.source(prefix="meta/").page(None)).objects
     assert [(one.key, one.size_bytes, one.storage_class) for one in objects] == [
         ("meta/a.jpg", 5, "STANDARD"),
         ("meta/b.jpg", 0, "GLACIER"),
     ]
     assert objects[0].etag == image.etag
-    nothing = await kit.source(prefix="nothing/").page(None)
+    nothing = await ports.source(prefix="nothing/").page(None)
     assert (list(nothing.objects), nothing.is_last) == ([], True)
 
 
-async def test_a_missing_or_forbidden_bucket_stops_the_listing(kit: Kit) -> None:
-    """Causes of the account, never an empty listing."""
+async def test_a_missing_or_forbidden_bucket_stops_the_listing(ports: Ports) -> None:
+    """They are errors of the account, never an empty listing."""
     with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
-        await kit.source("no-such-bucket").page(None)
+        await ports.source("no-such-bucket").page(None)
     with pytest.raises(PermissionDeniedError) as caught:
-        await kit.source("locked").page(None)
+        await ports.source("locked").page(None)
     assert "s3:ListBucket" in (caught.value.hint or "")
 
 
 # -- Detector ----------------------------------------------------------------------------------------------------------
 
 
-async def test_both_detectors_give_labels(kit: Kit) -> None:
-    """DetectLabels gives ancestors beside the label, DetectCustomLabels the model's own."""
-    image = kit.put("raw/robin/1.jpg")
-    detection = await kit.detector.detect(image)
+async def test_both_detectors_give_labels(ports: Ports) -> None:
+    """DetectLabels gives a label with its ancestors, DetectCustomLabels the model's own labels."""
+    image = ports.put("raw/robin/1.jpg")
+    detection = await ports.detector.detect(image)
     assert {label.name for label in detection.labels} >= {"Robin", "Bird"}
     assert detection.model_version
-    custom = await kit.custom.detect(image)
+    custom = await ports.custom.detect(image)
     assert "Robin" in {label.name for label in custom.labels}
 
 
@@ -238,24 +238,24 @@ async def test_both_detectors_give_labels(kit: Kit) -> None:
         ("unavailable", ThrottleCause.SERVER, True),
     ],
 )
-async def test_throttles_tell_their_cause(kit: Kit, fault: str, cause: ThrottleCause, billed: bool) -> None:
-    """The engine treats each otherwise; those with HTTP 5xx count as billed."""
-    image = kit.put("raw/robin/1.jpg")
-    async with kit.faults(f"{fault}=100%"):
+async def test_throttles_tell_their_cause(ports: Ports, fault: str, cause: ThrottleCause, billed: bool) -> None:
+    """Each cause has its own error class; answers with HTTP 5xx count as billed."""
+    image = ports.put("raw/robin/1.jpg")
+    async with ports.faults(f"{fault}=100%"):
         with pytest.raises(ThrottledError) as caught:
-            await kit.detector.detect(image)
+            await ports.detector.detect(image)
     assert (caught.value.cause, caught.value.may_be_billed) == (cause, billed)
 
 
 @pytest.mark.parametrize("fault", ["internal", "timeout", "reset", "cut"])
-async def test_what_may_have_been_billed_is_said_to_be(kit: Kit, fault: str) -> None:
+async def test_what_may_have_been_billed_is_said_to_be(ports: Ports, fault: str) -> None:
     """docs/guarantees.md, *The budget is a ceiling*: a 5xx, a timeout, a reset after sending, half an answer count."""
-    image = kit.put("raw/robin/1.jpg")
-    async with kit.faults(f"{fault}=100%"):
+    image = ports.put("raw/robin/1.jpg")
+    async with ports.faults(f"{fault}=100%"):
         with pytest.raises(TransientError) as caught:
-            await kit.detector.detect(image)
+            await ports.detector.detect(image)
     assert caught.value.may_be_billed
-    assert (await kit.detector.detect(image)).labels
+    assert (await ports.detector.detect(image)).labels
 
 
 @pytest.mark.parametrize(
@@ -263,13 +263,13 @@ async def test_what_may_have_been_billed_is_said_to_be(kit: Kit, fault: str) -> 
     [("denied", PermissionDeniedError, "rekognition:DetectLabels"), ("expired", CredentialsError, "aws sso login")],
 )
 async def test_what_the_account_may_not_do_is_no_image_s_fault(
-    kit: Kit, fault: str, kind: type[AccessError], hint: str
+    ports: Ports, fault: str, kind: type[AccessError], hint: str
 ) -> None:
-    """docs/guarantees.md, *One image cannot stop a run, the account can*: it stops the run, with the remedy."""
-    image = kit.put("raw/robin/1.jpg")
-    async with kit.faults(f"{fault}=100%"):
+    """docs/guarantees.md, *One image cannot stop a run, the account can*: the run stops, with the remedy."""
+    image = ports.put("raw/robin/1.jpg")
+    async with ports.faults(f"{fault}=100%"):
         with pytest.raises(kind) as caught:
-            await kit.detector.detect(image)
+            await ports.detector.detect(image)
     assert hint in (caught.value.hint or "")
 
 
@@ -281,94 +281,94 @@ async def test_what_the_account_may_not_do_is_no_image_s_fault(
         (Attributes(denied=True), "access_denied", True),
     ],
 )
-async def test_an_unreadable_object_is_diagnosed(kit: Kit, attributes: Attributes, code: str, access: bool) -> None:
-    """Rekognition says one word for all of them; S3 is asked what it is."""
-    image = kit.put(f"unreadable/{code}.jpg", attributes=attributes)
+async def test_an_unreadable_object_is_diagnosed(ports: Ports, attributes: Attributes, code: str, access: bool) -> None:
+    """Rekognition has one error for all of them; a request to S3 finds the cause."""
+    image = ports.put(f"unreadable/{code}.jpg", attributes=attributes)
     with pytest.raises(ImageError) as caught:
-        await kit.detector.detect(image)
+        await ports.detector.detect(image)
     assert (caught.value.code, caught.value.access) == (code, access)
     assert image.uri in caught.value.message
 
 
-async def test_a_missing_and_a_replaced_object_are_told_apart(kit: Kit) -> None:
-    """``vanished`` when nothing is there, ``changed`` when something else is, which cannot be read."""
-    image = kit.put("unreadable/replaced.jpg")
-    kit.put("unreadable/replaced.jpg", b"other", Attributes(storage_class="GLACIER"))
+async def test_a_missing_and_a_replaced_object_are_told_apart(ports: Ports) -> None:
+    """``vanished`` when no object is there, ``changed`` when an unreadable other object is."""
+    image = ports.put("unreadable/replaced.jpg")
+    ports.put("unreadable/replaced.jpg", b"other", Attributes(storage_class="GLACIER"))
     with pytest.raises(ImageError) as caught:
-        await kit.detector.detect(image)
+        await ports.detector.detect(image)
     assert caught.value.code == "changed"
     missing = ObjectRef(bucket=RAW, key="unreadable/missing.jpg", size_bytes=1, etag="e", seq=1)
     with pytest.raises(ImageError) as caught:
-        await kit.detector.detect(missing)
+        await ports.detector.detect(missing)
     assert caught.value.code == "vanished"
 
 
-async def test_a_bucket_of_another_region_stops_the_run(kit: Kit) -> None:
-    """No image of it can be examined."""
-    image = kit.put("robin.jpg", bucket=FAR)
+async def test_a_bucket_of_another_region_stops_the_run(ports: Ports) -> None:
+    """A missing bucket is an error of the account: none of its images can be examined."""
+    image = ports.put("robin.jpg", bucket=FAR)
     with pytest.raises(RegionMismatchError, match="eu-west-1"):
-        await kit.detector.detect(image)
+        await ports.detector.detect(image)
 
 
-async def test_trouble_while_the_cause_is_looked_for_is_repeated_and_not_billed(kit: Kit) -> None:
-    """S3's slowness must not lower the detector's rate."""
-    image = kit.put("unreadable/slow.jpg", attributes=Attributes(storage_class="GLACIER"))
-    async with kit.faults("slowdown:HeadObject=100%"):
+async def test_trouble_while_the_cause_is_looked_for_is_repeated_and_not_billed(ports: Ports) -> None:
+    """A throttle by S3 must not lower the detector's rate."""
+    image = ports.put("unreadable/slow.jpg", attributes=Attributes(storage_class="GLACIER"))
+    async with ports.faults("slowdown:HeadObject=100%"):
         with pytest.raises(TransientError) as caught:
-            await kit.detector.detect(image)
+            await ports.detector.detect(image)
     assert not caught.value.may_be_billed
 
 
-async def test_cancelling_a_call_leaves_the_client_usable(kit: Kit) -> None:
-    """A drain may cut a call short; the next one works."""
-    image = kit.put("raw/robin/1.jpg")
-    async with kit.faults("timeout=100%"):
+async def test_cancelling_a_call_leaves_the_client_usable(ports: Ports) -> None:
+    """A call can be cancelled; the next one works."""
+    image = ports.put("raw/robin/1.jpg")
+    async with ports.faults("timeout=100%"):
         with anyio.move_on_after(0.05) as scope:
-            await kit.detector.detect(image)
+            await ports.detector.detect(image)
         assert scope.cancelled_caught
-    assert (await kit.detector.detect(image)).labels
+    assert (await ports.detector.detect(image)).labels
 
 
 # -- Sink --------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_copy_repeated_is_harmless(kit: Kit) -> None:
-    """docs/guarantees.md, *Effects once*, for every treatment of an existing target: done already counts as done."""
+async def test_a_copy_repeated_is_harmless(ports: Ports) -> None:
+    """docs/guarantees.md, *Effects once*, for every ``if_exists``: a copy already made counts as done."""
     for if_exists in IfExists:
-        image = kit.put(f"copy/{if_exists}.jpg", b"same")
-        await kit.copy(image, if_exists=if_exists)
-        await kit.copy(image, if_exists=if_exists)
-        assert kit.body_at(image.key) == b"same"
+        image = ports.put(f"copy/{if_exists}.jpg", b"same")
+        await ports.copy(image, if_exists=if_exists)
+        await ports.copy(image, if_exists=if_exists)
+        assert ports.body_at(image.key) == b"same"
 
 
-async def test_an_object_at_the_target_is_treated_as_the_job_says(kit: Kit) -> None:
-    """Overwritten, left alone, or a failed image."""
-    image = kit.put("copy/exists.jpg", b"new")
-    kit.put("copy/exists.jpg", b"old", bucket=CLEAN)
-    await kit.copy(image, if_exists=IfExists.SKIP)
-    assert kit.body_at(image.key) == b"old"
+async def test_an_object_at_the_target_is_treated_as_the_job_says(ports: Ports) -> None:
+    """The target is overwritten, the copy skipped, or the image failed."""
+    image = ports.put("copy/exists.jpg", b"new")
+    ports.put("copy/exists.jpg", b"old", bucket=CLEAN)
+    await ports.copy(image, if_exists=IfExists.SKIP)
+    assert ports.body_at(image.key) == b"old"
     with pytest.raises(ImageError) as caught:
-        await kit.copy(image, if_exists=IfExists.FAIL)
+        await ports.copy(image, if_exists=IfExists.FAIL)
     assert caught.value.code == "target_exists"
-    assert kit.body_at(image.key) == b"old"
-    await kit.copy(image)
-    assert kit.body_at(image.key) == b"new"
+    assert ports.body_at(image.key) == b"old"
+    await ports.copy(image)
+    assert ports.body_at(image.key) == b"new"
 
 
 @pytest.mark.parametrize("if_exists", list(IfExists))
-async def test_a_source_that_changed_or_vanished_is_not_copied(kit: Kit, if_exists: IfExists) -> None:
-    """docs/guarantees.md, *Effects once*: the version examined or nothing."""
-    image = kit.put("copy/changing.jpg", b"examined")
-    kit.put("copy/changing.jpg", b"replaced")
+async def test_a_source_that_changed_or_vanished_is_not_copied(ports: Ports, if_exists: IfExists) -> None:
+    """docs/guarantees.md, *Effects once*: the examined version is copied, or nothing."""
+    image = ports.put("copy/changing.jpg", b"examined")
+    ports.put("copy/changing.jpg", b"replaced")
     with pytest.raises(ImageError) as caught:
-        await kit.copy(image, f"changed-{if_exists}", if_exists=if_exists)
+        await ports.copy(image, f"changed-{if_exists}", if_exists=if_exists)
     assert caught.value.code == "changed"
     vanished = ObjectRef(bucket=RAW, key="copy/gone.jpg", size_bytes=1, etag="e", seq=1)
     with pytest.raises(ImageError) as caught:
-        await kit.copy(vanished, f"gone-{if_exists}", if_exists=if_exists)
+        await ports.copy(vanished, f"gone-{if_exists}", if_exists=if_exists)
     assert caught.value.code == "vanished"
-    assert kit.body_at(f"changed-{if_exists}") is None
-    assert kit.body_at(f"gone-{if_exists}") is None
+    assert ports.body_at(f"changed-{if_exists}") is None
+    assert ports.body_at(f"gone-{if_exists}") is None
 
 
 @pytest.mark.parametrize(
@@ -382,24 +382,24 @@ async def test_a_source_that_changed_or_vanished_is_not_copied(kit: Kit, if_exis
         ("cut:CopyObject", TransientError),
     ],
 )
-async def test_a_copy_that_failed_is_not_taken_for_done(kit: Kit, fault: str, kind: type[Exception]) -> None:
-    """An error after the 200, S3's throttle, silence and half an answer are all worth repeating."""
-    image = kit.put("copy/faulty.jpg")
-    async with kit.faults(f"{fault}=100%"):
+async def test_a_copy_that_failed_is_not_taken_for_done(ports: Ports, fault: str, kind: type[Exception]) -> None:
+    """An error after the 200, S3's throttle, no answer and half an answer are all transient."""
+    image = ports.put("copy/faulty.jpg")
+    async with ports.faults(f"{fault}=100%"):
         with pytest.raises(kind):
-            await kit.copy(image, f"faulty-{fault}")
-    await kit.copy(image, f"faulty-{fault}")
-    assert kit.body_at(f"faulty-{fault}") == b"picture"
+            await ports.copy(image, f"faulty-{fault}")
+    await ports.copy(image, f"faulty-{fault}")
+    assert ports.body_at(f"faulty-{fault}") == b"picture"
 
 
-async def test_a_copy_that_only_lost_its_answer_is_done_when_repeated(kit: Kit) -> None:
-    """With ``fail`` the repetition meets its own first attempt and must not call it a stranger."""
-    image = kit.put("copy/lost.jpg")
-    async with kit.faults("timeout:CopyObject=100%"):
+async def test_a_copy_that_only_lost_its_answer_is_done_when_repeated(ports: Ports) -> None:
+    """With ``fail`` a repetition finds the copy of its own first attempt and must accept it."""
+    image = ports.put("copy/lost.jpg")
+    async with ports.faults("timeout:CopyObject=100%"):
         with pytest.raises(TransientError):
-            await kit.copy(image, "lost", if_exists=IfExists.FAIL)
-    assert kit.body_at("lost") == b"picture"
-    await kit.copy(image, "lost", if_exists=IfExists.FAIL)
+            await ports.copy(image, "lost", if_exists=IfExists.FAIL)
+    assert ports.body_at("lost") == b"picture"
+    await ports.copy(image, "lost", if_exists=IfExists.FAIL)
 
 
 @pytest.mark.parametrize(
@@ -410,47 +410,49 @@ async def test_a_copy_that_only_lost_its_answer_is_done_when_repeated(kit: Kit) 
         (Attributes(kms_denied=True), "kms_denied"),
     ],
 )
-async def test_a_source_that_cannot_be_read_is_one_image_s_failure(kit: Kit, attributes: Attributes, code: str) -> None:
-    """CopyObject says 403 for reading and writing alike; the read is found out."""
-    image = kit.put(f"copy/{code}.jpg", attributes=attributes)
+async def test_a_source_that_cannot_be_read_is_one_image_s_failure(
+    ports: Ports, attributes: Attributes, code: str
+) -> None:
+    """CopyObject answers 403 for reading and writing alike; the denied read is diagnosed."""
+    image = ports.put(f"copy/{code}.jpg", attributes=attributes)
     with pytest.raises(ImageError) as caught:
-        await kit.copy(image)
+        await ports.copy(image)
     assert caught.value.code == code
 
 
-async def test_a_target_that_cannot_be_written_stops_the_run(kit: Kit) -> None:
-    """A permission or a bucket that is missing concerns every image."""
-    image = kit.put("copy/denied.jpg")
+async def test_a_target_that_cannot_be_written_stops_the_run(ports: Ports) -> None:
+    """A missing permission or bucket concerns every image and is an error of the account."""
+    image = ports.put("copy/denied.jpg")
     with pytest.raises(PermissionDeniedError) as caught:
-        await kit.copy(image, bucket="locked")
+        await ports.copy(image, bucket="locked")
     assert "s3:PutObject" in (caught.value.hint or "")
     with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
-        await kit.copy(image, bucket="no-such-bucket")
+        await ports.copy(image, bucket="no-such-bucket")
 
 
-async def test_a_copy_goes_to_the_region_of_its_target(kit: Kit) -> None:
-    """Source and target may lie apart; the target's region carries out the copy."""
-    image = kit.put("copy/far.jpg")
-    await kit.copy(image, bucket=FAR)
-    assert kit.body_at(image.key, FAR) == b"picture"
+async def test_a_copy_goes_to_the_region_of_its_target(ports: Ports) -> None:
+    """Source and target may be in different regions; the target's region carries out the copy."""
+    image = ports.put("copy/far.jpg")
+    await ports.copy(image, bucket=FAR)
+    assert ports.body_at(image.key, FAR) == b"picture"
 
 
-async def test_a_sink_takes_nothing_out_of_the_source(kit: Kit) -> None:
-    """Moves and deletes are for ``apply`` alone: a run that came to ask for one would be refused."""
-    image = kit.put("copy/other.jpg")
+async def test_a_sink_takes_nothing_out_of_the_source(ports: Ports) -> None:
+    """Moves and deletes belong to ``apply`` alone: the sink refuses them."""
+    image = ports.put("copy/other.jpg")
     for kind in (ActionKind.MOVE, ActionKind.DELETE):
         with pytest.raises(UsageError, match=kind.value):
-            await kit.sink.perform(Effect(kind=kind, source=image))
+            await ports.sink.perform(Effect(kind=kind, source=image))
 
 
-# -- Around ------------------------------------------------------------------------------------------------------------
+# -- Quotas ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_quota_comes_from_service_quotas(kit: Kit) -> None:
-    """The applied value; a region of its own is asked for its own."""
-    answer = await quota_tps(kit.session, DetectorKind.REKOGNITION, "us-east-1")
+async def test_the_quota_comes_from_service_quotas(ports: Ports) -> None:
+    """The applied value; each region has its own."""
+    answer = await quota_tps(ports.session, DetectorKind.REKOGNITION, "us-east-1")
     assert (answer.tps, answer.origin, answer.reason) == (50.0, QuotaOrigin.APPLIED, None)
-    elsewhere = await quota_tps(kit.session, DetectorKind.REKOGNITION, "eu-central-1")
+    elsewhere = await quota_tps(ports.session, DetectorKind.REKOGNITION, "eu-central-1")
     assert elsewhere.tps == 5.0
 
 
@@ -463,10 +465,12 @@ async def test_the_quota_comes_from_service_quotas(kit: Kit) -> None:
         (["internal:Get*Quota=100%"], QuotaOrigin.DOCUMENTED),
     ],
 )
-async def test_a_quota_that_cannot_be_asked_never_stops_a_run(kit: Kit, rules: list[str], origin: QuotaOrigin) -> None:
-    """The default, else the documented value, with the reason."""
-    async with kit.faults(*rules):
-        answer = await quota_tps(kit.session, DetectorKind.REKOGNITION, "us-east-1")
+async def test_a_quota_that_cannot_be_asked_never_stops_a_run(
+    ports: Ports, rules: list[str], origin: QuotaOrigin
+) -> None:
+    """The default value, else the documented one, with the reason."""
+    async with ports.faults(*rules):
+        answer = await quota_tps(ports.session, DetectorKind.REKOGNITION, "us-east-1")
     assert (answer.tps, answer.origin) == (50.0, origin)
     assert bool(answer.reason) is (origin is QuotaOrigin.DOCUMENTED)
 
@@ -482,17 +486,17 @@ S3_FINE = (
 
 
 class Redecider:
-    """A server that gives the same raw answer to every POST; S3, asked why, finds nothing wrong."""
+    """A server that gives the same raw answer to every POST; requests to S3 for the cause find no error."""
 
     def __init__(self) -> None:
         self.raw = b""
-        self.drips = False
+        self.keeps_sending = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             writer.write(self.raw if head.startswith(b"POST") else S3_FINE)
-            while self.drips:
+            while self.keeps_sending:
                 writer.write(b" ")
                 await asyncio.sleep(TIMEOUT_S / 10)
         finally:
@@ -522,14 +526,14 @@ def settings_for(port: int) -> AbstractContextManager[None]:
 
 
 @pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")
-async def replayed(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Kit, Redecider]]:
+async def replayed(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Ports, Redecider]]:
     """Ports whose service is a ``Redecider``."""
     replay = Redecider()
     async with await asyncio.start_server(replay.serve, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         with settings_for(port):
-            async with open_kit(UNUSED, request.param) as kit:
-                yield kit, replay
+            async with open_ports(UNUSED, request.param) as ports:
+                yield ports, replay
 
 
 IMAGE = ObjectRef(bucket=RAW, key="k.jpg", size_bytes=1, etag="e", seq=1)
@@ -553,25 +557,25 @@ IMAGE = ObjectRef(bucket=RAW, key="k.jpg", size_bytes=1, etag="e", seq=1)
     ],
 )
 async def test_error_bodies_end_as_their_class(
-    replayed: tuple[Kit, Redecider], status: int, code: str, message: str, kind: type[Exception], mark: Any
+    replayed: tuple[Ports, Redecider], status: int, code: str, message: str, kind: type[Exception], mark: Any
 ) -> None:
-    """From the bytes on the wire to the exception, on both clients."""
-    kit, replay = replayed
+    """Recorded error bodies become the right exception, on both clients."""
+    ports, replay = replayed
     body = json.dumps({"__type": code, "Code": code, "Logref": "0-0", "Message": message}).encode()
     replay.answer(status, body, {"Content-Type": "application/x-amz-json-1.1"})
     with pytest.raises(kind) as caught:
-        await kit.detector.detect(IMAGE)
+        await ports.detector.detect(IMAGE)
     assert type(caught.value) is kind
     assert mark in (getattr(caught.value, "code", None), getattr(caught.value, "cause", None))
 
 
-async def test_a_model_that_does_not_run_is_named(replayed: tuple[Kit, Redecider]) -> None:
-    """By its ARN, with what to do."""
-    kit, replay = replayed
+async def test_a_model_that_does_not_run_is_named(replayed: tuple[Ports, Redecider]) -> None:
+    """The error names the model's ARN and the remedy."""
+    ports, replay = replayed
     for code in ("ResourceNotReadyException", "ResourceNotFoundException"):
         replay.answer(400, json.dumps({"__type": code, "Message": "x"}).encode())
         with pytest.raises(AccessError) as caught:
-            await kit.custom.detect(IMAGE)
+            await ports.custom.detect(IMAGE)
         assert DEFAULT_MODEL_ARN in caught.value.message
         assert caught.value.hint
 
@@ -587,71 +591,71 @@ async def test_a_model_that_does_not_run_is_named(replayed: tuple[Kit, Redecider
     ],
 )
 async def test_nonsense_counts_as_billed_and_is_repeated(
-    replayed: tuple[Kit, Redecider], status: int, body: bytes, length: int | None
+    replayed: tuple[Ports, Redecider], status: int, body: bytes, length: int | None
 ) -> None:
-    """A proxy's page, half an answer, an empty one: never an image without labels."""
-    kit, replay = replayed
+    """A proxy's page, half an answer and an empty one are errors, never an image without labels."""
+    ports, replay = replayed
     replay.answer(status, body, length=length)
     with pytest.raises(TransientError) as caught:
-        await kit.detector.detect(IMAGE)
+        await ports.detector.detect(IMAGE)
     assert caught.value.may_be_billed
 
 
-async def test_a_wait_that_the_service_asks_for_is_passed_on(replayed: tuple[Kit, Redecider]) -> None:
-    """``Retry-After`` reaches the engine."""
-    kit, replay = replayed
+async def test_a_wait_that_the_service_asks_for_is_passed_on(replayed: tuple[Ports, Redecider]) -> None:
+    """The error carries the delay of ``Retry-After``."""
+    ports, replay = replayed
     replay.answer(400, b'{"__type":"ThrottlingException","message":"Rate exceeded"}', {"Retry-After": "3"})
     with pytest.raises(ThrottledError) as caught:
-        await kit.detector.detect(IMAGE)
+        await ports.detector.detect(IMAGE)
     assert caught.value.retry_after_s == 3.0
 
 
-async def test_a_connection_that_the_server_dropped_is_not_used_for_ever(replayed: tuple[Kit, Redecider]) -> None:
-    """Kept alive by word and closed in deed: at worst one attempt fails as transient and billed, and the next works."""
-    kit, replay = replayed
+async def test_a_connection_that_the_server_dropped_is_not_used_for_ever(replayed: tuple[Ports, Redecider]) -> None:
+    """The server closes a connection it announced to keep: at most one attempt fails, as transient and billed."""
+    ports, replay = replayed
     replay.answer(200, b'{"Labels": []}', {"Connection": "keep-alive"})
     outcomes = []
     for _ in range(6):
         try:
-            outcomes.append((await kit.detector.detect(IMAGE)).labels == ())
+            outcomes.append((await ports.detector.detect(IMAGE)).labels == ())
         except TransientError as exc:
             outcomes.append(not exc.may_be_billed)
     assert outcomes[0]
     assert outcomes.count(True) >= 3
 
 
-async def test_an_answer_that_drips_ends_at_the_deadline(replayed: tuple[Kit, Redecider]) -> None:
-    """The deadline is for the whole attempt: bytes that keep coming do not extend it."""
-    kit, replay = replayed
+async def test_an_answer_that_drips_ends_at_the_deadline(replayed: tuple[Ports, Redecider]) -> None:
+    """The deadline covers the whole attempt: bytes that keep arriving do not extend it."""
+    ports, replay = replayed
     replay.answer(200, b'{"Labels": []}', length=10_000)
-    replay.drips = True
+    replay.keeps_sending = True
     with anyio.fail_after(TIMEOUT_S * 4), pytest.raises(TransientError) as caught:
-        await kit.detector.detect(IMAGE)
-    replay.drips = False
+        await ports.detector.detect(IMAGE)
+    replay.keeps_sending = False
     assert caught.value.may_be_billed
 
 
 async def test_no_connection_is_not_billed() -> None:
-    """Nothing listens: the request cannot have reached anybody."""
+    """Nothing listens on the port: the request cannot have been received and is not billed."""
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
     with settings_for(port):
         for client in ClientKind:
-            async with open_kit(UNUSED, client) as kit:
+            async with open_ports(UNUSED, client) as ports:
                 with pytest.raises(TransientError) as caught:
-                    await kit.detector.detect(IMAGE)
+                    await ports.detector.detect(IMAGE)
                 assert not caught.value.may_be_billed
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason="no recorded errors on this machine")
-async def test_the_recorded_raw_answer_is_understood(replayed: tuple[Kit, Redecider]) -> None:
-    """The one recorded answer with headers and body is an unreadable object, which leads to S3."""
-    kit, replay = replayed
+async def test_the_recorded_raw_answer_is_understood(replayed: tuple[Ports, Redecider]) -> None:
+    """The one recorded answer with headers and body is that of an unreadable object; S3 is asked for its cause."""
+    ports, replay = replayed
     record = next(r for r in map(json.loads, RECORDED.read_text().splitlines()) if r["kind"] == "raw_http")
     replay.answer(
         record["status"], record["body"].encode(), {"x-amzn-RequestId": record["headers"]["x-amzn-RequestId"]}
     )
     with pytest.raises(ImageError) as caught:
-        await kit.detector.detect(IMAGE)
+        await ports.detector.detect(IMAGE)
     assert caught.value.code == "invalid_s3_object"

@@ -1,4 +1,4 @@
-"""Behind a proxy everything works as without one, and only what must go through it does."""
+"""Everything works through a proxy as it does without one, and only the right requests go through it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "a+b %20 😀.jpg"
 
 
 class Proxy:
-    """Forwards every request to one server, whatever host it was meant for; refuses tunnels."""
+    """A proxy that forwards requests for any host to one server and refuses tunnels."""
 
     def __init__(self, port: int) -> None:
         self.seen: list[str] = []
@@ -62,7 +62,7 @@ def bare_environment() -> Iterator[None]:
 async def behind_proxy(
     monkeypatch: pytest.MonkeyPatch, **settings: str
 ) -> AsyncIterator[tuple[Sandbox, Proxy, AwsSession, SignedClient]]:
-    """A sandbox that can be reached through a proxy alone, or directly where ``settings`` say so."""
+    """A sandbox that is reached through a proxy, or directly if ``settings`` exempt it."""
     async with Sandbox(OPTIONS) as sandbox:
         proxy = Proxy(sandbox.port)
         async with await asyncio.start_server(proxy.serve, "127.0.0.1") as server:
@@ -78,7 +78,7 @@ async def behind_proxy(
 
 
 async def use(sandbox: Sandbox, session: AwsSession, signed_client: SignedClient) -> None:
-    """List, examine, look at and copy an object, each signed."""
+    """List, examine, head and copy an object, with signed requests."""
     stored = sandbox.put("raw", KEY, b"picture")
     image = ObjectRef(bucket="raw", key=KEY, size_bytes=7, etag=stored.etag, seq=1)
     s3 = FastS3(session, signed_client)
@@ -91,7 +91,7 @@ async def use(sandbox: Sandbox, session: AwsSession, signed_client: SignedClient
 
 
 async def test_every_operation_works_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signatures hold: what the proxy passes on is what was signed."""
+    """Signatures stay valid: the proxy forwards the request that was signed."""
     async with behind_proxy(monkeypatch) as (sandbox, proxy, session, signed_client):
         await use(sandbox, session, signed_client)
     methods = [first.partition(" ")[0] for first in proxy.seen if "http://aws.invalid/" in first]
@@ -99,7 +99,7 @@ async def test_every_operation_works_through_a_proxy(monkeypatch: pytest.MonkeyP
 
 
 async def test_hosts_that_no_proxy_names_are_reached_directly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy sees nothing of them."""
+    """Exempt requests do not reach the proxy."""
     settings = {"AWS_ENDPOINT_URL": "{sandbox}", "NO_PROXY": "127.0.0.1"}
     async with behind_proxy(monkeypatch, **settings) as (sandbox, proxy, session, signed_client):
         await use(sandbox, session, signed_client)
@@ -107,7 +107,7 @@ async def test_hosts_that_no_proxy_names_are_reached_directly(monkeypatch: pytes
 
 
 async def test_tls_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that cannot reach the host is no connection: nothing was sent."""
+    """A proxy that cannot reach the host is a failed connection: nothing was sent."""
     async with behind_proxy(monkeypatch, AWS_ENDPOINT_URL="https://aws.invalid") as (_, proxy, session, signed_client):
         detect = FastDetect(signed_client, await session.endpoint("rekognition", "us-east-1"), DetectorSpec())
         with pytest.raises(UnreachableError) as caught:

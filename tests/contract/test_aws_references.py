@@ -1,4 +1,4 @@
-"""Reference images over both clients: objects in their own region, files by their bytes, and what goes wrong."""
+"""Reference images over both clients: objects in their own region, files by their bytes, and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.kit.services import serving
 
 
 def serve(tps: float | None = None) -> AbstractAsyncContextManager[Sandbox]:
-    """A sandbox that this process's clients speak to."""
+    """A sandbox to which the clients of this process connect."""
     return serving(SandboxOptions(buckets=(BucketSpec("good"), BucketSpec("far", "eu-west-1")), tps=tps))
 
 
@@ -40,13 +40,13 @@ async def references(client: ClientKind, *uris: str, spec: DetectorSpec | None =
 
 
 def as_image(listed: ListedObject) -> ObjectRef:
-    """What the engine makes of a reference."""
+    """The item that the engine makes for a reference."""
     return ObjectRef(bucket="", key=listed.key, size_bytes=listed.size_bytes, etag=listed.etag, seq=1)
 
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_objects_and_files_are_examined(client: ClientKind, tmp_path: Path) -> None:
-    """Objects by reference, each in its bucket's region, a key as it is; files by their bytes."""
+    """Objects are sent by reference, each in its bucket's region, with any key; files by their bytes."""
     file = tmp_path / "a good one.jpg"
     file.write_bytes(picture("red"))
     uris = ["s3://good/robin/a b+c%20.jpg", "s3://far/robin/1.jpg", str(file)]
@@ -64,7 +64,7 @@ async def test_objects_and_files_are_examined(client: ClientKind, tmp_path: Path
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_what_cannot_be_examined_is_told(client: ClientKind, tmp_path: Path) -> None:
-    """Missing, too large, no picture, too small, no bucket: each with its own word."""
+    """Missing, too large, no picture, too small, no bucket: each has its own error code."""
     large, text, small = tmp_path / "large.jpg", tmp_path / "text.jpg", tmp_path / "small.jpg"
     large.write_bytes(b"x" * (5 * 1024 * 1024 + 1))
     text.write_text("no picture")
@@ -89,7 +89,7 @@ async def test_what_cannot_be_examined_is_told(client: ClientKind, tmp_path: Pat
 
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_throttles_reach_the_engine(client: ClientKind, tmp_path: Path) -> None:
-    """A refused attempt at bytes is what it is for any image."""
+    """A refused attempt with bytes has the same error as for any image."""
     file = tmp_path / "x.jpg"
     file.write_bytes(picture("red"))
     async with serve(tps=1.0) as _, references(client, str(file)) as port:
@@ -100,7 +100,7 @@ async def test_throttles_reach_the_engine(client: ClientKind, tmp_path: Path) ->
 
 
 async def test_files_alone_need_a_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing says where to send them: the error names what to set."""
+    """Without a region for the files the error names the setting."""
     async with serve():
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
             monkeypatch.delenv(name, raising=False)
@@ -111,7 +111,7 @@ async def test_files_alone_need_a_region(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_labels_are_paid_for_once_and_kept(tmp_path: Path) -> None:
-    """A second look is free, also under another name; a changed picture is not; the store is a file of its own."""
+    """A second request is free, also under another name; a changed picture is not; the labels have their own file."""
     file, store = tmp_path / "x.jpg", tmp_path / "kept" / "references.db"
     file.write_bytes(picture("red"))
     async with serve() as sandbox:

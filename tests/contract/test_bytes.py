@@ -1,4 +1,4 @@
-"""Images that are sent, read, refused or converted: both clients against the sandbox, signatures verified."""
+"""Images that are sent as bytes, read, refused or converted: both clients on the sandbox, signatures verified."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLIENTS = pytest.mark.parametrize("client", ["fast", "aioboto3"])
 
 
 def serve(**options: Any) -> AbstractAsyncContextManager[Sandbox]:
-    """A sandbox that this process's clients speak to."""
+    """A sandbox to which the clients of this process connect."""
     buckets = (BucketSpec("raw"), BucketSpec("clean"), BucketSpec("far", "eu-west-1"), BucketSpec("locked"))
     deny = (DenyRule("*", "locked/*"),)
     settings = {"buckets": buckets, "verify_signatures": True, "noise": CALM, "deny": deny, **options}
@@ -45,7 +45,7 @@ make_job = partial(
     rules=[{"keep": {"none": "Nothing"}}],
     limits={"tps": 500},
 )
-"""A job that keeps everything that shows anything."""
+"""A job that keeps every image that could be examined."""
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ def put(
 
 @CLIENTS
 async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path) -> None:
-    """What is sent gets the answer that its content deserves, whatever it is called and however large it is."""
+    """Bytes get the labels of their content, with any key and size."""
     async with (
         serve(synthetic=()) as sandbox,
         opened(make_job(base_dir=tmp_path, aws={"client": client})) as (detector, _),
@@ -89,7 +89,7 @@ async def test_bytes_are_examined_as_the_object_is(client: str, tmp_path: Path) 
 
 @CLIENTS
 async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path) -> None:
-    """DetectCustomLabels of bytes answers with labels as it does of references."""
+    """DetectCustomLabels gives labels for bytes as it does for references."""
     model = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
     job = make_job(base_dir=tmp_path, aws={"client": client}, detector=model)
     async with serve() as sandbox, opened(job) as (detector, _):
@@ -110,7 +110,7 @@ async def test_custom_labels_take_bytes_too(client: str, tmp_path: Path) -> None
 async def test_refused_bytes_have_the_codes_of_refused_objects(
     client: str, body: bytes, code: str, tmp_path: Path
 ) -> None:
-    """The service's own refusal of bytes reads as that of an object does, and as the free check's."""
+    """The service's refusal of bytes has the same code as that of an object and as the free check."""
     async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (detector, _):
         image = put(sandbox, "a.jpg", body)
         with pytest.raises(ImageError) as caught:
@@ -120,7 +120,7 @@ async def test_refused_bytes_have_the_codes_of_refused_objects(
 
 @CLIENTS
 async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path: Path) -> None:
-    """Keys of any kind; a range beyond the end gives what there is."""
+    """Any key can be read; a range beyond the end gives the bytes that exist."""
     async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, store):
         for key in ("plain.jpg", "a b+c%2F/../é\n😀.jpg"):
             image = put(sandbox, key, b"0123456789")
@@ -131,7 +131,7 @@ async def test_objects_are_read_whole_or_from_their_start(client: str, tmp_path:
 
 @CLIENTS
 async def test_objects_that_cannot_be_read_have_their_cause(client: str, tmp_path: Path) -> None:
-    """Gone, replaced, closed, archived and encrypted objects are told apart, each for itself."""
+    """Missing, replaced, denied, archived and encrypted objects each have their own code."""
     async with serve() as sandbox, opened(make_job(base_dir=tmp_path, aws={"client": client})) as (_, store):
         replaced = put(sandbox, "replaced.jpg", b"one")
         sandbox.put("raw", "replaced.jpg", b"two")
@@ -166,14 +166,14 @@ REFUSED = {"invalid_image_format": 4, "image_rejected": 1, "image_too_large": 1}
 
 
 def fill(sandbox: Sandbox, bucket: str = "raw") -> None:
-    """Good pictures, and all kinds of others."""
+    """Store valid pictures and several kinds of invalid ones."""
     for key, body in DIRT.items():
         sandbox.put(bucket, f"birds/robin/{key}", body)
 
 
 @CLIENTS
 async def test_prechecked_rejections_never_reach_the_service(client: str, tmp_path: Path) -> None:
-    """With ``precheck: header`` the outcome is the same as without, and only good pictures cost a call."""
+    """With ``precheck: header`` the outcome is the same as without it, and only valid pictures cost a call."""
     async with serve() as sandbox:
         fill(sandbox)
         plain = await run(make_job(base_dir=tmp_path, name="plain", aws={"client": client}))
@@ -185,7 +185,7 @@ async def test_prechecked_rejections_never_reach_the_service(client: str, tmp_pa
 
 @CLIENTS
 async def test_converting_rescues_what_shows_anything(client: str, tmp_path: Path) -> None:
-    """WebP, GIF and too many pixels are sent as JPEGs; what is no picture, or too small, fails at no cost."""
+    """WebP, GIF and too many pixels are sent as JPEGs; an invalid or too small picture fails at no cost."""
     async with serve() as sandbox:
         fill(sandbox)
         job = make_job(base_dir=tmp_path, convert=True, near_duplicates=True, aws={"client": client})
@@ -208,7 +208,7 @@ async def test_converting_rescues_what_shows_anything(client: str, tmp_path: Pat
 
 @CLIENTS
 async def test_images_of_another_region_are_sent(client: str, tmp_path: Path) -> None:
-    """Rekognition cannot read a bucket elsewhere: refused without ``convert``, sent with it."""
+    """Rekognition cannot read a bucket of another region: refused without ``convert``, sent with it."""
     changes: dict[str, Any] = {
         "source": {"uri": "s3://far/", "include": "*"},
         "detector": {"region": "us-east-1"},
@@ -227,7 +227,7 @@ async def test_images_of_another_region_are_sent(client: str, tmp_path: Path) ->
 
 
 async def test_a_folder_is_run_like_a_bucket(tmp_path: Path) -> None:
-    """Files are sent, copied or linked where their verdict says, and known the second time."""
+    """Files are sent, copied or linked by verdict, and not examined again in the second run."""
     photos = tmp_path / "photos"
     (photos / "deep" / "er").mkdir(parents=True)
     for key, body in DIRT.items():
@@ -252,7 +252,7 @@ async def test_a_folder_is_run_like_a_bucket(tmp_path: Path) -> None:
 
 
 async def test_a_folder_needs_a_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any the run does not start, and says where to set one; with one it is where calls go."""
+    """Without a region the run is refused and the error names the setting; calls go to the region that is set."""
     (tmp_path / "photos").mkdir()
     job = make_job(base_dir=tmp_path, source="./photos")
     async with serve():

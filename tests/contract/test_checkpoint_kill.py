@@ -1,4 +1,4 @@
-"""A process that commits is killed at random moments: everything it called durable is there, and nothing is half there.
+"""A committing process is killed at random times: all reported commits are in the file, and no partial ones.
 
 Run as a program, this file is that process: it commits batch after batch and prints the last id once a commit returned.
 """
@@ -20,13 +20,13 @@ from asyncfilter.model import ActionKind, Decision, Detection, Label, Verdict
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.progress import Batch, Watermark
 
-LIVES = 8
+KILLS = 8
 PRICE_MICROS = 1000
 RESERVED_CALLS = 50
 
 
 def image(id_: int) -> StoredImage:
-    """The row that belongs to an id, whoever asks."""
+    """The row of an id; the same in every process."""
     chance = random.Random(id_)
     labels = tuple(Label(f"Label {chance.randrange(300)}", chance.random() * 100) for _ in range(chance.randrange(9)))
     decision = Decision(Verdict.KEEP, chance.randrange(5), f"Label {chance.randrange(9)}")
@@ -37,7 +37,7 @@ def image(id_: int) -> StoredImage:
 
 
 async def commit_forever(path: Path, seed: int) -> None:
-    """Go on where the last process died, until this one does."""
+    """Commit batches from where the last process was killed, until this one is."""
     chance = random.Random(seed)
     async with await open_checkpoint(path, identity={}, name="kill") as checkpoint:
         opened = checkpoint.opened
@@ -69,8 +69,8 @@ def killed(path: Path, seed: int, commits: int) -> int:
     return reported[-1]
 
 
-def check(path: Path, reported: int, lives: int, before: Status | None) -> Status:
-    """What a killed process must have left."""
+def check(path: Path, reported: int, processes: int, before: Status | None) -> Status:
+    """Check the file that a killed process left."""
     status, images = read_status(path), list(read_images(path))
     assert [one.id for one in images] == list(range(1, len(images) + 1))
     assert len(images) >= reported
@@ -80,7 +80,7 @@ def check(path: Path, reported: int, lives: int, before: Status | None) -> Statu
     assert status.effects == sum(len(one.effects) for one in images)
     totals = status.totals
     assert totals.calls == len(images)
-    assert totals.billed_calls == len(images) + RESERVED_CALLS * (lives - 1)
+    assert totals.billed_calls == len(images) + RESERVED_CALLS * (processes - 1)
     assert totals.spent_micros == totals.billed_calls * PRICE_MICROS
     assert totals.reserved_micros == RESERVED_CALLS * PRICE_MICROS
     assert before is None or status.watermark.seq >= before.watermark.seq
@@ -89,13 +89,13 @@ def check(path: Path, reported: int, lives: int, before: Status | None) -> Statu
 
 @pytest.mark.slow
 def test_what_was_reported_as_durable_survives_kill_9(tmp_path: Path) -> None:
-    """Eight lives on one file: rows, effects, watermark and money are those of whole commits, and none is missing."""
+    """After eight kills on one file, rows, effects, watermark and sums are those of whole commits; none is missing."""
     path = tmp_path / "kill.db"
     chance = random.Random(20261122)
     status = None
-    for life in range(1, LIVES + 1):
-        reported = killed(path, seed=life, commits=chance.randrange(1, 12))
-        status = check(path, reported, life, status)
+    for number in range(1, KILLS + 1):
+        reported = killed(path, seed=number, commits=chance.randrange(1, 12))
+        status = check(path, reported, number, status)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Asking a checkpoint about keys while a run writes to it."""
+"""Looking up keys in a checkpoint while a run writes to it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def row(id_: int, seq: int | None) -> StoredImage:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files of a folder."""
+    """All files of a folder, with their contents."""
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 async def test_each_question_sees_the_file_as_it_is(tmp_path: Path) -> None:
-    """Rows that a run adds meanwhile are seen; the run is not held up, and nothing is changed."""
+    """Rows that a run adds meanwhile are visible; the run is not delayed, and nothing is changed."""
     path = tmp_path / "job.db"
     async with await open_checkpoint(path, identity=IDENTITY, name="x") as checkpoint:
         await checkpoint.commit(Batch(new=[row(1, 1)], totals=Totals(calls=1), watermark=Watermark(seq=1)))
@@ -44,7 +44,7 @@ async def test_each_question_sees_the_file_as_it_is(tmp_path: Path) -> None:
 
 
 async def test_what_is_not_the_jobs_is_refused(tmp_path: Path) -> None:
-    """Another source, no file, something else: refused as a run would."""
+    """Another source, a missing file or another format is refused as by a run."""
     path = tmp_path / "job.db"
     async with await open_checkpoint(path, identity=IDENTITY, name="x"):
         pass

@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, the file and the checkpoint in memory hold the same."""
+"""After any sequence of operations the file and the checkpoint in memory hold the same."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tests.kit.checkpoints import SqliteHarness
 
 KEYS = ["a", "a\n", "b", "z", "é", "\uffff", "\U0001f426"]
 ETAGS = ["ab" * 16, "ab-2", "AB", "cd-2", "abababab" + "cd" * 12]
-"""Two begin alike, so that an index of beginnings finds too much."""
+"""Two ETags share a prefix, so that an index of prefixes finds false matches."""
 TARGETS = ["", "s3://clean/1", "s3://clean/2"]
 
 ids = st.integers(1, 12)
-places = st.none() | st.integers(1, 12)
+positions = st.none() | st.integers(1, 12)
 decisions = st.none() | st.builds(
     Decision, st.sampled_from(Verdict), st.none() | st.integers(0, 40), st.none() | st.sampled_from(["Bird", "Tern"])
 )
@@ -44,7 +44,7 @@ detections = st.none() | st.builds(
 images = st.builds(
     StoredImage,
     id=ids,
-    seq=places,
+    seq=positions,
     key=st.sampled_from(KEYS),
     etag=st.sampled_from(ETAGS),
     size_bytes=st.integers(0, 2**40),
@@ -93,12 +93,12 @@ listed = st.builds(ListedObject, st.sampled_from(KEYS), st.integers(0, 9), st.sa
 
 @pytest.fixture(autouse=True)
 def small_memtable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few rows are enough to flush the memtable of the ETag index."""
+    """Let a few rows flush the memtable of the ETag index."""
     monkeypatch.setattr(etag_index, "MEMTABLE_ENTRIES", 3)
 
 
 class BothCheckpoints(RuleBasedStateMachine):
-    """Does the same to both, and looks at both after each step."""
+    """Applies each operation to both checkpoints and compares them after each step."""
 
     @initialize()
     def make(self) -> None:
@@ -110,14 +110,14 @@ class BothCheckpoints(RuleBasedStateMachine):
         self.file = self.runner.run(self.harness.open())
 
     def teardown(self) -> None:
-        """Leave nothing behind."""
+        """Close and remove the checkpoint file."""
         if hasattr(self, "file"):
             self.runner.run(self.harness.close())
             self.runner.close()
             shutil.rmtree(self.folder)
 
     def both(self, act: Callable[[Checkpoint], Awaitable[object]]) -> None:
-        """Both do it, or both refuse."""
+        """Apply ``act`` to both; both accept it, or both refuse."""
         refused = []
         for checkpoint in (self.memory, self.file):
             try:
@@ -129,12 +129,12 @@ class BothCheckpoints(RuleBasedStateMachine):
 
     @rule(batch=batches)
     def commit(self, batch: Batch) -> None:
-        """Any batch, many of them impossible."""
+        """Commit any batch; many are invalid."""
         self.both(lambda checkpoint: checkpoint.commit(batch))
 
     @rule(new=st.lists(images, min_size=1, max_size=6))
     def insert(self, new: list[StoredImage]) -> None:
-        """A batch as the engine makes it: new ids, free places."""
+        """Commit a batch as the engine makes it, with new ids and free positions."""
         known = self.memory.images
         next_id = 1 + max((image.id for image in known), default=0)
         next_seq = 1 + max((image.seq or 0 for image in known), default=0)
@@ -143,35 +143,35 @@ class BothCheckpoints(RuleBasedStateMachine):
 
     @rule(seq=st.integers(0, 12))
     def drop_positions_after(self, seq: int) -> None:
-        """The stop position moves back."""
+        """Move the stop position back."""
         self.both(lambda checkpoint: checkpoint.drop_positions_after(seq))
 
     @rule(watermark=watermarks, fingerprint=st.none() | st.just("fingerprint"))
     def decided(self, watermark: Watermark, fingerprint: str | None) -> None:
-        """All decisions are new, or are being made."""
+        """Mark all decisions as made by a fingerprint, or as in progress (None)."""
         self.both(lambda checkpoint: checkpoint.decided(fingerprint, watermark))
 
     @rule(ranked=st.lists(st.tuples(st.integers(0, 3), listed), max_size=4), is_last=st.booleans())
     def save_listing(self, ranked: list[tuple[int, ListedObject]], is_last: bool) -> None:
-        """Another page of the listing."""
+        """Save another page of the listing."""
         self.both(lambda checkpoint: checkpoint.save_listing(ranked, is_last=is_last))
 
     @rule()
     def drop_listing(self) -> None:
-        """A new pass."""
+        """Begin a new pass."""
         self.both(lambda checkpoint: checkpoint.drop_listing())
 
     @rule(is_crash=st.booleans())
     def reopen(self, is_crash: bool) -> None:
-        """The next process, after a clean end or after a kill."""
+        """Reopen as the next process does, after a clean end or a kill."""
         self.runner.run(self.harness.crash() if is_crash else self.harness.close())
         self.memory = self.memory.reopen()
         self.file = self.runner.run(self.harness.open())
         assert self.file.opened == self.memory.opened
 
     @invariant()
-    def all_is_the_same(self) -> None:
-        """Every row, and every answer."""
+    def checkpoints_agree(self) -> None:
+        """Compare every row and the result of every query."""
         if not hasattr(self, "file"):
             return
         assert sorted(read_images(self.harness.path), key=lambda image: image.id) == list(self.memory.images)

@@ -1,4 +1,4 @@
-"""One suite for every checkpoint: the file and its stand-in in memory keep the same promises."""
+"""One suite for every checkpoint: the file and the one in memory keep the same guarantees."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ COPY = DoneEffect(ActionKind.COPY, "s3://clean/robin.jpg")
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CheckpointHarness]:
-    """Each test runs on both."""
+    """The harness of each kind; every test runs on both."""
     harness: CheckpointHarness = MemoryHarness() if request.param == "memory" else SqliteHarness(tmp_path)
     yield harness
     await harness.close()
@@ -52,7 +52,7 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 @pytest.fixture
 async def checkpoint(harness: CheckpointHarness) -> Checkpoint:
-    """A new one."""
+    """A new checkpoint."""
     return await harness.open()
 
 
@@ -65,7 +65,7 @@ async def all_positioned(checkpoint: Checkpoint) -> list[StoredImage]:
 
 
 async def test_a_new_checkpoint_is_empty(checkpoint: Checkpoint) -> None:
-    """Nothing is known, nothing is spent, and ids begin at 1."""
+    """A new checkpoint has no rows and no spending, and ids begin at 1."""
     opened = checkpoint.opened
     assert (opened.is_new, opened.next_id, opened.decided_by) == (True, 1, None)
     assert (opened.watermark, opened.totals) == (Watermark(), Totals())
@@ -74,7 +74,7 @@ async def test_a_new_checkpoint_is_empty(checkpoint: Checkpoint) -> None:
 
 
 async def test_a_row_comes_back_as_it_was(checkpoint: Checkpoint) -> None:
-    """Every field survives, of decided, failed and cached images alike."""
+    """Every field of decided, failed and cached images survives."""
     rows = [
         image(1),
         image(2, decision=Decision(Verdict.REVIEW, 3), etag="9b2cf535f27731c974343645a3985328-12"),
@@ -89,7 +89,7 @@ async def test_a_row_comes_back_as_it_was(checkpoint: Checkpoint) -> None:
 
 
 async def test_only_cached_rows_come_with_their_labels_by_key(checkpoint: Checkpoint) -> None:
-    """A page of a listing is compared with stored rows: the labels of those that are done are not read."""
+    """For comparison with a page of a listing, the labels of completed rows are not read."""
     rows = [image(1, key="b"), image(2, key="a", seq=None), image(3, key="b", seq=None, etag="old"), image(4, key="c")]
     await checkpoint.commit(Batch(new=rows))
     found = await checkpoint.by_keys(["b", "a", "missing", "b"])
@@ -97,7 +97,7 @@ async def test_only_cached_rows_come_with_their_labels_by_key(checkpoint: Checkp
 
 
 async def test_many_keys_and_targets_may_be_asked_for_at_once(checkpoint: Checkpoint) -> None:
-    """A whole page of 1,000 keys and more, in one call, in UTF-8 order."""
+    """One call looks up a whole page of 1,000 keys and more, in UTF-8 order."""
     rows = [image(id_, key=f"{id_ * 7919 % 2500:05}") for id_ in range(1, 2401)]
     targets = [f"s3://clean/{row.key}" for row in rows]
     effects = [(row.id, DoneEffect(ActionKind.COPY, target)) for row, target in zip(rows, targets, strict=True)]
@@ -111,7 +111,7 @@ async def test_many_keys_and_targets_may_be_asked_for_at_once(checkpoint: Checkp
 
 
 async def test_positioned_rows_are_read_in_order_and_in_portions(checkpoint: Checkpoint) -> None:
-    """The order of examination, whatever the order of arrival."""
+    """Rows come in the order of examination, stored in any order."""
     await checkpoint.commit(Batch(new=[image(id_, seq=seq) for id_, seq in enumerate([4, 2, 5, 1, 3], 1)]))
     assert [row.seq for row in await checkpoint.positioned(0, 2)] == [1, 2]
     assert [row.id for row in await checkpoint.positioned(2, 2)] == [5, 1]
@@ -119,7 +119,7 @@ async def test_positioned_rows_are_read_in_order_and_in_portions(checkpoint: Che
 
 
 async def test_failed_rows_are_found(checkpoint: Checkpoint) -> None:
-    """Placed ones only, within the range, in order."""
+    """Failed rows with a position, within the range, in order."""
     rows = [image(id_, failure=Failure("changed", "x") if id_ % 2 else None) for id_ in range(1, 10)]
     await checkpoint.commit(Batch(new=[*rows, image(10, seq=None, failure=Failure("changed", "x"))]))
     assert [row.seq for row in await checkpoint.failed(1, 7, 10)] == [3, 5, 7]
@@ -127,22 +127,22 @@ async def test_failed_rows_are_found(checkpoint: Checkpoint) -> None:
 
 
 async def test_a_cached_row_gets_its_position(checkpoint: Checkpoint) -> None:
-    """Place, decision and failure are set; labels and effects stay."""
+    """Placing a row sets position, decision and failure; labels and effects stay."""
     await checkpoint.commit(Batch(new=[image(1, seq=None, decision=None)], effects=[(1, COPY)]))
-    seat = image(
+    placed = image(
         1, seq=7, decision=Decision(Verdict.REVIEW, 1, "Bird"), failure=Failure("changed", "x"), detection=None
     )
-    await checkpoint.commit(Batch(positioned=[seat]))
-    await checkpoint.commit(Batch(positioned=[seat]))  # Saying it twice is harmless.
+    await checkpoint.commit(Batch(positioned=[placed]))
+    await checkpoint.commit(Batch(positioned=[placed]))  # A repeated commit is harmless.
     (row,) = await all_positioned(checkpoint)
-    assert (row.seq, row.decision, row.failure) == (7, seat.decision, seat.failure)
+    assert (row.seq, row.decision, row.failure) == (7, placed.decision, placed.failure)
     assert (row.detection, row.effects) == (ROBIN, (COPY,))
     await checkpoint.commit(Batch(positioned=[image(1, seq=7)]))
     assert (await all_positioned(checkpoint))[0].failure is None
 
 
 async def test_a_row_examined_anew_loses_its_place(checkpoint: Checkpoint) -> None:
-    """In one batch the old row frees the place that the new one takes; what has no labels goes."""
+    """In one batch the old row frees the position that the new one takes; a row without labels is removed."""
     await checkpoint.commit(Batch(new=[image(1), image(2, detection=None, decision=None, failure=Failure("x", ""))]))
     await checkpoint.commit(Batch(unpositioned=[1, 2], new=[image(3, seq=1), image(4, seq=2)]))
     assert [(row.id, row.seq) for row in await all_positioned(checkpoint)] == [(3, 1), (4, 2)]
@@ -151,7 +151,7 @@ async def test_a_row_examined_anew_loses_its_place(checkpoint: Checkpoint) -> No
 
 
 async def test_a_failed_action_is_noted(checkpoint: Checkpoint) -> None:
-    """The verdict stays, the failure comes to it."""
+    """A failed action adds the failure and keeps the verdict."""
     await checkpoint.commit(Batch(new=[image(1)]))
     await checkpoint.commit(Batch(failures=[(1, Failure("changed", "the object was replaced"))]))
     (row,) = await all_positioned(checkpoint)
@@ -159,7 +159,7 @@ async def test_a_failed_action_is_noted(checkpoint: Checkpoint) -> None:
 
 
 async def test_effects_are_kept_oldest_first(checkpoint: Checkpoint) -> None:
-    """Several targets of one image stay known; the same action again counts once."""
+    """Several targets of one image are kept; a repeated action counts once."""
     tagged, other = DoneEffect(ActionKind.TAG, ""), DoneEffect(ActionKind.COPY, "s3://clean/other.jpg")
     await checkpoint.commit(Batch(new=[image(1)], effects=[(1, COPY), (1, tagged)]))
     await checkpoint.commit(Batch(effects=[(1, other), (1, tagged)]))
@@ -176,7 +176,7 @@ async def test_a_target_passes_to_the_newer_row_of_its_key(checkpoint: Checkpoin
 
 
 async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
-    """The checkpoint itself refuses it, and keeps nothing of the batch."""
+    """The checkpoint refuses the batch and keeps nothing of it."""
     await checkpoint.commit(Batch(new=[image(1), image(2)], effects=[(1, COPY)]))
     before = await all_positioned(checkpoint)
     with pytest.raises(CheckpointError):
@@ -195,12 +195,12 @@ async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
         Batch(new=[image(5)], failures=[(77, Failure("x", ""))]),
         Batch(new=[image(5)], effects=[(77, COPY)]),
     ],
-    ids=["id twice", "place twice", "seat unknown", "seat taken", "failure unknown", "effect unknown"],
+    ids=["id twice", "position twice", "placed row unknown", "position taken", "failure unknown", "effect unknown"],
 )
 async def test_a_batch_that_cannot_be_leaves_nothing(
     harness: CheckpointHarness, checkpoint: Checkpoint, wrong: Batch
 ) -> None:
-    """All or nothing: no row, watermark or sum of a refused batch stays, and the next one goes through."""
+    """No row, watermark or sum of a refused batch stays, and the next batch is accepted."""
     await checkpoint.commit(Batch(new=[image(1), image(2)]))
     before = await all_positioned(checkpoint)
     tern = Detection((Label("Tern", 77.7),), "3.1")
@@ -214,7 +214,7 @@ async def test_a_batch_that_cannot_be_leaves_nothing(
 
 
 async def test_the_next_process_finds_everything(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
-    """After a clean end: watermark, tally, sums, fingerprint, rows."""
+    """After a clean end the next process has watermark, tally, sums, fingerprint and rows."""
     watermark = Watermark(seq=2, cursor="birds/002.jpg", tally=Tally(keep=2, listed=5, skipped={"empty": 3}, matches=2))
     totals = Totals(calls=2, attempts=3, billed_calls=2, spent_micros=2000)
     await checkpoint.commit(Batch(new=[image(1), image(2)], effects=[(1, COPY)], watermark=watermark, totals=totals))
@@ -228,7 +228,7 @@ async def test_the_next_process_finds_everything(harness: CheckpointHarness, che
 
 
 async def test_what_was_committed_survives_a_crash(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
-    """Without a clean end: rows beyond the watermark are cached with their labels, and later ids go on."""
+    """After a crash rows beyond the watermark are cached with their labels, and ids continue."""
     await checkpoint.commit(Batch(new=[image(1), image(2)], watermark=Watermark(seq=2)))
     await checkpoint.commit(Batch(new=[image(4), image(3)], effects=[(4, COPY)]))
     await harness.crash()
@@ -240,7 +240,7 @@ async def test_what_was_committed_survives_a_crash(harness: CheckpointHarness, c
 
 
 async def test_reservations_of_a_dead_run_are_spent(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
-    """Durably so: the next crash does not bring them back, nor count them twice."""
+    """The reservations of a killed run count as spent durably and once, also after the next crash."""
     await checkpoint.commit(
         Batch(totals=Totals(billed_calls=10, spent_micros=9000, reserved_calls=3, reserved_micros=2700))
     )
@@ -251,7 +251,7 @@ async def test_reservations_of_a_dead_run_are_spent(harness: CheckpointHarness, 
 
 
 async def test_an_id_is_never_used_again(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
-    """Not even when its row is gone."""
+    """An id is not used again, even when its row was removed."""
     await checkpoint.commit(Batch(new=[image(1), image(2, detection=None, decision=None, failure=Failure("x", ""))]))
     await checkpoint.commit(Batch(unpositioned=[2], watermark=Watermark(seq=1)))
     await harness.close()
@@ -259,7 +259,7 @@ async def test_an_id_is_never_used_again(harness: CheckpointHarness, checkpoint:
 
 
 async def test_a_stop_that_moved_back_drops_positions(checkpoint: Checkpoint) -> None:
-    """Everything beyond the position loses its place and keeps its labels."""
+    """All rows beyond the position become cached and keep their labels."""
     await checkpoint.commit(Batch(new=[image(id_) for id_ in range(1, 6)]))
     await checkpoint.drop_positions_after(3)
     assert [row.seq for row in await all_positioned(checkpoint)] == [1, 2, 3]
@@ -267,7 +267,7 @@ async def test_a_stop_that_moved_back_drops_positions(checkpoint: Checkpoint) ->
 
 
 async def test_overshoot_counts_what_was_paid_for_and_not_used(checkpoint: Checkpoint) -> None:
-    """Cached rows with labels of objects that no placed row stands for: no older versions, no failures."""
+    """Overshoot counts cached rows with labels whose object has no placed row; no older versions, no failures."""
     rows = [
         image(1, key="a"),
         image(2, key="a", seq=None, etag="old"),
@@ -280,7 +280,7 @@ async def test_overshoot_counts_what_was_paid_for_and_not_used(checkpoint: Check
 
 
 async def test_the_stored_listing_is_read_by_rank(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
-    """Saved page by page in listing order, read in the order of the ranks, whole only when the last page came."""
+    """The listing is saved by page, read in rank order, and complete only after its last page."""
     listed = [
         ListedObject(key, size, "ab" * 16, "GLACIER") for size, key in enumerate(["a", "b\n", "c", "é", "\U0001f426"])
     ]
@@ -301,14 +301,14 @@ async def test_the_stored_listing_is_read_by_rank(harness: CheckpointHarness, ch
 
 
 async def test_an_empty_last_page_ends_the_listing(checkpoint: Checkpoint) -> None:
-    """The source may say that nothing follows without giving another object."""
+    """The last page of a listing may be empty."""
     await checkpoint.save_listing([(1, ListedObject("a", 1, "e"))], is_last=False)
     await checkpoint.save_listing([], is_last=True)
     assert await checkpoint.listing_state() == (True, "a")
 
 
 async def test_references_are_kept_by_address(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
-    """A reference comes back with its labels, a newer one under its address takes its place, and a crash loses none."""
+    """A reference is returned with its labels, a newer one at its address replaces it, and a crash loses none."""
     first = StoredReference(uri="s3://good/b.jpg", etag="1", size_bytes=5, detection=ROBIN)
     other = StoredReference(uri="/good/a.jpg", etag="2", size_bytes=6, detection=Detection(()))
     await checkpoint.commit(Batch(references=[first, other], totals=Totals(calls=2)))
@@ -322,7 +322,7 @@ async def test_references_are_kept_by_address(harness: CheckpointHarness, checkp
 
 
 async def test_a_run_begins_once(checkpoint: Checkpoint) -> None:
-    """A run id stands for one run."""
+    """A run id belongs to one run."""
     await checkpoint.begin_run("one", 1.0)
     await checkpoint.end_run("one", 2.0, StopReason.COMPLETED, Counts())
     with pytest.raises(CheckpointError):
@@ -330,7 +330,7 @@ async def test_a_run_begins_once(checkpoint: Checkpoint) -> None:
 
 
 async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, harness: CheckpointHarness) -> None:
-    """What the engine goes on counting after a commit is not in the checkpoint before the next."""
+    """Sums that the engine changes after a commit are not in the checkpoint before the next commit."""
     totals, watermark = Totals(calls=1), Watermark(seq=0, tally=Tally(listed=1))
     await checkpoint.commit(Batch(totals=totals, watermark=watermark))
     totals.calls = 2
@@ -341,7 +341,7 @@ async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, harness
 
 
 async def test_rows_are_found_by_place_and_by_content(checkpoint: Checkpoint) -> None:
-    """``at`` gives what stands at places; ``by_etags`` rows with labels of that content, placed or not."""
+    """``at`` gives the rows at positions; ``by_etags`` rows with labels of that content, placed or cached."""
     rows = [image(1), image(2, etag="ff" * 16), image(3, etag="ff" * 16, seq=None), image(4, same_as=2)]
     failed = image(5, etag="ff" * 16, detection=None, decision=None, failure=Failure("vanished", "gone"))
     await checkpoint.commit(Batch(new=[*rows, failed]))
@@ -351,7 +351,7 @@ async def test_rows_are_found_by_place_and_by_content(checkpoint: Checkpoint) ->
 
 
 async def test_only_the_labels_asked_for_come(checkpoint: Checkpoint) -> None:
-    """They come in their order without boxes, whoever else is asked about in between, and new ones are asked about."""
+    """Groups come in order without boxes, interleaved with other queries, and include new rows."""
     few = image(2, detection=Detection((Label("Robin", 55.5), Label("Never met before", 44.0))))
     await checkpoint.commit(Batch(new=[image(1), image(3, detection=None, failure=Failure("vanished", "gone"))]))
 
@@ -380,7 +380,7 @@ async def test_only_the_labels_asked_for_come(checkpoint: Checkpoint) -> None:
 
 
 async def test_an_effect_needs_its_row_even_when_another_takes_its_target(checkpoint: Checkpoint) -> None:
-    """A batch that names a row that is not there is refused whole, whatever else it holds."""
+    """A batch that names a missing row is refused as a whole."""
     await checkpoint.commit(Batch(new=[image(1)]))
     effect = DoneEffect(ActionKind.COPY, "s3://clean/x")
     with pytest.raises(CheckpointError):

@@ -1,7 +1,7 @@
-"""The checkpoint's port is five narrow protocols, and everything that passes for one has all of their methods.
+"""The checkpoint's port is five narrow protocols; every class used as a ``Checkpoint`` has all of their methods.
 
-mypy checks parameters and results where one is handed over as a ``Checkpoint``. That holds only while no class between
-has ``__getattr__`` or a method that no protocol knows; both are seen here.
+mypy checks parameters and results where an object is passed as a ``Checkpoint``. That holds only while no class in
+between has ``__getattr__`` or a method that is in no protocol; both are checked here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JOB = make_bare_job()
 
 
 def members(protocol: type) -> set[str]:
-    """What a protocol itself asks for."""
+    """The members of a protocol itself."""
     return {name for name in vars(protocol) if not name.startswith("_")}
 
 
@@ -36,7 +36,7 @@ EVERY = set().union(*map(members, NARROW), OWN)
 
 
 def test_the_five_are_the_checkpoint() -> None:
-    """No member is in two of them, and none is missing; ``Checkpoint`` adds where it is and what it held."""
+    """Each member is in exactly one protocol; ``Checkpoint`` adds its location and its opening state."""
     assert members(Checkpoint) == OWN
     assert set(NARROW) < set(Checkpoint.__mro__)
     for one, other in combinations(NARROW, 2):
@@ -46,7 +46,7 @@ def test_the_five_are_the_checkpoint() -> None:
 
 @pytest.fixture
 async def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
-    """One of each class that passes for a checkpoint."""
+    """An object of each class used as a ``Checkpoint``."""
     if request.param == "sqlite":
         async with await open_checkpoint(tmp_path / "some.db", identity={}, name="some") as opened:
             yield opened
@@ -65,7 +65,7 @@ VIEWS: dict[str, Callable[[Checkpoint], View]] = {
 
 @pytest.mark.parametrize("checkpoint", ["sqlite", "memory", *VIEWS], indirect=True)
 def test_whatever_passes_for_a_checkpoint_has_every_member(checkpoint: Any) -> None:
-    """With the parameters of the port, each a coroutine function; nothing is found by ``__getattr__``."""
+    """Methods have the port's parameters and are coroutine functions; none comes from ``__getattr__``."""
     assert not hasattr(type(checkpoint), "__getattr__")
     for name in EVERY - OWN:
         promised = inspect.signature(getattr(Checkpoint, name)).parameters
@@ -77,7 +77,7 @@ def test_whatever_passes_for_a_checkpoint_has_every_member(checkpoint: Any) -> N
 
 @pytest.mark.parametrize("checkpoint", VIEWS, indirect=True)
 def test_a_view_replaces_only_what_the_protocols_have(checkpoint: View) -> None:
-    """A misspelt method of a view is no member, and leaves one missing. No method is both taken over and replaced."""
+    """A misspelt method of a view is no member, and leaves one missing; no method is both delegated and overridden."""
     methods = {name for name, value in inspect.getmembers(type(checkpoint), inspect.isfunction) if name[0] != "_"}
     assert methods <= EVERY
     assert methods.isdisjoint(vars(checkpoint))

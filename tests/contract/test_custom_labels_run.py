@@ -1,4 +1,4 @@
-"""Whole runs with a Custom Labels model: calls cost nothing each, its time does."""
+"""Whole runs with a Custom Labels model: its running time is paid for, not its calls."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ make_job = partial(
 async def run_model(
     folder: Path, *, options: SandboxOptions = OPTIONS, **changes: Any
 ) -> tuple[Summary, dict[str, int]]:
-    """One run over a sandbox; the summary, and how often each operation was called."""
+    """One run over a sandbox; the summary, and the number of calls of each operation."""
     async with serving(options) as sandbox:
         summary = await run(make_job(base_dir=folder, **changes))
         return summary, {name: stats.attempts for name, stats in sandbox.stats().operations.items()}
 
 
 async def test_calls_are_free_and_time_is_charged(tmp_path: Path) -> None:
-    """A run costs the model's hourly price for as long as it lasts, whatever it calls."""
+    """A run costs the model's hourly price for its duration, with any number of calls."""
     summary, calls = await run_model(tmp_path, limits={"tps": 5000})
     assert (summary.stop_reason, summary.counts.examined, summary.counts.billed_calls) == ("completed", 400, 0)
     assert calls["DetectCustomLabels"] == 400
@@ -43,7 +43,7 @@ async def test_calls_are_free_and_time_is_charged(tmp_path: Path) -> None:
 
 
 async def test_time_runs_against_the_budget(tmp_path: Path) -> None:
-    """The run ends while what is in flight can still finish within the budget."""
+    """The run ends while calls in flight can still finish within the budget."""
     summary, _ = await run_model(
         tmp_path,
         limits={"tps": 20, "budget_usd": 3, "timeout_s": 1},
@@ -55,7 +55,7 @@ async def test_time_runs_against_the_budget(tmp_path: Path) -> None:
 
 
 async def test_a_bench_pays_for_its_time(tmp_path: Path) -> None:
-    """Its price covers the model's time from the start to the last answer, so that it is not the money that ends it."""
+    """The price covers the model's time from the start to the last answer, so that the budget does not end the run."""
     job = make_job(base_dir=tmp_path, actions=None, limits={"timeout_s": 3}, pricing={"inference_unit_hour_usd": 3600})
     async with serving(OPTIONS):
         found = await bench(job, seconds_s=2, tps=20)

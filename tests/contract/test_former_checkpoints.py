@@ -1,8 +1,9 @@
-"""A checkpoint that an earlier version wrote is as good as one of today: it resumes, refilters, applies and undoes.
+"""A checkpoint of an earlier version works like a present one: it resumes, refilters, applies and undoes.
 
 ``tests/data/former_checkpoints`` has one file for every case below, written by this module at the commit that the
-README there names. Each test does the same to such a file and to one that the code of today writes, and compares the
-results. Called as a program, the module writes such files: ``python tests/contract/test_former_checkpoints.py FOLDER``.
+README there names. Each test performs the same operations on such a file and on one that the present code writes, and
+compares the results. As a program, the module writes such files:
+``python tests/contract/test_former_checkpoints.py FOLDER``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from asyncfilter.wiring.run import run
 DATA = Path(__file__).parents[1] / "data" / "former_checkpoints"
 
 SAME_AS = {9: 3, 16: 4, 30: 3, 41: 2}
-"""Number of an image, and of the earlier one whose content it has."""
+"""The number of an image, and of the earlier image with the same content."""
 
 UNREADABLE = {7, 25}
 NAMES = ("Robin", "Person", "Cat")
@@ -51,18 +52,18 @@ BUCKETS = ("raw", "clean", "bin")
 
 
 def content_of(key: str) -> int:
-    """The number of the first image that has the content."""
+    """The number of the first image with the same content."""
     number = KEYS.index(key)
     return SAME_AS.get(number, number)
 
 
 def body_of(key: str) -> bytes:
-    """The bytes of an image; its ETag follows from them."""
+    """The bytes of an image, which determine its ETag."""
     return f"image {content_of(key):02d}".encode()
 
 
 def detection_of(key: str) -> Detection:
-    """Labels with everything that a detection can have: boxes, parents, aliases, categories, more than is modelled."""
+    """Labels with all that a detection can have: boxes, parents, aliases, categories, and unmodelled members."""
     number = content_of(key)
     box = Box(0.1 + number / 100, 0.25, 0.5, 0.125)
     boxes = tuple(Instance(box, 50.0 + number / 2) for _ in range(number % 4))
@@ -71,7 +72,7 @@ def detection_of(key: str) -> Detection:
 
 
 class FastClock(SystemClock):
-    """A hundred seconds pass in one, so that the ramp of the rate is over at once."""
+    """A clock a hundred times as fast, so that the ramp of the rate takes little real time."""
 
     def monotonic(self) -> float:
         """See ``Clock``."""
@@ -83,11 +84,11 @@ class FastClock(SystemClock):
 
 
 class CountingDetector:
-    """Answers by content and counts; one image can be held up until all others were answered, or for good.
+    """Answers by content and counts calls; one image can be delayed until all others were answered, or for ever.
 
     Args:
         late: The image that is answered last, or never when ``others`` is None.
-        others: How many calls there are beside it.
+        others: The number of the other calls.
     """
 
     def __init__(self, late: str = "", others: int | None = None) -> None:
@@ -115,15 +116,15 @@ class Crash(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One way in which a checkpoint can be left, and what the job is."""
+    """One state in which a checkpoint can be left, and the changes of its job."""
 
-    leave: Callable[[Workspace], Awaitable[None]]
+    prepare: Callable[[Workspace], Awaitable[None]]
     changes: Mapping[str, Any] = field(default_factory=dict)
     versioning: Versioning = Versioning.ON
 
 
 class Workspace:
-    """A store in memory and a checkpoint file, and the processes that work on them one after another."""
+    """A store in memory and a checkpoint file, on which processes run one after another."""
 
     def __init__(self, path: Path, case: Case) -> None:
         self.path = path
@@ -136,7 +137,7 @@ class Workspace:
         self.store.put("birds/06.jpg", b"another image", "clean")
 
     def job(self, **changes: Any) -> Job:
-        """Robins are copied, cats tagged, the rest moved out; of two images with one content one is deleted."""
+        """A job that copies robins, tags cats, moves the rest out, and deletes duplicates."""
         document: dict[str, Any] = {
             "version": 1,
             "name": "former",
@@ -157,7 +158,7 @@ class Workspace:
         return parse_job(document | dict(self.case.changes) | changes, base_dir=self.path.parent)
 
     def overrides(self) -> Overrides:
-        """The ports; the checkpoint is the file."""
+        """All ports but the checkpoint, which is the job's file."""
         return Overrides(
             source=self.store,
             detector=self.detector,
@@ -167,46 +168,46 @@ class Workspace:
             clock=FastClock(),
         )
 
-    async def live(
+    async def call(
         self, verb: Callable[..., Awaitable[Any]], *arguments: Any, retry_failed: bool = False, **changes: Any
     ) -> dict[str, Any]:
-        """One process; what it says, without times and places."""
+        """Run a command as one process; its result without the values in ``VARYING``."""
         options = {"retry_failed": True} if retry_failed else {}
-        said: dict[str, Any] = comparable(
+        result: dict[str, Any] = comparable(
             msgspec.to_builtins(await verb(self.job(**changes), *arguments, overrides=self.overrides(), **options))
         )
-        return said
+        return result
 
     async def remove(
         self, plan: Callable[..., Awaitable[Any]], verb: Callable[..., Awaitable[Any]], **changes: Any
     ) -> Any:
-        """``apply`` or ``undo`` of all that is planned; the plan and what came of it."""
-        planned = await self.live(plan, **changes)
-        return planned, await self.live(verb, Consent(images=planned["images"], max_share=1.0), **changes)
+        """``apply`` or ``undo`` of all that is planned; the plan and the summary."""
+        planned = await self.call(plan, **changes)
+        return planned, await self.call(verb, Consent(images=planned["images"], max_share=1.0), **changes)
 
     def rows(self) -> list[StoredImage]:
-        """What the file holds."""
+        """The rows of the file."""
         return list(read_images(self.path))
 
     def progress(self) -> tuple[int, int, int, int]:
-        """Images with a place, up to where they are settled, actions, and objects of the stored listing."""
+        """Numbers of placed images, settled images, effects, and objects of the stored listing."""
         if not self.path.exists():
             return 0, 0, 0, 0
         status = read_status(self.path)
         return status.positioned, status.watermark.seq, status.effects, status.listed
 
     def spent_micros(self) -> int:
-        """What was paid, and what a process that is gone had reserved."""
+        """The amount paid, plus the amount that a killed process had reserved."""
         totals = read_status(self.path).totals
         return totals.spent_micros + totals.reserved_micros
 
     def entries(self, step: Step) -> int:
-        """How many entries of the journal are at a step."""
+        """The number of entries of the journal at a step."""
         with closing(sqlite3.connect(self.path)) as db:
             return int(db.execute("SELECT count(*) FROM removal WHERE step = ?", (STEPS[step],)).fetchone()[0])
 
     def state(self) -> Any:
-        """Everything that must be the same, whoever wrote the file."""
+        """All that must not depend on the version that wrote the file."""
         rows, status = self.rows(), read_status(self.path)
         keys = {row.id: row.key for row in rows}
         images = [
@@ -224,7 +225,7 @@ class Workspace:
         return {
             "images": sorted(images, key=lambda image: (image[0] is None, image[0] or 0, image[1])),
             "objects": {bucket: self.objects(bucket) for bucket in BUCKETS},
-            "tags": {place.uri: tags for place, tags in self.store.tags.items()},
+            "tags": {object_.uri: tags for object_, tags in self.store.tags.items()},
             "tally": msgspec.to_builtins(status.watermark.tally),
             "totals": comparable(msgspec.to_builtins(status.totals)),
             "decided_by": status.decided_by,
@@ -233,23 +234,23 @@ class Workspace:
         }
 
     def objects(self, bucket: str) -> dict[str, bytes | None]:
-        """What stands in a bucket."""
+        """Contents of a bucket by key."""
         return {key: self.store.body(key, bucket) for key in self.store.keys(bucket)}
 
     # -- Files ---------------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path, name: str) -> None:
-        """Keep the checkpoint, and what a store that holds ``KEYS`` has to go through to be this one."""
+        """Save the checkpoint, and the changes that turn a new store with ``KEYS`` into this one."""
         (folder / f"{name}.db.gz").write_bytes(gzip.compress(self.path.read_bytes(), mtime=0))
         outside = {
-            "deleted": [place.key for place, _ in self.store.deleted if place.bucket == "raw"],
+            "deleted": [object_.key for object_, _ in self.store.deleted if object_.bucket == "raw"],
             "copies": [[source.key, target.bucket, target.key] for source, target in self.store.copies],
-            "tags": {place.key: tags for place, tags in self.store.tags.items()},
+            "tags": {object_.key: tags for object_, tags in self.store.tags.items()},
         }
         (folder / f"{name}.json").write_text(json.dumps(outside, indent=1) + "\n")
 
     def restore(self, folder: Path, name: str) -> None:
-        """Have the checkpoint and the store that ``save`` kept."""
+        """Restore the checkpoint and the store from ``save``."""
         self.path.write_bytes(gzip.decompress((folder / f"{name}.db.gz").read_bytes()))
         outside = json.loads((folder / f"{name}.json").read_text())
         for source, bucket, key in outside["copies"]:
@@ -260,35 +261,35 @@ class Workspace:
 
 
 VARYING = {"run_id", "checkpoint", "wall_s", "tps_mean", "tps_limit", "spent_micros", "billed_calls"}
-"""What depends on time and place; how much a killed run had reserved, which counts as spent, is one of these."""
+"""Values that depend on time or location, among them the reservation of a killed run, which counts as spent."""
 
 
-def comparable(said: Any) -> Any:
-    """What two runs that do the same say alike."""
-    if isinstance(said, dict):
-        return {name: comparable(value) for name, value in said.items() if name not in VARYING}
-    return said
+def comparable(result: Any) -> Any:
+    """The part of a result that is equal for two equal runs."""
+    if isinstance(result, dict):
+        return {name: comparable(value) for name, value in result.items() if name not in VARYING}
+    return result
 
 
 # -- How checkpoints are left ------------------------------------------------------------------------------------------
 
 
-def leave_interrupted(
+def prepare_interrupted(
     *, positioned: int = 0, settled: int = 0, effects: int = 0, listed: int = 0, page: str | None = None
 ) -> Callable[[Workspace], Awaitable[None]]:
-    """A run dies when nothing goes on any more, for one image is never answered, nor the listing behind ``page``."""
+    """Kill a run that can make no more progress: one image, and the listing after ``page``, are never answered."""
 
-    async def leave(workspace: Workspace) -> None:
+    async def prepare(workspace: Workspace) -> None:
         workspace.detector = CountingDetector(late=KEYS[20])
         workspace.store.point = stop_at
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(workspace.live, run)
+            tasks.start_soon(workspace.call, run)
             for _ in range(1200):
                 if workspace.progress() == (positioned, settled, effects, listed):
                     break
                 await anyio.sleep(0.05)
             else:
-                raise AssertionError(f"the run does not come so far, or farther: {workspace.progress()}")
+                raise AssertionError(f"the run did not reach exactly this progress: {workspace.progress()}")
             tasks.cancel_scope.cancel()
 
     async def stop_at(what: str) -> None:
@@ -296,42 +297,42 @@ def leave_interrupted(
         if what == f"list {page}":
             await anyio.sleep_forever()
 
-    return leave
+    return prepare
 
 
-async def leave_finished(workspace: Workspace) -> None:
-    """A run is through: its stop rule held at one image after all that follow were paid for."""
+async def prepare_finished(workspace: Workspace) -> None:
+    """Finish a run whose stop rule held at an image after all following images were paid for."""
     workspace.detector = CountingDetector(late=KEYS[21], others=len(KEYS) - len(SAME_AS) - 1)
-    said = await workspace.live(run)
-    assert said["stop_reason"] == StopReason.MATCHES
+    result = await workspace.call(run)
+    assert result["stop_reason"] == StopReason.MATCHES
 
 
-async def leave_applied(workspace: Workspace) -> None:
-    """All that was pending is out of the source."""
-    await workspace.live(run)
+async def prepare_applied(workspace: Workspace) -> None:
+    """Remove all pending images from the source."""
+    await workspace.call(run)
     await workspace.remove(plan_apply, apply)
 
 
-def leave_killed(moment: str) -> Callable[[Workspace], Awaitable[None]]:
-    """``apply`` dies at a moment."""
+def prepare_killed(crash_point: str) -> Callable[[Workspace], Awaitable[None]]:
+    """Kill ``apply`` at a crash point."""
 
-    async def leave(workspace: Workspace) -> None:
-        await workspace.live(run)
+    async def prepare(workspace: Workspace) -> None:
+        await workspace.call(run)
 
-        async def die_at(what: str) -> None:
+        async def crash_at(what: str) -> None:
             await anyio.lowlevel.checkpoint()
-            if what == moment:
+            if what == crash_point:
                 raise Crash
 
-        workspace.store.point = die_at
-        is_dead = False
+        workspace.store.point = crash_at
+        was_killed = False
         try:
             await workspace.remove(plan_apply, apply)
         except* Crash:
-            is_dead = True
-        assert is_dead, f"there is no such moment: {moment}"
+            was_killed = True
+        assert was_killed, f"there is no such crash point: {crash_point}"
 
-    return leave
+    return prepare
 
 
 SHUFFLED = {
@@ -340,15 +341,15 @@ SHUFFLED = {
 }
 
 CASES = {
-    "interrupted": Case(leave=leave_interrupted(positioned=35, settled=20, effects=11, page=KEYS[35])),
-    "shuffled": Case(leave=leave_interrupted(positioned=47, settled=19, effects=13, listed=48), changes=SHUFFLED),
-    "shuffled-listing": Case(leave=leave_interrupted(listed=36, page=KEYS[35]), changes=SHUFFLED),
-    "finished": Case(leave=leave_finished, changes={"stop": {"matches": 8}}),
-    "killed-copying": Case(leave=leave_killed("copied birds/13.jpg")),
-    "killed-verifying": Case(leave=leave_killed("look gone/birds/13.jpg"), versioning=Versioning.OFF),
-    "killed-deleting": Case(leave=leave_killed("deleted birds/13.jpg")),
-    "applied": Case(leave=leave_applied),
-    "applied-unversioned": Case(leave=leave_applied, versioning=Versioning.OFF),
+    "interrupted": Case(prepare=prepare_interrupted(positioned=35, settled=20, effects=11, page=KEYS[35])),
+    "shuffled": Case(prepare=prepare_interrupted(positioned=47, settled=19, effects=13, listed=48), changes=SHUFFLED),
+    "shuffled-listing": Case(prepare=prepare_interrupted(listed=36, page=KEYS[35]), changes=SHUFFLED),
+    "finished": Case(prepare=prepare_finished, changes={"stop": {"matches": 8}}),
+    "killed-copying": Case(prepare=prepare_killed("copied birds/13.jpg")),
+    "killed-verifying": Case(prepare=prepare_killed("look gone/birds/13.jpg"), versioning=Versioning.OFF),
+    "killed-deleting": Case(prepare=prepare_killed("deleted birds/13.jpg")),
+    "applied": Case(prepare=prepare_applied),
+    "applied-unversioned": Case(prepare=prepare_applied, versioning=Versioning.OFF),
 }
 
 
@@ -356,33 +357,33 @@ CASES = {
 
 
 async def resume(workspace: Workspace) -> Any:
-    """The run goes on to the end of the listing."""
-    return await workspace.live(run, stop={})
+    """Run to the end of the listing."""
+    return await workspace.call(run, stop={})
 
 
 async def refilter_changed(workspace: Workspace) -> Any:
-    """Other rules, which ask for boxes too, and other targets."""
-    return await workspace.live(refilter, **CHANGED)
+    """Refilter by other rules, which need boxes too, to other targets."""
+    return await workspace.call(refilter, **CHANGED)
 
 
 async def remove_and_return(workspace: Workspace) -> Any:
-    """All that is pending goes, and what can come back does."""
+    """Remove all pending images, then restore all that can be."""
     return await workspace.remove(plan_apply, apply), await workspace.remove(plan_undo, undo)
 
 
 async def return_first(workspace: Workspace) -> Any:
-    """What was taken out comes back; then the run goes on."""
-    return await workspace.remove(plan_undo, undo), await workspace.live(run)
+    """Restore the removed images, then continue the run."""
+    return await workspace.remove(plan_undo, undo), await workspace.call(run)
 
 
 async def everything(workspace: Workspace) -> Any:
-    """One after another, as over the weeks of a job."""
+    """All commands one after another, as in the life of a job."""
     return [
         await resume(workspace),
         await workspace.remove(plan_apply, apply, stop={}),
         await refilter_changed(workspace),
         await workspace.remove(plan_undo, undo),
-        await workspace.live(run, **CHANGED, retry_failed=True),
+        await workspace.call(run, **CHANGED, retry_failed=True),
         await workspace.remove(partial(plan_apply, stale=True), partial(apply, stale=True), **CHANGED),
     ]
 
@@ -398,24 +399,24 @@ VERBS = [resume, refilter_changed, remove_and_return, return_first, everything]
 
 
 async def outcome(workspace: Workspace, verb: Callable[[Workspace], Awaitable[Any]]) -> Any:
-    """What a verb says and leaves, done by processes that are not killed."""
+    """The result and the final state of a verb whose processes are not killed."""
     workspace.store.point = lambda _what: anyio.lowlevel.checkpoint()
     workspace.detector = CountingDetector()
     workspace.references.attempts.clear()
     spent_micros = workspace.spent_micros()
-    said = await verb(workspace)
-    return {"said": said, "spent_micros": workspace.spent_micros() - spent_micros} | workspace.state()
+    result = await verb(workspace)
+    return {"result": result, "spent_micros": workspace.spent_micros() - spent_micros} | workspace.state()
 
 
 def unexamined(rows: Sequence[StoredImage]) -> set[int]:
-    """Contents that no row has labels of, nor a failure that stands."""
+    """Contents for which no row has labels or a failure."""
     paid = {content_of(row.key) for row in rows if row.detection is not None}
     return {content_of(key) for key in KEYS} - paid - {content_of(row.key) for row in rows if row.failure is not None}
 
 
 @pytest.fixture(scope="module")
 def files_of_today(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the code of today writes in every case."""
+    """The files that the present code writes in every case."""
     folder = tmp_path_factory.mktemp("today")
     anyio.run(main, folder)
     return folder
@@ -426,7 +427,7 @@ def files_of_today(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_a_former_file_is_as_good_as_one_of_today(
     name: str, verb: Callable[[Workspace], Awaitable[Any]], files_of_today: Path, tmp_path: Path
 ) -> None:
-    """Whatever is done, the same is said, paid for, written and kept."""
+    """Every verb gives the same result, payment and final state on both files."""
     former, today = (Workspace(tmp_path / f"{age}.db", CASES[name]) for age in ("former", "today"))
     former.restore(DATA, name)
     today.restore(files_of_today, name)
@@ -435,7 +436,7 @@ async def test_a_former_file_is_as_good_as_one_of_today(
 
 @pytest.mark.parametrize("name", CASES)
 async def test_no_image_is_paid_for_twice(name: str, tmp_path: Path) -> None:
-    """What the file has labels of is never sent again; what it has none of is, once."""
+    """Contents with labels in the file are not sent again; all others are, once."""
     workspace = Workspace(tmp_path / "former.db", CASES[name])
     workspace.restore(DATA, name)
     wanted = unexamined(workspace.rows())
@@ -446,7 +447,7 @@ async def test_no_image_is_paid_for_twice(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.versioning is Versioning.ON])
 async def test_what_was_taken_out_comes_back(name: str, tmp_path: Path) -> None:
-    """Whether it left the source under the former version or under this one."""
+    """Images removed by the former version or by this one are restored."""
     workspace = Workspace(tmp_path / "former.db", CASES[name])
     every = workspace.objects("raw")
     workspace.restore(DATA, name)
@@ -456,7 +457,7 @@ async def test_what_was_taken_out_comes_back(name: str, tmp_path: Path) -> None:
 
 
 def test_the_files_cover_what_a_checkpoint_can_hold(tmp_path: Path) -> None:
-    """Cached rows, failures, effects of every kind, a stored listing, removals at every step of ``apply``."""
+    """The files hold cached rows, failures, all effects, a stored listing and removals at every step of ``apply``."""
     steps: set[Step] = set()
     held: set[str] = set()
     for name, case in CASES.items():
@@ -480,7 +481,7 @@ async def main(folder: Path) -> None:
     for name, case in CASES.items():
         path = folder / f"{name}.db"
         workspace = Workspace(path, case)
-        await case.leave(workspace)
+        await case.prepare(workspace)
         workspace.save(folder, name)
         path.unlink()
 

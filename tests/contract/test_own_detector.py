@@ -1,4 +1,4 @@
-"""A detector of the caller's over images in S3 and in a folder: nothing of Rekognition is needed, asked or paid."""
+"""A caller's detector over images in S3 and in a folder: no request to Rekognition is made or paid."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from asyncfilter.testing import ScriptedDetector
 BIRDS = {f"{name}.jpg": [("Bird", 90.0)] for name in "abc"}
 
 
-@pytest.mark.parametrize("place", ["s3", "folder"])
+@pytest.mark.parametrize("store", ["s3", "folder"])
 async def test_a_detector_of_the_callers_needs_no_rekognition(
-    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Source and sink are the real ones; neither quota nor labels are asked for, and a call costs what the job says."""
+    """Source and sink are real; neither quota nor labels are requested, and a call costs the job's price."""
     (tmp_path / "photos").mkdir()
     async with Sandbox(SandboxOptions(buckets=(BucketSpec("raw"), BucketSpec("clean")))) as sandbox:
         for name, value in sandbox.environment().items():
@@ -25,7 +25,7 @@ async def test_a_detector_of_the_callers_needs_no_rekognition(
         for key in BIRDS:
             sandbox.put("raw", key, b"no picture at all")
             (tmp_path / "photos" / key).write_bytes(b"no picture at all, but " + key.encode())
-        source, target = ("s3://raw/", "s3://clean/") if place == "s3" else ("./photos", "./clean/")
+        source, target = ("s3://raw/", "s3://clean/") if store == "s3" else ("./photos", "./clean/")
         settings = {
             "version": 1,
             "name": "own",
@@ -40,4 +40,4 @@ async def test_a_detector_of_the_callers_needs_no_rekognition(
     calls = sum(detector.attempts.values())
     assert (summary.counts.keep, summary.counts.copied, summary.counts.spent_micros) == (3, 3, 500_000 * calls)
     assert not {one for one in asked if "Detect" in one or "Quota" in one}
-    assert bool(asked) is (place == "s3")
+    assert bool(asked) is (store == "s3")

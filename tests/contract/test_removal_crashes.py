@@ -1,7 +1,7 @@
 """``apply`` and ``undo`` over S3: killed around every call, resumed, compared.
 
-On the sandbox with both clients, and on moto where it does as S3 does: moto heeds no ETag in a batch of deletes, so
-that what changed is left there only because it is looked at first.
+On the sandbox with both clients, and on moto where it behaves as S3 does: moto ignores ETags in a batch of deletes, so
+that changed objects stay there only because of the HeadObject before.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ GOING = sorted(key for key, label in KEYS.items() if label == "Person")
 
 
 class S3Server:
-    """A server that speaks S3, a session with each client over it, and boto3 to look at what is there."""
+    """An S3 server, each client connected to it, and boto3 to inspect the objects."""
 
     numbers = count(1)
 
@@ -54,13 +54,13 @@ class S3Server:
         self.s3: Any = boto3.client("s3")
 
     def bucket(self, folder: Path, kind: str, client: ClientKind = ClientKind.FAST, *, versioned: bool) -> S3Bucket:
-        """A bucket of its own, examined."""
+        """A new bucket whose images were examined."""
         return S3Bucket(self, next(self.numbers), folder, kind, client, versioned=versioned)
 
 
 @pytest.fixture(scope="module", params=["sandbox", "moto"])
 def server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
-    """Either server, and this process's settings for it."""
+    """The sandbox or moto, with the settings of this process for it."""
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         if request.param == "moto":
@@ -77,14 +77,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
 
 @asynccontextmanager
 async def open_clients() -> AsyncIterator[dict[ClientKind, tuple[S3Api, S3Versions]]]:
-    """Both clients."""
+    """S3 over both clients."""
     async with open_aws(Aws(), timeout_s=10, connections=20) as session, open_signed_client(session) as signed_client:
         kept = S3Versions(session)
         yield {ClientKind.FAST: (FastS3(session, signed_client), kept), ClientKind.AIOBOTO3: (BotoS3(session), kept)}
 
 
 class S3Bucket:
-    """A bucket of its own for each life, and one process after another that works on it."""
+    """A bucket of its own, on which processes run one after another."""
 
     def __init__(
         self, server: S3Server, number: int, folder: Path, kind: str, client: ClientKind, *, versioned: bool
@@ -111,12 +111,12 @@ class S3Bucket:
         self.s3.put_object(Bucket=self.name, Key=key, Body=body)
 
     def keys(self, bucket: str | None = None) -> list[str]:
-        """What stands there."""
+        """Keys of the objects in a bucket."""
         page = self.s3.list_objects_v2(Bucket=bucket or self.name)
         return sorted(item["Key"] for item in page.get("Contents", []))
 
     def bodies(self) -> dict[str, bytes]:
-        """What stands in the source."""
+        """Contents of the source by key."""
         return {key: self.s3.get_object(Bucket=self.name, Key=key)["Body"].read() for key in self.keys()}
 
     def markers(self) -> Counter[str]:
@@ -125,18 +125,18 @@ class S3Bucket:
         return Counter(marker["Key"] for marker in page.get("DeleteMarkers", []))
 
     def effects(self) -> list[str]:
-        """What the checkpoint holds as done."""
+        """Keys of the images with an effect in the checkpoint."""
         return sorted(image.key for image in self._checkpoint.images if image.effects)
 
     def apply(self, at: int = 0) -> RemovalSummary | None:
         """``asyncfilter apply``, killed at a call; None when it was."""
-        said: RemovalSummary | None = self._portal.call(self._life, plan_apply, apply, at)
-        return said
+        summary: RemovalSummary | None = self._portal.call(self._remove, plan_apply, apply, at)
+        return summary
 
     def undo(self, at: int = 0) -> RemovalSummary | None:
         """``asyncfilter undo``, killed at a call; None when it was."""
-        said: RemovalSummary | None = self._portal.call(self._life, plan_undo, undo, at)
-        return said
+        summary: RemovalSummary | None = self._portal.call(self._remove, plan_undo, undo, at)
+        return summary
 
     async def _run(self) -> None:
         overrides = Overrides(
@@ -148,7 +148,7 @@ class S3Bucket:
         )
         await run(self.job, overrides=overrides)
 
-    async def _life(self, plan: Callable[..., Any], verb: Callable[..., Any], at: int) -> RemovalSummary | None:
+    async def _remove(self, plan: Callable[..., Any], verb: Callable[..., Any], at: int) -> RemovalSummary | None:
         whole: Any = S3Remover(self._calls, self._kept, await self._kept.state(self.name))
         images = (await plan(self.job, overrides=self._overrides(whole))).images
         overrides = self._overrides(crashing(whole, CrashPlan(at)))
@@ -159,8 +159,8 @@ class S3Bucket:
         return Overrides(remover=remover, checkpoint=self._checkpoint)
 
 
-MOMENTS = {"sandbox": 1, "moto": 3}
-"""moto takes ten times as long: every third moment is tried there."""
+CRASH_POINT_STEP = {"sandbox": 1, "moto": 3}
+"""The distance of the crash points tested: moto takes ten times as long, so every third is tested there."""
 
 
 @pytest.mark.slow
@@ -169,14 +169,14 @@ MOMENTS = {"sandbox": 1, "moto": 3}
 def test_killed_around_every_call(
     server: S3Server, tmp_path: Path, kind: str, versioned: bool, client: ClientKind
 ) -> None:
-    """No object is lost, none is touched twice, and books and bucket agree; there and back."""
+    """No object is lost or changed twice, and checkpoint and bucket agree, after ``apply`` and after ``undo``."""
     if server.name == "moto" and client is not ClientKind.FAST:
         pytest.skip("moto is a second opinion on S3, not on the client")
-    for at in count(1, MOMENTS[server.name]):
+    for at in count(1, CRASH_POINT_STEP[server.name]):
         bucket = server.bucket(tmp_path, kind, client, versioned=versioned)
-        is_dead = bucket.apply(at) is None
+        was_killed = bucket.apply(at) is None
         check_all_there(bucket, kind)
-        if is_dead:
+        if was_killed:
             bucket.apply()
         assert bucket.keys() == sorted(set(KEYS) - set(GOING))
         assert bucket.keys(bucket.bin) == (GOING if kind == "move" else [])
@@ -187,13 +187,13 @@ def test_killed_around_every_call(
                 bucket.undo()
             assert bucket.bodies() == {key: key.encode() for key in KEYS}
             assert (bucket.keys(bucket.bin), bucket.effects(), bucket.markers()) == ([], [], Counter())
-        if not is_dead:
+        if not was_killed:
             assert at > 10
             break
 
 
 def check_all_there(bucket: S3Bucket, kind: str) -> None:
-    """What moves is here or there; what should stay is here."""
+    """Check that each image to keep is in the source and each moved image in the source or in quarantine."""
     here = set(bucket.keys())
     assert set(KEYS) - set(GOING) <= here
     assert kind != "move" or set(GOING) <= here | set(bucket.keys(bucket.bin))
@@ -201,7 +201,7 @@ def check_all_there(bucket: S3Bucket, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["delete", "move"])
 def test_what_changed_is_left_and_reported(server: S3Server, tmp_path: Path, kind: str) -> None:
-    """Replaced or deleted since it was examined: the new object stays, whatever the server makes of conditions."""
+    """A new object under the key of an examined one stays, also on a server that ignores conditions."""
     bucket = server.bucket(tmp_path, kind, versioned=False)
     bucket.put(GOING[0], b"newer")
     bucket.s3.delete_object(Bucket=bucket.name, Key=GOING[1])
@@ -213,7 +213,7 @@ def test_what_changed_is_left_and_reported(server: S3Server, tmp_path: Path, kin
 
 
 def test_nothing_is_overwritten_there_or_back(server: S3Server, tmp_path: Path) -> None:
-    """What lies in quarantine, or in the image's place, stays: also in a store that heeds no condition on copies."""
+    """Other objects at the target and under the image's key stay, also in a store that ignores conditions on copies."""
     bucket = server.bucket(tmp_path, "move", versioned=False)
     bucket.s3.put_object(Bucket=bucket.bin, Key=GOING[0], Body=b"older")
     bucket.s3.put_object(Bucket=bucket.bin, Key=GOING[1], Body=GOING[1].encode())  # the same content, by chance
@@ -227,4 +227,4 @@ def test_nothing_is_overwritten_there_or_back(server: S3Server, tmp_path: Path) 
     assert back is not None
     assert (back.restored, back.failed) == (1, {"source_exists": 1})
     assert bucket.bodies() == {key: key.encode() for key in KEYS} | {GOING[2]: b"newer"}
-    assert bucket.keys(bucket.bin) == GOING  # undo leaves what it did not put there
+    assert bucket.keys(bucket.bin) == GOING  # undo leaves objects that apply did not put there

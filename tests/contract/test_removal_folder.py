@@ -1,4 +1,4 @@
-"""``apply`` and ``undo`` on files: moved by hard link or by copy, deleted, brought back, killed around every call."""
+"""``apply`` and ``undo`` on files: moved by hard link or by copy, deleted, restored, killed around every call."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOING = sorted(key for key, label in LABELS.items() if label == "Person")
 
 
 class ExaminedFolder:
-    """A folder that was examined."""
+    """A folder whose images were examined, on which processes run one after another."""
 
     def __init__(self, root: Path, action: Any) -> None:
         self.folder, self.trash = root / "photos", root / "trash"
@@ -47,7 +47,7 @@ class ExaminedFolder:
         self.run()
 
     def a_job(self, action: Any) -> Job:
-        """Robins stay, people go."""
+        """A job that keeps robins and removes people."""
         return make_bare_job(base_dir=self.folder.parent, source=str(self.folder), actions={"reject": action})
 
     def run(self) -> Any:
@@ -64,21 +64,21 @@ class ExaminedFolder:
 
     def apply(self, at: int = 0) -> RemovalSummary | None:
         """``asyncfilter apply``; None when it was killed."""
-        return self._live(plan_apply, apply, at)
+        return self._remove(plan_apply, apply, at)
 
     def undo(self, at: int = 0) -> RemovalSummary | None:
         """``asyncfilter undo``; None when it was killed."""
-        return self._live(plan_undo, undo, at)
+        return self._remove(plan_undo, undo, at)
 
-    def _live(self, plan: Any, verb: Any, at: int) -> RemovalSummary | None:
-        async def live() -> RemovalSummary | None:
+    def _remove(self, plan: Any, verb: Any, at: int) -> RemovalSummary | None:
+        async def remove() -> RemovalSummary | None:
             remover = FolderRemover(self.folder)
             images = (await plan(self.job, overrides=self._overrides(remover))).images
             overrides = self._overrides(crashing(remover, CrashPlan(at)))
             return await unless_crashed(verb(self.job, Consent(images=images, max_share=1.0), overrides=overrides))
 
         try:
-            return anyio.run(live)
+            return anyio.run(remove)
         finally:
             self.checkpoint = self.checkpoint.reopen()
 
@@ -87,33 +87,33 @@ class ExaminedFolder:
         return Overrides(remover=remover, checkpoint=self.checkpoint)
 
     def files(self, root: Path | None = None) -> dict[str, bytes]:
-        """What lies in a folder."""
+        """Contents of a folder by path."""
         root = root or self.folder
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("can_link", [True, False])
 def test_killed_around_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool) -> None:
-    """No file is lost and nothing of it lies about, there and back, with hard links and without."""
+    """No file is lost or left over after ``apply`` and ``undo``, with hard links and without."""
     if not can_link:
         monkeypatch.setattr(folder_sink, "_link", _no_links)
     for at in count(1):
-        place = ExaminedFolder(tmp_path / str(at), {"move": f"{tmp_path / str(at)}/trash/"})
-        is_dead = place.apply(at) is None
-        assert {*place.files(), *place.files(place.trash)} == set(LABELS)
-        if is_dead:
-            place.apply()
-        assert sorted(place.files(place.trash)) == GOING
-        assert place.files() == {"a robin.jpg": b"a robin.jpg"}
-        if place.undo(at) is None:
-            assert {*place.files(), *place.files(place.trash)} == set(LABELS)
-            place.undo()
-        assert place.files() == {key: key.encode() for key in LABELS}
-        assert place.files(place.trash) == {}
+        examined = ExaminedFolder(tmp_path / str(at), {"move": f"{tmp_path / str(at)}/trash/"})
+        was_killed = examined.apply(at) is None
+        assert {*examined.files(), *examined.files(examined.trash)} == set(LABELS)
+        if was_killed:
+            examined.apply()
+        assert sorted(examined.files(examined.trash)) == GOING
+        assert examined.files() == {"a robin.jpg": b"a robin.jpg"}
+        if examined.undo(at) is None:
+            assert {*examined.files(), *examined.files(examined.trash)} == set(LABELS)
+            examined.undo()
+        assert examined.files() == {key: key.encode() for key in LABELS}
+        assert examined.files(examined.trash) == {}
         if can_link:
-            assert {key: (place.folder / key).stat().st_ino for key in LABELS} == place.inodes
-        assert place.run().this_run.calls == 0  # also for what came back as another file
-        if not is_dead:
+            assert {key: (examined.folder / key).stat().st_ino for key in LABELS} == examined.inodes
+        assert examined.run().this_run.calls == 0  # also for images restored as another file
+        if not was_killed:
             assert at > 10
             break
 
@@ -123,21 +123,21 @@ def _no_links(effect: Any, part: Path) -> None:
 
 
 def test_deleted_files_are_gone_and_changed_ones_stay(tmp_path: Path) -> None:
-    """The time and inode that were examined are the condition; undo says that it cannot."""
-    place = ExaminedFolder(tmp_path, "delete")
-    (place.folder / GOING[0]).write_bytes(b"newer")
-    summary = place.apply()
+    """A delete requires the examined time and inode; undo reports that it cannot restore."""
+    examined = ExaminedFolder(tmp_path, "delete")
+    (examined.folder / GOING[0]).write_bytes(b"newer")
+    summary = examined.apply()
     assert summary is not None
     assert (summary.deleted, summary.failed) == (2, {"changed": 1})
-    assert place.files() == {"a robin.jpg": b"a robin.jpg", GOING[0]: b"newer"}
-    plan = anyio.run(lambda: plan_undo(place.job, overrides=place._overrides(FolderRemover(place.folder))))
+    assert examined.files() == {"a robin.jpg": b"a robin.jpg", GOING[0]: b"newer"}
+    plan = anyio.run(lambda: plan_undo(examined.job, overrides=examined._overrides(FolderRemover(examined.folder))))
     assert (plan.images, sum(group.images for group in plan.lost)) == (0, 2)
 
 
 def test_the_plan_speaks_of_files(tmp_path: Path) -> None:
-    """A folder is no bucket, and deleting there is for ever."""
-    place = ExaminedFolder(tmp_path, "delete")
-    plan = anyio.run(lambda: plan_apply(place.job, overrides=place._overrides(FolderRemover(place.folder))))
+    """Deletes in a folder cannot be undone, unlike those in a versioned bucket; the plan shows it."""
+    examined = ExaminedFolder(tmp_path, "delete")
+    plan = anyio.run(lambda: plan_apply(examined.job, overrides=examined._overrides(FolderRemover(examined.folder))))
     console = Console(width=200)
     with console.capture() as captured:
         console.print(draw_plan(plan, 0.5))
@@ -146,48 +146,48 @@ def test_the_plan_speaks_of_files(tmp_path: Path) -> None:
 
 
 def test_undo_never_overwrites_a_file(tmp_path: Path) -> None:
-    """What lies in a file's place now stays, and the file stays in the trash."""
-    place = ExaminedFolder(tmp_path, {"move": f"{tmp_path}/trash/"})
-    place.apply()
-    (place.folder / GOING[0]).write_bytes(b"newer")
-    summary = place.undo()
+    """A newer file is not overwritten, and the moved one stays in the trash."""
+    examined = ExaminedFolder(tmp_path, {"move": f"{tmp_path}/trash/"})
+    examined.apply()
+    (examined.folder / GOING[0]).write_bytes(b"newer")
+    summary = examined.undo()
     assert summary is not None
     assert (summary.restored, summary.failed) == (2, {"source_exists": 1})
-    assert place.files()[GOING[0]] == b"newer"
-    assert place.files(place.trash) == {GOING[0]: GOING[0].encode()}
+    assert examined.files()[GOING[0]] == b"newer"
+    assert examined.files(examined.trash) == {GOING[0]: GOING[0].encode()}
 
 
 def test_a_move_never_overwrites_in_the_trash(tmp_path: Path) -> None:
-    """Another file of that name in the trash keeps the image where it is."""
-    place = ExaminedFolder(tmp_path, {"move": f"{tmp_path}/trash/"})
-    place.trash.mkdir()
-    (place.trash / "d.jpg").write_bytes(b"older")
-    summary = place.apply()
+    """If the trash has another file of that name, the image is not moved."""
+    examined = ExaminedFolder(tmp_path, {"move": f"{tmp_path}/trash/"})
+    examined.trash.mkdir()
+    (examined.trash / "d.jpg").write_bytes(b"older")
+    summary = examined.apply()
     assert summary is not None
     assert (summary.moved, summary.failed) == (2, {"target_exists": 1})
-    assert place.files(place.trash)["d.jpg"] == b"older"
-    assert place.files()["d.jpg"] == b"d.jpg"
+    assert examined.files(examined.trash)["d.jpg"] == b"older"
+    assert examined.files()["d.jpg"] == b"d.jpg"
 
 
 @pytest.mark.parametrize("action", ["copy", "link"])
 def test_stale_files_go_while_their_images_stand(tmp_path: Path, action: str) -> None:
-    """Copies and hard links that the rules no longer make are deleted; the last of its bytes and others' files stay."""
-    place = ExaminedFolder(tmp_path, {action: f"{tmp_path}/trash/"})
-    (place.folder / GOING[0]).unlink()
-    (place.trash / GOING[1]).unlink()
-    (place.trash / GOING[1]).write_bytes(b"somebody's own")
-    before = place.files()
-    place.job = place.a_job("none")
-    place.run()
-    summary = place._live(partial(plan_apply, stale=True), partial(apply, stale=True), 0)
+    """Copies and hard links no longer wanted are deleted; last copies and foreign files stay."""
+    examined = ExaminedFolder(tmp_path, {action: f"{tmp_path}/trash/"})
+    (examined.folder / GOING[0]).unlink()
+    (examined.trash / GOING[1]).unlink()
+    (examined.trash / GOING[1]).write_bytes(b"somebody's own")
+    before = examined.files()
+    examined.job = examined.a_job("none")
+    examined.run()
+    summary = examined._remove(partial(plan_apply, stale=True), partial(apply, stale=True), 0)
     assert summary is not None
     assert (summary.cleared, summary.failed) == (1, {"original_gone": 1, "target_exists": 1})
-    assert place.files(place.trash) == {GOING[0]: GOING[0].encode(), GOING[1]: b"somebody's own"}
-    assert place.files() == before
+    assert examined.files(examined.trash) == {GOING[0]: GOING[0].encode(), GOING[1]: b"somebody's own"}
+    assert examined.files() == before
 
 
 def test_the_remover_itself(tmp_path: Path) -> None:
-    """Nothing, a folder and a file that is not the one examined; each delete's own outcome."""
+    """A missing file, a folder and a changed file each give an outcome of their own."""
     (tmp_path / "folder").mkdir()
     for name in ("a", "b", "c"):
         (tmp_path / name).write_bytes(name.encode())

@@ -1,4 +1,4 @@
-"""What a ``Remover`` promises: in memory, and over S3 with both clients against the sandbox; and tags, over S3."""
+"""The guarantees of a ``Remover``, in memory and over S3 with both clients against the sandbox; tags over S3."""
 
 from __future__ import annotations
 
@@ -45,28 +45,28 @@ STATES = {"raw-off": Versioning.OFF, "raw-on": Versioning.ON, "raw-suspended": V
 _SANDBOX_STATES = {Versioning.OFF: None, Versioning.ON: "Enabled", Versioning.SUSPENDED: "Suspended"}
 
 
-class MemoryKit:
-    """The store in memory: one a bucket."""
+class MemoryBuckets:
+    """Stores in memory, one per bucket."""
 
     def __init__(self) -> None:
         self._stores = {name: MemoryStore(name, versioning=versioning) for name, versioning in STATES.items()}
 
     def remover(self, bucket: str) -> Remover:
-        """Of a bucket."""
+        """The remover for objects of a bucket."""
         return self._stores[bucket]
 
     def put(self, bucket: str, key: str, body: bytes = b"picture", at: str | None = None) -> ObjectRef:
-        """Store an object in ``bucket``, or in ``at`` beside it."""
+        """Store an object in ``bucket``, or in another bucket ``at``."""
         etag = self._stores[bucket].put(key, body, at)
         return ObjectRef(bucket=at or bucket, key=key, size_bytes=len(body), etag=etag, seq=1)
 
     def body(self, bucket: str, key: str, at: str | None = None) -> bytes | None:
-        """What stands there."""
+        """Content of an object; None if there is none."""
         return self._stores[bucket].body(key, at)
 
 
-class S3Kit:
-    """Both clients over one sandbox."""
+class S3Buckets:
+    """A client over the sandbox."""
 
     def __init__(self, sandbox: Sandbox, calls: S3Api, kept: S3Versions) -> None:
         self.sandbox = sandbox
@@ -75,30 +75,30 @@ class S3Kit:
         self.sink = S3Sink(calls)
 
     def remover(self, bucket: str) -> Remover:
-        """Of a bucket."""
+        """The remover for objects of a bucket."""
         return S3Remover(self.calls, self.kept, BucketState(versioning=STATES.get(bucket, Versioning.OFF)))
 
     def put(self, bucket: str, key: str, body: bytes = b"picture", at: str | None = None) -> ObjectRef:
-        """Store an object in ``bucket``, or in ``at`` beside it."""
+        """Store an object in ``bucket``, or in another bucket ``at``."""
         stored = self.sandbox.put(at or bucket, key, body)
         return ObjectRef(bucket=at or bucket, key=key, size_bytes=len(body), etag=stored.etag, seq=1)
 
     def body(self, bucket: str, key: str, at: str | None = None) -> bytes | None:
-        """What stands there."""
+        """Content of an object; None if there is none."""
         stored = self.sandbox.bucket(at or bucket).get(key)
         return stored.body if stored else None
 
     def stored(self, bucket: str, key: str) -> Stored:
-        """The object with all it has."""
+        """The stored object with all its attributes."""
         found = self.sandbox.bucket(bucket).get(key)
         assert found is not None
         return found
 
 
-Kit = MemoryKit | S3Kit
+Buckets = MemoryBuckets | S3Buckets
 
 
-async def open_s3(stack: AsyncExitStack, client: ClientKind) -> S3Kit:
+async def open_s3(stack: AsyncExitStack, client: ClientKind) -> S3Buckets:
     """A sandbox with a bucket of each kind, signatures verified, and a client over it."""
     options = SandboxOptions(
         buckets=tuple(BucketSpec(name) for name in (*STATES, BIN, "locked")),
@@ -117,35 +117,35 @@ async def open_s3(stack: AsyncExitStack, client: ClientKind) -> S3Kit:
     session = await stack.enter_async_context(open_aws(Aws(client=client), timeout_s=0.5, connections=20))
     signed_client = await stack.enter_async_context(open_signed_client(session))
     calls: S3Api = FastS3(session, signed_client) if client is ClientKind.FAST else BotoS3(session)
-    return S3Kit(sandbox, calls, S3Versions(session))
+    return S3Buckets(sandbox, calls, S3Versions(session))
 
 
 @pytest_asyncio.fixture(params=["memory", *ClientKind], scope="module", loop_scope="module")
-async def kit(request: pytest.FixtureRequest) -> AsyncIterator[Kit]:
-    """Every remover there is."""
+async def buckets(request: pytest.FixtureRequest) -> AsyncIterator[Buckets]:
+    """The removers of every kind."""
     async with AsyncExitStack() as stack:
-        yield MemoryKit() if request.param == "memory" else await open_s3(stack, request.param)
+        yield MemoryBuckets() if request.param == "memory" else await open_s3(stack, request.param)
 
 
 @pytest_asyncio.fixture(params=list(ClientKind), scope="module", loop_scope="module")
-async def s3(request: pytest.FixtureRequest) -> AsyncIterator[S3Kit]:
-    """S3 on both clients."""
+async def s3(request: pytest.FixtureRequest) -> AsyncIterator[S3Buckets]:
+    """S3 with each of the clients."""
     async with AsyncExitStack() as stack:
         yield await open_s3(stack, request.param)
 
 
 def requests(images: Sequence[ObjectRef]) -> list[DeleteRequest]:
-    """As ``Remover.delete`` takes them."""
+    """The arguments of ``Remover.delete``."""
     return [DeleteRequest(key=image.key, etag=image.etag, size_bytes=image.size_bytes) for image in images]
 
 
-def place(image: ObjectRef) -> S3Location:
-    """Where an image stands."""
+def location(image: ObjectRef) -> S3Location:
+    """The location of an image."""
     return S3Location(image.bucket, image.key)
 
 
 def codes(results: Sequence[DeleteResult | CallError]) -> list[str]:
-    """What became of each: gone, or the cause."""
+    """The outcome of each delete: the class of its result, or the error code."""
     return [result.code if isinstance(result, ImageError) else type(result).__name__ for result in results]
 
 
@@ -153,14 +153,14 @@ def codes(results: Sequence[DeleteResult | CallError]) -> list[str]:
 
 
 @pytest.mark.parametrize("bucket", STATES)
-async def test_any_key_is_deleted_and_nothing_else(kit: Kit, bucket: str) -> None:
-    """docs/guarantees.md, *Any key works*: whatever S3 allows for a key; the one beside it stays."""
-    images = [kit.put(bucket, key) for key in HOSTILE_KEYS]
-    beside = [kit.put(bucket, key[:-1] + "!") for key in HOSTILE_KEYS]
-    results = await kit.remover(bucket).delete(bucket, requests(images))
+async def test_any_key_is_deleted_and_nothing_else(buckets: Buckets, bucket: str) -> None:
+    """docs/guarantees.md, *Any key works*: any key that S3 allows is deleted; similar keys stay."""
+    images = [buckets.put(bucket, key) for key in HOSTILE_KEYS]
+    beside = [buckets.put(bucket, key[:-1] + "!") for key in HOSTILE_KEYS]
+    results = await buckets.remover(bucket).delete(bucket, requests(images))
     assert codes(results) == ["DeleteResult"] * len(HOSTILE_KEYS)
-    assert {kit.body(bucket, key) for key in HOSTILE_KEYS} == {None}
-    assert {kit.body(bucket, one.key) for one in beside} == {b"picture"}
+    assert {buckets.body(bucket, key) for key in HOSTILE_KEYS} == {None}
+    assert {buckets.body(bucket, one.key) for one in beside} == {b"picture"}
     markers = [result.marker for result in results if isinstance(result, DeleteResult)]
     if bucket == "raw-on":
         assert len(set(markers)) == len(HOSTILE_KEYS)
@@ -170,95 +170,95 @@ async def test_any_key_is_deleted_and_nothing_else(kit: Kit, bucket: str) -> Non
 
 @pytest.mark.parametrize("bucket", STATES)
 @pytest.mark.parametrize("suffix", ["", "\x01"])
-async def test_each_delete_is_on_condition_of_its_etag(kit: Kit, bucket: str, suffix: str) -> None:
-    """What changed stays, what vanished is said to have, the rest goes; in a batch as singly."""
-    kept, changed, gone = (kit.put(bucket, f"{name}{suffix}") for name in ("good", "changed", "gone"))
-    kit.put(bucket, changed.key, b"newer")
-    await kit.remover(bucket).delete(bucket, requests([gone]))
-    results = await kit.remover(bucket).delete(bucket, requests([changed, gone, kept]))
+async def test_each_delete_is_on_condition_of_its_etag(buckets: Buckets, bucket: str, suffix: str) -> None:
+    """Changed objects stay, missing ones are reported, the others are deleted; in a batch and singly."""
+    kept, changed, gone = (buckets.put(bucket, f"{name}{suffix}") for name in ("good", "changed", "gone"))
+    buckets.put(bucket, changed.key, b"newer")
+    await buckets.remover(bucket).delete(bucket, requests([gone]))
+    results = await buckets.remover(bucket).delete(bucket, requests([changed, gone, kept]))
     assert codes(results) == ["changed", "vanished", "DeleteResult"]
-    assert kit.body(bucket, changed.key) == b"newer"
+    assert buckets.body(bucket, changed.key) == b"newer"
 
 
-async def test_a_thousand_go_in_one_batch(kit: Kit) -> None:
-    """As many as S3 takes, each with an answer of its own."""
-    images = [kit.put("raw-on", f"many/{n:04}") for n in range(1000)]
-    kit.put("raw-on", "many/0500", b"newer")
-    results = await kit.remover("raw-on").delete("raw-on", requests(images))
+async def test_a_thousand_go_in_one_batch(buckets: Buckets) -> None:
+    """A batch of the size that S3 allows has a result for each key."""
+    images = [buckets.put("raw-on", f"many/{n:04}") for n in range(1000)]
+    buckets.put("raw-on", "many/0500", b"newer")
+    results = await buckets.remover("raw-on").delete("raw-on", requests(images))
     assert [position for position, code in enumerate(codes(results)) if code != "DeleteResult"] == [500]
 
 
 @pytest.mark.parametrize("key", HOSTILE_KEYS)
-async def test_removing_the_marker_brings_the_very_object_back(kit: Kit, key: str) -> None:
-    """The marker's id from the delete is the newest version, the object stands behind it, and comes back as it was."""
-    image = kit.put("raw-on", key, b"old")
-    image = kit.put("raw-on", key, f"picture of {key}".encode())
-    remover = kit.remover("raw-on")
+async def test_removing_the_marker_brings_the_very_object_back(buckets: Buckets, key: str) -> None:
+    """The marker that a delete returns is the newest version; removing it restores the object unchanged."""
+    image = buckets.put("raw-on", key, b"old")
+    image = buckets.put("raw-on", key, f"picture of {key}".encode())
+    remover = buckets.remover("raw-on")
     (gone,) = await remover.delete("raw-on", requests([image]))
     assert isinstance(gone, DeleteResult)
-    assert await remover.head(place(image)) is None
-    versions = await remover.versions(place(image))
+    assert await remover.head(location(image)) is None
+    versions = await remover.versions(location(image))
     assert versions[0] == Version(id=gone.marker, is_marker=True)
     assert (versions[1].etag, versions[1].size_bytes) == (image.etag, image.size_bytes)
-    for _ in range(2):  # a repeat is harmless
-        await remover.remove_marker(place(image), gone.marker)
-    assert await remover.head(place(image)) == ObjectState(etag=image.etag, size_bytes=image.size_bytes)
-    assert kit.body("raw-on", key) == f"picture of {key}".encode()
+    for _ in range(2):  # a repetition is harmless
+        await remover.remove_marker(location(image), gone.marker)
+    assert await remover.head(location(image)) == ObjectState(etag=image.etag, size_bytes=image.size_bytes)
+    assert buckets.body("raw-on", key) == f"picture of {key}".encode()
 
 
-async def test_versions_are_of_one_key(kit: Kit) -> None:
-    """Keys that begin alike are others; without versioning there is at most the object itself."""
-    image = kit.put("raw-on", "one")
-    kit.put("raw-on", "one and more")
-    assert [one.etag for one in await kit.remover("raw-on").versions(place(image))] == [image.etag]
-    assert await kit.remover("raw-on").versions(S3Location("raw-on", "none")) == []
+async def test_versions_are_of_one_key(buckets: Buckets) -> None:
+    """Keys with the same prefix are not mixed up; without versioning there is at most the object itself."""
+    image = buckets.put("raw-on", "one")
+    buckets.put("raw-on", "one and more")
+    assert [one.etag for one in await buckets.remover("raw-on").versions(location(image))] == [image.etag]
+    assert await buckets.remover("raw-on").versions(S3Location("raw-on", "none")) == []
 
 
-async def test_head(kit: Kit) -> None:
-    """ETag and size, or nothing."""
-    image = kit.put("raw-off", "look", b"12345")
-    assert await kit.remover("raw-off").head(place(image)) == ObjectState(etag=image.etag, size_bytes=5)
-    assert await kit.remover("raw-off").head(S3Location("raw-off", "nothing")) is None
+async def test_head(buckets: Buckets) -> None:
+    """``head`` gives ETag and size, or None."""
+    image = buckets.put("raw-off", "look", b"12345")
+    assert await buckets.remover("raw-off").head(location(image)) == ObjectState(etag=image.etag, size_bytes=5)
+    assert await buckets.remover("raw-off").head(S3Location("raw-off", "nothing")) is None
 
 
-async def test_copies_say_what_stands_there(kit: Kit) -> None:
-    """A new copy, the same content that stood there before, or another object that is left alone."""
-    image, remover = kit.put("raw-off", "copied"), kit.remover("raw-off")
+async def test_copies_say_what_stands_there(buckets: Buckets) -> None:
+    """The target gets a new copy, or has the same content already, or another object, which is not overwritten."""
+    image, remover = buckets.put("raw-off", "copied"), buckets.remover("raw-off")
     target = S3Location(BIN, "copied")
     effect = Effect(kind=ActionKind.COPY, source=image, target=target, if_exists=IfExists.FAIL)
     assert await remover.copy(effect) == CopyResult(etag=image.etag, is_new=True)
     assert await remover.copy(effect) == CopyResult(etag=image.etag, is_new=False)
-    kit.put("raw-off", "copied", b"another", at=BIN)
+    buckets.put("raw-off", "copied", b"another", at=BIN)
     with pytest.raises(ImageError) as caught:
         await remover.copy(effect)
     assert caught.value.code == "target_exists"
-    kit.put("raw-off", "copied", b"newer")
+    buckets.put("raw-off", "copied", b"newer")
     with pytest.raises(ImageError) as caught:
         await remover.copy(effect)
     assert caught.value.code == "changed"
-    assert kit.body("raw-off", "copied", at=BIN) == b"another"
+    assert buckets.body("raw-off", "copied", at=BIN) == b"another"
 
 
-async def test_what_stands_at_a_target_is_told_before_it_is_deleted(kit: Kit) -> None:
-    """Nothing, a copy of the image as it stands in the source, or an error: never another object, nor the only copy."""
-    image, remover = kit.put("raw-off", "stale"), kit.remover("raw-off")
+async def test_what_stands_at_a_target_is_told_before_it_is_deleted(buckets: Buckets) -> None:
+    """``existing_copy`` gives None, a copy of the source's image, or an error; never another object."""
+    image, remover = buckets.put("raw-off", "stale"), buckets.remover("raw-off")
     effect = Effect(kind=ActionKind.COPY, source=image, target=S3Location(BIN, "stale"), if_exists=IfExists.FAIL)
     assert await remover.existing_copy(effect) is None
     await remover.copy(effect)
     assert await remover.existing_copy(effect) == CopyResult(etag=image.etag, is_new=False)
-    kit.put("raw-off", "stale", b"newer")
+    buckets.put("raw-off", "stale", b"newer")
     with pytest.raises(ImageError) as caught:
         await remover.existing_copy(effect)
     assert caught.value.code == "changed"
-    kit.put("raw-off", "stale")
-    kit.put("raw-off", "stale", b"another", at=BIN)
+    buckets.put("raw-off", "stale")
+    buckets.put("raw-off", "stale", b"another", at=BIN)
     with pytest.raises(ImageError) as caught:
         await remover.existing_copy(effect)
     assert caught.value.code == "target_exists"
 
 
-async def test_a_target_that_may_not_be_looked_at_is_guarded_by_the_condition(s3: S3Kit) -> None:
-    """Without s3:ListBucket nothing looks forbidden; a copy is made where nothing stands, and nowhere else."""
+async def test_a_target_that_may_not_be_looked_at_is_guarded_by_the_condition(s3: S3Buckets) -> None:
+    """Without s3:ListBucket a missing object answers 403; a copy is still made where no object is, and only there."""
     remover, image = s3.remover("raw-off"), s3.put("raw-off", "seen.jpg")
     effect = Effect(
         kind=ActionKind.COPY, source=image, target=S3Location(BIN, "unreadable/1.jpg"), if_exists=IfExists.FAIL
@@ -274,16 +274,16 @@ async def test_a_target_that_may_not_be_looked_at_is_guarded_by_the_condition(s3
 
 
 @pytest.mark.parametrize(("bucket", "versioning"), STATES.items())
-async def test_what_deleting_means(s3: S3Kit, bucket: str, versioning: Versioning) -> None:
-    """The bucket tells; who may not ask does not know, and a missing bucket is an error."""
+async def test_what_deleting_means(s3: S3Buckets, bucket: str, versioning: Versioning) -> None:
+    """The bucket's versioning state; unknown if permission is denied, and an error if the bucket is missing."""
     assert await s3.kept.state(bucket) == BucketState(versioning=versioning)
     assert await s3.kept.state("locked") == BucketState(versioning=Versioning.UNKNOWN)
     with pytest.raises(BucketNotFoundError):
         await s3.kept.state("no-such-bucket")
 
 
-async def test_a_denied_key_is_its_own(s3: S3Kit) -> None:
-    """One forbidden key of a batch, or singly, is told as that key's; the others go."""
+async def test_a_denied_key_is_its_own(s3: S3Buckets) -> None:
+    """A forbidden key, in a batch or singly, is reported for that key; the others are deleted."""
     names = ["locked.jpg", "free.jpg", "locked\x01.jpg", "free\x01.jpg"]
     images = [s3.put("raw-off", name) for name in names]
     results = await s3.remover("raw-off").delete("raw-off", requests(images))
@@ -294,12 +294,12 @@ async def test_a_denied_key_is_its_own(s3: S3Kit) -> None:
     assert "s3:DeleteObject" in str(denied.hint)
     unreadable = s3.put("raw-off", "unreadable.jpg")
     with pytest.raises(ImageError) as caught:
-        await s3.remover("raw-off").head(place(unreadable))
+        await s3.remover("raw-off").head(location(unreadable))
     assert (caught.value.code, caught.value.access) == ("access_denied", True)
 
 
-async def test_a_batch_that_fails_as_a_whole(s3: S3Kit) -> None:
-    """Refused for the rate: nothing was done. No answer, or half of one: it may have been."""
+async def test_a_batch_that_fails_as_a_whole(s3: S3Buckets) -> None:
+    """After a throttle nothing was done; after no answer or half an answer the delete may have been done."""
     for fault, error in (("slowdown", ThrottledError), ("internal", TransientError), ("reset", TransientError),
                          ("timeout", TransientError), ("cut", TransientError)):  # fmt: skip
         image = s3.put("raw-off", f"{fault}.jpg")
@@ -313,8 +313,8 @@ async def test_a_batch_that_fails_as_a_whole(s3: S3Kit) -> None:
         await s3.remover("raw-off").delete("no-such-bucket", [DeleteRequest(key="a", etag="b", size_bytes=1)])
 
 
-async def test_a_single_delete_that_fails_in_passing_is_a_value(s3: S3Kit) -> None:
-    """What a control character's key meets does not hide what became of the batch."""
+async def test_a_single_delete_that_fails_in_passing_is_a_value(s3: S3Buckets) -> None:
+    """An error for a key with control characters does not hide the results of the batch."""
     images = [s3.put("raw-off", "in batch"), s3.put("raw-off", "alone\x01")]
     await set_faults(s3.sandbox, "slowdown:DeleteObject=100%")
     results = await s3.remover("raw-off").delete("raw-off", requests(images))
@@ -322,12 +322,12 @@ async def test_a_single_delete_that_fails_in_passing_is_a_value(s3: S3Kit) -> No
     assert codes(results) == ["DeleteResult", "ThrottledError"]
 
 
-async def test_a_single_delete_without_an_answer_may_have_been_done(s3: S3Kit) -> None:
-    """Nobody repeats it behind the engine's back: the repetition would find nothing, and call that somebody else's."""
+async def test_a_single_delete_without_an_answer_may_have_been_done(s3: S3Buckets) -> None:
+    """The client does not repeat a delete itself: a hidden repetition would report a missing object."""
     if isinstance(s3.calls, BotoS3):
         pytest.skip("aiohttp repeats a DELETE by itself over a connection that was kept alive")
     image = s3.put("raw-off", "unanswered\x01")
-    await s3.remover("raw-off").head(place(image))  # a connection that is kept alive
+    await s3.remover("raw-off").head(location(image))  # a connection that is kept alive
     await set_faults(s3.sandbox, "reset:DeleteObject=1x")
     results = await s3.remover("raw-off").delete("raw-off", requests([image]))
     await set_faults(s3.sandbox)
@@ -335,7 +335,7 @@ async def test_a_single_delete_without_an_answer_may_have_been_done(s3: S3Kit) -
 
 
 async def test_every_error_of_a_batch_is_told_by_its_key() -> None:
-    """Codes of single keys mean what they mean for a request; keys come back unescaped."""
+    """Error codes of single keys have the meaning they have for a request; keys are returned unescaped."""
     body = (
         b'<?xml version="1.0"?><DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         b"<Deleted><Key>a&amp;b</Key><DeleteMarker>true</DeleteMarker>"
@@ -365,7 +365,7 @@ class PartialDeletes:
 
 
 async def test_a_key_the_answer_does_not_name_is_unknown() -> None:
-    """Neither deleted nor failed: somebody has to look."""
+    """A key without a result is neither deleted nor failed, but uncertain."""
     client: Any = PartialDeletes({"a": Deleted("")})
     remover = S3Remover(client, client, BucketState(versioning=Versioning.OFF))
     results = await remover.delete("raw", [DeleteRequest(key=key, etag="1", size_bytes=1) for key in "ab"])
@@ -406,7 +406,7 @@ CRC, SHA = "x-amz-checksum-crc32", "x-amz-checksum-sha256"
 async def test_what_lies_at_the_target_is_the_image_only_by_all_its_checksums(
     one: dict[str, str], other: dict[str, str], is_same: bool
 ) -> None:
-    """An image leaves for what stands there: of the checksums that both have, none may differ."""
+    """An object counts as the image's copy only if no checksum that both have differs."""
     heads: Any = Heads(ObjectHead("e-2", 7, archived=False, checksums=one), ObjectHead("f-3", 7, False, other))
     image = ObjectRef(bucket="raw", key="k", size_bytes=7, etag="e-2", seq=1)
     effect = Effect(kind=ActionKind.COPY, source=image, target=S3Location(BIN, "k"), if_exists=IfExists.FAIL)
@@ -422,14 +422,14 @@ async def test_what_lies_at_the_target_is_the_image_only_by_all_its_checksums(
 
 
 def tagging(image: ObjectRef, **tags: str) -> Effect:
-    """The effect."""
+    """The effect that writes ``tags``."""
     return Effect(kind=ActionKind.TAG, source=image, tags=tags)
 
 
 @pytest.mark.parametrize("bucket", STATES)
 @pytest.mark.parametrize("key", HOSTILE_KEYS)
-async def test_tags_are_added_to_what_is_there(s3: S3Kit, bucket: str, key: str) -> None:
-    """Others stay, the same name gets the new value, and a repeat changes nothing."""
+async def test_tags_are_added_to_what_is_there(s3: S3Buckets, bucket: str, key: str) -> None:
+    """Other tags stay, an existing name gets the new value, and a repetition changes nothing."""
     image = s3.put(bucket, key)
     s3.sandbox.bucket(bucket).set_tags(s3.stored(bucket, key), {"owner": "shop + co", "class": "unknown"})
     for _ in range(2):
@@ -438,8 +438,8 @@ async def test_tags_are_added_to_what_is_there(s3: S3Kit, bucket: str, key: str)
     assert s3.stored(bucket, key).etag == image.etag
 
 
-async def test_ten_tags_are_the_most(s3: S3Kit) -> None:
-    """One more is the image's failure, and nothing is lost by it."""
+async def test_ten_tags_are_the_most(s3: S3Buckets) -> None:
+    """One tag too many fails the image, and existing tags stay."""
     image = s3.put("raw-off", "full.jpg")
     nine = {f"t{n}": "x" for n in range(9)}
     s3.sandbox.bucket("raw-off").set_tags(s3.stored("raw-off", "full.jpg"), nine)
@@ -451,8 +451,8 @@ async def test_ten_tags_are_the_most(s3: S3Kit) -> None:
 
 
 @pytest.mark.parametrize("bucket", STATES)
-async def test_only_what_was_examined_is_tagged(s3: S3Kit, bucket: str) -> None:
-    """A replaced object is reported as changed and left, a missing one as vanished."""
+async def test_only_what_was_examined_is_tagged(s3: S3Buckets, bucket: str) -> None:
+    """A replaced object is reported as changed and not tagged, a missing one as vanished."""
     image = s3.put(bucket, "replaced.jpg")
     s3.put(bucket, "replaced.jpg", b"newer")
     with pytest.raises(ImageError) as caught:
@@ -465,7 +465,7 @@ async def test_only_what_was_examined_is_tagged(s3: S3Kit, bucket: str) -> None:
     assert caught.value.code == "vanished"
 
 
-async def test_tagging_that_is_not_allowed_is_the_accounts(s3: S3Kit) -> None:
+async def test_tagging_that_is_not_allowed_is_the_accounts(s3: S3Buckets) -> None:
     """The hint names the permission."""
     image = s3.put("raw-off", "untaggable.jpg")
     with pytest.raises(PermissionDeniedError) as caught:

@@ -1,4 +1,4 @@
-"""Faults, quota, latency and counters of the sandbox, as a client meets them."""
+"""Faults, quota, latency and counters of the sandbox, as seen by a client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SYNTHETIC = (SyntheticSpec("raw-data", 8, "raw/{class}/{n}.jpg"),)
 
 
 def detect(rekognition: Any, key: str = KEY) -> str:
-    """The code of what DetectLabels says; empty for an answer."""
+    """The error code of a DetectLabels call; empty for a success."""
     try:
         rekognition.detect_labels(Image={"S3Object": {"Bucket": "raw-data", "Name": key}})
     except ClientError as error:
@@ -44,7 +44,7 @@ def detect(rekognition: Any, key: str = KEY) -> str:
 
 
 def control(sandbox: Sandbox, method: str, path: str, body: object = None) -> Any:
-    """Ask the control path."""
+    """Send a request to the control path."""
     connection = http.client.HTTPConnection(urlsplit(sandbox.endpoint_url).netloc, timeout=5)
     connection.request(method, f"/_sandbox/{path}", None if body is None else json.dumps(body))
     response = connection.getresponse()
@@ -66,7 +66,7 @@ def control(sandbox: Sandbox, method: str, path: str, body: object = None) -> An
     ],
 )
 def test_error_faults_have_the_service_s_words(open_sandbox: Open, client: Client, kind: str, answer: str) -> None:
-    """Each fault has the status, code and message of the real one, and goes away after the set number of attempts."""
+    """Each fault has the status, code and message of the real error, and ends after the set number of attempts."""
     rekognition = client("rekognition", open_sandbox(synthetic=SYNTHETIC, faults=(parse_fault(f"{kind}=2x"),)))
     assert [detect(rekognition).startswith(answer) for _ in range(3)] == [True, True, False]
     assert detect(rekognition) == ""
@@ -81,7 +81,7 @@ def test_error_faults_have_the_service_s_words(open_sandbox: Open, client: Clien
     ],
 )
 def test_s3_faults(open_sandbox: Open, client: Client, kind: str, answer: tuple[int, str]) -> None:
-    """S3 has its own words."""
+    """Faults of S3 have the codes of S3."""
     s3 = client("s3", open_sandbox(synthetic=SYNTHETIC, faults=(parse_fault(f"{kind}=1x"),)))
     with pytest.raises(ClientError) as caught:
         s3.list_objects_v2(Bucket="raw-data")
@@ -91,7 +91,7 @@ def test_s3_faults(open_sandbox: Open, client: Client, kind: str, answer: tuple[
 
 
 def test_a_copy_can_fail_with_200(open_sandbox: Open, client: Client) -> None:
-    """200 with an error for a body: nothing was copied, and botocore makes an error of it."""
+    """The answer is 200 with an error as its body: nothing was copied, and botocore raises an error."""
     sandbox = open_sandbox(synthetic=SYNTHETIC, faults=(parse_fault("late-error=1x"),))
     s3 = client("s3", sandbox)
     copy = {"Bucket": "raw-data", "Key": "copy", "CopySource": {"Bucket": "raw-data", "Key": KEY}}
@@ -106,7 +106,7 @@ def test_a_copy_can_fail_with_200(open_sandbox: Open, client: Client) -> None:
     [("reset", ConnectionClosedError), ("cut", ConnectionClosedError), ("timeout", ReadTimeoutError)],
 )
 def test_lost_answers_are_billed(open_sandbox: Open, client: Client, kind: str, error: type[BotoCoreError]) -> None:
-    """The call is carried out and paid for, but its answer does not arrive; the next connection works."""
+    """The call is carried out and billed, but its answer does not arrive; the next connection works."""
     sandbox = open_sandbox(synthetic=SYNTHETIC, faults=(parse_fault(f"{kind}=1x"),))
     rekognition = client("rekognition", sandbox, config=Config(read_timeout=0.2))
     with pytest.raises(error):
@@ -117,7 +117,7 @@ def test_lost_answers_are_billed(open_sandbox: Open, client: Client, kind: str, 
 
 
 def test_faults_can_be_aimed(open_sandbox: Open, client: Client) -> None:
-    """By glob on bucket and key; other keys go through."""
+    """Faults can be limited by globs on bucket and key; other keys are answered."""
     sandbox = open_sandbox(synthetic=SYNTHETIC, faults=(parse_fault("internal@raw-data/raw/jay/*=100%"),))
     rekognition = client("rekognition", sandbox)
     outcome = {key: detect(rekognition, key)[:3] for key in sandbox.keys("raw-data")}
@@ -125,7 +125,7 @@ def test_faults_can_be_aimed(open_sandbox: Open, client: Client) -> None:
 
 
 def test_the_quota_refuses_what_is_over_it(open_sandbox: Open, client: Client) -> None:
-    """Of a burst just the quota passes; the rest is throttled, not billed, and counted."""
+    """Of a burst exactly the quota is answered; the rest is throttled, not billed, and counted."""
     sandbox = open_sandbox(synthetic=SYNTHETIC, tps=3)
     rekognition = client("rekognition", sandbox)
     answers = [detect(rekognition) for _ in range(5)]
@@ -137,7 +137,7 @@ def test_the_quota_refuses_what_is_over_it(open_sandbox: Open, client: Client) -
 
 
 def test_keys_examined_again_are_told(open_sandbox: Open, client: Client) -> None:
-    """The counters know which image was examined more than once, and start anew on demand."""
+    """The counters hold the images examined more than once, and can be reset."""
     sandbox = open_sandbox(synthetic=SYNTHETIC)
     rekognition = client("rekognition", sandbox)
     for key in (KEY, "raw/jay/1.jpg", KEY):
@@ -150,7 +150,7 @@ def test_keys_examined_again_are_told(open_sandbox: Open, client: Client) -> Non
 
 
 def test_conditions_change_at_run_time(open_sandbox: Open, client: Client) -> None:
-    """Faults, quota and latency can be set while the sandbox runs; nonsense is refused with a word."""
+    """Faults, quota and latency can be set while the sandbox runs; invalid values are refused with a message."""
     sandbox = open_sandbox(synthetic=SYNTHETIC)
     rekognition = client("rekognition", sandbox)
     assert control(sandbox, "POST", "faults", {"faults": ["internal=1"]})[0] == 200
@@ -168,17 +168,17 @@ def test_conditions_change_at_run_time(open_sandbox: Open, client: Client) -> No
 
 
 def test_answers_wait_for_their_latency(open_sandbox: Open, client: Client) -> None:
-    """An answer that takes longer than the client waits is a timeout; other operations are not held up."""
+    """An answer that takes longer than the client's timeout is a timeout; other operations are not delayed."""
     sandbox = open_sandbox(synthetic=SYNTHETIC, latency=Latency(30, 30))
-    impatient = Config(read_timeout=0.2)
+    short_timeout = Config(read_timeout=0.2)
     with pytest.raises(ReadTimeoutError):
-        detect(client("rekognition", sandbox, config=impatient))
-    assert client("s3", sandbox, config=impatient).list_objects_v2(Bucket="raw-data")["KeyCount"] == 8
+        detect(client("rekognition", sandbox, config=short_timeout))
+    assert client("s3", sandbox, config=short_timeout).list_objects_v2(Bucket="raw-data")["KeyCount"] == 8
     assert sandbox.stats().operations["DetectLabels"].in_flight == 1
 
 
 def test_a_throttle_comes_sooner_than_an_answer(open_sandbox: Open, client: Client) -> None:
-    """A refusal for the rate takes a tenth of the latency: nothing was looked at."""
+    """A throttle takes a tenth of the latency, since no image is examined."""
     sandbox = open_sandbox(synthetic=SYNTHETIC, latency=Latency(1, 1), tps=1)
     rekognition = client("rekognition", sandbox, config=Config(read_timeout=0.6))
     with pytest.raises(ReadTimeoutError):
@@ -187,7 +187,7 @@ def test_a_throttle_comes_sooner_than_an_answer(open_sandbox: Open, client: Clie
 
 
 def test_a_sandbox_in_a_process_of_its_own() -> None:
-    """It comes up with any options, answers, counts, and ends with its context."""
+    """It starts with any options, answers, counts, and ends with its context."""
     options = SandboxOptions(
         synthetic=SYNTHETIC,
         faults=(parse_fault("reset=1x"),),
@@ -217,7 +217,7 @@ def test_a_sandbox_in_a_process_of_its_own() -> None:
 
 
 def test_a_process_that_cannot_come_up_says_so(capfd: pytest.CaptureFixture[str]) -> None:
-    """The context does not open, and the cause stands on stderr."""
+    """The context raises an error, and the cause is printed on stderr."""
     options = SandboxOptions(answers="/nowhere/answers.jsonl")
     with pytest.raises(RuntimeError, match="did not come up"), SandboxProcess(options):
         pass

@@ -1,4 +1,4 @@
-"""Labels from a real classifier that looks at real photographs, through the sandbox."""
+"""Labels of real photographs from a real classifier, through the sandbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ real = pytest.mark.skipif(not (MODEL.exists() and PANTS.exists()), reason=f"no m
 @pytest.mark.real
 @real
 def test_a_classifier_sees_jeans(open_sandbox: Callable[..., Sandbox], client: Callable[..., Any]) -> None:
-    """Most photographs of pants show jeans; bytes that only begin like a picture are refused."""
+    """Most photographs of pants are labelled jeans; bytes with only the beginning of a picture are refused."""
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     sandbox = open_sandbox(
         load=(LoadSpec("photos", str(PANTS)),),
@@ -58,12 +58,12 @@ def test_a_classifier_sees_jeans(open_sandbox: Callable[..., Sandbox], client: C
     ],
 )
 def test_label_files_are_read(line: str, names: tuple[str, tuple[str, ...]]) -> None:
-    """The common name is the label, the others its aliases."""
+    """The first name of a class is the label, the others are its aliases."""
     assert read_names(line) == names
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without onnxruntime the message says what to install."""
+    """Without onnxruntime the message names the package to install."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     options = SandboxOptions(labels=LabelSource.ONNX, onnx_model="m", onnx_labels="l")
     with pytest.raises(ValueError, match=r"asyncfilter\[onnx\]"):
@@ -72,7 +72,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("labels", [LabelSource.ONNX, LabelSource.RECORDED])
 def test_a_missing_file_is_named(labels: LabelSource) -> None:
-    """A source that needs a file says so."""
+    """A label source that needs a file is refused without one."""
     with pytest.raises(ValueError, match="need"):
         build_source(SandboxOptions(labels=labels), {})
 
@@ -86,7 +86,7 @@ def test_a_missing_file_is_named(labels: LabelSource) -> None:
     ],
 )
 def test_a_wrong_answers_file_is_named(tmp_path: Path, text: str, word: str) -> None:
-    """File, line and what is wrong."""
+    """The error names file, line and cause."""
     path = tmp_path / "answers.jsonl"
     path.write_text(text, "utf-8")
     with pytest.raises(ValueError, match=re.escape(word)):

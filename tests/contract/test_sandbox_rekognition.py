@@ -1,4 +1,4 @@
-"""What Rekognition, Service Quotas and STS say, asked through boto3; errors compared with recorded ones."""
+"""Answers of the sandbox's Rekognition, Service Quotas and STS to boto3; errors are compared with recorded ones."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def picture(width: int = 100, height: int = 100, kind: str = "PNG") -> bytes:
     return plain(kind, width, height, mode="L")
 
 
-def place(key: str, bucket: str = "raw") -> dict[str, Any]:
-    """An image in S3."""
+def s3_image(key: str, bucket: str = "raw") -> dict[str, Any]:
+    """The ``Image`` parameter for an object."""
     return {"S3Object": {"Bucket": bucket, "Name": key}}
 
 
 def refusal(act: Callable[[], object]) -> tuple[str, str, int]:
-    """Code, message and status of the error that ``act`` must end in."""
+    """Code, message and status of the error that ``act`` must raise."""
     with pytest.raises(ClientError) as caught:
         act()
     response = caught.value.response
@@ -64,8 +64,8 @@ def rekognition(sandbox: Sandbox, client: Client) -> Any:
 
 
 def test_labels_follow_the_folder(rekognition: Any) -> None:
-    """The parent folder names the label; its ancestors are labels of their own; labels come by falling confidence."""
-    answer = rekognition.detect_labels(Image=place("birds/robin/1.png"), MinConfidence=0)
+    """The parent folder gives the label; its ancestors are labels too; labels are sorted by falling confidence."""
+    answer = rekognition.detect_labels(Image=s3_image("birds/robin/1.png"), MinConfidence=0)
     confidences = {label["Name"]: label["Confidence"] for label in answer["Labels"]}
     assert 88 <= confidences["Robin"] <= 99.9
     assert confidences["Bird"] == confidences["Animal"] == confidences["Robin"]
@@ -78,18 +78,18 @@ def test_labels_follow_the_folder(rekognition: Any) -> None:
 
 def test_the_same_request_has_the_same_answer(rekognition: Any) -> None:
     """Labels are a function of seed and key."""
-    ask = {"Image": place("birds/robin/1.png"), "MinConfidence": 0}
-    assert rekognition.detect_labels(**ask)["Labels"] == rekognition.detect_labels(**ask)["Labels"]
+    request = {"Image": s3_image("birds/robin/1.png"), "MinConfidence": 0}
+    assert rekognition.detect_labels(**request)["Labels"] == rekognition.detect_labels(**request)["Labels"]
 
 
 def test_confidence_number_and_names_are_filtered(rekognition: Any) -> None:
-    """MinConfidence defaults to 55; MaxLabels keeps the best; filters take exact names and categories."""
+    """MinConfidence defaults to 55; MaxLabels keeps the highest; filters match exact names and categories."""
 
     def names(**more: Any) -> list[str]:
-        answer = rekognition.detect_labels(Image=place("birds/robin/1.png"), **more)
+        answer = rekognition.detect_labels(Image=s3_image("birds/robin/1.png"), **more)
         return [label["Name"] for label in answer["Labels"]]
 
-    everything = rekognition.detect_labels(Image=place("birds/robin/1.png"), MinConfidence=0)["Labels"]
+    everything = rekognition.detect_labels(Image=s3_image("birds/robin/1.png"), MinConfidence=0)["Labels"]
     assert names() == [label["Name"] for label in everything if label["Confidence"] >= 55]
     assert names(MaxLabels=2) == names()[:2]
 
@@ -102,8 +102,8 @@ def test_confidence_number_and_names_are_filtered(rekognition: Any) -> None:
 
 
 def test_image_properties_are_given_when_asked_for(rekognition: Any) -> None:
-    """Each feature brings its own member."""
-    image = place("birds/robin/1.png")
+    """Each feature adds its own member to the answer."""
+    image = s3_image("birds/robin/1.png")
     both = rekognition.detect_labels(Image=image, Features=["GENERAL_LABELS", "IMAGE_PROPERTIES"])
     assert both["Labels"]
     assert set(both["ImageProperties"]["Quality"]) == {"Brightness", "Sharpness", "Contrast"}
@@ -113,20 +113,20 @@ def test_image_properties_are_given_when_asked_for(rekognition: Any) -> None:
 
 
 def test_noise_strikes_at_its_rate(open_sandbox: Open, client: Client) -> None:
-    """Over many keys the folder's label is missing about as often as was asked for."""
+    """Over many keys the folder's label is missing about as often as configured."""
     sandbox = open_sandbox(noise=Noise(false_negative=0.3, false_positive=0, person=0, unsure=0), check_images=False)
     for number in range(400):
         sandbox.put("raw", f"robin/{number}", b"")
     rekognition = client("rekognition", sandbox)
     hits = 0
     for number in range(400):
-        labels = rekognition.detect_labels(Image=place(f"robin/{number}"))["Labels"]
+        labels = rekognition.detect_labels(Image=s3_image(f"robin/{number}"))["Labels"]
         hits += "Robin" in {label["Name"] for label in labels}
     assert 0.6 < hits / 400 < 0.8
 
 
 def test_an_answers_file_comes_before_the_folder(open_sandbox: Open, client: Client, tmp_path: Path) -> None:
-    """Names with confidences, full labels, whole responses and errors; keys it does not name go by folder."""
+    """A file gives names with confidences, full labels, whole responses or errors; other keys go by folder."""
     label = {"Name": "Wren", "Confidence": 61.5, "Instances": [], "Parents": [], "Aliases": [{"Name": "Jenny"}]}
     rows = [
         {"key": "robin/1", "labels": {"Wren": 90, "Person": 70}},
@@ -140,27 +140,27 @@ def test_an_answers_file_comes_before_the_folder(open_sandbox: Open, client: Cli
         sandbox.put("raw", f"robin/{number}", b"")
     rekognition = client("rekognition", sandbox)
 
-    def ask(number: int) -> Any:
-        return rekognition.detect_labels(Image=place(f"robin/{number}"))
+    def request(number: int) -> Any:
+        return rekognition.detect_labels(Image=s3_image(f"robin/{number}"))
 
-    assert {label["Name"] for label in ask(1)["Labels"]} >= {"Wren", "Bird", "Person"}
-    assert ask(2)["Labels"] == [label]
-    assert ask(3)["LabelModelVersion"] == "2.0"
-    assert refusal(lambda: ask(4)) == ("AccessDeniedException", "no", 400)
-    assert "Robin" in {label["Name"] for label in ask(5)["Labels"]}
+    assert {label["Name"] for label in request(1)["Labels"]} >= {"Wren", "Bird", "Person"}
+    assert request(2)["Labels"] == [label]
+    assert request(3)["LabelModelVersion"] == "2.0"
+    assert refusal(lambda: request(4)) == ("AccessDeniedException", "no", 400)
+    assert "Robin" in {label["Name"] for label in request(5)["Labels"]}
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason=f"no recorded answers at {RECORDED}")
 def test_recorded_answers_are_given_word_for_word(open_sandbox: Open, client: Client) -> None:
-    """A recorded answer comes back as it was recorded, model version and all, dealt out by key."""
+    """A recorded answer is returned unchanged, with its model version, chosen by key."""
     recorded = [json.loads(line)["response"] for line in RECORDED.read_text("utf-8").splitlines()]
     sandbox = open_sandbox(labels=LabelSource.RECORDED, recorded=str(RECORDED), check_images=False)
     rekognition = client("rekognition", sandbox)
     seen = []
     for number in range(60):
         sandbox.put("raw", f"{number}", b"")
-        answer = rekognition.detect_labels(Image=place(f"{number}"), MinConfidence=0)
+        answer = rekognition.detect_labels(Image=s3_image(f"{number}"), MinConfidence=0)
         assert answer["LabelModelVersion"] == "2.0"
         seen.append(answer["Labels"])
         assert answer["Labels"] in [response["Labels"] for response in recorded]
@@ -168,13 +168,13 @@ def test_recorded_answers_are_given_word_for_word(open_sandbox: Open, client: Cl
 
 
 def test_samples_are_labelled_by_what_is_drawn(open_sandbox: Open, client: Client) -> None:
-    """A picture that lies in the wrong folder is labelled by what it shows, and dirt is refused by its content."""
+    """A picture in the wrong folder is labelled by its content, and invalid bytes are refused."""
     sandbox = open_sandbox(samples=(SamplesSpec("raw", 90),))
     rekognition = client("rekognition", sandbox)
     reported, refused = set(), set()
     for key in sandbox.keys("raw"):
         try:
-            names = {label["Name"] for label in rekognition.detect_labels(Image=place(key))["Labels"]}
+            names = {label["Name"] for label in rekognition.detect_labels(Image=s3_image(key))["Labels"]}
             reported.add(key.split("/")[1].title() in names)
         except ClientError as error:
             refused.add(error.response["Error"]["Code"])
@@ -188,11 +188,11 @@ def test_samples_are_labelled_by_what_is_drawn(open_sandbox: Open, client: Clien
 @pytest.mark.real
 @pytest.mark.skipif(not REAL_ERRORS.exists(), reason=f"no real errors at {REAL_ERRORS}")
 def test_errors_are_the_real_ones(sandbox: Sandbox, rekognition: Any) -> None:
-    """Body members, header and the words of the errors are those that were seen in the wild."""
+    """Body members, headers and messages of errors are those of recorded answers."""
     rows = [json.loads(line) for line in REAL_ERRORS.read_text("utf-8").splitlines()]
     raw = next(row for row in rows if row["kind"] == "raw_http")
     with pytest.raises(ClientError) as caught:
-        rekognition.detect_labels(Image=place("nope"))
+        rekognition.detect_labels(Image=s3_image("nope"))
     real, ours = json.loads(raw["body"]), caught.value.response
     assert (ours["Error"]["Code"], ours["Error"]["Message"]) == (real["Code"], real["Message"])
     headers = ours["ResponseMetadata"]["HTTPHeaders"]
@@ -202,7 +202,7 @@ def test_errors_are_the_real_ones(sandbox: Sandbox, rekognition: Any) -> None:
 
     def said(body: bytes) -> tuple[str, str]:
         sandbox.put("raw", "k", body)
-        code, message, _ = refusal(lambda: rekognition.detect_labels(Image=place("k")))
+        code, message, _ = refusal(lambda: rekognition.detect_labels(Image=s3_image("k")))
         assert any(message in text for text in reported), message
         return code, message
 
@@ -224,43 +224,43 @@ def test_whatever_hides_an_object_is_one_opaque_error(open_sandbox: Open, client
     for key in ("archived", "kms", "denied", "forbidden"):
         sandbox.put("raw", key, picture())
     sandbox.put("far", "k", picture())
-    places = [place(key) for key in ("archived", "kms", "denied", "forbidden", "missing")]
-    for hidden in [*places, place("k", "far"), place("k", "no-such-bucket")]:
+    images = [s3_image(key) for key in ("archived", "kms", "denied", "forbidden", "missing")]
+    for hidden in [*images, s3_image("k", "far"), s3_image("k", "no-such-bucket")]:
         code, message, status = refusal(partial(rekognition.detect_labels, Image=hidden))
         assert (code, status) == ("InvalidS3ObjectException", 400)
         assert message.startswith("Unable to get object metadata from S3.")
     near = client("rekognition", sandbox, region_name="eu-west-1")
-    assert near.detect_labels(Image=place("k", "far"))["LabelModelVersion"]
+    assert near.detect_labels(Image=s3_image("k", "far"))["LabelModelVersion"]
 
 
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
         ({"Image": {}}, "InvalidParameterException"),
-        ({"Image": {"Bytes": b"x", **place("k")}}, "InvalidParameterException"),
-        ({"Image": place("k", "no spaces!")}, "ValidationException"),
-        ({"Image": place("")}, "ValidationException"),
-        ({"Image": place("k"), "MinConfidence": 101}, "ValidationException"),
-        ({"Image": place("k"), "MaxLabels": -1}, "ValidationException"),
-        ({"Image": place("k"), "MaxLabels": "many"}, "SerializationException"),
-        ({"Image": place("birds/robin/1.png"), "Features": ["FACES"]}, "ValidationException"),
+        ({"Image": {"Bytes": b"x", **s3_image("k")}}, "InvalidParameterException"),
+        ({"Image": s3_image("k", "no spaces!")}, "ValidationException"),
+        ({"Image": s3_image("")}, "ValidationException"),
+        ({"Image": s3_image("k"), "MinConfidence": 101}, "ValidationException"),
+        ({"Image": s3_image("k"), "MaxLabels": -1}, "ValidationException"),
+        ({"Image": s3_image("k"), "MaxLabels": "many"}, "SerializationException"),
+        ({"Image": s3_image("birds/robin/1.png"), "Features": ["FACES"]}, "ValidationException"),
         (
-            {"Image": place("k"), "Settings": {"GeneralLabels": {"LabelInclusionFilters": ["x"] * 101}}},
+            {"Image": s3_image("k"), "Settings": {"GeneralLabels": {"LabelInclusionFilters": ["x"] * 101}}},
             "ValidationException",
         ),
     ],
 )
 def test_requests_are_validated(rekognition: Any, request_: dict[str, Any], code: str) -> None:
-    """What the service model forbids is refused, and nothing is billed."""
+    """Parameters that the service model forbids are refused, and nothing is billed."""
     assert refusal(lambda: rekognition.detect_labels(**request_))[0] == code
 
 
 def test_images_are_checked_by_their_content(sandbox: Sandbox, rekognition: Any) -> None:
-    """Sides from 80 to 10,000 px, 15 MB in S3 and 5 MB inline; the name means nothing."""
+    """Sides from 80 to 10,000 px, 15 MB in S3 and 5 MB inline; the file name has no effect."""
 
     def code(body: bytes, *, inline: bool = False) -> str:
         sandbox.put("raw", "k.gif", body)
-        image = {"Bytes": body} if inline else place("k.gif")
+        image = {"Bytes": body} if inline else s3_image("k.gif")
         try:
             rekognition.detect_labels(Image=image)
         except ClientError as error:
@@ -279,13 +279,13 @@ def test_images_are_checked_by_their_content(sandbox: Sandbox, rekognition: Any)
 @pytest.mark.real
 @pytest.mark.skipif(not BAD_IMAGES.exists(), reason=f"no bad images at {BAD_IMAGES}")
 def test_real_bad_images_are_judged_by_content(open_sandbox: Open, client: Client) -> None:
-    """Every odd file is either labelled or refused for its image; a wrong extension changes nothing."""
+    """Every odd file is either labelled or refused as an invalid image; a wrong extension changes nothing."""
     sandbox = open_sandbox(load=(LoadSpec("bad", str(BAD_IMAGES)),))
     rekognition = client("rekognition", sandbox)
     codes = {}
     for key in sandbox.keys("bad"):
         try:
-            rekognition.detect_labels(Image=place(key, "bad"))
+            rekognition.detect_labels(Image=s3_image(key, "bad"))
             codes[key] = ""
         except ClientError as error:
             codes[key] = error.response["Error"]["Code"]
@@ -303,50 +303,50 @@ def test_real_bad_images_are_judged_by_content(open_sandbox: Open, client: Clien
 
 
 def test_custom_labels_come_from_a_running_model(open_sandbox: Open, client: Client) -> None:
-    """The model's labels without ancestors' trimmings; its own image limits; its state and units are described."""
+    """The model's labels have no ancestors; it has image limits of its own; its state and units are described."""
     sandbox = open_sandbox(noise=CALM, inference_units=3)
     sandbox.put("raw", "robin/1", picture(64, 64))
     sandbox.put("raw", "robin/long", picture(64, 64 * 21))
     sandbox.put("raw", "robin/big", picture(4097, 300))
     rekognition = client("rekognition", sandbox)
 
-    def ask(key: str, **more: Any) -> Any:
-        return rekognition.detect_custom_labels(ProjectVersionArn=DEFAULT_MODEL_ARN, Image=place(key), **more)
+    def request(key: str, **more: Any) -> Any:
+        return rekognition.detect_custom_labels(ProjectVersionArn=DEFAULT_MODEL_ARN, Image=s3_image(key), **more)
 
-    rows = ask("robin/1", MinConfidence=0)["CustomLabels"]
+    rows = request("robin/1", MinConfidence=0)["CustomLabels"]
     assert "Robin" in {row["Name"] for row in rows}
-    assert ask("robin/1", MinConfidence=0, MaxResults=1)["CustomLabels"] == rows[:1]
-    assert refusal(lambda: ask("robin/long"))[0] == "InvalidParameterException"
-    assert refusal(lambda: ask("robin/big"))[0] == "ImageTooLargeException"
+    assert request("robin/1", MinConfidence=0, MaxResults=1)["CustomLabels"] == rows[:1]
+    assert refusal(lambda: request("robin/long"))[0] == "InvalidParameterException"
+    assert refusal(lambda: request("robin/big"))[0] == "ImageTooLargeException"
     project = DEFAULT_MODEL_ARN.partition("/version/")[0] + "/1767225600000"
     version = rekognition.describe_project_versions(ProjectArn=project)["ProjectVersionDescriptions"][0]
     assert (version["Status"], version["MinInferenceUnits"]) == ("RUNNING", 3)
 
 
 def test_a_model_that_does_not_run(open_sandbox: Open, client: Client) -> None:
-    """A stopped model is not ready; another one does not exist."""
+    """A stopped model is not ready; any other model is not found."""
     sandbox = open_sandbox(model_status="STOPPED")
     sandbox.put("raw", "k", picture())
     rekognition = client("rekognition", sandbox)
 
-    def ask(arn: str) -> Any:
-        return rekognition.detect_custom_labels(ProjectVersionArn=arn, Image=place("k"))
+    def request(arn: str) -> Any:
+        return rekognition.detect_custom_labels(ProjectVersionArn=arn, Image=s3_image("k"))
 
-    assert refusal(lambda: ask(DEFAULT_MODEL_ARN))[0] == "ResourceNotReadyException"
-    assert refusal(lambda: ask(DEFAULT_MODEL_ARN.replace("sandbox", "other")))[0] == "ResourceNotFoundException"
+    assert refusal(lambda: request(DEFAULT_MODEL_ARN))[0] == "ResourceNotReadyException"
+    assert refusal(lambda: request(DEFAULT_MODEL_ARN.replace("sandbox", "other")))[0] == "ResourceNotFoundException"
 
 
 # Service Quotas and STS
 
 
 def test_quotas_say_what_is_kept(open_sandbox: Open, client: Client) -> None:
-    """The applied value is the sandbox's, the default is the region's, and unknown codes do not exist."""
+    """The applied value is the sandbox's, the default is the region's, and unknown codes are not found."""
     sandbox = open_sandbox(tps=12.5)
     near, far = client("service-quotas", sandbox), client("service-quotas", sandbox, region_name="eu-central-1")
-    ask = {"ServiceCode": "rekognition", "QuotaCode": "L-E29B542B"}
-    assert near.get_service_quota(**ask)["Quota"]["Value"] == 12.5
-    assert near.get_aws_default_service_quota(**ask)["Quota"]["Value"] == 50
-    assert far.get_aws_default_service_quota(**ask)["Quota"]["Value"] == 5
+    request = {"ServiceCode": "rekognition", "QuotaCode": "L-E29B542B"}
+    assert near.get_service_quota(**request)["Quota"]["Value"] == 12.5
+    assert near.get_aws_default_service_quota(**request)["Quota"]["Value"] == 50
+    assert far.get_aws_default_service_quota(**request)["Quota"]["Value"] == 5
     listed = near.list_service_quotas(ServiceCode="rekognition")["Quotas"]
     assert {row["QuotaCode"]: row["Value"] for row in listed}["L-EA71C84A"] == 12.5
     for service, code in (("rekognition", "L-0"), ("vpc", "L-E29B542B")):
@@ -355,7 +355,7 @@ def test_quotas_say_what_is_kept(open_sandbox: Open, client: Client) -> None:
 
 
 def test_an_announced_quota_need_not_be_the_kept_one(open_sandbox: Open, client: Client) -> None:
-    """A double of an account whose quota is half of what it says."""
+    """The sandbox can report a quota twice as high as the one it applies."""
     quotas = client("service-quotas", open_sandbox(tps=25, announced_tps=50))
     answer = quotas.get_service_quota(ServiceCode="rekognition", QuotaCode="L-E29B542B")
     assert answer["Quota"]["Value"] == 50
@@ -371,14 +371,14 @@ def test_the_caller_is_told_who_it_is(sandbox: Sandbox, client: Client) -> None:
 
 
 def test_unknown_keys_are_refused_by_every_service(open_sandbox: Open, client: Client) -> None:
-    """Each service in its own words."""
+    """The error of each service has its own format."""
     sandbox = open_sandbox(any_credentials=False)
     sandbox.put("raw", "k", picture())
-    stranger = {"aws_access_key_id": "AKIASTRANGER"}
-    s3, rekognition = client("s3", sandbox, **stranger), client("rekognition", sandbox, **stranger)
-    sts = client("sts", sandbox, **stranger)
+    unknown = {"aws_access_key_id": "AKIASTRANGER"}
+    s3, rekognition = client("s3", sandbox, **unknown), client("rekognition", sandbox, **unknown)
+    sts = client("sts", sandbox, **unknown)
     assert refusal(lambda: s3.list_objects_v2(Bucket="raw"))[::2] == ("InvalidAccessKeyId", 403)
-    assert refusal(lambda: rekognition.detect_labels(Image=place("k")))[::2] == ("UnrecognizedClientException", 400)
+    assert refusal(lambda: rekognition.detect_labels(Image=s3_image("k")))[::2] == ("UnrecognizedClientException", 400)
     assert refusal(sts.get_caller_identity)[::2] == ("InvalidClientTokenId", 403)
 
 
@@ -390,8 +390,8 @@ def test_unknown_keys_are_refused_by_every_service(open_sandbox: Open, client: C
     ],
 )
 def test_unsigned_and_unknown_requests(sandbox: Sandbox, target: str, code: str) -> None:
-    """Both are told in the body, by ``__type`` and ``Code``."""
-    body = json.dumps({"Image": place("birds/robin/1.png")}).encode()
+    """The error is in the body, as ``__type`` and ``Code``."""
+    body = json.dumps({"Image": s3_image("birds/robin/1.png")}).encode()
     asked = urllib.request.Request(sandbox.endpoint_url, body, {"X-Amz-Target": target})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(asked)
@@ -402,13 +402,13 @@ def test_unsigned_and_unknown_requests(sandbox: Sandbox, target: str, code: str)
 
 
 def test_what_is_denied_is_denied(open_sandbox: Open, client: Client) -> None:
-    """A rule forbids an operation, everywhere or below a glob; DeleteObjects is judged key by key."""
+    """A rule denies an operation, everywhere or below a glob; DeleteObjects is checked for each key."""
     rules = (DenyRule("DetectLabels"), DenyRule("CopyObject", "clean/*"), DenyRule("DeleteObject", "raw/keep/*"))
     sandbox = open_sandbox(deny=rules, buckets=(BucketSpec("clean"),))
     for key in ("k", "keep/k"):
         sandbox.put("raw", key, picture(), Attributes(content_type="image/png"))
     s3, rekognition = client("s3", sandbox), client("rekognition", sandbox)
-    code, message, _ = refusal(lambda: rekognition.detect_labels(Image=place("k")))
+    code, message, _ = refusal(lambda: rekognition.detect_labels(Image=s3_image("k")))
     assert (code, "rekognition:DetectLabels" in message) == ("AccessDeniedException", True)
     source = {"Bucket": "raw", "Key": "k"}
     assert refusal(lambda: s3.copy_object(Bucket="clean", Key="k", CopySource=source))[::2] == ("AccessDenied", 403)

@@ -1,6 +1,6 @@
-"""What S3 promises, asked of the sandbox and of moto alike, so that the double is itself checked.
+"""The behaviour of S3, tested on the sandbox and on moto alike, which checks the sandbox itself.
 
-Where moto deviates from S3 (facts on moto 5.2.1) the sandbox alone is asked.
+Where moto deviates from S3 (facts on moto 5.2.1) the sandbox alone is tested.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SANDBOX = pytest.mark.parametrize("server", ["sandbox"], indirect=True)
 
 @dataclass
 class Server:
-    """An S3 to be asked; ``bucket`` is a fresh one."""
+    """An S3 client of a server; ``bucket`` is new."""
 
     s3: Any
     bucket: str
@@ -68,7 +68,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Callable[[str], Any]]:
-    """One server of each kind for the module, started when first asked for."""
+    """One server of each kind for the module, started at its first use."""
     with ExitStack() as stack:
         clients: dict[str, Any] = {}
 
@@ -112,7 +112,7 @@ def _client(url: str, **settings: Any) -> Any:
     return boto3.session.Session().client("s3", endpoint_url=url, config=config, **settings)
 
 
-class _closing(ExitStack):  # noqa: N801 - a context manager in the manner of contextlib's
+class _closing(ExitStack):  # noqa: N801 - a context manager, named like those of contextlib
     def __init__(self, client: Any) -> None:
         super().__init__()
         self.client = client
@@ -125,7 +125,7 @@ class _closing(ExitStack):  # noqa: N801 - a context manager in the manner of co
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest, servers: Callable[[str], Any]) -> Server:
-    """A server with a fresh bucket named after the test."""
+    """A server with a new bucket named after the test."""
     s3 = servers(request.param)
     bucket = f"b-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]}"
     s3.create_bucket(Bucket=bucket)
@@ -133,7 +133,7 @@ def server(request: pytest.FixtureRequest, servers: Callable[[str], Any]) -> Ser
 
 
 def refused(code: str, status: int, act: Callable[[], object]) -> Any:
-    """The error response of ``act``, which must be this one."""
+    """The error response of ``act``; checks code and status."""
     with pytest.raises(ClientError) as caught:
         act()
     response = caught.value.response
@@ -161,7 +161,7 @@ def test_what_was_put_is_given_back(server: Server) -> None:
     ("wanted", "given"), [("bytes=0-3", b"0123"), ("bytes=4-", b"456789"), ("bytes=-2", b"89"), ("bytes=8-99", b"89")]
 )
 def test_a_range_gives_its_bytes(server: Server, wanted: str, given: bytes) -> None:
-    """A ranged GET gives just that range and says where it lies."""
+    """A ranged GET gives exactly that range, with its position in the header."""
     server.put("k", b"0123456789")
     got = server.s3.get_object(Bucket=server.bucket, Key="k", Range=wanted)
     assert got["Body"].read() == given
@@ -177,7 +177,7 @@ def test_a_range_beyond_the_end_is_refused(server: Server) -> None:
 
 @BOTH
 def test_missing_objects_and_buckets(server: Server) -> None:
-    """GET names the missing key or bucket; HEAD has no body and only says 404."""
+    """GET names the missing key or bucket; HEAD has no body and answers 404 only."""
     s3 = server.s3
     refused("NoSuchKey", 404, lambda: s3.get_object(Bucket=server.bucket, Key="nope"))
     refused("404", 404, lambda: s3.head_object(Bucket=server.bucket, Key="nope"))
@@ -187,7 +187,7 @@ def test_missing_objects_and_buckets(server: Server) -> None:
 
 @BOTH
 def test_a_conditional_put_never_overwrites(server: Server) -> None:
-    """``If-None-Match: *`` lets a put through once."""
+    """``If-None-Match: *`` allows one put."""
     server.put("k", b"1", IfNoneMatch="*")
     refused("PreconditionFailed", 412, lambda: server.put("k", b"2", IfNoneMatch="*"))
     assert server.s3.get_object(Bucket=server.bucket, Key="k")["Body"].read() == b"1"
@@ -195,7 +195,7 @@ def test_a_conditional_put_never_overwrites(server: Server) -> None:
 
 @BOTH
 def test_a_conditional_delete_spares_what_changed(server: Server) -> None:
-    """``If-Match`` on a delete: 412 for another ETag, 404 for nothing there, 204 otherwise."""
+    """``If-Match`` on a delete: 412 for another ETag, 404 for no object, 204 otherwise."""
     etag = server.put("k", b"1")
     s3, bucket = server.s3, server.bucket
     refused("PreconditionFailed", 412, lambda: s3.delete_object(Bucket=bucket, Key="k", IfMatch='"other"'))
@@ -241,7 +241,7 @@ def test_a_key_of_1025_bytes_is_too_long(server: Server) -> None:
 
 @BOTH
 def test_a_listing_is_in_utf8_order(server: Server) -> None:
-    """Keys come in the order of their UTF-8 bytes, which is not that of UTF-16 or of a locale."""
+    """Keys are sorted by their UTF-8 bytes, not by UTF-16 or a locale."""
     keys = ["a", "B", "é", "e\u0301", "\uffee", "😀", "a/b", "a-b", "a.b", "Z", "~"]
     for key in keys:
         server.put(key)
@@ -250,7 +250,7 @@ def test_a_listing_is_in_utf8_order(server: Server) -> None:
 
 @BOTH
 def test_pages_join_without_gap_or_repetition(server: Server) -> None:
-    """Whatever the page size, prefix and start, pages together are the listing."""
+    """With any page size, prefix and start, the pages together are the listing."""
     keys = sorted(f"{folder}/{number:02}" for folder in "abc" for number in range(7))
     for key in keys:
         server.put(key)
@@ -263,7 +263,7 @@ def test_pages_join_without_gap_or_repetition(server: Server) -> None:
 
 @BOTH
 def test_a_delimiter_folds_folders(server: Server) -> None:
-    """Each common prefix comes once, counts as a key, and is left behind by the next page."""
+    """Each common prefix is listed once, counts as a key, and is not repeated on the next page."""
     for key in ("a", "b/1", "b/2", "b/3", "c/1", "d"):
         server.put(key)
     first = server.s3.list_objects_v2(Bucket=server.bucket, Delimiter="/", MaxKeys=2)
@@ -280,7 +280,7 @@ def test_a_delimiter_folds_folders(server: Server) -> None:
 
 @SANDBOX
 def test_a_page_holds_at_most_1000_keys(server: Server) -> None:
-    """More than 1,000 asked for is 1,000 given."""
+    """A request for more than 1,000 keys returns 1,000."""
     page = server.s3.list_objects_v2(Bucket="many", MaxKeys=5000)
     assert (page["KeyCount"], page["MaxKeys"], page["IsTruncated"]) == (1000, 1000, True)
     keys = [
@@ -314,7 +314,7 @@ def test_the_first_version_of_listing(server: Server) -> None:
 
 @BOTH
 def test_a_copy_takes_metadata_along(server: Server) -> None:
-    """Metadata and content type come along by default and are replaced on demand; the storage class does not come."""
+    """Metadata and content type are copied by default and replaced on demand; the storage class is not copied."""
     server.put("a", b"1", Metadata={"m": "1"}, ContentType="image/png", StorageClass="STANDARD_IA")
     server.copy("a", "b")
     server.copy("a", "c", MetadataDirective="REPLACE", Metadata={"n": "2"}, ContentType="text/plain")
@@ -326,7 +326,7 @@ def test_a_copy_takes_metadata_along(server: Server) -> None:
 
 @BOTH
 def test_a_copy_takes_tags_along(server: Server) -> None:
-    """Tags come along by default and are replaced on demand."""
+    """Tags are copied by default and replaced on demand."""
     server.put("a", b"1", Tagging="k=v&x=y%20z")
     server.copy("a", "b")
     server.copy("a", "c", TaggingDirective="REPLACE", Tagging="n=1")
@@ -341,7 +341,7 @@ def test_a_copy_takes_tags_along(server: Server) -> None:
 
 @BOTH
 def test_a_copy_of_nothing(server: Server) -> None:
-    """The missing source is named."""
+    """The error names the missing source."""
     refused("NoSuchKey", 404, lambda: server.copy("nope", "b"))
 
 
@@ -363,7 +363,7 @@ def test_a_copy_of_what_changed_is_refused(server: Server) -> None:
 
 @SANDBOX
 def test_a_copy_never_overwrites_under_condition(server: Server) -> None:
-    """``If-None-Match: *`` on the destination: 412 when something stands there; moto overwrites."""
+    """``If-None-Match: *`` on the destination: 412 when an object exists; moto overwrites."""
     server.put("a", b"1")
     server.copy("a", "b", IfNoneMatch="*")
     refused("PreconditionFailed", 412, lambda: server.copy("a", "b", IfNoneMatch="*"))
@@ -371,7 +371,7 @@ def test_a_copy_never_overwrites_under_condition(server: Server) -> None:
 
 @SANDBOX
 def test_a_copy_onto_itself(server: Server) -> None:
-    """Refused unless it changes something."""
+    """A copy onto itself is refused unless it changes an attribute."""
     server.put("a", b"1")
     refused("InvalidRequest", 400, lambda: server.copy("a", "a"))
     server.copy("a", "a", MetadataDirective="REPLACE", Metadata={"n": "2"})
@@ -380,7 +380,7 @@ def test_a_copy_onto_itself(server: Server) -> None:
 
 @SANDBOX
 def test_objects_that_cannot_be_read(server: Server) -> None:
-    """Archived, encrypted under a forbidden key, forbidden: each refused as S3 does, and told apart by HEAD."""
+    """Archived, under a denied KMS key, denied: each is refused as by S3, and HEAD distinguishes them."""
     for key in ("archived.jpg", "kms.jpg", "denied.jpg"):
         server.put(key)
     s3, bucket = server.s3, server.bucket
@@ -404,7 +404,7 @@ def test_objects_that_cannot_be_read(server: Server) -> None:
 
 @BOTH
 def test_deleting_many_keys(server: Server) -> None:
-    """Every key is reported, missing ones among them."""
+    """Every key is reported, including missing ones."""
     for key in ("a", "b & <c>", "d"):
         server.put(key)
     wanted = [{"Key": key} for key in ("a", "b & <c>", "missing")]
@@ -428,7 +428,7 @@ def test_deleting_many_keys_under_conditions(server: Server) -> None:
 
 @SANDBOX
 def test_a_quiet_delete_tells_only_errors(server: Server) -> None:
-    """Quiet leaves out what went well; moto lists it."""
+    """Quiet mode omits deleted keys; moto lists them."""
     server.put("a")
     wanted = {"Objects": [{"Key": "a"}, {"Key": "b", "ETag": "x"}], "Quiet": True}
     answer = server.s3.delete_objects(Bucket=server.bucket, Delete=wanted)
@@ -457,7 +457,7 @@ def test_a_control_character_makes_a_delete_malformed(server: Server) -> None:
 
 @BOTH
 def test_tags_are_replaced_and_removed(server: Server) -> None:
-    """Tags are a whole that is replaced."""
+    """A put replaces all tags."""
     server.put("a")
     s3, where = server.s3, {"Bucket": server.bucket, "Key": "a"}
     s3.put_object_tagging(**where, Tagging={"TagSet": [{"Key": "k", "Value": "v w+1"}]})
@@ -468,7 +468,7 @@ def test_tags_are_replaced_and_removed(server: Server) -> None:
 
 @BOTH
 def test_a_delete_in_a_versioned_bucket_can_be_undone(server: Server) -> None:
-    """A delete adds a marker; deleting the marker brings the object back; deleting a version is for good."""
+    """A delete adds a marker; deleting the marker restores the object; deleting a version is permanent."""
     s3, bucket = server.s3, server.bucket
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     first = s3.put_object(Bucket=bucket, Key="a", Body=b"1")["VersionId"]
@@ -489,7 +489,7 @@ def test_a_delete_in_a_versioned_bucket_can_be_undone(server: Server) -> None:
 
 @BOTH
 def test_a_copy_of_an_older_version(server: Server) -> None:
-    """A copy can name the version it wants."""
+    """A copy can name the source's version."""
     s3, bucket = server.s3, server.bucket
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     first = s3.put_object(Bucket=bucket, Key="a", Body=b"1")["VersionId"]
@@ -516,7 +516,7 @@ def test_a_bucket_tells_its_region(server: Server) -> None:
 
 @SANDBOX
 def test_a_bucket_of_another_region(server: Server) -> None:
-    """A request signed for the wrong region is refused with the right one named, and botocore follows it."""
+    """A request signed for the wrong region is refused with the right one named, and botocore uses that."""
     url = server.s3.meta.endpoint_url
     with (
         _closing(_client(url, region_name="us-east-1")) as classic,
@@ -548,7 +548,7 @@ def test_how_a_wrong_region_is_told(server: Server, region: str, status: int, co
 
 @SANDBOX
 def test_expected_owner(server: Server) -> None:
-    """A bucket of another owner than expected is refused; moto does not look."""
+    """A bucket of another owner than expected is refused; moto does not check."""
     act = server.s3.list_objects_v2
     act(Bucket=server.bucket, ExpectedBucketOwner="123456789012")
     refused("AccessDenied", 403, lambda: act(Bucket=server.bucket, ExpectedBucketOwner="210987654321"))
@@ -556,7 +556,7 @@ def test_expected_owner(server: Server) -> None:
 
 @BOTH
 def test_a_bucket_with_objects_is_not_deleted(server: Server) -> None:
-    """BucketNotEmpty until it is."""
+    """Deleting a bucket is refused with BucketNotEmpty until it is empty."""
     server.put("a")
     refused("BucketNotEmpty", 409, lambda: server.s3.delete_bucket(Bucket=server.bucket))
     server.s3.delete_object(Bucket=server.bucket, Key="a")

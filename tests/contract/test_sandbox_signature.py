@@ -1,4 +1,4 @@
-"""The sandbox checks Signature Version 4 as the services do: botocore must pass, forgeries must not."""
+"""The sandbox checks Signature Version 4 as the services do: botocore's requests pass, altered ones do not."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ODD_KEYS = (
 
 @pytest.fixture
 def sandbox(open_sandbox: Open) -> Sandbox:
-    """A sandbox that verifies."""
+    """A sandbox that verifies signatures."""
     sandbox = open_sandbox(verify_signatures=True)
     sandbox.bucket("raw")
     return sandbox
@@ -53,7 +53,7 @@ def sandbox(open_sandbox: Open) -> Sandbox:
 
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_botocore_s_signatures_hold_for_any_key(sandbox: Sandbox, client: Client, key: str) -> None:
-    """Path, query and copy-source header of any key are signed as the sandbox reckons them."""
+    """Path, query and copy-source header of any key are signed as the sandbox computes them."""
     s3 = client("s3", sandbox)
     s3.put_object(Bucket="raw", Key=key, Body=b"x", Metadata={"two": "a  b"})
     assert s3.get_object(Bucket="raw", Key=key)["Body"].read() == b"x"
@@ -63,7 +63,7 @@ def test_botocore_s_signatures_hold_for_any_key(sandbox: Sandbox, client: Client
 
 
 def test_a_virtual_host_is_signed_without_the_bucket_in_its_path(sandbox: Sandbox) -> None:
-    """``bucket.localhost`` names the bucket; the rest of the path is the key, untouched."""
+    """``bucket.localhost`` names the bucket; the whole path is the key, unchanged."""
     port = urlsplit(sandbox.endpoint_url).port
     request = signed("PUT", f"http://raw.localhost:{port}/a//../b%20c", b"hello")
     connection = http.client.HTTPConnection(urlsplit(sandbox.endpoint_url).netloc, timeout=5)
@@ -94,7 +94,7 @@ def test_other_services_sign_differently(sandbox: Sandbox, client: Client) -> No
 def test_a_wrong_secret_is_refused(
     sandbox: Sandbox, client: Client, service: str, operation: str, settings: dict[str, str], code: str
 ) -> None:
-    """Each service says so in its own words."""
+    """The error of each service has its own code."""
     act = getattr(client(service, sandbox, **settings), operation)
     more = {"ProjectArn": "arn:aws:rekognition:us-east-1:1:project/p/1"} if service == "rekognition" else {}
     with pytest.raises(ClientError) as caught:
@@ -103,7 +103,7 @@ def test_a_wrong_secret_is_refused(
 
 
 def test_an_unsigned_request_is_refused(sandbox: Sandbox) -> None:
-    """No Authorization, no entry."""
+    """A request without Authorization is refused."""
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{sandbox.endpoint_url}/raw?list-type=2")
     with caught.value as answer:
@@ -124,7 +124,7 @@ def test_a_presigned_request_passes_until_it_is_changed(sandbox: Sandbox, client
 
 
 def test_a_changed_body_is_refused(sandbox: Sandbox) -> None:
-    """The payload hash stands for the body."""
+    """The payload hash covers the body."""
     request = signed("PUT", f"{sandbox.endpoint_url}/raw/k", b"right")
     connection = http.client.HTTPConnection(urlsplit(sandbox.endpoint_url).netloc, timeout=5)
     connection.request("PUT", "/raw/k", b"wrong", dict(request.headers))
@@ -133,7 +133,7 @@ def test_a_changed_body_is_refused(sandbox: Sandbox) -> None:
 
 
 def test_streamed_uploads_pass(sandbox: Sandbox, client: Client) -> None:
-    """A body without known hash comes through, however this botocore frames it."""
+    """A body without a known hash is accepted, in any framing of botocore."""
     client("s3", sandbox).upload_fileobj(io.BytesIO(b"x" * 100_000), "raw", "k")
     stored = sandbox.bucket("raw").get("k")
     assert stored is not None
@@ -142,7 +142,7 @@ def test_streamed_uploads_pass(sandbox: Sandbox, client: Client) -> None:
 
 @pytest.mark.parametrize(("off_s", "holds"), [(0, True), (880, True), (-880, True), (920, False), (-920, False)])
 def test_the_clock_may_be_a_quarter_of_an_hour_off(off_s: float, holds: bool) -> None:
-    """Beyond 15 minutes either way the request is refused for its time."""
+    """A request more than 15 minutes early or late is refused for its time."""
     request = signed("GET", "http://localhost/raw?list-type=2&prefix=a%20b", b"")
     now_s = time.time()
     if holds:
@@ -153,7 +153,7 @@ def test_the_clock_may_be_a_quarter_of_an_hour_off(off_s: float, holds: bool) ->
 
 
 def test_signed_chunks_are_a_chain() -> None:
-    """The example of the S3 API reference: two chunks, each signed with the signature before; a changed one fails.
+    """The example of the S3 API reference: two chunks, each signed with the previous signature; a changed one fails.
 
     Source: S3 API reference, *Signature calculations for the Authorization header: transferring payload in multiple
     chunks*, with AWS's published example credentials.

@@ -1,4 +1,4 @@
-"""Whole runs over the sandbox with both clients and the SQLite checkpoint: keys, money and rate on the wire."""
+"""Whole runs over the sandbox with both clients and the SQLite checkpoint: keys, budget and rate over HTTP."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ make_job = partial(
     actions={"keep": {"copy": "s3://clean/copies/{key}"}},
     limits={"tps": 500},
 )
-"""A job that keeps everything that shows anything."""
+"""A job that keeps every image that could be examined."""
 
 
 @pytest.mark.parametrize("client", ["fast", "aioboto3"])
 async def test_any_key_that_s3_allows_works(client: str, tmp_path: Path) -> None:
-    """Each key is listed, examined, copied under its own name, and known the second time; signatures are verified."""
+    """Each key is listed, examined, copied under its name, and not examined again; signatures are verified."""
     options = SandboxOptions(
         buckets=(BucketSpec("raw"), BucketSpec("clean")),
         check_images=False,
@@ -53,7 +53,7 @@ async def test_any_key_that_s3_allows_works(client: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("client", ["fast", "aioboto3"])
 async def test_budget_holds_on_the_wire(client: str, tmp_path: Path) -> None:
-    """At 400 in flight, with time-outs, resets and 5xx, what may have been billed stays within the budget."""
+    """With 400 in flight, time-outs, resets and 5xx, attempts that may have been billed stay within the budget."""
     options = SandboxOptions(
         synthetic=(SyntheticSpec("raw", 2000),),
         buckets=(BucketSpec("clean"),),
@@ -77,7 +77,7 @@ async def test_budget_holds_on_the_wire(client: str, tmp_path: Path) -> None:
 
 
 async def test_rate_holds_on_the_wire(tmp_path: Path) -> None:
-    """As the service counts them, attempts stay within 105 % of the rate and one in any second, with repetitions."""
+    """By the service's count, attempts with repetitions stay within 105 % of the rate plus one in any second."""
     options = SandboxOptions(
         synthetic=(SyntheticSpec("raw", 350),),
         buckets=(BucketSpec("clean"),),
@@ -91,7 +91,7 @@ async def test_rate_holds_on_the_wire(tmp_path: Path) -> None:
 
 
 async def test_fresh_start_keeps_the_old_file(tmp_path: Path) -> None:
-    """``fresh`` pays anew and moves what was paid for aside, whole."""
+    """``fresh`` pays again and archives the whole former checkpoint."""
     options = SandboxOptions(synthetic=(SyntheticSpec("raw", 20),), buckets=(BucketSpec("clean"),))
     job = make_job(base_dir=tmp_path)
     async with serving(options):
@@ -104,7 +104,7 @@ async def test_fresh_start_keeps_the_old_file(tmp_path: Path) -> None:
 
 
 async def test_equal_objects_are_paid_for_once_and_listed(tmp_path: Path) -> None:
-    """Through S3 and SQLite: one call for equal bytes, each key copied, the group in the export."""
+    """Over S3 and SQLite: one call for equal bytes, each key copied, the group in the export."""
     options = SandboxOptions(buckets=(BucketSpec("raw"), BucketSpec("clean")), check_images=False)
     job = make_job(base_dir=tmp_path)
     async with serving(options) as sandbox:
