@@ -1,7 +1,8 @@
-"""The embedded double of S3, Rekognition, Service Quotas and STS, on one local port, for any AWS client.
+"""A local test double of S3, Rekognition, Service Quotas and STS, on one port, for any AWS client.
 
-It knows nothing of the rest of the program. Answers, errors and limits are AWS's; where a fact is not known the
-docstring of the place says what was assumed. It is fast enough never to be what a benchmark measures.
+It imports nothing from the rest of the package. Responses, errors and limits follow AWS; where a fact is not known, the
+docstring at that place states the assumption. It is fast enough that a benchmark measures the client and not the
+sandbox. README.md in this folder describes how to start it and its options.
 """
 
 from __future__ import annotations

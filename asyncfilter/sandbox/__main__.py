@@ -20,16 +20,18 @@ from asyncfilter.sandbox.options import SandboxOptions
 
 
 def main() -> None:
-    """Serve what stdin asks for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is meant for the parent, which ends us
+    """Serve a sandbox with the options read from stdin."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C in a terminal is for the parent process, which then ends this one
     options = msgspec.json.decode(sys.stdin.buffer.readline(), type=SandboxOptions)
-    # uvloop serves half as many requests again, which matters to benchmarks; nothing else depends on it.
+    # uvloop serves 50 % more requests a second, which matters to benchmarks; nothing else depends on it.
     fast = {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
     anyio.run(lambda: serve(options, started=_announce), backend="asyncio", backend_options=fast)
 
 
 def _announce(endpoint_url: str) -> None:
-    # What is loaded now stays: the collector need not look at it again, which would stall answers.
+    # What is loaded so far stays in memory. The garbage collector skips it from now on: a scan would delay responses.
     gc.freeze()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stdout.write(f"{endpoint_url}\n")

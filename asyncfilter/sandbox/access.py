@@ -1,4 +1,4 @@
-"""Who calls, and what they may do: access keys, signatures, denials."""
+"""Authentication and permissions of a request: access keys, signatures, denials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Caller(NamedTuple):
 
 
 class Denial(StrEnum):
-    """Why a caller is turned away."""
+    """Why a request is denied."""
 
     UNSIGNED = "unsigned"
     UNKNOWN = "unknown"
@@ -36,7 +36,7 @@ class Denial(StrEnum):
 
 
 class DenyRule(NamedTuple):
-    """Forbids operations matching one glob on ``bucket/key`` matching another."""
+    """Forbids operations that match the glob ``operation`` on objects whose ``bucket/key`` matches the glob ``uri``."""
 
     operation: str
     uri: str = "*"
@@ -102,19 +102,19 @@ _ERRORS: Final[Mapping[tuple[Style, Denial], tuple[str, int, str]]] = {
 
 
 def denial(style: Style, why: Denial, operation: str) -> ServiceError:
-    """The answer of a service of ``style`` to a caller it turns away."""
+    """The error response of a service of ``style`` to a request that it denies."""
     code, status, message = _ERRORS[style, why]
     return ServiceError(code, message.replace("{operation}", operation), status)
 
 
 class Access:
-    """Decides about every request before anything else looks at it.
+    """Checks every request before its quota, faults and parameters are considered.
 
     Args:
         credentials: Secrets by access key.
-        any_credentials: Accept access keys that are not among them. A signature can be checked for known ones only.
-        verify_signatures: Hold known callers to their signatures; unknown ones are then refused.
-        deny: What is forbidden to everybody.
+        any_credentials: Accept access keys that are not in ``credentials``; their signatures cannot be checked.
+        verify_signatures: Check signatures; unknown access keys are then refused.
+        deny: Operations that are forbidden to every caller.
     """
 
     def __init__(
@@ -131,10 +131,10 @@ class Access:
         self._deny = deny
 
     def check(self, request: Request, caller: Caller, call: Call) -> None:
-        """Let the call pass or raise.
+        """Return when the call is allowed; raise otherwise.
 
         Raises:
-            Refusal: In the words of the service called.
+            ServiceError: The error that the called service sends for this denial.
         """
         why = self._objection(request, caller, call)
         if why is not None:

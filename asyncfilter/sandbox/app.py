@@ -1,4 +1,4 @@
-"""A sandbox as a whole: built from options, filled, served, closed."""
+"""The sandbox: built from options, filled with objects, served on a port, closed."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ BACKLOG: Final = 4096
 
 
 class Sandbox:
-    """An embedded double of S3, Rekognition, Service Quotas and STS on one local port.
+    """A local test double of S3, Rekognition, Service Quotas and STS on one port.
 
-    As an async context manager it serves on the running asyncio loop until it is left; connections are then closed,
-    whatever they wait for.
+    It is an async context manager that serves on the running asyncio loop. On exit all connections are closed, also
+    those with a pending response.
 
     Raises:
-        ValueError: If the options contradict each other or name what is not there.
-        OSError: If the port is taken or a file cannot be read.
+        ValueError: On entry, if options contradict each other or name a folder that does not exist.
+        OSError: On entry, if the port is in use or a file cannot be read.
     """
 
     def __init__(self, options: SandboxOptions | None = None) -> None:
@@ -73,27 +73,27 @@ class Sandbox:
 
     @property
     def port(self) -> int:
-        """The port it serves on."""
+        """The port on which the sandbox serves."""
         if self._server is None:
             raise RuntimeError("the sandbox is not being served: use it as an async context manager")
         return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def endpoint_url(self) -> str:
-        """What to set ``AWS_ENDPOINT_URL`` to."""
+        """The value for ``AWS_ENDPOINT_URL``."""
         host = self.options.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """Environment variables that make any AWS client use this sandbox and nothing else of this machine's."""
+        """Environment variables with which any AWS client uses this sandbox and no AWS settings of this machine."""
         return client_environment(self.options, self.endpoint_url)
 
     def bucket(self, name: str) -> Bucket:
-        """A bucket; made in the sandbox's region when it does not exist yet."""
+        """A bucket; created in the sandbox's region if it does not exist yet."""
         return self._store.create(name, self.options.region)
 
     def put(self, bucket: str, key: str, body: bytes, attributes: Attributes | None = None) -> Stored:
-        """Store an object, the bucket made when it does not exist yet."""
+        """Store an object; the bucket is created if it does not exist yet."""
         self.bucket(bucket)
         return self._store.put(bucket, key, body, attributes)
 
@@ -102,11 +102,11 @@ class Sandbox:
         return [stored.key for stored in self.bucket(bucket).scan("")]
 
     def stats(self) -> Stats:
-        """What was counted so far."""
+        """The counters at this moment."""
         return self.counters.snapshot()
 
     def _build(self) -> Dispatcher:
-        """Fill the store and put the services together; reads files, so it runs in a thread."""
+        """Fill the store and assemble the services; runs in a thread because it reads files."""
         options, store = self.options, self._store
         drawn = fill(store, options)
         access = Access(
@@ -141,7 +141,7 @@ class Sandbox:
 
 
 def client_environment(options: SandboxOptions, endpoint_url: str) -> dict[str, str]:
-    """See ``Sandbox.environment``; a caller's own ``AWS_PROFILE`` and ``AWS_SESSION_TOKEN`` must be unset besides."""
+    """See ``Sandbox.environment``; ``AWS_PROFILE`` and ``AWS_SESSION_TOKEN`` of the caller must be unset as well."""
     access_key, secret = next(iter(options.credentials.items()), ("any", SECRET_KEY))
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
@@ -161,8 +161,8 @@ async def serve(options: SandboxOptions, *, started: Callable[[str], None]) -> N
     """Serve until cancelled.
 
     Args:
-        options: What to serve.
-        started: Called once with the endpoint's URL when requests are answered.
+        options: Options of the sandbox.
+        started: Called once with the endpoint's URL, as soon as requests are answered.
     """
     async with Sandbox(options) as sandbox:
         started(sandbox.endpoint_url)

@@ -1,4 +1,4 @@
-"""A call: one request to one service, ready to be carried out, refused or lost."""
+"""A call: one parsed request to one service, which can then be executed, refused or lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncfilter.sandbox.s3_xml import error_body
 
 
 class Style(StrEnum):
-    """The protocol in which a service answers."""
+    """The protocol of a service."""
 
     S3 = "s3"
     JSON = "json"
@@ -23,13 +23,13 @@ class Style(StrEnum):
 
 
 class Call(msgspec.Struct, gc=False):
-    """One request, taken apart.
+    """One parsed request.
 
     Attributes:
-        operation: AWS's name of it.
-        uri: ``bucket/key`` where the call names an object; what globs are compared with.
-        run: Carries it out; raises ``ServiceError``. A future where the answer takes a thread.
-        headers: Further headers of an error answer.
+        operation: AWS's name of the operation.
+        uri: ``bucket/key`` if the call names an object; globs of faults and denials are compared with it.
+        run: Executes the call; raises ``ServiceError``. Returns a future if the answer is computed in a thread.
+        headers: Further headers of an error response.
         detects: True for the paid, rate-limited operations.
     """
 
@@ -42,12 +42,12 @@ class Call(msgspec.Struct, gc=False):
 
 
 def new_request_id() -> str:
-    """As AWS writes them."""
+    """A request id in the form that AWS uses."""
     return str(uuid.uuid4())
 
 
 def refuse(style: Style, request: Request, service_error: ServiceError, headers: dict[str, str] | None = None) -> Reply:
-    """Write an error answer the way the service does; HEAD carries none of it but the status and headers."""
+    """Build an error response in the service's format; the response to HEAD has only status and headers."""
     request_id = new_request_id()
     extra = {**(headers or {}), **service_error.headers}
     if style is Style.JSON:

@@ -12,11 +12,11 @@ SIGNED: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 
 
 class Chunks(msgspec.Struct):
-    """A body freed of its framing.
+    """A body without its framing.
 
     Attributes:
-        pieces: Each chunk with its signature; the last is empty, as sent.
-        trailers: By lower-case name, ``x-amz-trailer-signature`` among them.
+        pieces: Each chunk with its signature; the last chunk is empty, as it was sent.
+        trailers: By lower-case name, including ``x-amz-trailer-signature``.
     """
 
     pieces: list[tuple[bytes, str]]
@@ -29,15 +29,15 @@ class Chunks(msgspec.Struct):
 
 
 def is_chunked(request: Request) -> bool:
-    """True when the body came in ``aws-chunked`` framing."""
+    """True if the body has ``aws-chunked`` framing."""
     return request.headers.get(b"x-amz-content-sha256", b"").startswith(b"STREAMING-")
 
 
 def read_chunks(framed: bytes) -> Chunks:
-    """Take the framing off (S3 API reference, *Signature calculations: transferring a payload in multiple chunks*).
+    """Remove the framing (S3 API reference, *Signature calculations: transferring a payload in multiple chunks*).
 
     Raises:
-        Refusal: ``IncompleteBody`` when the framing does not add up.
+        ServiceError: ``IncompleteBody`` if the framing is inconsistent.
     """
     chunks = Chunks([], {})
     at = 0

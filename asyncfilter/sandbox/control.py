@@ -1,4 +1,4 @@
-"""The control path, ``/_sandbox/``: what was counted, and the conditions that can be changed at run time.
+"""The control path, ``/_sandbox/``: reads the counters and changes conditions at run time.
 
 GET  /_sandbox/health
 GET  /_sandbox/stats
@@ -42,7 +42,7 @@ class _LatencyWanted(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ControlPath:
-    """Answers on the control path; a ``Control``."""
+    """Handles requests to the control path; a ``Control``."""
 
     def __init__(self, conditions: Conditions, counters: Counters, seed: int) -> None:
         self._conditions = conditions
@@ -58,7 +58,7 @@ class ControlPath:
         }
 
     def answer(self, request: Request) -> Reply:
-        """Answer with JSON; 400 names what is wrong in a body, 404 an unknown path."""
+        """Respond with JSON: 400 with the error in the body of the request, 404 for an unknown path."""
         act = self._paths.get((request.method, request.path.decode("ascii", "replace").removeprefix("/_sandbox/")))
         if act is None:
             return _json(404, {"error": f"no {request.method} here; there are {sorted(self._paths)}"})
@@ -92,7 +92,7 @@ class ControlPath:
 
 
 def new_quotas(tps: float | None, mode: ThrottleMode) -> Mapping[str, Quota]:
-    """A fresh quota for each detection; none without a rate.
+    """A new quota for each detection; empty if ``tps`` is None.
 
     Raises:
         ValueError: If the rate is not positive.

@@ -1,4 +1,4 @@
-"""The way of one request: service, access, quota, fault, answer, delay."""
+"""Processes one request, in this order: service, access, quota, fault, answer, delay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from asyncfilter.sandbox.stats import Counters, Operation
 from asyncfilter.sandbox.throttle import Quota, Ramp
 
 THROTTLED_LATENCY: Final = 0.1
-"""A refusal for the rate takes this share of a detection's latency: nothing is looked at."""
+"""A throttled detection takes this share of a detection's latency, because no image is examined."""
 
 
 class Service(Protocol):
@@ -30,25 +30,25 @@ class Service(Protocol):
 
     @property
     def style(self) -> Style:
-        """How it answers."""
+        """The protocol of the service."""
         ...
 
     def read(self, request: Request, caller: Caller) -> Call:
-        """Take a request apart; raises ``ServiceError``."""
+        """Parse a request; raises ``ServiceError``."""
         ...
 
 
 class Control(Protocol):
-    """What answers on the control path."""
+    """Handles requests to the control path."""
 
     def answer(self, request: Request) -> Reply:
-        """Answer at once."""
+        """Respond without delay."""
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Conditions:
-    """What may be changed while the sandbox runs."""
+    """The settings that can be changed while the sandbox runs."""
 
     quotas: Mapping[str, Quota]
     ramp: Ramp | None
@@ -139,7 +139,7 @@ class Dispatcher:
 
 
 class Exchange(msgspec.Struct, gc=False):
-    """One request on its way to an answer; ``at_s`` is when it came, monotonic seconds."""
+    """One request until its response is sent; ``at_s`` is its time of arrival, in monotonic seconds."""
 
     request: Request
     call: Call
@@ -150,7 +150,7 @@ class Exchange(msgspec.Struct, gc=False):
     delay_s: float = 0.0
 
     def end(self, outcome: Reply | ServiceError) -> None:
-        """Answer, now or when the latency is over, in the way the fault has it."""
+        """Send the response, at once or after the latency, with the delivery that the fault sets."""
         code = ""
         if isinstance(outcome, ServiceError):
             code, reply = outcome.code, refuse(self.call.style, self.request, outcome, self.call.headers)
@@ -171,7 +171,7 @@ class Exchange(msgspec.Struct, gc=False):
 
 
 def _await_thread(outcome: Future[Reply], exchange: Exchange) -> None:
-    """End the exchange on the loop's thread when the answer is there."""
+    """End the exchange on the loop's thread when the future is done."""
     loop = asyncio.get_running_loop()
 
     def done(finished: Future[Reply]) -> None:
@@ -182,7 +182,7 @@ def _await_thread(outcome: Future[Reply], exchange: Exchange) -> None:
 
 
 def _result(finished: Future[Reply]) -> Reply | ServiceError:
-    """What a thread came to; anything but a refusal is the service's internal error."""
+    """The result of a thread; any exception other than ``ServiceError`` is the service's internal error."""
     exc = finished.exception()
     if exc is None:
         return finished.result()

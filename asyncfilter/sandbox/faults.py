@@ -1,7 +1,7 @@
-"""Injected faults: which call fails how, by rate or by key.
+"""Injected faults: which call fails and how, by rate or by key.
 
-Whether a fault strikes is a function of seed, operation, key and attempt number, not of the order in which calls
-arrive, so that a run can be repeated at another speed. Rules are tried in order; the first that strikes wins.
+Whether a fault occurs is a function of seed, operation, key and attempt number, not of the order in which calls arrive,
+so that a run can be repeated at another speed. Rules are evaluated in order; the first that applies is used.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from asyncfilter.sandbox.message import Delivery, ServiceError
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """Kinds of faults."""
 
     THROTTLE = "throttle"
     """400 ProvisionedThroughputExceededException: over the rate."""
     RAMP = "ramp"
-    """400 ThrottlingException: growing too fast."""
+    """400 ThrottlingException: the rate grows too fast."""
     S3_READ = "s3-read"
-    """400 ProvisionedThroughputExceededException: over what Rekognition may read from S3."""
+    """400 ProvisionedThroughputExceededException: over the rate at which Rekognition reads from S3."""
     INTERNAL = "internal"
     """500 InternalServerError; InternalError from S3."""
     UNAVAILABLE = "unavailable"
@@ -34,13 +34,13 @@ class FaultKind(StrEnum):
     SLOW_DOWN = "slowdown"
     """503 SlowDown, S3 only."""
     TIMEOUT = "timeout"
-    """The call is carried out and never answered."""
+    """The call is executed and no response is sent."""
     RESET = "reset"
-    """The call is carried out and the connection reset."""
+    """The call is executed and the connection is reset."""
     CUT = "cut"
-    """The call is carried out and half of the answer arrives."""
+    """The call is executed and half of the response body is sent."""
     LATE_ERROR = "late-error"
-    """CopyObject: 200 with an error for a body; nothing is copied."""
+    """CopyObject: status 200 with an error in the body; nothing is copied."""
     DENIED = "denied"
     """The caller has no permission."""
     EXPIRED = "expired"
@@ -87,10 +87,10 @@ class Fault(NamedTuple):
 
     Attributes:
         rate: Share of the attempts that fail, 0 to 1.
-        uri: Glob on ``bucket/key``; ``*`` crosses slashes.
-        operation: Glob on the operation; empty means where the kind occurs: the detections, all object operations for
-            ``slowdown``, CopyObject for ``late-error``.
-        times: Where positive, the first so many attempts on each key fail, and ``rate`` is not looked at.
+        uri: Glob on ``bucket/key``; ``*`` also matches slashes.
+        operation: Glob on the operation. Empty means the operations in which the kind occurs: all object operations for
+            ``slowdown``, CopyObject for ``late-error``, the detections for all others.
+        times: If positive, the first ``times`` attempts on each key fail, and ``rate`` is ignored.
     """
 
     kind: FaultKind
@@ -101,12 +101,12 @@ class Fault(NamedTuple):
 
     @property
     def operations(self) -> str:
-        """The glob on operations, the default filled in."""
+        """The glob on operations, or its default if empty."""
         return self.operation or _S3_OPERATIONS.get(self.kind, "Detect*")
 
 
 class Faults:
-    """Draws faults for calls."""
+    """Decides which attempts fail."""
 
     def __init__(self, rules: Sequence[Fault], seed: int) -> None:
         self._rules = tuple(rules)
@@ -114,7 +114,7 @@ class Faults:
         self._attempts: Counter[str] = Counter()
 
     def draw(self, call: Call) -> FaultKind | None:
-        """Count an attempt and say how it fails, if it does."""
+        """Count an attempt; returns the fault that it gets, None if it gets none."""
         if not self._rules:
             return None
         name = f"{call.operation} {call.uri}"
@@ -129,15 +129,15 @@ class Faults:
 
     def _chance(self, index: int, name: str, attempt: int) -> float:
         text = f"{self._seed} {index} {attempt} {name}".encode("utf-8", "surrogateescape")
-        # A plain CRC of similar texts is too regular to be compared with a rate; a multiplication spreads it.
+        # CRCs of similar texts are too regular to be compared with a rate; the multiplication spreads them evenly.
         return (zlib.crc32(text) * 0x9E3779B1 % _SCALE) / _SCALE
 
 
 def service_error_of(kind: FaultKind, call: Call) -> ServiceError:
-    """The error answer of a fault that is one.
+    """The error response of a fault.
 
     Raises:
-        KeyError: For the kinds in ``LOST``, which answer nothing.
+        KeyError: For the kinds in ``LOST``, which have no error response.
     """
     if kind in _DENIALS:
         return denial(call.style, _DENIALS[kind], call.operation)

@@ -1,6 +1,6 @@
-"""The service's checks of an image, by its content: format, then dimensions. The file's name means nothing.
+"""The service's checks of an image, by its content: format, then dimensions. The file's name is not considered.
 
-Only headers are read: a truncated picture passes, as the size it announces is all that the limits speak of. Limits are
+Only headers are read: a truncated picture passes, because the limits apply to the dimensions in the header. Limits are
 those of the guides (*Guidelines and quotas in Amazon Rekognition*, *... in Custom Labels*).
 """
 
@@ -19,7 +19,7 @@ _END_MARKERS: Final = frozenset({0xD9, 0xDA})
 
 
 class SizeLimits(NamedTuple):
-    """What one operation accepts; pixels are of one side."""
+    """The limits of one operation; pixels are those of one side."""
 
     max_inline_bytes: int
     min_px: int
@@ -32,23 +32,23 @@ CUSTOM_LABELS: Final = SizeLimits(max_inline_bytes=4 * 1024 * 1024, min_px=64, m
 
 
 def dimensions(body: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG or PNG as its header announces them; None for anything else or a broken header."""
+    """Width and height of a JPEG or PNG, from its header; None for other formats and for a broken header."""
     if body.startswith(_PNG):
         return struct.unpack_from(">II", body, 16) if body[12:16] == b"IHDR" and len(body) >= 24 else None
     return _jpeg_dimensions(body) if body.startswith(b"\xff\xd8\xff") else None
 
 
 def is_supported(body: bytes) -> bool:
-    """True for the first bytes of JPEG and PNG."""
+    """True if the body begins with the signature of JPEG or PNG."""
     return body.startswith((_PNG, b"\xff\xd8\xff"))
 
 
 def check_image(body: bytes, limits: SizeLimits, *, inline: bool) -> None:
-    """Accept an image or say what the service would.
+    """Return for an image that the service accepts; raise the service's error otherwise.
 
     Raises:
-        Refusal: ``ImageTooLargeException``, ``InvalidImageFormatException``, or, for a side below the minimum, the
-            ``InvalidParameterException`` that the service gives without a word about pixels.
+        ServiceError: ``ImageTooLargeException``, ``InvalidImageFormatException``, or, for a side below the minimum or a
+            side ratio above the maximum, ``InvalidParameterException``, whose message does not mention pixels.
     """
     if len(body) > (limits.max_inline_bytes if inline else MAX_OBJECT_BYTES):
         raise ServiceError("ImageTooLargeException", "Image size is too large")
@@ -67,7 +67,7 @@ def check_image(body: bytes, limits: SizeLimits, *, inline: bool) -> None:
 
 
 def _jpeg_dimensions(body: bytes) -> tuple[int, int] | None:
-    """Walk the segments up to the frame header; junk between segments is passed over, as decoders do."""
+    """Read the segments up to the frame header; bytes between segments are skipped, as decoders do."""
     at, end = 2, len(body)
     while (at := body.find(b"\xff", at)) >= 0 and at + 4 <= end:
         marker = body[at + 1]

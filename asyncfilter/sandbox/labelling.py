@@ -1,4 +1,4 @@
-"""From what a source says of a picture to the body of an answer: filters, order, encoding."""
+"""Builds the body of a response from the labels of a picture: filters, order, encoding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CACHED_ANSWERS: Final = 65_536
 
 
 class LabelFilter(NamedTuple):
-    """What a request keeps of the labels; empty filters keep all. Names are exact, as the service has it."""
+    """The labels that a request wants; empty filters keep all. Names are compared exactly, as the service does."""
 
     min_confidence_pct: float = 55.0
     max_labels: int = 1000
@@ -26,7 +26,7 @@ class LabelFilter(NamedTuple):
     categories_out: frozenset[str] = frozenset()
 
     def keeps(self, label: EncodedLabel) -> bool:
-        """Whether a label stands in the answer, the number of labels aside."""
+        """Whether a label passes the filters; ``max_labels`` is applied elsewhere."""
         if label.confidence_pct < self.min_confidence_pct:
             return False
         if label.name in self.names_out or not self.categories_out.isdisjoint(label.categories):
@@ -37,13 +37,13 @@ class LabelFilter(NamedTuple):
 
 
 class Labelling:
-    """Encodes answers and keeps those that will be asked for again."""
+    """Encodes responses and caches up to ``CACHED_ANSWERS`` of them."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, LabelFilter], bytes] = {}
 
     def labels_body(self, found: LabelSet, wanted: LabelFilter, etag: str) -> bytes:
-        """The body of a DetectLabels answer."""
+        """The body of a DetectLabels response."""
         if not found.identity or wanted.image_properties:
             return _labels_body(found, wanted, etag)
         name = (found.identity, wanted)
@@ -56,7 +56,7 @@ class Labelling:
 
 
 def custom_labels_body(found: LabelSet, min_confidence_pct: float, max_results: int | None) -> bytes:
-    """The body of a DetectCustomLabels answer of an image-level model: names and confidences."""
+    """The body of a DetectCustomLabels response of an image-level model: names and confidences."""
     labels = [label for label in found.labels if label.confidence_pct >= min_confidence_pct][:max_results]
     rows = [{"Name": label.name, "Confidence": label.confidence_pct} for label in labels]
     return msgspec.json.encode({"CustomLabels": rows})
@@ -77,7 +77,7 @@ def _labels_body(found: LabelSet, wanted: LabelFilter, etag: str) -> bytes:
 
 @functools.lru_cache(maxsize=1024)
 def _image_properties(etag: str) -> dict[str, Any]:
-    """Made-up properties in the service's form, a function of the picture's ETag."""
+    """Invented properties in the service's format, a function of the picture's ETag."""
     shade = zlib.crc32(etag.encode())
     red, green, blue = shade & 255, shade >> 8 & 255, shade >> 16 & 255
     colour = {

@@ -1,4 +1,4 @@
-"""How long an answer takes: a constant, or a log-normal spread given by its median and 99th percentile."""
+"""The time until a response: a constant, or a log-normal distribution given by its median and 99th percentile."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import random
 from typing import Final, NamedTuple
 
 _P99_SIGMAS: Final = 2.3263478740408408
-"""How many standard deviations the 99th percentile of a normal distribution lies above its median."""
+"""Distance of the 99th percentile of a normal distribution from its median, in standard deviations."""
 
 
 class Latency(NamedTuple):
-    """Median and 99th percentile in seconds; equal ones mean a constant."""
+    """Median and 99th percentile in seconds; a percentile that is not above the median means a constant."""
 
     p50_s: float = 0.0
     p99_s: float = 0.0

@@ -1,4 +1,4 @@
-"""What buckets hold at the start: folders of this machine, computed objects, drawn samples."""
+"""Fills the buckets at the start: with folders of this machine, computed objects, and drawn samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asyncfilter.sandbox.synthetic import SyntheticKeys
 
 
 def fill(store: Store, options: SandboxOptions) -> Mapping[str, LabelSet]:
-    """Make all buckets of the options; returns the answers, by ``bucket/key``, for the samples drawn.
+    """Create and fill all buckets of the options; returns the answers for the drawn samples, by ``bucket/key``.
 
     Raises:
         ValueError: If a folder to load does not exist.
@@ -37,7 +37,7 @@ def fill(store: Store, options: SandboxOptions) -> Mapping[str, LabelSet]:
 
 
 def content_type(key: str) -> str:
-    """What an upload tool would guess from the name."""
+    """The content type that an upload tool would derive from the name."""
     return mimetypes.guess_type(key)[0] or "binary/octet-stream"
 
 

@@ -1,6 +1,7 @@
-"""What passes between the HTTP protocol and the services: requests, replies, refusals.
+"""The messages between the HTTP protocol and the services: requests, replies, error responses.
 
-A request keeps its path and query as they were sent: an S3 key is what stands there, and nothing here normalises it.
+A request holds path and query as they were sent. They are not normalised, because an S3 key is taken from the path as
+it is.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ XML_TYPE: Final = "application/xml"
 
 
 class Request(msgspec.Struct, gc=False):
-    """One HTTP request as it came.
+    """One HTTP request as it was received.
 
     Attributes:
         method: Upper case.
         target: Path and query, undecoded.
-        headers: By lower-case name; a repeated header keeps its values, joined by commas.
-        body: As sent, ``aws-chunked`` framing included.
+        headers: By lower-case name; the values of a repeated header are joined by commas.
+        body: As sent, including ``aws-chunked`` framing.
     """
 
     method: str
@@ -31,7 +32,7 @@ class Request(msgspec.Struct, gc=False):
     body: bytes
 
     def header(self, name: bytes, default: str = "") -> str:
-        """A header as text; bytes that are not UTF-8 survive a round trip through ``Reply``."""
+        """A header as text; ``header_lines`` restores bytes that are not UTF-8."""
         value = self.headers.get(name)
         return default if value is None else value.decode("utf-8", "surrogateescape")
 
@@ -42,28 +43,28 @@ class Request(msgspec.Struct, gc=False):
 
     @property
     def query(self) -> bytes:
-        """What follows the first question mark, undecoded."""
+        """The part after the first question mark, undecoded."""
         return self.target.partition(b"?")[2]
 
 
 class Delivery(Enum):
-    """How the connection carries an answer."""
+    """How a response is delivered to the client."""
 
     WHOLE = "whole"
     CUT = "cut"
-    """Half of the body arrives, then the connection closes."""
+    """Half of the body is sent, then the connection is closed."""
     RESET = "reset"
-    """Nothing arrives: the connection is reset."""
+    """Nothing is sent and the connection is reset."""
     SILENCE = "silence"
-    """Nothing arrives and the connection stays open."""
+    """Nothing is sent and the connection stays open."""
 
 
 class Reply(msgspec.Struct, gc=False):
-    """One HTTP answer.
+    """One HTTP response.
 
     Attributes:
-        headers: Ready header lines, each ended by CRLF; Date, Content-Length and Connection are added by the protocol.
-        length_bytes: Content-Length where it differs from the body's, as for HEAD.
+        headers: Encoded header lines, each ending in CRLF; ``server`` adds Date, Content-Length and Connection.
+        length_bytes: Content-Length if it differs from the length of the body, as for HEAD.
     """
 
     status: int
@@ -74,16 +75,16 @@ class Reply(msgspec.Struct, gc=False):
 
 
 def header_lines(headers: Mapping[str, str]) -> bytes:
-    """Encode headers as lines; undecodable bytes from ``Request.header`` come out as they went in."""
+    """Encode headers as lines; bytes that ``Request.header`` could not decode are restored."""
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("utf-8", "surrogateescape")
 
 
 class ServiceError(Exception):
-    """A service's error answer, raised from wherever the cause is found.
+    """An error response of a service; raised where the cause is found.
 
     Args:
         code: AWS's name of the error.
-        message: What the service writes beside it.
+        message: The service's message.
         status: HTTP status.
         fields: Further elements of an S3 error body, such as ``Key`` or ``Region``.
         headers: Further response headers.

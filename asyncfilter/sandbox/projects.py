@@ -40,7 +40,7 @@ class CustomModel(NamedTuple):
         """Accept calls to this model only, and only while it runs.
 
         Raises:
-            Refusal: ``ResourceNotFoundException`` or ``ResourceNotReadyException``.
+            ServiceError: ``ResourceNotFoundException`` or ``ResourceNotReadyException``.
         """
         if arn != self.arn:
             raise ServiceError("ResourceNotFoundException", "The specified resource was not found")
@@ -60,7 +60,7 @@ def describe_versions(model: CustomModel, project_arn: str, names: Sequence[str]
     """The answer of DescribeProjectVersions.
 
     Raises:
-        Refusal: ``ResourceNotFoundException`` for another project.
+        ServiceError: ``ResourceNotFoundException`` for another project.
     """
     if not f"{project_arn}/".startswith(f"{model.project_arn}/"):
         raise ServiceError("ResourceNotFoundException", "The specified resource was not found")

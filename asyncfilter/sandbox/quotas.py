@@ -71,7 +71,7 @@ class QuotasService:
         """Take a request apart.
 
         Raises:
-            Refusal: ``UnknownOperationException`` or ``SerializationException``.
+            ServiceError: ``UnknownOperationException`` or ``SerializationException``.
         """
         operation = request.headers[b"x-amz-target"][len(TARGET) :].decode("ascii", "replace")
         run = {

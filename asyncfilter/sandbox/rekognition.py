@@ -141,7 +141,7 @@ class RekognitionService:
         """Take a request apart; what is wrong in it is said when the call runs, after access and quota.
 
         Raises:
-            Refusal: ``UnknownOperationException`` or ``SerializationException``.
+            ServiceError: ``UnknownOperationException`` or ``SerializationException``.
         """
         operation = request.headers[b"x-amz-target"][len(TARGET) :].decode("ascii", "replace")
         decoder = _DECODERS.get(operation)

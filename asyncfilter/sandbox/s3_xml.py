@@ -60,7 +60,7 @@ def parse(body: bytes) -> ET.Element:
     """Read a request's document, namespaces stripped.
 
     Raises:
-        Refusal: ``MalformedXML``.
+        ServiceError: ``MalformedXML``.
     """
     try:
         root = ET.fromstring(body)  # noqa: S314 - expat since 2.4.1 bounds entity expansion by itself

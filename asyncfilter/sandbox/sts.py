@@ -25,7 +25,7 @@ class StsService:
         """Take a request apart.
 
         Raises:
-            Refusal: ``InvalidAction``.
+            ServiceError: ``InvalidAction``.
         """
         del caller
         form = parse_qs((request.body or request.query).decode("utf-8", "replace"))

@@ -1,1 +1,1 @@
-"""Where labels come from: folder names with noise, a table of answers per key, recorded answers, or a classifier."""
+"""Sources of labels: folder names with noise, a table of answers by key, recorded answers, or a classifier."""

@@ -1,4 +1,4 @@
-"""The label source that options ask for."""
+"""Builds the label source that the options select."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from asyncfilter.sandbox.options import LabelSource, SandboxOptions
 
 
 def build_source(options: SandboxOptions, drawn: Mapping[str, LabelSet]) -> AnswerSource:
-    """Answers by key first, where there are any, then the source that ``labels`` names.
+    """The source named by ``labels``; answers by key, where there are any, take precedence over it.
 
     Raises:
-        ValueError: If a file is missing from the options, or cannot be read as what it should be.
+        ValueError: If the options lack a file that the source needs, or a file does not have the expected format.
     """
     source = _by_picture(options)
     table = {**drawn, **({} if options.answers is None else read_answers(options.answers))}
@@ -29,7 +29,7 @@ def _by_picture(options: SandboxOptions) -> AnswerSource:
     if options.labels is LabelSource.ONNX:
         if options.onnx_model is None or options.onnx_labels is None:
             raise ValueError("labels 'onnx' need a model file and its label file")
-        from asyncfilter.sandbox.answers.onnx import OnnxAnswers  # noqa: PLC0415 - an extra that is seldom installed
+        from asyncfilter.sandbox.answers.onnx import OnnxAnswers  # noqa: PLC0415 - an optional extra
 
         return OnnxAnswers(options.onnx_model, options.onnx_labels)
     return FolderAnswers(options.noise, options.seed)

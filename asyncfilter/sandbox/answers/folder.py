@@ -1,7 +1,7 @@
-"""Labels from the name of the folder an object lies in, with seeded noise.
+"""Labels from the name of an object's folder, with seeded noise.
 
-The answer is a function of seed and ``bucket/key``. Each folder has a fixed number of answers and a key picks one, so
-that answers can be kept encoded and a rate is exact to a thousandth over many keys.
+The answer is a function of seed and ``bucket/key``. Each folder has ``VARIANTS`` answers, and a hash of the key selects
+one of them. Encoded answers can therefore be cached, and a rate is exact to a thousandth over many keys.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _STRANGERS: Final = ("Cat", "Car", "Duck", "Flower", "Squirrel", "Boat", "Owl", 
 
 
 class Noise(NamedTuple):
-    """How far labels stray from the folder's name; rates are shares of the images, 0 to 1.
+    """How labels differ from the folder's name; rates are shares of the images, 0 to 1.
 
     Attributes:
-        false_negative: The folder's label is missing and a stranger stands in its place.
-        false_positive: A stranger stands beside the folder's label.
-        person: A Person is in the picture as well.
-        unsure: The folder's label comes with 30 to 85 percent instead of its usual confidence.
+        false_negative: The folder's label is replaced by an unrelated one.
+        false_positive: An unrelated label is added to the folder's label.
+        person: The label Person is added.
+        unsure: The folder's label has a confidence of 30 to 85 percent instead of its usual one.
         low_pct, high_pct: Range of the usual confidence.
     """
 
@@ -39,7 +39,7 @@ class Noise(NamedTuple):
 
 
 class FolderAnswers:
-    """Labels by folder."""
+    """An ``AnswerSource``: labels by folder name."""
 
     slow = False
 
@@ -77,7 +77,10 @@ class FolderAnswers:
 
 
 def build_labels(found: dict[str, float], chance: random.Random) -> list[Label]:
-    """Labels with their ancestors, as labels of their own, by falling confidence; animals and people get boxes."""
+    """Labels and, as separate labels, their ancestors, by falling confidence.
+
+    Found animals, people and vehicles get a bounding box.
+    """
     confidences = dict(found)
     for name, confidence in found.items():
         for parent in parents_of(name):

@@ -1,8 +1,8 @@
-"""Labels from a classifier that looks at the pixels (extra ``onnx``).
+"""Labels from an image classifier in ONNX format (extra ``onnx``).
 
-The model takes one RGB picture, uint8 [1, height, width, 3], and gives one score per line of the label file. Scores
-that do not add up to one are put through a softmax. Of a line such as ``tench, Tinca tinca`` the first name is the
-label and the others are its aliases; of ``Aramus guarauna (Limpkin)`` the name in parentheses is the label.
+The model takes one RGB picture, uint8 [1, height, width, 3], and returns one score per line of the label file. Scores
+that do not add up to one go through a softmax. In a line such as ``tench, Tinca tinca`` the first name is the label and
+the others are its aliases; in ``Aramus guarauna (Limpkin)`` the name in parentheses is the label.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _COMMON_NAME: Final = re.compile(r"(?P<latin>.+) \((?P<common>.+)\)")
 
 
 class OnnxAnswers:
-    """Classifies pictures; thread-safe, and remembers answers by ETag.
+    """An ``AnswerSource``: classifies pictures and caches up to 10,000 answers by ETag. Thread-safe.
 
     Raises:
-        ValueError: If the extra is not installed, or model and labels do not fit together.
+        ValueError: If the extra is not installed, or the numbers of labels and of the model's scores differ.
     """
 
     slow = True
@@ -59,13 +59,13 @@ class OnnxAnswers:
         given = self._session.get_outputs()[0].shape[-1]
         if given != len(self._names):
             raise ValueError(f"{labels}: has {len(self._names)} labels; {model} gives {given} scores")
-        # Pillow warns of odd EXIF blocks; the service says nothing of them.
+        # Pillow warns of malformed EXIF blocks; the service accepts them without a warning.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         self._known: dict[str, LabelSet] = {}
         self._lock = threading.Lock()
 
     def labels(self, picture: Picture) -> LabelSet:
-        """See ``AnswerSource``; a picture that cannot be decoded is an ``InvalidImageFormatException``."""
+        """See ``AnswerSource``; raises ``InvalidImageFormatException`` for a picture that cannot be decoded."""
         known = self._known.get(picture.etag)
         if known is None:
             known = self._classify(picture)
@@ -83,7 +83,7 @@ class OnnxAnswers:
         return LabelSet(kept, picture.etag, b'{"LabelModelVersion":"onnx"}')
 
     def _pixels(self, body: bytes) -> np.ndarray[Any, Any]:
-        from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 - slow to import, seldom needed
+        from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 - slow to import, rarely needed
 
         try:
             with Image.open(io.BytesIO(body), formats=("JPEG", "PNG")) as opened:

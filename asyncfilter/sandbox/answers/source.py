@@ -1,4 +1,4 @@
-"""What an answer is and who gives it."""
+"""The labels of a picture, and the protocol of the sources that provide them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Picture(msgspec.Struct, frozen=True, gc=False):
 
 
 class Box(msgspec.Struct, rename="pascal", gc=False):
-    """Fractions of the image."""
+    """A bounding box, in fractions of the image."""
 
     width: float
     height: float
@@ -26,7 +26,7 @@ class Box(msgspec.Struct, rename="pascal", gc=False):
 
 
 class Instance(msgspec.Struct, gc=False):
-    """One occurrence."""
+    """One occurrence of a label in the image; ``confidence`` in percent."""
 
     box: Box = msgspec.field(name="BoundingBox")
     confidence: float = msgspec.field(name="Confidence")
@@ -39,7 +39,7 @@ class Name(msgspec.Struct, rename="pascal", gc=False):
 
 
 class Label(msgspec.Struct, rename="pascal", omit_defaults=False, gc=False):
-    """A label as DetectLabels writes it (model 3.0)."""
+    """A label in the form of a DetectLabels response (model 3.0)."""
 
     name: str
     confidence: float
@@ -50,7 +50,7 @@ class Label(msgspec.Struct, rename="pascal", omit_defaults=False, gc=False):
 
 
 class EncodedLabel(msgspec.Struct, frozen=True, gc=False):
-    """A label ready to be sent, and what filters look at."""
+    """A label encoded as JSON, and the values that filters compare."""
 
     name: str
     confidence_pct: float
@@ -59,11 +59,11 @@ class EncodedLabel(msgspec.Struct, frozen=True, gc=False):
 
 
 class LabelSet(msgspec.Struct, frozen=True, gc=False):
-    """What a source says of a picture, before the request's filters.
+    """The labels of a picture, before the request's filters.
 
     Attributes:
         labels: By falling confidence.
-        identity: Equal for equal answers, so that their encoding can be kept; empty when it should not be.
+        identity: Equal for equal answers, so that their encoding can be cached; empty when it must not be cached.
         rest: Further members of the response, LabelModelVersion among them, as a JSON object.
     """
 
@@ -79,10 +79,10 @@ def encode_label(label: Label) -> EncodedLabel:
 
 
 def keep_label(raw: dict[str, Any]) -> EncodedLabel:
-    """Encode a label that came from a file, every member as it is.
+    """Encode a label read from a file, all members unchanged.
 
     Raises:
-        ValueError: Without a name or a confidence.
+        ValueError: If the name or the confidence is missing.
     """
     try:
         name, confidence = str(raw["Name"]), float(raw["Confidence"])
@@ -93,7 +93,7 @@ def keep_label(raw: dict[str, Any]) -> EncodedLabel:
 
 
 class AnswerSource(Protocol):
-    """Gives the labels of pictures."""
+    """Provides the labels of pictures."""
 
     slow: bool
     """True when ``labels`` should run in a thread."""
@@ -102,6 +102,6 @@ class AnswerSource(Protocol):
         """The labels of one picture; a function of the picture alone.
 
         Raises:
-            Refusal: When the service would refuse this picture.
+            ServiceError: If the service would refuse this picture.
         """
         ...

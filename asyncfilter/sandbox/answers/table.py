@@ -1,6 +1,6 @@
-"""Answers from files: one per key, or recorded ones dealt out by key.
+"""Answers from files: one answer per key, or recorded answers assigned to keys by hash.
 
-An answers file is JSON Lines; ``key`` is a key, or ``bucket/key`` where the same key lies in several buckets:
+An answers file is JSON Lines; ``key`` is a key, or ``bucket/key`` where several buckets have the same key:
 
     {"key": "raw/robin/1.jpg", "labels": {"Robin": 97.1, "Person": 80}}
     {"key": "raw/robin/2.jpg", "labels": [{"Name": "Robin", "Confidence": 97.1, "Instances": [...]}]}
@@ -28,7 +28,7 @@ Answers = Mapping[str, LabelSet | ServiceError]
 
 
 class TableAnswers:
-    """Answers by ``bucket/key`` or key; other pictures go to the next source."""
+    """An ``AnswerSource``: answers by ``bucket/key`` or key; for other pictures those of the source ``otherwise``."""
 
     def __init__(self, table: Answers, otherwise: AnswerSource) -> None:
         self._table = table
@@ -44,7 +44,7 @@ class TableAnswers:
 
 
 class RecordedAnswers:
-    """Recorded answers, dealt out by a hash of seed and ``bucket/key``."""
+    """An ``AnswerSource``: recorded answers, selected by a hash of seed and ``bucket/key``."""
 
     slow = False
 
@@ -66,7 +66,7 @@ def read_answers(path: str) -> dict[str, LabelSet | ServiceError]:
     """Read an answers file.
 
     Raises:
-        ValueError: Naming file and line of what cannot be used.
+        ValueError: If a line is not usable; the message has file and line number.
     """
     return {str(_member(row, "key", where)): _answer(row, where) for where, row in _rows(path)}
 
@@ -107,7 +107,7 @@ def _rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise ValueError(f"{where}: not a JSON object: {exc}") from exc
 
 
-def _member(row: dict[str, Any], name: str, where: str) -> Any:  # noqa: ANN401 - whatever the file holds
+def _member(row: dict[str, Any], name: str, where: str) -> Any:  # noqa: ANN401 - any JSON value
     if name not in row:
         raise ValueError(f"{where}: {name!r} is missing; there are {', '.join(row)}")
     return row[name]

@@ -1,4 +1,4 @@
-"""A small piece of a label taxonomy: ancestors and category of names that folders often bear."""
+"""A small part of a label taxonomy: ancestors and category of names that are common as folder names."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _CATEGORIES: Final = {"Person": "Person Description"} | {
 
 
 def label_name(folder: str) -> str:
-    """A folder's name as a label: ``golden_retriever`` is ``Golden Retriever``, ``t-shirt`` stays ``T-Shirt``."""
+    """The label of a folder's name: ``golden_retriever`` becomes ``Golden Retriever``, ``t-shirt`` ``T-Shirt``."""
     name = " ".join(word[:1].upper() + word[1:] for word in folder.replace("_", " ").split())
     return "-".join(part[:1].upper() + part[1:] for part in name.split("-"))
 
 
 def parents_of(name: str) -> tuple[str, ...]:
-    """All ancestors of a label, nearest first; empty for names unknown here."""
+    """All ancestors of a label, nearest first; empty for names that this taxonomy lacks."""
     return _KNOWN.get(name, ((), ""))[0]
 
 
 def category_of(name: str) -> str:
-    """The category of a label; empty for names unknown here."""
+    """The category of a label; empty for names that this taxonomy lacks."""
     return _KNOWN[name][1] if name in _KNOWN else _CATEGORIES.get(name, "")

@@ -18,7 +18,7 @@ def create_bucket(call: S3Call) -> Reply:
     """Make a bucket in the region the body names, else in us-east-1.
 
     Raises:
-        Refusal: ``InvalidBucketName``, ``IllegalLocationConstraintException`` or ``BucketAlreadyOwnedByYou``.
+        ServiceError: ``InvalidBucketName``, ``IllegalLocationConstraintException`` or ``BucketAlreadyOwnedByYou``.
     """
     if _NAME.fullmatch(call.bucket) is None:
         fields = {"BucketName": call.bucket}
@@ -84,7 +84,7 @@ def put_bucket_versioning(call: S3Call) -> Reply:
     """Turn versioning on or suspend it.
 
     Raises:
-        Refusal: ``IllegalVersioningConfigurationException``.
+        ServiceError: ``IllegalVersioningConfigurationException``.
     """
     state = parse(call.request.body).findtext("Status")
     if state not in {"Enabled", "Suspended"}:

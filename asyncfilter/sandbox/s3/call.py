@@ -81,7 +81,7 @@ class S3Call(msgspec.Struct):
         """The bucket of the request, or the one named.
 
         Raises:
-            Refusal: ``NoSuchBucket``.
+            ServiceError: ``NoSuchBucket``.
         """
         name = self.bucket if name is None else name
         bucket = self.store.buckets.get(name)
@@ -93,7 +93,7 @@ class S3Call(msgspec.Struct):
         """The current object of a key, or one version of it.
 
         Raises:
-            Refusal: ``NoSuchKey``, ``NoSuchVersion``, or ``MethodNotAllowed`` for a delete marker.
+            ServiceError: ``NoSuchKey``, ``NoSuchVersion``, or ``MethodNotAllowed`` for a delete marker.
         """
         stored = bucket.get(key) if version_id is None else bucket.version(key, version_id)
         if stored is None and version_id is None:
@@ -111,7 +111,7 @@ def parse_call(request: Request, store: Store, *, caller_region: str, account: s
     """Read bucket, key and operation from host, path and query.
 
     Raises:
-        Refusal: ``InvalidURI``, ``KeyTooLongError``, ``NotImplemented`` or ``MethodNotAllowed``.
+        ServiceError: ``InvalidURI``, ``KeyTooLongError``, ``NotImplemented`` or ``MethodNotAllowed``.
     """
     path = request.path
     bucket = host_bucket(request.headers.get(b"host", b""))

@@ -25,7 +25,7 @@ def check_write(if_match: str, if_none_match: str, present: Stored | None, key: 
     """Hold a write or delete to its conditions on what stands under the key now.
 
     Raises:
-        Refusal: 412 when an ETag differs or an object stands where none may; 404 when ``If-Match`` finds nothing
+        ServiceError: 412 when an ETag differs or an object stands where none may; 404 when ``If-Match`` finds nothing
             (S3 guide, *Conditional writes* and *Conditional deletes*).
     """
     if if_none_match and present is not None and etag_matches(if_none_match, present):

@@ -35,7 +35,7 @@ def read_copy_source(header: str) -> tuple[str, str, str | None]:
     """Bucket, key and version of ``x-amz-copy-source``: URL-encoded, with or without a leading slash.
 
     Raises:
-        Refusal: ``InvalidArgument``.
+        ServiceError: ``InvalidArgument``.
     """
     path, marker, version_id = header.partition("?versionId=")
     bucket, slash, key = unquote(path, errors="surrogateescape").removeprefix("/").partition("/")

@@ -22,7 +22,7 @@ def delete_objects(call: S3Call, allowed: Allowed) -> Reply:
     """Delete each key under its own ETag condition; a denied or stale key is an error of its own.
 
     Raises:
-        Refusal: ``MalformedXML`` beyond 1,000 keys, ``InvalidRequest`` without a digest of the body.
+        ServiceError: ``MalformedXML`` beyond 1,000 keys, ``InvalidRequest`` without a digest of the body.
     """
     bucket = call.found_bucket()
     headers = call.request.headers

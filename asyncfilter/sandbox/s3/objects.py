@@ -140,7 +140,7 @@ def read_tags(header: str) -> dict[str, str] | None:
     """Tags as ``x-amz-tagging`` carries them; None when there are none.
 
     Raises:
-        Refusal: See ``check_tags``.
+        ServiceError: See ``check_tags``.
     """
     pairs = parse_qsl(header, keep_blank_values=True)
     check_tags(pairs)
@@ -151,7 +151,7 @@ def check_tags(pairs: Sequence[tuple[str, str]]) -> None:
     """Hold tags to S3's bounds (S3 guide, *Categorizing your storage using tags*).
 
     Raises:
-        Refusal: ``BadRequest`` for more than ten, ``InvalidTag`` for a doubled key or a forbidden character.
+        ServiceError: ``BadRequest`` for more than ten, ``InvalidTag`` for a doubled key or a forbidden character.
     """
     if len(pairs) > MAX_TAGS:
         raise ServiceError("BadRequest", f"Object tags cannot be greater than {MAX_TAGS}")
@@ -173,7 +173,7 @@ def check_kept(call: S3Call, stored: Stored) -> None:
     """Hold a read to its conditions: 412 or 304.
 
     Raises:
-        Refusal: ``PreconditionFailed`` or, without a body, ``NotModified``.
+        ServiceError: ``PreconditionFailed`` or, without a body, ``NotModified``.
     """
     if_match, if_none_match = call.header(b"if-match"), call.header(b"if-none-match")
     if if_match and not etag_matches(if_match, stored):
@@ -241,7 +241,7 @@ def _verify(call: S3Call, body: bytes, checksums: dict[str, str]) -> None:
     """Compare the digests the client sent; CRC-32C and CRC-64/NVME are kept unverified.
 
     Raises:
-        Refusal: ``BadDigest``.
+        ServiceError: ``BadDigest``.
     """
     sent = {**checksums, "content-md5": call.header(b"content-md5")}
     true: dict[str, Callable[[], bytes]] = {

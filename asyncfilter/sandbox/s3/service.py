@@ -50,7 +50,7 @@ class S3Service:
         """Take a request apart.
 
         Raises:
-            Refusal: When it names nothing S3 offers.
+            ServiceError: When it names nothing S3 offers.
         """
         call = parse_call(request, self._store, caller_region=caller.region, account=self._account)
         return Call(Style.S3, call.operation, call.uri, partial(self._run, call), self._headers(call))
