@@ -6,9 +6,9 @@
     job = asyncfilter.load_job("job.yaml")
     summary = anyio.run(asyncfilter.run, job)
 
-Public are the names in ``__all__`` here, and what these modules name: ``asyncfilter.errors``, ``asyncfilter.events``
-(what a run reports), ``asyncfilter.job`` (what a job holds), ``asyncfilter.model`` (labels, verdicts, effects),
-``asyncfilter.ports`` (what a source, detector, sink, remover or checkpoint of your own must do) and
+The public names are those in ``__all__`` here and those of these modules: ``asyncfilter.errors``,
+``asyncfilter.events`` (what a run reports), ``asyncfilter.job`` (what a job holds), ``asyncfilter.model`` (labels,
+verdicts, effects), ``asyncfilter.ports`` (what a source, detector, sink, remover or checkpoint of your own must do) and
 ``asyncfilter.testing`` (all of them in memory). Every other module may change without notice.
 """
 
@@ -118,5 +118,5 @@ if not TYPE_CHECKING:  # a type checker reads the imports above, and then report
 
 
 def __dir__() -> list[str]:
-    """The public names, imported or not, beside what every module has."""
+    """The public names, imported or not, and the names that every module has."""
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

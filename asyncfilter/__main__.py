@@ -10,8 +10,8 @@ import sys
 def main() -> None:
     """Run the command line and exit with its code.
 
-    From the first moment on SIGTERM means the same as Ctrl-C, so that everything is unwound and cleaned up, and Ctrl-C
-    means something even where a shell has it ignored for a command in the background.
+    From the first moment on SIGTERM has the same effect as Ctrl-C: everything is unwound and cleaned up. Ctrl-C has an
+    effect even where the shell makes a background command ignore it.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -27,7 +27,7 @@ def main() -> None:
     except KeyboardInterrupt:
         from asyncfilter.errors import ExitCode  # noqa: PLC0415  the handlers above come before any import of ours
 
-        sys.exit(ExitCode.INTERRUPTED)  # before the command began: the same command can be given again
+        sys.exit(ExitCode.INTERRUPTED)  # before the command began: the same command can be run again
 
 
 if __name__ == "__main__":

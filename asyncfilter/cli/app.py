@@ -1,4 +1,4 @@
-"""The command line as a whole: every command by name, and what stands before a command."""
+"""The command line as a whole: every command by name, and the options that come before a command."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _print_version(value: bool) -> None:
     help=help_text(
         "Clean image datasets in S3 with Amazon Rekognition at scale: resumable, at quota, within budget.",
         "asyncfilter demo                 see it work; nothing else is needed",
-        "asyncfilter labels good.jpg      what the service sees in a good image, and the rule that follows",
+        "asyncfilter labels good.jpg      the labels of a good image, and the rule that they suggest",
         "asyncfilter run job.yaml         run a job, or resume it",
         "asyncfilter plan job.yaml        what it would cost and how long it would take",
         "asyncfilter bench job.yaml       how many calls a second the account accepts",
@@ -64,16 +64,16 @@ def _asyncfilter(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="ASYNCFILTER_DEBUG", help="Show tracebacks of what goes wrong.")
+        bool, typer.Option("--debug", envvar="ASYNCFILTER_DEBUG", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
-    del version  # its callback has answered
-    global _debug  # noqa: PLW0603  asked for when a command has failed and its context is gone
+    del version  # its callback has printed it
+    global _debug  # noqa: PLW0603  read when a command has failed and its context is gone
     _debug = debug
 
 
 def command_line(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; everything that goes wrong is reported on stderr."""
+    """Run one command line and return its exit code; every error is reported on stderr."""
     group = lazy_group(app, COMMANDS)
     return exit_code_of(
         lambda: group.main(list(arguments), prog_name="asyncfilter", standalone_mode=False), debug=lambda: _debug

@@ -1,4 +1,4 @@
-"""``asyncfilter apply`` and ``asyncfilter undo``: the plan, the question, and the doing."""
+"""``asyncfilter apply`` and ``asyncfilter undo``: show the plan, ask for consent, carry the plan out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ApplyOptions:
         expect: How many images there must be; None without the flag.
         events: File for events, ``-`` for stdout; None for none.
         as_json: The result is written as JSON.
-        yes: Nothing is asked; ``expect`` is the consent.
+        yes: No question is asked; ``expect`` is the consent.
 
     Raises:
         UsageError: The options contradict each other.
@@ -50,7 +50,11 @@ class ApplyOptions:
     expect: Annotated[
         int | None,
         typer.Option(
-            "--expect", metavar="N", min=0, help="How many images: any other number does nothing.", show_default=False
+            "--expect",
+            metavar="N",
+            min=0,
+            help="The number of images; with any other number, nothing is done.",
+            show_default=False,
         ),
     ] = None
     events: Events = None
@@ -65,13 +69,13 @@ class ApplyOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Removal:
-    """What distinguishes one of the commands from another.
+    """What differs between the commands.
 
     Attributes:
         plan: Makes the plan of a job.
         carry_out: Carries a plan out, with the consent to it.
-        question: What is asked before.
-        max_share: Most of the examined images that may be gone, 0 to 1; None where nothing is taken away.
+        question: The question that the user is asked first.
+        max_share: Largest share of the examined images that may be removed, 0 to 1; None where nothing is removed.
     """
 
     plan: Callable[[Job], Coroutine[Any, Any, RemovalPlan]]
@@ -80,19 +84,19 @@ class _Removal:
     max_share: float | None
 
     def consent(self, images: int, digest: str | None = None) -> Consent:
-        """The consent to so many images; with ``digest`` to one very plan."""
+        """The consent to ``images`` images; with ``digest`` to exactly one plan."""
         return Consent(images=images, max_share=1.0 if self.max_share is None else self.max_share, digest=digest)
 
 
 @app.command(
     "apply",
     help=help_text(
-        "Move and delete images as the job's actions say. It shows how many, why and what can be undone, "
-        "and asks for the number. What changed since it was examined is left and reported. Ctrl-C ends it gently, "
-        "and the same command goes on.",
+        "Move and delete images as the job's actions require. The command shows how many images, for which reason and "
+        "what can be undone, and asks you to type the number. An image that changed since it was examined is left in "
+        "place and reported. After Ctrl-C (exit 75) the same command continues.",
         "asyncfilter apply job.yaml --dry-run            the plan alone",
         "asyncfilter apply job.yaml",
-        "asyncfilter apply job.yaml --max-share 0.7      allow more than half to go",
+        "asyncfilter apply job.yaml --max-share 0.7      allow more than half to be removed",
         "asyncfilter apply job.yaml --yes --expect 1234  in scripts",
         "asyncfilter apply job.yaml --stale              delete copies that changed rules no longer make",
     ),
@@ -109,24 +113,24 @@ def apply(
             metavar="F",
             min=0.0,
             max=1.0,
-            help="Most of the examined images (of the copies) that may be gone, 0 to 1.",
+            help="Largest share of the examined images (with --stale: of the copies) that may be removed, 0 to 1.",
         ),
     ] = DEFAULT_MAX_SHARE,
-    again: Annotated[bool, typer.Option("--again", help="Propose also images that undo brought back.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Include images that undo brought back.")] = False,
     stale: Annotated[
-        bool, typer.Option("--stale", help="Instead, delete copies that the rules no longer make.")
+        bool, typer.Option("--stale", help="Delete copies that the rules no longer make, and nothing else.")
     ] = False,
     options: ApplyOptions,
 ) -> None:
     """Move and delete; the exit code is the summary's."""
     if stale and again:
-        raise UsageError("--again is about images, --stale about copies", hint="Give one of them.")
+        raise UsageError("--again is for images, --stale for copies", hint="Give only one of them.")
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())
         removal = _Removal(
             plan=functools.partial(deferred.plan_apply, again=again, stale=stale),
             carry_out=functools.partial(deferred.apply, again=again, stale=stale),
-            question="Delete these copies?" if stale else "Take these images out of the source?",
+            question="Delete these copies?" if stale else "Remove these images from the source?",
             max_share=max_share,
         )
         code = _remove(loaded, removal, signals, options)
@@ -136,8 +140,8 @@ def apply(
 @app.command(
     "undo",
     help=help_text(
-        "Bring back what apply took out of the source: moved images, and deleted ones where the bucket keeps "
-        "versions. What stands in their place now is never overwritten.",
+        "Bring back what apply removed from the source: moved images, and deleted images where the bucket keeps "
+        "versions. An object that now has the key of an image is never overwritten.",
         "asyncfilter undo job.yaml --dry-run",
         "asyncfilter undo job.yaml",
         "asyncfilter undo job.yaml --yes --expect 1234",
@@ -145,7 +149,7 @@ def apply(
 )
 @takes_options
 def undo(job: JobPath, *, settings: Settings = None, options: ApplyOptions) -> None:
-    """Bring back; the exit code is the summary's."""
+    """Bring images back; the exit code is the summary's."""
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())
         removal = _Removal(
@@ -156,7 +160,7 @@ def undo(job: JobPath, *, settings: Settings = None, options: ApplyOptions) -> N
 
 
 def _remove(job: Job, removal: _Removal, signals: Signals, options: ApplyOptions) -> int:
-    """Show the plan; once it is agreed to, carry it out. Returns the exit code."""
+    """Show the plan, ask for consent, carry the plan out. Returns the exit code."""
     plan = deferred.run_async(removal.plan, job)
     _show_plan(plan, removal.max_share, options)
     if options.dry_run:
@@ -173,7 +177,7 @@ def _remove(job: Job, removal: _Removal, signals: Signals, options: ApplyOptions
 
 
 def _show_plan(plan: RemovalPlan, max_share: float | None, options: ApplyOptions) -> None:
-    """The plan, which is the result of a dry run and a message before anything else."""
+    """Print the plan: on stdout as the result of a dry run, otherwise on stderr as a message."""
     drawn = draw_plan(plan, max_share)
     if not options.dry_run:
         stderr_console().print(drawn)
@@ -184,10 +188,10 @@ def _show_plan(plan: RemovalPlan, max_share: float | None, options: ApplyOptions
 
 
 def _agree(plan: RemovalPlan, removal: _Removal, options: ApplyOptions) -> None:
-    """Return when the user agrees to this very plan.
+    """Return when the user agrees to exactly this plan.
 
     Raises:
-        UsageError: ``--expect`` is another number, too much would go, or there is no terminal to ask on.
+        UsageError: ``--expect`` is another number, too many images would be removed, or there is no terminal to ask on.
         typer.Exit: Another number was typed.
     """
     removal.consent(plan.images if options.expect is None else options.expect).check(plan)

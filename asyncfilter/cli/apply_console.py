@@ -16,14 +16,14 @@ from asyncfilter.policy.removal_plan import RemovalSummary
 from asyncfilter.report.terminal.apply import shown
 
 SHOWN_FAILURES = 10
-"""Images that failed are shown one by one up to here; the summary counts them all."""
+"""How many failed images are shown one by one; the summary counts them all."""
 
 PLAIN_EVERY = 10_000
-"""Without a live display, a line for so many images."""
+"""Without a live display, one line is printed each time this many images are done."""
 
 
 class RemovalVerb(Protocol):
-    """``wiring.apply`` or ``wiring.undo``, with everything given but what the console gives."""
+    """``wiring.apply`` or ``wiring.undo`` with all arguments bound except those that the console gives."""
 
     async def __call__(self, *, interrupt: Interrupt, on_event: Emit) -> RemovalSummary:
         """Run to the end."""
@@ -31,7 +31,7 @@ class RemovalVerb(Protocol):
 
 
 def remove_with_console(verb: RemovalVerb, images: int, signals: Signals, events: str | None) -> RemovalSummary:
-    """Carry ``verb`` out on ``images`` images, and show what happens meanwhile.
+    """Run ``verb`` on ``images`` images, and show its progress.
 
     Raises:
         AsyncFilterError: As the verb does.
@@ -56,7 +56,7 @@ class ApplyConsole(VerbConsole):
             self._progress.add_task("images", total=images)
 
     def run_verb(self, verb: RemovalVerb) -> RemovalSummary:
-        """Carry ``verb`` out; raises as it does."""
+        """Run ``verb``; raises as it does."""
 
         async def main() -> RemovalSummary:
             self.on_signal(self.interrupt.request)

@@ -27,15 +27,15 @@ app = command_group()
 @app.command(
     "bench",
     help=help_text(
-        "Measure how many calls a second the account really accepts, at which concurrency and latency, next to "
-        "what Service Quotas says; end with settings for the job file and the figures of a quota request. No "
-        "money is wasted on it: the job's own next images are examined (a dry run: nothing is written to S3), "
-        "and its run has their labels for nothing. Says the price and asks first, but for a sandbox on this "
-        "machine. Ctrl-C ends it and shows what was measured (exit 75).",
+        "Measure how many calls a second the account really accepts, at which concurrency and latency, and compare "
+        "that with the value in Service Quotas. The result includes settings for the job file and the figures for a "
+        "quota request. The job's own next images are examined (a dry run: nothing is written to S3); their labels "
+        "are kept, and are free for the job's run. The command shows the price and asks first, except for a sandbox "
+        "on this machine. Ctrl-C ends the measurement and shows its result so far (exit 75).",
         "asyncfilter bench job.yaml",
         "asyncfilter bench job.yaml --seconds 60 --budget 5",
         "asyncfilter bench job.yaml --tps 200          try more than 1.5 times the quota",
-        "asyncfilter bench job.yaml --within 8         and the quota that would finish the job in 8 hours",
+        "asyncfilter bench job.yaml --within 8         also the quota that would finish the job in 8 hours",
         "asyncfilter bench job.yaml --yes --json",
     ),
 )
@@ -45,7 +45,10 @@ def bench(
     *,
     settings: Settings = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", metavar="N", min=1, max=_LONGEST_S, help="How long, from the first call on.")
+        float,
+        typer.Option(
+            "--seconds", metavar="N", min=1, max=_LONGEST_S, help="Seconds to measure, from the first call on."
+        ),
     ] = 30.0,
     budget: Annotated[
         float | None,
@@ -53,7 +56,7 @@ def bench(
             "--budget",
             metavar="USD",
             min=0,
-            help="Spend no more on it. Default: what that long costs at --tps; the job's budget holds too.",
+            help="Spend at most this much. Default: the cost of --seconds at --tps. The job's budget also applies.",
             show_default=False,
         ),
     ] = None,
@@ -64,7 +67,7 @@ def bench(
             metavar="RATE",
             min=0.1,
             max=100_000,
-            help="Calls a second to try at the most. Default: 1.5 times what Service Quotas says.",
+            help="Highest rate to try, in calls a second. Default: 1.5 times the value in Service Quotas.",
             show_default=False,
         ),
     ] = None,
@@ -74,13 +77,13 @@ def bench(
             "--within",
             metavar="HOURS",
             min=0.01,
-            help="Count the whole listing (free), and tell the rate that finishes it so fast.",
+            help="Count the whole listing (free), and show the rate that examines it in this time.",
             show_default=False,
         ),
     ] = None,
     options: RunOptions,
 ) -> None:
-    """Measure; the exit code is that of a measurement that was cut short, else 0."""
+    """Measure; the exit code is that of the summary when the measurement was cut short, else 0."""
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())
         micros = None if budget is None else round(budget * _MICROS)

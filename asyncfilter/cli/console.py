@@ -1,6 +1,6 @@
-"""What surrounds a verb of the engine while it runs: event loop, signals, event file, and a display where there is one.
+"""What surrounds a verb of the engine while it runs: event loop, signals, event file, and the console on stderr.
 
-``RunConsole`` and ``ApplyConsole`` add what is shown meanwhile.
+``RunConsole`` and ``ApplyConsole`` add the display of the progress.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class VerbConsole:
-    """The parts of one console that every verb needs; they are opened on ``stack`` and closed with it.
+    """The parts of a console that every verb needs; they are opened on ``stack`` and closed with it.
 
     Attributes:
-        interrupt: What the verb is given, to be asked to end.
+        interrupt: Given to the verb; requests that it end.
         terminal: The console on stderr.
-        is_live: True when something can be redrawn in place on it.
+        is_live: True when text can be redrawn in place on it.
         event_file: The file that ``--events`` names; None without.
 
     Raises:
@@ -49,7 +49,7 @@ class VerbConsole:
         self._signals = signals
 
     def run(self, main: Callable[[], Awaitable[R]]) -> R:
-        """Run ``main`` in an event loop of its own; when it has ended, signals change nothing any more."""
+        """Run ``main`` in an event loop of its own; once it has ended, signals have no effect."""
         try:
             return anyio.run(main)
         finally:
@@ -61,15 +61,15 @@ class VerbConsole:
 
 
 def run_async(verb: Callable[[Unpack[Arguments]], Awaitable[R]], *arguments: *Arguments) -> R:
-    """Run a verb in an event loop, with nothing around it: it is short, or shows itself what it does."""
+    """Run a verb in an event loop without a console: for verbs that are short."""
     return anyio.run(verb, *arguments)
 
 
 def open_event_file(target: str | None) -> EventFile | nullcontext[None]:
-    """The file for events that ``--events`` names; none without.
+    """The file for events that ``--events`` names; a null context without the option.
 
     Raises:
-        UsageError: It cannot be opened.
+        UsageError: The file cannot be opened.
     """
     if target is None:
         return nullcontext()
@@ -82,7 +82,7 @@ def open_event_file(target: str | None) -> EventFile | nullcontext[None]:
 
 
 class ListingVerb(Protocol[R_co]):
-    """A verb that lists before anything else, with everything given but the listener to its progress."""
+    """A verb that lists the source first, with all arguments bound except the listener for its progress."""
 
     async def __call__(self, *, on_listed: Callable[[int], object] | None = None) -> R_co:
         """Run to the end."""
@@ -90,7 +90,7 @@ class ListingVerb(Protocol[R_co]):
 
 
 def run_listing(verb: ListingVerb[R]) -> R:
-    """Run a verb that lists; a live terminal shows how many objects were listed so far."""
+    """Run a verb that lists the source; a live terminal shows how many objects were listed so far."""
     console = stderr_console()
     if not is_live(console):
         return anyio.run(verb)

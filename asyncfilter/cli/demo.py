@@ -1,4 +1,4 @@
-"""``asyncfilter demo``: the sandbox, drawn pictures and a whole run, nothing else needed."""
+"""``asyncfilter demo``: a whole run over generated pictures in a sandbox; no account is needed."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ app = command_group()
 @app.command(
     "demo",
     help=help_text(
-        "See it work: a sandbox with 300 drawn pictures, a whole run with live progress, a second run that costs "
-        "nothing, other rules at no cost, and a page of what was kept. Takes half a minute; needs no account and "
-        f"writes only to {FOLDER}/.",
+        "See it work: a sandbox with 300 generated pictures, a whole run with live progress, a second run that costs "
+        "nothing, other rules at no cost, and a page of the pictures that were kept. Takes half a minute; needs no "
+        f"account and writes only to {FOLDER}/.",
         "asyncfilter demo",
         "asyncfilter demo --serve      keep the sandbox open afterwards, to try more",
     ),
@@ -75,7 +75,7 @@ app = command_group()
 @takes_options
 def demo(
     *,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="How many are drawn.")] = 300,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="How many pictures to generate.")] = 300,
     serve: Annotated[bool, typer.Option("--serve", help="Keep the sandbox open afterwards, until Ctrl-C.")] = False,
     options: ResultOptions,
 ) -> None:
@@ -101,11 +101,13 @@ def _prepare_folder() -> Path:
     """An empty folder with the job file in it.
 
     Raises:
-        UsageError: The folder is not the demo's, or cannot be written.
+        UsageError: The folder was not made by the demo, or cannot be written.
     """
     mark = FOLDER / "README"
     if FOLDER.exists() and not mark.exists() and any(FOLDER.iterdir()):
-        raise UsageError(f"{FOLDER} exists and is not the demo's", hint="Move it, or run the demo in another folder.")
+        raise UsageError(
+            f"{FOLDER} exists and was not made by the demo", hint="Move it, or run the demo in another folder."
+        )
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
         FOLDER.mkdir()
@@ -129,7 +131,7 @@ def _sandbox_options(pictures: int) -> SandboxOptions:
 
 
 def _run(job: Job, *, as_json: bool) -> Summary:
-    """The run, and what can be done once it is over; a run that was interrupted is not followed by anything."""
+    """The run, and after a complete run the repetitions, the page and the next steps."""
     print_err(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
     with Signals() as signals:
         output = OutputOptions(events=str(FOLDER / "events.jsonl"))
@@ -141,24 +143,24 @@ def _run(job: Job, *, as_json: bool) -> Summary:
         return summary
     deferred.run_async(_show_repetitions, job)
     print_err(f"""
-Where to look next
-  {FOLDER / "kept.html"}    what was kept, to review and rejected, as pictures
+Next steps
+  {FOLDER / "kept.html"}    the pictures that were kept, to review and rejected
   {FOLDER / "job.yaml"}     the job file; README.md and docs/job-file.md explain every key
   {program()} status {job.path}
-      what the checkpoint holds
+      shows what the checkpoint holds
   {program()} export {job.path} --failed | head
-      why images failed (dirt was drawn on purpose)
+      shows why images failed (some were made broken on purpose)
   {program()} demo --serve
-      the same, and the sandbox stays open for more""")
+      runs the demo again and keeps the sandbox open""")
     return summary
 
 
 async def _show_repetitions(job: Job) -> None:
-    """The same run again, other rules, and the page."""
+    """Repeat the run, apply other rules, and write the page."""
     began_s = time.monotonic()
     again = await deferred.run(job)
     took_s = time.monotonic() - began_s
-    print_err(f"\nThe same command again: {again.this_run.calls} calls, {took_s:.1f} s. Everything paid for is kept.")
+    print_err(f"\nThe same command again: {again.this_run.calls} calls, {took_s:.1f} s. All paid labels are kept.")
     lower = deferred.load_job(job.path or "", overrides=[f"rules[1].keep.confidence={_OTHER_CONFIDENCE}"])
     other = await deferred.refilter(lower, dry_run=True)
     print_err(
@@ -180,9 +182,9 @@ async def _draw_page(job: Job) -> None:
     bodies = await _fetch(job, [image for name in ("keep", "review", "reject") for image in drawn[name]])
     remarks = {
         "keep": "Copied to s3://demo-clean/.",
-        "review": "Copied to s3://demo-review/, for people to look at.",
+        "review": "Copied to s3://demo-review/, for review by a person.",
         "reject": f"Not copied; the first {len(drawn['reject'])} of {len(groups['reject'])}.",
-        "failed": "Not examined, with the cause; the run went on.",
+        "failed": "Not examined, with the cause; the run continued.",
     }
     sections = [
         Section(f"{name}: {len(groups[name])}", remarks[name], [_picture(image, bodies) for image in images])
@@ -200,7 +202,7 @@ def _picture(image: StoredImage, bodies: Mapping[int, bytes]) -> Picture:
 
 
 async def _fetch(job: Job, images: Sequence[StoredImage]) -> dict[int, bytes]:
-    """The objects themselves: copies where there are any, else the source."""
+    """The bytes of each image by its id: of its copy where there is one, else of the source."""
     bodies: dict[int, bytes] = {}
     remaining: Iterator[StoredImage] = iter(images)
     async with deferred.open_aws(job.aws, timeout_s=_TIMEOUT_S, connections=_FETCHES_AT_ONCE) as session:
@@ -209,8 +211,8 @@ async def _fetch(job: Job, images: Sequence[StoredImage]) -> dict[int, bytes]:
             for image in remaining:
                 bucket, key = _location(job, image)
                 client = await session.s3(bucket)
-                answer = await client.get_object(Bucket=bucket, Key=key)
-                bodies[image.id] = await answer["Body"].read()
+                response = await client.get_object(Bucket=bucket, Key=key)
+                bodies[image.id] = await response["Body"].read()
 
         async with anyio.create_task_group() as tasks:
             for _ in range(_FETCHES_AT_ONCE):

@@ -1,4 +1,4 @@
-"""How commands fail: one clear line, a hint where there is one, and an exit code."""
+"""How a failed command is reported: one line, a hint where there is one, and an exit code."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from asyncfilter.cli.stderr import print_err
 from asyncfilter.errors import AsyncFilterError, ExitCode, JobError
 
 _CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-"""The root of what is wrong on a command line; typer does not export it."""
+"""The base class of mistakes on a command line; typer does not export it."""
 
 
 def exit_code_of(call: Callable[[], object], *, debug: Callable[[], bool]) -> int:
-    """The exit code of ``call``, which returns it, None for 0, or raises; what it raises is reported on stderr.
+    """The exit code of ``call``, which returns a code, returns None for 0, or raises; an error is reported on stderr.
 
     Args:
         call: A whole command line.
-        debug: True when tracebacks are wanted; asked when there is one.
+        debug: Returns True when tracebacks are wanted; called only after an error.
     """
     try:
         code = call()
     except KeyboardInterrupt:
         print_err("aborted")
         return ExitCode.ABORTED
-    except Exception as error:  # noqa: BLE001  whatever it is, it must be reported in one line
+    except Exception as error:  # noqa: BLE001  every error is reported in one line
         return report_error(_root(error), debug=debug())
     return code if isinstance(code, int) else ExitCode.OK
 
@@ -70,7 +70,7 @@ def _report_job_error(error: JobError) -> int:
 
 
 def _report_usage_error(error: Exception) -> int:
-    """A mistake on the command line, in typer's own words."""
+    """Report a mistake on the command line with typer's own message."""
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
     if not message or type(error).__name__ == "NoArgsIsHelpError":
@@ -86,7 +86,7 @@ def _report_internal_error(error: BaseException) -> int:
         traceback.print_exception(error, file=log)
     first = next(iter(str(error).splitlines()), "")
     print_err(f"error: internal error: {type(error).__name__}{f': {first}' if first else ''}")
-    print_err(f"hint: What was paid for is in the checkpoint. The details are in {log.name}: please report them.")
+    print_err(f"hint: All paid labels are in the checkpoint. The details are in {log.name}: please report them.")
     return ExitCode.INTERNAL
 
 
@@ -96,7 +96,7 @@ def _print_hint(text: str | None) -> None:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The error that matters of a group: our own before others, the first before later ones."""
+    """The error of a group that is reported: an ``AsyncFilterError`` before others, the first before later ones."""
     leaves = list(_leaves(error))
     return next((leaf for leaf in leaves if isinstance(leaf, AsyncFilterError)), leaves[0])
 

@@ -39,7 +39,7 @@ app = command_group()
 
 
 class ExportFormat(StrEnum):
-    """What lines look like."""
+    """The format of the lines."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -48,8 +48,8 @@ class ExportFormat(StrEnum):
 @app.command(
     "export",
     help=help_text(
-        "Write labels, verdicts and boxes of the stored images as JSON Lines or CSV, one line an image. Nothing "
-        "is called, and a run that is going on is not disturbed.",
+        "Write labels, verdicts and boxes of the stored images as JSON Lines or CSV, one line for each image. No "
+        "service is called, and a run in progress is not disturbed.",
         "asyncfilter export job.yaml > images.jsonl",
         "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
         "asyncfilter export job.yaml --duplicates --format csv --output duplicates.csv",
@@ -63,9 +63,11 @@ def export(
     *,
     settings: Settings = None,
     format_: Annotated[
-        ExportFormat, typer.Option("--format", metavar="FORMAT", help="jsonl (everything) or csv.")
+        ExportFormat, typer.Option("--format", metavar="FORMAT", help="jsonl (all fields) or csv.")
     ] = ExportFormat.JSONL,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="- is stdout.")] = STDOUT,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is stdout.")
+    ] = STDOUT,
     verdict: Annotated[
         list[Verdict] | None,
         typer.Option("--verdict", metavar="VERDICT", help="Only keep, review or reject; may be repeated."),
@@ -112,7 +114,7 @@ def export(
 
 
 Write = Callable[..., int]
-"""Writes everything to the text stream ``out``, and returns how many images or groups that were."""
+"""Writes all lines to the text stream ``out``, and returns how many images or groups were written."""
 
 
 def _images(images: Iterable[StoredImage], format_: ExportFormat, bucket: str) -> Write:
@@ -137,7 +139,7 @@ def _near_duplicates(job: Job, format_: ExportFormat, distance: int) -> Write:
     if found is None:
         raise UsageError(
             f"{job.checkpoint}: no image has a perceptual hash",
-            hint="Set near_duplicates: true in the job file; images that are examined from then on have one.",
+            hint="Set near_duplicates: true in the job file; images that are examined after that have one.",
         )
     return partial(
         write_near_duplicates_csv if format_ is ExportFormat.CSV else write_near_duplicates_jsonl,
@@ -157,10 +159,11 @@ def _to_stdout(write: Write) -> None:
 
 
 def _to_file(write: Write, path: Path, *, may_replace: bool) -> int:
-    """Write beside ``path`` and move into place, so that it is there whole or not at all.
+    """Write a file beside ``path`` and rename it to ``path``, so that ``path`` never holds an incomplete export.
 
     Raises:
-        UsageError: It cannot be written, or the user does not want it replaced.
+        UsageError: The file cannot be written, or exists and there is no terminal to ask on.
+        typer.Exit: The user does not want it replaced.
     """
     if path.exists() and not ask(f"{path} exists. Replace it?", yes=may_replace):
         raise typer.Exit(ExitCode.ABORTED)

@@ -23,9 +23,9 @@ app = command_group()
 @app.command(
     "labels",
     help=help_text(
-        "Show which labels and boxes Rekognition gives a few good images, what they have in common, and the rule "
-        "that keeps images like them. Labels too general to select by are marked. Each image is paid for once and "
-        "kept in .asyncfilter/references.db; files are sent, up to 5 MB each.",
+        "Show which labels and boxes Rekognition returns for a few good images, which labels they have in common, and "
+        "the rule that keeps images like them. Labels that are too general for a rule are marked. Each image is paid "
+        "for once; its labels are kept in .asyncfilter/references.db. Local files are sent, up to 5 MB each.",
         "asyncfilter labels s3://raw/good1.jpg s3://raw/good2.jpg local.jpg",
         "asyncfilter labels s3://raw/good1.jpg --confidence 70 --ignore Wheel",
     ),
@@ -41,7 +41,9 @@ def labels(
     ] = _CONFIDENCE_PCT,
     ignore: Annotated[
         list[str] | None,
-        typer.Option("--ignore", metavar="NAME", help="A label not to select by; may be repeated.", show_default=False),
+        typer.Option(
+            "--ignore", metavar="NAME", help="A label to leave out of the rule; may be repeated.", show_default=False
+        ),
     ] = None,
     region: Annotated[
         str | None,
@@ -52,7 +54,7 @@ def labels(
     profile: Profile = None,
     options: ResultOptions,
 ) -> None:
-    """Show labels of reference images and the rule they suggest. It asks nothing, though labels are paid for."""
+    """Show labels of reference images and the rule they suggest. Labels are paid for without a question."""
     with interruptible():
         aws = Aws(profile=profile, region=region)
         found = deferred.run_async(functools.partial(deferred.label_references, images, aws=aws))

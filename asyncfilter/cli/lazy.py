@@ -1,4 +1,4 @@
-"""Commands whose modules are imported when they are given, so that ``--help`` and completion answer at once."""
+"""Commands whose modules are imported only when they are run, so that ``--help`` and completion are fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncfilter.cli.signals import interruptible
 
 
 class Entry(NamedTuple):
-    """What is known of a command before its module is imported.
+    """The facts about a command that are needed before its module is imported.
 
     Attributes:
         module: The module in which ``app`` has the command.
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class LazyCommand(TyperCommand):
-    """Stands in a group for the command ``name`` of a module that is not imported yet."""
+    """Placeholder in a group for the command ``name`` of a module that is not imported yet."""
 
     def __init__(self, name: str, entry: Entry) -> None:
         super().__init__(
@@ -40,7 +40,7 @@ class LazyCommand(TyperCommand):
         """Parse a command line as the command itself does; its module is imported for it.
 
         Raises:
-            typer.Exit: A signal came meanwhile: nothing was begun.
+            typer.Exit: A signal came during the import: nothing was begun.
         """
         with interruptible():
             app: typer.Typer = import_module(self._module).app

@@ -21,10 +21,10 @@ import typer
 from asyncfilter.errors import UsageError
 
 STDOUT = "-"
-"""What an option for an output names to write to stdout."""
+"""The value of an output option that means stdout."""
 
 IS_PRETTY = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-"""Help has panels and colours on a terminal, and is plain text elsewhere."""
+"""True when help is printed with panels and colours, that is on a terminal; elsewhere it is plain text."""
 
 
 class Level(StrEnum):
@@ -37,7 +37,7 @@ class Level(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How lines of the log look."""
+    """The format of log lines."""
 
     TEXT = "text"
     JSON = "json"
@@ -53,7 +53,7 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
-Profile = Annotated[str | None, typer.Option("--profile", help="Of the AWS config file.", show_default=False)]
+Profile = Annotated[str | None, typer.Option("--profile", help="Profile of the AWS config file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every question with yes.")]
 LogLevel = Annotated[
@@ -83,8 +83,8 @@ class OutputOptions:
     """What a run logs and writes while it goes on.
 
     Attributes:
-        level: What is logged; None leaves it to where the log goes.
-        log_format: Text or JSON; JSON leaves live progress and the summary panel out.
+        level: Lowest level that is logged; by default warning beside a live display, else info.
+        log_format: Text or JSON; with JSON there is no live progress and no summary panel.
         events: File for events, ``-`` for stdout; None for none.
         pays: False for a run over stored labels, whose progress shows neither rate nor money.
     """
@@ -100,7 +100,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultOptions:
-    """The options of every command. One that asks nothing takes ``--yes`` as well, so that scripts can always say it.
+    """The options of every command. A command without questions takes ``--yes`` too, so that scripts can always give it.
 
     Attributes:
         as_json: The result is written as JSON.
@@ -119,7 +119,7 @@ class RunOptions:
         events: File for events, ``-`` for stdout; None for none.
         as_json: The result is written as JSON.
         yes: Every question is answered with yes.
-        log_level: What is logged; None leaves it to where the log goes.
+        log_level: Lowest level that is logged; by default warning beside a live display, else info.
         verbose: Everything is logged.
         log_format: Text or JSON.
 
@@ -138,36 +138,36 @@ class RunOptions:
         refuse_two_for_stdout(as_json=self.as_json, option="--events", target=self.events)
 
     def output(self, *, pays: bool = True) -> OutputOptions:
-        """What of them the run itself needs."""
+        """Those of the options that the run itself needs."""
         level = Level.DEBUG if self.verbose else self.log_level
         return OutputOptions(level=level, log_format=self.log_format, events=self.events, pays=pays)
 
 
 def refuse_two_for_stdout(*, as_json: bool, option: str, target: str | None) -> None:
-    """Check that stdout is given to one output alone.
+    """Check that only one output goes to stdout.
 
     Args:
         as_json: ``--json`` was given.
         option: Another option that names an output.
-        target: What it names; ``-`` is stdout.
+        target: The value of that option; ``-`` is stdout.
 
     Raises:
         UsageError: Both would go to stdout.
     """
     if as_json and target == STDOUT:
-        raise UsageError(f"--json and {option} - both want stdout", hint=f"Give {option} the name of a file.")
+        raise UsageError(f"--json and {option} - both write to stdout", hint=f"Give {option} the name of a file.")
 
 
 # -- Commands ----------------------------------------------------------------------------------------------------------
 
 
 def command_group() -> typer.Typer:
-    """What a module registers its commands with; ``asyncfilter.cli.lazy`` takes them from there."""
+    """The group in which a module registers its commands; ``asyncfilter.cli.lazy`` reads them from it."""
     return typer.Typer(rich_markup_mode="rich" if IS_PRETTY else None)
 
 
 def help_text(text: str, *examples: str) -> str:
-    """The help of a command: what it does, then examples that keep their lines."""
+    """The help of a command: its description, then examples, whose line breaks are kept."""
     lines = "\n".join(f"  {example}" for example in examples)
     return f"{text}\n\n\b\nExamples:\n{lines}"
 

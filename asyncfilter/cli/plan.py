@@ -35,12 +35,13 @@ app = command_group()
 @app.command(
     "plan",
     help=help_text(
-        "Show what a job would come to before it runs: what is listed and what is skipped and why, cost and hours "
-        "at the quota, and what budget and limits make of it. Free, and nothing is written. With --sample that "
-        "many images, drawn at random from the whole listing, are examined (paid, kept, free for the run): hit "
-        "rate, failures, total and cost of each kept image, with 95 % intervals.",
+        "Show the expected result of a job before it runs: how many objects are listed, how many are skipped and why, "
+        "cost and hours at the quota, and whether the budget or a limit would end the run. This is free, and nothing "
+        "is written. With --sample N, N images drawn at random from the whole listing are examined. They are paid "
+        "for, their labels are kept, and are free for the run. The result adds hit rate, failures, total cost and "
+        "cost of each kept image, with 95 % intervals.",
         "asyncfilter plan job.yaml",
-        "asyncfilter plan job.yaml --sample 200          says the price and asks first",
+        "asyncfilter plan job.yaml --sample 200          shows the price and asks first",
         "asyncfilter plan job.yaml --sample 200 --yes --json",
     ),
 )
@@ -54,7 +55,7 @@ def plan(
     ] = 0,
     options: RunOptions,
 ) -> None:
-    """Show what a job would come to; the exit code is that of a sample that was cut short, else 0."""
+    """Show the expected result; the exit code is that of the sample's summary when it was cut short, else 0."""
     if sample and not options.yes and not has_terminal():
         raise UsageError(
             "--sample pays for images, and there is no terminal to ask on",
@@ -76,7 +77,7 @@ def plan(
 def _examine_sample(
     job: Job, plan_inputs: PlanInputs, signals: Signals, options: OutputOptions, *, yes: bool
 ) -> Summary | None:
-    """Examine what was drawn, if the user agrees to the price; what costs nothing is not asked for."""
+    """Examine the sample, if the user agrees to the price; a sample that costs nothing needs no consent."""
     survey = plan_inputs.survey
     if not survey.drawn:
         return None

@@ -21,7 +21,7 @@ app = command_group()
 
 
 class _Priced(NamedTuple):
-    """What a price list asks of a job."""
+    """The part of a job that a price list depends on."""
 
     detector: DetectorSpec
     pricing: Pricing
@@ -30,8 +30,8 @@ class _Priced(NamedTuple):
 @app.command(
     "quota",
     help=help_text(
-        "Show what the account may use in a region and what it pays: calls a second, price, hours for a million "
-        "images, and which images are taken.",
+        "Show quota and price of the account in a region: calls a second, price, hours for a million images, and "
+        "which images are accepted.",
         "asyncfilter quota",
         "asyncfilter quota --region eu-west-1 --profile research --json",
     ),
@@ -46,26 +46,26 @@ def quota(
     options: ResultOptions,
 ) -> None:
     """Show quota, price and limits."""
-    place, terms = deferred.run_async(_read_terms, region, profile)
+    region_name, terms = deferred.run_async(_read_terms, region, profile)
     if options.as_json:
-        write_json(quota_mapping(place, terms))
+        write_json(quota_mapping(region_name, terms))
     else:
-        print_out(draw_quota(place, terms))
+        print_out(draw_quota(region_name, terms))
 
 
 async def _read_terms(region: str | None, profile: str | None) -> tuple[str, list[DetectorTerms]]:
     """The region, and the terms of every detector in it."""
     aws = Aws(profile=profile, region=region)
     async with deferred.open_aws(aws, timeout_s=_TIMEOUT_S, connections=_CONNECTIONS) as session:
-        place = session.region
-        if place is None:
+        region_name = session.region
+        if region_name is None:
             raise UsageError("no region is set", hint="Add --region, or set AWS_REGION.")
         terms = [
             DetectorTerms(
                 kind=kind,
-                quota=await deferred.quota_tps(session, kind, place),
-                prices=price_list(_Priced(DetectorSpec(kind=kind), Pricing()), place),
+                quota=await deferred.quota_tps(session, kind, region_name),
+                prices=price_list(_Priced(DetectorSpec(kind=kind), Pricing()), region_name),
             )
             for kind in DetectorKind
         ]
-        return place, terms
+        return region_name, terms

@@ -20,9 +20,9 @@ app = command_group()
 @app.command(
     "refilter",
     help=help_text(
-        "Apply changed rules or actions to the stored labels, and copy what is kept now. The detector is never "
-        "called: it costs nothing. Copies that the new rules would not make are counted and stay.",
-        "asyncfilter refilter job.yaml --dry-run      what would change",
+        "Apply changed rules or actions to the stored labels, and make the copies that they require. The detector is "
+        "never called: this costs nothing. Copies that the new rules would not make are counted and stay.",
+        "asyncfilter refilter job.yaml --dry-run      show what would change",
         "asyncfilter refilter job.yaml",
         "asyncfilter refilter job.yaml --set rules[0].keep.confidence=70",
     ),
@@ -37,7 +37,7 @@ def refilter(
 ) -> None:
     """Apply changed rules; the exit code is the summary's.
 
-    It asks nothing: what is copied can be copied again, and nothing is removed.
+    There is no question: a copy can be made again, and nothing is removed.
     """
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())

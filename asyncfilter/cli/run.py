@@ -25,13 +25,13 @@ app = command_group()
 @app.command(
     "run",
     help=help_text(
-        "Run a job, or resume it when its checkpoint exists. Ctrl-C ends it gently: calls under way finish and are "
-        "kept (exit 75), and the same command goes on. A second Ctrl-C aborts (exit 130).",
+        "Run a job, or resume it when its checkpoint exists. After Ctrl-C the calls in flight finish and their labels "
+        "are kept (exit 75); the same command continues the job. A second Ctrl-C aborts (exit 130).",
         "asyncfilter run job.yaml",
         "asyncfilter run job.yaml --set limits.budget_usd=5 --set stop.matches=100",
         "asyncfilter run job.yaml --dry-run            pay for labels, write nothing to S3",
         "asyncfilter run job.yaml --retry-failed       try failed images again first",
-        "asyncfilter run job.yaml --fresh              move the old checkpoint aside, start anew",
+        "asyncfilter run job.yaml --fresh              move the old checkpoint aside, start again",
         "asyncfilter run job.yaml --json > summary.json",
     ),
 )
@@ -41,9 +41,11 @@ def run(
     *,
     settings: Settings = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Move the old checkpoint aside (never deleted) and start anew.")
+        bool, typer.Option("--fresh", help="Move the old checkpoint aside (it is not deleted) and start again.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Pay for labels and keep them; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Pay for labels and keep them; write nothing to S3.")
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again first.")] = False,
     options: RunOptions,
 ) -> None:
@@ -66,7 +68,7 @@ def run(
 
 
 def _may_start_afresh(job: Job, *, yes: bool) -> bool:
-    """True when nothing that was paid for is moved aside, or the user says so."""
+    """True when the old checkpoint holds no paid labels, or the user agrees to move it aside."""
     if not job.checkpoint.exists():
         return True
     try:
@@ -75,12 +77,12 @@ def _may_start_afresh(job: Job, *, yes: bool) -> bool:
         return True
     if not totals.billed_calls:
         return True
-    paid = f"{count(totals.billed_calls)} paid answers ({usd(totals.spent_micros)})"
-    return ask(f"{job.checkpoint} holds {paid}. Move it aside and pay anew?", yes=yes)
+    paid = f"the results of {count(totals.billed_calls)} paid calls ({usd(totals.spent_micros)})"
+    return ask(f"{job.checkpoint} holds {paid}. Move it aside and pay again?", yes=yes)
 
 
 def print_summary(summary: Summary, job: Job, *, as_json: bool, log_format: LogFormat, dry_run: bool) -> None:
-    """The summary, for people on stderr and with ``as_json`` for scripts on stdout."""
+    """Print the summary on stderr for people, and with ``as_json`` on stdout for scripts."""
     if log_format is LogFormat.TEXT:
         console = stderr_console()
         console.print(draw_summary(summary, job, width=console.width, dry_run=dry_run, ascii_only=is_ascii(console)))

@@ -1,4 +1,4 @@
-"""The console of a run: log, live display and event file around one of the engine's verbs."""
+"""The console of a run: log, live display and event file for one of the engine's verbs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from asyncfilter.report.terminal.progress import REFRESH_S, LiveDisplay
 
 _SECOND_S = 1.0
 _YOUNG_OBJECTS = 1_000
-"""New objects, less those let go of, at which the youngest are collected: a millisecond or two of work."""
+"""New objects minus freed objects at which the youngest generation is collected: one or two milliseconds of work."""
 _YOUNGER_FIRST = (500, 20)
-"""Collections of the youngest before one of the next generation, and of that before a full one. Both look at all that
-is in flight, for longer than a hundredth of a second, and find hardly any garbage."""
+"""Collections of the youngest generation before one of the next, and of that one before a full collection. Both older
+collections traverse all objects in flight, take longer than a hundredth of a second, and find hardly any garbage."""
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
 
 class RunVerb(Protocol[R_co]):
-    """``wiring.run`` or another, with everything given but what the console gives."""
+    """``wiring.run`` or a similar verb with all arguments bound except those that the console gives."""
 
     async def __call__(
         self, *, interrupt: Interrupt, on_event: Emit, on_start: Callable[[Callable[[], Progress]], None]
@@ -47,10 +47,10 @@ class RunVerb(Protocol[R_co]):
 
 
 def run_with_console(job: Job, verb: RunVerb[R], signals: Signals, options: OutputOptions) -> R:
-    """Carry ``verb`` out and show what happens meanwhile.
+    """Run ``verb`` and show its progress.
 
     Raises:
-        typer.Exit: With ``ExitCode.INTERRUPTED`` when it was interrupted before anything was begun.
+        typer.Exit: With ``ExitCode.INTERRUPTED`` when it was interrupted before it began.
         AsyncFilterError: As the verb does.
         UsageError: The event file cannot be opened.
     """
@@ -81,7 +81,7 @@ class RunConsole(VerbConsole):
         stack.enter_context(self._display or nullcontext())
 
     def run_verb(self, verb: RunVerb[R]) -> R:
-        """Carry ``verb`` out. Raises as ``run_with_console`` does."""
+        """Run ``verb``. Raises as ``run_with_console`` does."""
 
         async def main() -> R:
             return await self._supervise(verb)
@@ -92,7 +92,7 @@ class RunConsole(VerbConsole):
         write: Callable[[str], object] = sys.stderr.write
         if self._display is not None:
 
-            def write(line: str) -> None:  # above what is redrawn
+            def write(line: str) -> None:  # above the live display
                 self.terminal.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
 
         log: structlog.typing.FilteringBoundLogger = open_log(
@@ -119,12 +119,12 @@ class RunConsole(VerbConsole):
         if failure is not None:
             raise failure
         if result is None:
-            print_err("interrupted before anything was called")
+            print_err("interrupted before the first call")
             raise typer.Exit(ExitCode.INTERRUPTED)
         return result
 
     def _leave(self, scope: anyio.CancelScope) -> None:
-        """A signal: drain what has begun, give up what has not."""
+        """Handle a signal: drain the run when it has begun, else cancel the verb."""
         if self._is_begun:
             self.interrupt.request()
         else:
@@ -136,7 +136,7 @@ class RunConsole(VerbConsole):
         self._progress = progress
 
     def _emitter(self) -> Emit:
-        """One function that hands each event to those who listen to its kind."""
+        """One function that calls, for each event, the listeners of its type."""
         listening: dict[type[Event], list[Callable[..., None]]] = {RunStarted: [self._started]}
         outputs: Sequence[_Listener] = [self._lines, *([self._display] if self._display else [])]
         for output in outputs:
@@ -162,7 +162,7 @@ class RunConsole(VerbConsole):
         while True:
             await anyio.sleep(pause_s)
             progress = self._shown_progress() if self._shown_progress else None
-            with suppress(OSError):  # a terminal that was closed must not end the run
+            with suppress(OSError):  # a closed terminal must not end the run
                 if self._display:
                     self._display.tick(progress)
             if anyio.current_time() >= next_s:
@@ -179,17 +179,17 @@ class RunConsole(VerbConsole):
 
 
 def spare_collections() -> None:
-    """Have the garbage collector look at what a run makes, seldom, and not at all at what is loaded by now.
+    """Make garbage collections rare, and exclude all objects that exist by now from them.
 
     A full collection over a whole program stops the event loop for a tenth of a second, and at 2,000 calls a second
-    there is one every few seconds. What a run lets go of has hardly any cycles.
+    there is one every few seconds. The objects that a run frees have hardly any reference cycles.
     """
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, *_YOUNGER_FIRST)
 
 
 def _ignoring_errors(write: Callable[[str], object]) -> Callable[[str], object]:
-    """Writing that does not fail: a closed terminal must not end the run."""
+    """``write`` without its ``OSError``: a closed terminal must not end the run."""
 
     def written(line: str) -> None:
         with suppress(OSError):

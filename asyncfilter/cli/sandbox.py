@@ -34,7 +34,7 @@ def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
     "sandbox",
     help=help_text(
         "Serve a double of S3, Rekognition, Service Quotas and STS on one local port, for any AWS client, until "
-        "Ctrl-C. What it holds lives in memory.",
+        "Ctrl-C. All of its data is in memory.",
         "asyncfilter sandbox --samples raw=300 --bucket clean",
         "asyncfilter sandbox --load photos=./pictures --bucket clean --tps 50 --latency 300ms",
         "asyncfilter sandbox --synthetic raw=2000000 --tps 500 --latency p50=120ms,p99=1.5s",
@@ -45,41 +45,50 @@ def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
 @takes_options
 def sandbox(
     *,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0 chooses a free one.")] = 0,
     host: Annotated[str, typer.Option("--host", help="Address to serve on.")] = "127.0.0.1",
-    region: Annotated[str, typer.Option("--region", help="Of buckets that name none.")] = "us-east-1",
+    region: Annotated[str, typer.Option("--region", help="Region of buckets that name none.")] = "us-east-1",
     bucket: Annotated[_Texts, _texts("--bucket", "NAME[@REGION]", "An empty bucket.", _CONTENT)] = None,
     load: Annotated[_Texts, _texts("--load", "BUCKET=DIR", "A bucket with the files of a folder.", _CONTENT)] = None,
     samples: Annotated[
-        _Texts, _texts("--samples", "BUCKET[=COUNT]", "A bucket of drawn pictures, dirt among them.", _CONTENT)
+        _Texts, _texts("--samples", "BUCKET[=COUNT]", "A bucket of generated pictures, some of them broken.", _CONTENT)
     ] = None,
     synthetic: Annotated[
         _Texts, _texts("--synthetic", "BUCKET=COUNT[:PATTERN]", "A bucket of computed objects.", _CONTENT)
     ] = None,
     archived: Annotated[_Texts, _texts("--archived", "GLOB", "Objects (bucket/key) in Glacier.", _CONTENT)] = None,
     labels: Annotated[
-        str, typer.Option("--labels", help="folder, recorded or onnx.", rich_help_panel=_LABELS, metavar="SOURCE")
+        str,
+        typer.Option(
+            "--labels", help="Source of labels: folder, recorded or onnx.", rich_help_panel=_LABELS, metavar="SOURCE"
+        ),
     ] = "folder",
     answers: Annotated[
-        Path | None, _texts("--answers", "FILE", "JSON Lines of answers by key; asked first.", _LABELS)
+        Path | None, _texts("--answers", "FILE", "JSON Lines of responses by key; used before --labels.", _LABELS)
     ] = None,
-    recorded: Annotated[Path | None, _texts("--recorded", "FILE", "Answers for --labels recorded.", _LABELS)] = None,
-    onnx_model: Annotated[Path | None, _texts("--onnx-model", "FILE", "For --labels onnx.", _LABELS)] = None,
-    onnx_labels: Annotated[Path | None, _texts("--onnx-labels", "FILE", "For --labels onnx.", _LABELS)] = None,
-    tps: Annotated[float | None, _texts("--tps", "RATE", "Quota of detections; none accepts any.", _LIMITS)] = None,
+    recorded: Annotated[Path | None, _texts("--recorded", "FILE", "Responses for --labels recorded.", _LABELS)] = None,
+    onnx_model: Annotated[Path | None, _texts("--onnx-model", "FILE", "Model for --labels onnx.", _LABELS)] = None,
+    onnx_labels: Annotated[Path | None, _texts("--onnx-labels", "FILE", "Names of its classes.", _LABELS)] = None,
+    tps: Annotated[float | None, _texts("--tps", "RATE", "Quota of detections; default: no limit.", _LIMITS)] = None,
     announced_tps: Annotated[
-        float | None, _texts("--announced-tps", "RATE", "What Service Quotas says of it.", _LIMITS)
+        float | None, _texts("--announced-tps", "RATE", "The quota that Service Quotas reports.", _LIMITS)
     ] = None,
     throttle_mode: Annotated[
-        str, typer.Option("--throttle-mode", help="window or bucket.", rich_help_panel=_LIMITS, metavar="MODE")
+        str,
+        typer.Option(
+            "--throttle-mode",
+            help="How the quota is enforced: window or bucket.",
+            rich_help_panel=_LIMITS,
+            metavar="MODE",
+        ),
     ] = "window",
     ramp: Annotated[
-        float | None, _texts("--ramp", "FACTOR", "Refuse rates that grow faster a second.", _LIMITS)
+        float | None, _texts("--ramp", "FACTOR", "Throttle a rate that grows faster than this in a second.", _LIMITS)
     ] = None,
     latency: Annotated[
-        str, _texts("--latency", "TIME", "Of detections: 300ms, or p50=120ms,p99=1.5s.", _LIMITS)
+        str, _texts("--latency", "TIME", "Latency of detections: 300ms, or p50=120ms,p99=1.5s.", _LIMITS)
     ] = "0s",
-    s3_latency: Annotated[str, _texts("--s3-latency", "TIME", "Of everything else.", _LIMITS)] = "0s",
+    s3_latency: Annotated[str, _texts("--s3-latency", "TIME", "Latency of all other requests.", _LIMITS)] = "0s",
     fault: Annotated[
         _Texts,
         _texts(
@@ -90,7 +99,7 @@ def sandbox(
             _TROUBLE,
         ),
     ] = None,
-    deny: Annotated[_Texts, _texts("--deny", "OPERATION[@GLOB]", "No permission for it.", _TROUBLE)] = None,
+    deny: Annotated[_Texts, _texts("--deny", "OPERATION[@GLOB]", "An operation without permission.", _TROUBLE)] = None,
     denied: Annotated[
         _Texts, _texts("--denied", "GLOB", "Objects that cannot be read: no permission.", _TROUBLE)
     ] = None,
@@ -98,14 +107,15 @@ def sandbox(
         _Texts, _texts("--kms-denied", "GLOB", "Objects whose KMS key cannot be used.", _TROUBLE)
     ] = None,
     verify_signatures: Annotated[
-        bool, typer.Option("--verify-signatures", help="Check every signature.", rich_help_panel=_TROUBLE)
+        bool,
+        typer.Option("--verify-signatures", help="Check the signature of every request.", rich_help_panel=_TROUBLE),
     ] = False,
     check_images: Annotated[
-        bool, typer.Option(help="Refuse what Rekognition refuses as an image.", rich_help_panel=_TROUBLE)
+        bool, typer.Option(help="Reject images that Rekognition would reject.", rich_help_panel=_TROUBLE)
     ] = True,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn by chance.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random choices.")] = 0,
     env_file: Annotated[
-        Path | None, typer.Option("--env-file", metavar="FILE", help="Write the environment to FILE.")
+        Path | None, typer.Option("--env-file", metavar="FILE", help="Write the environment variables to FILE.")
     ] = None,
     options: ResultOptions,
 ) -> None:
@@ -149,7 +159,7 @@ def sandbox(
 
 def _serve(options: SandboxOptions, *, env_file: Path | None, as_json: bool) -> None:
     def started(endpoint_url: str) -> None:
-        gc.freeze()  # what is loaded stays: looking at it again would stall answers
+        gc.freeze()  # loaded objects stay: traversing them again would delay responses
         environment = client_environment(options, endpoint_url)
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
         if env_file is not None:

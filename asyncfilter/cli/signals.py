@@ -1,7 +1,7 @@
 """SIGINT, SIGTERM and SIGHUP from the first moment of a command to its last.
 
-Before a listener is there a signal interrupts at once: nothing has been started. From then on the listener decides.
-At the third signal the process leaves at once.
+Before a listener is registered, a signal interrupts the command at once: nothing has been started. After that, each
+signal calls the listener. The third signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import typer
 from asyncfilter.errors import ExitCode
 
 MAX_SIGNALS = 3
-"""At this many signals the process leaves on the spot: the first drains, the second aborts."""
+"""This many signals end the process at once; the first drains, the second aborts."""
 
 _SHOW_CURSOR = "\x1b[?25h\n"
 
@@ -29,7 +29,7 @@ def interruptible() -> Iterator[Signals]:
     """The signals of one command.
 
     Raises:
-        typer.Exit: With ``ExitCode.INTERRUPTED`` when a signal came before anything listened to signals.
+        typer.Exit: With ``ExitCode.INTERRUPTED`` when a signal came before a listener was registered.
     """
     with Signals() as signals:
         try:
@@ -68,7 +68,7 @@ class Signals:
         self._notify = lambda: loop.call_soon_threadsafe(listener)
 
     def over(self) -> None:
-        """What was to be interrupted has ended: signals change nothing any more."""
+        """The command's work has ended: signals have no effect after this."""
         self._is_over = True
 
     def _received(self, _number: int, _frame: FrameType | None) -> None:

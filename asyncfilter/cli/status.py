@@ -14,8 +14,8 @@ app = command_group()
 @app.command(
     "status",
     help=help_text(
-        "Show what the checkpoint of a job holds. Nothing is called, nothing is changed, and a run that is going "
-        "on is not disturbed.",
+        "Show what the checkpoint of a job holds. No service is called, nothing is changed, and a run in progress is "
+        "not disturbed.",
         "asyncfilter status job.yaml",
         "asyncfilter status job.yaml --json",
     ),

@@ -1,4 +1,4 @@
-"""Messages and questions on stderr; nothing here needs more than the standard library."""
+"""Messages and questions on stderr; this module needs only the standard library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asyncfilter.errors import UsageError
 
 
 def print_err(text: str) -> None:
-    """One line on stderr; a closed stderr is no error."""
+    """Print one line on stderr; a closed stderr is no error."""
     with suppress(OSError):
         sys.stderr.write(f"{text}\n")
 
@@ -20,7 +20,7 @@ def has_terminal() -> bool:
 
 
 def ask(question: str, *, yes: bool) -> bool:
-    """Ask on a terminal; ``yes`` (the flag ``--yes``) answers in advance.
+    """True when the user answers yes on a terminal, or ``yes`` (the flag ``--yes``) is set.
 
     Raises:
         UsageError: There is no terminal to ask on, which means no.
@@ -29,12 +29,12 @@ def ask(question: str, *, yes: bool) -> bool:
 
 
 def ask_number(question: str, number: int) -> bool:
-    """Have ``number`` typed on a terminal; True when it was, and nothing else.
+    """True when the user types exactly ``number`` on a terminal.
 
     Raises:
         UsageError: There is no terminal to ask on, which means no.
     """
-    return _answer(question, f"Type {number} to go on:", hint=f"Add --yes --expect {number}.") == str(number)
+    return _answer(question, f"Type {number} to continue:", hint=f"Add --yes --expect {number}.") == str(number)
 
 
 def _answer(question: str, prompt: str, *, hint: str) -> str:

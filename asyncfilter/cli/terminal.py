@@ -12,7 +12,7 @@ from asyncfilter.report.as_json import json_text
 
 
 class _Console(Console):
-    """A console whose reader may leave: rich would end the process with a code that means something else here."""
+    """A console that tolerates a closed pipe: rich would end the process with a code that has another meaning here."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -26,22 +26,22 @@ def stderr_console() -> Console:
 
 
 def is_live(console: Console) -> bool:
-    """True when something that is redrawn in place can be shown; a variable that forces colours does not mean that."""
+    """True when text can be redrawn in place; a variable that forces colours is not enough for that."""
     return sys.stderr.isatty() and not console.is_dumb_terminal
 
 
 def is_ascii(console: Console) -> bool:
-    """True when the terminal shows no other characters."""
+    """True when the terminal can show only ASCII characters."""
     return not console.encoding.lower().startswith("utf")
 
 
 def print_out(renderable: RenderableType) -> None:
-    """A table or panel that is a command's result, on stdout."""
+    """Print a command's result, a table or a panel, on stdout."""
     _Console(highlight=False).print(renderable)
 
 
 def write_json(mapping: Mapping[str, object]) -> None:
-    """A command's result for scripts, on stdout."""
+    """Write a command's result for scripts on stdout."""
     try:
         sys.stdout.write(json_text(mapping))
         sys.stdout.flush()
@@ -50,7 +50,7 @@ def write_json(mapping: Mapping[str, object]) -> None:
 
 
 def discard_stdout() -> None:
-    """The reader of stdout has left, which is no error: what is still written is discarded."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Discard all further output: the reader of stdout has closed the pipe, which is no error."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)

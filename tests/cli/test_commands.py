@@ -395,7 +395,7 @@ def test_a_signal_before_anything_began(place: Workspace, number: signal.Signals
     process.send_signal(number)
     code, _, err = ended(process)
     assert code == 75
-    assert err == "interrupted before anything was called\n"
+    assert err == "interrupted before the first call\n"
     assert place.billed() == 0
 
 

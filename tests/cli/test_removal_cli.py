@@ -200,7 +200,7 @@ def test_another_number_on_a_terminal_does_nothing(make: Make, typed: str) -> No
     """Only the number itself is a yes; 130 otherwise."""
     place = make()
     terminal = place.terminal("apply")
-    terminal.read_until("Type 8 to go on: ")
+    terminal.read_until("Type 8 to continue: ")
     terminal.type(f"{typed}\n")
     assert terminal.end() == 130
     assert "another number" in terminal.seen
@@ -211,14 +211,14 @@ def test_the_number_on_a_terminal_does_it(make: Make) -> None:
     """Plan, question, number, outcome; and back."""
     place = make("move")
     terminal = place.terminal("apply")
-    terminal.read_until("Type 8 to go on: ")
+    terminal.read_until("Type 8 to continue: ")
     assert " person.jpg" in terminal.seen
     terminal.type("8\n")
     assert terminal.end() == 0
     assert "8 moved" in terminal.seen
     assert place.keys() == place.robins
     terminal = place.terminal("undo")
-    terminal.read_until("Type 8 to go on: ")
+    terminal.read_until("Type 8 to continue: ")
     terminal.type("8\n")
     assert terminal.end() == 0
     assert "8 brought back" in terminal.seen
@@ -229,7 +229,7 @@ def test_leaving_at_the_question_does_nothing(make: Make) -> None:
     """Ctrl-C where the number is asked for."""
     place = make()
     terminal = place.terminal("apply")
-    terminal.read_until("Type 8 to go on: ")
+    terminal.read_until("Type 8 to continue: ")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 75
     assert len(place.keys()) == 20

@@ -95,7 +95,7 @@ def test_fresh_asks_before_paying_again(place: Workspace, answer: str, code: int
     assert place.terminal(*few).end() == 0
     terminal = place.terminal(*few, "--fresh")
     terminal.read_until("[y/N]")
-    assert "2 paid answers ($0.002)" in terminal.seen
+    assert "2 paid calls ($0.002)" in terminal.seen
     terminal.type(f"{answer}\n")
     assert terminal.end() == code
     assert len(list((place.folder / ".asyncfilter").glob("robins*.db"))) == (2 if answer == "y" else 1)

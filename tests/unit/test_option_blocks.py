@@ -33,7 +33,7 @@ def test_a_block_stands_in_its_place_with_all_of_its_options() -> None:
 def test_result_and_events_do_not_share_stdout() -> None:
     """One check for all commands that have both."""
     for block in (RunOptions, ApplyOptions):
-        with pytest.raises(UsageError, match="both want stdout"):
+        with pytest.raises(UsageError, match="both write to stdout"):
             block(as_json=True, events="-")
         assert block(as_json=True, events="events.jsonl").events == "events.jsonl"
         assert block(events="-").events == "-"
