@@ -1,8 +1,9 @@
-"""AWS at the edge: session, S3, Rekognition, Custom Labels, quotas; vendor errors are translated here and nowhere else.
+"""The AWS adapters: session, S3, Rekognition, Custom Labels, quotas. Vendor errors are translated only in this package.
 
-``open_aws`` opens the account and ``open_clients`` the client that a job asks for: the fast one (``signed_client``,
-``fast``) or aioboto3 (``boto``). ``open_store``, ``open_detector`` and ``open_remover`` give a job's ports over it.
-What both clients share stands once, in ``s3``, ``rekognition``, ``custom_labels``, ``errors`` and ``failures``.
+``open_aws`` opens the account, and ``open_clients`` the client that a job selects: the fast one
+(``clients.signed_http``, ``clients.fast``) or aioboto3 (``clients.boto``). ``open_store``, ``open_detector`` and
+``open_remover`` return a job's ports over that client. The code that both clients share is in ``s3``, ``detectors``,
+``errors`` and ``transport_errors``.
 """
 
 from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_detector, open_remover, open_store

@@ -1,8 +1,8 @@
-"""What AWS's error answers mean: one table, used by both clients.
+"""The meaning of AWS's error responses: one table, used by both clients.
 
-``classify`` turns an ``ErrorResponse`` into the package's own error by its code, and where the code is unknown by its
-HTTP status. Codes, messages and advice are those of the Rekognition guide (*Error handling*), the S3 guide (*Error
-responses*) and botocore's service models; none of the modelled errors says itself whether a repetition helps.
+``classify`` maps an ``ErrorResponse`` to one of the package's errors by its code, or by its HTTP status where the code
+is unknown. Codes, messages and advice are those of the Rekognition guide (*Error handling*), the S3 guide (*Error
+responses*) and botocore's service models; none of the modelled errors states whether a retry helps.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _throttled(cause: ThrottleCause) -> _Rule:
 
 
 def _throughput_exceeded(response: ErrorResponse) -> AsyncFilterError:
-    """One code, two limits; only the message tells them apart."""
+    """One code for two limits; only the message distinguishes them."""
     s3_read = "s3 download limit" in response.message.lower()
     return _throttled(ThrottleCause.S3_READ if s3_read else ThrottleCause.RATE)(response)
 
@@ -67,11 +67,11 @@ def _image(code: str, meaning: str, remedy: str | None = None, *, access: bool =
 
 
 _LEAST_PX = {Operation(profile.operation): profile.image_limits.min_px for profile in PROFILES.values()}
-"""The shortest side that each detector's operation takes."""
+"""Shortest side that each detector's operation accepts, pixels."""
 
 
 def _parameter(response: ErrorResponse) -> AsyncFilterError:
-    """DetectLabels says this of images under 80 px (botocore issue 1366), hence of one image, not of the job."""
+    """DetectLabels returns it for images under 80 px (botocore issue 1366), so it concerns one image, not the job."""
     if "exceed maximum dimension" in response.message.lower():
         return _too_large(response)
     least_px = _LEAST_PX.get(response.operation, 0)
@@ -112,7 +112,7 @@ def _region(response: ErrorResponse) -> AsyncFilterError:
 
 def _endpoint(response: ErrorResponse) -> AsyncFilterError:
     return EndpointError(
-        f"The server that answers is not the AWS service that was meant: {response}",
+        f"The server at the endpoint is not the expected AWS service: {response}",
         hint="Check AWS_ENDPOINT_URL, its per-service forms, endpoint_url in the AWS config file, and the proxy.",
     )
 
@@ -164,7 +164,7 @@ _RULES: dict[str, _Rule] = {
         ("SlowDown", "ServiceUnavailable", "BandwidthLimitExceeded", "KMS.ThrottlingException"),
         _throttled(ThrottleCause.SERVER),
     ),
-    # Worth repeating
+    # Worth a retry
     **dict.fromkeys(
         (
             "InternalServerError", "InternalError", "InternalFailure", "RequestTimeout", "RequestTimeoutException",
@@ -226,16 +226,16 @@ _BY_STATUS: dict[int, _Rule] = {
     429: _throttled(ThrottleCause.RATE),
     503: _throttled(ThrottleCause.SERVER),
 }
-"""What an answer without a code means: those to HEAD have no body."""
+"""Meaning of a response without a code: responses to HEAD have no body."""
 
 CLOCK_CODES = frozenset(
     {"SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"}
 )
-"""Codes behind which a wrong clock may stand."""
+"""Codes whose cause may be a wrong clock."""
 
 
 def classify(response: ErrorResponse) -> AsyncFilterError:
-    """The package's own error for an error answer; the caller raises it ``from`` what brought the answer.
+    """The package's error for an error response; the caller raises it ``from`` the exception with the response.
 
     Returns:
         A ``CallError`` or an ``AccessError``; never an ``ImageError`` for an operation that concerns no image.

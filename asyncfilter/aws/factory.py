@@ -1,4 +1,4 @@
-"""The clients of one account, and from them a job's source, detector and sink."""
+"""The clients of one account, and a job's source, detector, sink and remover over them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Jo
 
 
 class AwsClients:
-    """What speaks to one account, through the client that the job asks for; made by ``open_clients``.
+    """The clients of one account, of the kind that the job selects; made by ``open_clients``.
 
     Args:
         session: The account.
-        signed_client: The signed client; both kinds of client need it to find out whether an endpoint answers.
+        signed_client: The signed client; the check that an endpoint responds uses it for both kinds of client.
         kind: Which client makes the calls.
     """
 
@@ -41,9 +41,9 @@ class AwsClients:
         """The detector that ``spec`` describes, in ``region``.
 
         Args:
-            spec: What to ask.
-            region: Where.
-            reads_s3: False when images are no objects of S3: no object is looked into that could not be read.
+            spec: Kind and parameters of the detector.
+            region: The region in which it is called.
+            reads_s3: False when images are not objects in S3; then no diagnosis of unreadable objects is made.
         """
         diagnosis = Diagnosis(self.session, self.s3, region) if reads_s3 else None
         return DETECTORS[spec.kind](await self._detect_call(spec, region), diagnosis, spec)
@@ -67,7 +67,7 @@ DETECTORS: Mapping[DetectorKind, Callable[[DetectCall, Diagnosis | None, Detecto
         "aws.factory.DETECTORS", {DetectorKind.REKOGNITION: _labels, DetectorKind.CUSTOM_LABELS: _custom_labels}
     )
 )
-"""What reads the answers of each kind of detector."""
+"""The class that decodes the responses, for each kind of detector."""
 
 
 @asynccontextmanager
@@ -75,7 +75,7 @@ async def open_clients(aws: Aws, session: AwsSession) -> AsyncIterator[AwsClient
     """Open the clients of an account.
 
     Args:
-        aws: Says which client makes the calls.
+        aws: Selects the client that makes the calls.
         session: From ``open_aws``.
     """
     async with open_signed_client(session) as signed_client:
@@ -98,14 +98,14 @@ class S3Store:
 
 
 async def open_store(job: Job, clients: AwsClients) -> S3Store:
-    """Check that the source can be listed and that targets exist, then give the ports over them.
+    """Check that the source can be listed and that targets exist, then return the ports over them.
 
     Args:
-        job: Says bucket and targets.
+        job: Gives bucket and targets.
         clients: From ``open_clients``.
 
     Raises:
-        AccessError: The job cannot work; the message says why, the hint what to do.
+        AccessError: The job cannot work; the message has the reason, the hint the remedy.
     """
     region = await check_source(job, clients.session, clients.s3)
     return S3Store(
@@ -117,29 +117,29 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
 
 
 async def open_detector(job: Job, clients: AwsClients, *, bucket_region: str | None) -> tuple[RekognitionDetector, str]:
-    """Check that the job's detector can be reached, then give it and its region.
+    """Check that the job's detector can be reached, then return it and its region.
 
     Args:
-        job: Says detector and region.
+        job: Gives detector and region.
         clients: From ``open_clients``.
-        bucket_region: Of the source; None when its images are no objects of S3.
+        bucket_region: Of the source; None when its images are not objects in S3.
 
     Raises:
-        AccessError: The job cannot work; the message says why, the hint what to do.
+        AccessError: The job cannot work; the message has the reason, the hint the remedy.
     """
     region = await check_detector(job, clients.session, clients.signed_client, bucket_region)
     return await clients.detector(job.detector, region, reads_s3=bucket_region is not None), region
 
 
 async def open_remover(job: Job, clients: AwsClients) -> S3Remover:
-    """Check that the job's buckets are there, then give what takes objects out of the source.
+    """Check that the job's buckets exist, then return the remover of the source's objects.
 
     Args:
-        job: Says bucket and targets.
+        job: Gives bucket and targets.
         clients: From ``open_clients``.
 
     Raises:
-        AccessError: A bucket is not there or cannot be reached.
+        AccessError: A bucket does not exist or cannot be reached.
     """
     await check_buckets(job, clients.session)
     versions = S3Versions(clients.session)

@@ -1,4 +1,4 @@
-"""What a version of a Custom Labels model is called, and what the service says of it."""
+"""The state of a Custom Labels model version, as the service describes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ModelState:
 
     Attributes:
         status: ``RUNNING``, ``STOPPED``, ``TRAINING_COMPLETED`` and so on.
-        inference_units: Units it runs with at least, each billed by the hour; 0 when it does not run.
+        inference_units: Least units it runs with, each billed by the hour; 0 when it does not run.
         max_inference_units: Units it may scale up to; the same as ``inference_units`` without auto-scaling.
     """
 
@@ -31,19 +31,19 @@ class ModelState:
 
 
 async def describe_model(session: AwsSession, arn: str) -> ModelState:
-    """Ask what a model is doing.
+    """Fetch the state of a model.
 
     Raises:
         PermissionDeniedError: ``rekognition:DescribeProjects`` or ``DescribeProjectVersions`` is not allowed.
         AccessError: There is no such model.
-        TransientError: No answer.
+        TransientError: No response.
     """
     parts = ModelArn.parse(arn)
     client = await session.client("rekognition", parts.region)
     try:
         with vendor_translated(Operation.DESCRIBE_PROJECT_VERSIONS, arn), anyio.fail_after(session.timeout_s):
             projects = await client.describe_projects(ProjectNames=[parts.project])
-            # A project's own ARN ends in its own time stamp, which the version's does not tell.
+            # A project's ARN ends in the project's time stamp, which the version's ARN does not contain.
             versions = [
                 version
                 for project in projects["ProjectDescriptions"]

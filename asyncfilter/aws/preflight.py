@@ -1,4 +1,4 @@
-"""What is found out before the first paid call: regions, permissions and endpoints, each with its remedy."""
+"""The checks before the first paid call: regions, permissions and endpoints; each failure has a remedy."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 
 async def check_source(job: Job, session: AwsSession, calls: S3Api) -> str:
-    """The region of the source's bucket, once the source was listed and every target bucket was found.
+    """The region of the source's bucket, after a test listing of the source and a look-up of every target bucket.
 
-    Nothing is written, and nothing is paid for but one listing of one key. Whether target buckets can be written is
-    known only by writing; that they exist is.
+    Nothing is written, and the only cost is one listing of one key. The check covers that target buckets exist; only a
+    write can show whether they are writable.
 
     Raises:
         BucketNotFoundError: The source bucket or a target bucket does not exist.
@@ -48,13 +48,13 @@ async def check_source(job: Job, session: AwsSession, calls: S3Api) -> str:
 
 
 async def check_detector(job: Job, session: AwsSession, signed_client: SignedClient, bucket_region: str | None) -> str:
-    """The region in which images are examined, once something answers there.
+    """The region in which images are examined, after the endpoint there has responded.
 
     Args:
-        job: Says detector and region.
+        job: Gives detector and region.
         session: The account.
         signed_client: Reaches the endpoint.
-        bucket_region: Of the source's bucket; None when images are no objects of S3, and can be examined anywhere.
+        bucket_region: Of the source's bucket; None when images are not objects in S3 and any region will do.
 
     Raises:
         RegionMismatchError: The detector's region, or the model's, is not the bucket's, and the job does not convert.
@@ -74,10 +74,10 @@ async def check_detector(job: Job, session: AwsSession, signed_client: SignedCli
 
 
 def region_asked_for(spec: DetectorSpec) -> str | None:
-    """The region that a detector's settings say: its model's where it has one; None when they leave it open.
+    """The region that a detector's settings give: its model's where it has one; None when they give none.
 
     Raises:
-        AccessError: The model is not the ARN of one.
+        AccessError: ``detector.model`` is not the ARN of a model.
     """
     return ModelArn.parse(spec.model or "").region if PROFILES[spec.kind].needs_model else spec.region
 
@@ -93,10 +93,10 @@ def _mismatch(job: Job, home: str, region: str) -> RegionMismatchError:
 
 
 async def check_buckets(job: Job, session: AwsSession) -> None:
-    """Make sure that source and targets exist.
+    """Check that source and targets exist.
 
     Raises:
-        BucketNotFoundError: One does not.
+        BucketNotFoundError: One does not exist.
         CredentialsError: AWS does not accept the credentials.
         EndpointError: S3 cannot be reached.
     """
@@ -115,7 +115,12 @@ def _target_buckets(job: Job) -> list[str]:
 
 
 async def with_retries(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat what is worth it, a few times; what then still fails is the endpoint's fault."""
+    """Retry throttled and transient failures a few times.
+
+    Raises:
+        EndpointError: No response.
+        AsyncFilterError: Any other failure, and the last throttled or transient error response.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return await call()

@@ -1,4 +1,4 @@
-"""How many calls a second the account may make: what Service Quotas says, else what AWS documents."""
+"""The account's quota of calls a second: from Service Quotas, else the documented default."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
 SERVICE_CODE = "rekognition"
-"""The service as Service Quotas names it."""
+"""The service's code in Service Quotas."""
 
 _PATIENCE_S = 5.0
-"""Longest wait for Service Quotas: a private network often has no way to it."""
+"""Longest wait for Service Quotas: a private network often has no route to it."""
 
 
 async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> QuotaAnswer:
-    """Look the quota of a detector up; never fails, since a run can always start from the documented value.
+    """Look up the quota of a detector; never fails, since a run can always start from the documented value.
 
     Args:
         session: The account.
@@ -28,12 +28,12 @@ async def quota_tps(session: AwsSession, kind: DetectorKind, region: str) -> Quo
         region: The detector's region.
     """
     profile = PROFILES[kind]
-    asked = (
+    sources = (
         (Operation.GET_SERVICE_QUOTA, "get_service_quota", QuotaOrigin.APPLIED),
         (Operation.GET_AWS_DEFAULT_SERVICE_QUOTA, "get_aws_default_service_quota", QuotaOrigin.DEFAULT),
     )
     reasons = []
-    for operation, method, origin in asked:
+    for operation, method, origin in sources:
         try:
             return QuotaAnswer(await _ask(session, operation, method, profile.quota_code, region), origin)
         except (AsyncFilterError, ErrorResponseError) as exc:

@@ -1,4 +1,4 @@
-"""Reference images over AWS: objects by reference, each in its bucket's own region, and files by their bytes."""
+"""Reference images over AWS: objects by reference, each in the region of its bucket, and files by their bytes."""
 
 from __future__ import annotations
 
@@ -80,15 +80,15 @@ def _read_file(path: str, most_bytes: int) -> bytes:
 
 
 async def open_references(uris: Sequence[str], *, clients: AwsClients, spec: DetectorSpec) -> AwsReferences:
-    """Give what examines references.
+    """Return the ``References`` for some addresses.
 
     Args:
-        uris: Their addresses; a region is found from them where none is set.
+        uris: Addresses of the references; they determine the region where none is set.
         clients: From ``open_clients``.
-        spec: What to ask.
+        spec: Kind and parameters of the detector.
 
     Raises:
-        UsageError: Only files are named, and no region is set.
+        UsageError: All references are files, and no region is set.
         AccessError: A bucket does not exist, or AWS cannot be reached.
     """
     return AwsReferences(clients, spec, await _region(uris, clients.session, spec))

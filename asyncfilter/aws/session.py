@@ -1,7 +1,7 @@
-"""The AWS session: credentials, regions, endpoints and the clients of the rare calls, all aioboto3's.
+"""The AWS session: credentials, regions, endpoints, and the aioboto3 clients of the rare calls.
 
 Every standard AWS setting keeps its meaning because botocore itself reads them: profiles, SSO, assume-role, endpoint
-overrides, dual-stack, FIPS, addressing style. The hot operations only ask where they must go and with which keys.
+overrides, dual-stack, FIPS, addressing style. The frequent operations take only endpoint and keys from it.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ AioClient: TypeAlias = Any
 """A client of aioboto3, which has no types."""
 
 _KEYS_GOOD_S = 5.0
-"""How long keys are used before botocore is asked again; it renews them 10 to 15 minutes before they expire."""
+"""Seconds that keys are cached; botocore, which is then read again, renews them 10 to 15 minutes before expiry."""
 
 QUOTA_REQUESTS_TPS = 5.0
-"""Requests a second that Service Quotas takes from an account, for each operation and region; not adjustable.
+"""Requests a second that Service Quotas accepts from an account, for each operation and region; not adjustable.
 
 Source: Service Quotas User Guide, *Service quotas for Service Quotas*, GetServiceQuota and GetAWSDefaultServiceQuota.
 """
 
 _ANY_REGION = "us-east-1"
-"""Where a bucket's region is asked for when no region is set; every region knows it."""
+"""Region of the HeadBucket that looks up a bucket's region when none is set; every region returns it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where requests of one service and region, or of one bucket, are sent.
+    """The endpoint of one service and region, or of one bucket.
 
     Attributes:
         origin: Scheme, host and port, without a path.
@@ -70,7 +70,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """True when it answers on this machine: no account of AWS does."""
+        """True when the host is this machine; then it is not AWS."""
         name = urlsplit(self.origin).hostname or ""
         try:
             return ip_address(name).is_loopback
@@ -79,11 +79,11 @@ class Endpoint:
 
 
 class AwsSession:
-    """One account as the job reaches it; made by ``open_aws``.
+    """The account of the job; made by ``open_aws``.
 
     Attributes:
-        region: The region set in the job or in AWS's own settings; None when there is none.
-        timeout_s: Seconds one attempt may take, from connecting to the last byte.
+        region: The region set in the job or in the standard AWS settings; None when there is none.
+        timeout_s: Seconds one attempt may take, from connect to the last byte.
         ca_file: Certificates to trust: AWS_CA_BUNDLE, the config file's ``ca_bundle``, or certifi's.
         quota_requests: Paces every request to Service Quotas, all regions and operations together; of capacity one, so
             that even a first burst stays within the rate.
@@ -108,7 +108,7 @@ class AwsSession:
             user_agent_extra="asyncfilter",
         )
         self._clients: dict[tuple[str, str], AioClient] = {}
-        self._making = anyio.Lock()  # one client per service and region, though many tasks may ask while it is made
+        self._making = anyio.Lock()  # one client per service and region, even if many tasks request it at once
         self._credentials: Any = None
         self._keys: Keys | None = None
         self._keys_until = 0.0
@@ -116,7 +116,7 @@ class AwsSession:
         self._places: dict[str, Endpoint] = {}
 
     async def client(self, service: str, region: str) -> AioClient:
-        """The aioboto3 client of a service in a region; it never retries by itself.
+        """The aioboto3 client of a service in a region; without retries of its own.
 
         Raises:
             CredentialsError: The settings name no usable profile.
@@ -135,7 +135,7 @@ class AwsSession:
             return self._clients[service, region]
 
     async def keys(self) -> Keys:
-        """Credentials that are good now; renewed in time while requests go on.
+        """Valid credentials; renewed before they expire.
 
         Raises:
             CredentialsError: There are none, or they cannot be renewed.
@@ -154,7 +154,7 @@ class AwsSession:
         return self._keys
 
     async def endpoint(self, service: str, region: str) -> Endpoint:
-        """Where a service other than S3 is reached, its overrides heeded.
+        """The endpoint of a service other than S3, with its configured overrides.
 
         Raises:
             EndpointError: The service has no endpoint there.
@@ -163,13 +163,13 @@ class AwsSession:
         return _endpoint(client.meta.endpoint_url, service, region)
 
     async def bucket_region(self, bucket: str) -> str:
-        """The region of a bucket, which HeadBucket tells even to those who may not read it.
+        """The region of a bucket; HeadBucket returns it even without permission to read the bucket.
 
         Raises:
             BucketNotFoundError: There is no such bucket.
             UsageError: It is a directory bucket, whose listing has no order and whose requests are signed otherwise.
             CredentialsError: There are no credentials, or AWS does not accept them.
-            TransientError: No answer.
+            TransientError: No response.
         """
         if bucket.endswith("--x-s3"):
             raise UsageError(
@@ -177,10 +177,10 @@ class AwsSession:
                 hint="Use a general purpose bucket.",
             )
         if bucket not in self._regions:
-            self._regions[bucket] = await self._ask_region(bucket)
+            self._regions[bucket] = await self._fetch_region(bucket)
         return self._regions[bucket]
 
-    async def _ask_region(self, bucket: str) -> str:
+    async def _fetch_region(self, bucket: str) -> str:
         fallback = self.region or _ANY_REGION
         client = await self.client("s3", fallback)
         try:
@@ -188,7 +188,7 @@ class AwsSession:
                 found = await client.head_bucket(Bucket=bucket)
         except ErrorResponseError as exc:
             response = exc.response
-            # 400 and 403 have no body here; the listing, which has one, will tell what is wrong with the caller.
+            # 400 and 403 have no body here; the error of the listing, which has one, gives the cause.
             if response.region or response.status in {400, 403}:
                 return response.region or fallback
             raise classify(response) from exc
@@ -199,7 +199,7 @@ class AwsSession:
         return await self.client("s3", await self.bucket_region(bucket))
 
     async def place(self, bucket: str) -> Endpoint:
-        """Where a bucket is reached, path style or virtual host as botocore decides.
+        """The endpoint of a bucket, path style or virtual host as botocore decides.
 
         Raises:
             AccessError: As for ``bucket_region``.
@@ -216,8 +216,8 @@ class AwsSession:
 async def _resolved(client: AioClient, bucket: str) -> tuple[str, str]:
     """Address and signing region that botocore would use for a bucket; nothing is sent.
 
-    A ``before-call`` event answered by its receiver ends the call (botocore's Stubber works so too). A presigned URL
-    would not do: botocore makes those for the global endpoint.
+    A ``before-call`` handler that returns a response ends the call (botocore's Stubber uses this too). A presigned URL
+    is no substitute: botocore makes those for the global endpoint.
     """
     seen: list[tuple[str, str]] = []
 
@@ -259,10 +259,10 @@ def _no_endpoint(service: str, region: str, exc: Exception) -> EndpointError:
 
 @asynccontextmanager
 async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIterator[AwsSession]:
-    """Open the account that the job names.
+    """Open the account of the job.
 
     Args:
-        aws: Profile and region; what is None comes from AWS's own settings.
+        aws: Profile and region; None means the standard AWS settings.
         timeout_s: Seconds one attempt may take.
         connections: Most connections of one aioboto3 client; the fast client has no limit of its own.
 

@@ -1,8 +1,8 @@
-"""What it means when no answer came: one table of transport failures, used by both clients.
+"""The meaning of a missing response: one table of transport failures, used by both clients.
 
-The question that matters for money is whether the request may have reached the service. Only a connection that was
-never made is certain; everything after that counts as billed (docs/guarantees.md,
-*The budget is a ceiling*).
+The cost depends on whether the request may have reached the service. Only when no connection was made, or nothing was
+sent, is it certain that it did not; every other failure counts as billed (docs/guarantees.md, *The budget is a
+ceiling*).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class UnreachableError(TransientError):
         super().__init__(message, may_be_billed=False)
 
     def as_endpoint_error(self) -> EndpointError:
-        """The same as a cause to stop, for the time before anything worked."""
+        """The same failure as an ``EndpointError``, which ends the run; for the checks before the first paid call."""
         return EndpointError(self.message, hint=_ENDPOINT_HINT)
 
 
 def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
-    """What a failure of our own transport or of aiohttp means.
+    """The package's error for a failure of the signed client's transport or of aiohttp.
 
     Args:
         exc: What was raised; a ``TimeoutError`` is the deadline of the whole attempt.
-        what: Operation and object, for people.
+        what: Operation and object, for the message.
     """
     match exc:
         case UntrustedError() | aiohttp.ClientConnectorCertificateError():
@@ -50,20 +50,20 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
         case NoConnectionError():
             return UnreachableError(f"{what}: no connection ({exc})")
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
-            return UnreachableError(f"{what}: no connection ({_said(exc)})")
+            return UnreachableError(f"{what}: no connection ({_text_of(exc)})")
         case UnsentError():
             return TransientError(f"{what}: the connection broke ({exc})", may_be_billed=False)
         case TimeoutError():
-            return TransientError(f"{what}: no whole answer in time", may_be_billed=True)
+            return TransientError(f"{what}: no complete response in time", may_be_billed=True)
         case _:
-            return TransientError(f"{what}: the connection broke ({_said(exc)})", may_be_billed=True)
+            return TransientError(f"{what}: the connection broke ({_text_of(exc)})", may_be_billed=True)
 
 
 TRANSPORT_FAILURES = (ExchangeError, aiohttp.ClientError, TimeoutError, OSError)
-"""What ``transport_failure`` knows."""
+"""The exceptions that ``transport_failure`` translates."""
 
 
-def _said(exc: BaseException) -> str:
+def _text_of(exc: BaseException) -> str:
     return str(exc) or type(exc).__name__
 
 
@@ -89,7 +89,7 @@ _CREDENTIALS = (
 
 
 def credentials_error(exc: Exception) -> CredentialsError:
-    """What is wrong with the credentials, with the remedy in one sentence."""
+    """The error for unusable credentials; its hint has the remedy in one sentence."""
     match exc:
         case vendor.ProfileNotFound():
             hint = "Set aws.profile or AWS_PROFILE to a profile of the AWS config file."
@@ -104,10 +104,10 @@ def credentials_error(exc: Exception) -> CredentialsError:
 
 @contextmanager
 def credentials_translated() -> Iterator[None]:
-    """Raise whatever goes wrong while credentials are looked up as ``CredentialsError``.
+    """Raise every failure of the look-up of credentials as ``CredentialsError``.
 
     Raises:
-        CredentialsError: There are none, or they cannot be renewed; a refused AssumeRole is one too.
+        CredentialsError: There are none, they cannot be renewed, or AssumeRole was denied.
     """
     try:
         yield
@@ -117,12 +117,12 @@ def credentials_translated() -> Iterator[None]:
 
 @contextmanager
 def vendor_translated(operation: Operation, where: str) -> Iterator[None]:
-    """Raise what aioboto3 raises as the fast client raises it.
+    """Translate aioboto3's exceptions to those that the fast client raises.
 
     Raises:
-        AnsweredError: AWS answered with an error.
-        TransientError: No whole answer came.
-        AccessError: No answer can come.
+        ErrorResponseError: AWS returned an error response.
+        TransientError: No complete response was received.
+        AccessError: No response is possible.
     """
     try:
         yield
@@ -168,5 +168,5 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
 
 
 def undecodable(what: str, exc: Exception) -> TransientError:
-    """An answer with HTTP 200 that is not what the service sends: a proxy's page, or bytes cut and glued."""
-    return TransientError(f"{what}: the answer makes no sense ({exc})", may_be_billed=True)
+    """The error for a response with HTTP 200 that is not the service's: a proxy's page, or a corrupted body."""
+    return TransientError(f"{what}: the response cannot be decoded ({exc})", may_be_billed=True)

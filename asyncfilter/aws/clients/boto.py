@@ -38,13 +38,13 @@ class BotoS3:
         self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
     ) -> Listing:
         """See ``S3Api``."""
-        asked: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        parameters: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
         if token is not None:
-            asked["ContinuationToken"] = token
+            parameters["ContinuationToken"] = token
         elif after is not None:
-            asked["StartAfter"] = after
+            parameters["StartAfter"] = after
         async with self._attempt(Operation.LIST_OBJECTS, bucket, prefix) as client:
-            page = await client.list_objects_v2(**asked)
+            page = await client.list_objects_v2(**parameters)
         objects = [
             ListedObject(item["Key"], item["Size"], item["ETag"].strip('"'), item.get("StorageClass") or "STANDARD")
             for item in page.get("Contents", ())
@@ -108,15 +108,15 @@ class BotoS3:
         return outcomes
 
     async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
-        """See ``S3Api``; botocore gives versions and markers apart, so that equal times leave their order open."""
+        """See ``S3Api``; botocore lists versions and markers apart, so their order is undefined at equal times."""
         async with self._attempt(Operation.LIST_OBJECT_VERSIONS, bucket, key) as client:
             page = await client.list_object_versions(Bucket=bucket, Prefix=key)
         entries = [entry for kind in ("DeleteMarkers", "Versions") for entry in page.get(kind, ())]
-        mine = [entry for entry in entries if entry["Key"] == key]
-        mine.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]), reverse=True)
+        of_key = [entry for entry in entries if entry["Key"] == key]
+        of_key.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]), reverse=True)
         return [
             ObjectVersion(one["VersionId"], one.get("ETag", "").strip('"'), one.get("Size", 0), "ETag" not in one)
-            for one in mine
+            for one in of_key
         ]
 
     async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
@@ -146,12 +146,12 @@ def _versioned(version: str) -> dict[str, str]:
 class BotoDetect:
     """``DetectCall`` through aioboto3.
 
-    botocore drops what its service model does not know, so that fields AWS adds later are kept by the fast client only.
+    botocore drops the fields that its service model lacks: only the fast client keeps fields that AWS adds later.
 
     Args:
         session: Gives the deadline.
         client: The aioboto3 Rekognition client in the detector's region.
-        spec: What to ask.
+        spec: Kind and parameters of the detector.
     """
 
     def __init__(self, session: AwsSession, client: AioClient, spec: DetectorSpec) -> None:

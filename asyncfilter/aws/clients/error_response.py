@@ -1,7 +1,7 @@
-"""Error answers as both clients see them, before anything is made of them.
+"""Error responses as both clients receive them, before they are classified.
 
-A client reduces every error answer to an ``ErrorResponse`` and raises it as ``ErrorResponseError``, which never leaves
-``asyncfilter.aws``; ``errors`` says what it means.
+A client reduces every error response to an ``ErrorResponse`` and raises it as ``ErrorResponseError``, which never
+leaves ``asyncfilter.aws``; ``errors`` classifies it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 
 
 class Operation(StrEnum):
-    """The operations of AWS that are used; the value is the name on the wire."""
+    """The AWS operations in use; the value is the name in requests."""
 
     DETECT_LABELS = "DetectLabels"
     DETECT_CUSTOM_LABELS = "DetectCustomLabels"
@@ -60,14 +60,14 @@ _PERMISSIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorResponse:
-    """One error answer.
+    """One error response.
 
     Attributes:
         status: HTTP status, 300 or higher; 200 for an S3 copy that failed after its headers were sent.
-        code: AWS's error code; empty when the answer had none (every answer to HEAD).
-        where: What was asked for: an ``s3://`` URI or an ARN.
-        region: The bucket's region, when the answer told it.
-        retry_after_s: What the service asked to wait, seconds.
+        code: AWS's error code; empty when the response has none (every response to HEAD).
+        where: The object of the request: an ``s3://`` URI or an ARN.
+        region: The bucket's region, when the response contains it.
+        retry_after_s: Seconds to wait, as the service requests.
     """
 
     operation: Operation
@@ -79,12 +79,12 @@ class ErrorResponse:
     retry_after_s: float | None = None
 
     def __str__(self) -> str:
-        said = ": ".join(part for part in (self.code, self.message) if part)
-        return f"{self.operation} on {self.where}: HTTP {self.status}{' ' + said if said else ''}"
+        detail = ": ".join(part for part in (self.code, self.message) if part)
+        return f"{self.operation} on {self.where}: HTTP {self.status}{' ' + detail if detail else ''}"
 
 
 class ErrorResponseError(Exception):
-    """AWS answered with an error; stays inside ``asyncfilter.aws``."""
+    """AWS returned an error response; stays inside ``asyncfilter.aws``."""
 
     def __init__(self, response: ErrorResponse) -> None:
         super().__init__(str(response))
@@ -120,11 +120,11 @@ def read_error_response(
     """Make an ``ErrorResponse`` of a raw error response, in JSON or XML or without any body.
 
     Args:
-        operation: What was asked.
-        where: Of what it was asked.
+        operation: The operation of the request.
+        where: The object of the request.
         status: HTTP status.
         headers: Response headers; the mapping ignores case, or its names are in lower case.
-        body: The body as it came.
+        body: The body as received.
     """
     code, message, region = _read_xml(body) if body.lstrip()[:1] == b"<" else _read_json(body)
     code = code or headers.get("x-amzn-errortype", "")
@@ -153,10 +153,10 @@ def _read_xml(body: bytes) -> tuple[str, str, str | None]:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds the service asked to wait.
+    """Seconds to wait, as the service requests; None when it requests none.
 
     ``x-amz-retry-after`` is in milliseconds (AWS SDK retry specification), ``Retry-After`` in seconds or a date, which
-    is measured from the answer's own ``Date``.
+    is measured from the ``Date`` of the same response.
     """
     try:
         if value := headers.get("x-amz-retry-after"):

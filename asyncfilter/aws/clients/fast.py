@@ -1,4 +1,4 @@
-"""The fast client: the hot operations over ``SignedClient``."""
+"""The fast client: the frequent operations over ``SignedClient``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ETAG = re.compile(rb"<ETag>([^<]*)</ETag>")
 
 
 class FastS3:
-    """``S3Api`` over ``SignedClient``; every bucket is asked in its own region."""
+    """``S3Api`` over ``SignedClient``; each request goes to the region of its bucket."""
 
     def __init__(self, session: AwsSession, signed_client: SignedClient) -> None:
         self._session = session
@@ -51,18 +51,18 @@ class FastS3:
         self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
     ) -> Listing:
         """See ``S3Api``."""
-        asked = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit), "prefix": prefix}
+        parameters = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit), "prefix": prefix}
         if token is not None:
-            asked["continuation-token"] = token
+            parameters["continuation-token"] = token
         elif after is not None:
-            asked["start-after"] = after
+            parameters["start-after"] = after
         where = uri(bucket, prefix)
         reply = await self._signed_client.send(
             Operation.LIST_OBJECTS,
             where,
             await self._session.place(bucket),
             method="GET",
-            query=encode_query(asked.items()),
+            query=encode_query(parameters.items()),
         )
         try:
             return await read_page(reply.body)
@@ -96,13 +96,13 @@ class FastS3:
         reply = await self._object(Operation.COPY_OBJECT, "PUT", target.bucket, target.key, headers)
         if b"<CopyObjectResult" in reply.body and (etag := _ETAG.search(reply.body)):
             return unescape_xml(etag[1].decode()).strip('"')
-        # S3 sends 200 before it copies; what went wrong afterwards is told in the body (CopyObject reference).
+        # S3 sends 200 before it copies; a later failure is in the body (CopyObject reference).
         response = read_error_response(
             Operation.COPY_OBJECT, target.uri, status=200, headers=reply.headers, body=reply.body
         )
         if response.code:
             raise ErrorResponseError(response)
-        raise TransientError(f"{response}: the answer says nothing of a copy", may_be_billed=True)
+        raise TransientError(f"{response}: the response has no result of the copy", may_be_billed=True)
 
     async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
         """See ``S3Api``."""
@@ -121,7 +121,7 @@ class FastS3:
             await self._session.place(bucket),
             method="POST",
             query="delete=",
-            headers=_sealed(body),
+            headers=_digest_headers(body),
             body=body,
         )
         return read_outcomes(reply.body, bucket)
@@ -145,7 +145,9 @@ class FastS3:
     async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
         """See ``S3Api``."""
         body, query = tag_request(tags), _tagging(version)
-        await self._object(Operation.PUT_OBJECT_TAGGING, "PUT", bucket, key, _sealed(body), query=query, body=body)
+        await self._object(
+            Operation.PUT_OBJECT_TAGGING, "PUT", bucket, key, _digest_headers(body), query=query, body=body
+        )
 
     async def _object(
         self,
@@ -170,8 +172,8 @@ class FastS3:
         )
 
 
-def _sealed(body: bytes) -> dict[str, str]:
-    """The digest that S3 wants with a body that it acts upon (S3 API reference, *DeleteObjects*)."""
+def _digest_headers(body: bytes) -> dict[str, str]:
+    """Headers with the digest that S3 requires for a request body (S3 API reference, *DeleteObjects*)."""
     return {
         "content-type": "application/xml",
         "x-amz-checksum-sha256": b2a_base64(hashlib.sha256(body).digest(), newline=False).decode(),
@@ -183,12 +185,12 @@ def _tagging(version: str) -> str:
 
 
 class FastDetect:
-    """``DetectCall`` over ``SignedClient``: all of the request but bucket and key is made once.
+    """``DetectCall`` over ``SignedClient``: the request is encoded once, except for bucket and key.
 
     Args:
         signed_client: The client.
-        endpoint: Rekognition's in the detector's region.
-        spec: What to ask.
+        endpoint: Rekognition's endpoint in the detector's region.
+        spec: Kind and parameters of the detector.
     """
 
     def __init__(self, signed_client: SignedClient, endpoint: Endpoint, spec: DetectorSpec) -> None:

@@ -1,7 +1,7 @@
-"""What the ports need of AWS, as either client gives it: one method, one attempt.
+"""The AWS calls that the ports need, as both clients implement them: each method call is one attempt.
 
-``fast`` and ``boto`` implement these. Their methods raise ``ErrorResponseError`` for every error answer, whose meaning
-the ports decide with what they know, and the package's own errors where no answer came.
+``fast`` and ``boto`` implement these protocols. Their methods raise ``ErrorResponseError`` for every error response,
+which the ports classify in their context, and the package's errors where there was no response.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from asyncfilter.model import ListedObject, ObjectRef, S3Location
 from asyncfilter.policy.detectors import PROFILES
 
 PAGE_SIZE = 1000
-"""Most keys S3 gives in one page."""
+"""Most keys that S3 returns in one page."""
 
 _ALL = 1000
-"""``detector.max_labels`` of a job that does not limit them; the cap of DetectLabels."""
+"""``detector.max_labels`` of a job that does not limit them; the maximum of DetectLabels."""
 
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects must be restored before they can be read (S3 guide, *Archiving*)."""
@@ -32,9 +32,9 @@ class Listing(NamedTuple):
 
 
 class ObjectHead(NamedTuple):
-    """What HeadObject tells.
+    """The result of HeadObject.
 
-    ``etag`` is without its quotes, checksums are by lower-case header name, ``version`` is empty where none is kept.
+    ``etag`` is without its quotes, checksums are by lower-case header name, ``version`` is empty where there is none.
     """
 
     etag: str
@@ -45,7 +45,7 @@ class ObjectHead(NamedTuple):
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> ObjectHead:
-        """Read the headers of an answer, whatever the case of their names."""
+        """Read the headers of a response; the case of their names is ignored."""
         lower = {name.lower(): value for name, value in headers.items()}
         restored = 'ongoing-request="false"' in lower.get("x-amz-restore", "")
         stored = lower.get("x-amz-archive-status", "") or lower.get("x-amz-storage-class", "") in ARCHIVE_CLASSES
@@ -63,7 +63,7 @@ class ObjectHead(NamedTuple):
 
 
 class Deleted(NamedTuple):
-    """An object is gone; ``marker`` is the version id of the delete marker in its place, empty where none was made."""
+    """A deleted object; ``marker`` is the version id of the delete marker in its place, empty where there is none."""
 
     marker: str
 
@@ -91,15 +91,15 @@ class S3Api(Protocol):
         ...
 
     async def first_byte(self, bucket: str, key: str) -> None:
-        """GetObject of one byte: what HEAD cannot explain, the body of this answer does."""
+        """GetObject of one byte: its error response has a body, which that of HeadObject lacks."""
         ...
 
     async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
-        """GetObject on condition of the image's ETag: all of it, or as many bytes from its start as there are."""
+        """GetObject on condition of the image's ETag: the whole object, or up to ``first_bytes`` from its start."""
         ...
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
-        """CopyObject on condition of the source's ETag and, with ``only_new``, that nothing stands at the target.
+        """CopyObject on condition of the source's ETag and, with ``only_new``, that there is no object at the target.
 
         Returns:
             The copy's ETag, without its quotes.
@@ -117,7 +117,7 @@ class S3Api(Protocol):
         ...
 
     async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
-        """ListObjectVersions of one key, newest first; up to the thousand entries of one page."""
+        """ListObjectVersions of one key, newest first; up to the 1,000 entries of one page."""
         ...
 
     async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
@@ -133,16 +133,16 @@ class DetectCall(Protocol):
     """DetectLabels or DetectCustomLabels of one image."""
 
     async def __call__(self, bucket: str, key: str) -> bytes:
-        """Make one attempt at an object in S3; the body of the answer."""
+        """Make one attempt at an object in S3; returns the body of the response."""
         ...
 
     async def content(self, where: str, body: bytes) -> bytes:
-        """Make one attempt at a picture that is sent; ``where`` it came from is for messages. The answer's body."""
+        """Make one attempt with an image's bytes, ``where`` in messages; returns the body of the response."""
         ...
 
 
 def uri(bucket: str, key: str) -> str:
-    """``s3://bucket/key``, the key as it is."""
+    """``s3://bucket/key``, with the key unchanged."""
     return f"s3://{bucket}/{key}"
 
 
@@ -152,7 +152,7 @@ def operation_of(spec: DetectorSpec) -> Operation:
 
 
 def parameters_of(spec: DetectorSpec) -> dict[str, object]:
-    """The request of a detector without its image, as both clients send it."""
+    """The parameters of a detector's request without the image, as both clients send them."""
     return REQUESTS[spec.kind](spec)
 
 
@@ -167,16 +167,16 @@ def _labels_request(spec: DetectorSpec) -> dict[str, object]:
 
 
 def _custom_labels_request(spec: DetectorSpec) -> dict[str, object]:
-    """The service falls back to each label's assumed threshold unless MinConfidence is given.
+    """Without MinConfidence the service applies each label's assumed threshold.
 
-    It gives all results unless MaxResults is (Custom Labels guide, *Analyzing an image*).
+    Without MaxResults it returns all results (Custom Labels guide, *Analyzing an image*).
     """
-    asked: dict[str, object] = {"ProjectVersionArn": spec.model, "MinConfidence": spec.min_confidence_pct}
-    return asked if spec.max_labels >= _ALL else {**asked, "MaxResults": spec.max_labels}
+    parameters: dict[str, object] = {"ProjectVersionArn": spec.model, "MinConfidence": spec.min_confidence_pct}
+    return parameters if spec.max_labels >= _ALL else {**parameters, "MaxResults": spec.max_labels}
 
 
 REQUESTS: Mapping[DetectorKind, Callable[[DetectorSpec], dict[str, object]]] = for_every_kind(
     "aws.clients.protocols.REQUESTS",
     {DetectorKind.REKOGNITION: _labels_request, DetectorKind.CUSTOM_LABELS: _custom_labels_request},
 )
-"""What makes the request of each kind of detector."""
+"""The function that makes the request parameters, for each kind of detector."""

@@ -1,6 +1,6 @@
-"""The XML of deletes, versions and tags, written and read without a tree.
+"""The XML of deletes, versions and tags, written and read without an XML tree.
 
-A key with a character that XML 1.0 cannot express cannot be named in a DeleteObjects: it is deleted singly.
+DeleteObjects cannot contain a key with a character that XML 1.0 cannot express; such a key is deleted singly.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FIELD = re.compile(rb"<(\w+)>([^<]*)</\1>")
 
 
 def is_expressible(key: str) -> bool:
-    """Whether ``key`` arrives whole in XML; tabs and line ends could be written, but parsers fold them."""
+    """Whether XML preserves ``key``; tabs and line ends could be written, but parsers normalise them."""
     return _INEXPRESSIBLE.search(key) is None
 
 
 def delete_request(requests: Sequence[tuple[str, str]]) -> bytes:
-    """The body of DeleteObjects for keys with their ETags, which come without quotes."""
+    """The body of DeleteObjects for keys with their ETags, which are given without quotes."""
     rows = [
         f"<Object><Key>{escape(key)}</Key><ETag>&quot;{escape(etag)}&quot;</ETag></Object>" for key, etag in requests
     ]
@@ -36,7 +36,7 @@ def delete_request(requests: Sequence[tuple[str, str]]) -> bytes:
 
 
 def read_outcomes(body: bytes, bucket: str) -> dict[str, Deleted | ErrorResponse]:
-    """What became of each key that an answer to DeleteObjects names."""
+    """The outcome of each key in a response to DeleteObjects."""
     outcomes: dict[str, Deleted | ErrorResponse] = {}
     for kind, content in _OUTCOME.findall(body):
         fields = _fields(content)
@@ -48,22 +48,22 @@ def read_outcomes(body: bytes, bucket: str) -> dict[str, Deleted | ErrorResponse
     return outcomes
 
 
-def deleted(is_marker: bool, version: str) -> Deleted:  # noqa: FBT001  the two fields of every answer
-    """What S3's answer to a delete without a version means; where versioning is suspended the marker has no id."""
+def deleted(is_marker: bool, version: str) -> Deleted:  # noqa: FBT001  the two fields of every response
+    """The result of a delete without a version id; where versioning is suspended, the marker has no id."""
     return Deleted((version or NULL_VERSION) if is_marker else "")
 
 
 def refused(bucket: str, key: str, code: str, message: str) -> ErrorResponse:
-    """One key's error as the answer to a DeleteObject of its own would be; it comes without a status."""
+    """The error of one key, as DeleteObject would return it; DeleteObjects gives no status for it."""
     return ErrorResponse(
         operation=Operation.DELETE_OBJECT, where=uri(bucket, key), status=400, code=code, message=message
     )
 
 
 def read_versions(body: bytes, key: str) -> list[ObjectVersion]:
-    """The versions of ``key`` in an answer to ListObjectVersions with ``encoding-type=url``, newest first.
+    """The versions of ``key`` in a response to ListObjectVersions with ``encoding-type=url``, newest first.
 
-    S3 lists them so; stores that list versions and markers apart at least say which one is the latest.
+    S3 lists them in this order; stores that list versions and markers apart at least mark the latest one.
     """
     found = []
     for kind, content in _VERSION.findall(body):
@@ -82,7 +82,7 @@ def tag_request(tags: Mapping[str, str]) -> bytes:
 
 
 def read_tags(body: bytes) -> dict[str, str]:
-    """The tags in an answer to GetObjectTagging."""
+    """The tags in a response to GetObjectTagging."""
     return {tag["Key"]: tag.get("Value", "") for tag in map(_fields, _TAG.findall(body))}
 
 

@@ -1,7 +1,7 @@
-"""The small signed HTTP client behind the hot operations: one attempt, one deadline, no policy.
+"""The signed HTTP client of the frequent operations: one attempt, one deadline, no retries.
 
-Connections are direct and our own unless a proxy must carry the request. Every failure to get a whole answer is
-translated by ``failures``; an answer is returned whatever its status.
+Connections are direct (``http.pool``) unless a proxy is configured (``http.proxied``). ``transport_errors`` translates
+every failure to get a complete response; a response with an error status is raised as ``ErrorResponseError``.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from asyncfilter.errors import EndpointError, TransientError
 
 
 class PresignedPosts:
-    """POSTs of one operation to one endpoint, which differ in their body alone; made by ``SignedClient.posts``.
+    """POSTs of one operation to one endpoint, which differ only in their body; made by ``SignedClient.posts``.
 
-    All before the body is signed and written once a second, and again when the keys change.
+    Everything before the body is signed and encoded once a second, and again when the keys change.
 
     Args:
-        operation: What is asked.
-        endpoint: Where to.
+        operation: The operation.
+        endpoint: The endpoint.
         headers: Further headers, by lower-case name; all are signed.
-        signer: Of the endpoint's service and region.
-        clock: The signer's.
+        signer: The signer for the endpoint's service and region.
+        clock: The clock of the signer.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class SignedClient:
     """Sends signed requests; made by ``open_signed_client``.
 
     Args:
-        session: Gives the keys.
-        pool: Carries requests to hosts that are reached directly.
-        proxied: Carries the others.
+        session: Provides the keys.
+        pool: Sends the requests that go to a host directly.
+        proxied: Sends the requests that go through a proxy.
         clock: Time for signatures.
     """
 
@@ -89,12 +89,12 @@ class SignedClient:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> HttpResponse:
-        """Make one attempt and read its answer to the end.
+        """Make one attempt and read its response to the end.
 
         Args:
-            operation: What is asked.
-            where: Of what, for messages.
-            endpoint: Where to.
+            operation: The operation.
+            where: The object of the request, for messages.
+            endpoint: The endpoint.
             method: HTTP method.
             path: Percent-encoded path below the endpoint's own, sent as it is.
             query: From ``encode_query``.
@@ -102,9 +102,9 @@ class SignedClient:
             body: The body.
 
         Raises:
-            AnsweredError: The answer's status is 300 or higher.
-            TransientError: No whole answer came.
-            AccessError: No answer can come.
+            ErrorResponseError: The status of the response is 300 or higher.
+            TransientError: No complete response was received.
+            AccessError: No response is possible.
         """
         keys = await self._session.keys()
         full_path = endpoint.base_path + path
@@ -116,25 +116,25 @@ class SignedClient:
         signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
         request = HttpRequest(method, f"{full_path}?{query}" if query else full_path, signed, body)
         try:
-            reply = await self._carried(endpoint, request)
+            reply = await self._exchange(endpoint, request)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{operation} on {where}") from exc
-        return self._accepted(reply, operation, where)
+        return self._checked(reply, operation, where)
 
     def posts(self, operation: Operation, endpoint: Endpoint, headers: Mapping[str, str]) -> PresignedPosts:
-        """Prepare POSTs that differ in their body alone; arguments are those of ``send``."""
+        """Prepare POSTs that differ only in their body; arguments are those of ``send``."""
         return PresignedPosts(operation, endpoint, headers, self._signer(endpoint), self._clock)
 
     async def post(self, posts: PresignedPosts, where: str, body: bytes) -> HttpResponse:
-        """Make one attempt of a POST that is prepared; otherwise as ``send``.
+        """Make one attempt of a prepared POST; otherwise as ``send``.
 
         Args:
-            posts: From this wire.
-            where: Of what it is asked, for messages.
+            posts: From ``posts`` of this client.
+            where: The object of the request, for messages.
             body: The body.
 
         Raises:
-            AnsweredError: As ``send``.
+            ErrorResponseError: As ``send``.
             TransientError: As ``send``.
             AccessError: As ``send``.
         """
@@ -146,22 +146,22 @@ class SignedClient:
             reply = await self._pool.exchange(endpoint.origin, request, is_repeatable=False)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{posts.operation} on {where}") from exc
-        return self._accepted(reply, posts.operation, where)
+        return self._checked(reply, posts.operation, where)
 
     async def reach(self, endpoint: Endpoint) -> None:
-        """Find out whether anything answers at an endpoint; any answer will do, and nothing is asked of the service.
+        """Check that an endpoint responds; any response counts, and no operation of the service is called.
 
         Raises:
-            TransientError: No answer; ``UnreachableError`` when there was no connection.
-            EndpointError: No answer can come.
+            TransientError: No response; ``UnreachableError`` when there was no connection.
+            EndpointError: No response is possible.
         """
         request = HttpRequest("GET", endpoint.base_path or "/", {"host": endpoint.host})
         try:
-            await self._carried(endpoint, request)
+            await self._exchange(endpoint, request)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
 
-    def _carried(self, endpoint: Endpoint, request: HttpRequest) -> Awaitable[HttpResponse]:
+    def _exchange(self, endpoint: Endpoint, request: HttpRequest) -> Awaitable[HttpResponse]:
         if endpoint.proxy is not None:
             return self._proxied.exchange(endpoint.origin, endpoint.proxy, request)
         return self._pool.exchange(
@@ -171,9 +171,9 @@ class SignedClient:
             is_head=request.method == "HEAD",
         )
 
-    def _accepted(self, reply: HttpResponse, operation: Operation, where: str) -> HttpResponse:
+    def _checked(self, reply: HttpResponse, operation: Operation, where: str) -> HttpResponse:
         if reply.status >= 300:
-            raise self._refusal(operation, where, reply)
+            raise self._error_of(operation, where, reply)
         return reply
 
     def _signer(self, endpoint: Endpoint) -> Signer:
@@ -182,12 +182,12 @@ class SignedClient:
             self._signers[scope] = Signer(endpoint.service, endpoint.region, self._clock)
         return self._signers[scope]
 
-    def _refusal(self, operation: Operation, where: str, reply: HttpResponse) -> ErrorResponseError | TransientError:
-        """The error answer; or, when only our clock was wrong and now is set, a reason to repeat."""
+    def _error_of(self, operation: Operation, where: str, reply: HttpResponse) -> ErrorResponseError | TransientError:
+        """The error response; or a transient error, when this machine's clock was wrong and is corrected now."""
         response = read_error_response(operation, where, status=reply.status, headers=reply.headers, body=reply.body)
         suspicious = response.code in CLOCK_CODES or (reply.status == 403 and not response.code)
         if suspicious and self._clock.correct(reply.headers.get("date")):
-            return TransientError(f"{response}: the clock was corrected by AWS's own", may_be_billed=False)
+            return TransientError(f"{response}: the clock is now corrected by AWS's time", may_be_billed=False)
         return ErrorResponseError(response)
 
 
@@ -203,10 +203,10 @@ def _trust(ca_file: str) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def open_signed_client(session: AwsSession, clock: ServiceClock | None = None) -> AsyncIterator[SignedClient]:
-    """Open the signed client for a session.
+    """Open the signed client of a session.
 
     Args:
-        session: Gives keys, deadline and certificates.
+        session: Provides keys, deadline and certificates.
         clock: Time for signatures; default this machine's.
 
     Raises:

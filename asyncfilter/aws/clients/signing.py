@@ -1,9 +1,9 @@
-"""AWS Signature Version 4, with what can be kept kept.
+"""AWS Signature Version 4, with its reusable parts cached.
 
 The signing key depends on secret, day, region and service only, so it is derived once a day instead of once a request;
-date stamps are made once a second; what differs in its body alone can be signed up to the body (``PreparedRequest``).
-Paths are signed as they are sent, percent-encoded once and never normalised, which is S3's rule and, for the path
-``/``, every other service's too.
+date stamps are made once a second; requests that differ only in their body can be signed up to the body
+(``PreparedRequest``). Paths are signed as they are sent, percent-encoded once and never normalised, which is S3's rule
+and, for the path ``/``, that of every other service too.
 
 Source: AWS General Reference, *Signature Version 4 signing process*; S3's exceptions: S3 API Reference, *Authenticating
 requests*.
@@ -23,11 +23,11 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 """Payload hash of a request without a body."""
 
 MAX_SKEW_S = 240.0
-"""Difference from AWS's clock that is taken as a wrong clock; AWS refuses beyond 300 s (900 s for S3)."""
+"""Difference from AWS's clock that counts as a wrong clock, seconds; AWS rejects beyond 300 s (900 s for S3)."""
 
 
 class Keys(NamedTuple):
-    """Credentials of one moment."""
+    """The credentials at one point in time."""
 
     access_key: str
     secret_key: str
@@ -35,7 +35,7 @@ class Keys(NamedTuple):
 
 
 class ServiceClock:
-    """The time as AWS sees it: this machine's, corrected by what AWS's answers showed."""
+    """AWS's time: this machine's, corrected by the ``Date`` header of AWS's responses."""
 
     def __init__(self, unix: Callable[[], float] = time.time) -> None:
         self._unix = unix
@@ -53,10 +53,10 @@ class ServiceClock:
         return self._stamps
 
     def correct(self, date: str | None) -> bool:
-        """Take over the time of an answer's ``Date`` header when ours is wrong.
+        """Take the time of a response's ``Date`` header when this machine's clock is wrong.
 
         Returns:
-            True when the clock was off by more than ``MAX_SKEW_S`` and now is not, so that a repetition may succeed.
+            True when the clock was off by more than ``MAX_SKEW_S`` and now is not, so that a retry may succeed.
         """
         try:
             theirs = parsedate_to_datetime(date or "").timestamp()
@@ -75,19 +75,19 @@ def encode_path(path: str) -> str:
 
 
 def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
-    """A query string in the one form that can both be sent and signed: encoded, then sorted."""
+    """A query string in the form that is both sent and signed: encoded, then sorted."""
     encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in parameters)
     return "&".join([f"{name}={value}" for name, value in encoded])
 
 
 class PreparedRequest:
-    """A request that is signed but for its body, good for as long as its moment's stamps and its keys.
+    """A request that is signed except for its body; valid while its date stamp and its keys are.
 
     Args:
-        headers: Headers to send, but for ``authorization``.
+        headers: Headers to send, except ``authorization``.
         authorization: That header up to its signature.
-        request: What the canonical request begins with.
-        to_sign: What the string to sign begins with.
+        request: The canonical request up to the hash of the body.
+        to_sign: The string to sign up to the hash of the canonical request.
         key: The signing key.
     """
 
@@ -113,7 +113,7 @@ class Signer:
     Args:
         service: Name in the credential scope: ``s3``, ``rekognition``.
         region: Region in the credential scope.
-        clock: Where the time comes from.
+        clock: Provides the time.
     """
 
     def __init__(self, service: str, region: str, clock: ServiceClock) -> None:
@@ -141,7 +141,7 @@ class Signer:
         return {**prepared.headers, "authorization": prepared.authorization + prepared.signature(payload_sha256)}
 
     def prepare(self, keys: Keys, *, method: str, path: str, query: str, headers: Mapping[str, str]) -> PreparedRequest:
-        """Sign all but the body, for this moment; arguments are those of ``sign``."""
+        """Sign everything except the body, at the present time; arguments are those of ``sign``."""
         stamp, day = self._clock.stamps()
         signed = {**headers, "x-amz-date": stamp}
         if keys.token:

@@ -1,1 +1,1 @@
-"""Rekognition's detectors: a module for each kind, over a base and an overlay that they share."""
+"""Rekognition's detectors: one module per kind, over a shared base and a shared overlay."""

@@ -1,4 +1,4 @@
-"""The detector that all kinds share: one paid attempt, and what its errors mean."""
+"""The base of all kinds of detector: one paid attempt, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _OF_THE_MODEL = frozenset({"ResourceNotFoundException", "ResourceNotReadyExcepti
 
 
 class RekognitionDetector:
-    """``Detector`` over DetectLabels, by S3 reference or of bytes at hand; base of the Custom Labels one.
+    """``Detector`` over DetectLabels, by S3 reference or by the image's bytes; base of the Custom Labels detector.
 
     Args:
-        call: Either client's call.
-        diagnosis: Looks into objects that Rekognition could not read; None where images are no objects of S3.
+        call: The detect call of either client.
+        diagnosis: Finds out why Rekognition could not read an object; None where images are not objects in S3.
         model: ARN of the Custom Labels model, where there is one.
-        read: Makes a detection of an answer's body; raises ``msgspec.DecodeError`` when it is none.
+        read: Decodes the body of a response to a detection; raises ``msgspec.DecodeError`` when it cannot.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class RekognitionDetector:
     async def detect(self, image: ObjectRef) -> Detection:
         """Make one paid attempt; see ``Detector``.
 
-        An object that Rekognition cannot read is looked into before its error is raised. One that was replaced between
-        listing and call is examined as it is now; the ETag condition of its action finds that out.
+        When Rekognition cannot read an object, the diagnosis runs before the error is raised. An object that was
+        replaced between listing and call is examined as it is now; the ETag condition of its action detects that.
         """
         try:
             return self._read(await self._call(image.bucket, image.key))
@@ -55,7 +55,7 @@ class RekognitionDetector:
             raise await self._meaning(image, exc) from exc
 
     async def detect_content(self, image: ObjectRef, content: bytes) -> Detection:
-        """Make one paid attempt at ``content``, a picture made of ``image``; raises as ``detect`` does."""
+        """Make one paid attempt with ``content``, the bytes that represent ``image``; raises as ``detect`` does."""
         try:
             return self._read(await self._call.content(image.uri, content))
         except (ErrorResponseError, *_NOT_DECODED) as exc:

@@ -1,8 +1,8 @@
 """DetectCustomLabels: a response's boxes as a detection, and the detector that reads it.
 
-The service answers with one entry per box; here the entries of one name become one label whose confidence is the
-highest of them, with an instance per box, so that rules about counts and areas mean the same for both detectors.
-``extra`` (see ``overlay``) is laid over that form: polygons stand at their instance.
+The service returns one entry per box. Here the entries of one name become one label with an instance per box; its
+confidence is the highest of theirs. So rules about counts and areas mean the same for both detectors. ``extra`` (see
+``overlay``) refers to that form: a polygon belongs to its instance.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _MODELLED: Mapping[str, Any] = {"Name": None, "Confidence": None, "Geometry": {"
 
 
 def read_custom_labels(body: bytes) -> Detection:
-    """The detection in a DetectCustomLabels answer, labels by falling confidence.
+    """The detection in a DetectCustomLabels response, labels in order of descending confidence.
 
     Raises:
-        msgspec.DecodeError: The body is not such an answer.
+        msgspec.DecodeError: The body is not such a response.
     """
     whole = msgspec.json.decode(body, type=dict[str, Any])
     entries: dict[str, list[tuple[_CustomLabel, dict[str, Any]]]] = {}
@@ -67,7 +67,10 @@ def _label(name: str, group: list[tuple[_CustomLabel, dict[str, Any]]]) -> Label
 
 
 def _overlay(group: list[tuple[_CustomLabel, dict[str, Any]]]) -> dict[str, Any]:
-    """What is left of one label's entries: at their instance where they have a box, else at the label itself."""
+    """The fields of one label's entries that the model has no place for.
+
+    They belong to the instance where an entry has a box, otherwise to the label itself.
+    """
     overlay: dict[str, Any] = {}
     instances: dict[str, Any] = {}
     boxes = 0
@@ -82,11 +85,11 @@ def _overlay(group: list[tuple[_CustomLabel, dict[str, Any]]]) -> dict[str, Any]
 
 
 class CustomLabelsDetector(RekognitionDetector):
-    """``Detector`` over DetectCustomLabels, by S3 reference or of bytes at hand.
+    """``Detector`` over DetectCustomLabels, by S3 reference or by the image's bytes.
 
     Args:
-        call: Either client's call.
-        diagnosis: Looks into objects that Rekognition could not read.
+        call: The detect call of either client.
+        diagnosis: Finds out why Rekognition could not read an object; None where images are not objects in S3.
         model: ARN of the model's version.
     """
 

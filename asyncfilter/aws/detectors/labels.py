@@ -1,8 +1,8 @@
 """DetectLabels: a response's labels as a detection.
 
-Decoding is typed and refuses unknown fields; an answer that has some is read a second time, without types, and what the
-model has no place for is kept in ``Detection.extra`` (see ``overlay``). So the usual answer costs microseconds and none
-loses a byte of meaning.
+Decoding is typed and rejects unknown fields. A response with unknown fields is decoded a second time, without types,
+and the fields that ``Detection`` does not model are kept in ``Detection.extra`` (see ``overlay``). So the usual
+response costs microseconds, and no response loses content.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asyncfilter.model import Box, Detection, Instance, Label
 
 
 class _Payload(msgspec.Struct, rename="pascal", gc=False, frozen=True):
-    """Base of what is decoded: AWS's own names; unknown fields are left to the untyped reading."""
+    """Base of the decoded structures, with AWS's field names; unknown fields are left to the untyped decoding."""
 
 
 class PayloadBox(_Payload, forbid_unknown_fields=True, frozen=True):
@@ -29,7 +29,7 @@ class PayloadBox(_Payload, forbid_unknown_fields=True, frozen=True):
     top: float = 0.0
 
     def box(self) -> Box:
-        """The box in the model's order."""
+        """The box with its fields in the order of ``Box``."""
         return Box(self.left, self.top, self.width, self.height)
 
 
@@ -70,14 +70,14 @@ _MODELLED: Mapping[str, Any] = {
     },
     "LabelModelVersion": None,
 }
-"""Fields that ``Detection`` has a place for; what is beside them goes to ``extra``."""
+"""Fields that ``Detection`` models; all others go to ``extra``."""
 
 
 def read_labels(body: bytes) -> Detection:
-    """The detection in a DetectLabels answer.
+    """The detection in a DetectLabels response.
 
     Raises:
-        msgspec.DecodeError: The body is not such an answer.
+        msgspec.DecodeError: The body is not such a response.
     """
     try:
         return _detection(_STRICT.decode(body), b"")

@@ -1,8 +1,8 @@
-"""What a response has beyond the model, as JSON that is laid over a detection.
+"""The fields of a response that ``Detection`` does not model, as a JSON overlay on the detection.
 
-``Detection.extra`` holds it: an object for an object, and for a list an object from index to what is left of that
-element. ``{"Labels": {"0": {"Instances": {"1": {"DominantColors": […]}}}}}`` says that the second instance of the first
-label had dominant colours. Nulls and empty lists are not kept.
+``Detection.extra`` holds the overlay. An object in the response is an object in the overlay; a list is an object from
+index to the remaining fields of that element. ``{"Labels": {"0": {"Instances": {"1": {"DominantColors": […]}}}}}``
+means that the second instance of the first label had dominant colours. Nulls and empty lists are not kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def modelled(value: Json, known: Mapping[str, Json] | None) -> Json:
 
 
 def left_over(value: Json, known: Mapping[str, Json] | None) -> Json:
-    """What ``modelled`` leaves out, as an overlay; empty when that is nothing."""
+    """The fields that ``modelled`` leaves out, as an overlay; empty when there are none."""
     if known is None:
         return {}
     if isinstance(value, list):
@@ -45,5 +45,5 @@ def left_over(value: Json, known: Mapping[str, Json] | None) -> Json:
 
 
 def encode_extra(overlay: Mapping[str, Any]) -> bytes:
-    """JSON of an overlay; empty for an empty one."""
+    """The JSON of an overlay; empty for an empty overlay."""
     return msgspec.json.encode(overlay) if overlay else b""

@@ -1,1 +1,1 @@
-"""S3 behind the ports: source, sink, contents and remover."""
+"""The S3 adapters of the ports: source, sink, contents and remover."""

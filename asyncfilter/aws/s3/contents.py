@@ -1,4 +1,4 @@
-"""The bytes of objects in S3, for whoever looks at a picture before it is paid for."""
+"""The bytes of objects in S3, for the checks and conversions before a paid call."""
 
 from __future__ import annotations
 

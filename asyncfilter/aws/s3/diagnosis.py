@@ -1,7 +1,7 @@
 """Why Rekognition could not read an object.
 
-``InvalidS3ObjectException`` is one word for a missing key, another region, a denied permission, a KMS key and an
-archived object alike (Rekognition guide, *Error handling*). S3 itself is asked once, by a request or two.
+``InvalidS3ObjectException`` stands for a missing key, another region, a denied permission, a KMS key and an archived
+object alike (Rekognition guide, *Error handling*). One or two requests to S3 distinguish these causes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asyncfilter.errors import (
 from asyncfilter.model import ObjectRef
 
 OPAQUE = "InvalidS3ObjectException"
-"""The code that is looked into."""
+"""The error code that is diagnosed."""
 
 _REMEDY = (
     "Allow s3:GetObject, and kms:Decrypt for encrypted objects, to the credentials in use, and check the bucket's "
@@ -31,10 +31,10 @@ _REMEDY = (
 
 
 class Diagnosis:
-    """Looks into objects that Rekognition could not read.
+    """Finds out why Rekognition could not read an object.
 
     Args:
-        session: Knows the buckets' regions.
+        session: Gives the regions of buckets.
         calls: Either client.
         region: The detector's region.
     """
@@ -49,8 +49,8 @@ class Diagnosis:
 
         Returns:
             ``ImageError`` with code ``vanished``, ``changed``, ``archived``, ``access_denied``, ``kms_denied`` or, when
-            S3 gives the object without a word, ``invalid_s3_object``; ``RegionMismatchError``; or ``TransientError``
-            when S3 could not be asked.
+            S3 returns the object without an error, ``invalid_s3_object``; ``RegionMismatchError``; or
+            ``TransientError`` when S3 gave no usable response.
         """
         try:
             home = await self._session.bucket_region(image.bucket)
@@ -58,9 +58,9 @@ class Diagnosis:
                 return region_mismatch(image.bucket, home, self._region)
             return await self._head(image, response)
         except ErrorResponseError as exc:
-            return _not_asked(classify(exc.response))
+            return _without_diagnosis(classify(exc.response))
         except CallError as exc:
-            return _not_asked(exc)
+            return _without_diagnosis(exc)
 
     async def _head(self, image: ObjectRef, response: ErrorResponse) -> AsyncFilterError:
         try:
@@ -78,9 +78,11 @@ class Diagnosis:
             await self._calls.first_byte(image.bucket, image.key)
         except ErrorResponseError as exc:
             denied = classify(exc.response)
-            return unreadable(image, exc.response) if isinstance(denied, PermissionDeniedError) else _not_asked(denied)
+            if isinstance(denied, PermissionDeniedError):
+                return unreadable(image, exc.response)
+            return _without_diagnosis(denied)
         return ImageError(
-            f"{image.uri}: S3 gives the object, Rekognition does not get it ({response.message})",
+            f"{image.uri}: S3 returns the object, but Rekognition cannot read it ({response.message})",
             code="invalid_s3_object",
             remedy=_REMEDY,
         )
@@ -108,8 +110,8 @@ def _as(response: ErrorResponse, code: str, message: str) -> ErrorResponse:
     )
 
 
-def _not_asked(cause: AsyncFilterError) -> AsyncFilterError:
-    """S3's own slowness or failure must neither lower the detector's rate nor count as a paid attempt."""
+def _without_diagnosis(cause: AsyncFilterError) -> AsyncFilterError:
+    """A throttle or failure of S3 must neither lower the detector's rate nor count as a paid attempt."""
     if isinstance(cause, ThrottledError | TransientError):
-        return TransientError(f"{cause.message} (while the cause was looked for)", may_be_billed=False)
+        return TransientError(f"{cause.message} (during the diagnosis)", may_be_billed=False)
     return cause

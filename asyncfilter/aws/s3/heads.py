@@ -1,4 +1,4 @@
-"""What stands at a place in S3, and whether it still is what was examined."""
+"""The object at a location in S3, and the check that it is still the one that was examined."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from asyncfilter.model import ObjectRef, S3Location
 
 
 async def head(calls: S3Api, place: S3Location) -> ObjectHead | None:
-    """The object at a place; None when there is none.
+    """The object at a location; None when there is none.
 
     Raises:
         PermissionDeniedError: It may not be read, or is missing from a bucket that may not be listed.
-        AsyncFilterError: Another answer, in the terms of ``classify``.
+        AsyncFilterError: Another error response, translated by ``classify``.
     """
     try:
         return await calls.head_object(place.bucket, place.key)
@@ -25,7 +25,7 @@ async def head(calls: S3Api, place: S3Location) -> ObjectHead | None:
 
 
 async def examined_head(calls: S3Api, image: ObjectRef) -> ObjectHead:
-    """The object that was examined, as long as it stands.
+    """The object that was examined, if it is still there unchanged.
 
     Raises:
         ImageError: ``changed`` or ``vanished``.

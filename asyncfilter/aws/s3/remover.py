@@ -1,4 +1,7 @@
-"""S3 as a ``Remover``: deletes in batches, each key under its own ETag; keys that XML cannot express, singly."""
+"""S3 as a ``Remover``: deletes in batches, each key on condition of its ETag.
+
+Keys that XML cannot express are deleted singly.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class S3Remover:
 
     Args:
         calls: Either client.
-        versions: What buckets keep of what is deleted.
+        versions: Versioning of the buckets and removal of delete markers.
         state: Of the source, from ``versions``.
     """
 
@@ -45,13 +48,13 @@ class S3Remover:
         return ObjectState(etag=found.etag, size_bytes=found.size_bytes) if found is not None else None
 
     async def copy(self, effect: Effect) -> CopyResult:
-        """See ``Remover``; a look goes ahead of a copy that overwrites nothing: not every store heeds the condition."""
+        """See ``Remover``; HeadObject precedes a copy that must not overwrite: some stores ignore the condition."""
         if effect.if_exists is IfExists.OVERWRITE:
             return await self._sink.copy(effect)
         try:
             existing_copy = await self._sink.existing_copy(effect)
         except PermissionDeniedError:
-            existing_copy = None  # without s3:ListBucket nothing looks forbidden; the condition holds all the same
+            existing_copy = None  # without s3:ListBucket a missing key gives 403; the condition still applies
         return existing_copy or await self._sink.copy(effect)
 
     async def existing_copy(self, effect: Effect) -> CopyResult | None:
@@ -103,11 +106,13 @@ def _outcome(bucket: str, key: str, outcomes: dict[str, Deleted | ErrorResponse]
         case ErrorResponse() as response:
             return _error(response)
         case _:
-            return TransientError(f"{uri(bucket, key)}: the answer to its delete does not name it", may_be_billed=True)
+            return TransientError(
+                f"{uri(bucket, key)}: the response to DeleteObjects does not contain it", may_be_billed=True
+            )
 
 
 def _error(response: ErrorResponse) -> CallError:
-    """What one key's refusal means; what concerns the account in more than a permission is raised.
+    """The error of one key; an error of the account other than a permission is raised.
 
     Raises:
         AccessError: Credentials, bucket, region.

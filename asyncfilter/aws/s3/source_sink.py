@@ -1,7 +1,7 @@
 """S3 as source and sink of a run, on either client.
 
-Invariants: a page's order is S3's own, which is that of the keys' UTF-8 bytes; a copy is made only of the version that
-was examined, and repeating it does no harm.
+Invariants: a page has S3's order, which is that of the keys' UTF-8 bytes; a copy is made only of the version that was
+examined; a copy can be repeated without harm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class S3Source:
     Args:
         calls: Either client.
         bucket: Bucket to list.
-        prefix: Only keys that begin so.
+        prefix: Only keys that begin with it are listed.
     """
 
     def __init__(self, calls: S3Api, bucket: str, prefix: str) -> None:
@@ -39,7 +39,7 @@ class S3Source:
         """Up to 1,000 objects that follow the key ``after``; see ``Source``."""
         try:
             listing = await self._calls.list_objects(self._bucket, self._prefix, after=after)
-            while not listing.objects and listing.token is not None:  # an empty page gives no key to go on from
+            while not listing.objects and listing.token is not None:  # an empty page has no key to continue from
                 listing = await self._calls.list_objects(self._bucket, self._prefix, after=None, token=listing.token)
         except ErrorResponseError as exc:
             raise classify(exc.response) from exc
@@ -47,7 +47,7 @@ class S3Source:
 
 
 class S3Sink:
-    """``Sink``: copies and tags; every kind of action is a method in ``_perform``.
+    """``Sink``: copies and tags; each kind of action has its method in ``_perform``.
 
     Args:
         calls: Either client.
@@ -82,11 +82,11 @@ class S3Sink:
             if exc.response.status == 412:
                 return await self._after_condition_failed(effect, exc.response)
             if exc.response.status == 403:
-                raise await self._who_was_denied(effect, exc.response) from exc
+                raise await self._denied_side(effect, exc.response) from exc
             raise classify(exc.response) from exc
 
     async def existing_copy(self, effect: Effect) -> CopyResult | None:
-        """What a copy that overwrites nothing meets at its target: nothing, or what is as good as the copy.
+        """The object at the target of a copy that must not overwrite, if it counts as the copy; None without one.
 
         Raises:
             ImageError: ``target_exists``; ``changed`` or ``vanished``, of the source.
@@ -98,22 +98,22 @@ class S3Sink:
         source = await examined_head(self._calls, effect.source)
         if effect.if_exists is IfExists.FAIL and not _same_content(source, found):
             raise ImageError(
-                f"{target.uri}: another object stands there (ETag {found.etag}, {found.size_bytes} bytes)",
+                f"{target.uri}: the target has another object (ETag {found.etag}, {found.size_bytes} bytes)",
                 code="target_exists",
                 remedy="Set if_exists to skip or overwrite beside copy, or choose an empty target.",
             )
         return CopyResult(etag=found.etag, is_new=False)
 
     async def _after_condition_failed(self, effect: Effect, response: ErrorResponse) -> CopyResult:
-        """Find out which condition failed; return when the copy is as good as done."""
+        """Find out which condition failed; return the object at the target if it counts as the copy."""
         await examined_head(self._calls, effect.source)
         copied = None if effect.if_exists is IfExists.OVERWRITE else await self.existing_copy(effect)
         if copied is None:
             raise TransientError(f"{response}: the condition holds now", may_be_billed=False)
         return copied
 
-    async def _who_was_denied(self, effect: Effect, response: ErrorResponse) -> Exception:
-        """CopyObject reads and writes, and says 403 to both; only a read that works puts it on the write."""
+    async def _denied_side(self, effect: Effect, response: ErrorResponse) -> Exception:
+        """The error for a 403 of CopyObject, which may mean read or write; if a read works, it means the write."""
         denied = classify(response)
         if not isinstance(denied, PermissionDeniedError):
             return denied
@@ -133,9 +133,9 @@ def _target(effect: Effect) -> S3Location:
 
 
 def _same_content(one: ObjectHead, other: ObjectHead) -> bool:
-    """Whether the copy was made already: ETags differ for multipart and KMS objects, checksums do not.
+    """Whether the copy exists already: ETags differ for multipart and KMS objects, checksums do not.
 
-    A checksum over parts (``…-3``) says nothing across differently parted objects.
+    A checksum over parts (``…-3``) cannot be compared between objects with different parts.
     """
     if one.size_bytes != other.size_bytes:
         return False

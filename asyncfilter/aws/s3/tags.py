@@ -1,7 +1,7 @@
 """Tags of objects: read, merged and written, on the version that was examined where a bucket keeps versions.
 
-S3 has no condition for tags. In a versioned bucket the version is named instead; elsewhere the object is looked at
-before and after, and one that was replaced meanwhile is reported.
+S3 has no condition for tags. In a versioned bucket the request names the version instead. In other buckets HeadObject
+precedes and follows the write, and an object that was replaced in between is reported.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from asyncfilter.model import Effect, ObjectRef
 from asyncfilter.records.removal import NULL_VERSION
 
 MAX_TAGS = 10
-"""Tags of one object at the most (S3 user guide, *Categorizing your storage using tags*)."""
+"""Most tags of one object (S3 user guide, *Categorizing your storage using tags*)."""
 
 
 async def tag_object(calls: S3Api, effect: Effect) -> None:
-    """Add ``effect.tags`` to what the object has; tags of the same names get the new values.
+    """Add ``effect.tags`` to the object's tags; tags of the same names get the new values.
 
     Raises:
         ImageError: ``too_many_tags``, ``changed``, ``vanished``, or a cause of its own.

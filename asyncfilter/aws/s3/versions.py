@@ -1,4 +1,4 @@
-"""What a bucket keeps of what is deleted: rare calls, all aioboto3's, on either client."""
+"""Versioning of buckets and removal of delete markers: rare calls, made through aioboto3 with either client."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _STATES = {"Enabled": Versioning.ON, "Suspended": Versioning.SUSPENDED}
 
 
 class S3Versions:
-    """What a bucket keeps of what is deleted.
+    """Versioning of buckets and removal of delete markers.
 
     Args:
-        session: Where the clients come from.
+        session: Gives the clients.
     """
 
     def __init__(self, session: AwsSession) -> None:
         self._session = session
 
     async def state(self, bucket: str) -> BucketState:
-        """Whether deletes leave a marker; unknown for those who may not ask.
+        """Whether deletes leave a marker; unknown without the permission to read it.
 
         Raises:
-            AccessError: The bucket cannot be asked for another reason.
-            CallError: Not now.
+            AccessError: The state cannot be read for another reason.
+            CallError: The attempt failed.
         """
         try:
             async with self._attempt(Operation.GET_BUCKET_VERSIONING, bucket, "") as client:
@@ -47,7 +47,7 @@ class S3Versions:
         )
 
     async def remove_marker(self, place: S3Location, marker: str) -> None:
-        """Delete one version, which the caller knows to be a delete marker."""
+        """Delete one version, which must be a delete marker."""
         async with self._attempt(Operation.DELETE_OBJECT, place.bucket, place.key) as client:
             await client.delete_object(Bucket=place.bucket, Key=place.key, VersionId=marker)
 

@@ -1,7 +1,8 @@
-"""HTTP/1.1 as the signed client needs it: one request, one answer, one deadline; no policy, no redirects, no cookies.
+"""HTTP/1.1 for the signed client: one request, one response, one deadline; no retries, redirects or cookies.
 
-``Pool`` speaks to a host directly and is what a run spends its time in; ``Proxied`` goes through a proxy, by aiohttp.
-Both give a ``HttpResponse`` whatever its status, and both tell whether a request may have arrived when no answer came.
+``Pool`` has direct connections and handles most of a run's traffic; ``Proxied`` goes through a proxy, with aiohttp.
+Both return an ``HttpResponse`` of any status. When there is no response, the exceptions of both distinguish whether the
+request may have arrived.
 """
 
 from asyncfilter.aws.clients.http.errors import (

@@ -1,7 +1,7 @@
-"""A TCP connection to whichever address of a host answers first (RFC 8305, *Happy Eyeballs*).
+"""A TCP connection to the first address of a host that accepts it (RFC 8305, *Happy Eyeballs*).
 
-asyncio's own race leaves sockets open when it is cancelled (CPython 3.11), and uvloop has none; this one leaves nothing
-behind.
+asyncio's implementation leaves sockets open when it is cancelled (CPython 3.11), and uvloop has none; this one closes
+all other sockets, also when it is cancelled.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Address: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 """Of ``getaddrinfo``: family, kind, protocol, canonical name, address."""
 
 _NEXT_AFTER_S = 0.25
-"""Wait for one address before the next is tried beside it; RFC 8305's advice."""
+"""Wait for one address before the next is tried in parallel, seconds; as RFC 8305 recommends."""
 
 
 async def connected(host: str, port: int) -> socket.socket:
-    """A connected socket, which does not block.
+    """A connected, non-blocking socket.
 
     Args:
         host: Name or address.
         port: TCP port.
 
     Raises:
-        OSError: The name is unknown, or no address answers; then it is the failure of the first that was tried.
-        UnicodeError: The name cannot be one in the DNS.
+        OSError: The name is unknown, or no address accepts; then it is the first failure.
+        UnicodeError: The name is not valid in the DNS.
     """
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -75,11 +75,11 @@ async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socke
 
 
 def _alternating(addresses: Sequence[Address]) -> list[Address]:
-    """One of each family in turn, so that a family that does not work costs one wait and not one an address."""
+    """The addresses, families alternating, so that a family without a route costs one wait, not one per address."""
     families: dict[int, list[Address]] = {}
     for address in addresses:
         families.setdefault(address[0], []).append(address)
-    return [address for turn in zip_longest(*families.values()) for address in turn if address is not None]
+    return [address for group in zip_longest(*families.values()) for address in group if address is not None]
 
 
 def _close(sockets: list[socket.socket]) -> None:

@@ -1,11 +1,11 @@
-"""One connection: a request out, an answer in, one at a time.
+"""One connection: one request and its response at a time.
 
-This is asyncio's Protocol and not an anyio stream, because a stream costs two task switches and several objects an
-answer, as much as everything else together; httptools (llhttp) finds the answer's bounds. Invariants:
+This is an asyncio Protocol and not an anyio stream, because a stream costs two task switches and several objects per
+response, as much as everything else together. httptools (llhttp) parses the response. Invariants:
 
-- An outcome is set exactly once for every request; what comes after it closes the connection.
-- A connection is given back for use only when its last answer was whole, allowed it, and left nothing behind.
-- What an answer may hold is bounded, its head apart.
+- An outcome is set exactly once for every request; bytes received after it close the connection.
+- A connection is reusable only when its last response was complete, allowed reuse, and left no bytes unread.
+- The size of a response is bounded, with a separate bound for its head.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from asyncfilter.aws.clients.http.errors import BrokenError, UnsentError
 from asyncfilter.aws.clients.http.message import HttpResponse
 
 HEAD_LIMIT_BYTES = 64 * 1024
-"""Status line and headers, interim answers included; AWS's are under 2 KB."""
+"""Most bytes of status line and headers, interim responses included; AWS's are under 2 KB."""
 
 RESPONSE_LIMIT_BYTES = 32 * 1024 * 1024
-"""A whole answer; a page of 1,000 keys of 1,024 bytes, each byte percent-encoded, has under 4 MB."""
+"""Most bytes of a response; a page of 1,000 keys of 1,024 bytes, each byte percent-encoded, has under 4 MB."""
 
 BUFFER_BYTES = 64 * 1024
-"""What is read at a time, into memory that a pool's connections share.
+"""Most bytes read at a time, into a buffer that a pool's connections share.
 
-A plain Protocol is handed bytes that were allocated for 256 KB and shrunk, which tears holes into the heap: the process
-grows as long as it runs.
+A plain Protocol receives bytes objects that were allocated with 256 KB and then shrunk. That fragments the heap, and
+the process grows as long as it runs.
 """
 
 Outcome: TypeAlias = HttpResponse | Exception
-"""An answer, or why there is none: a future's own exception would be logged when its waiter was cancelled."""
+"""A response, or the failure as a value: asyncio would log a future's exception after its waiter was cancelled."""
 
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -43,11 +43,12 @@ class Connection(asyncio.BufferedProtocol):
 
     Args:
         loop: The loop it belongs to.
-        on_lost: Called with itself once it is closed, whoever closed it.
-        buffer: What is read into, shared by connections of one loop: nothing stays in it after ``buffer_updated``.
+        on_lost: Called with the connection once it is closed, by either side.
+        buffer: The buffer to read into, shared by the connections of one loop; its content is consumed in
+            ``buffer_updated``.
 
     Attributes:
-        idle_since_s: Loop time of the last answer's end; for the pool.
+        idle_since_s: Loop time of the end of the last response; set by the pool.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether it was not lost yet; it may be closing."""
+        """Whether the connection is not lost yet; it may be closing."""
         return self._transport is not None
 
     @property
@@ -79,14 +80,14 @@ class Connection(asyncio.BufferedProtocol):
         return self._is_reusable and self._transport is not None and not self._transport.is_closing()
 
     def send(self, request: bytes, *, is_head: bool) -> asyncio.Future[Outcome]:
-        """Send a request; the future is given what comes of it.
+        """Send a request; the future receives its outcome.
 
         Args:
             request: Head and body.
-            is_head: The method is HEAD: the answer has no body, whatever its headers say.
+            is_head: The method is HEAD: the response has no body, regardless of its headers.
 
         Raises:
-            UnsentError: The connection was closed already, or the system refused the first byte.
+            UnsentError: The connection was closed already, or the first write failed.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -109,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         self._end(TimeoutError())
 
     def abort(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, even during an exchange."""
         self._is_reusable = False
         if self._transport is not None:
             self._transport.abort()
@@ -118,18 +119,18 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by interface, not by inheritance
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the protocol's signature
-        """Where the next bytes go."""
+        """The buffer for the next bytes."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many bytes have come."""
+        """Process the bytes received."""
         self.data_received(self._buffer[:nbytes])
 
     def data_received(self, data: bytes | memoryview) -> None:
-        """Read on; bytes that nobody asked for close the connection."""
+        """Parse the bytes received; bytes without a request close the connection."""
         if self._parser is None:
             self.abort()
             return
@@ -137,43 +138,43 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self._end(BrokenError(f"not an HTTP answer: {exc}"))
+            self._end(BrokenError(f"not an HTTP response: {exc}"))
         if self._received_bytes > (RESPONSE_LIMIT_BYTES if self._status else HEAD_LIMIT_BYTES):
-            self._end(BrokenError(f"an answer without end: {self._received_bytes} bytes"))
+            self._end(BrokenError(f"the response is too long: {self._received_bytes} bytes"))
 
     def eof_received(self) -> None:
-        """An answer without a length ends with its connection; any other one is cut."""
+        """Complete a response without a length, which ends with its connection; any other response is truncated."""
         if self._status and not any(name.lower() in _LENGTHS for name, _ in self._fields):
-            self._answered(keep_alive=False)
+            self._completed(keep_alive=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits for an answer will get none."""
+        """End the exchange, if there is one, without a response."""
         self._transport = self._parser = None
-        said = str(exc or "") or ("closed in the middle of the answer" if self._received_bytes else "closed")
-        self._end(BrokenError(said, is_silent=not self._received_bytes))
+        cause = str(exc or "") or ("closed in the middle of the response" if self._received_bytes else "closed")
+        self._end(BrokenError(cause, is_silent=not self._received_bytes))
         self._on_lost(self)
 
     # httptools callbacks
 
     def on_message_begin(self) -> None:
-        """An answer begins; one that follows a whole one was not asked for."""
+        """A response begins; one without a request closes the connection."""
         if self._outcome is None:
             self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, or a trailer, which nobody will read."""
+        """Keep a header, or a trailer, which is never read."""
         self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Keep the head unless it is that of an interim answer."""
+        """Keep the head, unless it is that of an interim response."""
         parser = self._parser
         lines, self._lines = self._lines, []
         if parser is None or (status := parser.get_status_code()) < 200 or self._status:
             return
         self._status, self._fields = status, lines
         if self._is_head:
-            self._parser = None  # this one waits for a body that does not come
-            self._answered(keep_alive=parser.should_keep_alive())
+            self._parser = None  # this parser expects a body, and a response to HEAD has none
+            self._completed(keep_alive=parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body; after HEAD there is none."""
@@ -182,13 +183,13 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def on_message_complete(self) -> None:
-        """The answer is whole, unless it was an interim one or is known already."""
+        """The response is complete, unless it was an interim one or was completed before."""
         if self._status and self._parser is not None:
-            self._answered(keep_alive=self._parser.should_keep_alive())
+            self._completed(keep_alive=self._parser.should_keep_alive())
 
     # the end of an exchange
 
-    def _answered(self, *, keep_alive: bool) -> None:
+    def _completed(self, *, keep_alive: bool) -> None:
         body, self._body = self._body, []
         fields, self._fields = self._fields, []
         if self._outcome is not None:
@@ -200,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
         self.abort()
 
     def _resolve(self, what: Outcome) -> None:
-        """Settle the request under way, if there is one; nothing of it stays here while the connection is idle."""
+        """Set the outcome of the request in flight, if there is one; an idle connection holds nothing of it."""
         outcome, self._outcome = self._outcome, None
         if outcome is not None and not outcome.done():
             outcome.set_result(what)

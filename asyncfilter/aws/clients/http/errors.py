@@ -1,20 +1,20 @@
-"""Why no answer came over a direct connection; ``aws.failures`` says what that means for the job.
+"""Causes of a missing response over a direct connection; ``aws.transport_errors`` translates them for the job.
 
     ExchangeError
-    ├── AddressError          not an address that can be connected to
-    ├── NoConnectionError     nothing was sent, for there was no connection
-    │   └── UntrustedError    because the certificate is not trusted
+    ├── AddressError          the address cannot be connected to
+    ├── NoConnectionError     nothing was sent, as there was no connection
+    │   └── UntrustedError    the certificate is not trusted
     ├── UnsentError           the connection closed before anything was sent
     └── BrokenError           the connection broke after that: the request may have arrived
 
-A deadline that passes is the built-in ``TimeoutError`` once there was a connection, before that ``NoConnectionError``.
+A deadline that passes raises the built-in ``TimeoutError`` once connected, and ``NoConnectionError`` before that.
 """
 
 from __future__ import annotations
 
 
 class ExchangeError(Exception):
-    """No answer came."""
+    """No response was received."""
 
 
 class AddressError(ExchangeError):
@@ -26,7 +26,7 @@ class NoConnectionError(ExchangeError):
 
 
 class UntrustedError(NoConnectionError):
-    """The certificate is not one of the trusted, or not of this host."""
+    """The certificate is not trusted, or not for this host."""
 
 
 class UnsentError(ExchangeError):
@@ -37,13 +37,13 @@ class UnsentError(ExchangeError):
 
 
 class BrokenError(ExchangeError):
-    """The connection broke, or what came is not HTTP.
+    """The connection broke, or the received bytes are not HTTP.
 
     Attributes:
-        is_silent: Not one byte of an answer had come; on a connection that was kept alive this is mostly the other side
-            closing it in the same moment.
+        is_silent: No byte of a response was received; on a reused connection the usual cause is that the server closed
+            it at the same moment.
     """
 
-    def __init__(self, said: str, *, is_silent: bool = False) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, *, is_silent: bool = False) -> None:
+        super().__init__(message)
         self.is_silent = is_silent

@@ -1,4 +1,4 @@
-"""What is sent and what comes back."""
+"""An HTTP request and an HTTP response."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class HttpRequest(NamedTuple):
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether a repetition that nobody knows of does no harm: reads alone.
+        """Whether the transport may repeat the request without notice to its caller; True for reads only.
 
-        A POST is paid for each time; whoever repeats a conditional PUT or DELETE must know that the first may have done
-        what makes the second fail.
+        Each POST is paid for. A caller that repeats a conditional PUT or DELETE must allow for a first attempt that
+        took effect and makes the second one fail.
         """
         return self.method in {"GET", "HEAD"}
 
     def encode(self) -> bytes:
         """The bytes to send.
 
-        White space in values is sent as it is signed, runs of it as one space: no value can begin another line.
+        Each run of white space in a value is sent as one space, as it is signed; so no value can begin another line.
         """
         lines = head_lines(self.method, self.target, self.headers)
         length = f"content-length: {len(self.body)}\r\n" if self.body or self.method in {"POST", "PUT"} else ""
@@ -53,12 +53,12 @@ def head_lines(method: str, target: str, headers: Mapping[str, str]) -> str:
 
 
 class HttpResponse(NamedTuple):
-    """A whole answer.
+    """A complete response.
 
     Attributes:
         status: HTTP status.
-        fields: The header lines as they came.
-        body: Without the transfer's own framing.
+        fields: The header lines as received.
+        body: Without transfer encoding.
     """
 
     status: int
@@ -67,8 +67,8 @@ class HttpResponse(NamedTuple):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By lower-case name; of a repeated one the first.
+        """The headers by lower-case name; the first of a repeated one.
 
-        Made anew each time: the answers that a run lives of are read without their headers.
+        Built on each access: the responses to the frequent operations are read without their headers.
         """
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(self.fields)}

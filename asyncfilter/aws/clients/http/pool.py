@@ -1,10 +1,10 @@
-"""Direct connections, kept alive and used again.
+"""Direct connections, kept alive and reused.
 
-The connection used last is used next, so that as few as possible stay busy and the rest grow old and are closed. There
-is no limit to their number: the engine bounds what is in flight. Invariants:
+The connection used last is reused first, so that as few as possible stay in use and the others reach their idle limit
+and are closed. Their number has no limit here: the engine bounds the calls in flight. Invariants:
 
 - A deadline covers a whole exchange: connecting, sending and reading to the end.
-- A request that nobody waits for any more takes its connection with it.
+- A cancelled exchange closes its connection.
 - A request is sent again only when it certainly did not arrive, or once when it is repeatable.
 """
 
@@ -31,17 +31,17 @@ from asyncfilter.aws.clients.http.errors import (
 from asyncfilter.aws.clients.http.message import HttpResponse
 
 KEEPALIVE_S = 12.0
-"""Idle connections are dropped before AWS drops them, so that a request seldom meets a closed one; as aiobotocore."""
+"""Idle connections are closed before AWS closes them, so that a request seldom gets a closed one; as in aiobotocore."""
 
 _CLOSING_S = 1.0
-"""Longest wait for the loop to close what was aborted; it takes two or three turns."""
+"""Longest wait for the loop to close aborted connections, seconds; it takes two or three iterations."""
 
 
 class Pool:
     """Makes exchanges; belongs to one event loop.
 
     Args:
-        tls: What to trust.
+        tls: The trusted certificates.
         timeout_s: Seconds one exchange may take.
         keepalive_s: Seconds a connection may be idle.
     """
@@ -62,17 +62,17 @@ class Pool:
     async def exchange(
         self, origin: str, request: bytes, *, is_repeatable: bool, is_head: bool = False
     ) -> HttpResponse:
-        """Send a request and read its answer to the end.
+        """Send a request and read its response to the end.
 
         Args:
             origin: Scheme, host and port, without a path.
             request: Head and body.
-            is_repeatable: The request may be sent again when a connection that was kept alive breaks before any answer.
+            is_repeatable: The request may be sent again when a reused connection breaks before any byte of a response.
             is_head: The method is HEAD.
 
         Raises:
-            ExchangeError: No whole answer came.
-            TimeoutError: No whole answer came in time, though there was a connection.
+            ExchangeError: No complete response was received.
+            TimeoutError: There was a connection, but no complete response in time.
         """
         deadline_s = self._loop.time() + self._timeout_s
         while (connection := self._kept(origin)) is not None:
@@ -126,7 +126,7 @@ class Pool:
             connection.abort()
         return outcome
 
-    # deadlines: one timer for all, since they are as long, and hardly any exchange meets its own
+    # deadlines: one timer for all exchanges, since all have the same length and hardly any expires
 
     def _watch(self, next_deadline_s: float) -> None:
         if self._watching is not None:
@@ -135,7 +135,7 @@ class Pool:
         self._watching = self._loop.call_at(next_deadline_s, self._expire)
 
     def _expire(self) -> None:
-        """End the exchanges whose deadline has passed, and see when the next one does."""
+        """End the exchanges whose deadline has passed, and set the timer to the next deadline."""
         now_s = self._loop.time()
         self._watching, self._next_deadline_s = None, math.inf
         for connection, deadline_s in list(self._deadlines_s.items()):
@@ -145,7 +145,7 @@ class Pool:
         if left_s:
             self._watch(min(left_s))
 
-    # connections that are kept
+    # idle connections
 
     def _keep(self, origin: str, connection: Connection) -> None:
         connection.idle_since_s = self._loop.time()
@@ -163,7 +163,7 @@ class Pool:
         return None
 
     def _drop_old(self) -> None:
-        """Close what was idle for long; the oldest are on the left."""
+        """Close connections that were idle for too long; the oldest are on the left."""
         oldest_s = self._loop.time() - self._keepalive_s
         for idle in self._idle.values():
             while idle and (idle[0].idle_since_s <= oldest_s or not idle[0].is_reusable):
@@ -189,7 +189,7 @@ class Pool:
             raise NoConnectionError(f"{origin}: not in time") from exc
         except OSError as exc:
             raise NoConnectionError(f"{origin}: {exc}") from exc
-        except UnicodeError as exc:  # of a name that cannot be one in the DNS
+        except UnicodeError as exc:  # the name is not valid in the DNS
             raise AddressError(f"{origin}: {exc}") from exc
         if connection.is_open:
             self._open.add(connection)

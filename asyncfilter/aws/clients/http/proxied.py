@@ -1,4 +1,4 @@
-"""Exchanges through a proxy: aiohttp knows CONNECT, a proxy's own TLS and its passwords."""
+"""Exchanges through a proxy, with aiohttp, which supports CONNECT, TLS to the proxy and proxy passwords."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from asyncfilter.aws.clients.http.message import USER_AGENT, HttpRequest, HttpRe
 from asyncfilter.aws.clients.http.pool import KEEPALIVE_S
 
 _CONNECT_SHARE = 0.95
-"""Part of the deadline that connecting may take, so that no connection is told from no answer."""
+"""Fraction of the deadline that connecting may take, so that a missing connection differs from a missing response."""
 
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
-"""Unsigned headers of every request; those that aiohttp would make up itself cost more to keep off than to send."""
+"""Unsigned headers of every request; sending aiohttp's default headers costs less than suppressing them."""
 
 _NO_CONTENT_TYPE = ("Content-Type",)
-"""aiohttp makes one up for a PUT without a body; sent, it would have to be signed."""
+"""Header that aiohttp adds to a PUT without a body; it is suppressed, since it would have to be signed."""
 
 
 class Proxied:
-    """Makes exchanges through proxies; opens nothing before the first.
+    """Makes exchanges through proxies; opens no connection before the first.
 
     Args:
-        tls: What to trust.
+        tls: The trusted certificates.
         timeout_s: Seconds one exchange may take.
     """
 
@@ -34,16 +34,16 @@ class Proxied:
         self._opened: aiohttp.ClientSession | None = None
 
     async def exchange(self, origin: str, proxy: str, request: HttpRequest) -> HttpResponse:
-        """Send a request and read its answer to the end.
+        """Send a request and read its response to the end.
 
         Args:
             origin: Scheme, host and port, without a path.
             proxy: URL of the proxy.
-            request: What to send.
+            request: The request.
 
         Raises:
-            aiohttp.ClientError: No whole answer came.
-            TimeoutError: No whole answer came in time.
+            aiohttp.ClientError: No complete response was received.
+            TimeoutError: No complete response was received in time.
         """
         if self._opened is None:
             self._opened = self._session()
