@@ -26,7 +26,7 @@ def fill(store: Store, options: SandboxOptions) -> Mapping[str, LabelSet]:
         _load_folder(store, load)
     for synthetic in options.synthetic:
         store.create(synthetic.bucket, options.region)
-        _stand_on(store, synthetic)
+        _add_synthetic(store, synthetic)
     drawn: dict[str, LabelSet] = {}
     for samples in options.samples:
         store.create(samples.bucket, options.region)
@@ -51,6 +51,6 @@ def _load_folder(store: Store, load: LoadSpec) -> None:
             store.put(load.bucket, key, path.read_bytes(), Attributes(content_type=content_type(key)))
 
 
-def _stand_on(store: Store, synthetic: SyntheticSpec) -> None:
+def _add_synthetic(store: Store, synthetic: SyntheticSpec) -> None:
     keys = SyntheticKeys(synthetic.objects, synthetic.pattern)
     store.buckets[synthetic.bucket].stand_on(keys, tiny_picture(), content_type(keys[0]))

@@ -1,4 +1,4 @@
-"""What a sandbox is made of: plain values that a command line fills flag by flag and JSON carries to a process."""
+"""The options of a sandbox: plain values, set by command-line flags or sent as JSON to another process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN
 from asyncfilter.sandbox.throttle import ThrottleMode
 
 ACCESS_KEY: Final = "AKIASANDBOXSANDBOX00"
-SECRET_KEY: Final = "sandbox-secret-that-opens-nothing"  # noqa: S105 - known to everybody, valid nowhere else
+SECRET_KEY: Final = "sandbox-secret-that-opens-nothing"  # noqa: S105 - public, and valid for a sandbox only
 DEFAULT_MODEL_ARN: Final = (
     "arn:aws:rekognition:us-east-1:123456789012:project/sandbox/version/sandbox.2026-01-01T00.00.00/1767225600000"
 )
 
 
 class LabelSource(StrEnum):
-    """Where labels come from for pictures that no answers file names."""
+    """The source of labels for pictures that are not in an answers file."""
 
     FOLDER = "folder"
     RECORDED = "recorded"
@@ -30,7 +30,7 @@ class LabelSource(StrEnum):
 
 
 class BucketSpec(NamedTuple):
-    """An empty bucket; no region means the sandbox's."""
+    """An empty bucket; an empty region means the sandbox's."""
 
     name: str
     region: str = ""
@@ -52,7 +52,7 @@ class SyntheticSpec(NamedTuple):
 
 
 class SamplesSpec(NamedTuple):
-    """A bucket of drawn sample pictures, with the answers that tell what is drawn."""
+    """A bucket of drawn sample pictures, with an answer for each that has the label of the drawn subject."""
 
     bucket: str
     pictures: int = 300
@@ -60,23 +60,23 @@ class SamplesSpec(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
-    """A sandbox.
+    """The options of a sandbox; every one has a default.
 
     Attributes:
-        port: 0 takes a free one.
-        region: Of buckets that name none.
-        answers: JSON Lines of answers by key, asked before ``labels``.
+        port: 0 selects a free port.
+        region: The region of buckets for which none is given.
+        answers: JSON Lines of answers by key; they take precedence over ``labels``.
         recorded: JSON Lines of recorded answers, for ``labels: recorded``.
         onnx_model, onnx_labels: Classifier and its label list, for ``labels: onnx``.
-        tps: Quota of the detections, each; None accepts any rate.
-        announced_tps: What Service Quotas says of it; None says the same as ``tps``, or the documented default without.
-        ramp: Refuse rates that grow by more than this factor a second.
-        latency: Of detections.
-        s3_latency: Of everything else.
+        tps: Quota of each detection operation, in calls per second; None accepts any rate.
+        announced_tps: The quota that Service Quotas returns; None returns ``tps``, or AWS's default if ``tps`` is None.
+        ramp: Throttle rates that grow by more than this factor per second.
+        latency: Latency of detections.
+        s3_latency: Latency of all other operations.
         archived, kms_denied, denied: Globs on ``bucket/key`` of objects in that state.
-        credentials: Secrets by access key.
-        any_credentials: Accept other access keys too; not with ``verify_signatures``.
-        count_keys: Remember how often each image was examined (about 150 bytes an image).
+        credentials: Secret keys by access key.
+        any_credentials: Accept other access keys as well; without effect if ``verify_signatures`` is set.
+        count_keys: Count how often each image is examined (about 150 bytes per image).
     """
 
     host: str = "127.0.0.1"

@@ -1,7 +1,7 @@
-"""Drawn pictures: a few hundred small samples with dirt among them, and the one tiny picture of synthetic data sets.
+"""Drawn pictures: a few hundred small samples, some of them unwanted, and the tiny picture of synthetic data sets.
 
-The samples stand in class folders as collected data sets do: most pictures show what their folder says, some show
-something else, and some files are no pictures at all. Each comes with the answer that a detector would give.
+The samples are in class folders, like those of collected data sets: most pictures show the class of their folder, some
+show another subject, and some files are not pictures. Each has the answer that a detector would give.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     """One file of the sample set.
 
     Attributes:
-        key: Such as ``raw/robin/0001.jpg``.
-        subject: What is drawn; empty for a file that is no picture.
-        answer: What a detector says of it; without labels for a file that is no picture.
+        key: For example ``raw/robin/0001.jpg``.
+        subject: The subject of the drawing; empty for a file that is not a picture.
+        answer: The labels that a detector would return; none for a file that is not a picture.
     """
 
     key: str
@@ -59,7 +59,7 @@ _DIRT_EVERY: Final = 9
 
 
 def draw_samples(count: int, seed: int) -> Iterator[Sample]:
-    """Draw ``count`` samples, one in nine of them dirt, in the order of their keys; the same for the same seed."""
+    """Draw ``count`` samples in key order, the same for the same seed; one in nine is misplaced or not a picture."""
     dirt = 0
     samples: list[Sample] = []
     for number in range(count):
@@ -75,13 +75,13 @@ def draw_samples(count: int, seed: int) -> Iterator[Sample]:
 
 @functools.cache
 def tiny_picture() -> bytes:
-    """A JPEG of the least size that the service accepts."""
+    """A JPEG of the smallest dimensions that the service accepts."""
     picture = Image.new("L", (TINY_PX, TINY_PX), 200)
     ImageDraw.Draw(picture).ellipse((20, 20, 60, 60), fill=60)
     return _encode(picture, "JPEG", quality=20)
 
 
-# What is drawn
+# Drawing
 
 
 def _picture(folder: str, place: int, subject: str, chance: random.Random) -> Sample:
@@ -98,7 +98,7 @@ def _draw(subject: str, chance: random.Random) -> Image.Image:
 
 
 def _draw_garden(canvas: ImageDraw.ImageDraw, chance: random.Random) -> None:
-    """A sky from light to lighter, hills, and a branch to sit on."""
+    """Draw the background: a sky with a gradient, hills, and a branch."""
     sky = (chance.randint(140, 190), chance.randint(190, 220), chance.randint(220, 250))
     for row in range(HEIGHT_PX):
         share = row / HEIGHT_PX
@@ -180,7 +180,7 @@ _SUBJECTS: Final[dict[str, Painter]] = {
 }
 
 
-# What a detector says of it
+# Answers
 
 
 def _answer(subject: str, chance: random.Random) -> LabelSet:
@@ -197,7 +197,7 @@ def _answer(subject: str, chance: random.Random) -> LabelSet:
 _NOTHING: Final = LabelSet(())
 
 
-# The dirt
+# Unwanted files: misplaced pictures, and files that are not pictures
 
 
 def _misplaced(folder: str, place: int, chance: random.Random) -> Sample:
@@ -244,6 +244,6 @@ def _encode(picture: Image.Image, kind: str, *, quality: int) -> bytes:
 
 
 def _mix(one: Colour, other: Colour, share: float) -> Colour:
-    """A colour between two."""
+    """A colour between two others."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, for programs that are killed and for benchmarks."""
+"""A sandbox in a separate process, for tests that kill the program and for benchmarks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from asyncfilter.sandbox.stats import Stats
 
 
 class SandboxProcess:
-    """Serves in a child process while the context is open; the child ends with this process, however that ends.
+    """Serves in a child process while the context is open; the child also ends if this process is killed.
 
     Raises:
-        RuntimeError: If the sandbox does not come up; the message is its own.
+        RuntimeError: If the sandbox does not start; its error is on stderr.
     """
 
     def __init__(self, options: SandboxOptions | None = None) -> None:
@@ -30,7 +30,7 @@ class SandboxProcess:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "asyncfilter.sandbox"]
-        # The child's input stays open: its end tells the child that nobody needs it any more.
+        # The child's stdin stays open; the child ends as soon as it is closed, also by the end of this process.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own module
         self._process = process
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
@@ -39,7 +39,7 @@ class SandboxProcess:
         self.endpoint_url = process.stdout.readline().decode().strip()
         if not self.endpoint_url:
             self.__exit__(None, None, None)
-            raise RuntimeError(f"the sandbox did not come up (exit {process.returncode}); its error stands on stderr")
+            raise RuntimeError(f"the sandbox did not come up (exit {process.returncode}); its error is on stderr")
         return self
 
     def __exit__(
@@ -66,14 +66,14 @@ class SandboxProcess:
         return client_environment(self.options, self.endpoint_url)
 
     def stats(self) -> Stats:
-        """What was counted so far."""
+        """The counters at this moment."""
         return msgspec.convert(self.control("GET", "stats"), Stats)
 
     def control(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-        """Ask the control path; see ``asyncfilter.sandbox.control``.
+        """Send a request to the control path; see ``asyncfilter.sandbox.control``.
 
         Raises:
-            ValueError: With the sandbox's words when it refuses.
+            ValueError: If the sandbox refuses the request; the message is the sandbox's.
         """
         connection = http.client.HTTPConnection(urlsplit(self.endpoint_url).netloc, timeout=30)
         try:

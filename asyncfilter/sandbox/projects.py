@@ -13,8 +13,8 @@ class CustomModel(NamedTuple):
 
     Attributes:
         arn: ``arn:aws:rekognition:REGION:ACCOUNT:project/PROJECT/version/VERSION/MILLISECONDS``.
-        status: ``RUNNING`` answers; any other, such as ``STOPPED`` or ``STARTING``, does not.
-        inference_units: What it was started with.
+        status: Only a ``RUNNING`` model accepts calls, not one that is, for example, ``STOPPED`` or ``STARTING``.
+        inference_units: The inference units with which it was started.
     """
 
     arn: str
@@ -23,7 +23,7 @@ class CustomModel(NamedTuple):
 
     @property
     def project_arn(self) -> str:
-        """The project's ARN but for its own trailing timestamp, which the version's does not tell."""
+        """The project's ARN without its timestamp, which is not part of the version's ARN."""
         return self.arn.partition("/version/")[0]
 
     @property
@@ -37,7 +37,7 @@ class CustomModel(NamedTuple):
         return self.arn.partition("/version/")[2].partition("/")[0]
 
     def check_running(self, arn: str) -> None:
-        """Accept calls to this model only, and only while it runs.
+        """Return for a call to this model while it runs; raise for all others.
 
         Raises:
             ServiceError: ``ResourceNotFoundException`` or ``ResourceNotReadyException``.
@@ -49,7 +49,7 @@ class CustomModel(NamedTuple):
 
 
 def describe_projects(model: CustomModel, names: Sequence[str] | None) -> dict[str, Any]:
-    """The answer of DescribeProjects; a project's ARN ends in the time it was made, here that of its version."""
+    """The response of DescribeProjects; a project's ARN ends in its time of creation, here that of its version."""
     if names is not None and model.project_name not in names:
         return {"ProjectDescriptions": []}
     made_ms = model.arn.rpartition("/")[2]
@@ -57,7 +57,7 @@ def describe_projects(model: CustomModel, names: Sequence[str] | None) -> dict[s
 
 
 def describe_versions(model: CustomModel, project_arn: str, names: Sequence[str] | None) -> dict[str, Any]:
-    """The answer of DescribeProjectVersions.
+    """The response of DescribeProjectVersions.
 
     Raises:
         ServiceError: ``ResourceNotFoundException`` for another project.

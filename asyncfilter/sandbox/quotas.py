@@ -1,4 +1,4 @@
-"""Service Quotas as the sandbox serves it: the quotas of Rekognition that the sandbox keeps (JSON 1.1)."""
+"""The Service Quotas of the sandbox: the quotas of Rekognition (JSON 1.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAST_REGIONS: Final = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
 
 
 class QuotaEntry(NamedTuple):
-    """One quota: its name, its default in the three fast regions and elsewhere."""
+    """One quota: its name, its default in the three regions with higher quotas, and its default in all others."""
 
     name: str
     fast: float
@@ -54,11 +54,11 @@ class _Wanted(msgspec.Struct, rename="pascal"):
 
 
 class QuotasService:
-    """Turns requests into calls.
+    """Parses requests to Service Quotas.
 
     Args:
-        applied: Values by quota code that differ from the defaults; None hides the applied value, as for an account
-            that never asked for one.
+        applied: Values by quota code that differ from the defaults; None means that the account has no applied value,
+            as before its first increase.
     """
 
     style: Final = Style.JSON
@@ -68,7 +68,7 @@ class QuotasService:
         self._account = account
 
     def read(self, request: Request, caller: Caller) -> Call:
-        """Take a request apart.
+        """Parse a request.
 
         Raises:
             ServiceError: ``UnknownOperationException`` or ``SerializationException``.

@@ -1,4 +1,4 @@
-"""Rekognition as the sandbox serves it: detections and the state of the one model (JSON 1.1).
+"""The Rekognition of the sandbox: detections, and the state of its one Custom Labels model (JSON 1.1).
 
 Request members and their bounds are those of the service model (rekognition, 2016-06-27).
 """
@@ -33,7 +33,7 @@ FilterNames = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]],
 
 
 class S3Object(msgspec.Struct, rename="pascal", gc=False):
-    """Where an image lies."""
+    """The address of an image in S3."""
 
     bucket: Annotated[str, Meta(min_length=3, max_length=255, pattern=r"^[0-9A-Za-z\.\-_]*$")]
     name: Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -41,7 +41,7 @@ class S3Object(msgspec.Struct, rename="pascal", gc=False):
 
 
 class Image(msgspec.Struct, rename="pascal", gc=False):
-    """An image: its bytes, Base64, or where it lies."""
+    """An image: its bytes in Base64, or its address in S3."""
 
     s3_object: S3Object | None = msgspec.field(default=None, name="S3Object")
     bytes_: str | None = msgspec.field(default=None, name="Bytes")
@@ -57,7 +57,7 @@ class GeneralLabels(msgspec.Struct, rename="pascal", gc=False):
 
 
 class ImagePropertiesSettings(msgspec.Struct, rename="pascal", gc=False):
-    """How many colours."""
+    """Number of dominant colours."""
 
     max_dominant_colors: Annotated[int, Meta(ge=0, le=20)] = 10
 
@@ -114,13 +114,13 @@ _DECODERS: Final[Mapping[str, msgspec.json.Decoder[object]]] = {
 
 
 class RekognitionService:
-    """Turns requests into calls.
+    """Parses and executes requests to Rekognition.
 
     Args:
-        store: The S3 beside it, where images lie.
-        access: What the caller may read there.
-        source: Gives the labels.
-        model: The one custom model there is.
+        store: The S3 of the sandbox, from which images are read.
+        access: The caller's permissions in S3.
+        source: The source of labels.
+        model: The one Custom Labels model.
         check_images: False accepts any bytes as an image.
     """
 
@@ -138,7 +138,7 @@ class RekognitionService:
         self._threads = ThreadPoolExecutor(thread_name_prefix="sandbox-labels") if source.slow else None
 
     def read(self, request: Request, caller: Caller) -> Call:
-        """Take a request apart; what is wrong in it is said when the call runs, after access and quota.
+        """Parse a request; an invalid value in it is an error of the call when it runs, after access and quota.
 
         Raises:
             ServiceError: ``UnknownOperationException`` or ``SerializationException``.
@@ -166,7 +166,7 @@ class RekognitionService:
         return Call(Style.JSON, operation, "", partial(self._describe, wanted))
 
     def close(self) -> None:
-        """Let go of the threads, where there are any."""
+        """Shut down the thread pool, if there is one."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -177,7 +177,7 @@ class RekognitionService:
         def finish(found: LabelSet) -> Reply:
             return _reply(self._labelling.labels_body(found, keep, picture.etag))
 
-        return self._look(picture, finish)
+        return self._find_labels(picture, finish)
 
     def _detect_custom_labels(self, wanted: DetectCustomLabels, region: str) -> Reply | Future[Reply]:
         self._model.check_running(wanted.project_version_arn)
@@ -186,7 +186,7 @@ class RekognitionService:
         def finish(found: LabelSet) -> Reply:
             return _reply(custom_labels_body(found, wanted.min_confidence, wanted.max_results))
 
-        return self._look(picture, finish)
+        return self._find_labels(picture, finish)
 
     def _describe_projects(self, wanted: DescribeProjects) -> Reply:
         return _reply(msgspec.json.encode(describe_projects(self._model, wanted.project_names)))
@@ -195,7 +195,7 @@ class RekognitionService:
         body = describe_versions(self._model, wanted.project_arn, wanted.version_names)
         return _reply(msgspec.json.encode(body))
 
-    def _look(self, picture: Picture, finish: Callable[[LabelSet], Reply]) -> Reply | Future[Reply]:
+    def _find_labels(self, picture: Picture, finish: Callable[[LabelSet], Reply]) -> Reply | Future[Reply]:
         if self._threads is None:
             return finish(self._source.labels(picture))
         return self._threads.submit(lambda: finish(self._source.labels(picture)))
@@ -210,7 +210,7 @@ class RekognitionService:
         return picture
 
     def _stored(self, place: S3Object, region: str) -> Picture:
-        """Fetch an image as the service does: any trouble is the same ``InvalidS3ObjectException``."""
+        """Read an image from S3 as the service does: every failure is the same ``InvalidS3ObjectException``."""
         bucket = self._store.buckets.get(place.bucket)
         unreadable = ServiceError("InvalidS3ObjectException", _UNREADABLE)
         if bucket is None or bucket.region != region:
@@ -264,7 +264,7 @@ def _label_filter(wanted: DetectLabels) -> LabelFilter:
 
 
 def _invalid(exc: msgspec.ValidationError) -> ServiceError:
-    """A bound of the model that does not hold is a ValidationException; a wrong type cannot be read at all."""
+    """A value outside a bound of the model is a ValidationException; a wrong type is a SerializationException."""
     text = str(exc)
     if "Expected" in text and not any(sign in text for sign in (" >= ", " <= ", "of length", "matching regex")):
         return ServiceError("SerializationException", text)

@@ -1,8 +1,8 @@
-"""S3's XML, written and read.
+"""Writes and reads S3's XML.
 
-Keys are escaped so that a parser gives them back: carriage returns and other control characters become character
-references, as S3 writes them. References below U+000A are not XML 1.0; S3 sends them all the same, which is why clients
-ask for ``encoding-type=url``.
+Keys are escaped so that a parser restores them: carriage returns and other control characters become character
+references, as in S3. References to control characters other than tab, line feed and carriage return are not valid XML
+1.0. S3 sends them nevertheless; clients therefore use ``encoding-type=url``.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def escape(text: str) -> str:
 
 
 def url_encode(text: str) -> str:
-    """Text under ``encoding-type=url``: percent-encoded UTF-8, blank as ``+``, slash as it is."""
+    """Text under ``encoding-type=url``: percent-encoded UTF-8, with ``+`` for a blank; slashes are not encoded."""
     return text if _PLAIN.fullmatch(text) else quote_plus(text, safe="/*")
 
 
 def key_writer(encoding_type: str) -> Callable[[str], str]:
-    """How keys are written for a request's ``encoding-type``."""
+    """The function that writes keys for a request's ``encoding-type``."""
     return url_encode if encoding_type == "url" else escape
 
 
@@ -45,19 +45,19 @@ def element(name: str, text: str) -> str:
 
 
 def document(root: str, content: str) -> bytes:
-    """A whole document of S3's namespace; ``content`` is ready XML."""
+    """A whole document in S3's namespace; ``content`` is XML and is not escaped."""
     return f'{HEAD}<{root} xmlns="{NAMESPACE}">{content}</{root}>'.encode("utf-8", "surrogateescape")
 
 
 def error_body(code: str, message: str, fields: Mapping[str, str], request_id: str) -> bytes:
-    """The body of an error answer."""
+    """The body of an error response."""
     parts = {"Code": code, "Message": message, **fields, "RequestId": request_id, "HostId": "sandbox"}
     content = "".join(element(name, text) for name, text in parts.items())
     return f"{HEAD}<Error>{content}</Error>".encode("utf-8", "surrogateescape")
 
 
 def parse(body: bytes) -> ET.Element:
-    """Read a request's document, namespaces stripped.
+    """Parse a request's document and remove the namespaces.
 
     Raises:
         ServiceError: ``MalformedXML``.
@@ -72,7 +72,7 @@ def parse(body: bytes) -> ET.Element:
 
 
 def malformed() -> ServiceError:
-    """The answer to XML that S3 cannot use."""
+    """The error response to invalid XML."""
     return ServiceError(
         "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema"
     )

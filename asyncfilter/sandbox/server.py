@@ -1,6 +1,6 @@
-"""HTTP/1.1 on an asyncio Protocol: keep-alive, pipelining, and the ways an answer can fail to arrive.
+"""HTTP/1.1 on an asyncio Protocol: keep-alive, pipelining, and responses that are cut, reset or never sent.
 
-Requests of one connection are answered in the order they came, one at a time; connections are independent.
+Requests of one connection are answered one at a time, in the order of arrival. Connections are independent.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from asyncfilter.sandbox.message import Delivery, Reply, Request
 
 Respond = Callable[[Reply], None]
 MAX_WAITING: Final = 64
-"""Pipelined requests held for one connection before its socket is no longer read."""
+"""Number of queued, pipelined requests of one connection from which on its socket is not read."""
 
 
 class Application(Protocol):
-    """What a connection hands its requests to."""
+    """Receives the requests of connections."""
 
     def accept(self, request: Request, answer: Respond) -> None:
-        """Take a request and call ``answer`` exactly once, now or later, on the loop's thread."""
+        """Process a request; calls ``answer`` exactly once, now or later, on the loop's thread."""
         ...
 
 
@@ -37,7 +37,7 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class _DateLine:
-    """The Date header, made once a second."""
+    """The Date header, formatted once a second."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -75,17 +75,17 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods but not the base class
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; an answer still on its way is dropped."""
+        """Remove the connection; a pending response is discarded."""
         del exc
         self._transport = None
         self._connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; what is not HTTP is answered with 400 and a closed connection."""
+        """Feed the parser; invalid HTTP gets status 400, and the connection is closed."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -96,7 +96,7 @@ class HttpConnection(asyncio.Protocol):
     # httptools callbacks
 
     def on_url(self, url: bytes) -> None:
-        """Collect the target; it may come in pieces."""
+        """Collect the target, which may arrive in pieces."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -106,7 +106,7 @@ class HttpConnection(asyncio.Protocol):
         self._headers[name] = value if held is None else held + b"," + value
 
     def on_headers_complete(self) -> None:
-        """Invite the body when the client waits to be asked."""
+        """Send ``100 Continue`` if the client expects it before it sends the body."""
         if b"expect" in self._headers and not self._busy and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -115,7 +115,7 @@ class HttpConnection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """Queue the request and go on."""
+        """Queue the request and start the next one."""
         parser = self._parser
         request = Request(parser.get_method().decode("ascii"), self._target, self._headers, b"".join(self._body))
         self._target, self._headers, self._body = b"", {}, []
@@ -128,7 +128,7 @@ class HttpConnection(asyncio.Protocol):
     # answering
 
     def _advance(self) -> None:
-        """Start the next request when none is being answered; never re-enters itself."""
+        """Start the next request if none is being processed; a nested call returns at once."""
         if self._advancing:
             return
         self._advancing = True
@@ -144,7 +144,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _answer(self, reply: Reply) -> None:
-        """Send a reply, or fail to in the way it asks for."""
+        """Send a reply as its ``delivery`` requires: whole, cut, with a reset, or not at all."""
         if self._transport is None or reply.delivery is Delivery.SILENCE:
             return
         if reply.delivery is Delivery.RESET:
@@ -175,7 +175,7 @@ class HttpConnection(asyncio.Protocol):
         )
 
     def _reset(self) -> None:
-        """Close so that the client sees ECONNRESET, not an orderly end."""
+        """Close the connection so that the client gets ECONNRESET, not an orderly end."""
         if self._transport is None:
             return
         connection = self._transport.get_extra_info("socket")
@@ -184,6 +184,6 @@ class HttpConnection(asyncio.Protocol):
         self._transport.abort()
 
     def close(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, also if a response is pending."""
         if self._transport is not None:
             self._transport.abort()

@@ -1,7 +1,7 @@
-"""Signature Version 4, checked: the service's side of it.
+"""Checks Signature Version 4 as a service does.
 
-S3 signs the path encoded once, other services twice; S3's path is never normalised. What a client sent is decoded and
-encoded anew by AWS's rule, so that a client that encodes differently in the signature than on the wire is caught.
+For S3 the path is encoded once in the signed text, for other services twice; S3's path is never normalised. A received
+path is decoded and encoded again by AWS's rule, so that a client that signs another encoding is refused.
 (AWS General Reference, *Signature Version 4*; S3 API reference, *Authenticating requests*.)
 """
 
@@ -25,11 +25,11 @@ _BLANKS: Final = re.compile(r" +")
 
 
 class SkewError(Exception):
-    """The request's time is more than 15 minutes off."""
+    """The request's time differs from this machine's by more than 15 minutes, or a presigned request has expired."""
 
 
 class Signed(NamedTuple):
-    """What a client claims to have signed, and how."""
+    """The signature of a request and the parameters with which it was made."""
 
     scope: str
     signed_headers: tuple[str, ...]
@@ -45,10 +45,11 @@ class Signed(NamedTuple):
 
 
 def signature_holds(request: Request, secret: str, *, now_s: float) -> bool:
-    """Whether the request, its chunks included, was signed with ``secret``.
+    """Whether the request, including its chunks, was signed with ``secret``.
 
     Raises:
-        SkewError: If it was signed more than 15 minutes ago or ahead, or a presigned request has expired.
+        SkewError: If the time of signing is more than 15 minutes before or after ``now_s``, or a presigned request has
+            expired.
     """
     signed = _read(request)
     if signed is None:
@@ -75,7 +76,7 @@ def canonical_request(request: Request, signed: Signed, payload: str) -> bytes:
 
 
 def _read(request: Request) -> Signed | None:
-    """Find the signature in the Authorization header or the query; None when it is incomplete."""
+    """The signature in the Authorization header or the query; None if it is incomplete."""
     header = request.header(b"authorization")
     if header:
         scheme, _, rest = header.partition(" ")
@@ -104,7 +105,7 @@ def _check_time(signed: Signed, now_s: float) -> None:
 
 
 def _payload_hash(request: Request, signed: Signed) -> str | None:
-    """The payload's hash as it was signed; None when the body is not what the hash says."""
+    """The payload's hash as it was signed; None if the body has another hash."""
     if signed.presigned:
         return UNSIGNED
     true = hashlib.sha256(request.body).hexdigest()
@@ -115,7 +116,7 @@ def _payload_hash(request: Request, signed: Signed) -> str | None:
 
 
 def _chunks_hold(request: Request, signed: Signed, key: bytes) -> bool:
-    """Check the chain of chunk signatures where the body came in signed chunks."""
+    """Check the chain of chunk signatures if the body has signed chunks."""
     if not request.header(b"x-amz-content-sha256").startswith(SIGNED):
         return True
     previous = signed.signature
@@ -135,7 +136,7 @@ def _canonical_query(query: bytes) -> str:
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:
-    """Query parameters; a plus is a plus here, as in the text that is signed."""
+    """Query parameters; a plus is not decoded as a blank, as in the text that is signed."""
     pairs = (part.partition(b"=")[::2] for part in query.split(b"&") if part)
     return [(_text(name), _text(value)) for name, value in pairs]
 

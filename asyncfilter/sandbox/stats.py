@@ -1,6 +1,6 @@
-"""What the sandbox counted: the judge of rate, spending and repetition in tests and benchmarks.
+"""Counters of the sandbox, with which tests and benchmarks check rate, spending and repeated calls.
 
-Times are monotonic seconds. A second of the series is counted from the first attempt of that operation.
+Times are monotonic seconds. The seconds of a series are counted from the first attempt of that operation.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ class OperationStats(msgspec.Struct, kw_only=True):
 
     Attributes:
         attempts: Requests that arrived.
-        accepted: Of these, answered with 2xx or 3xx.
-        throttled: Refused by the quota.
-        faulted: Struck by an injected fault, by kind.
-        errors: Error answers by code, throttles and faults included.
-        billed: Images looked at: successes, and those whose answer was lost on the way.
+        accepted: Attempts answered with 2xx or 3xx.
+        throttled: Attempts refused by the quota.
+        faulted: Attempts with an injected fault, by kind.
+        errors: Error responses by code, including throttles and faults.
+        billed: Examined images: successes, including those whose response was lost.
         billed_at_most: ``billed`` plus the attempts that ended in 5xx.
-        in_flight_max: Most requests that were under way at once.
-        attempts_per_1s_max: Most attempts in any window of a second, the first included.
-        per_second: Attempts, accepted and throttled in each second.
+        in_flight_max: Largest number of requests in progress at the same time.
+        attempts_per_1s_max: Most attempts in any window of one second, accepted or not.
+        per_second: Attempts, accepted and throttled, for each second.
     """
 
     attempts: int = 0
@@ -47,7 +47,7 @@ class Stats(msgspec.Struct, kw_only=True):
     """Counters of all operations.
 
     Attributes:
-        keys_examined: Distinct images that passed the quota, when keys are counted.
+        keys_examined: Distinct images that passed the quota, if keys are counted.
         calls_per_key_max: Most times one image was examined.
         keys_examined_again: The images examined more than once, with their counts; at most 10,000 of them.
     """
@@ -59,7 +59,7 @@ class Stats(msgspec.Struct, kw_only=True):
 
 
 class Operation:
-    """Counts one operation as it happens."""
+    """The counters of one operation, updated with each request."""
 
     def __init__(self) -> None:
         self.counts = OperationStats()
@@ -68,7 +68,7 @@ class Operation:
         self._series: list[list[int]] = []
 
     def begin(self, at_s: float) -> None:
-        """A request arrived."""
+        """Count a request that arrived at ``at_s``."""
         counts, recent = self.counts, self._recent
         counts.attempts += 1
         counts.in_flight += 1
@@ -80,16 +80,16 @@ class Operation:
         self._count(0, at_s)
 
     def throttled(self, at_s: float) -> None:
-        """The quota refused a request that arrived at ``at_s``."""
+        """Count a request that arrived at ``at_s`` and was refused by the quota."""
         self.counts.throttled += 1
         self._count(2, at_s)
 
     def faulted(self, kind: str) -> None:
-        """A fault struck."""
+        """Count an injected fault."""
         self.counts.faulted[kind] = self.counts.faulted.get(kind, 0) + 1
 
     def end(self, at_s: float, status: int, code: str, *, lost: bool, detects: bool) -> None:
-        """The request that arrived at ``at_s`` was answered, or its answer lost."""
+        """Count the end of the request that arrived at ``at_s``; ``lost`` if its response does not reach the client."""
         counts = self.counts
         counts.in_flight -= 1
         if code:
@@ -112,13 +112,13 @@ class Operation:
         self._series[second][column] += 1
 
     def snapshot(self) -> OperationStats:
-        """The counters as they stand."""
+        """The counters at this moment."""
         series = [(row[0], row[1], row[2]) for row in self._series]
         return msgspec.structs.replace(self.counts, per_second=series)
 
 
 class Counters:
-    """All operations, and how often each image was examined."""
+    """The counters of all operations, and how often each image was examined."""
 
     def __init__(self, *, count_keys: bool) -> None:
         self._count_keys = count_keys
@@ -133,12 +133,12 @@ class Counters:
         return held
 
     def examined(self, uri: str) -> None:
-        """An attempt on ``bucket/key`` passed the quota."""
+        """Count an attempt on ``bucket/key`` that passed the quota."""
         if self._count_keys:
             self._examined[uri] += 1
 
     def snapshot(self) -> Stats:
-        """Everything counted so far."""
+        """All counters at this moment."""
         again = {uri: times for uri, times in self._examined.items() if times > 1}
         return Stats(
             operations={name: operation.snapshot() for name, operation in sorted(self._operations.items())},
@@ -148,6 +148,6 @@ class Counters:
         )
 
     def reset(self) -> None:
-        """Count from zero; requests under way are forgotten, so wait for them first."""
+        """Set all counters to zero. Requests in progress are not counted afterwards: wait for their end first."""
         self._operations.clear()
         self._examined.clear()

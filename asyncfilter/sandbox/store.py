@@ -1,8 +1,8 @@
 """Buckets and objects in memory.
 
-A bucket may stand on a ``SyntheticKeys`` base whose objects share one body and take no memory; objects written later
-lie above it, and base objects that were deleted are remembered by name. Records are small and untracked by the garbage
-collector: what copies share (body, attributes) is shared.
+A bucket may have a ``SyntheticKeys`` base whose objects are computed: they share one body and take no memory. Written
+objects take precedence over base objects, and the keys of deleted base objects are stored. Records are small and not
+tracked by the garbage collector; copies share body and attributes with their source.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Attributes(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         metadata: ``x-amz-meta-`` headers, by name without that prefix.
-        sse: Response headers that tell of server-side encryption.
+        sse: Response headers of server-side encryption.
         checksums: ``x-amz-checksum-`` headers as they were sent.
-        kms_denied: The caller may not use the object's key: it can be listed and headed, not read.
+        kms_denied: The caller may not use the object's KMS key: HEAD and listing work, reading the bytes does not.
         denied: The caller may not read the object.
     """
 
@@ -76,7 +76,7 @@ Admit = Callable[[str, str, Attributes], Attributes]
 
 
 class Bucket:
-    """One bucket: keys to current objects, and to older versions once versioning was turned on."""
+    """One bucket: the current object of each key, and older versions once versioning was enabled."""
 
     def __init__(self, name: str, region: str, admit: Admit) -> None:
         self.name = name
@@ -95,12 +95,12 @@ class Bucket:
         self._base_gone: set[str] = set()
 
     def stand_on(self, keys: SyntheticKeys, body: bytes, content_type: str) -> None:
-        """Fill the bucket with computed objects that share ``body``; objects written so far stay above them."""
+        """Add a base of computed objects that share ``body``; objects written before or later take precedence."""
         self._base, self._base_body = keys, body
         self._base_attributes = Attributes(content_type=content_type)
 
     def get(self, key: str) -> Stored | None:
-        """The current object under a key; None when there is none or a delete marker stands there."""
+        """The current object of a key; None if there is none or a delete marker is current."""
         held = self._objects.get(key)
         if held is not None or self._base is None or key in self._base_gone:
             return held
@@ -118,7 +118,7 @@ class Bucket:
         return stored
 
     def delete(self, key: str) -> Stored | None:
-        """Remove the current object; in a versioned bucket a delete marker takes its place and is returned."""
+        """Remove the current object; in a versioned bucket a delete marker replaces it and is returned."""
         self._retire(key)
         self._drop(key)
         if self.versioning is None:
@@ -128,7 +128,7 @@ class Bucket:
         return marker
 
     def versions(self, key: str) -> list[Stored]:
-        """All versions of a key, newest first, delete markers among them."""
+        """All versions of a key, newest first, including delete markers."""
         current = self.get(key)
         older = self._history.get(key, [])
         return ([] if current is None else [current]) + older[::-1]
@@ -138,7 +138,7 @@ class Bucket:
         return next((held for held in self.versions(key) if held.version_id == version_id), None)
 
     def delete_version(self, key: str, version_id: str) -> Stored | None:
-        """Remove one version for good; the newest one left becomes current. Returns what was removed."""
+        """Remove one version permanently; the newest remaining one becomes current. Returns the removed version."""
         removed = self.version(key, version_id)
         if removed is None:
             return None
@@ -156,7 +156,7 @@ class Bucket:
         return removed
 
     def set_tags(self, stored: Stored, tags: dict[str, str] | None) -> None:
-        """Replace the tags of an object or version that this bucket holds; neither ETag nor version changes."""
+        """Replace the tags of an object or version of this bucket; ETag and version do not change."""
         stored.tags = tags
         if self._base is not None and stored.key not in self._objects and stored.version_id == NO_VERSION:
             self._objects[stored.key] = stored
@@ -200,13 +200,13 @@ class Bucket:
         return Stored(key, self._base_body, synthetic_etag(position), self.created_s, attributes)
 
     def _retire(self, key: str) -> None:
-        """Keep the current object as an older version where versioning was ever turned on."""
+        """Store the current object as an older version if versioning was ever enabled."""
         if self.versioning is None:
             return
         current = self.get(key)
         history = self._history.setdefault(key, [])
         if self.versioning == "Suspended":
-            # A write while suspended replaces the version "null", wherever it stands.
+            # A write while versioning is suspended replaces the version "null", also if that is not the newest.
             history[:] = [held for held in history if held.version_id != NO_VERSION]
             if current is not None and current.version_id == NO_VERSION:
                 return
@@ -233,32 +233,32 @@ class Store:
         self.buckets: dict[str, Bucket] = {}
 
     def create(self, name: str, region: str) -> Bucket:
-        """The bucket of this name; made in ``region`` when it does not exist yet."""
+        """The bucket of this name; created in ``region`` if it does not exist yet."""
         bucket = self.buckets.get(name)
         if bucket is None:
             bucket = self.buckets[name] = Bucket(name, region, self._admit)
         return bucket
 
     def put(self, bucket: str, key: str, body: bytes, attributes: Attributes | None = None) -> Stored:
-        """Store an object as a simple upload would; its ETag is the body's MD5."""
+        """Store an object as a simple upload does; its ETag is the body's MD5."""
         stored = Stored(key, body, md5_hex(body), time.time(), attributes or Attributes())
         return self.buckets[bucket].put(stored)
 
 
 def md5_hex(body: bytes) -> str:
-    """The ETag S3 gives a simple upload."""
+    """The ETag of a simple upload in S3."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 @functools.lru_cache(maxsize=1024)
 def iso_time(unix_s: float) -> str:
-    """A time as S3's XML writes it."""
+    """A time in the format of S3's XML."""
     moment = datetime.fromtimestamp(unix_s, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def keys_matching(globs: tuple[str, ...]) -> Callable[[str], bool]:
-    """A test whether ``bucket/key`` matches one of the globs; ``*`` also crosses slashes."""
+    """A function that is true if ``bucket/key`` matches one of the globs; ``*`` also matches slashes."""
     if not globs:
         return lambda _: False
     pattern = re.compile("|".join(fnmatch.translate(glob) for glob in globs))

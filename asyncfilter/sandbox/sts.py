@@ -1,4 +1,4 @@
-"""STS as the sandbox serves it: GetCallerIdentity (query protocol)."""
+"""The STS of the sandbox: GetCallerIdentity (query protocol)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
 class StsService:
-    """Tells callers who they are: the sandbox's one account and user."""
+    """Answers GetCallerIdentity with the sandbox's one account and user."""
 
     style: Final = Style.QUERY
 
@@ -22,7 +22,7 @@ class StsService:
         self._account = account
 
     def read(self, request: Request, caller: Caller) -> Call:
-        """Take a request apart.
+        """Parse a request.
 
         Raises:
             ServiceError: ``InvalidAction``.

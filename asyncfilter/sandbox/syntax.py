@@ -1,4 +1,4 @@
-"""The small notations of the command line and the control path: faults, latencies, buckets, denials.
+"""The notations of options on the command line and the control path: faults, latencies, buckets, denials.
 
     fault      KIND[:OPERATION][@GLOB]=AMOUNT     throttle=1%   reset@raw/robin/*=0.2   internal@*/7.jpg=3x
     latency    DURATION | p50=DURATION,p99=DURATION           300ms     p50=0.12s,p99=1.5s
@@ -8,8 +8,8 @@
     samples    BUCKET[=COUNT]
     deny       OPERATION[@GLOB]                               CopyObject@clean/*
 
-GLOB is compared with ``bucket/key`` and ``*`` crosses slashes. AMOUNT is a share of the attempts (0.2 or 20%) or, as in
-``3x``, the first so many attempts on each key. Every mistake is a ``ValueError`` that says what was expected.
+GLOB is compared with ``bucket/key``; ``*`` also matches slashes. AMOUNT is a share of the attempts (0.2 or 20%) or, as
+in ``3x``, a number of attempts on each key, from the first. Invalid text is a ``ValueError`` with the expected form.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def parse_fault(text: str) -> Fault:
     """Read ``KIND[:OPERATION][@GLOB]=AMOUNT``.
 
     Raises:
-        ValueError: If it is not that.
+        ValueError: If the text has another form.
     """
     where, equals, amount = text.rpartition("=")
     if not equals:
@@ -67,7 +67,7 @@ def parse_bucket(text: str) -> BucketSpec:
     """Read ``NAME[@REGION]``.
 
     Raises:
-        ValueError: Without a name.
+        ValueError: If the name is missing.
     """
     name, _, region = text.partition("@")
     if not name:
@@ -91,7 +91,7 @@ def parse_synthetic(text: str) -> SyntheticSpec:
     """Read ``BUCKET=COUNT[:PATTERN]``.
 
     Raises:
-        ValueError: If the count is no positive number or the pattern cannot be used.
+        ValueError: If the count is not a positive number or the pattern is invalid.
     """
     bucket, _, rest = text.partition("=")
     count, _, pattern = rest.partition(":")
@@ -106,7 +106,7 @@ def parse_samples(text: str) -> SamplesSpec:
     """Read ``BUCKET[=COUNT]``.
 
     Raises:
-        ValueError: If the count is no positive number.
+        ValueError: If the count is not a positive number.
     """
     bucket, equals, count = text.partition("=")
     if not bucket or (equals and not re.fullmatch(r"[1-9]\d*", count)):
@@ -118,7 +118,7 @@ def parse_deny(text: str) -> DenyRule:
     """Read ``OPERATION[@GLOB]``.
 
     Raises:
-        ValueError: Without an operation.
+        ValueError: If the operation is missing.
     """
     operation, _, glob = text.partition("@")
     if not operation:

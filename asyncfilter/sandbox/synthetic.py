@@ -1,7 +1,7 @@
 """Millions of keys that need no memory: each is computed from its position.
 
-A data set is a pattern such as ``raw/{class}/{n}.jpg`` over class folders. Keys come in UTF-8 order, so that a position
-is found by bisection and a page is a slice.
+A data set is a pattern such as ``raw/{class}/{n}.jpg`` over class folders. Keys are in UTF-8 order; a position is
+therefore found by bisection, and a page is a slice.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class SyntheticKeys(Sequence[str]):
     """``count`` keys in UTF-8 order, spread evenly over class folders.
 
     Args:
-        count: How many.
-        pattern: With ``{n}``, the number, from 1, in a fixed width; and ``{class}`` before it, or not at all.
+        count: Number of keys.
+        pattern: Holds ``{n}`` once, for the number from 1 in a fixed width, and optionally ``{class}`` before it.
         classes: Folder names for ``{class}``.
 
     Raises:
@@ -36,7 +36,7 @@ class SyntheticKeys(Sequence[str]):
             raise ValueError(f"pattern {pattern!r} must hold {{n}} once, and {{class}} before it or not at all")
         head, _, self._tail = pattern.partition("{n}")
         names = sorted(set(classes)) if "{class}" in head else [""]
-        # The folder's whole head is sorted, not its name: "a" < "a-b", but "a-b/" < "a/".
+        # The text up to the number is sorted, not the folder's name: "a" < "a-b", but "a-b/" < "a/".
         self._heads = sorted(head.replace("{class}", name) for name in names)
         if any(later.startswith(earlier) for earlier, later in itertools.pairwise(self._heads)):
             raise ValueError(f"the folders of pattern {pattern!r} must not begin with one another: {self._heads}")
@@ -61,11 +61,11 @@ class SyntheticKeys(Sequence[str]):
         return f"{self._heads[folder]}{number + 1:0{self._width}d}{self._tail}"
 
     def first_at_or_after(self, key: str) -> int:
-        """Position of the first key that is not below ``key``; ``len(self)`` when there is none."""
+        """Position of the first key that is not below ``key``; ``len(self)`` if there is none."""
         return bisect.bisect_left(range(self._count), key, key=self.__getitem__)
 
     def position(self, key: str) -> int | None:
-        """Position of exactly this key."""
+        """Position of exactly this key; None if it is not in the data set."""
         folder = bisect.bisect_right(self._heads, key) - 1
         if folder < 0 or not key.startswith(self._heads[folder]):
             return None
@@ -77,7 +77,7 @@ class SyntheticKeys(Sequence[str]):
         return at if 0 <= at < self._count and self[at] == key else None
 
     def start_at(self, position: int) -> Iterator[tuple[int, str]]:
-        """Positions and keys from one position on; quicker than asking for each."""
+        """Positions and keys from ``position`` on; faster than one index per key."""
         per_head, width, tail = self._per_head, self._width, self._tail
         while position < self._count:
             folder, before = divmod(position, per_head)

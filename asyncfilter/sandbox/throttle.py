@@ -1,6 +1,6 @@
-"""The quota, kept as strictly as told: a sliding second or a token bucket, and a bound on how fast a rate may grow.
+"""Quotas: a sliding second or a token bucket, and a limit on how fast a rate may grow.
 
-Pure: every decision is a function of the times it was asked at, in monotonic seconds.
+Without I/O: every decision is a function of the times passed to ``admit``, in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ class ThrottleMode(StrEnum):
     """How the quota is counted."""
 
     WINDOW = "window"
-    """Never more than the quota in any second."""
+    """At most the quota in any window of one second."""
     BUCKET = "bucket"
-    """The quota on average, with a second's worth saved up in idle times."""
+    """The quota on average; idle time accumulates up to one second's worth of calls."""
 
 
 class Quota(Protocol):
-    """Says of each attempt whether it is within the rate."""
+    """Decides for each attempt whether it is within the rate."""
 
     def admit(self, at_s: float) -> bool:
-        """Count an attempt at ``at_s``; False when it is refused. Refused attempts use nothing."""
+        """Count an attempt at ``at_s``; False if it is refused. Refused attempts do not use the quota."""
         ...
 
 
 class SlidingWindow:
-    """At most ``floor(tps)`` attempts, or one every ``1 / tps`` s for less than one, in any window of a second."""
+    """At most ``floor(tps)`` attempts in any window of a second; for ``tps`` below 1, one in any ``1 / tps`` s."""
 
     def __init__(self, tps: float) -> None:
         self._limit = max(1, int(tps))
@@ -49,7 +49,7 @@ class SlidingWindow:
 
 
 class TokenBucket:
-    """``tps`` tokens a second, at most ``burst`` of them saved; full at the start."""
+    """``tps`` tokens a second, at most ``burst`` of them stored; full at the start."""
 
     def __init__(self, tps: float, burst: float | None = None) -> None:
         self._tps = tps
@@ -69,7 +69,7 @@ class TokenBucket:
 
 
 class Ramp:
-    """Refuses more than ``growth`` times the attempts of the second before; ``floor`` attempts a second always pass."""
+    """Admits up to ``growth`` times the attempts of the previous second, and always ``floor`` attempts a second."""
 
     def __init__(self, growth: float, floor: int = 10) -> None:
         self._growth = growth

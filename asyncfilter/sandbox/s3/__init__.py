@@ -1,1 +1,1 @@
-"""S3 as the sandbox serves it: one module per group of operations, ``service`` in front of them."""
+"""The S3 of the sandbox: one module per group of operations; ``service`` dispatches requests to them."""

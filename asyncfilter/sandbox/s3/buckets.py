@@ -15,7 +15,7 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def create_bucket(call: S3Call) -> Reply:
-    """Make a bucket in the region the body names, else in us-east-1.
+    """Create a bucket in the region that the body names, by default in us-east-1.
 
     Raises:
         ServiceError: ``InvalidBucketName``, ``IllegalLocationConstraintException`` or ``BucketAlreadyOwnedByYou``.
@@ -33,7 +33,7 @@ def create_bucket(call: S3Call) -> Reply:
         )
         raise ServiceError("IllegalLocationConstraintException", message)
     present = call.store.buckets.get(call.bucket)
-    # Only us-east-1 lets an owner make a bucket twice (S3 API reference, CreateBucket).
+    # Only us-east-1 allows an owner to create a bucket again (S3 API reference, CreateBucket).
     if present is not None and present.region != CLASSIC_REGION:
         message = "Your previous request to create the named bucket succeeded and you already own it."
         raise ServiceError("BucketAlreadyOwnedByYou", message, 409, fields={"BucketName": call.bucket})
@@ -42,7 +42,7 @@ def create_bucket(call: S3Call) -> Reply:
 
 
 def head_bucket(call: S3Call) -> Reply:
-    """Whether the bucket is there, and where."""
+    """The bucket's region; an error if the bucket does not exist."""
     bucket = call.found_bucket()
     return Reply(200, header_lines({"x-amz-bucket-region": bucket.region, "Content-Type": "application/xml"}))
 
@@ -69,19 +69,19 @@ def list_buckets(call: S3Call) -> Reply:
 
 
 def get_bucket_location(call: S3Call) -> Reply:
-    """The region; empty for us-east-1, as S3 has it."""
+    """The region; empty for us-east-1, as in S3."""
     region = call.found_bucket().region
     return xml_reply("LocationConstraint", "" if region == CLASSIC_REGION else region)
 
 
 def get_bucket_versioning(call: S3Call) -> Reply:
-    """Enabled, Suspended, or neither."""
+    """The state of versioning: Enabled, Suspended, or none."""
     state = call.found_bucket().versioning
     return xml_reply("VersioningConfiguration", element("Status", state) if state else "")
 
 
 def put_bucket_versioning(call: S3Call) -> Reply:
-    """Turn versioning on or suspend it.
+    """Enable or suspend versioning.
 
     Raises:
         ServiceError: ``IllegalVersioningConfigurationException``.

@@ -1,4 +1,4 @@
-"""One S3 request, taken apart: operation, bucket, key, query."""
+"""One parsed S3 request: operation, bucket, key, query."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class S3Call(msgspec.Struct):
     """One request to S3.
 
     Attributes:
-        operation: AWS's name of it.
+        operation: AWS's name of the operation.
         key: Empty for an operation on a bucket.
         caller_region: The region the request was signed for; empty when it was not signed.
     """
@@ -70,11 +70,11 @@ class S3Call(msgspec.Struct):
 
     @property
     def uri(self) -> str:
-        """``bucket/key``, what globs of faults and denials are compared with."""
+        """``bucket/key``; globs of faults and denials are compared with it."""
         return f"{self.bucket}/{self.key}"
 
     def header(self, name: bytes) -> str:
-        """A request header; empty when absent."""
+        """A request header; empty if absent."""
         return self.request.header(name)
 
     def found_bucket(self, name: str | None = None) -> Bucket:
@@ -108,7 +108,7 @@ class S3Call(msgspec.Struct):
 
 
 def parse_call(request: Request, store: Store, *, caller_region: str, account: str) -> S3Call:
-    """Read bucket, key and operation from host, path and query.
+    """Parse bucket, key and operation from host, path and query.
 
     Raises:
         ServiceError: ``InvalidURI``, ``KeyTooLongError``, ``NotImplemented`` or ``MethodNotAllowed``.
@@ -131,7 +131,7 @@ def parse_call(request: Request, store: Store, *, caller_region: str, account: s
 
 @functools.lru_cache(maxsize=256)
 def host_bucket(host: bytes) -> str:
-    """The bucket a virtual-hosted request names: ``bucket.localhost`` or ``bucket.s3…amazonaws.com``; else empty."""
+    """The bucket of a virtual-hosted request, ``bucket.localhost`` or ``bucket.s3…amazonaws.com``; empty otherwise."""
     name = host.decode("ascii", "replace").lower()
     name = name if name.endswith("]") else re.sub(r":\d+$", "", name)
     found = _AWS_HOST.fullmatch(name)
@@ -163,5 +163,5 @@ def _operation(request: Request, bucket: str, key: str, query: Mapping[str, str]
 
 
 def xml_reply(root: str, content: str, headers: Mapping[str, str] | None = None) -> Reply:
-    """A 200 with a document."""
+    """A response with status 200 and an XML document."""
     return Reply(200, header_lines({"Content-Type": XML_TYPE, **(headers or {})}), s3_xml.document(root, content))

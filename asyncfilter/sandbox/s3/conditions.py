@@ -1,4 +1,4 @@
-"""Conditions on requests: ``If-Match`` and its kin, on an object, a copy's source, a copy's destination."""
+"""Conditions on requests, such as ``If-Match``: on an object, a copy's source, and a copy's destination."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from asyncfilter.sandbox.store import Stored
 
 
 def etag_matches(condition: str, stored: Stored) -> bool:
-    """True when ``*`` or the object's ETag, quoted or not, stands in the list."""
+    """True if the list holds ``*`` or the object's ETag, quoted or not."""
     tags = {tag.strip().removeprefix("W/").strip('"') for tag in condition.split(",")}
     return "*" in tags or stored.etag in tags
 
 
 def precondition_failed(condition: str) -> ServiceError:
-    """412, naming the header that did not hold."""
+    """412 with the name of the header whose condition is not met."""
     message = "At least one of the pre-conditions you specified did not hold"
     return ServiceError("PreconditionFailed", message, 412, fields={"Condition": condition})
 
 
 def check_write(if_match: str, if_none_match: str, present: Stored | None, key: str) -> None:
-    """Hold a write or delete to its conditions on what stands under the key now.
+    """Check the conditions of a write or delete against ``present``, the current object of the key.
 
     Raises:
-        ServiceError: 412 when an ETag differs or an object stands where none may; 404 when ``If-Match`` finds nothing
-            (S3 guide, *Conditional writes* and *Conditional deletes*).
+        ServiceError: 412 if an ETag differs, or if an object exists where none may; 404 if ``If-Match`` is given and
+            there is no object (S3 guide, *Conditional writes* and *Conditional deletes*).
     """
     if if_none_match and present is not None and etag_matches(if_none_match, present):
         raise precondition_failed("If-None-Match")
@@ -39,7 +39,7 @@ def check_write(if_match: str, if_none_match: str, present: Stored | None, key: 
 
 
 def unmodified_since(date: str, stored: Stored) -> bool:
-    """True when the object is not younger than an HTTP date; a date that cannot be read is ignored, as S3 does."""
+    """True if the object is not newer than an HTTP date; an invalid date is ignored, as S3 does."""
     try:
         moment = parsedate_to_datetime(date)
     except ValueError:

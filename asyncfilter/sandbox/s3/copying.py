@@ -1,4 +1,4 @@
-"""CopyObject: conditions on source and destination, what is copied along and what is not."""
+"""CopyObject: conditions on source and destination, and which attributes are copied."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncfilter.sandbox.store import Attributes, Bucket, Stored, iso_time
 
 
 def copy_object(call: S3Call) -> Reply:
-    """Copy under conditions: metadata and tags come along unless replaced, the storage class does not."""
+    """Copy under conditions. Metadata and tags are copied unless replaced; the storage class is not copied."""
     target = call.found_bucket()
     source_bucket, source_key, version_id = read_copy_source(call.header(b"x-amz-copy-source"))
     origin = call.found_bucket(source_bucket)
@@ -58,7 +58,7 @@ def _check_readable(source: Stored) -> None:
 
 
 def _check_source(call: S3Call, source: Stored) -> None:
-    """Hold the copy to its conditions on the source (S3 API reference, *CopyObject*)."""
+    """Check the conditions on the source (S3 API reference, *CopyObject*)."""
     if_match = call.header(b"x-amz-copy-source-if-match")
     if if_match and not etag_matches(if_match, source):
         raise precondition_failed("x-amz-copy-source-If-Match")

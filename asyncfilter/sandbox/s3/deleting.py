@@ -1,4 +1,4 @@
-"""DeleteObjects: up to 1,000 keys, each with its own outcome."""
+"""DeleteObjects: up to 1,000 keys, each with its own result."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from asyncfilter.sandbox.store import Bucket
 
 MAX_DELETES: Final = 1000
 Allowed = Callable[[str, str], bool]
-"""Whether the caller may do an operation, by name, on ``bucket/key``."""
+"""Whether the caller may execute an operation, given by name, on ``bucket/key``."""
 
 
 def delete_objects(call: S3Call, allowed: Allowed) -> Reply:
-    """Delete each key under its own ETag condition; a denied or stale key is an error of its own.
+    """Delete each key under its own ETag condition; a denied key and a failed condition are errors of that key only.
 
     Raises:
-        ServiceError: ``MalformedXML`` beyond 1,000 keys, ``InvalidRequest`` without a digest of the body.
+        ServiceError: ``MalformedXML`` for more than 1,000 keys, ``InvalidRequest`` without a digest of the body.
     """
     bucket = call.found_bucket()
     headers = call.request.headers

@@ -23,7 +23,7 @@ _TOKEN_HEAD: Final = b"1/"
 
 
 class Page(msgspec.Struct):
-    """One page of a listing; ``last`` is where the next one goes on, None on the last page."""
+    """One page of a listing; the next page begins after ``last``, which is None on the last page."""
 
     objects: list[Stored]
     prefixes: list[str]
@@ -31,7 +31,7 @@ class Page(msgspec.Struct):
 
 
 def list_objects_v2(call: S3Call) -> Reply:
-    """One page; continuation tokens are opaque and begin after the last entry of the page before."""
+    """One page; a continuation token is opaque and continues after the last entry of the previous page."""
     query, bucket = call.query, call.found_bucket()
     token = query.get("continuation-token")
     after = _read_token(token) if token is not None else query.get("start-after", "")
@@ -113,7 +113,7 @@ def _page(call: S3Call, after: str, max_keys: int) -> Page:
 
 
 def _entries(call: S3Call, after: str) -> Iterator[tuple[str, Stored | None]]:
-    """Keys with their objects, and common prefixes with None; a common prefix is left behind in one step."""
+    """Keys with their objects, and common prefixes with None; the keys of a common prefix are skipped in one step."""
     bucket, prefix, delimiter = call.found_bucket(), call.query.get("prefix", ""), call.query.get("delimiter", "")
     start: str | None = max(after + "\0" if after else "", prefix)
     while start is not None:

@@ -32,7 +32,7 @@ _KEPT_HEADERS: Final = (b"cache-control", b"content-disposition", b"content-lang
 
 
 def get_object(call: S3Call) -> Reply:
-    """The object's bytes, whole or one range of them."""
+    """The object's bytes, all or one range of them."""
     stored = _readable(call)
     check_kept(call, stored)
     size_bytes = stored.size_bytes
@@ -46,7 +46,7 @@ def get_object(call: S3Call) -> Reply:
 
 
 def head_object(call: S3Call) -> Reply:
-    """What ``get_object`` would say, without the bytes; archived and KMS-encrypted objects can be headed."""
+    """The headers of ``get_object`` without the bytes; also for archived and KMS-encrypted objects."""
     stored = call.found_object(call.found_bucket(), call.key, call.query.get("versionId"))
     if stored.attributes.denied:
         raise access_denied()
@@ -56,7 +56,7 @@ def head_object(call: S3Call) -> Reply:
 
 
 def put_object(call: S3Call) -> Reply:
-    """Store an object, under ``If-Match`` or ``If-None-Match`` when asked."""
+    """Store an object, subject to ``If-Match`` and ``If-None-Match`` if given."""
     bucket = call.found_bucket()
     body, trailers = _body(call)
     check_write(call.header(b"if-match"), call.header(b"if-none-match"), bucket.get(call.key), call.key)
@@ -69,7 +69,7 @@ def put_object(call: S3Call) -> Reply:
 
 
 def delete_object(call: S3Call) -> Reply:
-    """Delete an object or one version; deleting what is not there succeeds unless a condition asks for it."""
+    """Delete an object or one version; succeeds if there is no object, unless a condition requires one."""
     bucket = call.found_bucket()
     version_id = call.query.get("versionId")
     check_write(call.header(b"if-match"), "", bucket.get(call.key), call.key)
@@ -81,7 +81,7 @@ def delete_object(call: S3Call) -> Reply:
 
 
 def delete_one(bucket: Bucket, key: str, version_id: str | None) -> Stored | None:
-    """Delete; returns the version removed or the delete marker made, None where neither was."""
+    """Delete; returns the version that was removed or the delete marker that was created, None if neither was."""
     if version_id is not None:
         return bucket.delete_version(key, version_id)
     return bucket.delete(key)
@@ -108,12 +108,12 @@ def describe(stored: Stored) -> dict[str, str]:
 
 
 def version_header(stored: Stored) -> dict[str, str]:
-    """The version header, which unversioned buckets do not send."""
+    """The version header; none for an object of an unversioned bucket."""
     return {} if stored.version_id == NO_VERSION else {"x-amz-version-id": stored.version_id}
 
 
 def attributes_of(call: S3Call, checksums: dict[str, str]) -> Attributes:
-    """What a request's headers say about the object to be stored."""
+    """The attributes of the object to be stored, from the request's headers."""
     headers = call.request.headers
     kept = {name.decode().title(): call.header(name) for name in _KEPT_HEADERS if name in headers}
     encoding = [part.strip() for part in call.header(b"content-encoding").split(",")]
@@ -137,7 +137,7 @@ def _storage_class(call: S3Call) -> str:
 
 
 def read_tags(header: str) -> dict[str, str] | None:
-    """Tags as ``x-amz-tagging`` carries them; None when there are none.
+    """The tags in the header ``x-amz-tagging``; None if there are none.
 
     Raises:
         ServiceError: See ``check_tags``.
@@ -148,10 +148,11 @@ def read_tags(header: str) -> dict[str, str] | None:
 
 
 def check_tags(pairs: Sequence[tuple[str, str]]) -> None:
-    """Hold tags to S3's bounds (S3 guide, *Categorizing your storage using tags*).
+    """Check tags against S3's limits (S3 guide, *Categorizing your storage using tags*).
 
     Raises:
-        ServiceError: ``BadRequest`` for more than ten, ``InvalidTag`` for a doubled key or a forbidden character.
+        ServiceError: ``BadRequest`` for more than ten tags; ``InvalidTag`` for a duplicate key, a forbidden character,
+            or a key or value that is too long.
     """
     if len(pairs) > MAX_TAGS:
         raise ServiceError("BadRequest", f"Object tags cannot be greater than {MAX_TAGS}")
@@ -165,12 +166,12 @@ def check_tags(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def access_denied(message: str = "Access Denied") -> ServiceError:
-    """403, as S3 says it."""
+    """S3's response with status 403."""
     return ServiceError("AccessDenied", message, 403)
 
 
 def check_kept(call: S3Call, stored: Stored) -> None:
-    """Hold a read to its conditions: 412 or 304.
+    """Check the conditions of a read: 412 or 304 if one is not met.
 
     Raises:
         ServiceError: ``PreconditionFailed`` or, without a body, ``NotModified``.
@@ -199,7 +200,7 @@ def _readable(call: S3Call) -> Stored:
 
 
 def kms_denied() -> ServiceError:
-    """403 for a key the caller may not use."""
+    """403 for a KMS key that the caller may not use."""
     return access_denied(
         "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: kms:Decrypt on the resource"
         " associated with this ciphertext because no identity-based policy allows the kms:Decrypt action"
@@ -207,7 +208,7 @@ def kms_denied() -> ServiceError:
 
 
 def _range(header: str, size_bytes: int) -> tuple[int, int] | None:
-    """First and last byte of a single range; None for the whole, which a header S3 cannot read also means."""
+    """First and last byte of a single range; None for the whole object, also if the header is invalid, as in S3."""
     found = _RANGE.fullmatch(header.strip())
     if found is None or found[0] == "bytes=-":
         return None
@@ -224,7 +225,7 @@ def _range(header: str, size_bytes: int) -> tuple[int, int] | None:
 
 
 def _body(call: S3Call) -> tuple[bytes, dict[str, str]]:
-    """The object's bytes and the checksums that came as trailers."""
+    """The object's bytes, and the checksums that were sent as trailers."""
     if not is_chunked(call.request):
         return call.request.body, {}
     chunks = read_chunks(call.request.body)
@@ -238,7 +239,7 @@ def _checksums(call: S3Call) -> dict[str, str]:
 
 
 def _verify(call: S3Call, body: bytes, checksums: dict[str, str]) -> None:
-    """Compare the digests the client sent; CRC-32C and CRC-64/NVME are kept unverified.
+    """Compare the client's digests with the body; CRC-32C and CRC-64/NVME are stored unverified.
 
     Raises:
         ServiceError: ``BadDigest``.

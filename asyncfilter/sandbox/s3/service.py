@@ -1,4 +1,4 @@
-"""S3 as the sandbox serves it: path-style and virtual-hosted, with S3's own conditions, errors and region rules."""
+"""The S3 of the sandbox: path-style and virtual-hosted requests, with the conditions, errors and region rules of S3."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ANY_REGION: Final = frozenset({"CreateBucket", "GetBucketLocation", "ListBucket
 
 
 class S3Service:
-    """Turns requests into calls on a store."""
+    """Parses requests to S3 and executes them on a store."""
 
     style: Final = Style.S3
 
@@ -47,10 +47,10 @@ class S3Service:
         self._account = account
 
     def read(self, request: Request, caller: Caller) -> Call:
-        """Take a request apart.
+        """Parse a request.
 
         Raises:
-            ServiceError: When it names nothing S3 offers.
+            ServiceError: If the request is not an operation that this S3 has.
         """
         call = parse_call(request, self._store, caller_region=caller.region, account=self._account)
         return Call(Style.S3, call.operation, call.uri, partial(self._run, call), self._headers(call))
@@ -67,7 +67,7 @@ class S3Service:
         return _OPERATIONS[call.operation](call)
 
     def _check_bucket(self, call: S3Call) -> None:
-        """Refuse what was signed for another region or is meant for another owner's bucket."""
+        """Refuse a request that was signed for another region or that expects another owner of the bucket."""
         bucket = call.store.buckets.get(call.bucket)
         if bucket is None:
             return
@@ -77,17 +77,18 @@ class S3Service:
             raise objects.access_denied()
 
     def _headers(self, call: S3Call) -> dict[str, str]:
-        """Headers of every answer of this call, errors included; a missing bucket has no region to tell."""
+        """Headers of every response to this call, including errors; none for a bucket that does not exist."""
         bucket = self._store.buckets.get(call.bucket)
         head = call.operation == "HeadBucket" and bucket is not None
         return {"x-amz-bucket-region": bucket.region} if head and bucket is not None else {}
 
 
 def _wrong_region(call: S3Call, bucket: Bucket) -> ServiceError:
-    """The two ways S3 says that a bucket lives elsewhere (S3 guide, *Request redirection*; error responses).
+    """The two errors for a bucket in another region (S3 guide, *Request redirection*; error responses).
 
-    A request to the classic endpoint, signed for us-east-1, has a malformed Authorization; one to another region's
-    endpoint is redirected for good. Both name the region in a header, which is all that HEAD can show.
+    A request to the classic endpoint, signed for us-east-1, is refused for a malformed Authorization header; a request
+    to another region's endpoint is redirected permanently. Both errors have the bucket's region in a header as well,
+    because the response to HEAD has no body.
     """
     headers = {"x-amz-bucket-region": bucket.region}
     if call.caller_region == buckets.CLASSIC_REGION:

@@ -20,7 +20,7 @@ def put_object_tagging(call: S3Call) -> Reply:
     """Replace the whole tag set.
 
     Raises:
-        ServiceError: ``MalformedXML``, or as ``check_tags`` says.
+        ServiceError: ``MalformedXML``, or an error of ``check_tags``.
     """
     bucket, stored = _target(call)
     rows = parse(call.request.body).findall("TagSet/Tag")
