@@ -1,4 +1,4 @@
-"""The breaker: a cause that every image shares is not the images' fault.
+"""The breaker: ends a run when many images in a row fail for one cause, which then lies outside the images.
 
 Counts failures in order of completion; a success, or another cause, starts the count anew (docs/guarantees.md,
 *One image cannot stop a run, the account can*).
@@ -33,7 +33,7 @@ class Breaker:
 
 
 def shared_cause(error: ImageError) -> AsyncFilterError:
-    """What ends a run whose breaker ``error`` tripped."""
+    """The error that ends a run after ``error`` tripped its breaker."""
     message = f"the last {FAILURES_IN_A_ROW} images failed for one cause, {error.code}: {error.message}"
     tripped = AccessError(message, hint=error.hint) if error.access else AsyncFilterError(message, hint=error.hint)
     tripped.__cause__ = error

@@ -1,8 +1,8 @@
 """The budget: money is reserved before a call and settled after it, in integer micro-dollars.
 
-Three figures never cross: ``spent + held <= granted <= limit``. Spent is settled. Held is reserved by attempts in
-flight. Granted is what the checkpoint has on record as possible spending, so that a run that dies has counted it:
-nothing is reserved beyond it until the next block is durable.
+Invariant: ``spent + held <= granted <= limit``. Spent is settled. Held is reserved by attempts in flight. Granted is
+the possible spending that the checkpoint has on record: it counts as spent if the process is killed. Nothing is
+reserved beyond it until the next block is durable.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ class Availability(Enum):
     UNGRANTED = auto()
     """Yes, once the next block is durable."""
     HELD = auto()
-    """Not now, but attempts in flight may give money back."""
+    """Not now, but attempts in flight may release their reservations."""
     EXHAUSTED = auto()
     """No, and nothing in flight can change that."""
 
 
 class Budget:
-    """A ceiling in micro-dollars over everything that was ever paid for one checkpoint.
+    """A ceiling in micro-dollars on everything that was ever paid for one checkpoint.
 
     Args:
         limit_micros: The ceiling; None for none.
-        spent_micros: What was spent before, the unsettled reservations of dead runs included.
+        spent_micros: What was spent before, including the unsettled reservations of runs that were killed.
         billed_calls: The attempts it was spent on; calls without a price are not billed.
         price_micros: Price of the n-th billed call of this checkpoint, n from 1. It must never rise with n, so that the
             price of the next call bounds those of all later ones.
@@ -52,7 +52,7 @@ class Budget:
 
     @property
     def next_price_micros(self) -> int:
-        """What the next call costs at the most."""
+        """The highest price of the next call."""
         return self._price_micros(self.billed_calls + 1)
 
     def availability(self) -> Availability:
@@ -66,14 +66,14 @@ class Budget:
         """Hold the price of one attempt.
 
         Raises:
-            ValueError: There is no room for it (see ``availability``).
+            ValueError: It does not fit below what is granted (see ``availability``).
         """
         if self.availability() is not Availability.AVAILABLE:
             raise ValueError("nothing can be reserved beyond what is granted")
         return Reservation(self, self.next_price_micros)
 
     def charge(self, micros: int) -> None:
-        """Spend ``micros`` that no call stands for, a model's time: it is consumed whether it fits or not."""
+        """Spend ``micros`` that belong to no call (a model's running time); they count whether they fit or not."""
         self.spent_micros += micros
 
     def affords(self, micros: int) -> bool:
@@ -81,7 +81,7 @@ class Budget:
         return self.limit_micros is None or self.spent_micros + self.held_micros + micros <= self.limit_micros
 
     def next_grant_micros(self, block_micros: int) -> int:
-        """What to have on record next: all that is spent and held, and a block to go on with, below the limit."""
+        """The next amount to put on record: all that is spent and held, and one more block, up to the limit."""
         wanted = self.spent_micros + self.held_micros + block_micros
         if self.limit_micros is not None:
             wanted = min(wanted, self.limit_micros)

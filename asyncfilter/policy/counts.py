@@ -1,4 +1,4 @@
-"""The account of a run: tallies and sums put together into what people and scripts read."""
+"""The counts of a run: a tally and sums, combined into the figures that reports show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asyncfilter.records.tally import Tally
 
 
 def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None = None) -> Counts:
-    """Everything countable.
+    """All counts of a run.
 
     Args:
         tally: What was counted in order.

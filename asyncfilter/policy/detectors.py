@@ -1,4 +1,4 @@
-"""What is known of each kind of detector: one row a kind, which everything else asks instead of comparing kinds.
+"""The table of detector kinds: one row a kind. All other code reads this table and compares no kinds.
 
 A new kind takes a row here, a section in ``job.schema.detectors``, a request and a reader in ``aws``, an opener in
 ``wiring.detectors`` and an operation in the sandbox. Each table is checked when it is imported
@@ -26,13 +26,13 @@ class DetectorProfile:
     """One kind of detector.
 
     Attributes:
-        operation: What it calls; quotas are of one operation.
-        image_limits: Which images it takes.
-        quota_code: What Service Quotas calls its calls a second.
+        operation: The API operation that it calls; each quota applies to one operation.
+        image_limits: Which images it accepts.
+        quota_code: The code under which Service Quotas has its quota in calls a second.
         default_tps: The documented default of that quota.
-        default_tps_in: The documented default of regions that have another one.
-        prices: What its images cost.
-        features: What can be asked for in one call, each billed by itself; empty where there is no choice.
+        default_tps_in: The documented default by region, for regions with another one.
+        prices: The prices of its images.
+        features: What one call can request, each billed separately; empty where there is no choice.
         needs_model: True when a trained model of the account examines the images: it has a region of its own, must be
             running, and is billed by the hour.
     """
@@ -79,21 +79,21 @@ PROFILES = for_every_kind(
 
 
 class Priced(Protocol):
-    """A job, or anything else that has what a price depends on."""
+    """A job, or any other object with the settings that a price depends on."""
 
     @property
     def detector(self) -> DetectorSpec:
-        """What is asked of the service."""
+        """The detector settings: what calls request."""
         ...
 
     @property
     def pricing(self) -> Pricing:
-        """What the account has used and pays."""
+        """The account's usage this month and its own prices."""
         ...
 
 
 def price_list(job: Priced, region: str) -> PriceList:
-    """What the job's images cost in ``region``; the job's ``pricing`` takes the place of the table.
+    """The prices of the job's images in ``region``; the job's ``pricing`` replaces the table.
 
     Raises:
         ValueError: Tiers of a job made in a program that rise, or do not end.

@@ -1,4 +1,4 @@
-"""Which action follows from a decision: the bridge from verdicts to effects."""
+"""Effects: which action follows from a decision."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from asyncfilter.policy.targets import TargetTemplate, compile_target, may_colli
 from asyncfilter.records.images import DoneEffect, StoredImage
 
 IMMEDIATE = frozenset({ActionKind.COPY, ActionKind.TAG})
-"""What a run carries out itself; moves and deletes wait for ``apply`` (docs/guarantees.md, *Actions*)."""
+"""The actions that a run carries out itself; moves and deletes are left to ``apply`` (docs/guarantees.md,
+*Actions*)."""
 
 
 class Effects:
     """The actions of a job, compiled.
 
     Args:
-        job: Whose actions.
-        kinds: The kinds that ``effect`` gives; all others are as none.
+        job: The job with the actions.
+        kinds: The kinds that ``effect`` returns; actions of other kinds count as none.
 
     Attributes:
         needs_owners: True when two objects could map to one target, so that claims must be checked.
@@ -40,22 +41,22 @@ class Effects:
         self.needs_owners = may_collide([*self._targets.values(), *others])
 
     def action(self, decision: Decision, *, is_duplicate: bool = False) -> Action:
-        """What the job says of such an image, of whatever kind."""
+        """The job's action for such an image, of any kind."""
         if is_duplicate and self._job.duplicate is not None:
             return self._job.duplicate
         return self._job.actions[decision.verdict]
 
     def covers(self, decision: Decision, *, is_duplicate: bool = False) -> bool:
-        """True when ``effect`` would give an effect: cheaper, and most images have none."""
+        """True when ``effect`` would return an effect; cheaper than ``effect``, for the many images that have none."""
         if is_duplicate and self._job.duplicate is not None:
             return self._duplicate is not None
         return decision.verdict in self._actions
 
     def effect(self, decision: Decision, image: ObjectRef, *, is_duplicate: bool = False) -> Effect | None:
-        """What to do with ``image``; None when nothing is.
+        """The effect for ``image``; None when there is none.
 
         Args:
-            decision: What the rules said.
+            decision: The decision of the rules.
             image: The image.
             is_duplicate: An earlier image has the same content.
 
@@ -84,12 +85,12 @@ class Effects:
 
 
 def image_of(bucket: str, row: StoredImage) -> ObjectRef:
-    """The object that a row stands for."""
+    """The object of a row."""
     return ObjectRef(bucket=bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
 
 
 def done(effect: Effect) -> DoneEffect:
-    """How the checkpoint keeps ``effect`` once it is confirmed."""
+    """The stored form of ``effect``, for the checkpoint, once it is confirmed."""
     if effect.kind is ActionKind.TAG:
         return DoneEffect(kind=effect.kind, target=urlencode(sorted(effect.tags.items())))
     return DoneEffect(kind=effect.kind, target=effect.target.uri if effect.target is not None else "")

@@ -1,8 +1,8 @@
-"""What a job would come to: forecast from its listing, and estimates from a random sample of it.
+"""What a job would cost and find: a forecast from its listing, and estimates from a random sample of it.
 
 Arithmetic over counts; money is integer micro-dollars, shares are fractions. Every interval holds with at least
-``CONFIDENCE``, each by itself. A forecast without a sample is an upper bound: it takes every image for one that is
-billed once.
+``CONFIDENCE``, each taken alone. A forecast without a sample is an upper bound: it assumes that every image is billed
+once.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
 from asyncfilter.policy.pricing import PriceList
 
 JUDGEMENT_MICROS = 12_000
-"""What one person's look at one image costs (SageMaker Ground Truth's price for image classification by a crowd)."""
+"""The price of one person's review of one image (SageMaker Ground Truth's price for image classification by a
+crowd)."""
 
 JUDGEMENTS = (3, 5)
-"""How many people look at an image, at the least and at the most, before their answers are believed."""
+"""How many people usually review each image: the least and the most."""
 
 HOUR_S = 3600
 MOST_IMAGES = 10**12
-"""More than any bucket holds; bounds searches."""
+"""More images than any bucket holds; the upper bound of searches."""
 
 
 class ListingSurvey(msgspec.Struct, kw_only=True):
-    """What a listing showed.
+    """The counts of a listing.
 
     Attributes:
-        listed: Objects seen.
+        listed: Objects in the listing.
         skipped: Of these, the ones that are not examined, by reason; the others are candidates.
         size_bytes: Of the candidates.
-        settled: Candidates whose outcome the checkpoint has.
-        waiting: Candidates whose outcome waits there for its place, so that they cost nothing.
+        settled: Candidates whose outcome is in the checkpoint.
+        waiting: Candidates with a cached outcome in the checkpoint, without a position yet; they cost nothing.
         unpaid: Candidates whose outcome is not known; ``shared`` of them have the content of another and cost nothing.
-        drawn: A uniform sample of the candidates; any beginning of it is one too.
-        drawn_unpaid: How many of the sample must be paid for at the most; ``drawn_failed`` are known to fail.
+        drawn: A uniform sample of the candidates; its first n images, for any n, are one too.
+        drawn_unpaid: The most images of the sample that must be paid for; ``drawn_failed`` are known to fail.
     """
 
     listed: int = 0
@@ -62,7 +63,7 @@ class ListingSurvey(msgspec.Struct, kw_only=True):
 
     @property
     def calls(self) -> int:
-        """Calls that examining everything takes."""
+        """Calls needed to examine everything."""
         return self.unpaid - self.shared
 
 
@@ -76,14 +77,14 @@ class CheckpointTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What calls cost and how fast they may follow each other.
+    """The price of calls, and their rate.
 
     Attributes:
         prices: Of calls.
         used: Images billed this month before the next one, those of the checkpoint among them.
         hourly_micros: What the detector costs an hour while a run lasts.
-        limit_tps: Calls a second; None when nothing is known of it.
-        tps_origin: Where that figure comes from, for people.
+        limit_tps: Calls a second; None when it is not known.
+        tps_origin: The source of that figure, as text for reports.
     """
 
     prices: PriceList
@@ -97,12 +98,12 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.limit_tps is None else calls / self.limit_tps
 
     def cost_micros(self, calls: int) -> int:
-        """Price of the next ``calls``, and of the detector's time for them."""
+        """Price of the next ``calls``, including the detector's hourly price while they last."""
         time_micros = ceil(self.hourly_micros * (self.duration_s(calls) or 0.0) / HOUR_S)
         return self.prices.total_micros(self.used + 1, calls) + time_micros
 
     def affordable(self, micros: int) -> int:
-        """The most calls that cost no more than ``micros``, up to ``MOST_IMAGES``."""
+        """The largest number of calls that cost no more than ``micros``, up to ``MOST_IMAGES``."""
         low, high = 0, MOST_IMAGES
         while low < high:
             middle = (low + high + 1) // 2
@@ -122,18 +123,18 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sample_micros(self) -> int:
-        """Price of the sample at the most, if every attempt is answered."""
+        """Highest price of the sample, if every attempt gets a response."""
         return self.terms.cost_micros(self.survey.drawn_unpaid)
 
 
 class CostForecast(msgspec.Struct, frozen=True, kw_only=True):
-    """What running the job to its end, or to its limits, comes to at the most.
+    """Upper bounds for running the job to its end, or to its limits.
 
     Attributes:
         calls: Images that would be paid for before the run ends for ``ends``; stop rules are not foreseen.
         cost_micros: Their price; ``whole_micros`` is that of everything unpaid, whatever the limits.
         duration_s: Time at the rate; None when that is not known.
-        by_hand_micros: What people would cost for all candidates, least and most.
+        by_hand_micros: The price of review by people of all candidates, least and most.
     """
 
     calls: int
@@ -145,7 +146,7 @@ class CostForecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def forecast(plan_inputs: PlanInputs, limits: Limits) -> CostForecast:
-    """What the job comes to."""
+    """The forecast for the job."""
     survey, checkpoint_totals, terms = plan_inputs.survey, plan_inputs.checkpoint_totals, plan_inputs.terms
     ends = {StopReason.COMPLETED: survey.calls}
     if limits.max_images is not None and limits.max_images < survey.candidates:
@@ -170,7 +171,7 @@ def forecast(plan_inputs: PlanInputs, limits: Limits) -> CostForecast:
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A figure with its interval; ``high`` is None where there is no upper end, ``value`` where there is no figure."""
+    """A figure with its interval; ``high`` is None without an upper end, ``value`` is None without a figure."""
 
     value: float | None
     low: float
@@ -184,7 +185,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Estimates(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sample says of the whole.
+    """Estimates for all candidates, made from a sample.
 
     Attributes:
         sampled: Images of the sample with an outcome.
@@ -211,8 +212,8 @@ def estimate(counts: Counts, plan_inputs: PlanInputs, stop: Stop) -> Estimates:
     """Estimates from the sample of a survey.
 
     Args:
-        counts: Of the sample alone: verdicts and failures of all its images, and the calls that were made for it.
-        plan_inputs: As it was before the sample was paid for.
+        counts: Of the sample alone: verdicts and failures of all its images, and the calls made for it.
+        plan_inputs: The state before the sample was paid for.
         stop: The job's stop rules.
     """
     survey, checkpoint_totals, terms = plan_inputs.survey, plan_inputs.checkpoint_totals, plan_inputs.terms
@@ -251,9 +252,9 @@ def _scaled(share: Estimate, by: float) -> Estimate:
 
 
 def _billed_each(counts: Counts, survey: ListingSurvey) -> Fraction:
-    """Billed attempts for each image that got its labels: above 1 when time-outs had to be counted twice.
+    """Billed attempts for each image that got its labels: above 1 when time-outs were billed as well.
 
-    A sample that cost nothing says nothing of that, and neither does one where nothing but failures was paid for.
+    It is 1 for a sample that cost nothing, and for one in which only failures were paid for.
     """
     succeeded = counts.calls - (sum(counts.failed.values()) - survey.drawn_failed)
     return max(Fraction(1), Fraction(counts.billed_calls, succeeded)) if succeeded > 0 else Fraction(1)
@@ -270,7 +271,7 @@ def _total(failure_share: Estimate, billed_each: Fraction, calls: int, terms: Pr
 
 
 def _mean_price(survey: ListingSurvey, terms: PricingTerms) -> float:
-    """Price of an image on average over all that are not known or, where there are none, of the next call."""
+    """Mean price of the images whose outcome is not known; the price of the next call where there are none."""
     return terms.cost_micros(survey.calls) / survey.unpaid if survey.unpaid else float(terms.cost_micros(1))
 
 
@@ -283,7 +284,7 @@ def _per_hit(price_micros: float, hit_rate: Estimate) -> Estimate:
 
 
 def _until(wanted: int, keep: Estimate, whole: int) -> Estimate:
-    """Images to draw until ``wanted`` are kept, at the share of ``keep`` in the whole."""
+    """Images to examine until ``wanted`` are kept, given the share of ``keep`` in the whole."""
     wanted = max(0, wanted)
     return Estimate(
         wanted * whole / keep.value if keep.value else None,
@@ -296,11 +297,11 @@ def _until(wanted: int, keep: Estimate, whole: int) -> Estimate:
 
 
 class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
-    """All that ``plan`` finds.
+    """The result of ``plan``.
 
     Attributes:
-        sample: How examining the sample went; None when there was none.
-        estimates: What it says; None without a sample, or when no image of it has an outcome.
+        sample: Summary of the run over the sample; None without one.
+        estimates: Estimates made from it; None without a sample, or when no image of it has an outcome.
     """
 
     plan_inputs: PlanInputs
@@ -309,7 +310,7 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     estimates: Estimates | None = None
 
     def _repr_html_(self) -> str:
-        """For notebooks: listing, forecast, and what the sample says with its intervals."""
+        """For notebooks: listing, forecast, and the estimates of the sample with their intervals."""
         survey, forecast, said = self.plan_inputs.survey, self.forecast, self.estimates
         rows: list[tuple[str, object]] = [
             ("listed", survey.listed),
@@ -332,7 +333,7 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_result(job: Job, plan_inputs: PlanInputs, sample: Summary | None = None) -> PlanResult:
-    """Put together what was found."""
+    """Combine the listing, the forecast and the sample into one result."""
     has_outcome = sample is not None and sample.this_run.examined > 0
     return PlanResult(
         plan_inputs=plan_inputs,

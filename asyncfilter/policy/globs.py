@@ -1,8 +1,8 @@
-"""Which keys a source means: include and exclude globs, compiled to one regular expression each.
+"""The keys that a source includes: include and exclude globs, compiled to one regular expression each.
 
 Globs are those of ``fnmatch``: ``*`` any run of characters, ``?`` one character, ``[seq]`` and ``[!seq]`` one of a set.
-They match the whole key, newlines and slashes included, without regard to case; there is no ``**``, since ``*`` crosses
-``/``.
+They match the whole key, newlines and slashes included, without regard to case. There is no ``**``, because ``*`` also
+matches ``/``.
 """
 
 from __future__ import annotations

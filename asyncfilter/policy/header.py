@@ -1,7 +1,8 @@
-"""What the first bytes of a file say of the picture in it: format by content, and size in pixels where it is plain.
+"""Image headers: the format and, where it can be read, the size in pixels, from the first bytes of a file.
 
-Nothing is decoded. Only what stands without doubt is said: a header that is cut says how many bytes it takes to know
-more, one that is odd says nothing, and the service decides. Sizes are as stored, before any EXIF rotation.
+Nothing is decoded. Only certain facts are reported: for a header that is cut, the result has the number of bytes needed
+to read more; for an unusual one it holds no size, and the service decides. Sizes are as stored, before any EXIF
+rotation.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from enum import StrEnum
 import msgspec
 
 MAX_HEADER_BYTES = 2 * 1024 * 1024
-"""How far a JPEG's frame header is looked for: behind previews, colour profiles and extended XMP."""
+"""How far a JPEG is searched for its frame header, which can follow previews, colour profiles and extended XMP."""
 
 
 class Format(StrEnum):
-    """Picture formats that are told apart by their first bytes."""
+    """Image formats that the first bytes identify."""
 
     JPEG = "jpeg"
     PNG = "png"
@@ -30,13 +31,13 @@ class Format(StrEnum):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a picture.
+    """The format and size of an image, as far as its first bytes show them.
 
     Attributes:
-        format: By content, whatever the name says.
-        width: In pixels, as stored; None while it is not known, as is ``height``.
-        is_broken: True for a file that begins like its format and cannot be one.
-        need_bytes: How many bytes from the start may tell more; 0 when these bytes told all there is.
+        format: By content; the file's name is not used.
+        width: In pixels, as stored; None while it is not known; ``height`` likewise.
+        is_broken: True for a file that begins like its format but is not a valid file of it.
+        need_bytes: How many bytes from the start may show more; 0 when more bytes would show nothing more.
     """
 
     format: Format
@@ -51,15 +52,15 @@ _JPEG_MAGIC = b"\xff\xd8\xff"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _MAGIC_BYTES = 32
-"""Enough to tell every format."""
+"""Enough bytes to identify every format."""
 
 
 def read_header(head: bytes, *, is_whole: bool = False) -> Header:
-    """What ``head``, the beginning of a file, tells.
+    """The header in ``head``, the beginning of a file.
 
     Args:
-        head: As many bytes from the start as are at hand.
-        is_whole: True when these are all there are: then what is missing is missing for good.
+        head: All bytes from the start that were read.
+        is_whole: True when they are the whole file, so that missing bytes cannot be read later.
     """
     match format_of(head):
         case Format.JPEG:
@@ -94,7 +95,7 @@ def format_of(head: bytes) -> Format:
 
 
 def _iso_media(head: bytes) -> Format:
-    """HEIC and AVIF are ISO media files; the major brand may be a general one, the compatible ones then tell."""
+    """HEIC and AVIF are ISO media files: the major brand gives the format, or else the compatible brands."""
     brands = {head[8:12], *(head[at : at + 4] for at in range(16, min(int.from_bytes(head[:4], "big"), len(head)), 4))}
     if brands & _AVIF_BRANDS:
         return Format.AVIF
@@ -118,7 +119,7 @@ def _png(head: bytes, *, is_whole: bool) -> Header:
         return Header(format=Format.PNG, is_broken=is_whole, need_bytes=0 if is_whole else 24)
     if head[12:16] == b"IHDR":
         return _sized(Format.PNG, ">II", head, 16)
-    return Header(format=Format.PNG, is_broken=head[12:16] != b"CgBI")  # Apple's own kind, which has IHDR later
+    return Header(format=Format.PNG, is_broken=head[12:16] != b"CgBI")  # Apple's variant, which has IHDR later
 
 
 # -- JPEG --------------------------------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ _FRAME_BYTES = 9
 
 
 def _jpeg(head: bytes, *, is_whole: bool) -> Header:
-    """Walk from marker to marker to the frame header; junk between segments is passed over, as decoders do."""
+    """Go from marker to marker to the frame header; unknown bytes between segments are skipped, as by decoders."""
     at = 2
     while at + 4 <= len(head):
         marker = head[at + 1]

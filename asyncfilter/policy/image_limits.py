@@ -1,7 +1,7 @@
-"""What the service takes: its limits on formats, bytes and pixels, and how a picture is made to fit them.
+"""Image limits of the service: formats, bytes and pixels, and the size to which an image is scaled to fit them.
 
 The limits are those of the Rekognition guide (*Guidelines and quotas*) and the Custom Labels guide (*Guidelines and
-quotas*). A refusal found here has the code that the service's own would have, and costs nothing.
+quotas*). A rejection found here has the same code as the service's own, and costs nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import msgspec
 from asyncfilter.policy.header import Format, Header
 
 READABLE = frozenset({Format.JPEG, Format.PNG})
-"""What the service reads."""
+"""The formats that the service reads."""
 
 MAX_CONVERTED_BYTES = 200 * 1024 * 1024
 """Largest file that is fetched to be converted."""
 
 
 class ImageLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one detector takes; pixels are of one side. The limits of each kind are in ``policy.detectors``.
+    """Limits of one detector; pixels are of one side. The limits of each kind are in ``policy.detectors``.
 
     Attributes:
-        max_inline_bytes: Of an image that is sent, not referred to.
+        max_inline_bytes: Of an image whose bytes are sent with the request.
         max_object_bytes: Of an image that the service reads from S3.
         max_aspect: Longer side over shorter; None without limit.
     """
@@ -34,11 +34,11 @@ class ImageLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageRejection(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the service would not take a picture as it is.
+    """Why the service would reject an image as it is.
 
     Attributes:
-        code: What it is called under ``failed``.
-        why: In words.
+        code: Its name under ``failed``.
+        why: The reason, as text.
         is_curable: True when a conversion may make it fit.
     """
 
@@ -48,13 +48,13 @@ class ImageRejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_rejection(header: Header, size_bytes: int, limits: ImageLimits, *, inline: bool) -> ImageRejection | None:
-    """Why the service would refuse a picture; None when it would not, or when that cannot be told from the header.
+    """Why the service would reject an image; None when it would not, or when the header does not show it.
 
     Args:
-        header: Its header.
+        header: Of the image.
         size_bytes: Of the whole file.
-        limits: The detector's.
-        inline: True when its bytes are sent, False when it is referred to.
+        limits: Of the detector.
+        inline: True when its bytes are sent, False when the service reads it from S3.
     """
     max_bytes = limits.max_inline_bytes if inline else limits.max_object_bytes
     if header.format not in READABLE:
@@ -87,7 +87,7 @@ def _size_rejection(width: int, height: int, limits: ImageLimits) -> ImageReject
 
 
 def fit(width: int, height: int, limits: ImageLimits) -> tuple[int, int] | None:
-    """The largest size of the same shape that is taken, never larger than the picture; None when none is."""
+    """The largest accepted size of the same shape, not above the image's own; None when there is none."""
     long, short = max(width, height), min(width, height)
     if short < limits.min_px or (limits.max_aspect is not None and long > limits.max_aspect * short):
         return None

@@ -1,10 +1,10 @@
-"""How many of a finite whole are hits, when some of it was drawn without replacement: exact intervals.
+"""Exact intervals for the number of hits in a finite population, from a sample drawn without replacement.
 
-The number of hits in a sample follows the hypergeometric distribution; its tests, turned round, give an interval that
-holds the truth with at least the confidence asked for, at any size of sample and whole (Clopper and Pearson 1934,
-*Biometrika* 26, for the binomial; Wright 1991, *Exact Confidence Bounds when Sampling from Small Finite Universes*,
-for draws without replacement). It is wider than an approximation, never narrower than the truth allows, and a whole
-that was drawn to its end has a width of nothing.
+The number of hits in a sample follows the hypergeometric distribution; inverting its tests gives an interval that
+contains the true number with at least the given confidence, at any size of sample and population (Clopper and Pearson
+1934, *Biometrika* 26, for the binomial; Wright 1991, *Exact Confidence Bounds when Sampling from Small Finite
+Universes*, for draws without replacement). The interval can be wider than an approximate one, but never too narrow.
+When the whole population was drawn, its width is 0.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import NamedTuple
 
 CONFIDENCE = 0.95
 _NEGLIGIBLE = 1e-12
-"""A term that changes a tail by less than this part ends its sum."""
+"""The sum of a tail ends at the first term that changes it by less than this fraction."""
 
 
 class Interval(NamedTuple):
-    """From ``low`` to ``high``, both of them possible."""
+    """From ``low`` to ``high``, both included."""
 
     low: int
     high: int
 
 
 def hits_in_whole(hits: int, sample: int, whole: int, confidence: float = CONFIDENCE) -> Interval:
-    """How many hits the whole has, with at least ``confidence``.
+    """The interval for the hits in the population, with at least ``confidence``.
 
     Args:
         hits: Found in the sample, from 0.
         sample: Drawn from the whole without replacement, each as likely as any other; at least ``hits``.
         whole: Its size, at least ``sample``.
-        confidence: A fraction; half of what is left of 1 lies on either side.
+        confidence: A fraction; half of the remaining probability lies on either side.
 
     Raises:
         ValueError: Not ``0 <= hits <= sample <= whole``.
@@ -48,7 +48,8 @@ def hits_in_whole(hits: int, sample: int, whole: int, confidence: float = CONFID
 
 
 def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The smallest number from ``low`` to ``high`` that holds, given that all after it do; ``high`` must."""
+    """The smallest of ``low`` to ``high`` that ``holds``. Requires that ``high`` holds, and all numbers after the
+    result."""
     while low < high:
         middle = (low + high) // 2
         if holds(middle):

@@ -1,4 +1,4 @@
-"""What a user should know of a job before it is relied on: it is allowed, and seldom meant."""
+"""Warnings about a job: settings that are allowed but seldom intended."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which stored rows stand for an object that a listing shows.
+"""Matching: which stored rows belong to an object of a listing.
 
 A key can have several rows: at most one with a position in the order of examination, and cached results of other
-versions of the object or of work that was not counted. An object is the one that was stored when its ETag and its size
-are the same.
+versions of the object or of work that was not counted. A listed object is the stored one when its ETag and its size are
+the same.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from asyncfilter.records.images import StoredImage
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rows of one key mean for the object that the listing shows there.
+    """The rows of one key, matched with the object that the listing has under it.
 
     Attributes:
-        standing: The row whose outcome stands, so that nothing is to be done; None when the object needs a position.
-        stored: The row that gives its labels, or its failure; None when the object must be paid for.
+        standing: The row with a valid outcome, so that nothing needs to be done; None when the object needs a position.
+        stored: The row with its labels, or its failure; None when the object must be paid for.
         is_own: True when ``stored`` gets the position itself, False when the object needs a new row.
-        replaced: The row whose position it takes: of another version, or of an object that was removed and is back.
+        replaced: The row whose position it takes: of another version, or of an object that was removed and has been
+            restored.
     """
 
     standing: StoredImage | None = None
@@ -36,8 +37,8 @@ def match(rows: Sequence[StoredImage], listed: ListedObject, *, retry_failed: bo
 
     Args:
         rows: Of its key, by id; cached rows, and a row whose image was removed, with their labels.
-        listed: The object as it is now.
-        retry_failed: True when a cached failure is no outcome: the image is examined again.
+        listed: The object as the listing has it now.
+        retry_failed: True when a cached failure does not count as an outcome, so that the image is examined again.
     """
     positioned = next((row for row in rows if row.seq is not None), None)
     if positioned is not None and is_of(positioned, listed) and positioned.removal is None:
@@ -49,23 +50,23 @@ def match(rows: Sequence[StoredImage], listed: ListedObject, *, retry_failed: bo
 
 
 def newest(rows: Sequence[StoredImage], listed: ListedObject) -> StoredImage | None:
-    """The row that says most of ``listed``: the one with a position, else the last one; None when none is of it."""
+    """The best row for ``listed``: the one with a position, else the last one; None when there is none."""
     same = [row for row in rows if is_of(row, listed)]
     return next((row for row in same if row.seq is not None), same[-1] if same else None)
 
 
 def is_of(row: StoredImage, listed: ListedObject) -> bool:
-    """Whether a row is that of the object as it is now."""
+    """Whether a row belongs to the object as it is now."""
     return row.etag == listed.etag and row.size_bytes == listed.size_bytes
 
 
 def _is_usable(row: StoredImage, *, retry_failed: bool) -> bool:
-    """Whether a row is a cached outcome."""
+    """Whether a row holds a cached outcome."""
     return row.seq is None and (row.detection is not None or not retry_failed)
 
 
 def _returned(positioned: StoredImage | None, listed: ListedObject) -> StoredImage | None:
-    """The row of an image that was removed and is there again: it is decided anew, by the labels that are paid for."""
+    """The row of an image that was removed and is listed again; it is decided anew from its stored labels."""
     if positioned is None or positioned.detection is None or not is_of(positioned, listed):
         return None
     return positioned

@@ -1,8 +1,8 @@
-"""Near duplicates: groups of pictures whose 64-bit perceptual hashes differ in few bits.
+"""Near duplicates: groups of images whose 64-bit perceptual hashes differ in few bits.
 
-Two hashes that differ in at most ``d`` bits, cut into ``d + c`` pieces, agree in at least ``c`` of them: so every pair
-shares the value of some ``c`` pieces, and only pictures that share one are compared. ``c`` grows with the number of
-hashes, so that few unlike ones share a value.
+Two hashes that differ in at most ``d`` bits, cut into ``d + c`` pieces, agree in at least ``c`` of them: so each such
+pair has equal values in some ``c`` pieces, and only hashes with equal values there are compared. ``c`` grows with the
+number of hashes, so that few different ones have equal values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import log2
 
 HASH_BITS = 64
 MAX_DISTANCE = 16
-"""Beyond it unlike pictures come together."""
+"""Beyond it, images that are not similar get into one group."""
 
 
 def distance(one: int, other: int) -> int:
@@ -45,10 +45,10 @@ def near_groups(hashes: Sequence[int], max_distance: int) -> list[list[int]]:
 
 
 def _near_pairs(hashes: Sequence[int], max_distance: int) -> Iterator[tuple[int, int]]:
-    """Every pair of different hashes that is near, once or more often.
+    """Every pair of different hashes that are near each other; a pair can occur more than once.
 
     Hashes are sorted into buckets by the first of the pieces that agree: small tables stay in the processor's cache,
-    which makes a million hashes three times as quick as one table for all.
+    which is three times as fast, for a million hashes, as one table for all.
     """
     if max_distance == 0 or len(hashes) < 2:
         return
@@ -65,7 +65,7 @@ def _near_pairs(hashes: Sequence[int], max_distance: int) -> Iterator[tuple[int,
 
 
 def _near_in(bucket: Sequence[int], mask: int, max_distance: int) -> Iterator[tuple[int, int]]:
-    """The near ones among the hashes that agree under ``mask``."""
+    """The near pairs among the hashes that agree under ``mask``."""
     alone: dict[int, int] = {}
     together: dict[int, list[int]] = {}
     for value in bucket:
@@ -81,7 +81,7 @@ def _near_in(bucket: Sequence[int], mask: int, max_distance: int) -> Iterator[tu
 
 
 def _pieces(count: int, max_distance: int) -> tuple[list[int], int]:
-    """Masks of the pieces a hash is cut into, and how many of them two near hashes agree in for certain."""
+    """Masks of the pieces that a hash is cut into, and the number of pieces in which two near hashes always agree."""
     clean = 1
     while clean < 4 and clean * HASH_BITS / (max_distance + clean) < log2(count) - 1:
         clean += 1
@@ -91,7 +91,7 @@ def _pieces(count: int, max_distance: int) -> tuple[list[int], int]:
 
 
 def _root(parents: dict[int, int], value: int) -> int:
-    """The member that stands for the whole group of ``value``; shortens the way there."""
+    """The member that represents the group of ``value``; shortens the path to it (union-find)."""
     while parents[value] != value:
         parents[value] = parents[parents[value]]
         value = parents[value]

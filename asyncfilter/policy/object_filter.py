@@ -1,4 +1,4 @@
-"""Free checks: what a listing alone says about whether an object is worth a call."""
+"""Free checks: whether an object is worth a call, decided by its listing entry alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def skip_reason(listed: ListedObject, keys: KeyFilter, max_bytes: int) -> Skip |
 
     Args:
         listed: From the source.
-        keys: Which keys count.
+        keys: Which keys the source includes.
         max_bytes: Largest object to examine.
     """
     if listed.key.endswith("/"):

@@ -1,8 +1,8 @@
-"""What an image comes to, answered in one place: for examination, refilter, ``apply``, stale copies and reports.
+"""Outcomes: what follows for an image. Used by examination, refilter, ``apply``, stale copies and reports alike.
 
-An image is a row, stored or about to be stored: labels, decision, failure, confirmed actions, the duplicate it is, its
-removal. Together with a person's verdict (if there is one), the rules and the actions of the job it gives the decision,
-the failure that stands, the action that is wanted and whether that was done already, and the copies that are stale.
+Input: a row, stored or about to be stored (labels, decision, failure, confirmed actions, duplicate or not, removal), a
+person's verdict if there is one, and the job's rules and actions. Output: the decision, the failure that still applies,
+the wanted action and whether it was done already, and the stale copies.
 
 Pure: the same row, verdict and job give the same outcome. A person's verdict takes precedence over the rules.
 """
@@ -23,16 +23,16 @@ from asyncfilter.records.removal import REMOVING
 from asyncfilter.records.tally import Tally
 
 TARGET_FAILURES = frozenset({"target_collision", "target_too_long", "target_empty"})
-"""Failures that new rules or targets may cure without trying anything again."""
+"""Failures that new rules or targets may cure without another attempt."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one image comes to.
+    """The outcome of one image.
 
     Attributes:
-        decision: What a person or the rules said; None without labels and without a person's verdict.
-        failure: The failure that stands: the image could not be examined (no ``decision``), its action failed, or its
-            target cannot be made (no ``effect``).
+        decision: Of a person or of the rules; None without labels and without a person's verdict.
+        failure: The failure that still applies: the image could not be examined (no ``decision``), its action failed,
+            or its target cannot be made (no ``effect``).
         effect: The action that the job wants for the image, confirmed or not; None when it wants none.
         is_skipped: True for an image that counts as a skipped duplicate and nothing else.
         is_done: True when ``effect`` is confirmed already.
@@ -50,12 +50,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def pending(self) -> Effect | None:
-        """The action that is still to be carried out; None while a failure stands."""
+        """The action that is still to be carried out; None while a failure applies."""
         return None if self.is_done or self.failure is not None else self.effect
 
     @property
     def counted(self) -> ActionKind | None:
-        """The confirmed action that counts for the image: its removal, or what the job wants of it."""
+        """The confirmed action that counts for the image: its removal, or the action that the job wants."""
         if self.removal is not None:
             return self.removal.kind
         if self.effect is not None and self.is_done and self.failure is None:
@@ -82,11 +82,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Outcomes:
-    """Gives the outcome of every image of a job.
+    """Computes the outcome of every image of a job.
 
     Args:
-        job: Whose actions.
-        rules: Decide; None where only stored decisions are asked about (``as_stored``).
+        job: The job with the actions.
+        rules: The job's rules; None where only ``as_stored`` is used.
         kinds: The actions that are wanted here; images whose action is of another kind have no ``effect``.
 
     Attributes:
@@ -100,14 +100,14 @@ class Outcomes:
         self._skips_duplicates = job.source.skip_duplicates
 
     def of(self, row: StoredImage, *, human: Verdict | None = None) -> Outcome:
-        """What an image comes to now, by its labels: just received, or read from the checkpoint.
+        """The outcome of an image by its labels, whether just received or read from the checkpoint.
 
-        Position or not, the outcome is that of an image that is counted. A failure of the action stands until the
-        action is tried again, was done, or is not wanted any more.
+        A row without a position gets the same outcome as one with it. A failure of the action applies until the action
+        is tried again, is done, or is no longer wanted.
 
         Args:
             row: The image, with its labels.
-            human: What a person said of it.
+            human: The verdict of a person.
         """
         decision = self.decide(row.detection, human)
         effect, failure = self._wanted(row, decision)
@@ -116,20 +116,21 @@ class Outcomes:
         return self._outcome(row, decision, failure, effect)
 
     def as_stored(self, row: StoredImage) -> Outcome:
-        """What follows from the decision that a row holds; its labels are not looked at.
+        """The outcome of an image by the decision that its row holds; its labels are not used.
 
-        Its failure stands, whatever it is. A row without a position wants no action: all its copies are stale.
+        A stored failure always applies. A row without a position has no wanted action: all its copies are stale.
         """
         effect, failure = self._wanted(row, row.decision) if row.seq is not None else (None, None)
         return self._outcome(row, row.decision, row.failure or failure, effect)
 
     def decide(self, detection: Detection | None, human: Verdict | None = None) -> Decision | None:
-        """What a person or else the rules say; None when neither says anything.
+        """The decision of a person, else of the rules; None when there is neither.
 
-        The decision of a person who agrees with the rules is that of the rules, with its rule and label.
+        When the person's verdict is that of the rules, the result is the decision of the rules, with its rule and
+        label.
 
         Raises:
-            ValueError: There are no rules to ask.
+            ValueError: There are no rules.
         """
         if self._rules is None:
             raise ValueError("these outcomes were made without rules: only stored decisions can be asked about")
@@ -143,9 +144,9 @@ class Outcomes:
         return self._skips_duplicates and row.same_as is not None
 
     def _wanted(self, row: StoredImage, decision: Decision | None) -> tuple[Effect | None, Failure | None]:
-        """The action for an image that is decided so, or why its target cannot be made.
+        """The action for an image with this decision, or why its target cannot be made.
 
-        Nothing is done with an image that left the source, or is skipped.
+        An image that left the source, or is skipped, has no action.
         """
         is_duplicate = row.same_as is not None
         if decision is None or not self.effects.covers(decision, is_duplicate=is_duplicate):
@@ -160,7 +161,7 @@ class Outcomes:
     def _standing(
         self, row: StoredImage, failure: Failure, decision: Decision | None, effect: Effect | None
     ) -> Failure | None:
-        """The stored ``failure``, if it stands although the image is decided anew."""
+        """The stored ``failure``, if it still applies after the image is decided anew."""
         if decision is None:
             return failure
         if row.decision is None and row.detection is None:
@@ -176,7 +177,7 @@ class Outcomes:
         self, row: StoredImage, decision: Decision | None, failure: Failure | None, effect: Effect | None
     ) -> Outcome:
         is_skipped = self.is_skipped(row)
-        if not row.effects:  # most images: nothing was done about them
+        if not row.effects:  # most images: no action was carried out
             return Outcome(decision=decision, failure=failure, effect=effect, is_skipped=is_skipped)
         return Outcome(
             decision=decision,

@@ -1,10 +1,10 @@
-"""When the next attempt may leave, and how fast attempts may follow each other.
+"""Pacing: when the next attempt may be sent.
 
 ``Pacer`` spaces attempts; ``rate.py`` decides the rate. Times are parameters: seconds of one monotonic clock.
 Invariants:
 
-- In any second, the first included, after any idleness and however late it is asked, the pacer lets no more attempts
-  through than the highest rate of that second less its margin, rounded up to a whole number.
+- In any sliding second, the pacer admits at most as many attempts as the highest rate of that second less its margin,
+  rounded up to a whole number. This includes the first second, idle times and late calls of ``take``.
 - No state grows beyond the times of one second's attempts.
 """
 
@@ -14,31 +14,31 @@ import math
 from collections import deque
 
 MARGIN = 0.01
-"""What is left under the set rate: answers of a service that counts strictly by the second hang on milliseconds of the
-way to it."""
+"""Fraction by which attempts stay below the set rate: with a service that counts strictly by the second, milliseconds
+of network delay decide whether an attempt is accepted."""
 
 FIRST_S = 0.05
-"""How much longer than the others the second attempt waits: the first one has the longest way, with a connection to be
-made."""
+"""Additional wait before the second attempt, seconds: the first attempt takes longer, because its connection has to be
+opened."""
 
 CATCH_UP_S = 0.05
-"""How much lateness (of a timer, of a busy event loop) is made good, as far as the second has room for it: half of what
-a bucket of a tenth of a second holds."""
+"""How much lateness (of a timer, of a busy event loop) is made up for, seconds, as far as the limit of the second
+allows: half of what a token bucket of a tenth of a second holds."""
 
 IDLE_S = 0.1
-"""From this lateness on nobody wanted to go, and nothing is made good."""
+"""From this lateness on, seconds, the pacer was idle (no attempt was due), and no lateness is made up for."""
 
 _WINDOW_S = 1.0
-"""What services count their quotas over."""
+"""The time over which services count their quotas, seconds."""
 
 
 class Pacer:
-    """Spaces attempts evenly: the generic cell rate algorithm, which makes lateness good inside a sliding second.
+    """Spaces attempts evenly: the generic cell rate algorithm, which makes up for lateness inside a sliding second.
 
     Args:
         rate_tps: Attempts a second, above 0.
-        catch_up_s: Longest lateness that is made good, seconds.
-        first_s: How much longer than others the second attempt waits, seconds.
+        catch_up_s: Longest lateness that is made up for, seconds.
+        first_s: Additional wait before the second attempt, seconds.
     """
 
     __slots__ = (
@@ -61,22 +61,22 @@ class Pacer:
         self._interval_s = self._spacing_s(rate_tps)
         self._taken_s: deque[float] = deque()
         self._most = self._most_of(rate_tps)
-        self._former_most = self._most  # the highest of the last second, which holds until that is over
+        self._former_most = self._most  # the highest of the last second, in force until that is over
         self._former_until_s = -math.inf
 
     @property
     def rate_tps(self) -> float:
-        """The rate as it was set, margin not taken off."""
+        """The rate as it was set, without the margin."""
         return self._rate_tps
 
     @property
     def due_s(self) -> float:
-        """When the next attempt may leave; a time in the past means at once."""
+        """When the next attempt may be sent; a time in the past means at once."""
         due_s = self._free_s(self._former_most)
         return due_s if due_s < self._former_until_s else self._free_s(self._most)
 
     def take(self, now_s: float) -> bool:
-        """Let one attempt leave at ``now_s`` if its time has come."""
+        """Admit one attempt at ``now_s`` if it is due; True when it may be sent."""
         next_s, taken_s = self._next_s, self._taken_s
         if next_s > now_s:
             return False
@@ -94,13 +94,13 @@ class Pacer:
         return True
 
     def give_back(self) -> None:
-        """Take back the last ``take``: the attempt did not leave."""
+        """Undo the last ``take``: the attempt was not sent."""
         self._next_s -= self._interval_s
         if self._taken_s:
             self._taken_s.pop()
 
     def set_rate(self, rate_tps: float, now_s: float) -> None:
-        """Change the rate; the part of an interval that has passed at the old rate keeps its worth.
+        """Change the rate; the remaining part of the current interval is scaled to the new rate.
 
         Raises:
             ValueError: ``rate_tps`` is not above 0.
@@ -115,7 +115,7 @@ class Pacer:
         self._rate_tps, self._interval_s, self._most = rate_tps, interval_s, most
 
     def _free_s(self, most: int) -> float:
-        """When an attempt may leave if ``most`` are allowed in a second."""
+        """When an attempt may be sent if ``most`` are allowed in a second."""
         taken_s = self._taken_s
         return self._next_s if len(taken_s) < most else max(self._next_s, taken_s[-most] + _WINDOW_S)
 
@@ -127,5 +127,5 @@ class Pacer:
 
     @staticmethod
     def _most_of(rate_tps: float) -> int:
-        """Attempts in a second at the most; a hair less than a whole number is that number."""
+        """The most attempts in a second; 1e-9 is subtracted so that rounding errors do not add an attempt."""
         return math.ceil(rate_tps * (1.0 - MARGIN) - 1e-9)

@@ -1,10 +1,10 @@
-"""What an image costs: the price table by region, its tiers, and exact sums over it.
+"""Prices: the price table by region, its tiers, and exact sums over it.
 
-Money is integer micro-dollars. Prices never rise from tier to tier. Where a price is not known the dearest known one
-stands in, marked as an estimate, so that a budget holds in any case; the job's own ``pricing`` takes precedence. Free
+Money is integer micro-dollars. Prices never rise from tier to tier. Where a price is not known, the highest known one
+is used and marked as an estimate, so that a budget holds in any case; the job's own ``pricing`` takes precedence. Free
 tiers are ignored.
 
-The table was compiled on 2026-11-22. Tiers beyond those listed are taken at the last one that is known.
+The table was compiled on 2026-11-22. Images beyond the listed tiers are priced at the last known tier.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SAMPLES = "READMEs of AWS samples on Custom Labels: 4 dollars an hour for each 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceList:
-    """What images cost in one region with one set of features.
+    """The prices of images in one region with one set of features.
 
     Attributes:
         tiers: Price of the n-th image billed in a month; the last tier has no end.
@@ -100,7 +100,7 @@ _PROPERTIES = {"us-east-1": _row(_PRICING_PAGE, (1 * _M, 750), (None, 600))}
 
 
 class PriceTable(Protocol):
-    """What the images of one kind of detector cost, by region and feature."""
+    """The prices of one kind of detector, by region and feature."""
 
     def price_list(self, features: Sequence[str], pricing: Pricing, region: str) -> PriceList:
         """The prices in ``region``; the job's own ``pricing`` takes precedence.
@@ -113,7 +113,7 @@ class PriceTable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PricesByImage:
-    """Each image is billed, and each feature of it.
+    """Bills each image, once for each feature.
 
     Attributes:
         features: Rows by feature, then by region.
@@ -122,7 +122,7 @@ class PricesByImage:
     features: Mapping[str, Mapping[str, _Price]]
 
     def price_list(self, features: Sequence[str], pricing: Pricing, region: str) -> PriceList:
-        """See ``PriceTable``; the dearest known price of a feature stands in where a region has none."""
+        """See ``PriceTable``; the highest known price of a feature is used where a region has none."""
         if pricing.tiers is not None:
             return PriceList(tiers=pricing.tiers, source=_JOB_FILE)
         rows = [self.features[feature].get(region) for feature in features]
@@ -136,7 +136,7 @@ class PricesByImage:
 
 @dataclass(frozen=True, slots=True)
 class PricesByHour:
-    """The time in which a model runs is billed, and no image.
+    """Bills the running time of a model, and no image.
 
     Attributes:
         unit_hour_micros: One inference unit for one hour, whether or not images are analysed; the same in all regions.
@@ -184,7 +184,7 @@ def _at(tiers: tuple[PriceTier, ...], nth_image: int | None) -> int:
 
 
 def _check(tiers: tuple[PriceTier, ...]) -> None:
-    """Refuse tiers that a budget could not be reckoned with."""
+    """Reject tiers with which a budget could not be computed."""
     if not tiers or tiers[-1].up_to is not None:
         raise ValueError(f"expected a last tier without end, found {tiers}")
     for one, following in pairwise(tiers):

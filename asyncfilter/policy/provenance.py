@@ -1,7 +1,7 @@
-"""What a run notes of an image whose bytes it had in hands: kept in ``Detection.extra`` beside what the service said.
+"""Provenance: what a run records about an image whose bytes it read, in ``Detection.extra`` beside the response.
 
-There it stands under ``asyncfilter``, a name that no answer of the service has, and so it needs no place of its own in
-any checkpoint. Boxes of an image that was converted refer to what was sent: upright, and of the size noted here.
+It is stored under ``asyncfilter``, a name that no response of the service has, so that no checkpoint needs a column for
+it. Boxes of a converted image refer to what was sent: upright, and of the size recorded here.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ NAME = "asyncfilter"
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was sent in place of a reference.
+    """The bytes that were sent with a request.
 
     Attributes:
-        bytes: How many.
-        width: In pixels; None where it was not looked at, as is ``height``.
-        converted_from: The format of the file, where another picture was made of it; None when it went as it is.
+        bytes: Their number.
+        width: In pixels; None where it was not read; ``height`` likewise.
+        converted_from: The format of the file, if the image was converted; None when it was sent as it is.
     """
 
     bytes: int
@@ -31,13 +31,13 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is noted of one image.
+    """What is recorded about one image.
 
     Attributes:
-        sent: What was sent; None when the service was given a reference.
+        sent: What was sent; None when the service read the image from S3.
         blake2b: Hash of the whole file, 16 bytes in hex digits.
-        perceptual_hash: The perceptual hash, 16 hex digits; None when it was not asked for, or the picture shows
-            nothing.
+        perceptual_hash: The perceptual hash, 16 hex digits; None when it was not requested, or the image has no
+            structure to hash.
     """
 
     sent: Sent | None = None
@@ -53,7 +53,7 @@ _DECODER = msgspec.json.Decoder(_Extra)
 
 
 def add_provenance(detection: Detection, provenance: Provenance) -> Detection:
-    """``detection`` with ``provenance``, in the place of one it had."""
+    """``detection`` with ``provenance``, which replaces an earlier one."""
     extra: dict[str, Any] = msgspec.json.decode(detection.extra) if detection.extra else {}
     return msgspec.structs.replace(detection, extra=msgspec.json.encode({**extra, NAME: provenance}))
 
@@ -64,5 +64,5 @@ def provenance_of(detection: Detection | None) -> Provenance:
         return Provenance()
     try:
         return _DECODER.decode(detection.extra).asyncfilter or Provenance()
-    except msgspec.DecodeError:  # made by a detector or a version that means something else by the name
+    except msgspec.DecodeError:  # written by a detector or a version that uses the name for something else
         return Provenance()

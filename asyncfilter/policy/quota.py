@@ -1,4 +1,4 @@
-"""What an account was told to be its quota, and where that figure comes from."""
+"""The quota of an account, and the source of that figure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from enum import StrEnum
 
 
 class QuotaOrigin(StrEnum):
-    """Where a quota was learnt."""
+    """The source of a quota."""
 
     APPLIED = "applied"
     """Service Quotas: the account's own value."""
     DEFAULT = "default"
-    """Service Quotas: AWS's default, since the account has no value of its own."""
+    """Service Quotas: AWS's default, because the account has no value of its own."""
     DOCUMENTED = "documented"
-    """AWS's documentation, since Service Quotas could not be asked."""
+    """AWS's documentation, because Service Quotas could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class QuotaAnswer:
     """A quota in calls a second, per account, region and operation.
 
     Attributes:
-        reason: Why the documented value was taken; None for the others.
+        reason: Why the documented value was used; None for the others.
     """
 
     tps: float

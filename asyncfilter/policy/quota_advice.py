@@ -1,4 +1,4 @@
-"""What follows from a measured capacity: settings for the job, and the figures of a quota request."""
+"""Advice from a measured throughput: settings for the job, and the figures of a quota request."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from asyncfilter.job.spec import Limits
 from asyncfilter.policy.throughput import BenchPlan, Bound, Measurement, Throughput
 
 SPREAD_S = 5
-"""Seconds over which AWS spreads a peak of calls at the least: a quota is peak calls by spread (Rekognition guide)."""
+"""The shortest time, seconds, over which AWS spreads a peak of calls: quota = peak calls / time (Rekognition guide)."""
 
 QUOTA_TOLERANCE = 0.05
-"""Difference between told and accepted, as a fraction of what was told, up to which both are the same."""
+"""Difference of quota and measured rate, as a fraction of the quota, up to which both count as equal."""
 
 QUOTA_TOLERANCE_TPS = 0.5
-"""The same where quotas are tiny: they are whole numbers."""
+"""The same difference in calls a second, for very small quotas, which are whole numbers."""
 
 _SLOW = 0.5
-"""Share of the time-out that the slowest answer may take before the time-out is too short."""
+"""Share of the time-out that the slowest response may take before the time-out counts as too short."""
 
 LONGEST_TIMEOUT_S = 60.0
 
@@ -33,7 +33,7 @@ class AdvisedSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settings(found: Measurement, limits: Limits) -> AdvisedSettings | None:
-    """The settings under which the job uses what was measured; None when that cannot be believed."""
+    """The settings for the measured throughput; None when the measurement is not reliable."""
     throughput = found.throughput
     if throughput is None or not throughput.is_steady:
         return None
@@ -45,7 +45,7 @@ def settings(found: Measurement, limits: Limits) -> AdvisedSettings | None:
 
 
 def is_as_quota(throughput: Throughput, bench_plan: BenchPlan) -> bool:
-    """Whether nothing that was measured speaks against the quota that was told."""
+    """Whether the measurement agrees with the quota of Service Quotas."""
     if bench_plan.quota is None:
         return False
     quota_tps = bench_plan.quota.tps
@@ -59,27 +59,27 @@ def _proven_tps(throughput: Throughput, bench_plan: BenchPlan) -> float:
 
 
 def _rounded(tps: float) -> float:
-    """Quotas are whole numbers; below ten a second, a tenth still matters."""
+    """The rate as a whole number, or with one decimal below ten a second, where a tenth matters."""
     return float(round(tps)) if tps >= 10 else max(0.1, round(tps, 1))
 
 
 def _timeout_s(throughput: Throughput, timeout_s: float) -> float:
-    """The time-out there is, unless answers came near it."""
+    """The present time-out, or a longer one if responses came near it."""
     slowest_s = throughput.slowest_ms / 1000
     return timeout_s if slowest_s <= _SLOW * timeout_s else max(timeout_s, min(ceil(2 * slowest_s), LONGEST_TIMEOUT_S))
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
-    """What finishing in time takes.
+    """What it takes to finish in time.
 
     Attributes:
         images: Still to be paid for.
         within_s: Time for them.
-        needed_tps: Calls a second that this takes, as a whole number.
-        peak_calls: Calls that arrive within ``SPREAD_S`` at that rate.
-        duration_s: What they take at the rate that was accepted.
-        is_met: True when that is fast enough already.
-        is_within_quota: True when the quota that is told would be fast enough.
+        needed_tps: Calls a second needed, as a whole number.
+        peak_calls: Calls within ``SPREAD_S`` at that rate.
+        duration_s: Time for the images at the measured rate.
+        is_met: True when the measured rate is fast enough.
+        is_within_quota: True when the quota of Service Quotas would be fast enough.
     """
 
     images: int
@@ -92,7 +92,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def demand(found: Measurement, within_s: float) -> Demand | None:
-    """What finishing all images within ``within_s`` takes; None when images or rate are not known."""
+    """What it takes to finish all images within ``within_s``; None when images or rate are not known."""
     if found.bench_plan.images is None or found.throughput is None or not found.throughput.measured_tps:
         return None
     images = max(0, found.bench_plan.images - found.summary.this_run.calls)

@@ -1,20 +1,20 @@
-"""How fast attempts may be made: ramp, cut, measure, probe; the reason of every change is told.
+"""Rate control: how fast attempts may be made, by ramp, cut, measure and probe; every change has a reason.
 
-The controller sees only what became of attempts and when they were sent. Four phases:
+The input of the controller is the result of each attempt and the time it was sent. Four phases:
 
-- Ramp: the rate doubles every second up to shortly below the target, then goes there. A throttle costs its share; many
-  make it measure.
-- Measure: at a rate just lowered, what is accepted of a second's attempts (or a few) is counted. Still throttled: the
-  rate becomes what was accepted. No longer throttled: halfway back towards the rate that was.
-- Hold: the rate stays; a throttle makes it measure.
-- Probe: below the limit and undisturbed for 10, 20, 40 s (and 200 attempts), the rate tries 1 % more, then 2, 4 and 8 %
-  more. When nothing objects the ramp takes over, so that a quota that came back is used again within 30 s.
+- Ramp: the rate doubles every second up to shortly below the target, then goes to the target. A throttle cuts the rate
+  by the share of throttles; many throttles start a measurement.
+- Measure: at a rate just lowered, the accepted attempts of one second (or a few) are counted. Still throttled: the rate
+  becomes the rate accepted. No longer throttled: the rate goes halfway back to the former one.
+- Hold: the rate stays; a throttle starts a measurement.
+- Probe: below the limit and undisturbed for 10, 20, 40 s (and 200 attempts), the rate rises by 1 %, then by 2, 4 and 8
+  %. Without a throttle the ramp follows, so that a quota that was restored is used again within 30 s.
 
 Invariants:
 
-- The rate never passes the limit. A throttle lowers it at once, but only once for what was sent up to a second after
-  that: a service that counts by the second still counts what went before.
-- Throttles that become no fewer when the rate falls (injected, or another's fault) do not keep it down.
+- The rate never exceeds the limit. A throttle lowers it at once, but only once for all attempts sent up to a second
+  after the cut: a service that counts by the second still counts the attempts before it.
+- Throttles that do not become fewer when the rate falls (injected, or caused by another client) do not keep it low.
 - No state grows. Times are parameters, seconds of one monotonic clock.
 """
 
@@ -32,39 +32,39 @@ START_TPS = 5.0
 """Where the ramp starts: the smallest quota that AWS gives DetectLabels in any region."""
 
 HIGHEST_TPS = 20_000.0
-"""The limit while none is known."""
+"""The limit used while none is known."""
 
 LOWEST_TPS = 1.0
-"""No cut goes below this, or half the limit if that is lower: something must ask whether the service is back."""
+"""No cut goes below this, or half the limit if that is lower: without attempts, recovery could not be detected."""
 
 _STEP_S = 1.0
-"""Length of a step; also what services count their quotas over."""
+"""Length of a step; also the time over which services count their quotas."""
 _REVIEW_S = 0.05
 _DOUBLE = 2.0
 _LAST_STEP = 0.05
-"""Of the target, the last step of a ramp: while calls in flight double, attempts wait for new connections and arrive
-late, and those behind them arrive on top."""
+"""The last step of a ramp, as a fraction of the target. While calls in flight double, attempts wait for new connections
+and arrive late, together with later ones; the step leaves room for these."""
 _CROWD_TPS = 100
-"""The rate from which that is more than an attempt or two."""
+"""The rate from which that step is more than a few attempts; below it, there is no last step."""
 _SLOWER = 1.4
-"""Growth of a ramp that the service called sudden."""
+"""Growth of a ramp after a throttle for too sudden an increase."""
 _MANY = 0.15
 """Share of throttles that ends a ramp."""
 _SAMPLE = 50
-"""Attempts from which a share of throttles is believed."""
+"""The fewest attempts from which a share of throttles is computed."""
 _EVIDENCE = 5
-"""Throttles from which their share is taken for measured."""
+"""The fewest throttles from which their share counts as measured."""
 _COUNTED = 100
-"""Accepted attempts from which their rate is taken for measured."""
+"""The fewest accepted attempts from which their rate counts as measured."""
 _LONGEST_MEASURE_S = 5
 _PROBES = (0.01, 0.02, 0.04, 0.08)
 _PROBE_ATTEMPTS = 10
-"""Attempts that a step of a probe takes at least: fewer cannot meet a quota that is passed by so little."""
+"""The fewest attempts in a step of a probe: fewer would not exceed a quota by so small a step."""
 _PATIENCE_S = (10.0, 20.0, 40.0)
 _APART_ATTEMPTS = 200
-"""Attempts between probes at least: the one that a probe loses is then half a percent of them."""
+"""The fewest attempts between probes: the one attempt that a probe loses is then half a percent of them."""
 _FORGET_S = 30.0
-"""How long throttles are taken to be independent of the rate before that is tested again."""
+"""How long throttles count as independent of the rate before that is tested again."""
 
 
 @dataclass(slots=True)
@@ -86,9 +86,9 @@ class _Measure:
     origin: tuple[float, float]
     """Rate and target before the first of these measurements."""
     share: float = 0.0
-    """The share of throttles that made it measure once more; 0 at first."""
+    """The share of throttles that caused this repeated measurement; 0 in the first one."""
     known: bool = False
-    """That share was well measured."""
+    """True when that share was measured on enough throttles (``_EVIDENCE``)."""
     span_s: int = 1
 
 
@@ -100,7 +100,7 @@ class _Probe:
 
 
 class RateController:
-    """Decides the rate of attempts from what becomes of them.
+    """Decides the rate of attempts from their results.
 
     Args:
         limit_tps: Quota times share, above 0; None when it is not known.
@@ -119,8 +119,8 @@ class RateController:
         self.limit_tps = limit_tps
         self._limit = HIGHEST_TPS if limit_tps is None else min(limit_tps, HIGHEST_TPS)
         self._rate = min(start_tps, self._limit)
-        self._target = self._limit  # where a ramp ends: what is believed possible
-        self._proven = 0.0  # the highest rate that was ever taken for certain
+        self._target = self._limit  # where a ramp ends: the highest rate that seems possible
+        self._proven = 0.0  # the highest rate that was accepted for certain
         self._phase: _Ramp | _Hold | _Measure | _Probe = _Ramp(math.inf)
         self._tally = SlidingCount()
         self._changes: deque[RateChange] = deque(maxlen=1000)
@@ -134,20 +134,21 @@ class RateController:
         self._background_s = -math.inf
 
     def rate_tps(self, now_s: float) -> float:
-        """The rate to keep from now on, attempts a second. Ask often: time raises it, and asking is cheap."""
+        """The rate to keep from now on, attempts a second. It rises with time; the call is cheap and meant to be
+        frequent."""
         if now_s - self._reviewed_s >= _REVIEW_S:
             self._reviewed_s = now_s
             self._review(now_s)
         return self._rate
 
     def accepted(self, now_s: float, sent_s: float) -> None:
-        """The service took an attempt sent at ``sent_s``, whatever it answered."""
+        """Count an attempt sent at ``sent_s`` that the service did not throttle, whatever its response."""
         self._refused_since_s = None
         self._lag_s += (now_s - sent_s - self._lag_s) * 0.02
         self._tally.add(sent_s)
 
     def throttled(self, now_s: float, cause: ThrottleCause, sent_s: float) -> None:
-        """The service refused an attempt sent at ``sent_s`` for its rate."""
+        """Count an attempt sent at ``sent_s`` that the service throttled, and lower the rate where that follows."""
         over = cause in (ThrottleCause.RATE, ThrottleCause.S3_READ)
         self._tally.add(sent_s, OVER if over else UNWELL)
         if not self._background:
@@ -171,13 +172,13 @@ class RateController:
         return 0.0 if self._refused_since_s is None else now_s - self._refused_since_s
 
     def changes(self) -> list[RateChange]:
-        """The changes since this was asked last, oldest first; no more than the last thousand are kept."""
+        """The changes since the last call, oldest first; at most the last thousand are kept."""
         drained = list(self._changes)
         self._changes.clear()
         return drained
 
     def _over(self, now_s: float, why: str) -> None:
-        """The rate is more than is allowed: less at once, then see how much less."""
+        """The rate is above the quota: cut it at once, then measure how far."""
         if isinstance(self._phase, _Measure) or self._is_background(now_s):
             return
         above_tps = self._rate
@@ -191,13 +192,13 @@ class RateController:
             self._phase = _Measure(slot_from(now_s), above_tps, (above_tps, self._target))
 
     def _back_off(self, now_s: float, weight: float, why: str, growth: float) -> None:
-        """The rate is no more than is allowed, only not now: the ramp brings it back."""
+        """The rate is within the quota but not possible now: cut it, and let the ramp raise it again."""
         if not isinstance(self._phase, _Measure):
             self._cut(now_s, self._rate * (1 - weight * self._recent_share(now_s)), why)
             self._phase = _Ramp(self._phase.stepped_s if isinstance(self._phase, _Ramp) else now_s, growth)
 
     def _recent_share(self, now_s: float) -> float:
-        """What a cut takes off: the share of throttles in the last second, or in the last ``_SAMPLE`` attempts."""
+        """The size of a cut: the share of throttles in the last second, or in the last ``_SAMPLE`` attempts."""
         seen = self._tally.between(now_s - max(_STEP_S, _SAMPLE / self._rate), now_s + 1 / 10)
         return min(0.25, max(0.005, seen.refused / max(seen.total, _SAMPLE)))
 
@@ -237,7 +238,7 @@ class RateController:
         if now_s - self._background_s > _FORGET_S:
             self._background = 0.0
         if quiet_s > _STEP_S:
-            # What a service has saved up, a second's worth at the most, may have been part of what it took.
+            # A token bucket of the service, of up to one second, may have contributed to what was accepted.
             self._proven = max(self._proven, self._rate * (1 - _STEP_S / quiet_s))
         fallen = self._rate < 0.9 * self._proven
         patience_s = _PATIENCE_S[0]
@@ -260,7 +261,7 @@ class RateController:
             self._phase = _Ramp(now_s - _STEP_S)
 
     def _measure(self, now_s: float, measure: _Measure) -> None:
-        if now_s < measure.since_s + measure.span_s + 3 * self._lag_s:  # nearly all answers are there
+        if now_s < measure.since_s + measure.span_s + 3 * self._lag_s:  # nearly all responses have arrived
             return
         seen = self._tally.between(measure.since_s, measure.since_s + measure.span_s)
         if not seen.accepted:
@@ -280,7 +281,7 @@ class RateController:
         return self._tolerated(seen) or (seen.over >= _EVIDENCE and seen.accepted >= _COUNTED)
 
     def _settle(self, now_s: float, measure: _Measure, seen: WindowCounts) -> None:
-        """Go down to what was accepted; where the rate was not used up, believe the share of throttles instead."""
+        """Lower the rate to what was accepted or, where the rate was not used up, by the share of throttles."""
         share = seen.over / seen.total
         excess = max(share - self._background, 0.0)
         measured_tps = _likely_quota(seen.accepted / (1 - self._background), measure.span_s)
@@ -292,7 +293,7 @@ class RateController:
         self._phase = _Measure(slot_from(now_s + _STEP_S), above_tps, measure.origin, share, known)
 
     def _undisturbed(self, now_s: float, measure: _Measure) -> None:
-        """The lowered rate is kept, or if what is possible may lie higher, halfway back is tried."""
+        """Keep the lowered rate or, if a higher one may be possible, go halfway back."""
         gap_tps = measure.above_tps - self._rate
         if not measure.known and measure.above_tps < self._target:
             self._phase = _Ramp(now_s - _STEP_S)
@@ -304,14 +305,14 @@ class RateController:
             self._phase = _Measure(slot_from(now_s), measure.above_tps, measure.origin)
 
     def _unmoved(self, now_s: float, measure: _Measure) -> None:
-        """The cut made no difference, so it is not the rate: go back, and take such a share as given."""
+        """The cut changed nothing, so the rate is not the cause: restore it, and record the share as background."""
         self._background, self._background_s = measure.share, now_s
         rate_tps, self._target = measure.origin
         self._change(now_s, rate_tps, "the throttles do not depend on the rate")
         self._phase = _Ramp(now_s)
 
     def _is_outage(self, now_s: float) -> bool:
-        """Whether nothing was accepted for so long, at this rate, that it says nothing of the quota any more."""
+        """Whether nothing was accepted for so long, at this rate, that the cause is an outage and not the quota."""
         if self._refused_since_s is None:
             return False
         since_s = max(self._refused_since_s, self._cut_s)
@@ -324,12 +325,12 @@ class RateController:
         return self._tolerated(self._tally.between(until_s - max(_STEP_S, _SAMPLE / self._rate), until_s))
 
     def _tolerated(self, seen: WindowCounts) -> bool:
-        """Whether the known background explains these throttles, within three sigma."""
+        """Whether the known background share explains these throttles, within three standard deviations."""
         expected = self._background * seen.total
         return seen.over <= expected + 3 * math.sqrt(expected)
 
     def _in_use(self, now_s: float) -> bool:
-        """Whether the rate is really made use of: one that is not proves nothing."""
+        """Whether the rate is used to at least a quarter; otherwise nothing follows from missing throttles."""
         seen = self._tally.between(now_s - self._lag_s - _STEP_S, now_s - self._lag_s)
         return seen.accepted >= 0.25 * self._rate
 
@@ -345,7 +346,7 @@ class RateController:
 
 
 def _likely_quota(accepted: float, span_s: int) -> float:
-    """Quotas are whole numbers: the nearest, where counting up to the last one accepted cannot tell the difference."""
+    """The nearest whole number, as quotas are, where it is within the error of the count; else the rate counted."""
     counted_tps = (accepted + 0.5) / span_s
     nearest = float(round(counted_tps))
     return nearest if nearest >= 1 and abs(nearest - counted_tps) <= 1 / span_s else counted_tps

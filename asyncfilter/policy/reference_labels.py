@@ -1,9 +1,9 @@
-"""What reference images have in common: from the labels of a few good images to the names a rule asks for.
+"""Common labels of reference images: from the labels of a few good images to the names in a rule.
 
-A label is too general to select by when it is an ancestor of another label that the references show, or one of a short
-list of names that say no more than where a picture was taken. A reference that shows nothing more specific keeps the
-most specific labels of its own, except those of the list: the rule that comes of it matches every one of its
-references, or says which it does not.
+A label is too general to select by when it is an ancestor of another label of the references, or on a short list of
+names that only describe the setting of an image. A reference without a more specific label keeps its most specific
+ones, except those on the list. So the resulting rule matches every reference, or the result names those it does not
+match.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from asyncfilter.model import Detection, Label
 GENERAL = frozenset(
     {"animal", "indoors", "landscape", "nature", "outdoors", "photo", "photography", "plant", "scenery", "vegetation"}
 )
-"""Names, casefolded, that nearly every photograph of some kind bears; no rule should select by them."""
+"""Names, casefolded, that nearly every photograph of some kind has; no rule should select by them."""
 
 SHOWN = 15
-"""Labels of one image that a notebook shows."""
+"""How many labels of one image a notebook shows."""
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True):
     """Labels of reference images.
 
     Attributes:
-        labels: By address, in the order asked for.
-        calls: Images that had to be paid for, for ``spent_micros``; the others were known.
+        labels: By address, in the order of the request.
+        calls: Images that had to be paid for, for ``spent_micros``; the others were stored already.
     """
 
     labels: dict[str, Detection]
@@ -55,10 +55,10 @@ class SharedLabel(msgspec.Struct, frozen=True, kw_only=True):
     """One label of the references.
 
     Attributes:
-        images: In how many references it is sure enough.
+        images: In how many references its confidence is high enough.
         least_pct: Its lowest confidence among those; ``most_pct`` its highest.
         boxes: Its boxes in all of them.
-        why_not: Why a rule should not ask for it; None for one that it asks for.
+        why_not: Why a rule should not name it; None for one that it names.
     """
 
     name: str
@@ -70,11 +70,11 @@ class SharedLabel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommonLabels(msgspec.Struct, frozen=True, kw_only=True):
-    """What references have in common.
+    """The labels that references have in common.
 
     Attributes:
-        labels: All that are sure enough, those of most references first, then by falling confidence.
-        names: Of these, the ones a rule asks for, in that order.
+        labels: All with enough confidence, those of most references first, then by falling confidence.
+        names: Of these, the ones for a rule, in that order.
         unlike: References that no such name matches.
     """
 
@@ -91,7 +91,7 @@ def common_labels(
     Args:
         references: Labels by the reference's address.
         confidence_pct: What a label must reach in an image to count there.
-        ignore: Names that shall not be selected by, in any case.
+        ignore: Names that are never selected by.
     """
     ignored = {name.casefold() for name in ignore}
     hits = {uri: _hits(detection, confidence_pct) for uri, detection in references.items()}
@@ -133,7 +133,7 @@ def _why_not(name: str, child_of: Mapping[str, str], ignored: Collection[str]) -
 
 
 def _most_specific(labels: Iterable[Label], ignored: Collection[str]) -> Iterator[str]:
-    """Labels of one image that are above no other of it."""
+    """Labels of one image that are not ancestors of another one of it."""
     own = list(labels)
     above = _children(own)
     for label in own:
@@ -164,7 +164,7 @@ def references_of(job: Job) -> tuple[str, ...]:
 
 
 def resolved(job: Job, references: Mapping[str, Detection]) -> Job:
-    """The job with names in the place of references.
+    """The job with its references replaced by names.
 
     Args:
         job: Its rules may name references.
@@ -179,7 +179,7 @@ def resolved(job: Job, references: Mapping[str, Detection]) -> Job:
 
 
 def names_of(job: Job, references: Mapping[str, Detection]) -> Iterator[tuple[int, Rule, list[str], list[str]]]:
-    """For each rule with references: its index, itself, the names they give it, and their addresses."""
+    """For each rule with references: its index, the rule, the names that replace them, and their addresses."""
     for index, rule in enumerate(job.rules):
         like = [condition for condition in nested_conditions(rule.conditions) if condition.like]
         if like:
@@ -196,7 +196,7 @@ def _resolved_rule(index: int, rule: Rule, references: Mapping[str, Detection]) 
 def _resolved_conditions(
     conditions: Iterable[Condition], references: Mapping[str, Detection], where: str
 ) -> tuple[Condition, ...]:
-    """Each condition without its references, and beside it one that asks for the names they stand for."""
+    """Each condition without its references, and an added one with the names that replace them."""
     found = []
     for condition in conditions:
         plain = dataclasses.replace(

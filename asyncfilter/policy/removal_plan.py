@@ -1,4 +1,4 @@
-"""What ``apply`` or ``undo`` would do, what a user agrees to, and what came of it."""
+"""Removal plans: what ``apply`` or ``undo`` would do, the user's consent, and the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncfilter.policy.removal_query import RestoreMethod
 from asyncfilter.records.removal import BucketState, Removal
 
 DEFAULT_MAX_SHARE = 0.5
-"""More than this share of the examined images leaves the source only when the user says so."""
+"""The highest share of the examined images that may leave the source without ``--max-share``."""
 
 SAMPLE_KEYS = 5
 
@@ -27,15 +27,15 @@ _RESTORING = {
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Images of a plan that share a reason.
+    """Images of a plan with the same reason.
 
     Attributes:
         verdict: None in a plan to undo.
         rule: Index of the rule that decided, from 0; None for ``otherwise``.
         kind: Move or delete.
-        target: The template of a move, empty for a delete; in a plan to undo the way back.
-        is_duplicate: True for images that go because an earlier one has the same content.
-        sample: A few keys, drawn by their hash: the same ones whenever the plan is made.
+        target: The template of a move, empty for a delete; in a plan to undo, how they are restored.
+        is_duplicate: True for images that are removed because an earlier one has the same content.
+        sample: A few keys, drawn by their hash, so that each plan of the same images shows the same ones.
     """
 
     verdict: Verdict | None = None
@@ -49,7 +49,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reason(self) -> str:
-        """What decided, as the job file names it: ``reject, rules[0]``."""
+        """The verdict and what decided it, as in the job file: ``reject, rules[0]``."""
         if self.verdict is None:
             return self.kind.value
         decided = "otherwise" if self.rule is None else f"rules[{self.rule}]"
@@ -57,7 +57,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def action(self) -> str:
-        """What is done with the images, in a few words."""
+        """The action on the images, as a short text."""
         if self.verdict is None:
             return _RESTORING[RestoreMethod(self.target)]
         return f"{self.kind.value} to {self.target}" if self.target else self.kind.value
@@ -67,16 +67,16 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What ``apply`` would do, or ``undo``.
 
     Attributes:
-        images: How many images it is about: the number a user confirms.
+        images: Number of its images; the user confirms this number.
         lost: Removed images that undo cannot bring back.
-        removed: Images that left the source before; ``examined`` is the whole they are a share of.
-        under_way: Of ``images``, the ones that an interrupted process had begun.
+        removed: Images that left the source before; ``examined`` is the number they are a share of.
+        under_way: Of ``images``, the ones that an interrupted process began.
         undone: Of ``images``, the ones that were brought back before; ``held_back`` were too, and are not proposed.
         listing_done: False while the source was not examined to its end.
         state: What deleting means there.
         is_removal: False for a plan to undo.
         is_stale: True for a plan about copies that the rules no longer make: ``images`` and ``examined`` count copies.
-        digest: Differs when anything about the plan does.
+        digest: Changes with any change to the plan.
     """
 
     name: str
@@ -98,7 +98,7 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def share(self) -> float:
-        """Part of the examined images that would be out of the source, 0 to 1."""
+        """Share of the examined images that would be out of the source, 0 to 1."""
         return (self.removed + self.images) / self.examined if self.examined else 0.0
 
     def exceeds(self, max_share: float) -> bool:
@@ -124,11 +124,11 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Consent(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody agreed to.
+    """The consent of a user to a plan.
 
     Attributes:
-        images: How many images: exactly as many as are pending, or nothing is done.
-        max_share: The most of the examined images that may be out of the source, 0 to 1.
+        images: Number of images; nothing is done unless exactly as many are pending.
+        max_share: The highest share of the examined images that may be out of the source, 0 to 1.
         digest: Of the plan that was shown; None when only its number was agreed to.
     """
 
@@ -137,7 +137,7 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
     digest: str | None = None
 
     def check(self, plan: RemovalPlan) -> None:
-        """See that ``plan`` is what was agreed to.
+        """Check that ``plan`` is what was agreed to.
 
         Raises:
             UsageError: It is about other images, or takes out too many.
@@ -159,10 +159,10 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupCount:
-    """Counts images by reason, in memory that does not grow with them.
+    """Counts images by reason, in memory that does not grow with their number.
 
     Args:
-        state: What deleting means where they stand: whoever agrees to a plan agrees to that too.
+        state: What deleting means in their bucket; part of what a user agrees to.
     """
 
     def __init__(self, state: BucketState) -> None:
@@ -180,7 +180,7 @@ class GroupCount:
         target: str = "",
         is_duplicate: bool = False,
     ) -> None:
-        """Count one image; ``target`` is what its group shows as such."""
+        """Count one image; ``target`` is the target that its group shows."""
         sums = self._groups.setdefault((verdict, rule, removal.kind, target, is_duplicate), _Sums())
         sums.add(removal.key, removal.size_bytes)
         self.images += 1
@@ -189,7 +189,7 @@ class GroupCount:
 
     @property
     def digest(self) -> str:
-        """Of the state, and of every image counted, in order."""
+        """Digest of the state, and of every image counted, in order."""
         return self._digest.hexdigest()
 
     def groups(self) -> tuple[Group, ...]:
@@ -230,15 +230,15 @@ class _Sums:
 
 
 class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``apply`` or ``undo`` came to.
+    """The result of ``apply`` or ``undo``.
 
     Attributes:
         planned: Images that were confirmed.
         deleted: Images out of the source; ``moved`` with a copy elsewhere.
         restored: Images that ``undo`` brought back.
         cleared: Copies deleted that the rules no longer make.
-        failed: Images that were left as they are, by cause.
-        left: Images that were not got to: the same command goes on with them.
+        failed: Images that were left as they were, by cause.
+        left: Images that were not reached; the same command continues with them.
     """
 
     run_id: str
@@ -259,7 +259,7 @@ class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int = 0
 
     def _repr_html_(self) -> str:
-        """For notebooks: what was done, and what was left."""
+        """For notebooks: what was done, and what remains."""
         done = ("moved", "deleted", "restored", "cleared", "left")
         rows = [
             ("error", self.error),

@@ -20,9 +20,10 @@ class RestoreMethod(StrEnum):
 
 
 def restore_method(removal: Removal, state: BucketState) -> RestoreMethod:
-    """The way with the fewest changes: a delete marker that is removed leaves the image exactly as it was.
+    """The method with the fewest changes: removing the delete marker leaves the image exactly as it was.
 
-    A marker of the version ``null`` is left alone: whatever is written in its place would be removed for good.
+    A marker of the version ``null`` is never removed: an object written since under that version would be deleted for
+    good.
     """
     if removal.marker not in {"", NULL_VERSION} and not state.mfa_delete:
         return RestoreMethod.MARKER
@@ -33,9 +34,9 @@ class RemovalQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which decided images are to leave the source.
 
     Attributes:
-        verdicts: Images decided so.
-        duplicates: Of images whose content an earlier one has: all, none, or (None) those decided so.
-        settled_by: Fingerprint of decisions; images that were undone under these stay. None to have them too.
+        verdicts: Verdicts whose images leave.
+        duplicates: Of images whose content an earlier one has: all, none, or (None) those with such a verdict.
+        settled_by: Fingerprint of decisions; images that were undone under these stay. None to include them.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -44,18 +45,18 @@ class RemovalQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        """True when it covers no image whatever."""
+        """True when it covers no image at all."""
         return not self.verdicts and not self.duplicates
 
     def covers(self, verdict: Verdict, *, is_duplicate: bool) -> bool:
-        """Whether an image decided so is to leave."""
+        """Whether an image with this decision is to leave."""
         if is_duplicate and self.duplicates is not None:
             return self.duplicates or False
         return verdict in self.verdicts
 
 
 def removal_query(job: Job, settled_by: str | None = None) -> RemovalQuery:
-    """What the actions of a job take out of the source."""
+    """The images that the actions of a job take out of the source."""
     duplicates = None if job.duplicate is None else job.duplicate.kind in REMOVING
     return RemovalQuery(
         verdicts=tuple(verdict for verdict, action in job.actions.items() if action.kind in REMOVING),

@@ -4,9 +4,9 @@ Invariants:
 
 - Only the errors in ``REPEATED`` are repeated; throttles do not count against ``max_attempts``.
 - Waits are drawn with full jitter: evenly from 0 to a bound that doubles from attempt to attempt.
-- What the service asks for (``retry_after_s``) is waited, up to ``CAP_S``.
+- The wait is at least the one that the service sent (``retry_after_s``), up to ``CAP_S``.
 - A schedule keeps no error. An error refers to its frames, and these refer to the schedule: a reference back would be a
-  circle, and after thousands of throttles the garbage collector would stop the event loop for a fifth of a second.
+  cycle, and after thousands of throttles the garbage collector would stop the event loop for a fifth of a second.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ THROTTLE_BASE_S = 1.0
 """First bound after a throttle; botocore's retry mode of 2026 uses the same."""
 
 TRANSIENT_BASE_S = 0.1
-"""First bound after a transient fault: the next attempt mostly meets another server."""
+"""First bound after a transient fault: the next attempt usually reaches another server."""
 
 CAP_S = 20.0
 """Longest wait, as in botocore's ``standard`` mode."""
 
 PACED_CAP_S = 2.0
-"""Longest wait after a throttle where a limiter paces all attempts: it lowers the rate for everybody, and an image that
-waits for longer holds up all that come after it once the window of admitted images is full."""
+"""Longest wait after a throttle where a limiter paces all attempts: it lowers the rate for all calls, and an image with
+a longer wait blocks all later ones once the window of admitted images is full."""
 
 REPEATED: Final = (ThrottledError, TransientError)
-"""What a repetition may cure; every other error is final."""
+"""The errors that a repetition may cure; every other error is final."""
 
 _IS_REPEATED = retry_if_exception_type(REPEATED)
-"""Made once: the object refers to a method of its own, so that each one made would be a circle."""
+"""Made once: the object refers to a method of its own, so that each new one would be a reference cycle."""
 
 
 class _WaitByError(wait_base):
-    """Full jitter, with a longer base after throttles; never shorter than the service asked for."""
+    """Full jitter, with a longer base after throttles; never shorter than ``retry_after_s``."""
 
     def __init__(self, rng: Random, throttle_cap_s: float) -> None:
         self._rng = rng
@@ -69,12 +69,13 @@ class _StopAfterFaults(stop_base):
 
 
 class RetrySchedule:
-    """Decides, failure by failure, about the repetitions of one call. Make one after the first failure, not before.
+    """Decides, failure by failure, about the repetitions of one call. To be created after the first failure, not
+    before.
 
     Args:
         max_attempts: Attempts that may fail for another reason than the rate, the first included; at least 1.
         rng: Draws the jitter.
-        throttle_cap_s: Longest wait after a throttle, unless the service asks for more; seconds.
+        throttle_cap_s: Longest wait after a throttle, unless ``retry_after_s`` is longer; seconds.
     """
 
     def __init__(self, *, max_attempts: int, rng: Random, throttle_cap_s: float = CAP_S) -> None:
@@ -98,7 +99,7 @@ class RetrySchedule:
                 return None
             return float(strategies.wait(state))  # tenacity's bounds may be whole numbers
         finally:
-            state.prepare_for_next_attempt()  # counts the attempt, and lets go of the error
+            state.prepare_for_next_attempt()  # counts the attempt, and drops the error
 
 
 def _failure(retry_state: RetryCallState) -> BaseException | None:

@@ -1,10 +1,9 @@
-"""From labels to a verdict: a job's rules, compiled once and asked for every image.
+"""Rules: from labels to a verdict. A job's rules are compiled once and applied to every image.
 
 Pure and repeatable: a decision depends on the detection and the rules alone. Names are compared casefolded, against a
 label's name and its aliases; confidences with ``>=``. The first rule that holds decides, else ``otherwise``.
 
-Only the labels that some rule names are looked at; ``_SeenLabels`` gathers from one detection all that conditions ask
-for.
+Only the labels that some rule names are read; ``_SeenLabels`` collects from one detection all that conditions need.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from asyncfilter.job.spec import Area, Condition, Count, Job, Rule, nested_condi
 from asyncfilter.model import Decision, Detection, Instance, Label, Verdict
 
 _ABSENT_PCT = -1.0
-"""Stands for the confidence of a label that is not there: below every threshold."""
+"""The confidence used for a missing label: below every threshold."""
 
 
 class _SeenLabels:
-    """What one image shows of the names that rules ask for."""
+    """The labels of one image that rules name."""
 
     __slots__ = ("categories", "instances", "names")
 
@@ -30,11 +29,11 @@ class _SeenLabels:
 
 
 _REMEMBERED = 50_000
-"""Labels whose names are remembered casefolded: far more than Rekognition has, a bound for other detectors."""
+"""Size of the cache of casefolded label names: far more than Rekognition has, a bound for other detectors."""
 
 _Predicate = Callable[[_SeenLabels], bool]
 _Candidate = tuple[str, _Predicate]
-"""A name that a rule gives its decision, and whether it matched."""
+"""A name that a rule can add to its decision, and whether it matched."""
 
 
 class Ruleset:
@@ -66,7 +65,7 @@ class Ruleset:
         )
 
     def decide(self, detection: Detection) -> Decision:
-        """The verdict on one image, with the rule that gave it and the name that made the rule match."""
+        """The verdict on one image, with the rule that decided and the name that made it match."""
         seen = self._look(detection)
         for holds, plain, candidates in self._rules:
             if holds(seen):
@@ -92,7 +91,7 @@ class Ruleset:
         return seen
 
     def _remember(self, label: Label) -> tuple[str, ...]:
-        """The label's names that some rule asks for, casefolded; few labels have any."""
+        """The names of the label that some rule uses, casefolded; few labels have any."""
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         folded = {name.casefold() for name in (label.name, *label.aliases)}
@@ -101,7 +100,7 @@ class Ruleset:
         return wanted
 
     def _look_closer(self, detection: Detection, seen: _SeenLabels) -> None:
-        """Categories and boxes, which few rules ask for."""
+        """Categories and boxes, which few rules need."""
         for label in detection.labels:
             for category in map(str.casefold, label.categories):
                 if category in self._categories:

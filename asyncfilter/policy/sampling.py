@@ -1,8 +1,8 @@
-"""Chance that can be repeated: every key has a rank that depends on a seed and on itself alone.
+"""Repeatable random sampling: the rank of a key depends only on the key and on a seed.
 
-The ranks of keys are as good as independent draws, so the objects of the lowest ranks are a uniform sample without
-replacement, whatever order they are met in and however many there are. ``order: random`` examines by rank, so that a
-sample with the seed of the job is what its run would have examined first.
+The ranks of keys are as good as independent draws. So the objects of the lowest ranks are a uniform sample without
+replacement, in whatever order they come and however many there are. ``order: random`` examines by rank, so that a
+sample with the seed of the job holds the images that its run examines first.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ class Ranking:
         self._salt = seed.to_bytes(16, "big", signed=True)
 
     def rank(self, key: str) -> int:
-        """The key's place in the shuffle, 63 bits."""
+        """The key's position in the shuffled order, 63 bits."""
         digest = hashlib.blake2b(key.encode(), digest_size=8, key=self._salt).digest()
         return int.from_bytes(digest, "big") >> 1
 
 
 class Sampler:
-    """A uniform sample of what it is offered, in memory for the sample alone.
+    """A uniform sample of the objects offered; memory is used for the sample alone.
 
     Args:
         size: Objects to draw, at least 0; all that are offered when there are no more.
-        ranking: Decides.
+        ranking: Decides which objects are drawn.
     """
 
     def __init__(self, size: int, ranking: Ranking) -> None:
@@ -41,7 +41,7 @@ class Sampler:
         self._heap: list[tuple[int, str, ListedObject]] = []
 
     def offer(self, listed: ListedObject) -> None:
-        """Let an object take part; each key may be offered once."""
+        """Offer one object; each key may be offered once."""
         entry = (-self._ranking.rank(listed.key), listed.key, listed)
         if len(self._heap) < self._size:
             heapq.heappush(self._heap, entry)
@@ -49,23 +49,23 @@ class Sampler:
             heapq.heapreplace(self._heap, entry)
 
     def drawn(self) -> list[ListedObject]:
-        """The sample by rising rank: any beginning of it is a uniform sample too."""
+        """The sample by rising rank: its first n objects, for any n, are a uniform sample too."""
         return [listed for _, _, listed in sorted(self._heap, key=lambda entry: (-entry[0], entry[1]))]
 
 
 class _ContentCount(msgspec.Struct):
-    """One content among those that are counted: how many images of it are unpaid, and whether none need be paid."""
+    """One content that is counted: how many of its images are unpaid, and whether its labels are known."""
 
     unpaid: int = 0
     is_known: bool = False
 
 
 class ContentCounter:
-    """Counts images that cost nothing because another has the same content, in flat memory.
+    """Counts images that cost nothing because another has the same content, in constant memory.
 
-    Exact up to ``capacity`` contents. Beyond, half of them are forgotten, by a hash, as often as it takes, and the
-    share among those that are left stands for all (Wegman's adaptive sampling; Flajolet 1990, *Computing* 43). Where no
-    content comes twice the count is zero, always.
+    Exact up to ``capacity`` contents. Beyond it, half of them are dropped, by a hash, as often as necessary, and the
+    share among the remaining ones is used for all (Wegman's adaptive sampling; Flajolet 1990, *Computing* 43). Where no
+    content occurs twice the count is always zero.
     """
 
     def __init__(self, capacity: int = 1 << 16) -> None:
@@ -79,7 +79,7 @@ class ContentCounter:
         """Count one image.
 
         Args:
-            content: What its bytes are known by; None when nothing identifies them, so that it must be paid for.
+            content: What identifies its bytes; None when nothing does, so that it must be paid for.
             is_known: The checkpoint has its labels.
         """
         if content is None:

@@ -1,4 +1,4 @@
-"""Attempts by time: the last half minute in slots of a tenth of a second, used over and over, so in flat memory."""
+"""Attempts by time: the last half minute in slots of a tenth of a second, in a ring buffer of constant size."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ SLOTS_PER_S = 10
 SLOTS = 300
 
 ACCEPTED, OVER, UNWELL = range(3)
-"""What became of an attempt: taken; refused because we are too fast; refused because the service cannot keep up."""
+"""Result of an attempt: accepted; throttled because the rate is too high; throttled because the service is
+overloaded."""
 
 
 class WindowCounts(NamedTuple):
-    """What became of the attempts of some time."""
+    """The results of the attempts in some period, as counts."""
 
     accepted: int
     over: int
@@ -31,7 +32,7 @@ class WindowCounts(NamedTuple):
 
 
 class SlidingCount:
-    """What became of attempts, by the time they were sent (or, for turns given, by the time of the turn)."""
+    """Results of attempts, by the time they were sent (or, for permits, by the time they were granted)."""
 
     __slots__ = ("_counts", "_slot")
 

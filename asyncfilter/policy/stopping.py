@@ -1,4 +1,4 @@
-"""When enough has been seen: stop rules over a tally, in the order of docs/guarantees.md, *Stop rules*."""
+"""Stop rules: which of them holds for a tally, in the order of docs/guarantees.md, *Stop rules*."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from asyncfilter.policy.sequential import is_surely_below
 from asyncfilter.records.tally import Tally
 
 ACCESS_CAUSES = frozenset({"access_denied", "kms_denied"})
-"""Failures that a permission would cure: a run that ends for them says so by its exit code."""
+"""Failures that a permission would cure: a run that ends for them has the exit code for access."""
 
 
 def stop_due(tally: Tally, stop: Stop, limits: Limits) -> StopReason | None:
     """The stop rule that holds at ``tally``, or None.
 
-    When several hold at one image the first of matches, misses_in_a_row, hit_rate, errors, max_images is named.
+    When several hold at one image, the result is the first of matches, misses_in_a_row, hit_rate, errors, max_images.
     """
     if stop.matches is not None and tally.matches >= stop.matches:
         return StopReason.MATCHES
@@ -32,7 +32,7 @@ def stop_due(tally: Tally, stop: Stop, limits: Limits) -> StopReason | None:
 
 
 def stop_cause(reason: StopReason, tally: Tally, stop: Stop) -> AsyncFilterError | None:
-    """What to tell of a stop that is not a success: for ``errors`` the failures, with the most frequent cause."""
+    """The error of a stop that is not a success: for ``errors`` the failures, with the most frequent cause."""
     if reason is not StopReason.ERRORS or stop.errors is None:
         return None
     window = stop.errors.window

@@ -1,7 +1,7 @@
-"""Where an image goes: target templates, compiled.
+"""Targets of actions: target templates, compiled.
 
-A target is a pure function of source key, label and job name. Which two source keys could give one target is answered
-once, by ``is_injective`` and ``may_collide``; whether they do is for the engine to watch.
+A target is a pure function of source key, label and job name. ``is_injective`` and ``may_collide`` decide, once for a
+job, whether two source keys could have one target; the engine checks whether they do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asyncfilter.job.addresses import MAX_KEY_BYTES, Placeholder, Template, pars
 from asyncfilter.model import S3Location, StoreKind, store_of, uri_of
 
 _DISTINGUISHING = {Placeholder.KEY, Placeholder.RELATIVE}
-"""The placeholders that alone tell any two source keys of a run apart."""
+"""The placeholders each of which alone distinguishes any two source keys of a run."""
 
 
 class TargetTemplate:
@@ -25,7 +25,7 @@ class TargetTemplate:
     Attributes:
         bucket: The bucket of every target.
         literal_prefix: What every target's key begins with.
-        is_injective: True only when two different source keys never give the same target: the template holds
+        is_injective: True only when two different source keys never have the same target: the template holds
             ``{key}`` or ``{relative}``, and otherwise only text and ``{name}``.
     """
 
@@ -46,13 +46,14 @@ class TargetTemplate:
 
         Args:
             key: The source key; it begins with ``prefix``.
-            prefix: The source's prefix. ``{relative}`` is what follows it, letter by letter.
-            label: The name that made the rule match. A job in which ``{label}`` could meet None is refused when it is
-                loaded; for a job made otherwise, None gives the empty string.
+            prefix: The source's prefix. ``{relative}`` is the rest of the key, unchanged.
+            label: The name that made the rule match. A job in which ``{label}`` could be None is rejected when it is
+                loaded; in a job made in a program, None becomes the empty string.
             name: The job's name.
 
         Raises:
-            ImageError: ``target_too_long`` when a key of S3 exceeds 1,024 bytes, ``target_empty`` when nothing is left.
+            ImageError: ``target_too_long`` when a key of S3 exceeds 1,024 bytes, ``target_empty`` when the key is
+                empty.
         """
         target = "".join(
             _value(part, key=key, prefix=prefix, label=label, name=name) if isinstance(part, Placeholder) else part
@@ -71,16 +72,16 @@ def compile_target(template: str) -> TargetTemplate:
     """The target of a template such as ``s3://clean/robin/{key}``.
 
     Raises:
-        ValueError: Not a template; a loaded job holds none such.
+        ValueError: Not a template; a loaded job has only valid ones.
     """
     return TargetTemplate(parse_template(template))
 
 
 def may_collide(targets: Sequence[TargetTemplate]) -> bool:
-    """Whether two source keys of one run could share a target, as each image takes one of ``targets``.
+    """Whether two source keys of one run could have the same target, when each image uses one of ``targets``.
 
-    False only when every target is injective and no two different ones can meet: another bucket, or prefixes of which
-    neither begins with the other.
+    False only when every target is injective and no two of them overlap: their buckets differ, or neither prefix begins
+    with the other.
     """
     return not all(target.is_injective for target in targets) or any(
         one.text != other.text and _may_meet(one, other) for one, other in combinations(targets, 2)
@@ -93,7 +94,7 @@ def _may_meet(one: TargetTemplate, other: TargetTemplate) -> bool:
 
 
 def _value(placeholder: Placeholder, *, key: str, prefix: str, label: str | None, name: str) -> str:
-    """What one placeholder stands for."""
+    """The value of one placeholder."""
     match placeholder:
         case Placeholder.KEY:
             return key

@@ -1,8 +1,8 @@
-"""How much a detector takes: what a trial sets out to measure, what it read, and what that comes to.
+"""Throughput of a detector: the plan of a measurement (``bench``), its samples, and the result.
 
-Arithmetic over counts by second. What a run gets in the long term is the **mean of the second half**: the ramp, the
-first throttles and the search for a lower rate lie before it. A mean, unlike a median, counts the seconds in which a
-probe was refused, and is not bound to whole numbers, which are coarse where a quota is small.
+Arithmetic over counts by second. The rate of a long run is the **mean of the second half**: the ramp, the first
+throttles and the search for a lower rate come before it. A mean, unlike a median, counts the seconds in which a probe
+was refused, and is not limited to whole numbers, which are coarse where a quota is small.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.policy.rate import START_TPS
 
 BEYOND = 1.5
-"""How far beyond the quota that was told is tried: enough to see one that is higher, few throttles if it is not."""
+"""The ceiling as a multiple of the quota: enough to detect a higher quota, with few throttles if it is not."""
 
 BENCH_S = 30.0
-"""How long is measured unless told otherwise: ramp and search take ten seconds at most rates, and half is steady."""
+"""Default length of a measurement, seconds: ramp and search take ten seconds at most rates, and half is steady."""
 
 LEAST_S = 5
-"""Settled seconds from which their rate is believed."""
+"""The fewest steady seconds from which their rate counts as reliable."""
 
 SEARCH_S = 5
-"""What the rate controller takes at the most from the first throttle to a rate that is kept, but for tiny quotas."""
+"""The longest time, seconds, of the rate controller from first throttle to steady rate, except for very small
+quotas."""
 
 NEARLY, SURELY = 0.9, 0.97
-"""Share of the ceiling from which it counts as reached, without a throttle and with one; pacing itself takes 1 %."""
+"""Share of the ceiling from which it counts as reached, without a throttle and with one; pacing costs 1 %."""
 
 _CENT_MICROS = 10_000
 
@@ -42,17 +43,17 @@ _CENT_MICROS = 10_000
 
 
 class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is about to be measured, and at what price.
+    """The plan of a measurement, with its price.
 
     Attributes:
         seconds_s: Ends this long after the first attempt.
-        ceiling_tps: The rate that is tried at the most.
-        quota: What Service Quotas says; None for a detector of your own.
+        ceiling_tps: The highest rate that is tried.
+        quota: From Service Quotas; None for a detector of your own.
         region: The detector's.
-        is_local: True when nobody's money is spent.
+        is_local: True when no money is spent.
         allowance_micros: What may be spent.
-        limit_micros: Where that ends, as ``limits.budget_micros``: what was spent before counts.
-        quota_micros: What it costs if the quota is what was told; never more than the allowance.
+        limit_micros: The corresponding ``limits.budget_micros``, which includes what was spent before.
+        quota_micros: The price if the rate is that of the quota; never more than the allowance.
         images: Images of the whole listing that must be paid for; None when they were not counted.
     """
 
@@ -68,18 +69,18 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def price_micros(terms: PricingTerms, calls: int, seconds_s: float) -> int:
-    """Price of the next ``calls``, and of the detector's time for ``seconds_s``."""
+    """Price of the next ``calls``, including the detector's hourly price for ``seconds_s``."""
     return terms.prices.total_micros(terms.used + 1, calls) + ceil(terms.hourly_micros * seconds_s / HOUR_S)
 
 
 def rounded_up(micros: int) -> int:
-    """The next sum with two digits, in whole cents: 2,250,000 becomes 2,300,000."""
+    """The sum rounded up to two digits, in whole cents: 2,250,000 becomes 2,300,000."""
     step: int = max(_CENT_MICROS, 10 ** (len(str(max(0, micros - 1))) - 2))
     return step * ceil(micros / step)
 
 
 def allowance_micros(job: Job, wanted_micros: int, spent_micros: int) -> int:
-    """What a trial may spend of ``wanted_micros``: the job's budget holds for it too."""
+    """How much of ``wanted_micros`` a measurement may spend: the job's budget applies to it too."""
     budget = job.limits.budget_micros
     return wanted_micros if budget is None else max(0, min(wanted_micros, budget - spent_micros))
 
@@ -91,8 +92,8 @@ class Second(msgspec.Struct):
     """The attempts that were sent in one second.
 
     Attributes:
-        attempts: All of them; some are neither of the following, because they failed otherwise or are under way.
-        accepted: Taken by the service, whatever it answered.
+        attempts: All of them; some are neither accepted nor throttled: they failed otherwise or are in flight.
+        accepted: Not throttled by the service, whatever its response.
         throttled: Refused for their rate.
         busy_s: Calls in flight, summed over the second: their mean.
     """
@@ -104,14 +105,14 @@ class Second(msgspec.Struct):
 
 
 class Samples(msgspec.Struct, kw_only=True):
-    """What a probe read.
+    """The samples of a probe.
 
     Attributes:
         seconds: From the first attempt on.
-        latencies: Answers with labels by their whole milliseconds, from the attempt on.
-        peak_in_flight: Calls in flight at the most.
+        latencies: Number of responses with labels by latency of the attempt in whole milliseconds.
+        peak_in_flight: The most calls in flight.
         size_bytes: Of the images that were examined.
-        refused: Images that the service would not have; no answer with labels, and not billed.
+        refused: Images that the service rejected: without labels, and not billed.
     """
 
     seconds: list[Second] = []
@@ -121,13 +122,13 @@ class Samples(msgspec.Struct, kw_only=True):
     refused: int = 0
 
     def second(self, at_s: float) -> Second:
-        """The second that ``at_s`` lies in, from the first attempt on."""
+        """The second that contains ``at_s``, from the first attempt on."""
         while len(self.seconds) <= at_s:
             self.seconds.append(Second())
         return self.seconds[int(at_s)]
 
     def time(self, latency_s: float, size_bytes: int) -> None:
-        """Note one answer."""
+        """Record one response."""
         self.latencies[round(1000 * latency_s)] += 1
         self.size_bytes += size_bytes
 
@@ -146,29 +147,30 @@ class Samples(msgspec.Struct, kw_only=True):
 
 
 class Bound(StrEnum):
-    """What kept the rate from being higher."""
+    """What limited the rate."""
 
     QUOTA = "quota"
-    """The service: it throttled."""
+    """The service, which throttled."""
     CEILING = "ceiling"
-    """The rate that was tried at the most: the limit was not met."""
+    """The ceiling, the highest rate tried: no throttling limit was reached."""
     CLIENT = "client"
-    """Neither: this machine, its network or ``limits.concurrency`` made no more."""
+    """Neither: this machine, its network or ``limits.concurrency`` allowed no more."""
 
 
 class Throughput(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reading comes to. All but the peak and the latencies is of its second half.
+    """The result of a measurement. All figures but the peak and the latencies are of its second half.
 
     Attributes:
-        window_s: How many seconds that is.
-        measured_tps: Calls accepted a second.
+        window_s: Length of the second half, seconds.
+        measured_tps: Calls accepted by the service, a second.
         tried_tps: Attempts a second.
         throttled_share: Of the attempts, as a fraction.
         in_flight: Calls in flight, their mean.
-        p50_ms: Latency of half of the answers at the most; ``p90_ms`` and ``p99_ms`` likewise, ``slowest_ms`` of all.
-        concurrency: Calls in flight that the accepted rate takes when answers are as slow as the slowest hundredth.
-        bound: What kept the rate from being higher.
-        is_steady: Whether the second half can be believed: long enough, and the rate had been found before it.
+        p50_ms: Latency that half of the responses do not exceed; ``p90_ms`` and ``p99_ms`` likewise, ``slowest_ms`` of
+            all.
+        concurrency: Calls in flight that the measured rate needs when responses are as slow as the slowest hundredth.
+        bound: What limited the rate.
+        is_steady: Whether the second half is reliable: long enough, and the rate was found before it.
     """
 
     window_s: int
@@ -187,11 +189,11 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def throughput(samples: Samples, ceiling_tps: float) -> Throughput | None:
-    """What a reading comes to, None when there is not even a second half.
+    """The result of a measurement; None when its second half is empty.
 
     Args:
-        samples: Complete: every attempt was answered.
-        ceiling_tps: The rate that was tried at the most.
+        samples: Complete: every attempt has ended.
+        ceiling_tps: The highest rate that was tried.
     """
     whole = _whole_seconds(samples.seconds)
     steady = whole[len(whole) // 2 :]
@@ -218,7 +220,7 @@ def throughput(samples: Samples, ceiling_tps: float) -> Throughput | None:
 
 
 def percentile(counted: Mapping[int, int], share: float) -> int:
-    """The smallest value that is no less than ``share`` of all values, counted by value; 0 of none."""
+    """The quantile ``share`` of values counted by value: the smallest that is no less than that share; 0 of none."""
     values = sorted(counted)
     needed = share * sum(counted.values())
     sums = accumulate(counted[value] for value in values)
@@ -226,7 +228,7 @@ def percentile(counted: Mapping[int, int], share: float) -> int:
 
 
 def _whole_seconds(seconds: Sequence[Second]) -> Sequence[Second]:
-    """The seconds before the one in which the last attempt was made: the end may have cut that short."""
+    """The seconds before that of the last attempt, which the end of the measurement may have cut short."""
     return seconds[: max((index for index, second in enumerate(seconds) if second.attempts), default=0)]
 
 
@@ -239,18 +241,18 @@ def _bound(seconds: Sequence[Second], measured_tps: float, ceiling_tps: float) -
 
 def _found_s(whole: Sequence[Second], ceiling_tps: float) -> float:
     """When the rate was found: at the end of the ramp, or a while after the first throttle."""
-    # A second at the start, one for each doubling, one for the last step.
+    # One second at the start, one for each doubling, one for the last step.
     ramp_s = 2 + ceil(log2(ceiling_tps / START_TPS)) if ceiling_tps > START_TPS else 1
     throttled_s = next((at_s for at_s, second in enumerate(whole) if second.throttled), None)
     return ramp_s if throttled_s is None else throttled_s + SEARCH_S
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a trial found.
+    """The full result of ``bench``.
 
     Attributes:
-        summary: Of the dry run; ``this_run`` counts what was paid.
-        throughput: None when too little was measured to say anything.
+        summary: Of the dry run; ``this_run`` counts what was paid for.
+        throughput: None when too little was measured for a result.
         is_time_up: True when it ended because its time was over; else ``summary.stop_reason`` says why.
     """
 
