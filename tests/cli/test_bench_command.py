@@ -1,4 +1,4 @@
-"""``bench`` as a command: what it prints, what it asks, what it pays, how it ends."""
+"""``bench`` as a command: its output, questions, payments and exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOB: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxProcess]:
-    """One for all tests: a quota of 40, of which Service Quotas says that it is 50."""
+    """One sandbox for all tests: its quota is 40, and Service Quotas reports 50."""
     options = SandboxOptions(
         samples=(SamplesSpec("raw", PICTURES),), buckets=(BucketSpec("clean"),), tps=40.0, announced_tps=50.0
     )
@@ -34,22 +34,22 @@ def sandbox() -> Iterator[SandboxProcess]:
         yield process
 
 
-def use_other_host(place: Workspace) -> None:
-    """Let the sandbox look like an account of a private network: not at an address of this machine alone."""
-    place.env["AWS_ENDPOINT_URL"] = place.env["AWS_ENDPOINT_URL"].replace("127.0.0.1", "0.0.0.0")
-    place.env |= {"NO_PROXY": "*", "no_proxy": "*"}
+def use_other_host(workspace: Workspace) -> None:
+    """Reach the sandbox at an address that is not loopback, as a real account of a private network."""
+    workspace.env["AWS_ENDPOINT_URL"] = workspace.env["AWS_ENDPOINT_URL"].replace("127.0.0.1", "0.0.0.0")
+    workspace.env |= {"NO_PROXY": "*", "no_proxy": "*"}
 
 
 @pytest.fixture
-def place(tmp_path: Path, sandbox: SandboxProcess) -> Workspace:
-    """A new one."""
+def workspace(tmp_path: Path, sandbox: SandboxProcess) -> Workspace:
+    """A new workspace."""
     return Workspace(tmp_path, sandbox, **JOB)
 
 
-def test_it_measures_and_the_run_has_the_labels(place: Workspace) -> None:
-    """The figures are those of the sandbox, and the run pays for none of these images again."""
-    before = place.billed()
-    found = place.json("bench", "job.yaml", "--seconds", "6", "--within", "1")
+def test_it_measures_and_the_run_has_the_labels(workspace: Workspace) -> None:
+    """The figures are those of the sandbox, and the run does not pay for these images again."""
+    before = workspace.billed()
+    found = workspace.json("bench", "job.yaml", "--seconds", "6", "--within", "1")
     assert (found["ended"], found["quota_tps"], found["quota_origin"], found["ceiling_tps"]) == (
         "seconds",
         50.0,
@@ -59,58 +59,58 @@ def test_it_measures_and_the_run_has_the_labels(place: Workspace) -> None:
     assert found["accepted_tps"] <= 40
     assert found["bound"] == "quota"
     assert found["throttled"] > 0
-    assert found["spent_usd"] == pytest.approx((place.billed() - before) / 1000)
+    assert found["spent_usd"] == pytest.approx((workspace.billed() - before) / 1000)
     assert found["labels_kept"] == found["billed_calls"]
-    left = found["calls"] - found["labels_kept"] - found["refused"]  # waited for a repetition when time was over
+    left = found["calls"] - found["labels_kept"] - found["refused"]  # waiting for a repetition when the time was over
     assert 0 <= left < found["throttled"]
     assert (found["request"]["quota_code"], found["request"]["region"]) == ("L-E29B542B", "us-east-1")
     assert 0 < found["demand"]["images"] <= PICTURES - found["calls"]
     assert (found["is_steady"], found["settings"]) == (False, None)
     limits = ("--set", "stop.matches=100000", "--set", f"limits.max_images={found['calls']}")
-    run = place("run", "job.yaml", *limits, "--json")
+    run = workspace("run", "job.yaml", *limits, "--json")
     assert json.loads(run.stdout)["this_run"]["billed_calls"] <= left, run.stderr
 
 
-def test_it_ends_with_the_money(place: Workspace) -> None:
-    """So many dollars are spent and no more, and it says that they ended it."""
-    before = place.billed()
-    done = place("bench", "job.yaml", "--budget", "0.02")
+def test_it_ends_with_the_money(workspace: Workspace) -> None:
+    """At most the given dollars are spent, and the output gives them as the reason of the end."""
+    before = workspace.billed()
+    done = workspace("bench", "job.yaml", "--budget", "0.02")
     assert done.returncode == 0, done.stderr
-    assert 0 < place.billed() - before <= 20
-    for words in ("the money ended it", "50 calls a second (applied)", "too short"):
-        assert words in " ".join(done.stdout.split())
+    assert 0 < workspace.billed() - before <= 20
+    for text in ("the money ended it", "50 calls a second (applied)", "too short"):
+        assert text in " ".join(done.stdout.split())
 
 
-def test_a_real_account_needs_a_yes(place: Workspace) -> None:
+def test_a_real_account_needs_a_yes(workspace: Workspace) -> None:
     """Without a terminal and without ``--yes`` nothing is paid or written: exit 2, and the flag is named."""
-    use_other_host(place)
-    before = place.billed()
-    done = place("bench", "job.yaml", "--seconds", "2")
+    use_other_host(workspace)
+    before = workspace.billed()
+    done = workspace("bench", "job.yaml", "--seconds", "2")
     assert done.returncode == 2
     assert "--yes" in done.stderr
-    assert place.billed() == before
-    assert not (place.folder / ".asyncfilter").exists()
-    assert place("bench", "job.yaml", "--seconds", "2", "--yes").returncode == 0
-    assert place.billed() > before
+    assert workspace.billed() == before
+    assert not (workspace.folder / ".asyncfilter").exists()
+    assert workspace("bench", "job.yaml", "--seconds", "2", "--yes").returncode == 0
+    assert workspace.billed() > before
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 130), ("y\n", 0)])
-def test_the_price_is_said_before_it_is_asked_for(place: Workspace, answer: str, code: int) -> None:
-    """On a terminal the question names rate, time and dollars; only a yes pays."""
-    use_other_host(place)
-    before = place.billed()
-    terminal = place.terminal("bench", "job.yaml", "--seconds", "2", has_stdout=False)
+def test_the_price_is_said_before_it_is_asked_for(workspace: Workspace, answer: str, code: int) -> None:
+    """On a terminal the question names rate, time and dollars; nothing is paid without a yes."""
+    use_other_host(workspace)
+    before = workspace.billed()
+    terminal = workspace.terminal("bench", "job.yaml", "--seconds", "2", has_stdout=False)
     terminal.read_until("[y/N]")
     assert "75 calls a second" in terminal.seen
     assert "at most $0.15" in terminal.seen
     terminal.type(answer)
     assert terminal.end() == code
-    assert ("accepted" in terminal.out) == (place.billed() > before) == (code == 0)
+    assert ("accepted" in terminal.out) == (workspace.billed() > before) == (code == 0)
 
 
-def test_ctrl_c_shows_what_was_measured(place: Workspace) -> None:
-    """A signal drains: exit 75, with the figures up to there on stdout and the labels kept."""
-    process = place.start(
+def test_ctrl_c_shows_what_was_measured(workspace: Workspace) -> None:
+    """A signal drains: exit 75, the figures so far on stdout, and the labels kept."""
+    process = workspace.start(
         "bench", "job.yaml", "--seconds", "600", "--budget", "3", "--events", "events.jsonl", "--json"
     )
     read_until(process, "rate_changed")
@@ -120,12 +120,12 @@ def test_ctrl_c_shows_what_was_measured(place: Workspace) -> None:
     assert code == 75
     assert found["ended"] == "interrupted"
     assert found["labels_kept"] > 0
-    assert json.loads((place.folder / "events.jsonl").read_text().splitlines()[-1])["event"] == "run_ended"
-    assert place.json("status", "job.yaml")
+    assert json.loads((workspace.folder / "events.jsonl").read_text().splitlines()[-1])["event"] == "run_ended"
+    assert workspace.json("status", "job.yaml")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "word"),
+    ("arguments", "code", "text"),
     [
         (("absent.yaml",), 2, "absent.yaml"),
         (("job.yaml", "--seconds", "0"), 2, "--seconds"),
@@ -136,7 +136,9 @@ def test_ctrl_c_shows_what_was_measured(place: Workspace) -> None:
         (("job.yaml", "--set", "source.uri=s3://no-such-bucket/"), 4, "no-such-bucket"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(place: Workspace, arguments: tuple[str, ...], code: int, word: str) -> None:
-    """Each mistake has its exit code and a word about it, and no traceback."""
-    done = place("bench", *arguments)
-    assert (done.returncode, word in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+def test_what_is_wrong_is_told_in_a_line(
+    workspace: Workspace, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    """Each mistake has its exit code and a message, and no traceback."""
+    done = workspace("bench", *arguments)
+    assert (done.returncode, text in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr

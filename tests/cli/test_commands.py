@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, a real sandbox, real signals."""
+"""The command line from outside: real processes, a real sandbox, real signals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JOB: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxProcess]:
-    """One sandbox a module, with a quota that makes a run last some seconds."""
+    """One sandbox for the module, with a quota that makes a run last some seconds."""
     options = SandboxOptions(
         samples=(SamplesSpec("raw", PICTURES),),
         buckets=(BucketSpec("clean"), BucketSpec("review"), BucketSpec("closed"), BucketSpec("abroad", "eu-west-1")),
@@ -45,15 +45,15 @@ def sandbox() -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[Workspace]:
-    """A folder of its own and a sandbox in good order."""
+def workspace(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[Workspace]:
+    """A new folder, and the sandbox without faults."""
     sandbox.control("POST", "reset-stats")
     yield Workspace(tmp_path, sandbox, **JOB)
     sandbox.control("POST", "faults", {"faults": []})
     sandbox.control("POST", "latency", {"detect": "20ms", "s3": "0s"})
 
 
-# -- What commands answer ----------------------------------------------------------------------------------------------
+# -- Output -----------------------------------------------------------------------------------------------------------
 
 
 COUNTS = [
@@ -69,22 +69,22 @@ SUMMARY = [
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory, sandbox: SandboxProcess) -> tuple[Path, dict[str, Any]]:
-    """A folder in which a whole run ended, and its summary."""
-    place = Workspace(tmp_path_factory.mktemp("example"), sandbox, **JOB)
-    return place.folder, place.summary("run", "job.yaml", "--events", "events.jsonl")
+    """A folder of a completed run, and its summary."""
+    workspace = Workspace(tmp_path_factory.mktemp("example"), sandbox, **JOB)
+    return workspace.folder, workspace.summary("run", "job.yaml", "--events", "events.jsonl")
 
 
 @pytest.fixture
-def finished(place: Workspace, example: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
-    """The summary of a whole run that ended in ``place``."""
+def finished(workspace: Workspace, example: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
+    """The summary of a completed run, whose files are copied to ``workspace``."""
     folder, summary = example
-    shutil.copytree(folder, place.folder, dirs_exist_ok=True)
+    shutil.copytree(folder, workspace.folder, dirs_exist_ok=True)
     return summary
 
 
-def test_the_summary_has_the_promised_names(place: Workspace) -> None:
-    """docs/guarantees.md, *Summary*, to the letter; money is a number with exact decimals; talk is on stderr."""
-    done = place("run", "job.yaml", "--json")
+def test_the_summary_has_the_promised_names(workspace: Workspace) -> None:
+    """docs/guarantees.md, *Summary*, exactly; amounts are numbers with exact decimals; messages are on stderr."""
+    done = workspace("run", "job.yaml", "--json")
     summary = json.loads(done.stdout, parse_float=Decimal)
     assert done.returncode == 1
     assert list(summary)[: len(SUMMARY)] == SUMMARY
@@ -100,23 +100,23 @@ def test_the_summary_has_the_promised_names(place: Workspace) -> None:
     assert "finished: the listing was examined to its end" in done.stderr
 
 
-def test_a_second_run_costs_nothing(place: Workspace, finished: dict[str, Any]) -> None:
+def test_a_second_run_costs_nothing(workspace: Workspace, finished: dict[str, Any]) -> None:
     """A finished checkpoint is continued without a call."""
-    again = place.summary("run", "job.yaml")
+    again = workspace.summary("run", "job.yaml")
     assert again["this_run"]["calls"] == 0
     assert again["spent_usd"] == finished["spent_usd"]
 
 
-def test_a_limit_of_the_user_ends_with_zero(place: Workspace) -> None:
+def test_a_limit_of_the_user_ends_with_zero(workspace: Workspace) -> None:
     """Stopped by stop.matches: exit 0, and the key that raises it is named."""
-    done = place("run", "job.yaml", "--set", "stop.misses_in_a_row=4")
+    done = workspace("run", "job.yaml", "--set", "stop.misses_in_a_row=4")
     assert done.returncode == 0
     assert "stop.misses_in_a_row: 4" in done.stderr
 
 
-def test_events_are_appended_one_a_line(place: Workspace, finished: dict[str, Any]) -> None:
+def test_events_are_appended_one_a_line(workspace: Workspace, finished: dict[str, Any]) -> None:
     """The file begins with run_started, ends with run_ended, and grows with the next run."""
-    path = place.folder / "events.jsonl"
+    path = workspace.folder / "events.jsonl"
     events = [json.loads(line) for line in path.read_text().splitlines()]
     assert events[0]["event"] == "run_started"
     assert events[-1]["event"] == "run_ended"
@@ -124,95 +124,95 @@ def test_events_are_appended_one_a_line(place: Workspace, finished: dict[str, An
     assert sum(event["event"] == "image_examined" for event in events) == finished["examined"] - sum(
         finished["failed"].values()
     )
-    streamed = place("run", "job.yaml", "--events", "-").stdout.splitlines()
+    streamed = workspace("run", "job.yaml", "--events", "-").stdout.splitlines()
     assert [json.loads(line)["event"] for line in streamed] == ["run_started", "draining", "run_ended"]
 
 
-def test_events_of_repetitions_are_written_too(place: Workspace) -> None:
-    """Attempts that fail are told, and the file does not disturb the run."""
-    place.sandbox.control("POST", "faults", {"faults": ["internal=1x"]})
-    summary = place.summary("run", "job.yaml", "--set", "limits.max_images=3", "--events", "events.jsonl")
-    reported = [json.loads(line)["event"] for line in (place.folder / "events.jsonl").read_text().splitlines()]
+def test_events_of_repetitions_are_written_too(workspace: Workspace) -> None:
+    """Failed attempts are in the events, and the file does not disturb the run."""
+    workspace.sandbox.control("POST", "faults", {"faults": ["internal=1x"]})
+    summary = workspace.summary("run", "job.yaml", "--set", "limits.max_images=3", "--events", "events.jsonl")
+    reported = [json.loads(line)["event"] for line in (workspace.folder / "events.jsonl").read_text().splitlines()]
     assert summary["retried"] == 3
     assert reported.count("attempt_failed") >= 3
 
 
-def test_logs_are_json_when_asked_for(place: Workspace) -> None:
-    """Every line on stderr is JSON with a fixed name; nothing else is said there."""
-    done = place("run", "job.yaml", "--set", "limits.max_images=3", "--log-format", "json")
+def test_logs_are_json_when_asked_for(workspace: Workspace) -> None:
+    """Every line on stderr is JSON with a fixed name."""
+    done = workspace("run", "job.yaml", "--set", "limits.max_images=3", "--log-format", "json")
     names = [json.loads(line)["event"] for line in done.stderr.splitlines()]
     assert names[0] == "run_started"
     assert names[-1] == "run_ended"
 
 
-def test_failures_are_tried_again_when_asked_for(place: Workspace, finished: dict[str, Any]) -> None:
-    """--retry-failed calls for the failed images once more."""
-    again = place.summary("run", "job.yaml", "--retry-failed")
+def test_failures_are_tried_again_when_asked_for(workspace: Workspace, finished: dict[str, Any]) -> None:
+    """--retry-failed examines the failed images again."""
+    again = workspace.summary("run", "job.yaml", "--retry-failed")
     assert again["this_run"]["calls"] == sum(finished["failed"].values())
 
 
-def test_a_dry_run_pays_and_copies_nothing(place: Workspace) -> None:
-    """The labels are kept; the real run afterwards copies and pays for nothing."""
-    dry = place.summary("run", "job.yaml", "--dry-run")
+def test_a_dry_run_pays_and_copies_nothing(workspace: Workspace) -> None:
+    """The labels are kept; the following real run copies and pays nothing."""
+    dry = workspace.summary("run", "job.yaml", "--dry-run")
     assert dry["copied"] == 0
     assert dry["calls"] == dry["examined"]
-    real = place.summary("run", "job.yaml")
+    real = workspace.summary("run", "job.yaml")
     assert real["this_run"]["calls"] == 0
     assert real["copied"] == real["keep"] + real["review"]
 
 
-def test_status_tells_the_same_as_the_run(place: Workspace, finished: dict[str, Any]) -> None:
-    """Counts under the same names; and a few lines for people."""
-    status = place.summary("status", "job.yaml")
+def test_status_tells_the_same_as_the_run(workspace: Workspace, finished: dict[str, Any]) -> None:
+    """``status`` has the counts under the same names, and prints a short text without ``--json``."""
+    status = workspace.summary("status", "job.yaml")
     same = [name for name in COUNTS if name != "overshoot"]
     assert {name: status[name] for name in same} == {name: finished[name] for name in same}
     assert status["running"] is None
     assert [run["outcome"] for run in status["runs"]] == ["completed"]
-    assert f"{finished['keep']} keep" in place("status", "job.yaml").stdout
+    assert f"{finished['keep']} keep" in workspace("status", "job.yaml").stdout
 
 
-def test_refilter_shows_before_and_after_and_calls_nothing(place: Workspace, finished: dict[str, Any]) -> None:
-    """Lower confidence keeps more; a dry run changes nothing; copies no longer made are counted and listed."""
+def test_refilter_shows_before_and_after_and_calls_nothing(workspace: Workspace, finished: dict[str, Any]) -> None:
+    """A lower confidence keeps more; a dry run changes nothing; copies no longer made are counted and listed."""
     lower = ["refilter", "job.yaml", "--set", "rules[1].keep.confidence=60"]
-    place.sandbox.control("POST", "reset-stats")
-    dry = place.summary(*lower, "--dry-run")
+    workspace.sandbox.control("POST", "reset-stats")
+    dry = workspace.summary(*lower, "--dry-run")
     assert dry["before"]["keep"] == finished["keep"]
     assert dry["keep"] > finished["keep"]
-    assert place.summary("status", "job.yaml")["keep"] == finished["keep"]
-    real = place.summary(*lower)
+    assert workspace.summary("status", "job.yaml")["keep"] == finished["keep"]
+    real = workspace.summary(*lower)
     assert real["keep"] == dry["keep"]
     assert real["stale"] == finished["review"]
-    stale = place("export", "job.yaml", "--stale", "--set", "rules[1].keep.confidence=60").stdout.splitlines()
+    stale = workspace("export", "job.yaml", "--stale", "--set", "rules[1].keep.confidence=60").stdout.splitlines()
     assert len(stale) == real["stale"]
-    assert place.billed() == 0
-    assert "before" in place("refilter", "job.yaml").stdout
+    assert workspace.billed() == 0
+    assert "before" in workspace("refilter", "job.yaml").stdout
 
 
-def test_export_selects_and_writes_files_whole(place: Workspace, finished: dict[str, Any]) -> None:
-    """JSON Lines and CSV, by verdict or failed; an existing file needs a yes."""
-    kept = [json.loads(line) for line in place("export", "job.yaml", "--verdict", "keep").stdout.splitlines()]
+def test_export_selects_and_writes_files_whole(workspace: Workspace, finished: dict[str, Any]) -> None:
+    """JSON Lines and CSV, by verdict or failure; an existing file needs --yes."""
+    kept = [json.loads(line) for line in workspace("export", "job.yaml", "--verdict", "keep").stdout.splitlines()]
     assert len(kept) == finished["keep"]
     assert {line["verdict"] for line in kept} == {"keep"}
     wanted = ["export", "job.yaml", "--format", "csv", "--failed", "--output", "failed.csv"]
-    assert place.summary(*wanted)["lines"] == sum(finished["failed"].values())
-    with (place.folder / "failed.csv").open(newline="") as file:
+    assert workspace.summary(*wanted)["lines"] == sum(finished["failed"].values())
+    with (workspace.folder / "failed.csv").open(newline="") as file:
         assert {row["error"] for row in csv.DictReader(file)} == set(finished["failed"])
-    assert place(*wanted).returncode == 2
-    assert place(*wanted, "--yes").returncode == 0
-    assert not list(place.folder.glob("*.part"))
+    assert workspace(*wanted).returncode == 2
+    assert workspace(*wanted, "--yes").returncode == 0
+    assert not list(workspace.folder.glob("*.part"))
 
 
-def test_quota_names_both_detectors(place: Workspace) -> None:
-    """Rate, origin, price and hours of both, for people and for scripts."""
-    found = place.summary("quota")
+def test_quota_names_both_detectors(workspace: Workspace) -> None:
+    """Rate, origin, price and hours of both, as text and as JSON."""
+    found = workspace.summary("quota")
     labels = found["detectors"]["rekognition"]
     assert labels["tps"] == 100
     assert labels["hours_per_million"] == pytest.approx(2.78, abs=0.01)
     assert "rekognition-custom-labels" in found["detectors"]
-    assert "DetectLabels" in place("quota", "--region", "eu-west-1").stdout
+    assert "DetectLabels" in workspace("quota", "--region", "eu-west-1").stdout
 
 
-# -- What is wrong -----------------------------------------------------------------------------------------------------
+# -- Errors ------------------------------------------------------------------------------------------------------------
 
 
 WRONG = {
@@ -241,52 +241,52 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "code", "word"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_is_told_in_a_line(place: Workspace, arguments: list[str], code: int, word: str) -> None:
-    """A clear word, its exit code, nothing on stdout, no traceback, nothing paid."""
-    (place.folder / "bad.yaml").write_text("version: 1\nsource: [}\n")
-    (place.folder / "empty.db").touch()
-    with sqlite3.connect(place.folder / "foreign.db") as db:
+@pytest.mark.parametrize(("arguments", "code", "text"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_told_in_a_line(workspace: Workspace, arguments: list[str], code: int, text: str) -> None:
+    """A message, its exit code, nothing on stdout, no traceback, nothing paid."""
+    (workspace.folder / "bad.yaml").write_text("version: 1\nsource: [}\n")
+    (workspace.folder / "empty.db").touch()
+    with sqlite3.connect(workspace.folder / "foreign.db") as db:
         db.execute("CREATE TABLE mine (x)")
     db.close()
-    seen, out, err = place.here(*arguments)
+    seen, out, err = workspace.here(*arguments)
     assert (seen, out) == (code, "")
-    assert word in err
+    assert text in err
     assert "Traceback" not in err
-    assert place.billed() == 0
+    assert workspace.billed() == 0
 
 
-@pytest.mark.parametrize("gone", ["credentials", "endpoint"])
-def test_an_account_that_cannot_be_reached_stops_the_run(place: Workspace, gone: str) -> None:
-    """No credentials and no server end with 4 and say what to set."""
-    env = dict(place.env)
-    if gone == "credentials":
+@pytest.mark.parametrize("missing", ["credentials", "endpoint"])
+def test_an_account_that_cannot_be_reached_stops_the_run(workspace: Workspace, missing: str) -> None:
+    """Missing credentials and a missing server end with 4 and name the setting."""
+    env = dict(workspace.env)
+    if missing == "credentials":
         del env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
     else:
         env["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
-    done = place("run", "job.yaml", env=env)
+    done = workspace("run", "job.yaml", env=env)
     assert done.returncode == 4
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_permission_lost_on_the_way_ends_the_run_with_its_cause(place: Workspace) -> None:
-    """A denied copy stops the run with 4, the cause and what to do, and what was paid is kept."""
-    place.sandbox.control("POST", "faults", {"faults": ["denied:CopyObject=100%"]})
-    done = place("run", "job.yaml", "--json")
+def test_permission_lost_on_the_way_ends_the_run_with_its_cause(workspace: Workspace) -> None:
+    """A denied copy stops the run with 4, the cause and the remedy; paid labels are kept."""
+    workspace.sandbox.control("POST", "faults", {"faults": ["denied:CopyObject=100%"]})
+    done = workspace("run", "job.yaml", "--json")
     assert done.returncode == 4
     assert "s3:PutObject" in done.stderr
     assert "Traceback" not in done.stderr
     assert '"stop_reason": "failed"' in done.stdout
 
 
-def test_two_runs_on_one_checkpoint(place: Workspace) -> None:
-    """The second is refused with 3 while the first goes on; status may look on meanwhile."""
-    place.sandbox.control("POST", "latency", {"detect": "300ms"})
-    first = place.start("run", "job.yaml", "--set", "limits.concurrency=1", "--log-level", "debug")
+def test_two_runs_on_one_checkpoint(workspace: Workspace) -> None:
+    """The second run is refused with 3 while the first continues; status can read meanwhile."""
+    workspace.sandbox.control("POST", "latency", {"detect": "300ms"})
+    first = workspace.start("run", "job.yaml", "--set", "limits.concurrency=1", "--log-level", "debug")
     read_until(first, "image_examined", 1)
-    second, looked = place.start("run", "job.yaml"), place.start("status", "job.yaml", "--json")
-    code, out, err = ended(looked)
+    second, status = workspace.start("run", "job.yaml"), workspace.start("status", "job.yaml", "--json")
+    code, out, err = ended(status)
     assert (code, f'"pid": {first.pid}' in out) == (0, True), err
     code, _, err = ended(second)
     assert (code, f"process {first.pid}" in err) == (3, True), err
@@ -294,28 +294,28 @@ def test_two_runs_on_one_checkpoint(place: Workspace) -> None:
     assert code == 1, err
 
 
-def test_fresh_over_paid_labels_needs_a_yes(place: Workspace) -> None:
-    """Without a terminal the answer is no and names the flag; with the flag the old file is moved, not deleted."""
-    place.here("run", "job.yaml", "--set", "limits.max_images=3")
-    refused = place("run", "job.yaml", "--fresh")
+def test_fresh_over_paid_labels_needs_a_yes(workspace: Workspace) -> None:
+    """Without a terminal it is refused and the flag named; with the flag the old file is moved, not deleted."""
+    workspace.here("run", "job.yaml", "--set", "limits.max_images=3")
+    refused = workspace("run", "job.yaml", "--fresh")
     assert refused.returncode == 2
     assert "--yes" in refused.stderr
-    fresh = place.summary("run", "job.yaml", "--fresh", "--yes", "--set", "limits.max_images=2")
+    fresh = workspace.summary("run", "job.yaml", "--fresh", "--yes", "--set", "limits.max_images=2")
     assert not fresh["resumed"]
-    assert len(list((place.folder / ".asyncfilter").glob("robins*.db"))) == 2
+    assert len(list((workspace.folder / ".asyncfilter").glob("robins*.db"))) == 2
 
 
-def test_another_detector_is_refused_with_two_ways_out(place: Workspace) -> None:
-    """Stored labels are answers to another question: exit 3, and both ways out are named."""
-    place.here("run", "job.yaml", "--set", "limits.max_images=2")
-    done = place("run", "job.yaml", "--set", "detector.max_labels=5")
+def test_another_detector_is_refused_with_two_ways_out(workspace: Workspace) -> None:
+    """Stored labels do not fit the changed detector: exit 3, and both remedies are named."""
+    workspace.here("run", "job.yaml", "--set", "limits.max_images=2")
+    done = workspace("run", "job.yaml", "--set", "detector.max_labels=5")
     assert done.returncode == 3
     assert "--fresh" in done.stderr
     assert "checkpoint:" in done.stderr
 
 
-def test_a_failure_of_our_own_is_one_line_and_a_file(place: Workspace, tmp_path: Path) -> None:
-    """Exit 70, one line, the traceback in a file that is named; on stderr only with --debug."""
+def test_a_failure_of_our_own_is_one_line_and_a_file(workspace: Workspace, tmp_path: Path) -> None:
+    """Exit 70, one line, the traceback in a named file; on stderr with --debug only."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(
@@ -323,22 +323,22 @@ def test_a_failure_of_our_own_is_one_line_and_a_file(place: Workspace, tmp_path:
         "def fail(*_, **__): raise ZeroDivisionError('a bug')\n"
         "load.load_job = fail\n"
     )
-    env = {**place.env, "PYTHONPATH": str(broken), "TMPDIR": str(tmp_path)}
-    done = place("run", "job.yaml", env=env)
+    env = {**workspace.env, "PYTHONPATH": str(broken), "TMPDIR": str(tmp_path)}
+    done = workspace("run", "job.yaml", env=env)
     (details,) = tmp_path.glob("asyncfilter-*.log")
     assert done.returncode == 70
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 2
     assert str(details) in done.stderr
     assert "ZeroDivisionError: a bug" in details.read_text()
-    assert "Traceback" in place("--debug", "run", "job.yaml", env=env).stderr
+    assert "Traceback" in workspace("--debug", "run", "job.yaml", env=env).stderr
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_reader_that_leaves_is_no_error(place: Workspace) -> None:
-    """``export | head`` and ``status | true`` say nothing about the pipe."""
+def test_a_reader_that_leaves_is_no_error(workspace: Workspace) -> None:
+    """``export | head`` and ``status | true`` report no error of the pipe."""
     for arguments in (["export", "job.yaml"], ["status", "job.yaml", "--json"], ["status", "job.yaml"]):
-        process = place.start(*arguments)
+        process = workspace.start(*arguments)
         assert process.stdout is not None
         process.stdout.close()
         process.stdout = None
@@ -350,29 +350,29 @@ def test_a_reader_that_leaves_is_no_error(place: Workspace) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_drains_and_the_same_command_resumes(place: Workspace, number: signal.Signals) -> None:
+def test_one_signal_drains_and_the_same_command_resumes(workspace: Workspace, number: signal.Signals) -> None:
     """Exit 75, everything paid for is kept, nothing is paid twice."""
-    process = place.start("run", "job.yaml", "--log-level", "debug", "--json")
+    process = workspace.start("run", "job.yaml", "--log-level", "debug", "--json")
     read_until(process, "image_examined", 3)
     process.send_signal(number)
     code, out, err = ended(process)
     assert code == 75
     assert "Traceback" not in err
-    assert "goes on where this run left off" in err
+    assert "continues where this run stopped" in err
     interrupted = json.loads(out)
     assert interrupted["stop_reason"] == "interrupted"
-    resumed = place.summary("run", "job.yaml", "--set", "limits.max_images=8")
+    resumed = workspace.summary("run", "job.yaml", "--set", "limits.max_images=8")
     assert resumed["examined"] == 8
     assert resumed["calls"] == interrupted["calls"] + resumed["this_run"]["calls"]
-    assert place.sandbox.stats().calls_per_key_max == 1
+    assert workspace.sandbox.stats().calls_per_key_max == 1
 
 
-def test_a_second_signal_aborts(place: Workspace) -> None:
-    """Exit 130 at once, although calls in flight are never answered; what they may have cost counts as spent."""
-    place.sandbox.control("POST", "faults", {"faults": ["timeout=100%"]})
-    process = place.start("run", "job.yaml")
+def test_a_second_signal_aborts(workspace: Workspace) -> None:
+    """Exit 130 at once, although calls in flight are never answered; their possible cost counts as spent."""
+    workspace.sandbox.control("POST", "faults", {"faults": ["timeout=100%"]})
+    process = workspace.start("run", "job.yaml")
     read_until(process, "run_started")
-    wait_until(lambda: "DetectLabels" in place.sandbox.stats().operations)
+    wait_until(lambda: "DetectLabels" in workspace.sandbox.stats().operations)
     process.send_signal(signal.SIGINT)
     read_until(process, "draining")
     process.send_signal(signal.SIGINT)
@@ -380,32 +380,33 @@ def test_a_second_signal_aborts(place: Workspace) -> None:
     assert code == 130
     assert "aborted" in err
     assert "Traceback" not in err
-    place.sandbox.control("POST", "faults", {"faults": []})
+    workspace.sandbox.control("POST", "faults", {"faults": []})
     assert (
-        place.summary("run", "job.yaml", "--set", "limits.max_images=2")["spent_usd"] > place.billed() / 1000 - 0.0005
+        workspace.summary("run", "job.yaml", "--set", "limits.max_images=2")["spent_usd"]
+        > workspace.billed() / 1000 - 0.0005
     )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_before_anything_began(place: Workspace, number: signal.Signals) -> None:
-    """While access is still being checked one signal ends the run with 75; nothing was called."""
-    place.sandbox.control("POST", "latency", {"s3": "20s"})
-    process = place.start("run", "job.yaml")
-    wait_until(lambda: "HeadBucket" in place.sandbox.stats().operations)
+def test_a_signal_before_anything_began(workspace: Workspace, number: signal.Signals) -> None:
+    """During the checks of access one signal ends the run with 75; no call was made."""
+    workspace.sandbox.control("POST", "latency", {"s3": "20s"})
+    process = workspace.start("run", "job.yaml")
+    wait_until(lambda: "HeadBucket" in workspace.sandbox.stats().operations)
     process.send_signal(number)
     code, _, err = ended(process)
     assert code == 75
     assert err == "interrupted before the first call\n"
-    assert place.billed() == 0
+    assert workspace.billed() == 0
 
 
-def test_the_sandbox_ends_with_a_signal(place: Workspace) -> None:
-    """It says where it serves, writes the environment to a file, and exits with 0."""
-    process = place.start("sandbox", "--bucket", "a", "--env-file", "sandbox.env", "--json")
+def test_the_sandbox_ends_with_a_signal(workspace: Workspace) -> None:
+    """It prints its address, writes the environment to a file, and exits with 0."""
+    process = workspace.start("sandbox", "--bucket", "a", "--env-file", "sandbox.env", "--json")
     read_until(process, "serving on")
     process.send_signal(signal.SIGINT)
     code, out, _ = ended(process)
     environment = json.loads(out)["environment"]
     assert code == 0
-    lines = (place.folder / "sandbox.env").read_text().splitlines()
+    lines = (workspace.folder / "sandbox.env").read_text().splitlines()
     assert dict(line.split("=", 1) for line in lines) == environment

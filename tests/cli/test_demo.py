@@ -1,4 +1,4 @@
-"""The demo works with nothing around it, twice, and leaves nothing running."""
+"""The demo needs no settings, works twice, and leaves no process running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the demo in ``folder``, with AWS settings around that must not matter."""
+    """Run the demo in ``folder``, with AWS settings that it must ignore."""
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -22,7 +22,7 @@ def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_shows_a_whole_run_twice(tmp_path: Path) -> None:
-    """Exit 0 both times; a run, a second one without a call, other rules without a call, and a page to look at."""
+    """Exit 0 both times; a run, a second one without a call, other rules without a call, and an HTML page."""
     for _ in range(2):
         done = demo(tmp_path)
         assert done.returncode == 0, done.stderr
@@ -37,9 +37,9 @@ def test_the_demo_shows_a_whole_run_twice(tmp_path: Path) -> None:
 
 def test_the_demo_leaves_folders_of_others_alone(tmp_path: Path) -> None:
     """A folder of that name that the demo did not make is not emptied."""
-    precious = tmp_path / ".asyncfilter-demo" / "precious"
-    precious.parent.mkdir()
-    precious.write_text("mine")
+    foreign = tmp_path / ".asyncfilter-demo" / "precious"
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
     done = demo(tmp_path)
     assert done.returncode == 2
-    assert precious.read_text() == "mine"
+    assert foreign.read_text() == "mine"

@@ -1,4 +1,4 @@
-"""``kill -9`` at random moments: the program as a process, a sandbox as another, nothing pretended."""
+"""``kill -9`` at random times, with the program and the sandbox as real processes."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ JOB: dict[str, Any] = {
     "actions": COPIES,
 }
 
-CALM = SandboxOptions(synthetic=(SyntheticSpec("raw", IMAGES),), buckets=(BucketSpec("clean"),))
+WITHOUT_FAULTS = SandboxOptions(synthetic=(SyntheticSpec("raw", IMAGES),), buckets=(BucketSpec("clean"),))
 """The same images and labels, without latency and faults."""
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxProcess]:
-    """A service that takes 100 ms and a long tail, and that stumbles now and then."""
+    """A service with a latency of 100 ms with a long tail, and with transient faults."""
     options = replace(
-        CALM,
+        WITHOUT_FAULTS,
         latency=Latency(0.1, 0.6),
         faults=(
             Fault(FaultKind.THROTTLE, rate=0.02),
@@ -62,7 +62,7 @@ def sandbox() -> Iterator[SandboxProcess]:
 
 
 def one_by_one(sandbox: SandboxProcess, matches: int) -> tuple[dict[str, str], list[str]]:
-    """The twenty-line script: verdicts and copied keys, up to the stop."""
+    """A simple sequential script: verdicts and copied keys, up to the stop."""
     verdicts: dict[str, str] = {}
     kept: list[str] = []
     with boto_client(sandbox, "s3") as s3, boto_client(sandbox, "rekognition") as rekognition:
@@ -86,31 +86,31 @@ def keys(s3: Any, bucket: str) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(sandbox: SandboxProcess, tmp_path: Path) -> None:
-    """Verdicts, copies and stop position are the one-by-one script's; little is paid twice; the budget holds."""
+    """Verdicts, copies and stop position are those of the sequential script; little is paid twice; the budget holds."""
     matches = 60
     budget_calls = 2 * IMAGES
     limits = {"tps": TPS, "concurrency": CONCURRENCY, "budget_usd": budget_calls / 1000, "timeout_s": 2}
-    place = Workspace(tmp_path, sandbox, **JOB, limits=limits, stop={"matches": matches})
+    workspace = Workspace(tmp_path, sandbox, **JOB, limits=limits, stop={"matches": matches})
     rng = random.Random(20)
     killed = 0
     while killed < KILLS:
-        process = place.start("run", "job.yaml", "--json")
+        process = workspace.start("run", "job.yaml", "--json")
         time.sleep(rng.uniform(1.0, 3.0))
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL)
         process.communicate()
         killed += 1
-    code, out, err = ended(place.start("run", "job.yaml", "--json"))
+    code, out, err = ended(workspace.start("run", "job.yaml", "--json"))
     assert code == 0, err
     summary = json.loads(out)
     stats = sandbox.stats()
 
-    with SandboxProcess(CALM) as calm:
-        verdicts, kept = one_by_one(calm, matches)
+    with SandboxProcess(WITHOUT_FAULTS) as undisturbed:
+        verdicts, kept = one_by_one(undisturbed, matches)
     assert summary["stop_reason"] == "matches"
     assert (summary["examined"], summary["keep"], summary["copied"]) == (len(verdicts), matches, matches)
-    assert stored_verdicts(place) == verdicts
+    assert stored_verdicts(workspace) == verdicts
     with boto_client(sandbox, "s3") as s3:
         assert list(keys(s3, "clean")) == sorted(kept, key=str.encode)
 
@@ -121,8 +121,8 @@ def test_twenty_kills_change_nothing(sandbox: SandboxProcess, tmp_path: Path) ->
     assert detect.billed <= round(summary["spent_usd"] * 1000) <= budget_calls
 
 
-def stored_verdicts(place: Workspace) -> dict[str, str]:
-    """What the checkpoint says, through the program's own export."""
-    done = place("export", "job.yaml", "--format", "jsonl", "--output", "-")
+def stored_verdicts(workspace: Workspace) -> dict[str, str]:
+    """Verdicts in the checkpoint, read with ``export``."""
+    done = workspace("export", "job.yaml", "--format", "jsonl", "--output", "-")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     return {row["key"]: row["verdict"] for row in rows if row["seq"] is not None}

@@ -1,4 +1,4 @@
-"""The command line refuses a job over a store that only a program can bring."""
+"""The command line refuses a job over a store that only a program can provide."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ actions:
 def test_commands_refuse_a_store_they_cannot_bring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """Exit code 2, with the address and the remedy; nothing is made, and nothing of AWS is needed to say so."""
+    """Exit code 2, with the address and the remedy; no file is made, and no AWS settings are needed."""
     monkeypatch.chdir(tmp_path)
     job = tmp_path / "job.yaml"
     job.write_text(JOB)
@@ -37,7 +37,7 @@ def test_commands_refuse_a_store_they_cannot_bring(
         name, *options = command.split()
         code = command_line([name, str(job), *options])
     assert (code, out.getvalue()) == (2, "")
-    said = " ".join(err.getvalue().split())
-    assert "own:photos/ is in a store of your own, which only a program can bring" in said
-    assert "Call asyncfilter from Python" in said
+    message = " ".join(err.getvalue().split())
+    assert "own:photos/ is in a store of your own, which only a program can bring" in message
+    assert "Call asyncfilter from Python" in message
     assert list(tmp_path.iterdir()) == [job]

@@ -1,4 +1,4 @@
-"""``apply`` and ``undo`` as people and scripts meet them: numbers, terminals, ``kill -9``; nothing pretended."""
+"""``apply`` and ``undo`` from outside, in scripts and on terminals: consent, signals, ``kill -9``, real processes."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from tests.kit.workspace import Workspace
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxProcess]:
-    """S3 that takes a moment, so that there is one to be killed at."""
+    """A sandbox with some latency, so that a process can be killed between two requests."""
     with SandboxProcess(SandboxOptions()) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
 def s3(sandbox: SandboxProcess) -> Iterator[Any]:
-    """Anybody's view of it."""
+    """A boto3 client of it."""
     with boto_client(sandbox, "s3") as client:
         yield client
 
 
 class ByName:
-    """Sees in an image what its key says."""
+    """A detector whose label follows from the key."""
 
     async def detect(self, image: ObjectRef) -> Detection:
         """See ``Detector``."""
@@ -52,7 +52,7 @@ class ByName:
 
 
 class ExaminedBucket(Workspace):
-    """A bucket whose images were examined, and the program to work on it: commands name its job after the verb."""
+    """A bucket whose images were examined, and the program; the job is the argument after the verb."""
 
     numbers = count(1)
 
@@ -86,17 +86,17 @@ class ExaminedBucket(Workspace):
         return super().command(arguments[0], "job.yaml", *arguments[1:])
 
     def pending(self, verb: str) -> int:
-        """How many images ``verb`` is about."""
+        """The number of images that ``verb`` would process."""
         plan = self._work(plan_apply if verb == "apply" else plan_undo)
         return int(plan.images)
 
     def _work(self, work: Callable[[Job], Any]) -> Any:
-        """Do something in this process, with the sandbox's settings."""
+        """Run ``work`` in this process, with the sandbox's settings."""
         with aws_settings(**self.sandbox.environment()):
             return anyio.run(work, load_job(self.job))
 
     def keys(self, bucket: str | None = None) -> list[str]:
-        """What stands there."""
+        """Keys of the objects in a bucket."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket or self.bucket)
         return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
 
@@ -106,7 +106,7 @@ class ExaminedBucket(Workspace):
         return Counter(marker["Key"] for page in pages for marker in page.get("DeleteMarkers", []))
 
     def steps(self) -> set[Step]:
-        """What the journal says now, while a process writes to it."""
+        """The steps in the journal now, while a process writes to it."""
         path = self.folder / ".asyncfilter" / f"{self.bucket}.db"
         by_number = {number: step for step, number in STEPS.items()}
         with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
@@ -119,7 +119,7 @@ Make = Callable[..., ExaminedBucket]
 
 @pytest.fixture
 def make(sandbox: SandboxProcess, s3: Any, tmp_path: Path) -> Make:
-    """Makes buckets of 12 robins and 8 people."""
+    """A function that makes buckets, of 12 robins and 8 people by default."""
 
     def made(kind: str = "delete", *, versioned: bool = False, robins: int = 12, people: int = 8) -> ExaminedBucket:
         return ExaminedBucket(sandbox, s3, tmp_path, kind=kind, versioned=versioned, robins=robins, people=people)
@@ -127,11 +127,11 @@ def make(sandbox: SandboxProcess, s3: Any, tmp_path: Path) -> Make:
     return made
 
 
-# -- What is asked -----------------------------------------------------------------------------------------------------
+# -- Consent -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "expected"),
     [
         ([], "no terminal to ask on"),
         (["--expect", "8"], "no terminal to ask on"),
@@ -143,106 +143,106 @@ def make(sandbox: SandboxProcess, s3: Any, tmp_path: Path) -> Make:
         (["--yes", "--expect", "8", "--set", "otherwise=review"], "not those of this job"),
     ],
 )
-def test_without_the_right_number_nothing_is_done(make: Make, flags: list[str], said: str) -> None:
-    """Exit 2, the cause, and every image where it was."""
-    place = make()
-    ended = place("apply", *flags)
+def test_without_the_right_number_nothing_is_done(make: Make, flags: list[str], expected: str) -> None:
+    """Exit 2 with the cause, and every image stays."""
+    bucket = make()
+    ended = bucket("apply", *flags)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert said in " ".join(ended.stderr.split())
-    assert place.keys() == sorted(place.robins + place.people)
-    assert place.steps() == set()
+    assert expected in " ".join(ended.stderr.split())
+    assert bucket.keys() == sorted(bucket.robins + bucket.people)
+    assert bucket.steps() == set()
 
 
 def test_a_job_whose_rules_match_nothing_cannot_empty_a_bucket(make: Make) -> None:
-    """A slip in the rules stops at the share; --max-share 1 is what it takes."""
-    place = make(robins=0)
-    ended = place("apply", "--yes", "--expect", "8")
+    """A mistake in the rules is stopped by the share; --max-share 1 allows it."""
+    bucket = make(robins=0)
+    ended = bucket("apply", "--yes", "--expect", "8")
     assert ended.returncode == 2
     assert "100.0 %" in ended.stderr
-    assert len(place.keys()) == 8
-    assert place("apply", "--yes", "--expect", "8", "--max-share", "1").returncode == 0
-    assert place.keys() == []
+    assert len(bucket.keys()) == 8
+    assert bucket("apply", "--yes", "--expect", "8", "--max-share", "1").returncode == 0
+    assert bucket.keys() == []
 
 
 def test_scripts_agree_by_number(make: Make) -> None:
-    """--yes --expect N does it; the JSON says what was done, and there is nothing left to do."""
-    place = make("move")
-    shown = json.loads(place("apply", "--dry-run", "--json").stdout)["plan"]
+    """--yes --expect N removes the images; the JSON has the result, and nothing stays pending."""
+    bucket = make("move")
+    shown = json.loads(bucket("apply", "--dry-run", "--json").stdout)["plan"]
     assert (shown["images"], shown["share"], shown["exceeds"]) == (8, 0.4, False)
-    ended = place("apply", "--yes", "--expect", "8", "--max-share", "0.4", "--json")
-    said = json.loads(ended.stdout)
-    assert (ended.returncode, said["moved"], said["failed"], said["left"]) == (0, 8, {}, 0)
-    assert (place.keys(), place.keys(place.bin)) == (place.robins, place.people)
-    assert place.pending("apply") == 0
-    status = json.loads(place("status", "--json").stdout)
+    ended = bucket("apply", "--yes", "--expect", "8", "--max-share", "0.4", "--json")
+    result = json.loads(ended.stdout)
+    assert (ended.returncode, result["moved"], result["failed"], result["left"]) == (0, 8, {}, 0)
+    assert (bucket.keys(), bucket.keys(bucket.bin)) == (bucket.robins, bucket.people)
+    assert bucket.pending("apply") == 0
+    status = json.loads(bucket("status", "--json").stdout)
     assert (status["moved"], status["reject"], status["pending_removals"]) == (8, 8, 0)
-    said = json.loads(place("undo", "--yes", "--expect", "8", "--json").stdout)
-    assert said["restored"] == 8
-    assert (place.keys(), place.keys(place.bin)) == (sorted(place.robins + place.people), [])
-    status = json.loads(place("status", "--json").stdout)
+    result = json.loads(bucket("undo", "--yes", "--expect", "8", "--json").stdout)
+    assert result["restored"] == 8
+    assert (bucket.keys(), bucket.keys(bucket.bin)) == (sorted(bucket.robins + bucket.people), [])
+    status = json.loads(bucket("status", "--json").stdout)
     assert (status["moved"], status["reject"], status["pending_removals"]) == (0, 8, 0)
 
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_what_deleting_means_is_said_before_it_is_asked(make: Make, versioned: bool) -> None:
-    """For ever, or behind a marker; undo says the same afterwards."""
-    place = make(versioned=versioned)
-    shown = " ".join(place("apply", "--dry-run").stdout.split())
+    """The plan shows whether deletes are permanent or make a marker; undo shows the same afterwards."""
+    bucket = make(versioned=versioned)
+    shown = " ".join(bucket("apply", "--dry-run").stdout.split())
     assert ("a delete marker hides each image" if versioned else "gone for ever") in shown
     assert "40.0 % of 20 examined" in shown
-    place("apply", "--yes", "--expect", "8")
-    plan = json.loads(place("undo", "--dry-run", "--json").stdout)["plan"]
+    bucket("apply", "--yes", "--expect", "8")
+    plan = json.loads(bucket("undo", "--dry-run", "--json").stdout)["plan"]
     assert (plan["images"], sum(group["images"] for group in plan["lost"])) == ((8, 0) if versioned else (0, 8))
 
 
 @pytest.mark.parametrize("typed", ["y", "08", ""])
 def test_another_number_on_a_terminal_does_nothing(make: Make, typed: str) -> None:
-    """Only the number itself is a yes; 130 otherwise."""
-    place = make()
-    terminal = place.terminal("apply")
+    """Only the exact number is a consent; 130 otherwise."""
+    bucket = make()
+    terminal = bucket.terminal("apply")
     terminal.read_until("Type 8 to continue: ")
     terminal.type(f"{typed}\n")
     assert terminal.end() == 130
     assert "another number" in terminal.seen
-    assert len(place.keys()) == 20
+    assert len(bucket.keys()) == 20
 
 
 def test_the_number_on_a_terminal_does_it(make: Make) -> None:
-    """Plan, question, number, outcome; and back."""
-    place = make("move")
-    terminal = place.terminal("apply")
+    """Plan, question, number and result, for ``apply`` and ``undo``."""
+    bucket = make("move")
+    terminal = bucket.terminal("apply")
     terminal.read_until("Type 8 to continue: ")
     assert " person.jpg" in terminal.seen
     terminal.type("8\n")
     assert terminal.end() == 0
     assert "8 moved" in terminal.seen
-    assert place.keys() == place.robins
-    terminal = place.terminal("undo")
+    assert bucket.keys() == bucket.robins
+    terminal = bucket.terminal("undo")
     terminal.read_until("Type 8 to continue: ")
     terminal.type("8\n")
     assert terminal.end() == 0
     assert "8 brought back" in terminal.seen
-    assert place.keys() == sorted(place.robins + place.people)
+    assert bucket.keys() == sorted(bucket.robins + bucket.people)
 
 
 def test_leaving_at_the_question_does_nothing(make: Make) -> None:
-    """Ctrl-C where the number is asked for."""
-    place = make()
-    terminal = place.terminal("apply")
+    """Ctrl-C at the question changes nothing."""
+    bucket = make()
+    terminal = bucket.terminal("apply")
     terminal.read_until("Type 8 to continue: ")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 75
-    assert len(place.keys()) == 20
+    assert len(bucket.keys()) == 20
 
 
 def test_changed_images_are_told_and_left(make: Make, s3: Any) -> None:
-    """Exit 1, the cause by name, and the new object in its place."""
-    place = make()
-    s3.put_object(Bucket=place.bucket, Key=place.people[0], Body=b"newer")
-    ended = place("apply", "--yes", "--expect", "8", "--json")
+    """Exit 1 with the cause, and the new object stays."""
+    bucket = make()
+    s3.put_object(Bucket=bucket.bucket, Key=bucket.people[0], Body=b"newer")
+    ended = bucket("apply", "--yes", "--expect", "8", "--json")
     assert (ended.returncode, json.loads(ended.stdout)["failed"]) == (1, {"changed": 1})
     assert "left: changed" in ended.stderr
-    assert place.keys() == sorted([*place.robins, place.people[0]])
+    assert bucket.keys() == sorted([*bucket.robins, bucket.people[0]])
 
 
 # -- kill -9 -----------------------------------------------------------------------------------------------------------
@@ -261,65 +261,65 @@ def test_changed_images_are_told_and_left(make: Make, s3: Any) -> None:
 def test_kill_9_at_every_step(
     make: Make, sandbox: SandboxProcess, kind: str, versioned: bool, steps: list[Step]
 ) -> None:
-    """A real process dies at each step of apply and of undo; resumed, nothing is lost and nothing is done twice."""
-    place = make(kind, versioned=versioned, robins=30, people=1100 if kind == "delete" else 90)
+    """A real process is killed at each step of apply and undo; resumed, nothing is lost or done twice."""
+    bucket = make(kind, versioned=versioned, robins=30, people=1100 if kind == "delete" else 90)
     sandbox.control("POST", "latency", {"s3": "15ms"})
     try:
         for step in steps:
-            kill_at(place, "apply", step)
-            check_all_there(place, kind)
-        finish(place, "apply")
-        assert place.keys() == place.robins
-        assert place.keys(place.bin) == (place.people if kind == "move" else [])
-        assert place.markers() == (Counter(place.people) if versioned else Counter())
+            kill_at(bucket, "apply", step)
+            check_all_there(bucket, kind)
+        finish(bucket, "apply")
+        assert bucket.keys() == bucket.robins
+        assert bucket.keys(bucket.bin) == (bucket.people if kind == "move" else [])
+        assert bucket.markers() == (Counter(bucket.people) if versioned else Counter())
         if kind == "delete" and not versioned:
             return
         for step in (Step.RETURNING, Step.RETURNED, Step.UNDONE):
-            kill_at(place, "undo", step)
-            check_all_there(place, kind)
-        finish(place, "undo")
+            kill_at(bucket, "undo", step)
+            check_all_there(bucket, kind)
+        finish(bucket, "undo")
     finally:
         sandbox.control("POST", "latency", {"s3": "0"})
-    assert place.keys() == sorted(place.robins + place.people)
-    assert (place.keys(place.bin), place.markers()) == ([], Counter())
-    assert place.steps() == {Step.UNDONE}
+    assert bucket.keys() == sorted(bucket.robins + bucket.people)
+    assert (bucket.keys(bucket.bin), bucket.markers()) == ([], Counter())
+    assert bucket.steps() == {Step.UNDONE}
 
 
-def kill_at(place: ExaminedBucket, verb: str, step: Step) -> None:
-    """Start ``verb`` and kill it when its journal has come to ``step``."""
+def kill_at(bucket: ExaminedBucket, verb: str, step: Step) -> None:
+    """Start ``verb`` and kill it when its journal has reached ``step``."""
     flags = ["--max-share", "1"] if verb == "apply" else []
-    process = place.start(verb, "--yes", "--expect", str(place.pending(verb)), *flags, output=subprocess.DEVNULL)
-    while process.poll() is None and step not in place.steps():
+    process = bucket.start(verb, "--yes", "--expect", str(bucket.pending(verb)), *flags, output=subprocess.DEVNULL)
+    while process.poll() is None and step not in bucket.steps():
         time.sleep(0.001)
     process.kill()
     process.wait()
 
 
-def finish(place: ExaminedBucket, verb: str) -> None:
+def finish(bucket: ExaminedBucket, verb: str) -> None:
     """Run ``verb`` to its end."""
     flags = ["--max-share", "1"] if verb == "apply" else []
-    ended = place(verb, "--yes", "--expect", str(place.pending(verb)), *flags)
+    ended = bucket(verb, "--yes", "--expect", str(bucket.pending(verb)), *flags)
     assert ended.returncode == 0, ended.stderr
 
 
-def check_all_there(place: ExaminedBucket, kind: str) -> None:
-    """What should stay is there; what moves is here or there."""
-    here = set(place.keys())
-    assert set(place.robins) <= here
-    assert kind != "move" or set(place.people) <= here | set(place.keys(place.bin))
+def check_all_there(bucket: ExaminedBucket, kind: str) -> None:
+    """Check that each image to keep is in the source and each moved image in the source or in quarantine."""
+    here = set(bucket.keys())
+    assert set(bucket.robins) <= here
+    assert kind != "move" or set(bucket.people) <= here | set(bucket.keys(bucket.bin))
 
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_everything(make: Make, sandbox: SandboxProcess) -> None:
-    """75, what is done stays done, and the same command goes on."""
-    place = make("move", robins=10, people=90)
+    """Exit 75; removed images stay removed, and the same command resumes."""
+    bucket = make("move", robins=10, people=90)
     sandbox.control("POST", "latency", {"s3": "15ms"})
-    process = place.start("apply", "--yes", "--expect", "90", "--max-share", "1", output=subprocess.DEVNULL)
-    while Step.STARTED not in place.steps():
+    process = bucket.start("apply", "--yes", "--expect", "90", "--max-share", "1", output=subprocess.DEVNULL)
+    while Step.STARTED not in bucket.steps():
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 75
     sandbox.control("POST", "latency", {"s3": "0"})
-    check_all_there(place, "move")
-    finish(place, "apply")
-    assert (place.keys(), place.keys(place.bin)) == (place.robins, place.people)
+    check_all_there(bucket, "move")
+    finish(bucket, "apply")
+    assert (bucket.keys(), bucket.keys(bucket.bin)) == (bucket.robins, bucket.people)

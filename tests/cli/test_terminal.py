@@ -1,4 +1,4 @@
-"""On a terminal: live progress that fits, colours that can be refused, questions, and a screen that stays whole."""
+"""Output on a terminal: live progress that fits, colours that can be disabled, questions, and a clean screen."""
 
 from __future__ import annotations
 
@@ -38,45 +38,45 @@ def sandbox() -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, sandbox: SandboxProcess) -> Workspace:
-    """A folder with a job; terminals there have colours."""
-    place = Workspace(tmp_path, sandbox, **JOB)
-    place.env["TERM"] = "xterm-256color"
-    return place
+def workspace(tmp_path: Path, sandbox: SandboxProcess) -> Workspace:
+    """A folder with a job; its terminals have colours."""
+    workspace = Workspace(tmp_path, sandbox, **JOB)
+    workspace.env["TERM"] = "xterm-256color"
+    return workspace
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_live_progress_and_summary_fit(place: Workspace, columns: int) -> None:
-    """No line is wider than the terminal; rate, money and counts are there; the cursor comes back."""
+def test_live_progress_and_summary_fit(workspace: Workspace, columns: int) -> None:
+    """No line is wider than the terminal; rate, amounts and counts are shown; the cursor is restored."""
     arguments = ("run", "job.yaml", "--log-level", "error", "--set", "limits.max_images=8")
-    terminal = place.terminal(*arguments, columns=columns)
+    terminal = workspace.terminal(*arguments, columns=columns)
     assert terminal.end() == 0, terminal.seen
     assert max(cell_len(line) for line in terminal.lines) <= columns
-    for word in ("examining", " keep", "/s of 100", " of $1.00", "in flight", "stopped"):
-        assert word in "\n".join(terminal.lines)
+    for text in ("examining", " keep", "/s of 100", " of $1.00", "in flight", "stopped"):
+        assert text in "\n".join(terminal.lines)
     assert terminal.seen.rindex(SHOW_CURSOR) > terminal.seen.rindex(HIDE_CURSOR)
     assert COLOUR.search(terminal.seen)
 
 
-def test_colours_can_be_refused(place: Workspace) -> None:
-    """NO_COLOR leaves progress and summary without any colour."""
-    terminal = place.terminal("run", "job.yaml", "--set", "limits.max_images=5", NO_COLOR="1")
+def test_colours_can_be_refused(workspace: Workspace) -> None:
+    """NO_COLOR removes all colours from progress and summary."""
+    terminal = workspace.terminal("run", "job.yaml", "--set", "limits.max_images=5", NO_COLOR="1")
     terminal.end()
     assert "examining" in terminal.seen
     assert not COLOUR.search(terminal.seen)
 
 
-def test_a_dumb_terminal_gets_plain_lines(place: Workspace) -> None:
-    """TERM=dumb: log lines, no control sequence at all."""
-    terminal = place.terminal("run", "job.yaml", "--set", "limits.max_images=5", TERM="dumb")
+def test_a_dumb_terminal_gets_plain_lines(workspace: Workspace) -> None:
+    """TERM=dumb: log lines without any control sequence."""
+    terminal = workspace.terminal("run", "job.yaml", "--set", "limits.max_images=5", TERM="dumb")
     terminal.end()
     assert "run_started" in terminal.seen
     assert "\x1b" not in terminal.seen
 
 
-def test_ctrl_c_leaves_a_whole_screen(place: Workspace) -> None:
-    """What was drawn is gone, the cursor is back, the summary stands alone at the end; exit 75."""
-    terminal = place.terminal("run", "job.yaml")
+def test_ctrl_c_leaves_a_whole_screen(workspace: Workspace) -> None:
+    """Live progress is erased, the cursor restored, only the summary stays at the end; exit 75."""
+    terminal = workspace.terminal("run", "job.yaml")
     terminal.read_until(" listed")
     terminal.type("\x03")
     code = terminal.end()
@@ -84,26 +84,26 @@ def test_ctrl_c_leaves_a_whole_screen(place: Workspace) -> None:
     assert terminal.seen.rindex(SHOW_CURSOR) > terminal.seen.rindex(HIDE_CURSOR)
     assert "Traceback" not in terminal.seen
     after = terminal.seen[terminal.seen.rindex(SHOW_CURSOR) :]
-    assert "interrupted: everything paid for is kept" in after
+    assert "interrupted: all paid labels are kept" in after
     assert "in flight" not in after
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 130), ("y", 0)])
-def test_fresh_asks_before_paying_again(place: Workspace, answer: str, code: int) -> None:
-    """On a terminal the question names what was paid; no leaves everything as it was."""
+def test_fresh_asks_before_paying_again(workspace: Workspace, answer: str, code: int) -> None:
+    """On a terminal the question names the amount paid; ``no`` changes nothing."""
     few = ("run", "job.yaml", "--set", "limits.max_images=2")
-    assert place.terminal(*few).end() == 0
-    terminal = place.terminal(*few, "--fresh")
+    assert workspace.terminal(*few).end() == 0
+    terminal = workspace.terminal(*few, "--fresh")
     terminal.read_until("[y/N]")
     assert "2 paid calls ($0.002)" in terminal.seen
     terminal.type(f"{answer}\n")
     assert terminal.end() == code
-    assert len(list((place.folder / ".asyncfilter").glob("robins*.db"))) == (2 if answer == "y" else 1)
+    assert len(list((workspace.folder / ".asyncfilter").glob("robins*.db"))) == (2 if answer == "y" else 1)
 
 
-def test_help_on_a_terminal_is_pretty(place: Workspace) -> None:
-    """Panels and colours; the sandbox's options stand in groups."""
-    terminal = place.terminal("sandbox", "--help", columns=100)
+def test_help_on_a_terminal_is_pretty(workspace: Workspace) -> None:
+    """Help has panels and colours; the sandbox's options are grouped."""
+    terminal = workspace.terminal("sandbox", "--help", columns=100)
     assert terminal.end() == 0
-    for word in ("Examples:", "╭─ Content", "╭─ Trouble", "╭─ Speed and limits"):
-        assert word in CONTROL.sub("", terminal.seen)
+    for text in ("Examples:", "╭─ Content", "╭─ Trouble", "╭─ Speed and limits"):
+        assert text in CONTROL.sub("", terminal.seen)

@@ -1,4 +1,4 @@
-"""Real broken and odd files: what their first bytes tell is what Pillow finds, and each ends as one outcome."""
+"""Real broken and odd files: their headers agree with Pillow, and each has one outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(not FILES, reason="the real broken images are not on this machine"),
 ]
-HOPELESS = {
+UNUSABLE = {
     *("corrupt.jpg", "s3_error_saved_as.jpg", "zero_bytes.jpg", "ukbench09268_corrupt.jpg", "negative_size.ppm"),
     *("broken.png", "unknown_compression_method.png", "png_decompression_dos.png", "zero_width.gif"),
     *("ultrahdr.jpg", "african_elephants_truncated_file.jpg"),
@@ -33,7 +33,7 @@ HOPELESS = {
     *("apng__mode_palette_alpha.png", "cross_scan_line.png", "no_palette.gif", "tiff_16bit_RGB.tiff", "tiny.png"),
     *("empty_gps_ifd.jpg", "exif_gps.jpg", "icc-after-SOF.jpg", "xmp_no_prefix.jpg"),
 }
-"""No picture, cut off, a bomb, or too small."""
+"""Files that are no picture, truncated, a decompression bomb, or too small."""
 BY_PILLOW = {"MPO": Format.JPEG}
 
 
@@ -51,7 +51,7 @@ def as_pillow_sees(body: bytes) -> tuple[Format, tuple[int, int]] | None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_headers_are_what_pillow_finds(path: Path) -> None:
-    """Format and, where the header tells it, size agree with Pillow, from the beginning of the file and from all."""
+    """Format and, if the header has it, size agree with Pillow, read from the first bytes and from all."""
     body = path.read_bytes()
     seen = as_pillow_sees(body)
     for header in (read_header(body, is_whole=True), read_header(body[: 128 * 1024], is_whole=len(body) <= 128 * 1024)):
@@ -65,10 +65,10 @@ def test_headers_are_what_pillow_finds(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_each_file_is_taken_converted_or_refused(path: Path) -> None:
-    """Nothing but an ``ImageError`` comes of a broken file, and what is converted is a JPEG that the service takes."""
+    """A broken file raises nothing but ``ImageError``, and a converted one is a JPEG that the service accepts."""
     body = path.read_bytes()
     perceptual_hash(body)
-    with pytest.raises(ImageError) if path.name in HOPELESS else nullcontext() as caught:
+    with pytest.raises(ImageError) if path.name in UNUSABLE else nullcontext() as caught:
         jpeg = convert(body, LIMITS)
     if caught is not None:
         assert caught.value.code in {"invalid_image_format", "image_rejected", "decompression_bomb"}
@@ -80,7 +80,7 @@ def test_each_file_is_taken_converted_or_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(9))
 def test_one_scene_in_all_orientations_is_one_picture(orientation: int) -> None:
-    """Converted, the nine photographs of one scene stand upright and look alike."""
+    """After conversion the nine photographs of one scene are upright and have near hashes."""
     folder = DATA / "badimages" / "exif-orientation"
     upright = perceptual_hash((folder / "Landscape_1.jpg").read_bytes())
     jpeg = convert((folder / f"Landscape_{orientation}.jpg").read_bytes(), LIMITS)

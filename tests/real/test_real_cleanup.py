@@ -1,4 +1,4 @@
-"""Raccoons among clothes: five good photographs of a class find the intruders, with a real classifier behind S3."""
+"""Raccoons among clothes: rules from five good photographs of a class find them, with a real classifier."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cleaned() -> Any:
-    """One job a class."""
+    """One job per class."""
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     patch = pytest.MonkeyPatch()
     for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
@@ -42,11 +42,11 @@ def test_intruders_are_removed_and_clothes_stay(cleaned: Any) -> None:
 
 
 def test_no_reference_is_ever_removed(cleaned: Any) -> None:
-    """Each of the fifty good pictures is kept by the rule that was made of it."""
+    """Each of the fifty good pictures is kept by the rule that was made from it."""
     assert len(cleaned.references) == 50
     assert {cleaned.verdicts[key] for key in cleaned.references} == {"keep"}
 
 
 def test_references_are_paid_for_once(cleaned: Any) -> None:
-    """A call for each picture of the bucket, and one for each reference that was sent as a file."""
+    """One call is made for each picture of the bucket, and one for each reference sent as a file."""
     assert sum(cleaned.calls) == len(cleaned.verdicts) + 10

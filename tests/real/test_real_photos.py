@@ -1,4 +1,4 @@
-"""The main job over real photographs, labelled by a real classifier behind the sandbox, through S3."""
+"""The main job over real photographs, labelled by a real classifier in the sandbox, through S3."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_what_is_kept_is_what_the_classifier_sees(found: Any) -> None:
-    """Of the clothes, exactly those are kept in which the classifier itself, asked directly, sees jeans."""
+    """Of the clothes, exactly those are kept that the classifier, called directly, labels as jeans."""
     from asyncfilter.sandbox.answers.onnx import OnnxAnswers
     from asyncfilter.sandbox.answers.source import Picture
 
@@ -49,7 +49,7 @@ def test_what_is_kept_is_what_the_classifier_sees(found: Any) -> None:
 
 
 def test_folder_names_bear_it_out(found: Any) -> None:
-    """What is kept is trousers rather than anything else, and dirt is never kept; the figures are printed."""
+    """Kept images are mostly trousers and never broken files; the figures are printed."""
     print(json.dumps(found.figures(), indent=2))  # noqa: T201  shown with -s
     assert found.precision >= 0.7
     assert found.recall >= 0.4
@@ -57,7 +57,7 @@ def test_folder_names_bear_it_out(found: Any) -> None:
 
 
 def test_every_broken_file_ends_as_a_recorded_outcome(found: Any) -> None:
-    """Nothing disappears: each file is judged, failed with a cause, or skipped for a reason."""
+    """Each file has a verdict, a failure with its cause, or a reason for its skip."""
     counts = found.summary.counts
     assert counts.listed == len(found.uploaded)
     assert counts.examined == len(found.outcomes)
