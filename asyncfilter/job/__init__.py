@@ -1,7 +1,7 @@
-"""The job: what to examine, how to judge it, what to do with it, within which limits.
+"""The job: what to examine, the rules, the actions and the limits.
 
-The frozen dataclasses of ``spec`` are here at once; ``load_job`` and ``parse_job`` bring pydantic and PyYAML with them,
-and so are imported when first asked for, which keeps ``asyncfilter --help`` quick.
+The frozen dataclasses of ``spec`` are imported at once. ``load_job`` and ``parse_job`` need pydantic and PyYAML, and so
+are imported on first access, which keeps ``asyncfilter --help`` fast.
 """
 
 from __future__ import annotations

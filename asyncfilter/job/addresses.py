@@ -1,10 +1,10 @@
-"""Addresses as a job writes them: ``s3://bucket/prefix``, folders, ``own:name/prefix``, and target templates for them.
+"""The addresses in a job: ``s3://bucket/prefix``, folders, ``own:name/prefix``, and target templates for them.
 
-``own:`` is for a store that the calling program brings (``Overrides``): only its name and keys mean something here.
+``own:`` is for a store that the calling program provides (``Overrides``): here only its name and keys are parsed.
 
-Everything after the bucket is the key, letter by letter: nothing is decoded, folded or normalised, because S3 does
-neither. A template is a list of literals and placeholders; a problem is a ``ValueError`` whose text names the value
-seen and the values allowed.
+Everything after the bucket is the key, literally: it is not decoded, case-folded or normalised, as in S3. A template is
+a list of literals and placeholders. A problem is a ``ValueError`` whose text has the value found and the values
+allowed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ipaddress import IPv4Address
 from asyncfilter.model import FOLDER, OWN, S3, S3Location, StoreKind, store_of, uri_of
 
 MAX_KEY_BYTES = 1024
-"""Longest key S3 takes, in UTF-8 (S3 user guide, *Object key naming*)."""
+"""Longest key that S3 accepts, bytes of UTF-8 (S3 user guide, *Object key naming*)."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _BUCKET_RULE = "3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
@@ -35,7 +35,7 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
 
 class Placeholder(StrEnum):
-    """What a target template can hold in braces."""
+    """The placeholders of a target template."""
 
     KEY = "key"
     RELATIVE = "relative"
@@ -55,14 +55,14 @@ MEANINGS = {
     Placeholder.LABEL: "the first name of the rule's own list that matched",
     Placeholder.NAME: "the job's name",
 }
-"""What each placeholder stands for, in the words of the reference."""
+"""The meaning of each placeholder, as in the reference."""
 
 ALL_PLACEHOLDERS = " ".join(f"{{{placeholder}}}" for placeholder in Placeholder)
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A target as parsed: the bucket, and the key as literals (``str``) and placeholders in turn."""
+    """A parsed target: the bucket, and the key as a sequence of literals (``str``) and placeholders."""
 
     bucket: str
     parts: tuple[str | Placeholder, ...]
@@ -73,11 +73,11 @@ class Template:
 
     @property
     def store(self) -> StoreKind:
-        """Which kind of store it leads to."""
+        """The kind of store of the target."""
         return store_of(self.bucket)
 
     def literal_prefix(self, name: str | None = None) -> str:
-        """The text every key of this template begins with; ``{name}`` counts as text where ``name`` is given."""
+        """The text that every key of this template begins with; ``{name}`` counts as text where ``name`` is given."""
         prefix = ""
         for part in self.parts:
             if part is Placeholder.NAME and name is not None:
@@ -91,7 +91,7 @@ class Template:
     def could_land_below(self, place: S3Location, name: str | None = None) -> bool:
         """Whether some source key could give a target in ``place``'s bucket that begins with its key.
 
-        In doubt the answer is yes: a literal that ``place.key`` continues counts once any placeholder follows it.
+        In doubt the result is True: a literal that ``place.key`` continues counts once any placeholder follows it.
         """
         literal, source = uri_of(self.bucket, self.literal_prefix(name)), place.uri
         is_open = any(
@@ -101,17 +101,17 @@ class Template:
 
 
 def _is_folder(text: str) -> bool:
-    """Whether ``text`` means a folder of this machine: a path that says so by its beginning, or one after ``file:``."""
+    """Whether ``text`` is a folder of this machine: a path, recognised by its beginning, or ``file:`` and a path."""
     return text in {".", "..", "~"} or text.startswith(("./", "../", "~/", "/", "file:"))
 
 
 def folder_path(text: str) -> str:
-    """The path that ``text`` spells, relative or absolute, without ``file:``, ``~``, and ``.`` between slashes.
+    """The path in ``text``, relative or absolute, without ``file:``, ``~``, and ``.`` between slashes.
 
-    A slash at its end stays.
+    A trailing slash is kept.
 
     Raises:
-        ValueError: Another machine's, or no path.
+        ValueError: The path is on another machine, or there is none.
     """
     path = text.removeprefix("file:")
     if path.startswith("//"):
@@ -127,7 +127,7 @@ def folder_path(text: str) -> str:
 
 
 def folder_place(text: str, base_dir: str) -> S3Location:
-    """The folder that ``text`` means, as the place of all keys in it.
+    """The folder in ``text``, as the location of all keys in it.
 
     Raises:
         ValueError: As ``folder_path``.
@@ -140,7 +140,7 @@ def own_place(text: str) -> S3Location:
     """Store and key prefix of ``own:name/prefix``; the prefix may be empty and has no limit.
 
     Raises:
-        ValueError: Not a name.
+        ValueError: The name is not valid.
     """
     name, _, key = text.removeprefix(OWN).partition("/")
     if not _OWN_NAME.match(name):
@@ -150,7 +150,7 @@ def own_place(text: str) -> S3Location:
 
 
 def parse_source(text: str, base_dir: str) -> S3Location:
-    """The place that a source lists: a bucket, a folder or a store of the caller's, and the prefix in it.
+    """The location of a source: a bucket, a folder or a store of the caller, and the prefix in it.
 
     Raises:
         ValueError: As ``folder_place``, ``own_place`` and ``parse_s3_uri``.
@@ -161,7 +161,7 @@ def parse_source(text: str, base_dir: str) -> S3Location:
 
 
 def absolute_template(text: str, base_dir: str) -> str:
-    """A target as an absolute template: folders start from ``base_dir``, other addresses stay as they are.
+    """A target as an absolute template: folders start from ``base_dir``, other addresses are unchanged.
 
     Raises:
         ValueError: As ``parse_template``.
@@ -175,13 +175,13 @@ def absolute_template(text: str, base_dir: str) -> str:
 
 
 def nearest(word: str, words: list[str]) -> str:
-    """The one of ``words`` that looks most like ``word``, without regard to case; ``words`` is not empty."""
+    """The one of ``words`` most similar to ``word``, without regard to case; ``words`` is not empty."""
     folded = {candidate.casefold().replace("-", "_"): candidate for candidate in words}
     return folded[difflib.get_close_matches(word.casefold().replace("-", "_"), folded, n=1, cutoff=0.0)[0]]
 
 
 def check_bucket(bucket: str) -> str:
-    """``bucket`` itself when S3 would take the name.
+    """``bucket`` itself, if S3 would accept the name.
 
     Raises:
         ValueError: It breaks the rules for general purpose buckets (S3 user guide, *Bucket naming rules*).
@@ -198,7 +198,7 @@ def parse_s3_uri(text: str) -> S3Location:
     """Bucket and key prefix of ``s3://bucket/prefix``; the prefix may be empty.
 
     Raises:
-        ValueError: Not such an address, or a bucket name S3 would not take.
+        ValueError: Not such an address, or a bucket name that S3 would not accept.
     """
     bucket, key = _split(text)
     _check_length(key, text)
@@ -226,7 +226,7 @@ def parse_template(text: str) -> Template:
 
 
 def _folder_template(text: str) -> Template:
-    """The bucket is the folder as far as it is written out; what follows is the key."""
+    """The bucket is the folder up to the first placeholder; the rest is the key."""
     path = text.removeprefix(FOLDER)
     parts = _parts(path + "{key}" if path.endswith("/") else path, text)
     if len(parts) == 1:
@@ -250,7 +250,7 @@ def _parts(key: str, text: str) -> list[str | Placeholder]:
 
 
 def _part(piece: re.Match[str], text: str) -> str | Placeholder:
-    """The literal or placeholder that one piece of a template stands for."""
+    """The literal or placeholder in one piece of a template."""
     word = piece[0]
     if word in {"{{", "}}"}:
         return word[0]
@@ -280,13 +280,13 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _check_length(key: str, text: str) -> None:
-    """Refuse a key that is too long before anything is added to it."""
+    """Reject a key that is too long already without its placeholders."""
     if (size_bytes := len(key.encode())) > MAX_KEY_BYTES:
         raise ValueError(f"expected a key of at most {MAX_KEY_BYTES} bytes, found {size_bytes} in {text[:60]!r}...")
 
 
 def _is_ipv4(text: str) -> bool:
-    """Whether a bucket name is written like an IP address."""
+    """Whether a bucket name has the form of an IP address."""
     try:
         IPv4Address(text)
     except ValueError:
@@ -295,7 +295,7 @@ def _is_ipv4(text: str) -> bool:
 
 
 def _written(part: str | Placeholder) -> str:
-    """A part as the job file writes it."""
+    """A part as written in the job file."""
     if isinstance(part, Placeholder):
         return f"{{{part}}}"
     return part.replace("{", "{{").replace("}", "}}")

@@ -1,7 +1,7 @@
-"""What concerns several keys of a job file at once.
+"""Checks that concern several keys of a job file at once.
 
-These checks read the document as it is and pass over whatever has the wrong type, since the schema reports that: so
-every problem of a file is found in one go, whatever else is wrong in it.
+These checks read the unvalidated document and skip values of a wrong type, since the schema reports those. So all
+problems of a file are found at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asyncfilter.job.yaml_positions import Path
 from asyncfilter.model import ActionKind, S3Location, StoreKind, Verdict
 
 LINK = "link"
-"""How a job writes a copy that is a hard link."""
+"""The key in a job for a copy that is a hard link."""
 
 _VERDICTS = [str(verdict) for verdict in Verdict]
 _PARTS = {"any", "all", "none", "category", "count", "area", "like", "not"}
@@ -26,7 +26,7 @@ Mapping = dict[str, object]
 
 
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
-    """Every disagreement between the keys of ``job``, as path and message; folders are relative to ``base_dir``."""
+    """Every contradiction between keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
         for part in (_rules, _tiers):
             yield from part(job)
@@ -38,7 +38,7 @@ def _mapping(value: object) -> Mapping:
 
 
 def as_items(value: object) -> list[object]:
-    """The items of a list; none of anything else."""
+    """The items of a list; of any other value, none."""
     return value if isinstance(value, list) else []
 
 
@@ -62,7 +62,7 @@ def _conditions(value: object, path: Path) -> Iterator[Finding]:
             found = f"{' and '.join(condition)} alone" if condition else "nothing"
             yield where, f"expected a condition with any, all, none, category, count, area, like or not, found {found}"
         elif "ignore" in condition and "like" not in condition:
-            yield (*where, "ignore"), "expected like beside ignore, which says what not to take from it"
+            yield (*where, "ignore"), "expected like beside ignore, which lists labels that like must not use"
         for part in ("count", "area"):
             if isinstance(condition.get(part), dict):
                 yield from _range(condition[part], (*where, part))
@@ -105,7 +105,7 @@ def _is_local(place: S3Location | Template | None) -> bool:
 
 
 def _kind_of_target(source: S3Location | None, template: Template, form: str) -> Iterator[str]:
-    """Images stay on their side: in S3, or on this machine. A store of the caller's is beside both."""
+    """Source and target must both be in S3, or both on this machine; a store of the caller goes with either."""
     is_free = source is None or StoreKind.OWN in {source.store, template.store}
     if not is_free and _is_local(template) != _is_local(source):
         wanted = "a folder, as the source is one" if _is_local(source) else "s3://bucket/key, as the source is in S3"
@@ -115,32 +115,32 @@ def _kind_of_target(source: S3Location | None, template: Template, form: str) ->
 
 
 def _target(job: Mapping, source: S3Location | None, verdict: str, template: Template) -> Iterator[str]:
-    """What is wrong with where the images of one verdict would go."""
+    """Problems with the target of the images of one verdict."""
     name = job.get("name")
     beside = "a folder beside it" if _is_local(source) else "another bucket or a prefix beside the source's"
     if source is not None and template.could_land_below(source, name if isinstance(name, str) else None):
         yield (
             f"expected a destination outside the source {source.uri}, found {template}, which could land inside it and "
-            f"be examined in turn; use {beside}"
+            f"be examined as well; use {beside}"
         )
     if Placeholder.LABEL in template.parts and verdict == "duplicate":
         yield f"expected no {{label}} in the action for duplicates, which have any verdict, found {template}"
     elif Placeholder.LABEL in template.parts and (why := _without_label(job, verdict)):
-        yield f"expected a label behind every {verdict}, as {template} uses {{label}}, found {why}"
+        yield f"expected a label for every {verdict}, as {template} uses {{label}}, found {why}"
 
 
 def _without_label(job: Mapping, verdict: str) -> str | None:
     """How an image can get ``verdict`` without a label's name; None when it cannot."""
     if job.get("otherwise", Verdict.REJECT) == verdict:
-        return f"otherwise: {verdict}, which names none"
+        return f"otherwise: {verdict}, which has none"
     for index, rule in enumerate(as_items(job.get("rules"))):
         if isinstance(rule, dict) and verdict in rule and not any(map(_names_label, as_list(rule[verdict]))):
-            return f"rules[{index}], which names none"
+            return f"rules[{index}], which has none"
     return None
 
 
 def _names_label(condition: object) -> bool:
-    """Whether a condition that holds always has a name that matched; in doubt, for wrong types, yes."""
+    """Whether a condition that holds always has a matched label name; True for values of a wrong type."""
     if not isinstance(condition, dict):
         return True
     least = [_mapping(condition.get(part)).get("min") for part in ("count", "area")]

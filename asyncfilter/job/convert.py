@@ -1,4 +1,4 @@
-"""From the validated file to the frozen ``Job``: names gain their units, lists become tuples, dollars micros."""
+"""Conversion of the validated file to ``Job``: names get units, lists become tuples, dollars micro-dollars."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _condition(condition: schema.Condition, base_dir: Path) -> spec.Condition:
 
 
 def _reference(uri: str, base_dir: Path) -> str:
-    """An address in S3 as it is, a path from the folder of the job file."""
+    """An address in S3 unchanged; a path made absolute from the folder of the job file."""
     return uri if uri.startswith(S3) else str((base_dir / uri).resolve())
 
 
@@ -144,5 +144,5 @@ def _pricing(pricing: schema.Pricing) -> spec.Pricing:
 
 
 def _micros(amount_usd: Decimal | None) -> int | None:
-    """Dollars as whole micro-dollars; exact, as the schema lets no finer amount pass."""
+    """Dollars as whole micro-dollars; exact, as the schema accepts no finer amount."""
     return None if amount_usd is None else int(amount_usd.scaleb(6))

@@ -1,7 +1,7 @@
 """``${NAME}`` in the strings of a job file.
 
 ``${NAME}`` is the variable's value, ``${NAME:-default}`` the default when it is unset or empty, ``$$`` a dollar sign;
-any other ``$`` stands for itself. What a variable holds is not expanded again.
+any other ``$`` is literal. The value of a variable is not expanded again.
 """
 
 from __future__ import annotations

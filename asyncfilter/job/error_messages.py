@@ -1,6 +1,6 @@
-"""What is wrong, in words: pydantic's findings become ``expected X, found Y`` at a path of the document.
+"""Error messages: pydantic's findings become ``expected X, found Y`` at a path of the document.
 
-What may be written is read from the JSON Schema, so that messages, reference and schema cannot disagree.
+The allowed values are read from the JSON Schema, so that messages, reference and schema cannot disagree.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def describe(document: Document, findings: Sequence[Mapping[str, Any]]) -> None:
 
 
 def locate(loc: Sequence[str | int], value: object) -> Path:
-    """The path in the document that pydantic's ``loc`` means.
+    """The path in the document for pydantic's ``loc``.
 
-    Pydantic sees lists where the file may have a single item, and names the alternative of a union it tried.
+    Pydantic has a list where the file may have a single item, and adds the alternative of a union that it tried.
     """
     path: Path = ()
     for step in loc:
@@ -65,7 +65,7 @@ def locate(loc: Sequence[str | int], value: object) -> Path:
 
 
 def seen(document: Document, path: Path) -> str:
-    """The value at ``path`` as the file writes it, cut to a readable length."""
+    """The value at ``path`` as written in the file, truncated to a readable length."""
     value = _at(document.value, path)
     match value:
         case dict() if value:
@@ -83,30 +83,30 @@ def seen(document: Document, path: Path) -> str:
 
 
 class Phrases:
-    """What a JSON Schema allows, in words."""
+    """Phrases for what a JSON Schema allows."""
 
     def __init__(self, schema: Schema) -> None:
         self._root = schema
 
     def expected(self, path: Path, value: object) -> str:
-        """What may be written at ``path`` of the document ``value``."""
+        """The phrase for what is allowed at ``path`` of the document ``value``."""
         return " or ".join(dict.fromkeys(self.phrase(node) for node in self._nodes(path, value)))
 
     def reason(self, path: Path, value: object) -> str:
-        """Which keys of the mapping at ``path`` tell its form, as a clause; empty where it has only one."""
+        """A clause with the keys that select the form of the mapping at ``path``; empty where it has only one."""
         forms = [form for node in self._nodes(path, value) for form in self.forms(node)]
         begun = _begun(forms, _at(value, path))
-        told = [f"{key} is {const}" for form in begun for key, const in _constants(form)]
-        return f", as {' and '.join(told)}" if len(begun) == 1 < len(forms) and told else ""
+        fixed = [f"{key} is {const}" for form in begun for key, const in _constants(form)]
+        return f", as {' and '.join(fixed)}" if len(begun) == 1 < len(forms) and fixed else ""
 
     def keys_of(self, path: Path, value: object) -> list[str]:
-        """The keys a mapping at ``path`` may have; where forms differ, those of the form ``value`` has begun."""
+        """The keys of a mapping at ``path``; where forms differ, of those whose required keys ``value`` has."""
         forms = [form for node in self._nodes(path) for form in self.forms(node) if "properties" in form]
         begun = [form for form in forms if isinstance(value, dict) and value.keys() >= set(form.get("required", ()))]
         return list(dict.fromkeys(key for form in begun or forms for key in form["properties"]))
 
     def phrase(self, node: Schema) -> str:
-        """What one node of the schema allows."""
+        """The phrase for what one node of the schema allows."""
         forms = list(self.forms(node))
         if len(forms) > 1:
             single = {self.phrase(form) for form in forms if form.get("type") != "array"}
@@ -121,11 +121,11 @@ class Phrases:
         return self._by_type(form)
 
     def mapping(self, form: Schema) -> str:
-        """A mapping whose keys are known."""
+        """The phrase for a mapping with fixed keys."""
         return f"a mapping with {', '.join(form['properties'])}"
 
     def _choice(self, form: Schema, single: set[str]) -> str:
-        """One alternative; a list of what may also stand alone is not spelled out again."""
+        """The phrase for one alternative; shortened for a list of items that are also allowed alone."""
         if form.get("type") == "array" and self.phrase(form["items"]) in single:
             return "a list of such, not empty" if form.get("minItems") else "a list of such"
         return self.phrase(form)
@@ -145,7 +145,7 @@ class Phrases:
                 return str(other)
 
     def _nodes(self, path: Path, value: object = None) -> list[Schema]:
-        """The schema's nodes for ``path``: several where alternatives that ``value`` can be share a key."""
+        """The schema's nodes for ``path``: several where possible alternatives of ``value`` share a key."""
         nodes = [self._root]
         for step in path:
             forms = _begun([form for node in nodes for form in self.forms(node)], value)
@@ -154,7 +154,7 @@ class Phrases:
         return nodes
 
     def forms(self, node: Schema) -> Iterator[Schema]:
-        """The alternatives of a node, references followed."""
+        """The alternatives of a node, with references resolved."""
         if "$ref" in node:
             yield from self.forms(self._root["$defs"][node["$ref"].rpartition("/")[2]])
         elif choices := node.get("anyOf") or node.get("oneOf"):
@@ -185,12 +185,12 @@ def _begun(forms: list[Schema], value: object) -> list[Schema]:
 
 
 def _constants(form: Schema) -> list[tuple[str, object]]:
-    """The keys of a mapping that can have one value only: they tell its form from others."""
+    """The keys of a mapping that can have one value only: they distinguish its form from others."""
     return [(key, node["const"]) for key, node in form.get("properties", {}).items() if "const" in node]
 
 
 def _child(value: object, step: str | int) -> object:
-    """What stands at ``step`` of ``value``; None where nothing does."""
+    """The value at ``step`` of ``value``; None where there is none."""
     match value:
         case dict():
             return value.get(step)
@@ -206,11 +206,11 @@ def _bounds(form: Schema) -> str:
         return f" from {low} to {high}"
     above, below = form.get("exclusiveMinimum"), form.get("exclusiveMaximum")
     bounds = {"above": above, "from": low, "below": below, "at most": high}
-    said = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
-    return f" {said}" if said else ""
+    limits = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+    return f" {limits}" if limits else ""
 
 
-def _at(value: Any, path: Path) -> Any:  # noqa: ANN401  whatever the file holds
+def _at(value: Any, path: Path) -> Any:  # noqa: ANN401  any content of the file
     for step in path:
         value = value[step]
     return value

@@ -1,7 +1,7 @@
-"""What makes two jobs the same: which settings a checkpoint is bound to, and which only its decisions.
+"""The identity of a job: the settings that a checkpoint is bound to, and those that only its decisions depend on.
 
-``identity`` names what was asked of the service and for which objects: with another identity stored labels would be
-answers to other questions. ``decided_by`` covers what can be changed at any time at no cost.
+``identity`` covers the request to the service and the selection of objects: stored labels are not valid for another
+identity. ``decided_by`` covers the settings that can change at any time at no cost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asyncfilter.model import uri_of
 
 
 def identity(job: Job) -> dict[str, str]:
-    """Source and detector settings by their key in the job file; a change of any needs another checkpoint."""
+    """Source and detector settings by their key in the job file; a change of any of them needs a new checkpoint."""
     source, detector = job.source, job.detector
     return {
         "source.uri": source.spelled or uri_of(source.bucket, source.prefix),

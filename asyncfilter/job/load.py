@@ -1,6 +1,6 @@
 """From a job file, or a mapping, to a ``Job``: read, expand, override, validate, convert.
 
-All problems of a file are reported at once, in file order; nothing but ``JobError`` is raised for a wrong job.
+All problems of a file are reported at once, in file order; only ``JobError`` is raised for an invalid job.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def load_job(
         path: The file.
         overrides: Keys to set on top of it, in order: ``"limits.tps=50"`` with the value in YAML, as ``--set`` gives
             them, or a mapping of dotted keys to values. List items are ``rules[0]`` or ``rules.0``.
-        environ: Where ``${NAME}`` is looked up.
+        environ: The variables for ``${NAME}``.
 
     Raises:
         JobError: The file cannot be read, or holds problems; it lists them all, in file order.
@@ -57,10 +57,10 @@ def load_job(
 
 
 def parse_job(mapping: Mapping[str, object], *, base_dir: str | os.PathLike[str]) -> Job:
-    """The job a program describes with the keys of the job file; strings are taken as they are.
+    """The job in a mapping with the keys of the job file; strings are used without expansion.
 
     Args:
-        mapping: What the YAML file would hold; tuples stand for lists.
+        mapping: The content of a job file; tuples count as lists.
         base_dir: The folder that a relative ``checkpoint`` starts from.
 
     Raises:
@@ -70,7 +70,7 @@ def parse_job(mapping: Mapping[str, object], *, base_dir: str | os.PathLike[str]
 
 
 def _job(document: Document, *, base_dir: Path, path: Path | None) -> Job:
-    """Validate and convert; every problem known so far is reported."""
+    """Validate and convert; earlier problems of the document are reported too."""
     try:
         model = JobFile.model_validate(document.value)
     except ValidationError as error:
@@ -92,7 +92,7 @@ def _content(file: str) -> bytes:
     """The bytes of a file.
 
     Raises:
-        JobError: It is missing, a folder, or closed to us.
+        JobError: It is missing, a folder, or not readable.
     """
     try:
         with Path(file).open("rb") as stream:
@@ -121,7 +121,7 @@ def _setting(setting: str, environ: Mapping[str, str]) -> tuple[str, Document]:
 
 
 def _override(document: Document, key: str, value: Document) -> None:
-    """Set ``key`` in ``document``; missing mappings on the way are made."""
+    """Set ``key`` in ``document``; missing mappings along its path are created."""
     steps = _INDEX.sub(r".\1", key).split(".")
     target: Any = document.value
     if steps[0] == "source" and len(steps) > 1 and isinstance(target, dict):
@@ -144,7 +144,7 @@ def _override(document: Document, key: str, value: Document) -> None:
 
 
 def _index(target: object, step: str) -> str | int | None:
-    """What ``step`` stands for in a mapping or list; None where it leads nowhere."""
+    """The key or index that ``step`` means in a mapping or list; None where there is none."""
     if isinstance(target, dict):
         return step
     if isinstance(target, list) and step in {str(number) for number in range(len(target))}:
@@ -153,14 +153,14 @@ def _index(target: object, step: str) -> str | int | None:
 
 
 def _plain(value: object, file: str) -> Document:
-    """A document made of a program's values, all of them at line 1."""
+    """A document of values from a program, all of them at line 1."""
     document = Document(files=[file], places={(): Place(file, 1, 1)})
     document.value = _copy(value, document, 0)
     return document
 
 
 def _copy(value: object, document: Document, depth: int) -> object:
-    """A copy with plain dicts and lists, so that overrides and validation cannot touch the caller's values."""
+    """A copy with plain dicts and lists, so that overrides and validation cannot change the caller's values."""
     if depth > yaml_positions.MAX_DEPTH:
         raise yaml_positions.refuse(
             document.place(()), f"expected at most {yaml_positions.MAX_DEPTH} levels of nesting, found more"

@@ -1,4 +1,4 @@
-"""The address of a Custom Labels model version, taken apart in one place for the job file and for AWS."""
+"""The ARN of a Custom Labels model version, parsed here for both the job file and AWS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from asyncfilter.errors import AccessError
 
 FORM = "arn:aws:rekognition:REGION:ACCOUNT:project/NAME/version/VERSION/TIMESTAMP"
-"""What such an ARN looks like, for messages."""
+"""The form of such an ARN, for messages."""
 
 _ARN = re.compile(
     r"arn:aws[a-z-]*:rekognition:(?P<region>[a-z0-9-]+):\d{12}"
@@ -20,7 +20,7 @@ _ARN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ModelArn:
-    """An ARN of the form ``FORM`` in its parts."""
+    """The parts of an ARN of the form ``FORM``."""
 
     region: str
     project: str
@@ -28,13 +28,13 @@ class ModelArn:
 
     @classmethod
     def match(cls, text: str) -> ModelArn | None:
-        """Take an ARN apart; None when ``text`` is not the ARN of a model version."""
+        """Parse an ARN; None when ``text`` is not the ARN of a model version."""
         found = _ARN.match(text)
         return cls(**found.groupdict()) if found else None
 
     @classmethod
     def parse(cls, text: str) -> ModelArn:
-        """Take an ARN apart.
+        """Parse an ARN.
 
         Raises:
             AccessError: It is not the ARN of a model version.

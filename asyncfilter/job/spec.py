@@ -1,7 +1,7 @@
-"""The job as the rest of the program sees it: frozen, validated, defaults filled in.
+"""The job as the rest of the program uses it: frozen, validated, with defaults filled in.
 
-``asyncfilter.job.load`` makes these from YAML; nothing below the command line sees YAML or pydantic. Field names are
-those of the job file with their units added. Tuples stand for lists; money is integer micro-dollars.
+``asyncfilter.job.load`` makes these from YAML; no layer below uses YAML or pydantic. Field names are those of the
+job file with their units added. Lists are tuples; money is in integer micro-dollars.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import TypeVar
 from asyncfilter.model import ActionKind, IfExists, StoreKind, Verdict, folder_of, store_of
 
 DEFAULT_CONFIDENCE_PCT = 55.0
-"""What a rule needs when it says nothing: DetectLabels' own default MinConfidence."""
+"""Default confidence of a rule, percent: the default MinConfidence of DetectLabels."""
 
 MAX_WINDOW = 1000
-"""Images that ``stop.errors`` looks back at the most; their failures are kept with every watermark."""
+"""Largest window of ``stop.errors``, images; their failures are stored with every watermark."""
 
 
 class Order(StrEnum):
-    """In which order images are examined."""
+    """The order in which images are examined."""
 
     LISTING = "listing"
     RANDOM = "random"
 
 
 class DetectorKind(StrEnum):
-    """Which service looks at the images."""
+    """The service that examines the images."""
 
     REKOGNITION = "rekognition"
     CUSTOM_LABELS = "rekognition-custom-labels"
@@ -41,8 +41,8 @@ T = TypeVar("T")
 def for_every_kind(name: str, table: Mapping[DetectorKind, T]) -> Mapping[DetectorKind, T]:
     """``table`` itself, when it has a row for every kind of detector.
 
-    Each table of detector kinds passes through here when its module is imported, so that a kind that lacks a row in any
-    of them is an error at once, and never a job that runs with the row of another kind.
+    Each table by detector kind is checked with this function when its module is imported. So a kind without a row
+    in one of them is an error at once, and never a job that runs with the row of another kind.
 
     Args:
         name: Of the table, for the message.
@@ -58,14 +58,14 @@ def for_every_kind(name: str, table: Mapping[DetectorKind, T]) -> Mapping[Detect
 
 
 class Precheck(StrEnum):
-    """What is looked at before an image is paid for."""
+    """The check of an image before it is paid for."""
 
     NONE = "none"
     HEADER = "header"
 
 
 class ClientKind(StrEnum):
-    """Which client speaks to AWS: our own signed one, or aioboto3 throughout."""
+    """The client for AWS: asyncfilter's signed HTTP client for the frequent calls, or aioboto3 for all."""
 
     FAST = "fast"
     AIOBOTO3 = "aioboto3"
@@ -73,11 +73,13 @@ class ClientKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
-    """Where the images are and which of them count. Globs match the whole key, without regard to case.
+    """The location of the images, and the keys to include and exclude.
+
+    Globs match the whole key, without regard to case.
 
     Attributes:
         bucket: A bucket of S3, or ``file://`` and an absolute folder.
-        spelled: The folder as the job file writes it, so that a project can be moved; None for S3.
+        spelled: The folder as written in the job file, so that a project can be moved; None for S3.
     """
 
     bucket: str
@@ -91,7 +93,7 @@ class SourceSpec:
 
     @property
     def store(self) -> StoreKind:
-        """Which kind of store the images are in."""
+        """The kind of store that holds the images."""
         return store_of(self.bucket)
 
     @property
@@ -102,7 +104,7 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSpec:
-    """What is asked of the service; a change of any field but the region's default makes stored labels unusable."""
+    """The request to the service; a change of any field except the region's default makes stored labels unusable."""
 
     kind: DetectorKind = DetectorKind.REKOGNITION
     region: str | None = None
@@ -143,9 +145,9 @@ class Condition:
     not_: tuple[Condition, ...] = ()
     """Holds when not all of these hold."""
     like: tuple[str, ...] = ()
-    """Reference images, ``s3://bucket/key`` or an absolute path; names take their place before anything is decided."""
+    """Reference images, ``s3://bucket/key`` or an absolute path; label names replace them before the first decision."""
     ignore: tuple[str, ...] = ()
-    """Names that ``like`` shall not select by."""
+    """Label names that ``like`` must not use."""
     confidence_pct: float = DEFAULT_CONFIDENCE_PCT
 
 
@@ -166,7 +168,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What is done with the images of one verdict.
+    """The action on the images of one verdict.
 
     Attributes:
         target: Bucket and key template of a copy or move, as ``s3://bucket/template``, or ``file:///folder/template``;
@@ -183,7 +185,10 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How fast, how much and how long. None means ``auto`` for tps and concurrency, no limit elsewhere."""
+    """Limits on rate, cost, number of images and time.
+
+    None means ``auto`` for tps and concurrency, and no limit elsewhere.
+    """
 
     tps: float | None = None
     share: float = 1.0
@@ -212,7 +217,7 @@ class ErrorShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """When enough has been seen. None means never."""
+    """When the run stops early. None means never."""
 
     matches: int | None = None
     misses_in_a_row: int | None = None
@@ -222,7 +227,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTier:
-    """Price of one image while no more than ``up_to`` images were billed this month; None is without end."""
+    """Price of one image while no more than ``up_to`` images were billed this month; None means no limit."""
 
     up_to: int | None
     micros: int
@@ -230,7 +235,7 @@ class PriceTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
-    """What the account has used and pays; None takes the table that ships with the package, or asks the service."""
+    """Usage and prices of the account; None means the table that ships with the package, or the service's value."""
 
     used_this_month: int = 0
     tiers: tuple[PriceTier, ...] | None = None
@@ -240,7 +245,7 @@ class Pricing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aws:
-    """How AWS is reached; None leaves it to the standard AWS settings."""
+    """Access to AWS; None means the standard AWS settings."""
 
     profile: str | None = None
     region: str | None = None
@@ -252,12 +257,12 @@ class Job:
     """A whole job.
 
     Attributes:
-        path: The file it came from; None for a job made in a program.
-        checkpoint: The SQLite file that holds what was paid for.
+        path: The job file; None for a job made in a program.
+        checkpoint: The SQLite file that holds the paid results.
         actions: One per verdict; every verdict is present.
-        duplicate: What is done instead with images whose content an earlier one has; None: what their verdict says.
-        precheck: Whether headers are read before anything is paid.
-        convert: Whether what the service cannot read is made fit and sent.
+        duplicate: The action on images with the same content as an earlier one; None: the action of their verdict.
+        precheck: Whether headers are read before a call is paid for.
+        convert: Whether images that the service cannot read are converted and sent.
         near_duplicates: Whether a perceptual hash of each image is kept.
     """
 

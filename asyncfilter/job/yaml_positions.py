@@ -1,9 +1,9 @@
-"""YAML with positions: what a job file says, and where it says it.
+"""YAML with positions: the values of a job file, and the line and column of each.
 
-Scalars follow YAML 1.2's core schema, so that ``No`` and ``on`` are words, ``010`` is ten, ``1e3`` a number and a date
+Scalars follow YAML 1.2's core schema, so ``No`` and ``on`` are strings, ``010`` is ten, ``1e3`` a number and a date
 a string; only ``true`` and ``false`` are booleans. Anchors, aliases and ``<<`` work. Duplicate keys, custom tags and
-files too large or too deep to be a job are refused. Every problem is a ``Problem``; nothing of PyYAML's leaves this
-module.
+files too large or too deep for a job are rejected. Every problem is a ``Problem``; no object or exception of PyYAML
+leaves this module.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NUMBER = list("-+.0123456789")
 
 
 class Place(NamedTuple):
-    """Where something stands; line and column count from 1."""
+    """The position of a value or key; line and column count from 1."""
 
     file: str
     line: int
@@ -40,15 +40,15 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Document:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         value: Mappings, lists and scalars; mapping keys are always strings.
-        places: Where each value begins, by path.
-        keys: Where each key of a mapping begins, by the path of its value.
+        places: The start of each value, by path.
+        keys: The start of each key of a mapping, by the path of its value.
         written: Scalars as they are written in the file, quotes included.
-        files: The file, and the settings made on top of it, in order.
-        problems: What was wrong so far, one problem a path.
+        files: The file, and the settings that override it, in order.
+        problems: The problems found so far, one per path.
     """
 
     value: object = None
@@ -59,18 +59,18 @@ class Document:
     problems: dict[Path, Problem] = field(default_factory=dict)
 
     def place(self, path: Path) -> Place:
-        """Where ``path`` stands, or the nearest thing around it that is in the document."""
+        """The position of ``path``, or of the nearest enclosing value in the document."""
         while path not in self.places and path:
             path = path[:-1]
         return self.places.get(path, Place("job", 1, 1))
 
     def add(self, path: Path, message: str, *, at_key: bool = False) -> None:
-        """Note a problem with the value at ``path``, or with its key; the first for a path says it all."""
+        """Add a problem with the value at ``path``, or with its key; only the first problem of a path is kept."""
         place = self.keys[path] if at_key and path in self.keys else self.place(path)
         self.problems.setdefault(path, Problem(**place._asdict(), key=dotted(path), message=message))
 
     def graft(self, path: Path, other: Document) -> None:
-        """Let ``other``'s positions and problems take the place of what stood at ``path``."""
+        """Replace the positions and problems at ``path`` with those of ``other``."""
         _replace(self.places, path, other.places)
         _replace(self.keys, path, {**other.keys, (): other.place(())})
         _replace(self.written, path, other.written)
@@ -85,12 +85,12 @@ def _replace(known: dict[Path, T], path: Path, other: dict[Path, T]) -> None:
 
 
 def dotted(path: Path) -> str:
-    """``rules[0].keep.any`` for people."""
+    """A path as ``rules[0].keep.any``, for messages."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def refuse(place: Place, message: str) -> JobError:
-    """An error of one problem that ends the reading."""
+    """The error for a problem that ends the parsing."""
     return JobError([Problem(**place._asdict(), key="", message=message)])
 
 
@@ -122,10 +122,10 @@ def read(text: str, file: str, expand: Callable[[str], str] = str) -> Document:
         text: The whole file.
         file: Its name in problems.
         expand: Applied to every string value; a ``ValueError`` becomes a problem at that place. A plain scalar is read
-            as if its expansion had been written in its place, a quoted one stays a string.
+            as if its expansion were written in its place; a quoted one stays a string.
 
     Raises:
-        JobError: The text is not YAML, empty, or too large or too deep to be a job.
+        JobError: The text is not YAML, is empty, or is too large or too deep for a job.
     """
     loader: _Loader | None = None
     try:
@@ -177,7 +177,7 @@ _SCALARS: dict[str, Callable[[str], object]] = {
 
 
 class _Builder:
-    """Turns nodes into values, one path at a time: an alias is built anew wherever it is used."""
+    """Converts nodes to values, one path at a time: an alias is built again at each use."""
 
     def __init__(self, file: str, loader: _Loader, expand: Callable[[str], str]) -> None:
         self._document = Document(files=[file])
@@ -221,17 +221,17 @@ class _Builder:
         return built
 
     def _pairs(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Keys and values: the mapping's own first, then what ``<<`` brings in."""
+        """Keys and values: those of the mapping itself first, then those merged by ``<<``."""
         own: dict[str, int] = {}
         merged: list[yaml.Node] = []
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self._complain(key_node, path, "expected a word as key, found a list or mapping")
+                self._add_to_key(key_node, path, "expected a word as key, found a list or mapping")
             elif key_node.tag == f"{_TAG}merge":
                 merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
             elif key_node.value in own:
-                first = f"duplicate key {key_node.value!r}; it stands on line {own[key_node.value]} already"
-                self._complain(key_node, (*path, key_node.value), f"{first}, expected each key once")
+                first = f"duplicate key {key_node.value!r}; its first occurrence is on line {own[key_node.value]}"
+                self._add_to_key(key_node, (*path, key_node.value), f"{first}, expected each key once")
             else:
                 own[key_node.value] = key_node.start_mark.line + 1
                 yield key_node, value_node
@@ -240,10 +240,10 @@ class _Builder:
             if isinstance(other, yaml.MappingNode) and self._nodes <= MAX_NODES:
                 yield from self._pairs(other, path)
             else:
-                self._complain(other, path, "expected a mapping after <<, found something else")
+                self._add_to_key(other, path, "expected a mapping after <<, found something else")
 
-    def _complain(self, node: yaml.Node, path: Path, message: str) -> None:
-        """Note a problem with a key, beside whatever may be wrong with its value."""
+    def _add_to_key(self, node: yaml.Node, path: Path, message: str) -> None:
+        """Add a problem with a key, separate from the problems of its value."""
         place = self._place(node)
         self._document.problems[(*path, *place)] = Problem(**place._asdict(), key=dotted(path), message=message)
 
@@ -265,7 +265,7 @@ class _Builder:
             self._document.add(path, f"expected plain YAML without tags, found {_short_tag(node)} {text!r}")
         except ValueError as error:
             if tag != f"{_TAG}str":
-                return text  # no number Python takes: the schema refuses it as it refuses any text
+                return text  # not a number in Python: the schema rejects it like any other string
             self._document.add(path, str(error))
         return None
 
@@ -289,15 +289,15 @@ def _unprintable(text: str, error: yaml.reader.ReaderError) -> str:
 
 
 def _syntax(error: yaml.MarkedYAMLError) -> str:
-    """PyYAML's complaint, with the remedy for the mistakes that job files invite."""
+    """PyYAML's message, with the remedy for mistakes that are common in job files."""
     problem, context = error.problem or "", error.context or ""
     if "\\t" in problem:
         return "found a tab, expected spaces: YAML does not indent with tabs"
-    said = f"not valid YAML: {problem}" + (f" ({context})" if context else "")
+    message = f"not valid YAML: {problem}" + (f" ({context})" if context else "")
     if "alias" in context or "alias" in problem:
-        return f'{said}; put globs in quotes, as in "*.jpg"'
+        return f'{message}; put globs in quotes, as in "*.jpg"'
     if "flow" in context:
-        return f'{said}; put values that hold braces or commas in quotes, as in "s3://bucket/{{key}}"'
+        return f'{message}; put values that hold braces or commas in quotes, as in "s3://bucket/{{key}}"'
     if "mapping values" in problem:
-        return f"{said}; put values that hold a colon and a space in quotes"
-    return said
+        return f"{message}; put values that hold a colon and a space in quotes"
+    return message

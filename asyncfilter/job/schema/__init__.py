@@ -1,11 +1,11 @@
-"""The job file's shape: one pydantic model per mapping, and the only place where a key is described.
+"""The structure of the job file: one pydantic model per mapping, and the only description of each key.
 
-Types, bounds and defaults of single keys stand here, and what only one kind of detector asks of its keys
-(``detectors``); what else concerns several keys at once stands in ``job.checks``. A field's ``description`` says what
-the key does and its ``title`` what may be written there: both go into the JSON Schema, into ``docs/job-file.md`` and,
-the title, into error messages. Defaults are those of ``spec``.
+This package has the types, bounds and defaults of single keys, and the checks that only one kind of detector needs
+(``detectors``). All other checks of several keys at once are in ``job.checks``. A field's ``description`` explains the
+key, and its ``title`` gives the allowed values. Both go into the JSON Schema and into ``docs/job-file.md``, the title
+also into error messages. Defaults are those of ``spec``.
 
-A ``ValueError`` raised here is a whole message for people.
+The text of a ``ValueError`` raised here is the complete message for the user.
 """
 
 from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAction, LinkAction, MoveAction, TagAction
@@ -16,7 +16,7 @@ from asyncfilter.job.schema.rules import Condition, Rule
 from asyncfilter.job.schema.types import SEEN, as_list
 
 TAGS = ACTION_TAGS | DETECTOR_TAGS
-"""How pydantic names the forms of a mapping in the path of an error; none can be mistaken for a key."""
+"""Pydantic's names of the forms of a mapping in the path of an error; none can be a key."""
 
 __all__ = [
     "DETECTOR_TAGS",

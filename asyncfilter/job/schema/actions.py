@@ -1,4 +1,4 @@
-"""Actions: what is done with the images of each verdict."""
+"""The actions on the images of each verdict."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CopyAction(Section):
 
     copy_: Target = Field(alias="copy", description="Where to. A target that ends in `/` has `{key}` added.")
     if_exists: Annotated[IfExists, Field(strict=False)] = Field(
-        default=_ACTION.if_exists, description="What to do when an object stands at the target already."
+        default=_ACTION.if_exists, description="What to do when the target already has an object."
     )
 
 
@@ -43,18 +43,18 @@ class LinkAction(Section):
 
     link: Target = Field(description="Where to. A target that ends in `/` has `{key}` added.")
     if_exists: Annotated[IfExists, Field(strict=False)] = Field(
-        default=_ACTION.if_exists, description="What to do when a file stands at the target already."
+        default=_ACTION.if_exists, description="What to do when the target already has a file."
     )
 
 
 class MoveAction(Section):
-    """Copy the image, verify the copy and delete the source; waits for `apply`."""
+    """Copy the image, verify the copy and delete the source; carried out by `apply`."""
 
     move: Target = Field(description="Where to. A target that ends in `/` has `{key}` added.")
     if_exists: Literal["fail", "overwrite"] = Field(
         default="fail",
-        description="What to do when another object stands at the target already. `fail` leaves the image in the "
-        "source, so that what is in quarantine is never lost; the same content there counts as copied.",
+        description="What to do when the target already has another object. `fail` leaves the image in the source, so "
+        "that no object in quarantine is lost; an object with the same content counts as the copy.",
     )
 
 
@@ -68,7 +68,7 @@ class TagAction(Section):
 
 
 def action_form(value: object) -> str:
-    """Which form of an action was written; tags in ``<>`` cannot be mistaken for keys."""
+    """The tag of the form in which an action is written; a tag in ``<>`` cannot be a key."""
     if isinstance(value, dict):
         return next(
             (f"<{form}>" for form in ("link", "move", "tag") if form in value and "copy" not in value), "<copy>"
@@ -91,13 +91,13 @@ ACTION_TAGS = frozenset({"<word>", "<copy>", "<link>", "<move>", "<tag>"})
 
 
 class Actions(Section):
-    """What is done with the images of each verdict; absent means none."""
+    """The action on the images of each verdict; absent means none."""
 
-    keep: Action = Field(default="none", description="What is done with matches.")
-    review: Action = Field(default="none", description="What is done with images for people to look at.")
-    reject: Action = Field(default="none", description="What is done with misses.")
+    keep: Action = Field(default="none", description="The action on matches.")
+    review: Action = Field(default="none", description="The action on images that a person should review.")
+    reject: Action = Field(default="none", description="The action on misses.")
     duplicate: Action | None = Field(
         default=None,
-        description="What is done instead with images whose content an earlier image has, whatever their verdict. "
-        "`null`: what their verdict says.",
+        description="The action on images with the same content as an earlier image, in place of that of their "
+        "verdict. `null`: the action of their verdict.",
     )

@@ -1,7 +1,7 @@
-"""The detector: one section for each kind, told apart by ``kind``.
+"""The detector: one section for each kind, selected by ``kind``.
 
-What only one kind asks of its keys is checked in its section. The kinds have the same keys, so that a key of another
-kind is answered with what it is for, and not as unknown.
+The checks that only one kind needs are in its section. All kinds have the same keys, so that the message for a key of
+another kind explains its use, and does not report it as unknown.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _arn(text: str) -> str:
 
 
 def _no_model(value: object, info: ValidationInfo) -> object:
-    """What is said of a model beside a kind that has none; nothing when the kind itself is wrong."""
+    """Reject a model for a kind that has none; accept it when the kind itself is wrong, which is reported alone."""
     if value is not None and "kind" in info.data:
         found = info.data["kind"]
         raise ValueError(f"expected kind: {DetectorKind.CUSTOM_LABELS} beside a model, found kind: {found}")
@@ -48,29 +48,29 @@ def _labels_alone(features: object) -> object:
 
 
 class DetectorSection(Section):
-    """What all kinds have."""
+    """The keys of all kinds."""
 
     kind: str
     model: str | None
     region: Region | None = Field(
         default=_DETECTOR.region,
         description="Default: the region of the source's bucket; for a folder `aws.region`, or that of the AWS "
-        "settings. Another one than the bucket's needs `convert`, since images are then sent by their bytes.",
+        "settings. A region other than the bucket's needs `convert`, since images are then sent by their bytes.",
     )
     min_confidence: Percent = Field(
         default=_DETECTOR.min_confidence_pct,
-        description="Percent. What is asked for and kept, not what a rule needs: rules can change later, labels that "
-        "were not asked for cannot.",
+        description="Percent. The least confidence of labels that are requested and kept, not that of rules: rules can "
+        "change later, but labels that were not requested cannot be added.",
     )
     max_labels: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=_DETECTOR.max_labels, description="Most labels an image may have; the surest are kept."
+        default=_DETECTOR.max_labels, description="Most labels of an image; those with the highest confidence are kept."
     )
 
 
 class LabelsDetector(DetectorSection):
     """DetectLabels. A change here makes stored labels unusable, so it needs a new checkpoint."""
 
-    kind: Literal["rekognition"] = Field(default="rekognition", description="Which service looks at the images.")
+    kind: Literal["rekognition"] = Field(default="rekognition", description="The service that examines the images.")
     model: Annotated[None, BeforeValidator(_no_model)] = Field(
         default=None, description="Only `rekognition-custom-labels` has one."
     )
@@ -87,12 +87,12 @@ class LabelsDetector(DetectorSection):
 class CustomLabelsDetector(DetectorSection):
     """DetectCustomLabels with a model. A change here makes stored labels unusable, so it needs a new checkpoint."""
 
-    kind: Literal["rekognition-custom-labels"] = Field(description="Which service looks at the images.")
+    kind: Literal["rekognition-custom-labels"] = Field(description="The service that examines the images.")
     model: Annotated[str, AfterValidator(_arn), Field(title="the ARN of a model version")] = Field(
         description="A Custom Labels project version."
     )
     features: Annotated[list[Literal["GENERAL_LABELS"]], BeforeValidator(_labels_alone), Field(min_length=1)] = Field(
-        default=["GENERAL_LABELS"], description="There is no choice of features."
+        default=["GENERAL_LABELS"], description="This kind has no other feature."
     )
 
     @field_validator("region")
@@ -112,7 +112,7 @@ SECTIONS: Mapping[DetectorKind, type[DetectorSection]] = for_every_kind(
 
 
 def detector_form(value: object) -> str:
-    """The tag of the section that was meant: where ``kind`` is none, of the kind whose name is nearest."""
+    """The tag of the section for ``kind``; for an unknown ``kind``, of the kind with the nearest name."""
     kind = value.get("kind", _DETECTOR.kind) if isinstance(value, dict) else _DETECTOR.kind
     return f"<{nearest(kind, [str(one) for one in SECTIONS]) if isinstance(kind, str) else _DETECTOR.kind}>"
 

@@ -30,7 +30,7 @@ _SOURCE = spec.SourceSpec(bucket="")
 _AWS = spec.Aws()
 
 
-def wrap_uri(value: object) -> Any:  # noqa: ANN401  whatever the file holds
+def wrap_uri(value: object) -> Any:  # noqa: ANN401  any content of the file
     """``source: s3://...`` stands for ``source: {uri: s3://...}``."""
     return {"uri": value} if isinstance(value, str) else value
 
@@ -43,12 +43,12 @@ def _version(value: object) -> object:
 
 
 class Source(Section):
-    """Where the images are, and which of them count."""
+    """The location of the images, and the keys to include and exclude."""
 
     uri: SourceAddress = Field(
-        description="Bucket and optional key prefix, taken letter by letter; nothing is decoded. Or a folder (`./`, "
-        "`../`, `/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes. Or "
-        "`own:NAME/prefix`, a store that the calling program brings (python.md)."
+        description="Bucket and optional key prefix, used literally; nothing is decoded. Or a folder (`./`, `../`, "
+        "`/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes. Or "
+        "`own:NAME/prefix`, a store that the calling program provides (python.md)."
     )
     include: SomeGlobs = Field(
         default=list(_SOURCE.include),
@@ -62,40 +62,40 @@ class Source(Section):
     seed: WholeNumber = Field(default=_SOURCE.seed, description="Makes `order: random` repeatable.")
     duplicates: Literal["same", "skip"] = Field(
         default="same",
-        description="Images whose content an earlier one has are never paid for. `same`: they get its labels and a "
-        "verdict of their own. `skip`: they are not examined at all.",
+        description="Images with the same content as an earlier one are never paid for. `same`: they get its labels "
+        "and a verdict of their own. `skip`: they are not examined at all.",
     )
 
 
 class Aws(Section):
-    """How AWS is reached; `null` leaves it to the standard AWS settings, which are honoured throughout."""
+    """Access to AWS. `null` means the standard AWS settings, which apply to all calls."""
 
     profile: Annotated[str, Field(min_length=1)] | None = Field(
         default=_AWS.profile, description="A profile of the AWS configuration files."
     )
-    region: Region | None = Field(default=_AWS.region, description="The region to start from.")
+    region: Region | None = Field(default=_AWS.region, description="The default region.")
     client: Annotated[spec.ClientKind, Field(strict=False)] = Field(
         default=_AWS.client,
-        description="`fast`: our own signed client for the hot calls. `aioboto3`: aioboto3 throughout.",
+        description="`fast`: asyncfilter's signed HTTP client for the frequent calls. `aioboto3`: aioboto3 for all.",
     )
 
 
 class JobFile(Section):
-    """A job. `${NAME}` in strings is the environment variable, `${NAME:-x}` has a default, `$$` is a dollar."""
+    """A job. `${NAME}` in strings is the environment variable, `${NAME:-x}` has a default, `$$` is a dollar sign."""
 
     version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="The version of this format.")
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$", title="1 to 64 of a-z, 0-9 and hyphen")] = Field(
         description="Names the checkpoint and the log."
     )
     source: Annotated[Source, BeforeValidator(wrap_uri, json_schema_input_type=Address | Source)] = Field(
-        description="Where the images are. An address alone stands for `{uri: ADDRESS}`."
+        description="The location of the images. An address alone means `{uri: ADDRESS}`."
     )
-    detector: Detector = Field(default=LabelsDetector(), description="Which service looks at the images.")
+    detector: Detector = Field(default=LabelsDetector(), description="The service that examines the images.")
     precheck: Annotated[spec.Precheck, Field(strict=False)] = Field(
         default=spec.Precheck.NONE,
-        description="`header`: read each image's first bytes before it is paid for, so that what the service would "
-        "refuse (no JPEG or PNG by its content, too few or too many pixels) fails at no cost. `none`: let the service "
-        "look. Images of a folder, and with `convert` all, are looked at in any case.",
+        description="`header`: read each image's first bytes before it is paid for, so that an image that the service "
+        "would reject (no JPEG or PNG by its content, too few or too many pixels) fails at no cost. `none`: leave this "
+        "check to the service. Images of a folder, and with `convert` all images, are checked in any case.",
     )
     convert: bool | None = Field(
         default=None,
@@ -112,21 +112,23 @@ class JobFile(Section):
         description="Ordered; the first rule that matches decides."
     )
     otherwise: VerdictName = Field(default=Verdict.REJECT, description="The verdict when no rule matches.")
-    actions: Actions = Field(default=Actions(), description="What is done with the images of each verdict.")
-    limits: Limits = Field(default=Limits(), description="How fast, how much and how long.")
-    stop: Stop = Field(default=Stop(), description="When enough has been seen.")
+    actions: Actions = Field(default=Actions(), description="The action on the images of each verdict.")
+    limits: Limits = Field(default=Limits(), description="Limits on rate, cost, number of images and time.")
+    stop: Stop = Field(default=Stop(), description="When the run stops early.")
     checkpoint: FilePath | None = Field(
-        default=None, description="Where paid work is kept. Default: `.asyncfilter/<name>.db` beside the job file."
+        default=None,
+        description="The SQLite file that holds the paid results. Default: `.asyncfilter/<name>.db` beside the job "
+        "file.",
     )
-    pricing: Pricing = Field(default=Pricing(), description="What the account has used and pays.")
-    aws: Aws = Field(default=Aws(), description="How AWS is reached.")
+    pricing: Pricing = Field(default=Pricing(), description="Usage and prices of the account.")
+    aws: Aws = Field(default=Aws(), description="Access to AWS.")
 
 
 JobFile.model_rebuild()
 
 
 class _PlainSchema(GenerateJsonSchema):
-    """Leaves out the titles that pydantic makes from field names: here a title says what may be written."""
+    """Leaves out the titles that pydantic makes from field names: here a title gives the allowed values."""
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  the override's signature
         """See pydantic."""
@@ -134,6 +136,6 @@ class _PlainSchema(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the job file as people write it (draft 2020-12)."""
+    """The JSON Schema of the job file as written, before validation (draft 2020-12)."""
     schema = JobFile.model_json_schema(mode="validation", schema_generator=_PlainSchema)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}

@@ -16,7 +16,7 @@ Auto = Literal["auto"]
 
 
 class Limits(Section):
-    """How fast, how much and how long."""
+    """Limits on rate, cost, number of images and time."""
 
     tps: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | Auto = Field(
         default="auto",
@@ -24,10 +24,10 @@ class Limits(Section):
         "documented default of the region.",
     )
     share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
-        default=_LIMITS.share, description="Part of that quota this run may use."
+        default=_LIMITS.share, description="Fraction of that quota that this run may use."
     )
     concurrency: Annotated[int, Field(ge=1, le=10_000)] | Auto = Field(
-        default="auto", description="Calls in flight. `auto` follows rate x measured latency."
+        default="auto", description="Calls in flight. `auto`: rate times measured latency."
     )
     budget_usd: Usd | None = Field(
         default=None, description="Hard ceiling in dollars for this checkpoint, across resumes. `null`: none."
@@ -42,15 +42,15 @@ class Limits(Section):
 
 
 class HitRate(Section):
-    """Stop once matches are too rare to go on. Holds however often one looks; see `docs/planning.md`."""
+    """Stop once matches are too rare. The confidence holds for any number of checks; see `docs/planning.md`."""
 
     below: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
-        description="Share of `keep` among all verdicts, as a fraction: 0.02 is two in a hundred."
+        description="Share of `keep` among all verdicts, as a fraction: 0.02 is 2 %."
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)] = Field(
         default=0.95,
-        description="How sure to be that the share is below that, as a fraction. A source whose share is not below it "
-        "is stopped wrongly with a probability of at most one less this.",
+        description="Confidence that the share is below that, as a fraction. A source whose share is not below it is "
+        "stopped wrongly with a probability of at most one minus this.",
     )
 
 
@@ -61,19 +61,20 @@ class ErrorShare(Section):
         description="Share of failed images among the last `window`, as a fraction."
     )
     window: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = Field(
-        default=200, description="How many images back are looked at; nothing is said before that many."
+        default=200, description="Number of most recent images that count; the rule applies from that many images on."
     )
 
 
 class Stop(Section):
-    """When enough has been seen. `null` means never."""
+    """When the run stops early. `null` means never."""
 
     matches: Positive | None = Field(default=None, description="Stop after this many `keep`.")
     misses_in_a_row: Positive | None = Field(
         default=None, description="Stop after this many `reject` without a `keep` between; `review` does not count."
     )
     hit_rate: HitRate | None = Field(
-        default=None, description="Stop once matches are surely too rare. Wants `source.order: random`."
+        default=None,
+        description="Stop once matches are too rare with a given confidence. Needs `source.order: random`.",
     )
     errors: ErrorShare | None = Field(default=None, description="Stop once too many images could not be examined.")
 
@@ -81,7 +82,7 @@ class Stop(Section):
 class Tier(Section):
     """The price of an image while no more than `up_to` were billed this month."""
 
-    up_to: Positive | None = Field(description="Images a month; `null` in the last tier: without end.")
+    up_to: Positive | None = Field(description="Images a month; `null` in the last tier: no limit.")
     usd: Usd = Field(description="Dollars an image.")
 
 
@@ -92,13 +93,13 @@ class Pricing(Section):
         default=_PRICING.used_this_month, description="Images already billed this month, for the tiers."
     )
     tiers: Annotated[list[Tier], Field(min_length=1)] | None = Field(
-        default=None, description="Prices that take the place of the table that ships with asyncfilter; never rising."
+        default=None, description="Prices that replace the table that ships with asyncfilter; they must not rise."
     )
     inference_unit_hour_usd: Usd | None = Field(
         default=None, description="Dollars an hour for one inference unit of a Custom Labels model."
     )
     inference_units: Positive | None = Field(
         default=None,
-        description="Units the Custom Labels model runs with at the most; `null` asks the service, which takes the "
+        description="Most units that the Custom Labels model runs with. `null`: read from the service, which needs the "
         "permissions rekognition:DescribeProjects and rekognition:DescribeProjectVersions.",
     )

@@ -41,25 +41,26 @@ class Area(Section):
 class Condition(Section):
     """One condition; all parts that are given must hold. Names match a label's name or alias, in any case."""
 
-    any: Names = Field(default_factory=list, description="At least one of these labels is there.")
-    all: Names = Field(default_factory=list, description="All of these labels are there.")
-    none: Names = Field(default_factory=list, description="None of these labels is there.")
+    any: Names = Field(default_factory=list, description="At least one of these labels is present.")
+    all: Names = Field(default_factory=list, description="All of these labels are present.")
+    none: Names = Field(default_factory=list, description="None of these labels is present.")
     confidence: Percent = Field(
         default=_CONDITION.confidence_pct,
-        description="Percent that a label, or an instance of `count` and `area`, must reach. Not inherited by `not`.",
+        description="Percent. Least confidence of a label, or of an instance in `count` and `area`. Not inherited "
+        "by `not`.",
     )
     category: Names = Field(
         default_factory=list,
-        description="A label of this category, or of one of these, is there. Such as `Animals and Pets`.",
+        description="A label of this category, or of one of these, is present. Example: `Animals and Pets`.",
     )
     count: Count = Field(default_factory=absent, description="How many instances of a label the image shows.")
     area: Area = Field(default_factory=absent, description="How much of the image a label's largest box covers.")
     like: References = Field(
         default_factory=list,
-        description="Reference images: a label is there that they show at `confidence` and that is specific enough to "
-        "select by. They are examined when a run starts; see `docs/planning.md`.",
+        description="Reference images: a label is present that they show at `confidence` and that is specific enough "
+        "for a rule. They are examined when a run starts; see `docs/planning.md`.",
     )
-    ignore: Names = Field(default_factory=list, description="Labels that `like` shall not select by.")
+    ignore: Names = Field(default_factory=list, description="Labels that `like` must not use.")
     not_: Conditions = Field(
         default_factory=list, alias="not", description="A condition that must not hold; of a list, not all may hold."
     )
@@ -73,7 +74,7 @@ class Rule(Section):
     """One verdict with its condition, or with a list of conditions that must all hold."""
 
     keep: Conditions = Field(default_factory=list, description="What makes an image a match.")
-    review: Conditions = Field(default_factory=list, description="What makes an image one for people to look at.")
+    review: Conditions = Field(default_factory=list, description="What makes an image one that a person should review.")
     reject: Conditions = Field(default_factory=list, description="What makes an image a miss.")
 
 

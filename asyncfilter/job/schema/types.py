@@ -1,6 +1,6 @@
-"""Values of one key: their types, bounds and what may be written there.
+"""Types of the values of single keys, with their bounds and the description of what is allowed.
 
-Numbers are strict: no string, boolean or date passes for one.
+Numbers are strict: a string, boolean or date is not accepted as one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from asyncfilter.job.addresses import ALL_PLACEHOLDERS, absolute_template, parse
 from asyncfilter.model import S3, StoreKind, Verdict
 
 MAX_COUNT = 10**12
-"""Upper bound of counts and seeds: far above any bucket, safely inside 64 bits."""
+"""Upper bound of counts and seeds: far above any bucket, well within 64 bits."""
 MAX_USD = 10**9
 SEEN = "\N{OBJECT REPLACEMENT CHARACTER}"
-"""Stands in a message for the value as the file writes it."""
+"""Placeholder in a message for the value as written in the file."""
 _MICRO = Decimal("0.000001")
 
 
 def as_list(value: object) -> list[Any]:
-    """A list as it is, anything else as a list of one."""
+    """A list unchanged, anything else as a list of one."""
     return value if isinstance(value, list) else [value]
 
 
@@ -111,12 +111,12 @@ FilePath = Annotated[str, AfterValidator(_file), Field(title="the path of a file
 VerdictName = Annotated[Verdict, Field(strict=False)]
 
 
-def absent() -> Any:  # noqa: ANN401  stands for a mapping that may be left out, but not be null
+def absent() -> Any:  # noqa: ANN401  the type of a mapping that may be left out, but not be null
     """Default of a mapping that may be left out; pydantic does not check defaults."""
     return None
 
 
 class Section(BaseModel):
-    """A mapping of the job file: strict, unknown keys refused."""
+    """A mapping of the job file: strict, unknown keys rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
