@@ -1,7 +1,7 @@
-"""The engine with a source, a detector and a sink of one's own: keep the bright pictures of a local folder.
+"""The engine with a source, a detector and a sink of your own: keep the bright pictures of a local folder.
 
-Everything that makes a run trustworthy stays: resumed after any interruption, never examined twice, stop rules in
-order, conditional effects. Nothing here needs AWS.
+The guarantees of a run apply: it is resumed after any interruption, no picture is examined twice, stop rules hold in
+order, effects are conditional. Nothing here needs AWS.
 
     python docs/examples/own_ports.py FOLDER TARGET
 """
@@ -35,19 +35,19 @@ class Folder:
         return Page([self.head(name) for name in following[:1000]], is_last=len(following) <= 1000)
 
     def head(self, name: str) -> ListedObject:
-        """The file as it is now; its time of change stands for an ETag."""
+        """The file as it is now; its time of change serves as the ETag."""
         stat = (self._folder / name).stat()
         return ListedObject(name, stat.st_size, str(stat.st_mtime_ns))
 
 
 class Brightness:
-    """A detector: one label, ``Bright``, as sure as the picture is bright."""
+    """A detector: one label, ``Bright``, whose confidence is the mean brightness."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     async def detect(self, image: ObjectRef) -> Detection:
-        """Look at the pixels, in a thread."""
+        """Measure the pixels, in a thread."""
         brightness_pct = await anyio.to_thread.run_sync(self._measure, self._folder / image.key)
         return Detection((Label("Bright", brightness_pct),), model_version="mean grey")
 
