@@ -1,6 +1,6 @@
-"""A local folder in the place of a bucket: its listing, its files' bytes, and copies, links, moves and deletes in it.
+"""A local folder in place of a bucket: its listing, its files' bytes, and copies, links, moves and deletes in it.
 
-A key is a file's path below the folder, with slashes, in UTF-8; ``files`` tells how files stand for objects.
+A key is a file's path below the folder, with slashes, in UTF-8; ``files`` maps files to objects.
 """
 
 from asyncfilter.folders.contents import FolderContents

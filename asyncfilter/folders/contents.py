@@ -25,7 +25,7 @@ class FolderContents:
 
 
 def read_file(image: ObjectRef, first_bytes: int | None = None) -> bytes:
-    """The bytes of the file that was examined, whole or from its start; the same before and after they were read.
+    """The bytes of the file that was listed, all or the first ones; the file is checked before and after the read.
 
     Raises:
         ImageError: ``changed``, ``vanished``, or a cause of its own.

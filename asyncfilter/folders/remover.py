@@ -1,4 +1,4 @@
-"""Files as a ``Remover``: hard links where the file system has them, copies elsewhere, and nothing keeps versions."""
+"""``Remover`` for files: hard links where the file system supports them, otherwise copies; no versions are kept."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ class FolderRemover:
 
     def _copy(self, effect: Effect) -> CopyResult:
         is_back = effect.source.bucket == FOLDER
-        # Nothing is written into the place that is read: the source, or on the way back the very file.
+        # Nothing is written into the folder that is read: the source, or, when a move is undone, the moved file.
         sink = FolderSink(_path(effect.source) if is_back else self._source)
-        may_stand = effect.if_exists is not IfExists.OVERWRITE
-        stood = may_stand and effect.target is not None and _head(effect.target) is not None
+        may_exist = effect.if_exists is not IfExists.OVERWRITE
+        existed = may_exist and effect.target is not None and _head(effect.target) is not None
         try:
             etag = sink.copy(structs.replace(effect, is_link=True))
         except UnlinkableError:
             etag = sink.copy(effect)
-        return CopyResult(etag=etag, is_new=not stood)
+        return CopyResult(etag=etag, is_new=not existed)
 
 
 def _path(image: ObjectRef) -> Path:

@@ -1,8 +1,8 @@
 """Copies, hard links and deletes of files.
 
-Invariants: a target is there whole or not at all, under its own name only when its bytes are on disk; only the file
-that was examined is copied or deleted; a repeat of an action is harmless. A process that is killed may leave a
-part of a copy behind, ``.asyncfilter-*.part`` beside the target.
+Invariants: a target exists complete or not at all, and has its name only once its bytes are on disk; only the file that
+was examined is copied or deleted; an action can be repeated without harm. A process that was killed may leave part of
+a copy beside the target, as ``.asyncfilter-*.part``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNLINKABLE = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLI
 
 
 class UnlinkableError(AccessError):
-    """Another file system, or one without hard links: then no file of the job can be linked."""
+    """The target is on another file system, or on one without hard links: no file of the job can be linked."""
 
 
 class FolderSink:
@@ -49,14 +49,14 @@ class FolderSink:
         """Copy or link a file; see ``Sink``.
 
         Raises:
-            UsageError: The kind of action is another one.
+            UsageError: The effect is neither a copy nor a link.
         """
         if effect.kind is not ActionKind.COPY:
-            raise UsageError(f"a run does nothing of kind {effect.kind} to files", hint="Use copy, link or none.")
+            raise UsageError(f"a run has no action {effect.kind} for files", hint="Use copy, link or none.")
         await anyio.to_thread.run_sync(self.copy, effect, limiter=self._threads)
 
     def copy(self, effect: Effect) -> str:
-        """Copy or link a file; returns what stands for the ETag of the file at the target."""
+        """Copy or link a file; returns the ETag of the file at the target, as ``etag_of`` gives it."""
         target = _target(effect)
         with writing(target):
             path = target_path(target, self._source)
@@ -75,7 +75,7 @@ class FolderSink:
             return etag_of(path.stat())
 
     def existing_copy(self, effect: Effect) -> str | None:
-        """What stands for the ETag of the file at the target, if it has the content of the source; None without one.
+        """The ETag of the file at the target, if it counts as the copy; None if there is no file.
 
         Raises:
             ImageError: ``target_exists``; ``changed`` or ``vanished``, of the source; ``target_unsafe``.
@@ -86,13 +86,13 @@ class FolderSink:
             if not os.path.lexists(path):
                 return None
             if path.parent.resolve().is_relative_to(self._source):
-                raise ImageError(f"{target.uri}: lies in the source", code="target_unsafe")
+                raise ImageError(f"{target.uri}: is inside the source", code="target_unsafe")
             _check_apart(effect, path)
             return _found(effect, path)
 
 
 def delete(image: ObjectRef) -> None:
-    """Delete a file, if it is the one examined; of a symbolic link, the link.
+    """Delete a file, if it is the one that was examined; of a symbolic link, the link.
 
     Raises:
         ImageError: ``changed`` or ``vanished``.
@@ -108,7 +108,7 @@ def delete(image: ObjectRef) -> None:
 
 @contextmanager
 def _part(effect: Effect, path: Path) -> Iterator[Path]:
-    """The whole of the file beside its target, under a name that nobody has; gone when this ends."""
+    """A complete copy or link beside the target, under an unused name; removed on exit."""
     part = path.with_name(f".asyncfilter-{secrets.token_hex(8)}.part")
     try:
         if effect.is_link:
@@ -121,10 +121,10 @@ def _part(effect: Effect, path: Path) -> Iterator[Path]:
 
 
 def _take_name(part: Path, path: Path) -> None:
-    """Give a file a name that nobody has; where there are no hard links, an empty file holds the name meanwhile.
+    """Give a file an unused name; without hard links, an empty file reserves the name first.
 
     Raises:
-        FileExistsError: Somebody has it.
+        FileExistsError: The name is in use.
     """
     try:
         path.hardlink_to(part)
@@ -146,14 +146,14 @@ def _link(effect: Effect, part: Path) -> None:
         if exc.errno not in _UNLINKABLE:
             raise
         raise UnlinkableError(
-            f"{_target(effect).uri}: no hard link of {image.uri} can be there ({exc.strerror})",
+            f"{_target(effect).uri}: no hard link to {image.uri} is possible there ({exc.strerror})",
             hint="Use copy in place of link.",
         ) from exc
     check_same(image, part.stat())
 
 
 def _write(effect: Effect, part: Path) -> None:
-    """Copy, with permissions and the time of change, and see to it that all is on disk."""
+    """Copy a file with its permissions and modification time; all of it is on disk on return."""
     image = effect.source
     with reading(image):
         source = open_file(image)
@@ -169,10 +169,11 @@ def _write(effect: Effect, part: Path) -> None:
 
 
 def _check_apart(effect: Effect, path: Path) -> None:
-    """See that the target is not the source itself, in a folder that is mounted twice.
+    """Check that the target is not the source itself, in a folder that is mounted twice.
 
-    What is deleted at the one place would be gone at the other. A file that has no other name, or whose folder is the
-    source's, is no hard link of it; folders are told by their inode, which is the same through every mount.
+    A delete under one mount would delete the file under the other. A target with the source's inode is the source, and
+    not a hard link to it, if it has only one name or is in the source's folder. Folders are compared by inode, which is
+    the same through every mount.
 
     Raises:
         ImageError: ``target_unsafe``.
@@ -185,18 +186,18 @@ def _check_apart(effect: Effect, path: Path) -> None:
             check_same(image, source.stat())
             folders = {path.parent.stat().st_ino, source.parent.stat().st_ino}
         if etag_of(existing_copy) == image.etag and (existing_copy.st_nlink == 1 or len(folders) == 1):
-            raise ImageError(f"{_target(effect).uri}: is {image.uri} itself, by another way", code="target_unsafe")
+            raise ImageError(f"{_target(effect).uri}: is {image.uri} itself, by another path", code="target_unsafe")
 
 
 def _found(effect: Effect, path: Path) -> str:
-    """What to make of a file that stands at the target already.
+    """The ETag of a file that exists at the target already, if it counts as the copy.
 
     Raises:
         ImageError: ``target_exists``.
     """
     if effect.if_exists is IfExists.FAIL and not _is_same_content(effect.source, path):
         raise ImageError(
-            f"{_target(effect).uri}: another file stands there",
+            f"{_target(effect).uri}: the target has another file",
             code="target_exists",
             remedy="Set if_exists to skip or overwrite beside copy, or choose an empty target.",
         )

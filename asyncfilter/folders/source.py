@@ -1,7 +1,7 @@
 """Listing a folder as S3 lists a bucket: every file below it, in the order of the UTF-8 bytes of their keys.
 
-Nothing leads out of the folder: symbolic links to folders are not followed, and count as folders; links to files are
-files. Memory is bounded by ``CHUNK_NAMES`` for each level of folders, whatever they hold.
+The listing never leaves the folder: symbolic links to folders are not followed and are listed as folders; links to
+files are listed as files. Memory is bounded by ``CHUNK_NAMES`` for each level of folders, regardless of their size.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from asyncfilter.ports.examine import Page
 
 PAGE_OBJECTS = 1000
 CHUNK_NAMES = 100_000
-"""Names of one folder that are sorted at a time; a larger folder is read once for each so many of its names."""
+"""Names of one folder that are sorted at a time; a larger folder is read once per this many names."""
 
 
 class FolderSource:
@@ -58,7 +58,7 @@ class FolderSource:
         return Page(objects, is_last=len(objects) < PAGE_OBJECTS)
 
     def _below(self, folder: bytes, prefix: bytes, after: bytes) -> Iterator[ListedObject]:
-        """Files below ``folder``, whose keys begin with ``prefix``, from behind the key ``after``."""
+        """Files below ``folder``, whose keys begin with ``prefix``, that follow the key ``after``."""
         for entry in self._entries(folder, prefix, after):
             if entry.is_folder:
                 yield from self._below(entry.path, prefix + entry.name, after)
@@ -66,7 +66,7 @@ class FolderSource:
                 yield found
 
     def _entries(self, folder: bytes, prefix: bytes, after: bytes) -> Iterator[_Entry]:
-        """What a folder holds that matters behind ``after``, in order."""
+        """The entries of a folder that can have files after ``after``, in order."""
         last = b""
         while True:
             fresh = (entry for entry in _held(folder, is_root=not prefix) if entry.name > last)
@@ -79,9 +79,9 @@ class FolderSource:
 
 
 class _Entry(NamedTuple):
-    """Something in a folder; ``name`` is what it adds to a key: a folder's ends in a slash, and so it sorts as S3 does.
+    """An entry of a folder; ``name`` is its part of a key. A folder's name ends in a slash, so it sorts as in S3.
 
-    ``is_text`` is False for a name whose bytes are not UTF-8, which ``name`` then spells out.
+    ``is_text`` is False for a name whose bytes are not UTF-8; ``name`` then has them as escapes.
     """
 
     name: bytes
@@ -103,7 +103,7 @@ def _is_behind(key: bytes, after: bytes) -> bool:
 
 
 def _held(folder: bytes, *, is_root: bool) -> Iterator[_Entry]:
-    """What a folder holds, in no order; nothing where it was deleted since its parent was read.
+    """The entries of a folder, unordered; none when it was deleted after its parent was read.
 
     Raises:
         AccessError: It cannot be listed.
@@ -119,11 +119,11 @@ def _held(folder: bytes, *, is_root: bool) -> Iterator[_Entry]:
 
 
 def _listed(path: bytes, key: str, *, is_text: bool) -> ListedObject | None:
-    """A file as a listing shows it.
+    """A file as an entry of a listing.
 
     Returns:
-        None for what is no file, and for one that was deleted meanwhile; a link to nowhere is an empty file, a link to
-        a folder is shown as S3 shows folders.
+        None for an entry that is not a file, and for a file that was deleted in the meantime. A broken link is listed
+        as an empty file, a link to a folder as S3 lists folders.
     """
     try:
         status = os.stat(path)  # noqa: PTH116  a path in bytes
@@ -139,10 +139,10 @@ def _listed(path: bytes, key: str, *, is_text: bool) -> ListedObject | None:
 
 
 def check_folder(root: Path) -> None:
-    """See that a folder is there and can be listed.
+    """Check that a folder exists and can be listed.
 
     Raises:
-        AccessError: It is not, or cannot.
+        AccessError: It does not exist, or cannot be listed.
     """
     for _ in _held(os.fsencode(root), is_root=True):
         return

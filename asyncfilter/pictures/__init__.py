@@ -1,1 +1,1 @@
-"""Pictures: made fit for the service, and looked at before they are sent."""
+"""Images: the check before a paid call, and the conversion to what the service accepts."""

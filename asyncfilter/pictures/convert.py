@@ -1,8 +1,8 @@
-"""Pictures made fit for the service: decoded, turned upright, flattened to RGB, shrunk, and written as JPEG.
+"""Conversion of images for the service: decoded, rotated upright, flattened to RGB, reduced in size, encoded as JPEG.
 
-Files are not trusted: only the decoder of the format that the first bytes show is used, no picture of more pixels than
-Pillow thinks safe is decoded, and whatever a decoder raises becomes an ``ImageError``. Everything here is computation
-on bytes and belongs in a worker thread.
+Files are not trusted: only the decoder of the format that the first bytes show is used, no image with more pixels than
+Pillow's limit is decoded, and every exception of a decoder becomes an ``ImageError``. All functions compute on bytes
+and should run in a worker thread.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _DECODERS = {
     Format.HEIC: "HEIF",
     Format.AVIF: "AVIF",
 }
-"""Pillow's names; it has HEIF only where the package pillow-heif is installed."""
+"""Pillow's names of the formats; HEIF needs the package pillow-heif."""
 
 _QUALITIES = (92, 85, 75)
 _SHRINK = 0.75
 _SIDE = 32
 _WAVES = [[cos(pi / _SIDE * (at + 0.5) * times) for at in range(_SIDE)] for times in range(1, 9)]
 _CONTRAST = 8
-"""Grey levels that a picture must span for its perceptual hash to mean anything."""
+"""Least span of grey levels for a meaningful perceptual hash."""
 
 
 class Jpeg(NamedTuple):
-    """A picture as it is sent; size in pixels."""
+    """An image in the form that is sent; size in pixels."""
 
     body: bytes
     width: int
@@ -51,10 +51,10 @@ class Jpeg(NamedTuple):
 
 
 def convert(body: bytes, limits: ImageLimits) -> Jpeg:
-    """The picture in ``body``, its first frame if it moves, as a JPEG that the service takes.
+    """The image in ``body``, of an animation the first frame, as a JPEG that the service accepts.
 
     Raises:
-        ImageError: ``decompression_bomb``, ``invalid_image_format``, or ``image_rejected`` when no size of it is taken.
+        ImageError: ``decompression_bomb``, ``invalid_image_format``, or ``image_rejected`` when no size fits.
     """
     with _decoding(body) as picture:
         size = fit(*picture.size, limits)
@@ -93,12 +93,12 @@ def perceptual_hash(body: bytes) -> int | None:
 @contextmanager
 def _decoding(body: bytes) -> Iterator[Image.Image]:
     kind = format_of(body)
-    # Pillow warns of odd metadata and of sizes it still thinks safe; what it does not is an error of its own.
+    # Pillow warns of odd metadata and of large sizes below its limit; a size above the limit raises an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if kind is Format.HEIC:
         _register_heif()
     if kind is Format.UNKNOWN:
-        raise ImageError("no picture that is known", code="invalid_image_format")
+        raise ImageError("not a known image format", code="invalid_image_format")
     try:
         with Image.open(io.BytesIO(body), formats=[_DECODERS[kind]]) as picture:
             yield picture
@@ -108,15 +108,13 @@ def _decoding(body: bytes) -> Iterator[Image.Image]:
         raise ImageError(f"decoding it would take too much memory ({exc})", code="decompression_bomb") from exc
     except KeyError as exc:
         raise ImageError(f"{kind.upper()} cannot be decoded here", code="invalid_image_format") from exc
-    except Exception as exc:  # Pillow's decoders raise whatever a broken file leads them to
-        said = (
-            "its header makes no sense" if isinstance(exc, UnidentifiedImageError) else str(exc) or type(exc).__name__
-        )
-        raise ImageError(f"not a {kind.upper()} that can be decoded ({said})", code="invalid_image_format") from exc
+    except Exception as exc:  # Pillow's decoders raise exceptions of any type for a broken file
+        cause = "its header is not valid" if isinstance(exc, UnidentifiedImageError) else str(exc) or type(exc).__name__
+        raise ImageError(f"not a {kind.upper()} that can be decoded ({cause})", code="invalid_image_format") from exc
 
 
 def _register_heif() -> None:
-    """Let Pillow read HEIC, where the package that can is installed."""
+    """Register the HEIC decoder of pillow-heif with Pillow, where it is installed."""
     with suppress(ImportError):
         import_module("pillow_heif").register_heif_opener()
 
@@ -125,12 +123,12 @@ def _upright(picture: Image.Image) -> Image.Image:
     picture.load()
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception:  # noqa: BLE001  broken metadata: the picture is taken as it is stored
+    except Exception:  # noqa: BLE001  broken metadata: the image is used as stored
         return picture
 
 
 def _flat(picture: Image.Image) -> Image.Image:
-    """In RGB, what is transparent on white, 16-bit and floating-point grey scaled to 8 bits."""
+    """The image in RGB: transparency on white, 16-bit and floating-point grey scaled to 8 bits."""
     if picture.mode in {"I", "F"} or picture.mode.startswith("I;16"):
         return _grey(picture).convert("RGB")
     if picture.has_transparency_data:
@@ -142,7 +140,7 @@ def _flat(picture: Image.Image) -> Image.Image:
 
 
 def _grey(picture: Image.Image) -> Image.Image:
-    """The darkest and the lightest spot of 32-bit pictures are taken for black and white; 16 bits have their own."""
+    """The image in 8-bit grey: 16-bit values scaled by their range, 32-bit values by their minimum and maximum."""
     if picture.mode.startswith("I;16"):
         return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     low, high = picture.getextrema()
@@ -153,10 +151,10 @@ def _grey(picture: Image.Image) -> Image.Image:
 
 
 def _fitting(picture: Image.Image, limits: ImageLimits) -> Jpeg:
-    """The best JPEG that has no more bytes than may be sent.
+    """The JPEG of the highest quality and size that is within the limit of bytes.
 
     Raises:
-        ImageError: ``image_too_large`` when none has before it gets too small.
+        ImageError: ``image_too_large`` when none is before the image is too small.
     """
     while min(picture.size) >= limits.min_px:
         for quality in _QUALITIES:
@@ -167,4 +165,4 @@ def _fitting(picture: Image.Image, limits: ImageLimits) -> Jpeg:
         picture = picture.resize(
             (int(picture.width * _SHRINK), int(picture.height * _SHRINK)), Image.Resampling.LANCZOS
         )
-    raise ImageError("no size of it has few enough bytes to be sent", code="image_too_large")
+    raise ImageError("too many bytes to be sent at any size that the service accepts", code="image_too_large")

@@ -1,7 +1,7 @@
-"""Before an image is paid for: is it one that the service takes, and if not, can it be made one?
+"""Preparation of an image before it is paid for: check that the service accepts it, and convert it if it does not.
 
-Whoever is refused here gets the code that the service's own refusal would have, at no cost. What is in doubt goes to
-the service.
+An image that is rejected here gets the error code that the service's rejection would have, at no cost. In doubt an
+image is sent to the service.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from asyncfilter.policy.provenance import Provenance, Sent, add_provenance
 from asyncfilter.ports.examine import Contents, Detector, Prepared
 
 HEAD_BYTES = 64 * 1024
-"""What is read first: the header of nearly every picture is in it."""
+"""Bytes of the first read; they contain the header of nearly every image."""
 
 Send = Callable[[ObjectRef, bytes], Awaitable[Detection]]
-"""One paid attempt at bytes made of an image; raises as ``Detector.detect``."""
+"""One paid attempt with an image's bytes; raises as ``Detector.detect``."""
 
 
 class ImagePreparer:
@@ -35,9 +35,9 @@ class ImagePreparer:
         contents: Reads images.
         detector: Examines them by reference.
         send: Examines bytes.
-        limits: What the detector takes.
-        by_reference: False when every image must be sent: the detector cannot read where they are.
-        converts: Whether what does not fit is made to.
+        limits: The detector's limits on images.
+        by_reference: False when every image must be sent, because the detector cannot read the source.
+        converts: Whether images that the detector does not accept are converted.
         compares: Whether every image gets its perceptual hash.
     """
 
@@ -75,20 +75,20 @@ class ImagePreparer:
         return Prepared(detector=detector, held_bytes=len(content or b""))
 
     async def _header(self, image: ObjectRef) -> Header:
-        """The header, from as few bytes as it takes; unknown in size when it lies too far behind."""
-        wanted_bytes = HEAD_BYTES
+        """The header, from as few bytes as possible; without dimensions when these are too far from the start."""
+        length_bytes = HEAD_BYTES
         while True:
-            head = await self._contents.read(image, first_bytes=min(wanted_bytes, image.size_bytes))
+            head = await self._contents.read(image, first_bytes=min(length_bytes, image.size_bytes))
             header = read_header(head, is_whole=len(head) >= image.size_bytes)
-            if not header.need_bytes or wanted_bytes >= MAX_HEADER_BYTES:
+            if not header.need_bytes or length_bytes >= MAX_HEADER_BYTES:
                 return header
-            wanted_bytes = min(max(header.need_bytes + HEAD_BYTES, 4 * wanted_bytes), MAX_HEADER_BYTES)
+            length_bytes = min(max(header.need_bytes + HEAD_BYTES, 4 * length_bytes), MAX_HEADER_BYTES)
 
     def _ready(self, image: ObjectRef, body: bytes) -> tuple[bytes | None, Provenance]:
-        """What to send, None for a reference, and what to note of it; runs in a worker thread.
+        """The bytes to send (None for a reference) and their provenance; runs in a worker thread.
 
         Raises:
-            ImageError: Neither as it is nor converted would the service take it.
+            ImageError: The service would accept it neither unchanged nor converted.
         """
         try:
             content, sent = self._fit(body)
@@ -115,7 +115,7 @@ class ImagePreparer:
 
 
 class _Examination:
-    """``Detector`` of one image that was prepared."""
+    """``Detector`` of one prepared image."""
 
     def __init__(self, detector: Detector, send: Send, content: bytes | None, provenance: Provenance) -> None:
         self._detector = detector

@@ -1,1 +1,1 @@
-"""What a checkpoint holds, as files for other programs."""
+"""Exports of the content of a checkpoint, as files for other programs."""

@@ -14,7 +14,7 @@ class DuplicateGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Objects with the same bytes.
 
     Attributes:
-        etag: What tells so, with the size: the ETag of objects uploaded in one part.
+        etag: The common ETag, of objects uploaded in one part; with the size it identifies the content.
         keys: In order of examination; the first was examined, or would be kept by ``duplicates: skip``.
     """
 
@@ -27,7 +27,7 @@ COLUMNS = ("group", "key", "size_bytes", "etag")
 
 
 def write_groups_jsonl(groups: Iterable[DuplicateGroup], out: TextSink) -> int:
-    """Write one group a line; returns the number of groups."""
+    """Write one line per group; returns the number of groups."""
     encode = msgspec.json.Encoder().encode
     lines = 0
     for group in groups:
@@ -37,7 +37,7 @@ def write_groups_jsonl(groups: Iterable[DuplicateGroup], out: TextSink) -> int:
 
 
 def write_groups_csv(groups: Iterable[DuplicateGroup], out: TextSink) -> int:
-    """Write one key a line, under the number of its group from 1; returns the number of groups."""
+    """Write one line per key, with the number of its group from 1; returns the number of groups."""
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     number = 0

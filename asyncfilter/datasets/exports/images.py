@@ -1,8 +1,8 @@
-"""Examined images as JSON Lines and as CSV, one line an image, written as they come.
+"""Examined images as JSON Lines and as CSV, one line per image, written one by one.
 
-JSON Lines holds everything. CSV is for spreadsheets: one cell for all labels, as ``Name:confidence;Name:confidence``.
-Keys stand as they are in both, newlines and control characters too, quoted as each format does. Text files should be
-opened with ``encoding="utf-8"`` and ``newline=""`` (Excel wants ``utf-8-sig``).
+JSON Lines holds all fields. CSV is for spreadsheets: one cell for all labels, as ``Name:confidence;Name:confidence``.
+Keys are unchanged in both, including newlines and control characters, quoted as each format requires. Text files should
+be opened with ``encoding="utf-8"`` and ``newline=""`` (Excel needs ``utf-8-sig``).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from asyncfilter.records.images import DoneEffect, StoredImage
 
 
 class TextSink(Protocol):
-    """Where lines go: an open text file, ``sys.stdout``, a ``StringIO``."""
+    """A destination of lines: an open text file, ``sys.stdout``, a ``StringIO``."""
 
     def write(self, text: str, /) -> object:
-        """Take ``text``."""
+        """Write ``text``."""
         ...
 
 
@@ -32,13 +32,13 @@ class ExportedImage(msgspec.Struct, frozen=True, kw_only=True):
         seq: Place in the order of examination, from 1; None for a cached image.
         rule: Number of the rule that decided, from 0; None for ``otherwise`` and for images without a verdict.
         label: First name of the rule's list that matched.
-        error: Why there is no outcome, or why the action failed: its name under ``failed`` in the summary.
-        message: The same in words.
+        error: Code of the failure of examination or action, as under ``failed`` in the summary.
+        message: The message of that failure.
         effect: The action confirmed last; ``target`` is its URI, None where it has none.
         effects: All actions confirmed, oldest first; in JSON only.
-        model_version: Of the model that gave the labels; None without labels.
+        model_version: Version of the model that returned the labels; None without labels.
         labels: In the order of the response; None without labels.
-        extra: What else the response held; in JSON only.
+        extra: The other fields of the response; in JSON only.
     """
 
     bucket: str
@@ -90,7 +90,7 @@ def exported(image: StoredImage, bucket: str) -> ExportedImage:
 
 
 def write_jsonl(images: Iterable[StoredImage], out: TextSink, *, bucket: str) -> int:
-    """Write one JSON object a line; returns the number of lines."""
+    """Write one JSON object per line; returns the number of lines."""
     encode = msgspec.json.Encoder().encode
     lines = 0
     for image in images:
@@ -100,7 +100,7 @@ def write_jsonl(images: Iterable[StoredImage], out: TextSink, *, bucket: str) ->
 
 
 def write_csv(images: Iterable[StoredImage], out: TextSink, *, bucket: str) -> int:
-    """Write a line of column names and one line an image (RFC 4180); returns the number of lines without the names."""
+    """Write a line of column names and one line per image (RFC 4180); returns the number of lines without the names."""
     # Lines end in CR LF as the RFC says: the csv module quotes only the line-end characters that it uses itself.
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)

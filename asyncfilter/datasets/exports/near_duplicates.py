@@ -37,7 +37,7 @@ COLUMNS = ("group", "seq", "key", "uri", "size_bytes", "verdict", "distance", "l
 def near_duplicates(images: Iterable[StoredImage], distance: int) -> Sequence[Sequence[NearDuplicate]] | None:
     """Groups of at least two placed images, in order of examination; None when no image has a hash.
 
-    Memory: about 300 bytes an image that has a hash.
+    Memory: about 300 bytes per image that has a hash.
     """
     similar: list[NearDuplicate] = []
     hashes: list[int] = []
@@ -67,7 +67,7 @@ def _near_duplicate(image: StoredImage, perceptual_hash: str) -> NearDuplicate:
 
 
 def write_near_duplicates_jsonl(groups: Iterable[Sequence[NearDuplicate]], bucket: str, out: TextSink) -> int:
-    """Write one group a line; returns the number of groups."""
+    """Write one line per group; returns the number of groups."""
     encode = msgspec.json.Encoder().encode
     number = 0
     for number, group in enumerate(groups, start=1):
@@ -77,7 +77,7 @@ def write_near_duplicates_jsonl(groups: Iterable[Sequence[NearDuplicate]], bucke
 
 
 def write_near_duplicates_csv(groups: Iterable[Sequence[NearDuplicate]], bucket: str, out: TextSink) -> int:
-    """Write one image a line, under the number of its group from 1; returns the number of groups."""
+    """Write one line per image, with the number of its group from 1; returns the number of groups."""
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     number = 0

@@ -140,7 +140,7 @@ class Connection(asyncio.BufferedProtocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self._end(BrokenError(f"not an HTTP response: {exc}"))
         if self._received_bytes > (RESPONSE_LIMIT_BYTES if self._status else HEAD_LIMIT_BYTES):
-            self._end(BrokenError(f"the response is too long: {self._received_bytes} bytes"))
+            self._end(BrokenError(f"a response without end: {self._received_bytes} bytes"))
 
     def eof_received(self) -> None:
         """Complete a response without a length, which ends with its connection; any other response is truncated."""
