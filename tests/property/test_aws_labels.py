@@ -1,4 +1,4 @@
-"""Nothing of an answer is lost: the detection and its ``extra`` together are the answer."""
+"""A detection and its ``extra`` together hold the whole answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BOX = st.fixed_dictionaries({"Width": RATIO, "Height": RATIO, "Left": RATIO, "To
 
 
 def with_unknown(fields: Any, optional: Any = None) -> st.SearchStrategy[dict[str, Any]]:
-    """An object with its own fields and at times one that AWS adds later."""
+    """An object with its known fields and sometimes an unknown one, as AWS may add."""
     known = st.fixed_dictionaries(fields, optional=optional)
     return st.builds(
         lambda a, b: {**b, **a}, known, st.dictionaries(st.sampled_from(["New", "Other"]), JSON, max_size=1)
@@ -54,20 +54,20 @@ ANSWER = with_unknown(
 GEOMETRY = with_unknown({"BoundingBox": BOX}, {"Polygon": st.lists(st.fixed_dictionaries({"X": RATIO}), min_size=1)})
 
 
-def laid_over(value: Any, overlay: Any) -> Any:
+def overlaid(value: Any, overlay: Any) -> Any:
     """Apply an overlay as ``asyncfilter.aws.detectors.labels`` documents it."""
     if isinstance(value, list):
-        return [laid_over(item, overlay.get(str(index), {})) for index, item in enumerate(value)]
+        return [overlaid(item, overlay.get(str(index), {})) for index, item in enumerate(value)]
     if isinstance(value, dict):
         return {
             **value,
-            **{name: laid_over(value[name], rest) if name in value else rest for name, rest in overlay.items()},
+            **{name: overlaid(value[name], rest) if name in value else rest for name, rest in overlay.items()},
         }
     return overlay or value
 
 
 def answer_of(detection: Detection) -> dict[str, Any]:
-    """The answer that the modelled part of a detection stands for."""
+    """The answer that the modelled part of a detection represents."""
     labels = [
         {
             "Name": label.name,
@@ -93,29 +93,29 @@ def answer_of(detection: Detection) -> dict[str, Any]:
     return {"Labels": labels, "LabelModelVersion": detection.model_version}
 
 
-def without_nothing(value: Any) -> Any:
-    """Nulls and empty lists say nothing and need not be kept."""
+def without_empty(value: Any) -> Any:
+    """The answer without nulls and empty lists, which carry no information."""
     if isinstance(value, list):
-        return [without_nothing(item) for item in value]
+        return [without_empty(item) for item in value]
     if isinstance(value, dict):
-        return {name: without_nothing(item) for name, item in value.items() if item not in (None, [], "")}
+        return {name: without_empty(item) for name, item in value.items() if item not in (None, [], "")}
     return value
 
 
 def whole(detection: Detection) -> Any:
-    """The answer that detection and extra together stand for."""
+    """The answer that detection and extra together represent."""
     extra = json.loads(detection.extra) if detection.extra else {}
-    return without_nothing(laid_over(answer_of(detection), extra))
+    return without_empty(overlaid(answer_of(detection), extra))
 
 
 @given(ANSWER)
 def test_detect_labels_answers_are_kept_whole(answer: dict[str, Any]) -> None:
-    """Known and unknown fields alike come back from detection and extra."""
-    assert whole(read_labels(json.dumps(answer).encode())) == without_nothing(answer)
+    """Known and unknown fields are restored from detection and extra."""
+    assert whole(read_labels(json.dumps(answer).encode())) == without_empty(answer)
 
 
 def test_a_plain_answer_needs_no_extra() -> None:
-    """What Rekognition answers every day is modelled: nothing is left over."""
+    """The usual answers of Rekognition are fully modelled: their extra is empty."""
     answer = {
         "Labels": [{"Name": "Bird", "Confidence": 99.5, "Instances": [], "Parents": [{"Name": "Animal"}]}],
         "LabelModelVersion": "3.0",
@@ -129,7 +129,7 @@ def test_a_plain_answer_needs_no_extra() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"Labels": 7}', b'{"Labels": [{"Confidence": 1}]}'])
 @pytest.mark.parametrize("read", [read_labels, read_custom_labels])
 def test_nonsense_is_refused(read: Callable[[bytes], Detection], body: bytes) -> None:
-    """A body that is no such answer raises, and is not taken for an image without labels."""
+    """A body that is no such answer raises an error and is not read as an image without labels."""
     with pytest.raises(msgspec.DecodeError):
         read(body.replace(b"Labels", b"CustomLabels") if read is read_custom_labels else body)
 
@@ -138,14 +138,14 @@ def test_nonsense_is_refused(read: Callable[[bytes], Detection], body: bytes) ->
 def test_custom_labels_of_one_name_become_one_label_with_their_boxes(
     found: list[tuple[str, float, dict[str, float]]],
 ) -> None:
-    """Every box stays, at its own confidence; the label has the highest; labels fall in confidence."""
+    """Every box keeps its confidence; the label has the highest of them; labels are sorted by falling confidence."""
     entries = [{"Name": n, "Confidence": c, "Geometry": {"BoundingBox": box}} for n, c, box in found]
     detection = read_custom_labels(json.dumps({"CustomLabels": entries}).encode())
     for label in detection.labels:
-        mine = [(c, box) for n, c, box in found if n == label.name]
-        boxes = [Instance(Box(b["Left"], b["Top"], b["Width"], b["Height"]), c) for c, b in mine]
+        known = [(c, box) for n, c, box in found if n == label.name]
+        boxes = [Instance(Box(b["Left"], b["Top"], b["Width"], b["Height"]), c) for c, b in known]
         assert label.instances == tuple(boxes)
-        assert label.confidence_pct == max(c for c, _ in mine)
+        assert label.confidence_pct == max(c for c, _ in known)
     assert {label.name for label in detection.labels} == {n for n, _, _ in found}
     assert [label.confidence_pct for label in detection.labels] == sorted(
         (label.confidence_pct for label in detection.labels), reverse=True
@@ -154,13 +154,13 @@ def test_custom_labels_of_one_name_become_one_label_with_their_boxes(
 
 
 def test_custom_labels_of_a_classifier_have_no_boxes() -> None:
-    """Image-level models answer without geometry."""
+    """Answers of image-level models have no geometry."""
     detection = read_custom_labels(b'{"CustomLabels":[{"Name":"good","Confidence":91.5}]}')
     assert detection.labels == (Label("good", 91.5),)
 
 
 def test_polygons_and_unknown_fields_of_custom_labels_are_kept_at_their_instance() -> None:
-    """``extra`` is laid over the detection's form, not over the answer's."""
+    """``extra`` is an overlay of the detection's form, not of the answer's."""
     box = {"Width": 0.1, "Height": 0.1, "Left": 0.1, "Top": 0.1}
     answer = {
         "CustomLabels": [
@@ -181,7 +181,7 @@ def test_polygons_and_unknown_fields_of_custom_labels_are_kept_at_their_instance
 
 
 def test_a_model_arn_is_taken_apart() -> None:
-    """Region and names come from the ARN; anything else is refused with the form that is wanted."""
+    """Region and names come from the ARN; any other text is refused with the expected form."""
     arn = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/birds.2026-01-01T10.00.00/1767261600000"
     assert ModelArn.parse(arn) == ModelArn("eu-west-1", "birds", "birds.2026-01-01T10.00.00")
     for wrong in ("", "birds", arn.replace("rekognition", "sagemaker"), arn.partition("/version")[0]):
@@ -197,8 +197,8 @@ RECORDED = (
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason="no recorded answers on this machine")
 def test_recorded_answers_are_kept_whole() -> None:
-    """Real answers of label model 2.0, as recorded, metadata of the SDK taken off."""
+    """Recorded answers of label model 2.0, without the metadata of the SDK."""
     for line in RECORDED.read_text().splitlines():
         answer = json.loads(line)["response"]
         answer.pop("ResponseMetadata", None)
-        assert whole(read_labels(json.dumps(answer).encode())) == without_nothing(answer)
+        assert whole(read_labels(json.dumps(answer).encode())) == without_empty(answer)

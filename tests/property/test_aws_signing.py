@@ -1,4 +1,4 @@
-"""Our signature is botocore's, whatever the request."""
+"""The signature of any request equals botocore's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HEADERS = st.dictionaries(
 def signed_by_botocore(
     auth: SigV4Auth, unix_s: int, method: str, url: str, headers: dict[str, str], body: bytes
 ) -> dict[str, str]:
-    """The headers after botocore signed at ``unix_s``, by lower-case name."""
+    """The headers as botocore signs them at ``unix_s``, by lower-case name."""
     request = AWSRequest(method=method, url=url, headers=headers, data=body)
     moment = datetime.fromtimestamp(unix_s, UTC)
     with patch("botocore.auth.get_current_datetime", return_value=moment):
@@ -50,28 +50,28 @@ def test_s3_requests_are_signed_as_botocore_signs_them(
 ) -> None:
     """Any key, unnormalised, any query, any header: date, token and signature are the same."""
     path = "/bucket/" + encode_path(key)
-    asked = encode_query(query.items())
+    requested = encode_query(query.items())
     digest = hashlib.sha256(body).hexdigest()
-    ours = Signer("s3", "eu-west-1", ServiceClock(lambda: float(unix_s))).sign(
+    own_headers = Signer("s3", "eu-west-1", ServiceClock(lambda: float(unix_s))).sign(
         keys,
         method=method,
         path=path,
-        query=asked,
+        query=requested,
         headers={"host": "s3.test:9000", **headers, "x-amz-content-sha256": digest},
         payload_sha256=digest,
     )
     auth = S3SigV4Auth(ReadOnlyCredentials(*keys), "s3", "eu-west-1")
-    url = f"http://s3.test:9000{path}?{asked}" if asked else f"http://s3.test:9000{path}"
-    theirs = signed_by_botocore(auth, unix_s, method, url, headers, body)
+    url = f"http://s3.test:9000{path}?{requested}" if requested else f"http://s3.test:9000{path}"
+    botocore_headers = signed_by_botocore(auth, unix_s, method, url, headers, body)
     for name in ("authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"):
-        assert ours.get(name) == theirs.get(name)
+        assert own_headers.get(name) == botocore_headers.get(name)
 
 
 @given(KEYS, SECONDS, st.binary())
 def test_rekognition_requests_are_signed_as_botocore_signs_them(keys: Keys, unix_s: int, body: bytes) -> None:
     """The JSON services sign the hash of the body without sending it."""
     headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "RekognitionService.DetectLabels"}
-    ours = Signer("rekognition", "us-east-1", ServiceClock(lambda: float(unix_s))).sign(
+    own_headers = Signer("rekognition", "us-east-1", ServiceClock(lambda: float(unix_s))).sign(
         keys,
         method="POST",
         path="/",
@@ -81,12 +81,12 @@ def test_rekognition_requests_are_signed_as_botocore_signs_them(keys: Keys, unix
     )
     auth = SigV4Auth(ReadOnlyCredentials(*keys), "rekognition", "us-east-1")
     url = "https://rekognition.us-east-1.amazonaws.com/"
-    assert ours["authorization"] == signed_by_botocore(auth, unix_s, "POST", url, headers, body)["authorization"]
+    assert own_headers["authorization"] == signed_by_botocore(auth, unix_s, "POST", url, headers, body)["authorization"]
 
 
 @given(st.lists(st.tuples(KEYS, SECONDS), min_size=2, max_size=6))
 def test_a_kept_signing_key_never_outlives_its_day_or_secret(moments: list[tuple[Keys, int]]) -> None:
-    """One signer used over changing days and keys signs as a new one does each time."""
+    """A signer that is used over changing days and keys signs as a new one."""
     now = [0.0]
     old = Signer("s3", "eu-west-1", ServiceClock(lambda: now[0]))
     for keys, unix_s in moments:
@@ -103,7 +103,7 @@ def test_a_kept_signing_key_never_outlives_its_day_or_secret(moments: list[tuple
 def test_prepared_posts_are_sent_as_they_would_be_one_by_one(
     moments: list[tuple[Keys, int, bytes]], same_second: bool
 ) -> None:
-    """What is kept from one body to the next never outlives its second or its keys."""
+    """Values cached between bodies are never used after their second or with other keys."""
     now = [0.0]
     clock = ServiceClock(lambda: now[0])
     signer = Signer("rekognition", "eu-west-1", clock)
@@ -139,14 +139,14 @@ def test_prepared_posts_are_sent_as_they_would_be_one_by_one(
     ],
 )
 def test_the_clock_is_set_by_a_date_header_that_is_far_off(date: str | None, corrected: bool) -> None:
-    """Minutes of difference are a wrong clock; less, or no date, leaves it alone."""
+    """A difference of minutes is corrected; a smaller one, or no date, is ignored."""
     clock = ServiceClock(lambda: 0.0)
     assert clock.correct(date) is corrected
     assert clock.stamps()[0] == ("19700101T010000Z" if corrected else "19700101T000000Z")
 
 
 def test_a_clock_once_corrected_is_not_corrected_again_by_the_same_date() -> None:
-    """So that a signature that is wrong for another reason ends as a credentials error, not as endless repetition."""
+    """The correction is made once, so that a signature wrong for another reason ends as a credentials error."""
     clock = ServiceClock(lambda: 0.0)
     assert clock.correct("Thu, 01 Jan 1970 01:00:00 GMT")
     assert not clock.correct("Thu, 01 Jan 1970 01:00:00 GMT")

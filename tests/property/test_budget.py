@@ -1,4 +1,4 @@
-"""The budget under any interleaving of reservations, settlements, grants and deaths."""
+"""The budget under any interleaving of reservations, settlements, grants and crashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def price_micros(nth: int) -> int:
 
 
 class BudgetMachine(RuleBasedStateMachine):
-    """Money goes out only as the invariant of ``Budget`` allows."""
+    """Spending stays within the invariant of ``Budget``."""
 
     LIMIT_MICROS = 20_000
 
@@ -27,9 +27,9 @@ class BudgetMachine(RuleBasedStateMachine):
         self.open: list[Reservation] = []
         self.billed = 0
         self.durable_micros = 0
-        self.budget = self.reborn(0, 0)
+        self.budget = self.reopened(0, 0)
 
-    def reborn(self, spent_micros: int, billed_calls: int) -> Budget:
+    def reopened(self, spent_micros: int, billed_calls: int) -> Budget:
         return Budget(
             limit_micros=self.LIMIT_MICROS,
             spent_micros=spent_micros,
@@ -59,11 +59,11 @@ class BudgetMachine(RuleBasedStateMachine):
             reservation.release()
 
     @rule()
-    def die(self) -> None:
-        """What was durable as possible spending counts as spent; attempts in flight may have been billed."""
+    def crash(self) -> None:
+        """After a crash the durable grant counts as spent, since attempts in flight may have been billed."""
         self.billed += len(self.open)
         self.open.clear()
-        self.budget = self.reborn(max(self.durable_micros, self.budget.spent_micros), self.budget.billed_calls)
+        self.budget = self.reopened(max(self.durable_micros, self.budget.spent_micros), self.budget.billed_calls)
         self.durable_micros = self.budget.spent_micros
 
     @invariant()
@@ -74,12 +74,12 @@ class BudgetMachine(RuleBasedStateMachine):
         assert budget.held_calls == len(self.open)
 
     @invariant()
-    def really_billed_is_below_the_ceiling(self) -> None:
+    def billed_amount_is_within_the_limit(self) -> None:
         cheapest = sum(price_micros(nth) for nth in range(1, self.billed + 1))
         assert cheapest <= self.LIMIT_MICROS
 
     @invariant()
-    def exhausted_means_nothing_can_be_paid(self) -> None:
+    def exhausted_budget_cannot_cover_a_call(self) -> None:
         if self.budget.availability() is Availability.EXHAUSTED:
             assert self.budget.spent_micros + self.budget.next_price_micros > self.LIMIT_MICROS
 
@@ -89,7 +89,7 @@ TestBudget = BudgetMachine.TestCase
 
 @given(calls=st.integers(0, 60))
 def test_spending_is_exactly_the_sum_of_the_prices(calls: int) -> None:
-    """One after the other, calls cost what the tiers say, to the micro-dollar."""
+    """Sequential calls cost the prices of the tiers, to the micro-dollar."""
     budget = Budget(limit_micros=None, price_micros=price_micros)
     for _ in range(calls):
         budget.grant(budget.next_grant_micros(budget.next_price_micros))
@@ -99,7 +99,7 @@ def test_spending_is_exactly_the_sum_of_the_prices(calls: int) -> None:
 
 
 def test_reservation_is_settled_once() -> None:
-    """Settling twice is a mistake that is told, and counts once."""
+    """Settling twice raises an error and counts once."""
     budget = Budget(limit_micros=5000, price_micros=lambda _nth: 1000)
     budget.grant(5000)
     reservation = budget.reserve()
@@ -111,7 +111,7 @@ def test_reservation_is_settled_once() -> None:
 
 
 def test_nothing_is_reserved_beyond_what_is_durable() -> None:
-    """Without a grant there is no reservation, however much the limit allows."""
+    """Without a grant there is no reservation, under any limit."""
     budget = Budget(limit_micros=5000, price_micros=lambda _nth: 1000)
     assert budget.availability() is Availability.UNGRANTED
     with pytest.raises(ValueError, match="granted"):

@@ -1,4 +1,4 @@
-"""What is stored of a detection gives back exactly what came, bit by bit."""
+"""A stored detection decodes to exactly the original, bit by bit."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ RECORDED = (
 
 
 class Table(list[Any]):
-    """Interned values as a file would hold them."""
+    """A table of interned values, as the file holds them."""
 
     def load(self, first: int) -> Sequence[Any]:
-        """Everything from ``first`` on."""
+        """All entries from ``first`` on."""
         return self[first:]
 
 
 class Tables:
-    """The tables of one file, and a process that reads them."""
+    """The tables of one file, and a process that uses them."""
 
     def __init__(self) -> None:
-        self.stored_labels, self.stored_words = Table(), Table()
+        self.stored_labels, self.stored_texts = Table(), Table()
 
     def process(self) -> tuple[Interned[LabelDefinition], Interned[str]]:
-        """What another process begins with."""
-        return Interned(self.stored_labels.load), Interned(self.stored_words.load)
+        """The tables as another process loads them."""
+        return Interned(self.stored_labels.load), Interned(self.stored_texts.load)
 
 
 def single(value: float) -> float:
@@ -64,7 +64,7 @@ name_lists = st.lists(names, max_size=3).map(tuple)
 
 
 def detections_of(numbers: st.SearchStrategy[float]) -> st.SearchStrategy[Detection]:
-    """Detections whose numbers come from one place."""
+    """Detections whose numbers are drawn from ``numbers``."""
     boxes = st.builds(Box, numbers, numbers, numbers, numbers)
     instances = st.lists(st.builds(Instance, boxes, numbers), max_size=4).map(tuple)
     labels = st.builds(Label, names, numbers, instances, name_lists, name_lists, name_lists)
@@ -75,7 +75,7 @@ detections = numbers.flatmap(detections_of)
 
 
 def bits(detection: Detection) -> tuple[bytes, Any]:
-    """All numbers as their bits, and all the rest as it is: equal for -0.0 and NaN only when they are the same."""
+    """Numbers as their bits, all else unchanged: -0.0 and NaN are equal only to themselves."""
     values: list[float] = []
     rest: list[Any] = [detection.model_version, detection.extra]
     for label in detection.labels:
@@ -89,20 +89,20 @@ def bits(detection: Detection) -> tuple[bytes, Any]:
 
 @given(st.lists(detections, min_size=1, max_size=4))
 def test_every_detection_survives(given_detections: list[Detection]) -> None:
-    """Whatever numbers, names and extras: another process reads back the same, also while tables grow."""
+    """Another process reads back any numbers, names and extras unchanged, also while tables grow."""
     tables = Tables()
-    labels, words = tables.process()
+    labels, texts = tables.process()
     reader = tables.process()
     for detection in given_detections:
-        stored = encode(detection, labels, words)
+        stored = encode(detection, labels, texts)
         tables.stored_labels += [value for _, value in labels.unsaved]
-        tables.stored_words += [value for _, value in words.unsaved]
+        tables.stored_texts += [value for _, value in texts.unsaved]
         labels.saved()
-        words.saved()
+        texts.saved()
         assert bits(decode(stored, *reader)) == bits(detection)
 
 
-@settings(deadline=None)  # the example with 65,536 labels takes its time on a busy machine
+@settings(deadline=None)  # the example with 65,536 labels is slow on a busy machine
 @given(
     st.lists(detections, min_size=1, max_size=4),
     st.sets(st.text(max_size=1), max_size=9),
@@ -112,29 +112,29 @@ def test_every_detection_survives(given_detections: list[Detection]) -> None:
 def test_the_labels_asked_for_are_those_of_the_whole(
     given_detections: list[Detection], initials: set[str], others: int
 ) -> None:
-    """Whatever is asked, however many labels there are and while tables grow: as if the rest were taken out."""
+    """Reading selected names gives the detection without all other labels, for any names, also while tables grow."""
 
-    def is_asked(label: Label) -> bool:
+    def is_selected(label: Label) -> bool:
         return label.confidence_pct == 0 and label.name[:1] in initials
 
     tables = Tables()
     tables.stored_labels += [(f"{number:08}", (), (), ()) for number in range(others)]
-    labels, words = tables.process()
-    asked = AskedLabels(tables.process()[0], is_asked)
+    labels, texts = tables.process()
+    selected = AskedLabels(tables.process()[0], is_selected)
     for detection in given_detections:
-        stored = encode(detection, labels, words)
+        stored = encode(detection, labels, texts)
         tables.stored_labels += [value for _, value in labels.unsaved]
         labels.saved()
-        asked.catch_up()
+        selected.catch_up()
         bare = [msgspec.structs.replace(label, instances=()) for label in detection.labels]
         wanted = tuple(label for label in bare if label.name[:1] in initials)
-        assert bits(asked.decode(stored)) == bits(Detection(wanted))
+        assert bits(selected.decode(stored)) == bits(Detection(wanted))
 
 
 @given(st.lists(service_numbers, min_size=1, max_size=30), st.sampled_from([None, 10, 4]))
 def test_the_service_s_numbers_take_four_bytes(values: list[float], decimals: int | None) -> None:
-    """Full float32 digits, ten decimals and four decimals are all stored as float32."""
-    # Adding zero: the sign of a zero is kept too, but takes eight bytes.
+    """Numbers with full float32 digits, ten decimals and four decimals are all stored as float32."""
+    # Adding zero makes -0.0 positive: the sign of a zero is kept too, but takes eight bytes.
     shown = [(value if decimals is None else round(value, decimals)) + 0.0 for value in values]
     detection = Detection(tuple(Label("Bird", value) for value in shown))
     stored = encode(detection, *Tables().process())
@@ -143,31 +143,31 @@ def test_the_service_s_numbers_take_four_bytes(values: list[float], decimals: in
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_read_or_called_damaged(stored: bytes) -> None:
-    """Damage is one error, never a crash of another kind."""
+    """Damaged data raises one kind of error and no other."""
     tables = Tables()
     tables.stored_labels += [("Bird", (), (), ())]
-    tables.stored_words += ["3.0"]
+    tables.stored_texts += ["3.0"]
     with suppress(CorruptRowError):
         decode(stored, *tables.process())
-    asked = AskedLabels(tables.process()[0], lambda _: True)
-    asked.catch_up()
+    selected = AskedLabels(tables.process()[0], lambda _: True)
+    selected.catch_up()
     with suppress(CorruptRowError):
-        asked.decode(stored)
+        selected.decode(stored)
 
 
 def test_labels_of_another_table_are_damage() -> None:
-    """A number beyond the table is never taken for a label that nobody asks for."""
+    """A number beyond the table is an error and is not skipped as an unselected label."""
     stored = encode(Detection((Label("Bird", 99.0), Label("Robin", 98.0))), *Tables().process())
     tables = Tables()
     tables.stored_labels += [("Bird", (), (), ())]
-    asked = AskedLabels(tables.process()[0], lambda _: False)
-    asked.catch_up()
+    selected = AskedLabels(tables.process()[0], lambda _: False)
+    selected.catch_up()
     with pytest.raises(CorruptRowError):
-        asked.decode(stored)
+        selected.decode(stored)
 
 
 def test_a_number_waits_until_it_is_stored() -> None:
-    """What a transaction that was rolled back had named goes into the next one: the tables have no hole."""
+    """Names of a transaction that was rolled back are written with the next one: the tables have no gap."""
     labels, _ = Tables().process()
     assert labels.numbers([("A", (), (), ()), ("B", (), (), ())]) == [0, 1]
     labels.saved()
@@ -197,11 +197,11 @@ def _label(label: dict[str, Any]) -> Label:
 
 @pytest.mark.real
 def test_recorded_answers_survive_in_half_the_size() -> None:
-    """All real answers come back exactly, each number in four bytes."""
+    """All recorded answers are restored exactly, each number in four bytes."""
     answers = recorded()
-    labels, words = Tables().process()
-    stored = [encode(detection, labels, words) for detection in answers]
-    assert [bits(decode(one, labels, words)) for one in stored] == [bits(detection) for detection in answers]
+    labels, texts = Tables().process()
+    stored = [encode(detection, labels, texts) for detection in answers]
+    assert [bits(decode(one, labels, texts)) for one in stored] == [bits(detection) for detection in answers]
     values = [len(label.instances) * 5 + 1 for detection in answers for label in detection.labels]
     assert sum(map(len, stored)) < 8 * sum(values)
     assert not any(math.isnan(label.confidence_pct) for detection in answers for label in detection.labels)

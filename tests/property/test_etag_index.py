@@ -1,4 +1,4 @@
-"""Every image with labels is found by its ETag, in whatever order rows come and however far the index has come."""
+"""Every image with labels is found by its ETag, for any order of rows and any state of the index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from asyncfilter.records.progress import Batch
 from tests.kit.checkpoints import SqliteHarness
 
 ETAGS = [f"{number:02x}{'ab' * 15}" for number in range(6)] + [f"00{'ab' * 14}cd", "ABCD", "00ab-2", "00ab-3"]
-"""Some begin alike; some are no hex digits."""
+"""Some share a prefix; some are no hex digits."""
 
 
 async def opened(path: Path) -> SqliteCheckpoint:
@@ -35,12 +35,12 @@ async def found(checkpoint: SqliteCheckpoint) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_found_whatever_comes_between(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Late ids, other ETags, commits that are rolled back, clean ends and kills: what is found is what is there."""
+    """After late ids, changed ETags, rollbacks, clean ends and kills, look-ups find exactly the stored rows."""
     monkeypatch.setattr(etag_index, "MEMTABLE_ENTRIES", 5)
-    anyio.run(_live, random.Random(seed), tmp_path)
+    anyio.run(_in_process, random.Random(seed), tmp_path)
 
 
-async def _live(chance: random.Random, folder: Path) -> None:
+async def _in_process(chance: random.Random, folder: Path) -> None:
     harness = SqliteHarness(folder)
     etags: dict[int, str] = {}
     in_flight: list[int] = []
@@ -79,7 +79,7 @@ def _image(id_: int, etag: str, has_labels: bool) -> StoredImage:
 
 
 async def test_a_file_with_another_index_gets_this_one(tmp_path: Path) -> None:
-    """What was paid for before the index was kept like this is found, and found when the file is opened once more."""
+    """Rows of a file from before this form of the index are found, also when the file is opened again."""
     path = tmp_path / "old.db"
     rows = [_image(id_, ETAGS[id_ % len(ETAGS)], id_ % 3 > 0) for id_ in range(1, 100)]
     async with await opened(path) as checkpoint:
@@ -100,7 +100,7 @@ async def test_a_file_with_another_index_gets_this_one(tmp_path: Path) -> None:
 
 
 async def test_few_rows_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many images there are, opening a file reads no more rows than five times the memtable."""
+    """With any number of images, opening a file reads at most five times as many rows as the memtable holds."""
     monkeypatch.setattr(etag_index, "MEMTABLE_ENTRIES", 50)
     chance = random.Random(0)
     async with await opened(tmp_path / "many.db") as checkpoint:

@@ -1,4 +1,4 @@
-"""A folder is listed as S3 lists a bucket: all of it, in the byte order of the keys, from behind any key."""
+"""A folder is listed as S3 lists a bucket: completely, in the byte order of the keys, after any key."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TREES = st.recursive(
 )
 
 
-def plant(folder: Path, tree: dict[str, object], prefix: str = "") -> list[str]:
+def make_files(folder: Path, tree: dict[str, object], prefix: str = "") -> list[str]:
     """Make the files of ``tree``; their keys."""
     keys = []
     folder.mkdir(exist_ok=True)
     for name, inner in tree.items():
         if isinstance(inner, dict):
-            keys += plant(folder / name, inner, f"{prefix}{name}/")
+            keys += make_files(folder / name, inner, f"{prefix}{name}/")
         else:
             (folder / name).write_bytes(b"x")
             keys.append(prefix + name)
@@ -37,7 +37,7 @@ def plant(folder: Path, tree: dict[str, object], prefix: str = "") -> list[str]:
 
 
 def listed(source: FolderSource, after: str | None = None) -> list[str]:
-    """All keys behind ``after``, page by page."""
+    """All keys after ``after``, page by page."""
 
     async def pages() -> list[str]:
         keys: list[str] = []
@@ -55,11 +55,11 @@ def listed(source: FolderSource, after: str | None = None) -> list[str]:
 @settings(max_examples=60, deadline=None)
 @given(TREES, st.integers(1, 4), st.integers(1, 5), st.data())
 def test_order_and_pages_are_those_of_s3(tree: dict[str, object], page: int, chunk: int, data: st.DataObject) -> None:
-    """Whatever pages and chunks are, keys come in the order of their UTF-8 bytes, each once, from any key on."""
+    """With any sizes of page and chunk, each key comes once, in the order of UTF-8 bytes, after any key."""
     before, folder_source.PAGE_OBJECTS = folder_source.PAGE_OBJECTS, page
     try:
         with tempfile.TemporaryDirectory() as root:
-            keys = sorted(plant(Path(root), tree), key=os.fsencode)
+            keys = sorted(make_files(Path(root), tree), key=os.fsencode)
             assert listed(FolderSource(Path(root), chunk_names=chunk)) == keys
             after = data.draw(st.sampled_from(keys) if keys else NAMES)
             assert listed(FolderSource(Path(root), chunk_names=chunk), after) == [

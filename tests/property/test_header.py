@@ -1,4 +1,4 @@
-"""Headers are read as Pillow reads them, from as few bytes as it takes, and never wrongly from fewer."""
+"""Headers are read as Pillow reads them, from as few bytes as possible, and never wrongly from fewer."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ MODES = st.sampled_from(["L", "RGB", "CMYK"])
 
 
 def jpeg(width: int, height: int, mode: str, *, progressive: bool) -> bytes:
-    """A JPEG of nothing."""
+    """An empty JPEG of this size."""
     out = io.BytesIO()
     Image.new(mode, (width, height)).save(out, "JPEG", progressive=progressive)
     return out.getvalue()
 
 
 Segment = tuple[int, bytes, int]
-"""Marker, text, and how often the text stands in the segment."""
+"""Marker, text, and the number of repetitions of the text in the segment."""
 
 
 def with_segments(body: bytes, segments: list[Segment]) -> bytes:
-    """``body`` with application segments behind its first marker, as cameras and editors put them there."""
+    """``body`` with application segments after its first marker, as cameras and editors write them."""
     texts = [(marker, text * times) for marker, text, times in segments]
     middle = b"".join(b"\xff" + bytes([marker]) + struct.pack(">H", len(text) + 2) + text for marker, text in texts)
     return body[:2] + middle + body[2:]
@@ -42,7 +42,7 @@ SEGMENTS = st.lists(ANY | LIKE_A_FRAME, max_size=4)
 def test_jpeg_sizes_are_found_behind_any_segments(
     width: int, height: int, mode: str, progressive: bool, segments: list[Segment]
 ) -> None:
-    """Whatever stands before the frame, also what looks like one, the size is the frame's."""
+    """The size is that of the frame, after any segments, also ones that contain a frame."""
     header = read_header(with_segments(jpeg(width, height, mode, progressive=progressive), segments), is_whole=True)
     assert (header.format, header.width, header.height) == (Format.JPEG, width, height)
     assert not header.is_broken
@@ -52,7 +52,7 @@ def test_jpeg_sizes_are_found_behind_any_segments(
 def test_a_cut_header_asks_for_more_and_gets_there(
     width: int, height: int, segments: list[Segment], share: float
 ) -> None:
-    """A cut file is never taken for broken or of another size; the bytes it asks for lead to the answer."""
+    """A truncated header is never read as broken or of another size; the requested bytes give the result."""
     body = with_segments(jpeg(width, height, "RGB", progressive=False), segments)
     size_bytes = round(share * len(body))
     header = read_header(body[:size_bytes])
@@ -69,7 +69,7 @@ def test_a_cut_header_asks_for_more_and_gets_there(
 
 @given(SIDES, SIDES, st.sampled_from([Format.PNG, Format.GIF, Format.BMP]))
 def test_sizes_of_other_formats(width: int, height: int, kind: Format) -> None:
-    """PNG, GIF and BMP tell their size in their first 32 bytes."""
+    """PNG, GIF and BMP have their size in the first 32 bytes."""
     out = io.BytesIO()
     Image.new("P", (width, height)).save(out, kind.upper())
     header = read_header(out.getvalue()[:32])
@@ -78,7 +78,7 @@ def test_sizes_of_other_formats(width: int, height: int, kind: Format) -> None:
 
 @given(SIDES, SIDES, st.sampled_from([Format.WEBP, Format.TIFF, Format.AVIF]))
 def test_formats_that_are_only_told_apart(width: int, height: int, kind: Format) -> None:
-    """WebP, TIFF and AVIF are known by their beginning."""
+    """WebP, TIFF and AVIF are recognised by their first bytes."""
     out = io.BytesIO()
     Image.new("RGB", (width, height)).save(out, kind.upper())
     assert read_header(out.getvalue()[:64]).format is kind
@@ -86,7 +86,7 @@ def test_formats_that_are_only_told_apart(width: int, height: int, kind: Format)
 
 @given(st.binary(max_size=200), st.booleans())
 def test_no_bytes_are_too_odd(body: bytes, is_whole: bool) -> None:
-    """Whatever a file holds, reading its header ends with a header."""
+    """Reading the header of any bytes returns a header."""
     for start in (
         b"",
         b"\xff\xd8\xff",
@@ -102,7 +102,7 @@ def test_no_bytes_are_too_odd(body: bytes, is_whole: bool) -> None:
 
 
 def test_heic_is_known_by_any_of_its_brands() -> None:
-    """The major brand may be a general one; then the compatible ones tell."""
+    """If the major brand is a general one, the compatible brands decide."""
     assert format_of(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") is Format.HEIC
     assert format_of(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic") is Format.HEIC
     assert format_of(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf") is Format.AVIF

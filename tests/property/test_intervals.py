@@ -1,4 +1,4 @@
-"""Intervals and draws: what they say holds as often as they say, checked exactly and by simulation."""
+"""Intervals and draws: intervals hold with the stated probability, checked exactly and by simulation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asyncfilter.policy.sampling import ContentCounter, Ranking, Sampler
 @settings(max_examples=60, deadline=None)
 @given(whole=st.integers(1, 45), data=st.data())
 def test_every_truth_is_covered_often_enough(whole: int, data: st.DataObject) -> None:
-    """Over all samples of a whole with any number of hits, the interval holds that number at least 95 % of the time."""
+    """Over all samples of a population with any number of hits, the interval contains it in at least 95 %."""
     sample = data.draw(st.integers(0, whole))
     total = data.draw(st.integers(0, whole))
     covered = sum(
@@ -31,7 +31,7 @@ def test_every_truth_is_covered_often_enough(whole: int, data: st.DataObject) ->
 
 @pytest.mark.parametrize(("rate", "sample"), [(0.02, 100), (0.3, 50), (0.5, 400)])
 def test_coverage_by_simulation_on_a_large_whole(rate: float, sample: int) -> None:
-    """Drawn a thousand times from two million, the interval misses the truth at most one time in twenty."""
+    """Of a thousand samples from two million, at most one interval in twenty misses the true number."""
     whole, rng = 2_000_000, random.Random(3)
     total = int(rate * whole)
     intervals = [hits_in_whole(hits, sample, whole) for hits in range(sample + 1)]
@@ -42,7 +42,7 @@ def test_coverage_by_simulation_on_a_large_whole(rate: float, sample: int) -> No
 
 @given(whole=st.integers(1, 10**9), data=st.data())
 def test_intervals_are_sound_at_any_size(whole: int, data: st.DataObject) -> None:
-    """What was seen lies inside, the bounds are possible numbers, and all of it drawn leaves no doubt."""
+    """The interval contains the observed share, its bounds are possible numbers, and a full sample is exact."""
     sample = data.draw(st.integers(0, min(whole, 3000)))
     hits = data.draw(st.integers(0, sample))
     low, high = hits_in_whole(hits, sample, whole)
@@ -54,14 +54,14 @@ def test_intervals_are_sound_at_any_size(whole: int, data: st.DataObject) -> Non
 
 
 def test_known_values() -> None:
-    """The limits of Clopper and Pearson for 5 of 20 (0.0866 to 0.4910), as the whole grows beyond measure."""
+    """The limits of Clopper and Pearson for 5 of 20 (0.0866 to 0.4910), for a very large population."""
     low, high = hits_in_whole(5, 20, 10**9)
     assert (round(low / 10**9, 4), round(high / 10**9, 4)) == (0.0866, 0.4910)
 
 
 @pytest.mark.parametrize("numbers", [(-1, 5, 10), (6, 5, 10), (2, 11, 10)])
 def test_nonsense_is_refused(numbers: tuple[int, int, int]) -> None:
-    """More hits than draws, or more draws than there are, have no interval."""
+    """More hits than draws, or more draws than the population, raise an error."""
     with pytest.raises(ValueError, match="expected 0 <= hits"):
         hits_in_whole(*numbers)
 
@@ -76,7 +76,7 @@ def objects(keys: list[str]) -> list[ListedObject]:
 
 @given(keys=st.lists(st.text(max_size=8), unique=True, max_size=60), size=st.integers(0, 70), seed=st.integers(0, 9))
 def test_a_sample_does_not_depend_on_the_order(keys: list[str], size: int, seed: int) -> None:
-    """The sample is the beginning of the shuffle of all keys, whatever order they come in."""
+    """The sample is the beginning of the shuffle of all keys, for any order of arrival."""
     ranking = Ranking(seed)
     forward, backward = Sampler(size, ranking), Sampler(size, ranking)
     for listed in objects(keys):
@@ -89,7 +89,7 @@ def test_a_sample_does_not_depend_on_the_order(keys: list[str], size: int, seed:
 
 
 def test_every_key_is_as_likely_as_any_other() -> None:
-    """Over many seeds each key is drawn about equally often, first and last ones too."""
+    """Over many seeds each key is drawn about equally often, including the first and the last."""
     keys, drawn = [f"{number:04d}.jpg" for number in range(40)], Counter[str]()
     for seed in range(1000):
         draw = Sampler(10, Ranking(seed))
@@ -107,7 +107,7 @@ IMAGES = st.lists(st.tuples(st.integers(0, 12) | st.none(), st.booleans()), max_
 
 @given(images=IMAGES)
 def test_shared_contents_as_counted_by_hand(images: list[tuple[int | None, bool]]) -> None:
-    """While they fit, contents are counted exactly: an unpaid image is free when a known or earlier one is the same."""
+    """Up to the limit contents are counted exactly: an unpaid image is free if a known or earlier one is the same."""
     contents, paid, known = ContentCounter(), set[int](), {number for number, is_known in images if is_known}
     free = 0
     for number, is_known in images:
@@ -119,7 +119,7 @@ def test_shared_contents_as_counted_by_hand(images: list[tuple[int | None, bool]
 
 
 def test_shared_contents_are_estimated_in_flat_memory() -> None:
-    """Of far more contents than are remembered, the share that comes twice is found within a few percent."""
+    """With far more contents than the limit, the share of duplicates is estimated within a few percent."""
     contents = ContentCounter(capacity=2000)
     for number in range(60_000):
         contents.count((f"{number % 50_000}", 1), is_known=False)
@@ -128,7 +128,7 @@ def test_shared_contents_are_estimated_in_flat_memory() -> None:
 
 
 def test_nothing_shared_is_never_estimated_as_something() -> None:
-    """Without any content twice the count is zero, however much was forgotten."""
+    """Without duplicates the estimate is zero, with any number of contents."""
     contents = ContentCounter(capacity=100)
     for number in range(5000):
         contents.count((f"{number}", 1), is_known=False)

@@ -1,4 +1,4 @@
-"""Whatever stands in a job file, it loads or is refused in words."""
+"""Any job file loads or is refused with a message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS = sorted(
         for key in model.get("properties", {"<<": None})
     }
 )
-WORDS = [
+TEXTS = [
     "s3://raw/birds/",
     "s3://out/{key}",
     "s3://raw/{label}/",
@@ -44,7 +44,7 @@ scalars = st.one_of(
     st.integers(),
     st.floats(),
     st.text(TEXT, max_size=8),
-    st.sampled_from(WORDS),
+    st.sampled_from(TEXTS),
 )
 structures: st.SearchStrategy[Any] = st.recursive(
     scalars,
@@ -73,14 +73,14 @@ VALID: dict[str, Any] = {
 }
 
 
-def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+def paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Every path in a structure but the root's."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [deeper for key, item in items for deeper in ((*path, key), *places(item, (*path, key)))]
+    return [deeper for key, item in items for deeper in ((*path, key), *paths(item, (*path, key)))]
 
 
 def replaced(value: Any, path: tuple[str | int, ...], new: object) -> Any:
-    """A copy of ``value`` with what stands at ``path`` replaced."""
+    """A copy of ``value`` with the value at ``path`` replaced."""
     if not path:
         return new
     copy = value.copy()
@@ -88,8 +88,8 @@ def replaced(value: Any, path: tuple[str | int, ...], new: object) -> Any:
     return copy
 
 
-def assert_in_words(error: JobError) -> None:
-    """Every problem has a place and a message that nobody else wrote."""
+def check_message(error: JobError) -> None:
+    """Check that every problem has a position and a message of asyncfilter's own."""
     assert error.problems
     for problem in error.problems:
         assert problem.line >= 1
@@ -99,34 +99,34 @@ def assert_in_words(error: JobError) -> None:
 
 
 def test_the_valid_structure_is_valid() -> None:
-    """The ground that the next tests dig in holds."""
+    """The job that the next tests change is valid."""
     assert isinstance(parse_job(VALID, base_dir="."), Job)
 
 
 @given(structures)
 def test_any_structure_loads_or_is_a_job_error(structure: Any) -> None:
-    """``parse_job`` raises nothing but ``JobError``, whatever it is given."""
+    """``parse_job`` raises nothing but ``JobError`` for any structure."""
     try:
         parse_job(structure, base_dir=".")
     except JobError as error:
-        assert_in_words(error)
+        check_message(error)
 
 
-@given(st.sampled_from(places(VALID)), structures, st.data())
+@given(st.sampled_from(paths(VALID)), structures, st.data())
 @settings(max_examples=100)
 def test_any_change_to_a_valid_job_loads_or_is_a_job_error(
     path: tuple[str | int, ...], new: object, data: st.DataObject
 ) -> None:
-    """Two changes deep inside a job that is valid otherwise reach the checks that random structures never see."""
+    """Two changes inside a valid job reach checks that random structures do not."""
     job = replaced(VALID, path, new)
-    job = replaced(job, data.draw(st.sampled_from(places(job))), data.draw(structures))
+    job = replaced(job, data.draw(st.sampled_from(paths(job))), data.draw(structures))
     try:
         parse_job(job, base_dir=".")
     except JobError as error:
-        assert_in_words(error)
+        check_message(error)
 
 
-@given(st.sampled_from(places(VALID)), structures)
+@given(st.sampled_from(paths(VALID)), structures)
 @settings(max_examples=25, deadline=None)
 def test_the_same_through_yaml(
     tmp_path_factory: pytest.TempPathFactory, path: tuple[str | int, ...], new: object
@@ -139,34 +139,34 @@ def test_the_same_through_yaml(
         try:
             load_job(file, overrides=overrides, environ={"A": "1"})
         except JobError as error:
-            assert_in_words(error)
+            check_message(error)
 
 
 @given(st.one_of(st.binary(max_size=40), st.text(alphabet=" \t\n:-[]{}&*!<>|'\"#%@`~a1.,?\\$\ufeff\x85", max_size=40)))
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_refused_in_words(tmp_path_factory: pytest.TempPathFactory, content: bytes | str) -> None:
-    """No file is a job by accident, and none brings anything but ``JobError``."""
+    """No random file is a job, and each raises ``JobError``."""
     file = tmp_path_factory.getbasetemp() / "bytes.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(JobError) as caught:
         load_job(file, environ={})
-    assert_in_words(caught.value)
+    check_message(caught.value)
 
 
 @given(st.text(TEXT, max_size=30))
 @settings(max_examples=25, deadline=None)
 def test_any_setting_is_understood_or_refused(tmp_path_factory: pytest.TempPathFactory, setting: str) -> None:
-    """``--set`` takes whatever a command line can hold."""
+    """``--set`` accepts or refuses any text of a command line."""
     file = tmp_path_factory.getbasetemp() / "valid.yaml"
     file.write_text(yaml.safe_dump(VALID), "utf-8")
     for overrides in ([setting], [f"limits.tps={setting}"], [f"{setting}=5"], [f"rules[0].{setting}=x"]):
         try:
             load_job(file, overrides=overrides, environ={})
         except JobError as error:
-            assert_in_words(error)
+            check_message(error)
 
 
 @given(st.text(TEXT))
 def test_a_text_whose_dollars_are_doubled_stays_as_it_is(text: str) -> None:
-    """``$$`` escapes everything that expansion could touch."""
+    """``$$`` escapes everything that would be expanded."""
     assert expand(text.replace("$", "$$"), {}) == text

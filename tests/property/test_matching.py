@@ -1,4 +1,4 @@
-"""Which rows stand for a listed object, against a naive reading, over any rows of one key."""
+"""The rows that match a listed object, compared with a naive implementation, over any rows of one key."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def keys(draw: st.DrawFn) -> list[StoredImage]:
 
 
 def is_same(row: StoredImage) -> bool:
-    """Whether the row is of the object as it is listed."""
+    """Whether the row belongs to the object as it is listed."""
     return (row.etag, row.size_bytes) == ("now", 9)
 
 
 def is_removed(row: StoredImage) -> bool:
-    """Whether the row's image was taken out of the source."""
+    """Whether the row's image was removed from the source."""
     return any(effect.kind is ActionKind.DELETE for effect in row.effects)
 
 
 def usable(found: Sequence[StoredImage], *, retry_failed: bool) -> list[int]:
-    """Ids of rows whose labels or failure can be used, the best one first."""
+    """Ids of rows whose labels or failure can be used, the best first."""
     cached = [row for row in found if row.seq is None and is_same(row)]
     if retry_failed:
         cached = [row for row in cached if row.detection is not None]
@@ -60,7 +60,7 @@ def usable(found: Sequence[StoredImage], *, retry_failed: bool) -> list[int]:
 @settings(max_examples=500, deadline=None)
 @given(found=keys(), retry_failed=st.booleans())
 def test_the_match_is_that_of_the_naive_reading(found: list[StoredImage], retry_failed: bool) -> None:
-    """An outcome stands only for the very object, while it is in the source; else the best known row is used."""
+    """An outcome is used only for the same object while it is in the source; else the best known row is used."""
     counted = [row for row in found if row.seq is not None]
     match_ = match(found, LISTED, retry_failed=retry_failed)
     if counted and is_same(counted[0]) and not is_removed(counted[0]):
@@ -77,7 +77,7 @@ def test_the_match_is_that_of_the_naive_reading(found: list[StoredImage], retry_
 
 @given(found=keys())
 def test_the_newest_row_is_that_with_a_position_or_the_last(found: list[StoredImage]) -> None:
-    """Rows of other content say nothing of the object."""
+    """Rows of other content are ignored."""
     same = [row for row in found if is_same(row)]
     expected = [row for row in same if row.seq is not None] or same[-1:]
     assert newest(found, LISTED) == (expected[0] if expected else None)

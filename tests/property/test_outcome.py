@@ -1,4 +1,4 @@
-"""What an image comes to, against a naive reading of the promises, over any rows, rules and jobs."""
+"""The outcome of an image, compared with a naive implementation of the guarantees, over any rows, rules and jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.kit.jobs import make_bare_job
 
 NAMES = ["Robin", "Wing", "Person"]
 KEYS = ["a.jpg", "in/b.jpg", "in/" + "c" * 800 + ".jpg"]
-"""The last one is too long for a target that adds much to it."""
+"""The last key is too long for targets with a long prefix."""
 TARGETS = ["s3://clean/{key}", "s3://bin/{label}/{key}", "s3://long/" + "x" * 300 + "/{key}"]
 TAGS = [{"seen": "yes"}, {"b": "2 3", "a": "1"}]
 
@@ -72,11 +72,13 @@ failures = st.builds(
 detections = st.lists(st.sampled_from(NAMES), unique=True).map(
     lambda names: Detection(labels=tuple(Label(name=name, confidence_pct=90.0) for name in names))
 )
-places = st.sampled_from([f"s3://clean/{KEYS[0]}", f"s3://clean/{KEYS[1]}", f"s3://bin/Robin/{KEYS[0]}", "s3://old/x"])
+target_uris = st.sampled_from(
+    [f"s3://clean/{KEYS[0]}", f"s3://clean/{KEYS[1]}", f"s3://bin/Robin/{KEYS[0]}", "s3://old/x"]
+)
 confirmed = (
-    st.builds(DoneEffect, st.just(ActionKind.COPY), places)
+    st.builds(DoneEffect, st.just(ActionKind.COPY), target_uris)
     | st.builds(DoneEffect, st.just(ActionKind.TAG), st.sampled_from(["seen=yes", "a=1&b=2+3"]))
-    | st.builds(DoneEffect, st.just(ActionKind.MOVE), places)
+    | st.builds(DoneEffect, st.just(ActionKind.MOVE), target_uris)
     | st.just(DoneEffect(ActionKind.DELETE, ""))
 )
 rows = st.builds(
@@ -96,12 +98,12 @@ humans = st.none() | st.sampled_from(Verdict)
 kinds = st.sampled_from([IMMEDIATE, REMOVING])
 
 
-# -- One by one --------------------------------------------------------------------------------------------------------
+# -- Naive -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What one image comes to, in plain values."""
+    """The outcome of one image, in plain values."""
 
     verdict: Verdict | None
     failure: str | None
@@ -113,8 +115,8 @@ class Expected:
     stale: list[str]
 
 
-def judged(job: Job, row: StoredImage, human: Verdict | None) -> tuple[Verdict | None, str | None]:
-    """The verdict, and the label that gave it: a person's, else the first rule's that names a label, else the rest."""
+def naive_verdict(job: Job, row: StoredImage, human: Verdict | None) -> tuple[Verdict | None, str | None]:
+    """The verdict and its label: a person's verdict, else the first matching rule's, else ``otherwise``."""
     ruled: tuple[Verdict | None, str | None] = (None, None)
     if row.detection is not None:
         seen = [label.name for label in row.detection.labels]
@@ -123,7 +125,9 @@ def judged(job: Job, row: StoredImage, human: Verdict | None) -> tuple[Verdict |
     return ruled if human in {None, ruled[0]} else (human, None)
 
 
-def wanted(job: Job, row: StoredImage, verdict: Verdict | None, label: str | None) -> tuple[Action | None, str | None]:
+def naive_action(
+    job: Job, row: StoredImage, verdict: Verdict | None, label: str | None
+) -> tuple[Action | None, str | None]:
     """The action for the image, and its target, if any."""
     is_duplicate = row.same_as is not None
     if verdict is None or (job.source.skip_duplicates and is_duplicate):
@@ -138,21 +142,21 @@ def is_there(row: StoredImage) -> bool:
     return not any(effect.kind in {ActionKind.MOVE, ActionKind.DELETE} for effect in row.effects)
 
 
-def confirmed_as(action: Action, target: str | None) -> DoneEffect:
-    """How the checkpoint keeps the action."""
+def naive_effect(action: Action, target: str | None) -> DoneEffect:
+    """The action as the checkpoint stores it."""
     tags = "&".join(f"{name}={value.replace(' ', '+')}" for name, value in sorted(action.tags.items()))
     return DoneEffect(action.kind, tags if action.kind is ActionKind.TAG else target or "")
 
 
 def one_by_one(job: Job, row: StoredImage, human: Verdict | None, wanted_kinds: frozenset[ActionKind]) -> Expected:
-    """The reading of the promises, with nothing shared and nothing saved."""
-    verdict, label = judged(job, row, human)
-    action, target = wanted(job, row, verdict, label)
+    """The guarantees implemented naively, without shared or cached values."""
+    verdict, label = naive_verdict(job, row, human)
+    action, target = naive_action(job, row, verdict, label)
     does = action if action is not None and action.kind in wanted_kinds and is_there(row) else None
     is_too_long = does is not None and target is not None and len(target.split("/", 3)[3]) > 1024
-    is_done = does is not None and not is_too_long and confirmed_as(does, target) in row.effects
+    is_done = does is not None and not is_too_long and naive_effect(does, target) in row.effects
     made = target if does is not None and does.kind in {ActionKind.COPY, ActionKind.MOVE} and not is_too_long else None
-    failure = standing(row, verdict, action, does=does, is_too_long=is_too_long, is_done=is_done)
+    failure = naive_failure(row, verdict, action, does=does, is_too_long=is_too_long, is_done=is_done)
     gone = [effect.kind for effect in row.effects if effect.kind in {ActionKind.MOVE, ActionKind.DELETE}]
     counted = [*gone, *([does.kind] if does is not None and is_done and failure is None else [])]
     return Expected(
@@ -167,7 +171,7 @@ def one_by_one(job: Job, row: StoredImage, human: Verdict | None, wanted_kinds: 
     )
 
 
-def standing(
+def naive_failure(
     row: StoredImage,
     verdict: Verdict | None,
     action: Action | None,
@@ -176,7 +180,7 @@ def standing(
     is_too_long: bool,
     is_done: bool,
 ) -> str | None:
-    """The failure that stands: of the target, of the examination, or of an action that is still to be done."""
+    """The valid failure: of the target, of the examination, or of an action that is not done yet."""
     if is_too_long:
         return "target_too_long"
     if row.failure is None or verdict is None:
@@ -205,19 +209,19 @@ def plain(outcome: Outcome) -> Expected:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Job, StoredImage]:
-    """A job and a row; every other row has what the job wants of it done already."""
+    """A job and a row; in every second row the job's action is done already."""
     job, row = draw(jobs), draw(rows)
-    action, target = wanted(job, row, *judged(job, row, None))
+    action, target = naive_action(job, row, *naive_verdict(job, row, None))
     if draw(st.booleans()) and action is not None and is_there(row):
-        effects = dict.fromkeys([*row.effects, confirmed_as(action, target)])
+        effects = dict.fromkeys([*row.effects, naive_effect(action, target)])
         row = msgspec.structs.replace(row, effects=tuple(effects))
     return job, row
 
 
-# -- Promises ----------------------------------------------------------------------------------------------------------
+# -- Guarantees --------------------------------------------------------------------------------------------------------
 
 RARE = settings(max_examples=800, deadline=None)
-"""For promises that break only where several rare things meet."""
+"""For guarantees that break only in a combination of rare cases."""
 
 
 @RARE
@@ -225,7 +229,7 @@ RARE = settings(max_examples=800, deadline=None)
 def test_the_outcome_is_that_of_the_naive_reading(
     case: tuple[Job, StoredImage], human: Verdict | None, wanted_kinds: frozenset[ActionKind]
 ) -> None:
-    """Verdict, failure, action, target, what is done and what is stale: as somebody would find out by hand."""
+    """Verdict, failure, action, target, effects done and stale copies equal those of the naive implementation."""
     job, row = case
     outcome = Outcomes(job, compile_rules(job), kinds=wanted_kinds).of(row, human=human)
     assert plain(outcome) == one_by_one(job, row, human, wanted_kinds)
@@ -235,7 +239,7 @@ def test_the_outcome_is_that_of_the_naive_reading(
 
 @given(job=jobs, row=rows, human=st.sampled_from(Verdict))
 def test_a_person_takes_precedence_over_the_rules(job: Job, row: StoredImage, human: Verdict) -> None:
-    """The verdict is the person's, with or without labels; one who agrees with the rules changes nothing."""
+    """A person's verdict decides, with or without labels; one equal to that of the rules changes nothing."""
     outcomes = Outcomes(job, compile_rules(job))
     outcome = outcomes.of(row, human=human)
     assert outcome.decision is not None
@@ -247,7 +251,7 @@ def test_a_person_takes_precedence_over_the_rules(job: Job, row: StoredImage, hu
 
 @given(job=jobs, row=rows, human=humans)
 def test_the_same_question_has_the_same_answer(job: Job, row: StoredImage, human: Verdict | None) -> None:
-    """Neither earlier questions nor the object that is asked matter, and the row stays as it was."""
+    """The result does not depend on earlier calls or on the instance, and the row is not changed."""
     outcomes, before = Outcomes(job, compile_rules(job)), msgspec.to_builtins(row)
     first = outcomes.of(row, human=human)
     outcomes.of(msgspec.structs.replace(row, key="other.jpg", effects=()))
@@ -258,7 +262,7 @@ def test_the_same_question_has_the_same_answer(job: Job, row: StoredImage, human
 @RARE
 @given(case=cases(), wanted_kinds=kinds)
 def test_what_is_stored_is_what_was_decided(case: tuple[Job, StoredImage], wanted_kinds: frozenset[ActionKind]) -> None:
-    """A row that is stored with its outcome, at its position, comes to that outcome again."""
+    """A row stored with its outcome, at its position, has that outcome again."""
     job, row = case
     outcomes = Outcomes(job, compile_rules(job), kinds=wanted_kinds)
     found = outcomes.of(row)
@@ -269,14 +273,14 @@ def test_what_is_stored_is_what_was_decided(case: tuple[Job, StoredImage], wante
 
 @given(job=jobs, row=rows)
 def test_a_row_without_a_position_wants_nothing(job: Job, row: StoredImage) -> None:
-    """All copies of an image that is not counted are stale, and no action is pending."""
+    """All copies of a row without a position are stale, and no action is pending."""
     outcome = Outcomes(job).as_stored(msgspec.structs.replace(row, seq=None))
     assert outcome.pending is None
     assert outcome.stale == tuple(was for was in row.effects if was.kind is ActionKind.COPY)
 
 
 def total(tally: Tally) -> Mapping[str, Any]:
-    """The counts that a summary shows."""
+    """The counts that a summary has."""
     return {
         name: getattr(tally, name) for name in ("keep", "review", "reject", "failed", "skipped", "effects", "stale")
     }
@@ -285,7 +289,7 @@ def total(tally: Tally) -> Mapping[str, Any]:
 @RARE
 @given(case=cases(), is_stored=st.booleans())
 def test_an_outcome_counts_once(case: tuple[Job, StoredImage], is_stored: bool) -> None:
-    """An image is a verdict, a failure or skipped, and what counts for it can be taken back to the last number."""
+    """An image counts as a verdict, a failure or skipped, and subtracting its counts restores the tally."""
     job, row = case
     outcomes, tally = Outcomes(job, compile_rules(job)), Tally()
     outcome = outcomes.of(row)
@@ -312,7 +316,7 @@ def test_an_outcome_counts_once(case: tuple[Job, StoredImage], is_stored: bool) 
 
 
 def test_rules_are_needed_to_decide_and_not_to_read() -> None:
-    """Without rules, stored decisions can be asked about, and nothing is decided."""
+    """Without rules stored decisions can be read, and nothing is decided."""
     row = StoredImage(id=1, seq=1, key="a.jpg", etag="e", size_bytes=1, decision=Decision(Verdict.KEEP))
     assert Outcomes(BASE).as_stored(row).decision == row.decision
     with pytest.raises(ValueError, match="without rules"):

@@ -1,4 +1,4 @@
-"""The pacer holds its bound whatever is asked of it, and uses the rate it was given."""
+"""The pacer keeps its bound for any requests, and uses the full rate."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ waits = st.one_of(
     st.floats(min_value=0, max_value=1.5),
     st.floats(min_value=0, max_value=60),
 )
-asks = st.tuples(waits, st.integers(min_value=1, max_value=40), st.none() | rates)
+requests = st.tuples(waits, st.integers(min_value=1, max_value=40), st.none() | rates)
 
 
 def fullest_window(times_s: list[float]) -> int:
-    """The most attempts in any half-open second, by looking at the second before each attempt."""
+    """The most attempts in any half-open second, counted in the second before each attempt."""
     return max((index + 1 - bisect_left(times_s, at_s - 1.0 + 1e-9) for index, at_s in enumerate(times_s)), default=0)
 
 
-@given(rate_tps=rates, steps=st.lists(asks, max_size=60))
+@given(rate_tps=rates, steps=st.lists(requests, max_size=60))
 def test_no_second_has_more_than_105_percent_of_the_rate_and_one(
     rate_tps: float, steps: list[tuple[float, int, float | None]]
 ) -> None:
-    """Whoever asks when, at rates that change, after any idleness: one more than the highest rate bounds all."""
+    """For any requests, changing rates and idle times, no second has more attempts than the highest rate plus one."""
     pacer = Pacer(rate_tps)
     now_s, highest_tps = 1000.0, rate_tps
     taken_s: list[float] = []
@@ -44,7 +44,7 @@ def test_no_second_has_more_than_105_percent_of_the_rate_and_one(
 
 @given(changes=st.lists(st.tuples(st.floats(min_value=0.001, max_value=3), rates), min_size=1, max_size=8))
 def test_no_stretch_has_more_than_the_rates_of_its_time_allow(changes: list[tuple[float, float]]) -> None:
-    """Greedy attempts under changing rates: from the first on, their number stays under the sum of rate x time."""
+    """Greedy attempts under changing rates: from the first on, their number stays below the sum of rate x time."""
     pacer = Pacer(changes[0][1])
     now_s, allowed, highest_tps, taken = 0.0, 0.0, 0.0, 0
     for lasts_s, rate_tps in changes:
@@ -67,7 +67,7 @@ def test_no_stretch_has_more_than_the_rates_of_its_time_allow(changes: list[tupl
     rate_tps=st.floats(min_value=5, max_value=5_000), lateness_s=st.lists(st.floats(0, 0.002), min_size=7, max_size=7)
 )
 def test_timers_of_a_millisecond_lose_no_share(rate_tps: float, lateness_s: list[float]) -> None:
-    """Woken up to 3 ms late every time, the pacer gives at least .98 of the rate, its first interval apart."""
+    """Woken up to 3 ms late each time, the pacer gives at least .98 of the rate, except in its first interval."""
     pacer = Pacer(rate_tps)
     now_s, taken, asked = 0.0, 0, 0
     seconds = max(2.0, 200 / rate_tps)
@@ -84,7 +84,7 @@ def test_timers_of_a_millisecond_lose_no_share(rate_tps: float, lateness_s: list
     lateness_s=st.lists(st.one_of(st.floats(0, 0.012), st.floats(0, 3)), min_size=1, max_size=30),
 )
 def test_a_quota_counted_strictly_by_the_second_is_never_passed(rate_tps: int, lateness_s: list[float]) -> None:
-    """However late attempts leave, and however punctual the next are: no second has more than the rate itself."""
+    """With late attempts followed by punctual ones, no second has more attempts than the rate."""
     pacer = Pacer(rate_tps)
     pacer.take(0.0)
     taken_s: list[float] = [0.0]
@@ -107,7 +107,7 @@ def test_a_quota_counted_strictly_by_the_second_is_never_passed(rate_tps: int, l
 def test_pauses_that_are_made_good_fill_no_second_beyond_the_rate(
     rate_tps: int, pauses: list[tuple[float, float]]
 ) -> None:
-    """Whenever nobody asks for a while: what follows at once stays within the rate of every second it falls into."""
+    """After idle time, a burst of requests stays within the rate in every second."""
     pacer = Pacer(rate_tps)
     now_s, taken_s = 0.0, [0.0] if pacer.take(0.0) else []
     for busy_s, pause_s in pauses:
@@ -124,7 +124,7 @@ def test_pauses_that_are_made_good_fill_no_second_beyond_the_rate(
 
 @given(rate_tps=rates, idle_s=st.floats(min_value=0, max_value=1e6))
 def test_a_turn_given_back_can_be_taken_again(rate_tps: float, idle_s: float) -> None:
-    """What was given back is free at once, and only once."""
+    """A returned permit can be taken again at once, and only once."""
     pacer = Pacer(rate_tps, catch_up_s=0.0, first_s=0.0)
     assert pacer.take(idle_s)
     pacer.give_back()
@@ -135,6 +135,6 @@ def test_a_turn_given_back_can_be_taken_again(rate_tps: float, idle_s: float) ->
 
 @pytest.mark.parametrize("rate_tps", [0.0, -1.0, float("nan")])
 def test_a_rate_must_be_above_zero(rate_tps: float) -> None:
-    """A rate that would stop the run for good is refused."""
+    """A rate that would stop the run for ever is refused."""
     with pytest.raises(ValueError, match="above 0"):
         Pacer(rate_tps)

@@ -1,4 +1,4 @@
-"""Rules against a naive reading of docs/guarantees.md, *Rules*, over any labels and any rules."""
+"""Rules compared with a naive implementation of docs/guarantees.md, *Rules*, over any labels and any rules."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def there(detection: Detection, name: str, pct: float) -> bool:
 
 
 def categorised(detection: Detection, name: str, pct: float) -> bool:
-    """A label of the category is there."""
+    """There is a label of the category."""
     return any(
         label.confidence_pct >= pct and any(own.casefold() == name.casefold() for own in label.categories)
         for label in detection.labels
@@ -79,12 +79,12 @@ def shown(detection: Detection, name: str, pct: float) -> list[Instance]:
 
 
 def within(value: float, low: float | None, high: float | None) -> bool:
-    """Both bounds count as inside."""
+    """Both bounds are inclusive."""
     return (low is None or value >= low) and (high is None or value <= high)
 
 
 def holds(condition: Condition, seen: Detection) -> bool:
-    """All parts that are given must hold."""
+    """All given parts must hold."""
     pct = condition.confidence_pct
     parts = []
     if condition.any:
@@ -133,7 +133,7 @@ def test_decisions_are_as_promised(several: list[Rule], otherwise: Verdict, seen
 
 @given(st.lists(rules, min_size=1, max_size=3), detections, st.randoms())
 def test_the_order_of_labels_does_not_matter(several: list[Rule], seen: Detection, random: object) -> None:
-    """A decision depends on what is in the image, not on the order of the response."""
+    """A decision depends on the labels, not on their order in the response."""
     shuffled = list(seen.labels)
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # a random.Random
     ruleset = Ruleset(several, Verdict.REJECT)

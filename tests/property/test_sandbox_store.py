@@ -1,4 +1,4 @@
-"""The sandbox's store against a plain dictionary, and computed keys against their sorted list."""
+"""The sandbox's store compared with a plain dictionary, and computed keys with their sorted list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPERATIONS = st.lists(st.tuples(st.sampled_from(["put", "delete", "scan"]), st.i
 
 @given(st.integers(1, 300), CLASSES, st.text("ab-é😀/.0123", max_size=8))
 def test_computed_keys_are_a_sorted_list(count: int, classes: list[str], probe: str) -> None:
-    """Distinct, in UTF-8 order, found again by position, and entered anywhere."""
+    """Computed keys are distinct, in UTF-8 order, found by position, and can be listed from any key."""
     keys = SyntheticKeys(count, "raw/{class}/{n}.jpg", classes)
     listed = list(keys)
     assert len(listed) == count
@@ -31,19 +31,19 @@ def test_computed_keys_are_a_sorted_list(count: int, classes: list[str], probe: 
 
 @pytest.mark.parametrize("pattern", ["{class}/x", "{n}/{n}", "{n}/{class}", "{class}{class}{n}"])
 def test_patterns_that_cannot_be_ordered_are_refused(pattern: str) -> None:
-    """A pattern must give distinct keys whose order is known."""
+    """A pattern must give distinct keys in a known order."""
     with pytest.raises(ValueError, match="must hold"):
         SyntheticKeys(3, pattern)
 
 
 def test_folders_that_begin_with_one_another_are_refused() -> None:
-    """``a`` and ``a1`` before a bare number would mix."""
+    """Classes ``a`` and ``a1`` before a plain number would give the same keys."""
     with pytest.raises(ValueError, match="begin with one another"):
         SyntheticKeys(30, "{class}{n}", ["a", "a1"])
 
 
 def test_computed_objects_have_etags_of_their_own() -> None:
-    """Nothing takes them for duplicates."""
+    """Computed objects are not duplicates of each other."""
     assert len({synthetic_etag(position) for position in range(10_000)}) == 10_000
 
 
@@ -54,33 +54,33 @@ def stored(key: str, body: bytes) -> Stored:
 
 @given(st.booleans(), OPERATIONS)
 def test_a_bucket_is_a_sorted_dictionary(synthetic: bool, operations: list[tuple[str, int]]) -> None:
-    """Under any puts and deletes, on computed objects or none, a scan shows just what is there, in order."""
+    """After any puts and deletes, with or without computed objects, a scan lists exactly the objects, in order."""
     bucket = Bucket("b", "us-east-1", lambda _bucket, _key, attributes: attributes)
-    truth: dict[str, bytes] = {}
+    reference: dict[str, bytes] = {}
     if synthetic:
         keys = SyntheticKeys(8, "k{n}")
         bucket.stand_on(keys, b"base", "image/jpeg")
-        truth = dict.fromkeys(keys, b"base")
+        reference = dict.fromkeys(keys, b"base")
     for number, (operation, key_number) in enumerate(operations):
         key = f"k{key_number}"
         if operation == "put":
-            truth[key] = str(number).encode()
-            bucket.put(stored(key, truth[key]))
+            reference[key] = str(number).encode()
+            bucket.put(stored(key, reference[key]))
         elif operation == "delete":
-            truth.pop(key, None)
+            reference.pop(key, None)
             bucket.delete(key)
         else:
-            expected = [(other, truth[other]) for other in sorted(truth) if other >= key]
-            assert [(held.key, held.body) for held in bucket.scan(key)] == expected
-    assert {held.key: held.body for held in bucket.scan("")} == truth
+            listed = [(other, reference[other]) for other in sorted(reference) if other >= key]
+            assert [(held.key, held.body) for held in bucket.scan(key)] == listed
+    assert {held.key: held.body for held in bucket.scan("")} == reference
     for key in (f"k{number}" for number in range(15)):
         held = bucket.get(key)
-        assert (None if held is None else held.body) == truth.get(key)
+        assert (None if held is None else held.body) == reference.get(key)
 
 
 @given(OPERATIONS)
 def test_versions_remember_everything(operations: list[tuple[str, int]]) -> None:
-    """In a versioned bucket each write adds a version, and deleting them newest first goes back through all states."""
+    """In a versioned bucket each write adds a version; deleting them newest first restores all former states."""
     bucket = Bucket("b", "us-east-1", lambda _bucket, _key, attributes: attributes)
     bucket.versioning = "Enabled"
     states: dict[str, list[bytes | None]] = {}

@@ -1,4 +1,4 @@
-"""The statistical stop rules: what they promise holds however often they are asked."""
+"""The statistical stop rules: their error bound holds for any number of checks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from asyncfilter.records.error_window import ErrorWindow
 from asyncfilter.records.tally import Tally
 
 Stops = Callable[[int, int], bool]
-"""Whether a rule stops, given hits and images so far."""
+"""Whether a rule stops, for the hits and images so far."""
 
 
-def ever_stops(stops: Stops, images: int, chance: Callable[[int, int], float]) -> float:
-    """The probability that a rule, asked after every image, ever stops; every path is counted, none drawn.
+def stop_probability(stops: Stops, images: int, chance: Callable[[int, int], float]) -> float:
+    """The probability that a rule that is checked after every image ever stops, computed exactly over all sequences.
 
     Args:
         stops: The rule.
-        images: How many there are.
-        chance: That the next image is a hit, given hits and images so far.
+        images: The number of images.
+        chance: The probability that the next image is a hit, for the hits and images so far.
     """
     going, stopped = {0: 1.0}, 0.0
     for seen in range(images):
@@ -47,40 +47,40 @@ def ever_stops(stops: Stops, images: int, chance: Callable[[int, int], float]) -
 
 @pytest.mark.parametrize(("below", "confidence"), [(0.02, 0.95), (0.05, 0.99), (0.2, 0.9)])
 def test_false_stops_stay_rare_under_peeking(below: float, confidence: float) -> None:
-    """Asked after each of 2,000 images, of a source just rich enough the rule says stop as rarely as it promises."""
+    """Checked after each of 2,000 images, the rule stops a source at the bound no more often than stated."""
 
     def stops(hits: int, seen: int) -> bool:
         return is_surely_below(below, confidence, hits=hits, trials=seen)
 
-    probability = ever_stops(stops, 2000, lambda _hits, _seen: below)
+    probability = stop_probability(stops, 2000, lambda _hits, _seen: below)
     assert (1 - confidence) / 4 < probability <= 1 - confidence
 
 
 @pytest.mark.parametrize(("size", "total"), [(100, 5), (1000, 100), (1000, 101), (1500, 30)])
 def test_false_stops_stay_rare_without_replacement(size: int, total: int) -> None:
-    """The same for ``order: random``, which draws from one bucket without putting anything back, to its very end."""
+    """The same for ``order: random``, which draws from one bucket without replacement, to its end."""
     below, confidence = min(total / size, 0.1), 0.9
 
     def stops(hits: int, seen: int) -> bool:
         return is_surely_below(below, confidence, hits=hits, trials=seen)
 
-    assert ever_stops(stops, size, lambda hits, seen: (total - hits) / (size - seen)) <= 1 - confidence
+    assert stop_probability(stops, size, lambda hits, seen: (total - hits) / (size - seen)) <= 1 - confidence
 
 
 def test_one_look_interval_would_not_do() -> None:
-    """The usual bound of 95 % for one look, asked after every image, stops falsely more than one time in seven."""
+    """The usual 95 % bound for a single check, checked after every image, stops falsely more than once in seven."""
 
     def stops(hits: int, seen: int) -> bool:
         share = hits / seen
         return seen >= 30 and share + 1.645 * (share * (1 - share) / seen) ** 0.5 < 0.2
 
-    assert ever_stops(stops, 2000, lambda _hits, _seen: 0.2) > 1 / 7
+    assert stop_probability(stops, 2000, lambda _hits, _seen: 0.2) > 1 / 7
 
 
 def test_an_empty_source_is_left_soon() -> None:
-    """Without any hit the default question (2 % at 95 %) is settled after about two hundred images, not thousands."""
+    """Without any hit the default rule (2 % at 95 %) stops after about two hundred images, not thousands."""
     first = next(n for n in range(1, 1000) if is_surely_below(0.02, 0.95, hits=0, trials=n))
-    assert 148 < first < 220  # 148 is what a single look would need: 0.98 ** 148 <= 0.05
+    assert 148 < first < 220  # a single check would need 148: 0.98 ** 148 <= 0.05
 
 
 @given(
@@ -90,7 +90,7 @@ def test_an_empty_source_is_left_soon() -> None:
     hits=st.integers(0, 5000),
 )
 def test_more_hits_only_delay(below: float, confidence: float, trials: int, hits: int) -> None:
-    """What stops with some hits stops with fewer, and never at or above the bound."""
+    """A rule that stops with some hits stops with fewer, and never at or above the bound."""
     hits = min(hits, trials)
     if is_surely_below(below, confidence, hits=hits, trials=trials):
         assert hits / trials < below
@@ -99,7 +99,7 @@ def test_more_hits_only_delay(below: float, confidence: float, trials: int, hits
 
 @given(rate=st.floats(0.01, 0.99), hits=st.integers(0, 300), misses=st.integers(0, 300), mean=st.floats(0.01, 0.99))
 def test_evidence_is_a_martingale(rate: float, hits: int, misses: int, mean: float) -> None:
-    """At the true rate the next image leaves the evidence as it is on average, whatever was seen before."""
+    """At the true rate the next image does not change the evidence on average, after any sequence (a martingale)."""
     from math import exp
 
     trials = hits + misses
@@ -111,7 +111,7 @@ def test_evidence_is_a_martingale(rate: float, hits: int, misses: int, mean: flo
 
 @given(outcomes=st.lists(st.booleans(), max_size=80), window=st.integers(1, 30))
 def test_error_window_as_counted_by_hand(outcomes: list[bool], window: int) -> None:
-    """The memory gives the failures of the last images, and survives the checkpoint's JSON."""
+    """The window has the failures of the last images, and survives the checkpoint's JSON."""
     recent = ErrorWindow()
     for is_failure in outcomes:
         if is_failure:
@@ -123,7 +123,7 @@ def test_error_window_as_counted_by_hand(outcomes: list[bool], window: int) -> N
 
 
 def test_error_window_stays_small() -> None:
-    """However many images fail, no more than the longest window is kept."""
+    """With any number of failures no more than the longest window is kept."""
     recent = ErrorWindow()
     for _ in range(3 * MAX_WINDOW):
         recent.count_failure()
@@ -134,7 +134,7 @@ def test_error_window_stays_small() -> None:
 
 
 def tally_of(*, keep: int = 0, reject: int = 0, failed: int = 0, code: str = "unavailable") -> Tally:
-    """A tally of so many outcomes, the failures last."""
+    """A tally of these numbers of outcomes, the failures last."""
     tally = Tally()
     for verdict, times in ((Verdict.KEEP, keep), (Verdict.REJECT, reject)):
         for _ in range(times):
@@ -145,7 +145,7 @@ def tally_of(*, keep: int = 0, reject: int = 0, failed: int = 0, code: str = "un
 
 
 def test_the_first_reason_in_order_is_named() -> None:
-    """When all stop rules hold, the first in order is named, and each next one without those before.
+    """When all stop rules hold, the first in order is named; without it the next, and so on.
 
     See docs/guarantees.md, *Stop rules*.
     """
@@ -171,7 +171,7 @@ def test_the_first_reason_in_order_is_named() -> None:
 
 @pytest.mark.parametrize(("rate", "window"), [(0.1, 30), (0.3, 10), (0.7, 10), (1.0, 7)])
 def test_errors_stop_at_the_share_itself(rate: float, window: int) -> None:
-    """The share that is named is enough, one failure less is not, whatever floating point makes of the product."""
+    """The stated share stops, one failure less does not, independent of floating-point rounding."""
     enough = round(rate * window)
     stop = Stop(errors=ErrorShare(rate=rate, window=window))
     assert stop_due(tally_of(reject=window - enough, failed=enough), stop, Limits()) is StopReason.ERRORS
@@ -180,7 +180,7 @@ def test_errors_stop_at_the_share_itself(rate: float, window: int) -> None:
 
 @pytest.mark.parametrize(("code", "exit_code"), [("access_denied", 4), ("kms_denied", 4), ("unavailable", 70)])
 def test_errors_name_their_cause(code: str, exit_code: int) -> None:
-    """The message has the most frequent cause; where that is access, the error is one of access."""
+    """The message has the most frequent cause; if that is access, the error is an access error."""
     tally = tally_of(reject=6, failed=4, code=code)
     cause = stop_cause(StopReason.ERRORS, tally, Stop(errors=ErrorShare(rate=0.4, window=10)))
     assert cause is not None
@@ -190,7 +190,7 @@ def test_errors_name_their_cause(code: str, exit_code: int) -> None:
 
 
 def test_a_failed_action_leaves_the_stop_rules_alone() -> None:
-    """Copies fail whenever S3 answers: the rules count verdicts, so that a resumed run stops where any other does."""
+    """Failed copies do not count: the rules count verdicts, so that a resumed run stops at the same image."""
     tally = tally_of(keep=2, reject=3)
     before = (tally.matches, tally.judged, tally.recent.failures(5))
     tally.count_failed_action(Verdict.KEEP, "unavailable")

@@ -23,7 +23,7 @@ globs = st.text(st.sampled_from("aaA**?[]!-^\n&|~\\"), min_size=1, max_size=8)
 
 
 def located(target: TargetTemplate, key: str, prefix: str = "") -> str | None:
-    """The key of the target; None where there can be none."""
+    """The key of the target; None if there is no valid one."""
     try:
         return target.locate(key=key, prefix=prefix, label="Bird", name="robins").key
     except ImageError:
@@ -32,7 +32,7 @@ def located(target: TargetTemplate, key: str, prefix: str = "") -> str | None:
 
 @given(templates)
 def test_a_template_is_read_back_as_it_was_written(template: Template) -> None:
-    """``str`` and ``parse_template`` are inverse, braces included, so that a job holds what the file said."""
+    """``str`` and ``parse_template`` are inverse, braces included, so that a job holds the text of the file."""
     assume(not str(template).endswith("/"))
     assert str(parse_template(str(template))) == str(template)
     target, again = TargetTemplate(template), compile_target(str(template))
@@ -41,44 +41,44 @@ def test_a_template_is_read_back_as_it_was_written(template: Template) -> None:
 
 @given(templates, keys, keys, st.sampled_from(["", "a/"]))
 def test_injective_targets_never_meet(template: Template, one: str, other: str, prefix: str) -> None:
-    """Where ``is_injective`` says so, two keys have two targets."""
+    """If ``is_injective`` is true, two keys have two targets."""
     assume(one != other and template.parts)
     target = TargetTemplate(template)
-    places = [located(target, prefix + key, prefix) for key in (one, other)]
-    if target.is_injective and None not in places:
-        assert places[0] != places[1]
+    keys = [located(target, prefix + key, prefix) for key in (one, other)]
+    if target.is_injective and None not in keys:
+        assert keys[0] != keys[1]
 
 
 @given(templates, templates, keys, keys)
 def test_targets_that_may_not_collide_never_meet(first: Template, second: Template, one: str, other: str) -> None:
-    """Where ``may_collide`` says no, two images of one run have two targets, whatever their verdicts."""
+    """If ``may_collide`` is false, two images of one run have two targets, under any verdicts."""
     assume(one != other)
     targets = [TargetTemplate(first), TargetTemplate(second)]
-    places = [located(targets[0], one), located(targets[1], other)]
-    if not may_collide(targets) and None not in places:
-        assert places[0] != places[1]
+    keys = [located(targets[0], one), located(targets[1], other)]
+    if not may_collide(targets) and None not in keys:
+        assert keys[0] != keys[1]
 
 
 @given(templates, keys, st.text(st.sampled_from("ab/."), max_size=3))
 def test_a_refused_destination_is_the_only_one_that_lands_inside(template: Template, below: str, prefix: str) -> None:
-    """docs/guarantees.md, *A target cannot feed the source*: a template that passes gives none below it."""
-    place = located(TargetTemplate(template), prefix + below, prefix)
-    if place is not None and place.startswith(prefix):
+    """docs/guarantees.md, *A target cannot feed the source*: an accepted template gives no target below it."""
+    located_key = located(TargetTemplate(template), prefix + below, prefix)
+    if located_key is not None and located_key.startswith(prefix):
         assert template.could_land_below(S3Location("clean", prefix), "robins")
     assert not template.could_land_below(S3Location("elsewhere", prefix), "robins")
 
 
 @given(templates, keys)
 def test_every_target_begins_with_its_literal_prefix(template: Template, key: str) -> None:
-    """What checks and messages call the literal prefix is one."""
+    """Every target begins with the literal prefix of its template."""
     target = TargetTemplate(template)
-    place = located(target, key)
-    assert place is None or place.startswith(target.literal_prefix)
+    located_key = located(target, key)
+    assert located_key is None or located_key.startswith(target.literal_prefix)
 
 
 @given(st.integers(1, 1100))
 def test_a_target_over_1024_bytes_is_the_images_failure(length: int) -> None:
-    """The limit counts UTF-8 bytes, the text around the key included."""
+    """The limit counts UTF-8 bytes of the whole target."""
     target = compile_target("s3://clean/é/{key}")
     if length + 3 > 1024:
         with pytest.raises(ImageError) as caught:
@@ -95,7 +95,7 @@ def test_a_target_over_1024_bytes_is_the_images_failure(length: int) -> None:
 )
 @settings(max_examples=400)
 def test_globs_are_those_of_fnmatch_without_case(include: list[str], exclude: list[str], key: str) -> None:
-    """One compiled filter says what ``fnmatch`` says of each glob alone, for keys with newlines too."""
+    """The compiled filter agrees with ``fnmatch`` for each glob, also for keys with newlines."""
 
     def matches(patterns: list[str]) -> bool:
         return any(fnmatchcase(key.lower(), pattern.lower()) for pattern in patterns)

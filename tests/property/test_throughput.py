@@ -1,4 +1,4 @@
-"""What a reading comes to, whatever was read."""
+"""The throughput computed from any readings."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SAMPLES = st.builds(
 
 
 def steady(rate: int, number: int, throttled: int = 0) -> list[Second]:
-    """Seconds that are all alike."""
+    """Seconds that are all the same."""
     return [Second(rate + throttled, rate, throttled, 1.0) for _ in range(number)]
 
 
 @given(SAMPLES, st.floats(0.1, 20_000))
 def test_figures_lie_within_what_was_read(samples: Samples, ceiling_tps: float) -> None:
-    """Whatever was read: the rate is one that was seen, shares are shares, latencies rise, and no figure is missing."""
+    """For any readings the rate is an observed one, shares are within 0 and 1, latencies rise, all figures exist."""
     found = throughput(samples, ceiling_tps)
     if found is None:
         assert not any(second.attempts for second in samples.seconds[1:])
@@ -50,14 +50,14 @@ def test_figures_lie_within_what_was_read(samples: Samples, ceiling_tps: float) 
 
 @given(st.lists(st.integers(0, 50), max_size=200), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
 def test_a_percentile_is_what_sorting_gives(values: list[int], share: float) -> None:
-    """Counting by value gives the same as sorting all of them."""
+    """Percentiles from counts by value equal those of the sorted values."""
     expected = sorted(values)[ceil(share * len(values)) - 1] if values else 0
     assert percentile(Counter(values), share) == expected
 
 
 @given(st.integers(0, 10**12))
 def test_money_is_rounded_up_and_by_little(micros: int) -> None:
-    """Whole cents, never less, and a tenth more at the most once a dime is reached; rounding again changes nothing."""
+    """The result is in whole cents, never lower, at most a tenth higher from ten cents on, and idempotent."""
     rounded = rounded_up(micros)
     assert rounded >= micros
     assert rounded % 10_000 == 0
@@ -66,7 +66,7 @@ def test_money_is_rounded_up_and_by_little(micros: int) -> None:
 
 
 def test_the_first_half_and_the_last_second_do_not_count() -> None:
-    """Neither the ramp nor a second that was cut off moves the rate."""
+    """Neither the ramp nor an incomplete second changes the rate."""
     ramp, end = [Second(5 * 2**at_s, 5 * 2**at_s) for at_s in range(4)], [Second(3, 3)]
     found = throughput(Samples(seconds=ramp + steady(50, 10, throttled=1) + end), 75.0)
     assert found is not None
@@ -85,14 +85,14 @@ def test_the_first_half_and_the_last_second_do_not_count() -> None:
     ],
 )
 def test_what_kept_the_rate_down_is_told(rate: int, throttled: int, bound: Bound) -> None:
-    """A limit is only said to be one where something was throttled below the ceiling."""
+    """A limit is reported only if attempts were throttled below the ceiling."""
     found = throughput(Samples(seconds=steady(rate, 20, throttled)), 75.0)
     assert found is not None
     assert found.bound is bound
 
 
 def test_samples_of_a_search_are_not_steady() -> None:
-    """A throttle late in the first half means that the rate is not found when the second begins."""
+    """After a throttle late in the first half the rate is not steady in the second."""
     late = [*steady(40, 13), *steady(40, 1, throttled=9), *steady(40, 17)]
     early = [*steady(40, 4), *steady(40, 1, throttled=9), *steady(40, 26)]
     for read, is_steady in ((late, False), (early, True), (steady(75, 31), True), (steady(75, 8), False)):
