@@ -1,4 +1,4 @@
-"""Time as a parameter: the engine asks a ``Clock``, so that tests can step it."""
+"""The clock: the engine reads time from a ``Clock`` only, so that tests can control it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import anyio
 
 
 class Clock(Protocol):
-    """What the engine needs to know about time."""
+    """The time functions that the engine uses."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back; the origin means nothing."""
+        """Seconds that never go back; the origin is arbitrary."""
         ...
 
     def unix(self) -> float:
@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of the operating system."""
 
     def monotonic(self) -> float:
         """See ``Clock``."""

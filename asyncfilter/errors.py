@@ -5,20 +5,20 @@
     │   └── JobError                 2   the job file is wrong; lists every problem at once
     ├── CheckpointError              3   the checkpoint cannot be used
     │   ├── CheckpointLockedError        another run holds it
-    │   ├── CheckpointUnreadableError    empty, damaged or not ours
+    │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
     │   ├── CheckpointVersionError       written by a newer asyncfilter
     │   └── CheckpointMismatchError      belongs to another source or detector
     ├── AccessError                  4   the account, not one image: stops the run
     │   ├── CredentialsError             none, expired or unknown
     │   ├── PermissionDeniedError        on list, detect or write
     │   ├── BucketNotFoundError
-    │   ├── RegionMismatchError          bucket and detector live in different regions
-    │   └── EndpointError                nothing answers where AWS should be
-    ├── AbortedError               130   a second interruption: nothing was waited for
+    │   ├── RegionMismatchError          bucket and detector are in different regions
+    │   └── EndpointError                no server answers at the endpoint
+    ├── AbortedError               130   a second interruption: the run stopped at once
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError               wait and repeat; does not count against ``max_attempts``
         ├── TransientError               repeat, up to ``max_attempts``
-        └── ImageError                   this image cannot be done; recorded, and the run goes on
+        └── ImageError                   this image cannot be examined or acted on; recorded as failed
 
 Vendor exceptions are translated into these in ``asyncfilter.aws`` and nowhere else.
 """
@@ -128,7 +128,7 @@ class CheckpointMismatchError(CheckpointError):
 
 
 class AccessError(AsyncFilterError):
-    """The account cannot do what the job asks: stops the run, never becomes a failed image."""
+    """The account cannot do what the job needs: stops the run, and is never recorded as a failed image."""
 
     exit_code = ExitCode.ACCESS
 
@@ -154,7 +154,7 @@ class EndpointError(AccessError):
 
 
 class AbortedError(AsyncFilterError):
-    """The run was interrupted twice and left at once; what is durable stays, what was in flight counts as spent."""
+    """The run was interrupted twice and left at once; what is durable is kept, what was in flight counts as spent."""
 
     exit_code = ExitCode.ABORTED
 
@@ -171,7 +171,7 @@ class ThrottleCause(StrEnum):
     RAMP = "ramp"
     """Not over the quota, but faster than it may grow: ``sudden increase in rate of requests``."""
     S3_READ = "s3_read"
-    """Over what Rekognition itself may read from S3: ``S3 download limit exceeded``."""
+    """Over the rate at which Rekognition itself may read from S3: ``S3 download limit exceeded``."""
     SERVER = "server"
     """The service is short of capacity: HTTP 503 ``SlowDown``, HTTP 500 ``ThrottlingException``."""
 
@@ -182,7 +182,7 @@ class ThrottledError(CallError):
     Args:
         cause: Which limit was hit.
         may_be_billed: True for throttles that came with HTTP 5xx, which the budget counts as billed.
-        retry_after_s: What the service asked to wait, seconds, when it said so.
+        retry_after_s: The wait that the service requested, seconds; None without one.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class TransientError(CallError):
 
     Args:
         may_be_billed: True once the request may have reached the service; the budget then counts it.
-        retry_after_s: What the service asked to wait, seconds, when it said so.
+        retry_after_s: The wait that the service requested, seconds; None without one.
     """
 
     def __init__(self, message: str, *, may_be_billed: bool, retry_after_s: float | None = None) -> None:

@@ -1,7 +1,7 @@
-"""What a run tells while it goes on: one type an event, each with a fixed name under ``event``.
+"""The events of a run: one type an event, each with a fixed name under ``event``.
 
-Events are the only voice of the engine: logs, the ``--events`` file and the live display are made of them. They are
-cheap values; a listener that does not care for one ignores it.
+Events are the only output of the engine while it runs: logs, the ``--events`` file and the live display are made from
+them. They are cheap values; a listener ignores those that it does not use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from asyncfilter.model import Summary
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event"):
-    """Something that happened, at ``at_unix_s`` seconds since 1970-01-01 UTC."""
+    """An event, at ``at_unix_s`` seconds since 1970-01-01 UTC."""
 
     at_unix_s: float
 
@@ -35,13 +35,13 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
 
 
 class JobWarning(Event, frozen=True, kw_only=True, tag="cautioned"):
-    """Something about the job that a user should know; told once, at the start."""
+    """A warning about the job; emitted once, at the start."""
 
     message: str
 
 
 class LikeResolved(Event, frozen=True, kw_only=True, tag="like_resolved"):
-    """Reference images of a rule gave it the names it asks for; ``calls`` were made for all references of the job."""
+    """The references of a rule were replaced by names; ``calls`` were made for all references of the job."""
 
     rule: int
     verdict: str
@@ -51,7 +51,7 @@ class LikeResolved(Event, frozen=True, kw_only=True, tag="like_resolved"):
 
 
 class OutcomeChange(msgspec.Struct, frozen=True, kw_only=True):
-    """So many stored images went from one outcome (a verdict, or ``failed``) to another."""
+    """The number of stored images that changed from one outcome (a verdict, or ``failed``) to another."""
 
     before: str
     after: str
@@ -59,12 +59,12 @@ class OutcomeChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulesApplied(Event, frozen=True, kw_only=True, tag="rules_applied"):
-    """What changed rules, actions or stop rules make of the stored labels; told before anything is done.
+    """The effect of changed rules, actions or stop rules on stored images; emitted before any action.
 
     Attributes:
         images: Images decided anew.
-        changes: Outcomes that are not what they were.
-        actions: Copies and tags that follow.
+        changes: Outcomes that changed.
+        actions: Copies and tags that will be made.
         stale: Copies that the present rules would not make.
         dropped: Images beyond a stop that holds earlier now; their labels stay.
     """
@@ -77,7 +77,7 @@ class RulesApplied(Event, frozen=True, kw_only=True, tag="rules_applied"):
 
 
 class ImageExamined(Event, frozen=True, kw_only=True, tag="image_examined"):
-    """An image has its verdict, in order of examination."""
+    """An image has its verdict; emitted in order of examination."""
 
     seq: int
     key: str
@@ -140,11 +140,11 @@ Emit = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """A listener that does not listen."""
+    """A listener that ignores every event."""
 
 
 def after_start(emit: Emit, events: Sequence[Event]) -> Emit:
-    """A listener that is told ``events`` right after the first event of its run."""
+    """A listener that is called with ``events`` right after the first event of its run."""
 
     def listen(event: Event) -> None:
         emit(event)

@@ -1,6 +1,6 @@
-"""The nouns of the field: object, label, detection, verdict, decision, effect, summary.
+"""The data types of the package: object, label, detection, verdict, decision, effect, summary.
 
-Immutable values without behaviour beyond what their own fields imply. Units are suffixes: ``_pct`` is 0 to 100,
+All are immutable; their methods depend on their own fields only. Units are suffixes: ``_pct`` is 0 to 100,
 fractions of an image are 0 to 1 (Rekognition may go slightly beyond for objects cut by the frame).
 """
 
@@ -17,7 +17,7 @@ from asyncfilter import notebook
 
 
 class Verdict(StrEnum):
-    """What the rules say of an image."""
+    """The result of the rules for an image."""
 
     KEEP = "keep"
     REVIEW = "review"
@@ -42,7 +42,7 @@ class StopReason(StrEnum):
 
 
 class ActionKind(StrEnum):
-    """What is done with an image after its verdict."""
+    """The kinds of action on an image after its verdict."""
 
     NONE = "none"
     COPY = "copy"
@@ -85,9 +85,9 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
 
 
 class Label(msgspec.Struct, frozen=True):
-    """One label of an image, as DetectLabels gives it.
+    """One label of an image, as in a response of DetectLabels.
 
-    Parents are all ancestors; each also stands in the detection as a label of its own. Synonyms are separate labels in
+    Parents are all ancestors; each is also in the detection as a label of its own. Synonyms are separate labels in
     model 2.0 and aliases from model 3.0 on.
     """
 
@@ -100,16 +100,17 @@ class Label(msgspec.Struct, frozen=True):
 
 
 LabelFilter = Callable[[Label], bool]
-"""Says of a label whether it is wanted. It is asked about the label, not about one occurrence: its confidence is 0."""
+"""True for a label that is wanted. It is called with the label's definition, not with an occurrence: the confidence is
+0."""
 
 
 class Detection(msgspec.Struct, frozen=True):
-    """What a detector found in one image.
+    """The labels that a detector found in one image.
 
     Attributes:
         labels: In the order of the response, which is by falling confidence.
-        model_version: ``LabelModelVersion``; results change with it. Empty when the service gave none.
-        extra: JSON of everything else the response held (image properties, say); empty when there was nothing.
+        model_version: ``LabelModelVersion``; results change with it. Empty when the service sent none.
+        extra: JSON of everything else in the response (such as image properties); empty when there was nothing.
     """
 
     labels: tuple[Label, ...]
@@ -118,7 +119,7 @@ class Detection(msgspec.Struct, frozen=True):
 
 
 class ListedObject(msgspec.Struct, frozen=True, gc=False):
-    """One object as a listing shows it. ``etag`` is without its quotes."""
+    """One entry of a listing. ``etag`` is without its quotes."""
 
     key: str
     size_bytes: int
@@ -127,14 +128,14 @@ class ListedObject(msgspec.Struct, frozen=True, gc=False):
 
 
 FOLDER = "file://"
-"""What ``bucket`` begins with where objects are files: it is then ``file://`` and an absolute folder, no slash last."""
+"""Beginning of ``bucket`` where objects are files: ``file://`` and an absolute folder, without a final slash."""
 
 
 OWN = "own:"
-"""What ``bucket`` begins with where the calling program brings the store: it is then ``own:`` and the store's name."""
+"""Beginning of ``bucket`` where the calling program supplies the store: ``own:`` and the store's name."""
 
 S3 = "s3://"
-"""What the address of an object in S3 begins with; its bucket is the bare name."""
+"""Beginning of the address of an object in S3; ``bucket`` is the name alone."""
 
 
 class StoreKind(StrEnum):
@@ -143,11 +144,11 @@ class StoreKind(StrEnum):
     S3 = "s3"
     FOLDER = "folder"
     OWN = "own"
-    """In a store that the calling program brings."""
+    """In a store that the calling program supplies."""
 
 
 def store_of(bucket: str) -> StoreKind:
-    """Which kind of store ``bucket`` names; it may also be a whole address. The only place that looks at the prefix."""
+    """The kind of store of ``bucket``, which may also be a whole address. No other code inspects the prefix."""
     if bucket.startswith(FOLDER):
         return StoreKind.FOLDER
     return StoreKind.OWN if bucket.startswith(OWN) else StoreKind.S3
@@ -159,7 +160,7 @@ def folder_of(bucket: str) -> Path:
 
 
 def uri_of(bucket: str, key: str) -> str:
-    """``s3://bucket/key``, ``file:///folder/key`` or ``own:name/key``; the key as it is."""
+    """``s3://bucket/key``, ``file:///folder/key`` or ``own:name/key``; the key unchanged."""
     return f"{S3}{bucket}/{key}" if store_of(bucket) is StoreKind.S3 else f"{bucket}/{key}"
 
 
@@ -179,7 +180,7 @@ class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What the rules made of a detection.
+    """The decision of the rules on a detection.
 
     Attributes:
         verdict: keep, review or reject.
@@ -200,7 +201,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
 
 class S3Location(NamedTuple):
-    """A place in S3, or in a folder."""
+    """A location in S3, or in a folder."""
 
     bucket: str
     key: str
@@ -217,7 +218,7 @@ class S3Location(NamedTuple):
 
 
 def location(uri: str) -> S3Location:
-    """The place that ``uri_of`` gave ``uri`` for; that of a file is below the root of all folders."""
+    """The location whose address is ``uri``, the inverse of ``uri_of``; for a file, the bucket is the root folder."""
     if store_of(uri) is StoreKind.FOLDER:
         return S3Location(FOLDER, uri.removeprefix(FOLDER).removeprefix("/"))
     bucket, _, key = uri.removeprefix(S3).partition("/")
@@ -225,7 +226,7 @@ def location(uri: str) -> S3Location:
 
 
 class IfExists(StrEnum):
-    """What a copy does when an object stands at its target."""
+    """What a copy does when its target exists."""
 
     OVERWRITE = "overwrite"
     SKIP = "skip"
@@ -254,7 +255,7 @@ class RateChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """The countable part of a summary; counts cover what the summary says they cover.
+    """The countable part of a summary; their scope is given where they are used (``Summary``, ``Progress``).
 
     ``examined`` = keep + review + reject + failed, up to the stop position. Images paid for beyond it are in
     ``overshoot``, in ``calls`` and in money, not in the verdicts. ``duplicates`` share the labels of an image with the
@@ -286,15 +287,15 @@ class Counts(msgspec.Struct, kw_only=True):
 
 
 class Progress(msgspec.Struct, kw_only=True, frozen=True):
-    """How a run stands at one moment; what live displays are made of.
+    """The progress of a run at one moment; live displays show it.
 
     Attributes:
         counts: For the checkpoint's whole life; ``this_run`` for this process.
         rate_tps: Attempts in the last second.
         allowed_tps: The rate the limiter allows now; ``limit_tps`` is the ceiling it may grow to.
-        in_flight: Calls under way.
-        actions: Actions under way or waiting.
-        ending: Why the run drains; None while it admits work.
+        in_flight: Calls in flight.
+        actions: Actions in progress or queued.
+        ending: Why the run drains; None while it admits new work.
         expected: Images that will have been examined when the listing ends; None while that is not known.
         listing_done: True once the source was listed to its end in this pass.
         price_micros: What the next call costs.
@@ -317,7 +318,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
-    """What a run came to: ``counts`` for the checkpoint's whole life, ``this_run`` for this process alone.
+    """The result of a run: ``counts`` for the checkpoint's whole life, ``this_run`` for this process alone.
 
     Attributes:
         tps_mean: Attempts a second over ``wall_s``.
@@ -340,9 +341,9 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     error: str | None = None
     """What ended the run when ``stop_reason`` is ``errors`` or ``failed``."""
     hint: str | None = None
-    """What to do about it."""
+    """What to do about the error."""
     exit_code: int = 0
-    """The process's exit code that says the same (docs/guarantees.md, *Exit codes*)."""
+    """The process's exit code for this result (docs/guarantees.md, *Exit codes*)."""
     pending_removals: int = 0
     """Images that ``apply`` would move or delete."""
 

@@ -1,6 +1,6 @@
-"""HTML tables for notebooks, which show ``_repr_html_`` of a result where there is one.
+"""HTML tables for notebooks, which display the ``_repr_html_`` of a result.
 
-Every text is escaped: keys, names and messages come from outside. No colour is set, so that a table is as legible as
+Every text is escaped: keys, names and messages are untrusted input. No colour is set, so that a table is as legible as
 the text around it, on a light and on a dark background.
 """
 
@@ -21,7 +21,7 @@ def table(caption: str, rows: Iterable[Sequence[object]], *, head: Sequence[str]
     Args:
         caption: Its title.
         rows: Cells, of which the first names the row. A row that has nothing beside its name is left out.
-        head: Titles of the columns, if they need any.
+        head: Titles of the columns; none by default.
     """
     shown = [[_text(cell) for cell in row] for row in rows]
     lines = [_row("th", [html.escape(title) for title in head])] if head else []
@@ -46,7 +46,7 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 
 
 def _text(value: object) -> str:
-    """A cell on one line: numbers with their thousands separated, counts by name, nothing for what is absent."""
+    """The text of a cell, on one line: numbers with thousands separators, counts by name, nothing for None."""
     match value:
         case None | "":
             return ""

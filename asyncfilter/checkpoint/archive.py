@@ -14,7 +14,7 @@ _SIDES = ("-wal", "-shm", "-journal")
 
 
 def archive_checkpoint(path: Path) -> Path:
-    """Move the checkpoint at ``path``, whatever its state, to a free name beside it; ``path`` is free afterwards.
+    """Rename the checkpoint at ``path``, whatever its state, to a free name in its folder; ``path`` is free afterwards.
 
     Returns:
         The new name: the old one with the time in it, such as ``robins.2026-11-22T081500Z.db``.
@@ -28,7 +28,8 @@ def archive_checkpoint(path: Path) -> Path:
         lock = RunLock(path)
         try:
             target = _free_name(path)
-            # The file goes before its log: a log without its file is refused, a file without its log would be accepted.
+            # The file is renamed before its log: a log without its file is rejected, a file without its log would be
+            # accepted.
             for suffix in ("", *_SIDES):
                 if (source := beside(path, suffix)).exists():
                     source.rename(beside(target, suffix))

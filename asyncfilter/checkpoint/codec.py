@@ -1,4 +1,4 @@
-"""The stored form of a detection: compact bytes that give back exactly the numbers that came in.
+"""The stored form of a detection: compact bytes that decode to exactly the same numbers.
 
     flags     1 byte   bits 0-1 number mode, bits 2-3 integer width, bit 4 something extra follows
     integers           model version, number of labels n, number of labels with boxes m,
@@ -7,8 +7,8 @@
     extra              zlib, to the end
 
 Labels and model versions are numbers of interned tables. All is little-endian. Rekognition computes in float32 and
-writes either all digits or ten decimals, so nearly every answer fits float32; the mode says how to widen it. A mode is
-used only when it gives back every number of the answer bit by bit; float64 always does.
+writes either all digits or ten decimals, so nearly every response fits float32; the mode determines how it is widened.
+A mode is used only when it restores every number of the response bit by bit; float64 always does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EXTRA = 0x10
 _NUMBERS_PER_BOX = 5
 
 _ROUNDER = 6755399441055744.0
-"""1.5 * 2**52: adding and taking it away rounds a double below 2**51 to an integer, half to even."""
+"""1.5 * 2**52: adding and subtracting it rounds a double below 2**51 to an integer, half to even."""
 
 
 def encode(detection: Detection, labels: Interned[LabelDefinition], words: Interned[str]) -> bytes:
@@ -60,7 +60,7 @@ def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str
     """The detection whose stored form is ``stored``.
 
     Raises:
-        DamagedError: These bytes are not a stored detection, or the tables do not belong to them.
+        CorruptRowError: These bytes are not a stored detection, or the tables do not belong to them.
     """
     try:
         return _decode(stored, labels, words)
@@ -69,7 +69,7 @@ def decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[str
 
 
 class AskedLabels:
-    """Decodes the wanted labels of stored detections, and nothing else.
+    """Decodes only the wanted labels of stored detections.
 
     Args:
         labels: The table of the file.
@@ -83,7 +83,7 @@ class AskedLabels:
         self._past = 0
 
     def catch_up(self) -> None:
-        """Ask about the labels that are new in the table; to be called before rows that use them are decoded."""
+        """Call ``is_asked`` for the new labels of the table; to be called before rows with them are decoded."""
         definitions = self._labels.all()
         for number in range(self._past, len(definitions)):
             if self.is_asked(_label(definitions[number], 0.0)):
@@ -91,10 +91,10 @@ class AskedLabels:
         self._past = len(definitions)
 
     def decode(self, stored: bytes) -> Detection:
-        """Of the detection whose stored form is ``stored``, the labels that are asked for: without boxes and extra.
+        """The wanted labels of the detection whose stored form is ``stored``, without boxes and extra.
 
         Raises:
-            DamagedError: These bytes are not a stored detection, or the tables do not belong to them.
+            CorruptRowError: These bytes are not a stored detection, or the tables do not belong to them.
         """
         try:
             return self._decode(stored)
@@ -110,7 +110,7 @@ class AskedLabels:
         # Bytes are integers already; for most images two checks on them are enough, without a loop.
         numbers = stored[at : at + count] if size == 1 else _struct(code, count).unpack_from(stored, at)
         if len(numbers) != count or (count and max(numbers) >= self._past):
-            raise LookupError("its labels are not there")
+            raise LookupError("its labels are missing")
         if self._definitions.keys().isdisjoint(numbers):
             return _NOTHING_ASKED
         at += size * (count + 2 * boxed)

@@ -13,7 +13,7 @@ import msgspec
 from asyncfilter.errors import CheckpointError, CheckpointUnreadableError
 
 FRESH_HINT = "Restore the file from a copy, set another `checkpoint:`, or use --fresh, which moves this one aside."
-"""What to do about a file that cannot be used."""
+"""The hint for a file that cannot be used."""
 
 _SPACE = "Free space on its disk, then start again with the same command: everything reported as done is kept."
 
@@ -40,7 +40,7 @@ _BY_ERRNO = {
 
 
 class CorruptRowError(Exception):
-    """Something stored in the file is not what can have been written there."""
+    """A value in the file cannot have been written by asyncfilter."""
 
 
 def unreadable(path: Path, what: str) -> CheckpointUnreadableError:
@@ -50,7 +50,7 @@ def unreadable(path: Path, what: str) -> CheckpointUnreadableError:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn every error about ``path`` that is raised inside the block into a ``CheckpointError``.
+    """Translate every error about ``path`` that is raised inside the block into a ``CheckpointError``.
 
     Raises:
         CheckpointUnreadableError: The content is damaged.

@@ -1,19 +1,19 @@
 """The index from ETag to images: a small log-structured merge (LSM) tree with two levels.
 
-ETags come in no order. An index that is updated row by row changes another of its pages for nearly every image, which
-was half of the cost of writing one. So new entries go to the *memtable*, sorted in memory, and reach the table
-``content`` of the file in the order of the index, where several entries go to one page.
+ETags come in random order. An index that is updated row by row changes a different page for nearly every image, which
+was half of the cost of writing one. So new entries are added to the *memtable*, sorted in memory, and are moved to the
+table ``content`` of the file in the order of the index, where several entries share a page.
 
-There is no merge that holds up a commit: the *flush* is spread over all commits. A *cursor* goes round the memtable;
-every commit flushes the entries that follow it, as many as it adds, so that the memtable keeps its size and no commit
-takes longer than another. A round ends when the cursor passes the last entry.
+No merge delays a commit: the *flush* is spread over all commits. A *cursor* moves through the memtable in order; every
+commit flushes the entries after it, as many as the commit adds, so that the memtable keeps its size and no commit takes
+longer than another. A round ends when the cursor passes the last entry; the next one starts at the first.
 
-The write-ahead log of the memtable is the table ``image`` itself. When a round ends, every entry of a row that was
-there when the round began is in ``content``; the highest id of those rows is stored (``INDEXED``). Opening a file fills
-the memtable from the rows with a higher id. An entry that is there twice does no harm.
+The write-ahead log of the memtable is the table ``image`` itself. When a round ends, every entry of a row that existed
+when the round began is in ``content``; the highest id of those rows is stored (``INDEXED``). Opening a file fills the
+memtable from the rows with a higher id. An entry in both does no harm.
 
 Invariant: an entry is in ``content`` or in the memtable. Memtable and cursor are SQLite's temporary tables, so that a
-transaction that is rolled back takes them back too.
+rollback restores them too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MEMTABLE_ENTRIES = 16_384
 """Size of the memtable: half a megabyte of memory, and up to five times as many rows to read when a file is opened."""
 
 _PREFIX = 4
-"""Bytes, or characters, of an ETag that are indexed: enough to tell millions of images apart, in little space."""
+"""Bytes, or characters, of an ETag that are indexed: enough to distinguish millions of images, in little space."""
 
 _START, _END = ("", 0), (b"\xff" * (_PREFIX + 1), 0)
 """Before and after every entry: in SQLite every text sorts before every blob."""
@@ -54,9 +54,9 @@ class EtagIndex:
         self._db = db
 
     def load(self) -> None:
-        """Fill the memtable from the rows; to be called before anything else, outside a transaction.
+        """Fill the memtable from the rows; to be called before all other methods, outside a transaction.
 
-        A file that has no table ``content`` yet gets one: a second for a million images.
+        In a file without the table ``content`` it is created: one second for a million images.
         """
         if "content" not in table_names(self._db):
             self._build()
@@ -67,19 +67,19 @@ class EtagIndex:
         self._db.execute("INSERT INTO cursor VALUES (?, ?, ?, ?)", (*_START, entries, self._last_row()))
 
     def add(self, images: Sequence[tuple[int, bytes | str]]) -> None:
-        """Enter images by row id and ETag as it is stored; to be called inside a transaction, after their rows.
+        """Add images by row id and stored form of the ETag; to be called inside a transaction, after their rows.
 
-        An ETag that an image had before still finds it.
+        An earlier ETag of an image still finds it.
         """
         *at, entries, last_row = self._db.execute("SELECT * FROM cursor").fetchone()
-        # The end of this round promises that the rows up to last_row are in the file, and the cursor may have passed
-        # the place of a new entry of theirs: those entries do not go through the memtable.
+        # At the end of this round all rows up to last_row must be in the file, and the cursor may have passed the
+        # position of a new entry of such a row: these entries are written to the file directly.
         late = [(etag[:_PREFIX], id_) for id_, etag in images if id_ <= last_row]
         new = [(etag[:_PREFIX], id_) for id_, etag in images if id_ > last_row]
         sql.insert(self._db, "INSERT OR IGNORE INTO content", late)
         sql.insert(self._db, "INSERT OR IGNORE INTO memtable", new)
         entries += len(new)
-        # The memtable may be too large after a kill: twice what is added shrinks it without a long commit.
+        # The memtable may be too large after a kill: flushing twice what is added shrinks it without a long commit.
         count = min(entries - MEMTABLE_ENTRIES, 2 * len(images))
         if count > 0:
             flushed_to = self._flush(at, count)
@@ -93,7 +93,7 @@ class EtagIndex:
         )
 
     def find(self, etags: Sequence[bytes | str]) -> list[int]:
-        """Row ids of all images with one of ``etags``, and of some with another; some may be of no row any more."""
+        """Row ids of all images with one of ``etags``, and of some other ones; not all of these rows may exist."""
         found: set[int] = set()
         for some in sql.chunks([etag[:_PREFIX] for etag in etags], sql.VALUES_PER_STATEMENT):
             for table in ("content", "memtable"):
@@ -102,7 +102,7 @@ class EtagIndex:
         return sorted(found)
 
     def _build(self) -> None:
-        """Make the table ``content`` from the rows, sorted once."""
+        """Create the table ``content`` from the rows, sorted once."""
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(CONTENT)

@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 class FileThread:
-    """Makes coroutine functions of the plain methods that read and write one file.
+    """Turns plain methods that read and write one file into coroutine functions.
 
-    Cancelling a call that has reached the thread waits for it to end: a commit is whole or not there, never unknown.
+    Cancelling a call that has started on the thread waits for its end: a commit is complete or absent, never unknown.
 
     Args:
         path: The file, for messages.

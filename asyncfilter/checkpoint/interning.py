@@ -1,7 +1,7 @@
-"""Interning: a text or a label's definition is stored once, and a number stands for it everywhere else.
+"""Interning: a text or a label's definition is stored once, and is referred to by its number everywhere else.
 
-A table only grows, its numbers run from 0 without gaps, and a number never changes its meaning. So one process can
-read what another wrote, also while that one adds values.
+A table only grows, its numbers run from 0 without gaps, and a number never changes its meaning. So one process can read
+what another one wrote, also while the other one adds values.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value", bound=Hashable)
 
 LabelDefinition = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-"""What is the same every time a label occurs: name, parents, aliases, categories."""
+"""The part of a label that is the same in every occurrence: name, parents, aliases, categories."""
 
 
 class Interned(Generic[Value]):
     """One table of distinct values and their numbers, read when first needed.
 
     A new value gets the next number at once. It is in ``unsaved`` until a transaction has stored it (``saved``): the
-    one that uses it or, when that is rolled back, the next one.
+    transaction that uses it or, when that is rolled back, the next one.
 
     Args:
-        load: Gives the stored values from a number on, in order of their numbers.
+        load: Returns the stored values from a number on, in order of their numbers.
     """
 
     def __init__(self, load: Callable[[int], Sequence[Value]]) -> None:
@@ -32,11 +32,11 @@ class Interned(Generic[Value]):
         self._stored = 0
 
     def number(self, value: Value) -> int:
-        """The number that stands for ``value``; a new one when it was never met."""
+        """The number of ``value``; a new one for a new value."""
         return self.numbers([value])[0]
 
     def numbers(self, values: Sequence[Value]) -> list[int]:
-        """The numbers that stand for ``values``; new ones for those never met."""
+        """The numbers of ``values``; new ones for new values."""
         known = self._numbers
         try:
             return [known[value] for value in values]
@@ -45,10 +45,10 @@ class Interned(Generic[Value]):
             return [self._add(value) for value in values]
 
     def values(self, past: int) -> Sequence[Value]:
-        """All values by number, those below ``past`` among them.
+        """All values by number, at least those with numbers below ``past``.
 
         Raises:
-            LookupError: The table does not reach that far, so it does not belong to what is being read.
+            LookupError: The table is shorter, so it does not belong to the data that is being read.
         """
         if past > len(self._values):
             self._read_on()
@@ -67,7 +67,7 @@ class Interned(Generic[Value]):
         return list(enumerate(self._values[self._stored :], self._stored))
 
     def saved(self) -> None:
-        """Everything in ``unsaved`` is stored now."""
+        """Note that everything in ``unsaved`` is stored."""
         self._stored = len(self._values)
 
     def _add(self, value: Value) -> int:

@@ -20,7 +20,7 @@ from asyncfilter.errors import CheckpointLockedError
 
 _TRIES = 5
 _PAUSE_S = 0.02
-"""``holder`` takes the lock for an instant to see whether it is free: a run that finds it taken tries again."""
+"""``holder`` takes the lock for an instant to check whether it is free: a run that finds it taken tries again."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class RunLock:
         """Release the lock; a second call does nothing."""
         if self._fd < 0:
             return
-        # Removed while it is still locked: a process that opened this file then sees that it is not the one in place.
+        # Removed while it is still locked: a process that has opened this file can then detect that it was replaced.
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
         self._fd = -1
@@ -77,12 +77,12 @@ class RunLock:
                 raise
             os.close(fd)
             time.sleep(_PAUSE_S)
-        hint = "Wait until that run ends, or give this job a `checkpoint:` of its own."
+        hint = "Wait until that run ends, or set another `checkpoint:` for this job."
         raise CheckpointLockedError(f"{checkpoint}: held by {who}", hint=hint)
 
 
 def lock_path(path: Path) -> Path:
-    """The file that carries the lock of the checkpoint at ``path``."""
+    """The lock file of the checkpoint at ``path``."""
     return path.with_name(path.name + ".lock")
 
 

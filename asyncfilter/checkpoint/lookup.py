@@ -1,7 +1,7 @@
-"""Queries to a checkpoint that is not held: safe while a run writes to it, and nothing is changed.
+"""Queries to a checkpoint without holding its lock: safe while a run writes to it; nothing is changed.
 
-Each query sees the file as it is at that moment, and ends its transaction: a reader that takes hours does not keep the
-run's write-ahead log from being folded in.
+Each query reads the file as it is at that moment, and ends its transaction: a reader open for hours does not prevent
+the checkpointing of the run's write-ahead log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Lookup:
 
     Args:
         path: The file.
-        status: The whole of it when it was opened.
+        status: Its status when it was opened.
         db: A connection for reading.
     """
 

@@ -1,7 +1,7 @@
-"""From a path to an open file: create it, or check it before the first byte of it is changed.
+"""Opening of a checkpoint file: it is created, or checked before any byte of it is changed.
 
-A file that is refused is left byte for byte as it was, with nothing new beside it. A new file gets its name only when
-it is complete, so that an empty file is never a checkpoint.
+A file that is rejected is left unchanged, and no other file is created in its folder. A new file gets its name only
+when it is complete, so that an empty file is never a checkpoint.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 
 _CHECKED_WHOLE_BYTES = 16 << 20
-"""Up to this size every page of the file is checked at opening (about 30 ms); beyond it, both ends of every index."""
+"""Up to this size every page of the file is checked at opening (about 30 ms); above it, only both ends of every
+index."""
 
 _BUSY_TIMEOUT_MS = 5000
 
@@ -40,7 +41,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=32,  # those of many rows are large, and there is one for every number of rows
+        cached_statements=32,  # statements of many rows are large, and each number of rows has its own
         timeout=_BUSY_TIMEOUT_MS / 1000,
     )
 
@@ -51,7 +52,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def has_wal(path: Path) -> bool:
-    """Whether there is a write-ahead log whose changes are not in the file yet."""
+    """Whether a write-ahead log exists with changes that are not in the file yet."""
     wal = beside(path, "-wal")
     return wal.exists() and wal.stat().st_size > 0
 
@@ -89,7 +90,7 @@ def check_header(path: Path) -> None:
 
 @contextmanager
 def translated_reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that changes nothing, to a file that no run writes to meanwhile."""
+    """A read-only connection, to a file that no run writes to meanwhile."""
     is_settled = not has_wal(path)
     shm = beside(path, "-shm")
     had_shm = shm.exists()
@@ -106,11 +107,11 @@ def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sql
     """Open the checkpoint at ``path``, or create it; to be called by the holder of its lock.
 
     Raises:
-        CheckpointUnreadableError: Empty, damaged or foreign.
+        CheckpointUnreadableError: Empty, damaged or not a checkpoint.
         CheckpointVersionError: Too new.
         CheckpointMismatchError: Of another source or detector.
         sqlite3.Error: SQLite cannot use it.
-        OSError: The file system cannot.
+        OSError: The file system cannot create or read it.
     """
     is_new = not path.exists()
     if is_new:
@@ -133,7 +134,7 @@ def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sql
 
 
 def check_content(db: sqlite3.Connection, path: Path) -> None:
-    """Check the content, as far as that takes little time.
+    """Check the content, as far as this is possible in a short time.
 
     Raises:
         CheckpointUnreadableError: It is damaged.
@@ -209,7 +210,7 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = OFF")
     db.execute("PRAGMA cache_size = -1024")
-    # 32 MB: a page that several commits change goes into the file once.
+    # 32 MB: a page that several commits change is written into the file once.
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 
 

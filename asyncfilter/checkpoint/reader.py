@@ -1,6 +1,6 @@
-"""Reading a checkpoint that is not held: safe while a run writes to it, and nothing is changed.
+"""Reading of a checkpoint without holding its lock: safe while a run writes to it; nothing is changed.
 
-Each call sees one snapshot of the file, however long it reads. It never blocks a run; the run's write-ahead log grows
+Each call reads one snapshot of the file, however long it takes. It never blocks a run; the run's write-ahead log grows
 until the call ends.
 """
 
@@ -29,7 +29,7 @@ from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Totals, Watermark
 
 RUNNING = "running"
-"""Outcome of a run that holds the checkpoint now."""
+"""Outcome of a run that still holds the checkpoint."""
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,16 +48,16 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint holds at one moment.
+    """The content of a checkpoint at one moment, in figures.
 
     Attributes:
         name: The job that made it.
         identity: Source and detector settings that it is bound to.
         watermark: How far everything is settled.
-        totals: Money and calls; what a running run has reserved is not in what is spent.
-        decided_by: Fingerprint of what made the decisions; None before the first.
+        totals: Money and calls; ``spent`` excludes what a run in progress has reserved.
+        decided_by: Fingerprint of rules, actions and limits that made the decisions; None before the first.
         positioned: Images with a position in the order of examination.
-        pending: Of these, the ones beyond the watermark: their actions are not all confirmed.
+        pending: Of these, the ones beyond the watermark, whose actions are not all confirmed.
         cached: Images without a position, whose labels are paid for and free when they are listed.
         effects: Confirmed actions.
         listed: Objects in the stored listing of ``order: random``.
@@ -82,7 +82,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_status(path: Path) -> Status:
-    """What the checkpoint at ``path`` holds.
+    """The status of the checkpoint at ``path``.
 
     Raises:
         CheckpointUnreadableError: It is empty, damaged or not a checkpoint.
@@ -92,7 +92,7 @@ def read_status(path: Path) -> Status:
     path = path.resolve()
     held_before = holder(path)
     with _snapshot(path) as db:
-        # Asked before and after the snapshot is taken: a run that ended or began in between did not die.
+        # Read before and after the snapshot is taken: a run that ended or began in between was not killed.
         held_by = holder(path) or held_before
         watermark, totals = read_state(db, WATERMARK, Watermark), read_state(db, TOTALS, Totals)
         if watermark is None or totals is None:
@@ -130,7 +130,7 @@ def count_pending(path: Path, which: RemovalQuery) -> int:
 def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
     """All images of the checkpoint at ``path`` with their labels: in order of examination, then the cached ones by id.
 
-    Memory stays flat: ``batch`` rows are held at a time. Raises as ``read_status`` does, when the first is asked for.
+    Memory is bounded: ``batch`` rows are held at a time. Raises as ``read_status`` does, when iteration begins.
     """
     path = path.resolve()
     with _snapshot(path) as db:
@@ -144,7 +144,7 @@ def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
 def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:
     """Groups of placed images with the same content: ETag, size in bytes, and keys in order of examination.
 
-    Only ETags of objects uploaded in one part tell content. Raises as ``read_status`` does, when first asked.
+    Only ETags of objects uploaded in one part identify content. Raises as ``read_status`` does, when iteration begins.
     """
     query = (
         "SELECT etag, size_bytes, key FROM image WHERE seq IS NOT NULL AND (etag, size_bytes) IN (SELECT etag, "
@@ -170,11 +170,11 @@ def _snapshot(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:
-    """A connection for reading, which leaves no file behind and needs no right to write."""
+    """A connection for reading, which leaves no new file and needs no write permission."""
     if beside(path, "-wal").exists():
         return connect(path, "ro")
-    # Only a connection that may write removes the two empty files that SQLite puts beside the file. A file that cannot
-    # be written, or whose folder cannot, is read as it is.
+    # Only a connection that may write removes the two empty files that SQLite creates in the folder. A file that is
+    # read-only, or in a read-only folder, is opened read-only.
     if not os.access(path, os.W_OK):
         return connect(path, "ro&immutable=1")
     db = connect(path, "rw")

@@ -1,4 +1,4 @@
-"""The journal of what left the source, and the images that are to leave it: plain SQL, on the calling thread."""
+"""The removal journal, and the images that are to leave the source: plain SQL, on the calling thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLAIMS = (
 
 
 class RemovalTable:
-    """The ``removal`` table, and the rows of ``image`` that it is about.
+    """The ``removal`` table, and the rows of ``image`` that its entries refer to.
 
     Args:
         db: A connection in autocommit mode, used by one thread at a time.
@@ -40,7 +40,7 @@ class RemovalTable:
         sql.insert(self._db, "INSERT OR REPLACE INTO removal", [_row(removal) for removal in removals])
 
     def revoke(self, effects: Sequence[tuple[int, DoneEffect]]) -> None:
-        """Delete confirmed actions, those that are there; to be called inside a transaction."""
+        """Delete confirmed actions, as far as they exist; to be called inside a transaction."""
         rows = [(id_, ACTIONS[effect.kind], effect.target) for id_, effect in effects]
         for clause, parameters in sql.values(rows):
             query = f"DELETE FROM effect WHERE (image, kind, target) IN ({clause})"  # noqa: S608  only marks
@@ -116,10 +116,10 @@ def _row(removal: Removal) -> Row:
 
 
 def _removal(row: Row) -> Removal:
-    """The entry that ``_row`` gave ``row`` for.
+    """The entry whose stored values are ``row``; the inverse of ``_row``.
 
     Raises:
-        DamagedError: No entry can have been stored like this.
+        CorruptRowError: An entry cannot have been stored like this.
     """
     image, key, etag, size_bytes, kind, target, step, copied, is_foreign, marker, *rest = row
     returned, decided_by, code, message = rest
@@ -140,4 +140,4 @@ def _removal(row: Row) -> Removal:
             failure=None if code is None else Failure(code, message),
         )
     except LookupError as exc:
-        raise CorruptRowError(f"entry {image} of the journal is none: {exc}") from exc
+        raise CorruptRowError(f"entry {image} of the journal is not valid: {exc}") from exc

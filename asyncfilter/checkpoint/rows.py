@@ -1,4 +1,4 @@
-"""How a row stores an image: small numbers for verdicts, interned labels, an ETag of hex digits as its bytes."""
+"""Rows of the table ``image``: small numbers for verdicts, interned labels, an ETag of hex digits as bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def select(detection: str) -> str:
 
 
 def pack_etag(etag: str) -> bytes | str:
-    """The bytes that ``etag`` spells in lower-case hex digits, or itself when it spells none."""
+    """``etag`` as bytes when it is lower-case hex digits, else unchanged."""
     try:
         packed = bytes.fromhex(etag)
     except ValueError:
@@ -44,12 +44,12 @@ def pack_etag(etag: str) -> bytes | str:
 
 
 def unpack_etag(stored: bytes | str) -> str:
-    """The ETag that ``pack_etag`` gave ``stored`` for."""
+    """The ETag whose stored form is ``stored``; the inverse of ``pack_etag``."""
     return stored.hex() if isinstance(stored, bytes) else stored
 
 
 class RowCodec:
-    """Images to rows and back, with the interned tables of one file.
+    """Converts images to rows and back, with the interned tables of one file.
 
     A failed read of the tables raises ``sqlite3.Error``.
     """
@@ -80,22 +80,23 @@ class RowCodec:
         return verdict, label, code, message
 
     def images(self, rows: Sequence[Row], is_asked: LabelFilter | None = None) -> list[StoredImage]:
-        """The images of rows that a query begun with ``select`` gave, with their effects.
+        """The images in the result of a query that begins with ``select``, with their effects.
 
-        With ``is_asked`` only those labels, as for ``Positions.positioned``, which takes a third of the time.
+        With ``is_asked`` only the labels for which it is true, as in ``Positions.positioned``; this takes a third of
+        the time.
 
         Raises:
-            DamagedError: No image can have been stored like this.
+            CorruptRowError: An image cannot have been stored like this.
         """
         effects = self._effects([row[0] for row in rows])
         read = self._reader(is_asked)
         return [self._image(row, effects.get(row[0], ()), read) for row in rows]
 
     def by_ids(self, ids: Sequence[int]) -> list[StoredImage]:
-        """The images with these ids that are there, with their labels, by id.
+        """The images with these ids, as far as they exist, with their labels, by id.
 
         Raises:
-            DamagedError: One of the rows cannot have been stored like this.
+            CorruptRowError: One of the rows cannot have been stored like this.
         """
         found: list[StoredImage] = []
         for some in chunks(sorted(set(ids)), VALUES_PER_STATEMENT):
@@ -104,7 +105,7 @@ class RowCodec:
         return found
 
     def _reader(self, is_asked: LabelFilter | None) -> Callable[[bytes], Detection]:
-        """What decodes stored detections; the answers of the last ``is_asked`` are kept."""
+        """The decoder of stored detections; the results of the last ``is_asked`` are cached."""
         if is_asked is None:
             return lambda stored: decode(stored, self.labels, self.words)
         if self._asked is None or self._asked.is_asked != is_asked:
@@ -129,7 +130,7 @@ class RowCodec:
                 effects=effects,
             )
         except (LookupError, TypeError, AttributeError) as exc:
-            raise CorruptRowError(f"row {id_} is no image: {exc}") from exc
+            raise CorruptRowError(f"row {id_} is not a valid image: {exc}") from exc
 
     def _effects(self, ids: Sequence[int]) -> dict[int, tuple[DoneEffect, ...]]:
         found: dict[int, tuple[DoneEffect, ...]] = {}
@@ -147,7 +148,7 @@ class RowCodec:
         insert(self._db, "INSERT INTO word", self.words.unsaved)
 
     def interned_saved(self) -> None:
-        """The transaction is committed: what it stored keeps its numbers."""
+        """Note that the transaction is committed and its new values are stored."""
         self.labels.saved()
         self.words.saved()
 

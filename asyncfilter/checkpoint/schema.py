@@ -1,14 +1,14 @@
-"""The tables of a checkpoint file, and what marks a file as one.
+"""The tables of a checkpoint file, and the marks by which one is recognized.
 
-``image`` holds one row for each image, without a position (``seq`` NULL) while it is cached. ``content`` is the index
-from ETags to images, without the newest; ``effect`` holds the actions confirmed for an image, by age; ``removal`` the
-journal of what left the source, which needs no other row. ``label`` and ``word`` are the interned tables to which the
-numbers in ``image.detection`` and ``image.label`` refer. ``state`` holds one JSON value for each key, ``identity`` one
-text. ``listing`` is used by ``order: random`` only.
+``image`` holds one row for each image; ``seq`` is NULL while the image is cached, without a position. ``content`` is
+the index from ETags to images, without the newest; ``effect`` holds the actions confirmed for an image, by age;
+``removal`` is the removal journal, whose entries need no other row. ``label`` and ``word`` are the interned tables to
+which the numbers in ``image.detection`` and ``image.label`` refer. ``state`` holds one JSON value for each key,
+``identity`` one text. ``listing`` is used by ``order: random`` only.
 
-Invariants that the file itself enforces: a position belongs to one row; a target belongs to one key (a tag's target is
-its tags, of which an image has one set); the id of a row is never used twice. Text compares by its UTF-8 bytes, as S3
-lists keys.
+Invariants that the file itself enforces: each position belongs to one row; each target belongs to one key (a tag's
+target is its tags, of which an image has one set); the id of a row is never used twice. Text compares by its UTF-8
+bytes, as S3 lists keys.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asyncfilter.model import ActionKind, Verdict
 from asyncfilter.records.removal import Step
 
 APPLICATION_ID = 0x41464C54
-"""``AFLT``: what ``file`` and every SQLite tool show of a checkpoint."""
+"""``AFLT``: shown by ``file`` and by every SQLite tool."""
 
 FORMAT_VERSION = 1
 """Raised whenever an older asyncfilter could misread the file; kept in ``user_version``."""

@@ -1,8 +1,8 @@
 """Statements that carry many rows each.
 
-SQLite releases and takes Python's lock once for each statement, and beside a busy event loop each time may cost five
-milliseconds. So a hundred rows go in one statement, not in a hundred (measured: 100 rows beside a busy thread take
-68 ms one by one, 11 ms together).
+SQLite releases and takes Python's lock once for each statement, and with a busy event loop on another thread each of
+these may take five milliseconds. So a hundred rows are written with one statement, not with a hundred (measured: 100
+rows beside a busy thread take 68 ms one by one, 11 ms together).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Row = tuple[Any, ...]
 Item = TypeVar("Item")
 
 VALUES_PER_STATEMENT = 900
-"""Below the smallest bound on parameters that an SQLite is built with (999 before 3.32)."""
+"""Parameters in one statement: below the smallest limit that SQLite is built with (999 before 3.32)."""
 
 
 def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """``items`` in runs of up to ``size``, in order."""
+    """``items`` in chunks of up to ``size``, in order."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def marks(count: int) -> str:
-    """``count`` places for parameters: ``?, ?, ?``."""
+    """``count`` parameter marks: ``?, ?, ?``."""
     return ", ".join("?" * count)
 
 

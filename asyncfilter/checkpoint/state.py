@@ -20,7 +20,7 @@ WATERMARK = "watermark"
 TOTALS = "totals"
 
 DECIDED_BY = "decided_by"
-"""Fingerprint of what made the stored decisions; absent until ``decided``."""
+"""Fingerprint of rules, actions and limits that made the stored decisions; absent until ``decided``."""
 
 REFERENCES = "references"
 """Reference images with their labels, by address; they are few and need no table."""
@@ -59,7 +59,7 @@ def read_references(db: sqlite3.Connection) -> list[StoredReference]:
 
 
 def merged(old: Iterable[StoredReference], new: Iterable[StoredReference]) -> list[StoredReference]:
-    """All of them, by address; new ones take the place of old ones."""
+    """All references, by address; new ones replace old ones with the same address."""
     by_uri = {reference.uri: reference for reference in (*old, *new)}
     return [by_uri[uri] for uri in sorted(by_uri)]
 

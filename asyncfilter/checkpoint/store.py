@@ -1,6 +1,6 @@
 """The checkpoint of a run: the tables of a file that is locked, used by one thread at a time beside the event loop.
 
-Cancelling a call that has reached the thread waits for it to end: a commit is whole or not there, never unknown.
+Cancelling a call that has started on the thread waits for its end: a commit is complete or absent, never unknown.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.records.progress import Opened
 
 _CLOSING_TIMEOUT_MS = 500
-"""How long closing waits for a reader before it leaves the write-ahead log for the next opening to fold in."""
+"""How long closing waits for readers, milliseconds; after that, the next opening checkpoints the write-ahead log."""
 
 
 async def open_checkpoint(path: Path, *, identity: Mapping[str, str], name: str) -> SqliteCheckpoint:
-    """Open the checkpoint at ``path`` for one run; create it, with its folder, when it is not there.
+    """Open the checkpoint at ``path`` for one run; create it, with its folder, when it does not exist.
 
     Use the result as an asynchronous context manager, or call ``aclose``.
 
     Args:
         path: The SQLite file.
-        identity: Settings of source and detector by their key in the job file; stored labels are good only for these.
+        identity: Settings of source and detector by their key in the job file; stored labels are valid only for these.
         name: The job's name, for ``status``.
 
     Raises:
@@ -115,10 +115,10 @@ class SqliteCheckpoint(TablesOnThread):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Fold the write-ahead log into the file, close it and release the lock; a second call does nothing.
+        """Copy the write-ahead log into the file, close it and release the lock; a second call does nothing.
 
         Raises:
-            CheckpointError: The log could not be folded in. Nothing is lost: the next opening does it.
+            CheckpointError: The log could not be copied. Nothing is lost: the next opening copies it.
         """
         with anyio.CancelScope(shield=True):
             await self._close_on_thread()

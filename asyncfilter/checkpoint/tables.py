@@ -1,6 +1,6 @@
 """Reading and writing of an open checkpoint file: plain SQL, on the calling thread.
 
-Every change is one transaction, durable when the method returns, and nothing of it remains when the method raises.
+Every change is one transaction: durable when the method returns, rolled back when the method raises.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Tables:
         path: The file, which must stay in place while it is written to.
 
     Attributes:
-        removal: What left the source, and what is to.
+        removal: The removal journal, and the images that are to leave the source.
         etag_index: Finds images by ETag; to be loaded before anything is written.
     """
 
@@ -138,8 +138,8 @@ class Tables:
     def overshoot(self) -> int:
         """See ``Checkpoint.overshoot``."""
         (count,) = self._db.execute(
-            "SELECT count(*) FROM image AS spare WHERE seq IS NULL AND detection IS NOT NULL AND NOT EXISTS "
-            "(SELECT 1 FROM image WHERE image.key = spare.key AND image.seq IS NOT NULL)"
+            "SELECT count(*) FROM image AS cached WHERE seq IS NULL AND detection IS NOT NULL AND NOT EXISTS "
+            "(SELECT 1 FROM image WHERE image.key = cached.key AND image.seq IS NOT NULL)"
         ).fetchone()
         return int(count)
 
@@ -209,10 +209,10 @@ class Tables:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything in the block becomes durable as one, or nothing does.
+        """Run the block as one transaction: all of it becomes durable, or none of it.
 
         Raises:
-            CheckpointError: The file is no longer in its place, so that nothing written to it would be found again.
+            CheckpointError: The file was moved or deleted, so that what is written to it would be lost.
         """
         if _inode(self._path) != self._inode:
             raise CheckpointError(f"{self._path}: moved or deleted while it was in use")
@@ -242,7 +242,7 @@ class Tables:
         update = ", ".join(f"{column} = excluded.{column}" for column in columns)
         changed = 0
         for clause, parameters in sql.values(rows):
-            # An upsert that only ever updates: UPDATE takes no list of rows before SQLite 3.33.
+            # An upsert that never inserts: UPDATE takes no list of rows before SQLite 3.33.
             changed += self._db.execute(
                 f"INSERT INTO image (id, key, etag, size_bytes, {names}) "  # noqa: S608  names and marks only
                 f"SELECT image.id, image.key, image.etag, image.size_bytes, {new} "

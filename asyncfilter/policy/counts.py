@@ -45,7 +45,7 @@ def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None
 
 
 def exit_code(reason: StopReason, error: AsyncFilterError | None, *, any_failed: bool) -> int:
-    """The exit code that says how a run ended (docs/guarantees.md, *Exit codes*)."""
+    """The exit code for the stop reason and the counts (docs/guarantees.md, *Exit codes*)."""
     if reason is StopReason.INTERRUPTED:
         return ExitCode.INTERRUPTED
     if reason is StopReason.FAILED:

@@ -209,7 +209,7 @@ class Estimates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimate(counts: Counts, plan_inputs: PlanInputs, stop: Stop) -> Estimates:
-    """Estimates from the sample of a survey.
+    """Estimates from the sample of a listing.
 
     Args:
         counts: Of the sample alone: verdicts and failures of all its images, and the calls made for it.
@@ -311,7 +311,7 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         """For notebooks: listing, forecast, and the estimates of the sample with their intervals."""
-        survey, forecast, said = self.plan_inputs.survey, self.forecast, self.estimates
+        survey, forecast, estimates = self.plan_inputs.survey, self.forecast, self.estimates
         rows: list[tuple[str, object]] = [
             ("listed", survey.listed),
             ("skipped", survey.skipped),
@@ -320,14 +320,14 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
             ("cost at most", notebook.usd(forecast.cost_micros)),
             ("time", None if forecast.duration_s is None else notebook.duration(forecast.duration_s)),
         ]
-        if said is not None:
+        if estimates is not None:
             rows += [
-                ("sampled", said.sampled),
-                ("hit rate", said.hit_rate.written(lambda share: f"{100 * share:.1f} %")),
-                ("failures", said.failure_share.written(lambda share: f"{100 * share:.1f} %")),
-                ("kept", said.keep.written(lambda number: f"{number:,.0f}")),
-                ("total", said.total_micros.written(notebook.usd)),
-                ("each kept", said.kept_micros.written(notebook.usd)),
+                ("sampled", estimates.sampled),
+                ("hit rate", estimates.hit_rate.written(lambda share: f"{100 * share:.1f} %")),
+                ("failures", estimates.failure_share.written(lambda share: f"{100 * share:.1f} %")),
+                ("kept", estimates.keep.written(lambda number: f"{number:,.0f}")),
+                ("total", estimates.total_micros.written(notebook.usd)),
+                ("each kept", estimates.kept_micros.written(notebook.usd)),
             ]
         return notebook.table("plan", rows)
 

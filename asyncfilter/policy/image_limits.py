@@ -58,7 +58,7 @@ def find_rejection(header: Header, size_bytes: int, limits: ImageLimits, *, inli
     """
     max_bytes = limits.max_inline_bytes if inline else limits.max_object_bytes
     if header.format not in READABLE:
-        seen = "no picture that is known" if header.format is Format.UNKNOWN else header.format.upper()
+        seen = "an unknown format" if header.format is Format.UNKNOWN else header.format.upper()
         curable = header.format is not Format.UNKNOWN
         return ImageRejection(
             code="invalid_image_format", why=f"{seen} by its content, not JPEG or PNG", is_curable=curable

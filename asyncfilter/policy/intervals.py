@@ -48,8 +48,7 @@ def hits_in_whole(hits: int, sample: int, whole: int, confidence: float = CONFID
 
 
 def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The smallest of ``low`` to ``high`` that ``holds``. Requires that ``high`` holds, and all numbers after the
-    result."""
+    """The smallest number from ``low`` to ``high`` that holds, given that all after it hold, ``high`` included."""
     while low < high:
         middle = (low + high) // 2
         if holds(middle):
@@ -85,8 +84,8 @@ def _tail(hits: int, sample: int, total: int, whole: int) -> float:
 def _probability(hits: int, sample: int, total: int, whole: int) -> float:
     if hits > min(sample, total) or sample - hits > whole - total:
         return 0.0
-    log_ways = _log_choose(total, hits) + _log_choose(whole - total, sample - hits) - _log_choose(whole, sample)
-    return exp(log_ways)
+    log_ratio = _log_choose(total, hits) + _log_choose(whole - total, sample - hits) - _log_choose(whole, sample)
+    return exp(log_ratio)
 
 
 def _log_choose(of: int, chosen: int) -> float:

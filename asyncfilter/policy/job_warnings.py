@@ -5,8 +5,8 @@ from __future__ import annotations
 from asyncfilter.job.spec import Job, Order, nested_conditions
 
 PREFIX_IS_NO_SAMPLE = (
-    "stop.hit_rate with source.order: listing: images that stand together in a listing are alike, so its beginning is "
-    "no sample of the rest; set source.order: random to make the confidence true"
+    "stop.hit_rate with source.order: listing: neighbouring images of a listing are alike, so its beginning is "
+    "no random sample of the rest; set source.order: random, for which the confidence holds"
 )
 
 
@@ -22,7 +22,7 @@ def job_warnings(job: Job) -> list[str]:
         )
         if asked_pct < least_pct:
             found.append(
-                f"rules[{index}] asks for labels from confidence {asked_pct:g} on, but detector.min_confidence: "
-                f"{least_pct:g} has the service leave out those below it, for this rule and for any later one"
+                f"rules[{index}] needs labels from confidence {asked_pct:g} on, but with detector.min_confidence: "
+                f"{least_pct:g} the service leaves out those below it, for this rule and for any later one"
             )
     return found

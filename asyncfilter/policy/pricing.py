@@ -140,7 +140,7 @@ class PricesByHour:
 
     Attributes:
         unit_hour_micros: One inference unit for one hour, whether or not images are analysed; the same in all regions.
-        source: Where the figure comes from.
+        source: The source of the figure.
     """
 
     unit_hour_micros: int
@@ -176,7 +176,7 @@ def _sum(lists: Sequence[tuple[PriceTier, ...]]) -> tuple[PriceTier, ...]:
 
 
 def _at(tiers: tuple[PriceTier, ...], nth_image: int | None) -> int:
-    """The price of the n-th image; None asks for the last tier."""
+    """The price of the n-th image; None for that of the last tier."""
     for tier in tiers:
         if tier.up_to is not None and nth_image is not None and nth_image <= tier.up_to:
             return tier.micros

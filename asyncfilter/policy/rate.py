@@ -134,8 +134,7 @@ class RateController:
         self._background_s = -math.inf
 
     def rate_tps(self, now_s: float) -> float:
-        """The rate to keep from now on, attempts a second. It rises with time; the call is cheap and meant to be
-        frequent."""
+        """The rate to keep from now on, attempts a second; to be read often, because it rises with time."""
         if now_s - self._reviewed_s >= _REVIEW_S:
             self._reviewed_s = now_s
             self._review(now_s)

@@ -171,7 +171,7 @@ def resolved(job: Job, references: Mapping[str, Detection]) -> Job:
         references: Labels by address.
 
     Raises:
-        UsageError: The labels of a reference are not known, or give no name to select by.
+        UsageError: The labels of a reference are not known, or contain no name to select by.
     """
     return dataclasses.replace(
         job, rules=tuple(_resolved_rule(index, rule, references) for index, rule in enumerate(job.rules))
@@ -220,6 +220,6 @@ def _names(condition: Condition, references: Mapping[str, Detection], where: str
     if shared.unlike:
         raise UsageError(
             f"{where}: no label of {', '.join(shared.unlike)} is specific enough, at {condition.confidence_pct:g} %",
-            hint="Look at it with `asyncfilter labels`; lower confidence, ignore less, or name labels with any.",
+            hint="Show its labels with `asyncfilter labels`; lower confidence, ignore less, or name labels with any.",
         )
     return shared.names

@@ -147,7 +147,7 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
             others = ", and not as they were shown" if self.images == plan.images else ""
             raise UsageError(
                 f"{self.images} {what} were agreed to, {plan.images} are pending{others}: nothing was done",
-                hint="Look at the plan again (--dry-run) and agree to it.",
+                hint="Show the plan again (--dry-run) and confirm it.",
             )
         if plan.exceeds(self.max_share):
             whole, place = ("copies", "deleted") if plan.is_stale else ("examined images", "out of the source")

@@ -1,4 +1,4 @@
-"""Which decided images leave the source, and how a removed one comes back."""
+"""Which decided images leave the source, and how a removed one is restored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asyncfilter.records.removal import NULL_VERSION, REMOVING, BucketState, Rem
 
 
 class RestoreMethod(StrEnum):
-    """How a removed image comes back."""
+    """How a removed image is restored."""
 
     MARKER = "marker"
     COPY = "copy"

@@ -69,8 +69,7 @@ class _StopAfterFaults(stop_base):
 
 
 class RetrySchedule:
-    """Decides, failure by failure, about the repetitions of one call. To be created after the first failure, not
-    before.
+    """Decides, failure by failure, about the repetitions of one call; to be created after the first failure.
 
     Args:
         max_attempts: Attempts that may fail for another reason than the rate, the first included; at least 1.

@@ -66,7 +66,7 @@ class Ruleset:
 
     def decide(self, detection: Detection) -> Decision:
         """The verdict on one image, with the rule that decided and the name that made it match."""
-        seen = self._look(detection)
+        seen = self._collect(detection)
         for holds, plain, candidates in self._rules:
             if holds(seen):
                 for name, matched in candidates:
@@ -75,7 +75,7 @@ class Ruleset:
                 return plain
         return self._otherwise
 
-    def _look(self, detection: Detection) -> _SeenLabels:
+    def _collect(self, detection: Detection) -> _SeenLabels:
         seen = _SeenLabels()
         names, known = seen.names, self._known
         for label in detection.labels:
@@ -87,7 +87,7 @@ class Ruleset:
                 if label.confidence_pct > names.get(name, _ABSENT_PCT):
                     names[name] = label.confidence_pct
         if self._categories or self._boxed:
-            self._look_closer(detection, seen)
+            self._collect_details(detection, seen)
         return seen
 
     def _remember(self, label: Label) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class Ruleset:
         self._known[(label.name, label.aliases) if label.aliases else label.name] = wanted
         return wanted
 
-    def _look_closer(self, detection: Detection, seen: _SeenLabels) -> None:
+    def _collect_details(self, detection: Detection, seen: _SeenLabels) -> None:
         """Categories and boxes, which few rules need."""
         for label in detection.labels:
             for category in map(str.casefold, label.categories):

@@ -253,7 +253,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         summary: Of the dry run; ``this_run`` counts what was paid for.
         throughput: None when too little was measured for a result.
-        is_time_up: True when it ended because its time was over; else ``summary.stop_reason`` says why.
+        is_time_up: True when it ended because its time was over; otherwise ``summary.stop_reason`` has the reason.
     """
 
     bench_plan: BenchPlan

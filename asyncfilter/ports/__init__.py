@@ -1,8 +1,8 @@
-"""What the engine needs from the world, for people who bring ports of their own.
+"""The ports of the engine: protocols that a program can implement to replace source, detector, sink or checkpoint.
 
-Anything that fits these protocols can take part in a run; ``asyncfilter.testing`` has one of each in memory. Every
+Any object with the methods of a protocol can be used in a run; ``asyncfilter.testing`` has one of each in memory. Every
 method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call,
-``AccessError`` for what concerns the account): retries, rate, budget and concurrency are the engine's.
+``AccessError`` for what concerns the account): the engine is responsible for retries, rate, budget and concurrency.
 """
 
 from __future__ import annotations

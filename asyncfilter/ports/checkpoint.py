@@ -1,6 +1,6 @@
 """The checkpoint: everything that was paid for, in one durable place, held by one run at a time.
 
-Each part of the engine asks for the protocol that it uses; ``Checkpoint`` is all of them together.
+Each part of the engine takes only the protocol that it uses; ``Checkpoint`` combines all of them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from asyncfilter.records.removal import Removal, Step
 
 
 class LabelStore(Protocol):
-    """Images with their labels, by key, content and row: what was paid for, and the one way to add to it.
+    """Images with their labels, which were paid for, by key, content and row id; ``commit`` alone adds to them.
 
     A method that writes returns only when the change is durable. When it raises ``CheckpointError`` the run ends:
     nothing is paid for that cannot be kept. The same holds for every part of a ``Checkpoint``.
     """
 
     async def commit(self, batch: Batch) -> None:
-        """Make ``batch`` durable, as one."""
+        """Make all of ``batch`` durable in one transaction."""
         ...
 
     async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
@@ -34,11 +34,11 @@ class LabelStore(Protocol):
         ...
 
     async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
-        """Rows with one of these ETags that hold labels, with them, by id: where content may be the same."""
+        """Rows with one of these ETags and with labels, by id: images whose content may be the same."""
         ...
 
     async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
-        """The rows with these ids that are there, with their labels, by id."""
+        """The rows with these ids, as far as they exist, with their labels, by id."""
         ...
 
     async def references(self) -> Sequence[StoredReference]:
@@ -54,8 +54,8 @@ class Positions(Protocol):
     ) -> Sequence[StoredImage]:
         """Up to ``limit`` placed rows that follow ``after_seq`` in order of examination, with their labels.
 
-        With ``is_asked`` only the labels for which it is true, without instances, and nothing else of the detection. It
-        may be called on another thread, and its results are kept.
+        With ``is_asked``, a detection holds only the labels for which it is true, without instances and without extra.
+        ``is_asked`` may be called on another thread, and its results are cached.
         """
         ...
 
@@ -76,7 +76,7 @@ class Positions(Protocol):
         ...
 
     async def decided(self, fingerprint: str | None, watermark: Watermark) -> None:
-        """All stored decisions are now those of ``fingerprint``; None while they are being made anew."""
+        """Record that all stored decisions are those of ``fingerprint``; None while they are being made anew."""
         ...
 
 
@@ -89,14 +89,14 @@ class RemovalJournal(Protocol):
     async def pending_removals(
         self, which: RemovalQuery, after_seq: int, limit: int
     ) -> Sequence[tuple[StoredImage, Removal | None]]:
-        """Up to ``limit`` placed rows that follow ``after_seq``, with their labels and what the journal has for each.
+        """Up to ``limit`` placed rows that follow ``after_seq``, with their labels and the journal entry of each.
 
         Only those that ``which`` covers and that neither failed nor were confirmed as moved or deleted.
         """
         ...
 
     async def count_pending_removals(self, which: RemovalQuery) -> int:
-        """How many rows ``pending_removals`` would give."""
+        """How many rows ``pending_removals`` would return in all."""
         ...
 
     async def removals(
@@ -104,7 +104,7 @@ class RemovalJournal(Protocol):
     ) -> Sequence[tuple[Removal, StoredImage | None]]:
         """Up to ``limit`` journal entries at one of ``steps``, by row id from beyond ``after_image``.
 
-        Each with its row and labels; None when the row is not there any more.
+        Each with its row and labels; None when the row no longer exists.
         """
         ...
 
@@ -114,7 +114,7 @@ class RemovalJournal(Protocol):
 
 
 class ListingStore(Protocol):
-    """The stored listing of ``order: random``: what the source lists, in another order."""
+    """The stored listing of ``order: random``: the objects of the source, in random order."""
 
     async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
         """Add objects to the stored listing; ``rank`` (63 bits) orders them."""
@@ -125,11 +125,11 @@ class ListingStore(Protocol):
         ...
 
     async def listing_state(self) -> tuple[bool, str | None]:
-        """Whether the stored listing is whole, and the last key it holds (None when it holds none)."""
+        """Whether the stored listing is complete, and the last key it holds (None when it is empty)."""
         ...
 
     async def drop_listing(self) -> None:
-        """Forget the stored listing, for a new pass."""
+        """Delete the stored listing, for a new pass."""
         ...
 
 
@@ -137,23 +137,23 @@ class RunHistory(Protocol):
     """The runs that used the checkpoint, and how each ended."""
 
     async def begin_run(self, run_id: str, started_unix_s: float) -> None:
-        """Note that a run began."""
+        """Record that a run began."""
         ...
 
     async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
-        """Note how a run ended."""
+        """Record how a run ended."""
         ...
 
 
 class Checkpoint(LabelStore, Positions, RemovalJournal, ListingStore, RunHistory, Protocol):
     """Everything that was paid for, in one durable place, held by one run at a time.
 
-    A part of the engine that uses one of the five protocols asks for that one.
+    A part of the engine that uses one of the five protocols takes that one as its parameter.
     """
 
     @property
     def location(self) -> str:
-        """Where it is, for messages."""
+        """Its address, for messages."""
         ...
 
     @property

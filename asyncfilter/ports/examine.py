@@ -1,7 +1,7 @@
 """The ports of an examination: source, contents, preparation, detector, references and sink.
 
 Every method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallError`` for what concerns one call,
-``AccessError`` for what concerns the account): retries, rate, budget and concurrency are the engine's.
+``AccessError`` for what concerns the account): the engine is responsible for retries, rate, budget and concurrency.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asyncfilter.model import Detection, Effect, ListedObject, ObjectRef
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some objects of a listing, in the source's order; ``is_last`` when nothing follows."""
+    """Consecutive objects of a listing, in the source's order; ``is_last`` when no more follow."""
 
     objects: Sequence[ListedObject]
     is_last: bool
@@ -30,7 +30,7 @@ class Source(Protocol):
         A page may be shorter than others, or empty, without being the last.
 
         Raises:
-            ThrottledError: Listing too fast.
+            ThrottledError: The source throttles.
             TransientError: Worth repeating.
             AccessError: The bucket cannot be listed.
         """
@@ -38,7 +38,7 @@ class Source(Protocol):
 
 
 class Detector(Protocol):
-    """Looks at one image."""
+    """Detects the labels of one image."""
 
     async def detect(self, image: ObjectRef) -> Detection:
         """Make one paid attempt.
@@ -46,8 +46,8 @@ class Detector(Protocol):
         Cancelling leaves it unknown whether the attempt was billed.
 
         Raises:
-            ThrottledError: Refused for its rate.
-            TransientError: Worth repeating; ``may_be_billed`` tells whether the attempt may have been billed.
+            ThrottledError: Refused for the rate.
+            TransientError: Worth repeating; ``may_be_billed`` is True when the attempt may have been billed.
             ImageError: This image cannot be examined, with the diagnosed cause.
             AccessError: No image can be examined.
         """
@@ -58,10 +58,10 @@ class References(Protocol):
     """Reference images: objects of any bucket, or files, each by its address as the ``key`` of an object."""
 
     async def head(self, uri: str) -> ListedObject:
-        """The image at ``uri`` now, at no cost: ``key`` is the address, ``etag`` changes with the content.
+        """The present image at ``uri``, at no cost: ``key`` is the address, ``etag`` changes with the content.
 
         Raises:
-            ThrottledError: The store asks for a lower rate.
+            ThrottledError: The store throttles.
             TransientError: Worth repeating.
             ImageError: There is none, or it cannot be read.
             AccessError: Nothing can be read.
@@ -77,7 +77,7 @@ class Contents(Protocol):
     """The bytes of the images of a source."""
 
     async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
-        """All of an image, or at most ``first_bytes`` from its start, on condition that it is the one listed.
+        """All of an image, or at most ``first_bytes`` from its start, on condition that the object is the one listed.
 
         Raises:
             ThrottledError: Reading too fast.
@@ -92,7 +92,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """How one image is to be examined.
 
     Attributes:
-        detector: Makes its attempts, in the place of the run's own.
+        detector: Makes its attempts, instead of the detector of the run.
         held_bytes: Memory it keeps until the call is over.
     """
 
@@ -101,7 +101,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preparation(Protocol):
-    """Looks at an image before anything is paid: whether the service would take it, and what to send."""
+    """Prepares an image before anything is paid: checks whether the service accepts it, and what to send."""
 
     async def prepare(self, image: ObjectRef) -> Prepared | None:
         """Make one attempt, at no cost; None when the run's own detector examines the image as it is.
@@ -109,7 +109,7 @@ class Preparation(Protocol):
         Raises:
             ThrottledError: Reading too fast.
             TransientError: Worth repeating.
-            ImageError: The service would refuse this image, or it cannot be read.
+            ImageError: The service would reject this image, or it cannot be read.
             AccessError: No image can be read.
         """
         ...
@@ -122,7 +122,7 @@ class Sink(Protocol):
         """Carry out one action, on condition that the object is the one examined; repeating it is harmless.
 
         Raises:
-            ThrottledError: The store asks for a lower rate.
+            ThrottledError: The store throttles.
             TransientError: Worth repeating.
             ImageError: ``changed`` or ``vanished`` since it was examined, ``target_exists``, or a cause of its own.
             AccessError: Nothing can be written.

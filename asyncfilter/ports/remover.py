@@ -13,21 +13,21 @@ from asyncfilter.records.removal import BucketState
 
 
 class ObjectState(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands at a place."""
+    """An object at a location, as far as a remover needs it."""
 
     etag: str
     size_bytes: int
 
 
 class CopyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A copy stands at its target with this ETag; ``is_new`` is False when the same content stood there before."""
+    """A copy exists at its target with this ETag; ``is_new`` is False when the same content was there before."""
 
     etag: str
     is_new: bool
 
 
 class DeleteResult(msgspec.Struct, frozen=True, kw_only=True):
-    """An object was deleted; ``marker`` is the version id of the delete marker in its place, empty where none is."""
+    """An object was deleted; ``marker`` is the version id of the delete marker that replaced it, empty without one."""
 
     marker: str = ""
 
@@ -56,8 +56,8 @@ DELETES_AT_ONCE = 1000
 class Remover(Protocol):
     """Takes objects out of the source and brings them back; every write is conditional: repeating it is harmless.
 
-    Beside what each method says, all raise ``ThrottledError``, ``TransientError``, ``AccessError``, and ``ImageError``
-    ``access_denied`` for an object that may not be touched.
+    In addition to the errors of each method, all raise ``ThrottledError``, ``TransientError``, ``AccessError``, and
+    ``ImageError`` ``access_denied`` for an object that may not be touched.
     """
 
     async def state(self) -> BucketState:
@@ -65,7 +65,7 @@ class Remover(Protocol):
         ...
 
     async def head(self, place: S3Location) -> ObjectState | None:
-        """What stands at a place; None when nothing does."""
+        """The object at a location; None when there is none."""
         ...
 
     async def copy(self, effect: Effect) -> CopyResult:
@@ -77,7 +77,7 @@ class Remover(Protocol):
         ...
 
     async def existing_copy(self, effect: Effect) -> CopyResult | None:
-        """What stands at ``effect.target``, if it has the content of ``effect.source``; None when nothing does.
+        """The object at ``effect.target``, if it has the content of ``effect.source``; None when there is no object.
 
         Raises:
             ImageError: ``target_exists`` for other content; ``changed`` or ``vanished``, of the source.
@@ -85,7 +85,7 @@ class Remover(Protocol):
         ...
 
     async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
-        """Delete up to ``DELETES_AT_ONCE`` objects in one attempt; what became of each, in their order.
+        """Delete up to ``DELETES_AT_ONCE`` objects in one attempt; the result for each, in the same order.
 
         An object's error is a value here: ``ImageError`` (``changed``, ``vanished``, ``access_denied``),
         ``ThrottledError``, or ``TransientError`` when it may have been deleted or not.
@@ -93,9 +93,9 @@ class Remover(Protocol):
         ...
 
     async def versions(self, place: S3Location) -> Sequence[Version]:
-        """The versions of one object and its delete markers, newest first; nothing where no versions are kept."""
+        """The versions of one object and its delete markers, newest first; empty where no versions are kept."""
         ...
 
     async def remove_marker(self, place: S3Location, marker: str) -> None:
-        """Remove one delete marker, by its version id; it may be gone already."""
+        """Remove one delete marker, by its version id; no error when it does not exist."""
         ...

@@ -1,7 +1,7 @@
-"""Which of the last images could not be examined: the memory of ``stop.errors``.
+"""The error window: which of the last images could not be examined, for ``stop.errors``.
 
-Only failures are written down, by their place, so that images that went well cost nothing and the state stays small
-however long the run is. It is a function of the outcomes in order, and goes with the tally into the checkpoint.
+Only failures are recorded, by their position in the window, so that the state stays small however long the run is. It
+depends only on the outcomes in order, and is stored in the checkpoint with the tally.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from asyncfilter.job.spec import MAX_WINDOW
 
 
 class ErrorWindow(msgspec.Struct, kw_only=True):
-    """Outcomes since the memory began.
+    """Outcomes since the window began.
 
     Attributes:
-        outcomes: How many.
-        failed_at: Which of them failed, counted from 1, rising; only those of the last ``MAX_WINDOW`` are sure to be
-            there.
+        outcomes: Their number.
+        failed_at: Which of them failed, counted from 1, rising; only those of the last ``MAX_WINDOW`` are certain to be
+            included.
     """
 
     outcomes: int = 0
     failed_at: list[int] = []
 
     def count(self) -> None:
-        """One image was examined."""
+        """Record an image that was examined."""
         self.outcomes += 1
 
     def count_failure(self) -> None:
-        """One image could not be examined."""
+        """Record an image that could not be examined."""
         self.outcomes += 1
         del self.failed_at[: bisect_right(self.failed_at, self.outcomes - MAX_WINDOW)]
         self.failed_at.append(self.outcomes)
@@ -42,5 +42,5 @@ class ErrorWindow(msgspec.Struct, kw_only=True):
         return len(self.failed_at) - bisect_right(self.failed_at, self.outcomes - window)
 
     def copy(self) -> ErrorWindow:
-        """An independent memory of the same."""
+        """An independent copy."""
         return ErrorWindow(outcomes=self.outcomes, failed_at=list(self.failed_at))

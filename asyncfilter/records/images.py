@@ -21,13 +21,13 @@ class DoneEffect(msgspec.Struct, frozen=True):
 class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     """One image as the checkpoint holds it.
 
-    An image with a ``seq`` has a position in the order of examination and is counted. One without is cached, a cached
-    result: its labels are paid for and are used when the listing comes to it (overshoot of a stop, work beyond the
-    watermark of a run that died, an older version of an object).
+    An image with a ``seq`` has a position in the order of examination and is counted. One without is cached: its labels
+    are paid for and are used when the listing has the same object again (overshoot of a stop, work beyond the watermark
+    of a run that was killed, an older version of an object).
 
     Attributes:
         id: Number of the row, from 1, given by the engine, never used again.
-        decision: What the rules said; None where no labels came.
+        decision: The decision of the rules; None where there are no labels.
         failure: Why it has no outcome, or why its action failed.
         detection: The labels; None where there are none or they were not asked for.
         same_as: Row of an earlier image with the same content, whose labels these are; None for one examined itself.
@@ -59,7 +59,7 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose a target is: the source key it was written from, and the row of the very image if that was moved there."""
+    """The owner of a target: the source key it was written from, and the row of the image if that was moved there."""
 
     key: str
     moved: int | None = None

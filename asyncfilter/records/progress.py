@@ -29,12 +29,12 @@ class Watermark(msgspec.Struct, kw_only=True):
 
 
 class Totals(msgspec.Struct, kw_only=True):
-    """Sums over the checkpoint's whole life that do not hang on a position.
+    """Sums over the checkpoint's whole life that do not depend on a position.
 
     Attributes:
-        calls: Images sent to the detector, whatever came of it.
+        calls: Images sent to the detector, with or without success.
         attempts: Requests made for them; ``retried`` of these were repetitions, ``throttled`` were refused for rate.
-        from_checkpoint: Images whose labels were there already.
+        from_checkpoint: Images whose labels were stored already.
         duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
         billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
@@ -58,18 +58,18 @@ class Batch(msgspec.Struct, kw_only=True):
 
     Attributes:
         new: Rows to insert.
-        positioned: Cached rows that get their place: ``id`` is there already; seq, decision and failure are set, the
+        positioned: Cached rows that get their position: ``id`` exists already; seq, decision and failure are set, the
             stored labels stay.
         effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
         revoked: Confirmed actions that were undone, by row id.
-        renewed: ETags of objects that are back with the same content and another ETag, by row id.
+        renewed: New ETags of objects that were restored with the same content, by row id.
         removals: Journal entries, each in place of what the journal had for its image.
-        unpositioned: Ids of rows that lose their place, because the object was examined anew; a row without labels
-            goes.
+        unpositioned: Ids of rows that lose their position, because the object was examined anew; a row without labels
+            is deleted.
         references: Reference images to keep, in place of those with the same address.
         watermark: The new watermark; None when it did not move.
-        totals: The sums, money among them; None when they did not change.
+        totals: The sums, including money; None when they did not change.
     """
 
     new: list[StoredImage] = []
@@ -90,10 +90,10 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         watermark: Where the work continues.
-        totals: The sums; what a dead run had reserved is already counted as spent.
+        totals: The sums; what a run that was killed had reserved is already counted as spent.
         decided_by: Fingerprint of rules, actions and limits that made the stored decisions; None in a new file.
         next_id: First row id that was never used.
-        is_new: True when the file was made just now.
+        is_new: True when the checkpoint was created by this opening.
     """
 
     watermark: Watermark

@@ -1,4 +1,4 @@
-"""Removals: how far an image's way out of the source, or back, has come, as the removal journal stores it.
+"""Removals: how far the removal of an image, or its undoing, has come, as the removal journal stores it.
 
 Invariants: a removal goes forward one step at a time, and each step is in the journal before the next is taken; an
 image counts as removed from ``DELETED`` on, until it is ``UNDONE``.
@@ -16,45 +16,45 @@ REMOVING = frozenset({ActionKind.MOVE, ActionKind.DELETE})
 """The actions that take an image out of the source: ``apply`` alone carries them out."""
 
 NULL_VERSION = "null"
-"""Version id of what is written while versioning is suspended; the next such write takes its place."""
+"""Version id of objects written while versioning is suspended; the next such write replaces the object."""
 
 
 class Step(StrEnum):
     """How far a removal, or its undoing, has come."""
 
     STARTED = "started"
-    """It may be under way: a delete may have been sent, a copy made."""
+    """It may have begun: a delete may have been sent, a copy made."""
     COPIED = "copied"
     VERIFIED = "verified"
-    """The copy is what it should be; the delete may have been sent."""
+    """The copy was verified; the delete may have been sent."""
     DELETED = "deleted"
     """The image is out of the source."""
     FAILED = "failed"
     """Given up; the image was left where it is."""
     RETURNING = "returning"
     RETURNED = "returned"
-    """The image is in the source again; its copy in quarantine may still stand."""
+    """The image is in the source again; its copy in quarantine may still exist."""
     UNDONE = "undone"
 
 
 UNDER_WAY = frozenset({Step.STARTED, Step.COPIED, Step.VERIFIED})
 REMOVED = frozenset({Step.DELETED, Step.RETURNING, Step.RETURNED})
 CLAIMING = UNDER_WAY | REMOVED
-"""While a move stands at one of these, its target belongs to its image."""
+"""While a move is at one of these steps, its target belongs to its image."""
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):
-    """One image's removal as the journal has it; it needs nothing but itself to be finished or undone.
+    """The removal of one image as the journal stores it; it holds all that is needed to finish or undo it.
 
     Attributes:
         image: Id of the image's row.
-        etag: What the image had when it was examined, as its size; the condition of everything done to it.
+        etag: ETag of the image when it was examined, as is the size; the condition of every request about it.
         target: URI of a move's copy; empty for a delete.
         copied: ETag of that copy.
-        is_foreign: True when the same content stood at the target before: undoing leaves it there.
-        marker: Version id of the delete marker that stands for the image now; empty where there is none.
+        is_foreign: True when the same content was at the target before; undoing leaves it there.
+        marker: Version id of the image's delete marker; empty where there is none.
         returned: ETag of the image after it was brought back.
-        decided_by: Fingerprint of the decisions at the time it was undone: those no longer ask for its removal.
+        decided_by: Fingerprint of the decisions at the time it was undone: these no longer lead to its removal.
         failure: Why it was given up, or why it could not be undone.
     """
 
@@ -74,7 +74,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Versioning(StrEnum):
-    """What a bucket keeps of what is deleted."""
+    """Versioning of a bucket: what it keeps of deleted objects."""
 
     ON = "on"
     SUSPENDED = "suspended"

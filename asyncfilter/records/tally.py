@@ -1,8 +1,8 @@
-"""The tally: what has been counted up to one position in the order of examination.
+"""The tally: the counts up to one position in the order of examination.
 
-Two tallies live in a run. The sequencer's runs ahead and decides about stopping; the settled one follows the watermark
-and is what the checkpoint stores, so that a resumed run goes on counting without reading old images. Both see the same
-outcomes in the same order.
+A run has two tallies. That of the sequencer is ahead and decides about stopping. The settled one belongs to the
+watermark and is stored in the checkpoint, so that a resumed run continues to count without reading old images. Both
+count the same outcomes in the same order.
 
 Invariant: ``examined == keep + review + reject + sum(failed)``.
 """
@@ -18,14 +18,14 @@ from asyncfilter.records.error_window import ErrorWindow
 
 
 class Tally(msgspec.Struct, kw_only=True):
-    """Counts of everything seen up to a position, and what the stop rules need to know.
+    """Counts of everything up to a position, and the state of the stop rules.
 
     Attributes:
-        listed: Objects seen in the current pass over the listing.
+        listed: Objects in the current pass over the listing.
         skipped: Of these, the ones not examined, by reason.
-        keep: Images decided so and, where an action belongs to it, not failed in it; likewise review and reject.
+        keep: Images with this verdict whose action, if they have one, did not fail; likewise review and reject.
         failed: Images without an outcome, by cause.
-        judged: Verdicts, whatever became of their action; ``matches`` of them were keep.
+        judged: Verdicts, whether or not the action failed; ``matches`` of them were keep.
         misses_in_a_row: Reject verdicts since the last keep.
         effects: Actions confirmed, by kind.
         stale: Copies that the present rules would not make.
@@ -68,7 +68,7 @@ class Tally(msgspec.Struct, kw_only=True):
             self.misses_in_a_row += 1
 
     def count_failure(self, code: str) -> None:
-        """Add one image that could not be examined; of the stop rules only ``errors`` sees it."""
+        """Add one image that could not be examined; of the stop rules only ``errors`` counts it."""
         _add(self.failed, code, 1)
         self.recent.count_failure()
 
@@ -82,17 +82,17 @@ class Tally(msgspec.Struct, kw_only=True):
         _add(self.effects, kind.value, 1)
 
     def take_back_effect(self, kind: ActionKind) -> None:
-        """Take back one confirmed action that was undone."""
+        """Subtract one confirmed action that was undone."""
         _add(self.effects, kind.value, -1)
 
     def revoke(
         self, verdict: Verdict | None, failure_code: str | None, effect: ActionKind | None, stale: int = 0
     ) -> None:
-        """Take back one image that is about to be examined anew; ``misses_in_a_row`` and ``recent`` stay as they are.
+        """Subtract one image that is about to be examined anew; ``misses_in_a_row`` and ``recent`` stay as they are.
 
         Args:
-            verdict: What the rules had said; None for an image that never got that far.
-            failure_code: Under what it was counted as failed; None when it was not.
+            verdict: Its verdict; None for an image without one.
+            failure_code: The code under which it was counted as failed; None when it was not.
             effect: The action that was counted for it; None when there was none.
             stale: Its copies that were counted as stale.
         """
