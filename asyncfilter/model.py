@@ -1,6 +1,6 @@
 """The data types of the package: object, label, detection, verdict, decision, effect, summary.
 
-All are immutable; their methods depend on their own fields only. Units are suffixes: ``_pct`` is 0 to 100,
+Values are treated as immutable; methods depend on their own fields only. Units are suffixes: ``_pct`` is 0 to 100,
 fractions of an image are 0 to 1 (Rekognition may go slightly beyond for objects cut by the frame).
 """
 

@@ -57,7 +57,7 @@ class RunLock:
         """Release the lock; a second call does nothing."""
         if self._fd < 0:
             return
-        # Removed while it is still locked: a process that has opened this file can then detect that it was replaced.
+        # Removed while it is still locked: a process that has opened this file can then detect its removal.
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
         self._fd = -1

@@ -28,7 +28,7 @@ class _SeenLabels:
         self.instances: dict[str, list[Instance]] = {}
 
 
-_REMEMBERED = 50_000
+_CACHED_NAMES = 50_000
 """Size of the cache of casefolded label names: far more than Rekognition has, a bound for other detectors."""
 
 _Predicate = Callable[[_SeenLabels], bool]
@@ -82,7 +82,7 @@ class Ruleset:
             aliases = label.aliases
             wanted = known.get((label.name, aliases) if aliases else label.name)
             if wanted is None:
-                wanted = self._remember(label)
+                wanted = self._cache_names(label)
             for name in wanted:
                 if label.confidence_pct > names.get(name, _ABSENT_PCT):
                     names[name] = label.confidence_pct
@@ -90,9 +90,9 @@ class Ruleset:
             self._collect_details(detection, seen)
         return seen
 
-    def _remember(self, label: Label) -> tuple[str, ...]:
+    def _cache_names(self, label: Label) -> tuple[str, ...]:
         """The names of the label that some rule uses, casefolded; few labels have any."""
-        if len(self._known) >= _REMEMBERED:
+        if len(self._known) >= _CACHED_NAMES:
             self._known.clear()
         folded = {name.casefold() for name in (label.name, *label.aliases)}
         wanted = tuple(folded & self._names)

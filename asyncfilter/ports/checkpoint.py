@@ -34,7 +34,7 @@ class LabelStore(Protocol):
         ...
 
     async def by_etags(self, etags: Sequence[str]) -> Sequence[StoredImage]:
-        """Rows with one of these ETags and with labels, by id: images whose content may be the same."""
+        """Rows that have labels and one of these ETags, with their labels, by id: the content may be the same."""
         ...
 
     async def rows(self, ids: Sequence[int]) -> Sequence[StoredImage]:
