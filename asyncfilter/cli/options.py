@@ -100,7 +100,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultOptions:
-    """The options of every command. A command without questions takes ``--yes`` too, so that scripts can always give it.
+    """The options of every command. Commands without questions take ``--yes`` too, so that scripts can always give it.
 
     Attributes:
         as_json: The result is written as JSON.

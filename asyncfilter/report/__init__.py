@@ -1,1 +1,1 @@
-"""What people and scripts see of a run: live progress, log lines, the summary, and the words they are made of."""
+"""The output of a run for people and for scripts: live progress, log lines, the summary, and their messages."""

@@ -1,4 +1,4 @@
-"""Results as scripts read them: the field names of docs/guarantees.md, *Summary*, money as exact decimal numbers."""
+"""Results for scripts: the field names of docs/guarantees.md, *Summary*, and money as exact decimal numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def counts_mapping(counts: Counts) -> dict[str, object]:
 
 
 def summary_mapping(summary: Summary) -> dict[str, object]:
-    """A summary with the names and the order of docs/guarantees.md, *Summary*, then what explains its end."""
+    """A summary with the names and the order of docs/guarantees.md, *Summary*, then error, hint and exit code."""
     budget = summary.budget_micros
     counts = counts_mapping(summary.counts)
     later = {name: counts.pop(name) for name in ("duplicates", "saved_usd")}
@@ -58,7 +58,7 @@ def json_text(mapping: Mapping[str, object]) -> str:
 
 
 def event_line(event: Event) -> bytes:
-    """An event as one line of JSON; its name is under ``event``, a summary has its own names."""
+    """An event as one line of JSON: its name is under ``event``; a summary has the names of ``summary_mapping``."""
     if isinstance(event, RunEnded):
         return json_line(
             {"event": "run_ended", "at_unix_s": event.at_unix_s, "summary": summary_mapping(event.summary)}

@@ -1,7 +1,7 @@
 """The ``--events`` file: every event of a run as one line of JSON, appended as it happens.
 
-A file that cannot be written any more does not end a run that pays for what it learns: the trouble is kept for whoever
-asks, and nothing more is written.
+A file that cannot be written any more does not end the run, which has paid for its labels. The error is kept in
+``EventFile.error``, and nothing more is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class EventFile:
     """Writes events to ``stream`` and closes it with the context.
 
     Attributes:
-        error: Why nothing is written any more; None while all is well.
+        error: The first error of the stream, after which nothing is written; None without one.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -46,7 +46,7 @@ class EventFile:
             self.error = failure
 
     def flush(self) -> None:
-        """Hand everything to the operating system; to be called every second or so."""
+        """Pass buffered lines to the operating system; to be called about once a second."""
         if self.error is not None:
             return
         try:

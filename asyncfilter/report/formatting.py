@@ -1,7 +1,7 @@
-"""Figures as people and scripts read them: counts, money, time, shares and small bars.
+"""Numbers as text: counts, money, time, shares and small bars.
 
-Money comes in integer micro-dollars. For scripts it leaves as a JSON number with its exact decimals; for people it is
-rounded to what matters at its size.
+Money is given in integer micro-dollars. For scripts it becomes a JSON number with its exact decimals; for people it is
+rounded, with more decimals for smaller sums.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """``0:42``, ``12:05``, ``1:02:05``: for figures that change while one looks."""
+    """``0:42``, ``12:05``, ``1:02:05``: for figures of the live display."""
     minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
@@ -63,7 +63,7 @@ def tps(rate: float) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """``39.4 %``; nothing of nothing is 0."""
+    """``39.4 %``; 0 % when ``whole`` is 0."""
     return f"{100 * part / whole if whole else 0:.1f} %"
 
 
@@ -78,7 +78,7 @@ def size(size_bytes: int) -> str:
 
 
 def sparkline(values: Sequence[float], top: float) -> str:
-    """One block a value, from nothing to ``top`` and beyond."""
+    """One block for each value, from 0 to ``top``; a value above ``top`` has the highest block."""
     steps = len(_BLOCKS) - 1
     return "".join(_BLOCKS[round(steps * max(0.0, min(1.0, value / top)))] if top > 0 else " " for value in values)
 

@@ -1,4 +1,4 @@
-"""One self-contained page of pictures, to see with one's own eyes what was kept and what was not."""
+"""One self-contained HTML page of pictures, in sections such as kept and rejected."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ p { color: #888; }
 
 
 class Picture(NamedTuple):
-    """A picture as it is shown; ``body`` is a JPEG, or None where there is none to be seen."""
+    """One picture of the page; ``body`` is a JPEG, or None where only the caption is shown."""
 
     caption: str
     body: bytes | None
 
 
 class Section(NamedTuple):
-    """Pictures that belong together."""
+    """Pictures under one heading."""
 
     title: str
     remark: str
@@ -35,7 +35,7 @@ class Section(NamedTuple):
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """The page as HTML; nothing in it is loaded from elsewhere."""
+    """The page as HTML; it loads nothing from other files or servers."""
     body = "".join(_section(section) for section in sections)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'

@@ -1,7 +1,8 @@
-"""Log lines: what a run tells where nobody watches a display, one line for each thing worth knowing.
+"""Log lines of a run: one line for each important event, and for its progress.
 
-Every line has a fixed name, that of its event, or ``progress`` and ``image_failed_again`` for what is counted. A cause
-of failure is told in full a few times and counted from then on; progress is told often at first, then ever less.
+Every line has a fixed name: that of its event, or ``progress`` and ``image_failed_again`` for counts. The first few
+failures of one cause are logged in full; later ones are only counted. Progress is logged often at first, then less
+often.
 """
 
 from __future__ import annotations
@@ -36,21 +37,21 @@ LEVELS = ("debug", "info", "warning", "error")
 MICROS = 1_000_000
 
 LOGGED_IN_FULL = 3
-"""Failures of one cause that are told with key and message."""
+"""How many failures of one cause are logged with key and message."""
 
 _EACH_TIME_ABOVE = 10
 _INTERVALS_S = ((120, 10), (900, 30), (float("inf"), 60))
-"""Progress is told every so many seconds while no more than so many have passed."""
+"""Pairs of (elapsed seconds up to which an interval is used, seconds between two lines of progress)."""
 
 
 def open_log(write: Callable[[str], object], *, level: str, as_json: bool, colours: bool) -> Any:  # noqa: ANN401  structlog's own type
-    """A logger that hands finished lines to ``write``, each with its line end.
+    """A logger that calls ``write`` with finished lines, each with its line end.
 
     Args:
-        write: Takes one line.
-        level: One of ``LEVELS``; what is less important costs next to nothing.
+        write: Called with one line.
+        level: One of ``LEVELS``; calls below it cost hardly any time.
         as_json: One JSON object a line instead of text.
-        colours: For text that somebody watches; the time is then that of the clock on the wall.
+        colours: Use colours, for a terminal; the time is then local time of day, else UTC in ISO 8601.
     """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -70,7 +71,7 @@ def open_log(write: Callable[[str], object], *, level: str, as_json: bool, colou
 
 
 class _Lines:
-    """What structlog calls at the end, by the name of the level."""
+    """The logger that structlog calls with the finished line, by the name of the level."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -82,12 +83,12 @@ class _Lines:
 
 
 class LogLines:
-    """Turns events and progress into log lines.
+    """Converts events and progress to log lines.
 
     Args:
         log: From ``open_log``.
-        job: What runs.
-        level: The log's; events below it are not even listened to.
+        job: The job that is run.
+        level: The level of the log; events below it get no listener.
         brief: Leave out what the summary will explain.
     """
 
@@ -100,7 +101,7 @@ class LogLines:
         self._next_s = 0.0
 
     def listeners(self) -> dict[type[Event], Callable[..., None]]:
-        """What is to be called with which events."""
+        """The listener of each event type."""
         listeners: dict[type[Event], Callable[..., None]] = {
             RunStarted: self._started,
             JobWarning: self._as_it_is("warning"),
@@ -116,7 +117,7 @@ class LogLines:
         return listeners
 
     def tick(self, progress: Progress | None) -> None:
-        """Tell the progress when it is time to; to be called about once a second."""
+        """Log the progress when its interval has passed; to be called about once a second."""
         if progress is None:
             return
         forecast = self._forecaster.see(progress)
@@ -165,7 +166,7 @@ class LogLines:
         )
 
     def _rules_applied(self, event: RulesApplied) -> None:
-        """Told beside live progress too: it comes before anything is done."""
+        """Logged beside live progress too, since the rules are applied before anything else is done."""
         log = self._log.warning if self._brief else self._log.info
         changes = [f"{change.images} {change.before} -> {change.after}" for change in event.changes]
         log(

@@ -1,4 +1,4 @@
-"""Names that programs use, in words for people: one table each for stop reasons, failures and skipped objects."""
+"""Messages for people by their names in the program: one table each for stop reasons, failures and skipped objects."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ STOP_REASONS = {
     StopReason.ERRORS: "stopped: too many errors",
     StopReason.MAX_IMAGES: "stopped: the cap on images is reached",
     StopReason.BUDGET: "stopped: the budget is spent",
-    StopReason.INTERRUPTED: "interrupted: everything paid for is kept",
-    StopReason.FAILED: "failed: everything paid for is kept",
+    StopReason.INTERRUPTED: "interrupted: all paid labels are kept",
+    StopReason.FAILED: "failed: all paid labels are kept",
 }
 
 ENDINGS = {
@@ -29,7 +29,7 @@ ENDINGS = {
     StopReason.INTERRUPTED: "interrupted",
     StopReason.FAILED: "an error",
 }
-"""Why a run drains, in a few words for a line that has little room."""
+"""Why a run drains, in a few words for the live display."""
 
 LIMITS = {
     StopReason.MATCHES: "stop.matches",
@@ -38,7 +38,7 @@ LIMITS = {
     StopReason.MAX_IMAGES: "limits.max_images",
     StopReason.BUDGET: "limits.budget_usd",
 }
-"""The key of the job file that stopped the run, and that raises what it may do."""
+"""The key of the job file whose limit stopped the run."""
 
 SKIPS = {
     Skip.NOT_INCLUDED: "not in source.include",
@@ -63,52 +63,54 @@ FAILURES = {
         "may not be read or written", "Allow s3:GetObject on the source and s3:PutObject on the targets."
     ),
     "archived": FailureMessage("archived in S3", "Restore the objects, or exclude them."),
-    "abandoned": FailureMessage("begun and not finished", "Nothing to do: it stands in the source."),
+    "abandoned": FailureMessage("begun and not finished", "Nothing to do: it is still in the source."),
     "changed": FailureMessage("replaced since it was examined", "Run again: the new version is examined then."),
     "decompression_bomb": FailureMessage("too many pixels to decode safely", "Scale the images down."),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(
-        "a symbolic link that leads out of the source", "Put hard links or the files in their place."
+        "a symbolic link that leads out of the source", "Replace it by a hard link or by the file."
     ),
-    "target_blocked": FailureMessage("something else than a file in the place of a target", "Choose an empty target."),
-    "target_unsafe": FailureMessage("a target outside of its folder, or inside the source", "Change the target."),
-    "image_rejected": FailureMessage("refused by Rekognition", "Most are under 80 px on one side; nothing to do."),
+    "target_blocked": FailureMessage("its target exists and is not a file", "Choose an empty target."),
+    "target_unsafe": FailureMessage("its target is outside of its folder, or inside the source", "Change the target."),
+    "image_rejected": FailureMessage("rejected by Rekognition", "Most are under 80 px on one side; nothing to do."),
     "image_too_large": FailureMessage("over 15 MB or 10,000 px", "Scale the images down, or set convert: true."),
     "invalid_image_format": FailureMessage("not a readable JPEG or PNG", "Set convert: true, or leave the images out."),
-    "invalid_request": FailureMessage("refused by S3", "See the messages: asyncfilter export --failed."),
+    "invalid_request": FailureMessage("rejected by S3", "See the messages: asyncfilter export --failed."),
     "invalid_s3_object": FailureMessage(
-        "not readable for Rekognition", "Check bucket policy, Requester Pays and kms:Decrypt."
+        "not readable by Rekognition", "Check bucket policy, Requester Pays and kms:Decrypt."
     ),
     "kms_denied": FailureMessage("its KMS key may not be used", "Allow kms:Decrypt, and kms:GenerateDataKey."),
-    "not_restorable": FailureMessage("its version is not behind our marker any more", "Look at its versions in S3."),
-    "not_verified": FailureMessage("its copy was not what it should be", "Look at it in S3, then try again."),
-    "original_gone": FailureMessage(
-        "the image it has the content of is gone", "Look for it; this may be the only one."
+    "not_restorable": FailureMessage(
+        "its version is no longer behind the delete marker of apply", "Check its versions in S3."
     ),
-    "source_exists": FailureMessage("another object stands in its place", "Move that away, then undo again."),
+    "not_verified": FailureMessage("its copy differs from the image", "Check the copy in S3, then try again."),
+    "original_gone": FailureMessage(
+        "the image with the same content is missing", "Check for that image; this may be the only one left."
+    ),
+    "source_exists": FailureMessage("another object has its key now", "Move that object, then undo again."),
     "target_collision": FailureMessage("another object has the same target", "Use {key} or {relative} in the target."),
     "target_empty": FailureMessage("its target has no name", "Use {key} in the target."),
-    "target_exists": FailureMessage("something stands at its target", "Set if_exists: overwrite, or another target."),
+    "target_exists": FailureMessage("another object is at its target", "Set if_exists: overwrite, or another target."),
     "target_too_long": FailureMessage("its target is over 1,024 bytes", "Shorten the target."),
     "too_large_to_copy": FailureMessage("over 5 GB, too large to copy", "Copy it with another tool."),
     "too_many_tags": FailureMessage("it would have over 10 tags", "Remove tags from the objects, or from the job."),
-    "unavailable": FailureMessage("no good answer after all attempts", "Try again later."),
+    "unavailable": FailureMessage("every attempt failed with a transient error", "Try again later."),
     "vanished": FailureMessage("deleted since it was listed", "Nothing to do."),
 }
-"""By the name under ``failed`` in the summary."""
+"""Messages by the name under ``failed`` in the summary."""
 
 HOPELESS = frozenset(
     {"decompression_bomb", "image_rejected", "image_too_large", "invalid_image_format", "too_large_to_copy", "vanished"}
 )
-"""Failures that trying again cannot cure, whatever is changed around the object."""
+"""Permanent failures of the object itself: another attempt cannot succeed while the object is the same."""
 
 
 def failure(code: str) -> FailureMessage:
-    """Words for any failure, known or not."""
+    """The message for any failure, also for an unknown code."""
     unknown = FailureMessage(code.replace("_", " "), "See the messages: asyncfilter export --failed.")
     return FAILURES.get(code, unknown)
 
 
 def skip(reason: str) -> str:
-    """Words for any reason why an object is skipped."""
+    """The message for any reason to skip an object."""
     return SKIPS[Skip(reason)] if reason in set(Skip) else reason.replace("_", " ")

@@ -1,4 +1,4 @@
-"""How the program is called here, so that what is proposed can be pasted."""
+"""The command that starts this program, so that printed commands can be pasted into the shell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "asyncfilter"
 
 @cache
 def program() -> str:
-    """``asyncfilter`` where the shell finds this very program, else the path it was started by.
+    """``asyncfilter`` where the shell finds this program by its name, else the path by which it was started.
 
     A path below the current folder is given relative to it.
     """

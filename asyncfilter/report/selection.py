@@ -1,4 +1,4 @@
-"""Which stored images a user asks for."""
+"""The selection of stored images for an export."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def select(
     failed: bool = False,
     is_stale: Callable[[StoredImage], bool] | None = None,
 ) -> Iterator[StoredImage]:
-    """The images that one of the wishes names, in their order; all of them when there is none.
+    """The images that match at least one of the criteria, in their order; all images when no criterion is given.
 
     Args:
         images: From a checkpoint.
-        verdicts: Names of verdicts; of these only images that did not fail.
-        failed: Those with a failure.
-        is_stale: See ``stale_in``.
+        verdicts: Select images with one of these verdicts that did not fail.
+        failed: Select images with a failure.
+        is_stale: Select images for which it returns True; see ``stale_in``.
     """
     is_all = not (verdicts or failed or is_stale)
     for image in images:
@@ -35,7 +35,7 @@ def select(
 
 
 def stale_in(job: Job) -> Callable[[StoredImage], bool]:
-    """Tells images that have a copy which the stored decision would not make."""
+    """A function that returns True for images with a copy that the stored decision would not make."""
     outcomes = Outcomes(job)
 
     return lambda image: bool(image.effects) and bool(outcomes.as_stored(image).stale)

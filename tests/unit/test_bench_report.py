@@ -1,4 +1,4 @@
-"""What a bench says: settings that a job file takes, and figures that are those of the measurement."""
+"""The report of a bench: settings that a job file accepts, and the figures of the measurement."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_found(
     images: int | None = None,
     stop_reason: StopReason = StopReason.COMPLETED,
 ) -> Measurement:
-    """A measurement that was the same in every second but for the throttles, which all came early."""
+    """A measurement that is equal in every second except for the throttles, which are all early."""
     every = [Second(accepted, accepted, 0, accepted * latency_ms / 1000) for _ in range(seconds)]
     every[: min(3, seconds)] = [Second(accepted + throttled, accepted, throttled, 1.0)] * min(3, seconds)
     calls = accepted * seconds
@@ -78,7 +78,7 @@ def make_found(
 
 
 def drawn(found: Measurement, job: Job, width: int, within_s: float | None = None) -> str:
-    """What people see."""
+    """The report as text."""
     out = io.StringIO()
     Console(file=out, width=width).print(draw_bench(job, found, within_s))
     return out.getvalue()
@@ -110,7 +110,7 @@ def test_settings_are_a_part_of_a_job_file(
     width: int,
     limits: dict[str, Any],
 ) -> None:
-    """Whatever was measured: what is printed is YAML that a job takes, and means what it says, at any width."""
+    """The printed settings of any measurement are YAML that a job accepts, with the same values, at any width."""
     job = make_job(**limits)
     found = make_found(accepted, throttled, ceiling_tps=ceiling_tps, quota_tps=quota_tps, latency_ms=latency_ms)
     advised = settings(found, job.limits)
@@ -127,18 +127,18 @@ def test_settings_are_a_part_of_a_job_file(
 @pytest.mark.parametrize(
     ("found", "tps", "word"),
     [
-        (make_found(49, 9), None, "Service Quotas says 50 (default); 49 a second were accepted"),
-        (make_found(30, 9), 30.0, "30 a second were accepted, though Service Quotas says 50"),
-        (make_found(65, 9), 65.0, "65 a second were accepted, though Service Quotas says 50"),
+        (make_found(49, 9), None, "the quota is 50 (default); 49 a second were accepted"),
+        (make_found(30, 9), 30.0, "30 a second were accepted, though the quota is 50"),
+        (make_found(65, 9), 65.0, "65 a second were accepted, though the quota is 50"),
         (make_found(75), 75.0, "at least: the limit was not reached"),
         (make_found(20, ceiling_tps=20.0), None, "and no more were tried"),
         (make_found(20), None, "and no more were made"),
-        (make_found(5, 2, ceiling_tps=7.5, quota_tps=5.0), None, "Service Quotas says 5 "),
+        (make_found(5, 2, ceiling_tps=7.5, quota_tps=5.0), None, "the quota is 5 "),
         (make_found(40, 9, quota_tps=None), 40.0, "40 a second were accepted"),
     ],
 )
 def test_a_rate_is_advised_where_what_was_told_is_wrong(found: Measurement, tps: float | None, word: str) -> None:
-    """What Service Quotas says stands (``auto``) unless the measurement speaks against it; the reason is beside it."""
+    """The quota of Service Quotas is kept (``auto``) unless the measurement contradicts it; a comment has the reason."""
     job = make_job()
     advised = settings(found, job.limits)
     assert advised is not None
@@ -147,7 +147,7 @@ def test_a_rate_is_advised_where_what_was_told_is_wrong(found: Measurement, tps:
 
 
 def test_concurrency_and_time_out_are_advised_where_they_are_too_small() -> None:
-    """Fewer calls than the rate needs become ``auto``; a time-out that answers come near to is raised."""
+    """A concurrency too low for the rate becomes ``auto``; a time-out near the latencies is raised."""
     found = make_found(50, 9, latency_ms=900)
     small, large = (settings(found, make_job(concurrency=number).limits) for number in (10, 100))
     assert small is not None
@@ -160,21 +160,21 @@ def test_concurrency_and_time_out_are_advised_where_they_are_too_small() -> None
 
 
 def test_what_was_too_short_advises_nothing() -> None:
-    """Without a steady rate there are no settings, and both people and scripts are told so."""
+    """Without a steady rate there are no settings, and text and JSON show it."""
     found = make_found(50, 9, seconds=8, stop_reason=StopReason.BUDGET)
     assert settings(found, make_job().limits) is None
     text = drawn(found, make_job(), 80)
     assert "too short to find the rate" in text
-    assert "the money ended it before its 30 s" in text
+    assert "the budget was spent before its 30 s" in text
     assert "limits:" not in text
     nothing = make_found(0, seconds=0)
     assert nothing.throughput is None
-    assert "no figure" in drawn(nothing, make_job(), 80)
+    assert "not known" in drawn(nothing, make_job(), 80)
     assert bench_mapping(make_job(), nothing)["accepted_tps"] is None
 
 
 def test_the_quota_for_a_target_time_is_worked_out() -> None:
-    """Images left by seconds, rounded up; a peak is five seconds of it; nothing is wanted where the rate is enough."""
+    """The needed rate is images per second, rounded up; a peak is five seconds; none if the rate is enough."""
     found = make_found(50, 9, images=1_001_550)
     wanted = demand(found, 3600)
     assert wanted is not None
@@ -191,7 +191,7 @@ def test_the_quota_for_a_target_time_is_worked_out() -> None:
 
 
 def test_nothing_is_requested_that_is_granted_already() -> None:
-    """Where less is accepted than what is told would allow, more of it is no remedy: somebody else uses it."""
+    """If less than the reported quota is accepted, an increase is no remedy: other clients use the quota."""
     found = make_found(30, 9, images=145_000)
     mapping = bench_mapping(make_job(), found, 3600)
     request, demanded = mapping["request"], mapping["demand"]
@@ -199,12 +199,12 @@ def test_nothing_is_requested_that_is_granted_already() -> None:
     assert isinstance(demanded, dict)
     assert (demanded["needed_tps"], demanded["is_met"], demanded["is_told"]) == (41, False, True)
     assert (request["wanted_tps"], request["peak_calls"]) == (None, None)
-    assert "who else uses it?" in drawn(found, make_job(), 100, 3600)
+    assert "other programs may use it" in drawn(found, make_job(), 100, 3600)
 
 
 @pytest.mark.parametrize("width", [40, 100])
 def test_it_fits_the_terminal(width: int) -> None:
-    """No line is wider than the terminal, and the figures are all there."""
+    """No line is wider than the terminal, and all figures are shown."""
     text = drawn(make_found(49, 9, images=100_000), make_job(), width, 3600)
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
     for words in ("50 calls a second (default)", "49 calls a second", "300 ms (p99)", "L-E29B542B", "asyncfilter run"):
@@ -219,7 +219,7 @@ def test_the_question_names_the_most_it_can_cost() -> None:
 
 
 def test_scripts_get_figures_of_a_detector_of_ones_own() -> None:
-    """Without Service Quotas there is nothing told and nothing to request; the JSON is whole."""
+    """Without Service Quotas there is no reported quota and no request for more; the JSON is complete."""
     mapping = msgspec.json.decode(json_text(bench_mapping(make_job(), make_found(quota_tps=None))))
     assert (mapping["quota_tps"], mapping["request"], mapping["region"]) == (None, None, None)
     assert mapping["accepted_tps"] == 50.0
@@ -239,6 +239,6 @@ def test_scripts_get_figures_of_a_detector_of_ones_own() -> None:
     ],
 )
 def test_only_this_machine_is_no_account(origin: str, is_loopback: bool) -> None:
-    """An endpoint of a private network is a real account, whose money is asked about."""
+    """An endpoint of a private network is a real account, for which payment needs consent."""
     endpoint = Endpoint(origin=origin, host="x", base_path="", service="rekognition", region="us-east-1")
     assert endpoint.is_loopback is is_loopback

@@ -361,7 +361,7 @@ def test_summaries_fit_and_say_why(
 @pytest.mark.parametrize(
     ("fields", "dry_run", "word"),
     [
-        ({"stop_reason": StopReason.INTERRUPTED, "exit_code": 75}, False, "goes on where"),
+        ({"stop_reason": StopReason.INTERRUPTED, "exit_code": 75}, False, "continues where"),
         ({"stop_reason": StopReason.BUDGET}, False, "raise limits.budget_usd"),
         ({"stop_reason": StopReason.MATCHES}, False, "raise stop.matches"),
         ({"counts": Counts(failed={"unavailable": 3}), "exit_code": 1}, False, "--retry-failed"),

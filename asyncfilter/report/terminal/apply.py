@@ -1,4 +1,4 @@
-"""What ``apply`` and ``undo`` say: the plan before anything is asked, with what can be undone, and what came of it."""
+"""Output of ``apply`` and ``undo``: the plan, with what can be undone, before the question; then the result."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from asyncfilter.report.program import program
 
 _FOR_EVER = "deleted images are gone for ever, and undo cannot bring them back"
 _DELETED = {
-    Versioning.ON: "the bucket keeps versions: a delete marker hides each image, its version stays and goes on "
-    "costing storage; undo removes the marker",
+    Versioning.ON: "the bucket keeps versions: a delete marker hides each image; its version stays and still costs "
+    "storage; undo removes the marker",
     Versioning.SUSPENDED: "versioning is suspended: images stored since then are gone for ever; of older ones a "
     "version remains in the bucket, but undo cannot bring them back",
     Versioning.OFF: f"the bucket keeps no versions: {_FOR_EVER}",
-    Versioning.UNKNOWN: "whether the bucket keeps versions could not be found out (s3:GetBucketVersioning); take it "
+    Versioning.UNKNOWN: "it is not known whether the bucket keeps versions (s3:GetBucketVersioning is missing); assume "
     f"that {_FOR_EVER}",
 }
 _MFA = (
@@ -35,7 +35,7 @@ _MFA = (
     "moved images are copied back"
 )
 _METHODS = {
-    RestoreMethod.MARKER: "by removing the delete marker: exactly as it was",
+    RestoreMethod.MARKER: "by removing the delete marker: the image is exactly as before",
     RestoreMethod.COPY: "by copying it back, and deleting the copy in quarantine",
     RestoreMethod.NONE: "cannot be brought back: no version of it is kept, or no marker may be removed",
 }
@@ -44,14 +44,14 @@ _METHODS = {
 
 
 def plan_mapping(plan: RemovalPlan, max_share: float | None = None) -> dict[str, object]:
-    """A plan with its share, the limit it was held to, and whether it would be refused."""
+    """A plan with its share of the examined images, the limit of that share, and whether the plan exceeds it."""
     fields: dict[str, object] = msgspec.to_builtins(plan)
     held = {} if max_share is None else {"max_share": max_share, "exceeds": plan.exceeds(max_share)}
     return {**fields, "share": round(plan.share, 6), **held}
 
 
 def removal_mapping(summary: RemovalSummary, plan: RemovalPlan, max_share: float | None = None) -> dict[str, object]:
-    """What came of it, and the plan."""
+    """The result of ``apply`` or ``undo``, and its plan."""
     fields: dict[str, object] = msgspec.to_builtins(summary)
     return {**fields, "wall_s": round(summary.wall_s, 3), "plan": plan_mapping(plan, max_share)}
 
@@ -60,9 +60,9 @@ def removal_mapping(summary: RemovalSummary, plan: RemovalPlan, max_share: float
 
 
 def draw_plan(plan: RemovalPlan, max_share: float | None = None) -> RenderableType:
-    """The whole plan; with ``max_share`` that of ``apply``, without that of ``undo``."""
+    """The whole plan: of ``apply`` with ``max_share``, of ``undo`` without."""
     is_undo = max_share is None
-    verb = "can be brought back to" if is_undo else "would leave"
+    verb = "can be brought back to" if is_undo else "would be removed from"
     if plan.is_stale:
         verb = "that the rules no longer make would be deleted, of images in"
     head = Text.assemble((f"{formatting.count(plan.images)} {_what(plan)}", "bold"), f" {verb} {plan.source}")
@@ -84,8 +84,8 @@ def _groups(groups: Sequence[Group]) -> Table:
         table.add_column(justify="right" if is_number else "left", overflow="fold")
     for group in groups:
         table.add_row(_reason(group), formatting.count(group.images), formatting.size(group.size_bytes), _result(group))
-        for place, key in enumerate(group.sample):
-            table.add_row("", "", "" if place else Text("such as", "dim"), Text(shown(key), "dim"))
+        for index, key in enumerate(group.sample):
+            table.add_row("", "", "" if index else Text("such as", "dim"), Text(shown(key), "dim"))
     return table
 
 
@@ -104,12 +104,12 @@ def _result(group: Group) -> Text:
 
 
 def shown(key: str) -> str:
-    """A key on one line: what could not be seen, or could move the cursor, is escaped."""
+    """A key on one line: with unprintable characters, such as those that move the cursor, it is escaped."""
     return key if key.isprintable() else key.encode("unicode_escape").decode()
 
 
 def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str]]:
-    gone = f", with the {formatting.count(plan.removed)} that left it before" if plan.removed else ""
+    gone = f", including {formatting.count(plan.removed)} removed before" if plan.removed else ""
     whole = "copies" if plan.is_stale else "examined"
     share = (
         f"{formatting.share(plan.removed + plan.images, plan.examined)} of {formatting.count(plan.examined)} {whole}"
@@ -119,12 +119,12 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
     if plan.is_stale:
         yield (
             "deleting",
-            "a copy goes only while its image stands in the source; run makes it again when rules ask for it",
+            "a copy is deleted only while its image is in the source; run makes it again when the rules require it",
         )
         return
     kinds = {group.kind for group in plan.groups}
     if ActionKind.MOVE in kinds:
-        yield "moving", "each is copied, the copy verified, then the image deleted; undo brings it back"
+        yield "moving", "each image is copied, the copy is verified, then the image is deleted; undo brings it back"
     if ActionKind.DELETE in kinds:
         yield "deleting", _FOR_EVER if store_of(plan.source) is StoreKind.FOLDER else _DELETED[plan.state.versioning]
     if plan.state.mfa_delete and kinds:
@@ -134,9 +134,9 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
     if plan.undone:
         yield "again", f"{formatting.count(plan.undone)} of these were brought back by undo before"
     if plan.held_back:
-        yield "held back", f"{formatting.count(plan.held_back)} were brought back by undo: not proposed without --again"
+        yield "held back", f"{formatting.count(plan.held_back)} were brought back by undo: not included without --again"
     if not plan.listing_done:
-        yield "so far", "the source is not examined to its end yet"
+        yield "so far", "the source is not completely examined yet"
 
 
 def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
@@ -144,13 +144,13 @@ def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
     if lost:
         yield "lost", f"{formatting.count(lost)} removed images cannot be brought back"
     if plan.images:
-        yield "kept", "what stands in an image's place now is never overwritten: that image stays where it is"
+        yield "kept", "an object that now has the key of an image is never overwritten; that image is not brought back"
     if plan.state.mfa_delete:
         yield "", _MFA
 
 
 def draw_removal(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> RenderableType:
-    """What came of ``apply`` or ``undo``, and what to do next."""
+    """The result of ``apply`` or ``undo``, and what to do next."""
     styles: dict[int, str] = {
         ExitCode.OK: "bold green",
         ExitCode.SOME_FAILED: "bold yellow",
@@ -174,7 +174,7 @@ def _outcome(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Iterator[t
     for code, number in sorted(summary.failed.items(), key=lambda item: -item[1]):
         yield "left", f"{formatting.count(number)} {code}: {messages.failure(code).meaning}"
     if summary.left:
-        yield "left", f"{formatting.count(summary.left)} were not got to"
+        yield "left", f"{formatting.count(summary.left)} were not processed"
     if summary.error:
         yield "why", summary.error
     if summary.hint:
@@ -182,9 +182,9 @@ def _outcome(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Iterator[t
     path, is_undo = shlex.quote(str(job.path or "JOB")), summary.run_id.startswith("undo")
     command = f"{program()} {'undo' if is_undo else 'apply'} {path}{' --stale' if plan.is_stale else ''}"
     if summary.left or "unavailable" in summary.failed:
-        yield "next", f"{command}   goes on where this left off"
+        yield "next", f"{command}   continues where this stopped"
     if "changed" in summary.failed and not is_undo:
-        yield "next", f"{program()} run {path}   examines what changed"
+        yield "next", f"{program()} run {path}   examines the changed images"
     can_undo = summary.moved or (plan.state.versioning is Versioning.ON and not plan.state.mfa_delete)
     if (summary.moved or summary.deleted) and can_undo and summary.stop_reason is StopReason.COMPLETED:
         yield "next", f"{program()} undo {path}   brings the images back"

@@ -1,4 +1,4 @@
-"""What a bench measured, for people and for scripts: rate beside quota, settings for the job, a quota request."""
+"""The result of a bench, for people and for scripts: rate and quota, settings for the job, a quota request."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Row = tuple[str, str | Text]
 PRACTICES = (
     "calls are spaced evenly, also those that are repeated",
     f"the rate starts at {START_TPS:g} a second and doubles every second at the most",
-    "a throttle lowers the rate at once; repetitions back off exponentially, with jitter",
+    "a throttle lowers the rate at once; retries back off exponentially, with jitter",
 )
-"""What AWS asks applicants to do first (Rekognition guide, *Guidelines and quotas*), and every run does."""
+"""What AWS recommends before a quota request (Rekognition guide, *Guidelines and quotas*); every run follows it."""
 
 
 def question(bench_plan: BenchPlan) -> str:
-    """What is asked before an account pays."""
+    """The question before an account is billed."""
     rate, time = formatting.tps(bench_plan.ceiling_tps), formatting.duration(bench_plan.seconds_s)
     return (
-        f"This makes up to {rate} calls a second for {time}, which others of the account cannot make then. "
-        f"It costs {usd(bench_plan.quota_micros)} at the quota that is told, "
-        f"at most {usd(bench_plan.allowance_micros)}; the labels are kept, free for the job's run. Pay for it?"
+        f"This makes up to {rate} calls a second for {time}; other programs of the account cannot use that quota "
+        f"meanwhile. It costs {usd(bench_plan.quota_micros)} at the quota of Service Quotas, "
+        f"at most {usd(bench_plan.allowance_micros)}. The labels are kept, and are free for the job's run. Pay for it?"
     )
 
 
@@ -45,7 +45,7 @@ def question(bench_plan: BenchPlan) -> str:
 
 
 def bench_mapping(job: Job, found: Measurement, within_s: float | None = None) -> dict[str, object]:
-    """Everything; shares are fractions, and what is not known is null."""
+    """The whole result; shares are fractions, and unknown values are null."""
     bench_plan, samples, now = found.bench_plan, found.samples, found.summary.this_run
     advised, demanded = settings(found, job.limits), None if within_s is None else demand(found, within_s)
     return {
@@ -143,7 +143,7 @@ def _demand_mapping(demanded: Demand) -> dict[str, object]:
 
 
 def settings_yaml(job: Job, found: Measurement, advised: AdvisedSettings, width: int = 100) -> str:
-    """``limits`` of a job file, each key under the reason for it; no comment is wider than ``width``."""
+    """``limits`` of a job file, each key below a comment with its reason; no comment is wider than ``width``."""
     lines = ["limits:"]
     for reason, key, value in _reasons(job, found, advised):
         lines += [f"  # {line}" for line in wrap(reason, max(20, width - 4))]
@@ -160,7 +160,7 @@ def _reasons(job: Job, found: Measurement, advised: AdvisedSettings) -> Iterator
     enough = f"{formatting.count(throughput.concurrency)} calls in flight are enough: the rate times the p99 latency"
     yield enough, "concurrency", _number(advised.concurrency)
     if advised.timeout_s != job.limits.timeout_s:
-        slowest = f"the slowest answer took {throughput.slowest_ms / 1000:.1f} s of {job.limits.timeout_s:g}"
+        slowest = f"the slowest response took {throughput.slowest_ms / 1000:.1f} s of {job.limits.timeout_s:g}"
         yield slowest, "timeout_s", _number(advised.timeout_s)
 
 
@@ -169,11 +169,11 @@ def _rate_reason(throughput: Throughput, bench_plan: BenchPlan) -> str:
     quota = (
         ""
         if bench_plan.quota is None
-        else f"Service Quotas says {formatting.tps(bench_plan.quota.tps)} ({bench_plan.quota.origin})"
+        else f"the quota is {formatting.tps(bench_plan.quota.tps)} ({bench_plan.quota.origin})"
     )
     if is_as_quota(throughput, bench_plan):
-        doubt = {Bound.QUOTA: "", Bound.CEILING: ", and no more were tried", Bound.CLIENT: ", and no more were made"}
-        return f"{quota}; {accepted}{doubt[throughput.bound]}"
+        limit = {Bound.QUOTA: "", Bound.CEILING: ", and no more were tried", Bound.CLIENT: ", and no more were made"}
+        return f"{quota}; {accepted}{limit[throughput.bound]}"
     least = "at least: the limit was not reached, " if throughput.bound is not Bound.QUOTA else ""
     return f"{least}{accepted}{quota and f', though {quota}'}"
 
@@ -186,7 +186,7 @@ def _number(value: float | None) -> str:
 
 
 def draw_bench(job: Job, found: Measurement, within_s: float | None = None) -> RenderableType:
-    """A few lines for each: what was measured, what to set, what to ask for."""
+    """A few lines for each: the measurement, the settings, the figures of a quota request."""
     advised = settings(found, job.limits)
     parts: list[RenderableType] = [_grid(_measured_rows(job, found))]
     if advised is not None:
@@ -200,7 +200,7 @@ def draw_bench(job: Job, found: Measurement, within_s: float | None = None) -> R
 
 
 class _Snippet:
-    """The settings, as wide as there is room."""
+    """The settings, as wide as the terminal, at most 100 columns."""
 
     def __init__(self, job: Job, found: Measurement, advised: AdvisedSettings) -> None:
         self._job = job
@@ -239,11 +239,11 @@ def _measured_rows(job: Job, found: Measurement) -> Iterator[Row]:
         yield "", Text(found.summary.error, "red")
     yield "", ""
     if bench_plan.quota is not None:
-        yield "told", f"{formatting.tps(bench_plan.quota.tps)} calls a second ({bench_plan.quota.origin})"
+        yield "quota", f"{formatting.tps(bench_plan.quota.tps)} calls a second ({bench_plan.quota.origin})"
         if bench_plan.quota.reason:
             yield "", Text(bench_plan.quota.reason, "dim")
     if throughput is None:
-        yield "accepted", "no figure: too few calls were made"
+        yield "accepted", "not known: too few calls were made"
     else:
         yield from _throughput_rows(found, throughput)
 
@@ -261,24 +261,27 @@ def _throughput_rows(found: Measurement, throughput: Throughput) -> Iterator[Row
     if throughput.is_steady:
         yield "", Text(_bound_word(throughput, found.bench_plan), "dim")
     else:
-        yield "", Text("not steady: that was too short to find the rate", "yellow")
+        yield "", Text("not steady: the measurement was too short to find the rate", "yellow")
     throttled = formatting.share(throughput.throttled_share, 1)
-    yield "throttled", f"{throttled} of the attempts then, {formatting.count(found.summary.this_run.throttled)} in all"
+    yield (
+        "throttled",
+        f"{throttled} of the attempts in that time, {formatting.count(found.summary.this_run.throttled)} in total",
+    )
     if found.samples.unanswered:
-        yield "failed", f"{formatting.count(found.samples.unanswered)} attempts timed out, or failed in passing"
+        yield "failed", f"{formatting.count(found.samples.unanswered)} attempts timed out or had a transient error"
     yield "latency", f"{throughput.p50_ms} ms (p50), {throughput.p90_ms} ms (p90), {throughput.p99_ms} ms (p99)"
     yield (
         "in flight",
-        f"{throughput.in_flight:.1f} on average, {formatting.count(throughput.peak_in_flight)} at the most",
+        f"{throughput.in_flight:.1f} on average, {formatting.count(throughput.peak_in_flight)} at most",
     )
 
 
 def _bound_word(throughput: Throughput, bench_plan: BenchPlan) -> str:
     if throughput.bound is Bound.QUOTA:
-        return f"more was throttled; {formatting.tps(bench_plan.ceiling_tps)} were tried at the most"
+        return f"higher rates were throttled; the highest rate tried was {formatting.tps(bench_plan.ceiling_tps)}"
     if throughput.bound is Bound.CEILING:
-        return f"the limit was not reached: --tps {2 * bench_plan.ceiling_tps:g} tries more"
-    return "the limit was not reached: no more calls were made; see limits.concurrency, and this machine's load"
+        return f"the limit was not reached: try a higher rate with --tps {2 * bench_plan.ceiling_tps:g}"
+    return "the limit was not reached: no more calls were made; check limits.concurrency, and this machine's load"
 
 
 def _measured_s(found: Measurement) -> float:
@@ -286,18 +289,18 @@ def _measured_s(found: Measurement) -> float:
 
 
 def _early(found: Measurement) -> str | None:
-    """Why it did not last as long as it should; None when it did."""
+    """Why the measurement ended before its time; None when it did not."""
     if found.is_time_up:
         return None
     reason = found.summary.stop_reason
     if reason is StopReason.COMPLETED:
         known = found.summary.this_run.from_checkpoint
-        known_too = f"; {formatting.count(known)} were known already, which proves nothing" if known else ""
+        known_too = f"; {formatting.count(known)} had labels already and are not counted" if known else ""
         return (
             f"too few images: the listing ended before its {formatting.duration(found.bench_plan.seconds_s)}{known_too}"
         )
     if reason is StopReason.BUDGET:
-        return f"the money ended it before its {formatting.duration(found.bench_plan.seconds_s)}"
+        return f"the budget was spent before its {formatting.duration(found.bench_plan.seconds_s)}"
     return messages.STOP_REASONS[reason]
 
 
@@ -308,12 +311,12 @@ def _request_rows(job: Job, found: Measurement, demanded: Demand | None) -> Iter
     yield "region", bench_plan.region
     yield "now", f"{formatting.tps(bench_plan.quota.tps) if bench_plan.quota else 'no'} calls a second"
     if demanded is None:
-        yield "wanted", "--within HOURS tells what this job needs"
+        yield "wanted", "--within HOURS shows the rate that this job needs"
     else:
         yield from _demand_rows(demanded)
     yield "image size", f"{formatting.size(round(found.samples.mean_bytes))} on average"
-    for place, practice in enumerate(PRACTICES):
-        yield ("practices" if not place else ""), practice
+    for index, practice in enumerate(PRACTICES):
+        yield ("practices" if not index else ""), practice
 
 
 def _demand_rows(demanded: Demand) -> Iterator[Row]:
@@ -321,9 +324,9 @@ def _demand_rows(demanded: Demand) -> Iterator[Row]:
     needed = f"{formatting.count(demanded.needed_tps)} calls a second"
     of_all = f"{formatting.count(demanded.images)} images left, in {hours}"
     if demanded.is_met:
-        yield "wanted", f"no more: {of_all} take {needed}"
+        yield "wanted", f"no more: {of_all}, need {needed}"
     elif demanded.is_within_quota:
-        yield "wanted", f"no more: {of_all} take {needed}, which the quota allows; who else uses it?"
+        yield "wanted", f"no more: {of_all}, need {needed}, which the quota allows; other programs may use it"
     else:
         yield "wanted", Text.assemble((needed, "bold"), f": {of_all}")
         yield "peak", f"{formatting.count(demanded.peak_calls)} calls, spread over {SPREAD_S} s"

@@ -1,4 +1,4 @@
-"""How long a run still takes: what is left of each limit, at the speed of the last half minute."""
+"""An estimate of the time that a run still takes: what is left to each limit, at the speed of the last 30 seconds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason
 
 WINDOW_S = 30.0
-"""How far back the speed is measured."""
+"""Seconds over which the speed is measured."""
 
 LEAST_S = 2.0
-"""Nothing is said before that much was seen."""
+"""Seconds of progress that are needed before there is an estimate."""
 
 
 class Eta(NamedTuple):
-    """In about ``left_s`` seconds the run ends for ``reason``, if nothing else ends it before."""
+    """The run is expected to end for ``reason`` in ``left_s`` seconds, unless something else ends it earlier."""
 
     left_s: float
     reason: StopReason
@@ -30,7 +30,7 @@ class _Sample(NamedTuple):
 
 
 class EtaEstimator:
-    """Watches the progress of one run; the end of the listing is in sight once it was counted ahead."""
+    """Estimates the end of one run from its progress; the end of the listing counts once its size is known."""
 
     def __init__(self, job: Job) -> None:
         self._goals = {
@@ -41,7 +41,7 @@ class EtaEstimator:
         self._seen: deque[_Sample] = deque()
 
     def see(self, progress: Progress) -> Eta | None:
-        """The nearest end in sight; to be called a few times a second."""
+        """The earliest end that can be estimated, None without one; to be called a few times a second."""
         counts = progress.counts
         now = _Sample(progress.elapsed_s, counts.examined, counts.keep, counts.spent_micros)
         self._seen.append(now)

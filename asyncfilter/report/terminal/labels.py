@@ -1,4 +1,4 @@
-"""Labels of reference images, what they have in common, and the rule to paste."""
+"""Labels of reference images, the labels they have in common, and a rule for the job file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from asyncfilter.policy.reference_labels import CommonLabels, Labelled, SharedLa
 from asyncfilter.report.formatting import count, usd, usd_number
 
 LABELS_SHOWN = 15
-"""Of one image, the surest; ``--json`` has all."""
+"""Labels shown of one image, those with the highest confidence; ``--json`` has all."""
 
 
 def rule_text(common_labels: CommonLabels, confidence_pct: float) -> str:
-    """The rule that keeps what is like the references, as YAML; empty when no label selects them."""
+    """The rule that keeps images like the references, as YAML; empty when no label is specific enough."""
     if not common_labels.names:
         return ""
     condition = {"any": list(common_labels.names), "confidence": _plain(confidence_pct)}
@@ -82,7 +82,7 @@ def _shared_mapping(label: SharedLabel) -> dict[str, object]:
 
 
 def draw_labels(found: Labelled, common_labels: CommonLabels, confidence_pct: float) -> RenderableType:
-    """Each image, then what they share, then the rule."""
+    """The labels of each image, then those that they share, then the rule."""
     parts: list[RenderableType] = []
     for uri, detection in found.labels.items():
         parts += [Text(uri, "bold"), _image(detection, confidence_pct), Text()]
@@ -91,7 +91,7 @@ def draw_labels(found: Labelled, common_labels: CommonLabels, confidence_pct: fl
         _together(common_labels, len(found.labels)),
         Text(),
     ]
-    parts += [Text(line) for line in _said(found, common_labels, confidence_pct)]
+    parts += [Text(line) for line in _rule_lines(found, common_labels, confidence_pct)]
     return Group(*parts)
 
 
@@ -114,7 +114,7 @@ def _image(detection: Detection, confidence_pct: float) -> Table:
 
 
 def _about(label: Label) -> str:
-    """Where it stands above, and where its boxes are, in percent of the image."""
+    """The parents of the label, and its boxes (left, top, width x height) in percent of the image."""
     parts = [" > ".join(label.parents)] if label.parents else []
     for one in label.instances:
         box = one.box
@@ -142,11 +142,11 @@ def _together(common_labels: CommonLabels, every: int) -> Table:
     return table
 
 
-def _said(found: Labelled, common_labels: CommonLabels, confidence_pct: float) -> Iterator[str]:
+def _rule_lines(found: Labelled, common_labels: CommonLabels, confidence_pct: float) -> Iterator[str]:
     yield from rule_text(common_labels, confidence_pct).splitlines() or ["no label is specific enough for a rule"]
     yield ""
     for uri in common_labels.unlike:
-        yield f"no selected label is in {uri}: lower --confidence, or name one of its labels yourself"
+        yield f"{uri} has none of the selected labels: lower --confidence, or add one of its labels to the rule"
     known = len(found.labels) - found.calls
     paid = f"{count(found.calls)} paid {'call' if found.calls == 1 else 'calls'}, {usd(found.spent_micros)}"
     yield paid + (f"; {count(known)} known already" if known else "")

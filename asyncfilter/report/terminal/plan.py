@@ -1,4 +1,4 @@
-"""What a job would come to, for people and for scripts: listing, forecast, and estimates from a sample."""
+"""The expected result of a job, for people and for scripts: listing, forecast, and estimates from a sample."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = tuple[str, str | Text]
 
 
 def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
-    """Everything, with the summary's names where it has one for it; shares are fractions."""
+    """The whole plan, with the names of the summary for all that a summary has too; shares are fractions."""
     survey, terms, checkpoint_totals = (
         found.plan_inputs.survey,
         found.plan_inputs.terms,
@@ -60,7 +60,7 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
 
 
 def _sample_mapping(found: PlanResult) -> dict[str, object]:
-    sample, said = found.sample, found.estimates
+    sample, estimates = found.sample, found.estimates
     if sample is None:
         return {}
     mapping: dict[str, object] = {
@@ -68,15 +68,15 @@ def _sample_mapping(found: PlanResult) -> dict[str, object]:
         "stop_reason": sample.stop_reason.value,
         **counts_mapping(sample.this_run),
     }
-    if said is not None:
+    if estimates is not None:
         mapping |= {
-            "confidence": said.confidence,
-            "hit_rate": _estimate(said.hit_rate, lambda share: round(share, 6)),
-            "failure_share": _estimate(said.failure_share, lambda share: round(share, 6)),
-            "keep_total": _estimate(said.keep, round),
-            "total_usd": _estimate(said.total_micros, _usd),
-            "kept_usd": _estimate(said.kept_micros, _usd),
-            "images_to_matches": None if said.to_matches is None else _estimate(said.to_matches, round),
+            "confidence": estimates.confidence,
+            "hit_rate": _estimate(estimates.hit_rate, lambda share: round(share, 6)),
+            "failure_share": _estimate(estimates.failure_share, lambda share: round(share, 6)),
+            "keep_total": _estimate(estimates.keep, round),
+            "total_usd": _estimate(estimates.total_micros, _usd),
+            "kept_usd": _estimate(estimates.kept_micros, _usd),
+            "images_to_matches": None if estimates.to_matches is None else _estimate(estimates.to_matches, round),
         }
     return mapping
 
@@ -97,7 +97,7 @@ def _usd(micros: float) -> object:
 
 
 def draw_plan(job: Job, found: PlanResult) -> RenderableType:
-    """A few lines for each: what is there, what it comes to, what the sample says."""
+    """A few lines for each: the listing, cost and time, the estimates from the sample."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True, min_width=10)
     grid.add_column(overflow="fold")
@@ -118,21 +118,21 @@ def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
         yield "note", Text(message, "yellow")
     path = shlex.quote(str(job.path or "JOB"))
     if found.sample is None and found.plan_inputs.survey.unpaid:
-        yield "next", f"{program()} plan {path} --sample 200   how many match, before paying for all"
+        yield "next", f"{program()} plan {path} --sample 200   estimates how many match, before you pay for all"
     yield ("next" if found.sample is not None else ""), f"{program()} run {path}"
 
 
 def _listing_rows(found: PlanResult) -> Iterator[Row]:
     survey = found.plan_inputs.survey
     yield "listed", f"{formatting.count(survey.listed)} objects"
-    for place, (reason, number) in enumerate(sorted(survey.skipped.items(), key=lambda item: -item[1])):
-        yield ("skipped" if not place else ""), f"{formatting.count(number)} {messages.skip(reason)}"
+    for index, (reason, number) in enumerate(sorted(survey.skipped.items(), key=lambda item: -item[1])):
+        yield ("skipped" if not index else ""), f"{formatting.count(number)} {messages.skip(reason)}"
     yield "images", f"{formatting.count(survey.candidates)}, {formatting.size(survey.size_bytes)}"
     if survey.settled or survey.waiting:
-        waiting = f", {formatting.count(survey.waiting)} of them for their turn" if survey.waiting else ""
-        yield "", f"{formatting.count(survey.settled + survey.waiting)} known already, and free{waiting}"
+        cached = f"; the labels of {formatting.count(survey.waiting)} are not used yet" if survey.waiting else ""
+        yield "", f"{formatting.count(survey.settled + survey.waiting)} in the checkpoint already: free{cached}"
     if survey.shared:
-        yield "", f"{formatting.count(survey.shared)} with the content of another, and free"
+        yield "", f"{formatting.count(survey.shared)} with the content of another image: free"
     yield "", f"{formatting.count(survey.calls)} to pay for"
 
 
@@ -152,7 +152,8 @@ def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
         yield "budget", f"{usd(budget)}{spent}{_budget_word(forecast)}"
     if forecast.ends is StopReason.MAX_IMAGES:
         limit = formatting.count(job.limits.max_images or 0)
-        yield "limit", f"limits.max_images ends the run at {limit} images; all would cost {usd(forecast.whole_micros)}"
+        all_cost = usd(forecast.whole_micros)
+        yield "limit", f"limits.max_images ends the run at {limit} images; all images would cost {all_cost}"
     yield "time", _time(found)
     low, high = forecast.by_hand_micros
     yield (
@@ -170,7 +171,7 @@ def _price(found: PlanResult) -> str:
 
 def _budget_word(forecast: CostForecast) -> str:
     if forecast.ends is StopReason.BUDGET:
-        return f": ends the run before its end; all would cost {usd(forecast.whole_micros)}"
+        return f": ends the run before the end of the listing; all images would cost {usd(forecast.whole_micros)}"
     return ": enough"
 
 
@@ -183,7 +184,7 @@ def _time(found: PlanResult) -> str:
 
 
 def _sample_rows(found: PlanResult) -> Iterator[Row]:
-    sample, said = found.sample, found.estimates
+    sample, estimates = found.sample, found.estimates
     if sample is None:
         return
     now, drawn = sample.this_run, len(found.plan_inputs.survey.drawn)
@@ -197,22 +198,25 @@ def _sample_rows(found: PlanResult) -> Iterator[Row]:
     yield "", f"{now.keep} keep, {now.review} review, {now.reject} reject, {sum(now.failed.values())} failed"
     if sample.error:
         yield "", Text(sample.error, "red")
-    if said is not None:
-        yield from _estimate_rows(said)
+    if estimates is not None:
+        yield from _estimate_rows(estimates)
 
 
-def _estimate_rows(said: Estimates) -> Iterator[Row]:
-    yield "hit rate", _said(said.hit_rate, _percent)
-    yield "failures", _said(said.failure_share, _percent)
-    yield "kept", _said(said.keep, lambda number: formatting.count(round(number)))
-    yield "total", _said(said.total_micros, _money)
-    yield "each kept", _said(said.kept_micros, _money)
-    if said.to_matches is not None:
-        yield "to matches", _said(said.to_matches, lambda number: f"{formatting.count(round(number))} images")
-    yield "", Text(f"in parentheses: exact intervals, each with {100 * said.confidence:g} % confidence", "dim")
+def _estimate_rows(estimates: Estimates) -> Iterator[Row]:
+    yield "hit rate", _with_interval(estimates.hit_rate, _percent)
+    yield "failures", _with_interval(estimates.failure_share, _percent)
+    yield "kept", _with_interval(estimates.keep, lambda number: formatting.count(round(number)))
+    yield "total", _with_interval(estimates.total_micros, _money)
+    yield "each kept", _with_interval(estimates.kept_micros, _money)
+    if estimates.to_matches is not None:
+        yield (
+            "to matches",
+            _with_interval(estimates.to_matches, lambda number: f"{formatting.count(round(number))} images"),
+        )
+    yield "", Text(f"in parentheses: exact intervals, each with {100 * estimates.confidence:g} % confidence", "dim")
 
 
-def _said(estimate: Estimate, figure: Callable[[float], str]) -> Text:
+def _with_interval(estimate: Estimate, figure: Callable[[float], str]) -> Text:
     value = "no figure" if estimate.value is None else figure(estimate.value)
     high = "no limit" if estimate.high is None else figure(estimate.high)
     return Text.assemble((value, "bold"), f"  ({figure(estimate.low)} to {high})")

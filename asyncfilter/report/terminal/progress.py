@@ -1,7 +1,7 @@
-"""Live progress on a terminal: a few lines that are redrawn in place and vanish when the run ends.
+"""Live progress on a terminal: a few lines that are redrawn in place and removed when the run ends.
 
-Drawing is a pure function of a ``DisplayState`` and a width, so that it can be looked at without a terminal. Whatever
-is least important is left out first when the terminal is narrow; no line is ever wider than it.
+Drawing is a pure function of a ``DisplayState`` and a width, so that it can be tested without a terminal. On a narrow
+terminal the least important parts are left out first; no line is ever wider than the terminal.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _SPINNER_ASCII = "|/-\\"
 
 @dataclass(slots=True)
 class DisplayState:
-    """Everything one drawing shows.
+    """All that one drawing shows.
 
     Attributes:
-        name: The job's.
-        phase: What is going on, in a word or two.
-        progress: None before the first call can be made.
+        name: Name of the job.
+        phase: The current phase of the run, in a word or two.
+        progress: The progress; None before the first call can be made.
         rates: Attempts in each of the last seconds, oldest first.
-        forecast: The nearest end in sight.
-        note: What happened last to the rate.
+        forecast: The earliest end that can be estimated; None without one.
+        note: The last change of the rate.
         frame: Number of this drawing.
-        pays: False leaves rate and money out.
+        pays: False leaves out rate and money.
     """
 
     name: str
@@ -59,7 +59,7 @@ class DisplayState:
 
 
 def draw(view: DisplayState, width: int, *, ascii_only: bool = False) -> RenderableType:
-    """The view in ``width`` columns, the last few of them left free for what a terminal echoes of Ctrl-C."""
+    """The view in ``width`` columns, of which the last few are left free for the ``^C`` that a terminal echoes."""
     width = min(width - _ECHO_WIDTH, _WIDEST)
     room = width - _LABEL_WIDTH - 1
     spinner = _SPINNER_ASCII if ascii_only else _SPINNER
@@ -79,7 +79,7 @@ def draw(view: DisplayState, width: int, *, ascii_only: bool = False) -> Rendera
 
 
 def fit(parts: Sequence[Text], width: int, gap: str = "  ") -> Text:
-    """As many of ``parts`` as fit on one line of ``width``, the first of them cut if it must be."""
+    """As many of ``parts`` as fit on one line of ``width`` columns; the first part is cut when it is too long."""
     line = Text(no_wrap=True, overflow="ellipsis")
     for part in parts:
         if not line:
@@ -153,17 +153,17 @@ def _flow(progress: Progress) -> list[Text]:
     if skipped := sum(counts.skipped.values()):
         parts.append(f"{formatting.count(skipped)} skipped")
     if counts.from_checkpoint:
-        parts.append(f"{formatting.count(counts.from_checkpoint)} known")
+        parts.append(f"{formatting.count(counts.from_checkpoint)} from checkpoint")
     return [Text(part, "dim") for part in parts]
 
 
 class LiveDisplay:
-    """Shows one run on a terminal while the context is open; the terminal is whole again after it.
+    """Shows the progress of one run on a terminal while the context is open; the terminal is restored after it.
 
     Args:
-        console: Of the terminal; what else is printed on it meanwhile stands above.
-        job: What runs.
-        pays: False for a run over stored labels, which has neither rate nor bill.
+        console: The console of the terminal; other lines printed on it appear above the display.
+        job: The job that is run.
+        pays: False for a run over stored labels, which has neither rate nor cost.
     """
 
     def __init__(self, console: Console, job: Job, *, pays: bool = True) -> None:
@@ -187,11 +187,11 @@ class LiveDisplay:
         self._live.stop()
 
     def listeners(self) -> dict[type[Event], Callable[..., None]]:
-        """What is to be called with which events."""
+        """The listener of each event type."""
         return {RunStarted: self._started, RateChanged: self._rate_changed, Draining: self._draining}
 
     def tick(self, progress: Progress | None) -> None:
-        """Draw the moment; ``progress`` is None before there is any."""
+        """Redraw the display; ``progress`` is None before there is any."""
         view = self.view
         view.frame += 1
         if progress is not None:
@@ -215,6 +215,6 @@ class LiveDisplay:
 
     def _draining(self, event: Draining) -> None:
         ending = messages.ENDINGS[StopReason(event.reason)]
-        again = "; once more aborts" if event.reason == StopReason.INTERRUPTED else ""
+        again = "; Ctrl-C again aborts" if event.reason == StopReason.INTERRUPTED else ""
         self.view.phase = f"finishing: {ending}{again}"
         self.view.note = ""

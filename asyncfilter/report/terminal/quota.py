@@ -1,4 +1,4 @@
-"""What an account may use and what it pays, for people and for scripts."""
+"""Quotas and prices of an account, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorTerms:
-    """What one detector allows and costs in one region."""
+    """Quota, prices and image limits of one detector in one region."""
 
     kind: DetectorKind
     quota: QuotaAnswer
@@ -31,12 +31,12 @@ class DetectorTerms:
 
     @property
     def operation(self) -> str:
-        """What it calls; quotas are of one operation."""
+        """The operation that it calls; a quota applies to one operation."""
         return PROFILES[self.kind].operation
 
     @property
     def images(self) -> str:
-        """Which images it takes, for people."""
+        """The images that it accepts, in words for people."""
         limits = PROFILES[self.kind].image_limits
         formats = " or ".join(sorted(one.upper() for one in READABLE))
         aspect = "" if limits.max_aspect is None else f", up to {limits.max_aspect:g}:1"
@@ -50,12 +50,12 @@ class DetectorTerms:
 
     @property
     def million_micros(self) -> int:
-        """Price of the first million images of a month; 0 where time is paid and not images."""
+        """Price of the first million images of a month; 0 where running time is billed and not images."""
         return self.prices.total_micros(1, MILLION)
 
 
 def quota_mapping(region: str, terms: Sequence[DetectorTerms]) -> dict[str, object]:
-    """Both detectors by their name in the job file."""
+    """The terms of each detector, by its name in the job file."""
     return {"region": region, "price_table": TABLE_DATE, "detectors": {one.kind.value: _mapping(one) for one in terms}}
 
 
@@ -77,7 +77,7 @@ def _mapping(terms: DetectorTerms) -> dict[str, object]:
 
 
 def draw_quota(region: str, terms: Sequence[DetectorTerms]) -> RenderableType:
-    """A few lines a detector."""
+    """A few lines for each detector."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True, min_width=10)
     grid.add_column(overflow="fold")

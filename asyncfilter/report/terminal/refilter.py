@@ -1,4 +1,4 @@
-"""What new rules change: the stored outcomes before and after."""
+"""Output of ``refilter``: the stored outcomes before and after."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from asyncfilter.report.as_json import counts_mapping, summary_mapping
 
 
 def refilter_mapping(before: Counts, summary: Summary) -> dict[str, object]:
-    """The summary, and under ``before`` the counts as they were."""
+    """The summary, and under ``before`` the counts before the refilter."""
     return {**summary_mapping(summary), "before": counts_mapping(before)}
 
 
 def draw_refilter(before: Counts, summary: Summary, *, dry_run: bool) -> RenderableType:
-    """Outcomes before and after, and what that means for copies."""
+    """Outcomes before and after, and the consequences for copies."""
     after = summary.counts
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("")
@@ -31,23 +31,26 @@ def draw_refilter(before: Counts, summary: Summary, *, dry_run: bool) -> Rendera
         change = Text(f"{new - old:+,}" if new != old else "", "bold")
         table.add_row(name, formatting.count(old), formatting.count(new), change)
     lines: list[RenderableType] = [table, Text()]
-    lines += [Text(line) for line in _said(summary, dry_run=dry_run)]
+    lines += [Text(line) for line in _notes(summary, dry_run=dry_run)]
     return Group(*lines)
 
 
-def _said(summary: Summary, *, dry_run: bool) -> list[str]:
+def _notes(summary: Summary, *, dry_run: bool) -> list[str]:
     counts = summary.counts
     lines = [f"{messages.STOP_REASONS[summary.stop_reason]}; no image was sent to the detector"]
     if counts.stale:
         lines.append(
-            f"{formatting.count(counts.stale)} copies stand that these rules no longer make "
+            f"{formatting.count(counts.stale)} copies exist that these rules no longer make "
             "(export --stale lists them, apply --stale deletes them)"
         )
     if summary.pending_removals:
         pending = formatting.count(summary.pending_removals)
         lines.append(f"{pending} images to move or delete; only `apply` does that, and asks first")
     if counts.overshoot:
-        lines.append(f"{formatting.count(counts.overshoot)} paid answers lie beyond the stop; they are kept")
+        lines.append(
+            f"{formatting.count(counts.overshoot)} images beyond the position of the stop are paid for; "
+            "their labels are kept"
+        )
     if dry_run:
         lines.append("dry run: neither the checkpoint nor S3 was changed")
     if summary.error:

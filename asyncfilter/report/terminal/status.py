@@ -1,4 +1,4 @@
-"""What a checkpoint holds, for people and for scripts."""
+"""The content of a checkpoint, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def status_counts(status: Status) -> Counts:
 
 
 def status_mapping(status: Status, path: Path, job: Job, pending_removals: int = 0) -> dict[str, object]:
-    """Under the summary's names where it has one for it."""
+    """The status, with the names of the summary for all that a summary has too."""
     budget = job.limits.budget_micros
     return {
         "name": status.name,
@@ -54,7 +54,7 @@ def _run_mapping(run: RunRecord) -> dict[str, object]:
 
 
 def draw_status(status: Status, path: Path, job: Job, pending_removals: int = 0) -> RenderableType:
-    """A few lines, and the last runs."""
+    """A few lines, and a table of the last runs."""
     found = status_counts(status)
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True, min_width=10)
@@ -65,7 +65,7 @@ def draw_status(status: Status, path: Path, job: Job, pending_removals: int = 0)
 
 
 def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str, Text]]:
-    state = f"running: {status.held_by}" if status.held_by else "at rest"
+    state = f"running: {status.held_by}" if status.held_by else "not running"
     listing = "listed to its end" if status.watermark.listing_done else "not yet listed to its end"
     rows = [
         ("job", Text.assemble((status.name, "bold"), f", {state}")),
@@ -75,20 +75,25 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
     ]
     rows += [
         (
-            "failed" if not place else "",
+            "failed" if not index else "",
             Text(f"{formatting.count(number)} {code}: {messages.failure(code).meaning}", "red"),
         )
-        for place, (code, number) in enumerate(sorted(found.failed.items(), key=lambda item: -item[1]))
+        for index, (code, number) in enumerate(sorted(found.failed.items(), key=lambda item: -item[1]))
     ]
     done = {"copied": found.copied, "tagged": found.tagged, "moved": found.moved, "deleted": found.deleted}
     rows += [(word, Text(formatting.count(number))) for word, number in done.items() if number]
     if status.pending:
         rows.append(("pending", Text(f"{formatting.count(status.pending)} images whose action is not confirmed yet")))
     if status.cached:
-        rows.append(("spare", Text(f"{formatting.count(status.cached)} paid answers wait for their turn, free then")))
+        rows.append(("cached", Text(_cached(status.cached))))
     rows.append(("money", Text(_money(status, job))))
     rows.append(("kept in", Text(f"{path}, {formatting.size(status.size_bytes)}")))
     return rows
+
+
+def _cached(images: int) -> str:
+    what = "image has" if images == 1 else "images have"
+    return f"{formatting.count(images)} {what} paid labels that are not used yet; free when the listing has the image"
 
 
 def _removal_rows(pending: int) -> list[tuple[str, Text]]:
@@ -112,7 +117,7 @@ def _money(status: Status, job: Job) -> str:
         text += f" of {formatting.usd(budget)}"
     text += f" for {formatting.count(totals.billed_calls)} billed calls"
     if totals.reserved_micros:
-        what = "reserved" if status.held_by else "reserved by a run that died, which counts as spent"
+        what = "reserved" if status.held_by else "reserved by a run that was killed, counted as spent"
         text += f"; {formatting.usd(totals.reserved_micros)} {what}"
     return text
 

@@ -1,4 +1,4 @@
-"""The summary at the end of a run, for people: what came of it, what it cost, and what to do next."""
+"""The summary at the end of a run, for people: its result, its cost, and what to do next."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def draw_summary(
     """The summary as a panel of at most ``WIDEST`` columns.
 
     Args:
-        summary: What the run came to.
-        job: What ran; names targets and limits.
-        width: Columns there are.
+        summary: The summary of the run.
+        job: The job of the run; has its targets and limits.
+        width: Columns of the terminal.
         dry_run: Nothing was written.
         ascii_only: Draw without bars.
     """
@@ -48,23 +48,23 @@ def draw_summary(
 
 
 def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
-    """What to do next, as commands with a word of explanation; most urgent first."""
+    """What to do next, as commands with a short explanation; the most urgent first."""
     path, reason = shlex.quote(str(job.path or "JOB")), summary.stop_reason
     steps = []
     if reason is StopReason.INTERRUPTED:
-        steps.append(f"{program()} run {path}   goes on where this run left off")
+        steps.append(f"{program()} run {path}   continues where this run stopped")
     if reason is StopReason.FAILED or (reason is StopReason.ERRORS and job.stop.errors is None):
         steps.append(f"{program()} run {path}   once the cause is removed; nothing is paid twice")
     if key := messages.LIMITS.get(reason):
         verb = "lower" if reason is StopReason.HIT_RATE else "raise"
-        steps.append(f"{verb} {key} and run again to go on")
+        steps.append(f"{verb} {key} and run again to continue")
     if set(summary.counts.failed) - messages.HOPELESS:
         steps.append(f"{program()} run {path} --retry-failed   tries the failed images again")
     if dry_run:
         steps.append(f"{program()} run {path}   carries the actions out; the labels are paid for")
     if summary.pending_removals:
         pending = formatting.count(summary.pending_removals)
-        steps.append(f"{program()} apply {path}   shows the {pending} and asks first")
+        steps.append(f"{program()} apply {path}   shows the {pending} pending images and asks first")
     if not steps and summary.exit_code in (ExitCode.OK, ExitCode.SOME_FAILED):
         steps.append(f"{program()} refilter {path}   applies changed rules at no cost")
     return steps
@@ -93,7 +93,7 @@ def _limit(job: Job, reason: StopReason) -> str:
 
 
 def _verdicts(counts: Counts, width: int, ascii_only: bool) -> Table:  # noqa: FBT001  one of our own
-    """Counts with their shares of what was examined, and a bar for each where there is room."""
+    """Counts with their shares of the examined images, and a bar for each on a wide terminal."""
     bar_width = 0 if ascii_only or width < _NARROW else min(40, width - 36)
     grid = _grid()
     for _ in range(2):
@@ -118,14 +118,14 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
     yield "images", _images(counts)
     if summary.resumed:
         paid, free = formatting.count(now.calls), formatting.count(now.from_checkpoint)
-        yield "this run", f"{formatting.count(now.examined)} examined, {paid} called for, {free} known already"
+        yield "this run", f"{formatting.count(now.examined)} examined: {paid} by calls, {free} from the checkpoint"
     if counts.overshoot:
         what = "image was" if counts.overshoot == 1 else "images were"
-        yield "overshoot", f"{formatting.count(counts.overshoot)} {what} under way at the stop: paid, kept, free later"
+        yield "overshoot", f"{formatting.count(counts.overshoot)} {what} in flight at the stop: paid, kept, free later"
     if counts.duplicates:
         what = "image has" if counts.duplicates == 1 else "images have"
         saved = formatting.usd(counts.saved_micros)
-        yield "duplicates", f"{formatting.count(counts.duplicates)} {what} the content of another: {saved} saved"
+        yield "duplicates", f"{formatting.count(counts.duplicates)} {what} the content of another image: {saved} saved"
     yield from _action_rows(counts, job, dry_run=dry_run)
     if summary.pending_removals:
         yield (
@@ -162,7 +162,7 @@ def _action_rows(counts: Counts, job: Job, *, dry_run: bool) -> Iterable[tuple[s
         if number:
             yield name, formatting.count(number)
     if counts.stale:
-        yield "stale", f"{formatting.count(counts.stale)} copies stand that the rules no longer make (apply --stale)"
+        yield "stale", f"{formatting.count(counts.stale)} copies exist that the rules no longer make (apply --stale)"
 
 
 def _money(summary: Summary) -> str:
@@ -190,17 +190,17 @@ def _rate(summary: Summary) -> str:
 
 
 def _failures(counts: Counts, width: int) -> Table:
-    """One line a cause, the most frequent first: how many, what it means, what to do."""
+    """One line for each cause, the most frequent first: how many, what it means, what to do."""
     grid = _grid()
     grid.add_column(justify="right")
     grid.add_column(ratio=1)
     ranked = sorted(counts.failed.items(), key=lambda item: -item[1])
-    for place, (code, number) in enumerate(ranked):
-        said = messages.failure(code)
-        text = Text.assemble((code, "bold"), f": {said.meaning}. ", (said.remedy, "dim"))
+    for index, (code, number) in enumerate(ranked):
+        message = messages.failure(code)
+        text = Text.assemble((code, "bold"), f": {message.meaning}. ", (message.remedy, "dim"))
         if width < _NARROW:
-            text = Text.assemble((code, "bold"), f": {said.meaning}")
-        grid.add_row("" if place else "failed", Text(formatting.count(number), "bold red"), text)
+            text = Text.assemble((code, "bold"), f": {message.meaning}")
+        grid.add_row("" if index else "failed", Text(formatting.count(number), "bold red"), text)
     return grid
 
 
