@@ -1,4 +1,4 @@
-"""Ports in memory, for tests, notebooks and programs of your own: nothing here needs AWS, a network or a disk."""
+"""Ports in memory, for tests, notebooks and your own programs: they need no AWS, no network and no disk."""
 
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.clock import ManualClock

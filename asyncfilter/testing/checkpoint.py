@@ -1,6 +1,6 @@
 """A checkpoint in memory, for tests, notebooks and programs that need no second run.
 
-It behaves as the SQLite file does: one contract suite runs on both. ``reopen`` simulates the next process.
+It behaves like the SQLite file: one contract suite runs on both. ``reopen`` simulates the next process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class MemoryRun:
 
 @dataclass(slots=True)
 class _Disk:
-    """What a process leaves to the next."""
+    """The data that outlives a process: what a file would hold."""
 
     rows: Rows = field(default_factory=Rows)
     next_id: int = 1
@@ -52,7 +52,7 @@ class _Disk:
 
 
 class MemoryCheckpoint:
-    """A ``Checkpoint`` that lives as long as this object, and those that ``reopen`` gives."""
+    """A ``Checkpoint`` whose data exists as long as this object or one that ``reopen`` returned."""
 
     def __init__(self) -> None:
         self._disk: _Disk | None = _Disk()
@@ -72,7 +72,7 @@ class MemoryCheckpoint:
 
     @property
     def images(self) -> Sequence[StoredImage]:
-        """All rows with everything they hold, by id."""
+        """All rows with all of their fields, by id."""
         rows = self._held().rows.by_id
         return [rows[id_] for id_ in sorted(rows)]
 
@@ -84,7 +84,7 @@ class MemoryCheckpoint:
 
     @property
     def runs(self) -> Sequence[MemoryRun]:
-        """The runs that began, oldest first."""
+        """The runs that have begun, oldest first."""
         return list(self._held().runs.values())
 
     async def __aenter__(self) -> Self:
@@ -96,7 +96,7 @@ class MemoryCheckpoint:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Does nothing: ``reopen`` can follow."""
+        """Do nothing: ``reopen`` can be called afterwards."""
 
     @property
     def location(self) -> str:
@@ -213,8 +213,8 @@ class MemoryCheckpoint:
         await yield_to_others()
         rows = self._held().rows
         wanted = set(targets) - {""}
-        there = wanted & set(rows.id_by_target)
-        written = {target: Owner(key=rows.by_id[rows.id_by_target[target]].key) for target in there}
+        existing = wanted & set(rows.id_by_target)
+        written = {target: Owner(key=rows.by_id[rows.id_by_target[target]].key) for target in existing}
         claims = [one for one in self.journal if one.target in wanted and one.step in CLAIMING]
         return written | {one.target: Owner(key=one.key, moved=one.image) for one in claims}
 
@@ -230,8 +230,8 @@ class MemoryCheckpoint:
         """See ``Checkpoint``."""
         await yield_to_others()
         listed = self._held().listing
-        places = sorted((rank, key) for key, (rank, _) in listed.items() if after is None or (rank, key) > after)
-        return [listed[key][1] for _, key in places[:limit]]
+        positions = sorted((rank, key) for key, (rank, _) in listed.items() if after is None or (rank, key) > after)
+        return [listed[key][1] for _, key in positions[:limit]]
 
     async def listing_state(self) -> tuple[bool, str | None]:
         """See ``Checkpoint``."""
@@ -259,7 +259,7 @@ class MemoryCheckpoint:
 
     def _held(self) -> _Disk:
         if self._disk is None:
-            raise CheckpointError("this checkpoint was opened anew elsewhere")
+            raise CheckpointError("this checkpoint was reopened: use the object that reopen returned")
         return self._disk
 
     @staticmethod

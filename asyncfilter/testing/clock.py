@@ -1,7 +1,7 @@
-"""A clock that moves only when a test says so.
+"""A clock that advances only when a test calls ``advance``.
 
-Invariants: time never goes back; sleepers wake in the order of their times, ties in the order in which they fell
-asleep; each has run on before the next wakes.
+Invariants: time never goes back. Sleeping tasks wake in the order of their times, tasks with equal times in the order
+in which they began to sleep. Each task that was woken runs as far as it can before the next one wakes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import anyio
 import anyio.lowlevel
 
 _ROUNDS = 25
-"""Turns of the event loop given to woken tasks before time moves on: enough for chains of hand-overs."""
+"""Iterations of the event loop that woken tasks get before time advances: enough for tasks that wake further tasks."""
 
 
 class ManualClock:
-    """A ``Clock`` whose time is stepped by hand.
+    """A ``Clock`` whose time is advanced by hand.
 
     Args:
         start_s: Where ``monotonic`` starts, seconds.
@@ -39,7 +39,7 @@ class ManualClock:
         return self._now_s + self._unix_offset_s
 
     async def sleep(self, delay_s: float) -> None:
-        """See ``Clock``: returns once the clock was advanced by ``delay_s``; a delay of 0 or less only yields."""
+        """See ``Clock``: returns once the clock was advanced by ``delay_s``; with 0 or less it yields once."""
         if delay_s <= 0:
             await anyio.lowlevel.checkpoint()
             return
@@ -59,11 +59,11 @@ class ManualClock:
 
     @property
     def next_wake_s(self) -> float | None:
-        """When the first sleeper wakes; None when nobody sleeps."""
+        """Time at which the first sleeping task wakes; None when no task sleeps."""
         return self._sleepers[0][0] if self._sleepers else None
 
     async def advance(self, delay_s: float) -> None:
-        """Let ``delay_s`` seconds pass, waking every sleeper whose time comes, later ones too."""
+        """Advance by ``delay_s`` seconds; wake every task whose time comes, also one that began to sleep meanwhile."""
         end_s = self._now_s + delay_s
         await self.settle()
         while self._sleepers and self._sleepers[0][0] <= end_s:
@@ -75,6 +75,6 @@ class ManualClock:
         await self.settle()
 
     async def settle(self) -> None:
-        """Let every task run on for as far as it gets without time passing."""
+        """Let every task run as far as it can while time stands still."""
         for _ in range(_ROUNDS):
             await anyio.lowlevel.checkpoint()

@@ -1,9 +1,9 @@
-"""Crashes at chosen moments: what a killed process leaves behind, tried await by await.
+"""Crashes at chosen moments: a process is killed at each of its awaits in turn, to test what it leaves behind.
 
 for at in count(1):
     crash = CrashPlan(at)
     is_crashed = crashed(run_program, checkpoint=crashing(checkpoint, crash))
-    ...  # look at what is left, resume, look again
+    ...  # check the data that is left, resume, check again
     if not is_crashed:
         break
 """
@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class Crash(BaseException):
-    """The process was killed; like a kill, it passes every ``except Exception``."""
+    """The simulated kill of a process; like a real one, it is not caught by ``except Exception``."""
 
 
 class CrashPlan:
-    """Numbers the moments at which a process can be killed, and kills it at one of them.
+    """Numbers the moments at which a process can be killed, and raises ``Crash`` at one of them.
 
     Args:
         at: The number of the moment, from 1; 0 for a process that is not killed.
@@ -40,10 +40,10 @@ class CrashPlan:
         self.moments: list[str] = []
 
     async def point(self, moment: str) -> None:
-        """Pass a moment; other tasks get their turn first.
+        """Record a moment, after one iteration of the event loop in which other tasks can run.
 
         Raises:
-            Crash: It is the planned one.
+            Crash: It is the chosen moment.
         """
         await yield_to_others()
         self.moments.append(moment)
@@ -52,11 +52,11 @@ class CrashPlan:
 
 
 class CrashingProxy:
-    """A port whose process can be killed before and after each awaited call; ``crashing`` gives it the port's type.
+    """A port whose process can be killed before and after each awaited call; ``crashing`` keeps the port's type.
 
     Args:
         port: Any object; its coroutine methods have the moments ``before NAME`` and ``after NAME``.
-        plan: Chooses the moment. Several ports of one process share a plan.
+        plan: Has the moment of the crash. Several ports of one process share a plan.
         only: Names of the methods that have moments; all by default.
     """
 
@@ -86,7 +86,7 @@ def crashing(port: T, plan: CrashPlan, *, only: Collection[str] | None = None) -
 
 
 def crashed(program: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
-    """Call ``program``; whether a ``Crash`` ended it. Other exceptions pass."""
+    """Call ``program``; return whether a ``Crash`` ended it. Other exceptions are raised."""
     is_crashed = False
     try:
         program(*args, **kwargs)
@@ -96,7 +96,7 @@ def crashed(program: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 async def unless_crashed(program: Awaitable[T]) -> T | None:
-    """The result of ``program``; None when a ``Crash`` ended it. Other exceptions pass."""
+    """The result of ``program``; None when a ``Crash`` ended it. Other exceptions are raised."""
     result = None
     try:
         result = await program

@@ -1,4 +1,4 @@
-"""A source, a detector and a sink in memory, which fail as they are told to."""
+"""A source, a detector, reference images and a sink in memory, with failures chosen by the caller."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from asyncfilter.model import Detection, Effect, Label, ListedObject, ObjectRef,
 from asyncfilter.ports.examine import Page
 
 Fault = Callable[[str, int], Exception | None]
-"""Given a key and the number of the attempt at it, from 1: the error to raise, or None."""
+"""Returns the error to raise, or None, for a key and the number of the attempt at it, from 1."""
 
 
 def no_fault(_key: str, _attempt: int) -> Exception | None:
-    """Nothing ever fails."""
+    """Return None: no attempt fails."""
     return None
 
 
@@ -28,7 +28,7 @@ class MemorySource:
     Args:
         objects: In any order; ``put`` and ``remove`` change them while a run goes on.
         page_objects: Objects on a page at the most.
-        fault: Consulted with the key the page follows ("" for the first page).
+        fault: Called with the key that the page follows ("" for the first page).
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class MemorySource:
         self._order = None
 
     def head(self, key: str) -> ListedObject | None:
-        """The object as it is now; None when it is gone."""
+        """The current object; None when there is none."""
         return self._objects.get(key)
 
     async def page(self, after: str | None) -> Page:
@@ -74,13 +74,13 @@ class MemorySource:
 
 
 class ScriptedDetector:
-    """Answers from a table, after a delay, and counts what it was asked.
+    """Returns labels from a table, after a delay, and counts its calls.
 
     Args:
         labels: Labels by key, as (name, percent); a key that is missing has none.
-        delay_s: Seconds to wait before the answer, by key; none by default.
-        fault: What goes wrong.
-        sleep: How to wait.
+        delay_s: Seconds to wait before the response, by key; none by default.
+        fault: Chooses the attempts that fail.
+        sleep: Called to wait.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ScriptedDetector:
         self._sleep = sleep
 
     def learn(self, labels: Mapping[str, Sequence[tuple[str, float]]]) -> None:
-        """Know more images, or others under known keys."""
+        """Add labels of images; those of a key that has labels are replaced."""
         self._labels.update(labels)
 
     async def detect(self, image: ObjectRef) -> Detection:
@@ -119,11 +119,11 @@ class ScriptedDetector:
 
 
 class MemoryReferences:
-    """Reference images by address, and a count of what was paid for.
+    """Reference images by address, and a count of the paid attempts.
 
     Args:
-        labels: What each shows.
-        fault: What goes wrong when one is examined.
+        labels: The labels of each image.
+        fault: Chooses the attempts that fail.
     """
 
     def __init__(self, labels: Mapping[str, Detection], *, fault: Fault = no_fault) -> None:
@@ -150,11 +150,11 @@ class MemoryReferences:
 
 
 class RecordingSink:
-    """Keeps what was written where, and refuses objects that are not the ones examined.
+    """Records what was written to which target, and rejects objects that are not the examined ones.
 
     Args:
-        source: Where the objects are; None to believe every ETag.
-        fault: What goes wrong.
+        source: The source of the objects, for a check of their ETags; None for no check.
+        fault: Chooses the attempts that fail.
     """
 
     def __init__(self, source: MemorySource | None = None, *, fault: Fault = no_fault) -> None:

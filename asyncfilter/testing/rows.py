@@ -1,4 +1,4 @@
-"""The images of a checkpoint in memory, changed by whole batches as the SQLite file changes them."""
+"""The images of a checkpoint in memory, changed by whole batches like the rows of the SQLite file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Rows:
 
     Attributes:
         by_id: The rows.
-        id_by_seq: Ids of the rows that have a position, by it.
-        id_by_target: Ids of the rows that wrote a target, by its URI.
+        id_by_seq: Ids of the rows that have a position, by position.
+        id_by_target: Ids of the rows that wrote a target, by the target's URI.
         ids_by_key: Ids by key; an entry may be empty.
     """
 
@@ -28,15 +28,15 @@ class Rows:
         self.id_by_target: dict[str, int] = {}
         self.ids_by_key: dict[str, set[int]] = {}
         self._before: dict[int, StoredImage | None] = {}
-        """What rows were before the batch that is being applied; None for a new one."""
+        """The rows before the batch that is being applied, by id; None for a new row."""
 
     def positioned(self) -> list[StoredImage]:
-        """Rows with a position, in its order."""
+        """Rows with a position, in the order of their positions."""
         return [self.by_id[id_] for _, id_ in sorted(self.id_by_seq.items())]
 
     def drop_positions_after(self, seq: int) -> None:
-        """Take the position from every row beyond ``seq``."""
-        for image in [self.by_id[id_] for place, id_ in self.id_by_seq.items() if place > seq]:
+        """Remove the position of every row beyond position ``seq``."""
+        for image in [self.by_id[id_] for position, id_ in self.id_by_seq.items() if position > seq]:
             self._put(_replaced(image, seq=None))
         self._before.clear()
 
@@ -58,7 +58,7 @@ class Rows:
             self._drop_position(id_)
         for image in batch.new:
             if image.id in self.by_id:
-                raise CheckpointError(f"row {image.id} is there already")
+                raise CheckpointError(f"row {image.id} exists already")
             self._put(_replaced(image, effects=()))
         for image in batch.positioned:
             old = self._get(image.id)
@@ -102,7 +102,7 @@ class Rows:
 
     def _get(self, id_: int) -> StoredImage:
         if id_ not in self.by_id:
-            raise CheckpointError(f"row {id_} to change is not there")
+            raise CheckpointError(f"row {id_} to change does not exist")
         return self.by_id[id_]
 
     def _put(self, image: StoredImage) -> None:
@@ -115,7 +115,7 @@ class Rows:
         self.id_by_target.update((effect.target, image.id) for effect in image.effects if _has_target(effect))
 
     def _remove(self, id_: int) -> None:
-        """Remove the row, if it is there."""
+        """Remove the row, if it exists."""
         old = self.by_id.pop(id_, None)
         self._before.setdefault(id_, old)
         if old is None:

@@ -1,4 +1,4 @@
-"""A whole world in memory: one bucket, detector, sink and checkpoint, through as many runs as it takes.
+"""All ports of a job in memory: one bucket, detector, sink and checkpoint, for any number of runs.
 
 stage = Stage({"a.jpg": "Robin", "b.jpg": "Cat"})
 summary = stage.run(job)
@@ -29,14 +29,14 @@ from asyncfilter.wiring.run import run
 T = TypeVar("T")
 
 BROKEN = "Broken"
-"""A label that stands for an image the service cannot read."""
+"""The label that marks an image which the service cannot read."""
 
 
 class SeededFaults:
-    """Throttles and time-outs by chance, the same for a key and an attempt whenever it is asked; and unreadable images.
+    """Random throttles and time-outs, always the same for one key and attempt; and unreadable images.
 
     Args:
-        labels: Label by key; ``BROKEN`` fails for good.
+        labels: Label by key; ``BROKEN`` fails at every attempt.
         seed: Chooses the faults.
         rate: Share of attempts that fail, half of them throttled.
     """
@@ -57,19 +57,20 @@ class SeededFaults:
 
 
 class Stage:
-    """The world of one job.
+    """All ports of one job, and its runs on them.
 
     Args:
-        labels: What each image shows, by key; ``BROKEN`` for one that cannot be read.
-        seed: Chooses latencies (lognormal with a long tail) and faults.
-        fault_rate: Share of attempts of detector and sink that fail in passing.
-        fault: What goes wrong at the detector instead.
-        sink_fault: What goes wrong at the sink instead.
+        labels: The label of each image, by key; ``BROKEN`` for an image that cannot be read.
+        seed: Seed of latencies (lognormal with a long tail) and faults.
+        fault_rate: Share of attempts of detector and sink that fail with a transient error.
+        fault: Faults of the detector, in place of the random ones.
+        sink_fault: Faults of the sink, in place of the random ones.
+        page_objects: Objects on a page of the listing.
 
     Attributes:
-        events: What the runs told.
-        references: What rules with ``like`` compare to; to be set by the test that has such.
-        preparation: Looks at images before they are paid for; set it before a run.
+        events: The events that the runs emitted.
+        references: The reference images of rules with ``like``; to be set before a run of such rules.
+        preparation: Checks images before they are paid for; to be set before a run.
         seeded: The faults that ``seed`` and ``fault_rate`` choose.
     """
 
@@ -100,15 +101,15 @@ class Stage:
         self.events: list[Event] = []
 
     def run(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401  those of ``asyncfilter.run``
-        """Run to the end, in virtual time, as a process of its own."""
+        """Run to the end, in virtual time, like a process of its own."""
         return self._live(partial(self.live, job, **options))
 
     def refilter(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401  those of ``asyncfilter.refilter``
-        """Refilter to the end, in virtual time, as a process of its own."""
+        """Refilter to the end, in virtual time, like a process of its own."""
         return self._live(partial(refilter, job, overrides=self.overrides(), on_event=self.events.append, **options))
 
     def run_and_die(self, job: Job, life_s: float, **options: Any) -> bool:  # noqa: ANN401
-        """Run for ``life_s`` virtual seconds and be killed; False when the run ended before."""
+        """Run until the process is killed after ``life_s`` virtual seconds; False when the run ended before."""
 
         async def live() -> bool:
             with anyio.move_on_after(life_s) as scope:
@@ -118,7 +119,7 @@ class Stage:
         return self._live(live)
 
     def overrides(self) -> Overrides:
-        """The ports, for a run of one's own making."""
+        """The ports, for a run that the caller starts."""
         return Overrides(
             source=self.source,
             detector=self.detector,
@@ -130,11 +131,11 @@ class Stage:
         )
 
     def copied(self) -> list[str]:
-        """Source keys of all copies made, a key as often as it was copied, in UTF-8 byte order."""
+        """Source keys of all copies, each as often as it was copied, in UTF-8 byte order."""
         return sorted((effect.source.key for effect in self.sink.performed), key=str.encode)
 
     def verdicts(self) -> dict[str, str]:
-        """Verdicts by key, of the images that have their place in the order of examination."""
+        """Verdicts by key, of the images that have a position in the order of examination."""
         return {
             row.key: row.decision.verdict.value
             for row in self.checkpoint.images
@@ -142,7 +143,7 @@ class Stage:
         }
 
     async def live(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401
-        """One run, in the caller's loop; reopen the checkpoint after it."""
+        """One run, in the caller's event loop; the caller reopens the checkpoint after it."""
         return await run(job, overrides=self.overrides(), on_event=self.events.append, **options)
 
     def _live(self, life: Callable[[], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""A store in memory that keeps objects, versions and delete markers as S3 does: source, sink and remover in one."""
+"""A store in memory with objects, versions and delete markers like S3: source, sink and remover in one object."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asyncfilter.records.removal import NULL_VERSION, BucketState, Versioning
 from asyncfilter.testing.ports import Fault, no_fault
 
 Point = Callable[[str], Awaitable[None]]
-"""Awaited on both sides of every effect with what it is; what it raises is a process that dies there."""
+"""Awaited before and after every effect with its description; an exception simulates a process killed there."""
 
 
 class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,16 +38,17 @@ class MemoryStore:
 
     Args:
         bucket: The source.
-        versioning: What the source keeps of what is deleted; other buckets keep nothing.
+        versioning: Versioning of the source; other buckets keep no versions.
+        mfa_delete: The source has MFA Delete on.
         page_objects: Objects on a page of the listing.
-        point: Awaited on both sides of every effect.
-        fault: What goes wrong, by ``operation key`` and the number of the attempt, from 1.
+        point: Awaited before and after every effect.
+        fault: Chooses the attempts that fail, by ``operation key`` and the number of the attempt, from 1.
 
     Attributes:
-        deleted: Every delete that took effect, as place and ETag, in order.
+        deleted: Every delete that took effect, as location and ETag, in order.
         copies: Every copy made, as source and target, in order.
-        batches: Sizes of the deletes asked for.
-        tags: By place.
+        batches: Sizes of the batches of deletes that were requested.
+        tags: Tags by location.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class MemoryStore:
         self._attempts: dict[str, int] = {}
         self._ids = count(1)
 
-    # -- What anybody can do -------------------------------------------------------------------------------------------
+    # -- Other clients of the bucket -----------------------------------------------------------------------------------
 
     def put(self, key: str, body: bytes, bucket: str | None = None) -> str:
         """Store an object; its ETag."""
@@ -84,19 +85,19 @@ class MemoryStore:
         return etag
 
     def remove(self, key: str, bucket: str | None = None) -> str:
-        """Delete an object as somebody else would; the delete marker's id, empty where there is none."""
+        """Delete an object like another client; returns the id of the delete marker, empty where there is none."""
         return self._remove(S3Location(bucket or self.bucket, key))
 
     def body(self, key: str, bucket: str | None = None) -> bytes | None:
-        """The object's bytes; None when it is not there."""
+        """The object's bytes; None when it does not exist."""
         current = self._current(S3Location(bucket or self.bucket, key))
         return current.body if current is not None else None
 
     def keys(self, bucket: str | None = None) -> list[str]:
-        """Of the objects that are there, in UTF-8 byte order."""
+        """Keys of the objects that exist, in UTF-8 byte order."""
         wanted = bucket or self.bucket
-        there = [place.key for place in self._history if place.bucket == wanted and self._current(place) is not None]
-        return sorted(there, key=str.encode)
+        existing = [place.key for place in self._history if place.bucket == wanted and self._current(place) is not None]
+        return sorted(existing, key=str.encode)
 
     def history(self, key: str) -> Sequence[StoredVersion]:
         """The source's versions of a key, oldest first."""
@@ -172,7 +173,7 @@ class MemoryStore:
         if effect.target is None or (existing_copy := self._current(effect.target)) is None:
             return None
         if effect.if_exists is IfExists.FAIL and existing_copy.body != source.body:
-            raise ImageError(f"{effect.target.uri}: another object stands there", code="target_exists")
+            raise ImageError(f"{effect.target.uri}: another object exists there", code="target_exists")
         return CopyResult(etag=existing_copy.etag, is_new=False)
 
     async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
@@ -211,7 +212,7 @@ class MemoryStore:
         self._history[place] = [one for one in self._history.get(place, []) if one.id != marker]
         await self.point(f"unmarked {place.key}")
 
-    # -- What is kept --------------------------------------------------------------------------------------------------
+    # -- Stored versions -----------------------------------------------------------------------------------------------
 
     async def _enter(self, operation: str, place: S3Location) -> None:
         await self.point(f"{operation} {place.key}")
@@ -251,7 +252,7 @@ class MemoryStore:
         return marker.id
 
     def _append(self, place: S3Location, one: StoredVersion) -> None:
-        """A version of its own while versioning is on; else it takes the place of the version ``null``."""
+        """Add a version; with versioning off or suspended it replaces the version ``null``."""
         others = [other for other in self._history.get(place, []) if other.id != NULL_VERSION or one.id != NULL_VERSION]
         self._history[place] = [*others, one]
 

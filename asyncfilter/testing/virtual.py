@@ -1,7 +1,7 @@
 """Virtual time: an event loop whose clock jumps to the next timer instead of waiting for it.
 
-A run of hours with ramps, time-outs and back-offs takes as long as its arithmetic. Only for programs without threads
-and sockets: those live in real time, which would be jumped over.
+A run of hours with ramps, time-outs and back-offs takes only its processor time. Not for programs with threads or
+sockets, which need real time: the loop would not wait for them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """Waits for nothing: what the loop would wait is added to its clock."""
+    """Never waits: the time that the loop would wait is added to its clock."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -35,7 +35,7 @@ class _JumpingSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
         if not ready and timeout is None:
-            raise RuntimeError("everything waits for something that never comes")
+            raise RuntimeError("deadlock: all tasks wait, and no timer is set")
         if not ready and timeout:
             self.now_s += timeout
         return ready
@@ -79,6 +79,6 @@ def run_virtually(main: Callable[[], Awaitable[T]]) -> T:
     """Run ``main`` to its end in virtual time.
 
     Raises:
-        RuntimeError: Everything waits for something that never comes: a deadlock.
+        RuntimeError: All tasks wait and no timer is set: a deadlock.
     """
     return anyio.run(main, backend_options={"loop_factory": VirtualLoop})

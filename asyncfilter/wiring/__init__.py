@@ -1,7 +1,8 @@
-"""From a job to a running engine: the only package that names concrete classes.
+"""From a job to a running engine: the only package that names the concrete classes of ports.
 
-Its verbs are the program's, for the command line and for other programs alike: ``run`` and ``refilter``, ``plan``,
-``label_references``, ``apply`` and ``undo``, ``bench``. ``ways`` makes what they all begin with.
+Its functions are the verbs of the program, for the command line and for other programs: ``run`` and ``refilter``,
+``plan``, ``label_references``, ``apply`` and ``undo``, ``bench``. The modules ``session`` and ``inputs`` open what most
+of them need.
 """
 
 from asyncfilter.wiring.apply import apply, plan_apply, plan_undo, undo

@@ -10,21 +10,21 @@ from asyncfilter.aws import AwsClients, open_aws, open_clients
 from asyncfilter.job.spec import Job, Limits
 
 MOST_IN_FLIGHT = 4096
-"""Calls in flight at the most when ``limits.concurrency`` is auto."""
+"""Most calls in flight when ``limits.concurrency`` is auto."""
 
 LEAST_IN_FLIGHT = 32
 
-SPARE_FILES = 128
-"""File descriptors left for everything but connections to the detector."""
+RESERVED_FILES = 128
+"""File descriptors that are not used for connections to the detector."""
 
 
 class Account:
-    """The clients of a job's account; nothing is opened, and no credentials are needed, before they are asked for.
+    """The clients of a job's account; before the first call of ``clients`` nothing is opened or needs credentials.
 
     Args:
-        job: Says how AWS is reached.
-        stack: Closes what was opened.
-        connections: At the most; by default as many as this process may hold.
+        job: Has the AWS settings.
+        stack: Closes the clients.
+        connections: Most connections; by default as many as this process may hold.
     """
 
     def __init__(self, job: Job, stack: AsyncExitStack, *, connections: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Account:
 
 
 def concurrency(limits: Limits, limit_tps: float | None) -> int:
-    """Calls in flight at the most: what was asked for, or enough for answers that take half the time-out."""
+    """Most calls in flight: ``limits.concurrency``, or enough for responses that take half the time-out."""
     if limits.concurrency is not None:
         return limits.concurrency
     wanted = MOST_IN_FLIGHT if limit_tps is None else math.ceil(limit_tps * limits.timeout_s / 2)
@@ -58,9 +58,10 @@ def concurrency(limits: Limits, limit_tps: float | None) -> int:
 def most_connections() -> int:
     """Connections this process may hold; raises the soft limit of open files to the hard one first."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_IN_FLIGHT + SPARE_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_IN_FLIGHT + SPARE_FILES)
+    most_files = MOST_IN_FLIGHT + RESERVED_FILES
+    wanted = most_files if hard == resource.RLIM_INFINITY else min(hard, most_files)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    available = MOST_IN_FLIGHT if soft == resource.RLIM_INFINITY else soft - SPARE_FILES
+    available = MOST_IN_FLIGHT if soft == resource.RLIM_INFINITY else soft - RESERVED_FILES
     return max(LEAST_IN_FLIGHT, min(available, MOST_IN_FLIGHT))

@@ -1,4 +1,4 @@
-"""``apply`` and ``undo``: out of the source, and back."""
+"""``apply`` and ``undo``: remove images from the source, and bring them back."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from asyncfilter.wiring.stores import open_remover
 async def plan_apply(
     job: Job, *, again: bool = False, stale: bool = False, overrides: Overrides | None = None
 ) -> RemovalPlan:
-    """What ``apply`` would take out of the source; nothing is changed.
+    """The plan of ``apply``: the images that it would remove from the source; nothing is changed.
 
     Args:
-        job: Whose decisions.
-        again: Propose also images that were brought back under these same decisions.
-        stale: Instead, the copies that the decisions no longer make.
+        job: The job whose decisions are applied.
+        again: Include images that were brought back under the same decisions.
+        stale: Plan instead to delete the copies that the decisions no longer make.
         overrides: Your own remover or checkpoint.
 
     Raises:
         UsageError: The stored decisions are of other rules or actions.
-        CheckpointError: There is none, or it cannot be used.
+        CheckpointError: There is no checkpoint, or it cannot be used.
         AccessError: The source cannot be reached.
     """
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
@@ -56,12 +56,12 @@ async def apply(
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
 ) -> RemovalSummary:
-    """Move and delete what is pending, if that is what was agreed to; goes on where an interrupted one left off.
+    """Move and delete the pending images, if ``consent`` is for exactly them; an interrupted ``apply`` is continued.
 
-    Arguments and errors are those of ``plan_apply``; ``interrupt`` and ``on_event`` those of ``run``.
+    Other arguments and errors are those of ``plan_apply``; ``interrupt`` and ``on_event`` are those of ``run``.
 
     Raises:
-        UsageError: The plan is another one, or too large a share: nothing was done.
+        UsageError: The plan is not the one agreed to, or its share is too large: nothing was done.
         AbortedError: ``interrupt`` was requested twice.
     """
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
@@ -73,7 +73,7 @@ async def apply(
 
 
 async def plan_undo(job: Job, *, overrides: Overrides | None = None) -> RemovalPlan:
-    """What ``undo`` could bring back, and what not; nothing is changed. Raises as ``plan_apply`` does."""
+    """The plan of ``undo``: images that it can and cannot bring back; nothing is changed. Raises as ``plan_apply``."""
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         return await Undo(resolved_job, checkpoint, await remover.state()).plan()
 
@@ -86,7 +86,7 @@ async def undo(
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
 ) -> RemovalSummary:
-    """Bring back what ``apply`` took out of the source, as far as the store can. Otherwise as ``apply``."""
+    """Bring back the images that ``apply`` removed, as far as the store can. Otherwise as ``apply``."""
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         operation = Undo(resolved_job, checkpoint, await remover.state())
         context = _removal_context("undo", overrides, interrupt, on_event)
@@ -106,14 +106,14 @@ def _removal_context(name: str, overrides: Overrides | None, interrupt: Interrup
 
 @asynccontextmanager
 async def _open_removal(job: Job, overrides: Overrides | None) -> AsyncIterator[tuple[Job, Checkpoint, Remover]]:
-    """The job with its rules in names, and what it works on; the checkpoint is held first."""
+    """The job with label names in place of references, its checkpoint, which is opened first, and its remover."""
     overrides = overrides or Overrides()
     check_own_stores(job, overrides, "remover")
     async with AsyncExitStack() as stack:
         checkpoint = await existing_checkpoint(job, overrides, stack)
         if checkpoint is None:
             raise CheckpointError(
-                f"{job.checkpoint}: there is no checkpoint, so nothing is decided",
+                f"{job.checkpoint}: there is no checkpoint, so there are no decisions to apply",
                 hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
             )
         account = Account(job, stack, connections=LEAST_IN_FLIGHT + AT_ONCE)

@@ -46,20 +46,20 @@ async def bench(
 ) -> Measurement:
     """Measure how many calls a second are really accepted, and with what latency, on images of the job.
 
-    It is a dry run of the job's next images ahead of its own: their labels are paid for once, kept, and free for the
-    run. Stop rules do not end it.
+    The measurement is a dry run over the job's next images: their labels are paid for once, kept, and free for the
+    job's own run. Stop rules do not end it.
 
     Args:
         job: From ``load_job`` or ``parse_job``; ``limits.tps`` and ``limits.share`` do not bind it.
-        seconds_s: Ends it that long after the first call.
-        budget_micros: What it may spend, within the job's budget; by default what ``seconds_s`` cost at ``tps``.
-        tps: The rate to try at the most; by default ``BEYOND`` times what Service Quotas says.
-        overrides: As for ``run``, and so the others.
+        seconds_s: Duration of the measurement from the first call on, seconds.
+        budget_micros: Most that it may spend, within the job's budget; by default the cost of ``seconds_s`` at ``tps``.
+        tps: Highest rate to try, calls a second; by default ``BEYOND`` times the value in Service Quotas.
+        overrides: As for ``run``.
         interrupt: ``request`` it once to end the measurement, twice to abort.
-        on_event: Told of everything that happens.
+        on_event: Called with every event.
 
     Raises:
-        UsageError: Nothing is known of the rate of a detector of your own, and ``tps`` is not given.
+        UsageError: The rate of a detector of your own is not known, and ``tps`` is not given.
         AsyncFilterError: As ``run``.
     """
     bench_plan = await propose_bench(
@@ -78,10 +78,10 @@ async def propose_bench(
     overrides: Overrides | None = None,
     on_listed: Callable[[int], None] | None = None,
 ) -> BenchPlan:
-    """The free half of ``bench``: what is told of the quota, and what measuring would cost at the most.
+    """The free half of ``bench``: the quota, and the highest cost of the measurement.
 
-    ``counts`` has the whole listing counted, of which ``on_listed`` is told; other arguments and errors are those of
-    ``bench``.
+    With ``counts`` the whole listing is counted, and ``on_listed`` is called after every page with the number of
+    objects so far; other arguments and errors are those of ``bench``.
     """
     plan_inputs = await survey(job, overrides=overrides, on_listed=on_listed) if counts else None
     limits, overrides = job.limits, overrides or Overrides()
@@ -91,7 +91,7 @@ async def propose_bench(
     quota_tps = backend.limit_tps or limits.tps
     ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or limits.tps
     if ceiling_tps is None:
-        raise UsageError("nothing is known of the rate to try", hint="Give tps, or limits.tps in the job.")
+        raise UsageError("the rate to try is not known", hint="Set tps, or limits.tps in the job.")
     open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
     whole_micros = rounded_up(price_micros(terms, math.ceil(ceiling_tps * seconds_s), open_s))
     allowance = allowance_micros(
@@ -149,6 +149,6 @@ async def measure(
 
 
 def _tried(inputs: RunInputs) -> RunInputs:
-    """The same inputs, whose rate is the one that is tried."""
-    backends = tuple(msgspec.structs.replace(backend, tps_origin="what is tried") for backend in inputs.backends)
+    """The same inputs, with the rate of the bench as the origin of the limit."""
+    backends = tuple(msgspec.structs.replace(backend, tps_origin="rate to try") for backend in inputs.backends)
     return msgspec.structs.replace(inputs, backends=backends)

@@ -1,4 +1,4 @@
-"""What opens each kind of detector, with the rate and the prices that go with it."""
+"""The function that opens each kind of detector, with its rate and its prices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OpenDetector:
 
     Attributes:
         backend: Examines images by reference, with its rate and its prices.
-        send: Examines bytes made of an image; raises as ``Detector.detect``.
+        send: Examines the given bytes in place of an image; raises as ``Detector.detect`` does.
     """
 
     backend: DetectorBackend
@@ -40,10 +40,10 @@ class Opener(Protocol):
         """Open the job's detector.
 
         Args:
-            job: Says what to ask, and what it costs.
-            account: Opened by those kinds that need it.
-            bucket_region: Where images can be read by reference; None where they must be sent.
-            pays: Images will be examined: what must be running has to run.
+            job: Has the settings and prices of the detector.
+            account: Opened by the kinds that need it.
+            bucket_region: Region in which images can be read by reference; None where they must be sent.
+            pays: Images will be examined, so that a model must be running.
 
         Raises:
             AccessError: The detector cannot be reached, or its model is not running.
@@ -51,7 +51,7 @@ class Opener(Protocol):
         ...
 
 
-async def _open_labels(job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:  # noqa: ARG001  nothing has to run
+async def _open_labels(job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:  # noqa: ARG001  no model has to run
     clients = await account.clients()
     detector, region = await aws.open_detector(job, clients, bucket_region=bucket_region)
     backend = await aws_backend(job, clients.session, detector, region)
@@ -69,17 +69,17 @@ OPENERS: Mapping[DetectorKind, Opener] = for_every_kind(
     "wiring.detectors.OPENERS",
     {DetectorKind.REKOGNITION: _open_labels, DetectorKind.CUSTOM_LABELS: _open_custom_labels},
 )
-"""What opens each kind."""
+"""The function that opens each kind."""
 
 
 async def aws_backend(job: Job, session: AwsSession, detector: Detector, region: str) -> DetectorBackend:
-    """The backend over a detector of AWS's: the rate from Service Quotas, the prices of the region.
+    """The backend of an AWS detector: its rate is from Service Quotas, its prices are those of the region.
 
     Args:
-        job: Whose limits and prices.
-        session: Open.
+        job: Has the limits and prices.
+        session: An open session.
         detector: Examines images.
-        region: Where the detector is.
+        region: Region of the detector.
     """
     prices = price_list(job, region)
     limit_tps, origin, quota = await _limit(job, session, region)
@@ -96,7 +96,7 @@ async def aws_backend(job: Job, session: AwsSession, detector: Detector, region:
 
 
 def own_backend(job: Job, detector: Detector) -> DetectorBackend:
-    """The backend over a detector of the caller's: as fast as ``limits.tps``, at the prices of ``pricing.tiers``."""
+    """The backend of a caller's own detector: its rate is ``limits.tps``, its prices are ``pricing.tiers``."""
     prices = price_list(job, "") if job.pricing.tiers is not None else None
     limit_tps = job.limits.tps * job.limits.share if job.limits.tps is not None else None
     return DetectorBackend(
@@ -117,7 +117,7 @@ async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str
 
 
 async def _inference_units(job: Job, session: AwsSession, *, must_run: bool) -> int:
-    """Units that the job's model runs with at the most, one at least: what the run may cost an hour."""
+    """Most inference units that the job's model runs with, at least one; the cost of an hour depends on them."""
     if job.pricing.inference_units is not None:
         return job.pricing.inference_units
     state = await describe_model(session, job.detector.model or "")

@@ -1,4 +1,4 @@
-"""What a run is given beside its job: store, detector, and what looks at images before they are paid for."""
+"""The inputs of a run beside its job: store, detector, and the preparation of images before they are paid for."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
     """The inputs of a run, and its sink.
 
     Args:
-        job: Says what to open.
-        overrides: Ports of the caller's, which take the place of those.
-        pays: False for a run that only looks, for which a model need not be running.
+        job: Names the store and the detector to open.
+        overrides: Ports of the caller, used in place of those.
+        pays: False for a run without paid calls, for which a model need not be running.
 
     Raises:
-        UsageError: The job names a store of the caller's, and one of its ports is missing.
-        AccessError: The job cannot work; the message says why, the hint what to do.
+        UsageError: The job names a store of the caller's own, and one of its ports is missing.
+        AccessError: The job cannot work; the message has the reason, the hint the remedy.
     """
     check_own_stores(job, overrides, "source", "detector", "sink")
     async with AsyncExitStack() as stack:
@@ -49,10 +49,10 @@ def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: P
     """The inputs of a run over ``source``.
 
     Args:
-        job: Says which of the listed objects count.
-        source: Lists what is examined.
-        backend: Examines it, and says what that costs.
-        preparation: Looks at images before they are paid for.
+        job: Has the filters for listed objects.
+        source: Lists the objects.
+        backend: Examines images, with its rate and its prices.
+        preparation: Checks or converts images before they are paid for.
     """
     return RunInputs(
         source=source,
@@ -64,14 +64,14 @@ def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: P
 
 
 def _check(job: Job) -> Callable[[ListedObject], Skip | None]:
-    """Why a listed object is not examined; what is converted may be larger than what the service takes."""
+    """The function that returns why a listed object is skipped; images to convert may exceed the service's limit."""
     keys = KeyFilter(job.source.include, job.source.exclude)
     max_bytes = MAX_CONVERTED_BYTES if job.convert else PROFILES[job.detector.kind].image_limits.max_object_bytes
     return lambda listed: skip_reason(listed, keys, max_bytes)
 
 
 def _preparation(job: Job, store: Store, opened: OpenDetector) -> Preparation | None:
-    """What looks at images before they are paid for; None when the job leaves that to the service."""
+    """The preparation of images before they are paid for; None when the service reads them as they are."""
     by_reference = store.region == opened.backend.region
     if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
         return None

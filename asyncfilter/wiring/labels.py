@@ -1,4 +1,4 @@
-"""``labels``: what the detector sees in reference images."""
+"""``labels``: the labels of reference images."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ async def label_references(
     overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
 ) -> Labelled:
-    """Have Rekognition look at reference images; what was paid for is kept, and never paid for again.
+    """Examine reference images with Rekognition; labels that were paid for are kept, and not paid for again.
 
     Args:
         uris: ``s3://bucket/key``, or paths of files, which are sent.
-        store: The SQLite file they are kept in: ``references.db`` beside a job's checkpoint serves the job too. By
-            default the one in ``.asyncfilter`` of the working folder.
-        aws: How AWS is reached.
-        overrides: References, checkpoint or clock of your own.
-        interrupt: ``request`` it to leave.
+        store: The SQLite file in which labels are kept: ``references.db`` beside a job's checkpoint is used by the job
+            too. By default the one in ``.asyncfilter`` of the working folder.
+        aws: The AWS settings.
+        overrides: Your own references, checkpoint or clock.
+        interrupt: ``request`` it to stop.
 
     Raises:
         UsageError: An image cannot be examined, or no region is known to send files to.
         CheckpointError: The store cannot be used.
-        AccessError: AWS cannot be reached, or refuses.
+        AccessError: AWS cannot be reached, or denies access.
     """
     overrides, uris = overrides or Overrides(), list(dict.fromkeys(uris))
     job = store_job(store or Path(".asyncfilter") / REFERENCE_STORE, aws or Aws())
@@ -68,7 +68,7 @@ async def label_references(
 async def _open(
     job: Job, uris: Sequence[str], overrides: Overrides, stack: AsyncExitStack
 ) -> tuple[References, DetectorBackend]:
-    """What examines references, with the rate and the price at which it does."""
+    """The port that examines references, and its backend with rate and prices."""
     if overrides.references is not None:
         return overrides.references, own_backend(job, overrides.references)
     clients = await Account(job, stack, connections=LEAST_IN_FLIGHT).clients()

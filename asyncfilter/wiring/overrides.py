@@ -1,4 +1,4 @@
-"""What a caller brings along instead of AWS and the checkpoint file, and how one run is told from another."""
+"""Ports of the caller in place of AWS and the checkpoint file, and the id of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from asyncfilter.ports.remover import Remover
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
-    """Ports that take the place of AWS and the checkpoint file; None means the real one.
+    """Ports that replace AWS and the checkpoint file; None means the default one.
 
-    A job whose source is a store of your own (``own:NAME``) has no real ones: it needs ``source``, ``detector`` and
-    ``sink`` to run, and ``remover`` to apply and undo. One that copies to such a store needs ``sink``.
+    A job whose source is a store of your own (``own:NAME``) has no default ports: it needs ``source``, ``detector`` and
+    ``sink`` to run, and ``remover`` to apply and undo. A job that copies to such a store needs ``sink``.
 
-    A detector of your own costs what ``pricing.tiers`` of the job says, or nothing, and may be called as fast as
-    ``limits.tps`` allows, or without limit. A clock of your own is for tests.
+    The price of your own detector is ``pricing.tiers`` of the job, by default 0; its rate is ``limits.tps``, by default
+    without limit. Your own clock is for tests.
     """
 
     source: Source | None = None
@@ -37,15 +37,15 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_own_stores(job: Job, overrides: Overrides, *ports: str) -> None:
-    """See that the ports which a job's own stores need are there.
+    """Check that the caller gave all ports which the job's own stores need.
 
     Args:
-        job: Its source and its targets are looked at.
-        overrides: What the caller brings.
-        ports: What the verb uses, as fields of ``Overrides``.
+        job: The job; its source and its targets are checked.
+        overrides: The ports of the caller.
+        ports: The ports that the verb uses, as fields of ``Overrides``.
 
     Raises:
-        UsageError: The job names a store of the caller's, and one of its ports is missing.
+        UsageError: The job names a store of the caller's own, and one of its ports is missing.
     """
     actions = [*job.actions.values(), *([job.duplicate] if job.duplicate is not None else [])]
     target = next((action.target for action in actions if store_of(action.target or "") is StoreKind.OWN), None)
@@ -61,5 +61,5 @@ def check_own_stores(job: Job, overrides: Overrides, *ports: str) -> None:
 
 
 def new_run_id() -> str:
-    """Sortable by time, unique among machines: ``20261122-141503-1f3a9c02``."""
+    """A run id, sortable by time and unique among machines: ``20261122-141503-1f3a9c02``."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""``plan``: what a job would come to, and a sample of it examined ahead."""
+"""``plan``: the expected result of a job, and a sample that is examined before its run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def plan(
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
 ) -> PlanResult:
-    """What a job would come to: what is listed and skipped, and a forecast of cost and time.
+    """The expected result of a job: what is listed and skipped, and a forecast of cost and time.
 
     Without a sample nothing is paid and nothing is written. ``sample`` images drawn at random are paid for within the
-    budget and kept in the checkpoint, so that the job's own run has them for nothing.
+    budget; their labels are kept in the checkpoint, and are free for the job's own run.
 
     Arguments and errors are those of ``run``.
     """
@@ -55,10 +55,10 @@ async def survey(
         job: From ``load_job`` or ``parse_job``.
         sample: Images to draw.
         overrides: Your own source or checkpoint.
-        on_listed: Told after every page how many objects were listed.
+        on_listed: Called after every page with the number of objects listed so far.
 
     Raises:
-        CheckpointError: There is a checkpoint that this job cannot use.
+        CheckpointError: The existing checkpoint cannot be used by this job.
         AccessError: The source cannot be listed.
     """
     overrides = overrides or Overrides()
@@ -87,7 +87,7 @@ async def examine_sample(
     """The paid half of ``plan``: examine ``drawn`` in its order and keep the labels.
 
     Returns:
-        The summary; ``this_run`` counts the sample alone, images whose labels were known among it.
+        The summary; ``this_run`` counts the sample alone, including images whose labels were stored already.
 
     Raises:
         As ``run``.
@@ -112,10 +112,10 @@ async def examine_ahead(
     on_event: Emit,
     on_start: Callable[[Callable[[], Progress]], None] | None,
 ) -> Summary:
-    """A dry run ahead of the job's own, by another way; its labels are kept, and nothing else of it stays.
+    """A dry run before the job's own run, with changed inputs; it stores its labels and nothing else.
 
-    The job is given as it is examined, and ``by`` makes the way to take of the job's own. With ``goes_on`` the listing
-    begins where the job's has come to. Other arguments and errors are those of ``run``.
+    ``job`` is the job to examine, and ``by`` returns the inputs to use for the job's own inputs. With ``goes_on`` the
+    listing starts at the job's cursor. Other arguments and errors are those of ``run``.
     """
     async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
         view = SampleView(opened.ready.checkpoint, opened.ready.job, goes_on=goes_on)

@@ -1,4 +1,4 @@
-"""Reference images: what the rules of a job name by pictures."""
+"""Reference images: label names in place of the images that the rules of a job name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from asyncfilter.wiring.overrides import Overrides
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A job whose rules name labels only, with the checkpoint and the listener of its run; or how it ended before."""
+    """A job whose rules name labels only, with the checkpoint and the listener of its run.
+
+    ``ended`` is the summary of a run that ended while its references were examined; None when the run can begin.
+    """
 
     job: Job
     checkpoint: Checkpoint
@@ -37,7 +40,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 async def resolve(
     job: Job, checkpoint: Checkpoint, inputs: RunInputs, overrides: Overrides, context: RunContext
 ) -> Ready:
-    """Names in the place of the references in the job's rules; what is not known of them is paid for."""
+    """Replace the references in the job's rules by label names; references without stored labels are paid for."""
     uris = references_of(job)
     if not uris:
         return Ready(job=job, checkpoint=checkpoint, emit=context.emit)
@@ -69,7 +72,7 @@ async def resolve(
 
 
 async def _references_beside(job: Job) -> Sequence[StoredReference]:
-    """What ``asyncfilter labels`` paid for beside the job, where it asked what the job asks."""
+    """References that ``asyncfilter labels`` stored beside the job, if its detector settings are those of the job."""
     store = store_job(job.checkpoint.parent / REFERENCE_STORE, job.aws)
     if not store.checkpoint.exists() or dataclasses.replace(job.detector, region=None) != store.detector:
         return ()

@@ -26,18 +26,18 @@ async def refilter(
     on_event: Emit = ignore,
     on_start: Callable[[Callable[[], Progress]], None] | None = None,
 ) -> Summary:
-    """Apply the job's rules and actions to the stored labels; the detector cannot be called.
+    """Apply the job's rules and actions to the stored labels; no detector is opened or called.
 
     Arguments, result and errors are those of ``run``; a dry run changes neither S3 nor the checkpoint.
 
     Raises:
-        CheckpointError: There is none yet, or it cannot be used.
+        CheckpointError: There is no checkpoint yet, or it cannot be used.
     """
     overrides = overrides or Overrides()
     check_own_stores(job, overrides, "sink")
     if overrides.checkpoint is None and not job.checkpoint.exists():
         raise CheckpointError(
-            f"{job.checkpoint}: there is no checkpoint to take labels from",
+            f"{job.checkpoint}: there is no checkpoint, so there are no stored labels",
             hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
         )
     async with AsyncExitStack() as stack:

@@ -33,18 +33,18 @@ async def run(
 
     Args:
         job: From ``load_job`` or ``parse_job``.
-        fresh: Move an existing checkpoint aside (it is never deleted) and start anew.
+        fresh: Move an existing checkpoint aside (it is not deleted) and start again.
         dry_run: Pay for labels and keep them, but write nothing to S3.
         retry_failed: Try failed images again first.
-        counts_ahead: Count the listing while the run goes on, so that its progress tells how much is left.
+        counts_ahead: Count the listing while the run goes on, so that its progress includes how much is left.
         overrides: Your own source, detector, sink or checkpoint.
         interrupt: ``request`` it once to drain, twice to abort.
-        on_event: Told of everything that happens, in the event loop: return quickly.
-        on_start: Given a function that tells the progress, once there is any.
+        on_event: Called with every event, in the event loop: it must return quickly.
+        on_start: Called once, when there is progress, with a function that returns it.
 
     Returns:
-        The summary. A run that ended for a reason of its own (limits, stop rules, breaker, denied access in the
-        middle) says so in ``stop_reason``, ``error`` and ``exit_code`` instead of raising.
+        The summary. A run that ended early (limits, stop rules, breaker, access denied after its start) does not raise:
+        the reason is in ``stop_reason``, ``error`` and ``exit_code``.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.

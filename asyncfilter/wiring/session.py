@@ -1,4 +1,4 @@
-"""What the verbs begin with: the checkpoint, the inputs, an id for the run, and names in the place of references."""
+"""What the verbs open first: the checkpoint, the inputs, the context of the run, and label names for references."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from asyncfilter.wiring.overrides import Overrides, new_run_id
 from asyncfilter.wiring.references import Ready, resolve
 
 OnStart = Callable[[Callable[[], Progress]], None]
-"""Given a function that tells the progress, once there is any."""
+"""Called once, when there is progress, with a function that returns it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,8 @@ class OpenRun:
     """A run that can begin.
 
     Attributes:
-        ready: The job with its rules in names, and the checkpoint that knows its references; or how the run ended
-            before it began.
+        ready: The job with label names in place of references, and the checkpoint with these references; or the
+            summary of a run that ended before it began.
         stored: The checkpoint as it was opened.
         inputs: Source and detector.
         sink: Carries out actions.
@@ -58,9 +58,9 @@ class OpenRun:
         """Run to the end, unless the run has ended already.
 
         Args:
-            options: What the user asks.
-            inputs: Others than the run's own.
-            checkpoint: A view to work on in place of the checkpoint.
+            options: The options of the user.
+            inputs: Inputs to use in place of the run's own.
+            checkpoint: A view to use in place of the checkpoint.
         """
         if self.ready.ended is not None:
             return self.ready.ended
@@ -87,7 +87,7 @@ async def open_run(
     on_event: Emit = ignore,
     on_start: OnStart | None = None,
 ) -> AsyncIterator[OpenRun]:
-    """Open what a run needs, and pay for those references in its rules that are not known yet.
+    """Open what a run needs, and pay for those references in its rules whose labels are not stored yet.
 
     Arguments are those of ``run``.
 
@@ -112,7 +112,7 @@ def new_context(
     on_event: Emit = ignore,
     on_start: OnStart | None = None,
 ) -> RunContext:
-    """An id of its own for a run, with its clock, its listener and the user's wish to leave."""
+    """The context of a new run: a new id, and its clock, listener and interrupt."""
     return RunContext(
         run_id=new_run_id(),
         emit=on_event,
@@ -124,12 +124,12 @@ def new_context(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A job that is looked at before it is run.
+    """A job opened for a preview, before its run.
 
     Attributes:
         inputs: Source and detector; a model need not be running.
-        checkpoint_totals: What the checkpoint holds.
-        known: Asks the checkpoint about keys.
+        checkpoint_totals: Totals of the checkpoint.
+        known: Returns the stored images of keys.
         terms: Prices and rate.
     """
 
@@ -141,10 +141,10 @@ class Preview:
 
 @asynccontextmanager
 async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]:
-    """Open what tells of a job without a run; the checkpoint is neither held nor changed.
+    """Open what a preview of a job needs; the checkpoint is neither locked nor changed.
 
     Raises:
-        CheckpointError: There is a checkpoint that this job cannot use.
+        CheckpointError: The existing checkpoint cannot be used by this job.
         AccessError: The job cannot work.
     """
     async with AsyncExitStack() as stack:
@@ -183,22 +183,22 @@ def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTota
 
 
 async def existing_checkpoint(job: Job, overrides: Overrides, stack: AsyncExitStack) -> Checkpoint | None:
-    """An existing checkpoint is opened before anything else, a new one only once the job is known to work."""
+    """The checkpoint, opened, or None when there is none yet: a new one is made only once the job is known to work."""
     if overrides.checkpoint is not None:
         return overrides.checkpoint
     return await sqlite(job, stack) if job.checkpoint.exists() else None
 
 
 async def sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:
-    """The job's checkpoint file, made where there is none, held until ``stack`` ends.
+    """The job's checkpoint file, created where there is none, and open until ``stack`` is closed.
 
     Raises:
-        CheckpointError: It cannot be used.
+        CheckpointError: The file cannot be used.
     """
     checkpoint = await open_checkpoint(job.checkpoint, identity=identity(job), name=job.name)
     return await stack.enter_async_context(checkpoint)
 
 
 async def with_known_references(job: Job, checkpoint: Checkpoint) -> Job:
-    """The job with names in the place of its references, as the checkpoint knows them; nothing is paid for."""
+    """The job with label names in place of its references, as stored in the checkpoint; nothing is paid for."""
     return resolved(job, {known.uri: known.detection for known in await checkpoint.references()})

@@ -1,4 +1,4 @@
-"""Where a job's images are: what each kind of store lists, reads, writes and removes with."""
+"""The store of a job's images: the ports with which each kind of store lists, reads, writes and removes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Store:
     Attributes:
         source: Lists the images.
         sink: Carries out actions.
-        contents: Reads the images; None where source, detector and sink are all the caller's.
-        region: Where a service can read the images by reference; None where they must be sent.
+        contents: Reads the images; None where the caller gave source, detector and sink.
+        region: Region in which a service can read the images by reference; None where they must be sent.
     """
 
     source: Source
@@ -34,12 +34,12 @@ class Store:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOpeners:
-    """What opens one kind of store; all check that the store is there before anything is written.
+    """The functions that open the ports of one kind of store; each checks that the store exists before any write.
 
     Attributes:
-        store: Source and sink of a run.
-        sink: The sink alone, for stored labels.
-        remover: What takes images out of the source and back.
+        store: Opens source and sink of a run.
+        sink: Opens the sink alone, for a refilter.
+        remover: Opens the remover, which removes images from the source and brings them back.
     """
 
     store: Callable[[Job, Account], Awaitable[Store]]
@@ -80,11 +80,11 @@ STORES: Mapping[StoreKind, StoreOpeners] = {
     StoreKind.S3: StoreOpeners(store=_s3_store, sink=_s3_sink, remover=_s3_remover),
     StoreKind.FOLDER: StoreOpeners(store=_folder_store, sink=_folder_sink, remover=_folder_remover),
 }
-"""The stores that can be opened; one of the caller's own (``StoreKind.OWN``) comes open, in ``Overrides``."""
+"""The stores that can be opened; the ports of a caller's own store (``StoreKind.OWN``) are given in ``Overrides``."""
 
 
 async def open_store(job: Job, overrides: Overrides, account: Account) -> Store:
-    """The job's store, with the ports of ``overrides`` in their places.
+    """The job's store; the ports in ``overrides`` replace its own.
 
     Raises:
         AccessError: The store cannot be listed, or a target does not exist.
@@ -102,5 +102,5 @@ async def open_sink(job: Job, overrides: Overrides, account: Account) -> Sink:
 
 
 async def open_remover(job: Job, overrides: Overrides, account: Account) -> Remover:
-    """What takes images out of the source and back; arguments and errors are those of ``open_store``."""
+    """The remover alone; arguments and errors are those of ``open_store``."""
     return overrides.remover if overrides.remover is not None else await STORES[job.source.store].remover(job, account)
