@@ -109,13 +109,13 @@ def shown(key: str) -> str:
 
 
 def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str]]:
-    gone = f", including {formatting.count(plan.removed)} removed before" if plan.removed else ""
+    before = f", including {formatting.count(plan.removed)} removed before" if plan.removed else ""
     whole = "copies" if plan.is_stale else "examined"
     share = (
         f"{formatting.share(plan.removed + plan.images, plan.examined)} of {formatting.count(plan.examined)} {whole}"
     )
     allowed = f"at most {100 * max_share:g} % are allowed (--max-share)"
-    yield "share", f"{share}{gone}; {allowed}" + (": refused" if plan.exceeds(max_share) else "")
+    yield "share", f"{share}{before}; {allowed}" + (": refused" if plan.exceeds(max_share) else "")
     if plan.is_stale:
         yield (
             "deleting",
