@@ -1,6 +1,6 @@
-"""Benchmarks: ours and its peers, measured in one run on one machine. ``python -m benchmarks --help``.
+"""Benchmarks: this program ("ours") and its peers, measured in one run on one machine. ``python -m benchmarks --help``.
 
-Figures are of the client: its processor time (user and system), its wall time, its memory. The server is the sandbox,
-in a process and, where there are two, on a core of its own. Nothing here is a test: tests assert counts and order,
-benchmarks measure.
+Figures are those of the client: its processor time (user and system), its wall time, its memory. The server is the
+sandbox, in a separate process and, on machines with two cores or more, on another core. Benchmarks are not tests: tests
+assert counts and order, benchmarks measure.
 """

@@ -1,7 +1,7 @@
 """``python -m benchmarks``: measure and write the results.
 
 ``make bench`` takes half an hour and writes ``benchmarks/results`` and ``docs/performance.md``; ``make bench-quick``
-takes two minutes and writes nothing that is committed. Let the machine rest meanwhile.
+takes two minutes and changes no committed file. No other work should run on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RECORDED = "rekognition/detect_labels_recorded.jsonl"
 
 
 def main() -> None:
-    """Measure what was asked for; every workload's figures are written as soon as they are known."""
+    """Measure the selected workloads; the figures of each are written as soon as it ends."""
     options = _options()
     if options.redraw:
         files.draw(files.read(options.out), options.out)
@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes, one round, written to a folder beside")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round, written to the subfolder quick")
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--data", type=Path, help=f"folder with {RECORDED}, for answers of the real service")
     parser.add_argument("--out", type=Path, help="folder for the results")

@@ -1,6 +1,6 @@
-"""The answers that everything is measured with: recorded ones of the real service, else the sandbox's own.
+"""The detector responses of all workloads: recorded ones of the real service, or else those that the sandbox generates.
 
-What is kept is chosen so that about one image in seven is copied.
+The job's label is chosen so that about one image in seven is copied.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from asyncfilter.sandbox.synthetic import SyntheticKeys
 
 RAW, CLEAN = "raw-images", "clean-images"
 PATTERN = "archive/2026/camera-07/jay/{n}.jpg"
-"""Keys of a usual length, in a folder the sandbox has labels for."""
+"""Keys of a usual length, in a folder for which the sandbox has labels."""
 KEPT_SHARE = 0.14
 _DRAWN = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Answers and what is looked for in them.
+    """Detector responses, and the label that selects images.
 
     Attributes:
         name: ``recorded`` or ``drawn``.
-        detections: Each as often as it comes.
-        label, confidence_pct: What an image must show to be kept.
-        sandbox: Options that make a sandbox give them.
+        detections: The responses, each as often as it occurs.
+        label, confidence_pct: The label, and its least confidence, of an image that is kept.
+        sandbox: Options with which a sandbox returns these responses.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Answers:
 
     @classmethod
     def of(cls, recorded: Path | None) -> Self:
-        """Those of a file of recorded answers, or the sandbox's own."""
+        """The responses in a file of recorded ones; those that the sandbox generates if ``recorded`` is None."""
         if recorded is not None:
             lines = recorded.read_text(encoding="utf-8").splitlines()
             detections = [read_labels(json.dumps(_body(json.loads(line)["response"])).encode()) for line in lines]
@@ -55,12 +55,12 @@ class Answers:
         pictures = [Picture(RAW, key, b"", "") for key in SyntheticKeys(_DRAWN, PATTERN)]
         bodies = [b'{"Labels":[%b]}' % b",".join(label.json for label in source.labels(one).labels) for one in pictures]
         drawn = [read_labels(body) for body in bodies]
-        # Confidence is drawn evenly from 88 to 99.9, so that this bound keeps what it should.
+        # Confidence is uniform from 88 to 99.9; this bound keeps about one image in seven.
         return cls(name="drawn", detections=drawn, label="Jay", confidence_pct=98.0, sandbox={})
 
 
 def usual_label(detections: Sequence[Detection]) -> str:
-    """The label whose share of the answers is nearest to that of the images kept."""
+    """The label whose share of the responses is nearest to ``KEPT_SHARE``."""
     names = {label.name for detection in detections for label in detection.labels}
 
     def distance(name: str) -> float:

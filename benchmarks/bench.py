@@ -1,4 +1,4 @@
-"""What a workload measures with: sizes, a folder, sandboxes and clients on cores of their own."""
+"""The environment of a workload: sizes, a folder, and sandboxes and clients on separate cores."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Bench:
     """One run of the benchmarks.
 
     Attributes:
-        sizes: How much is measured.
-        folder: Everything written while measuring goes there.
-        recorded: JSON Lines of recorded answers; None takes the sandbox's own.
-        answers: Made of it.
-        cores: Of the client and of the server.
-        written: Checkpoints written so far, by number of rows: job file and what writing cost.
+        sizes: The amounts of work.
+        folder: All files written while measuring are there.
+        recorded: JSON Lines of recorded responses; None selects those that the sandbox generates.
+        answers: The responses, from ``recorded``.
+        cores: The cores of the client and of the server.
+        written: Checkpoints written so far, by number of rows: the job file and the costs of writing.
     """
 
     sizes: Sizes
@@ -49,7 +49,7 @@ class Bench:
         self.answers = Answers.of(self.recorded)
 
     def task(self, *, tps: float, workers: int = 100) -> Task:
-        """What peers are told to do."""
+        """The task of the peers, at a rate of ``tps``."""
         answers = self.answers
         given = Task(source=RAW, target=CLEAN, label=answers.label, confidence_pct=answers.confidence_pct, tps=tps)
         return dataclasses.replace(given, workers=workers)
@@ -71,7 +71,7 @@ class Bench:
     def client(
         self, command: Sequence[str], sandbox: SandboxProcess | None = None, folder: Path | None = None
     ) -> Process:
-        """A process on the client's core, with the sandbox as its AWS; not started yet."""
+        """A process on the client's core that uses the sandbox as AWS; not started yet."""
         env = environment(sandbox.environment() if sandbox else {})
         return Process(command, env, folder or self.new_folder(), self.cores.client)
 
@@ -79,7 +79,7 @@ class Bench:
         """Run a client to its end.
 
         Raises:
-            BenchmarkError: It failed; the message is its own.
+            BenchmarkError: The client failed; the message has its stderr.
         """
         with self.client(command, sandbox, folder) as process:
             ran = process.wait()
@@ -88,18 +88,18 @@ class Bench:
             return ran
 
     def module(self, name: str, *arguments: object, sandbox: SandboxProcess | None = None) -> Any:
-        """Run ``python -m name`` as a client; returns the JSON it prints."""
+        """Run ``python -m name`` as a client; returns the JSON that it prints."""
         return json.loads(self.run([sys.executable, "-m", name, *map(str, arguments)], sandbox).stdout)
 
     def new_folder(self) -> Path:
-        """A folder that nothing was written to yet."""
+        """A new, empty folder."""
         folder = self.folder / str(next(self._folders))
         folder.mkdir(parents=True)
         return folder
 
 
 def environment(aws: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with ``aws`` in place of its own AWS settings."""
+    """The environment of this process, with ``aws`` instead of its AWS settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     paths = os.pathsep.join([str(ROOT), *filter(None, [own.get("PYTHONPATH")])])
     return {**own, "PYTHONPATH": paths, "NO_COLOR": "1", **aws}
@@ -115,11 +115,11 @@ def wait_for_first_call(sandbox: SandboxProcess, process: Process, timeout_s: fl
     """Return as soon as a detection has reached the sandbox.
 
     Raises:
-        BenchmarkError: None came.
+        BenchmarkError: No detection arrived within ``timeout_s``.
     """
     until_s = time.monotonic() + timeout_s
     while not detections(sandbox):
         if time.monotonic() > until_s:
-            raise BenchmarkError(f"no call came in {timeout_s} s: {process.complaint()}")
+            raise BenchmarkError(f"no call arrived in {timeout_s} s: {process.complaint()}")
         process.sample()
         time.sleep(0.005)

@@ -1,6 +1,7 @@
-"""The guard against slowing down: ours against the obvious build, in one run, held against the committed results.
+"""The regression check of speed: the ratio of ours to the obvious build, compared with the committed results.
 
-A ratio of processor times hardly depends on the machine, so that the committed one can be compared with here and now.
+Both are measured in one run. A ratio of processor times hardly depends on the machine, so that a ratio measured on
+another machine can be compared.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from benchmarks.tables import figures
 from benchmarks.workloads.whole import compare
 
 TOLERANCE = 1.15
-"""How much worse the ratio may become."""
+"""The ratio may be this factor above the committed one."""
 ROUNDS = 3
 
 
 def check(bench: Bench, committed: Mapping[str, Any]) -> int:
-    """Measure with the sizes of the committed results, say what came out; returns the exit code."""
+    """Measure with the sizes of the committed results and print both ratios; returns the exit code."""
     if "whole" not in committed.get("workloads", {}):
         print("no committed results to compare with; run make bench first")
         return 2
@@ -35,6 +36,6 @@ def check(bench: Bench, committed: Mapping[str, Any]) -> int:
 
 
 def ratio(whole: Mapping[str, Any]) -> float:
-    """Processor time an image, ours by the obvious build's; lower is better."""
+    """Processor time per image, ours divided by the obvious build's; lower is better."""
     peers = whole["peers"]
     return float(peers["ours"]["cpu_ms"] / peers["obvious"]["cpu_ms"])

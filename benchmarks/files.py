@@ -1,4 +1,4 @@
-"""The results on disk: one JSON file, and what is drawn from it."""
+"""The results on disk: one JSON file, and the tables and plots made from it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ PAGE = ROOT / "docs" / "performance.md"
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The document in a folder; an empty one where there is none."""
+    """The document in a folder; an empty one if there is none."""
     path = folder / "results.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def write(document: dict[str, Any], folder: Path) -> None:
-    """Write the JSON, tables and plots; the committed results also go into the page of the documents."""
+    """Write the JSON, tables and plots; for the committed results also the summary in ``docs/performance.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     _put(folder / "results.json", compact_json(document))
     draw(document, folder)
 
 
 def draw(document: dict[str, Any], folder: Path) -> None:
-    """Everything that is made from the JSON."""
+    """Write all files that are made from the JSON."""
     _put(folder / "results.md", report(document))
     for name, text in all_plots(figures(document)):
         _put(folder / name, text)
@@ -37,7 +37,7 @@ def draw(document: dict[str, Any], folder: Path) -> None:
 
 
 def compact_json(document: dict[str, Any]) -> str:
-    """Indented, but for lists of numbers, which stand on one line."""
+    """Indented JSON, with each list of numbers on one line."""
     lists: dict[str, str] = {}
 
     def folded(value: Any) -> Any:

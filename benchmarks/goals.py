@@ -1,6 +1,6 @@
-"""What is to be reached, and whether the figures reach it.
+"""The goals of the benchmarks, and whether the figures meet them.
 
-Goals are judged on full runs only: a quick run shows its figures, but says nothing of a million images.
+Goals are judged on full runs only: a quick run shows its figures, but they are not valid for a million images.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Results = Mapping[str, Any]
-"""Of all workloads, by name; a workload that was not measured is absent."""
+"""Figures of all workloads, by name; a workload that was not measured is absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +19,12 @@ class Goal:
     """One figure and its bounds.
 
     Attributes:
-        what: What is measured; may name ``{rows}`` and ``{few_rows}``, which sizes decide.
-        figure: Takes it from the results; None, ``KeyError`` or ``ValueError`` say that it was not measured.
-        unit: Follows every number.
-        goal, stretch: Bounds, None where there is none.
-        is_least: The bounds are lower ones; else upper ones.
-        digits: After the point.
+        what: The measured quantity; may hold ``{rows}`` and ``{few_rows}``, which are set from the sizes.
+        figure: Reads it from the results; None, ``KeyError`` or ``ValueError`` mean that it was not measured.
+        unit: Printed after every number.
+        goal, stretch: The bounds; None if there is none.
+        is_least: Whether the bounds are lower bounds; otherwise they are upper bounds.
+        digits: Digits after the decimal point.
     """
 
     what: str
@@ -38,10 +38,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A goal beside its figure; None for what was not measured, or not judged, or has no bound.
+    """A goal and its figure; a field is None if it was not measured or not judged, or if the goal has no bound.
 
     Attributes:
-        what: The goal's, with the numbers of this run.
+        what: The measured quantity, with the numbers of this run.
     """
 
     goal: Goal

@@ -1,4 +1,4 @@
-"""What was measured on, and on which of its cores."""
+"""The machine on which the benchmarks run, and the cores that they use."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ PARTS = (
 
 
 class Cores(NamedTuple):
-    """A core for the client and another for everything else; None where there is but one."""
+    """A core for the client and another for everything else; None if there is only one."""
 
     client: int | None
     server: int | None
 
 
 def cores() -> Cores:
-    """The last two cores this process may use."""
+    """The last two cores that this process may use."""
     usable = sorted(os.sched_getaffinity(0))
     return Cores(usable[-1], usable[-2]) if len(usable) > 1 else Cores(None, None)
 
 
 def pin(pid: int, core: int | None) -> None:
-    """Keep all threads of a process, and those it will start, on one core; nothing without a core."""
+    """Restrict all threads of a process, also those started later, to one core; does nothing if ``core`` is None."""
     if core is not None:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(thread.name), {core})
 
 
 def facts() -> dict[str, object]:
-    """Machine and versions."""
+    """The machine, and the versions of Python and of the packages."""
     chosen = cores()
     return {
         "processor": _processor(),
@@ -58,7 +58,7 @@ def now() -> str:
 
 
 def load() -> float:
-    """Processes that wanted a core in the last minute, this one's included: what else went on."""
+    """The load average of the last minute, including the benchmark itself; it shows whether other work was running."""
     return round(os.getloadavg()[0], 2)
 
 
@@ -69,7 +69,7 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a plus when the package differs from it; empty outside a repository."""
+    """The commit that is checked out, with a plus if the package differs from it; empty outside a repository."""
     try:
         return _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "../asyncfilter") else "")
     except (OSError, subprocess.CalledProcessError):

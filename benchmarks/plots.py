@@ -22,7 +22,7 @@ _STYLE = "<style>text{font:12px system-ui,sans-serif;fill:#222}.t{font-weight:60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Points in order, in a colour; dashed for a bound."""
+    """A line through points in order; dashed if it is a bound."""
 
     points: Sequence[tuple[float, float]]
     colour: str
@@ -32,14 +32,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One small plot from (0, 0) to its own maxima."""
+    """One small plot, from (0, 0) to the maxima of its lines."""
 
     title: str
     lines: Sequence[Line]
 
 
 def all_plots(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """File names and SVG texts of what was measured."""
+    """File names and SVG texts of the plots of all measured workloads."""
     if "whole" in measured:
         yield "cpu.svg", _cpu(measured["whole"])
     if "quota" in measured:
@@ -54,7 +54,7 @@ def _cpu(measured: Mapping[str, Any]) -> str:
 
 
 def _rates(measured: Mapping[str, Any]) -> str:
-    """A row of panels for each quota counted by the strict second: told rightly, half, unknown."""
+    """A row of panels for each quota in mode ``window``, by the given rate: right, twice the quota, far above it."""
     cases = [case for case in measured["cases"] if case["mode"] == "window"]
     quotas = sorted({case["quota_tps"] for case in cases})
     panels = []
@@ -104,7 +104,7 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:
 
 
 def grid(title: str, panels: Sequence[Panel], *, columns: int, top: float | None = None) -> str:
-    """Panels in rows, a legend below; ``top`` is the height of all of them, else each has its own."""
+    """Panels in rows, a legend below; ``top`` is the maximum of all y axes, None for one of each panel's own."""
     wide, high = WIDTH / columns, 130
     parts: list[str] = []
     for place, panel in enumerate(panels):

@@ -1,4 +1,4 @@
-"""A measured process: pinned to its core, its processor time, wall time and memory taken from the outside."""
+"""A measured process, pinned to a core; its processor time, wall time and memory are measured from outside."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BenchmarkError(Exception):
-    """A measured process did not do what it should have."""
+    """A measured process failed or gave a wrong result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What a process took from start to end.
+    """The resources that a process used from start to end.
 
     Attributes:
-        cpu_s: User and system time of all its threads, and of the children it waited for.
-        peak_mb: Most resident memory; looked up ten times a second, so that the last tenth is not seen.
-        memory: Resident memory in MB over seconds.
+        cpu_s: User and system time of all its threads, and of the child processes that it waited for.
+        peak_mb: Largest resident memory; read ten times a second, so that the last tenth of a second may be missing.
+        memory: Pairs of seconds since the start and resident memory in MB.
     """
 
     exit_code: int
@@ -43,13 +43,13 @@ class Ran:
 
 @dataclass(slots=True)
 class Process:
-    """A process under way; ends with the context at the latest.
+    """A running process; it is killed at the end of the context if it still runs.
 
     Attributes:
-        command: What to run.
-        env: All of its environment.
-        folder: Its working directory; its output is kept there.
-        core: Where it runs; None for anywhere.
+        command: The command and its arguments.
+        env: The whole environment of the process.
+        folder: Its working directory; its output is stored there.
+        core: The core on which it runs; None for any.
     """
 
     command: Sequence[str]
@@ -83,15 +83,15 @@ class Process:
         return self._popen.pid
 
     def stop(self) -> Ran:
-        """Kill it, whatever it is doing."""
+        """Kill the process with SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
         return self.wait()
 
     def wait(self, timeout_s: float = 900.0) -> Ran:
-        """Wait for its end and watch its memory meanwhile.
+        """Wait for the end of the process and record its memory meanwhile.
 
         Raises:
-            BenchmarkError: It takes longer than ``timeout_s``.
+            BenchmarkError: The process takes longer than ``timeout_s``.
         """
         assert self._popen is not None
         end = os.pidfd_open(self.pid)
@@ -115,7 +115,7 @@ class Process:
         )
 
     def sample(self) -> None:
-        """Note its memory."""
+        """Record the memory of the process at this moment."""
         # Not ru_maxrss, which also counts the process this one was forked from.
         with suppress(OSError, KeyError):
             figures = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
@@ -124,7 +124,7 @@ class Process:
             self._memory.append((at_s, round(int(figures["VmRSS"].split()[0]) / 1024, 1)))
 
     def complaint(self) -> str:
-        """The end of what it wrote to stderr."""
+        """The last 2,000 characters of its stderr."""
         return self._err.read_text(encoding="utf-8", errors="replace")[-2000:]
 
     @property
@@ -137,6 +137,6 @@ class Process:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time a process has used so far, in hundredths of a second."""
+    """User and system time of a process so far, in seconds, with a resolution of a hundredth."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

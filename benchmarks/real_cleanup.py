@@ -1,12 +1,12 @@
-"""Cleaning real folders: how well do five good images of a class tell its pictures from intruders?
+"""Cleaning real folders: how well do five good images of a class separate its pictures from intruders?
 
-Each of ten folders of clothes gets raccoons mixed in, about a fifth of it, in a sandbox whose labels come from a real
-classifier that looks at the pixels. The job of a folder names five of its own pictures as references: what shows one of
-their labels is kept, what shows it faintly is left to people, the rest would be removed. The files' names say what
-should have been.
+Raccoons are mixed into each of ten folders of clothes, about a fifth of the folder, in a sandbox whose labels come from
+a real image classifier. The job of a folder names five of its own pictures as references. Images that show one of the
+common labels of the references are kept, those that show it with low confidence are for review, and all others would be
+removed. The file names give the correct result.
 
-The classifier was trained on other classes and spreads its confidence over a thousand of them, so that the thresholds
-here are far below what one would ask of Rekognition.
+The classifier was trained on other classes and spreads its confidence over a thousand of them. The thresholds here are
+therefore far below those for Rekognition.
 
     python benchmarks/real_cleanup.py --data DIR
 
@@ -43,12 +43,12 @@ REVIEW_PCT = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
-    """What came of all folders.
+    """The results of all folders.
 
     Attributes:
-        verdicts: By key.
-        references: Keys that the rules were made of; they are not counted below.
-        calls: Images paid for by each job, references among them.
+        verdicts: Verdicts by key.
+        references: Keys of the references; they are not counted below.
+        calls: Images paid for by each job, including references.
     """
 
     verdicts: dict[str, str] = field(default_factory=dict)
@@ -62,26 +62,26 @@ class Cleaned:
 
     @property
     def good(self) -> set[str]:
-        """Keys that should stay, references left out."""
+        """Keys that should stay, without references."""
         return set(self.verdicts) - self.intruders - self.references
 
     @property
     def removed(self) -> set[str]:
-        """Keys that would be removed, references left out."""
+        """Keys that would be removed, without references."""
         return self._with("reject") - self.references
 
     @property
     def precision(self) -> float:
-        """Share of the removed that should be."""
+        """Share of the removed keys that should be removed."""
         return len(self.removed & self.intruders) / len(self.removed)
 
     @property
     def recall(self) -> float:
-        """Share of those that should be removed that are."""
+        """Share of the keys that should be removed that would be removed."""
         return len(self.removed & self.intruders) / len(self.intruders)
 
     def figures(self) -> dict[str, object]:
-        """What to print."""
+        """The figures to print."""
         review = self._with("review")
         return {
             "good": len(self.good),
@@ -100,7 +100,7 @@ class Cleaned:
 
 
 def gather(data: Path, bucket: Path) -> dict[str, list[str]]:
-    """Lay out the bucket; the references of each class, by address, the last one a file."""
+    """Put the pictures into ``bucket``; returns the references of each class: addresses, the last one of a file."""
     raccoons = iter(_distinct(data / "photos" / "raccoon" / "images"))
     references = {}
     for folder in sorted(path for path in (data / "photos" / "clothing").iterdir() if path.is_dir()):
@@ -117,7 +117,7 @@ def gather(data: Path, bucket: Path) -> dict[str, list[str]]:
 
 
 def clean(data: Path) -> Cleaned:
-    """Run a job a folder."""
+    """Run one job per folder."""
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         references = gather(data, work / "bucket")
@@ -136,7 +136,7 @@ def clean(data: Path) -> Cleaned:
 
 
 async def _clean_all(references: Mapping[str, list[str]], work: Path) -> Cleaned:
-    """All folders at once: each job has its own ramp to wait for."""
+    """Run the jobs of all folders concurrently, because each job waits for its own ramp."""
     cleaned = Cleaned(references={f"{name}/{Path(uri).name}" for name, uris in references.items() for uri in uris})
 
     async def one(name: str, uris: list[str]) -> None:
@@ -170,7 +170,7 @@ def _job(name: str, uris: list[str], work: Path) -> Job:
 
 
 def _distinct(folder: Path) -> Iterator[Path]:
-    """The folder's pictures, each content once."""
+    """The pictures of a folder, without duplicates."""
     seen = set()
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()

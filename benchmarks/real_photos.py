@@ -1,7 +1,7 @@
-"""The main job over real photographs: how well does it find one class among others, dirt and broken files?
+"""The main job on real photographs: how well does it find one class among others, unrelated pictures and broken files?
 
-Clothes of ten classes, wildlife frames and broken images go into one bucket of a sandbox whose labels come from a real
-classifier that looks at the pixels. The job keeps what shows jeans; the folder names say what it should have kept.
+Clothes of ten classes, wildlife frames and broken images are in one bucket of a sandbox whose labels come from a real
+image classifier. The job keeps images that show jeans; the folder names give the correct result.
 
     python benchmarks/real_photos.py --data DIR
 
@@ -34,10 +34,10 @@ LABELS = "imagenet_labels.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """What came of it.
+    """The results of the job.
 
     Attributes:
-        outcomes: Verdict or failure code by key; every key of the bucket that was examined.
+        outcomes: Verdict or failure code by key, for all examined keys.
         uploaded: All keys of the bucket.
     """
 
@@ -52,21 +52,21 @@ class Examined:
 
     @property
     def wanted(self) -> set[str]:
-        """Keys whose folder says that they should be kept."""
+        """Keys that should be kept, according to their folder."""
         return {key for key in self.uploaded if key.startswith(f"{WANTED}/")}
 
     @property
     def precision(self) -> float:
-        """Share of the kept that should have been kept."""
+        """Share of the kept keys that should be kept."""
         return len(self.kept & self.wanted) / len(self.kept)
 
     @property
     def recall(self) -> float:
-        """Share of those that should have been kept that were."""
+        """Share of the keys that should be kept that are kept."""
         return len(self.kept & self.wanted) / len(self.wanted)
 
     def figures(self) -> dict[str, object]:
-        """What to print."""
+        """The figures to print."""
         return {
             "uploaded": len(self.uploaded),
             "examined": self.summary.counts.examined,
@@ -82,7 +82,7 @@ class Examined:
 
 
 def gather(data: Path, bucket: Path) -> list[str]:
-    """Lay out the bucket: a folder a class, ``dirt/`` and ``broken/``; returns the keys."""
+    """Put the pictures into ``bucket``: a folder per class, ``dirt/`` and ``broken/``; returns the keys."""
     for photo in (data / "photos" / "clothing").rglob("*.jpg"):
         _put(photo, bucket / photo.parent.name)
     for photo in (data / "photos" / "cameratrap").glob("*.jpg"):
@@ -94,7 +94,7 @@ def gather(data: Path, bucket: Path) -> list[str]:
 
 
 def find(data: Path, confidence_pct: float) -> Examined:
-    """Run the job over all of it."""
+    """Run the job on all pictures."""
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         uploaded = gather(data, work / "bucket")

@@ -1,4 +1,4 @@
-"""How much is measured: all of it in under half an hour, or a quick look in under two minutes."""
+"""Amounts of work: a full run takes under half an hour, a quick one under two minutes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ class Sizes:
 
     Attributes:
         name: ``full`` or ``quick``; goals are judged by full runs only.
-        rounds: How often peers are measured in turn; medians are shown.
+        rounds: Number of rounds; each measures every peer once, and medians are shown.
         calls: Detections and copies by each client.
-        whole: Images of a whole run, by peer; different since the peers' speeds are.
-        list_ours, list_peer: Keys listed; what is compared is the processor time of a key.
-        quotas_tps: Quotas set, by what is known of them: ``right``, ``half`` (of what was told) or ``unknown``.
-        peer_quotas_tps: The same for the obvious build, in front of both kinds of quota.
+        whole: Images of a whole run, by peer; the numbers differ because the speeds of the peers differ.
+        list_ours, list_peer: Listed keys; the processor time per key is compared.
+        quotas_tps: Real quotas, by the rate that the peer is given: ``right`` is the real quota, ``half`` is twice the
+            real quota, ``unknown`` is a rate far above it.
+        peer_quotas_tps: The same for the obvious build.
         modes: Kinds of quota.
-        right_s, wrong_s: Length of a run at a quota that was told rightly, or not; the second half is judged.
-        rows: Images in the checkpoint that is written, resumed and filtered again; ``few_rows`` to compare memory with.
-        memory: Images of the runs whose memory is watched.
-        limiter_s: Seconds each limiter is asked.
-        limiter_rates_tps: The rates it is asked at.
-        sandbox_s: Seconds the sandbox is asked for each of its operations.
+        right_s, wrong_s: Length of a run whose given rate is right, or is not; the second half is judged.
+        rows: Images in the checkpoint that is written, resumed and refiltered; ``few_rows`` to compare memory.
+        memory: Images of the runs whose memory is recorded.
+        limiter_s: Seconds for which each limiter is called.
+        limiter_rates_tps: The rates of the limiters.
+        sandbox_s: Seconds for which each operation of the sandbox is called.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""All workloads, in the order they are measured."""
+"""All workloads, in the order of measurement."""
 
 from __future__ import annotations
 

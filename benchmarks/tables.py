@@ -1,4 +1,4 @@
-"""Results as Markdown; every figure comes from the JSON."""
+"""Results as Markdown; all figures are from the JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Document = Mapping[str, Any]
 
 
 def figures(document: Document) -> dict[str, Any]:
-    """The workloads' figures alone."""
+    """The figures of the workloads, without their conditions."""
     return {name: workload["figures"] for name, workload in document["workloads"].items()}
 
 
 def summary(document: Document) -> str:
-    """The table of goals under a line that says what was measured where, and where the time of an image goes."""
+    """The machine and date, the table of goals, and the table of where the time of an image goes."""
     measured = figures(document)
     parts = [provenance(document), goals_table(judge(measured, is_full=document["name"] == "full"))]
     if "costs" in measured:
@@ -29,7 +29,7 @@ def summary(document: Document) -> str:
 
 
 def report(document: Document) -> str:
-    """Everything that was measured."""
+    """All figures."""
     measured = figures(document)
     parts = ["# Results", summary(document)]
     parts += [
@@ -41,10 +41,10 @@ def report(document: Document) -> str:
 
 
 def placed(text: str, block: str) -> str:
-    """``text`` with ``block`` between its marks.
+    """``text`` with ``block`` between the lines ``BEGIN`` and ``END``.
 
     Raises:
-        ValueError: The marks are missing.
+        ValueError: ``text`` lacks one of them.
     """
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
@@ -54,7 +54,7 @@ def placed(text: str, block: str) -> str:
 
 
 def provenance(document: Document) -> str:
-    """One sentence: what, where, when."""
+    """One sentence with machine, commit and date."""
     machine = document["machine"]
     where = f"{machine['processor']}, {machine['cores_usable']} cores, Python {machine['python']}"
     pinned = "client and server on a core each" if machine["client_core"] is not None else "all on one core"
@@ -70,7 +70,7 @@ def provenance(document: Document) -> str:
 
 
 def goals_table(judged: Sequence[Judged]) -> str:
-    """Each goal with its figure, and whether it is met."""
+    """Each goal with its figure, and whether the goal is met."""
     rows = []
     for one in judged:
         goal = one.goal

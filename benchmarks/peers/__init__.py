@@ -1,4 +1,4 @@
-"""The peers, a file each: written as their users write them, correct, and tested to give the same copies."""
+"""The peers, one file each: typical user code, correct, and tested to make the same copies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One way to do the task; ``command`` gives what to run, with a folder for files it needs."""
+    """One implementation of the task; ``command`` returns the command line, given a folder for files that it needs."""
 
     title: str
     command: Callable[[Task, Path], Sequence[str]]

@@ -1,4 +1,4 @@
-"""The obvious build: aioboto3, a queue and workers, AsyncLimiter at the quota, a tenacity decorator, a line an image.
+"""The obvious build: aioboto3, a queue and workers, AsyncLimiter at the quota, a tenacity decorator, a log per image.
 
 python benchmarks/peers/obvious.py SOURCE_BUCKET TARGET_BUCKET LABEL CONFIDENCE --tps 50 --workers 100
 """
@@ -22,7 +22,7 @@ THROTTLES = {"ProvisionedThroughputExceededException", "ThrottlingException"}
 
 
 def is_throttle(error: BaseException) -> bool:
-    """Worth repeating."""
+    """Whether the call should be repeated."""
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in THROTTLES
 
 

@@ -1,4 +1,4 @@
-"""The script everybody writes first: list a bucket, ask for labels, copy what shows the wanted one.
+"""The simplest script: list a bucket, detect labels, copy the images that show the wanted one; one after the other.
 
 python benchmarks/peers/one_by_one.py SOURCE_BUCKET TARGET_BUCKET LABEL CONFIDENCE
 """

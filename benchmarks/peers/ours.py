@@ -1,4 +1,4 @@
-"""This program, as its users run it: a job file and one command; and the same on its aioboto3 fallback."""
+"""This program as users run it, with a job file and one command; also with its fallback client, aioboto3."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ aws: {{client: {client}}}
 
 
 def write_job(task: Task, folder: Path, *, client: str = "fast", concurrency: int | None = None) -> Path:
-    """The job file for a task; its checkpoint will lie in ``folder`` as well."""
+    """Write the job file for a task; its checkpoint will be in ``folder`` as well."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "job.yaml"
     path.write_text(JOB.format(task=task, client=client, concurrency=concurrency or "auto"), encoding="utf-8")
@@ -31,5 +31,5 @@ def write_job(task: Task, folder: Path, *, client: str = "fast", concurrency: in
 
 
 def command(verb: str, job: Path) -> Sequence[str]:
-    """The program on a job."""
+    """The command line that runs a command of the program on a job."""
     return [sys.executable, "-m", "asyncfilter", verb, str(job), "--json"]

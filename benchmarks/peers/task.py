@@ -1,4 +1,4 @@
-"""What every peer is told to do."""
+"""The task of every peer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Task:
     """Copy the images of ``source`` that show ``label`` with at least ``confidence_pct`` to the same key in ``target``.
 
     Attributes:
-        tps: The rate to call at, for peers that have one.
-        workers: Calls at once, for peers that must be told.
+        tps: Calls per second, for peers with a rate limit.
+        workers: Concurrent calls, for peers with a fixed number of workers.
     """
 
     source: str

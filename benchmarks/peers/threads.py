@@ -1,4 +1,4 @@
-"""The first thing done when that is too slow: boto3 with a hundred threads.
+"""The usual next step when one by one is too slow: boto3 with a hundred threads.
 
 python benchmarks/peers/threads.py SOURCE_BUCKET TARGET_BUCKET LABEL CONFIDENCE
 """
@@ -22,14 +22,14 @@ source, target, wanted, confidence = sys.argv[1], sys.argv[2], sys.argv[3], floa
 
 
 def keys() -> Iterator[str]:
-    """Everything in the bucket."""
+    """All keys of the bucket."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=source):
         for item in page.get("Contents", []):
             yield item["Key"]
 
 
 def examine(key: str) -> None:
-    """Copy one image if it shows what is wanted."""
+    """Copy one image if it shows the wanted label."""
     try:
         response = rekognition.detect_labels(Image={"S3Object": {"Bucket": source, "Name": key}})
         if any(label["Name"] == wanted and label["Confidence"] >= confidence for label in response["Labels"]):

@@ -1,1 +1,1 @@
-"""The workloads, a module each. ``measure(bench)`` returns plain figures; every workload stands on its own."""
+"""The workloads, one module each. ``measure(bench)`` returns plain figures; no workload depends on another's run."""

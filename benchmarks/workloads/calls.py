@@ -1,7 +1,7 @@
-"""One detection and one copy alone: aioboto3 as it comes, ours on aioboto3, ours.
+"""One detection and one copy alone: aioboto3 with its default settings, our client on aioboto3, our fast client.
 
-The clients take turns in one process; the sandbox answers from another, so that only the client's processor time is
-counted. ``python -m benchmarks.workloads.calls CALLS ROUNDS`` measures in this process and prints JSON.
+The clients are measured alternately in one process. The sandbox is another process, so that only the client's processor
+time is counted. ``python -m benchmarks.workloads.calls CALLS ROUNDS`` measures in this process and prints JSON.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Client:
 
 @asynccontextmanager
 async def as_it_comes() -> AsyncIterator[Client]:
-    """aioboto3's own clients; only their pools are widened."""
+    """aioboto3's own clients with default settings, except for larger connection pools."""
     config, session = AioConfig(max_pool_connections=CONCURRENCY), aioboto3.Session()
     async with session.client("rekognition", config=config) as rekognition, session.client("s3", config=config) as s3:
 
@@ -59,7 +59,7 @@ async def as_it_comes() -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def ours(client: str) -> AsyncIterator[Client]:
-    """Our detector and sink over one of our clients, from reference to detection and from effect to confirmation."""
+    """Our detector and sink on one of our clients: from reference to detection, and from effect to confirmation."""
     job = smallest_job(client)
     async with (
         open_aws(job.aws, timeout_s=30, connections=CONCURRENCY) as session,
@@ -75,13 +75,13 @@ async def ours(client: str) -> AsyncIterator[Client]:
 
 
 def smallest_job(client: str) -> Job:
-    """A job that has ports."""
+    """The smallest job for which detector and sink can be opened."""
     job = {"version": 1, "name": "bench", "source": f"s3://{RAW}/", "otherwise": "reject", "aws": {"client": client}}
     return parse_job({**job, "rules": [{"keep": {"any": "Jay"}}]}, base_dir=Path())
 
 
 async def cpu_ms_per_call(call: Call, images: Sequence[ObjectRef]) -> float:
-    """User and system time of this process while a fixed pool makes one call for each image, per image."""
+    """User and system time of this process per image, while a fixed pool makes one call for each image."""
     waiting = iter(images)
 
     async def worker() -> None:
@@ -96,7 +96,7 @@ async def cpu_ms_per_call(call: Call, images: Sequence[ObjectRef]) -> float:
 
 
 async def compare(calls: int, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds a call of every round, by call and client; a round to warm up is left out."""
+    """Milliseconds per call of every round, by call and client, without a warm-up round."""
     keys = SyntheticKeys(calls, PATTERN)
     images = [
         ObjectRef(bucket=RAW, key=key, size_bytes=1, etag=synthetic_etag(at), seq=at + 1) for at, key in enumerate(keys)
@@ -114,7 +114,7 @@ async def compare(calls: int, rounds: int) -> dict[str, dict[str, list[float]]]:
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Medians of the processor time of one call, in milliseconds, and how many times less than aioboto3's they are."""
+    """Medians of the processor time of one call, in milliseconds, and the ratios of aioboto3's to them."""
     calls, rounds = bench.sizes.calls, bench.sizes.rounds
     with bench.sandbox(calls, check_images=False) as sandbox:
         seen = bench.module(__name__, calls, rounds, sandbox=sandbox)

@@ -1,8 +1,8 @@
-"""What the checkpoint costs: processor time and bytes an image.
+"""The costs of the checkpoint: processor time and bytes per image.
 
-One image in seven has a confirmed copy. Rows stand for the objects of a sandbox with ``SPARE`` more, so that a run can
-resume from the file. ``python -m benchmarks.workloads.checkpoint JOB ROWS RECORDED`` writes in this process and prints
-JSON; processor time is that of all its threads within ``commit``.
+One image in seven has a confirmed copy. The rows are objects of a sandbox that has ``NEW_OBJECTS`` more, so that a run
+can resume from the file. ``python -m benchmarks.workloads.checkpoint JOB ROWS RECORDED`` writes in this process and
+prints JSON; processor time is that of all its threads within ``commit``.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from benchmarks.bench import Bench
 from benchmarks.peers import ours
 
 BATCH = 150
-"""Rows of one transaction: what 3,000 images a second give in the 50 ms after which a result must be durable."""
-SPARE = 100
-"""Objects that a resumed run finds new."""
+"""Rows of one transaction: 3,000 images a second times the 50 ms after which a result must be durable."""
+NEW_OBJECTS = 100
+"""Objects that are new to a resumed run."""
 UNSETTLED = 500
-"""Rows beyond the watermark, as a killed run leaves them."""
+"""Rows beyond the watermark, as after a run that was killed."""
 
 
 def measure(bench: Bench) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 
 def write(bench: Bench, rows: int) -> tuple[Path, dict[str, Any]]:
-    """A checkpoint of ``rows`` done images, written once; its job file and what writing cost."""
+    """A checkpoint of ``rows`` examined images, written once; returns its job file and the costs of writing."""
     if rows not in bench.written:
         bench.written[rows] = _write(bench, rows)
     return bench.written[rows]
@@ -85,14 +85,14 @@ async def fill(job: Job, rows: int, detections: Sequence[Detection]) -> dict[str
 
 
 def _batches(job: Job, rows: int, detections: Sequence[Detection], tally: Tally) -> Iterator[Batch]:
-    keys, size_bytes = SyntheticKeys(rows + SPARE, PATTERN), len(tiny_picture())
+    keys, size_bytes = SyntheticKeys(rows + NEW_OBJECTS, PATTERN), len(tiny_picture())
     decisions = [compile_rules(job).decide(detection) for detection in detections]
     settled, mark = rows - UNSETTLED, Watermark()
     for first in range(1, rows + 1, BATCH):
         new = []
         for id_ in range(first, min(first + BATCH, rows + 1)):
-            turn = id_ % len(detections)
-            new.append(_image(id_, keys[id_ - 1], size_bytes, decisions[turn], detections[turn]))
+            index = id_ % len(detections)
+            new.append(_image(id_, keys[id_ - 1], size_bytes, decisions[index], detections[index]))
         kept = [one for one in new if one.decision is not None and one.decision.verdict is Verdict.KEEP]
         effects = [(one.id, DoneEffect(ActionKind.COPY, f"s3://{CLEAN}/{one.key}")) for one in kept]
         if new[-1].id <= settled:
@@ -128,7 +128,7 @@ def _count(tally: Tally, images: Sequence[StoredImage]) -> None:
 
 
 def codec(detections: Sequence[Detection]) -> dict[str, Any]:
-    """Encoding and decoding alone."""
+    """Encoding and decoding without the database."""
     labels: Interned[Any] = Interned(_nothing)
     words: Interned[str] = Interned(_nothing)
     stored = [encode(detection, labels, words) for detection in detections]
@@ -154,7 +154,7 @@ def _fastest_us(work: Callable[[], list[Any]]) -> float:
 
 
 def main() -> None:
-    """Write, with the switch interval of the program, and print."""
+    """Write a checkpoint, with the switch interval of the program, and print the costs."""
     shorten_switch_interval()
     job, rows, recorded = load_job(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
     answers = Answers.of(Path(recorded) if recorded else None)

@@ -1,8 +1,9 @@
-"""Where the time of an image goes: a whole run of ours without latency, its processor time told apart by stage.
+"""Where the time of an image goes: a whole run of ours without latency, its processor time split by stage.
 
 ``python -m benchmarks.workloads.costs JOB`` runs the program in this process and prints JSON. A timer interrupts it at
-every millisecond of processor time; what the main thread used since the time before is booked on the innermost frame
-that belongs to a stage, so that libraries count for whom they work. Other threads only write the checkpoint.
+every millisecond of processor time. The time that the main thread used since the previous interrupt is booked on the
+innermost frame that belongs to a stage, so that a library counts for its caller. Other threads only write the
+checkpoint.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ STAGES = {
         "aws/clients/list_xml.py",
         "aws/clients/fast.py:list_objects",
         "engine/examine/prefetch.py",
+        "engine/examine/stored_listing.py",
+        "engine/examine/listing_count.py",
     ),
     "same content": ("engine/examine/duplicates.py",),
     "limiter": (
         "engine/core/limiter.py",
-        "core/backends.py",
+        "engine/core/backends.py",
+        "engine/core/watchdog.py",
         "policy/pacing.py",
         "policy/rate.py",
         "policy/sliding_window.py",
@@ -53,13 +57,26 @@ STAGES = {
     "rules": ("policy/rules.py",),
     "order and stop rules": (
         "engine/settle/sequencer.py",
+        "engine/settle/target_claims.py",
         "records/tally.py",
         "policy/stopping.py",
         "policy/outcome.py",
     ),
-    "checkpoint": ("engine/settle/committer.py", "engine/settle/loop.py", "core/spending.py", "checkpoint/"),
+    "checkpoint": (
+        "engine/settle/committer.py",
+        "engine/settle/loop.py",
+        "engine/core/pending.py",
+        "engine/core/spending.py",
+        "checkpoint/",
+    ),
     "sink": ("engine/settle/sink_stage.py", "aws/s3/source_sink.py", "aws/clients/fast.py:copy_object"),
-    "logging and progress": ("asyncfilter/report/", "cli/run_console.py:_tick", "cli/run_console.py:emit"),
+    "logging and progress": (
+        "asyncfilter/report/",
+        "engine/core/listener.py",
+        "engine/settle/run_summary.py",
+        "cli/run_console.py:_tick",
+        "cli/run_console.py:emit",
+    ),
     "call": (
         "engine/examine/detect.py",
         "engine/examine/stage.py",
@@ -69,17 +86,21 @@ STAGES = {
         "aws/clients/http/connection.py:buffer_updated",
     ),
 }
-"""Ends of file names, or parts of them, and functions in them; the first stage that fits a frame has it."""
+"""Ends or parts of file paths, with a function after a colon where only that function counts.
+
+A frame belongs to the first stage that matches. Files that several stages use (work_item, retry, stopping,
+memory_limit) are not listed: their time counts for the caller. Assemblies and the life cycle of a run belong to no
+stage. Redecision is not listed because a new run has nothing to redecide."""
 
 LOOP = "event loop"
-"""What the event loop does between them."""
+"""Time of the event loop outside all stages."""
 
 START = "start"
-"""What belongs to no stage: imports, and opening everything."""
+"""Time that belongs to no stage: imports, and opening files and clients."""
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Microseconds an image by stage, medians of a few runs, beside those before."""
+    """Microseconds per image by stage, medians of a few runs, and the figures of the earlier commit."""
     images = bench.sizes.whole["ours"]
     with bench.sandbox(images) as sandbox:
         rounds = [_round(bench, sandbox) for _ in range(min(ROUNDS, bench.sizes.rounds))]
@@ -98,7 +119,7 @@ def _round(bench: Bench, sandbox: Any) -> dict[str, float]:
 
 
 class Meter:
-    """Books the main thread's processor time on stages, while it is started."""
+    """Books the main thread's processor time on stages, between ``start`` and ``stop``."""
 
     def __init__(self) -> None:
         self.used_s: defaultdict[str, float] = defaultdict(float)
@@ -106,13 +127,13 @@ class Meter:
         self._at_s = 0.0
 
     def start(self) -> None:
-        """Begin to interrupt this thread."""
+        """Start the timer that interrupts this thread."""
         self._at_s = time.thread_time()
         signal.signal(signal.SIGPROF, self._book)
         signal.setitimer(signal.ITIMER_PROF, _EVERY_S, _EVERY_S)
 
     def stop(self) -> None:
-        """Interrupt no more, and book what other threads have used on the checkpoint."""
+        """Stop the timer, and book the processor time of all other threads on the checkpoint."""
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         self.used_s["checkpoint"] += time.process_time() - time.thread_time()
 
@@ -136,7 +157,7 @@ class Meter:
 
 
 def stage_of(file: str, function: str) -> str | None:
-    """The stage that a frame belongs to; None when its caller decides."""
+    """The stage of a frame; None if its time counts for the caller."""
     for stage, places in STAGES.items():
         for place in places:
             path, _, name = place.partition(":")
@@ -148,8 +169,8 @@ def stage_of(file: str, function: str) -> str | None:
 def main() -> None:
     """Run the job that the command line names."""
     if threading.active_count() > 1:
-        raise RuntimeError("other threads would be taken for the checkpoint's")
-    shorten_switch_interval()  # as the program's own start does
+        raise RuntimeError("the processor time of other threads would count for the checkpoint")
+    shorten_switch_interval()  # as the program does at its start
     meter = Meter()
     meter.start()
     with redirect_stdout(io.StringIO()):

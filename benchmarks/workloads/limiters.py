@@ -1,9 +1,9 @@
-"""Which limiter uses a quota best: ours against aiolimiter's usual forms, in real time, in one process.
+"""Which limiter uses a quota best: ours or aiolimiter in its usual configurations, in real time, in one process.
 
-Each limiter serves a queue that never empties, for some seconds, in front of a quota that is counted strictly by the
-second or by a token bucket of a tenth of a second. Shown are the share of the quota that was accepted, the attempts
-that were throttled, the fullest second against the rate, and the processor time an attempt took, all in all, and of a
-core. A bucket that starts full allows a share slightly above 1.
+Each limiter serves a queue that is never empty, for some seconds. The quota is enforced by a strict sliding second or
+by a token bucket of a tenth of a second. The results are the accepted share of the quota, the number of throttled
+attempts, the fullest second divided by the quota, the processor time per attempt, and the share of a core that was
+used. The bucket is full at the start, which allows a share slightly above 1.
 
 ``python -m benchmarks.workloads.limiters SECONDS RATE...`` measures in this process and prints JSON.
 """
@@ -41,7 +41,7 @@ Turnstile = tuple[Callable[[], Awaitable[Any]], Outcome]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One limiter in front of one quota; ``share`` is accepted / (quota x seconds)."""
+    """The result of one limiter at one quota; ``share`` is accepted / (quota x seconds)."""
 
     limiter: str
     quota: str
@@ -56,7 +56,7 @@ class Result:
 
 
 def ours(rate_tps: int) -> Turnstile:
-    """The product's limiter, fed with what became of each attempt, without its ramp."""
+    """The program's limiter, with the outcome of each attempt as feedback and without the ramp at the start."""
     limiter = RateLimiter(RateController(rate_tps, start_tps=rate_tps), SystemClock())
 
     def outcome(sent_s: float, accepted: bool) -> None:
@@ -69,7 +69,7 @@ def ours(rate_tps: int) -> Turnstile:
 
 
 def theirs(max_rate: float, period_s: float) -> Turnstile:
-    """``AsyncLimiter`` as it comes, which takes no feedback."""
+    """``AsyncLimiter``, which takes no feedback."""
     return AsyncLimiter(max_rate, period_s).acquire, lambda *_: None
 
 
@@ -127,7 +127,7 @@ def fullest_second(sent_s: list[float]) -> int:
 
 
 def every(seconds: float, rates: Sequence[int]) -> list[dict[str, Any]]:
-    """Every limiter before every quota, one after the other."""
+    """The results of every limiter at every quota, measured one after the other."""
     results = []
     for quota, rate, name in product(QUOTAS, rates, LIMITERS):
         results.append(asdict(anyio.run(ask, name, quota, rate, seconds)))

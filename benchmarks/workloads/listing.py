@@ -1,7 +1,7 @@
-"""Listing a bucket: our source against aioboto3's paginator.
+"""Listing a bucket: our source compared with aioboto3's paginator.
 
-Beside the processor time of a thousand keys, the longest time for which the event loop let nobody else have a turn, as
-seen by a task that wants one every millisecond. ``python -m benchmarks.workloads.listing ours|aioboto3`` lists
+The figures are the processor time of a thousand keys, and the longest time for which the event loop was blocked,
+measured by a task that wakes up every millisecond. ``python -m benchmarks.workloads.listing ours|aioboto3`` lists
 everything in this process and prints JSON.
 """
 
@@ -24,16 +24,16 @@ from benchmarks.answers import RAW
 from benchmarks.bench import Bench
 from benchmarks.workloads.calls import smallest_job
 
-_TURN_S = 0.001
+_WAKE_S = 0.001
 
 
 ListAll = Callable[[], Awaitable[int]]
-"""Lists everything and tells how many objects there were."""
+"""Lists everything and returns the number of objects."""
 
 
 @asynccontextmanager
 async def ours() -> AsyncIterator[ListAll]:
-    """Our source, with the garbage collector as the program has it."""
+    """Our source, with the garbage collector settings of the program."""
     spare_collections()
     job = smallest_job("fast")
     async with open_aws(job.aws, timeout_s=30, connections=10) as session, open_clients(job.aws, session) as clients:
@@ -54,7 +54,7 @@ async def ours() -> AsyncIterator[ListAll]:
 async def paginator() -> AsyncIterator[ListAll]:
     """aioboto3's paginator."""
     async with aioboto3.Session().client("s3") as s3:
-        await s3.list_objects_v2(Bucket=RAW, MaxKeys=1)  # endpoint rules are read once, which ours has done as well
+        await s3.list_objects_v2(Bucket=RAW, MaxKeys=1)  # reads the endpoint rules before the measurement, as ours does
 
         async def list_all() -> int:
             listed = 0
@@ -66,27 +66,27 @@ async def paginator() -> AsyncIterator[ListAll]:
         yield list_all
 
 
-class Turns:
-    """Wants a turn every millisecond and notes the longest wait: on the clock, and of this thread's processor time."""
+class StallMeter:
+    """Wakes up every millisecond and records the longest delay, in wall time and in processor time of this thread."""
 
     def __init__(self) -> None:
         self.longest_s = 0.0
         self.longest_cpu_s = 0.0
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Measure until cancelled."""
         while True:
             at_s, at_cpu_s = time.perf_counter(), time.thread_time()
-            await anyio.sleep(_TURN_S)
-            self.longest_s = max(self.longest_s, time.perf_counter() - at_s - _TURN_S)
+            await anyio.sleep(_WAKE_S)
+            self.longest_s = max(self.longest_s, time.perf_counter() - at_s - _WAKE_S)
             self.longest_cpu_s = max(self.longest_cpu_s, time.thread_time() - at_cpu_s)
 
 
 async def watched(name: str) -> dict[str, float]:
-    """List everything with a client that is ready."""
-    turns = Turns()
+    """List everything with a client that is already open."""
+    stalls = StallMeter()
     async with {"ours": ours, "aioboto3": paginator}[name]() as list_all, anyio.create_task_group() as tasks:
-        tasks.start_soon(turns.watch)
+        tasks.start_soon(stalls.watch)
         started_s = time.process_time()
         keys = await list_all()
         cpu_s = time.process_time() - started_s
@@ -94,8 +94,8 @@ async def watched(name: str) -> dict[str, float]:
     return {
         "keys": keys,
         "cpu_ms_per_page": cpu_s * 1e6 / keys,
-        "stall_ms": turns.longest_s * 1000,
-        "stall_cpu_ms": turns.longest_cpu_s * 1000,
+        "stall_ms": stalls.longest_s * 1000,
+        "stall_cpu_ms": stalls.longest_cpu_s * 1000,
     }
 
 

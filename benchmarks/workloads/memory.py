@@ -1,4 +1,4 @@
-"""Memory of a whole run with a thousand calls in flight, over more and more objects."""
+"""Memory of a whole run with a thousand calls in flight, for several numbers of objects."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmarks.workloads.whole import UNBOUNDED_TPS
 
 IN_FLIGHT = 1000
 LATENCY = Latency(0.15, 0.15)
-"""Half of what the service takes: as many in flight, and two million objects in five minutes."""
+"""Half of the service's latency, so that a thousand calls in flight examine two million objects in five minutes."""
 _POINTS = 200
-"""Of the curve that is kept."""
+"""Number of points of the memory curve in the results."""
 
 
 def measure(bench: Bench) -> dict[str, Any]:

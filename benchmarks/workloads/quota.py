@@ -1,9 +1,10 @@
-"""The share of a quota that is used, and the throttles that costs: 300 ms of latency with a slow tail.
+"""The used share of a quota and the share of throttled attempts, at 300 ms of latency with a slow tail.
 
-Every run is cut after its time and judged by what the sandbox counted second by second: in the second half of the run,
-accepted calls against the quota, and throttled ones against attempts. A quota is told ``right``, ``half`` (the truth is
-half of what was told) or ``unknown`` (the rate told is far above). Quotas up to 50 a second leave the processor idle
-and are measured side by side; all others alone.
+Every run is ended after a fixed time and judged by the sandbox's counts per second: in the second half of the run,
+accepted calls divided by the quota, and throttled attempts divided by all. ``told`` is the relation of the quota to the
+rate that the peer is given: ``right`` (equal), ``half`` (the quota is half of the given rate) or ``unknown`` (the given
+rate is far above the quota). Runs with quotas up to 50 a second leave the processor idle and are measured concurrently;
+all others are measured alone.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from benchmarks.sizes import Sizes
 
 LATENCY = Latency(0.3, 1.2)
 UNKNOWN_TPS = 10_000.0
-"""What is told where the quota is not known."""
+"""The rate that a peer is given in the case ``unknown``."""
 TAIL_S = 3
-"""How long a run goes on after the time judged, so that answers under way are counted."""
+"""Seconds for which a run continues after the judged time, so that pending responses are counted."""
 SIDE_BY_SIDE_TPS = 50
 AT_ONCE = 6
 Second = tuple[int, int, int]
@@ -33,7 +34,7 @@ Second = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One run: who, in front of which quota, counted how, and told what."""
+    """One run: the peer, the quota, how it is counted, and its relation to the rate that the peer is given."""
 
     peer: str
     quota_tps: int
@@ -43,12 +44,12 @@ class Case:
 
     @property
     def announced_tps(self) -> float:
-        """The rate the peer is given."""
+        """The rate that the peer is given."""
         return {"right": float(self.quota_tps), "half": 2.0 * self.quota_tps, "unknown": UNKNOWN_TPS}[self.told]
 
     @property
     def is_light(self) -> bool:
-        """It leaves the processor idle; the threads do not, since nothing slows them."""
+        """Whether the run leaves the processor idle; the peer ``threads`` does not, because it has no rate limit."""
         return self.quota_tps <= SIDE_BY_SIDE_TPS and self.peer != "threads"
 
 
@@ -60,16 +61,18 @@ def cases(sizes: Sizes) -> Iterator[Case]:
         for told, mode in itertools.product(quotas, sizes.modes):
             for quota_tps in quotas[told]:
                 yield Case(peer=peer, quota_tps=quota_tps, mode=mode, told=told, seconds=seconds[told])
-    for peer in ("one_by_one", "threads"):  # these cannot be told a rate
+    for peer in ("one_by_one", "threads"):  # these peers have no rate limit
         yield Case(peer=peer, quota_tps=50, mode="window", told="right", seconds=sizes.right_s)
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """A figure for each case, with its seconds."""
+    """The figures of each case, with its series per second."""
     every = list(cases(bench.sizes))
     light = sorted((case for case in every if case.is_light), key=lambda case: case.seconds)
     figures: list[dict[str, Any]] = []
-    for start in range(0, len(light), AT_ONCE):  # begun together, so that no start disturbs another's second half
+    for start in range(
+        0, len(light), AT_ONCE
+    ):  # started together, so that a start does not disturb the second half of another run
         with ThreadPoolExecutor(AT_ONCE) as threads:
             figures += threads.map(lambda case: run(bench, case), light[start : start + AT_ONCE])
     figures += [run(bench, case) for case in every if not case.is_light]
@@ -77,7 +80,7 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 
 def run(bench: Bench, case: Case) -> dict[str, Any]:
-    """Run one case and count."""
+    """Run one case; returns its figures."""
     folder = bench.new_folder()
     task = bench.task(tps=case.announced_tps, workers=max(100, case.quota_tps))
     objects = max(2000, int(case.quota_tps * (case.seconds + TAIL_S) * 1.5))
@@ -96,7 +99,7 @@ def run(bench: Bench, case: Case) -> dict[str, Any]:
 
 
 def judge(per_second: Sequence[Second], quota_tps: float) -> dict[str, Any]:
-    """Share of the quota in the second half, throttled share of attempts in it and in all, and the seconds."""
+    """The used share of the quota in the second half, the throttled share in it and in all, and both series."""
     second_half = per_second[len(per_second) // 2 :]
     return {
         "share": round(sum(row[1] for row in second_half) / (quota_tps * len(second_half)), 4),

@@ -1,7 +1,8 @@
-"""Going on after many images: the first new call of a resumed run, and ``refilter`` with changed rules.
+"""Resuming after many images: the first new call of a resumed run, and ``refilter`` with changed rules.
 
-The checkpoint is that of a killed run: all but the last rows are settled, and the bucket holds some objects more. The
-changed rules ask for more confidence and let people review the rest; copies that are no longer wanted become stale.
+The checkpoint is that of a run that was killed: all but the last rows are settled, and the bucket holds some more
+objects. The changed rules require more confidence and leave the other images for review; copies that the new rules do
+not make become stale.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from benchmarks.bench import Bench, wait_for_first_call
 from benchmarks.peers import ours
 from benchmarks.process import BenchmarkError, Ran, cpu_s
-from benchmarks.workloads.checkpoint import SPARE, write
+from benchmarks.workloads.checkpoint import NEW_OBJECTS, write
 
 
 def measure(bench: Bench) -> dict[str, Any]:
@@ -43,17 +44,17 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 
 def _resume(bench: Bench, written: Path | None, rows: int) -> dict[str, float]:
-    """Run to the end over ``rows`` done images, or over none; the same number of images is new."""
+    """Run to the end with ``rows`` images in the checkpoint, or with none; the number of new images is the same."""
     job = _copied(bench, written) if written else _fresh(bench)
-    with bench.sandbox(rows + SPARE if written else SPARE) as sandbox:
+    with bench.sandbox(rows + NEW_OBJECTS if written else NEW_OBJECTS) as sandbox:
         started_s = time.perf_counter()
         with bench.client(ours.command("run", job), sandbox, job.parent) as process:
             wait_for_first_call(sandbox, process)
             first_s, first_cpu_s = time.perf_counter() - started_s, cpu_s(process.pid)
             ran = process.wait()
         examined = sandbox.stats().operations["DetectLabels"].accepted
-    if ran.exit_code != 0 or examined != SPARE:
-        raise BenchmarkError(f"the resumed run examined {examined} images instead of {SPARE}: {process.complaint()}")
+    if ran.exit_code != 0 or examined != NEW_OBJECTS:
+        raise BenchmarkError(f"the run examined {examined} images instead of {NEW_OBJECTS}: {process.complaint()}")
     return {"first_call_wall_s": first_s, "first_call_cpu_s": first_cpu_s, "peak_mb": ran.peak_mb}
 
 
@@ -63,12 +64,12 @@ def _refilter(bench: Bench, written: Path, rows: int) -> Ran:
     kept = next(line for line in text.splitlines() if line.startswith("  - keep:"))
     surer = kept.replace(f"confidence: {bench.answers.confidence_pct:g}", "confidence: 99")
     job.write_text(text.replace(kept, surer + "\n" + kept.replace("keep", "review")), encoding="utf-8")
-    with bench.sandbox(rows + SPARE) as sandbox:
+    with bench.sandbox(rows + NEW_OBJECTS) as sandbox:
         return bench.run(ours.command("refilter", job), sandbox, job.parent)
 
 
 def _copied(bench: Bench, written: Path) -> Path:
-    """The same job with a checkpoint of its own."""
+    """A copy of the job file and its checkpoint in a new folder."""
     folder = bench.new_folder()
     return Path(shutil.copytree(written.parent, folder, dirs_exist_ok=True)) / written.name
 

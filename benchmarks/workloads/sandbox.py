@@ -1,7 +1,7 @@
 """The sandbox itself: how many requests a second it answers over keep-alive connections.
 
-``python -m benchmarks.workloads.sandbox URL CONNECTIONS SECONDS`` sends ready-made requests and counts answers, so that
-the sandbox is what is measured as long as there are two cores. What it can do bounds every other figure.
+``python -m benchmarks.workloads.sandbox URL CONNECTIONS SECONDS`` sends prepared requests and counts responses, so that
+the sandbox, not the client, is the limit on a machine with two cores. Its rate is an upper bound of all other figures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCOPE = (
 
 
 class Pusher(asyncio.Protocol):
-    """Sends the next request when an answer is complete."""
+    """Sends the next request as soon as a response is complete."""
 
     def __init__(self, requests: list[bytes], start: int) -> None:
         self.requests = requests
@@ -83,7 +83,7 @@ def s3_request(method: str, path: str, *headers: str) -> bytes:
 
 
 def list_requests() -> list[bytes]:
-    """Pages of 1,000 keys from many places."""
+    """Pages of 1,000 keys from many start keys."""
     path = f"/{RAW}?list-type=2&encoding-type=url&start-after="
     return [s3_request("GET", path + key.replace("/", "%2F")) for key in KEYS[::100]]
 
@@ -94,7 +94,7 @@ def copy_requests() -> list[bytes]:
 
 
 async def push(url: str, requests: list[bytes], connections: int, seconds: float) -> tuple[float, set[str]]:
-    """Answers a second, and the statuses seen."""
+    """Responses per second, and the set of their statuses."""
     loop = asyncio.get_running_loop()
     host, _, port = url.removeprefix("http://").partition(":")
     pushers = [Pusher(requests, i * len(requests) // connections) for i in range(connections)]
@@ -109,10 +109,10 @@ async def push(url: str, requests: list[bytes], connections: int, seconds: float
 
 
 def ask(url: str, connections: int, seconds: float) -> dict[str, float]:
-    """Requests a second by operation.
+    """Requests per second by operation.
 
     Raises:
-        BenchmarkError: The sandbox refused any.
+        BenchmarkError: The sandbox refused a request.
     """
     kinds = {
         "DetectLabels": detect_requests(),
@@ -128,7 +128,7 @@ def ask(url: str, connections: int, seconds: float) -> dict[str, float]:
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Requests a second: the most any client could be measured at."""
+    """Requests per second: the highest rate at which a client can be measured."""
     with bench.sandbox(OBJECTS) as sandbox:
         rates = bench.module(__name__, sandbox.endpoint_url, CONNECTIONS, bench.sizes.sandbox_s)
     return {"requests_per_s": {kind: round(rate) for kind, rate in rates.items()}}

@@ -1,4 +1,4 @@
-"""Starting: ``asyncfilter --help``, and a run until its first call reaches the sandbox."""
+"""The start of the program: ``asyncfilter --help``, and a run until its first call reaches the sandbox."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.process import cpu_s
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Medians over at least three rounds, since the first also fills caches of the disk."""
+    """Medians over at least three rounds, because the first round also fills the disk cache."""
     rounds = max(3, bench.sizes.rounds)
     helped = [bench.run([sys.executable, "-m", "asyncfilter", "--help"]) for _ in range(rounds)]
     begun = [_first_call(bench) for _ in range(rounds)]
@@ -27,7 +27,7 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 
 def _first_call(bench: Bench) -> tuple[float, float]:
-    """Wall and processor time of a run until its first detection arrived."""
+    """Wall and processor time of a run until its first detection arrives."""
     folder = bench.new_folder()
     task = bench.task(tps=50)
     with bench.sandbox(1000) as sandbox:

@@ -1,8 +1,9 @@
-"""The whole run without latency: list, examine, copy one image in seven, by every peer in turn.
+"""The whole run without latency: list, examine, copy one image in seven; by one peer after the other.
 
-A peer's processor time an image is that of its run, less that of its run over one single image, by the images between:
-what starting costs is a figure of its own. Images a second are the median of the seconds that reached half of the
-fullest one, so that neither a start that ramps nor the last part of a second counts; the sandbox counts them.
+A peer's processor time per image is the difference between a run over all images and a run over one image, divided by
+the difference in images; the cost of the start is a separate figure. Images per second are counted by the sandbox. They
+are the median of the seconds that reached half of the fullest one, so that neither the ramp at the start nor the last,
+incomplete second counts.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from benchmarks.peers import PEERS
 from benchmarks.process import BenchmarkError, Ran, cpu_s
 
 UNBOUNDED_TPS = 100_000.0
-"""A rate nobody reaches."""
+"""A rate above that of every peer."""
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """By peer: processor time an image, images a second, copies; and how many times less ours takes."""
+    """By peer: processor time per image, images per second, copies, and the ratio of its processor time to ours."""
     return compare(bench, list(PEERS))
 
 
@@ -72,7 +73,7 @@ def _run(bench: Bench, name: str, sandbox: SandboxProcess) -> Ran:
 
 
 def _medians(rounds: Sequence[dict[str, float | None]]) -> dict[str, Any]:
-    """Of what was measured in every round; None for the rest."""
+    """The median of each figure; None if it was not measured in every round."""
     medians = {}
     for name in rounds[0]:
         seen = [one[name] for one in rounds]
