@@ -14,7 +14,7 @@ CACHED_ANSWERS: Final = 65_536
 
 
 class LabelFilter(NamedTuple):
-    """The labels that a request wants; empty filters keep all. Names are compared exactly, as the service does."""
+    """The filters of a request; empty filters keep all. Names are compared exactly, as the service does."""
 
     min_confidence_pct: float = 55.0
     max_labels: int = 1000

@@ -49,7 +49,7 @@ def parse_latency(text: str) -> Latency:
     """Read a duration, or median and 99th percentile.
 
     Raises:
-        ValueError: If it is neither, the median is 0, or the percentile lies below it.
+        ValueError: If it is neither, the median is 0, or the percentile is below it.
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) == 1 and "=" not in text:
