@@ -19,7 +19,7 @@ COMMANDS = {
     "run": Entry("asyncfilter.cli.run", "Run a job, or resume it when its checkpoint exists."),
     "status": Entry("asyncfilter.cli.status", "Show what the checkpoint of a job holds."),
     "refilter": Entry("asyncfilter.cli.refilter", "Apply changed rules or actions to the stored labels, at no cost."),
-    "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the actions of the job, after a confirmation."),
+    "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, after a confirmation."),
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
     "quota": Entry("asyncfilter.cli.quota", "Show quota, price and limits of the account in a region."),
@@ -56,7 +56,7 @@ def _print_version(value: bool) -> None:
         "asyncfilter bench job.yaml       how many calls a second the account accepts",
         "asyncfilter status job.yaml      what was found and spent so far",
         "asyncfilter refilter job.yaml    apply changed rules at no cost",
-        "asyncfilter apply job.yaml       move or delete images by the actions of the job, after a confirmation",
+        "asyncfilter apply job.yaml       move or delete images by the job's actions, after a confirmation",
     )
 )
 def _asyncfilter(
