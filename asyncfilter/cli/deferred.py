@@ -25,11 +25,11 @@ if TYPE_CHECKING:
         plan_apply,
         plan_undo,
         propose_bench,
-        refilter,
         survey,
         undo,
     )
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
 _HOMES = {
