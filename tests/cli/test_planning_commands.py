@@ -102,7 +102,7 @@ def test_a_plan_for_people(workspace: Workspace) -> None:
         "plan", "job.yaml", "--set", "source.order=listing", "--set", "limits.budget_usd=0.01"
     )
     assert code == 0
-    for text in ("listed", "to pay for", "for 10 calls", "ends the run", "by hand", "no sample of the rest"):
+    for text in ("listed", "to pay for", "for 10 calls", "ends the run", "by hand", "no random sample of the rest"):
         assert text in " ".join(out.split())
 
 

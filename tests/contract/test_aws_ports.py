@@ -650,7 +650,7 @@ async def test_no_connection_is_not_billed() -> None:
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason="no recorded errors on this machine")
 async def test_the_recorded_raw_answer_is_understood(replayed: tuple[Ports, Redecider]) -> None:
-    """The one recorded answer with headers and body is that of an unreadable object; S3 is asked for its cause."""
+    """The one recorded answer with headers and body is that of an unreadable object; S3 gives the cause."""
     ports, replay = replayed
     record = next(r for r in map(json.loads, RECORDED.read_text().splitlines()) if r["kind"] == "raw_http")
     replay.answer(

@@ -377,7 +377,7 @@ async def return_first(workspace: Workspace) -> Any:
 
 
 async def everything(workspace: Workspace) -> Any:
-    """All commands one after another, as in the life of a job."""
+    """All commands one after another, as over the weeks of a job."""
     return [
         await resume(workspace),
         await workspace.remove(plan_apply, apply, stop={}),

@@ -373,7 +373,7 @@ async def test_a_key_the_answer_does_not_name_is_unknown() -> None:
 
 
 class Heads:
-    """A client whose copies all meet an object at the target."""
+    """A client whose copies all find an object at the target."""
 
     def __init__(self, source: ObjectHead, target: ObjectHead) -> None:
         self._heads = {"raw": source, BIN: target}

@@ -81,7 +81,7 @@ def test_each_backend_keeps_its_own_rate_and_is_used_to_it() -> None:
 
 
 def test_a_throttle_lowers_the_rate_of_its_own_backend_only() -> None:
-    """One backend refuses more than 2 a second; the other goes on at its 10, and no image is lost."""
+    """One backend refuses more than 2 a second; the other continues at its 10, and no image is lost."""
     strict = TimedDetector()
     strict._refuses = lambda now_s: sum(now_s - 1.0 < time_s <= now_s for time_s in strict.times_s) > 2
     free = TimedDetector()

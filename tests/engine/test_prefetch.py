@@ -193,7 +193,7 @@ def test_passing_faults_are_repeated() -> None:
 
 
 def test_what_never_works_is_recorded() -> None:
-    """An image that cannot be read after all attempts fails as unavailable; the run goes on."""
+    """An image that cannot be read after all attempts fails as unavailable; the run continues."""
     stage = Stage(dict.fromkeys(mixed(30), "Robin"))
     CountingPreparation(
         stage, fault=lambda key, _: TransientError("x", may_be_billed=False) if key == "00007.jpg" else None

@@ -52,7 +52,7 @@ body_of = str.encode
 
 
 def crash_points() -> Iterator[int]:
-    """Every crash point from 1; the caller stops at the first that lies beyond the end."""
+    """Every crash point from 1; the caller stops at the first that is beyond the end."""
     return count(1)
 
 

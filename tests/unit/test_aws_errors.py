@@ -1,4 +1,4 @@
-"""Every error code has one meaning, whichever client brought it."""
+"""Every error code has one meaning, with both clients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from asyncfilter.errors import (
 D, C, L, P = Operation.DETECT_LABELS, Operation.DETECT_CUSTOM_LABELS, Operation.LIST_OBJECTS, Operation.COPY_OBJECT
 H, B = Operation.HEAD_OBJECT, Operation.HEAD_BUCKET
 
-# operation, status, code, message -> class, what tells it apart
+# operation, status, code, message -> class, distinguishing attribute
 TABLE = [
     (D, 400, "ProvisionedThroughputExceededException", "Provisioned Rate exceeded", ThrottledError, ThrottleCause.RATE),
     (D, 400, "ProvisionedThroughputExceededException", "S3 download limit exceeded", ThrottledError, "s3_read"),
@@ -118,7 +118,7 @@ TABLE = [
 def test_each_code_has_its_meaning(
     operation: Operation, status: int, code: str, message: str, kind: type[Exception], mark: Any
 ) -> None:
-    """The class decides what the engine does; cause, billing, failure code or remedy come along."""
+    """Each code has its class and its cause, billing, failure code or remedy."""
     error = classify(ErrorResponse(operation=operation, where="s3://b/k", status=status, code=code, message=message))
     assert type(error) is kind
     if isinstance(error, ThrottledError):
@@ -138,7 +138,7 @@ def test_each_code_has_its_meaning(
 def test_what_aioboto3_raises_means_the_same(
     operation: Operation, status: int, code: str, message: str, kind: type[Exception], mark: Any
 ) -> None:
-    """A ``ClientError`` is reduced to the same answer that the fast client reads from the wire."""
+    """A ``ClientError`` is reduced to the same response that the fast client reads."""
     response = {
         "Error": {"Code": code or str(status), "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": "7"}},
@@ -162,12 +162,12 @@ def test_what_aioboto3_raises_means_the_same(
     ],
 )
 def test_codes_are_found_wherever_aws_puts_them(body: bytes, headers: dict[str, str], code: str) -> None:
-    """In ``__type`` with or without a namespace, in ``Code``, in a header, in XML; nonsense has none."""
+    """The code is read from ``__type`` with or without a namespace, ``Code``, a header or XML; else there is none."""
     assert read_error_response(D, "w", status=400, headers=headers, body=body).code == code
 
 
 def test_xml_errors_tell_message_and_region() -> None:
-    """Entities are resolved; the region comes from the body where the header is missing."""
+    """Entities are resolved; the region is read from the body if the header is missing."""
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>a &lt;b&gt; &#39;c&#x27;</Message>"
     body += b"<Region>eu-west-1</Region></Error>"
     answer = read_error_response(L, "s3://b", status=400, headers={}, body=body)
@@ -187,7 +187,7 @@ def test_xml_errors_tell_message_and_region() -> None:
 )
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
 def test_a_wait_that_aws_asks_for_is_passed_on(headers: dict[str, str], seconds: float | None, code: str) -> None:
-    """In seconds, milliseconds or as a date; nonsense is ignored."""
+    """The delay is in seconds, in milliseconds or a date; invalid values are ignored."""
     body = f"<Error><Code>{code}</Code></Error>".encode()
     error = classify(read_error_response(L, "s3://b", status=503, headers=headers, body=body))
     assert isinstance(error, ThrottledError | TransientError)
@@ -200,7 +200,7 @@ RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rek
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason="no recorded errors on this machine")
 def test_recorded_errors_are_all_known() -> None:
-    """Bodies and messages that real users met are classified by code, never by the fallback."""
+    """Recorded bodies and messages are classified by code, never by the fallback."""
     seen = []
     for line in RECORDED.read_text().splitlines():
         record = json.loads(line)

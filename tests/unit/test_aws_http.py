@@ -1,4 +1,4 @@
-"""What our own HTTP promises, against a server that plays scripts: answers of every kind, and every way to get none."""
+"""The guarantees of the HTTP client, against a scripted server: answers of every kind, and every failure."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ GET = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nbody"
 
 
-class Do(Enum):
-    """Steps of a script that are no answers."""
+class Step(Enum):
+    """Steps of a script other than sending bytes."""
 
     RESET = auto()
     CLOSE = auto()
     SILENCE = auto()
-    DRIP = auto()
+    SLOW_BYTES = auto()
     FLOOD = auto()
 
 
-Script = Sequence[bytes | Do]
+Script = Sequence[bytes | Step]
 
 
 class Scripted:
-    """Its nth connection plays the nth script, a step a request, and then closes; a step of bytes is sent as it is."""
+    """A server whose nth connection plays the nth script, one step per request, then closes; bytes are sent as is."""
 
     def __init__(self, scripts: Sequence[Script]) -> None:
         self.requests: list[bytes] = []
@@ -85,32 +85,34 @@ class Scripted:
             self.ended += 1
             writer.close()
 
-    async def _play(self, step: bytes | Do, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _play(self, step: bytes | Step, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         match step:
             case bytes():
                 writer.write(step)
-            case Do.CLOSE:
+            case Step.CLOSE:
                 writer.close()
-            case Do.RESET:
+            case Step.RESET:
                 raw = writer.get_extra_info("socket")
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
-            case Do.SILENCE:
+            case Step.SILENCE:
                 await reader.read()
-            case Do.DRIP | Do.FLOOD:
-                piece = b"x" if step is Do.DRIP else b"x: " + b"y" * 8000 + b"\r\n"
-                writer.write(b"HTTP/1.1 200 OK\r\n" + (b"Content-Length: 99999\r\n\r\n" if step is Do.DRIP else b""))
+            case Step.SLOW_BYTES | Step.FLOOD:
+                piece = b"x" if step is Step.SLOW_BYTES else b"x: " + b"y" * 8000 + b"\r\n"
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\n" + (b"Content-Length: 99999\r\n\r\n" if step is Step.SLOW_BYTES else b"")
+                )
                 while not writer.is_closing():
                     writer.write(piece)
                     await writer.drain()
-                    await asyncio.sleep(SHORT_S / 20 if step is Do.DRIP else 0)
+                    await asyncio.sleep(SHORT_S / 20 if step is Step.SLOW_BYTES else 0)
 
 
 @asynccontextmanager
 async def scripted(
     *scripts: Script, timeout_s: float = TIMEOUT_S, keepalive_s: float = 12.0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[Scripted, Pool, str]]:
-    """A server, a pool, and the server's origin; afterwards nothing is left open."""
+    """A server, a pool, and the server's origin; checks that no connection stays open."""
     server = Scripted(scripts)
     async with await asyncio.start_server(server.serve, "127.0.0.1", ssl=tls) as listening:
         pool = Pool(ssl.create_default_context(), timeout_s=timeout_s, keepalive_s=keepalive_s)
@@ -123,12 +125,12 @@ async def scripted(
 
 
 async def get(pool: Pool, origin: str, **options: Any) -> HttpResponse:
-    """One GET, repeatable unless told otherwise."""
+    """One GET, repeatable by default."""
     return await pool.exchange(origin, GET, **{"is_repeatable": True, **options})
 
 
 async def until(condition: Any) -> None:
-    """Let the loop turn until ``condition()`` holds."""
+    """Run the event loop until ``condition()`` is true."""
     with anyio.fail_after(TIMEOUT_S):
         while not condition():
             await anyio.lowlevel.checkpoint()
@@ -154,8 +156,8 @@ async def until(condition: Any) -> None:
     ],
 )
 async def test_a_connection_whose_answer_was_whole_is_used_again(answer: bytes, expected: tuple[int, bytes]) -> None:
-    """Whatever marks its end: length, last chunk, status. Headers are its own, not an interim answer's or trailers."""
-    async with scripted([answer, answer, Do.SILENCE]) as (server, pool, origin):
+    """The body ends by length, last chunk or status; headers exclude those of interim answers and trailers."""
+    async with scripted([answer, answer, Step.SILENCE]) as (server, pool, origin):
         for _ in range(2):
             reply = await get(pool, origin)
             assert (reply.status, reply.body) == expected
@@ -165,7 +167,7 @@ async def test_a_connection_whose_answer_was_whole_is_used_again(answer: bytes, 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 0\r\n", b"Content-Length: 70000\r\n"])
 async def test_an_answer_to_head_has_no_body_whatever_it_says(length: bytes) -> None:
-    """Its connection is used again, by another method too."""
+    """The connection is used again, also by another method."""
     async with scripted([b"HTTP/1.1 200 OK\r\nETag: e\r\n" + length + b"\r\n", OK]) as (server, pool, origin):
         reply = await get(pool, origin, is_head=True)
         assert (reply.headers["etag"], reply.body) == ("e", b"")
@@ -174,8 +176,8 @@ async def test_an_answer_to_head_has_no_body_whatever_it_says(length: bytes) -> 
 
 
 async def test_a_body_after_head_costs_the_connection() -> None:
-    """A server that gets HEAD wrong: no later request may take the body for its own answer."""
-    async with scripted([OK, Do.SILENCE], [OK]) as (server, pool, origin):
+    """A wrong body after HEAD must not become the answer of a later request."""
+    async with scripted([OK, Step.SILENCE], [OK]) as (server, pool, origin):
         assert (await get(pool, origin, is_head=True)).body == b""
         assert (await get(pool, origin)).body == b"ok"
         assert server.connections == 2
@@ -190,7 +192,7 @@ async def test_a_body_after_head_costs_the_connection() -> None:
     ],
 )
 async def test_a_connection_that_the_answer_ends_is_not_used_again(answer: bytes) -> None:
-    """By ``Connection: close``, by its version, or because only its end is the end of the body."""
+    """A connection ends by ``Connection: close``, by the HTTP version, or if the body ends with it."""
     async with scripted([answer], [answer]) as (server, pool, origin):
         for _ in range(2):
             assert (await get(pool, origin)).body == b"ok"
@@ -199,17 +201,17 @@ async def test_a_connection_that_the_answer_ends_is_not_used_again(answer: bytes
 
 @pytest.mark.parametrize("garbage", [b"garbage", OK, b"HTTP/1.1 100 Continue\r\n\r\n", b"\0"])
 async def test_bytes_behind_an_answer_cost_the_connection_not_the_answer(garbage: bytes) -> None:
-    """They were not asked for: no later request may take them for its own answer."""
-    async with scripted([OK + garbage, Do.SILENCE], [OK]) as (server, pool, origin):
+    """Unrequested bytes must not become the answer of a later request."""
+    async with scripted([OK + garbage, Step.SILENCE], [OK]) as (server, pool, origin):
         for _ in range(2):
             assert (await get(pool, origin)).body == b"ok"
         assert server.connections == 2
 
 
 async def test_an_idle_connection_that_speaks_is_dropped() -> None:
-    """Load balancers say 408 before they close; that answers nobody's request."""
+    """Load balancers send 408 before they close; it is the answer to no request."""
     late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
-    async with scripted([OK, Do.SILENCE], [OK]) as (server, pool, origin):
+    async with scripted([OK, Step.SILENCE], [OK]) as (server, pool, origin):
         await get(pool, origin)
         (idle,) = pool._open
         idle.data_received(late)
@@ -219,7 +221,7 @@ async def test_an_idle_connection_that_speaks_is_dropped() -> None:
 
 
 async def test_header_names_ignore_case_and_the_first_of_two_counts() -> None:
-    """As every reader of them here expects."""
+    """Header names are in lower case, as all readers of them expect."""
     answer = b"HTTP/1.1 200 OK\r\nX-Amz-Id: a\r\nx-amz-id: b\r\nContent-Length: 0\r\nOdd: \xe9\r\n\r\n"
     async with scripted([answer]) as (_, pool, origin):
         headers = (await get(pool, origin)).headers
@@ -241,7 +243,7 @@ async def test_header_names_ignore_case_and_the_first_of_two_counts() -> None:
     ],
 )
 async def test_half_an_answer_is_none(answer: bytes) -> None:
-    """An end in the middle: the request arrived, and it is not sent again, repeatable or not."""
+    """After a partial answer the request arrived, and is not sent again, repeatable or not."""
     async with scripted([OK, answer], [OK]) as (server, pool, origin):
         await get(pool, origin)
         with pytest.raises(BrokenError) as caught:
@@ -263,32 +265,36 @@ async def test_half_an_answer_is_none(answer: bytes) -> None:
     ],
 )
 async def test_what_is_not_http_or_ambiguous_is_refused(answer: bytes) -> None:
-    """Two lengths, a length beside chunks, another protocol: no guess is made."""
-    async with scripted([answer + b" " * 100, Do.SILENCE]) as (_, pool, origin):
+    """Two lengths, a length with chunks, or another protocol is an error."""
+    async with scripted([answer + b" " * 100, Step.SILENCE]) as (_, pool, origin):
         with pytest.raises(BrokenError):
             await get(pool, origin)
         await until(lambda: pool.connections == 0)
 
 
 async def test_a_head_without_end_is_refused() -> None:
-    """Headers that never stop do not fill the memory."""
-    async with scripted([Do.FLOOD]) as (_, pool, origin):
+    """Endless headers do not fill the memory."""
+    async with scripted([Step.FLOOD]) as (_, pool, origin):
         with pytest.raises(BrokenError, match=r"without end: \d{5,6} bytes"):
             await get(pool, origin)
 
 
 async def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body over all bounds neither."""
+    """A body over the bound does not fill the memory."""
     monkeypatch.setattr(connection, "RESPONSE_LIMIT_BYTES", 100_000)
     body = b"x" * 150_000
-    async with scripted([b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + body, Do.SILENCE]) as (_, pool, origin):
+    async with scripted([b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + body, Step.SILENCE]) as (
+        _,
+        pool,
+        origin,
+    ):
         with pytest.raises(BrokenError, match="without end"):
             await get(pool, origin)
 
 
-@pytest.mark.parametrize("step", [Do.SILENCE, Do.DRIP])
-async def test_the_deadline_is_for_the_whole_exchange(step: Do) -> None:
-    """Bytes that keep coming do not move it; the connection goes with it."""
+@pytest.mark.parametrize("step", [Step.SILENCE, Step.SLOW_BYTES])
+async def test_the_deadline_is_for_the_whole_exchange(step: Step) -> None:
+    """Arriving bytes do not extend it; the connection is closed at the deadline."""
     async with scripted([step], timeout_s=SHORT_S) as (server, pool, origin):
         with pytest.raises(TimeoutError):
             await get(pool, origin)
@@ -297,7 +303,7 @@ async def test_the_deadline_is_for_the_whole_exchange(step: Do) -> None:
 
 
 async def test_a_deadline_that_was_met_does_no_harm_later() -> None:
-    """Nothing of an exchange outlives it: the connection is still good long after the deadline."""
+    """No timer is left after an exchange: the connection is still usable long after the deadline."""
     async with scripted([OK, OK], timeout_s=SHORT_S) as (server, pool, origin):
         await get(pool, origin)
         await anyio.sleep(SHORT_S * 1.5)
@@ -305,21 +311,21 @@ async def test_a_deadline_that_was_met_does_no_harm_later() -> None:
         assert server.connections == 1
 
 
-# -- Connections that died ---------------------------------------------------------------------------------------------
+# -- Stale connections -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", [Do.RESET, Do.CLOSE])
-async def test_a_repeatable_request_outlives_a_stale_connection(end: Do) -> None:
-    """The server closes as the request comes: it is sent once more, over a new connection."""
+@pytest.mark.parametrize("end", [Step.RESET, Step.CLOSE])
+async def test_a_repeatable_request_outlives_a_stale_connection(end: Step) -> None:
+    """If the server closes when the request arrives, it is sent once more over a new connection."""
     async with scripted([OK, end], [OK]) as (server, pool, origin):
         await get(pool, origin)
         assert (await get(pool, origin)).body == b"ok"
         assert (server.connections, len(server.requests)) == (2, 3)
 
 
-@pytest.mark.parametrize("end", [Do.RESET, Do.CLOSE])
-async def test_a_request_that_costs_money_is_not_sent_twice(end: Do) -> None:
-    """It may have arrived, and the next attempt is the engine's, which pays for it."""
+@pytest.mark.parametrize("end", [Step.RESET, Step.CLOSE])
+async def test_a_request_that_costs_money_is_not_sent_twice(end: Step) -> None:
+    """The request may have arrived; only the engine, which reserves the price, may repeat it."""
     async with scripted([OK, end], [OK]) as (server, pool, origin):
         await get(pool, origin)
         with pytest.raises(BrokenError) as caught:
@@ -329,8 +335,8 @@ async def test_a_request_that_costs_money_is_not_sent_twice(end: Do) -> None:
 
 
 async def test_a_repetition_is_made_once_and_never_for_a_new_connection() -> None:
-    """A server that closes every connection is asked twice at the most, and once from the start."""
-    async with scripted([OK, Do.CLOSE], [Do.CLOSE], [Do.CLOSE]) as (server, pool, origin):
+    """A server that closes every connection gets at most two requests, and one on a new connection."""
+    async with scripted([OK, Step.CLOSE], [Step.CLOSE], [Step.CLOSE]) as (server, pool, origin):
         await get(pool, origin)
         for expected in (3, 4):
             with pytest.raises(BrokenError):
@@ -339,7 +345,7 @@ async def test_a_repetition_is_made_once_and_never_for_a_new_connection() -> Non
 
 
 async def test_a_connection_known_to_be_closed_costs_nothing() -> None:
-    """Its end was seen before anything was sent: even what costs money takes another connection."""
+    """The end was seen before the request was sent: even a paid request uses another connection."""
     async with scripted([OK], [OK]) as (server, pool, origin):
         await get(pool, origin)
         await until(lambda: pool.connections == 0)
@@ -348,8 +354,8 @@ async def test_a_connection_known_to_be_closed_costs_nothing() -> None:
 
 
 async def test_a_repetition_does_not_try_its_luck_with_another_old_connection() -> None:
-    """When one is stale the others may be: the one repetition gets a new one."""
-    async with scripted([OK, Do.CLOSE], [OK, Do.CLOSE], [OK]) as (server, pool, origin):
+    """If one connection is stale the others may be: the repetition uses a new one."""
+    async with scripted([OK, Step.CLOSE], [OK, Step.CLOSE], [OK]) as (server, pool, origin):
         async with anyio.create_task_group() as tasks:
             for _ in range(2):
                 tasks.start_soon(get, pool, origin)
@@ -358,7 +364,7 @@ async def test_a_repetition_does_not_try_its_luck_with_another_old_connection() 
 
 
 class FakeTransports(asyncio.Transport):
-    """A transport without a network; the system refuses what is written when ``refuses``."""
+    """A transport without a network; if ``refuses``, the system accepts no bytes."""
 
     def __init__(self, *, refuses: bool = False) -> None:
         super().__init__()
@@ -378,14 +384,14 @@ class FakeTransports(asyncio.Transport):
 
 
 def on_transports(transports: FakeTransports, loop: asyncio.AbstractEventLoop) -> Connection:
-    """A connection that is open over it."""
+    """A connection over this transport."""
     made = Connection(loop, lambda _: None, memoryview(bytearray(BUFFER_BYTES)))
     made.connection_made(transports)
     return made
 
 
 async def test_a_write_that_the_system_refuses_was_not_sent() -> None:
-    """Certain, and so neither billed nor a reason not to take another connection."""
+    """The request was certainly not sent, so it is not billed and may use another connection."""
     one = on_transports(FakeTransports(refuses=True), asyncio.get_running_loop())
     with pytest.raises(UnsentError):
         one.send(POST, is_head=False)
@@ -394,7 +400,7 @@ async def test_a_write_that_the_system_refuses_was_not_sent() -> None:
 
 
 async def test_a_server_that_speaks_first_is_not_spoken_to() -> None:
-    """Whatever it is, it is no HTTP server, and nothing was sent to it."""
+    """A server that sends bytes first is no HTTP server, and no request was sent to it."""
     one = on_transports(FakeTransports(), asyncio.get_running_loop())
     one.data_received(b"SSH-2.0-OpenSSH_9.6\r\n")
     with pytest.raises(UnsentError):
@@ -402,8 +408,8 @@ async def test_a_server_that_speaks_first_is_not_spoken_to() -> None:
 
 
 async def test_the_connection_used_last_is_used_next() -> None:
-    """So that the others grow old and close."""
-    async with scripted([OK, Do.SILENCE], [OK, Do.SILENCE]) as (_, pool, origin):
+    """The newest connection is used first, so that the others become idle and close."""
+    async with scripted([OK, Step.SILENCE], [OK, Step.SILENCE]) as (_, pool, origin):
         first = await pool._connect(origin, asyncio.get_running_loop().time() + 1)
         second = await pool._connect(origin, asyncio.get_running_loop().time() + 1)
         for one in (second, first):
@@ -414,8 +420,8 @@ async def test_the_connection_used_last_is_used_next() -> None:
 
 
 async def test_idle_connections_are_closed_after_a_while() -> None:
-    """Without another request: the pool looks after them itself, and only as long as there are any."""
-    async with scripted([OK, Do.SILENCE], keepalive_s=0.02) as (server, pool, origin):
+    """The pool closes idle connections by itself, and its timer runs only while there are any."""
+    async with scripted([OK, Step.SILENCE], keepalive_s=0.02) as (server, pool, origin):
         await get(pool, origin)
         await until(lambda: server.ended == 1)
         assert pool.connections == 0
@@ -423,7 +429,7 @@ async def test_idle_connections_are_closed_after_a_while() -> None:
 
 
 async def test_a_connection_idle_for_too_long_is_not_used() -> None:
-    """Even when nobody has come by to close it."""
+    """A connection idle for too long is not used, even if it was not closed yet."""
     async with scripted([OK, OK], [OK]) as (server, pool, origin):
         await get(pool, origin)
         (idle,) = pool._open
@@ -436,8 +442,8 @@ async def test_a_connection_idle_for_too_long_is_not_used() -> None:
 
 
 async def test_a_cancelled_request_takes_its_connection_with_it() -> None:
-    """Its answer may still come and must not be taken for another's."""
-    async with scripted([OK, Do.SILENCE], [OK, Do.SILENCE]) as (server, pool, origin):
+    """The answer may still arrive and must not become that of another request."""
+    async with scripted([OK, Step.SILENCE], [OK, Step.SILENCE]) as (server, pool, origin):
         await get(pool, origin)
         with anyio.move_on_after(SHORT_S / 5) as scope:
             await get(pool, origin)
@@ -449,18 +455,18 @@ async def test_a_cancelled_request_takes_its_connection_with_it() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_cancelling_while_connecting_leaves_nothing_open(tmp_path: Path, scheme: str) -> None:
-    """At whichever turn of the loop it comes, until an exchange is through."""
+    """Cancelled at any iteration of the loop during an exchange, nothing stays open."""
     authority, context = certificates(tmp_path)
-    scripts: list[Script] = [[OK, Do.SILENCE]] * 200
+    scripts: list[Script] = [[OK, Step.SILENCE]] * 200
     async with scripted(*scripts, tls=context if scheme == "https" else None) as (server, _, origin):
         pool = Pool(ssl.create_default_context(cafile=str(authority)), timeout_s=TIMEOUT_S)
         url = origin.replace("http://127.0.0.1", f"{scheme}://localhost")
-        turns = 0
+        iterations = 0
         while not pool._idle[url]:
-            turns += 1 + turns // 10
+            iterations += 1 + iterations // 10
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(get, pool, url)
-                for _ in range(turns):
+                for _ in range(iterations):
                     await anyio.lowlevel.checkpoint()
                 tasks.cancel_scope.cancel()
         await pool.aclose()
@@ -481,7 +487,7 @@ async def test_cancelling_while_connecting_leaves_nothing_open(tmp_path: Path, s
     ],
 )
 async def test_a_host_that_does_not_exist_is_no_connection(origin: str, kind: type[Exception]) -> None:
-    """Nothing was sent; an address that cannot be one is told apart."""
+    """Nothing was sent; an invalid address has an error of its own."""
     pool = Pool(ssl.create_default_context(), timeout_s=TIMEOUT_S)
     with pytest.raises(kind):
         await get(pool, origin)
@@ -497,14 +503,14 @@ async def test_a_refused_connection_is_no_connection() -> None:
 
 
 async def test_a_deadline_that_passes_before_there_is_a_connection_is_no_connection() -> None:
-    """A handshake that nobody answers: nothing can have arrived."""
-    async with scripted([Do.SILENCE], timeout_s=SHORT_S) as (_, pool, origin):
+    """During an unanswered handshake no request can have arrived."""
+    async with scripted([Step.SILENCE], timeout_s=SHORT_S) as (_, pool, origin):
         with pytest.raises(NoConnectionError, match="in time"):
             await get(pool, origin.replace("http:", "https:"))
 
 
 def key_usage(*, is_authority: bool) -> x509.KeyUsage:
-    """What a key is for: to sign certificates, or to sign at the start of a connection."""
+    """The usage of a key: signing certificates, or signing during a handshake."""
     return x509.KeyUsage(
         digital_signature=not is_authority,
         key_cert_sign=is_authority,
@@ -519,7 +525,7 @@ def key_usage(*, is_authority: bool) -> x509.KeyUsage:
 
 
 def certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A private authority's file, and a server's context with a certificate of it for ``localhost``."""
+    """The file of a private authority, and a server's context with its certificate for ``localhost``."""
     now = dt.datetime.now(dt.UTC)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("authority", "leaf")]
@@ -534,7 +540,7 @@ def certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
             .not_valid_before(now - dt.timedelta(days=1))
             .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=not own, path_length=None), critical=True)
-            # Python 3.13 demands these of a chain that it trusts.
+            # Python 3.13 requires these of a trusted chain.
             .add_extension(key_usage(is_authority=not own), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(keys[own].public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False)
@@ -551,14 +557,14 @@ def certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
 
 
 async def test_tls_checks_authority_and_host(tmp_path: Path) -> None:
-    """The private authority's server is trusted under its own name, asked for by SNI, and under no other."""
+    """The private authority's server is trusted under its name, sent by SNI, and under no other."""
     authority, context = certificates(tmp_path)
     asked: list[str | None] = []
     context.sni_callback = lambda _, name, __: asked.append(name)
-    trusting = ssl.create_default_context(cafile=str(authority))
-    async with scripted([OK, Do.RESET], [OK], [], [], tls=context) as (server, other, origin):
+    trusted = ssl.create_default_context(cafile=str(authority))
+    async with scripted([OK, Step.RESET], [OK], [], [], tls=context) as (server, other, origin):
         port = origin.rpartition(":")[2]
-        pool = Pool(trusting, timeout_s=TIMEOUT_S)
+        pool = Pool(trusted, timeout_s=TIMEOUT_S)
         for _ in range(2):
             assert (await get(pool, f"https://localhost:{port}")).body == b"ok"
         assert (asked[0], len(server.requests)) == ("localhost", 3)
@@ -571,10 +577,10 @@ async def test_tls_checks_authority_and_host(tmp_path: Path) -> None:
 
 
 def test_uvloop_serves_as_well() -> None:
-    """Programs that call the engine on their own loop may use it."""
+    """Programs that call the engine on a loop of their own may use uvloop."""
 
     async def exchange() -> None:
-        async with scripted([OK, OK, Do.SILENCE]) as (server, pool, origin):
+        async with scripted([OK, OK, Step.SILENCE]) as (server, pool, origin):
             for _ in range(2):
                 assert (await get(pool, origin)).body == b"ok"
             with anyio.move_on_after(SHORT_S / 5):
@@ -585,7 +591,7 @@ def test_uvloop_serves_as_well() -> None:
 
 
 async def test_the_next_address_is_tried_when_one_fails_or_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Families in turn; what lost the race is closed."""
+    """Address families alternate; connections that lost the race are closed."""
     monkeypatch.setattr(connecting, "_NEXT_AFTER_S", 0.01)
     loop = asyncio.get_running_loop()
     tried: list[tuple[object, ...]] = []
@@ -638,7 +644,7 @@ async def test_the_next_address_is_tried_when_one_fails_or_is_slow(monkeypatch: 
 def test_only_what_certainly_was_not_sent_is_not_billed(
     failure: Exception, kind: type[Exception], billed: bool | None
 ) -> None:
-    """The moment of the failure decides; what no repetition can mend stops the run.
+    """The point of the failure decides about billing; failures that no repetition cures stop the run.
 
     See docs/guarantees.md, *The budget is a ceiling*.
     """
@@ -658,7 +664,7 @@ TOKENS = st.text("abcXYZ019-", min_size=1, max_size=8)
 def test_an_answer_is_the_same_however_it_is_cut(
     data: st.DataObject, body: bytes, headers: list[tuple[str, str]], chunked: bool
 ) -> None:
-    """Segments end where they like: between CR and LF, in a chunk's size, after the last byte but one."""
+    """Segments may end anywhere: between CR and LF, within a chunk's size, before the last byte."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers).encode()
     if chunked:
         cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(body) - 1)), max_size=4)))
@@ -691,7 +697,7 @@ def _cut(raw: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 @given(st.text("ab :\r\n\t\x0b\x85\u2028é", max_size=20), BODIES, st.sampled_from(["GET", "HEAD", "PUT", "POST"]))
 def test_no_value_can_begin_another_line(value: str, body: bytes, method: str) -> None:
-    """An ETag with a line break in it, from a strange server, is sent in one line."""
+    """An ETag with a line break, from a faulty server, is sent in one line."""
     sent = HttpRequest(method, "/k?q", {"host": "h", "x-a": value}, body).encode()
     head, _, rest = sent.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")

@@ -138,7 +138,7 @@ def test_settings_are_a_part_of_a_job_file(
     ],
 )
 def test_a_rate_is_advised_where_what_was_told_is_wrong(found: Measurement, tps: float | None, word: str) -> None:
-    """The quota of Service Quotas is kept (``auto``) unless the measurement contradicts it; a comment has the reason."""
+    """The quota of Service Quotas is used (``auto``) unless the measurement contradicts it; a comment says why."""
     job = make_job()
     advised = settings(found, job.limits)
     assert advised is not None
@@ -194,10 +194,10 @@ def test_nothing_is_requested_that_is_granted_already() -> None:
     """If less than the reported quota is accepted, an increase is no remedy: other clients use the quota."""
     found = make_found(30, 9, images=145_000)
     mapping = bench_mapping(make_job(), found, 3600)
-    request, demanded = mapping["request"], mapping["demand"]
+    request, needed = mapping["request"], mapping["demand"]
     assert isinstance(request, dict)
-    assert isinstance(demanded, dict)
-    assert (demanded["needed_tps"], demanded["is_met"], demanded["is_told"]) == (41, False, True)
+    assert isinstance(needed, dict)
+    assert (needed["needed_tps"], needed["is_met"], needed["is_told"]) == (41, False, True)
     assert (request["wanted_tps"], request["peak_calls"]) == (None, None)
     assert "other programs may use it" in drawn(found, make_job(), 100, 3600)
 

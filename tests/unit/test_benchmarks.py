@@ -1,4 +1,4 @@
-"""The benchmarks are honest: peers do the same work, and tables say what the figures say."""
+"""The benchmarks are fair and correct: peers do the same work, and tables agree with the figures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IMAGES = 20
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
-    """What each peer copied, as keys with ETags; all of them run at once on one sandbox."""
+    """The keys with ETags that each peer copied; all peers run at once on one sandbox."""
     folder, answers = tmp_path_factory.mktemp("peers"), Answers.of(None)
     buckets = {name: f"clean-{name.replace('_', '-')}" for name in PEERS}
     options = SandboxOptions(
@@ -57,8 +57,8 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[
             env = environment(sandbox.environment())
             running.append(stack.enter_context(subprocess.Popen(command, env=env, stdout=-3, stderr=-1)))
         for process in running:
-            complaint = process.communicate(timeout=60)[1].decode()
-            assert process.returncode == 0, complaint
+            error_output = process.communicate(timeout=60)[1].decode()
+            assert process.returncode == 0, error_output
         yield {name: _contents(sandbox, bucket) for name, bucket in buckets.items()}
 
 
@@ -69,13 +69,13 @@ def _contents(sandbox: SandboxProcess, bucket: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "one_by_one"])
 def test_every_peer_makes_the_copies_of_the_one_by_one_script(name: str, copies: dict[str, dict[str, str]]) -> None:
-    """The same keys with the same content; some images are kept and some are not."""
+    """All copied the same keys with the same content; some images are kept and some are not."""
     assert 0 < len(copies["one_by_one"]) < IMAGES
     assert copies[name] == copies["one_by_one"]
 
 
 def test_drawn_answers_keep_about_one_image_in_seven() -> None:
-    """What is looked for is neither rare nor common, so that copies weigh as they do in practice."""
+    """Matches are neither rare nor common, so that the share of copies is realistic."""
     answers = Answers.of(None)
     kept = sum(
         any(label.name == answers.label and label.confidence_pct >= answers.confidence_pct for label in one.labels)
@@ -85,7 +85,7 @@ def test_drawn_answers_keep_about_one_image_in_seven() -> None:
 
 
 def test_recorded_answers_bring_their_own_label(tmp_path: Path) -> None:
-    """The label is the one whose share is nearest to one in seven, and the sandbox is told to give these answers."""
+    """The label is the one whose share is nearest to one in seven, and the sandbox gives these answers."""
     rows = [{"Labels": [{"Name": "Usual", "Confidence": 90.0}] * (n < 2)} for n in range(13)]
     rows.append({"Labels": [{"Name": "Rare", "Confidence": 90.0}]})
     recorded = tmp_path / "recorded.jsonl"
@@ -99,7 +99,7 @@ def test_recorded_answers_bring_their_own_label(tmp_path: Path) -> None:
 
 
 def test_a_process_is_measured_from_outside(tmp_path: Path) -> None:
-    """Processor time, memory and output are the process's own; what failed says why."""
+    """Processor time, memory and output are the process's own; a failure has its cause."""
     bench = Bench(sizes=QUICK, folder=tmp_path, cores=Cores(None, None))
     busy = "import time; held = bytearray(60_000_000); until = time.process_time() + 0.25\n"
     busy += "while time.process_time() < until: pass\nprint('done')"
@@ -112,15 +112,15 @@ def test_a_process_is_measured_from_outside(tmp_path: Path) -> None:
 
 
 def test_a_share_is_that_of_the_second_half() -> None:
-    """A slow start does not count, throttles of both halves are told apart."""
-    judged = quota.judge([(10, 0, 10), (10, 10, 0), (60, 45, 15), (50, 50, 0)], 50)
-    assert judged["share"] == 0.95
-    assert judged["throttled_late_pct"] == round(15 / 110 * 100, 3)
-    assert judged["throttled_pct"] == round(25 / 130 * 100, 3)
+    """A slow start does not count; throttles of the halves are counted separately."""
+    result = quota.judge([(10, 0, 10), (10, 10, 0), (60, 45, 15), (50, 50, 0)], 50)
+    assert result["share"] == 0.95
+    assert result["throttled_late_pct"] == round(15 / 110 * 100, 3)
+    assert result["throttled_pct"] == round(25 / 130 * 100, 3)
 
 
 def test_images_a_second_leave_ramp_and_end_out() -> None:
-    """Only seconds that reached half of the fullest count, and never the last; too few of them give no figure."""
+    """Only seconds with at least half of the fullest one count, and never the last; too few give no figure."""
     assert full_seconds([5, 10, 20, 3000, 5000, 4000, 10_000]) == 4000.0
     assert full_seconds([400, 100]) is None
     assert full_seconds([400]) is None
@@ -128,7 +128,7 @@ def test_images_a_second_leave_ramp_and_end_out() -> None:
 
 @pytest.mark.parametrize("sizes", [FULL, QUICK], ids=lambda sizes: sizes.name)
 def test_every_goal_of_a_quota_has_its_case(sizes: Any) -> None:
-    """Each peer is measured, light cases are few calls a second, and nothing is measured twice."""
+    """Each peer is measured, light cases have few calls a second, and nothing is measured twice."""
     every = list(quota.cases(sizes))
     assert len(set(every)) == len(every)
     assert {case.peer for case in every} == set(PEERS) - {"fallback"}
@@ -140,22 +140,22 @@ def test_every_goal_of_a_quota_has_its_case(sizes: Any) -> None:
 
 
 def test_time_is_booked_on_parts_that_are_there() -> None:
-    """Every stage names files and functions of the program: a part that was renamed would count for its caller."""
+    """Every stage names existing files and functions: a renamed one would be counted for its caller."""
     sources = {
         path.as_posix(): path.read_text(encoding="utf-8") for path in Path(asyncfilter.__file__).parent.rglob("*.py")
     }
-    for stage, places in costs.STAGES.items():
-        for place in places:
-            path, _, function = place.partition(":")
+    for stage, locations in costs.STAGES.items():
+        for location in locations:
+            path, _, function = location.partition(":")
             texts = [text for file, text in sources.items() if path in file]
-            assert texts, (stage, place)
-            assert any(f"def {function}" in text for text in texts), (stage, place)
+            assert texts, (stage, location)
+            assert any(f"def {function}" in text for text in texts), (stage, location)
             assert costs.stage_of(next(file for file in sources if path in file), function) == stage
     assert costs.stage_of("/usr/lib/python3/json/decoder.py", "decode") is None
 
 
 def test_goals_are_judged_by_full_runs_alone() -> None:
-    """A figure beyond its bound is not met, whichever way the bound lies; a quick run judges nothing."""
+    """A figure beyond its upper or lower bound is not met; a quick run has no verdict."""
     results = {"checkpoint": {"cpu_us_per_image": 26.0, "bytes_per_image": 260}, "listing": {"ours_times_less": 20.0}}
     met = {one.what: (one.is_met, one.is_stretch_met) for one in judge(results, is_full=True) if one.figure is not None}
     assert met == {
@@ -167,19 +167,19 @@ def test_goals_are_judged_by_full_runs_alone() -> None:
 
 
 def test_the_worst_case_decides() -> None:
-    """Among quotas of one kind the lowest share and the most throttles stand for all of them; peers do not count."""
+    """For quotas of one kind the lowest share and the most throttles count; peers do not."""
     case = {"peer": "ours", "told": "half", "quota_tps": 50, "share": 0.99, "throttled_late_pct": 0.1}
     cases = [case, {**case, "quota_tps": 5, "share": 0.9, "throttled_late_pct": 0.6}, {**case, "peer": "x", "share": 0}]
-    judged = {one.what: one for one in judge({"quota": {"cases": cases}}, is_full=True)}
-    share = judged["quota half of what was told, share in the second half, the worst"]
-    throttled = judged["quota half of what was told, throttled in the second half, the worst"]
+    results_by_name = {one.what: one for one in judge({"quota": {"cases": cases}}, is_full=True)}
+    share = results_by_name["quota half of what was told, share in the second half, the worst"]
+    throttled = results_by_name["quota half of what was told, throttled in the second half, the worst"]
     assert (share.figure, share.is_met) == (0.9, False)
     assert (throttled.figure, throttled.is_met) == (0.6, False)
-    assert judged["share of a known quota of 50 a second, 300 ms with a slow tail"].figure is None
+    assert results_by_name["share of a known quota of 50 a second, 300 ms with a slow tail"].figure is None
 
 
 def test_a_goal_that_is_not_met_is_shown_so() -> None:
-    """The table says met, not met, or not measured, never nothing where there is a goal in a full run."""
+    """In a full run every goal in the table is met, not met, or not measured."""
     goal = Goal(what="speed", figure=lambda _: 2.0, goal=3, is_least=True)
     assert goal not in GOALS
     text = tables.goals_table(judge({"listing": {"ours_times_less": 19.0}}, is_full=True))
@@ -188,7 +188,7 @@ def test_a_goal_that_is_not_met_is_shown_so() -> None:
 
 
 def test_a_block_takes_its_place_in_the_page() -> None:
-    """Only what stands between the marks changes; a page without marks is refused."""
+    """Only the text between the marks changes; a page without marks is refused."""
     page = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
     assert tables.placed(page, "new") == f"before\n{tables.BEGIN}\nnew\n{tables.END}\nafter\n"
     with pytest.raises(ValueError, match="no place"):
@@ -196,7 +196,7 @@ def test_a_block_takes_its_place_in_the_page() -> None:
 
 
 def test_json_keeps_its_values_and_its_lists_on_a_line() -> None:
-    """Series stay readable in a diff and are what they were."""
+    """Series are written one per line, which keeps diffs readable, and are read back unchanged."""
     document = {"a": {"b": [1, 2, [3, 4.5]], "c": [{"d": []}]}, "e": "x"}
     text = files.compact_json(document)
     assert json.loads(text) == document
@@ -218,13 +218,13 @@ COMMITTED = files.read(files.RESULTS)
 
 
 def test_the_page_says_what_the_results_say() -> None:
-    """``docs/performance.md`` holds the table that the committed JSON gives, and no other figures of it."""
+    """``docs/performance.md`` holds exactly the table of the committed JSON."""
     page = files.PAGE.read_text(encoding="utf-8")
     assert page == tables.placed(page, tables.summary(COMMITTED)), "run: python -m benchmarks --redraw"
 
 
 def test_tables_and_plots_are_those_of_the_results() -> None:
-    """What is drawn from the JSON is committed as it would be drawn now, and the plots are whole."""
+    """The committed plots are those drawn from the JSON now, and they are complete."""
     report = (files.RESULTS / "results.md").read_text(encoding="utf-8")
     assert report == tables.report(COMMITTED), "run: python -m benchmarks --redraw"
     drawn = dict(all_plots(tables.figures(COMMITTED)))
@@ -235,7 +235,7 @@ def test_tables_and_plots_are_those_of_the_results() -> None:
 
 
 def test_all_workloads_are_in_the_results() -> None:
-    """Nothing that is measured is missing from what is committed, and every goal has its figure in a full run."""
+    """The committed results have all measurements, and a figure for every goal in a full run."""
     from benchmarks.suite import WORKLOADS
 
     assert set(COMMITTED["workloads"]) == set(WORKLOADS)

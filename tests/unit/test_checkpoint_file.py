@@ -1,4 +1,4 @@
-"""The checkpoint as a file: what is refused and left alone, what is locked, what a full disk does, what can be read."""
+"""The checkpoint as a file: refusal of unsound files, locks, full disks, and reading."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def image(id_: int, key: str | None = None, seq: int | None = None) -> StoredIma
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the checkpoint will be; its folder is not there yet, and its name needs quoting in a URI."""
+    """The path of a new checkpoint; its folder does not exist yet, and its name needs quoting in a URI."""
     return tmp_path / "a folder?" / "ro#bins%20.db"
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A checkpoint that was closed in good order, with enough rows for several levels of pages."""
+    """A checkpoint that was closed normally, with enough rows for several levels of pages."""
     path = tmp_path_factory.mktemp("template") / "robins.db"
 
     async def fill() -> None:
@@ -85,33 +85,33 @@ def filled(path: Path, template: bytes) -> Path:
 
 
 def folder(path: Path) -> dict[str, bytes]:
-    """Everything in the checkpoint's folder."""
+    """All files of the checkpoint's folder, with their contents."""
     return {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
 
 
-def lay_out(place: Path, files: dict[str, bytes]) -> None:
-    """Make ``files`` all that is in a folder, as after a kill."""
-    shutil.rmtree(place)
-    place.mkdir()
+def replace_files(folder_path: Path, files: dict[str, bytes]) -> None:
+    """Replace the content of a folder by ``files``, as after a kill."""
+    shutil.rmtree(folder_path)
+    folder_path.mkdir()
     for name, content in files.items():
-        (place / name).write_bytes(content)
+        (folder_path / name).write_bytes(content)
 
 
-# -- Refused, and left alone -------------------------------------------------------------------------------------------
+# -- Refused, unchanged ------------------------------------------------------------------------------------------------
 
 
 def empty(path: Path) -> None:
-    """Zero bytes."""
+    """Make the file empty."""
     path.write_bytes(b"")
 
 
 def text(path: Path) -> None:
-    """Not a database."""
+    """Replace the file by a text."""
     path.write_text("hello")
 
 
 def foreign(path: Path) -> None:
-    """Another program's database."""
+    """Replace the file by another program's database."""
     path.unlink()
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE image (id)")
@@ -119,47 +119,49 @@ def foreign(path: Path) -> None:
 
 
 def truncated(path: Path) -> None:
-    """The end is missing."""
+    """Cut off the end."""
     os.truncate(path, path.stat().st_size - 4096)
 
 
 def header_only(path: Path) -> None:
-    """A copy that stopped at once."""
+    """Keep the header only, as an aborted copy does."""
     os.truncate(path, 50)
 
 
-def scribbled(path: Path) -> None:
-    """A page in the middle is overwritten."""
+def overwritten(path: Path) -> None:
+    """Overwrite a page in the middle."""
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2 // 4096 * 4096)
         file.write(b"\xa5" * 4096)
 
 
-def gutted(path: Path) -> None:
-    """Somebody dropped a table."""
+def without_table(path: Path) -> None:
+    """Drop a table."""
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE effect")
     db.close()
 
 
 def stateless(path: Path) -> None:
-    """Somebody changed the watermark."""
+    """Change the watermark."""
     with sqlite3.connect(path) as db:
         db.execute("UPDATE state SET value = '{\"seq\": \"many\"}' WHERE key = 'watermark'")
     db.close()
 
 
 def settle(path: Path) -> None:
-    """Fold in what a tool of the test left beside the file."""
+    """Checkpoint the log that a test's SQLite connection left beside the file."""
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA journal_mode = DELETE")
     db.close()
 
 
-@pytest.mark.parametrize("spoil", [empty, text, foreign, truncated, header_only, scribbled, gutted, stateless])
-async def test_what_is_no_sound_checkpoint_is_refused_untouched(filled: Path, spoil: Callable[[Path], None]) -> None:
-    """A clear word, exit code 3, the same bytes, and nothing new beside the file."""
-    spoil(filled)
+@pytest.mark.parametrize(
+    "damage", [empty, text, foreign, truncated, header_only, overwritten, without_table, stateless]
+)
+async def test_what_is_no_sound_checkpoint_is_refused_untouched(filled: Path, damage: Callable[[Path], None]) -> None:
+    """The error has a clear message and exit code 3; the file is unchanged, and no new file is beside it."""
+    damage(filled)
     before = folder(filled)
     with pytest.raises(CheckpointUnreadableError) as caught:
         await opened(filled)
@@ -171,7 +173,7 @@ async def test_what_is_no_sound_checkpoint_is_refused_untouched(filled: Path, sp
 
 
 async def test_a_newer_format_is_refused_untouched(filled: Path) -> None:
-    """An older program never writes into what it does not understand."""
+    """An older program never writes into a file of a newer format."""
     with sqlite3.connect(filled) as db:
         db.execute("PRAGMA user_version = 2")
     db.close()
@@ -184,7 +186,7 @@ async def test_a_newer_format_is_refused_untouched(filled: Path) -> None:
 
 
 async def test_a_mismatch_names_each_setting(filled: Path) -> None:
-    """Old and new value of every setting that differs, both ways out, and an untouched file."""
+    """The error has old and new value of every differing setting and both remedies; the file is unchanged."""
     before = folder(filled)
     with pytest.raises(CheckpointMismatchError) as caught:
         await opened(filled, {"source.uri": "s3://other/", "detector.min_confidence": "0", "detector.model": "arn"})
@@ -198,21 +200,21 @@ async def test_a_mismatch_names_each_setting(filled: Path) -> None:
 
 
 async def test_a_log_without_its_file_is_refused(filled: Path) -> None:
-    """A deleted file with its log still there: the log must never be played into a new file."""
-    lay_out(filled.parent, {filled.name + "-wal": b"x" * 5000})
+    """The log of a deleted file must never be replayed into a new file."""
+    replace_files(filled.parent, {filled.name + "-wal": b"x" * 5000})
     with pytest.raises(CheckpointUnreadableError, match="is missing"):
         await opened(filled)
     assert set(folder(filled)) == {filled.name + "-wal"}
 
 
 async def test_damage_after_a_crash_is_refused_untouched(filled: Path) -> None:
-    """Also while changes stand in the log beside a damaged file."""
+    """A damaged file is refused also while its log has changes."""
     checkpoint = await opened(filled)
     await checkpoint.commit(Batch(new=[image(3000)]))
     crashed = {name: content for name, content in folder(filled).items() if not name.endswith((".lock", "-shm"))}
     await checkpoint.aclose()
-    lay_out(filled.parent, crashed)
-    scribbled(filled)
+    replace_files(filled.parent, crashed)
+    overwritten(filled)
     before = folder(filled)
     with pytest.raises(CheckpointUnreadableError):
         await opened(filled)
@@ -220,7 +222,7 @@ async def test_damage_after_a_crash_is_refused_untouched(filled: Path) -> None:
 
 
 async def test_a_large_file_that_was_cut_short_is_refused(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However large it is, its length is compared with what it says of itself."""
+    """The length of a file of any size is compared with the length in its header."""
     monkeypatch.setattr(open_file, "_CHECKED_WHOLE_BYTES", 0)
     truncated(filled)
     before = folder(filled)
@@ -230,7 +232,7 @@ async def test_a_large_file_that_was_cut_short_is_refused(filled: Path, monkeypa
 
 
 async def test_damage_in_a_large_file_is_looked_for(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file too large to be checked whole is checked at both ends of every index."""
+    """A file too large for a full check is checked at both ends of every index."""
     monkeypatch.setattr(open_file, "_CHECKED_WHOLE_BYTES", 0)
     async with await opened(filled) as checkpoint:
         query = "SELECT rootpage FROM sqlite_master WHERE name = 'image_key'"
@@ -245,7 +247,7 @@ async def test_damage_in_a_large_file_is_looked_for(filled: Path, monkeypatch: p
 
 
 async def test_damage_met_later_has_the_same_word(filled: Path) -> None:
-    """What the look at the opening could not see is refused where it is met."""
+    """Damage that the check at opening does not see is an error where it is read."""
     with sqlite3.connect(filled) as db:
         db.execute("UPDATE image SET detection = x'ffffffff' WHERE id = 1000")
     db.close()
@@ -264,7 +266,7 @@ async def test_a_folder_is_not_a_checkpoint(tmp_path: Path) -> None:
 
 
 async def test_a_place_that_cannot_be_written_is_a_checkpoint_error(tmp_path: Path) -> None:
-    """The word says why, the hint says what to set."""
+    """The message gives the cause, the hint the setting to change."""
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError) as caught:
         await opened(tmp_path / "file" / "below.db")
@@ -274,7 +276,7 @@ async def test_a_place_that_cannot_be_written_is_a_checkpoint_error(tmp_path: Pa
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 async def test_a_read_only_folder_is_a_checkpoint_error(filled: Path) -> None:
-    """Opening for a run needs writing; looking does not."""
+    """Opening for a run needs write access; reading does not."""
     filled.parent.chmod(0o500)
     try:
         with pytest.raises(CheckpointError, match="denied"):
@@ -288,20 +290,20 @@ async def test_a_read_only_folder_is_a_checkpoint_error(filled: Path) -> None:
 
 
 async def test_a_closed_checkpoint_is_one_file(filled: Path) -> None:
-    """No log, no lock, no draft stays beside it, and it is marked as ours."""
+    """No log, lock or draft stays beside the file, and it has asyncfilter's application id."""
     assert list(folder(filled)) == [filled.name]
     assert folder(filled)[filled.name][68:72] == APPLICATION_ID.to_bytes(4, "big")
 
 
 async def test_a_commit_is_synced(path: Path) -> None:
-    """Full synchronisation and a write-ahead log: what was committed survives a loss of power."""
+    """With full synchronisation and a write-ahead log commits survive a loss of power."""
     async with await opened(path) as checkpoint:
         assert checkpoint._db.execute("PRAGMA synchronous").fetchone() == (2,)
         assert checkpoint._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 async def test_a_full_disk_ends_the_run_and_breaks_nothing(filled: Path) -> None:
-    """The failed commit leaves nothing, everything before it stays, and with space the work goes on."""
+    """The failed commit leaves nothing, earlier commits stay, and with free space the next one works."""
     async with await opened(filled) as checkpoint:
         (pages,) = checkpoint._db.execute("PRAGMA page_count").fetchone()
         checkpoint._db.execute(f"PRAGMA max_page_count = {pages}")
@@ -316,15 +318,15 @@ async def test_a_full_disk_ends_the_run_and_breaks_nothing(filled: Path) -> None
 
 
 async def test_a_deleted_file_ends_the_run(filled: Path) -> None:
-    """SQLite would go on writing into a file that has no name: nothing may be paid for into nowhere."""
+    """SQLite would continue to write into a file without a name; the run must end before it pays for lost labels."""
     async with await opened(filled) as checkpoint:
-        lay_out(filled.parent, {})
+        replace_files(filled.parent, {})
         with pytest.raises(CheckpointError, match="moved or deleted"):
             await checkpoint.commit(Batch(new=[image(3000)]))
 
 
 async def test_a_closed_checkpoint_says_so(path: Path) -> None:
-    """Closing twice is harmless, using it afterwards is an error of ours."""
+    """Closing twice is harmless; using it afterwards is a ``CheckpointError``."""
     checkpoint = await opened(path)
     await checkpoint.aclose()
     await checkpoint.aclose()
@@ -333,7 +335,7 @@ async def test_a_closed_checkpoint_says_so(path: Path) -> None:
 
 
 async def test_the_switch_interval_is_left_alone(path: Path) -> None:
-    """It belongs to the program: opening, writing and closing a checkpoint do not touch it."""
+    """The switch interval belongs to the program: opening, writing and closing a checkpoint do not change it."""
     before = sys.getswitchinterval()
     async with await opened(path) as checkpoint:
         await checkpoint.commit(Batch(new=[image(1)]))
@@ -342,7 +344,7 @@ async def test_the_switch_interval_is_left_alone(path: Path) -> None:
 
 
 async def test_a_cancelled_commit_is_whole(path: Path) -> None:
-    """Cancelling waits for what has begun: the batch is there, all of it."""
+    """Cancellation waits for a begun commit: the whole batch is in the file."""
     async with await opened(path) as checkpoint:
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
@@ -353,7 +355,7 @@ async def test_a_cancelled_commit_is_whole(path: Path) -> None:
 
 
 async def test_keys_are_ordered_by_their_utf8_bytes(path: Path) -> None:
-    """As S3 lists them: SQLite, Python and UTF-8 agree, astral characters and control characters included."""
+    """Keys are sorted as S3 lists them: SQLite, Python and UTF-8 agree, also for astral and control characters."""
     characters = ["\x01", "\n", " ", "%", "+", "/", "A", "a", "~", "\x7f", "é", "e\u0301", "\u07ff", "\u0800", "\ud7ff"]
     keys = [*characters, "\ue000", "\uffff", "\U00010000", "\U0001f426", "\U0010ffff", "a/../b", "é" * 512, "a\x00b"]
     async with await opened(path) as checkpoint:
@@ -364,7 +366,7 @@ async def test_keys_are_ordered_by_their_utf8_bytes(path: Path) -> None:
 
 
 async def test_only_rows_beyond_the_watermark_are_touched_at_opening(filled: Path) -> None:
-    """A resume costs what the dead run left open, not what it had done."""
+    """The cost of a resume depends on the unsettled rows of the killed run, not on all rows."""
     async with await opened(filled) as checkpoint:
         await checkpoint.commit(Batch(new=[image(id_) for id_ in (2001, 2002, 2003)]))
     changes = []
@@ -386,7 +388,7 @@ async def test_only_rows_beyond_the_watermark_are_touched_at_opening(filled: Pat
     ],
 )
 async def test_no_query_reads_the_whole_table(filled: Path, query: str, index: str) -> None:
-    """Every question is answered by an index, so that its cost does not grow with the checkpoint."""
+    """Every query uses an index, so that its cost does not grow with the checkpoint."""
     async with await opened(filled) as checkpoint:
         plan = checkpoint._db.execute(f"EXPLAIN QUERY PLAN SELECT * FROM image {query}").fetchall()
     assert any(index in step[3] for step in plan), plan
@@ -394,7 +396,7 @@ async def test_no_query_reads_the_whole_table(filled: Path, query: str, index: s
 
 
 async def test_a_whole_listing_is_read_in_its_order(path: Path) -> None:
-    """Once the shuffled listing is whole no portion of it is sorted again, nor in a second pass."""
+    """A complete shuffled listing is not sorted again, also not in a second pass."""
     plan = "EXPLAIN QUERY PLAN SELECT key FROM listing WHERE (rank, key) > (1, 'a') ORDER BY rank, key LIMIT 9"
     async with await opened(path) as checkpoint:
         for _ in range(2):
@@ -440,7 +442,7 @@ async def _steps_of_a_commit(path: Path, known: range) -> int:
 
 
 async def test_a_second_run_is_refused(filled: Path) -> None:
-    """The message names the process, its host and since when; the first run is not disturbed."""
+    """The message names the process, its host and its start; the first run is not disturbed."""
     async with await opened(filled) as checkpoint:
         with pytest.raises(CheckpointLockedError, match=rf"process {os.getpid()} on .+, since 20\d\d-"):
             await opened(filled)
@@ -452,7 +454,7 @@ async def test_a_second_run_is_refused(filled: Path) -> None:
 
 
 async def test_a_second_name_is_no_way_around_the_lock(filled: Path) -> None:
-    """A link to the file leads to the same lock, and to the same log."""
+    """A link to the file has the same lock and the same log."""
     link = filled.with_name("link.db")
     link.symlink_to(filled)
     async with await opened(filled) as checkpoint:
@@ -463,7 +465,7 @@ async def test_a_second_name_is_no_way_around_the_lock(filled: Path) -> None:
 
 
 async def test_closing_beside_a_reader_loses_nothing(filled: Path) -> None:
-    """What cannot be folded into the file while someone reads waits in the log for the next opening."""
+    """Changes that cannot be checkpointed while the file is read stay in the log until the next opening."""
     checkpoint = await opened(filled)
     reading = read_images(filled, batch=10)
     next(reading)
@@ -475,7 +477,7 @@ async def test_closing_beside_a_reader_loses_nothing(filled: Path) -> None:
 
 
 async def test_the_lock_dies_with_its_process(filled: Path) -> None:
-    """After a kill -9 the next run starts at once, and takes over what lies there."""
+    """After a kill -9 the next run starts at once with the committed rows."""
     holder = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom asyncfilter.checkpoint.lock import RunLock\n"
         "lock = RunLock(Path(sys.argv[1]))\nos.kill(os.getpid(), signal.SIGKILL)\n"
@@ -488,7 +490,7 @@ async def test_the_lock_dies_with_its_process(filled: Path) -> None:
 
 
 async def test_a_refusal_gives_the_lock_back(filled: Path) -> None:
-    """A mismatch does not lock the right job out."""
+    """An open that failed for a mismatch leaves no lock."""
     with pytest.raises(CheckpointMismatchError):
         await opened(filled, {"source.uri": "s3://other/"})
     async with await opened(filled):
@@ -496,7 +498,7 @@ async def test_a_refusal_gives_the_lock_back(filled: Path) -> None:
 
 
 async def test_a_killed_creation_leaves_no_empty_checkpoint(path: Path) -> None:
-    """A file appears under its name when it is whole: what a killed run left half made is made anew."""
+    """A new file gets its name when it is complete: one that a killed run left incomplete is made again."""
     path.parent.mkdir()
     path.with_name(path.name + ".new").write_bytes(b"half")
     async with await opened(path) as checkpoint:
@@ -510,7 +512,7 @@ async def test_archiving_moves_everything(filled: Path) -> None:
     await checkpoint.commit(Batch(new=[image(3000)], watermark=Watermark(seq=3000)))
     crashed = {name: content for name, content in folder(filled).items() if not name.endswith((".lock", "-shm"))}
     await checkpoint.aclose()
-    lay_out(filled.parent, crashed)
+    replace_files(filled.parent, crashed)
     archived = [archive_checkpoint(filled)]
     assert set(folder(filled)) == {archived[0].name, archived[0].name + "-wal"}
     assert read_status(archived[0]).positioned == 2001
@@ -529,7 +531,7 @@ async def test_archiving_moves_everything(filled: Path) -> None:
 
 
 async def test_the_status_is_read_beside_a_run(path: Path) -> None:
-    """One moment of everything, without a lock, without a change, and without holding the run up."""
+    """A reader gets a consistent state, without a lock, a change or a delay of the run."""
     async with await opened(path) as checkpoint:
         await checkpoint.begin_run("one", 10.0)
         await checkpoint.end_run("one", 20.0, StopReason.MATCHES, Counts(examined=3, failed={"changed": 1}))
@@ -559,12 +561,12 @@ async def test_the_status_is_read_beside_a_run(path: Path) -> None:
 
 
 async def test_looking_after_a_kill_changes_nothing(filled: Path) -> None:
-    """The status of a dead run's checkpoint includes what stands in its log, and leaves both files as they are."""
+    """The status of a killed run's checkpoint includes its log, and changes neither file."""
     checkpoint = await opened(filled)
     await checkpoint.commit(Batch(new=[image(3000)]))
     crashed = folder(filled)
     await checkpoint.aclose()
-    lay_out(filled.parent, crashed)
+    replace_files(filled.parent, crashed)
     assert read_status(filled).positioned == 2001
     after = folder(filled)
     assert set(after) == set(crashed)
@@ -572,7 +574,7 @@ async def test_looking_after_a_kill_changes_nothing(filled: Path) -> None:
 
 
 async def test_images_are_read_as_of_one_moment(filled: Path) -> None:
-    """An export that is slower than the run shows the file as it was when it began: placed in order, then cached."""
+    """An export slower than the run has the state at its beginning: placed rows in order, then cached ones."""
     async with await opened(filled) as checkpoint:
         reading = read_images(filled, batch=10)
         first = next(reading)
@@ -588,7 +590,7 @@ async def test_images_are_read_as_of_one_moment(filled: Path) -> None:
 
 
 async def test_a_reader_that_stops_early_leaves_nothing_open(filled: Path) -> None:
-    """An export broken off after its first line does not keep the file busy."""
+    """An export ended after its first line does not keep the file open."""
     reading = read_images(filled)
     next(reading)
     del reading
@@ -596,7 +598,7 @@ async def test_a_reader_that_stops_early_leaves_nothing_open(filled: Path) -> No
 
 
 def test_looking_for_nothing_says_so(tmp_path: Path) -> None:
-    """No checkpoint is made by asking for one."""
+    """Reading a missing checkpoint is an error and makes no file."""
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         read_status(tmp_path / "none.db")
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
@@ -605,7 +607,7 @@ def test_looking_for_nothing_says_so(tmp_path: Path) -> None:
 
 
 async def test_a_failure_s_message_may_be_anything(path: Path) -> None:
-    """Words of a service are kept as they came."""
+    """Messages of a service are stored unchanged."""
     failure = Failure("invalid_image_format", 'Request has "invalid" image format\n\t\U0001f426')
     async with await opened(path) as checkpoint:
         await checkpoint.commit(Batch(new=[image(1)], failures=[(1, failure)]))

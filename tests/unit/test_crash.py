@@ -1,4 +1,4 @@
-"""The crash proxy that other tests stand on."""
+"""The crash proxy that other tests use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Counter:
 
 
 async def test_every_await_has_two_moments() -> None:
-    """Arguments, results, errors and what is not awaited pass unchanged; moments are named in order."""
+    """Arguments, results, errors and plain attributes pass unchanged; crash points are named in order."""
     plan = CrashPlan()
     port = crashing(Counter(), plan)
     assert await port.add(2, twice=True) == 4
@@ -41,7 +41,7 @@ async def test_every_await_has_two_moments() -> None:
 
 @pytest.mark.parametrize(("at", "calls"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (0, 2)])
 def test_the_process_dies_at_the_planned_moment(at: int, calls: int) -> None:
-    """Before or after its n-th call, as an exception that no ``except Exception`` catches; later ones never come."""
+    """It ends before or after its n-th call, by an exception that no ``except Exception`` catches; no call follows."""
     counter = Counter()
 
     async def program() -> None:
@@ -57,7 +57,7 @@ def test_the_process_dies_at_the_planned_moment(at: int, calls: int) -> None:
 
 
 async def test_chosen_methods_alone_have_moments() -> None:
-    """``only`` names them."""
+    """``only`` names the methods with crash points."""
     plan = CrashPlan(1)
     port = crashing(Counter(), plan, only={"fail"})
     assert await port.add(1) == 1

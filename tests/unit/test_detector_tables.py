@@ -1,4 +1,4 @@
-"""Every kind of detector has its row in every table, and one that lacks a row cannot be loaded."""
+"""Every kind of detector has a row in every table; a table that lacks one cannot be imported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/v1/170
 KINDS = pytest.mark.parametrize("kind", list(DetectorKind), ids=str)
 
 SANDBOX_LIMITS = {DetectorKind.REKOGNITION: images.LABELS, DetectorKind.CUSTOM_LABELS: images.CUSTOM_LABELS}
-"""What the sandbox takes; it may import nothing of the program, and so has figures of its own."""
+"""Image limits of the sandbox; it imports nothing of the program, and so has its own figures."""
 
 
 def load(kind: DetectorKind, **detector: Any) -> Job:
@@ -46,7 +46,7 @@ def load(kind: DetectorKind, **detector: Any) -> Job:
     "table", [PROFILES, SECTIONS, REQUESTS, DETECTORS, OPENERS], ids=["profile", "section", "request", "port", "opener"]
 )
 def test_every_kind_has_a_row_in_every_table(kind: DetectorKind, table: Mapping[DetectorKind, object]) -> None:
-    """Profile, schema section, request, port and opener; no table has a row of no kind."""
+    """Each kind has profile, schema section, request, port and opener; no table has a row of another kind."""
     assert kind in table
     assert set(table) == set(DetectorKind)
 
@@ -61,7 +61,7 @@ def test_a_job_of_every_kind_is_loaded(kind: DetectorKind) -> None:
 
 @KINDS
 def test_sections_ask_what_profiles_say(kind: DetectorKind) -> None:
-    """A model is needed exactly where the profile has one, and the features of a profile can be asked for."""
+    """A model is required exactly if the profile needs one, and the features of a profile can be set."""
     section = SECTIONS[kind]
     assert section.model_fields["model"].is_required() is PROFILES[kind].needs_model
     features = PROFILES[kind].features or ("GENERAL_LABELS",)
@@ -88,7 +88,7 @@ def test_every_kind_is_documented(kind: DetectorKind) -> None:
 @KINDS
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "mx-central-1"])
 def test_every_kind_has_a_price(kind: DetectorKind, region: str) -> None:
-    """Calls or hours cost something in every region, with each feature that can be asked for."""
+    """Calls or hours have a price in every region, with each feature."""
     for feature in PROFILES[kind].features or ("GENERAL_LABELS",):
         prices = PROFILES[kind].prices.price_list((feature,), Pricing(), region)
         assert prices.price_micros(1) > 0 or prices.unit_hour_micros > 0
@@ -98,7 +98,7 @@ def test_every_kind_has_a_price(kind: DetectorKind, region: str) -> None:
 
 @KINDS
 def test_the_sandbox_serves_every_kind(kind: DetectorKind) -> None:
-    """It knows the operation and its quota, and takes the images that the profile says."""
+    """The sandbox has the operation and its quota, and the image limits of the profile."""
     profile, theirs = PROFILES[kind], SANDBOX_LIMITS[kind]
     assert profile.operation in rekognition._DECODERS
     quota = quotas.QUOTAS[profile.quota_code]
@@ -114,21 +114,21 @@ def test_the_sandbox_serves_every_kind(kind: DetectorKind) -> None:
 
 @KINDS
 def test_every_operation_is_one_of_aws(kind: DetectorKind) -> None:
-    """Error answers of every kind can be told apart, and its request can be made."""
+    """Error answers of every kind are classified, and its request can be made."""
     assert Operation(PROFILES[kind].operation).permission == f"rekognition:{PROFILES[kind].operation}"
     assert parameters_of(load(kind).detector)
 
 
 def test_every_store_that_can_be_opened_has_openers() -> None:
-    """A store of the caller's comes open; each of the others has a row."""
+    """A caller's store is given open; each other kind has a row."""
     assert set(STORES) == set(StoreKind) - {StoreKind.OWN}
 
 
-# -- A kind that lacks a row -------------------------------------------------------------------------------------------
+# -- A kind without a row ----------------------------------------------------------------------------------------------
 
 
 class OneMore(StrEnum):
-    """The kinds that there are, and one that no table has."""
+    """The existing kinds, and one that no table has."""
 
     REKOGNITION = "rekognition"
     CUSTOM_LABELS = "rekognition-custom-labels"
@@ -146,7 +146,7 @@ class OneMore(StrEnum):
     ],
 )
 def test_a_kind_without_a_row_cannot_be_loaded(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever table lacks it says so when it is imported, before any job could run with the row of another kind."""
+    """A table without the kind raises at its import, before any job could use the row of another kind."""
     monkeypatch.setattr(spec, "DetectorKind", OneMore)
     with pytest.raises(LookupError, match=r"has no row for the detector kind rekognition-faces") as caught:
         runpy.run_path(str(ROOT / f"{module.replace('.', '/')}.py"), run_name="a_second_time")
@@ -154,7 +154,7 @@ def test_a_kind_without_a_row_cannot_be_loaded(module: str, monkeypatch: pytest.
 
 
 def test_a_table_that_lacks_a_row_is_refused() -> None:
-    """The message names the table and what it lacks; a whole table passes as it is."""
+    """The message names the table and the missing row; a complete table is returned unchanged."""
     whole = dict.fromkeys(DetectorKind, "row")
     assert for_every_kind("whole", whole) is whole
     with pytest.raises(LookupError, match=r"^prices has no row for the detector kind rekognition-custom-labels$"):

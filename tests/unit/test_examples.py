@@ -1,4 +1,4 @@
-"""The documents' programs run."""
+"""The programs in the documents run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_own_ports_example_runs_and_resumes(tmp_path: Path) -> None:
-    """The example keeps what is bright, records what is broken, and does nothing twice."""
+    """The example keeps bright pictures, records broken ones, and does nothing twice."""
     folder, target = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for name, grey in (("dark.png", 10), ("light.png", 250), ("grey.png", 128)):
@@ -24,13 +24,13 @@ def test_own_ports_example_runs_and_resumes(tmp_path: Path) -> None:
     (folder / "broken.jpg").write_bytes(b"not a picture")
     command = [sys.executable, str(ROOT / "docs/examples/own_ports.py"), str(folder), str(target)]
     for _ in range(2):
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert said == "completed: 2 of 4 pictures are bright, {'invalid_image_format': 1} failed\n"
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert printed == "completed: 2 of 4 pictures are bright, {'invalid_image_format': 1} failed\n"
     assert sorted(path.name for path in target.glob("*.*g")) == ["grey.png", "light.png"]
 
 
 def test_the_testing_snippet_holds() -> None:
-    """What docs/python.md says of ``Stage`` is so."""
+    """The example with ``Stage`` in docs/python.md works."""
     text = (ROOT / "docs/python.md").read_text()
     snippet = re.findall(r"```python\n(from asyncfilter\.testing.*?)```", text, re.DOTALL)[0]
     job = make_bare_job(actions={"keep": {"copy": "s3://clean/"}})

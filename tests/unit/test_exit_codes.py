@@ -1,4 +1,4 @@
-"""Exit codes stand in one place, and everything that ends the program takes them from there."""
+"""Exit codes are defined in one enum, and every exit of the program uses it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from asyncfilter.policy.counts import exit_code
 
 PACKAGE = Path(asyncfilter.__file__).parent
 RESERVED = {70, 74, 75, 130}
-"""Numbers that hardly mean anything but an exit code."""
-ROOMS = ["cli", "engine", "policy", "report", "wiring", "__main__.py"]
+"""Numbers that are almost certainly exit codes."""
+PARTS = ["cli", "engine", "policy", "report", "wiring", "__main__.py"]
 EXITS = {"Exit", "exit", "_exit"}
 
 
 def trees() -> Iterator[tuple[Path, ast.AST]]:
-    """Every module that may end the program, or say how it ended."""
-    for room in ROOMS:
-        path = PACKAGE / room
+    """All modules that may end the program or report its exit code."""
+    for part in PARTS:
+        path = PACKAGE / part
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             yield file, ast.parse(file.read_text(encoding="utf-8"))
 
 
 def is_number(node: ast.AST | None) -> bool:
-    """True of a whole number that stands in the source."""
+    """Whether the node is a whole number literal."""
     return isinstance(node, ast.Constant) and type(node.value) is int
 
 
@@ -65,7 +65,7 @@ def test_no_module_has_a_code_of_its_own() -> None:
     ["raise typer.Exit(2)", "os._exit(130)", "INTERRUPTED = 75", "def f(): return 70", "s = {75: 'x'}", "a == 130"],
 )
 def test_a_code_of_its_own_would_be_found(source: str) -> None:
-    """The check above sees what it is meant to see."""
+    """The check above finds each form of a bare number."""
     assert list(bare_codes(ast.parse(source)))
 
 
@@ -84,7 +84,7 @@ def test_the_codes_are_those_that_are_promised() -> None:
 
 
 def test_every_error_ends_with_a_code_of_the_list() -> None:
-    """Whatever error ends a command, its code is a member of the enum."""
+    """The code of every error that ends a command is a member of the enum."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AsyncFilterError)]
     assert len(kinds) > 10
     assert all(isinstance(kind.exit_code, ExitCode) for kind in kinds)

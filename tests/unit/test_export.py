@@ -1,4 +1,4 @@
-"""Exports: every image on one line, whatever its key, and what is in the checkpoint is in the line."""
+"""Exports: every image, with any key, is one line that has all data of the checkpoint."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def image(**changes: Any) -> StoredImage:
 
 
 def as_json(*images: StoredImage) -> list[dict[str, Any]]:
-    """What a reader of the JSON Lines gets."""
+    """The rows of the JSON Lines, parsed."""
     out = io.StringIO()
     assert write_jsonl(images, out, bucket="raw") == len(images)
     lines = out.getvalue().split("\n")
@@ -51,14 +51,14 @@ def as_json(*images: StoredImage) -> list[dict[str, Any]]:
 
 
 def as_csv(*images: StoredImage) -> list[dict[str, str]]:
-    """What a spreadsheet gets."""
+    """The rows of the CSV, parsed."""
     out = io.StringIO(newline="")
     assert write_csv(images, out, bucket="raw") == len(images)
     return list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
 
 
 def test_json_holds_everything() -> None:
-    """All labels with boxes, all effects, and what else the response held."""
+    """JSON has all labels with boxes, all effects, and the rest of the response."""
     (line,) = as_json(image())
     assert line == {
         "bucket": "raw",
@@ -109,7 +109,7 @@ def test_what_is_not_there_is_null_or_empty() -> None:
 
 
 def test_csv_has_one_cell_for_all_labels() -> None:
-    """In the order of the response, two decimals: what a person reads and a spreadsheet splits."""
+    """Labels are in the order of the response, with two decimals, readable and easy to split."""
     (row,) = as_csv(image())
     assert tuple(row) == COLUMNS
     assert row["labels"] == "Robin:98.35;Bird:98.35"
@@ -125,11 +125,11 @@ def test_any_key_survives_both_formats(key: str) -> None:
 
 
 def test_lines_are_written_as_they_come() -> None:
-    """Nothing is gathered: an export of any length takes the memory of a few lines."""
+    """Lines are not collected: an export of any length takes the memory of a few lines."""
 
-    class Nowhere:
+    class NullFile:
         def write(self, text: str, /) -> None:
-            """Forget it."""
+            """Discard the text."""
 
     def many(count: int) -> Iterator[StoredImage]:
         return (image(id=id_) for id_ in range(count))
@@ -137,8 +137,8 @@ def test_lines_are_written_as_they_come() -> None:
     peaks = []
     for count in (100, 5000):
         tracemalloc.start()
-        write_jsonl(many(count), Nowhere(), bucket="raw")
-        write_csv(many(count), Nowhere(), bucket="raw")
+        write_jsonl(many(count), NullFile(), bucket="raw")
+        write_csv(many(count), NullFile(), bucket="raw")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 2 * peaks[0]

@@ -1,4 +1,4 @@
-"""Folders in a job file: what they mean, where they start from, and what is refused."""
+"""Folders in a job file: their meaning, the base of relative paths, and refused values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_job(base_dir: str = "/home/me/job", **changes: Any) -> Job:
 
 
 def problem(**changes: Any) -> str:
-    """What is said of a wrong job."""
+    """The message for a wrong job."""
     with pytest.raises(JobError) as caught:
         make_job(**changes)
     return str(caught.value)
@@ -44,7 +44,7 @@ def problem(**changes: Any) -> str:
     ],
 )
 def test_folders_start_from_the_job_file(written: str, folder: str) -> None:
-    """Relative folders are beside the job file, whatever the working folder is."""
+    """Relative folders start from the job file's folder, in any working directory."""
     source = make_job(source=written).source
     assert source.folder == Path(folder)
     assert source.bucket == f"file://{folder.rstrip('/')}"
@@ -57,14 +57,14 @@ def test_home_folders_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_project_can_be_moved() -> None:
-    """The checkpoint is bound to the folder as it is written, so that it goes along with the job file."""
+    """The checkpoint is bound to the folder as written, so that both can be moved with the job file."""
     assert identity(make_job("/one")) == identity(make_job("/other"))
     assert identity(make_job("/one")) == identity(make_job("/one", source="file:photos/"))
     assert identity(make_job("/one")) != identity(make_job("/one", source="./photos2"))
 
 
 @pytest.mark.parametrize(
-    ("written", "place"),
+    ("written", "expected"),
     [
         ("./clean/", "file:///home/me/job/clean/sub/a b.jpg"),
         ("./clean/{key}", "file:///home/me/job/clean/sub/a b.jpg"),
@@ -74,17 +74,17 @@ def test_a_project_can_be_moved() -> None:
         ("./of {label}/{key}", "file:///home/me/job/of Robin/sub/a b.jpg"),
     ],
 )
-def test_targets_start_from_the_job_file_too(written: str, place: str) -> None:
-    """Folders and placeholders make a path; braces are doubled where they are meant."""
+def test_targets_start_from_the_job_file_too(written: str, expected: str) -> None:
+    """A path has folders and placeholders; literal braces are doubled."""
     job = make_job(actions={"keep": {"copy": written}})
     target = job.actions[Verdict.KEEP].target
     assert target is not None
     found = compile_target(target).locate(key="sub/a b.jpg", prefix="", label="Robin", name="here")
-    assert found.uri == place
+    assert found.uri == expected
 
 
 def test_a_base_folder_with_braces_is_taken_letter_by_letter() -> None:
-    """What stands in a path of this machine is no placeholder."""
+    """Braces in a path of this machine are no placeholders."""
     job = make_job("/odd/{key}/{", actions={"keep": {"copy": "./clean/{basename}"}})
     target = job.actions[Verdict.KEEP].target
     assert target is not None
@@ -93,7 +93,7 @@ def test_a_base_folder_with_braces_is_taken_letter_by_letter() -> None:
 
 
 def test_links_are_copies_of_another_make() -> None:
-    """``link`` copies by hard link, with the same ways to meet what is there."""
+    """``link`` copies by hard link, with the same values of ``if_exists``."""
     action = make_job(actions={"keep": {"link": "./clean/", "if_exists": "skip"}}).actions[Verdict.KEEP]
     assert (action.kind, action.is_link, action.if_exists) == (ActionKind.COPY, True, "skip")
 
@@ -123,25 +123,25 @@ def test_links_are_copies_of_another_make() -> None:
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict[str, Any], words: str) -> None:
-    """Each mistake is named with what was expected in its place."""
+    """Each mistake is named with the expected value."""
     assert words in problem(**changes)
 
 
 def test_a_sibling_with_the_same_beginning_is_outside() -> None:
-    """``./photos-clean`` is not below ``./photos``; nor is a bucket below one whose name it begins with."""
+    """``./photos-clean`` is not below ``./photos``; nor is a bucket below one whose name is a prefix of its own."""
     make_job(actions={"keep": {"copy": "./photos-clean/{key}"}})
     make_job(source="s3://raw/", actions={"keep": {"copy": "s3://raw-clean/{key}"}})
 
 
 def test_targets_of_nested_folders_may_meet() -> None:
-    """Two templates whose written-out folders differ in depth can still come to one file."""
+    """Two templates whose literal folders differ in depth can still give the same file."""
     deep, wide = compile_target("file:///out/a/{key}"), compile_target("file:///out/{relative}")
     assert may_collide([deep, wide])
     assert not may_collide([deep, compile_target("file:///out/b/{key}")])
 
 
 def test_converting_is_what_folders_do_unless_told_otherwise() -> None:
-    """Files are sent by their bytes, where most cameras' JPEGs are too large as they are."""
+    """Files are sent as bytes, for which the JPEGs of most cameras are too large unconverted."""
     assert make_job().convert
     assert not make_job(convert=False).convert
     assert not make_job(source="s3://raw/").convert
@@ -152,5 +152,5 @@ def test_converting_is_what_folders_do_unless_told_otherwise() -> None:
     ("bucket", "uri"), [("raw", "s3://raw/a"), ("file:///x", "file:///x/a"), ("file://", "file:///a")]
 )
 def test_uris(bucket: str, uri: str) -> None:
-    """Objects and files each have their own scheme."""
+    """Objects and files have different schemes."""
     assert uri_of(bucket, "a") == uri

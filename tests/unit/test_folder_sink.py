@@ -1,4 +1,4 @@
-"""Copies, links and deletes of files: whole or not at all, of the file examined, and harmless when repeated."""
+"""Copies, links and deletes of files: complete or not at all, of the examined file only, and repeatable."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from asyncfilter.folders.sink import delete
 from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
 
 
-class Scene:
-    """A source with one picture, and a sink."""
+class SinkFolders:
+    """A source folder with one picture, and a sink."""
 
     def __init__(self, folder: Path) -> None:
         self.root, self.clean = folder / "photos", folder / "clean"
@@ -39,7 +39,7 @@ class Scene:
         return Effect(kind=kind, target=S3Location(f"file://{self.clean}", key), **more)
 
     def perform(self, effect: Effect) -> None:
-        """Carry it out."""
+        """Perform the effect."""
         anyio.run(self.sink.perform, effect)
 
     def refused(self, effect: Effect) -> str:
@@ -48,98 +48,100 @@ class Scene:
             self.perform(effect)
         return caught.value.code
 
-    def left(self) -> list[str]:
+    def target_files(self) -> list[str]:
         """Every file at the targets."""
         return sorted(str(path.relative_to(self.clean)) for path in self.clean.rglob("*") if not path.is_dir())
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    """One picture."""
-    return Scene(tmp_path)
+def folders(tmp_path: Path) -> SinkFolders:
+    """A source folder with one picture, and a sink."""
+    return SinkFolders(tmp_path)
 
 
 @pytest.mark.parametrize("is_link", [False, True])
-def test_a_copy_is_whole_keeps_its_time_and_may_be_repeated(scene: Scene, is_link: bool) -> None:
-    """The target has the bytes and the time of change of the source, nothing else is left, twice is once."""
-    effect = scene.effect(is_link=is_link)
+def test_a_copy_is_whole_keeps_its_time_and_may_be_repeated(folders: SinkFolders, is_link: bool) -> None:
+    """The target has the bytes and modification time of the source, no other file is left; repeatable."""
+    effect = folders.effect(is_link=is_link)
     for _ in range(2):
-        scene.perform(effect)
-        assert (scene.clean / "sub/a.jpg").read_bytes() == b"picture"
-        assert (scene.clean / "sub/a.jpg").stat().st_mtime_ns == 10**18 + 7
-        assert scene.left() == ["sub/a.jpg"]
-    assert (scene.file.stat().st_nlink == 2) is is_link
+        folders.perform(effect)
+        assert (folders.clean / "sub/a.jpg").read_bytes() == b"picture"
+        assert (folders.clean / "sub/a.jpg").stat().st_mtime_ns == 10**18 + 7
+        assert folders.target_files() == ["sub/a.jpg"]
+    assert (folders.file.stat().st_nlink == 2) is is_link
 
 
 @pytest.mark.parametrize("is_link", [False, True])
-def test_only_the_file_examined_is_copied(scene: Scene, is_link: bool) -> None:
-    """A file that changed or went since is reported, and nothing is written."""
-    effect = scene.effect(is_link=is_link)
-    scene.file.write_bytes(b"PICTURE")
-    assert scene.refused(effect) == "changed"
-    scene.file.unlink()
-    assert scene.refused(effect) == "vanished"
-    assert scene.left() == []
+def test_only_the_file_examined_is_copied(folders: SinkFolders, is_link: bool) -> None:
+    """A file that changed or vanished is reported, and nothing is written."""
+    effect = folders.effect(is_link=is_link)
+    folders.file.write_bytes(b"PICTURE")
+    assert folders.refused(effect) == "changed"
+    folders.file.unlink()
+    assert folders.refused(effect) == "vanished"
+    assert folders.target_files() == []
 
 
-def test_a_file_that_changes_while_it_is_copied_is_not_kept(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The condition is looked at again behind the last byte."""
+def test_a_file_that_changes_while_it_is_copied_is_not_kept(
+    folders: SinkFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The condition is checked again after the last byte."""
     real = shutil.copyfileobj
 
     def copy(source: Any, out: Any, length: int) -> None:
         real(source, out, length)
-        scene.file.write_bytes(b"other picture")
+        folders.file.write_bytes(b"other picture")
 
     monkeypatch.setattr(shutil, "copyfileobj", copy)
-    assert scene.refused(scene.effect()) == "changed"
-    assert scene.left() == []
+    assert folders.refused(folders.effect()) == "changed"
+    assert folders.target_files() == []
 
 
 @pytest.mark.parametrize("is_link", [False, True])
-def test_what_stands_at_the_target(scene: Scene, is_link: bool) -> None:
-    """``overwrite`` replaces it, ``skip`` leaves it, ``fail`` fails unless it is the same picture."""
-    target = scene.clean / "sub/a.jpg"
+def test_what_stands_at_the_target(folders: SinkFolders, is_link: bool) -> None:
+    """``overwrite`` replaces an existing file, ``skip`` keeps it, ``fail`` fails unless it is the same picture."""
+    target = folders.clean / "sub/a.jpg"
     target.parent.mkdir(parents=True)
     target.write_bytes(b"another")
-    scene.perform(scene.effect(if_exists=IfExists.SKIP, is_link=is_link))
-    assert scene.refused(scene.effect(if_exists=IfExists.FAIL, is_link=is_link)) == "target_exists"
+    folders.perform(folders.effect(if_exists=IfExists.SKIP, is_link=is_link))
+    assert folders.refused(folders.effect(if_exists=IfExists.FAIL, is_link=is_link)) == "target_exists"
     assert target.read_bytes() == b"another"
-    scene.perform(scene.effect(is_link=is_link))
-    scene.perform(scene.effect(if_exists=IfExists.FAIL, is_link=is_link))
+    folders.perform(folders.effect(is_link=is_link))
+    folders.perform(folders.effect(if_exists=IfExists.FAIL, is_link=is_link))
     assert target.read_bytes() == b"picture"
-    assert scene.left() == ["sub/a.jpg"]
+    assert folders.target_files() == ["sub/a.jpg"]
 
 
-def test_overwriting_a_link_to_the_source_leaves_the_source_whole(scene: Scene) -> None:
-    """A target that was linked is replaced by name; the bytes it shares with the source are not touched."""
-    scene.perform(scene.effect(is_link=True))
-    scene.perform(scene.effect())
-    assert scene.file.read_bytes() == b"picture"
-    assert scene.file.stat().st_nlink == 1
+def test_overwriting_a_link_to_the_source_leaves_the_source_whole(folders: SinkFolders) -> None:
+    """A linked target is replaced by name; the bytes it shares with the source are not changed."""
+    folders.perform(folders.effect(is_link=True))
+    folders.perform(folders.effect())
+    assert folders.file.read_bytes() == b"picture"
+    assert folders.file.stat().st_nlink == 1
 
 
 @pytest.mark.parametrize("key", ["../photos/x.jpg", "a/../../x.jpg", "a//b.jpg", "./x.jpg", "a/", "nul\0.jpg", ""])
-def test_no_target_leaves_its_folder(scene: Scene, key: str) -> None:
-    """Whatever a template came to, what is no plain path below the folder is refused."""
-    assert scene.refused(scene.effect(key=key)) == "target_unsafe"
+def test_no_target_leaves_its_folder(folders: SinkFolders, key: str) -> None:
+    """A target that is no plain path below the folder is refused."""
+    assert folders.refused(folders.effect(key=key)) == "target_unsafe"
 
 
-def test_nothing_is_written_into_the_source_through_a_link(scene: Scene) -> None:
-    """A folder of targets that leads back into the source is refused when it is met."""
-    scene.clean.mkdir()
-    (scene.clean / "back").symlink_to(scene.root / "sub")
-    assert scene.refused(scene.effect(key="back/b.jpg")) == "target_unsafe"
-    assert scene.refused(scene.effect(key="back/new/b.jpg")) == "target_unsafe"
-    assert list((scene.root / "sub").iterdir()) == [scene.file]
+def test_nothing_is_written_into_the_source_through_a_link(folders: SinkFolders) -> None:
+    """A target folder that links back into the source is refused at the copy."""
+    folders.clean.mkdir()
+    (folders.clean / "back").symlink_to(folders.root / "sub")
+    assert folders.refused(folders.effect(key="back/b.jpg")) == "target_unsafe"
+    assert folders.refused(folders.effect(key="back/new/b.jpg")) == "target_unsafe"
+    assert list((folders.root / "sub").iterdir()) == [folders.file]
 
 
-def test_places_that_are_taken_or_cannot_be(scene: Scene) -> None:
-    """A folder in the target's place, a file in its folder's, and a name too long are failures of that image."""
-    (scene.clean / "sub" / "a.jpg").mkdir(parents=True)
-    assert scene.refused(scene.effect()) == "target_blocked"
-    (scene.clean / "file").write_bytes(b"")
-    assert scene.refused(scene.effect(key="file/b.jpg")) == "target_blocked"
-    assert scene.refused(scene.effect(key="x" * 300)) == "target_too_long"
+def test_places_that_are_taken_or_cannot_be(folders: SinkFolders) -> None:
+    """A folder at the target, a file at its folder, and a name that is too long are failures of that image."""
+    (folders.clean / "sub" / "a.jpg").mkdir(parents=True)
+    assert folders.refused(folders.effect()) == "target_blocked"
+    (folders.clean / "file").write_bytes(b"")
+    assert folders.refused(folders.effect(key="file/b.jpg")) == "target_blocked"
+    assert folders.refused(folders.effect(key="x" * 300)) == "target_too_long"
 
 
 @pytest.mark.parametrize(
@@ -152,24 +154,24 @@ def test_places_that_are_taken_or_cannot_be(scene: Scene) -> None:
     ],
 )
 def test_a_disk_that_cannot_be_written_stops_the_run(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+    folders: SinkFolders, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
-    """What concerns every file is an error of the run; what may pass is repeated; nothing stays behind."""
+    """A cause that concerns every file is an error of the run; a transient one is repeated; no file is left."""
 
     def fail(*_: Any) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(error):
-        scene.perform(scene.effect())
-    assert scene.left() == []
+        folders.perform(folders.effect())
+    assert folders.target_files() == []
 
 
-def test_a_link_that_cannot_be_says_what_to_do(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another file system stops the run with the way out."""
+def test_a_link_that_cannot_be_says_what_to_do(folders: SinkFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target on another file system stops the run with the remedy."""
     monkeypatch.setattr(Path, "hardlink_to", _no_link)
     with pytest.raises(AccessError) as caught:
-        scene.perform(scene.effect(is_link=True))
+        folders.perform(folders.effect(is_link=True))
     assert caught.value.hint == "Use copy in place of link."
 
 
@@ -177,23 +179,23 @@ def _no_link(*_: Any) -> None:
     raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
 
-def test_only_the_file_examined_is_deleted(scene: Scene) -> None:
-    """What changed since stays where it is, untouched."""
-    image = scene.image()
-    scene.file.write_bytes(b"PICTURE")
+def test_only_the_file_examined_is_deleted(folders: SinkFolders) -> None:
+    """A changed file is kept, unchanged."""
+    image = folders.image()
+    folders.file.write_bytes(b"PICTURE")
     with pytest.raises(ImageError) as caught:
         delete(image)
     assert caught.value.code == "changed"
-    assert scene.file.read_bytes() == b"PICTURE"
+    assert folders.file.read_bytes() == b"PICTURE"
 
 
-def test_a_delete_takes_the_link_and_not_what_it_leads_to(scene: Scene) -> None:
-    """Files go; of a symbolic link only the link."""
-    link, image = scene.root / "link.jpg", scene.image()
+def test_a_delete_takes_the_link_and_not_what_it_leads_to(folders: SinkFolders) -> None:
+    """A file is deleted; of a symbolic link only the link."""
+    link, image = folders.root / "link.jpg", folders.image()
     link.symlink_to("sub/a.jpg")
-    delete(scene.image("link.jpg"))
+    delete(folders.image("link.jpg"))
     assert not link.is_symlink()
-    assert scene.file.exists()
+    assert folders.file.exists()
     delete(image)
     with pytest.raises(ImageError) as caught:
         delete(image)
@@ -201,60 +203,62 @@ def test_a_delete_takes_the_link_and_not_what_it_leads_to(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("kind", [ActionKind.TAG, ActionKind.MOVE, ActionKind.DELETE])
-def test_a_sink_takes_no_file_out_of_the_source(scene: Scene, kind: ActionKind) -> None:
-    """Moves and deletes are for ``apply`` alone, and files have no tags: a run that came to ask for one is refused."""
+def test_a_sink_takes_no_file_out_of_the_source(folders: SinkFolders, kind: ActionKind) -> None:
+    """Moves and deletes belong to ``apply`` alone, and files have no tags: the sink refuses them."""
     with pytest.raises(UsageError, match=kind.value):
-        scene.perform(scene.effect(kind))
-    assert scene.file.exists()
+        folders.perform(folders.effect(kind))
+    assert folders.file.exists()
 
 
-# -- What a move must never take for its copy --------------------------------------------------------------------------
+# -- Files that are no copy of a moved image ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_link", [False, True])
 @pytest.mark.parametrize("if_exists", list(IfExists))
 @pytest.mark.parametrize("has_other_name", [False, True])
 def test_the_source_by_another_way_is_no_target(
-    scene: Scene, if_exists: IfExists, *, is_link: bool, has_other_name: bool
+    folders: SinkFolders, if_exists: IfExists, *, is_link: bool, has_other_name: bool
 ) -> None:
-    """A folder that is mounted twice: the file at the target is the file itself, and deleting one deletes both.
+    """In a folder that is mounted twice the file at the target is the source itself; deleting one deletes both.
 
-    A link stands for the mount here, and a sink of another folder for one that cannot see through it.
+    A link represents the mount here, and a sink of another folder one that cannot detect it.
     """
     if has_other_name:
-        (scene.root / "other").hardlink_to(scene.file)
-    scene.clean.symlink_to(scene.root)
-    effect = scene.effect(if_exists=if_exists, is_link=is_link)
+        (folders.root / "other").hardlink_to(folders.file)
+    folders.clean.symlink_to(folders.root)
+    effect = folders.effect(if_exists=if_exists, is_link=is_link)
     with pytest.raises(ImageError) as caught:
-        anyio.run(FolderSink(scene.root.parent / "elsewhere").perform, effect)
+        anyio.run(FolderSink(folders.root.parent / "elsewhere").perform, effect)
     assert caught.value.code == "target_unsafe"
-    assert scene.file.read_bytes() == b"picture"
+    assert folders.file.read_bytes() == b"picture"
 
 
 @pytest.mark.parametrize("if_exists", list(IfExists))
 def test_a_file_system_without_links_takes_copies_too(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, if_exists: IfExists
+    folders: SinkFolders, monkeypatch: pytest.MonkeyPatch, if_exists: IfExists
 ) -> None:
-    """Memory sticks know no hard links: the copy is whole or not there, and takes no other file's name."""
+    """Memory sticks have no hard links: the copy is complete or missing, and replaces no other file."""
 
     def refuse(*_: Any) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    effect = scene.effect(if_exists=if_exists)
-    scene.perform(effect)
-    assert ((scene.clean / "sub/a.jpg").read_bytes(), scene.left()) == (b"picture", ["sub/a.jpg"])
-    (scene.clean / "sub/a.jpg").write_bytes(b"another")
+    effect = folders.effect(if_exists=if_exists)
+    folders.perform(effect)
+    assert ((folders.clean / "sub/a.jpg").read_bytes(), folders.target_files()) == (b"picture", ["sub/a.jpg"])
+    (folders.clean / "sub/a.jpg").write_bytes(b"another")
     if if_exists is IfExists.FAIL:
-        assert scene.refused(effect) == "target_exists"
+        assert folders.refused(effect) == "target_exists"
     else:
-        scene.perform(effect)
+        folders.perform(effect)
     kept = b"picture" if if_exists is IfExists.OVERWRITE else b"another"
-    assert ((scene.clean / "sub/a.jpg").read_bytes(), scene.left()) == (kept, ["sub/a.jpg"])
+    assert ((folders.clean / "sub/a.jpg").read_bytes(), folders.target_files()) == (kept, ["sub/a.jpg"])
 
 
-def test_the_folders_of_a_copy_are_as_durable_as_the_copy(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name is on disk when its folder is: every folder that was made, up to the one that was there."""
+def test_the_folders_of_a_copy_are_as_durable_as_the_copy(
+    folders: SinkFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is durable only if its folder is synced: every new folder is, up to the first existing one."""
     synced: list[Path] = []
     real = os.fsync
 
@@ -263,12 +267,12 @@ def test_the_folders_of_a_copy_are_as_durable_as_the_copy(scene: Scene, monkeypa
         real(fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    scene.perform(scene.effect(key="deep/deeper/a.jpg", is_link=True))
-    assert {scene.root.parent, scene.clean, scene.clean / "deep", scene.clean / "deep/deeper"} == set(synced)
+    folders.perform(folders.effect(key="deep/deeper/a.jpg", is_link=True))
+    assert {folders.root.parent, folders.clean, folders.clean / "deep", folders.clean / "deep/deeper"} == set(synced)
 
 
-def test_a_copy_is_as_private_as_its_source(scene: Scene) -> None:
-    """Permissions go along, and come back with undo."""
-    scene.file.chmod(0o600)
-    scene.perform(scene.effect())
-    assert (scene.clean / "sub/a.jpg").stat().st_mode & 0o777 == 0o600
+def test_a_copy_is_as_private_as_its_source(folders: SinkFolders) -> None:
+    """Permissions are copied, and restored by undo."""
+    folders.file.chmod(0o600)
+    folders.perform(folders.effect())
+    assert (folders.clean / "sub/a.jpg").stat().st_mode & 0o777 == 0o600

@@ -1,4 +1,4 @@
-"""What counts as an image in a folder, and what never leads out of it."""
+"""The images of a folder, and links that lead out of it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from asyncfilter.policy.object_filter import skip_reason
 
 
 def listed(root: Path) -> dict[str, ListedObject]:
-    """Everything a folder holds, by key."""
+    """All listed objects of a folder, by key."""
     page = anyio.run(FolderSource(root).page, None)
     assert page.is_last
     return {item.key: item for item in page.objects}
 
 
 def reference(root: Path, key: str) -> ObjectRef:
-    """The image as the engine knows it."""
+    """The listed object as the engine's image."""
     item = listed(root)[key]
     return ObjectRef(bucket=f"file://{root}", key=key, size_bytes=item.size_bytes, etag=item.etag, seq=1)
 
@@ -38,7 +38,7 @@ def read(image: ObjectRef, first_bytes: int | None = None) -> bytes:
 
 
 def refused(image: ObjectRef) -> str:
-    """The code with which an image cannot be read."""
+    """The error code of reading an image."""
     with pytest.raises(ImageError) as caught:
         read(image)
     assert image.key in caught.value.message
@@ -55,7 +55,7 @@ def test_files_are_read_whole_or_from_their_start(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changed_is_not_read(tmp_path: Path) -> None:
-    """Other bytes, another file of the same size and time, and no file at all are told apart from the one listed."""
+    """Other bytes, another file of the same size and time, and a missing file differ from the listed one."""
     path = tmp_path / "a.jpg"
     path.write_bytes(b"one")
     image = reference(tmp_path, "a.jpg")
@@ -77,7 +77,7 @@ def test_a_file_that_changed_is_not_read(tmp_path: Path) -> None:
 
 
 def test_links_to_files_are_files_and_links_to_folders_are_not_followed(tmp_path: Path) -> None:
-    """Inside the source a symbolic link is the file it leads to; a folder is never entered through one."""
+    """A symbolic link inside the source is read as its file; a folder is never entered through one."""
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
     (root / "sub" / "a.jpg").write_bytes(b"abc")
@@ -92,7 +92,7 @@ def test_links_to_files_are_files_and_links_to_folders_are_not_followed(tmp_path
 
 
 def test_nothing_outside_the_source_is_read(tmp_path: Path) -> None:
-    """A link that leads out of the source is recorded as failed, with the place it leads to."""
+    """A link that leads out of the source is recorded as failed, with its destination."""
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     root = tmp_path / "root"
     root.mkdir()
@@ -101,7 +101,7 @@ def test_nothing_outside_the_source_is_read(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_text_fail_with_a_clear_word(tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 are spelled out in the key, in folders' names too, and the file is not examined."""
+    """Bytes that are not UTF-8 are escaped in the key, also in folders' names, and the file is not examined."""
     folder = os.fsencode(tmp_path) + b"/d\xe9j\xe0"
     Path(os.fsdecode(folder)).mkdir()
     Path(os.fsdecode(folder + b"/vu.jpg")).write_bytes(b"x")
@@ -113,7 +113,7 @@ def test_names_that_are_no_text_fail_with_a_clear_word(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that is missing, is a file, or may not be read is an error of the job, with the path in it."""
+    """A folder that is missing, is a file, or cannot be read is an error of the job, with its path."""
     with pytest.raises(BucketNotFoundError, match="nowhere"):
         check_folder(tmp_path / "nowhere")
     (tmp_path / "file").write_bytes(b"")
@@ -133,7 +133,7 @@ def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_folder_that_goes_while_it_is_listed_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is deleted between two looks is simply not there; the rest of the listing goes on."""
+    """Files deleted during the listing are left out; the listing continues."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b.jpg").write_bytes(b"x")
     real = os.scandir

@@ -16,7 +16,7 @@ MILLI = PriceList(tiers=(PriceTier(up_to=None, micros=1000),), source="test")
 
 
 def plan_inputs(unpaid: int = 1000, *, checkpoint_totals: CheckpointTotals | None = None, **changes: Any) -> PlanInputs:
-    """A listing of that many unpaid images at a tenth of a cent and 10 a second."""
+    """A listing of ``unpaid`` unpaid images at a tenth of a cent and 10 a second."""
     terms: dict[str, Any] = {"prices": MILLI, "used": 0, "hourly_micros": 0, "limit_tps": 10.0, "tps_origin": "test"}
     survey = changes.pop("survey", ListingSurvey(listed=unpaid, unpaid=unpaid))
     return PlanInputs(
@@ -35,7 +35,7 @@ def test_everything_fits() -> None:
 
 
 def test_tiers_and_what_was_used_this_month_count() -> None:
-    """The forecast goes through the tiers from where the month stands."""
+    """The forecast adds up the tiers from the month's present usage."""
     tiers = PriceList(tiers=(PriceTier(up_to=1500, micros=1000), PriceTier(up_to=None, micros=100)), source="test")
     assert forecast(plan_inputs(prices=tiers, used=1000), Limits()).cost_micros == 500 * 1000 + 500 * 100
 
@@ -57,13 +57,13 @@ def test_tiers_and_what_was_used_this_month_count() -> None:
 def test_limits_end_the_forecast(
     limits: Limits, checkpoint_totals: CheckpointTotals, calls: int, ends: StopReason
 ) -> None:
-    """The nearest limit says how many calls are made and why the run ends; what is spent already counts."""
+    """The nearest limit determines the calls and the stop reason; earlier spending counts."""
     found = forecast(plan_inputs(checkpoint_totals=checkpoint_totals), limits)
     assert (found.calls, found.ends, found.whole_micros) == (calls, ends, 1_000_000)
 
 
 def test_known_and_shared_images_cost_nothing() -> None:
-    """Only images whose content nobody paid for are in the cost; by hand all of them would be."""
+    """Only images with unpaid content are in the cost; the cost by hand includes all."""
     survey = ListingSurvey(listed=100, settled=20, waiting=10, unpaid=70, shared=30)
     found = forecast(plan_inputs(survey=survey), Limits())
     assert (found.calls, found.cost_micros) == (40, 40_000)
@@ -79,7 +79,7 @@ def test_a_model_costs_by_its_time() -> None:
 
 
 def test_an_unknown_rate_has_no_duration() -> None:
-    """Nothing is made up where nothing is known."""
+    """Without a known rate there is no duration."""
     assert forecast(plan_inputs(limit_tps=None), Limits()).duration_s is None
 
 
@@ -87,68 +87,75 @@ def test_an_unknown_rate_has_no_duration() -> None:
 
 
 def test_estimates_of_a_plain_sample() -> None:
-    """Shares of what was drawn, scaled to the whole; failed images are not billed and not judged."""
+    """Shares of the sample are scaled to the listing; failed images are not billed and have no verdict."""
     counts = Counts(keep=20, review=10, reject=50, failed={"x": 20}, calls=100, billed_calls=80)
-    said = estimate(counts, plan_inputs(10_000), Stop(matches=500))
-    assert said.sampled == 100
-    assert said.hit_rate.value == 0.25
-    assert said.failure_share.value == 0.2
-    assert said.keep.value == 2000
-    assert said.total_micros.value == 8_000_000
-    assert said.kept_micros.value == 4000
-    assert said.to_matches is not None
-    assert said.to_matches.value == 2500
-    for one in (said.hit_rate, said.failure_share, said.keep, said.total_micros, said.kept_micros, said.to_matches):
+    estimated = estimate(counts, plan_inputs(10_000), Stop(matches=500))
+    assert estimated.sampled == 100
+    assert estimated.hit_rate.value == 0.25
+    assert estimated.failure_share.value == 0.2
+    assert estimated.keep.value == 2000
+    assert estimated.total_micros.value == 8_000_000
+    assert estimated.kept_micros.value == 4000
+    assert estimated.to_matches is not None
+    assert estimated.to_matches.value == 2500
+    for one in (
+        estimated.hit_rate,
+        estimated.failure_share,
+        estimated.keep,
+        estimated.total_micros,
+        estimated.kept_micros,
+        estimated.to_matches,
+    ):
         assert one.high is not None
         assert one.low < (one.value or 0) < one.high
 
 
 def test_time_outs_that_are_counted_twice_raise_the_total() -> None:
-    """A sample in which every second image was billed twice says so of the whole."""
+    """If every second image of the sample was billed twice, so is every second image of the estimate."""
     counts = Counts(reject=100, calls=100, billed_calls=150)
     assert estimate(counts, plan_inputs(1000), Stop()).total_micros.value == 1_500_000
 
 
 def test_a_sample_without_hits_has_no_price_for_one() -> None:
-    """No figure and no upper end, but a lower one."""
-    said = estimate(Counts(reject=200, calls=200, billed_calls=200), plan_inputs(10_000), Stop(matches=5))
-    assert (said.hit_rate.value, said.kept_micros.value, said.kept_micros.high) == (0.0, None, None)
-    assert said.kept_micros.low > 1000 / 0.02
-    assert said.to_matches is not None
-    assert (said.to_matches.value, said.to_matches.high) == (None, None)
+    """Without a match the estimate has no value and no upper bound, but a lower one."""
+    estimated = estimate(Counts(reject=200, calls=200, billed_calls=200), plan_inputs(10_000), Stop(matches=5))
+    assert (estimated.hit_rate.value, estimated.kept_micros.value, estimated.kept_micros.high) == (0.0, None, None)
+    assert estimated.kept_micros.low > 1000 / 0.02
+    assert estimated.to_matches is not None
+    assert (estimated.to_matches.value, estimated.to_matches.high) == (None, None)
 
 
 def test_a_sample_of_failures_alone_says_what_it_can() -> None:
-    """Nothing was judged: the hit rate may be anything, the failures are nearly everything, nothing was billed."""
-    said = estimate(Counts(failed={"x": 50}, calls=50), plan_inputs(1000), Stop())
-    assert (said.hit_rate.value, said.hit_rate.low, said.hit_rate.high) == (None, 0.0, 1.0)
-    assert said.failure_share.low > 0.9
-    assert said.total_micros.value == 0
+    """Without a verdict the hit rate is unknown, nearly all images fail, and nothing is billed."""
+    estimated = estimate(Counts(failed={"x": 50}, calls=50), plan_inputs(1000), Stop())
+    assert (estimated.hit_rate.value, estimated.hit_rate.low, estimated.hit_rate.high) == (None, 0.0, 1.0)
+    assert estimated.failure_share.low > 0.9
+    assert estimated.total_micros.value == 0
 
 
 def test_a_whole_listing_as_sample_is_exact() -> None:
-    """Once everything was drawn there is nothing left to be unsure of."""
+    """If all images were drawn, the intervals have no width."""
     counts = Counts(keep=30, reject=60, failed={"x": 10}, calls=100, billed_calls=90)
-    said = estimate(counts, plan_inputs(100), Stop())
-    assert (said.keep.low, said.keep.high) == (30, 30)
-    assert said.hit_rate.low == said.hit_rate.value == said.hit_rate.high
-    assert said.total_micros.low == said.total_micros.value == said.total_micros.high == 90_000
+    estimated = estimate(counts, plan_inputs(100), Stop())
+    assert (estimated.keep.low, estimated.keep.high) == (30, 30)
+    assert estimated.hit_rate.low == estimated.hit_rate.value == estimated.hit_rate.high
+    assert estimated.total_micros.low == estimated.total_micros.value == estimated.total_micros.high == 90_000
 
 
 def test_a_free_sample_says_nothing_of_repetitions() -> None:
-    """Images known already tell verdicts and failures; the price stays that of one call each."""
+    """Known images give verdicts and failures; the estimated price stays that of one call each."""
     counts = Counts(keep=5, reject=40, failed={"x": 5}, from_checkpoint=50)
     survey = ListingSurvey(listed=1000, settled=50, unpaid=950, drawn_failed=5)
-    said = estimate(counts, plan_inputs(survey=survey), Stop())
-    assert said.total_micros.value == 855_000
+    estimated = estimate(counts, plan_inputs(survey=survey), Stop())
+    assert estimated.total_micros.value == 855_000
 
 
 def test_estimates_cover_the_truth() -> None:
-    """Drawn over and over from one listing, each interval holds the true figure at least 95 times in a hundred."""
+    """Over many samples of one listing each interval contains the true value in at least 95 %."""
     rng, whole, sample, rounds = random.Random(5), 2000, 120, 400
     population = ["keep"] * 160 + ["reject"] * 1740 + ["failed"] * 100
-    truth = {"hit_rate": 160 / 1900, "failure_share": 0.05, "keep": 160, "total_micros": 1_900_000}
-    missed = dict.fromkeys(truth, 0)
+    true_values = {"hit_rate": 160 / 1900, "failure_share": 0.05, "keep": 160, "total_micros": 1_900_000}
+    missed = dict.fromkeys(true_values, 0)
     for _ in range(rounds):
         drawn = rng.sample(population, sample)
         failed = drawn.count("failed")
@@ -159,8 +166,8 @@ def test_estimates_cover_the_truth() -> None:
             calls=sample,
             billed_calls=sample - failed,
         )
-        said = estimate(counts, plan_inputs(whole), Stop())
-        for name, value in truth.items():
-            one = getattr(said, name)
+        estimated = estimate(counts, plan_inputs(whole), Stop())
+        for name, value in true_values.items():
+            one = getattr(estimated, name)
             missed[name] += not one.low <= value <= one.high
     assert max(missed.values()) / rounds <= 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5

@@ -1,4 +1,4 @@
-"""docs/guarantees.md is what the code cites, and every promise names tests that exist."""
+"""The code cites headings of docs/guarantees.md, and every guarantee names existing tests."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SOURCES = [
 READ = [path for path in SOURCES if path.suffix in {".py", ".md"} and path != Path(__file__).resolve()]
 
 NAMED = re.compile(r"`((?:tests|benchmarks)/[\w./*-]+\.py)(?:::(\w+))?`")
-"""A test, or a file of tests, as documents name it."""
+"""The citation of a test, or a file of tests, in documents."""
 
 CITED = re.compile(r"docs/guarantees\.md`*,\s+\*([^*]+)\*")
-"""A heading, as docstrings and comments cite it."""
+"""The citation of a heading in docstrings and comments."""
 
 
 def sections() -> Iterator[tuple[str, str]]:
-    """Each heading that has promises of its own, with the text below it."""
+    """Each heading with guarantees of its own, with the text below it."""
     for part in re.split(r"^### ", TEXT, flags=re.MULTILINE)[1:]:
         heading, _, body = part.partition("\n")
         yield heading, re.split(r"^## ", body, flags=re.MULTILINE)[0]
@@ -41,14 +41,14 @@ def sections() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("heading", "body"), [pytest.param(*section, id=section[0]) for section in sections()])
 def test_every_promise_names_its_tests(heading: str, body: str) -> None:
-    """A promise that no test checks is none."""
+    """Every guarantee names its tests."""
     assert "\nTests: " in body, heading
     assert NAMED.search(body.partition("\nTests: ")[2]), heading
 
 
 @pytest.mark.parametrize("document", ["docs/guarantees.md", "docs/ARCHITECTURE.md"])
 def test_the_tests_that_documents_name_exist(document: str) -> None:
-    """Files, and the functions in them; a pattern stands for at least one file."""
+    """The cited files and their functions exist; a pattern matches at least one file."""
     for pattern, function in NAMED.findall((ROOT / document).read_text("utf-8")):
         files = sorted(ROOT.glob(pattern))
         assert files, pattern
@@ -66,7 +66,7 @@ def functions(file: Path) -> set[str]:
 
 
 def test_what_is_cited_is_there() -> None:
-    """Every citation of the guarantees names a heading of theirs, and there are some."""
+    """Every citation of the guarantees names an existing heading, and there are citations."""
     cited = {path: CITED.findall(path.read_text("utf-8")) for path in READ}
     wrong = {
         f"{path.relative_to(ROOT)}: {heading}"
@@ -79,7 +79,7 @@ def test_what_is_cited_is_there() -> None:
 
 
 def test_code_cites_headings_and_not_the_whole() -> None:
-    """A reader of code is led to the promise itself."""
+    """Every citation in the code names a heading, so that a reader finds the guarantee itself."""
     for path in READ:
         text = path.read_text("utf-8")
         if path.suffix == ".py":
@@ -87,7 +87,7 @@ def test_code_cites_headings_and_not_the_whole() -> None:
 
 
 def test_nothing_cites_a_contract_that_is_not_here() -> None:
-    """Sections and numbered invariants of another document cannot be looked up."""
+    """Sections and numbered invariants of a document outside the repository are not cited."""
     wrong = re.compile(
         r"contract('s)?,?\s+\(?(section|invariant)|section \d+ of the contract|\binvariants? \d", re.IGNORECASE
     )

@@ -1,4 +1,4 @@
-"""What goes to the service by reference, what by its bytes, what is converted, and what is refused at no cost."""
+"""Which images are sent by reference or as bytes, which are converted, and which are refused at no cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.kit.pictures import noise
 
 
 class MemoryLimit:
-    """``Contents`` of a mapping; ``reads`` has the bytes asked for, None for all."""
+    """``Contents`` of a mapping; ``reads`` has the requested numbers of bytes, None for all."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files = files
@@ -31,19 +31,19 @@ class MemoryLimit:
 
 
 class Service:
-    """Counts what it was given."""
+    """A detector that records its arguments."""
 
     def __init__(self) -> None:
         self.referred: list[str] = []
         self.sent: list[bytes] = []
 
     async def detect(self, image: ObjectRef) -> Detection:
-        """By reference."""
+        """Record an image sent by reference."""
         self.referred.append(image.key)
         return Detection((Label("Cat", 90.0),), "3.0", b'{"ImageProperties":{"Quality":1}}')
 
     async def send(self, image: ObjectRef, content: bytes) -> Detection:
-        """By bytes."""
+        """Record an image sent as bytes."""
         self.sent.append(content)
         return Detection((Label("Cat", 90.0),), "3.0")
 
@@ -83,7 +83,7 @@ class Overrides:
         return provenance_of(anyio.run(act))
 
     def refused(self, key: str) -> str:
-        """The code with which an image is refused."""
+        """The error code of preparing an image."""
         with pytest.raises(ImageError) as caught:
             self.examine(key)
         assert f"s3://raw/{key}" in caught.value.message
@@ -93,7 +93,7 @@ class Overrides:
 
 
 def test_good_pictures_go_by_reference_after_one_look() -> None:
-    """A JPEG that the service takes costs one read of its beginning, and is not sent."""
+    """A JPEG that the service accepts costs one read of its first bytes, and is sent by reference."""
     overrides = Overrides({"a.jpg": noise("JPEG")})
     assert overrides.examine("a.jpg") == Provenance()
     assert (overrides.service.referred, overrides.service.sent) == (["a.jpg"], [])
@@ -101,7 +101,7 @@ def test_good_pictures_go_by_reference_after_one_look() -> None:
 
 
 def test_a_frame_far_behind_is_found_and_what_is_too_far_is_left_to_the_service() -> None:
-    """Headers are read on as far as it takes, up to a bound; beyond it the service decides."""
+    """Headers are read as far as necessary, up to a bound; beyond it the service decides."""
     body = noise("JPEG", 60, 60)
     segment = b"\xff\xe2\xff\xff" + bytes(0xFFFD)
     overrides = Overrides({"far.jpg": body[:2] + 5 * segment + body[2:]})
@@ -139,7 +139,7 @@ def test_custom_labels_has_its_own_limits() -> None:
 
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_what_can_be_converted_is_sent_as_jpeg(kind: str) -> None:
-    """Converting fetches only what the service cannot read itself, sends a JPEG, and notes what was sent."""
+    """Conversion fetches only images that the service cannot read, sends a JPEG, and records what was sent."""
     overrides = Overrides({"a": noise(kind), "b": noise("PNG")}, converts=True)
     note = overrides.examine("a")
     (sent,) = overrides.service.sent
@@ -152,7 +152,7 @@ def test_what_can_be_converted_is_sent_as_jpeg(kind: str) -> None:
 
 
 def test_too_large_an_object_is_converted() -> None:
-    """Over 15 MB by the listing: fetched, and sent within the limit."""
+    """An image of over 15 MB in the listing is fetched and sent within the limit."""
     padded = noise("PNG") + bytes(15 * 1024 * 1024)
     overrides = Overrides({"a.png": padded}, converts=True)
     note = overrides.examine("a.png")
@@ -162,7 +162,7 @@ def test_too_large_an_object_is_converted() -> None:
 
 
 def test_without_a_reference_good_pictures_are_sent_as_they_are() -> None:
-    """Files, and objects of another region: what fits goes byte for byte; what does not is refused or converted."""
+    """Files and objects of another region are sent unchanged if they fit; else they are refused or converted."""
     small, large = noise("JPEG"), noise("PNG") + bytes(6 * 1024 * 1024)
     overrides = Overrides({"a.jpg": small, "b.png": large}, by_reference=False)
     note = overrides.examine("a.jpg")
@@ -178,7 +178,7 @@ def test_without_a_reference_good_pictures_are_sent_as_they_are() -> None:
 
 
 def test_perceptual_hash_is_noted_without_changing_what_is_sent() -> None:
-    """Comparing reads every image; one that goes by reference still does, and keeps what else the service said."""
+    """For comparison every image is read; one sent by reference still is, and keeps the rest of the answer."""
     overrides = Overrides({"a.jpg": noise("JPEG")}, compares=True)
     note = overrides.examine("a.jpg")
     assert overrides.service.referred == ["a.jpg"]
@@ -188,7 +188,7 @@ def test_perceptual_hash_is_noted_without_changing_what_is_sent() -> None:
 
 
 def test_provenance_stands_beside_what_the_service_said() -> None:
-    """Nothing of an answer is lost, and what is no provenance is none."""
+    """The answer is kept completely, and any other extra gives no provenance."""
     detection = add_provenance(
         Detection((), "3.0", b'{"ImageProperties":{"Quality":1}}'), Provenance(perceptual_hash="00")
     )

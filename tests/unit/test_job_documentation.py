@@ -1,4 +1,4 @@
-"""The documents made from the job file's models, and the schema that ships with the package."""
+"""The documents generated from the job file's models, and the schema that is part of the package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_generated_documents_are_current() -> None:
-    """``docs/job-file.md`` and ``job.schema.json`` say what the models say now."""
+    """``docs/job-file.md`` and ``job.schema.json`` agree with the models."""
     for path, text in documentation.documents().items():
         assert path.read_text("utf-8") == text, f"{path.name} is stale; run python -m asyncfilter.job.documentation"
     assert documentation.main(["--check"]) == 0
@@ -40,7 +40,7 @@ def test_a_stale_document_is_noticed_and_mended(
 
 
 def test_every_key_is_described() -> None:
-    """No key without words: a description here, or the one of the mapping it refers to."""
+    """Every key has a description, or that of the mapping it refers to."""
     text = documentation.markdown()
     models = [json_schema(), *json_schema()["$defs"].values()]
     for key in {key for model in models for key in model.get("properties", ())}:
@@ -50,7 +50,7 @@ def test_every_key_is_described() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_pass_the_json_schema(path: Path) -> None:
-    """What an editor says of a job file agrees with what asyncfilter says."""
+    """The schema accepts and refuses the same job files as asyncfilter."""
     jsonschema.validate(yaml.safe_load(path.read_text("utf-8")), schema())
 
 
@@ -75,6 +75,6 @@ def test_the_json_schema_refuses_what_asyncfilter_refuses(change: dict[str, Any]
 
 
 def schema() -> dict[str, Any]:
-    """The schema as it ships."""
+    """The schema in the package."""
     shipped: dict[str, Any] = json.loads((ROOT / "asyncfilter" / "job" / "job.schema.json").read_text("utf-8"))
     return shipped

@@ -1,4 +1,4 @@
-"""The job file: what it may hold, what becomes of it, and what is said of a wrong one."""
+"""The job file: its content, the job it gives, and the errors of a wrong one."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from asyncfilter.model import ActionKind, IfExists, Verdict
 ROOT = Path(__file__).resolve().parents[2]
 
 HEAD = "version: 1\nname: robins\nsource: s3://raw/birds/\nrules: [{keep: {any: Bird}}]\n"
-"""A whole job in four lines: what a case adds begins at line 5."""
+"""A complete job in four lines: the lines of a case begin at line 5."""
 
 MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/birds.2026/1700000000000"
 
 
 def load(text: str, tmp_path: Path, *, overrides: object = (), environ: dict[str, str] | None = None) -> Job:
-    """The job of a file with this text; no variable is set unless the test sets it."""
+    """The job of a file with this text; only the given environment variables are set."""
     path = tmp_path / "job.yaml"
     path.write_text(text, "utf-8")
     return load_job(path, overrides=overrides, environ=environ or {})  # type: ignore[arg-type]  # both forms pass here
 
 
-def complaints(text: str, tmp_path: Path, **settings: object) -> list[str]:
-    """What is said of a wrong file, the folder left out."""
+def problem_messages(text: str, tmp_path: Path, **settings: object) -> list[str]:
+    """The messages for a wrong file, without the folder."""
     with pytest.raises(JobError) as caught:
         load(text, tmp_path, **settings)  # type: ignore[arg-type]  # forwarded
     return [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
 
 
 def swap(old: str, new: str) -> str:
-    """The whole job with one part exchanged."""
+    """The complete job with one part replaced."""
     assert old in HEAD
     return HEAD.replace(old, new)
 
 
 def rule(text: str) -> str:
-    """The whole job with another rule, which begins at line 5, column 5."""
+    """The complete job with another rule, which begins at line 5, column 5."""
     return swap("[{keep: {any: Bird}}]", f"\n  - {text}")
 
 
-# what stands in the file, where the complaint points, and words it must hold: the value seen, the values allowed
+# text of the file, position in the message, and words of the message: the value seen, the values allowed
 WRONG = {
     "no version": (swap("version: 1\n", ""), "1:1: version", ["missing", "expected 1"]),
     "version from the future": (swap("version: 1", "version: 2"), "1:10: version", ["expected 1", "found 2"]),
@@ -374,9 +374,9 @@ WRONG = {
 @pytest.mark.parametrize(("text", "where", "words"), WRONG.values(), ids=WRONG.keys())
 def test_a_wrong_file_is_told_what_and_where(text: str, where: str, words: list[str], tmp_path: Path) -> None:
     """Each mistake gives one problem at its line, column and key, with the value seen and the values allowed."""
-    (complaint,) = complaints(text, tmp_path)
-    place, _, message = complaint.partition(": ")
-    assert f"{place}: {message}".startswith(f"job.yaml:{where}: ")
+    (problem,) = problem_messages(text, tmp_path)
+    position, _, message = problem.partition(": ")
+    assert f"{position}: {message}".startswith(f"job.yaml:{where}: ")
     assert [word for word in words if word not in message] == []
     assert "Input should" not in message
 
@@ -410,7 +410,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("content", "where", "word"), UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_what_is_no_job_file_at_all_is_told_so(content: bytes, where: str, word: str, tmp_path: Path) -> None:
-    """Files that are no YAML, no text or no mapping are refused in words, without a traceback."""
+    """Files that are no YAML, no text or no mapping are refused with a message, without a traceback."""
     path = tmp_path / "job.yaml"
     path.write_bytes(content)
     with pytest.raises(JobError) as caught:
@@ -429,13 +429,13 @@ def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_the_keys_of_a_detector_are_told_by_its_kind(tmp_path: Path) -> None:
-    """What is missing or wrong is said with the kind that was written, all of it at once."""
+    """All missing or wrong keys are reported at once, for the kind that is written."""
     head = HEAD + "detector: {kind: rekognition-custom-labels, "
-    [missing] = complaints(head + "max_labels: 5}", tmp_path)
+    [missing] = problem_messages(head + "max_labels: 5}", tmp_path)
     assert missing.endswith(
         "detector.model: this key is missing; expected the ARN of a model version, as kind is rekognition-custom-labels"
     )
-    several = complaints(head + "model: birds, region: 5, features: x, max_lables: 5}", tmp_path)
+    several = problem_messages(head + "model: birds, region: 5, features: x, max_lables: 5}", tmp_path)
     assert [line.split(": ")[1] for line in several] == [
         "detector.model",
         "detector.region",
@@ -447,7 +447,7 @@ def test_the_keys_of_a_detector_are_told_by_its_kind(tmp_path: Path) -> None:
 
 
 def test_all_problems_come_at_once_in_file_order(tmp_path: Path) -> None:
-    """One mistake never hides another, be it of type, of spelling, between keys or in a setting on top."""
+    """No mistake hides another: wrong types, misspelt keys, conflicts of keys and settings are all reported."""
     text = dedent("""\
         version: 2
         nam: robins
@@ -463,8 +463,8 @@ def test_all_problems_come_at_once_in_file_order(tmp_path: Path) -> None:
           tps: ${NOPE}
           budget_usd: "25"
     """)
-    found = complaints(text, tmp_path, overrides=["limits.share=2", "stop.matches=0", "limits.budget_usd=x"])
-    assert [complaint.split(": ")[0:2] for complaint in found] == [
+    found = problem_messages(text, tmp_path, overrides=["limits.share=2", "stop.matches=0", "limits.budget_usd=x"])
+    assert [problem.split(": ")[0:2] for problem in found] == [
         ["job.yaml:1:10", "version"],
         ["job.yaml:2:1", "nam"],
         ["job.yaml:3:34", "source.ordr"],
@@ -483,7 +483,7 @@ def test_all_problems_come_at_once_in_file_order(tmp_path: Path) -> None:
 
 
 def test_defaults_are_as_documented(tmp_path: Path) -> None:
-    """Four lines are a whole job; all else has the documented default."""
+    """Four lines are a complete job; all other keys have their documented defaults."""
     job = load(HEAD, tmp_path)
     assert job.source == SourceSpec(
         bucket="raw", prefix="birds/", include=("*.jpg", "*.jpeg", "*.png"), exclude=(), order=Order.LISTING, seed=0
@@ -522,7 +522,7 @@ def test_writing_the_defaults_out_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_every_key_arrives(tmp_path: Path) -> None:
-    """What the file says is what the job holds, with units, tuples and exact micro-dollars."""
+    """The job has the values of the file, with units, tuples and exact micro-dollars."""
     job = load(
         dedent(f"""\
             version: 1
@@ -583,14 +583,14 @@ def test_every_key_arrives(tmp_path: Path) -> None:
 
 
 def test_destinations_beside_the_source_pass(tmp_path: Path) -> None:
-    """docs/guarantees.md, *A target cannot feed the source*: what could is refused, and nothing else."""
+    """docs/guarantees.md, *A target cannot feed the source*: exactly the targets that could are refused."""
     for target in ("s3://raw/out/{key}", "s3://raw2/birds/{key}", "s3://raw/bird/{relative}", "s3://raw/{name}/{key}"):
         text = HEAD + f"actions: {{keep: {{copy: '{target}'}}}}"
         assert load(text, tmp_path).actions[Verdict.KEEP].target == target
 
 
 def test_variables_are_expanded(tmp_path: Path) -> None:
-    """``${NAME}`` is the variable, typed as if written in its place; ``$$`` is a dollar; nothing is expanded twice."""
+    """``${NAME}`` is replaced by the variable's text, then typed; ``$$`` is a dollar; nothing is expanded twice."""
     text = HEAD + dedent("""\
         limits: { tps: "auto" }
         stop:
@@ -608,13 +608,13 @@ def test_variables_are_expanded(tmp_path: Path) -> None:
 
 
 def test_a_wrong_variable_shows_value_and_origin(tmp_path: Path) -> None:
-    """A value that came from the environment is shown with the reference it came through."""
-    (complaint,) = complaints(HEAD + "stop:\n  matches: ${N}", tmp_path, environ={"N": "many"})
-    assert complaint.endswith('found "many" (from ${N})')
+    """A value from the environment is shown with its reference."""
+    (problem,) = problem_messages(HEAD + "stop:\n  matches: ${N}", tmp_path, environ={"N": "many"})
+    assert problem.endswith('found "many" (from ${N})')
 
 
 def test_anchors_and_merges_work(tmp_path: Path) -> None:
-    """Repeated parts can be written once; a mapping's own keys win over merged ones."""
+    """Repeated parts can be written once; a mapping's own keys take precedence over merged ones."""
     text = swap(
         "[{keep: {any: Bird}}]", "[{keep: &sure {any: Bird, confidence: 90}}, {review: {<<: *sure, confidence: 60}}]"
     )
@@ -624,12 +624,12 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
-    """Editors that begin UTF-8 files with a mark are understood."""
+    """A byte order mark at the beginning of a UTF-8 file is accepted."""
     assert load("\ufeff" + HEAD, tmp_path).name == "robins"
 
 
 def test_settings_go_on_top(tmp_path: Path) -> None:
-    """``--set`` reaches any key, makes sections that are not there, and is parsed as YAML."""
+    """``--set`` can set any key, adds missing sections, and is parsed as YAML."""
     overrides = [
         "limits.tps=50",
         "source.order=random",
@@ -648,7 +648,7 @@ def test_settings_go_on_top(tmp_path: Path) -> None:
 
 
 def test_settings_may_be_values_of_a_program(tmp_path: Path) -> None:
-    """A mapping of dotted keys sets values as they are."""
+    """A mapping of dotted keys sets the values unchanged."""
     job = load(HEAD, tmp_path, overrides={"limits.tps": 7, "detector": {"max_labels": 5}, "aws.profile": "${A}"})
     assert (job.limits.tps, job.detector.max_labels, job.aws.profile) == (7, 5, "${A}")
 
@@ -666,14 +666,14 @@ def test_settings_may_be_values_of_a_program(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, word: str, tmp_path: Path) -> None:
-    """Problems of ``--set`` say which setting they are in."""
-    (complaint,) = complaints(HEAD + "limits: {tps: 5}", tmp_path, overrides=[setting])
-    assert complaint.startswith(f"--set {setting}:")
-    assert word in complaint
+    """Problems of ``--set`` name the setting."""
+    (problem,) = problem_messages(HEAD + "limits: {tps: 5}", tmp_path, overrides=[setting])
+    assert problem.startswith(f"--set {setting}:")
+    assert word in problem
 
 
 def test_a_program_can_describe_a_job(tmp_path: Path) -> None:
-    """``parse_job`` takes the file's keys as values, touches none of them, and expands nothing."""
+    """``parse_job`` takes the file's keys as values, changes none of them, and expands nothing."""
     mapping = {
         "version": 1,
         "name": "robins",
@@ -697,12 +697,12 @@ def test_a_program_is_told_what_is_wrong() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_load(path: Path) -> None:
-    """Every file in ``config/`` is a job as it stands."""
+    """Every file in ``config/`` is a valid job."""
     assert load_job(path, environ={}).path == path
 
 
 def test_the_names_of_a_job_come_without_yaml_or_pydantic() -> None:
-    """``asyncfilter.job`` stays light until a file is loaded, which is what keeps ``--help`` quick."""
+    """``asyncfilter.job`` imports no parser until a file is loaded, which keeps ``--help`` fast."""
     code = "import sys, asyncfilter.job; print([m for m in ('yaml', 'pydantic') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The stepped clock that other tests stand on."""
+"""The stepped clock that other tests use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asyncfilter.testing.clock import ManualClock
 
 
 async def test_sleepers_wake_in_the_order_of_their_times_and_see_those_times() -> None:
-    """One long step passes through every wake-up in between, ties in the order in which they fell asleep."""
+    """One long step executes every wake-up in between, ties in the order of their sleeps."""
     clock: Clock = ManualClock(100.0)
     manual = clock
     assert isinstance(manual, ManualClock)
@@ -42,7 +42,7 @@ async def test_nobody_wakes_before_its_time() -> None:
 
 
 async def test_a_cancelled_sleeper_is_forgotten() -> None:
-    """Cancellation leaves nothing behind in the clock."""
+    """A cancelled sleep leaves no entry in the clock."""
     clock = ManualClock()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(clock.sleep, 1.0)
@@ -52,7 +52,7 @@ async def test_a_cancelled_sleeper_is_forgotten() -> None:
 
 
 async def test_both_times_move_together() -> None:
-    """The time that people read goes on with the one that is measured."""
+    """The wall-clock time advances with the monotonic time."""
     clock = ManualClock(5.0, unix_s=1_000.0)
     await clock.advance(2.5)
     assert (clock.monotonic(), clock.unix()) == (7.5, 1_002.5)
@@ -60,5 +60,5 @@ async def test_both_times_move_together() -> None:
 
 @pytest.mark.parametrize("delay_s", [0.0, -1.0])
 async def test_no_delay_is_no_sleep(delay_s: float) -> None:
-    """Sleeping for nothing returns without the clock being moved."""
+    """A sleep of zero returns without a step of the clock."""
     await ManualClock().sleep(delay_s)

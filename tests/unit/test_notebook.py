@@ -1,4 +1,4 @@
-"""What notebooks show of results: ``_repr_html_``."""
+"""The HTML of results in notebooks: ``_repr_html_``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOSTILE = "<script>alert('a & \"b\"')</script>"
 
 
 class Text(HTMLParser):
-    """The tags and the text of some HTML, checked to be well formed."""
+    """Parses HTML into tags and text, and checks that it is well formed."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Text(HTMLParser):
 
 
 def shown(result: Any) -> Text:
-    """What a notebook makes of a result."""
+    """The parsed HTML of a result."""
     return Text(result._repr_html_())
 
 
@@ -119,7 +119,7 @@ def labelled(text: str) -> Labelled:
     ids=["summary", "removal plan", "removal summary", "labels"],
 )
 def test_names_and_keys_cannot_become_markup(result: Any) -> None:
-    """A key may hold a script; the notebook shows its letters."""
+    """A key with a script is shown as text."""
     assert "<script" not in result._repr_html_()
     page = shown(result)
     assert page.tags <= {"table", "caption", "tr", "th", "td"}
@@ -128,14 +128,14 @@ def test_names_and_keys_cannot_become_markup(result: Any) -> None:
 
 @given(st.text())
 def test_any_text_is_one_cell(text: str) -> None:
-    """Whatever a key holds, a cell is closed where it should be and stays on one line."""
+    """With any key, cells are closed correctly and stay on one line."""
     page = notebook.table(text, [(text, text)])
     assert Text(page).tags <= {"table", "caption", "tr", "th", "td"}
     assert len(page.splitlines()) == 1
 
 
 def test_a_summary_shows_its_figures() -> None:
-    """Money exact, counts with separators, and no row for what did not happen."""
+    """Amounts are exact, counts have separators, and zero counts have no row."""
     text = shown(summary()).text
     for cell in ("robins: completed", "1,234", "2 vanished", "$0.005 of $25.00 for 5 billed calls", "0:01:02"):
         assert cell in text
@@ -143,7 +143,7 @@ def test_a_summary_shows_its_figures() -> None:
 
 
 def test_a_removal_plan_shows_groups_and_what_is_lost() -> None:
-    """A row a group: why, how many, what is done, and some keys."""
+    """Each group has a row with reason, count, action and some keys."""
     text = shown(removal_plan("a.jpg")).text
     assert "a.jpg: 2 images to leave a.jpg, 20.0 % with those removed before" in text
     for cell in ("reject, rules[0]", "move to a.jpg", "2,000", "cannot be brought back"):
@@ -151,7 +151,7 @@ def test_a_removal_plan_shows_groups_and_what_is_lost() -> None:
 
 
 def test_reference_labels_are_listed() -> None:
-    """The surest labels of each image, and what was paid."""
+    """The table has the labels with the highest confidence of each image, and the cost."""
     assert shown(labelled("a.jpg")).text == [
         "2 images, $0.001 for 1 calls",
         "a.jpg",
@@ -177,10 +177,10 @@ def test_a_plan_shows_forecast_and_estimates() -> None:
     [(0, "$0.00"), (250, "$0.00025"), (1000, "$0.001"), (25_000_000, "$25.00"), (1_234_567_890, "$1,234.56789")],
 )
 def test_money_is_exact(micros: int, text: str) -> None:
-    """All decimals, at least two."""
+    """Amounts have all decimals, at least two."""
     assert notebook.usd(micros) == text
 
 
 def test_no_colour_is_set() -> None:
-    """The notebook's own colours are legible on its background."""
+    """No colours are set, so that the notebook's own ones are used."""
     assert not re.search(r"colou?r|background|#[0-9a-f]{3}", summary()._repr_html_())

@@ -1,4 +1,4 @@
-"""Options that commands share: typer sees each field of a block, and a command gets the block."""
+"""Options that several commands share: typer reads each field of a block, and a command gets the block."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from asyncfilter.errors import UsageError
 
 
 def test_a_block_stands_in_its_place_with_all_of_its_options() -> None:
-    """Order, defaults and annotations are those of the block; what is not a block stays as it is."""
+    """Order, defaults and annotations are those of the block; other parameters are unchanged."""
     got: list[object] = []
 
     @takes_options
     def command(name: str, *, flag: Annotated[bool, typer.Option("--flag")] = False, options: ResultOptions) -> None:
-        """Take note."""
+        """Record the arguments."""
         got.extend([name, flag, options])
 
     parameters = inspect.signature(command).parameters
@@ -31,7 +31,7 @@ def test_a_block_stands_in_its_place_with_all_of_its_options() -> None:
 
 
 def test_result_and_events_do_not_share_stdout() -> None:
-    """One check for all commands that have both."""
+    """One check covers all commands with both options."""
     for block in (RunOptions, ApplyOptions):
         with pytest.raises(UsageError, match="both write to stdout"):
             block(as_json=True, events="-")
@@ -40,7 +40,7 @@ def test_result_and_events_do_not_share_stdout() -> None:
 
 
 def test_consent_without_a_number_is_none() -> None:
-    """``--yes`` needs ``--expect``, but for a dry run, which does nothing."""
+    """``--yes`` needs ``--expect``, except for a dry run."""
     with pytest.raises(UsageError, match="--yes alone"):
         ApplyOptions(yes=True)
     assert ApplyOptions(yes=True, dry_run=True).dry_run
@@ -48,7 +48,7 @@ def test_consent_without_a_number_is_none() -> None:
 
 
 def test_verbose_is_a_level() -> None:
-    """``--verbose`` wins over ``--log-level``; the rest is handed on."""
+    """``--verbose`` takes precedence over ``--log-level``; other options are passed on."""
     options = RunOptions(log_level=Level.ERROR, verbose=True, log_format=LogFormat.JSON, events="e")
     expected = OutputOptions(level=Level.DEBUG, log_format=LogFormat.JSON, events="e", pays=False)
     assert options.output(pays=False) == expected

@@ -1,4 +1,4 @@
-"""``own:NAME``, the address of a store that the calling program brings: what it means in a job, and what is refused."""
+"""``own:NAME``, the address of a store that the calling program provides: its meaning in a job, and refused forms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.kit.jobs import make_bare_job
 
 
 def make_job(**changes: Any) -> Job:
-    """A job over a store of the caller's."""
+    """A job over a caller's store."""
     return make_bare_job(base_dir="/home/me", **{"name": "mine", "source": "own:photos"} | changes)
 
 
@@ -46,15 +46,15 @@ def test_store_and_prefix_are_taken_letter_by_letter(written: str, bucket: str, 
 
 @pytest.mark.parametrize("written", ["own:", "own:/photos", "own://photos", "own:-a", "own:a b", "own:" + "x" * 64])
 def test_a_store_needs_a_name(written: str) -> None:
-    """What is wrong is shown beside the form that is expected."""
+    """The message has the wrong value and the expected form."""
     for changes in ({"source": written}, {"actions": {"keep": {"copy": written}}}):
-        said = problem(**changes)
-        assert "expected own:NAME or own:NAME/PREFIX" in said
-        assert repr(written) in said
+        message = problem(**changes)
+        assert "expected own:NAME or own:NAME/PREFIX" in message
+        assert repr(written) in message
 
 
 def test_a_checkpoint_is_bound_to_the_store() -> None:
-    """Another store, or another prefix in it, is another source; the key's bytes stay as they are."""
+    """Another store, or another prefix in it, is another source; the key's bytes are not changed."""
     sources = [
         make_job(source=text) for text in ("own:photos", "own:photos/", "own:photos/a", "own:other", "s3://photos")
     ]
@@ -79,7 +79,7 @@ def test_a_checkpoint_is_bound_to_the_store() -> None:
     ],
 )
 def test_images_go_from_and_to_any_store_of_the_caller(source: str, target: str) -> None:
-    """The caller's sink decides what it can do; the job file allows every combination."""
+    """The job file allows every combination; the caller's sink decides which it supports."""
     for form in ("copy", "move"):
         action = make_job(source=source, actions={"keep": {form: target}}).actions[Verdict.KEEP]
         assert action.kind == ActionKind(form)
@@ -94,7 +94,7 @@ def test_a_bare_store_gets_the_key() -> None:
 
 
 def test_targets_in_own_stores_have_no_limit_of_s3() -> None:
-    """1,024 bytes is a rule of S3; a sink of the caller's own refuses what it cannot store."""
+    """The limit of 1,024 bytes applies to S3 only; a caller's sink refuses keys that it cannot store."""
     key = "k" * (MAX_KEY_BYTES + 1)
     target = compile_target("own:clean/{key}").locate(key=key, prefix="", label=None, name="mine")
     assert target == S3Location("own:clean", key)
@@ -102,7 +102,7 @@ def test_targets_in_own_stores_have_no_limit_of_s3() -> None:
 
 
 def test_a_target_cannot_feed_the_source() -> None:
-    """Inside the source is inside the source, in any kind of store."""
+    """A target inside the source is refused in any kind of store."""
     for target in ("own:photos/{key}", "own:photos", "own:photos/in/{key}"):
         assert "outside the source own:photos/" in problem(actions={"keep": {"copy": target}})
     beside = make_job(source="own:photos/in/", actions={"keep": {"copy": "own:photos/in-2/{key}"}})
@@ -115,10 +115,10 @@ def test_a_link_needs_a_folder() -> None:
 
 
 def test_tags_are_for_the_sink_to_write() -> None:
-    """Files have no tags; of a store of the caller's that is not known."""
+    """Files have no tags; a caller's store may have them."""
     assert make_job(actions={"keep": {"tag": {"a": "b"}}}).actions[Verdict.KEEP].kind is ActionKind.TAG
 
 
 def test_the_checkpoint_stands_beside_the_job() -> None:
-    """The address of the source says nothing of where the checkpoint file is."""
+    """The path of the checkpoint file does not depend on the source."""
     assert make_job().checkpoint == Path("/home/me/.asyncfilter/mine.db")

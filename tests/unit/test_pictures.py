@@ -1,4 +1,4 @@
-"""Pictures are made fit for the service without losing how they look, and hostile files end as recorded failures."""
+"""Pictures are converted for the service without a visible change, and hostile files are recorded failures."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CUSTOM = PROFILES[DetectorKind.CUSTOM_LABELS].image_limits
 
 
 def drawing(width: int = 200, height: int = 100, mode: str = "RGB") -> Image.Image:
-    """Red on the left, blue on the right, a green spot at the top left."""
+    """A picture, red on the left, blue on the right, with a green spot at the top left."""
     picture = Image.new("RGB", (width, height), "red")
-    pen = ImageDraw.Draw(picture)
-    pen.rectangle((width // 2, 0, width, height), fill="blue")
-    pen.ellipse((0, 0, width // 4, height // 2), fill="lime")
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((width // 2, 0, width, height), fill="blue")
+    draw.ellipse((0, 0, width // 4, height // 2), fill="lime")
     return picture.convert(mode)
 
 
@@ -50,7 +50,7 @@ def colour(picture: Image.Image, x: float, y: float) -> str:
 
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "TIFF", "BMP", "AVIF", "PNG", "JPEG"])
 def test_every_format_becomes_the_same_picture(kind: str) -> None:
-    """What the service cannot read arrives as a JPEG of the same size that shows the same."""
+    """A picture that the service cannot read becomes a JPEG of the same size and colours."""
     jpeg = convert(encoded(drawing(), kind), LABELS)
     picture = decoded(jpeg.body)
     assert (jpeg.width, jpeg.height) == picture.size == (200, 100)
@@ -58,14 +58,14 @@ def test_every_format_becomes_the_same_picture(kind: str) -> None:
 
 
 def test_only_the_first_frame_of_a_film_is_shown() -> None:
-    """A moving GIF is what its first frame is."""
+    """An animated GIF is converted from its first frame."""
     film = encoded(drawing(), "GIF", save_all=True, append_images=[Image.new("RGB", (200, 100), "white")])
     assert colour(decoded(convert(film, LABELS).body), 0.9, 0.5) == "blue"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_are_turned_upright(orientation: int) -> None:
-    """Whatever EXIF says of how the camera was held, the picture that is sent stands upright."""
+    """With any EXIF orientation the converted picture is upright."""
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -84,7 +84,7 @@ def test_pictures_are_turned_upright(orientation: int) -> None:
 
 
 def test_what_is_transparent_is_white() -> None:
-    """Alpha, palettes with a transparent colour, and grey with alpha stand on white."""
+    """Alpha, palettes with a transparent colour, and grey with alpha get a white background."""
     layered = drawing(mode="RGBA")
     layered.paste((0, 0, 0, 0), (100, 0, 200, 100))
     for picture in (layered, layered.quantize(), layered.convert("LA")):
@@ -95,7 +95,7 @@ def test_what_is_transparent_is_white() -> None:
     ("mode", "kind"), [("I;16", "PNG"), ("I", "TIFF"), ("F", "TIFF"), ("CMYK", "TIFF"), ("1", "PNG")]
 )
 def test_deep_and_odd_pixels_keep_their_light(mode: str, kind: str) -> None:
-    """16-bit, 32-bit, floating-point, CMYK and two-level pictures keep dark dark and bright bright."""
+    """Dark and bright parts of 16-bit, 32-bit, floating-point, CMYK and bilevel pictures stay so."""
     if mode in {"I;16", "I", "F"}:
         picture = Image.new(mode, (100, 100))
         picture.putdata(([1000] * 50 + [64_000] * 50) * 100)
@@ -108,7 +108,7 @@ def test_deep_and_odd_pixels_keep_their_light(mode: str, kind: str) -> None:
 
 
 def test_too_many_pixels_are_shrunk_to_fit() -> None:
-    """The longer side comes down to what is taken, the shape stays, and a turned picture is measured as it stands."""
+    """The longer side is reduced to the limit, the shape stays, and a rotated picture is measured upright."""
     small = replace(LABELS, min_px=20, max_px=100)
     assert convert(encoded(drawing(400, 200), "PNG"), small)[1:] == (100, 50)
     exif = Image.Exif()
@@ -117,7 +117,7 @@ def test_too_many_pixels_are_shrunk_to_fit() -> None:
 
 
 def test_too_many_bytes_are_saved_until_they_fit() -> None:
-    """A picture that no quality makes small enough is made smaller, and never smaller than the service takes."""
+    """A picture too large at every quality is scaled down, but never below the service's minimum."""
     noise = Image.effect_noise((400, 400), 200)
     jpeg = convert(encoded(noise, "PNG"), replace(LABELS, max_inline_bytes=30_000))
     assert len(jpeg.body) <= 30_000
@@ -146,7 +146,7 @@ def test_sizes_that_fit(size: tuple[int, int], limits: ImageLimits, fitting: tup
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it has many pixels."""
+    """A PNG of a few bytes whose header has many pixels."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
     body = b"".join(
@@ -169,14 +169,14 @@ def bomb(width: int, height: int) -> bytes:
     ],
 )
 def test_what_cannot_be_shown_has_its_cause(body: bytes, code: str) -> None:
-    """Bombs, cut files, foreign files and small ones each end with the code that tells which they are."""
+    """Bombs, truncated files, other files and small pictures each have an error code of their own."""
     with pytest.raises(ImageError) as caught:
         convert(body, LABELS)
     assert caught.value.code == code
 
 
 def test_heic_is_read_as_soon_as_its_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plug-in for HEIC is asked to register itself with Pillow when the first such file comes."""
+    """The plug-in for HEIC is registered with Pillow at the first such file."""
     registered: list[str] = []
     plugin = ModuleType("pillow_heif")
     plugin.__dict__["register_heif_opener"] = lambda: registered.append("HEIF")
@@ -187,13 +187,13 @@ def test_heic_is_read_as_soon_as_its_package_is_there(monkeypatch: pytest.Monkey
 
 
 def test_perceptual_hash_outlives_size_format_and_quality() -> None:
-    """The hash of a picture stays near itself through what happens to copies, and far from another's."""
+    """The hash of a picture stays near after usual changes of copies, and far from another picture's."""
     photo = Image.effect_noise((16, 12), 120).resize((640, 480), Image.Resampling.BICUBIC).convert("RGB")
     other = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     known = perceptual_hash(encoded(photo, "PNG"))
-    stranger = perceptual_hash(encoded(other, "PNG"))
+    other_hash = perceptual_hash(encoded(other, "PNG"))
     assert known is not None
-    assert stranger is not None
+    assert other_hash is not None
     copies = [
         encoded(photo, "JPEG", quality=40),
         encoded(photo, "WEBP"),
@@ -204,10 +204,10 @@ def test_perceptual_hash_outlives_size_format_and_quality() -> None:
         found = perceptual_hash(copy)
         assert found is not None
         assert distance(found, known) <= 6
-    assert distance(stranger, known) > 16
+    assert distance(other_hash, known) > 16
 
 
 def test_nothing_to_tell_by_has_no_perceptual_hash() -> None:
-    """A picture of one colour is like all others of one colour: it gets no hash; nor does what cannot be decoded."""
+    """A picture of one colour gets no hash, since all of them would be near; nor does an undecodable one."""
     assert perceptual_hash(encoded(Image.new("RGB", (100, 100), "red"), "PNG")) is None
     assert perceptual_hash(b"\xff\xd8\xff nothing") is None

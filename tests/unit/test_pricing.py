@@ -1,4 +1,4 @@
-"""Prices by region and tier, and what a job may say of them."""
+"""Prices by region and tier, and the prices of a job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_each_feature_is_billed() -> None:
 
 
 def test_an_unknown_region_costs_the_dearest_known_price() -> None:
-    """An estimate errs on the side that keeps the budget, and says that it is one."""
+    """An estimated price is the highest known one, which keeps the budget, and is marked as an estimate."""
     prices = price_list(make_bare_job(), "mx-central-1")
     assert prices.is_estimate
     assert "estimate" in prices.source
@@ -41,14 +41,14 @@ def test_an_unknown_region_costs_the_dearest_known_price() -> None:
 
 
 def test_a_feature_unknown_in_a_region_makes_an_estimate() -> None:
-    """Where one of two prices is known, the sum is still an estimate."""
+    """If one of two prices is unknown, the sum is an estimate."""
     both = make_bare_job(detector={"features": ["GENERAL_LABELS", "IMAGE_PROPERTIES"]})
     assert price_list(both, "eu-central-1").is_estimate
     assert not price_list(make_bare_job(), "eu-central-1").is_estimate
 
 
 def test_the_jobs_own_prices_come_first() -> None:
-    """Tiers of the job file stand in for the table, in any region, to the micro-dollar."""
+    """Tiers of the job file replace the table, in any region, to the micro-dollar."""
     pricing = {"tiers": [{"up_to": 10, "usd": 0.000123}, {"up_to": None, "usd": 0}]}
     prices = price_list(make_bare_job(pricing=pricing), "mx-central-1")
     assert (prices.price_micros(10), prices.price_micros(11), prices.is_estimate) == (123, 0, False)
@@ -83,7 +83,7 @@ def test_tiers_that_no_budget_could_reckon_with_are_refused(tiers: tuple[tuple[i
 
 
 def test_images_count_from_one() -> None:
-    """Off-by-one at the edges is an error, not a price."""
+    """An image number out of range is an error, not a price."""
     prices = price_list(make_bare_job(), "us-east-1")
     with pytest.raises(ValueError, match="found 0"):
         prices.price_micros(0)

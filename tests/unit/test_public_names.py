@@ -1,4 +1,4 @@
-"""What is public: the names of the package's face, and that documents and examples use no others."""
+"""The public names of the package; documents and examples use no others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
 
 def test_public_names_are_pinned() -> None:
-    """The package's face changes only on purpose, and every name of it can be had and is listed."""
+    """The public names change only on purpose; each can be imported and is listed in ``dir``."""
     assert sorted(asyncfilter.__all__) == sorted(
         [
             "AbortedError",
@@ -65,13 +65,15 @@ def test_public_names_are_pinned() -> None:
 
 
 def test_public_names_are_imported_at_their_first_use() -> None:
-    """``import asyncfilter`` and a look at its names load nothing else of it, and none of its dependencies."""
+    """``import asyncfilter`` and ``dir`` load no other module of it and none of its dependencies."""
     program = (
         "import sys, asyncfilter; dir(asyncfilter); "
         "print([name for name in sys.modules if name.startswith(('asyncfilter.', 'aioboto3', 'pydantic', 'rich'))])"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert said == "[]\n"
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    assert printed == "[]\n"
 
 
 def test_type_checkers_see_what_is_imported_later() -> None:
@@ -94,11 +96,11 @@ def test_former_name_still_works_and_warns() -> None:
 def test_other_names_do_not_exist() -> None:
     """A misspelt name is an ``AttributeError`` that names it."""
     with pytest.raises(AttributeError, match=r"asyncfilter.*'rnu'"):
-        _ = asyncfilter.rnu  # type: ignore[attr-defined]  # that is the point
+        _ = asyncfilter.rnu  # type: ignore[attr-defined]  # the missing name is tested
 
 
 def python_sources() -> Iterator[tuple[str, str]]:
-    """Every piece of Python that is shown to users, with where it stands."""
+    """All Python code shown to users, with its position."""
     for path in EXAMPLES:
         yield path.name, path.read_text()
     for path in DOCUMENTS:
@@ -107,7 +109,7 @@ def python_sources() -> Iterator[tuple[str, str]]:
 
 
 def names_used(source: str) -> Iterator[tuple[str, str]]:
-    """What a program takes from the package, as module and name; the name is empty for a module alone."""
+    """Imports of a program from the package, as module and name; the name is empty for a module alone."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.ImportFrom(module=str(module), names=names) if module.split(".")[0] == "asyncfilter":
@@ -128,12 +130,12 @@ def is_public(module: str, name: str) -> bool:
 
 @pytest.mark.parametrize(("where", "source"), [pytest.param(*found, id=found[0]) for found in python_sources()])
 def test_documents_and_examples_use_public_names_alone(where: str, source: str) -> None:
-    """What users copy goes on working as long as the public names do."""
+    """Code that users copy uses public names only."""
     assert [name for name in names_used(source) if not is_public(*name)] == [], where
 
 
 def test_the_documents_name_public_modules_alone() -> None:
-    """Also in the text: ``asyncfilter.x`` in a document for users is a public name or module."""
+    """``asyncfilter.x`` in the text of a document for users is a public name or module."""
     text = (ROOT / "docs/python.md").read_text()
     mentioned = set(re.findall(r"\basyncfilter\.(\w+)", text))
     assert {name for name in mentioned if not is_public("asyncfilter", name)} == set()
@@ -142,7 +144,7 @@ def test_the_documents_name_public_modules_alone() -> None:
 
 @pytest.mark.parametrize("document", ["docs/ARCHITECTURE.md", "docs/python.md", "asyncfilter/__init__.py"])
 def test_what_is_private_is_said(document: str) -> None:
-    """The text about the package says which modules may change without notice."""
+    """ARCHITECTURE.md names the modules that may change without notice."""
     text = " ".join((ROOT / document).read_text().split())
     assert "very other module may change without notice" in text
     assert {module for module in PUBLIC_MODULES if module not in text} == set()
@@ -151,7 +153,7 @@ def test_what_is_private_is_said(document: str) -> None:
 if TYPE_CHECKING:
 
     async def every_result_has_its_type(job: asyncfilter.Job, consent: asyncfilter.Consent) -> None:
-        """Checked by mypy alone: what is imported later is typed as if it were imported first."""
+        """Checked by mypy alone: names that are imported lazily have their real types."""
         assert_type(asyncfilter.load_job("job.yaml"), asyncfilter.Job)
         assert_type(await asyncfilter.run(job, overrides=asyncfilter.Overrides()), asyncfilter.Summary)
         assert_type(await asyncfilter.refilter(job), asyncfilter.Summary)

@@ -1,4 +1,4 @@
-"""How Service Quotas is asked."""
+"""Requests to Service Quotas."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from asyncfilter.testing.virtual import VirtualLoop
 
 
 class TickingLoop(VirtualLoop):
-    """Virtual time in which every look at the clock takes a nanosecond.
+    """Virtual time in which every read of the clock takes a nanosecond.
 
-    aiolimiter sets a timer for what rounding left in its bucket; in a clock that stands still it would do so for ever.
+    aiolimiter sets a timer for the rounding error in its bucket; with a clock that does not advance it would never end.
     """
 
-    looks = 0
+    reads = 0
 
     def time(self) -> float:
         """See ``VirtualLoop``."""
-        self.looks += 1
-        return super().time() + self.looks * 1e-9
+        self.reads += 1
+        return super().time() + self.reads * 1e-9
 
 
 class ServiceQuotas:
-    """Knows no quota, and remembers when each request came; seconds of the loop's clock."""
+    """A service without quotas that records the time of each request, in seconds of the loop's clock."""
 
     def __init__(self) -> None:
-        self.asked_s: list[float] = []
+        self.requested_s: list[float] = []
 
     async def get_service_quota(self, **_: str) -> dict[str, Any]:
         return await self._answer()
@@ -44,13 +44,13 @@ class ServiceQuotas:
         return await self._answer()
 
     async def _answer(self) -> dict[str, Any]:
-        self.asked_s.append(asyncio.get_running_loop().time())
+        self.requested_s.append(asyncio.get_running_loop().time())
         await anyio.sleep(0.01)
         raise TimeoutError
 
 
 def test_all_who_ask_in_one_session_share_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many quotas of however many regions are asked at once, requests leave at the documented rate."""
+    """For any number of quotas and regions at once, requests are sent at the documented rate."""
     service = ServiceQuotas()
     origins: list[QuotaOrigin] = []
 
@@ -61,17 +61,17 @@ def test_all_who_ask_in_one_session_share_the_rate(monkeypatch: pytest.MonkeyPat
         async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
             session = AwsSession(Aws(), timeout_s=15, connections=4, stack=stack)
 
-            async def ask(kind: DetectorKind, region: str) -> None:
+            async def look_up(kind: DetectorKind, region: str) -> None:
                 origins.append((await quota_tps(session, kind, region)).origin)
 
             for region in ("us-east-1", "eu-west-1", "eu-central-1"):
                 for kind in DetectorKind:
-                    tasks.start_soon(ask, kind, region)
+                    tasks.start_soon(look_up, kind, region)
 
     monkeypatch.setattr(AwsSession, "client", client)
     anyio.run(main, backend_options={"loop_factory": TickingLoop})
     assert origins == [QuotaOrigin.DOCUMENTED] * 6
-    assert len(service.asked_s) == 12
-    gaps_s = [later - sooner for sooner, later in pairwise(service.asked_s)]
+    assert len(service.requested_s) == 12
+    gaps_s = [later - sooner for sooner, later in pairwise(service.requested_s)]
     assert min(gaps_s) == pytest.approx(1 / QUOTA_REQUESTS_TPS, rel=0.01)
     assert max(gaps_s) == pytest.approx(1 / QUOTA_REQUESTS_TPS, rel=0.01)

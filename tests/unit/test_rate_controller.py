@@ -1,4 +1,4 @@
-"""The rate against simulated services: how much of a quota is used, at what cost in throttles, and how cuts heal.
+"""The rate against simulated services: the used share of a quota, the throttles, and the recovery after cuts.
 
 A discrete-event simulation: an endless queue, timers of a millisecond, quotas counted where attempts arrive, answers
 after 300 ms with a lognormal tail, throttles after 30 to 50 ms. Times are simulated; nothing here is measured.
@@ -28,8 +28,8 @@ class Attempt(NamedTuple):
     accepted: bool
 
 
-class Course:
-    """What happened in a simulation."""
+class Simulation:
+    """The attempts and rate changes of a simulation."""
 
     def __init__(self, attempts: list[Attempt], changes: list[RateChange], controller: RateController) -> None:
         self.attempts = attempts
@@ -57,7 +57,7 @@ def simulate(
     seed: int = 1,
     cause: Callable[[float, Random], ThrottleCause | None] = lambda at_s, rng: None,
     throttles_mean: ThrottleCause = RATE,
-) -> Course:
+) -> Simulation:
     """Attempt as fast as the controller allows; ``cause`` may refuse an attempt before the service sees it."""
     rng = Random(seed)
     controller = RateController(limit_tps)
@@ -80,18 +80,18 @@ def simulate(
             heapq.heappush(answers, (now_s + lasts_s, len(attempts), now_s, refusal))
         due_s = min(max(pacer.due_s, now_s + 0.001), now_s + 0.5)
         now_s = math.ceil(due_s * 1000) / 1000 + rng.random() * 0.0005
-    return Course(attempts, controller.changes(), controller)
+    return Simulation(attempts, controller.changes(), controller)
 
 
 def during(
     since_s: float, until_s: float, cause: ThrottleCause, share: float = 1.0
 ) -> Callable[[float, Random], ThrottleCause | None]:
-    """Refuse this share of the attempts of some time, for this cause."""
+    """Refuse this share of the attempts between two times, for this cause."""
     return lambda at_s, rng: cause if since_s <= at_s < until_s and rng.random() < share else None
 
 
 def bucket(quota_tps: float) -> TokenBucket:
-    """A quota on average, of which a tenth of a second is saved up."""
+    """A quota on average, with a burst of a tenth of a second."""
     return TokenBucket(quota_tps, burst=0.1 * quota_tps)
 
 
@@ -103,10 +103,10 @@ SERVICES: list[Callable[[float], Quota]] = [bucket, SlidingWindow]
 def test_a_known_quota_is_used_without_throttles(
     service: Callable[[float], Quota], quota_tps: int, least: float
 ) -> None:
-    """After the ramp the share of the quota is as promised; at most one attempt in a thousand is throttled."""
-    course = simulate(service(quota_tps), quota_tps, 22)
-    assert course.share(quota_tps, 12, 22) >= least
-    assert course.throttled(0, 22) <= 0.001
+    """After the ramp the stated share of the quota is used; at most one attempt in a thousand is throttled."""
+    simulation = simulate(service(quota_tps), quota_tps, 22)
+    assert simulation.share(quota_tps, 12, 22) >= least
+    assert simulation.throttled(0, 22) <= 0.001
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -115,34 +115,36 @@ def test_a_known_quota_is_used_without_throttles(
 def test_an_unknown_quota_or_half_the_one_set_is_found(
     service: Callable[[float], Quota], known: bool, quota_tps: int, seeds: int
 ) -> None:
-    """From 15 s on .97 of it is used; at most one attempt in two hundred is throttled, or the single one of a probe."""
+    """From 15 s on .97 of the quota is used; at most one attempt in two hundred is throttled, or one of a probe."""
     for seed in range(1, seeds + 1):
-        course = simulate(service(quota_tps), 2 * quota_tps if known else None, 30, seed=seed)
-        assert course.share(quota_tps, 15, 30) >= 0.97
-        assert course.throttled(15, 30) <= 0.005
+        simulation = simulate(service(quota_tps), 2 * quota_tps if known else None, 30, seed=seed)
+        assert simulation.share(quota_tps, 15, 30) >= 0.97
+        assert simulation.throttled(15, 30) <= 0.005
 
 
 @pytest.mark.parametrize("limit_tps", [10, None])
 def test_a_small_unknown_quota_is_nearly_found(limit_tps: float | None) -> None:
     """At 5 a second every throttle is 1.4 % of the attempts: no more than one, and .9 of the quota used."""
     for service in SERVICES:
-        course = simulate(service(5), limit_tps, 30)
-        assert course.share(5, 15, 30) >= 0.9
-        assert sum(not attempt.accepted for attempt in course.attempts if attempt.at_s >= 15) <= 1
+        simulation = simulate(service(5), limit_tps, 30)
+        assert simulation.share(5, 15, 30) >= 0.9
+        assert sum(not attempt.accepted for attempt in simulation.attempts if attempt.at_s >= 15) <= 1
 
 
 def test_the_ramp_starts_slowly_and_doubles_every_second() -> None:
-    """From 5 a second, one step a second, never above the limit, the last a small one; each is called the ramp's."""
-    course = simulate(bucket(300), 300, 10)
-    assert [round(change.new_tps) for change in course.changes] == [10, 20, 40, 80, 160, 285, 300]
-    assert {change.reason for change in course.changes} == {"ramp"}
-    steps = [later.at_s - earlier.at_s for earlier, later in zip(course.changes, course.changes[1:], strict=False)]
+    """The ramp begins at 5 a second, with one step a second, up to the limit; the reason of each step is the ramp."""
+    simulation = simulate(bucket(300), 300, 10)
+    assert [round(change.new_tps) for change in simulation.changes] == [10, 20, 40, 80, 160, 285, 300]
+    assert {change.reason for change in simulation.changes} == {"ramp"}
+    steps = [
+        later.at_s - earlier.at_s for earlier, later in zip(simulation.changes, simulation.changes[1:], strict=False)
+    ]
     assert all(0.7 <= step_s <= 1.3 for step_s in steps)
 
 
 @pytest.mark.parametrize("limit_tps", [0.05, 1, 4.5, START_TPS])
 def test_a_limit_below_the_start_is_the_rate_from_the_first_second(limit_tps: float) -> None:
-    """Nothing is to be ramped."""
+    """A rate below the ramp's beginning needs no ramp."""
     controller = RateController(limit_tps)
     assert controller.rate_tps(100.0) == limit_tps
     assert controller.rate_tps(160.0) == limit_tps
@@ -150,7 +152,7 @@ def test_a_limit_below_the_start_is_the_rate_from_the_first_second(limit_tps: fl
 
 
 def test_a_rate_that_is_not_used_is_not_raised() -> None:
-    """Time alone proves nothing: without accepted attempts the ramp stands still."""
+    """Without accepted attempts the ramp does not continue."""
     controller = RateController(500)
     assert [controller.rate_tps(second) for second in range(60)] == [START_TPS] * 60
 
@@ -158,7 +160,7 @@ def test_a_rate_that_is_not_used_is_not_raised() -> None:
 @pytest.mark.parametrize("cause", list(ThrottleCause))
 @pytest.mark.parametrize("limit_tps", [0.5, 5, 50, 2000])
 def test_a_throttle_lowers_the_rate_at_once(cause: ThrottleCause, limit_tps: float) -> None:
-    """Whatever the cause, the next question is answered with less, and the change is told with its reason."""
+    """Every cause of a throttle lowers the rate at once, and the change is reported with its reason."""
     controller = RateController(limit_tps, start_tps=limit_tps)
     controller.rate_tps(0.0)
     controller.throttled(1.0, cause, 0.9)
@@ -169,7 +171,7 @@ def test_a_throttle_lowers_the_rate_at_once(cause: ThrottleCause, limit_tps: flo
 
 
 def test_reasons_tell_the_causes_apart() -> None:
-    """Over the quota, too sudden, Rekognition's reads from S3, short of capacity: four different words."""
+    """Over the quota, too sudden, Rekognition's reads from S3, short of capacity: four different reasons."""
     reasons = set()
     for cause in ThrottleCause:
         controller = RateController(50, start_tps=50)
@@ -180,7 +182,7 @@ def test_reasons_tell_the_causes_apart() -> None:
 
 
 def test_one_burst_of_throttles_is_one_cut() -> None:
-    """Everything that was sent before the rate fell, or in the second after, is one event."""
+    """Throttles of attempts sent before the cut, or within the second after it, count as one event."""
     controller = RateController(500, start_tps=500)
     controller.rate_tps(0.0)
     for number in range(100):
@@ -193,9 +195,9 @@ def test_one_burst_of_throttles_is_one_cut() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.05])
 def test_stray_throttles_do_not_collapse_the_rate(cause: ThrottleCause, quota_tps: int, share: float) -> None:
     """Random throttles at an otherwise free quota cost little more than themselves."""
-    course = simulate(bucket(quota_tps), quota_tps, 60, cause=during(0, 60, cause, share))
+    simulation = simulate(bucket(quota_tps), quota_tps, 60, cause=during(0, 60, cause, share))
     least = {RATE: 0.93, S3_READ: 0.93, SERVER: 0.9, RAMP: 0.8}[cause]
-    assert course.share(quota_tps * (1 - share), 25, 60) >= least
+    assert simulation.share(quota_tps * (1 - share), 25, 60) >= least
 
 
 @pytest.mark.parametrize("cause", list(ThrottleCause))
@@ -204,12 +206,12 @@ def test_stray_throttles_do_not_collapse_the_rate(cause: ThrottleCause, quota_tp
 def test_an_outage_is_over_thirty_seconds_after_its_last_throttle(
     cause: ThrottleCause, quota_tps: int, limit_tps: float | None, since_s: float, until_s: float
 ) -> None:
-    """Everything throttled for a while, early or late: the rate falls to a few a second, then comes back whole."""
-    course = simulate(bucket(quota_tps), limit_tps, until_s, cause=during(since_s, until_s, cause))
-    assert course.changes[-1].new_tps < 0.3 * quota_tps
-    course = simulate(bucket(quota_tps), limit_tps, until_s + 31, cause=during(since_s, until_s, cause))
-    last_s = max(attempt.at_s for attempt in course.attempts if not attempt.accepted and attempt.at_s < until_s)
-    assert course.share(quota_tps, last_s + 27, last_s + 30) >= 0.95
+    """While all is throttled, early or late, the rate falls to a few a second, and then recovers fully."""
+    simulation = simulate(bucket(quota_tps), limit_tps, until_s, cause=during(since_s, until_s, cause))
+    assert simulation.changes[-1].new_tps < 0.3 * quota_tps
+    simulation = simulate(bucket(quota_tps), limit_tps, until_s + 31, cause=during(since_s, until_s, cause))
+    last_s = max(attempt.at_s for attempt in simulation.attempts if not attempt.accepted and attempt.at_s < until_s)
+    assert simulation.share(quota_tps, last_s + 27, last_s + 30) >= 0.95
 
 
 @pytest.mark.parametrize("quota_tps", [50, 500])
@@ -218,31 +220,31 @@ def test_an_outage_is_over_thirty_seconds_after_its_last_throttle(
 def test_a_quota_that_falls_is_followed_and_one_that_comes_back_is_used_again(
     quota_tps: int, low: float, since_s: int
 ) -> None:
-    """Another program takes part of the quota for twenty seconds: the rest is used, and then the whole again."""
+    """While another program uses part of the quota for twenty seconds, the rest is used; afterwards all of it."""
 
-    class Shared:
+    class SharedQuota:
         def __init__(self) -> None:
             self._whole, self._rest = bucket(quota_tps), bucket(quota_tps * low)
 
         def admit(self, at_s: float) -> bool:
             return (self._rest if since_s <= at_s < since_s + 20 else self._whole).admit(at_s)
 
-    course = simulate(Shared(), quota_tps, since_s + 54)
-    assert course.share(quota_tps * low, since_s + 10, since_s + 20) >= 0.95
-    assert course.throttled(since_s + 10, since_s + 20) <= 0.02
-    assert course.share(quota_tps, since_s + 50, since_s + 54) >= 0.95
+    simulation = simulate(SharedQuota(), quota_tps, since_s + 54)
+    assert simulation.share(quota_tps * low, since_s + 10, since_s + 20) >= 0.95
+    assert simulation.throttled(since_s + 10, since_s + 20) <= 0.02
+    assert simulation.share(quota_tps, since_s + 50, since_s + 54) >= 0.95
 
 
 def test_a_sudden_increase_is_answered_by_a_slower_ramp_to_the_same_limit() -> None:
-    """``RAMP`` throttles do not lower what is believed of the quota: the rate comes back, by smaller steps."""
-    course = simulate(bucket(200), 200, 40, cause=during(5, 7, RAMP))
-    after = [change for change in course.changes if change.at_s > 7.5]
+    """``RAMP`` throttles do not lower the estimate of the quota: the rate recovers, by smaller steps."""
+    simulation = simulate(bucket(200), 200, 40, cause=during(5, 7, RAMP))
+    after = [change for change in simulation.changes if change.at_s > 7.5]
     assert all(change.new_tps <= 1.5 * change.old_tps for change in after if change.reason == "ramp")
-    assert course.share(200, 34, 40) >= 0.97
+    assert simulation.share(200, 34, 40) >= 0.97
 
 
 def test_unbroken_throttling_is_timed_from_its_first_throttle_to_the_first_acceptance() -> None:
-    """What the engine stops a run for after ten minutes."""
+    """The time without an accepted attempt, after ten minutes of which the engine stops a run."""
     controller = RateController(50)
     assert controller.unbroken_throttling_s(100.0) == 0
     controller.throttled(100.0, RATE, 99.9)
@@ -253,23 +255,23 @@ def test_unbroken_throttling_is_timed_from_its_first_throttle_to_the_first_accep
 
 
 def test_the_rate_never_passes_the_limit_and_never_dies() -> None:
-    """Through every kind of trouble the rate stays within the limit and above a trickle."""
+    """Under every mix of throttles the rate stays within the limit and above 0.5 a second."""
     for seed in range(5):
-        trouble = Random(seed)
+        mix = Random(seed)
         causes = [None, None, *ThrottleCause]
 
         def cause(
-            at_s: float, rng: Random, trouble: Random = trouble, causes: list[ThrottleCause | None] = causes
+            at_s: float, rng: Random, mix: Random = mix, causes: list[ThrottleCause | None] = causes
         ) -> ThrottleCause | None:
             if rng.random() < 0.02:
-                trouble.shuffle(causes)
+                mix.shuffle(causes)
             return causes[0]
 
-        course = simulate(SlidingWindow(30), 40, 60, seed=seed, cause=cause)
-        assert all(0.5 <= change.new_tps <= 40 for change in course.changes)
+        simulation = simulate(SlidingWindow(30), 40, 60, seed=seed, cause=cause)
+        assert all(0.5 <= change.new_tps <= 40 for change in simulation.changes)
 
 
 def test_a_limit_must_be_above_zero() -> None:
-    """A limit of nothing is a mistake, not an endless run."""
+    """A limit of zero is an error, not an endless run."""
     with pytest.raises(ValueError, match="above 0"):
         RateController(0)

@@ -1,4 +1,4 @@
-"""From the labels of reference images to the names a rule asks for."""
+"""The names in a rule that are derived from the labels of reference images."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def make_job(*rules: Any, otherwise: str = "reject") -> Job:
 
 
 def why(shared: Any) -> dict[str, str | None]:
-    """Why each label is not selected by."""
+    """The reason why each label is not used in the rule."""
     return {label.name: label.why_not for label in shared.labels}
 
 
 def test_ancestors_of_what_is_seen_are_too_general() -> None:
-    """Animal above Deer, Nature and Outdoors are marked; Deer selects."""
+    """Animal (above Deer), Nature and Outdoors are marked as too general; Deer is used."""
     shared = common_labels({"a": seen(Deer=99, Wildlife=99, Mammal=99, Animal=99, Nature=95, Outdoors=93)}, 85)
     assert shared.names == ("Deer",)
     assert why(shared) == {
@@ -54,7 +54,7 @@ def test_ancestors_of_what_is_seen_are_too_general() -> None:
 
 
 def test_common_labels_come_first() -> None:
-    """Labels of more references come before those of fewer, surer ones before less sure; unsure ones do not count."""
+    """Labels are sorted by number of references, then by confidence; those of a low confidence do not count."""
     shared = common_labels(
         {"a": seen(Robin=90, Tree=99, Leaf=84), "b": seen(Robin=95), "c": seen(Tree=97, Wall=85)}, 85
     )
@@ -63,7 +63,7 @@ def test_common_labels_come_first() -> None:
 
 
 def test_a_reference_without_anything_specific_keeps_its_own_labels() -> None:
-    """Bird stands above Robin, and is all that one good image shows: the rule must not lose that image."""
+    """Bird is above Robin but the only label of one reference: the rule must keep that image."""
     shared = common_labels({"a": seen(Robin=90, Bird=90, Animal=90), "b": seen(Bird=92, Animal=92)}, 85)
     assert shared.names == ("Bird", "Robin")
     assert shared.unlike == ()
@@ -89,7 +89,7 @@ DETECTIONS = st.dictionaries(st.sampled_from(NAMES), st.floats(0, 100), max_size
 def test_the_rule_finds_every_reference_or_says_which_not(
     detections: list[Detection], pct: float, ignore: list[str]
 ) -> None:
-    """Whatever the labels: each reference is kept by the rule that comes of them, or named as one that is not."""
+    """For any labels each reference is kept by the rule, or named as one that is not."""
     references = {str(number): detection for number, detection in enumerate(detections)}
     shared = common_labels(references, pct, ignore)
     assert not {name.casefold() for name in shared.names} & ({name.casefold() for name in ignore} | GENERAL)
@@ -131,36 +131,36 @@ def test_names_take_the_place_of_references() -> None:
 
 
 def test_a_job_without_references_stays_as_it_is() -> None:
-    """Nothing is rewritten where nothing is to be resolved."""
+    """A job without references is returned unchanged."""
     job = make_job({"keep": [{"any": "Robin"}, {"not": [{"all": ["A", "B"]}], "confidence": 70}]})
     assert resolved(job, {}) == job
 
 
 def test_unknown_references_are_an_error() -> None:
-    """Nothing is paid for in passing: the message says what to do."""
+    """Unknown references are not examined here: the message gives the remedy."""
     with pytest.raises(UsageError, match=r"rules\[0\].keep.like.*s3://pics/1.jpg.*not known") as caught:
         resolved(make_job({"keep": {"like": "s3://pics/1.jpg"}}), {})
     assert "asyncfilter run" in (caught.value.hint or "")
 
 
 def test_a_rule_that_would_lose_its_own_reference_is_an_error() -> None:
-    """A reference that nothing specific selects stops the job before it judges anything."""
+    """A reference without any specific label stops the job before any decision."""
     job = make_job({"keep": {"like": ["s3://pics/1.jpg", "s3://pics/2.jpg"], "confidence": 85}})
     with pytest.raises(UsageError, match=r"no label of s3://pics/2.jpg"):
         resolved(job, {"s3://pics/1.jpg": seen(Robin=90), "s3://pics/2.jpg": seen(Robin=70, Nature=99)})
 
 
 def test_unresolved_references_never_decide() -> None:
-    """Rules with references cannot be compiled: no image is judged by half a rule."""
+    """Rules with unresolved references cannot be compiled, so that no decision is made by an incomplete rule."""
     with pytest.raises(ValueError, match="resolved"):
         compile_rules(make_job({"keep": {"like": "s3://pics/1.jpg"}}))
 
 
-# -- What is shown -----------------------------------------------------------------------------------------------------
+# -- Output ------------------------------------------------------------------------------------------------------------
 
 
 def rules_in(text: str) -> Sequence[Any]:
-    """The rules that a printed rule stands for."""
+    """The compiled rules of a printed rule."""
     loaded: dict[str, Any] = yaml.safe_load(text)
     assert loaded["otherwise"] == "reject"
     found: Sequence[Any] = loaded["rules"]
@@ -171,7 +171,7 @@ def rules_in(text: str) -> Sequence[Any]:
     names=st.lists(st.text(min_size=1, max_size=20).map(str.strip).filter(bool), min_size=1, max_size=5, unique=True)
 )
 def test_the_printed_rule_is_the_rule(names: list[str]) -> None:
-    """Whatever a label is called, pasting the rule selects by it: No, yes, commas, quotes and colons included."""
+    """A pasted rule works for any label name, also No, yes, and names with commas, quotes and colons."""
     labels = [Label(name, 90.0) for name in names if name.casefold() not in GENERAL]
     shared = common_labels({"a": Detection(tuple(labels))}, 85)
     if shared.names:
@@ -180,7 +180,7 @@ def test_the_printed_rule_is_the_rule(names: list[str]) -> None:
 
 
 def test_everything_is_there_for_scripts_and_people() -> None:
-    """Images, common and combined labels, the rule and the money; the same words on a terminal."""
+    """The output has images, common and combined labels, the rule and the cost; the same text on a terminal."""
     from rich.console import Console
 
     found = Labelled(

@@ -1,4 +1,4 @@
-"""What people and scripts are shown: figures, words, forecasts, progress, log lines, summaries."""
+"""Output as text and JSON: figures, messages, forecasts, progress, log lines, summaries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def job(**settings: Any) -> Job:
 
 
 def progress(**fields: Any) -> Progress:
-    """A moment in the middle of a run."""
+    """The progress in the middle of a run."""
     usual: dict[str, Any] = {
         "counts": Counts(),
         "this_run": Counts(),
@@ -59,7 +59,7 @@ def progress(**fields: Any) -> Progress:
 
 
 def summary(**fields: Any) -> Summary:
-    """A run that came to its end."""
+    """The summary of a completed run."""
     usual: dict[str, Any] = {
         "run_id": "20261122-041500-1f3a",
         "name": "robins",
@@ -77,7 +77,7 @@ def summary(**fields: Any) -> Summary:
 
 
 def text_of(renderable: RenderableType, width: int) -> str:
-    """What is drawn, without colours."""
+    """The rendered text, without colours."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(renderable)
     assert isinstance(console.file, io.StringIO)
@@ -113,22 +113,22 @@ def test_money_for_scripts_is_exact(micros: int) -> None:
 
 @given(MICROS)
 def test_money_for_people_is_near(micros: int) -> None:
-    """It is off by at most a twentieth of a small sum, and less of a large one."""
-    said = Decimal(formatting.usd(micros).removeprefix("$").replace(",", "")) * 1_000_000
-    assert abs(said - micros) <= Decimal(micros) / 20
+    """The rounded amount differs by at most a twentieth, and less for large amounts."""
+    text = Decimal(formatting.usd(micros).removeprefix("$").replace(",", "")) * 1_000_000
+    assert abs(text - micros) <= Decimal(micros) / 20
 
 
 @pytest.mark.parametrize(
-    ("micros", "said"),
+    ("micros", "text"),
     [(25_000_000, "$25.00"), (312_000, "$0.312"), (4683, "$0.0047"), (1000, "$0.001"), (7, "$0.000007"), (0, "$0.00")],
 )
-def test_money_reads_well(micros: int, said: str) -> None:
-    """Decimals follow the size."""
-    assert formatting.usd(micros) == said
+def test_money_reads_well(micros: int, text: str) -> None:
+    """The number of decimals depends on the amount."""
+    assert formatting.usd(micros) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0.42, "0.4 s"),
         (42, "42 s"),
@@ -138,28 +138,28 @@ def test_money_reads_well(micros: int, said: str) -> None:
         (59.7, "1 min 00 s"),
     ],
 )
-def test_durations_read_well(seconds: float, said: str) -> None:
-    """Two units at the most."""
-    assert formatting.duration(seconds) == said
+def test_durations_read_well(seconds: float, text: str) -> None:
+    """A duration has at most two units."""
+    assert formatting.duration(seconds) == text
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.integers(1, 200))
 def test_bars_have_their_width(part: float, whole: float, width: int) -> None:
-    """Whatever the figures are, a bar is as wide as asked for."""
+    """For any figures a bar has exactly the requested width."""
     assert cell_len(formatting.bar(part, whole, width)) == width
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=80), st.floats(0, 1e6))
 def test_sparklines_have_a_block_for_each_value(values: list[float], top: float) -> None:
-    """Values above the top, and a top of nothing, are no matter."""
+    """Values above the maximum, and a maximum of zero, are allowed."""
     assert len(formatting.sparkline(values, top)) == len(values)
 
 
-# -- Words -------------------------------------------------------------------------------------------------------------
+# -- Messages ----------------------------------------------------------------------------------------------------------
 
 
 def test_everything_has_words() -> None:
-    """Each stop reason, each reason to skip, and each failure that a part of the program can report."""
+    """Each stop reason, reason to skip and failure code of the program has a message."""
     assert set(messages.STOP_REASONS) == set(messages.ENDINGS) == set(StopReason)
     assert set(messages.SKIPS) == set(Skip)
     package = Path(messages.__file__).parents[1]
@@ -171,7 +171,7 @@ def test_everything_has_words() -> None:
 
 
 def test_unknown_failures_have_words_too() -> None:
-    """A code that AWS invents tomorrow is told by its name and can be retried."""
+    """An unknown code of AWS is shown by its name and can be retried."""
     assert messages.failure("brand_new_error").meaning == "brand new error"
     assert "brand_new_error" not in messages.HOPELESS
 
@@ -180,7 +180,7 @@ def test_unknown_failures_have_words_too() -> None:
 
 
 def forecasts(watched: Job, moments: list[tuple[float, Counts]]) -> Eta | None:
-    """What is forecast after these moments."""
+    """The forecast after these progress events."""
     forecaster, last = EtaEstimator(watched), None
     for elapsed_s, seen in moments:
         last = forecaster.see(progress(elapsed_s=elapsed_s, counts=seen))
@@ -195,7 +195,7 @@ def test_the_nearest_end_is_forecast() -> None:
 
 
 def test_nothing_is_forecast_without_limits_or_progress() -> None:
-    """No limits, no movement, or too little seen: no forecast instead of a wrong one."""
+    """Without limits, without progress, or after too few images there is no forecast."""
     moving = [(float(second), Counts(examined=second)) for second in range(5)]
     assert forecasts(job(), moving) is None
     limited = job(limits={"max_images": 10})
@@ -216,7 +216,7 @@ def test_the_forecast_forgets_how_it_began() -> None:
 def test_no_drawing_is_wider_than_the_terminal(
     seen: Counts, width: int, ascii_only: bool, rate_tps: float, elapsed_s: int
 ) -> None:
-    """Whatever the figures, every line leaves room for the ^C that a terminal echoes, and ends with itself."""
+    """For any figures the view has a fixed number of lines, each with room for the ^C that a terminal echoes."""
     moment = progress(counts=seen, rate_tps=rate_tps, elapsed_s=float(elapsed_s))
     view = DisplayState(
         "a-job-with-a-long-name", "examining", moment, [rate_tps] * 60, Eta(7e5, StopReason.BUDGET), "n" * 99
@@ -233,7 +233,7 @@ def test_ascii_terminals_get_ascii() -> None:
 
 
 def test_the_most_important_stays_when_it_is_narrow() -> None:
-    """Rate against quota, money against budget and matches are there in 30 columns."""
+    """Rate and quota, spending and budget, and matches fit into 30 columns."""
     text = text_of(
         draw(DisplayState("robins", "examining", progress(counts=Counts(keep=7, spent_micros=312_000))), 33), 33
     )
@@ -245,14 +245,14 @@ def test_the_most_important_stays_when_it_is_narrow() -> None:
 
 
 def log_lines(level: str = "info", **settings: object) -> tuple[LogLines, list[dict[str, Any]]]:
-    """Log lines of a job, and where they go."""
+    """The log of a job, and its output."""
     written: list[dict[str, Any]] = []
     log = open_log(lambda line: written.append(json.loads(line)), level=level, as_json=True, colours=False)
     return LogLines(log, job(**settings), level=level), written
 
 
 def failed(code: str, key: str = "a.jpg") -> ImageFailed:
-    """A failure that was told."""
+    """An event of a failed image."""
     return ImageFailed(at_unix_s=0.0, seq=1, key=key, code=code, message=f"s3://raw/{key}: it is broken")
 
 
@@ -272,26 +272,26 @@ def test_causes_are_told_in_full_a_few_times_and_counted_then() -> None:
 def test_progress_is_told_ever_less_often() -> None:
     """Every 10 s in the first two minutes, then every half minute, then every minute."""
     lines, written = log_lines()
-    told_s = []
+    logged_s = []
     for second in range(2000):
         before = len(written)
         lines.tick(progress(elapsed_s=float(second)))
         if len(written) > before:
-            told_s.append(second)
-    gaps = [later - earlier for earlier, later in pairwise(told_s)]
-    assert told_s[0] == 10
+            logged_s.append(second)
+    gaps = [later - earlier for earlier, later in pairwise(logged_s)]
+    assert logged_s[0] == 10
     assert gaps == sorted(gaps)
     assert set(gaps) == {10, 30, 60}
 
 
 def test_what_is_not_logged_is_not_listened_to() -> None:
-    """A line an image costs nothing below debug."""
+    """Without the level debug no listener for single images is registered."""
     assert events.ImageExamined not in log_lines("info")[0].listeners()
     assert events.ImageExamined in log_lines("debug")[0].listeners()
 
 
 def test_every_change_of_the_rate_says_why() -> None:
-    """Old rate, new rate, reason."""
+    """The line has old rate, new rate and reason."""
     lines, written = log_lines()
     lines.listeners()[RateChanged](RateChanged(at_unix_s=0.0, old_tps=50.0, new_tps=49.0, reason="over the quota"))
     assert written[0] | {"old_tps": 50.0, "new_tps": 49.0, "reason": "over the quota"} == written[0]
@@ -304,7 +304,7 @@ EVENTS = [kind for kind in vars(events).values() if isinstance(kind, type) and i
 
 @pytest.mark.parametrize("kind", [kind for kind in EVENTS if kind is not events.Event])
 def test_every_event_is_a_line_with_its_name(kind: type[events.Event]) -> None:
-    """One line of JSON for whatever a run tells; line ends in keys stay inside it."""
+    """Every event of a run is one line of JSON; line ends in keys are escaped."""
     values: dict[Any, Any] = {str: "a\nb", int: 1, float: 0.5, bool: True, Summary: summary()}
     values[events.OutcomeChange] = [events.OutcomeChange(before="keep", after="reject", images=1)]
     fields = {
@@ -317,7 +317,7 @@ def test_every_event_is_a_line_with_its_name(kind: type[events.Event]) -> None:
 
 
 def test_an_event_file_that_fails_does_not_raise(tmp_path: Path) -> None:
-    """A full disk ends the writing, not the run; the trouble is kept."""
+    """A full disk ends the writing, not the run; the error is kept."""
     with EventFile(Path("/dev/full").open("wb", buffering=0)) as file:
         file.listener(failed("archived"))
         file.listener(failed("archived"))
@@ -326,14 +326,14 @@ def test_an_event_file_that_fails_does_not_raise(tmp_path: Path) -> None:
 
 
 def test_the_summary_event_has_the_names_of_the_summary() -> None:
-    """Scripts that read events and scripts that read --json see the same."""
+    """The summary in the events is that of --json."""
     line = event_line(RunEnded(at_unix_s=1.0, summary=summary()))
     assert json.loads(line)["summary"].keys() == summary_mapping(summary()).keys()
 
 
 @given(counts)
 def test_counts_lose_nothing_on_the_way_to_scripts(seen: Counts) -> None:
-    """Every count is there under its name, money in dollars."""
+    """Every count is in the JSON under its name, amounts in dollars."""
     mapped = counts_mapping(seen)
     names = {name.replace("_micros", "_usd") for name in seen.__struct_fields__}
     assert set(mapped) == names
@@ -346,7 +346,7 @@ def test_counts_lose_nothing_on_the_way_to_scripts(seen: Counts) -> None:
 def test_summaries_fit_and_say_why(
     seen: Counts, width: int, reason: StopReason, resumed: bool, ascii_only: bool
 ) -> None:
-    """Any summary is drawn within the terminal and names its stop reason."""
+    """Any summary fits the terminal and names its stop reason."""
     drawn = draw_summary(
         summary(counts=seen, this_run=seen, stop_reason=reason, resumed=resumed),
         job(),
@@ -371,11 +371,11 @@ def test_summaries_fit_and_say_why(
     ],
 )
 def test_the_next_step_follows_from_the_end(fields: dict[str, Any], dry_run: bool, word: str) -> None:
-    """What to type next is the one thing that helps."""
+    """The hint has the command that helps for this stop reason."""
     assert word in next_steps(summary(**fields), job(), dry_run=dry_run)[0]
 
 
 def test_the_jobs_of_these_tests_are_sound() -> None:
-    """A wrong one would be noticed."""
+    """An invalid job would raise an error in these tests."""
     with pytest.raises(JobError):
         job(nonsense=1)

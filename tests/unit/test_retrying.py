@@ -1,4 +1,4 @@
-"""What is repeated, how often, and after which wait."""
+"""Repetitions of attempts: which errors, how often, and after which wait."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from asyncfilter.policy.retrying import CAP_S, THROTTLE_BASE_S, TRANSIENT_BASE_S
 
 
 def throttled(retry_after_s: float | None = None) -> ThrottledError:
-    """What the service says when it is asked too fast."""
+    """The error of the service at too high a rate."""
     return ThrottledError("slow down", cause=ThrottleCause.RATE, retry_after_s=retry_after_s)
 
 
 def transient(retry_after_s: float | None = None) -> TransientError:
-    """What a connection that broke leaves behind."""
+    """The error of a broken connection."""
     return TransientError("reset", may_be_billed=True, retry_after_s=retry_after_s)
 
 
 class Service:
-    """Answers in turn with errors and results."""
+    """Returns results and raises errors in the given order."""
 
     def __init__(self, *answers: Exception | str) -> None:
         self.answers = list(answers)
@@ -49,7 +49,7 @@ class Service:
 
 
 class Highest(Random):
-    """Draws the upper bound, so that bounds can be seen."""
+    """Draws the upper bound, so that bounds can be checked."""
 
     def uniform(self, a: float, b: float) -> float:
         return b
@@ -64,7 +64,7 @@ async def test_a_success_after_failures_is_returned() -> None:
 
 
 async def test_max_attempts_counts_the_first_failure() -> None:
-    """With four attempts the fourth transient fault is the last, and comes out as it is."""
+    """With four attempts the fourth transient fault is the last, and is raised unchanged."""
     last = transient()
     service = Service(transient(), transient(), transient(), last)
     with pytest.raises(TransientError) as caught:
@@ -74,7 +74,7 @@ async def test_max_attempts_counts_the_first_failure() -> None:
 
 
 async def test_one_attempt_means_no_repetition() -> None:
-    """``max_attempts: 1`` gives up at once, without a wait."""
+    """``max_attempts: 1`` raises at once, without a wait."""
     service = Service(transient())
     with pytest.raises(TransientError):
         await service.call(max_attempts=1)
@@ -82,14 +82,14 @@ async def test_one_attempt_means_no_repetition() -> None:
 
 
 async def test_throttles_do_not_count() -> None:
-    """A hundred throttles and two faults are within three attempts."""
+    """A hundred throttles and two faults do not exceed three attempts."""
     service = Service(*[throttled() for _ in range(100)], transient(), transient(), "labels")
     assert await service.call(max_attempts=3) == "labels"
 
 
 @pytest.mark.parametrize("error", [ImageError("too small", code="too_small"), PermissionDeniedError("denied")])
 async def test_what_a_repetition_cannot_cure_is_not_repeated(error: Exception) -> None:
-    """An image's own error or the account's comes out at once, also after a repetition had begun."""
+    """An error of the image or the account is raised at once, also after a repetition."""
     service = Service(transient(), error)
     with pytest.raises(type(error)) as caught:
         await service.call()
@@ -98,7 +98,7 @@ async def test_what_a_repetition_cannot_cure_is_not_repeated(error: Exception) -
 
 
 async def test_a_first_error_that_cannot_be_cured_is_raised_without_a_wait() -> None:
-    """A first attempt that ends with an image's error repeats nothing, and no schedule has a wait for it."""
+    """An image error at the first attempt is raised at once, and no schedule is made."""
     error = ImageError("too small", code="too_small")
     service = Service(error)
     with pytest.raises(ImageError):
@@ -108,7 +108,7 @@ async def test_a_first_error_that_cannot_be_cured_is_raised_without_a_wait() -> 
 
 
 async def test_bounds_double_up_to_the_cap() -> None:
-    """The longest possible waits: throttles start higher than faults, both double, neither passes the cap."""
+    """The longest possible waits: throttles start higher than faults, both double, neither exceeds the cap."""
     service = Service(*[throttled() for _ in range(8)], "labels")
     await service.call(rng=Highest())
     assert service.waits_s == [min(THROTTLE_BASE_S * 2**n, CAP_S) for n in range(8)]
@@ -134,13 +134,13 @@ async def test_waits_are_drawn_from_zero_to_the_bound() -> None:
     assert waits_s == await first_waits(7)
 
 
-@pytest.mark.parametrize(("asked_s", "waited_s"), [(3.0, 3.0), (3600.0, CAP_S)])
+@pytest.mark.parametrize(("requested_s", "waited_s"), [(3.0, 3.0), (3600.0, CAP_S)])
 @pytest.mark.parametrize("error", [throttled, transient])
 async def test_what_the_service_asks_for_is_waited(
-    error: Callable[[float], Exception], asked_s: float, waited_s: float
+    error: Callable[[float], Exception], requested_s: float, waited_s: float
 ) -> None:
     """``retry_after_s`` is honoured, up to the cap."""
-    service = Service(error(asked_s), "labels")
+    service = Service(error(requested_s), "labels")
     await service.call()
     assert service.waits_s == [waited_s]
 
@@ -156,7 +156,7 @@ async def test_the_whole_wait_and_its_error_are_reported_before_it() -> None:
 
 
 async def test_a_run_that_drains_ends_the_repetitions() -> None:
-    """When the pause says that the run ends, nothing more is attempted, and the last error is the cause."""
+    """If the pause reports that the run ends, nothing more is attempted, and the last error is the cause."""
     last = throttled()
     service = Service(transient(), last, "labels")
 
@@ -170,13 +170,13 @@ async def test_a_run_that_drains_ends_the_repetitions() -> None:
 
 
 async def test_a_success_at_once_makes_no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tenacity is entered after a first failure only: it costs more than the rest of a successful attempt."""
+    """Tenacity is used after a first failure only: it costs more than the rest of a successful attempt."""
     monkeypatch.setattr("asyncfilter.engine.core.retry.RetrySchedule", None)
     assert await Service("labels").call() == "labels"
 
 
 async def garbage_of(attempt: Callable[[], Awaitable[str]], *, max_attempts: int = 8, drains: bool = False) -> int:
-    """How many objects one call leaves to the garbage collector."""
+    """The number of objects that one call leaves to the garbage collector."""
 
     async def pause(_delay_s: float) -> bool:
         return not drains
@@ -194,7 +194,7 @@ async def garbage_of(attempt: Callable[[], Awaitable[str]], *, max_attempts: int
 
 @pytest.mark.parametrize("failures", [1, 2, 5, 9])
 async def test_nothing_is_left_to_the_garbage_collector(failures: int) -> None:
-    """Errors, frames and what repeats do not keep each other: thousands of throttles cost no pause later."""
+    """Errors, frames and repetitions form no cycle: thousands of throttles cause no later pause for collection."""
     left = failures
 
     async def attempt() -> str:
@@ -210,7 +210,7 @@ async def test_nothing_is_left_to_the_garbage_collector(failures: int) -> None:
 
 @pytest.mark.parametrize("max_attempts", [1, 2, 5])
 async def test_exhausted_repetitions_leave_nothing_either(max_attempts: int) -> None:
-    """An image that fails for good costs no pause later."""
+    """An image that fails for good causes no later pause for collection."""
 
     async def attempt() -> str:
         raise transient()
@@ -220,7 +220,7 @@ async def test_exhausted_repetitions_leave_nothing_either(max_attempts: int) -> 
 
 @pytest.mark.parametrize("failures", [0, 1, 3])
 async def test_a_final_error_and_a_drained_run_leave_nothing(failures: int) -> None:
-    """The other two ways out of the repetitions are as clean."""
+    """The other two ends of the repetitions leave no cycle either."""
     left = failures
 
     async def attempt() -> str:

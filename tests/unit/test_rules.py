@@ -1,4 +1,4 @@
-"""What the rules of a job file make of labels, in cases a user would recognise."""
+"""Decisions of the rules of a job file, in realistic cases."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.kit.jobs import make_bare_job
 
 
 def ruleset(*rules: object, otherwise: str = "reject") -> Ruleset:
-    """The rules as a job file gives them."""
+    """The compiled rules of a job file."""
     return compile_rules(make_bare_job(rules=list(rules), otherwise=otherwise))
 
 
 def seen(*labels: Label) -> Detection:
-    """An answer with these labels."""
+    """A detection with these labels."""
     return Detection(labels=labels)
 
 
@@ -28,7 +28,7 @@ PHONE = Label("Mobile Phone", 80.0, aliases=("Cell Phone",), categories=("Techno
 
 
 def test_the_first_rule_that_holds_decides() -> None:
-    """Rules are ordered; what none of them wants is ``otherwise``."""
+    """Rules are ordered; an image that matches none of them is decided by ``otherwise``."""
     rules = ruleset(
         {"reject": {"any": ["Person"], "confidence": 85}},
         {"keep": {"any": ["Robin", "Bird"], "confidence": 85}},
@@ -41,26 +41,26 @@ def test_the_first_rule_that_holds_decides() -> None:
 
 
 def test_the_name_is_the_first_of_the_rules_own_list() -> None:
-    """Not the surest label, and spelled as in the rule."""
+    """The name is not that of the highest confidence, and it is spelled as in the rule."""
     rules = ruleset({"keep": {"any": ["robin", "BIRD"]}})
     assert rules.decide(seen(Label("Bird", 99.0), Label("Robin", 60.0))).label == "robin"
     assert rules.decide(seen(Label("Bird", 99.0))).label == "BIRD"
 
 
 def test_aliases_count_as_names() -> None:
-    """Model 3.0 moved synonyms into Aliases: a rule need not know which of them is the name."""
+    """Model 3.0 moved synonyms into Aliases: a rule may use any of the names."""
     assert ruleset({"keep": {"any": "cell phone"}}).decide(seen(PHONE)) == Decision(Verdict.KEEP, 0, "cell phone")
 
 
 def test_a_comparison_is_at_least() -> None:
-    """A label exactly at the threshold passes; without one, the threshold is the service's 55."""
+    """A label exactly at the threshold matches; without a threshold the service's 55 applies."""
     rules = ruleset({"keep": {"any": "Bird"}})
     assert rules.decide(seen(Label("Bird", 55.0))).verdict is Verdict.KEEP
     assert rules.decide(seen(Label("Bird", 54.999))).verdict is Verdict.REJECT
 
 
 def test_a_category_stands_for_its_labels() -> None:
-    """A rule on a category holds for any label of it that is sure enough."""
+    """A rule on a category matches any label of it with enough confidence."""
     rules = ruleset({"keep": {"category": "technology and computing", "confidence": 80}})
     assert rules.decide(seen(PHONE)) == Decision(Verdict.KEEP, 0, "technology and computing")
     assert rules.decide(seen(Label("Tree", 99.0))).verdict is Verdict.REJECT
@@ -85,7 +85,7 @@ def test_instances_are_counted_at_the_rules_confidence(
 
 
 def test_the_area_is_that_of_the_largest_sure_box() -> None:
-    """A larger box below the threshold does not count; no box is an area of nothing."""
+    """A larger box below the threshold does not count; without a box the area is zero."""
     rules = ruleset({"keep": {"area": {"label": "Bird", "min": 0.25}, "confidence": 80}})
     assert rules.decide(seen(Label("Bird", 95.0, instances=boxes(90)))).verdict is Verdict.KEEP
     small_and_unsure = (*boxes(90, side=0.4), *boxes(79, side=0.9))
@@ -95,20 +95,20 @@ def test_the_area_is_that_of_the_largest_sure_box() -> None:
 
 
 def test_a_list_of_conditions_means_all_of_them() -> None:
-    """Each with its own confidence; the name comes from the first that lists one."""
+    """Each part has its own confidence; the name comes from the first part that lists one."""
     rules = ruleset({"keep": [{"none": "Person"}, {"any": "Bird", "confidence": 90}, {"not": {"all": ["Cage"]}}]})
     assert rules.decide(seen(Label("Bird", 95.0))) == Decision(Verdict.KEEP, 0, "Bird")
     assert rules.decide(seen(Label("Bird", 95.0), Label("Cage", 60.0))).verdict is Verdict.REJECT
 
 
 def test_not_of_a_list_holds_when_one_of_them_does_not() -> None:
-    """``not`` turns around what its list as a whole would say."""
+    """``not`` negates its list as a whole."""
     rules = ruleset({"keep": {"not": [{"any": "A"}, {"any": "B"}]}})
     assert rules.decide(seen(Label("A", 99.0))).verdict is Verdict.KEEP
     assert rules.decide(seen(Label("A", 99.0), Label("B", 99.0))).verdict is Verdict.REJECT
 
 
 def test_a_rule_that_lists_no_name_gives_none() -> None:
-    """So that ``{label}`` is never guessed."""
+    """A rule without names gives no label, so that ``{label}`` is never guessed."""
     assert ruleset({"keep": {"none": "Person"}}).decide(seen()) == Decision(Verdict.KEEP, 0, None)
     assert ruleset({"keep": {"count": {"label": "A", "max": 0}}}).decide(seen()).label is None

@@ -1,4 +1,4 @@
-"""The sandbox's HTTP: order, keep-alive, and answers that come in pieces or not at all."""
+"""The sandbox's HTTP: order, keep-alive, and answers that are partial or missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asyncfilter.sandbox.server import HttpConnection, Respond
 
 
 class FakeTransport(asyncio.Transport):
-    """A transport that keeps what is written."""
+    """A transport that records the written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class FakeTransport(asyncio.Transport):
 
 
 class ManualApplication:
-    """An application that answers when the test says so."""
+    """An application whose answers are released by the test."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Request, Respond]] = []
@@ -85,7 +85,7 @@ def get(path: str, *headers: str) -> bytes:
 def test_pipelined_requests_are_answered_in_order(
     connection: HttpConnection, application: ManualApplication, transport: FakeTransport
 ) -> None:
-    """The second is not begun before the first is answered, however they arrive."""
+    """The second request is not begun before the first is answered, in any segmentation."""
     for byte in get("/1") + get("/2"):
         connection.data_received(bytes([byte]))
     assert [request.target for request, _ in application.waiting] == [b"/1"]
@@ -99,7 +99,7 @@ def test_pipelined_requests_are_answered_in_order(
 def test_a_thousand_pipelined_requests(
     connection: HttpConnection, application: ManualApplication, transport: FakeTransport
 ) -> None:
-    """Answers given at once do not pile up calls upon calls, however many requests wait behind a slow one."""
+    """Immediate answers do not recurse, with any number of requests queued behind a slow one."""
     connection.data_received(b"".join(get(f"/{number}") for number in range(3000)))
     application.at_once = True
     application.waiting[0][1](Reply(200, b""))
@@ -109,7 +109,7 @@ def test_a_thousand_pipelined_requests(
 def test_a_client_that_never_waits_is_not_read_further(
     connection: HttpConnection, application: ManualApplication, transport: FakeTransport
 ) -> None:
-    """What is held for a connection is bounded."""
+    """The bytes buffered for a connection are bounded."""
     connection.data_received(b"".join(get(f"/{number}") for number in range(100)))
     assert not transport.reading
     application.at_once = True
@@ -129,7 +129,7 @@ def test_a_client_that_asks_to_close_is_obeyed(
 
 
 def test_a_path_is_not_touched(connection: HttpConnection, application: ManualApplication) -> None:
-    """Dots, double slashes and escapes arrive as they were sent."""
+    """Dots, double slashes and escapes arrive unchanged."""
     connection.data_received(get("/b/../a//%2e%2E/%20+?x=../y"))
     assert application.waiting[0][0].path == b"/b/../a//%2e%2E/%20+"
     assert application.waiting[0][0].query == b"x=../y"
@@ -138,7 +138,7 @@ def test_a_path_is_not_touched(connection: HttpConnection, application: ManualAp
 def test_a_body_is_invited(
     connection: HttpConnection, application: ManualApplication, transport: FakeTransport
 ) -> None:
-    """``Expect: 100-continue`` is answered before the body comes."""
+    """``Expect: 100-continue`` is answered before the body arrives."""
     connection.data_received(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
     assert transport.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.data_received(b"hi")
@@ -157,7 +157,7 @@ def test_answers_that_do_not_arrive(
     sent: bytes,
     closed: bool,
 ) -> None:
-    """Half of it, nothing, or silence; the whole length is announced all the same."""
+    """The answer stops after half the body, before its first byte, or never begins; a partial one announces all."""
     connection.data_received(get("/"))
     application.waiting[0][1](Reply(200, b"", b"1234567890", delivery))
     assert transport.sent.partition(b"\r\n\r\n")[2] == sent
@@ -166,7 +166,7 @@ def test_answers_that_do_not_arrive(
 
 
 def test_nonsense_is_answered_with_400(connection: HttpConnection, transport: FakeTransport) -> None:
-    """What is not HTTP ends the connection."""
+    """Bytes that are not HTTP end the connection."""
     connection.data_received(b"\x16\x03\x01 hello\r\n\r\n")
     assert transport.sent.startswith(b"HTTP/1.1 400 ")
     assert transport.closed
@@ -204,7 +204,7 @@ def test_virtual_hosts_name_buckets(host: str, bucket: str) -> None:
 
 
 def test_chunks_and_trailers_are_taken_apart() -> None:
-    """Unsigned chunks with a checksum behind them, as newer clients send over TLS."""
+    """Unsigned chunks with a trailing checksum, as newer clients send over TLS."""
     framed = b"5\r\nhello\r\n6\r\n world\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
     chunks = read_chunks(framed)
     assert (chunks.body, chunks.trailers) == (b"hello world", {"x-amz-checksum-crc32": "AAAAAA=="})
@@ -214,7 +214,7 @@ def test_chunks_and_trailers_are_taken_apart() -> None:
 
 
 def test_a_fault_does_not_depend_on_the_order_of_calls() -> None:
-    """Which attempt on which key fails is a function of the seed; the rate is met over many keys."""
+    """The failing attempts of each key are a function of the seed; the rate is met over many keys."""
 
     def struck(order: list[int], seed: int) -> set[int]:
         faults = Faults([Fault(FaultKind.RESET, 0.25)], seed)
@@ -227,14 +227,14 @@ def test_a_fault_does_not_depend_on_the_order_of_calls() -> None:
 
 
 def test_a_fault_by_rate_can_pass_on_the_next_attempt() -> None:
-    """Each attempt on a key has its own luck, so that a retry may help."""
+    """Each attempt on a key is drawn separately, so that a retry may succeed."""
     faults = Faults([Fault(FaultKind.RESET, 0.5)], 0)
     call = Call(Style.JSON, "DetectLabels", "raw/k.jpg", lambda: Reply(200, b""))
     assert 30 < sum(faults.draw(call) is not None for _ in range(100)) < 70
 
 
 def test_samples_are_small_pictures_with_dirt_among_them() -> None:
-    """The same for the same seed, in key order, under 20 KB, and dirt of every kind in a set of two hundred."""
+    """Samples are the same for a seed, in key order, under 20 KB; two hundred contain every kind of bad file."""
     samples = list(draw_samples(200, 1))
     assert samples == list(draw_samples(200, 1)) != list(draw_samples(200, 2))
     assert [sample.key for sample in samples] == sorted({sample.key for sample in samples})
@@ -242,19 +242,19 @@ def test_samples_are_small_pictures_with_dirt_among_them() -> None:
     good = [sample for sample in samples if sample.subject == sample.key.split("/")[1] and dimensions(sample.body)]
     assert 0.8 < len(good) / 200 < 0.95
     assert {sample.key.split("/")[1] for sample in samples} == set(FOLDERS)
-    dirt = [sample for sample in samples if sample not in good]
-    assert any(sample.body == b"" for sample in dirt)
-    assert any(sample.key.endswith(".txt") for sample in dirt)
-    assert any(sample.body.startswith(b"RIFF") for sample in dirt)
-    assert any(sample.body.startswith(b"\xff\xd8") and dimensions(sample.body) is None for sample in dirt)
-    assert any(sample.subject not in {"", sample.key.split("/")[1]} for sample in dirt)
+    bad = [sample for sample in samples if sample not in good]
+    assert any(sample.body == b"" for sample in bad)
+    assert any(sample.key.endswith(".txt") for sample in bad)
+    assert any(sample.body.startswith(b"RIFF") for sample in bad)
+    assert any(sample.body.startswith(b"\xff\xd8") and dimensions(sample.body) is None for sample in bad)
+    assert any(sample.subject not in {"", sample.key.split("/")[1]} for sample in bad)
     assert any(min(dimensions(sample.body) or (80, 80)) < 80 for sample in samples)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": b"Exif\x00\x00" + bytes(300)}])
 def test_dimensions_are_read_from_headers(kind: str, options: dict[str, object]) -> None:
-    """Baseline, progressive, with and without EXIF; and of the picture of synthetic data sets."""
+    """The size is read from baseline and progressive JPEGs, with and without EXIF, and from the synthetic picture."""
     buffer = io.BytesIO()
     Image.new("RGB", (321, 123)).save(buffer, kind, **options)
     assert dimensions(buffer.getvalue()) == (321, 123)

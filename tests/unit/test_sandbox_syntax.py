@@ -1,4 +1,4 @@
-"""The notations of the sandbox's options: what they mean, and how mistakes are told."""
+"""The notations of the sandbox's options: their meaning, and the messages for mistakes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from asyncfilter.sandbox import (
     ],
 )
 def test_faults_are_read(text: str, fault: Fault) -> None:
-    """Kind, operation, glob and amount, each where it belongs."""
+    """A fault has kind, operation, glob and amount."""
     assert parse_fault(text) == fault
 
 
@@ -58,7 +58,7 @@ def test_faults_are_read(text: str, fault: Fault) -> None:
     ],
 )
 def test_latencies_are_read(text: str, latency: Latency) -> None:
-    """A duration, or median and tail."""
+    """A latency is a duration, or a median and a tail."""
     assert parse_latency(text) == latency
 
 
@@ -97,13 +97,13 @@ def test_other_notations_are_read() -> None:
     ],
 )
 def test_mistakes_are_told(parse: Callable[[str], object], text: str, word: str) -> None:
-    """Every mistake is a ValueError that says what was expected."""
+    """Every mistake is a ValueError with the expected form."""
     with pytest.raises(ValueError, match=re.escape(word)):
         parse(text)
 
 
 def test_options_survive_their_way_to_a_process() -> None:
-    """JSON carries them, nested values and all."""
+    """Options with nested values survive JSON."""
     options = SandboxOptions(
         faults=(parse_fault("reset@x=3x"),),
         latency=parse_latency("p50=1ms,p99=2ms"),
@@ -116,7 +116,7 @@ def test_options_survive_their_way_to_a_process() -> None:
 
 
 def test_a_tail_lies_where_it_was_put() -> None:
-    """Half of the samples lie below the median and one in a hundred above the 99th percentile."""
+    """Half of the samples are below the median and one in a hundred above the 99th percentile."""
     chance, latency = random.Random(1), Latency(0.1, 1.0)
     samples = [latency.sample(chance) for _ in range(20_000)]
     assert statistics.median(samples) == pytest.approx(0.1, rel=0.05)

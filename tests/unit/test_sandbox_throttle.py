@@ -1,4 +1,4 @@
-"""The sandbox's quota is exact: it is what other parts are judged by."""
+"""The sandbox's quota is exact, since tests of other parts rely on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GAPS = st.lists(st.floats(0, 0.5), min_size=1, max_size=200)
 
 @given(st.integers(1, 20), GAPS)
 def test_no_window_of_a_second_holds_more_than_the_quota(tps: int, gaps_s: list[float]) -> None:
-    """Whenever attempts come, any second, the first included, admits at most the quota, and refuses none below it."""
+    """For any attempts, every second, the first included, admits at most the quota, and none below it is refused."""
     quota, at_s = SlidingWindow(tps), 1000.0
     admitted: list[float] = []
     for gap_s in gaps_s:
@@ -26,14 +26,14 @@ def test_no_window_of_a_second_holds_more_than_the_quota(tps: int, gaps_s: list[
 
 
 def test_a_quota_below_one_a_second() -> None:
-    """Half an attempt a second is one every two seconds."""
+    """A rate of 0.5 a second admits one attempt every two seconds."""
     quota = SlidingWindow(0.5)
     assert [quota.admit(at_s) for at_s in (0.0, 1.0, 1.9, 2.0, 3.9, 4.0)] == [True, False, False, True, False, True]
 
 
 @given(st.floats(0.5, 50), GAPS)
 def test_a_bucket_keeps_the_rate_in_the_long_run(tps: float, gaps_s: list[float]) -> None:
-    """From the start on, no more is admitted than the burst and what has run in since."""
+    """No more is admitted than the burst and the refill since the start."""
     quota, at_s, admitted = TokenBucket(tps), 0.0, 0
     for gap_s in gaps_s:
         at_s += gap_s
@@ -42,7 +42,7 @@ def test_a_bucket_keeps_the_rate_in_the_long_run(tps: float, gaps_s: list[float]
 
 
 def test_a_bucket_saves_up_a_second() -> None:
-    """After a rest a whole second's worth passes at once, and no more."""
+    """After idle time exactly one second's worth is admitted at once."""
     quota = TokenBucket(3)
     assert [quota.admit(0.0) for _ in range(4)] == [True, True, True, False]
     assert [quota.admit(100.0) for _ in range(4)] == [True, True, True, False]
@@ -50,7 +50,7 @@ def test_a_bucket_saves_up_a_second() -> None:
 
 
 def test_a_ramp_refuses_a_jump_and_lets_growth_pass() -> None:
-    """Twice as many as the second before pass; a jump from nothing does beyond the floor not."""
+    """Up to twice as many as in the second before are admitted; from idle only up to the floor."""
     ramp = Ramp(2.0, floor=10)
     assert sum(ramp.admit(100.0 + n / 1000) for n in range(50)) == 10
     assert sum(ramp.admit(101.0 + n / 1000) for n in range(50)) == 20

@@ -1,4 +1,4 @@
-"""The switch interval: shortened by the program, never by the library."""
+"""The switch interval is shortened by the program, never by the library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = [f"{number}.jpg" for number in range(20)]
 
 
 async def test_the_library_leaves_the_interval_alone(tmp_path: Path) -> None:
-    """A run over a checkpoint file, and a refilter of it, change nothing of the process, not even meanwhile."""
+    """A run over a checkpoint file, and a refilter of it, do not change the interval, also not temporarily."""
     before_s = sys.getswitchinterval()
     seen_s: set[float] = set()
     overrides = Overrides(
@@ -49,7 +49,7 @@ def test_the_command_line_shortens_it() -> None:
 
 
 def test_a_shorter_interval_stays() -> None:
-    """What the environment has made shorter already is not made longer."""
+    """An interval that is already shorter is not made longer."""
     before_s = sys.getswitchinterval()
     try:
         sys.setswitchinterval(SWITCH_INTERVAL_S / 10)

@@ -1,4 +1,4 @@
-"""Where images go, and which keys count, in cases a user would recognise."""
+"""Targets of images, and globs of keys, in realistic cases."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_placeholders_stand_for_what_is_promised(template: str, key: str) -> Non
     ("key", "stem", "ext"), [("a/b", "b", ""), (".jpg", ".jpg", ""), ("a.b/c.", "c", ""), ("é.x", "é", "x")]
 )
 def test_odd_names_have_stems_too(key: str, stem: str, ext: str) -> None:
-    """A leading dot begins no extension, and a folder's dot is not the image's."""
+    """A leading dot begins no extension, and a dot in a folder's name is not part of the image's."""
     target = compile_target("s3://clean/{stem}|{ext}")
     assert target.locate(key=key, prefix="", label=None, name="x").key == f"{stem}|{ext}"
 
 
 def test_a_key_that_is_the_prefix_leaves_nothing_below_it() -> None:
-    """An empty target is the image's failure, not a request S3 would refuse."""
+    """An empty target is a failure of the image, without a request to S3."""
     with pytest.raises(ImageError) as caught:
         compile_target("s3://clean/{relative}").locate(key="a.jpg", prefix="a.jpg", label=None, name="x")
     assert caught.value.code == "target_empty"
@@ -60,7 +60,7 @@ def test_a_key_that_is_the_prefix_leaves_nothing_below_it() -> None:
     ],
 )
 def test_collisions_are_ruled_out_only_where_they_cannot_be(template: str, injective: bool) -> None:
-    """``{label}`` differs between images, so it can make two keys meet: b in a/ and a/b in none."""
+    """``{label}`` differs between images, so two keys can have one target: b in a/ and a/b in none."""
     assert compile_target(template).is_injective is injective
 
 
@@ -75,7 +75,7 @@ def test_collisions_are_ruled_out_only_where_they_cannot_be(template: str, injec
     ],
 )
 def test_two_verdicts_can_meet_in_one_bucket(one: str, other: str, collide: bool) -> None:
-    """Each target injective is not enough where one prefix continues the other."""
+    """Two injective targets can still collide if one prefix continues the other."""
     assert may_collide([compile_target(one), compile_target(other)]) is collide
 
 
