@@ -71,7 +71,7 @@ def test_it_measures_and_the_run_has_the_labels(workspace: Workspace) -> None:
     assert json.loads(run.stdout)["this_run"]["billed_calls"] <= left, run.stderr
 
 
-def test_it_ends_with_the_money(workspace: Workspace) -> None:
+def test_it_ends_with_the_budget(workspace: Workspace) -> None:
     """At most the given dollars are spent, and the output gives them as the reason of the end."""
     before = workspace.billed()
     done = workspace("bench", "job.yaml", "--budget", "0.02")
@@ -95,7 +95,7 @@ def test_a_real_account_needs_a_yes(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 130), ("y\n", 0)])
-def test_the_price_is_said_before_it_is_asked_for(workspace: Workspace, answer: str, code: int) -> None:
+def test_the_price_is_shown_before_the_question(workspace: Workspace, answer: str, code: int) -> None:
     """On a terminal the question names rate, time and dollars; nothing is paid without a yes."""
     use_other_host(workspace)
     before = workspace.billed()
@@ -136,9 +136,7 @@ def test_ctrl_c_shows_what_was_measured(workspace: Workspace) -> None:
         (("job.yaml", "--set", "source.uri=s3://no-such-bucket/"), 4, "no-such-bucket"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(
-    workspace: Workspace, arguments: tuple[str, ...], code: int, text: str
-) -> None:
+def test_errors_are_reported_in_a_line(workspace: Workspace, arguments: tuple[str, ...], code: int, text: str) -> None:
     """Each mistake has its exit code and a message, and no traceback."""
     done = workspace("bench", *arguments)
     assert (done.returncode, text in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr

@@ -128,7 +128,7 @@ def test_a_signal_while_a_command_is_imported(tmp_path: Path, number: signal.Sig
     assert (process.returncode, out, err) == (ExitCode.INTERRUPTED, b"", b"")
 
 
-def test_help_brings_nothing_heavy() -> None:
+def test_help_imports_nothing_heavy() -> None:
     """Help imports neither AWS's client nor PyYAML nor an event loop."""
     assert not imported_by(["--help"], ["run", "--help"]) & set(HEAVY)
 

@@ -137,7 +137,7 @@ def test_events_of_repetitions_are_written_too(workspace: Workspace) -> None:
     assert reported.count("attempt_failed") >= 3
 
 
-def test_logs_are_json_when_asked_for(workspace: Workspace) -> None:
+def test_logs_are_json_on_request(workspace: Workspace) -> None:
     """Every line on stderr is JSON with a fixed name."""
     done = workspace("run", "job.yaml", "--set", "limits.max_images=3", "--log-format", "json")
     names = [json.loads(line)["event"] for line in done.stderr.splitlines()]
@@ -145,7 +145,7 @@ def test_logs_are_json_when_asked_for(workspace: Workspace) -> None:
     assert names[-1] == "run_ended"
 
 
-def test_failures_are_tried_again_when_asked_for(workspace: Workspace, finished: dict[str, Any]) -> None:
+def test_failures_are_retried_on_request(workspace: Workspace, finished: dict[str, Any]) -> None:
     """--retry-failed examines the failed images again."""
     again = workspace.summary("run", "job.yaml", "--retry-failed")
     assert again["this_run"]["calls"] == sum(finished["failed"].values())
@@ -242,7 +242,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "code", "text"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_is_told_in_a_line(workspace: Workspace, arguments: list[str], code: int, text: str) -> None:
+def test_errors_are_reported_in_a_line(workspace: Workspace, arguments: list[str], code: int, text: str) -> None:
     """A message, its exit code, nothing on stdout, no traceback, nothing paid."""
     (workspace.folder / "bad.yaml").write_text("version: 1\nsource: [}\n")
     (workspace.folder / "empty.db").touch()

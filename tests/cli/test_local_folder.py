@@ -146,7 +146,7 @@ def test_a_folder_is_planned_without_a_call(workspace: Workspace) -> None:
         ("source=file://elsewhere/photos", 2, "expected a folder of this machine"),
     ],
 )
-def test_wrong_folders_get_a_clear_word(workspace: Workspace, change: str, code: int, text: str) -> None:
+def test_wrong_folders_get_a_clear_message(workspace: Workspace, change: str, code: int, text: str) -> None:
     """An impossible job is refused before anything is paid, with its exit code and no traceback."""
     found, _, err = ended(workspace.start("run", make_job(workspace, "wrong"), "--set", change))
     assert found == code, err

@@ -25,9 +25,7 @@ actions:
     "command",
     ["run", "run --dry-run", "plan", "bench --yes", "apply --dry-run", "undo --dry-run"],
 )
-def test_commands_refuse_a_store_they_cannot_bring(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_commands_refuse_a_store_of_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """Exit code 2, with the address and the remedy; no file is made, and no AWS settings are needed."""
     monkeypatch.chdir(tmp_path)
     job = tmp_path / "job.yaml"

@@ -83,7 +83,7 @@ def test_a_sample_in_a_script_needs_a_yes(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(("answer", "calls"), [("n\n", 0), ("y\n", 5)])
-def test_the_price_is_said_before_it_is_asked_for(workspace: Workspace, answer: str, calls: int) -> None:
+def test_the_price_is_shown_before_the_question(workspace: Workspace, answer: str, calls: int) -> None:
     """On a terminal the question names calls and dollars; nothing is paid without a yes; the plan is always shown."""
     before = workspace.billed()
     terminal = workspace.terminal("plan", "job.yaml", "--sample", "5", has_stdout=False)
@@ -96,7 +96,7 @@ def test_the_price_is_said_before_it_is_asked_for(workspace: Workspace, answer: 
     assert workspace.billed() - before <= calls
 
 
-def test_a_plan_for_people(workspace: Workspace) -> None:
+def test_a_plan_as_text(workspace: Workspace) -> None:
     """The same figures as text, with a warning where the order makes a stop rule doubtful."""
     code, out, _ = workspace.here(
         "plan", "job.yaml", "--set", "source.order=listing", "--set", "limits.budget_usd=0.01"
@@ -120,9 +120,7 @@ def test_a_plan_for_people(workspace: Workspace) -> None:
         (("labels", "s3://raw/absent.jpg", "--confidence", "101"), 2, "--confidence"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(
-    workspace: Workspace, arguments: tuple[str, ...], code: int, text: str
-) -> None:
+def test_errors_are_reported_in_a_line(workspace: Workspace, arguments: tuple[str, ...], code: int, text: str) -> None:
     """Each mistake has its exit code and a message, and no traceback."""
     found, _, err = workspace.here(*arguments)
     assert (found, text in err, "Traceback" in err) == (code, True, False), err
@@ -169,7 +167,7 @@ def test_labels_give_a_rule_that_works(workspace: Workspace, robins: list[str]) 
     assert json.loads(out)["keep"] >= 3
 
 
-def test_labels_for_people(workspace: Workspace, robins: list[str]) -> None:
+def test_labels_as_text(workspace: Workspace, robins: list[str]) -> None:
     """The text has labels, boxes, names that are too general with the reason, the rule and the cost."""
     code, out, err = workspace.here("labels", *robins, "--confidence", "60")
     assert code == 0, err

@@ -184,7 +184,7 @@ def test_scripts_agree_by_number(make: Make) -> None:
 
 
 @pytest.mark.parametrize("versioned", [False, True])
-def test_what_deleting_means_is_said_before_it_is_asked(make: Make, versioned: bool) -> None:
+def test_the_effect_of_deletes_is_shown_before_the_question(make: Make, versioned: bool) -> None:
     """The plan shows whether deletes are permanent or make a marker; undo shows the same afterwards."""
     bucket = make(versioned=versioned)
     shown = " ".join(bucket("apply", "--dry-run").stdout.split())
@@ -225,7 +225,7 @@ def test_the_number_on_a_terminal_does_it(make: Make) -> None:
     assert bucket.keys() == sorted(bucket.robins + bucket.people)
 
 
-def test_leaving_at_the_question_does_nothing(make: Make) -> None:
+def test_ctrl_c_at_the_question_does_nothing(make: Make) -> None:
     """Ctrl-C at the question changes nothing."""
     bucket = make()
     terminal = bucket.terminal("apply")
@@ -235,7 +235,7 @@ def test_leaving_at_the_question_does_nothing(make: Make) -> None:
     assert len(bucket.keys()) == 20
 
 
-def test_changed_images_are_told_and_left(make: Make, s3: Any) -> None:
+def test_changed_images_are_reported_and_kept(make: Make, s3: Any) -> None:
     """Exit 1 with the cause, and the new object stays."""
     bucket = make()
     s3.put_object(Bucket=bucket.bucket, Key=bucket.people[0], Body=b"newer")

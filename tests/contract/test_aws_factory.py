@@ -127,7 +127,7 @@ MODEL = DetectorSpec(kind=DetectorKind.CUSTOM_LABELS, model=DEFAULT_MODEL_ARN)
         ({"bucket": "raw--use1-az4--x-s3"}, UsageError, "directory bucket", "general purpose"),
     ],
 )
-async def test_a_job_that_cannot_work_says_why(
+async def test_a_job_that_cannot_work_is_refused_with_the_cause(
     monkeypatch: pytest.MonkeyPatch,
     client: ClientKind,
     parts: dict[str, Any],
@@ -461,7 +461,7 @@ ABOUT_MODELS = {
 }
 
 
-async def test_a_model_says_whether_it_runs_and_on_how_many_units(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_state_and_units_of_a_model_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hourly price is that of the model's units; the project's ARN is requested, as the version's lacks it."""
     asked: list[bytes] = []
 

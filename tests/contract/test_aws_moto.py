@@ -95,7 +95,7 @@ async def test_listing_and_copying_any_key(moto: Moto) -> None:
         assert copied["ETag"].strip('"') == image.etag
 
 
-async def test_a_listing_goes_on_after_a_key(moto: Moto) -> None:
+async def test_a_listing_continues_after_a_key(moto: Moto) -> None:
     """A listing can continue after any key (StartAfter)."""
     images = await listed(moto)
     for position, image in enumerate(images):

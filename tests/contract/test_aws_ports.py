@@ -165,7 +165,7 @@ async def test_any_key_is_listed_examined_and_copied(ports: Ports) -> None:
         assert ports.body_at(item.key) == b"picture"
 
 
-async def test_a_listing_goes_on_after_any_key(ports: Ports) -> None:
+async def test_a_listing_continues_after_any_key(ports: Ports) -> None:
     """``page(after)`` begins with the next key in the order of UTF-8 bytes, as in S3."""
     for key in HOSTILE_KEYS:
         ports.put(key, bucket="hostile")
@@ -193,7 +193,7 @@ async def test_pages_of_a_long_listing_join_without_gap_or_overlap(ports: Ports)
     assert last == [False, False, True]
 
 
-async def test_a_listing_tells_size_etag_and_storage_class(ports: Ports) -> None:
+async def test_a_listing_has_size_etag_and_storage_class(ports: Ports) -> None:
     """A listed object has all fields that the free checks need; an empty prefix gives an empty last page."""
     image = ports.put("meta/a.jpg", b"12345")
     ports.put("meta/b.jpg", b"", Attributes(storage_class="GLACIER"))
@@ -238,7 +238,7 @@ async def test_both_detectors_give_labels(ports: Ports) -> None:
         ("unavailable", ThrottleCause.SERVER, True),
     ],
 )
-async def test_throttles_tell_their_cause(ports: Ports, fault: str, cause: ThrottleCause, billed: bool) -> None:
+async def test_throttles_have_their_cause(ports: Ports, fault: str, cause: ThrottleCause, billed: bool) -> None:
     """Each cause has its own error class; answers with HTTP 5xx count as billed."""
     image = ports.put("raw/robin/1.jpg")
     async with ports.faults(f"{fault}=100%"):
@@ -290,7 +290,7 @@ async def test_an_unreadable_object_is_diagnosed(ports: Ports, attributes: Attri
     assert image.uri in caught.value.message
 
 
-async def test_a_missing_and_a_replaced_object_are_told_apart(ports: Ports) -> None:
+async def test_a_missing_and_a_replaced_object_have_different_codes(ports: Ports) -> None:
     """``vanished`` when no object is there, ``changed`` when an unreadable other object is."""
     image = ports.put("unreadable/replaced.jpg")
     ports.put("unreadable/replaced.jpg", b"other", Attributes(storage_class="GLACIER"))
@@ -310,7 +310,7 @@ async def test_a_bucket_of_another_region_stops_the_run(ports: Ports) -> None:
         await ports.detector.detect(image)
 
 
-async def test_trouble_while_the_cause_is_looked_for_is_repeated_and_not_billed(ports: Ports) -> None:
+async def test_a_fault_of_the_diagnosis_is_repeated_and_not_billed(ports: Ports) -> None:
     """A throttle by S3 must not lower the detector's rate."""
     image = ports.put("unreadable/slow.jpg", attributes=Attributes(storage_class="GLACIER"))
     async with ports.faults("slowdown:HeadObject=100%"):
@@ -465,9 +465,7 @@ async def test_the_quota_comes_from_service_quotas(ports: Ports) -> None:
         (["internal:Get*Quota=100%"], QuotaOrigin.DOCUMENTED),
     ],
 )
-async def test_a_quota_that_cannot_be_asked_never_stops_a_run(
-    ports: Ports, rules: list[str], origin: QuotaOrigin
-) -> None:
+async def test_a_failed_quota_request_never_stops_a_run(ports: Ports, rules: list[str], origin: QuotaOrigin) -> None:
     """The default value, else the documented one, with the reason."""
     async with ports.faults(*rules):
         answer = await quota_tps(ports.session, DetectorKind.REKOGNITION, "us-east-1")
@@ -601,7 +599,7 @@ async def test_nonsense_counts_as_billed_and_is_repeated(
     assert caught.value.may_be_billed
 
 
-async def test_a_wait_that_the_service_asks_for_is_passed_on(replayed: tuple[Ports, Redecider]) -> None:
+async def test_a_retry_after_of_the_service_is_passed_on(replayed: tuple[Ports, Redecider]) -> None:
     """The error carries the delay of ``Retry-After``."""
     ports, replay = replayed
     replay.answer(400, b'{"__type":"ThrottlingException","message":"Rate exceeded"}', {"Retry-After": "3"})

@@ -63,7 +63,7 @@ async def test_objects_and_files_are_examined(client: ClientKind, tmp_path: Path
 
 
 @pytest.mark.parametrize("client", list(ClientKind))
-async def test_what_cannot_be_examined_is_told(client: ClientKind, tmp_path: Path) -> None:
+async def test_references_that_cannot_be_examined_are_reported(client: ClientKind, tmp_path: Path) -> None:
     """Missing, too large, no picture, too small, no bucket: each has its own error code."""
     large, text, small = tmp_path / "large.jpg", tmp_path / "text.jpg", tmp_path / "small.jpg"
     large.write_bytes(b"x" * (5 * 1024 * 1024 + 1))

@@ -141,7 +141,7 @@ async def test_a_cached_row_gets_its_position(checkpoint: Checkpoint) -> None:
     assert (await all_positioned(checkpoint))[0].failure is None
 
 
-async def test_a_row_examined_anew_loses_its_place(checkpoint: Checkpoint) -> None:
+async def test_a_row_examined_anew_loses_its_position(checkpoint: Checkpoint) -> None:
     """In one batch the old row frees the position that the new one takes; a row without labels is removed."""
     await checkpoint.commit(Batch(new=[image(1), image(2, detection=None, decision=None, failure=Failure("x", ""))]))
     await checkpoint.commit(Batch(unpositioned=[1, 2], new=[image(3, seq=1), image(4, seq=2)]))
@@ -197,7 +197,7 @@ async def test_two_keys_never_own_one_target(checkpoint: Checkpoint) -> None:
     ],
     ids=["id twice", "position twice", "placed row unknown", "position taken", "failure unknown", "effect unknown"],
 )
-async def test_a_batch_that_cannot_be_leaves_nothing(
+async def test_an_invalid_batch_changes_nothing(
     harness: CheckpointHarness, checkpoint: Checkpoint, wrong: Batch
 ) -> None:
     """No row, watermark or sum of a refused batch stays, and the next batch is accepted."""
@@ -340,7 +340,7 @@ async def test_batches_are_not_kept_by_reference(checkpoint: Checkpoint, harness
     assert (opened.totals.calls, opened.watermark.tally.listed) == (1, 1)
 
 
-async def test_rows_are_found_by_place_and_by_content(checkpoint: Checkpoint) -> None:
+async def test_rows_are_found_by_position_and_by_content(checkpoint: Checkpoint) -> None:
     """``at`` gives the rows at positions; ``by_etags`` rows with labels of that content, placed or cached."""
     rows = [image(1), image(2, etag="ff" * 16), image(3, etag="ff" * 16, seq=None), image(4, same_as=2)]
     failed = image(5, etag="ff" * 16, detection=None, decision=None, failure=Failure("vanished", "gone"))
@@ -350,7 +350,7 @@ async def test_rows_are_found_by_place_and_by_content(checkpoint: Checkpoint) ->
     assert await checkpoint.by_etags(["ff" * 16, "nobody's"]) == [rows[1], rows[2]]
 
 
-async def test_only_the_labels_asked_for_come(checkpoint: Checkpoint) -> None:
+async def test_only_requested_labels_are_returned(checkpoint: Checkpoint) -> None:
     """Groups come in order without boxes, interleaved with other queries, and include new rows."""
     few = image(2, detection=Detection((Label("Robin", 55.5), Label("Never met before", 44.0))))
     await checkpoint.commit(Batch(new=[image(1), image(3, detection=None, failure=Failure("vanished", "gone"))]))

@@ -65,7 +65,7 @@ async def test_a_bench_pays_for_its_time(tmp_path: Path) -> None:
     assert found.bench_plan.quota is not None
 
 
-async def test_model_that_does_not_run_is_told_before_anything_is_listed(tmp_path: Path) -> None:
+async def test_a_stopped_model_is_reported_before_anything_is_listed(tmp_path: Path) -> None:
     """A stopped model is an access error with a remedy, not 400 failed images."""
     stopped = SandboxOptions(
         synthetic=(SyntheticSpec("raw", 5),), buckets=(BucketSpec("clean"),), model_status="STOPPED"

@@ -134,7 +134,7 @@ def test_deleted_files_are_gone_and_changed_ones_stay(tmp_path: Path) -> None:
     assert (plan.images, sum(group.images for group in plan.lost)) == (0, 2)
 
 
-def test_the_plan_speaks_of_files(tmp_path: Path) -> None:
+def test_the_plan_of_a_folder_names_files(tmp_path: Path) -> None:
     """Deletes in a folder cannot be undone, unlike those in a versioned bucket; the plan shows it."""
     examined = ExaminedFolder(tmp_path, "delete")
     plan = anyio.run(lambda: plan_apply(examined.job, overrides=examined._overrides(FolderRemover(examined.folder))))
@@ -170,7 +170,7 @@ def test_a_move_never_overwrites_in_the_trash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("action", ["copy", "link"])
-def test_stale_files_go_while_their_images_stand(tmp_path: Path, action: str) -> None:
+def test_stale_files_are_deleted_while_their_images_exist(tmp_path: Path, action: str) -> None:
     """Copies and hard links no longer wanted are deleted; last copies and foreign files stay."""
     examined = ExaminedFolder(tmp_path, {action: f"{tmp_path}/trash/"})
     (examined.folder / GOING[0]).unlink()

@@ -221,7 +221,7 @@ async def test_head(buckets: Buckets) -> None:
     assert await buckets.remover("raw-off").head(S3Location("raw-off", "nothing")) is None
 
 
-async def test_copies_say_what_stands_there(buckets: Buckets) -> None:
+async def test_copies_report_an_existing_object(buckets: Buckets) -> None:
     """The target gets a new copy, or has the same content already, or another object, which is not overwritten."""
     image, remover = buckets.put("raw-off", "copied"), buckets.remover("raw-off")
     target = S3Location(BIN, "copied")
@@ -239,7 +239,7 @@ async def test_copies_say_what_stands_there(buckets: Buckets) -> None:
     assert buckets.body("raw-off", "copied", at=BIN) == b"another"
 
 
-async def test_what_stands_at_a_target_is_told_before_it_is_deleted(buckets: Buckets) -> None:
+async def test_an_object_at_a_target_is_checked_before_a_delete(buckets: Buckets) -> None:
     """``existing_copy`` gives None, a copy of the source's image, or an error; never another object."""
     image, remover = buckets.put("raw-off", "stale"), buckets.remover("raw-off")
     effect = Effect(kind=ActionKind.COPY, source=image, target=S3Location(BIN, "stale"), if_exists=IfExists.FAIL)
@@ -334,7 +334,7 @@ async def test_a_single_delete_without_an_answer_may_have_been_done(s3: S3Bucket
     assert (codes(results), s3.body("raw-off", image.key)) == (["TransientError"], None)
 
 
-async def test_every_error_of_a_batch_is_told_by_its_key() -> None:
+async def test_every_error_of_a_batch_is_reported_by_key() -> None:
     """Error codes of single keys have the meaning they have for a request; keys are returned unescaped."""
     body = (
         b'<?xml version="1.0"?><DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'

@@ -65,7 +65,9 @@ def control(sandbox: Sandbox, method: str, path: str, body: object = None) -> An
         ("denied", "400 AccessDeniedException: "),
     ],
 )
-def test_error_faults_have_the_service_s_words(open_sandbox: Open, client: Client, kind: str, answer: str) -> None:
+def test_error_faults_have_the_messages_of_the_service(
+    open_sandbox: Open, client: Client, kind: str, answer: str
+) -> None:
     """Each fault has the status, code and message of the real error, and ends after the set number of attempts."""
     rekognition = client("rekognition", open_sandbox(synthetic=SYNTHETIC, faults=(parse_fault(f"{kind}=2x"),)))
     assert [detect(rekognition).startswith(answer) for _ in range(3)] == [True, True, False]
@@ -136,7 +138,7 @@ def test_the_quota_refuses_what_is_over_it(open_sandbox: Open, client: Client) -
     assert counts.attempts_per_1s_max == 5
 
 
-def test_keys_examined_again_are_told(open_sandbox: Open, client: Client) -> None:
+def test_keys_examined_again_are_counted(open_sandbox: Open, client: Client) -> None:
     """The counters hold the images examined more than once, and can be reset."""
     sandbox = open_sandbox(synthetic=SYNTHETIC)
     rekognition = client("rekognition", sandbox)
@@ -216,7 +218,7 @@ def test_a_sandbox_in_a_process_of_its_own() -> None:
     connection.close()
 
 
-def test_a_process_that_cannot_come_up_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_cannot_start_reports_the_cause(capfd: pytest.CaptureFixture[str]) -> None:
     """The context raises an error, and the cause is printed on stderr."""
     options = SandboxOptions(answers="/nowhere/answers.jsonl")
     with pytest.raises(RuntimeError, match="did not come up"), SandboxProcess(options):

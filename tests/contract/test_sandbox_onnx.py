@@ -24,7 +24,7 @@ real = pytest.mark.skipif(not (MODEL.exists() and PANTS.exists()), reason=f"no m
 
 @pytest.mark.real
 @real
-def test_a_classifier_sees_jeans(open_sandbox: Callable[..., Sandbox], client: Callable[..., Any]) -> None:
+def test_a_classifier_labels_jeans(open_sandbox: Callable[..., Sandbox], client: Callable[..., Any]) -> None:
     """Most photographs of pants are labelled jeans; bytes with only the beginning of a picture are refused."""
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     sandbox = open_sandbox(

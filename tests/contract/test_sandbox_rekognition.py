@@ -101,7 +101,7 @@ def test_confidence_number_and_names_are_filtered(rekognition: Any) -> None:
     assert sorted(filtered(LabelCategoryInclusionFilters=["Animals and Pets"])) == ["Animal", "Bird", "Robin"]
 
 
-def test_image_properties_are_given_when_asked_for(rekognition: Any) -> None:
+def test_image_properties_are_given_on_request(rekognition: Any) -> None:
     """Each feature adds its own member to the answer."""
     image = s3_image("birds/robin/1.png")
     both = rekognition.detect_labels(Image=image, Features=["GENERAL_LABELS", "IMAGE_PROPERTIES"])
@@ -152,7 +152,7 @@ def test_an_answers_file_comes_before_the_folder(open_sandbox: Open, client: Cli
 
 @pytest.mark.real
 @pytest.mark.skipif(not RECORDED.exists(), reason=f"no recorded answers at {RECORDED}")
-def test_recorded_answers_are_given_word_for_word(open_sandbox: Open, client: Client) -> None:
+def test_recorded_answers_are_given_unchanged(open_sandbox: Open, client: Client) -> None:
     """A recorded answer is returned unchanged, with its model version, chosen by key."""
     recorded = [json.loads(line)["response"] for line in RECORDED.read_text("utf-8").splitlines()]
     sandbox = open_sandbox(labels=LabelSource.RECORDED, recorded=str(RECORDED), check_images=False)
@@ -339,7 +339,7 @@ def test_a_model_that_does_not_run(open_sandbox: Open, client: Client) -> None:
 # Service Quotas and STS
 
 
-def test_quotas_say_what_is_kept(open_sandbox: Open, client: Client) -> None:
+def test_service_quotas_reports_the_applied_quota(open_sandbox: Open, client: Client) -> None:
     """The applied value is the sandbox's, the default is the region's, and unknown codes are not found."""
     sandbox = open_sandbox(tps=12.5)
     near, far = client("service-quotas", sandbox), client("service-quotas", sandbox, region_name="eu-central-1")
@@ -361,7 +361,7 @@ def test_an_announced_quota_need_not_be_the_kept_one(open_sandbox: Open, client:
     assert answer["Quota"]["Value"] == 50
 
 
-def test_the_caller_is_told_who_it_is(sandbox: Sandbox, client: Client) -> None:
+def test_the_identity_of_the_caller_is_returned(sandbox: Sandbox, client: Client) -> None:
     """GetCallerIdentity names account and user."""
     identity = client("sts", sandbox).get_caller_identity()
     assert (identity["Account"], identity["Arn"]) == ("123456789012", "arn:aws:iam::123456789012:user/sandbox")

@@ -427,7 +427,7 @@ def test_deleting_many_keys_under_conditions(server: Server) -> None:
 
 
 @SANDBOX
-def test_a_quiet_delete_tells_only_errors(server: Server) -> None:
+def test_a_quiet_delete_reports_errors_only(server: Server) -> None:
     """Quiet mode omits deleted keys; moto lists them."""
     server.put("a")
     wanted = {"Objects": [{"Key": "a"}, {"Key": "b", "ETag": "x"}], "Quiet": True}
@@ -503,7 +503,7 @@ def test_a_copy_of_an_older_version(server: Server) -> None:
 
 
 @BOTH
-def test_a_bucket_tells_its_region(server: Server) -> None:
+def test_the_region_of_a_bucket_is_reported(server: Server) -> None:
     """HEAD and GetBucketLocation agree; us-east-1 has an empty location."""
     s3 = server.s3
     location = {"LocationConstraint": "eu-west-1"}
@@ -532,7 +532,7 @@ def test_a_bucket_of_another_region(server: Server) -> None:
     ("region", "status", "code"),
     [("us-east-1", 400, b"AuthorizationHeaderMalformed"), ("us-west-2", 301, b"PermanentRedirect")],
 )
-def test_how_a_wrong_region_is_told(server: Server, region: str, status: int, code: bytes) -> None:
+def test_how_a_wrong_region_is_reported(server: Server, region: str, status: int, code: bytes) -> None:
     """The header names the right region on every method, the body on GET only: HEAD has none."""
     host = urlsplit(server.s3.meta.endpoint_url).netloc
     scope = f"AWS4-HMAC-SHA256 Credential=AK/20260101/{region}/s3/aws4_request, SignedHeaders=host, Signature=0"

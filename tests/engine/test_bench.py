@@ -112,7 +112,7 @@ def test_it_drains_after_its_time() -> None:
     before=st.integers(0, 100),
     seed=st.integers(0, 5),
 )
-def test_the_money_is_a_ceiling(cents: int, job_cents: int | None, before: int, seed: int) -> None:
+def test_the_requested_budget_is_a_ceiling(cents: int, job_cents: int | None, before: int, seed: int) -> None:
     """Failures that may have been billed exceed neither the budget of the measurement nor the job's."""
     budget = {} if job_cents is None else {"budget_usd": job_cents / 100}
     stage = Stage(birds(400), seed=seed, fault_rate=0.2)
@@ -221,7 +221,7 @@ def test_prepared_images_are_measured_too() -> None:
     assert throughput_of(found).measured_tps == pytest.approx(40, rel=0.03)
 
 
-def test_ctrl_c_drains_and_what_was_measured_is_told() -> None:
+def test_ctrl_c_drains_and_the_measurement_is_reported() -> None:
     """The first interrupt drains; the result reports it and holds what was measured until then."""
     stage, interrupt = limited(birds(2000), SlidingWindow(50)), Interrupt()
 
@@ -283,7 +283,7 @@ def test_what_concerns_the_account_is_raised_as_it_is() -> None:
     assert (found.summary.stop_reason, found.summary.exit_code) == (StopReason.FAILED, 4)
 
 
-def test_the_price_is_said_ahead() -> None:
+def test_the_price_is_shown_ahead() -> None:
     """The requested budget covers every call that can be made in the time; the job's budget is its ceiling."""
     stage = Stage(birds(20))
     bench_plan = run_virtually(partial(propose_bench, make_job(), seconds_s=30, tps=75, overrides=stage.overrides()))
@@ -301,7 +301,7 @@ def test_the_price_is_said_ahead() -> None:
     assert not stage.checkpoint.runs
 
 
-def test_a_rate_that_nobody_knows_is_asked_for() -> None:
+def test_an_unknown_rate_is_a_usage_error() -> None:
     """A caller's own detector without a rate in the job or the call is a usage error; no rate is assumed."""
     with pytest.raises(UsageError, match="rate"):
         run_virtually(partial(bench, make_job(limits={}), overrides=Stage(birds(3)).overrides()))

@@ -28,7 +28,7 @@ async def reserved(budget_gate: BudgetGate, seq: int) -> Reservation:
     return reservation
 
 
-def test_money_given_back_goes_to_the_lowest_seq() -> None:
+def test_a_released_reservation_goes_to_the_lowest_seq() -> None:
     """Waiters are served in the order of examination, not in the order of their arrival."""
     served: list[int] = []
 

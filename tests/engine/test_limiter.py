@@ -52,7 +52,7 @@ async def queue(limit_tps: float) -> AsyncIterator[Queue]:
         tasks.cancel_scope.cancel()
 
 
-async def test_turns_are_given_in_the_order_of_asking() -> None:
+async def test_permits_are_given_in_the_order_of_requests() -> None:
     """Waiters are served in the order of arrival, at the rate."""
     async with queue(10) as line:
         await line.join(*range(25))
@@ -86,7 +86,7 @@ async def test_one_sleeper_serves_the_whole_queue() -> None:
         assert line.clock.next_wake_s == pytest.approx(line.clock.monotonic() + 0.001)
 
 
-async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
+async def test_a_grant_to_a_cancelled_waiter_goes_to_the_next() -> None:
     """A cancelled waiter, first or not, uses no permit: the others are served as if it had not waited."""
     async with queue(1) as line:
         assert line.limiter.acquire_nowait()
@@ -101,7 +101,7 @@ async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
         assert line.served == ["b", "d"]
 
 
-async def test_a_turn_given_to_someone_cancelled_at_that_moment_goes_to_the_next() -> None:
+async def test_a_permit_granted_at_a_cancellation_goes_to_the_next() -> None:
     """A grant to a waiter cancelled at that moment is void (asyncio's cancellation; anyio delivers it later)."""
     assert await serve_beside_a_cancelled_waiter(with_cancelled=True) == await serve_beside_a_cancelled_waiter(
         with_cancelled=False
@@ -137,7 +137,7 @@ async def serve_beside_a_cancelled_waiter(*, with_cancelled: bool) -> list[objec
     return line.served
 
 
-async def test_nobody_overtakes_the_queue() -> None:
+async def test_no_newcomer_overtakes_the_queue() -> None:
     """A permit that is due belongs to the first waiter even before the timer wakes it; a newcomer does not get it."""
     async with queue(3000) as line:
         while line.limiter.acquire_nowait():

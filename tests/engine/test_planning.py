@@ -184,7 +184,7 @@ def test_the_listing_is_tried_again_and_given_up_in_time() -> None:
         planned(stage, make_job())
 
 
-def test_sampling_a_summary_tells_the_sample_alone() -> None:
+def test_the_summary_of_a_sample_counts_the_sample_alone() -> None:
     """``this_run`` of the sample has its verdicts; the checkpoint's own counts are as they were."""
     stage = Stage(birds(100))
     first: Summary = stage.run(make_job(limits={"tps": 1000, "max_images": 30}))

@@ -109,7 +109,7 @@ def test_the_answer_is_that_of_one_by_one(concurrency: int) -> None:
     assert stage.copied() == [key for key in sorted(labels) if labels[key] == "Robin"][:50]
 
 
-def test_a_dead_run_goes_on_where_it_was() -> None:
+def test_a_killed_run_is_resumed() -> None:
     """A run killed several times ends with the same outcome; refused images are not prepared again."""
     stage = Stage(mixed(300), seed=3)
     CountingPreparation(stage, held_bytes=1)

@@ -74,7 +74,7 @@ def test_decisions_are_made_anew_when_a_reference_changes() -> None:
     assert stage.verdicts()["00001.jpg"] == "reject"
 
 
-def test_the_same_answers_need_no_second_look() -> None:
+def test_the_same_labels_need_no_new_decision() -> None:
     """If references give the same names, stored decisions stay valid: only the resulting names count."""
     stage = make_stage()
     stage.run(make_job())

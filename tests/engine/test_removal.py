@@ -70,7 +70,7 @@ def check_nothing_lost(bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize("versioning", BUCKETS)
-def test_a_death_at_every_moment_of_apply(kind: str, versioning: Versioning) -> None:
+def test_a_kill_at_every_point_of_apply(kind: str, versioning: Versioning) -> None:
     """Killed anywhere and resumed, each selected image is removed once, and no other; the journal agrees."""
     job = a_job(kind)
     for at in crash_points():
@@ -106,7 +106,7 @@ def test_a_death_at_every_moment_of_apply(kind: str, versioning: Versioning) -> 
 
 
 @pytest.mark.parametrize(("kind", "versioning"), [("move", each) for each in BUCKETS] + [("delete", Versioning.ON)])
-def test_a_death_at_every_moment_of_undo(kind: str, versioning: Versioning) -> None:
+def test_a_kill_at_every_point_of_undo(kind: str, versioning: Versioning) -> None:
     """Killed anywhere and resumed, every image is restored unchanged, the quarantine is empty, the journal agrees."""
     job = a_job(kind)
     for at in crash_points():
@@ -159,7 +159,7 @@ def test_what_changed_or_vanished_is_left_and_reported(kind: str, versioning: Ve
 
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize("versioning", BUCKETS)
-def test_what_others_do_between_death_and_resume(kind: str, versioning: Versioning) -> None:
+def test_changes_of_others_between_kill_and_resume(kind: str, versioning: Versioning) -> None:
     """An object that was put meanwhile, after this process's delete or instead of it, is never changed."""
     job = a_job(kind)
     for at in crash_points():
@@ -181,7 +181,7 @@ def test_what_others_do_between_death_and_resume(kind: str, versioning: Versioni
 
 
 @pytest.mark.parametrize("versioning", BUCKETS)
-def test_undo_never_overwrites_what_stands_there(versioning: Versioning) -> None:
+def test_undo_never_overwrites_an_existing_object(versioning: Versioning) -> None:
     """A newer object is not overwritten, and the image stays in quarantine."""
     job = a_job("move")
     for at in crash_points():
@@ -229,7 +229,7 @@ OTHERWISE = {
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize("other", OTHERWISE)
 @pytest.mark.parametrize("versioning", BUCKETS)
-def test_other_actions_after_a_death(kind: str, other: str, versioning: Versioning) -> None:
+def test_other_actions_after_a_kill(kind: str, other: str, versioning: Versioning) -> None:
     """Killed at any crash point, then run with other actions: begun removals are resolved, moved images still exist."""
     job, then = a_job(kind), OTHERWISE[other]
     for at in count(1, 3):
@@ -271,7 +271,7 @@ def with_other_client(bucket: Bucket, when: str, change: Callable[[], object]) -
 
 
 @pytest.mark.parametrize("changed_copy", [b"other", None])
-def test_an_unverified_copy_lets_no_image_go(changed_copy: bytes | None) -> None:
+def test_an_image_without_a_verified_copy_is_not_removed(changed_copy: bytes | None) -> None:
     """If the copy is missing or differs, the image stays in the source and is failed."""
     job, bucket = a_job("move"), make_bucket()
     bucket.run(job)
@@ -300,7 +300,7 @@ def test_the_copy_in_quarantine_stays_until_the_image_was_seen_in_its_place() ->
 
 
 @pytest.mark.parametrize("versioning", BUCKETS)
-def test_an_image_removed_after_it_was_back_is_somebody_elses_doing(versioning: Versioning) -> None:
+def test_an_image_removed_again_by_another_client(versioning: Versioning) -> None:
     """A resumed undo completes the journal or restores the image once more; it does not fail."""
     job = a_job("move")
     for at in crash_points():

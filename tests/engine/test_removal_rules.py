@@ -70,7 +70,7 @@ def test_the_right_number_of_other_images_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("later", [Versioning.SUSPENDED, Versioning.OFF, Versioning.UNKNOWN])
-def test_what_was_said_of_undo_must_still_be_so(later: Versioning) -> None:
+def test_consent_to_undoable_deletes_needs_versioning(later: Versioning) -> None:
     """A consent to deletes that can be undone is not valid for a bucket that keeps no versions any more."""
     job, bucket = a_job(), Bucket(LABELS, versioning=Versioning.ON)
     bucket.run(job)
@@ -199,7 +199,7 @@ def test_what_is_removed_stays_removed_under_other_rules() -> None:
     assert bucket.refilter(job).counts.deleted == 4
 
 
-def test_an_image_that_stands_there_again_is_decided_again_at_no_cost() -> None:
+def test_an_image_that_is_back_is_decided_again_at_no_cost() -> None:
     """Removed images that are put back are placed by a run without payment, and are pending again."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
@@ -226,7 +226,7 @@ def test_a_new_version_of_a_removed_image_is_examined_anew() -> None:
     assert bucket.store.body(PEOPLE[0]) == b"another person"
 
 
-def test_overwriting_in_quarantine_is_for_those_who_ask() -> None:
+def test_overwriting_in_quarantine_needs_if_exists_overwrite() -> None:
     """With ``if_exists: overwrite`` a move replaces an existing object."""
     job, bucket = a_job(reject={"move": "s3://bin/", "if_exists": "overwrite"}), Bucket(LABELS)
     bucket.store.put(PEOPLE[0], b"old", "bin")
@@ -246,7 +246,7 @@ def test_what_lay_in_quarantine_before_is_left_there() -> None:
     assert bucket.store.keys() == sorted(LABELS)
 
 
-def test_two_images_never_share_a_place_in_quarantine() -> None:
+def test_two_images_never_share_a_target_in_quarantine() -> None:
     """The first image in order gets the target; the other is not moved, also in a later process."""
     labels = {"a/x.jpg": "Person", "b/x.jpg": "Person", "b/y.jpg": "Robin", "c.jpg": "Robin"}
     job, bucket = a_job(reject={"move": "s3://bin/{basename}"}), Bucket(labels)
@@ -298,7 +298,7 @@ def test_a_copy_never_overwrites_another_images_copy() -> None:
 # -- How it ends -------------------------------------------------------------------------------------------------------
 
 
-def test_leaving_keeps_everything_and_the_same_command_goes_on() -> None:
+def test_an_interrupt_keeps_everything_and_the_same_command_resumes() -> None:
     """An interrupt at any image ends with 75; the remaining images are reported, and the next apply removes them."""
     job = a_job(reject={"move": "s3://bin/"})
     for moment in range(40):
@@ -322,7 +322,7 @@ def test_leaving_keeps_everything_and_the_same_command_goes_on() -> None:
         assert bucket.store.keys("bin") == PEOPLE
 
 
-def test_who_leaves_before_the_start_announces_nothing() -> None:
+def test_an_interrupt_before_the_start_emits_nothing() -> None:
     """Images not yet reached are not in the journal: one that vanishes later was removed by another client."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
@@ -422,7 +422,7 @@ def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -
 
 
 @pytest.mark.parametrize("may_list", [True, False])
-def test_a_bucket_that_does_not_tell_may_keep_versions(*, may_list: bool) -> None:
+def test_a_bucket_of_unknown_state_may_keep_versions(*, may_list: bool) -> None:
     """After a lost answer the delete marker is searched; missing permission to list versions does not end apply."""
     job, bucket = a_job(), Bucket(LABELS, versioning=Versioning.ON)
     bucket.run(job)
@@ -505,7 +505,7 @@ def test_thousands_go_in_batches() -> None:
 
 
 @pytest.mark.parametrize("versioning", [Versioning.OFF, Versioning.SUSPENDED, Versioning.UNKNOWN])
-def test_undo_says_what_it_cannot_bring_back(versioning: Versioning) -> None:
+def test_undo_reports_what_it_cannot_restore(versioning: Versioning) -> None:
     """Images deleted where no versions are kept cannot be restored, and the plan reports it."""
     job, bucket = a_job(), Bucket(LABELS, versioning=versioning)
     bucket.run(job)
@@ -565,7 +565,7 @@ def duplicates(action: Any, **changes: Any) -> Job:
     return a_job(actions={"duplicate": action}, **changes)
 
 
-def test_duplicates_go_while_the_original_stands() -> None:
+def test_duplicates_are_removed_while_the_original_exists() -> None:
     """Only later duplicates are removed; the plan gives the reason, and undo restores them."""
     job, bucket = duplicates("delete"), a_bucket_of_duplicates(versioning=Versioning.ON)
     bucket.run(job)
@@ -622,7 +622,7 @@ def test_duplicates_of_what_never_came_to_quarantine_stay(is_replaced: bool) -> 
 
 
 @pytest.mark.parametrize("is_copy_deleted", [True, False])
-def test_duplicates_go_while_the_original_stands_in_quarantine(is_copy_deleted: bool) -> None:
+def test_duplicates_are_removed_while_the_original_is_in_quarantine(is_copy_deleted: bool) -> None:
     """If an earlier apply moved the original, duplicates are removed only while its copy in quarantine exists."""
     job, bucket = a_cautious_job(), a_bucket_of_duplicates()
     bucket.run(job)
@@ -670,7 +670,7 @@ def test_a_run_says_what_waits_for_apply() -> None:
     assert (bucket.deleted, sorted(bucket.store.keys())) == ([], sorted(LABELS))
 
 
-def test_the_plan_tells_reasons_sizes_and_a_sample() -> None:
+def test_the_plan_has_reasons_sizes_and_a_sample() -> None:
     """Counts and bytes add up; the sample is drawn from the group and is the same each time."""
     job, bucket = a_job(rules=[{"reject": {"any": "Person"}}, {"keep": {"any": "Robin"}}]), Bucket(LABELS)
     bucket.run(job)

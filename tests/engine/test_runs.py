@@ -337,7 +337,7 @@ def test_refilter_cannot_pay() -> None:
     assert summary.this_run.calls == 0
 
 
-def test_counting_ahead_tells_how_many_images_there_will_be() -> None:
+def test_counting_ahead_reports_the_number_of_images() -> None:
     """The expected number is emitted early, is right, and includes the images examined in earlier runs."""
     stage = Stage(birds(400))
     stage.run(make_job(limits={"tps": 2000, "max_images": 50}))

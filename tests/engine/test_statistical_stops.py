@@ -40,7 +40,7 @@ def test_a_poor_source_is_left_and_the_run_is_a_success() -> None:
 
 
 @pytest.mark.parametrize(("order", "reported"), [("listing", 1), ("random", 0)])
-def test_a_prefix_is_no_sample_is_said_once(order: str, reported: int) -> None:
+def test_a_warning_that_a_prefix_is_no_sample_is_given_once(order: str, reported: int) -> None:
     """A run in listing order warns once that its first images are no sample; one in random order does not."""
     stage = Stage({f"{number}.jpg": "Cat" for number in range(30)})
     stage.run(make_job({"hit_rate": {"below": 0.1}}, order=order))

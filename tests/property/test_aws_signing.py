@@ -85,7 +85,7 @@ def test_rekognition_requests_are_signed_as_botocore_signs_them(keys: Keys, unix
 
 
 @given(st.lists(st.tuples(KEYS, SECONDS), min_size=2, max_size=6))
-def test_a_kept_signing_key_never_outlives_its_day_or_secret(moments: list[tuple[Keys, int]]) -> None:
+def test_a_cached_signing_key_is_bound_to_its_day_and_secret(moments: list[tuple[Keys, int]]) -> None:
     """A signer that is used over changing days and keys signs as a new one."""
     now = [0.0]
     old = Signer("s3", "eu-west-1", ServiceClock(lambda: now[0]))

@@ -109,7 +109,7 @@ def test_every_detection_survives(given_detections: list[Detection]) -> None:
     st.sampled_from([0, 1 << 8]),
 )
 @example([Detection((Label("Bird", 99.0), Label("Robin", 98.0)))], {"R"}, 1 << 16)
-def test_the_labels_asked_for_are_those_of_the_whole(
+def test_selected_labels_are_those_of_the_whole(
     given_detections: list[Detection], initials: set[str], others: int
 ) -> None:
     """Reading selected names gives the detection without all other labels, for any names, also while tables grow."""

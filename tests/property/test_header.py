@@ -49,9 +49,7 @@ def test_jpeg_sizes_are_found_behind_any_segments(
 
 
 @given(SIDES, SIDES, SEGMENTS, st.floats(0, 1))
-def test_a_cut_header_asks_for_more_and_gets_there(
-    width: int, height: int, segments: list[Segment], share: float
-) -> None:
+def test_a_truncated_header_requests_more_bytes(width: int, height: int, segments: list[Segment], share: float) -> None:
     """A truncated header is never read as broken or of another size; the requested bytes give the result."""
     body = with_segments(jpeg(width, height, "RGB", progressive=False), segments)
     size_bytes = round(share * len(body))
@@ -77,7 +75,7 @@ def test_sizes_of_other_formats(width: int, height: int, kind: Format) -> None:
 
 
 @given(SIDES, SIDES, st.sampled_from([Format.WEBP, Format.TIFF, Format.AVIF]))
-def test_formats_that_are_only_told_apart(width: int, height: int, kind: Format) -> None:
+def test_formats_that_are_recognised_without_their_size(width: int, height: int, kind: Format) -> None:
     """WebP, TIFF and AVIF are recognised by their first bytes."""
     out = io.BytesIO()
     Image.new("RGB", (width, height)).save(out, kind.upper())

@@ -144,7 +144,7 @@ def test_the_same_through_yaml(
 
 @given(st.one_of(st.binary(max_size=40), st.text(alphabet=" \t\n:-[]{}&*!<>|'\"#%@`~a1.,?\\$\ufeff\x85", max_size=40)))
 @settings(max_examples=150, deadline=None)
-def test_any_bytes_are_refused_in_words(tmp_path_factory: pytest.TempPathFactory, content: bytes | str) -> None:
+def test_any_bytes_are_refused_with_a_message(tmp_path_factory: pytest.TempPathFactory, content: bytes | str) -> None:
     """No random file is a job, and each raises ``JobError``."""
     file = tmp_path_factory.getbasetemp() / "bytes.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())

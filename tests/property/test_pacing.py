@@ -123,7 +123,7 @@ def test_pauses_that_are_made_good_fill_no_second_beyond_the_rate(
 
 
 @given(rate_tps=rates, idle_s=st.floats(min_value=0, max_value=1e6))
-def test_a_turn_given_back_can_be_taken_again(rate_tps: float, idle_s: float) -> None:
+def test_a_returned_permit_can_be_taken_again(rate_tps: float, idle_s: float) -> None:
     """A returned permit can be taken again at once, and only once."""
     pacer = Pacer(rate_tps, catch_up_s=0.0, first_s=0.0)
     assert pacer.take(idle_s)

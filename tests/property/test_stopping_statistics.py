@@ -67,7 +67,7 @@ def test_false_stops_stay_rare_without_replacement(size: int, total: int) -> Non
     assert stop_probability(stops, size, lambda hits, seen: (total - hits) / (size - seen)) <= 1 - confidence
 
 
-def test_one_look_interval_would_not_do() -> None:
+def test_an_interval_for_a_single_check_is_not_enough() -> None:
     """The usual 95 % bound for a single check, checked after every image, stops falsely more than once in seven."""
 
     def stops(hits: int, seen: int) -> bool:
@@ -189,7 +189,7 @@ def test_errors_name_their_cause(code: str, exit_code: int) -> None:
     assert code in cause.message
 
 
-def test_a_failed_action_leaves_the_stop_rules_alone() -> None:
+def test_a_failed_action_does_not_change_the_stop_rules() -> None:
     """Failed copies do not count: the rules count verdicts, so that a resumed run stops at the same image."""
     tally = tally_of(keep=2, reject=3)
     before = (tally.matches, tally.judged, tally.recent.failures(5))

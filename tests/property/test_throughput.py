@@ -56,7 +56,7 @@ def test_a_percentile_is_what_sorting_gives(values: list[int], share: float) -> 
 
 
 @given(st.integers(0, 10**12))
-def test_money_is_rounded_up_and_by_little(micros: int) -> None:
+def test_amounts_are_rounded_up_by_little(micros: int) -> None:
     """The result is in whole cents, never lower, at most a tenth higher from ten cents on, and idempotent."""
     rounded = rounded_up(micros)
     assert rounded >= micros
@@ -84,7 +84,7 @@ def test_the_first_half_and_the_last_second_do_not_count() -> None:
         (50, 0, Bound.CLIENT),
     ],
 )
-def test_what_kept_the_rate_down_is_told(rate: int, throttled: int, bound: Bound) -> None:
+def test_the_limiting_factor_is_reported(rate: int, throttled: int, bound: Bound) -> None:
     """A limit is reported only if attempts were throttled below the ceiling."""
     found = throughput(Samples(seconds=steady(rate, 20, throttled)), 75.0)
     assert found is not None

@@ -31,7 +31,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.undo()
 
 
-def test_what_is_kept_is_what_the_classifier_sees(found: Any) -> None:
+def test_kept_images_are_those_that_the_classifier_labels(found: Any) -> None:
     """Of the clothes, exactly those are kept that the classifier, called directly, labels as jeans."""
     from asyncfilter.sandbox.answers.onnx import OnnxAnswers
     from asyncfilter.sandbox.answers.source import Picture

@@ -166,7 +166,7 @@ def test_codes_are_found_wherever_aws_puts_them(body: bytes, headers: dict[str, 
     assert read_error_response(D, "w", status=400, headers=headers, body=body).code == code
 
 
-def test_xml_errors_tell_message_and_region() -> None:
+def test_xml_errors_have_message_and_region() -> None:
     """Entities are resolved; the region is read from the body if the header is missing."""
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>a &lt;b&gt; &#39;c&#x27;</Message>"
     body += b"<Region>eu-west-1</Region></Error>"
@@ -186,7 +186,7 @@ def test_xml_errors_tell_message_and_region() -> None:
     ],
 )
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
-def test_a_wait_that_aws_asks_for_is_passed_on(headers: dict[str, str], seconds: float | None, code: str) -> None:
+def test_a_retry_after_of_aws_is_passed_on(headers: dict[str, str], seconds: float | None, code: str) -> None:
     """The delay is in seconds, in milliseconds or a date; invalid values are ignored."""
     body = f"<Error><Code>{code}</Code></Error>".encode()
     error = classify(read_error_response(L, "s3://b", status=503, headers=headers, body=body))

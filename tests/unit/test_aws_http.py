@@ -166,7 +166,7 @@ async def test_a_connection_whose_answer_was_whole_is_used_again(answer: bytes, 
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 0\r\n", b"Content-Length: 70000\r\n"])
-async def test_an_answer_to_head_has_no_body_whatever_it_says(length: bytes) -> None:
+async def test_an_answer_to_head_has_no_body(length: bytes) -> None:
     """The connection is used again, also by another method."""
     async with scripted([b"HTTP/1.1 200 OK\r\nETag: e\r\n" + length + b"\r\n", OK]) as (server, pool, origin):
         reply = await get(pool, origin, is_head=True)
@@ -208,7 +208,7 @@ async def test_bytes_behind_an_answer_cost_the_connection_not_the_answer(garbage
         assert server.connections == 2
 
 
-async def test_an_idle_connection_that_speaks_is_dropped() -> None:
+async def test_an_idle_connection_that_receives_bytes_is_closed() -> None:
     """Load balancers send 408 before they close; it is the answer to no request."""
     late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
     async with scripted([OK, Step.SILENCE], [OK]) as (server, pool, origin):
@@ -399,7 +399,7 @@ async def test_a_write_that_the_system_refuses_was_not_sent() -> None:
         one.send(POST, is_head=False)
 
 
-async def test_a_server_that_speaks_first_is_not_spoken_to() -> None:
+async def test_a_server_that_sends_first_gets_no_request() -> None:
     """A server that sends bytes first is no HTTP server, and no request was sent to it."""
     one = on_transports(FakeTransports(), asyncio.get_running_loop())
     one.data_received(b"SSH-2.0-OpenSSH_9.6\r\n")

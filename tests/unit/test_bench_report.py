@@ -137,7 +137,7 @@ def test_settings_are_a_part_of_a_job_file(
         (make_found(40, 9, quota_tps=None), 40.0, "40 a second were accepted"),
     ],
 )
-def test_a_rate_is_advised_where_what_was_told_is_wrong(found: Measurement, tps: float | None, word: str) -> None:
+def test_a_rate_is_advised_where_the_reported_quota_is_wrong(found: Measurement, tps: float | None, word: str) -> None:
     """The quota of Service Quotas is used (``auto``) unless the measurement contradicts it; a comment says why."""
     job = make_job()
     advised = settings(found, job.limits)

@@ -84,7 +84,7 @@ def test_drawn_answers_keep_about_one_image_in_seven() -> None:
     assert 0.1 < kept / len(answers.detections) < 0.2
 
 
-def test_recorded_answers_bring_their_own_label(tmp_path: Path) -> None:
+def test_recorded_answers_give_the_label(tmp_path: Path) -> None:
     """The label is the one whose share is nearest to one in seven, and the sandbox gives these answers."""
     rows = [{"Labels": [{"Name": "Usual", "Confidence": 90.0}] * (n < 2)} for n in range(13)]
     rows.append({"Labels": [{"Name": "Rare", "Confidence": 90.0}]})
@@ -217,7 +217,7 @@ def test_the_guard_compares_ratios() -> None:
 COMMITTED = files.read(files.RESULTS)
 
 
-def test_the_page_says_what_the_results_say() -> None:
+def test_the_page_agrees_with_the_results() -> None:
     """``docs/performance.md`` holds exactly the table of the committed JSON."""
     page = files.PAGE.read_text(encoding="utf-8")
     assert page == tables.placed(page, tables.summary(COMMITTED)), "run: python -m benchmarks --redraw"

@@ -231,7 +231,7 @@ async def test_a_large_file_that_was_cut_short_is_refused(filled: Path, monkeypa
     assert folder(filled) == before
 
 
-async def test_damage_in_a_large_file_is_looked_for(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_damage_in_a_large_file_is_found(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file too large for a full check is checked at both ends of every index."""
     monkeypatch.setattr(open_file, "_CHECKED_WHOLE_BYTES", 0)
     async with await opened(filled) as checkpoint:
@@ -246,7 +246,7 @@ async def test_damage_in_a_large_file_is_looked_for(filled: Path, monkeypatch: p
     assert folder(filled) == before
 
 
-async def test_damage_met_later_has_the_same_word(filled: Path) -> None:
+async def test_damage_found_later_has_the_same_message(filled: Path) -> None:
     """Damage that the check at opening does not see is an error where it is read."""
     with sqlite3.connect(filled) as db:
         db.execute("UPDATE image SET detection = x'ffffffff' WHERE id = 1000")
@@ -325,7 +325,7 @@ async def test_a_deleted_file_ends_the_run(filled: Path) -> None:
             await checkpoint.commit(Batch(new=[image(3000)]))
 
 
-async def test_a_closed_checkpoint_says_so(path: Path) -> None:
+async def test_a_closed_checkpoint_raises(path: Path) -> None:
     """Closing twice is harmless; using it afterwards is a ``CheckpointError``."""
     checkpoint = await opened(path)
     await checkpoint.aclose()
@@ -476,7 +476,7 @@ async def test_closing_beside_a_reader_loses_nothing(filled: Path) -> None:
     assert len(list(reading)) == 1999
 
 
-async def test_the_lock_dies_with_its_process(filled: Path) -> None:
+async def test_the_lock_ends_with_its_process(filled: Path) -> None:
     """After a kill -9 the next run starts at once with the committed rows."""
     holder = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom asyncfilter.checkpoint.lock import RunLock\n"
@@ -560,7 +560,7 @@ async def test_the_status_is_read_beside_a_run(path: Path) -> None:
         assert [run.outcome for run in read_status(path).runs] == ["matches", "died"]
 
 
-async def test_looking_after_a_kill_changes_nothing(filled: Path) -> None:
+async def test_reading_after_a_kill_changes_nothing(filled: Path) -> None:
     """The status of a killed run's checkpoint includes its log, and changes neither file."""
     checkpoint = await opened(filled)
     await checkpoint.commit(Batch(new=[image(3000)]))
@@ -597,7 +597,7 @@ async def test_a_reader_that_stops_early_leaves_nothing_open(filled: Path) -> No
     assert list(folder(filled)) == [filled.name]
 
 
-def test_looking_for_nothing_says_so(tmp_path: Path) -> None:
+def test_reading_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """Reading a missing checkpoint is an error and makes no file."""
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         read_status(tmp_path / "none.db")

@@ -40,7 +40,7 @@ async def test_every_await_has_two_moments() -> None:
 
 
 @pytest.mark.parametrize(("at", "calls"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (0, 2)])
-def test_the_process_dies_at_the_planned_moment(at: int, calls: int) -> None:
+def test_the_process_crashes_at_the_planned_point(at: int, calls: int) -> None:
     """It ends before or after its n-th call, by an exception that no ``except Exception`` catches; no call follows."""
     counter = Counter()
 

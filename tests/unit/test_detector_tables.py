@@ -60,7 +60,7 @@ def test_a_job_of_every_kind_is_loaded(kind: DetectorKind) -> None:
 
 
 @KINDS
-def test_sections_ask_what_profiles_say(kind: DetectorKind) -> None:
+def test_sections_agree_with_profiles(kind: DetectorKind) -> None:
     """A model is required exactly if the profile needs one, and the features of a profile can be set."""
     section = SECTIONS[kind]
     assert section.model_fields["model"].is_required() is PROFILES[kind].needs_model

@@ -140,7 +140,7 @@ def test_targets_of_nested_folders_may_meet() -> None:
     assert not may_collide([deep, compile_target("file:///out/b/{key}")])
 
 
-def test_converting_is_what_folders_do_unless_told_otherwise() -> None:
+def test_folders_are_converted_by_default() -> None:
     """Files are sent as bytes, for which the JPEGs of most cameras are too large unconverted."""
     assert make_job().convert
     assert not make_job(convert=False).convert

@@ -98,7 +98,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_kept(
 
 
 @pytest.mark.parametrize("is_link", [False, True])
-def test_what_stands_at_the_target(folders: SinkFolders, is_link: bool) -> None:
+def test_existing_files_at_the_target(folders: SinkFolders, is_link: bool) -> None:
     """``overwrite`` replaces an existing file, ``skip`` keeps it, ``fail`` fails unless it is the same picture."""
     target = folders.clean / "sub/a.jpg"
     target.parent.mkdir(parents=True)
@@ -135,7 +135,7 @@ def test_nothing_is_written_into_the_source_through_a_link(folders: SinkFolders)
     assert list((folders.root / "sub").iterdir()) == [folders.file]
 
 
-def test_places_that_are_taken_or_cannot_be(folders: SinkFolders) -> None:
+def test_occupied_or_impossible_targets_are_refused(folders: SinkFolders) -> None:
     """A folder at the target, a file at its folder, and a name that is too long are failures of that image."""
     (folders.clean / "sub" / "a.jpg").mkdir(parents=True)
     assert folders.refused(folders.effect()) == "target_blocked"
@@ -167,7 +167,7 @@ def test_a_disk_that_cannot_be_written_stops_the_run(
     assert folders.target_files() == []
 
 
-def test_a_link_that_cannot_be_says_what_to_do(folders: SinkFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_impossible_link_is_refused_with_the_remedy(folders: SinkFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     """A target on another file system stops the run with the remedy."""
     monkeypatch.setattr(Path, "hardlink_to", _no_link)
     with pytest.raises(AccessError) as caught:
@@ -216,7 +216,7 @@ def test_a_sink_takes_no_file_out_of_the_source(folders: SinkFolders, kind: Acti
 @pytest.mark.parametrize("is_link", [False, True])
 @pytest.mark.parametrize("if_exists", list(IfExists))
 @pytest.mark.parametrize("has_other_name", [False, True])
-def test_the_source_by_another_way_is_no_target(
+def test_the_source_by_another_path_is_no_target(
     folders: SinkFolders, if_exists: IfExists, *, is_link: bool, has_other_name: bool
 ) -> None:
     """In a folder that is mounted twice the file at the target is the source itself; deleting one deletes both.

@@ -100,7 +100,7 @@ def test_nothing_outside_the_source_is_read(tmp_path: Path) -> None:
     assert refused(reference(root, "a.jpg")) == "outside_source"
 
 
-def test_names_that_are_no_text_fail_with_a_clear_word(tmp_path: Path) -> None:
+def test_names_that_are_no_text_fail_with_a_message(tmp_path: Path) -> None:
     """Bytes that are not UTF-8 are escaped in the key, also in folders' names, and the file is not examined."""
     folder = os.fsencode(tmp_path) + b"/d\xe9j\xe0"
     Path(os.fsdecode(folder)).mkdir()

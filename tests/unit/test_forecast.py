@@ -125,7 +125,7 @@ def test_a_sample_without_hits_has_no_price_for_one() -> None:
     assert (estimated.to_matches.value, estimated.to_matches.high) == (None, None)
 
 
-def test_a_sample_of_failures_alone_says_what_it_can() -> None:
+def test_a_sample_of_failures_alone_has_wide_intervals() -> None:
     """Without a verdict the hit rate is unknown, nearly all images fail, and nothing is billed."""
     estimated = estimate(Counts(failed={"x": 50}, calls=50), plan_inputs(1000), Stop())
     assert (estimated.hit_rate.value, estimated.hit_rate.low, estimated.hit_rate.high) == (None, 0.0, 1.0)
@@ -142,7 +142,7 @@ def test_a_whole_listing_as_sample_is_exact() -> None:
     assert estimated.total_micros.low == estimated.total_micros.value == estimated.total_micros.high == 90_000
 
 
-def test_a_free_sample_says_nothing_of_repetitions() -> None:
+def test_a_free_sample_does_not_estimate_repetitions() -> None:
     """Known images give verdicts and failures; the estimated price stays that of one call each."""
     counts = Counts(keep=5, reject=40, failed={"x": 5}, from_checkpoint=50)
     survey = ListingSurvey(listed=1000, settled=50, unpaid=950, drawn_failed=5)

@@ -92,7 +92,7 @@ class Overrides:
         return caught.value.code
 
 
-def test_good_pictures_go_by_reference_after_one_look() -> None:
+def test_good_pictures_go_by_reference_after_one_read() -> None:
     """A JPEG that the service accepts costs one read of its first bytes, and is sent by reference."""
     overrides = Overrides({"a.jpg": noise("JPEG")})
     assert overrides.examine("a.jpg") == Provenance()
@@ -124,7 +124,7 @@ def test_a_frame_far_behind_is_found_and_what_is_too_far_is_left_to_the_service(
         (noise("JPEG")[:20], "invalid_image_format"),
     ],
 )
-def test_what_the_service_would_refuse_fails_before_it_is_asked(body: bytes, code: str) -> None:
+def test_images_the_service_would_refuse_fail_before_a_call(body: bytes, code: str) -> None:
     """The codes are the service's own, and nothing is sent or referred to."""
     assert Overrides({"a.jpg": body}).refused("a.jpg") == code
 
@@ -187,7 +187,7 @@ def test_perceptual_hash_is_noted_without_changing_what_is_sent() -> None:
     assert len(note.perceptual_hash) == 16
 
 
-def test_provenance_stands_beside_what_the_service_said() -> None:
+def test_provenance_is_stored_with_the_rest_of_the_answer() -> None:
     """The answer is kept completely, and any other extra gives no provenance."""
     detection = add_provenance(
         Detection((), "3.0", b'{"ImageProperties":{"Quality":1}}'), Provenance(perceptual_hash="00")

@@ -372,7 +372,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "where", "words"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_file_is_told_what_and_where(text: str, where: str, words: list[str], tmp_path: Path) -> None:
+def test_a_wrong_file_is_reported_with_cause_and_position(
+    text: str, where: str, words: list[str], tmp_path: Path
+) -> None:
     """Each mistake gives one problem at its line, column and key, with the value seen and the values allowed."""
     (problem,) = problem_messages(text, tmp_path)
     position, _, message = problem.partition(": ")
@@ -409,7 +411,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize(("content", "where", "word"), UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_what_is_no_job_file_at_all_is_told_so(content: bytes, where: str, word: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_job_file_is_refused(content: bytes, where: str, word: str, tmp_path: Path) -> None:
     """Files that are no YAML, no text or no mapping are refused with a message, without a traceback."""
     path = tmp_path / "job.yaml"
     path.write_bytes(content)
@@ -428,7 +430,7 @@ def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_the_keys_of_a_detector_are_told_by_its_kind(tmp_path: Path) -> None:
+def test_the_keys_of_a_detector_depend_on_its_kind(tmp_path: Path) -> None:
     """All missing or wrong keys are reported at once, for the kind that is written."""
     head = HEAD + "detector: {kind: rekognition-custom-labels, "
     [missing] = problem_messages(head + "max_labels: 5}", tmp_path)
@@ -688,7 +690,7 @@ def test_a_program_can_describe_a_job(tmp_path: Path) -> None:
     assert repr(mapping) == before
 
 
-def test_a_program_is_told_what_is_wrong() -> None:
+def test_a_wrong_document_is_reported_by_key() -> None:
     """``parse_job`` reports by key; values that YAML cannot hold are refused like any other."""
     with pytest.raises(JobError) as caught:
         parse_job({"version": 1, "name": b"x", "source": object(), "rules": {1, 2}}, base_dir=".")

@@ -16,7 +16,7 @@ def reported(rules: list[dict[str, Any]], **changes: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("least_pct", [0, 50, 80])
-def test_a_rule_that_asks_for_what_the_service_leaves_out(least_pct: int) -> None:
+def test_a_rule_below_the_confidence_of_the_detector(least_pct: int) -> None:
     """Each rule with a confidence below the detector's is named, also for an exclusion."""
     rules = [
         {"keep": {"any": "Robin", "confidence": 80}},

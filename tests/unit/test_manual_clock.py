@@ -30,7 +30,7 @@ async def test_sleepers_wake_in_the_order_of_their_times_and_see_those_times() -
     assert manual.monotonic() == 103.0
 
 
-async def test_nobody_wakes_before_its_time() -> None:
+async def test_no_sleep_ends_early() -> None:
     """A step that is too short changes nothing but the time."""
     clock = ManualClock()
     async with anyio.create_task_group() as tasks:

@@ -176,7 +176,7 @@ def test_a_plan_shows_forecast_and_estimates() -> None:
     ("micros", "text"),
     [(0, "$0.00"), (250, "$0.00025"), (1000, "$0.001"), (25_000_000, "$25.00"), (1_234_567_890, "$1,234.56789")],
 )
-def test_money_is_exact(micros: int, text: str) -> None:
+def test_amounts_are_exact(micros: int, text: str) -> None:
     """Amounts have all decimals, at least two."""
     assert notebook.usd(micros) == text
 

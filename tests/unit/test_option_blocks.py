@@ -13,7 +13,7 @@ from asyncfilter.cli.options import Level, LogFormat, OutputOptions, ResultOptio
 from asyncfilter.errors import UsageError
 
 
-def test_a_block_stands_in_its_place_with_all_of_its_options() -> None:
+def test_a_block_is_replaced_by_all_of_its_options() -> None:
     """Order, defaults and annotations are those of the block; other parameters are unchanged."""
     got: list[object] = []
 

@@ -119,6 +119,6 @@ def test_tags_are_for_the_sink_to_write() -> None:
     assert make_job(actions={"keep": {"tag": {"a": "b"}}}).actions[Verdict.KEEP].kind is ActionKind.TAG
 
 
-def test_the_checkpoint_stands_beside_the_job() -> None:
+def test_the_checkpoint_is_beside_the_job() -> None:
     """The path of the checkpoint file does not depend on the source."""
     assert make_job().checkpoint == Path("/home/me/.asyncfilter/mine.db")

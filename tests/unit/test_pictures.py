@@ -186,7 +186,7 @@ def test_heic_is_read_as_soon_as_its_package_is_there(monkeypatch: pytest.Monkey
     assert registered == ["HEIF"]
 
 
-def test_perceptual_hash_outlives_size_format_and_quality() -> None:
+def test_perceptual_hash_survives_size_format_and_quality() -> None:
     """The hash of a picture stays near after usual changes of copies, and far from another picture's."""
     photo = Image.effect_noise((16, 12), 120).resize((640, 480), Image.Resampling.BICUBIC).convert("RGB")
     other = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -207,7 +207,7 @@ def test_perceptual_hash_outlives_size_format_and_quality() -> None:
     assert distance(other_hash, known) > 16
 
 
-def test_nothing_to_tell_by_has_no_perceptual_hash() -> None:
+def test_a_picture_of_one_colour_has_no_perceptual_hash() -> None:
     """A picture of one colour gets no hash, since all of them would be near; nor does an undecodable one."""
     assert perceptual_hash(encoded(Image.new("RGB", (100, 100), "red"), "PNG")) is None
     assert perceptual_hash(b"\xff\xd8\xff nothing") is None

@@ -143,7 +143,7 @@ def test_the_documents_name_public_modules_alone() -> None:
 
 
 @pytest.mark.parametrize("document", ["docs/ARCHITECTURE.md", "docs/python.md", "asyncfilter/__init__.py"])
-def test_what_is_private_is_said(document: str) -> None:
+def test_private_modules_are_documented(document: str) -> None:
     """ARCHITECTURE.md names the modules that may change without notice."""
     text = " ".join((ROOT / document).read_text().split())
     assert "very other module may change without notice" in text

@@ -49,7 +49,7 @@ class ServiceQuotas:
         raise TimeoutError
 
 
-def test_all_who_ask_in_one_session_share_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_requests_of_one_session_share_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """For any number of quotas and regions at once, requests are sent at the documented rate."""
     service = ServiceQuotas()
     origins: list[QuotaOrigin] = []

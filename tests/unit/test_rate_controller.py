@@ -170,7 +170,7 @@ def test_a_throttle_lowers_the_rate_at_once(cause: ThrottleCause, limit_tps: flo
     assert controller.changes() == []
 
 
-def test_reasons_tell_the_causes_apart() -> None:
+def test_each_cause_has_a_reason_of_its_own() -> None:
     """Over the quota, too sudden, Rekognition's reads from S3, short of capacity: four different reasons."""
     reasons = set()
     for cause in ThrottleCause:
@@ -254,7 +254,7 @@ def test_unbroken_throttling_is_timed_from_its_first_throttle_to_the_first_accep
     assert controller.unbroken_throttling_s(702.0) == 0
 
 
-def test_the_rate_never_passes_the_limit_and_never_dies() -> None:
+def test_the_rate_stays_within_limit_and_minimum() -> None:
     """Under every mix of throttles the rate stays within the limit and above 0.5 a second."""
     for seed in range(5):
         mix = Random(seed)

@@ -69,7 +69,7 @@ def test_a_reference_without_anything_specific_keeps_its_own_labels() -> None:
     assert shared.unlike == ()
 
 
-def test_what_no_rule_can_find_is_said() -> None:
+def test_references_that_no_rule_can_find_are_named() -> None:
     """An image of nature alone, one without labels, and one whose labels are ignored are named."""
     shared = common_labels({"a": seen(Nature=99), "b": seen(), "c": seen(Car=90), "d": seen(Robin=90)}, 85, ["CAR"])
     assert shared.unlike == ("a", "b", "c")
@@ -86,7 +86,7 @@ DETECTIONS = st.dictionaries(st.sampled_from(NAMES), st.floats(0, 100), max_size
     pct=st.floats(0, 100),
     ignore=st.lists(st.sampled_from(NAMES), max_size=3),
 )
-def test_the_rule_finds_every_reference_or_says_which_not(
+def test_the_rule_finds_every_reference_or_names_the_others(
     detections: list[Detection], pct: float, ignore: list[str]
 ) -> None:
     """For any labels each reference is kept by the rule, or named as one that is not."""
@@ -179,7 +179,7 @@ def test_the_printed_rule_is_the_rule(names: list[str]) -> None:
         assert rule == {"keep": {"any": list(shared.names), "confidence": 85}}
 
 
-def test_everything_is_there_for_scripts_and_people() -> None:
+def test_the_output_is_complete_as_json_and_text() -> None:
     """The output has images, common and combined labels, the rule and the cost; the same text on a terminal."""
     from rich.console import Console
 

@@ -104,7 +104,7 @@ counts = st.builds(
 
 
 @given(MICROS)
-def test_money_for_scripts_is_exact(micros: int) -> None:
+def test_amounts_in_json_are_exact(micros: int) -> None:
     """The JSON number is the sum to the last micro-dollar, with at least two decimals."""
     number = bytes(formatting.usd_number(micros)).decode()
     assert Decimal(number) * 1_000_000 == micros
@@ -112,7 +112,7 @@ def test_money_for_scripts_is_exact(micros: int) -> None:
 
 
 @given(MICROS)
-def test_money_for_people_is_near(micros: int) -> None:
+def test_rounded_amounts_are_near(micros: int) -> None:
     """The rounded amount differs by at most a twentieth, and less for large amounts."""
     text = Decimal(formatting.usd(micros).removeprefix("$").replace(",", "")) * 1_000_000
     assert abs(text - micros) <= Decimal(micros) / 20
@@ -122,7 +122,7 @@ def test_money_for_people_is_near(micros: int) -> None:
     ("micros", "text"),
     [(25_000_000, "$25.00"), (312_000, "$0.312"), (4683, "$0.0047"), (1000, "$0.001"), (7, "$0.000007"), (0, "$0.00")],
 )
-def test_money_reads_well(micros: int, text: str) -> None:
+def test_amounts_are_readable(micros: int, text: str) -> None:
     """The number of decimals depends on the amount."""
     assert formatting.usd(micros) == text
 
@@ -158,7 +158,7 @@ def test_sparklines_have_a_block_for_each_value(values: list[float], top: float)
 # -- Messages ----------------------------------------------------------------------------------------------------------
 
 
-def test_everything_has_words() -> None:
+def test_every_code_has_a_message() -> None:
     """Each stop reason, reason to skip and failure code of the program has a message."""
     assert set(messages.STOP_REASONS) == set(messages.ENDINGS) == set(StopReason)
     assert set(messages.SKIPS) == set(Skip)
@@ -170,7 +170,7 @@ def test_everything_has_words() -> None:
     assert found <= set(messages.FAILURES)
 
 
-def test_unknown_failures_have_words_too() -> None:
+def test_unknown_failures_have_messages_too() -> None:
     """An unknown code of AWS is shown by its name and can be retried."""
     assert messages.failure("brand_new_error").meaning == "brand new error"
     assert "brand_new_error" not in messages.HOPELESS
@@ -256,7 +256,7 @@ def failed(code: str, key: str = "a.jpg") -> ImageFailed:
     return ImageFailed(at_unix_s=0.0, seq=1, key=key, code=code, message=f"s3://raw/{key}: it is broken")
 
 
-def test_causes_are_told_in_full_a_few_times_and_counted_then() -> None:
+def test_causes_are_logged_in_full_a_few_times_and_then_counted() -> None:
     """Three lines with key and message for each cause, then one at 10, 100, 1,000."""
     lines, written = log_lines()
     listener = lines.listeners()[ImageFailed]
@@ -269,7 +269,7 @@ def test_causes_are_told_in_full_a_few_times_and_counted_then() -> None:
     assert written[0]["message"] == "it is broken"
 
 
-def test_progress_is_told_ever_less_often() -> None:
+def test_progress_is_logged_ever_less_often() -> None:
     """Every 10 s in the first two minutes, then every half minute, then every minute."""
     lines, written = log_lines()
     logged_s = []
@@ -284,13 +284,13 @@ def test_progress_is_told_ever_less_often() -> None:
     assert set(gaps) == {10, 30, 60}
 
 
-def test_what_is_not_logged_is_not_listened_to() -> None:
+def test_events_that_are_not_logged_have_no_listener() -> None:
     """Without the level debug no listener for single images is registered."""
     assert events.ImageExamined not in log_lines("info")[0].listeners()
     assert events.ImageExamined in log_lines("debug")[0].listeners()
 
 
-def test_every_change_of_the_rate_says_why() -> None:
+def test_every_change_of_the_rate_has_its_reason() -> None:
     """The line has old rate, new rate and reason."""
     lines, written = log_lines()
     lines.listeners()[RateChanged](RateChanged(at_unix_s=0.0, old_tps=50.0, new_tps=49.0, reason="over the quota"))
@@ -343,7 +343,7 @@ def test_counts_lose_nothing_on_the_way_to_scripts(seen: Counts) -> None:
 
 
 @given(counts, st.integers(40, 220), st.sampled_from(StopReason), st.booleans(), st.booleans())
-def test_summaries_fit_and_say_why(
+def test_summaries_fit_and_name_the_stop_reason(
     seen: Counts, width: int, reason: StopReason, resumed: bool, ascii_only: bool
 ) -> None:
     """Any summary fits the terminal and names its stop reason."""

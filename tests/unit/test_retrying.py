@@ -136,7 +136,7 @@ async def test_waits_are_drawn_from_zero_to_the_bound() -> None:
 
 @pytest.mark.parametrize(("requested_s", "waited_s"), [(3.0, 3.0), (3600.0, CAP_S)])
 @pytest.mark.parametrize("error", [throttled, transient])
-async def test_what_the_service_asks_for_is_waited(
+async def test_the_retry_after_of_the_service_is_respected(
     error: Callable[[float], Exception], requested_s: float, waited_s: float
 ) -> None:
     """``retry_after_s`` is honoured, up to the cap."""

@@ -59,7 +59,7 @@ def test_a_comparison_is_at_least() -> None:
     assert rules.decide(seen(Label("Bird", 54.999))).verdict is Verdict.REJECT
 
 
-def test_a_category_stands_for_its_labels() -> None:
+def test_a_category_matches_its_labels() -> None:
     """A rule on a category matches any label of it with enough confidence."""
     rules = ruleset({"keep": {"category": "technology and computing", "confidence": 80}})
     assert rules.decide(seen(PHONE)) == Decision(Verdict.KEEP, 0, "technology and computing")

@@ -96,7 +96,7 @@ def test_other_notations_are_read() -> None:
         (parse_deny, "@x", "must be"),
     ],
 )
-def test_mistakes_are_told(parse: Callable[[str], object], text: str, word: str) -> None:
+def test_mistakes_are_reported(parse: Callable[[str], object], text: str, word: str) -> None:
     """Every mistake is a ValueError with the expected form."""
     with pytest.raises(ValueError, match=re.escape(word)):
         parse(text)

@@ -17,7 +17,7 @@ from tests.kit.jobs import make_bare_job
 KEYS = [f"{number}.jpg" for number in range(20)]
 
 
-async def test_the_library_leaves_the_interval_alone(tmp_path: Path) -> None:
+async def test_the_library_does_not_change_the_interval(tmp_path: Path) -> None:
     """A run over a checkpoint file, and a refilter of it, do not change the interval, also not temporarily."""
     before_s = sys.getswitchinterval()
     seen_s: set[float] = set()

@@ -27,7 +27,7 @@ KEY = "birds/2026/robin 1.old.JPG"
         ("s3://clean//a%20b/../{basename}", "/a%20b/../robin 1.old.JPG"),
     ],
 )
-def test_placeholders_stand_for_what_is_promised(template: str, key: str) -> None:
+def test_placeholders_have_their_documented_values(template: str, key: str) -> None:
     """Nothing is decoded, folded or normalised; a target that ends in ``/`` has the key added."""
     target = compile_target(template)
     assert target.locate(key=KEY, prefix="birds/", label="Bird", name="robins") == S3Location("clean", key)
