@@ -1,4 +1,4 @@
 """The engine: one task group that moves images from a source through a detector and rules to a sink.
 
-``pipeline`` assembles the parts and brings them to an end; the way of one image is told there.
+``examine/pipeline`` describes the path of one image; ``examine/assembly`` makes the parts of a run.
 """

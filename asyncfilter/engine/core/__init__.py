@@ -1,1 +1,1 @@
-"""What the engine's machines are made of: limiter, budget gate, worker pool, retries, stop signal, work items."""
+"""The parts that the engine is made of: limiter, budget gate, worker pool, retries, stop signal, work items."""

@@ -1,7 +1,7 @@
 """The detector backends of a run: where images are examined, each at a rate and a price of its own.
 
 Invariants: an attempt is made at the backend that gave its permit; a throttle lowers the rate of the backend it came
-from and of no other; no attempt costs more than ``Backends.price_micros`` says for its number.
+from and of no other; no attempt costs more than ``Backends.price_micros`` of its number.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
     """One place where images can be examined.
 
     Attributes:
-        detector: Looks at them.
-        limit_tps: The rate that may be used, quota times share; None when nothing is known of it.
-        tps_origin: Where that figure comes from, for people.
+        detector: Examines the images.
+        limit_tps: The rate that may be used, quota times share; None when it is not known.
+        tps_origin: The origin of that figure, as text for people.
         price_micros: Price of the n-th billed call of this checkpoint, n from 1; it never rises with n.
-        hourly_micros: What the detector costs an hour while the run lasts, whatever it does.
-        prices: What ``price_micros`` follows; None where nothing is paid.
-        region: Where the detector is; empty for one of your own.
-        quota: What is known of the quota; None where it was not looked up.
-        is_local: True when the detector responds on this machine, where it costs nothing.
+        hourly_micros: The price of the detector per hour of the run, with or without calls.
+        prices: The price list behind ``price_micros``; None where nothing is paid.
+        region: The AWS region of the detector; empty for a detector of the calling program.
+        quota: The result of the quota lookup; None where it was not looked up.
+        is_local: True when the detector runs on this machine, where it costs nothing.
     """
 
     detector: Detector
@@ -49,8 +49,8 @@ class PacedBackend:
 
     Attributes:
         detector: Makes attempts.
-        limiter: Every attempt passes it.
-        controller: Decides its rate.
+        limiter: Gives the permit of every attempt.
+        controller: Sets the limiter's rate.
     """
 
     __slots__ = ("controller", "detector", "limiter")
@@ -69,7 +69,7 @@ class Backends:
         clock: Time.
 
     Raises:
-        ValueError: There is none.
+        ValueError: ``backends`` is empty.
     """
 
     def __init__(self, backends: Sequence[DetectorBackend], clock: Clock) -> None:
@@ -84,46 +84,46 @@ class Backends:
 
     @property
     def hourly_micros(self) -> int:
-        """What all of them cost an hour."""
+        """The price of all backends per hour."""
         return sum(backend.hourly_micros for backend in self._specs)
 
     @property
     def limit_tps(self) -> float | None:
-        """The rate that may be used in all; None when it is not known of one."""
+        """The sum of the rates that may be used; None when one of them is not known."""
         limits = [backend.limit_tps for backend in self._specs]
         return sum(limit for limit in limits if limit is not None) if None not in limits else None
 
     @property
     def tps_origin(self) -> str:
-        """Where that figure comes from, for people."""
+        """The origin of that figure, as text for people."""
         return "; ".join(dict.fromkeys(backend.tps_origin for backend in self._specs))
 
     def price_micros(self, nth: int) -> int:
-        """What the ``nth`` billed call costs at the most, from 1: the price of the dearest backend."""
+        """The most that the ``nth`` billed call can cost, from 1: the price at the most expensive backend."""
         return max(backend.price_micros(nth) for backend in self._specs)
 
     def rate_tps(self) -> float:
-        """The rate of attempts that is allowed now, in all."""
+        """The rate of attempts that is allowed now, summed over all backends."""
         now_s = self._clock.monotonic()
         return sum(backend.controller.rate_tps(now_s) for backend in self._paced)
 
     async def acquire(self) -> PacedBackend | None:
-        """Wait for a permit of the backend that is free first.
+        """Wait for a permit of the backend with the shortest expected wait.
 
         Returns:
-            The backend, at which one attempt must be made at once; None once ``close`` was called. A cancelled caller
-            has used no permit.
+            The backend, at which one attempt must be made immediately; None once ``close`` was called. A cancelled
+            caller uses no permit.
         """
         backend = self._paced[0] if len(self._paced) == 1 else self._free_first()
         return backend if await backend.limiter.acquire() else None
 
     def close(self) -> None:
-        """Give no more permits: every task that waits, and every later one, is refused."""
+        """Give no more permits: ``acquire`` returns None to all waiting and all later callers."""
         for backend in self._paced:
             backend.limiter.close()
 
     def statistics(self) -> LimiterStatistics:
-        """What the limiters are doing, in all."""
+        """The statistics of all limiters, summed."""
         each = [backend.limiter.statistics() for backend in self._paced]
         limits = [one.limit_tps for one in each]
         return LimiterStatistics(

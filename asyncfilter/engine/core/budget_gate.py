@@ -1,7 +1,7 @@
-"""The budget gate: tasks wait here for the price of their next attempt, and are served in the order of examination.
+"""The budget gate: reserves the price of each attempt; waiting tasks are served in the order of examination.
 
-Invariant: of all tasks that wait, the one whose image has the lowest ``seq`` is served first. So a budget stop is a
-prefix of that order.
+Invariant: of all waiting tasks, the one whose image has the lowest ``seq`` is served first. So the images that a budget
+pays for are a prefix of that order.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from asyncfilter.policy.budget import Availability, Budget, Reservation
 
 
 class BudgetGate:
-    """The budget, for tasks that wait.
+    """Reserves money from a ``Budget``, and makes tasks wait until it can be reserved.
 
     Args:
-        budget: The arithmetic.
-        pending: Set when the next block must be made durable; ``refresh`` is called once it is.
+        budget: Does the arithmetic.
+        pending: Set when the next block of money must be made durable; ``refresh`` is called once it is.
     """
 
     def __init__(self, budget: Budget, pending: PendingSignal) -> None:
@@ -30,9 +30,9 @@ class BudgetGate:
         self._is_closed = False
 
     async def reserve(self, seq: int) -> Reservation | None:
-        """Hold the price of one attempt; None when the budget cannot cover it, or the run drains.
+        """Reserve the price of one attempt; None when the budget does not cover it, or the run drains.
 
-        Cancelling while it waits reserves nothing.
+        A call that is cancelled while it waits reserves nothing.
         """
         if not self._waiting and not self._is_closed and self.budget.availability() is Availability.AVAILABLE:
             return self.budget.reserve()
@@ -48,7 +48,7 @@ class BudgetGate:
         return waiter.reservation
 
     def settle(self, reservation: Reservation, *, billed: bool) -> None:
-        """Settle one reservation; a released price may serve another task."""
+        """Commit or release one reservation; released money can be reserved by a waiting task."""
         if billed:
             reservation.commit()
         else:
@@ -57,12 +57,12 @@ class BudgetGate:
             self.refresh()
 
     def close(self) -> None:
-        """Refuse all tasks that wait, and all later ones."""
+        """Refuse all waiting and all later callers: ``reserve`` returns None."""
         self._is_closed = True
         self.refresh()
 
     def refresh(self) -> None:
-        """Serve waiting tasks as far as the budget allows."""
+        """Serve waiting tasks, lowest ``seq`` first, as far as the budget allows."""
         while self._waiting:
             availability = Availability.EXHAUSTED if self._is_closed else self.budget.availability()
             if availability is Availability.UNGRANTED:
@@ -83,7 +83,7 @@ class BudgetGate:
 
 
 class _Waiter:
-    """A task that waits."""
+    """A waiting call of ``reserve``."""
 
     __slots__ = ("event", "is_cancelled", "reservation")
 

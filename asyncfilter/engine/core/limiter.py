@@ -1,10 +1,10 @@
-"""The turnstile that every attempt passes, the first and each repetition.
+"""The rate limiter: every attempt needs a permit of it, the first one of a call and each repetition.
 
-The rate comes from ``RateController``, the spacing from ``Pacer``; this module makes tasks wait. Invariants:
+``RateController`` gives the rate, ``Pacer`` the times of the permits; this module makes tasks wait. Invariants:
 
-- First come, first served; a free permit is never taken past someone who waits.
-- The head of the queue sleeps for all, at least a millisecond at a time, and wakes a batch: no task of its own, no
-  spinning.
+- First come, first served: a free permit is never given to a new caller while the queue has a waiter.
+- One waiter, the leader, sleeps on behalf of the whole queue, at least a millisecond at a time, and then gives a batch
+  of permits. So the limiter has no background task, and no waiter polls.
 - A cancelled or refused waiter uses no permit.
 """
 
@@ -24,15 +24,15 @@ from asyncfilter.policy.rate import RateController
 from asyncfilter.policy.sliding_window import SlidingCount
 
 SHORTEST_SLEEP_S = 0.001
-"""What event loops can time; several permits a millisecond are given in one batch."""
+"""The resolution of event-loop timers; at higher rates, several permits are given in one batch."""
 
 LONGEST_SLEEP_S = 0.5
-"""The rate is asked again at least this often while somebody waits: it may have risen."""
+"""The rate is read again at least this often while a task waits, because it may have risen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimiterStatistics:
-    """What the limiter is doing.
+    """The state of the limiter at one moment.
 
     Attributes:
         waiting: Tasks that wait for their permit.
@@ -50,7 +50,11 @@ class LimiterStatistics:
 
 
 class _State(Enum):
-    """What a waiter knows of its permit."""
+    """The state of a waiter.
+
+    ``WAIT``: in the queue; another waiter sleeps for it. ``LEAD``: it sleeps for the whole queue. ``GO``: it has its
+    permit. ``REFUSED``: the limiter was closed.
+    """
 
     WAIT = auto()
     LEAD = auto()
@@ -59,7 +63,7 @@ class _State(Enum):
 
 
 class _Waiter:
-    """A place in the queue."""
+    """A position in the queue."""
 
     __slots__ = ("_changed", "state")
 
@@ -81,7 +85,7 @@ class RateLimiter:
 
     Args:
         controller: Decides the rate; fed by ``accepted`` and ``throttled``.
-        clock: Time, and how to wait.
+        clock: Gives the time, and sleeps.
         first_s: See ``Pacer``.
     """
 
@@ -92,15 +96,15 @@ class RateLimiter:
         self._permits = SlidingCount()
         self._queue: deque[_Waiter] = deque()
         self._leader: _Waiter | None = None
-        self._nap: CancelScope | None = None
+        self._sleep_scope: CancelScope | None = None
         self._closed = False
 
     async def acquire(self) -> bool:
         """Wait for a permit.
 
         Returns:
-            True with a permit, which is for one attempt made at once. False without one, once the limiter is closed. A
-            cancelled caller has used no permit.
+            True with a permit, for one attempt that must be made immediately. False without one, once the limiter is
+            closed. A cancelled caller uses no permit.
         """
         if self.acquire_nowait():
             return True
@@ -119,34 +123,34 @@ class RateLimiter:
         return waiter.state is _State.GO
 
     def acquire_nowait(self) -> bool:
-        """Take a permit if one is free and nobody waits for it."""
+        """Take a permit if one is free and no task waits for it."""
         if self._closed or self._queue:
             return False
         now_s = self._follow_rate()
         return self._take(now_s)
 
     def expected_wait_s(self) -> float:
-        """Seconds until a task that comes now would have its permit, if the rate stays as it is."""
+        """Seconds until a caller of now would get its permit, if the rate stays as it is."""
         now_s = self._follow_rate()
         return max(0.0, self._pacer.due_s - now_s) + len(self._queue) / self._pacer.rate_tps
 
     def close(self) -> None:
-        """Give no more permits: everybody who waits, and everybody who comes later, is refused."""
+        """Give no more permits: ``acquire`` returns False to all waiting and all later callers."""
         self._closed = True
         while self._queue:
             self._queue.popleft().set_state(_State.REFUSED)
         self._wake_leader()
 
     def accepted(self, sent_s: float) -> None:
-        """The service took an attempt sent at ``sent_s`` (the clock's ``monotonic``), whatever it answered."""
+        """Record an attempt, sent at ``sent_s`` (the clock's ``monotonic``), that the service did not throttle."""
         self._controller.accepted(self._clock.monotonic(), sent_s)
 
     def throttled(self, cause: ThrottleCause, sent_s: float) -> None:
-        """The service refused an attempt sent at ``sent_s`` for its rate."""
+        """Record an attempt, sent at ``sent_s`` (the clock's ``monotonic``), that the service throttled."""
         self._controller.throttled(self._clock.monotonic(), cause, sent_s)
 
     def statistics(self) -> LimiterStatistics:
-        """How things stand."""
+        """The state at this moment."""
         now_s = self._clock.monotonic()
         return LimiterStatistics(
             waiting=len(self._queue),
@@ -157,13 +161,16 @@ class RateLimiter:
         )
 
     async def _lead(self, waiter: _Waiter) -> None:
-        """Sleep for the whole queue until it is this place's permit, then hand over to the next."""
+        """Sleep for the whole queue until ``waiter`` has its permit, then make the next waiter the leader.
+
+        The leader is the head of the queue, so ``_grant_permits`` serves it first.
+        """
         self._leader = waiter
         waiter.state = _State.LEAD
         while waiter.state is _State.LEAD:
-            nap_s = self._pacer.due_s - self._clock.monotonic()
-            with CancelScope() as self._nap:
-                await self._clock.sleep(min(max(nap_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
+            sleep_s = self._pacer.due_s - self._clock.monotonic()
+            with CancelScope() as self._sleep_scope:
+                await self._clock.sleep(min(max(sleep_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
             self._grant_permits()
         self._hand_over()
 
@@ -178,7 +185,7 @@ class RateLimiter:
             self._leader.set_state(_State.LEAD)
 
     def _withdraw(self, waiter: _Waiter) -> None:
-        """A waiter was cancelled: its place is taken out, and a permit it was given already goes to the next."""
+        """Take a cancelled waiter out of the queue; a permit that it got already goes to the next waiter."""
         if waiter.state is _State.GO:
             self._pacer.give_back()
             self._wake_leader()
@@ -188,8 +195,8 @@ class RateLimiter:
             self._hand_over()
 
     def _wake_leader(self) -> None:
-        if self._nap is not None:
-            self._nap.cancel()
+        if self._sleep_scope is not None:
+            self._sleep_scope.cancel()
 
     def _follow_rate(self) -> float:
         now_s = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""The listener to a run's events, whose failure ends the run in order."""
+"""The guard around the listener to a run's events: when the listener raises, the run drains."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from asyncfilter.model import StopReason
 class GuardedListener:
     """Passes events to a listener; itself an ``Emit``.
 
-    A listener that raises is not called again and ends the run: what it was to keep is incomplete from then on.
+    A listener that raises is not called again, and the run ends: what the listener records is incomplete from then on.
 
     Args:
         listener: Called with every event.
-        stop_signal: Told when the listener failed.
+        stop_signal: Ends the run when the listener raises.
     """
 
     def __init__(self, listener: Emit, stop_signal: StopSignal) -> None:
@@ -26,7 +26,7 @@ class GuardedListener:
         """Pass ``event`` on; never raises."""
         try:
             self._listener(event)
-        except Exception as error:  # noqa: BLE001  whatever a listener raises, what is paid must be kept
+        except Exception as error:  # noqa: BLE001  a listener may raise anything; what is paid must be kept
             self._listener = ignore
             wrapped = AsyncFilterError(f"a listener to events raised {type(error).__name__}: {error}")
             wrapped.__cause__ = error

@@ -1,6 +1,6 @@
-"""The bound on images that are prepared ahead, and on the bytes they hold.
+"""The bound on images that are prepared ahead, and on the bytes that they hold.
 
-Invariant: what is counted in is counted out exactly once, when its call is over.
+Invariant: the bytes of an image are added once, and subtracted exactly once, when its call is over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PREFETCH_BYTES = 128 * 1024 * 1024
 
 
 class MemoryLimit:
-    """Counts the images that wait for admission, and the bytes that images hold until their call is over."""
+    """Counts the images that wait for admission, and the bytes that images hold until their calls are over."""
 
     def __init__(self, *, images: int = PREFETCH_IMAGES, capacity_bytes: int = PREFETCH_BYTES) -> None:
         self.waiting = 0
@@ -37,18 +37,18 @@ class MemoryLimit:
             await self._changed.wait()
 
     def put(self, item: WorkItem) -> None:
-        """Count what a prepared image holds."""
+        """Add the bytes that a prepared image holds."""
         if item.prepared is not None:
             self.held_bytes += item.prepared.held_bytes
 
     def clear(self, item: WorkItem) -> None:
-        """Let go of what an image holds."""
+        """Drop what an image holds, and subtract its bytes."""
         if item.prepared is not None:
             self.held_bytes -= item.prepared.held_bytes
             item.prepared = None
             self.notify()
 
     def notify(self) -> None:
-        """Let those who wait for room look again."""
+        """Wake the tasks that wait for room; each checks again."""
         self._changed.set()
         self._changed = anyio.Event()

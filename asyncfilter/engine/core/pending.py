@@ -6,11 +6,12 @@ import anyio
 
 
 class PendingSignal:
-    """Counts what the settle loop has to look at, and wakes it.
+    """Counts the changes that the settle loop has to handle, and wakes the loop.
 
-    Every part that changes something which the next round should see calls ``set``. The loop waits for it, notes the
-    mark that its round covers, and reports that mark as handled afterwards. So a waiter can tell when everything up to
-    now, and everything that followed from it, was handled. Belongs to one event loop.
+    Every part that changes something for the next round calls ``set``. ``wait`` gives the loop the mark that its round
+    covers: the number of changes so far. The loop reports that mark by ``handle`` when the round is over. Changes that
+    a round itself causes are counted in the same way, so ``wait_handled`` returns only when they are handled too.
+    Belongs to one event loop.
     """
 
     def __init__(self) -> None:
@@ -21,28 +22,28 @@ class PendingSignal:
         self._is_closed = False
 
     def set(self) -> None:
-        """Ask for a round."""
+        """Count a change, and request a round."""
         self._noted += 1
         self._raised.set()
 
     async def wait(self) -> int:
-        """Return when a round is asked for, with the mark that the round covers."""
+        """Return when a round is requested, with the mark that the round covers."""
         await self._raised.wait()
         self._raised = anyio.Event()
         return self._noted
 
     def handle(self, mark: int) -> None:
-        """Note that everything up to ``mark`` was handled."""
+        """Record that all changes up to ``mark`` were handled."""
         self._handled = mark
         self._notify()
 
     def close(self) -> None:
-        """Note that nothing will be handled any more."""
+        """Record that no further change will be handled."""
         self._is_closed = True
         self._notify()
 
     async def wait_handled(self) -> None:
-        """Return when nothing is left to be handled, or nothing will be."""
+        """Return when all changes are handled, or after ``close``."""
         while not self._is_closed and self._handled < self._noted:
             await self._progress.wait()
 

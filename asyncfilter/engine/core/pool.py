@@ -1,7 +1,7 @@
-"""A pool of workers that grows to what the work needs and never beyond its limit.
+"""A pool of workers that grows with the work, up to a limit.
 
-Rate and latency decide how many calls are in flight at once: items arrive at the rate the limiter allows, and a new
-worker starts only when all others are busy. So concurrency follows rate times latency without being measured.
+Items arrive at the rate that the limiter allows, and a new worker starts only when all others are busy. So the number
+of busy workers becomes rate times latency, and neither has to be measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class WorkerPool(Generic[T]):
     """Runs ``work`` on items, at most ``limit`` at a time, in the order they were submitted.
 
     Args:
-        work: What to do with an item. An exception of it ends the task group.
+        work: Called with each item. An exception that it raises ends the task group.
         limit: Workers at the most, from 1.
     """
 
@@ -32,7 +32,7 @@ class WorkerPool(Generic[T]):
         self._work = work
         self._busy = 0
         self._backlog: deque[T] = deque()
-        # Where idle workers wait: futures, because an event apiece costs an eighth of everything an image takes.
+        # One future per idle worker: an event per worker would cost an eighth of the processor time of an image.
         self._idle: list[asyncio.Future[T]] = []
         self._changed = anyio.Event()
         self._waiting = 0
@@ -53,11 +53,11 @@ class WorkerPool(Generic[T]):
         return self._busy + len(self._backlog)
 
     def start(self, tasks: TaskGroup) -> None:
-        """Let workers live in ``tasks``; before this nothing can be submitted."""
+        """Start workers in ``tasks`` from now on; before this nothing can be submitted."""
         self._tasks = tasks
 
     def submit(self, item: T) -> None:
-        """Have ``item`` worked on; it waits when all workers are busy.
+        """Give ``item`` to a worker; it waits when all ``limit`` workers are busy.
 
         Raises:
             ValueError: The pool was not started.
@@ -82,12 +82,12 @@ class WorkerPool(Generic[T]):
             await self._wait_change()
 
     async def wait_done(self) -> None:
-        """Return when nothing is being worked on and nothing waits."""
+        """Return when no item is being worked on and none waits."""
         while self._busy or self._backlog:
             await self._wait_change()
 
     def abandon(self) -> None:
-        """Forget the items that wait; those being worked on finish."""
+        """Drop the items that wait; those being worked on finish."""
         self._backlog.clear()
 
     async def _worker(self, item: T) -> None:

@@ -1,4 +1,4 @@
-"""One attempt, and others after it when it fails in a way that a repetition may cure."""
+"""Retries: an attempt that was throttled or failed transiently is repeated, after a pause."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class DrainedError(Exception):
-    """The run ends while an attempt was waiting for its turn; nothing was sent."""
+    """The run ends before an attempt was sent: while it waited, or before it was repeated."""
 
 
 class Repeater:
-    """Repeats attempts, under one policy for detector, listing and sink.
+    """Repeats attempts by one retry policy, which detector, listing and sink share.
 
     Args:
-        max_attempts: Attempts that may fail for another reason than the rate; at least 1.
-        pause: Waits that many seconds before a repetition; False when there shall be none, because the run ends.
+        max_attempts: Attempts that may fail for a reason other than throttling; at least 1.
+        pause: Waits the given seconds before a repetition; returns False when the run ends and there must be none.
         rng: Draws the jitter.
         throttle_cap_s: See ``RetrySchedule``.
     """
@@ -43,17 +43,17 @@ class Repeater:
     async def __call__(
         self, attempt: Callable[[], Awaitable[T]], on_failure: Callable[[Exception, float], None] | None = None
     ) -> T:
-        """Attempt until it succeeds, fails for good, or the run drains.
+        """Attempt until an attempt succeeds or fails permanently, or the run drains.
 
-        A successful first attempt costs a call and nothing else: no schedule is made for it.
+        A first attempt that succeeds costs one function call: no retry schedule is made for it.
 
         Args:
             attempt: One attempt.
-            on_failure: Told the error and the wait in seconds before each repetition.
+            on_failure: Called before each repetition with the error and the wait in seconds.
 
         Raises:
             DrainedError: The end was requested before the next attempt.
-            CallError: The last attempt's error, when there is to be no other.
+            CallError: The error of the last attempt, when there is no further one.
         """
         try:
             return await attempt()
@@ -66,7 +66,7 @@ class Repeater:
         attempt: Callable[[], Awaitable[T]],
         on_failure: Callable[[Exception, float], None] | None = None,
     ) -> T:
-        """Repeat what was attempted once and failed with ``error``; otherwise as a call."""
+        """Repeat ``attempt``, which was made once and failed with ``error``; otherwise as ``__call__``."""
         schedule = RetrySchedule(max_attempts=self._max_attempts, rng=self._rng, throttle_cap_s=self._throttle_cap_s)
         try:
             while (delay_s := schedule.delay_s(error)) is not None:
@@ -80,11 +80,11 @@ class Repeater:
                     error = later
             raise error
         finally:
-            del error  # an error refers to this frame: a reference back would be a circle
+            del error  # the traceback refers to this frame: a reference back would be a cycle
 
 
 def full_pause(clock: Clock) -> Callable[[float], Awaitable[bool]]:
-    """A ``pause`` for ``Repeater`` outside of a run, which nothing but cancellation cuts short."""
+    """A ``pause`` for ``Repeater`` outside of a run: only cancellation ends it early."""
 
     async def pause(delay_s: float) -> bool:
         await clock.sleep(delay_s)

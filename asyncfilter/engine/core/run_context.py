@@ -1,4 +1,4 @@
-"""The context of one command's work: its name, its listener, its clock, and the user's wish to leave."""
+"""The context of one command: its run id, event listener, clock, and the user's interrupt."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from asyncfilter.model import Progress
 
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What belongs to one run, ``apply`` or ``undo``, and is the same for all its parts.
+    """What all parts of one run, ``apply`` or ``undo`` share.
 
     Attributes:
-        run_id: Names it in the checkpoint's history.
+        run_id: Identifies it in the checkpoint's run history.
         emit: Called with every event.
         clock: Time.
-        interrupt: Requested once, what is under way is finished and kept; twice, it is left at once. None: never.
-        on_start: Called with a function that gives the progress, once anything is paid for; ``apply`` and ``undo``
-            have none.
+        interrupt: Requested once, work in flight is finished and kept; twice, it is abandoned. None: never.
+        on_start: Called with a function that returns the progress, before anything is paid for; ``apply`` and
+            ``undo`` have none.
     """
 
     run_id: str

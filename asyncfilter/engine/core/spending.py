@@ -1,4 +1,4 @@
-"""What of money goes with every commit: the sums so far, and what may be spent before the next one."""
+"""The money that is written with every commit: the sums so far, and what may be spent before the next commit."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.records.progress import Totals
 
 GRANT_S = 0.1
-"""Possible spending is made durable for the calls of this time ahead; a killed run counts as much as spent in vain."""
+"""Possible spending is granted for the calls of this time ahead. After a kill, as much may count as spent in vain."""
 
 LEAST_GRANT_CALLS = 4
+"""A grant covers at least this many calls, at any rate."""
 
 
 class SpendingRecord:
-    """The money of a run as the checkpoint has it on record.
+    """The money of a run, as the checkpoint records it.
 
-    Invariant: nothing is reserved beyond what the last confirmed record granted.
+    Invariant: no reservation exceeds what the last durable record granted.
 
     Args:
-        gate: The budget, and the tasks that wait for it.
-        totals: The sums, counted by the callers; a copy goes with every commit.
-        backends: Whose rate says how much is spent in a moment.
-        hourly_block_micros: Possible spending on time that must be on record ahead.
+        gate: The budget, with the tasks that wait for money.
+        totals: The sums, counted by the callers; each commit contains a copy.
+        backends: Their rate gives the number of calls in ``GRANT_S``.
+        hourly_block_micros: Possible spending on hourly detectors that must be durable ahead.
     """
 
     def __init__(self, gate: BudgetGate, totals: Totals, *, backends: Backends, hourly_block_micros: int) -> None:
@@ -39,7 +40,7 @@ class SpendingRecord:
         return self._sums(self._grant_micros)
 
     def confirm(self) -> None:
-        """Serve waiting tasks from the block that became durable."""
+        """Serve waiting tasks from the block of money that became durable."""
         self._gate.budget.grant(self._grant_micros)
         self._gate.refresh()
 
@@ -48,7 +49,7 @@ class SpendingRecord:
         return self._sums(self._gate.budget.spent_micros)
 
     def close(self) -> None:
-        """Nothing can be made durable any more: refuse every reservation."""
+        """Refuse every further reservation, because nothing can be made durable any more."""
         self._gate.close()
 
     def _block_micros(self) -> int:

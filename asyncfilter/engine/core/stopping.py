@@ -1,4 +1,4 @@
-"""How a run comes to its end: the first reason wins, and everyone who waits is told at once."""
+"""How a run ends: the first stop reason wins, and every waiting task is woken at once."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ class StopRequest(NamedTuple):
 
 
 class StopSignal:
-    """The one place that knows whether the run still admits work.
+    """The state that decides whether the run still admits work.
 
-    Stopping is data: whoever finds a reason requests the end and goes on; the pipeline then drains.
+    A stop is data, not an exception: the part that finds a reason calls ``request`` and continues; the pipeline then
+    drains.
     """
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
         self.error: AsyncFilterError | None = None
         self.is_immediate = False
-        """True when released actions shall not be waited for either: the user is leaving, or nothing can be kept."""
+        """True when released actions are not waited for either: the user interrupted, or the run failed."""
         self._event = anyio.Event()
         self._immediate = anyio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -39,7 +40,7 @@ class StopSignal:
         return self.reason is not None
 
     def request(self, reason: StopReason, error: AsyncFilterError | None = None) -> None:
-        """End the run for ``reason``; later requests change nothing but the haste."""
+        """End the run for ``reason``. A later request does not change the reason; it may set ``is_immediate``."""
         if reason in (StopReason.INTERRUPTED, StopReason.FAILED):
             self.is_immediate = True
             self._immediate.set()
@@ -51,7 +52,7 @@ class StopSignal:
             listener()
 
     def on_request(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` when the end is requested; at once when it was."""
+        """Call ``listener`` when the end is requested; immediately when it was requested before."""
         self._listeners.append(listener)
         if self.is_requested:
             listener()
@@ -61,7 +62,7 @@ class StopSignal:
         await self._event.wait()
 
     async def follow(self, interrupt: Interrupt, scope: anyio.CancelScope) -> None:
-        """Request the end when the user asks to leave, and cancel ``scope`` when that is asked for again."""
+        """Request the end at the first ``interrupt``, and cancel ``scope`` at the second."""
         await interrupt.drain.wait()
         self.request(interrupt.reason)
         await interrupt.abort.wait()
@@ -72,9 +73,9 @@ class StopSignal:
         return await _pause_unless(self._event, delay_s)
 
     async def pause_action(self, delay_s: float) -> bool:
-        """Wait ``delay_s`` seconds; False, at once, when the end is requested at once.
+        """Wait ``delay_s`` seconds; False, at once, when an immediate end is requested (``is_immediate``).
 
-        Actions released before an ordinary stop are carried out: they belong to the images before it.
+        Other stops do not cut it short: actions released before a stop belong to images before it and are carried out.
         """
         return await _pause_unless(self._immediate, delay_s)
 
@@ -85,7 +86,7 @@ class Interrupt:
     Pass one to ``run`` and call ``request`` from a signal handler, another task of the same loop, or a notebook cell.
 
     Attributes:
-        reason: What a run that drains for it is said to have ended for.
+        reason: The stop reason of a run that drains because of it.
     """
 
     def __init__(self) -> None:
@@ -94,11 +95,11 @@ class Interrupt:
         self.reason = StopReason.INTERRUPTED
 
     def request(self) -> None:
-        """Drain; abort when that was asked for already."""
+        """Request a drain; an abort when a drain was requested before."""
         (self.abort if self.drain.is_set() else self.drain).set()
 
     def finish(self) -> None:
-        """Drain, unless that was asked for already, as at the end of the listing: what was wanted is done."""
+        """Request a drain with the reason ``COMPLETED``, as at the end of the listing; no effect after ``request``."""
         if not self.drain.is_set():
             self.reason = StopReason.COMPLETED
             self.drain.set()

@@ -1,4 +1,4 @@
-"""What only time brings: rate changes to tell, throttling without end, and detectors that are paid by the hour."""
+"""The checks that depend on time: rate changes to report, throttling that does not end, detectors billed hourly."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from asyncfilter.model import StopReason
 from asyncfilter.policy.budget import Budget
 
 WATCH_INTERVAL_S = 0.25
-"""How often it looks."""
+"""Time between two checks."""
 
 THROTTLED_LIMIT_S = 600.0
-"""Throttled for this long without one attempt accepted, the run ends (docs/guarantees.md, *The rate holds*)."""
+"""The run ends when no attempt is accepted for this long (docs/guarantees.md, *The rate holds*)."""
 
 HOURLY_BLOCK_S = 10.0
-"""Time of an hourly detector that is made durable as possible spending ahead."""
+"""Hourly detectors: possible spending is made durable for this time ahead."""
 
 HOUR_S = 3600
 
 
 class Watchdog:
-    """Looks after a run.
+    """Checks a run at intervals: reports rate changes, charges hourly prices, ends a run that cannot go on.
 
     Args:
-        backends: Whose rate changes are reported.
-        budget: Charged for time.
-        margin_s: How long calls in flight may last once the run drains; their time must fit the budget too.
-        stop_signal: Told when the run must end.
-        emit: Told of rate changes.
+        backends: Their rate changes are reported.
+        budget: Charged for the time of hourly detectors.
+        margin_s: How long calls in flight may last once the run drains; the budget must cover this time too.
+        stop_signal: Ends the run when it cannot go on.
+        emit: Called with rate changes.
         clock: Time.
     """
 
@@ -56,17 +56,17 @@ class Watchdog:
 
     @property
     def block_micros(self) -> int:
-        """Possible spending on time that must be durable ahead."""
+        """Possible spending on hourly detectors that must be durable ahead."""
         return round(self._hourly_micros * HOURLY_BLOCK_S / HOUR_S)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
             self._check()
             await self._clock.sleep(WATCH_INTERVAL_S)
 
     def settle(self) -> None:
-        """Charge and tell what is left, at the end."""
+        """Charge the time and report the rate changes since the last check."""
         self._charge()
         self._report_changes()
 
@@ -78,11 +78,11 @@ class Watchdog:
         throttled_s = min(backend.controller.unbroken_throttling_s(now_s) for backend in self._backends)
         if throttled_s >= THROTTLED_LIMIT_S:
             message = f"every attempt was throttled for {throttled_s / 60:.0f} minutes"
-            hint = "See who else uses this quota, or set limits.share or limits.tps lower; then run again."
+            hint = "Check what else uses this quota, or set limits.share or limits.tps lower; then run again."
             self._stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
 
     def _charge(self) -> None:
-        """Charge the time since the last look, whole micro-dollars of the whole time so far."""
+        """Charge the time since the last check; rounded over the whole time, so that rounding errors do not add up."""
         elapsed_s = self._clock.monotonic() - self._started_s
         due_micros = round(self._hourly_micros * elapsed_s / HOUR_S)
         self._budget.charge(due_micros - self._charged_micros)

@@ -1,4 +1,4 @@
-"""One image on its way through the engine, from admission to settlement."""
+"""The work item: one image in the engine, from admission to settlement."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class WorkItem(msgspec.Struct, kw_only=True):
     ===================================================  ==================================================
     field                                                written by
     ===================================================  ==================================================
-    image ... skipped (what it begins with)              the producer; the redecider for stored images
+    image ... skipped (set at creation)                  the producer; the redecider for stored images
     replaced_effect, replaced_stale, reservation,        admission
     backend
     readiness, prepared                                  the prefetch stage
     decision, detection, failure, same_as, is_skipped    admission (stored labels), the detect stage, or the
-                                                         duplicate tracker: whichever found the outcome
+                                                         duplicate tracker: the one that has the outcome
     followers                                            the duplicate tracker
     is_unpaid                                            the detect stage and the duplicate tracker
     is_ready                                             the committer, once the outcome is durable
@@ -35,34 +35,34 @@ class WorkItem(msgspec.Struct, kw_only=True):
     ===================================================  ==================================================
 
     Invariants: the outcome (decision, failure, same_as) does not change between ``record`` and release; ``is_ready``
-    precedes every count and every action; ``is_settled`` is the last change. After the outcome is durable ``detection``
-    is dropped, so that the window holds no labels.
+    precedes every count and every action; ``is_settled`` is the last change. ``detection`` is dropped once the outcome
+    is durable, so that the window holds no labels.
 
     Attributes:
-        image: What is examined; ``seq`` is its place in the order of examination.
+        image: The object to examine; ``seq`` is its position in the order of examination.
         row_id: Its row in the checkpoint.
-        stored: What the checkpoint held for it before: labels, or a failure. None for an image that must be paid for.
-        replaces: The row whose place it takes: an older version of the object, or a failed attempt at it.
-        replaced_effect: The action that was counted for that row, and the copies of it that were counted as stale.
-        is_positioned: True when ``stored`` has its place already (decisions are made anew, images are not).
-        moves_cursor: True when it comes from the listing, so that a resumed run may list from behind it.
-        listed: Objects the listing showed from behind the image before up to this one; ``skipped`` of them by reason.
+        stored: The row that the checkpoint held before: labels, or a failure. None for an image that must be paid for.
+        replaces: The row whose position it takes: an older version of the object, or a failed examination of it.
+        replaced_effect: The action that was counted for that row; ``replaced_stale``: its copies that counted as stale.
+        is_positioned: True when ``stored`` has its position already: its image is redecided, not examined.
+        moves_cursor: True when it comes from the listing, so that a resumed run can continue the listing after it.
+        listed: Objects listed after the previous image, up to this one; ``skipped``: those skipped, by reason.
         reservation: The money held for its next attempt.
-        backend: Where that attempt is made: the backend whose permit it has.
-        readiness: Set when its preparation is over; None when it needs none.
-        prepared: What its preparation came to, until its call is over.
-        decision: What the rules said; None while there are no labels.
+        backend: The backend whose permit it has; its next attempt is made there.
+        readiness: Set when its preparation is over; None when there is none.
+        prepared: The result of its preparation, until its call is over.
+        decision: The decision of the rules; None while there are no labels.
         failure: Why there is no outcome, or why the action failed.
-        same_as: Row of the image with the same content whose labels these are; None when it was examined itself.
+        same_as: Row of the image with the same content, whose labels it shares; None when it was examined itself.
         followers: Images with the same content that wait for its outcome.
         is_skipped: True for an image that counts as a duplicate and has no verdict.
-        is_unpaid: True when the budget did not cover the attempt it would have needed: the run stops before it.
-        is_ready: True once the outcome is durable, so that the sequencer may count it and the sink act on it.
+        is_unpaid: True when the budget did not cover an attempt that it needed: the run stops before it.
+        is_ready: True once the outcome is durable: only then may it be counted and its action be carried out.
         effect: The action that was confirmed for it.
         stale: Copies of the object that the present decision would not make.
-        claim: The target it holds against other objects until it is settled.
-        is_acted: True once an action of it ended in this run, well or not.
-        is_settled: True once nothing more will happen to it.
+        claim: The target that is reserved for it until it is settled; no other object may write there.
+        is_acted: True once an action of it succeeded or failed in this run.
+        is_settled: True once nothing is left to do for it.
     """
 
     image: ObjectRef
@@ -94,23 +94,23 @@ class WorkItem(msgspec.Struct, kw_only=True):
     is_settled: bool = False
 
     def take_outcome(self, stored: StoredImage, outcome: Outcome) -> None:
-        """Note what it comes to by labels that are stored."""
+        """Take the outcome that follows from stored labels."""
         self.same_as = stored.same_as
         self.is_skipped = outcome.is_skipped
         self.decision, self.failure = outcome.decision, outcome.failure
 
     def confirm_action(self, kind: ActionKind) -> None:
-        """Note that its action was confirmed; nothing more happens to it."""
+        """Record that its action was confirmed; nothing is left to do for it."""
         self.effect = kind
         self.is_acted = self.is_settled = True
 
     def fail_action(self, failure: Failure) -> None:
-        """Note that its action failed, or cannot be carried out; nothing more happens to it."""
+        """Record that its action failed, or cannot be carried out; nothing is left to do for it."""
         self.failure = failure
         self.is_acted = self.is_settled = True
 
     def row(self) -> StoredImage:
-        """The image as the checkpoint is to hold it, with the actions that are confirmed for its row."""
+        """The row to write to the checkpoint, with the actions that are confirmed for it."""
         image, stored = self.image, self.stored
         return StoredImage(
             id=self.row_id,
@@ -136,7 +136,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
         return self.decision is not None or self.failure is not None or self.is_unpaid
 
     def count_judged(self, tally: Tally) -> None:
-        """Count what the rules made of it; every tally sees this, in order."""
+        """Count its verdict, failure or skip in ``tally``; every tally counts images in order."""
         if self.moves_cursor:
             tally.count_listed(self.listed, self.skipped)
         if self.is_skipped:
@@ -147,9 +147,9 @@ class WorkItem(msgspec.Struct, kw_only=True):
             tally.count_failure(self.failure.code)
 
     def count_acted(self, tally: Tally) -> None:
-        """Count what became of its action; only settled images have that.
+        """Count the result of its action in ``tally``; for settled images only.
 
-        Of an image that has its place already, what stood before was counted with its decision.
+        Of a redecided image, actions of earlier runs were counted with its new decision.
         """
         if self.is_positioned and not self.is_acted:
             return
@@ -160,7 +160,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
             tally.count_failed_action(self.decision.verdict, self.failure.code)
 
     def revoke_replaced(self, tally: Tally) -> None:
-        """Take the row whose place this image takes out of a tally that covers the checkpoint's life."""
+        """Subtract the row that this image replaces from a tally that covers all runs of the checkpoint."""
         row = self.replaces
         if row is not None:
             tally.revoke(

@@ -1,1 +1,1 @@
-"""The machine that examines images: listing, admission, paid calls."""
+"""The examination of images: listing, admission, paid calls."""

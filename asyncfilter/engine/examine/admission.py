@@ -1,8 +1,10 @@
-"""Admission: images enter the engine in the order of examination, each with all that its call needs.
+"""Admission: images enter the engine in the order of examination, each with everything that its call needs.
 
-Invariant: money is reserved in that order, so that a budget stop is a prefix of it; a worker is free before money is
-reserved, so that no image that holds money waits for one that needs it; the permit comes last, so that an attempt
-leaves at once.
+Invariants:
+
+- Money is reserved in that order, so that the images that a budget pays for are a prefix of it.
+- A worker is free before money is reserved, so that no image that holds money waits for a worker that waits for money.
+- The permit comes last, so that the attempt is sent immediately.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from asyncfilter.records.progress import Totals
 
 
 class Admission:
-    """Admits everything there is, in three steps: redecided images, failed images, the listing."""
+    """Admits all images, in three steps: redecided images, failed images, the listing."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class Admission:
         self._stop_signal = stop_signal
 
     async def run(self, tasks: TaskGroup) -> None:
-        """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends before."""
+        """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends earlier."""
         await self._redecider.run()
         if self._options.retry_failed:
             self._sequencer.forgive()
@@ -96,7 +98,7 @@ class Admission:
 
     async def _list(self, tasks: TaskGroup) -> None:
         await self._sequencer.wait_settled()
-        await self._loop.flush()  # rows that were replaced must have lost their position before keys are looked up
+        await self._loop.flush()  # replaced rows must have lost their positions before keys are looked up
         mark = self._sequencer.watermark
         if mark.listing_done and self._job.source.order is Order.RANDOM:
             await self._listing.drop_listing()
@@ -138,10 +140,10 @@ class Admission:
                 async for items in batches:
                     await send.send(await self._duplicates.look_up(items))
             except (anyio.BrokenResourceError, DrainedError):
-                return  # the run drains: nothing is taken any more
+                return  # the run drains: no further batch is admitted
             except AsyncFilterError as error:
                 self._stop_signal.request(StopReason.FAILED, error)
-            except Exception as error:  # noqa: BLE001  a foreign source may raise anything; what is paid must be kept
+            except Exception as error:  # noqa: BLE001  a source may raise anything; what is paid must be kept
                 wrapped = AsyncFilterError(f"the source raised {type(error).__name__}: {error}")
                 wrapped.__cause__ = error
                 self._stop_signal.request(StopReason.FAILED, wrapped)
@@ -149,7 +151,7 @@ class Admission:
     def _admit_known(self, item: WorkItem, stored: StoredImage) -> None:
         item.take_outcome(stored, self._outcomes.of(stored))
         if item.is_new:
-            item.failure = None  # it is tried again
+            item.failure = None  # what failed is tried again
         self._sequencer.admit(item)
         self._totals.from_checkpoint += 1
         self._duplicates.add_leader(item)
@@ -172,7 +174,7 @@ class Admission:
         if reservation is None:
             await self._sequencer.wait_judged()
             self._stop_signal.request(StopReason.BUDGET)
-            await self._leave()
+            await self._wait_cancelled()
             return
         backend = None
         try:
@@ -181,12 +183,12 @@ class Admission:
             if backend is None:
                 self._budget_gate.settle(reservation, billed=False)
         if backend is None:
-            await self._leave()
+            await self._wait_cancelled()
             return
         item.reservation, item.backend = reservation, backend
         self._sequencer.admit(item)
         self._pool.submit(item)
 
-    async def _leave(self) -> None:
-        """The end was requested, which cancels the scope this runs in: let that happen before another image comes."""
+    async def _wait_cancelled(self) -> None:
+        """Wait until the requested end cancels this scope, so that no further image is admitted."""
         await anyio.sleep_forever()

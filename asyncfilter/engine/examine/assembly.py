@@ -1,4 +1,4 @@
-"""The assembly of a pipeline: each part is made once, after those that it uses."""
+"""The assembly of a pipeline: each part is made once, after the parts that it uses."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def assemble(
     """Make the pipeline of one run.
 
     Args:
-        job: What to do.
-        context: Id, listener, clock and interrupt of the run.
-        checkpoint: Open, and held by this run.
+        job: The job.
+        context: The run's id, listener, clock and interrupt.
+        checkpoint: Open, and locked by this run.
         sink: Carries out actions.
         inputs: Source, detector and their limits.
-        options: What was asked of this run.
+        options: The options of this run.
         rng: Draws the jitter of retries.
-        since: The sums before this run, where it paid for something before the pipeline began.
+        since: The sums before this run, where it paid for something (reference images) before the pipeline began.
     """
     core = RunCore(job, context=context, checkpoint=checkpoint, options=options or Options(), rng=rng)
     return _Assembly(core, inputs, sink, since).pipeline()
 
 
 class _Assembly:
-    """The parts that only an examining run has, and how they are connected."""
+    """The parts that only a run with paid calls has, and how they are connected."""
 
     def __init__(self, core: RunCore, inputs: RunInputs, sink: Sink, since: Totals | None) -> None:
         self._core = core

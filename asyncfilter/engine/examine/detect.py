@@ -1,7 +1,7 @@
-"""The paid call: reserve, wait for a permit, attempt, settle; repeat under the same limiters.
+"""The paid call: reserve money, wait for a permit, attempt, settle the money; repeat under the same limiters.
 
 Invariants: every attempt has a reservation of its own and settles it exactly once, also when it is cancelled; every
-attempt passed the limiter; an attempt that may have been billed counts as billed.
+attempt has a permit; an attempt that may have been billed counts as billed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _UnpaidError(Exception):
 
 
 class PaidCalls:
-    """Examines images, one call each."""
+    """Examines images, with one call for each."""
 
     def __init__(
         self,
@@ -59,10 +59,11 @@ class PaidCalls:
     async def examine(self, item: WorkItem) -> bool:
         """Examine one image; the committer gets the outcome.
 
-        An image that comes with a reservation has its permit too; one without takes both first.
+        The first attempt uses the reservation and the permit that admission put into the item; where there are none,
+        and for repetitions, both are taken here.
 
         Returns:
-            Whether there is an outcome; False when the run ends before.
+            True when there is an outcome; False when the run ends before there is one.
         """
         self._totals.calls += 1
         try:
@@ -83,7 +84,7 @@ class PaidCalls:
             self._fail(item, error)
         except TransientError as error:
             self._fail(item, ImageError(error.message, code="unavailable"))
-        except Exception as error:  # noqa: BLE001  a foreign detector may raise anything; what is paid must be kept
+        except Exception as error:  # noqa: BLE001  a detector may raise anything; what is paid must be kept
             self._stop_signal.request(StopReason.FAILED, _unexpected(error))
             return False
         else:
@@ -95,7 +96,7 @@ class PaidCalls:
         return True
 
     async def _again(self, item: WorkItem, error: ThrottledError | TransientError) -> Detection:
-        """Attempt what failed once, until it succeeds or fails for good; apart, since few calls come here."""
+        """Repeat a failed first attempt until one succeeds or fails permanently; apart, since few calls need it."""
         attempts = 1
 
         async def attempt() -> Detection:
@@ -118,10 +119,10 @@ class PaidCalls:
         try:
             return await self._repeat.again(error, attempt, report)
         finally:
-            del error  # as in ``again``: an error that comes out at once refers to this frame
+            del error  # as in ``Repeater.again``: the traceback of an error raised there refers to this frame
 
     async def _wait_for_permit(self, item: WorkItem) -> tuple[Reservation, PacedBackend]:
-        """Get money and a permit for an attempt."""
+        """Reserve money and wait for a permit for an attempt; the money is released when there is no permit."""
         reservation = await self._budget_gate.reserve(item.image.seq)
         if reservation is None:
             raise DrainedError if self._stop_signal.is_requested else _UnpaidError

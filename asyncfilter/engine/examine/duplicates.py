@@ -1,7 +1,7 @@
 """Duplicate tracking: of images with the same content one is examined, and the others share its labels at no cost.
 
-This is the single-flight pattern. The first image in the order of examination is the leader, whichever response comes
-first. Followers wait for it at their own positions, so that the order of verdicts stays what it is.
+This is the single-flight pattern. The first image in the order of examination is the leader, in whatever order the
+responses arrive. Followers keep their own positions while they wait for it, so the order of verdicts does not change.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Totals
 
 Content = tuple[str, int]
-"""ETag and size: what two objects with the same bytes share."""
+"""ETag and size, which are equal for two objects with the same bytes."""
 
 CONTENT_FAILURES = frozenset({"invalid_image_format", "image_rejected", "image_too_large"})
-"""Failures of the bytes, which every object with these bytes has; others belong to one object alone."""
+"""Failures caused by the bytes, which every object with these bytes has; other failures concern one object only."""
 
 _SINGLE_PART = re.compile(r"[0-9a-f]{32}")
 
 
 def content_of(image: ObjectRef | ListedObject) -> Content | None:
-    """What identifies the image's bytes; None when its ETag does not.
+    """The identity of an image's bytes; None when its ETag does not identify them.
 
-    The ETag of an object uploaded in one part is the MD5 of its bytes, or, under SSE-KMS, a value no other bytes have;
-    that of several parts depends on their sizes (S3 API, *Object*).
+    The ETag of an object uploaded in one part is the MD5 of its bytes, or, under SSE-KMS, a value that no other bytes
+    have; the ETag of an object uploaded in several parts depends on their sizes (S3 API, *Object*).
     """
     return (image.etag, image.size_bytes) if _SINGLE_PART.fullmatch(image.etag) else None
 
 
 class LookedUp(NamedTuple):
-    """Images that are admitted one after the other, and what was known of their content when it was asked for.
+    """A batch of images to be admitted one by one, with the result of looking up their content in the checkpoint.
 
     Attributes:
         items: In the order of examination.
-        known: Rows with labels of the same content.
-        durable: Leaders of contents that the checkpoint had by then.
+        known: Stored rows with labels of the same content.
+        durable: Leaders whose labels were durable before the lookup.
     """
 
     items: Sequence[WorkItem]
@@ -54,17 +54,17 @@ class LookedUp(NamedTuple):
 
 
 class DuplicateTracker:
-    """Finds images whose content is known, or is being examined.
+    """Finds images whose content has stored labels, or is being examined.
 
     Args:
-        checkpoint: Asked for labels of the same content, a batch at a time.
-        outcomes: Say what shared labels come to.
-        sequencer: Knows where the present pass over the listing began.
-        committer: Keeps the followers' outcomes.
-        memory_limit: Releases what was prefetched for images that will not be examined.
-        budget: Whose price is saved.
-        totals: Counts what was shared.
-        skips: Duplicates count as skipped and have no verdict.
+        checkpoint: Looks up labels of the same content, a batch at a time.
+        outcomes: Decide shared labels.
+        sequencer: Has the position at which the present pass over the listing began.
+        committer: Records the followers' outcomes.
+        memory_limit: Frees what was prefetched for images that will not be examined.
+        budget: Gives the price that a shared outcome saves.
+        totals: Count shared outcomes and saved money.
+        skips: True when duplicates count as skipped and have no verdict.
     """
 
     def __init__(
@@ -91,17 +91,17 @@ class DuplicateTracker:
         self._leaders: dict[Content, WorkItem] = {}
 
     async def look_up(self, items: Sequence[WorkItem]) -> LookedUp:
-        """Ask the checkpoint about the content of a batch, while those before it are still being admitted."""
+        """Look up the content of a batch in the checkpoint, while earlier batches are still being admitted."""
         durable = [(content, leader) for content, leader in self._leaders.items() if leader.is_ready]
         wanted = {content_of(item.image) for item in items if item.stored is None} - {None}
         known = await self._find(content for content in wanted if content is not None)
         return LookedUp(items, known, durable)
 
     def begin(self, batch: LookedUp) -> None:
-        """The first image of ``batch`` is next to be admitted; batches begin in the order of their ``look_up``.
+        """Start with ``batch``, whose first image is admitted next; batches begin in the order of their ``look_up``.
 
-        Leaders that were durable before the checkpoint was asked are found there, by this batch and all that follow;
-        the others stay remembered.
+        Leaders that were durable before the lookup of this batch are dropped from memory, because this lookup and all
+        later ones find their rows in the checkpoint. The others are kept in memory.
         """
         self._known = batch.known
         for content, leader in batch.durable:
@@ -109,10 +109,10 @@ class DuplicateTracker:
                 del self._leaders[content]
 
     async def try_follow(self, item: WorkItem) -> bool:
-        """Let an image that is being admitted share another's outcome.
+        """Let an image that is being admitted share the outcome of another image.
 
         Returns:
-            False when it must be examined; it is the leader of its content from then on.
+            False when the image must be examined; it is then the leader of its content, if that has an identity.
         """
         content = content_of(item.image)
         if content is None:
@@ -120,9 +120,9 @@ class DuplicateTracker:
         leader = self._leaders.get(content)
         if leader is not None and leader.is_ready:
             self._known |= await self._find([content])
-        is_under_way = leader is not None and not leader.is_ready
+        is_in_flight = leader is not None and not leader.is_ready
         row = self._known.get(content)
-        if row is not None and row.detection is not None and not is_under_way:
+        if row is not None and row.detection is not None and not is_in_flight:
             is_listed = (row.seq or 0) > self._sequencer.watermark.pass_seq and row.removal is None
             self._share(item, row.detection, row.id, is_listed=is_listed)
         elif leader is None or leader.is_ready:
@@ -135,16 +135,16 @@ class DuplicateTracker:
         return True
 
     def add_leader(self, item: WorkItem) -> None:
-        """Note an image whose labels are known: it is in the listing as it is now, and others may be its duplicates."""
+        """Register an image with known labels: it is in the present listing, so that others can be its duplicates."""
         content = content_of(item.image)
         if content is not None:
             self._leaders.setdefault(content, item)
 
     def examined(self, leader: WorkItem) -> WorkItem | None:
-        """Give the outcome of an examined image to those that wait for it.
+        """Give the outcome of an examined image to its followers.
 
         Returns:
-            The follower that must be examined next, because the leader failed for a reason of its own.
+            The follower that must be examined next, when the leader failed for a reason that concerns it alone.
         """
         followers, leader.followers = leader.followers, []
         successor = None
@@ -157,7 +157,7 @@ class DuplicateTracker:
         return successor
 
     def _pass_on(self, leader: WorkItem, follower: WorkItem) -> bool:
-        """Give a leader's outcome to a follower; False when it is not the follower's outcome too."""
+        """Give a leader's outcome to a follower; False when the outcome is not valid for the follower."""
         detection = leader.detection
         if detection is None and leader.stored is not None:
             detection = leader.stored.detection
@@ -176,7 +176,7 @@ class DuplicateTracker:
         return True
 
     def _becomes_leader(self, follower: WorkItem, content: Content) -> bool:
-        """Make a follower of a failed leader the next leader; False when another one is already, which it follows."""
+        """Make a follower of a failed leader the next leader; False when it follows another one instead."""
         leader = self._leaders.get(content)
         if leader is None or leader.is_examined:
             self._leaders[content] = follower
@@ -185,9 +185,9 @@ class DuplicateTracker:
         return False
 
     def _share(self, item: WorkItem, detection: Detection, row_id: int, *, is_listed: bool) -> None:
-        """Give ``item`` the labels of a row; only beside a row whose object is still listed is it a duplicate.
+        """Give ``item`` the labels of a row; it counts as a duplicate only when the row's object is still listed.
 
-        The labels of an object that was renamed or deleted are as good, but what shows them now may be the only copy.
+        The labels of an object that was renamed or deleted are valid too, but ``item`` may then be the only copy.
         """
         self._memory_limit.clear(item)
         item.detection = detection

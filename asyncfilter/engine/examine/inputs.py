@@ -1,4 +1,4 @@
-"""What a pipeline is given beside the job: where images come from, where they are examined, what the user asked for."""
+"""The inputs of a pipeline beside the job: the source of images, the detector backends, the options of the user."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     """The inputs of one run.
 
     Attributes:
-        source: Lists the objects, already in the order of examination.
-        check: Says why a listed object is not examined, or None.
-        backends: Where images are examined; one at least.
+        source: Lists the objects, in the order of examination.
+        check: Returns the reason why a listed object is not examined, or None.
+        backends: Where images are examined; at least one.
         concurrency: Calls in flight at the most, over all backends.
-        preparation: Looks at every image that is to be paid for before it is; None to examine them as they are.
+        preparation: Prepares every image before it is paid for; None to examine the objects as they are.
     """
 
     source: Source
@@ -36,12 +36,12 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user asks of one run.
+    """The options of one run.
 
     Attributes:
-        dry_run: Pay for labels and keep them; write nothing to the sink and settle nothing.
+        dry_run: Pay for labels and store them; write nothing to the sink, and do not move the stored watermark.
         retry_failed: Try failed images again before going on with the listing.
-        counts_ahead: Count the images of the listing while the run goes on, to tell when it will end.
+        counts_ahead: Count the images of the listing during the run, to estimate when it will end.
     """
 
     dry_run: bool = False
@@ -50,12 +50,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _NoSink:
-    """The sink of a run that only looks."""
+    """The sink of a run without actions."""
 
     async def perform(self, effect: Effect) -> None:
-        raise UsageError(f"a run that only looks writes nothing (asked for {effect.kind} of {effect.source.uri})")
+        raise UsageError(f"a dry run writes nothing (requested: {effect.kind} of {effect.source.uri})")
 
 
 def no_sink() -> Sink:
-    """The sink of a run that only looks: it cannot write, whatever happens."""
+    """The sink of a run without actions: every call of it raises ``UsageError``."""
     return _NoSink()

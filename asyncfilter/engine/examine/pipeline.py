@@ -1,17 +1,16 @@
-"""The pipeline: the one task group of a run. It starts the parts, admits images in order, and brings all to an end.
+"""The pipeline: the one task group of a run. It starts the parts, admits images in order, and drains them.
 
 The path of one image:
 
-1. ``producer`` finds it in the listing; free checks are made, and the checkpoint is asked what it knows.
-2. ``admission`` takes it in order. Known labels cost nothing. Otherwise it waits for a worker, for money, for its
-   permit.
-3. ``call`` examines it and settles the money.
-4. ``settle/loop`` takes it from there: the committer makes the response durable, the sequencer counts it in order,
-   applies the stop rules and releases it, the sink stage carries out what follows from its verdict, and the watermark
-   moves behind it.
+1. ``producer`` finds it in the listing, makes the free checks, and looks it up in the checkpoint.
+2. ``admission`` admits it in order. Known labels cost nothing. Otherwise it waits for a worker, for money, and for its
+   permit, in this order.
+3. ``detect`` examines it and settles the money.
+4. ``settle/loop`` does the rest: the committer makes the response durable; the sequencer counts it in order, applies
+   the stop rules and releases it; the sink stage carries out the action of its verdict; the watermark moves past it.
 
-Draining is the same whatever the reason: admission ends, calls in flight finish and are kept, released actions finish
-unless the run ends at once, the last figures become durable.
+A drain has the same steps for every stop reason: admission ends, calls in flight finish and are kept, released actions
+finish unless the run ends at once, the last figures become durable.
 """
 
 from __future__ import annotations
@@ -39,20 +38,21 @@ class Pipeline:
     """One run; made by ``assembly.assemble``.
 
     Args:
-        options: What was asked of this run.
+        options: The options of this run.
         opened: The position at which the run starts.
         since: The sums at its start.
-        lifecycle: Begins, drains and finishes it.
-        summary: Puts together what was counted.
+        budget_micros: The budget of the job; None without one.
+        lifecycle: Begins, drains and finishes the run.
+        summary: Makes the summary from the counts.
         admission: Admits images in order.
         stage: Examines them.
-        prefetch: Looks at them before.
+        prefetch: Prepares them ahead.
         sequencer: Counts them in order.
         backends: Where images are examined, and at what rate.
-        budget_gate: Hands out money.
-        watchdog: Looks after what only time brings.
+        budget_gate: Reserves money.
+        watchdog: Makes the checks that depend on time.
         listing_counter: Counts the listing ahead.
-        stop_signal: Knows why the run ends.
+        stop_signal: Holds the reason why the run ends.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class Pipeline:
         self._examined_before = opened.tally.examined
 
     async def run(self) -> Summary:
-        """Run to the end, whatever it is.
+        """Run until the listing is done or a stop reason is found, then drain.
 
         Returns:
-            The summary; ``exit_code`` says whether the run did what it should.
+            The summary, with the exit code of the run.
 
         Raises:
-            AbortedError: Interrupted twice; what is durable stays.
+            AbortedError: The user interrupted twice; what is durable stays.
             CheckpointError: The checkpoint cannot be written.
         """
         await self._lifecycle.begin(tps_origin=self._backends.tps_origin)
@@ -119,7 +119,7 @@ class Pipeline:
         return await self._lifecycle.finish()
 
     def progress(self) -> Progress:
-        """How the run stands at this moment, also before ``run`` was entered and after it ended."""
+        """The state of the run at this moment; callable before ``run`` starts and after it ends, too."""
         statistics = self._backends.statistics()
         sequencer, sums = self._sequencer, self._summary.sums()
         overshoot = sequencer.overshoot if self._stop_signal.is_requested else 0

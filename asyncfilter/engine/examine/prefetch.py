@@ -1,10 +1,13 @@
-"""Prefetch: images that will be paid for are looked at ahead of their turn, several at a time, and stay in order.
+"""Prefetch: images that will be paid for are prepared before their admission, several at a time, and stay in order.
 
-What the service would refuse ends here as failed: without money, without a turn at the rate, and without a word to the
-stop rules. What is sent by its bytes has them ready when its turn comes, so that an attempt leaves at once.
+An image that the service would reject fails here: without money, without a permit, and without effect on the breaker.
+An image that is sent as bytes has its bytes in memory when it gets its permit, so that the attempt is sent immediately.
 
-Invariants: images start to be prepared in order, so that those ahead of a full memory limit are always on their way to
-a call; memory for prepared images is bounded by the memory limit, and by what is being prepared while it fills up.
+Invariants:
+
+- Preparations start in order. So the images that hold memory are admitted before all others, and their calls free the
+  memory: a full memory limit is no deadlock.
+- Memory for prepared images is bounded by the memory limit, plus what is under preparation when the limit is reached.
 """
 
 from __future__ import annotations
@@ -25,17 +28,17 @@ from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.ports.examine import Preparation
 
 AT_ONCE = 64
-"""Images under preparation at the most: reading a header takes 20 to 50 ms from S3, so that is over 1,000 a second."""
+"""Most images under preparation: reading a header takes 20 to 50 ms from S3, so that is over 1,000 images a second."""
 
 
 class PrefetchStage:
-    """Has images prepared ahead of their admission.
+    """Prepares images before their admission.
 
     Args:
-        preparation: Makes single attempts; None lets every image pass as it is.
+        preparation: Makes one attempt to prepare an image; None to prepare nothing.
         repeat: The retry policy.
-        stop_signal: Told when no image can be prepared.
-        memory_limit: Bounds what is ahead.
+        stop_signal: Ends the run when no image can be prepared.
+        memory_limit: Bounds the images and bytes that are ahead of admission.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class PrefetchStage:
     ) -> None:
         self.memory_limit = memory_limit or MemoryLimit()
         self.buffered_batches = 1 if preparation is None else PREFETCH_IMAGES
-        """How many batches of ``ahead`` may wait for admission."""
+        """The most batches of ``ahead`` that may wait for admission."""
         self._preparation = preparation
         self._repeat = repeat
         self._stop_signal = stop_signal
@@ -56,13 +59,14 @@ class PrefetchStage:
         self._pool: WorkerPool[WorkItem] = WorkerPool(self._prepare, AT_ONCE)
 
     def start(self, tasks: TaskGroup) -> None:
-        """Let preparations live in ``tasks``."""
+        """Run preparations in ``tasks`` from now on."""
         self._pool.start(tasks)
 
     async def ahead(self, batches: AsyncIterator[list[WorkItem]]) -> AsyncIterator[list[WorkItem]]:
-        """The same images in the same order, those that will be paid for under preparation.
+        """Yield the same images in the same order, after starting the preparation of those that will be paid for.
 
-        A batch never waits for room that only its own images could make.
+        A batch is split and its first part yielded when there is no room for the next image: otherwise it could wait
+        for room that only the admission of its own images makes.
         """
         async for batch in batches:
             if self._preparation is None:
@@ -81,7 +85,7 @@ class PrefetchStage:
             yield begun
 
     async def is_wanted(self, item: WorkItem) -> bool:
-        """Wait until an image is prepared; False when that found why it cannot be examined."""
+        """Wait until an image is prepared; False when it failed and cannot be examined."""
         if item.readiness is not None:
             await item.readiness.wait()
             item.readiness = None
@@ -95,7 +99,7 @@ class PrefetchStage:
         self._pool.submit(item)
 
     async def _prepare(self, item: WorkItem) -> None:
-        """Prepare one image; one whose preparation the end of the run cut short is never ready."""
+        """Prepare one image; ``readiness`` is not set when the end of the run stops the preparation."""
         preparation, readiness = self._preparation, item.readiness
         if preparation is None or readiness is None:
             return
@@ -110,7 +114,7 @@ class PrefetchStage:
             self._fail(item, error)
         except TransientError as error:
             self._fail(item, ImageError(error.message, code="unavailable"))
-        except Exception as error:  # noqa: BLE001  a foreign preparation may raise anything; what is paid must be kept
+        except Exception as error:  # noqa: BLE001  a preparation may raise anything; what is paid must be kept
             wrapped = AsyncFilterError(f"preparing {item.image.uri} raised {type(error).__name__}: {error}")
             wrapped.__cause__ = error
             self._stop_signal.request(StopReason.FAILED, wrapped)
@@ -121,7 +125,7 @@ class PrefetchStage:
         readiness.set()
 
     def _fail(self, item: WorkItem, error: ImageError) -> None:
-        """Pictures that the service would not take are the images' own fault, however many come in a row."""
+        """Fail one image. Images that the service would reject do not count for the breaker, however many in a row."""
         item.failure = Failure(error.code, error.message)
         if (error.access or error.code == "unavailable") and self._breaker.failure(error):
             self._stop_signal.request(StopReason.ERRORS, shared_cause(error))

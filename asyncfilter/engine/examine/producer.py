@@ -1,8 +1,7 @@
-"""The producer: turns what the source lists, and what the checkpoint holds, into images in the order of examination.
+"""The producer: makes work items, in the order of examination, from the listing and from stored rows.
 
-Two inputs, always in this order: failed images that are tried again (``retries``), and the listing, from where the last
-run left it. Free checks are made here; an object that the
-checkpoint knows unchanged is only counted.
+There are two inputs, always in this order: failed images that are tried again (``retries``), and the listing from the
+cursor on. The free checks are made here. An object that the checkpoint holds unchanged is only counted.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from asyncfilter.ports.examine import Page, Source
 from asyncfilter.records.images import StoredImage
 
 BATCH_IMAGES = 1000
-"""Stored images read at a time: as many as a page of a listing holds."""
+"""Stored images read at a time: as many as one page of a listing."""
 
 NEVER_AGAIN = frozenset({"changed", "vanished"})
-"""Failures that only the listing can cure: the object that failed so is not there any more."""
+"""Failures that are not tried again: the object is gone or replaced, and only the listing has its new version."""
 
 
 class Producer:
-    """Makes work items, numbered in order.
+    """Makes work items and numbers them in order.
 
     Args:
-        source: What is listed.
-        labels: Which images are known, and their labels.
-        positions: Which images failed.
-        bucket: Where the objects are.
-        check: Says why a listed object is not examined, or None.
+        source: Lists the objects.
+        labels: Gives the stored rows of keys, and their labels.
+        positions: Gives the images that failed.
+        bucket: The bucket of the objects.
+        check: Returns the reason why a listed object is not examined, or None.
         repeat: The retry policy for pages.
-        skips_duplicates: Known images whose content an earlier one has count as skipped.
-        retry_failed: True to try images again that failed beyond the place where the last run stopped.
-        next_seq: Number of the next image in the order of examination.
-        next_id: Number of the next row.
+        skips_duplicates: True when known images that are duplicates of an earlier one count as skipped.
+        retry_failed: True to try images again that failed beyond the position at which the last run stopped.
+        next_seq: Position of the next image in the order of examination.
+        next_id: Id of the next row.
     """
 
     def __init__(
@@ -67,11 +66,11 @@ class Producer:
         self._next_seq = next_seq
         self._next_id = next_id
         self.trailing_listed = 0
-        """Objects listed behind the last image; ``trailing_skipped`` of them by reason."""
+        """Objects listed after the last image; ``trailing_skipped``: those of them that were skipped, by reason."""
         self.trailing_skipped: dict[str, int] = {}
 
     async def retries(self, up_to_seq: int) -> AsyncIterator[list[WorkItem]]:
-        """The failed images up to ``up_to_seq``, to be tried again with what is known of them."""
+        """Yield the failed images up to ``up_to_seq``, to be tried again; one with labels is not paid for again."""
         after_seq = 0
         while rows := await self._positions.failed(after_seq, up_to_seq, BATCH_IMAGES):
             after_seq = rows[-1].seq or up_to_seq
@@ -80,11 +79,11 @@ class Producer:
             ]
 
     async def listing(self, cursor: str | None) -> AsyncIterator[list[WorkItem]]:
-        """What the source lists behind the key ``cursor``.
+        """Yield the images that the source lists after the key ``cursor``, page by page.
 
         Raises:
-            AccessError: The source cannot be listed, or not any more.
-            DrainedError: The run ends while a page is waited for.
+            AccessError: The source cannot be listed, or no longer.
+            DrainedError: The run ends before a page could be read.
         """
         while True:
             page = await self._page(cursor)
@@ -100,7 +99,7 @@ class Producer:
         except TransientError as error:
             raise EndpointError(
                 f"the listing of {uri_of(self._bucket, '')} cannot be read: {error.message}",
-                hint="Run the same command again once S3 answers; nothing is lost.",
+                hint="Run the same command again once S3 responds; nothing is lost.",
             ) from error
 
     async def _admitted(self, objects: Sequence[ListedObject]) -> list[WorkItem]:
@@ -131,7 +130,7 @@ class Producer:
         return known
 
     def _listed(self, listed: ListedObject, rows: Sequence[StoredImage]) -> WorkItem | None:
-        """The image to examine; None when its outcome stands."""
+        """The work item of a listed object; None when its stored outcome is still valid."""
         found = match(rows, listed, retry_failed=self._retry_failed)
         if found.standing is not None:
             if self._skips_duplicates and found.standing.same_as is not None:
@@ -149,7 +148,7 @@ class Producer:
         return item
 
     def _is_usable(self, row: StoredImage) -> bool:
-        """Whether a row's outcome waits for its place."""
+        """Whether a row has an outcome that can be used, and no position yet."""
         return row.seq is None and (row.detection is not None or not self._retry_failed)
 
     def _retried(self, row: StoredImage) -> WorkItem:

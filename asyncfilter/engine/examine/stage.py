@@ -1,4 +1,4 @@
-"""The examine stage: the workers that make paid calls, and what follows from a call for images of the same content."""
+"""The examine stage: workers make paid calls, and share each outcome with images of the same content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ExamineStage:
         self._duplicates = duplicates
 
     async def _examine(self, item: WorkItem) -> None:
-        """Call, give the outcome to the image's duplicates, and submit the one that must be examined next."""
+        """Examine an image, give the outcome to its followers, and submit the follower that must be examined next."""
         if await self._calls.examine(item):
             successor = self._duplicates.examined(item)
             if successor is not None:

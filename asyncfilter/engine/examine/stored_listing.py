@@ -1,7 +1,7 @@
 """``order: random``: a seeded shuffle of a whole listing, kept in the checkpoint instead of in memory.
 
-The rank of an object depends only on seed and key. So the order is the same in every run, and objects that are added
-later do not move the others.
+The rank of an object depends only on the seed and its key. So the order is the same in every run, and objects that are
+added later do not change the order of the others.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ PAGE_OBJECTS = 1000
 
 
 class ShuffledSource:
-    """A source in random order; the first page comes when the whole listing is stored.
+    """A source in random order; the first page is available when the whole listing is stored.
 
-    An interrupted storing continues after the last key that was stored.
+    When storing the listing was interrupted, it continues after the last stored key.
 
     Args:
         source: Lists the objects in its own order.
-        store: Keeps the listing.
-        seed: Chooses the order.
+        store: Stores the listing.
+        seed: Determines the order.
     """
 
     def __init__(self, source: Source, store: ListingStore, seed: int) -> None:
@@ -34,8 +34,8 @@ class ShuffledSource:
     async def page(self, after: str | None) -> Page:
         """See ``Source``; ``after`` is a key of the listing."""
         await self._store_listing()
-        place = (self._ranking.rank(after), after) if after is not None else None
-        objects = await self._store.listing(place, PAGE_OBJECTS)
+        rank = (self._ranking.rank(after), after) if after is not None else None
+        objects = await self._store.listing(rank, PAGE_OBJECTS)
         return Page(objects=objects, is_last=len(objects) < PAGE_OBJECTS)
 
     async def _store_listing(self) -> None:
