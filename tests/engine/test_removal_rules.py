@@ -322,7 +322,7 @@ def test_an_interrupt_keeps_everything_and_the_same_command_resumes() -> None:
         assert bucket.store.keys("bin") == PEOPLE
 
 
-def test_an_interrupt_before_the_start_emits_nothing() -> None:
+def test_an_interrupt_before_the_start_records_nothing() -> None:
     """Images not yet reached are not in the journal: one that vanishes later was removed by another client."""
     job, bucket = a_job(), Bucket(LABELS)
     bucket.run(job)
