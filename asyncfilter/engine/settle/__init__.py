@@ -1,1 +1,1 @@
-"""The settle loop: outcomes become durable, are judged in order, carried out, and settled."""
+"""The settle loop: it makes outcomes durable, judges them in order, releases their actions, and settles images."""

@@ -1,4 +1,4 @@
-"""The parts that ``run`` and ``refilter`` have in common: each is made once, after those that it uses."""
+"""The parts that ``run`` and ``refilter`` have in common: each is made once, after the parts that it uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from asyncfilter.records.progress import Totals, Watermark
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """The settle loop with everything around it."""
+    """The settle loop and the parts around it."""
 
     committer: GroupCommitter
     sequencer: Sequencer
@@ -43,15 +43,15 @@ def assemble_settlement(
     tps_limit: float | None = None,
     since: Totals | None = None,
 ) -> Settlement:
-    """Make the parts that settle what a run finds.
+    """Make the parts that settle the outcomes of a run.
 
     Args:
-        core: What the run's parts share.
+        core: What all parts of the run share.
         sink: Carries out actions.
-        spending: The money that goes with every commit; None where nothing is paid.
+        spending: The money that is written with every commit; None where nothing is paid.
         budget: The money; None where nothing is paid.
         tps_limit: The rate that may be used, for the summary.
-        since: The sums before this run, where it paid for something before the pipeline began.
+        since: The sums before this run, where it paid for something (reference images) before the pipeline began.
     """
     job, checkpoint, stop_signal, emit, clock = core.job, core.checkpoint, core.stop_signal, core.emit, core.clock
     is_dry = core.options.dry_run
@@ -101,7 +101,7 @@ def assemble_settlement(
 def _sequencer(core: RunCore) -> Sequencer:
     opened = core.checkpoint.opened.watermark
     is_dry, effects = core.options.dry_run, core.outcomes.effects
-    # Two objects could map to one target now, or what earlier runs wrote lies where other templates had it.
+    # Two objects can map to one target, or earlier runs wrote targets by other templates.
     needs_claims = not is_dry and (effects.needs_owners or bool(opened.tally.effects))
     return Sequencer(
         watermark=_own(opened),

@@ -1,7 +1,7 @@
-"""The group committer: everything that tasks note becomes durable as one transaction, a batch at a time.
+"""The group committer: what tasks record becomes durable in batches, each of them one transaction.
 
-It writes and nothing else: what follows from a batch is the settle loop's business. Invariant: an image is ready only
-when its outcome is durable.
+It only writes; the settle loop does what follows from a batch. Invariant: an image is ready only when its outcome is
+durable.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from asyncfilter.records.images import DoneEffect
 from asyncfilter.records.progress import Batch, Watermark
 
 BATCH_ROWS = 2000
-"""Rows in one transaction at the most, so that a commit under full load stays far below 250 ms."""
+"""Most rows in one transaction, so that a commit under full load takes far less than 250 ms."""
 
 
 class GroupCommitter:
-    """Collects what is to be kept and writes it, in order.
+    """Collects outcomes, effects, failures and money, and writes them in order.
 
     Args:
-        checkpoint: Where it goes.
-        spending: The money that goes with every batch; None where nothing is paid.
-        pending: Set whenever there is something to write.
+        checkpoint: Written to.
+        spending: The money that is written with every batch; None where nothing is paid.
+        pending: Set when there is something to write.
     """
 
     def __init__(self, *, checkpoint: LabelStore, spending: SpendingRecord | None, pending: PendingSignal) -> None:
         self.writes_watermark = True
-        """False while the watermark must not become durable: a dry run, or decisions being made anew."""
+        """False while the watermark must not become durable: in a dry run, and while stored images are redecided."""
         self._checkpoint = checkpoint
         self._spending = spending
         self._pending = pending
@@ -43,41 +43,41 @@ class GroupCommitter:
         self._broken: CheckpointError | None = None
 
     def record(self, item: WorkItem) -> None:
-        """Keep the outcome of an image; it is ready once that is durable."""
+        """Write the outcome of an image with a later batch; the image is ready once that is durable."""
         self._items.append(item)
         self._pending.set()
 
     def ready(self, item: WorkItem) -> None:
-        """Note an image whose outcome is durable already."""
+        """Mark an image as ready whose outcome is durable already, or is not stored."""
         item.is_ready = True
         self._pending.set()
 
     def note_effect(self, row_id: int, effect: DoneEffect) -> None:
-        """Keep that an action was confirmed."""
+        """Write with a later batch that an action was confirmed."""
         self._effects.append((row_id, effect))
         self._pending.set()
 
     def note_failure(self, row_id: int, failure: Failure) -> None:
-        """Keep that an action failed."""
+        """Write with a later batch that an action failed."""
         self._failures.append((row_id, failure))
         self._pending.set()
 
     def note_settled(self, replaced: list[int], *, is_moved: bool) -> None:
-        """Keep that images were settled.
+        """Write with a later batch that images were settled.
 
         Args:
-            replaced: Rows that lost their position to settled images; they go with the watermark that passes these.
-            is_moved: The watermark moved.
+            replaced: Rows whose positions settled images took over; written with the watermark past these images.
+            is_moved: True when the watermark moved.
         """
         self._replaced += replaced
         if is_moved:
             self._pending.set()
 
     async def commit(self, watermark: Watermark) -> None:
-        """Write one batch; the images in it are ready then.
+        """Write one batch, and mark its images as ready.
 
         Args:
-            watermark: The settled position now.
+            watermark: The present settled position.
 
         Raises:
             CheckpointError: The batch cannot be written; nothing of it is durable.
@@ -93,16 +93,16 @@ class GroupCommitter:
             self._pending.set()
 
     def fail(self, error: CheckpointError) -> None:
-        """Note that nothing can be written any more: every reservation is refused, and ``close`` raises ``error``."""
+        """Record that nothing can be written any more: every reservation is refused, and ``close`` raises ``error``."""
         self._broken = error
         if self._spending is not None:
             self._spending.close()
 
     async def close(self, watermark: Watermark) -> None:
-        """Make the last figures durable: nothing stays reserved.
+        """Write the last figures; no money stays reserved.
 
         Raises:
-            CheckpointError: Now, or at an earlier batch.
+            CheckpointError: This write failed, or that of an earlier batch.
         """
         if self._broken is not None:
             raise self._broken

@@ -1,7 +1,7 @@
-"""What surrounds the work of every run: its entry in the history, the user's interrupt, the drain and the last figures.
+"""The start and end of every run: its entry in the history, the user's interrupt, the drain and the last figures.
 
-Draining is the same whatever the reason: what is noted becomes durable, released actions finish unless the run ends at
-once, the last figures become durable.
+A drain has the same steps for every stop reason: what was recorded becomes durable, released actions finish unless the
+run ends at once, the last figures become durable.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from asyncfilter.policy.removal_query import removal_query
 
 
 class RunLifecycle:
-    """Begins, drains and finishes a run; ``run`` and ``refilter`` alike.
+    """Begins, drains and finishes a run, for ``run`` and ``refilter``.
 
     Args:
-        core: What the run's parts share.
+        core: What all parts of the run share.
         sequencer: Holds the settled position.
         committer: Writes the last figures.
         sink_stage: Finishes released actions.
-        loop: Runs beside the work.
-        redecider: Puts decisions made anew on record at the end.
-        summary: Puts the result together.
+        loop: Runs in a task of its own.
+        redecider: Records, at the end, that the stored decisions are those of the job.
+        summary: Makes the summary.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class RunLifecycle:
 
     @property
     def actions(self) -> int:
-        """Actions under way or waiting."""
+        """Actions in flight or waiting."""
         return self._sink_stage.pool.unfinished
 
     async def begin(self, *, tps_origin: str) -> None:
-        """Note the run in the history, and report how it starts.
+        """Write the run to the history, and emit its first event and the warnings about the job.
 
         Args:
-            tps_origin: Where the rate comes from, for people.
+            tps_origin: The origin of the rate, as text for people.
         """
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
         self._emit(self._summary.started(tps_origin=tps_origin))
@@ -79,13 +79,13 @@ class RunLifecycle:
             self._emit(JobWarning(at_unix_s=self._clock.unix(), message=message))
 
     def start(self, tasks: TaskGroup) -> None:
-        """Start the settle loop, the sink's workers and the watch for the interrupt in ``tasks``."""
+        """Start the settle loop, the sink's workers, and the task that waits for the interrupt, in ``tasks``."""
         self._sink_stage.pool.start(tasks)
         tasks.start_soon(self._loop.run)
         tasks.start_soon(self._stop_signal.follow, self._interrupt, tasks.cancel_scope)
 
     def report_drain(self, in_flight: int) -> None:
-        """Report why the run drains, and how many calls are in flight."""
+        """Emit the reason of the drain, and the number of calls in flight."""
         reason, error = self._stop_signal.reason, self._stop_signal.error
         if reason is not None:
             self._emit(
@@ -98,14 +98,14 @@ class RunLifecycle:
             )
 
     async def drain(self) -> None:
-        """Return when everything noted is durable and released actions are finished; no call may be in flight."""
+        """Return when all records are durable and released actions are finished; no call may be in flight."""
         await self._loop.flush()
         await self._sink_stage.drain()
         await self._loop.flush()
         await self._redecider.finish()
 
     def check_aborted(self) -> None:
-        """Raise when the user left at once.
+        """Raise when the user aborted the run.
 
         Raises:
             AbortedError: What is durable stays.
@@ -114,10 +114,10 @@ class RunLifecycle:
             raise AbortedError("aborted: what was in flight counts as spent", hint="Run the same command to go on.")
 
     async def finish(self) -> Summary:
-        """Make the last figures durable and put the summary together.
+        """Write the last figures, and emit and return the summary.
 
         Raises:
-            CheckpointError: It cannot be written.
+            CheckpointError: The checkpoint cannot be written.
         """
         is_dry, sequencer = self._options.dry_run, self._sequencer
         await self._committer.close(sequencer.watermark)

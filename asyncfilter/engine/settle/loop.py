@@ -1,11 +1,14 @@
 """The settle loop: the one task that commits, judges, releases and settles, so that no lock is needed.
 
-Every other task of a run notes what it found (an outcome, a confirmed action, a need for money) and goes on. One round
-of this loop makes all of it durable as one transaction, and then does what follows from it. Under load the rounds carry
-more by themselves, because the next one collects while the last one is written.
+Every other task of a run only records its result (an outcome, a confirmed action, a need for money) and continues. One
+round of this loop makes all these records durable as one transaction, and then does what follows from them. Under load
+the batches become larger without any tuning, because records collect for the next round while one is written.
 
-Invariants: an outcome is judged only when it is durable; an action is released only after that; money is reserved only
-when its block is durable; the watermark becomes durable together with, or after, everything it stands for.
+Invariants:
+
+- An outcome is judged only when it is durable, and its action is released only after that.
+- Money is reserved only when its block is durable.
+- The watermark becomes durable together with, or after, everything before its position.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from asyncfilter.errors import CheckpointError
 from asyncfilter.model import StopReason
 
 ROUND_INTERVAL_S = 0.02
-"""Least time between the starts of two rounds: half of what is allowed from response to disk, less the write itself
+"""Least time between the starts of two rounds: half of the time allowed from response to disk, less the write itself
 (docs/guarantees.md, *Paid work is durable*)."""
 
 
@@ -28,11 +31,11 @@ class SettleLoop:
     """Takes outcomes from the committer through the sequencer to the sink, round after round.
 
     Args:
-        committer: Holds what is to become durable.
+        committer: Holds and writes what is to become durable.
         sequencer: Judges, releases and settles in order.
         sink_stage: Carries out what is released.
-        pending: Says when there is something to do.
-        stop_signal: Told when a stop rule holds, and when the checkpoint cannot be written any more.
+        pending: Set when a round is needed.
+        stop_signal: Ends the run when a stop rule holds, or the checkpoint cannot be written any more.
         clock: Time.
     """
 
@@ -54,7 +57,7 @@ class SettleLoop:
         self._clock = clock
 
     async def run(self) -> None:
-        """Go round until cancelled (``flush`` first), or until the checkpoint cannot be written."""
+        """Make rounds until cancelled (call ``flush`` first), or until the checkpoint cannot be written."""
         while True:
             mark = await self._pending.wait()
             started_s = self._clock.monotonic()
@@ -69,14 +72,18 @@ class SettleLoop:
             await self._clock.sleep(max(0.0, ROUND_INTERVAL_S - (self._clock.monotonic() - started_s)))
 
     async def flush(self) -> None:
-        """Return when everything noted so far, and everything that followed from it, is durable and judged.
+        """Return when all records so far, and all that follow from them, are durable and judged.
 
-        Returns at once when the checkpoint cannot be written; the ending then has the error.
+        Returns immediately when the checkpoint cannot be written; the stop signal then holds the error.
         """
         await self._pending.wait_handled()
 
     async def _round(self) -> None:
-        """Commit what came together, then judge, release, submit and settle what follows from it."""
+        """Commit what was recorded, then judge, release, submit and settle.
+
+        The watermark written first is that of the round before. What this round settles is written by the next one, so
+        a crash in between repeats work on images that are not settled in the checkpoint, and skips none.
+        """
         await self._committer.commit(self._sequencer.watermark)
         judged = self._sequencer.judge()
         if judged.stop is not None:

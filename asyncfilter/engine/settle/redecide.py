@@ -1,9 +1,10 @@
-"""Redecision: stored images are decided again, from their labels, when the job is not the one they were decided by.
+"""Redecision: stored images are decided again, from their labels, when another job decided them.
 
-The preview (``StoredDecisions.preview``) decides everything and changes nothing. Then the images that need more go
-through the settle loop, at their positions, as examined ones do. No detector, limiter or budget takes part.
+The preview (``StoredDecisions.preview``) decides every image and changes nothing. Then the images whose outcome
+changes, or whose action is missing, go through the settle loop at their positions, as examined images do. No detector,
+limiter or budget is used.
 
-Invariant: while decisions of two jobs stand beside each other, the checkpoint is on record as decided by none.
+Invariant: while the checkpoint holds decisions of two jobs, it names neither of them as the job that decided.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from asyncfilter.records.images import StoredImage
 
 
 class Redecider:
-    """Brings the stored decisions up to the job as it is now.
+    """Makes the stored decisions those of the present job.
 
     Args:
-        core: What the run's parts share; a dry run finds and reports what would change, and counts by it.
+        core: What all parts of the run share; a dry run reports what would change, counts by it, and changes nothing.
         decisions: Finds what changes.
         sequencer: Releases and settles what changed.
-        committer: Keeps what changed.
-        loop: Runs beside it.
+        committer: Writes what changed.
+        loop: Runs in a task of its own.
     """
 
     def __init__(
@@ -59,9 +60,9 @@ class Redecider:
         self._begun: tuple[RedecisionPreview, int] | None = None
 
     async def run(self) -> None:
-        """Decide stored images again where the job differs from the one that decided them; ``finish`` afterwards.
+        """Decide stored images again, if the job differs from the one that decided them; then ``finish``.
 
-        Cancelling leaves decisions that are made again by the next run.
+        After a cancellation the next run decides all stored images again.
         """
         opened = self._checkpoint.opened
         if opened.decided_by == self._decided_by:
@@ -74,7 +75,7 @@ class Redecider:
         if self._dry_run:
             return
         if opened.decided_by is not None:
-            # A process that dies half way leaves decisions of two jobs: they must not pass for those of one.
+            # A process killed in between leaves decisions of two jobs: the checkpoint must not name one of them.
             await self._checkpoint.decided(None, opened.watermark)
         self._begun = (found, mark.seq)
         self._committer.writes_watermark = False
@@ -83,7 +84,7 @@ class Redecider:
         await self.finish()
 
     async def finish(self) -> None:
-        """Put the new decisions on record once all that follows from them is done; else they are made again."""
+        """Record the job as the one that decided, when all that follows is done; else the next run redecides."""
         if self._begun is None or self._stop_signal.is_requested:
             return
         (found, up_to_seq), self._begun = self._begun, None

@@ -24,18 +24,18 @@ class RunCore:
     """What all parts of one run share.
 
     Args:
-        job: What is done.
-        context: Id, listener, clock and interrupt of the run.
-        checkpoint: Open, and held by this run.
-        options: What was asked of this run.
+        job: The job.
+        context: The run's id, listener, clock and interrupt.
+        checkpoint: Open, and locked by this run.
+        options: The options of this run.
         rng: Draws the jitter of retries; None for one seeded by the system.
 
     Attributes:
-        emit: The context's listener, guarded: one that raises ends the run.
-        outcomes: Say what an image comes to.
-        stop_signal: Why the run ends.
+        emit: The context's listener, guarded: the run ends when it raises.
+        outcomes: Compute the outcome of an image.
+        stop_signal: Ends the run, and holds the reason.
         pending: Wakes the settle loop.
-        totals: The sums that are counted in no order; money apart.
+        totals: The sums that do not depend on order, such as calls; the budget counts the money.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a run tells of itself: its first event, its progress at any moment, and its summary at the end."""
+"""The report of a run: its first event, its sums at any moment, and its summary at the end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from asyncfilter.records.progress import Totals
 
 
 class RunSummary:
-    """Puts together what was counted in one run.
+    """Makes the first event and the summary of one run from its counts.
 
     Args:
-        core: What the run's parts share; the run starts now.
+        core: What all parts of the run share; the run starts now.
         sequencer: Counts in order.
         since: The sums at the start of the run.
         budget: The money; None where nothing is paid.
-        tps_limit: The rate that may be used; None where nothing is called, or nothing is known of it.
+        tps_limit: The rate that may be used; None where no calls are made, or it is not known.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class RunSummary:
         )
 
     def summary(self, *, overshoot: int, pending_removals: int) -> Summary:
-        """What the run came to.
+        """The summary of the run.
 
         Args:
             overshoot: Images paid for beyond the stop position, over the checkpoint's life.

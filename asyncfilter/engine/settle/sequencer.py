@@ -1,8 +1,8 @@
-"""The sequencer: judges and settles images in the order of examination, whatever order the responses came in.
+"""The sequencer: judges and settles images in the order of examination, in whatever order the responses arrive.
 
-It applies the stop rules, says what is to be released to the sink, and moves the watermark behind the images on which
-nothing more will happen. Its window is the one bound on everything between admission and settlement: memory is flat
-because the window is.
+It applies the stop rules, returns what is to be released to the sink, and moves the watermark past the images for which
+nothing is left to do. Its window bounds the number of images between admission and settlement; so the memory of a run
+does not grow with the listing.
 
 Invariant: verdicts, released actions and the stop position depend on listing, responses and job alone
 (docs/guarantees.md, *Same answer at any speed*).
@@ -31,18 +31,18 @@ from asyncfilter.records.progress import Watermark
 from asyncfilter.records.tally import Tally
 
 WINDOW_IMAGES = 20_000
-"""Images between admission and settlement at the most: at 1,000 a second, one may retry for 20 s before others wait."""
+"""Most images between admission and settlement: at 1,000 a second, one can retry for 20 s before others wait for it."""
 
 
 class Judged(NamedTuple):
-    """Images that were counted, in order, and the stop that holds behind the last of them."""
+    """Images that were counted, in order, and the stop rule that holds after the last of them."""
 
     items: Sequence[WorkItem]
     stop: StopRequest | None
 
 
 class Release(NamedTuple):
-    """What follows for one judged image: an action to carry out, or the failure of one that cannot be."""
+    """The release of one judged image: an action to carry out, or the failure of an action that cannot be."""
 
     item: WorkItem
     effect: Effect | None
@@ -50,22 +50,22 @@ class Release(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What was settled: the rows whose positions were taken over, and whether the watermark moved."""
+    """The result of settling: the rows whose positions were taken over, and whether the watermark moved."""
 
     replaced: list[int]
     is_moved: bool
 
 
 class Sequencer:
-    """Counts, stops, releases and settles, in order.
+    """Counts, releases and settles images in order, and applies the stop rules.
 
     Args:
-        watermark: Where the work continues; owned by the sequencer from now on.
+        watermark: The position at which the work continues; from now on only the sequencer changes it.
         stop: The job's stop rules.
         limits: The job's limits.
-        outcomes: Say what follows from a decision; None for a dry run, where nothing does.
-        claims: Which image may write which target.
-        emit: Told of every verdict and every failure.
+        outcomes: Give the action of a decision; None for a dry run, which has no actions.
+        claims: Decide which image may write a target.
+        emit: Called with every verdict and every failure.
         clock: Time.
     """
 
@@ -102,12 +102,12 @@ class Sequencer:
         return len(self._undecided) + len(self._unsettled) < WINDOW_IMAGES
 
     def admit(self, item: WorkItem) -> None:
-        """Give an image its place in the order; its outcome follows."""
+        """Put an image at the end of the order; its outcome follows later."""
         self._undecided.append(item)
 
     @property
     def may_be_last(self) -> bool:
-        """True when the images admitted so far could be all that ``limits.max_images`` allows."""
+        """True when the images admitted so far may be all that ``limits.max_images`` allows."""
         cap = self._limits.max_images
         return cap is not None and self.ahead.examined + len(self._undecided) >= cap
 
@@ -117,17 +117,17 @@ class Sequencer:
             await self._moved.wait()
 
     async def wait_judged(self) -> None:
-        """Return when every admitted image is decided, or the run stopped before it."""
+        """Return when every admitted image is judged, or a stop holds before the first that is not."""
         while self._undecided and not self._is_stopped:
             await self._moved.wait()
 
     async def wait_settled(self) -> None:
-        """Return when nothing more will happen to any admitted image, or the run stopped before it."""
+        """Return when every admitted image is settled; after a stop, when those up to the stop position are."""
         while self._unsettled or (self._undecided and not self._is_stopped):
             await self._moved.wait()
 
     def due_stop(self) -> StopRequest | None:
-        """The stop rule that holds at the last judged image; nothing is judged behind it."""
+        """The stop rule that holds at the last judged image, or None; when one holds, no later image is judged."""
         reason = stop_due(self.ahead, self._stop, self._limits)
         if reason is None:
             return None
@@ -135,37 +135,37 @@ class Sequencer:
         return StopRequest(reason, stop_cause(reason, self.ahead, self._stop))
 
     def start_at(self, watermark: Watermark) -> None:
-        """Go on from a position whose counts were made anew; nothing may be under way."""
+        """Continue from a position whose counts were made again; all admitted images must be settled."""
         self.watermark = watermark
         self.ahead = watermark.tally.copy()
 
     def forgive(self) -> None:
-        """Count errors anew for ``stop.errors``: failed images are about to be tried again."""
+        """Restart the error window of ``stop.errors``, because failed images are tried again."""
         for tally in (self.watermark.tally, self.ahead):
             tally.recent = ErrorWindow()
 
     def begin_pass(self) -> None:
-        """Start a new pass over the listing; nothing may be under way."""
+        """Start a new pass over the listing; all admitted images must be settled."""
         self.watermark.cursor, self.watermark.listing_done = None, False
         self.watermark.pass_seq = self.watermark.seq
         for tally in (self.watermark.tally, self.ahead):
             tally.listed, tally.skipped = 0, {}
 
     def end_pass(self, listed: int, skipped: Mapping[str, int]) -> None:
-        """Note the listing's end, with what was listed behind the last image; nothing may be under way."""
+        """Record the listing's end, with what was listed after the last image; all admitted images must be settled."""
         self.watermark.listing_done = True
         for tally in (self.watermark.tally, self.ahead, self.this_run):
             tally.count_listed(listed, skipped)
 
     @property
     def overshoot(self) -> int:
-        """Images that were paid for in this run and lie beyond the position it stopped at."""
+        """Images that this run paid for beyond its stop position."""
         return sum(p.is_ready and p.stored is None and p.decision is not None for p in self._undecided)
 
-    # -- In order: only the settle loop calls what follows -------------------------------------------------------------
+    # -- In order: only the settle loop calls these methods ------------------------------------------------------------
 
     def judge(self) -> Judged:
-        """Count the images whose outcomes are durable, up to the first that is not, or up to a stop."""
+        """Count the images whose outcomes are durable, up to the first whose outcome is not, or up to a stop."""
         judged: list[WorkItem] = []
         stop: StopRequest | None = None
         while stop is None and not self._is_stopped and self._undecided and self._undecided[0].is_ready:
@@ -177,7 +177,7 @@ class Sequencer:
             self._undecided.popleft()
             judged.append(item)
             if item.is_positioned:
-                continue  # counted when its decision was made anew
+                continue  # it was counted when it was redecided
             item.revoke_replaced(self.ahead)
             item.count_judged(self.ahead)
             self._report(item)
@@ -185,10 +185,10 @@ class Sequencer:
         return Judged(judged, stop)
 
     async def release(self, judged: Sequence[WorkItem]) -> list[Release]:
-        """What follows for judged images; those for which nothing does are settled.
+        """The actions and failures that follow for judged images; images without either are settled.
 
         Raises:
-            CheckpointError: It cannot be read.
+            CheckpointError: The checkpoint cannot be read.
         """
         outcomes = [self._outcome(item) for item in judged]
         owners = await self._claims.owners(outcome.pending for outcome in outcomes if outcome is not None)
@@ -196,7 +196,7 @@ class Sequencer:
         return [release for release in releases if release is not None]
 
     def settle(self) -> Settled:
-        """Move the watermark behind the images on which nothing more will happen."""
+        """Move the watermark past the images for which nothing is left to do, up to the first that is not settled."""
         seq = self.watermark.seq
         replaced: list[int] = []
         while self._unsettled and self._unsettled[0].is_settled:
@@ -223,7 +223,7 @@ class Sequencer:
         effect, failure = outcome.pending, outcome.failure
         if effect is not None and not self._claims.claim(item, effect, owners):
             uri = effect.target.uri if effect.target is not None else ""
-            failure = Failure("target_collision", f"another object lies at {uri} already")
+            failure = Failure("target_collision", f"the target {uri} belongs to another object")
         if failure is not None and failure != item.failure:
             item.fail_action(failure)
             self._report_failure(item, failure)

@@ -1,4 +1,4 @@
-"""The sink stage: carries out released actions, several at a time, and notes what became of each."""
+"""The sink stage: carries out released actions, several at a time, and records the result of each."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from asyncfilter.policy.effects import done
 from asyncfilter.ports.examine import Sink
 
 ACTIONS_AT_ONCE = 64
-"""Copies under way at the most; at 100 ms each that is 640 a second, and S3 takes 3,500 (S3 guide, *Performance*)."""
+"""Most actions in flight: copies of 100 ms give 640 a second, and S3 accepts 3,500 (S3 guide, *Performance*)."""
 
 
 class SinkStage:
-    """Carries out effects on S3 or another sink.
+    """Carries out actions through a sink, such as S3.
 
     Args:
-        sink: Makes single attempts.
-        committer: Keeps what was confirmed and what failed.
+        sink: Makes one attempt at an action.
+        committer: Records what was confirmed and what failed.
         repeat: The retry policy.
-        stop_signal: Told when nothing can be written.
-        emit: Told of every action.
+        stop_signal: Ends the run when the sink cannot be written.
+        emit: Called with every confirmed or failed action.
         clock: Time.
     """
 
@@ -49,12 +49,12 @@ class SinkStage:
         self._clock = clock
 
     def submit(self, item: WorkItem, effect: Effect) -> None:
-        """Have an action carried out, unless the run ends at once: then the next run does it."""
+        """Queue an action; when the run ends at once, drop it: the next run carries it out."""
         if not self._stop_signal.is_immediate:
             self.pool.submit((item, effect))
 
     async def drain(self) -> None:
-        """Return when no action is under way; those that wait are carried out first, unless the run ends at once."""
+        """Return when no action is in flight or waits; waiting ones are dropped when the run ends at once."""
         if self._stop_signal.is_immediate:
             self.pool.abandon()
         await self.pool.wait_done()
@@ -72,7 +72,7 @@ class SinkStage:
             self._fail(item, Failure(error.code, error.message))
         except TransientError as error:
             self._fail(item, Failure("unavailable", error.message))
-        except Exception as error:  # noqa: BLE001  a foreign sink may raise anything; what is paid must be kept
+        except Exception as error:  # noqa: BLE001  a sink may raise anything; what is paid must be kept
             wrapped = AsyncFilterError(f"the sink raised {type(error).__name__}: {error}")
             wrapped.__cause__ = error
             self._stop_signal.request(StopReason.FAILED, wrapped)

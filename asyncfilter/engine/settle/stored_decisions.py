@@ -1,7 +1,8 @@
-"""Decisions made anew from stored labels: first what would change, then the change.
+"""Stored images decided again from their labels, in two passes.
 
-The first look goes through every stored image and touches nothing: it counts, applies the stop rules, and marks which
-images need a second look, one bit each. Only those go through the sequencer and the sink.
+The first pass reads every stored image and writes nothing: it counts, applies the stop rules, and marks, with one bit
+each, the images whose outcome changes or whose action is missing. The second pass reads only the marked images; they go
+through the sequencer and the sink.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from asyncfilter.records.progress import Watermark
 from asyncfilter.records.tally import Tally
 
 READ_IMAGES = 1000
-"""Images read at a time: some 15 ms of work, after which others get their turn."""
+"""Images read at a time: some 15 ms of work, after which other tasks run."""
 
 
 class RedecisionPreview(msgspec.Struct, kw_only=True):
-    """What ``StoredDecisions.preview`` found.
+    """The result of ``StoredDecisions.preview``.
 
     Attributes:
-        images: Images decided anew.
-        changes: How many went from which outcome to which; outcomes that stayed are not in it.
-        actions: Copies and tags that are to be made.
+        images: Images decided again.
+        changes: Number of images by outcome before and after; unchanged outcomes are not included.
+        actions: Actions that are still to be carried out.
         stale: Copies that the new decisions would not make.
         stop_reason: The stop rule that holds at ``watermark``; None when all images are before it.
-        watermark: Where the stored images end now, with their counts.
+        watermark: The position of the last image decided again, with the new counts up to it.
     """
 
     images: int = 0
@@ -47,12 +48,12 @@ class RedecisionPreview(msgspec.Struct, kw_only=True):
 
 
 class StoredDecisions:
-    """Decides stored images anew, in the order of examination.
+    """Decides stored images again, in the order of examination.
 
     Args:
         job: The job as it is now.
-        checkpoint: Has the labels.
-        outcomes: Say what an image comes to.
+        checkpoint: Holds the labels.
+        outcomes: Compute the outcome of an image.
     """
 
     def __init__(self, job: Job, checkpoint: Positions, outcomes: Outcomes) -> None:
@@ -64,7 +65,7 @@ class StoredDecisions:
         self._marked = bytearray()
 
     async def preview(self, mark: Watermark) -> RedecisionPreview:
-        """Decide every image up to ``mark`` without touching anything; cancellable at any time."""
+        """Decide every image up to ``mark`` without writing anything; it can be cancelled at any time."""
         skipped = {reason: count for reason, count in mark.tally.skipped.items() if reason != Skip.DUPLICATE}
         tally = Tally(listed=mark.tally.listed, skipped=skipped)
         found = RedecisionPreview(
@@ -87,12 +88,12 @@ class StoredDecisions:
     async def changed(self, up_to_seq: int) -> AsyncIterator[list[StoredImage]]:
         """The images marked by ``preview``, up to ``up_to_seq``, in order."""
         wanted: list[int] = []
-        for position, bits in enumerate(self._marked):
+        for index, bits in enumerate(self._marked):
             if bits:
-                wanted += [8 * position + bit for bit in range(8) if bits & (1 << bit)]
-            if wanted and (len(wanted) >= READ_IMAGES or position == len(self._marked) - 1):
-                places = [seq for seq in wanted if seq <= up_to_seq]
-                yield list(await self._checkpoint.at(places, is_asked=self._is_asked))
+                wanted += [8 * index + bit for bit in range(8) if bits & (1 << bit)]
+            if wanted and (len(wanted) >= READ_IMAGES or index == len(self._marked) - 1):
+                positions = [seq for seq in wanted if seq <= up_to_seq]
+                yield list(await self._checkpoint.at(positions, is_asked=self._is_asked))
                 wanted = []
 
     def _preview_one(self, row: StoredImage, found: RedecisionPreview) -> None:

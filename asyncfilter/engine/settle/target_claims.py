@@ -1,7 +1,7 @@
-"""Which image may write a target: two objects of one run never share one.
+"""Target claims: they decide which image may write a target, so that two objects never write the same one.
 
-Invariant: from the moment an image is released until it is settled, its target is claimed here; once it is settled, the
-checkpoint has on record whose target it is.
+Invariant: from the release of an image until it is settled, its target is claimed here; once it is settled, the
+checkpoint records the owner of the target.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from asyncfilter.records.images import Owner
 
 
 class TargetClaims:
-    """The targets of images under way, and of those that the checkpoint has on record.
+    """The targets of released images in memory, and of earlier ones in the checkpoint.
 
     Args:
-        checkpoint: Knows who wrote a target before.
-        is_active: False when no two objects can map to one target, and nothing was written before by other templates;
-            then every claim holds and the checkpoint is not asked.
+        checkpoint: Records the owner of each target that was written before.
+        is_active: False when no two objects can map to one target, and no earlier run wrote by other templates; then
+            every claim is granted without a lookup.
     """
 
     def __init__(self, checkpoint: RemovalJournal, *, is_active: bool) -> None:
@@ -29,7 +29,7 @@ class TargetClaims:
         self._claims: dict[str, str] = {}
 
     async def owners(self, effects: Iterable[Effect | None]) -> Mapping[str, Owner]:
-        """Whose the targets of ``effects`` are, by URI, as far as the checkpoint has them on record."""
+        """The owners of the targets of ``effects``, by URI, as far as the checkpoint records them."""
         if not self._is_active:
             return {}
         targets = [effect.target.uri for effect in effects if effect is not None and effect.target is not None]
@@ -40,8 +40,8 @@ class TargetClaims:
 
         Args:
             item: The image.
-            effect: What is to be carried out for it.
-            owners: As ``owners`` gave them for this effect.
+            effect: The action to carry out for it.
+            owners: The result of ``owners`` for this effect.
 
         Returns:
             False when the target belongs to another object.
@@ -59,6 +59,6 @@ class TargetClaims:
         return True
 
     def release(self, item: WorkItem) -> None:
-        """Give the claim of a settled image back."""
+        """End the claim of a settled image."""
         if item.claim is not None:
             self._claims.pop(item.claim, None)
