@@ -1,7 +1,7 @@
-"""``refilter``: changed rules and actions applied to stored labels.
+"""``refilter``: applies changed rules and actions to stored labels.
 
-It is the settle loop and the redecider, and nothing else: no source, detector, limiter or budget exists here, so it
-cannot pay, whatever happens.
+It consists of the settle loop and the redecider only. There is no source, detector, limiter or budget, so a refilter
+cannot pay for a call.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Refilter:
     """One refilter of a checkpoint.
 
     Args:
-        job: The job as it is now; its rules name no references that are not resolved.
-        context: Id, listener, clock and interrupt.
-        checkpoint: Open, and held by this process.
+        job: The present job; the references that its rules name are resolved.
+        context: The run's id, listener, clock and interrupt.
+        checkpoint: Open, and locked by this process.
         sink: Carries out actions.
         dry_run: Report what would change; write neither to the sink nor to the checkpoint's images.
         rng: Draws the jitter of retries.
@@ -47,13 +47,13 @@ class Refilter:
         self._parts: Settlement = assemble_settlement(self._core, sink=sink)
 
     async def run(self) -> Summary:
-        """Bring every stored decision, and what follows from it, up to the job.
+        """Make every stored decision, and the action that follows from it, that of the present job.
 
         Returns:
-            The summary; nothing in it was spent.
+            The summary; this run spent nothing.
 
         Raises:
-            AbortedError: Interrupted twice; what is durable stays.
+            AbortedError: The user interrupted twice; what is durable stays.
             CheckpointError: The checkpoint cannot be read or written.
         """
         lifecycle = self._parts.lifecycle
@@ -70,7 +70,7 @@ class Refilter:
         return await lifecycle.finish()
 
     def progress(self) -> Progress:
-        """How it stands at this moment, also before ``run`` was entered and after it ended."""
+        """The state of the refilter at this moment; callable before ``run`` starts and after it ends, too."""
         core, sequencer = self._core, self._parts.sequencer
         return Progress(
             counts=counts(sequencer.watermark.tally, core.totals, overshoot=0),

@@ -1,1 +1,1 @@
-"""Small runs ahead of the main one: samples, benchmarks, reference images."""
+"""Preview runs, which are small runs before the main one: samples, benchmarks, reference images."""

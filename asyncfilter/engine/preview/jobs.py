@@ -1,7 +1,7 @@
-"""The job as it is run ahead of its own, over a listing of chosen objects.
+"""The jobs of preview runs, derived from the user's job.
 
-A sample of the source, and the reference images of a job, are examined through the same parts as any image: rate,
-budget, repetitions and checkpoint. Each is a dry run of the pipeline over a listing of its own, on a view of the
+A sample of the source, and the reference images of a job, are examined by the same parts as any image: with its rate,
+budget, retries and checkpoint. Each is a dry run of the pipeline over a list of chosen objects, on a view of the
 checkpoint (``overlays``).
 """
 
@@ -15,16 +15,16 @@ from asyncfilter.model import Verdict
 from asyncfilter.policy.throughput import BenchPlan
 
 REFERENCE_STORE = "references.db"
-"""Where ``asyncfilter labels`` keeps what was paid for, beside the checkpoints of jobs."""
+"""The file, beside the checkpoints of jobs, in which ``asyncfilter labels`` stores what was paid for."""
 
 
 def sampling_job(job: Job) -> Job:
-    """The job as its sample is examined: within the budget, but without anything that would end it before its end."""
+    """The job for its sample: with its budget, but without stop rules and ``limits.max_images``."""
     return dataclasses.replace(job, stop=Stop(), limits=dataclasses.replace(job.limits, max_images=None))
 
 
 def bench_job(job: Job, bench_plan: BenchPlan) -> Job:
-    """The job as it is measured: sampled at the rate and within the money of the bench plan."""
+    """The job for its benchmark: a sample at the rate and within the budget of the bench plan."""
     job = sampling_job(job)
     limits = dataclasses.replace(
         job.limits, tps=bench_plan.ceiling_tps, share=1.0, budget_micros=bench_plan.limit_micros
@@ -33,12 +33,12 @@ def bench_job(job: Job, bench_plan: BenchPlan) -> Job:
 
 
 def reference_job(job: Job) -> Job:
-    """The job as its references are examined: nothing is decided about them."""
+    """The job for its references: without rules, since they are not decided."""
     return dataclasses.replace(sampling_job(job), rules=())
 
 
 def store_job(store: Path, aws: Aws) -> Job:
-    """A job of references alone, that keeps them in the file ``store``: nothing is listed, decided or done."""
+    """A job without a source, rules or actions, for references that are stored in the file ``store``."""
     return Job(
         name="references",
         path=None,

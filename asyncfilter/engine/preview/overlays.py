@@ -1,7 +1,7 @@
-"""Views of a checkpoint: what a small run before the main one sees of it and keeps in it.
+"""Views of a checkpoint, which define what a preview run reads from it and writes to it.
 
-A view is a ``Checkpoint``, checked as one by the type checker: it has the methods of the checkpoint behind it, but for
-those of ``LabelStore`` and ``RunHistory`` that it replaces with its own.
+A view is a ``Checkpoint``, and is type-checked as one: it has the methods of the checkpoint behind it, except those of
+``LabelStore`` and ``RunHistory`` that it replaces by its own.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from asyncfilter.records.tally import Tally
 
 
 class View:
-    """What every view has of the checkpoint behind it: all but ``LabelStore`` and ``RunHistory``.
+    """The methods that every view takes from the checkpoint: all except ``LabelStore`` and ``RunHistory``.
 
-    Methods are taken over one by one, and only those that no view replaces. So a view that misspells the name of a
-    method of its own lacks that method, and is not accepted where a ``Checkpoint`` is asked for.
+    Methods are assigned one by one, and only those that no view replaces. So a view with a misspelt method lacks that
+    method, and the type checker rejects it where a ``Checkpoint`` is required.
 
     Args:
-        checkpoint: Open, and held.
-        opened: What the view reports that it held.
+        checkpoint: Open, and locked.
+        opened: The state that the view reports as the checkpoint's.
     """
 
     def __init__(self, checkpoint: Checkpoint, opened: Opened) -> None:
@@ -54,11 +54,11 @@ class View:
 
 
 class OpenedView(View):
-    """The checkpoint itself, but for ``opened``.
+    """The checkpoint itself, except for ``opened``.
 
     Args:
-        checkpoint: Open, and held.
-        opened: What the view reports that it held.
+        checkpoint: Open, and locked.
+        opened: The state that the view reports as the checkpoint's.
     """
 
     def __init__(self, checkpoint: Checkpoint, opened: Opened) -> None:
@@ -75,19 +75,19 @@ class OpenedView(View):
 
 
 class SampleView(View):
-    """For a sample: hides the progress of the main run, and does not change it.
+    """The view for a sample: hides the progress of the main run, and does not change it.
 
-    Images with a position look cached, so that they are decided again from their labels, and counted. New ones are kept
-    as cached rows.
+    Rows with a position are returned as cached rows, so that their images are decided again from their labels, and
+    counted. New images are stored as cached rows.
 
     Args:
-        checkpoint: Open, and held.
-        job: The job as its sample is examined.
-        goes_on: True to continue the listing of the main run.
+        checkpoint: Open, and locked.
+        job: The job of the sample.
+        goes_on: True to continue the listing where the main run ended.
     """
 
     def __init__(self, checkpoint: Checkpoint, job: Job, *, goes_on: bool = False) -> None:
-        opened, mark = _at_rest(checkpoint.opened, job), checkpoint.opened.watermark
+        opened, mark = _without_progress(checkpoint.opened, job), checkpoint.opened.watermark
         if goes_on and not mark.listing_done:
             opened.watermark.cursor, opened.watermark.pass_seq = mark.cursor, mark.pass_seq
         super().__init__(checkpoint, opened)
@@ -99,27 +99,27 @@ class SampleView(View):
         self.end_run = checkpoint.end_run
 
     async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
-        """See ``LabelStore``: every row is cached, and has its labels."""
+        """See ``LabelStore``: every row is returned as cached, with its labels."""
         rows = await self._checkpoint.by_keys(keys)
         whole = {row.id: row for row in await self._checkpoint.at([row.seq for row in rows if row.seq is not None])}
         return [_as_cached(whole.get(row.id, row)) for row in rows]
 
 
 class ReferenceView(View):
-    """For reference images: rows for the run that examines them, references in the checkpoint.
+    """The view for reference images: stores the rows of the preview run as references.
 
     Args:
-        checkpoint: Open, and held.
-        job: The job as its references are examined.
+        checkpoint: Open, and locked.
+        job: The job of the references.
 
     Attributes:
-        totals: As committed last.
+        totals: The totals of the last commit.
         found: The references that were examined.
-        failures: Why others could not be, by address.
+        failures: The failures of the other references, by address.
     """
 
     def __init__(self, checkpoint: Checkpoint, job: Job) -> None:
-        super().__init__(checkpoint, _at_rest(checkpoint.opened, job))
+        super().__init__(checkpoint, _without_progress(checkpoint.opened, job))
         self.by_etags = checkpoint.by_etags
         self.rows = checkpoint.rows
         self.references = checkpoint.references
@@ -128,7 +128,7 @@ class ReferenceView(View):
         self.failures: dict[str, Failure] = {}
 
     async def commit(self, batch: Batch) -> None:
-        """See ``LabelStore``: new rows become references, and nothing else but the totals is kept."""
+        """See ``LabelStore``: new rows become references; only these and the totals are stored."""
         found = [
             StoredReference(uri=row.key, etag=row.etag, size_bytes=row.size_bytes, detection=row.detection)
             for row in batch.new
@@ -140,24 +140,24 @@ class ReferenceView(View):
         self.failures |= {row.key: row.failure for row in batch.new if row.failure is not None}
 
     async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
-        """See ``LabelStore``: none, for only references that are not stored are examined."""
+        """See ``LabelStore``: no rows, since only references that are not stored are examined."""
         del keys
         return ()
 
     async def begin_run(self, run_id: str, started_unix_s: float) -> None:
-        """Does nothing: examining references is part of a run."""
+        """Does nothing: the examination of references belongs to the run after it."""
 
     async def end_run(self, run_id: str, ended_unix_s: float, stop_reason: StopReason, counts: Counts) -> None:
-        """Does nothing, as ``begin_run``."""
+        """Does nothing, like ``begin_run``."""
 
 
 async def with_cached(checkpoint: Checkpoint, rows: Sequence[StoredImage], totals: Totals) -> Checkpoint:
-    """The checkpoint with ``rows`` added, as it is opened to the run that follows.
+    """Add ``rows`` to the checkpoint, and return it for the run that follows.
 
     Args:
-        checkpoint: Open, and held.
-        rows: Cached; their ids are given here.
-        totals: What is durable of them by now.
+        checkpoint: Open, and locked.
+        rows: Cached rows; this function gives them ids.
+        totals: The totals that are durable now.
     """
     first = checkpoint.opened.next_id
     new = [msgspec.structs.replace(row, id=id_) for id_, row in enumerate(rows, first)]
@@ -169,10 +169,10 @@ async def with_cached(checkpoint: Checkpoint, rows: Sequence[StoredImage], total
     return OpenedView(checkpoint, opened)
 
 
-def _at_rest(opened: Opened, job: Job) -> Opened:
-    """``opened`` without progress, with the decisions of ``job``."""
-    place = Watermark(seq=opened.watermark.seq, tally=Tally())
-    return msgspec.structs.replace(opened, watermark=place, decided_by=decided_by(job))
+def _without_progress(opened: Opened, job: Job) -> Opened:
+    """``opened`` without progress, as if ``job`` had made the decisions."""
+    mark = Watermark(seq=opened.watermark.seq, tally=Tally())
+    return msgspec.structs.replace(opened, watermark=mark, decided_by=decided_by(job))
 
 
 def _as_cached(row: StoredImage) -> StoredImage:

@@ -1,7 +1,7 @@
-"""A probe on the way to the detector: what became of every attempt and when, how long it took, how many were in flight.
+"""The probe of ``bench``: records the result, the time and the duration of every attempt, and the attempts in flight.
 
-It stands where attempts leave the engine and where answers come in, so it sees what the service sees. Memory grows with
-the seconds that it looks on, not with the attempts.
+It wraps the detector, so it measures when attempts are sent and when responses arrive. Its memory grows with the number
+of seconds, not with the number of attempts.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from asyncfilter.ports.examine import Detector, Preparation, Prepared
 
 
 class _AttemptOutcome(Enum):
-    """What became of an attempt."""
+    """The result of an attempt."""
 
     EXAMINED = auto()
     REFUSED = auto()
-    """The service took the attempt and would not have the image."""
+    """The service accepted the attempt and rejected the image, or the access to it."""
     THROTTLED = auto()
     LOST = auto()
+    """Anything else: a time-out, a broken connection, an error of the service, a cancellation."""
 
 
 class Probe:
@@ -49,7 +50,7 @@ class Probe:
         self._counted_to_s = 0.0
 
     def wrap(self, inputs: RunInputs) -> RunInputs:
-        """The same way, measured."""
+        """The same inputs, with detectors whose attempts are measured."""
         preparation = None if inputs.preparation is None else _Preparation(inputs.preparation, self)
         backends = tuple(
             msgspec.structs.replace(backend, detector=_Detector(backend.detector, self)) for backend in inputs.backends
@@ -57,7 +58,7 @@ class Probe:
         return msgspec.structs.replace(inputs, backends=backends, preparation=preparation)
 
     async def attempt(self, detector: Detector, image: ObjectRef) -> Detection:
-        """Make one attempt; result and errors are the detector's."""
+        """Make one attempt and measure it; result and errors are the detector's."""
         sent_s, outcome = self._sent(), _AttemptOutcome.LOST
         try:
             detection = await detector.detect(image)
@@ -74,7 +75,7 @@ class Probe:
             self._completed(sent_s, outcome, image)
 
     def _sent(self) -> float:
-        """Count an attempt that leaves now; its time."""
+        """Count an attempt that is sent now, and return the time."""
         now_s = self._now_s()
         self.samples.second(now_s).attempts += 1
         self._in_flight += 1
@@ -83,7 +84,7 @@ class Probe:
         return now_s
 
     def _completed(self, sent_s: float, outcome: _AttemptOutcome, image: ObjectRef) -> None:
-        """Count what became of the attempt that left at ``sent_s``, in the second in which it did."""
+        """Count the result of the attempt sent at ``sent_s``, in the second in which it was sent."""
         now_s = self._now_s()
         self._in_flight -= 1
         second = self.samples.second(sent_s)
@@ -94,7 +95,10 @@ class Probe:
             self.samples.time(now_s - sent_s, image.size_bytes)
 
     def _now_s(self) -> float:
-        """Seconds since the first attempt; what was in flight until now is put down on the way."""
+        """Seconds since the first attempt.
+
+        The call also adds the attempts in flight since the last call to ``busy_s`` of each second.
+        """
         now_s = self._clock.monotonic()
         if self._first_s is None:
             self._first_s = now_s
@@ -119,7 +123,7 @@ class _Detector:
 
 
 class _Preparation:
-    """``Preparation`` that hands out detectors whose attempts are measured."""
+    """``Preparation`` that returns detectors whose attempts are measured."""
 
     def __init__(self, preparation: Preparation, probe: Probe) -> None:
         self._preparation = preparation

@@ -1,4 +1,4 @@
-"""Reference images at the start of a run: stored labels are used, the rest is paid for, and rules get label names."""
+"""The examination of reference images at the start of a run: stored labels are used, the others are paid for."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         labels: By address.
-        checkpoint: For the run that follows: its totals include what was paid.
-        calls: Images that had to be paid for, at ``spent_micros``.
-        ended: Why examining them ended early, and the run with it; None when all were examined.
+        checkpoint: The checkpoint for the run that follows; its totals include what was paid.
+        calls: Images that were paid for; ``spent_micros``: their price.
+        ended: The summary of a run that ended before all were examined; None when all were.
     """
 
     labels: Mapping[str, Detection]
@@ -41,9 +41,6 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
     spent_micros: int = 0
     ended: Summary | None = None
-
-
-"""Stands here only until every import names ``engine.core.run_context``."""
 
 
 async def examine(
@@ -56,20 +53,20 @@ async def examine(
     inputs: RunInputs,
     context: RunContext,
 ) -> Examined:
-    """The labels of references: paid for within the budget where their content is not stored, and kept.
+    """The labels of references. Where the content has no stored labels, they are paid for within the budget and stored.
 
     Args:
-        job: Whose references.
+        job: The job of the references.
         uris: Their addresses, without repeats.
         references: Examines them.
-        checkpoint: Open, and held.
+        checkpoint: Open, and locked.
         elsewhere: References from another store, examined with the same settings.
-        inputs: Of the job: its rate, price and concurrency are used.
-        context: The run that needs them.
+        inputs: The inputs of the job; its rate, price and concurrency are used.
+        context: The context of the run that needs them.
 
     Raises:
         UsageError: A reference cannot be examined.
-        AccessError: Nothing can be read.
+        AccessError: The references cannot be read at all.
         CheckpointError: The checkpoint cannot be written.
     """
     listed = await _look_at(uris, references, job.limits.max_attempts, context.clock)
@@ -98,7 +95,7 @@ async def examine(
 
 
 async def _own_objects(job: Job, store: LabelStore, known: Iterable[StoredReference]) -> list[StoredImage]:
-    """Cached rows for references that are objects of the job's own source: they are free when they are listed."""
+    """Cached rows for references that are objects of the job's source, so that they cost nothing when listed."""
     home = f"s3://{job.source.bucket}/"
     own = {one.uri.removeprefix(home): one for one in known if one.uri.startswith(home + job.source.prefix)}
     have = {(row.key, row.etag, row.size_bytes) for row in await store.by_keys(list(own))}
@@ -118,7 +115,7 @@ async def _pay(
     inputs: RunInputs,
     context: RunContext,
 ) -> Summary:
-    """Examine what is not known, as a small run of its own."""
+    """Examine references without stored labels, in a preview run."""
     pipeline = assemble(
         job,
         context=msgspec.structs.replace(context, emit=lambda event: _pass_on(event, context.emit)),
@@ -133,7 +130,7 @@ async def _pay(
 
 
 def _inputs_of(inputs: RunInputs, wanted: Sequence[ListedObject], references: References) -> RunInputs:
-    """The job's rate, price and concurrency, without what it does to the images of its own source."""
+    """The job's rate, price and concurrency, without the free checks and the preparation for images of its source."""
     backend = msgspec.structs.replace(inputs.primary, detector=references)
     return msgspec.structs.replace(
         inputs, source=ChosenSource(wanted), backends=(backend,), check=lambda _listed: None, preparation=None
@@ -141,7 +138,7 @@ def _inputs_of(inputs: RunInputs, wanted: Sequence[ListedObject], references: Re
 
 
 async def _look_at(uris: Sequence[str], references: References, max_attempts: int, clock: Clock) -> list[ListedObject]:
-    """What stands at each address now, at no cost."""
+    """The present object at each address; this costs no call of a detector."""
     repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
     found = []
     for uri in uris:
@@ -155,7 +152,7 @@ async def _look_at(uris: Sequence[str], references: References, max_attempts: in
 
 
 def _known(listed: Iterable[ListedObject], kept: Iterable[StoredReference]) -> dict[str, StoredReference]:
-    """References whose content was examined under this or another address, by the address that they have now."""
+    """References whose content was examined under this or another address, by their present address."""
     by_content = {(one.etag, one.size_bytes): one for one in kept}
     return {
         now.key: msgspec.structs.replace(was, uri=now.key)
@@ -165,7 +162,7 @@ def _known(listed: Iterable[ListedObject], kept: Iterable[StoredReference]) -> d
 
 
 async def _keep(store: LabelStore, known: Iterable[StoredReference]) -> None:
-    """Keep references under the addresses that rules name, so that ``refilter`` finds them."""
+    """Store references under the addresses that rules name, so that ``refilter`` finds them."""
     kept = {one.uri: one for one in await store.references()}
     new = [one for one in known if kept.get(one.uri) != one]
     if new:

@@ -1,6 +1,6 @@
-"""A pass over a listing that examines nothing: counts what is listed and what is stored, and draws a sample.
+"""A pass over a listing without examinations: counts what is listed and what is stored, and draws a sample.
 
-No page is kept: memory is constant but for the sample.
+Pages are not kept: memory is constant, except for the sample.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def checkpoint_totals(totals: Totals, tally: Tally) -> CheckpointTotals:
 
 
 class Surveyor:
-    """Passes over one listing, once.
+    """Reads one listing, once.
 
     Args:
-        source: What is listed.
-        check: The reason why a listed object is not examined, or None.
-        known: Gives the rows of the checkpoint.
-        max_attempts: For each page.
+        source: Lists the objects.
+        check: Returns the reason why a listed object is not examined, or None.
+        known: Returns the rows of the checkpoint.
+        max_attempts: Attempts for each page, at least 1.
         clock: Time, for the pauses between attempts.
         sampler: Draws the sample, which may be empty.
         on_listed: Called after every page with the number of objects listed.
@@ -77,7 +77,7 @@ class Surveyor:
         self._on_listed = on_listed
 
     async def run(self) -> ListingSurvey:
-        """Pass over the whole listing.
+        """Read the whole listing.
 
         Raises:
             AccessError: The source cannot be listed.
@@ -86,7 +86,7 @@ class Surveyor:
         after: str | None = None
         while True:
             page = await self._page(after)
-            await self._see(page.objects)
+            await self._count(page.objects)
             if self._on_listed is not None:
                 self._on_listed(self.survey.listed)
             if page.is_last:
@@ -99,10 +99,10 @@ class Surveyor:
         try:
             return await self._repeat(lambda: self._source.page(after))
         except TransientError as error:
-            hint = "Plan again once S3 answers; nothing was paid."
+            hint = "Plan again once S3 responds; nothing was paid."
             raise EndpointError(f"the listing cannot be read: {error.message}", hint=hint) from error
 
-    async def _see(self, objects: Sequence[ListedObject]) -> None:
+    async def _count(self, objects: Sequence[ListedObject]) -> None:
         survey = self.survey
         candidates = []
         for listed in objects:
@@ -134,7 +134,7 @@ class Surveyor:
         self.survey.drawn_failed = sum(row is not None and row.is_unexamined for row in rows)
 
     async def _rows(self, objects: Sequence[ListedObject]) -> list[StoredImage | None]:
-        """The row of each object as it is now, one with a position before one without; None where there is none."""
+        """The row of each present object, one with a position rather than one without; None where there is none."""
         known: dict[str, list[StoredImage]] = defaultdict(list)
         if objects:
             for row in await self._known([listed.key for listed in objects]):

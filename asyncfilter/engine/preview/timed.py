@@ -1,4 +1,4 @@
-"""A run that ends when its time is over, in order: what is in flight is finished and kept."""
+"""A run with a time limit: when its time is over it drains, so that what is in flight is finished and kept."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ async def run_for(
     clock: Clock,
     interrupt: Interrupt,
 ) -> tuple[T, bool]:
-    """Run something, and drain it ``seconds_s`` after it has begun.
+    """Call ``run``, and drain it ``seconds_s`` after it has begun.
 
     Args:
         seconds_s: Time from ``begun`` on.
-        run: Given the wish to end: the user's, or that the time is over.
-        begun: Set by it.
+        run: Called with an interrupt, which is requested by the user or when the time is over.
+        begun: Set by ``run`` when the time begins.
         clock: Time.
-        interrupt: The user's own. Requested once while a run drains whose time is over, it changes nothing.
+        interrupt: The user's. A first request while the run drains because its time is over changes nothing.
 
     Returns:
-        What ``run`` returned, and whether its time was over before anybody else wished it to end.
+        The result of ``run``, and whether its time was over before the user interrupted it.
     """
     inner, is_over, failure = Interrupt(), False, None
     results: list[T] = []
@@ -43,7 +43,7 @@ async def run_for(
         is_over = not inner.drain.is_set()
         inner.finish()
 
-    async def obey() -> None:
+    async def follow_user() -> None:
         await interrupt.drain.wait()
         inner.drain.set()
         await interrupt.abort.wait()
@@ -51,7 +51,7 @@ async def run_for(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch)
-        tasks.start_soon(obey)
+        tasks.start_soon(follow_user)
         try:
             results.append(await run(inner))
         except Exception as error:  # noqa: BLE001  raised again below, outside the task group
