@@ -1,7 +1,8 @@
-"""``apply``: removes from the source what the decisions say, after the user confirmed how many images that is.
+"""``apply``: moves or deletes the images that the decisions remove, after the user confirmed their number.
 
-The way of one image: looked at, announced in the journal, for a move copied and the copy verified, deleted on condition
-of the ETag that was examined, confirmed. What changed or vanished since it was examined is left and reported.
+The steps of one image: it is checked, and the removal is written to the journal; for a move it is copied and the copy
+is verified; it is deleted on condition of the ETag that was examined; the removal is confirmed in the journal. An image
+that changed or vanished since it was examined is left as it is, and reported.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from asyncfilter.records.removal import REMOVING, UNDER_WAY, BucketState, Remova
 
 
 class Apply:
-    """Moves and deletes what is pending.
+    """Moves and deletes the images that are pending.
 
     Args:
-        job: Whose decisions.
-        checkpoint: Holds them.
-        state: What deleting means in the source.
-        again: Propose also what was undone under these same decisions.
+        job: The job that decided.
+        checkpoint: Holds the decisions and the removal journal.
+        state: The versioning of the source, which decides whether a delete can be undone.
+        again: True to include images that were restored by ``undo`` under these same decisions.
     """
 
     def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState, *, again: bool = False) -> None:
@@ -53,10 +54,10 @@ class Apply:
         self._bucket = job.source.bucket
 
     async def plan(self) -> RemovalPlan:
-        """What is pending. Every decision is made once more from the stored labels: none is taken on trust.
+        """The plan of all pending removals. Every decision is made again from the stored labels and compared.
 
         Raises:
-            UsageError: The stored decisions are not those of the job as it is now.
+            UsageError: The stored decisions are not those of the present job.
         """
         if self._checkpoint.opened.decided_by != decided_by(self._job):
             raise other_decisions(self._job)
@@ -130,19 +131,19 @@ class Apply:
             return RemovalItem(removal=wanted, recorded=None, row=row)
         item = resumed(recorded, row)
         if aim(recorded) != aim(wanted):
-            message = f"{uri_of(self._bucket, row.key)}: what was begun with it cannot be found out now"
+            message = f"{uri_of(self._bucket, row.key)}: the state of an earlier removal of it cannot be determined now"
             item.error = TransientError(message, may_be_billed=False)
         return item
 
     def _is_wanted(self, recorded: Removal, row: StoredImage | None) -> bool:
-        """Whether the job asks for the very removal that the journal holds."""
+        """Whether the job requires exactly the removal that the journal holds."""
         if row is None or row.seq is None or row.failure is not None or row.decision is None:
             return False
         is_covered = self._which.covers(row.decision.verdict, is_duplicate=row.same_as is not None)
         return is_covered and aim(self._removal(row)) == aim(recorded)
 
     def _removal(self, row: StoredImage) -> Removal:
-        """The removal that the job asks for; without a target when it is a move whose target cannot be made."""
+        """The removal that the job requires; without a target when it is a move whose target cannot be computed."""
         effect, kind = self._outcomes.as_stored(row).effect, ActionKind.DELETE
         if row.decision is not None:
             kind = self._action(row, row.decision).kind
@@ -150,7 +151,7 @@ class Apply:
         return Removal(image=row.id, key=row.key, etag=row.etag, size_bytes=row.size_bytes, kind=kind, target=target)
 
     async def _check_targets(self, items: list[RemovalItem]) -> None:
-        """Two images never share a target: the first that claims it gets it, the other stays where it is."""
+        """Check that no two images have one target: the first that claims it gets it, the other fails and stays."""
         claims: dict[str, str] = {}
         moves = [item for item in items if item.removal.kind is ActionKind.MOVE]
         owners = await self._checkpoint.owners([item.removal.target for item in moves if item.removal.target])
@@ -166,7 +167,7 @@ class Apply:
                 item.error = ImageError(message, code="target_collision")
 
     def _targetless(self, item: RemovalItem) -> ImageError:
-        """Why the target of a move cannot be made."""
+        """The reason why the target of a move cannot be computed."""
         failure = self._outcomes.as_stored(item.row).failure if item.row is not None else None
         if failure is None:
             return ImageError(f"{item.removal.key}: the move has no target", code="target_empty")
@@ -175,8 +176,8 @@ class Apply:
     # -- Stages --------------------------------------------------------------------------------------------------------
 
     async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
-        """Take a wave through all its stages."""
-        await stages.each(items, self._look)
+        """Run all stages on one wave."""
+        await stages.each(items, self._check_image)
         await stages.note(items, self._change)
         await stages.each(_at(items, Step.STARTED, ActionKind.MOVE), self._copy)
         await stages.note(items, self._change)
@@ -187,14 +188,14 @@ class Apply:
         await stages.note(items, self._change)
         stages.count(items, lambda item: item.removal.kind.value if item.removal.step is Step.DELETED else None)
 
-    async def _look(self, item: RemovalItem) -> None:
-        """See that the image is the one examined, before anything announces that it may be touched."""
+    async def _check_image(self, item: RemovalItem) -> None:
+        """Check that the image is the one that was examined, before its removal is written to the journal."""
         if not await self._recovery.is_untouched(item):
             return
         if item.row is not None:
             await self._duplicates.check(item.row, self._recovery.found)
         if item.removal.step in {Step.COPIED, Step.VERIFIED}:
-            # Time has passed since the copy was made: only one that is there now lets the image go.
+            # Time has passed since the copy was made: the image is deleted only when the copy is still there.
             item.advance(Step.COPIED if await self._is_copied(item.removal) else Step.STARTED)
 
     async def _is_copied(self, removal: Removal) -> bool:
@@ -222,7 +223,7 @@ class Apply:
         await self._stages.repeat(attempt)
 
     def _if_exists(self, item: RemovalItem) -> IfExists:
-        """A move never skips: what stands at its target must be the image, or the image stays in the source."""
+        """A move never skips: the object at its target must be the image's copy, or the image stays in the source."""
         decision = item.row.decision if item.row is not None else None
         asked = IfExists.FAIL
         if item.row is not None and decision is not None:
@@ -231,7 +232,7 @@ class Apply:
 
     async def _verify(self, item: RemovalItem) -> None:
         if not await self._is_copied(item.removal):
-            message = f"{item.removal.target}: what stands there is not the copy that was made"
+            message = f"{item.removal.target}: the object there is not the copy that was made"
             raise ImageError(message, code="not_verified")
         item.advance(Step.VERIFIED)
 
@@ -243,7 +244,7 @@ class Apply:
         unseen = [item for item in items if item.may_be_deleted and item.failed_as("vanished", "changed")]
         for item in unseen:
             item.error = None
-        await self._stages.each(unseen, self._look)
+        await self._stages.each(unseen, self._check_image)
 
     # -- What follows --------------------------------------------------------------------------------------------------
 
@@ -251,7 +252,7 @@ class Apply:
         row, tally = item.row, self._stages.watermark.tally
         if isinstance(item.error, ImageError):
             if item.error.access and item.may_be_deleted:
-                return  # without s3:ListBucket what is gone looks forbidden: it stays open
+                return  # without s3:ListBucket a deleted object gives 403: the removal stays unresolved
             failure = Failure(item.error.code, item.error.message)
             if item.recorded is not None:
                 item.fail(failure)

@@ -1,4 +1,4 @@
-"""Duplicates leave the source only while their content stays: in the earlier image that has it too."""
+"""The duplicate guard: a duplicate is removed only while the earlier image with the same content still exists."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Head = Callable[[S3Location], Awaitable[ObjectState | None]]
 
 
 class DuplicateGuard:
-    """Checks, before a duplicate leaves the source, that the earlier image with the same content is still there.
+    """Checks, before a duplicate is removed, that the earlier image with the same content is still there.
 
     Args:
-        job: Says what becomes of duplicates, and of their verdicts.
-        checkpoint: Has the rows.
+        job: Gives the actions of duplicates and of verdicts.
+        checkpoint: Holds the rows of the earlier images.
     """
 
     def __init__(self, job: Job, checkpoint: LabelStore) -> None:
@@ -34,10 +34,10 @@ class DuplicateGuard:
         self._known = {row.id: row for row in await self._checkpoint.rows(sorted(ids))} if ids else {}
 
     async def check(self, row: StoredImage, head: Head) -> None:
-        """See that the content of a duplicate stays when it goes.
+        """Check that the content of a duplicate remains when the duplicate is removed.
 
         Raises:
-            ImageError: ``original_gone``.
+            ImageError: ``original_gone``: the earlier image is not there any more.
         """
         if not self._is_needed(row):
             return
@@ -50,16 +50,16 @@ class DuplicateGuard:
             raise ImageError(message, code="original_gone")
 
     def _is_needed(self, row: StoredImage) -> bool:
-        """Whether what an image shows is to be kept, and only the original still keeps it once this one is gone."""
+        """Whether the content of a duplicate must be kept, and only the earlier image has it after the removal."""
         if row.same_as is None or row.decision is None or self._job.duplicate is None:
             return False
         judged = self._job.actions[row.decision.verdict].kind
         return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
     async def _is_there(self, original: StoredImage, head: Head) -> bool:
-        """Whether an image is where it was examined, or where it was moved."""
+        """Whether an image is at the key at which it was examined, or at the target to which it was moved."""
         moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
-        for place in (S3Location(self._job.source.bucket, original.key), *moves):
-            if await head(place) == ObjectState(etag=original.etag, size_bytes=original.size_bytes):
+        for where in (S3Location(self._job.source.bucket, original.key), *moves):
+            if await head(where) == ObjectState(etag=original.etag, size_bytes=original.size_bytes):
                 return True
         return False

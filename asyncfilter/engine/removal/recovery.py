@@ -1,8 +1,8 @@
-"""Recovery: what became of images that an earlier attempt, of this process or of one that died, may have removed.
+"""Recovery: the state of images that an earlier attempt, of this process or of a killed one, may have removed.
 
-The journal announces every write, so only announced removals can have happened unseen. An image that is not there as it
-was examined was removed by us if a delete may have been sent and the store does not show otherwise; else by another
-program, and the image is left. Nothing is written to the store here.
+Every write is in the journal before it is sent, so only removals in the journal can have been carried out unconfirmed.
+An image that is not there as it was examined was removed by asyncfilter if a delete may have been sent and the store
+does not show otherwise; else another program removed it, and it is left as it is. Recovery writes nothing to the store.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from asyncfilter.records.removal import NULL_VERSION, UNDER_WAY, BucketState, Re
 ABANDONED = Failure("abandoned", "begun and not finished; the job no longer removes it")
 
 IsWanted = Callable[[Removal, StoredImage | None], bool]
-"""Whether the job still asks for a removal that the journal holds, of the image of this row."""
+"""Whether the job still requires a removal that the journal holds, of the image of this row."""
 
 
 class Recovery:
-    """Looks at images, and tells removals by us from changes by others.
+    """Reads the state of images, and distinguishes removals by asyncfilter from changes by other programs.
 
     Args:
-        stages: Those of the present ``apply``.
-        state: What deleting means in the source.
+        stages: The stages of the present ``apply``.
+        state: The versioning of the source.
     """
 
     def __init__(self, stages: RemovalStages, state: BucketState) -> None:
@@ -37,19 +37,19 @@ class Recovery:
         self._state = state
 
     async def settle_abandoned(self, checkpoint: RemovalJournal, is_wanted: IsWanted, change: Change) -> None:
-        """Find out what became of removals that were begun and are not wanted any more, and record it."""
+        """Determine and record the state of abandoned removals: begun, and no longer wanted by the job."""
         after_image = 0
         while page := await checkpoint.removals(sorted(UNDER_WAY), after_image, WAVE_IMAGES):
             after_image = page[-1][0].image
             abandoned = [resumed(recorded, row) for recorded, row in page if not is_wanted(recorded, row)]
-            await self._stages.each(abandoned, self._find_out)
+            await self._stages.each(abandoned, self._resolve)
             await self._stages.note(abandoned, change)
 
     async def is_untouched(self, item: RemovalItem) -> bool:
-        """Whether the image is the one examined; False when it was found to be removed by us, which is noted.
+        """Whether the image is the one examined; False when asyncfilter removed it, which the item then records.
 
         Raises:
-            ImageError: ``vanished`` or ``changed``, by another program.
+            ImageError: ``vanished`` or ``changed``: another program deleted or replaced it.
         """
         found = await self.found(self._stages.source(item.removal))
         if found == ObjectState(etag=item.removal.etag, size_bytes=item.removal.size_bytes):
@@ -57,47 +57,48 @@ class Recovery:
         await self._explain(item, found)
         return False
 
-    async def found(self, place: S3Location) -> ObjectState | None:
-        """What is at ``place`` now; None when nothing is."""
-        return await self._stages.repeat(lambda: self._stages.remover.head(place))
+    async def found(self, where: S3Location) -> ObjectState | None:
+        """The present object at ``where``; None when there is none."""
+        return await self._stages.repeat(lambda: self._stages.remover.head(where))
 
-    async def _find_out(self, item: RemovalItem) -> None:
+    async def _resolve(self, item: RemovalItem) -> None:
         failure = ABANDONED
         try:
             await self.is_untouched(item)
         except ImageError as error:
             if error.access:
-                raise DrainedError from error  # it cannot be found out now
+                raise DrainedError from error  # the state cannot be read now
             failure = Failure(error.code, error.message)
         if item.removal.step is not Step.DELETED:
             item.fail(failure)
 
     async def _explain(self, item: RemovalItem, found: ObjectState | None) -> None:
-        """The image is not there as it was: by us, when a delete may have been sent, or by another program.
+        """Determine whether asyncfilter or another program removed an image that is not there as it was examined.
 
-        In a versioned bucket the delete marker right above the image tells; elsewhere, that nothing is there.
+        It was asyncfilter when a delete may have been sent and the version right above the image is a delete marker;
+        where versioning is not known to be on, also when there is no object.
 
         Raises:
-            ImageError: ``vanished`` or ``changed``, by another program.
+            ImageError: ``vanished`` or ``changed``: another program deleted or replaced it.
         """
-        where = self._stages.source(item.removal).uri
+        uri = self._stages.source(item.removal).uri
         if item.may_be_deleted:
             marker = await self._marker(item)
             if marker or (found is None and self._state.versioning is not Versioning.ON):
                 item.advance(Step.DELETED, marker=marker)
                 return
         if found is None:
-            raise ImageError(f"{where}: deleted since it was examined", code="vanished")
+            raise ImageError(f"{uri}: deleted since it was examined", code="vanished")
         seen = f"ETag {item.removal.etag}, now {found.etag}"
-        raise ImageError(f"{where}: replaced since it was examined ({seen})", code="changed")
+        raise ImageError(f"{uri}: replaced since it was examined ({seen})", code="changed")
 
     async def _marker(self, item: RemovalItem) -> str:
         """Version id of the delete marker right above the image that was examined; empty when there is none."""
         if self._state.versioning is Versioning.OFF:
             return ""
-        place = self._stages.source(item.removal)
+        where = self._stages.source(item.removal)
         try:
-            versions = await self._stages.repeat(lambda: self._stages.remover.versions(place))
+            versions = await self._stages.repeat(lambda: self._stages.remover.versions(where))
         except PermissionDeniedError:
             if self._state.versioning is Versioning.UNKNOWN:
                 return ""
@@ -110,7 +111,7 @@ class Recovery:
 
 
 def resumed(recorded: Removal, row: StoredImage | None) -> RemovalItem:
-    """An image that an earlier process had begun with, and may have got further than it could record."""
+    """The item of an image whose removal an earlier process began; it may have done more than it recorded."""
     is_move = recorded.kind is ActionKind.MOVE
     return RemovalItem(
         removal=recorded,
@@ -122,5 +123,5 @@ def resumed(recorded: Removal, row: StoredImage | None) -> RemovalItem:
 
 
 def aim(removal: Removal) -> tuple[str, ActionKind, str]:
-    """What a removal is about: a job that asks for another one cannot go on with it."""
+    """The identity of a removal: only a job that requires one with the same identity can continue it."""
     return removal.etag, removal.kind, removal.target

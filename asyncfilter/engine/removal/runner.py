@@ -1,4 +1,4 @@
-"""The one task group of ``apply`` and ``undo``: wave after wave, until all is done or the user leaves."""
+"""The one task group of ``apply`` and ``undo``: wave after wave, until all is done or the user interrupts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RemovalCommand(Protocol):
     """``Apply``, ``Undo`` or ``Clear``."""
 
     async def plan(self) -> RemovalPlan:
-        """What would be done; nothing is changed."""
+        """The plan of what would be done; nothing is changed."""
         ...
 
     def waves(self, stages: RemovalStages) -> AsyncGenerator[list[RemovalItem], None]:
@@ -35,7 +35,7 @@ class RemovalCommand(Protocol):
         ...
 
     async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
-        """Take a wave through its stages."""
+        """Run all stages on one wave."""
         ...
 
 
@@ -49,21 +49,21 @@ async def carry_out(
     context: RunContext,
     rng: Random | None = None,
 ) -> RemovalSummary:
-    """Do what was agreed to, and nothing else.
+    """Carry out what the user consented to, and nothing else.
 
     Args:
-        job: Whose source.
-        command: What to do.
-        consent: How much, and which.
-        checkpoint: Open, and held by this process.
-        remover: The store.
-        context: Of this ``apply`` or ``undo``.
-        rng: Draws the jitter of repetitions.
+        job: The job; its source is changed.
+        command: Plans the removal and carries it out.
+        consent: The number of images, and the plan, that the user consented to.
+        checkpoint: Open, and locked by this process.
+        remover: Writes to the store.
+        context: The context of this ``apply`` or ``undo``.
+        rng: Draws the jitter of retries.
 
     Raises:
-        UsageError: The plan is not what was agreed to: nothing was done.
-        AbortedError: Interrupted twice; the journal says what may have been done.
-        CheckpointError: The journal cannot be written; nothing more was done then.
+        UsageError: The plan is not what the user consented to; nothing was done.
+        AbortedError: The user interrupted twice; the journal holds what may have been done.
+        CheckpointError: The journal cannot be written; nothing was done after that.
     """
     plan = await command.plan()
     consent.check(plan)
@@ -88,7 +88,7 @@ async def carry_out(
                     break
         tasks.cancel_scope.cancel()
     if interrupt.abort.is_set():
-        raise AbortedError("aborted: the journal says what may have been done", hint="Run the same command to go on.")
+        raise AbortedError("aborted: the journal holds what may have been done", hint="Run the same command to go on.")
     stop_signal.request(StopReason.COMPLETED)
     wall_s = clock.monotonic() - started_s
     summary = _summary(stages, job=job, plan=plan, run_id=context.run_id, where=checkpoint.location, wall_s=wall_s)

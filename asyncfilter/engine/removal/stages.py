@@ -1,11 +1,12 @@
-"""What ``apply`` and ``undo`` share: waves of images that go from step to step, each step durable before the next.
+"""The stages that ``apply`` and ``undo`` share: waves of images go from step to step, each durable before the next.
 
-A wave is a page of images. Each stage does one thing to all of them, by a fixed pool of tasks or in batches, and what
-came of it is journalled as one before the next stage begins. So a process may die at any moment: the journal says what
-may have been done, and a resumed process looks before anything is done again.
+A wave is a page of images. Each stage does one thing to all of them, by a fixed pool of tasks or in batches, and its
+results are written to the journal in one transaction before the next stage begins. So a process can be killed at any
+moment: the journal holds what may have been done, and a resumed process reads the state of the store before it repeats
+anything.
 
-Invariants: nothing is written to the store that the journal does not announce; nothing is counted that the journal does
-not hold; every write is on condition of the ETag that was examined.
+Invariants: every write to the store is in the journal before it is sent; everything that is counted is in the journal;
+every write is on condition of the ETag that was examined.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ from asyncfilter.records.progress import Batch
 from asyncfilter.records.removal import Removal, Step
 
 WAVE_IMAGES = 1000
-"""Images that go through the stages together: as many as one batch of deletes takes."""
+"""Images that go through the stages together: as many as S3 deletes in one batch."""
 
 AT_ONCE = 64
-"""Requests of one stage under way at the most."""
+"""Most requests of one stage in flight."""
 
 THROTTLED_LIMIT_S = 600.0
-"""One request refused for this long ends all (docs/guarantees.md, *The rate holds*)."""
+"""The command ends when one request is throttled for this long (docs/guarantees.md, *The rate holds*)."""
 
 T = TypeVar("T")
 Dropped = ImageError | TransientError | ThrottledError | DrainedError
@@ -58,12 +59,12 @@ class RemovalItem(msgspec.Struct, kw_only=True):
     """One image in a wave.
 
     Attributes:
-        removal: Its removal as the journal is to hold it next.
-        recorded: Its removal as the journal holds it; None when the journal has nothing of it yet.
-        row: Its row in the checkpoint; None when that is gone.
-        may_be_copied: An earlier attempt, of this process or of one that died, may have made the copy unseen.
-        may_be_deleted: An earlier attempt may have deleted the image unseen.
-        error: Why it dropped out of the wave; None while it is in.
+        removal: Its removal as it is to be written to the journal next.
+        recorded: Its removal as the journal holds it; None when the journal has none yet.
+        row: Its row in the checkpoint; None when there is none any more.
+        may_be_copied: An earlier attempt, of this process or of a killed one, may have made the copy unconfirmed.
+        may_be_deleted: An earlier attempt may have deleted the image unconfirmed.
+        error: The reason why it dropped out of the wave; None while it is in.
         is_error_recorded: True once its error is in the journal.
     """
 
@@ -77,41 +78,41 @@ class RemovalItem(msgspec.Struct, kw_only=True):
 
     @property
     def is_in(self) -> bool:
-        """True while there is more to do about it."""
+        """True while it takes part in the wave."""
         return self.error is None
 
     @property
     def is_new(self) -> bool:
-        """True when what came of it is not journalled yet. What was only waited for or given up in passing never is."""
+        """True when its state is not in the journal yet; errors other than ``ImageError`` are never written to it."""
         if isinstance(self.error, ImageError):
             return not self.is_error_recorded
         return self.is_in and self.removal != self.recorded
 
     def advance(self, step: Step, **fields: object) -> None:
-        """Note how far it has come."""
+        """Set its step, and fields of its removal."""
         self.removal = msgspec.structs.replace(self.removal, step=step, failure=None, **fields)
 
     def fail(self, failure: Failure, step: Step = Step.FAILED) -> None:
-        """Note that nothing more is done about it, and why."""
+        """Set its failure and the step that it ends with."""
         self.removal = msgspec.structs.replace(self.removal, step=step, failure=failure)
 
     def failed_as(self, *codes: str) -> bool:
-        """Whether it dropped out for one of these causes."""
+        """Whether it dropped out with one of these failure codes."""
         return isinstance(self.error, ImageError) and self.error.code in codes
 
 
 Change = Callable[[RemovalItem, Batch], None]
-"""Adds to a batch what follows from an item for its row, the counts and the journal."""
+"""Adds the changes of an item to a batch: those of its row, of the counts and of the journal."""
 
 
 class RemovalStages:
     """The stages of one ``apply`` or ``undo``, and their journal.
 
     Attributes:
-        watermark: The checkpoint's, with counts that follow what is journalled.
-        done: Images finished, by the kind of event told of them.
-        failed: Images that were left as they are, by cause.
-        size_bytes: Of the images finished.
+        watermark: The checkpoint's watermark, with counts that include what is in the journal.
+        done: Number of finished images, by the kind of the event emitted for them.
+        failed: Number of images that were left as they are, by failure code.
+        size_bytes: Size of the finished images.
     """
 
     def __init__(
@@ -139,30 +140,30 @@ class RemovalStages:
         self._clock = clock
 
     def source(self, removal: Removal) -> S3Location:
-        """Where the image stands, or stood."""
+        """The location of the image in the source, before its removal or now."""
         return S3Location(self.bucket, removal.key)
 
     async def repeat(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Attempt until it succeeds or fails for good; a store that refuses for too long ends all.
+        """Attempt until an attempt succeeds or fails permanently; throttling for too long ends the command.
 
         Raises:
             DrainedError: The end was requested before the next attempt.
-            CallError: The last attempt's error.
+            CallError: The error of the last attempt.
         """
         started_s = self._clock.monotonic()
 
         def watch(error: Exception, _delay_s: float) -> None:
             if isinstance(error, ThrottledError) and self._clock.monotonic() - started_s >= THROTTLED_LIMIT_S:
-                message = f"refused for the rate for {THROTTLED_LIMIT_S / 60:.0f} minutes: {error.message}"
-                hint = "See who else works on this bucket; then run the same command again."
+                message = f"throttled for {THROTTLED_LIMIT_S / 60:.0f} minutes: {error.message}"
+                hint = "Check what else uses this bucket; then run the same command again."
                 self.stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
 
         return await self._repeater(attempt, watch)
 
-    # -- Side by side --------------------------------------------------------------------------------------------------
+    # -- Concurrency ---------------------------------------------------------------------------------------------------
 
     async def each(self, items: Iterable[RemovalItem], work: Callable[[RemovalItem], Awaitable[None]]) -> None:
-        """Do ``work`` to every item that is in, several at a time; an error drops its item."""
+        """Call ``work`` with every item that is in, several at a time; an item with an error drops out."""
         wanted = [item for item in items if item.is_in]
         following = iter(wanted)
 
@@ -188,7 +189,7 @@ class RemovalStages:
             self.stop_signal.request(StopReason.FAILED, error)
 
     def _stop_if_denied(self, items: Sequence[RemovalItem]) -> None:
-        """A permission that no image has is the account's matter: nothing is held against the images."""
+        """End the command when every image is denied: the account lacks a permission, so no image fails for it."""
         denied = [item.error for item in items if isinstance(item.error, ImageError) and item.error.access]
         if not denied or len(denied) < len(items) or (self.done and len(items) < FAILURES_IN_A_ROW):
             return
@@ -201,10 +202,13 @@ class RemovalStages:
     async def delete(
         self, bucket: str, items: Sequence[RemovalItem], wanted: Callable[[RemovalItem], DeleteRequest]
     ) -> dict[int, DeleteResult]:
-        """Delete what ``wanted`` names for each item that is in; what became of those that are gone, by row id.
+        """Delete the object that ``wanted`` names for each item that is in.
 
-        An object that is not there any more drops its item as ``vanished``, also when ``may_be_deleted`` says that an
-        earlier attempt may have deleted it: the caller decides what that means.
+        When an object is not there any more, its item drops out as ``vanished``, also when ``may_be_deleted`` is set
+        and an earlier attempt may have deleted it: the caller interprets it.
+
+        Returns:
+            The results of the deleted objects, by row id.
         """
         items = [item for item in items if item.is_in]
         deleted: dict[int, DeleteResult] = {}
@@ -219,7 +223,7 @@ class RemovalStages:
                     item.may_be_deleted = item.may_be_deleted or may_be_done(failed)
                 raise
             left[:] = []
-            again = [_sorted_out(item, result, left, deleted) for item, result in zip(sent, results, strict=True)]
+            again = [_result_error(item, result, left, deleted) for item, result in zip(sent, results, strict=True)]
             if error := next(filter(None, again), None):
                 raise error
 
@@ -247,7 +251,7 @@ class RemovalStages:
     # -- The journal ---------------------------------------------------------------------------------------------------
 
     async def note(self, items: Iterable[RemovalItem], change: Change) -> None:
-        """Make durable, as one, how far ``items`` have come."""
+        """Write the steps and errors of ``items`` to the checkpoint, in one transaction."""
         batch = Batch()
         new = [item for item in items if item.is_new]
         for item in new:
@@ -261,7 +265,7 @@ class RemovalStages:
             item.is_error_recorded = not item.is_in
 
     def count(self, items: Iterable[RemovalItem], kinds: Callable[[RemovalItem], str | None]) -> None:
-        """Count a wave that is over, and tell of every image that is finished, by its kind, or given up."""
+        """Count a wave that is over, and emit an event for every image that is finished or failed."""
         for item in items:
             kind = kinds(item) if item.is_in else None
             if kind is not None:
@@ -290,10 +294,10 @@ class RemovalStages:
                 )
 
 
-def _sorted_out(
+def _result_error(
     item: RemovalItem, result: DeleteResult | CallError, left: list[RemovalItem], deleted: dict[int, DeleteResult]
 ) -> CallError | None:
-    """Note what became of one delete; the error for which it is to be sent again."""
+    """Record the result of one delete; returns the error if the delete must be sent again."""
     match result:
         case DeleteResult():
             deleted[item.removal.image] = result
@@ -307,17 +311,17 @@ def _sorted_out(
 
 
 def may_be_done(error: CallError) -> bool:
-    """Whether a request that failed so may have done its work; also a gateway's 503 can follow the deed."""
+    """Whether a request that failed with ``error`` may have been carried out, as with some 503s of a gateway."""
     return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_billed)
 
 
 def seq_of(item: RemovalItem) -> int:
-    """The image's place in the order of examination; 0 when it has none."""
+    """The image's position in the order of examination; 0 when it has none."""
     return (item.row.seq or 0) if item.row is not None else 0
 
 
 def other_decisions(job: Job) -> UsageError:
-    """The refusal to remove anything by decisions that are not the job's."""
+    """The error when the stored decisions are not those of the job: then nothing is removed."""
     path = job.path or "JOB"
     return UsageError(
         f"{job.checkpoint}: the stored decisions are not those of this job's rules and actions",

@@ -1,8 +1,8 @@
-"""``apply --stale``: deletes copies that the rules no longer make, after the user confirmed how many.
+"""``apply --stale``: deletes copies that the rules no longer make, after the user confirmed their number.
 
-A copy goes only when it is shown to be one: it has the content of an image that stands in the source as it was
-examined. So nothing is lost by it, and ``run`` makes the copy again when the rules ask for it. There is no journal: a
-copy that is not there any more needs no deleting, whatever deleted it.
+An object is deleted only when it is proved to be a copy: it has the content of an image that is in the source as it was
+examined. So nothing is lost, and ``run`` makes the copy again when the rules require it. No journal is needed: a copy
+that is not there any more counts as deleted, by any program.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from asyncfilter.records.progress import Batch
 from asyncfilter.records.removal import BucketState, Removal, Step
 
 CLEAR = "clear"
-"""How events and counts call a stale copy that is gone."""
+"""The kind of a deleted stale copy in events and counts."""
 
 
 class Clear:
     """Deletes stale copies.
 
     Args:
-        job: Whose decisions.
-        checkpoint: Knows the copies.
-        state: What deleting means in the source.
+        job: The job that decided.
+        checkpoint: Records the copies.
+        state: The versioning of the source.
     """
 
     def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState) -> None:
@@ -45,10 +45,10 @@ class Clear:
         self._bucket = job.source.bucket
 
     async def plan(self) -> RemovalPlan:
-        """The copies that are stale, beside all copies.
+        """The plan: the stale copies, and the number of all copies (as ``examined``).
 
         Raises:
-            UsageError: The stored decisions are not those of the job as it is now.
+            UsageError: The stored decisions are not those of the present job.
         """
         if self._checkpoint.opened.decided_by != decided_by(self._job):
             raise other_decisions(self._job)
@@ -78,7 +78,7 @@ class Clear:
         )
 
     async def _pages(self) -> AsyncIterator[list[StoredImage]]:
-        """Images with copies, by pages."""
+        """Images with copies, page by page."""
         after_seq = 0
         while page := await self._checkpoint.positioned(after_seq, WAVE_IMAGES, is_asked=lambda _: False):
             after_seq = page[-1].seq or 0
@@ -98,7 +98,7 @@ class Clear:
         ]
 
     async def waves(self, stages: RemovalStages) -> AsyncGenerator[list[RemovalItem], None]:
-        """Stale copies, no two of one image at a time."""
+        """Stale copies; no wave contains two of one image."""
         self._stages = stages
         async for page in self._pages():
             items = [[RemovalItem(removal=one, recorded=None, row=row) for one in self._removals(row)] for row in page]
@@ -106,12 +106,12 @@ class Clear:
                 yield [item for item in wave if item is not None]
 
     async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
-        """Take a wave through all its stages."""
-        await stages.each(items, self._look)
+        """Run all stages on one wave."""
+        await stages.each(items, self._check_copy)
         there = [item for item in items if item.is_in and item.removal.step is Step.VERIFIED]
         for bucket in sorted({location(item.removal.target).bucket for item in there}):
-            mine = [item for item in there if location(item.removal.target).bucket == bucket]
-            await stages.delete(bucket, mine, _copy_of)
+            in_bucket = [item for item in there if location(item.removal.target).bucket == bucket]
+            await stages.delete(bucket, in_bucket, _copy_of)
         for item in there:
             if item.is_in or item.failed_as("vanished"):
                 item.error = None
@@ -119,22 +119,24 @@ class Clear:
         await stages.note(items, self._change)
         stages.count(items, lambda item: CLEAR if item.removal.step is Step.DELETED else None)
 
-    async def _look(self, item: RemovalItem) -> None:
-        """See that what stands at the target is a copy of the image, and that the image stands.
+    async def _check_copy(self, item: RemovalItem) -> None:
+        """Check that the object at the target is a copy of the image, and that the image is in the source.
 
         Raises:
-            ImageError: ``original_gone``, or ``target_exists`` for something else than the copy.
+            ImageError: ``original_gone``, or ``target_exists`` when the object is not the copy.
         """
         removal = item.removal
         if item.row is None:
-            raise ValueError(f"{removal.target}: a stale copy is that of a stored image")
+            raise ValueError(f"{removal.target}: a stale copy needs the row of its image")
         image, target = image_of(self._bucket, item.row), location(removal.target)
         effect = Effect(kind=ActionKind.COPY, source=image, target=target, if_exists=IfExists.FAIL)
         try:
             copied = await self._stages.repeat(lambda: self._stages.remover.existing_copy(effect))
         except ImageError as error:
             if error.code in {"changed", "vanished"}:
-                message = f"{removal.target}: its image is not in the source as it was, this may be the only copy"
+                message = (
+                    f"{removal.target}: its image is not in the source as it was examined; this may be the only copy"
+                )
                 raise ImageError(message, code="original_gone") from error
             raise
         if copied is None:

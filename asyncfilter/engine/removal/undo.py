@@ -1,8 +1,8 @@
-"""``undo``: brings back what ``apply`` took out of the source.
+"""``undo``: restores the images that ``apply`` removed from the source.
 
-An image that stands behind a delete marker comes back by removing that very marker; one that was moved, by copying it
-back where nothing stands. Its copy in quarantine goes last, when the image was seen in its place. What stands in the
-source is never overwritten.
+An image that is the version right behind the delete marker of ``apply`` is restored by removing exactly that marker;
+else a moved image is restored by copying it back, if its key in the source is free. Its copy in quarantine is deleted
+last, after the restored image was verified. An object in the source is never overwritten.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from asyncfilter.records.progress import Batch
 from asyncfilter.records.removal import REMOVED, BucketState, Removal, Step
 
 RESTORE = "restore"
-"""How events and counts call an image that is back."""
+"""The kind of a restored image in events and counts."""
 
 
 class Undo:
-    """Brings images back.
+    """Restores removed images.
 
     Args:
-        job: Whose source.
-        checkpoint: Holds the journal.
-        state: What deleting means in the source.
+        job: The job; its source is changed.
+        checkpoint: Holds the removal journal.
+        state: The versioning of the source, which decides how a deleted image can be restored.
     """
 
     def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState) -> None:
@@ -42,7 +42,7 @@ class Undo:
         self._decided_by = checkpoint.opened.decided_by or decided_by(job)
 
     async def plan(self) -> RemovalPlan:
-        """What can come back, and what cannot."""
+        """The plan: the images that can be restored, and those that cannot."""
         back, lost = GroupCount(self._state), GroupCount(self._state)
         async for page in self._pages():
             for removal, _row in page:
@@ -70,7 +70,7 @@ class Undo:
             yield page
 
     async def waves(self, stages: RemovalStages) -> AsyncGenerator[list[RemovalItem], None]:
-        """Removed images that have a way back, by the age of their rows."""
+        """Removed images that have a restore method, by the age of their rows."""
         self._stages = stages
         async for page in self._pages():
             yield [
@@ -82,32 +82,32 @@ class Undo:
     # -- Stages --------------------------------------------------------------------------------------------------------
 
     async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
-        """Take a wave through all its stages."""
-        await stages.each(items, self._look)
+        """Run all stages on one wave."""
+        await stages.each(items, self._check_source)
         await stages.note(items, self._change)
-        await stages.each(_at(items, Step.RETURNING), self._bring_back)
+        await stages.each(_at(items, Step.RETURNING), self._restore)
         await stages.each(_at(items, Step.RETURNING), self._verify)
         await stages.note(items, self._change)
         await self._clear(_at(items, Step.RETURNED))
         await stages.note(items, self._change)
         stages.count(items, lambda item: RESTORE if item.removal.step is Step.UNDONE else None)
 
-    async def _look(self, item: RemovalItem) -> None:
-        """See what stands in the image's place; it may be back already."""
+    async def _check_source(self, item: RemovalItem) -> None:
+        """Read the object at the image's key in the source; the image may be restored already."""
         removal = item.removal
         found = await self._seen(item)
         if found is not None and _is_image(found, removal):
             item.advance(Step.RETURNED, returned=found.etag)
         elif removal.step is Step.RETURNED and not await self._is_in_quarantine(removal):
-            item.advance(Step.UNDONE)  # all was done but the last note; what happened to the image since is not ours
+            item.advance(Step.UNDONE)  # only the last record was missing; later changes of the image are not undone
         elif restore_method(removal, self._state) is RestoreMethod.MARKER and found is not None:
             raise self._occupied(item, found.etag)
         else:
             item.advance(Step.RETURNING)
 
     async def _seen(self, item: RemovalItem) -> ObjectState | None:
-        place = self._stages.source(item.removal)
-        return await self._stages.repeat(lambda: self._stages.remover.head(place))
+        where = self._stages.source(item.removal)
+        return await self._stages.repeat(lambda: self._stages.remover.head(where))
 
     async def _is_in_quarantine(self, removal: Removal) -> bool:
         if removal.kind is not ActionKind.MOVE:
@@ -117,29 +117,29 @@ class Undo:
         return found is not None and found.etag == removal.copied
 
     def _occupied(self, item: RemovalItem, etag: str) -> ImageError:
-        place = self._stages.source(item.removal).uri
-        return ImageError(f"{place}: another object stands there now (ETag {etag})", code="source_exists")
+        uri = self._stages.source(item.removal).uri
+        return ImageError(f"{uri}: another object is there now (ETag {etag})", code="source_exists")
 
-    async def _bring_back(self, item: RemovalItem) -> None:
+    async def _restore(self, item: RemovalItem) -> None:
         removal = item.removal
-        if restore_method(removal, self._state) is RestoreMethod.MARKER and await self._unmark(item):
+        if restore_method(removal, self._state) is RestoreMethod.MARKER and await self._remove_marker(item):
             item.advance(Step.RETURNING, returned=removal.etag)
         elif removal.kind is ActionKind.MOVE:
             await self._copy_back(item)
         else:
-            place = self._stages.source(removal).uri
-            message = f"{place}: the image does not stand right behind the delete marker that was made for it"
+            uri = self._stages.source(removal).uri
+            message = f"{uri}: the image is not the version right behind the delete marker that was made for it"
             raise ImageError(message, code="not_restorable")
 
-    async def _unmark(self, item: RemovalItem) -> bool:
-        """Remove the marker, if it is the newest thing there is and the image stands right behind it."""
-        removal, place = item.removal, self._stages.source(item.removal)
-        versions = await self._stages.repeat(lambda: self._stages.remover.versions(place))
+    async def _remove_marker(self, item: RemovalItem) -> bool:
+        """Remove the delete marker, if it is the newest version and the image is the version right behind it."""
+        removal, where = item.removal, self._stages.source(item.removal)
+        versions = await self._stages.repeat(lambda: self._stages.remover.versions(where))
         if len(versions) < 2 or not versions[0].is_marker or versions[0].id != removal.marker:
             return False
         if (versions[1].etag, versions[1].size_bytes) != (removal.etag, removal.size_bytes):
             return False
-        await self._stages.repeat(lambda: self._stages.remover.remove_marker(place, removal.marker))
+        await self._stages.repeat(lambda: self._stages.remover.remove_marker(where, removal.marker))
         return True
 
     async def _copy_back(self, item: RemovalItem) -> None:
@@ -151,8 +151,8 @@ class Undo:
             etag=removal.copied,
             seq=seq_of(item),
         )
-        place = self._stages.source(removal)
-        effect = Effect(kind=ActionKind.COPY, source=copy, target=place, if_exists=IfExists.FAIL)
+        where = self._stages.source(removal)
+        effect = Effect(kind=ActionKind.COPY, source=copy, target=where, if_exists=IfExists.FAIL)
         try:
             copied = await self._stages.repeat(lambda: self._stages.remover.copy(effect))
         except ImageError as error:
@@ -165,16 +165,16 @@ class Undo:
         removal = item.removal
         found = await self._seen(item)
         if found != ObjectState(etag=removal.returned, size_bytes=removal.size_bytes):
-            place = self._stages.source(removal).uri
-            raise ImageError(f"{place}: the image is not there as it was brought back", code="not_verified")
+            uri = self._stages.source(removal).uri
+            raise ImageError(f"{uri}: the object there is not the image that was restored", code="not_verified")
         item.advance(Step.RETURNED)
 
     async def _clear(self, items: list[RemovalItem]) -> None:
-        """Delete the copies in quarantine; one that is not there as we made it stays what it is."""
+        """Delete the copies in quarantine; an object that is not the copy that ``apply`` made is left as it is."""
         ours = [item for item in items if item.removal.kind is ActionKind.MOVE and not item.removal.is_foreign]
         for bucket in sorted({location(item.removal.target).bucket for item in ours}):
-            there = [item for item in ours if location(item.removal.target).bucket == bucket]
-            await self._stages.delete(bucket, there, _copy_of)
+            in_bucket = [item for item in ours if location(item.removal.target).bucket == bucket]
+            await self._stages.delete(bucket, in_bucket, _copy_of)
         for item in items:
             if item.is_in or item.failed_as("vanished", "changed"):
                 item.error = None
@@ -200,7 +200,7 @@ class Undo:
         batch.revoked.append((row.id, effect))
         if row.seq is not None:
             if removal.returned not in {"", row.etag}:
-                batch.renewed.append((row.id, removal.returned))  # the same content: its labels are paid for
+                batch.renewed.append((row.id, removal.returned))  # the content is the same, so its labels stay valid
             self._stages.watermark.tally.take_back_effect(removal.kind)
 
 
