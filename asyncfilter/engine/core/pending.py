@@ -10,7 +10,7 @@ class PendingSignal:
 
     Every part that changes something for the next round calls ``set``. ``wait`` gives the loop the mark that its round
     covers: the number of changes so far. The loop reports that mark by ``handle`` when the round is over. Changes that
-    a round itself causes are counted in the same way, so ``wait_handled`` returns only when they are handled too.
+    a round itself causes are counted too, so ``wait_handled`` returns only when they are handled.
     Belongs to one event loop.
     """
 

@@ -225,10 +225,10 @@ class Apply:
     def _if_exists(self, item: RemovalItem) -> IfExists:
         """A move never skips: the object at its target must be the image's copy, or the image stays in the source."""
         decision = item.row.decision if item.row is not None else None
-        asked = IfExists.FAIL
+        if_exists = IfExists.FAIL
         if item.row is not None and decision is not None:
-            asked = self._action(item.row, decision).if_exists
-        return asked if asked is IfExists.OVERWRITE else IfExists.FAIL
+            if_exists = self._action(item.row, decision).if_exists
+        return if_exists if if_exists is IfExists.OVERWRITE else IfExists.FAIL
 
     async def _verify(self, item: RemovalItem) -> None:
         if not await self._is_copied(item.removal):
