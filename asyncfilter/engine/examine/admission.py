@@ -84,7 +84,7 @@ class Admission:
         """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends earlier."""
         await self._redecider.run()
         if self._options.retry_failed:
-            self._sequencer.forgive()
+            self._sequencer.restart_error_window()
         stop = self._sequencer.due_stop()
         if stop is not None:
             self._stop_signal.request(stop.reason, stop.cause)

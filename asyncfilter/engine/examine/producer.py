@@ -147,10 +147,6 @@ class Producer:
         self.trailing_listed, self.trailing_skipped = 0, {}
         return item
 
-    def _is_usable(self, row: StoredImage) -> bool:
-        """Whether a row has an outcome that can be used, and no position yet."""
-        return row.seq is None and (row.detection is not None or not self._retry_failed)
-
     def _retried(self, row: StoredImage) -> WorkItem:
         return WorkItem(
             image=self._image(row.key, row.size_bytes, row.etag),

@@ -139,7 +139,7 @@ class Sequencer:
         self.watermark = watermark
         self.ahead = watermark.tally.copy()
 
-    def forgive(self) -> None:
+    def restart_error_window(self) -> None:
         """Restart the error window of ``stop.errors``, because failed images are tried again."""
         for tally in (self.watermark.tally, self.ahead):
             tally.recent = ErrorWindow()
