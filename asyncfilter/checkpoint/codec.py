@@ -139,6 +139,7 @@ def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[st
     definitions = labels.values(max(ours, default=-1) + 1)
     found = [
         _label(definitions[number], confidence_pct, boxes)
+        # Not strict: the numbers of the boxes follow the confidences in `values`.
         for number, confidence_pct, boxes in zip(ours, values, instances, strict=False)
     ]
     extra = zlib.decompress(stored[at:]) if flags & _EXTRA else b""
@@ -186,6 +187,7 @@ def _pack_numbers(values: Sequence[float]) -> tuple[int, bytes]:
         return _FLOAT64, wanted
     singles = narrow.unpack(packed)
     for mode in range(_FLOAT64):
+        # Bytes are compared, because -0.0 equals 0.0 and NaN does not equal itself.
         if exact.pack(*_widen(singles, mode)) == wanted:
             return mode, packed
     return _FLOAT64, wanted

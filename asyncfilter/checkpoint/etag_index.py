@@ -60,6 +60,7 @@ class EtagIndex:
         """
         if "content" not in table_names(self._db):
             self._build()
+        # Before the temporary tables are created: a change of this setting deletes them.
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.executescript(_TABLES)
         indexed = read_state(self._db, INDEXED, int) or 0
@@ -86,6 +87,8 @@ class EtagIndex:
             entries -= count
             if flushed_to is None:
                 write_state(self._db, {INDEXED: last_row})
+                # In the transaction of the round's last entries: after a crash the file has both, or neither.
+                # Counted anew once a round: `OR IGNORE` may have skipped entries that the running number includes.
                 flushed_to, entries, last_row = _START, self._count(), self._last_row()
             at = flushed_to
         self._db.execute(
@@ -120,6 +123,7 @@ class EtagIndex:
         nth = f"SELECT beginning, image {beyond} ORDER BY beginning, image LIMIT 1 OFFSET ?"
         last: Sequence[object] | None = self._db.execute(nth, (*at, count - 1)).fetchone()
         these, bounds = f"{beyond} AND (beginning, image) <= (?, ?)", (*at, *(last or _END))
+        # OR IGNORE: after a kill in the middle of a round the memtable gets entries again that are in the file already.
         self._db.execute(f"INSERT OR IGNORE INTO content SELECT beginning, image {these}", bounds)
         self._db.execute(f"DELETE {these}", bounds)
         return last

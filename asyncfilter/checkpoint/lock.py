@@ -49,6 +49,7 @@ class RunLock:
         self._path = lock_path(path)
         with translated(self._path):
             self._fd = self._acquire(path)
+            # Truncated under the lock, not when it is opened: the file may name the present holder.
             os.ftruncate(self._fd, 0)
             me = Holder(pid=os.getpid(), host=socket.gethostname(), since_unix_s=time.time())
             os.write(self._fd, msgspec.json.encode(me))
@@ -68,6 +69,8 @@ class RunLock:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The former holder may have removed this file between open and lock: another process can lock the new
+                # one.
                 if _is_in_place(fd, self._path):
                     return fd
             except BlockingIOError:
@@ -93,6 +96,7 @@ def holder(path: Path) -> Holder | None:
     except FileNotFoundError:
         return None
     try:
+        # Shared, so that two processes that only check do not take each other for a run.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _read_holder(fd)

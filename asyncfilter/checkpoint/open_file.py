@@ -83,6 +83,7 @@ def check_header(path: Path) -> None:
     if version > FORMAT_VERSION:
         what = f"{path}: written by a newer asyncfilter (format {version}; this one reads up to {FORMAT_VERSION})"
         raise CheckpointVersionError(what, hint="Install that version of asyncfilter, or set another `checkpoint:`.")
+    # The header has two bytes for the page size, so that 65,536 is stored as 1.
     expected_bytes = pages * (65536 if page_bytes == 1 else page_bytes)
     if size_bytes < expected_bytes and not has_wal(path):
         raise unreadable(path, f"the file is cut short: {size_bytes} of {expected_bytes} bytes")
@@ -95,6 +96,7 @@ def translated_reading(path: Path) -> Iterator[sqlite3.Connection]:
     shm = beside(path, "-shm")
     had_shm = shm.exists()
     try:
+        # Immutable: SQLite takes no lock and creates no `-shm` file, so that a rejected file leaves no trace.
         with closing(connect(path, "ro&immutable=1" if is_settled else "ro")) as db:
             yield db
     except BaseException:
@@ -123,6 +125,7 @@ def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sql
         check_content(db, path)
         compare_identity(path, stored_identity(db), identity)
     db = connect(path, "rw")
+    # Only now: opening for writing changes the file, for instance its journal mode.
     try:
         _configure(db)
         tables = Tables(db, path)
@@ -208,7 +211,9 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")  # Without it a commit is not on disk when it returns.
     db.execute("PRAGMA foreign_keys = ON")
+    # Some systems build SQLite with it on: deleted content would be overwritten with zeros, at the cost of more writes.
     db.execute("PRAGMA secure_delete = OFF")
+    # 1 MB: memory does not grow with the file.
     db.execute("PRAGMA cache_size = -1024")
     # 32 MB: a page that several commits change is written into the file once.
     db.execute("PRAGMA wal_autocheckpoint = 8000")
@@ -217,13 +222,16 @@ def _configure(db: sqlite3.Connection) -> None:
 def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opened:
     watermark = read_state(db, WATERMARK, Watermark) or Watermark()
     totals = read_state(db, TOTALS, Totals) or Totals()
+    # What a killed run had on record and not settled may have been paid for, so it counts as spent.
     totals.billed_calls += totals.reserved_calls
     totals.spent_micros += totals.reserved_micros
     totals.reserved_calls = totals.reserved_micros = 0
     with tables.transaction():
+        # Not settled when the last run ended: the labels stay as cached rows, and this run positions them again.
         db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (watermark.seq,))
         db.execute("UPDATE run SET outcome = ? WHERE outcome IS NULL", (DIED,))
         write_state(db, {TOTALS: totals})
+    # Not the highest id in the table: rows are deleted, and `same_as` and the removal journal still refer to their ids.
     (last_id,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'image'").fetchone()
     return Opened(
         watermark=watermark,

@@ -82,6 +82,7 @@ def count_pending_removals(db: sqlite3.Connection, which: RemovalQuery) -> int:
 
 def _condition(which: RemovalQuery) -> tuple[str, tuple[str, ...]]:
     """The condition on ``image`` behind ``Checkpoint.pending_removals``, and its parameters."""
+    # The lowest two bits of a stored decision are its verdict.
     where = f"decision % 4 IN ({', '.join(str(VERDICTS[verdict]) for verdict in which.verdicts)})"
     if which.duplicates is not None:
         where = f"({where} OR same_as IS NOT NULL)" if which.duplicates else f"({where} AND same_as IS NULL)"

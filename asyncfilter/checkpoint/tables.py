@@ -61,6 +61,7 @@ class Tables:
         codec = self._codec
         with self.transaction():
             if batch.unpositioned:
+                # First, because positions are unique: an image of this batch cannot get one that another row still has.
                 self._drop_position(batch.unpositioned)
             if batch.new:
                 rows = [codec.new_row(image) for image in batch.new]
@@ -76,6 +77,7 @@ class Tables:
                 self._db.executemany("UPDATE image SET etag = ? WHERE id = ?", etags)
                 self.etag_index.add([(id_, etag) for etag, id_ in etags])
             if batch.effects:
+                # After the new rows: an action may belong to one of them.
                 self._confirm(batch.effects)
             if batch.removals:
                 self.removal.write(batch.removals)
@@ -217,14 +219,17 @@ class Tables:
         if _inode(self._path) != self._inode:
             raise CheckpointError(f"{self._path}: moved or deleted while it was in use")
         self._db.execute("BEGIN IMMEDIATE")
+        # IMMEDIATE: the write lock is waited for here, and cannot be refused in the middle of the transaction.
         try:
             yield
             self._codec.save_interned()
             self._db.execute("COMMIT")
         except BaseException:
+            # SQLite itself rolls back after some errors, such as a full disk.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        # Only after the commit: after a rollback the new names still have to be written by the next transaction.
         self._codec.interned_saved()
 
     def _listing_state(self) -> ListingState:
@@ -268,6 +273,7 @@ class Tables:
     def _drop_position(self, ids: Sequence[int]) -> None:
         for some in sql.chunks(ids, sql.VALUES_PER_STATEMENT):
             among = f"id IN ({sql.marks(len(some))})"
+            # A row without labels has no use as a cached row.
             self._db.execute(f"DELETE FROM image WHERE detection IS NULL AND {among}", some)  # noqa: S608  only marks
             self._db.execute(f"UPDATE image SET seq = NULL WHERE {among}", some)  # noqa: S608  only marks
 

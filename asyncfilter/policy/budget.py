@@ -85,6 +85,7 @@ class Budget:
         wanted = self.spent_micros + self.held_micros + block_micros
         if self.limit_micros is not None:
             wanted = min(wanted, self.limit_micros)
+        # `charge` may pass the limit; what is on record must cover what is spent and held even then.
         return max(wanted, self.spent_micros + self.held_micros)
 
     def grant(self, micros: int) -> None:
@@ -115,6 +116,7 @@ class Reservation:
             ValueError: It was settled before.
         """
         budget = self._close()
+        # Calls settled since the reservation may have reached the next, cheaper tier.
         price_micros = min(self._micros, budget.next_price_micros)
         budget.spent_micros += price_micros
         budget.billed_calls += price_micros > 0

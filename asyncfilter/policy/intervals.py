@@ -60,6 +60,7 @@ def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
 
 def _at_least(hits: int, sample: int, total: int, whole: int) -> float:
     """Probability of ``hits`` or more in a sample of a whole with ``total``."""
+    # Terms fall from the first on only beyond the expected number; below it, those of the complement do.
     if hits * whole > sample * total:
         return _tail(hits, sample, total, whole)
     return 1 - _tail(sample - hits + 1, sample, whole - total, whole)

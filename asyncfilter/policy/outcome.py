@@ -170,6 +170,8 @@ class Outcomes:
             return None
         if effect is not None:
             return None if done(effect) in row.effects else failure
+        # No effect here, because `run` makes no moves and deletes: a failure of `apply` stays until `apply` is
+        # repeated.
         action = self.effects.action(decision, is_duplicate=row.same_as is not None)
         return failure if action.kind in REMOVING and not self.is_skipped(row) else None
 

@@ -86,6 +86,7 @@ class Pacer:
             return False
         late_s = now_s - next_s
         if late_s < IDLE_S:
+            # Lateness counts as if the attempt had been on time, so that the following ones are due sooner.
             due_s = now_s - min(late_s, self._catch_up_s)
         else:
             due_s = now_s if math.isfinite(next_s) else now_s + self._first_s
@@ -109,6 +110,8 @@ class Pacer:
         if self._next_s > now_s:
             self._next_s = now_s + (self._next_s - now_s) * interval_s / self._interval_s
         most = self._most_of(rate_tps)
+        # A second that began at the higher rate holds attempts of that rate: counted against the lower limit, they
+        # would stop the pacer for the rest of the second.
         if most < self._most and (now_s >= self._former_until_s or self._former_most <= self._most):
             self._former_most, self._former_until_s = self._most, now_s + _WINDOW_S
         self._former_most = max(self._former_most, most)

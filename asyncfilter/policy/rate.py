@@ -121,6 +121,7 @@ class RateController:
         self._rate = min(start_tps, self._limit)
         self._target = self._limit  # where a ramp ends: the highest rate that seems possible
         self._proven = 0.0  # the highest rate that was accepted for certain
+        # The first step is timed from the first review, not from the creation of the controller.
         self._phase: _Ramp | _Hold | _Measure | _Probe = _Ramp(math.inf)
         self._tally = SlidingCount()
         self._changes: deque[RateChange] = deque(maxlen=1000)
@@ -143,17 +144,23 @@ class RateController:
     def accepted(self, now_s: float, sent_s: float) -> None:
         """Count an attempt sent at ``sent_s`` that the service did not throttle, whatever its response."""
         self._refused_since_s = None
+        # 0.02: a mean over some 50 attempts, so that one slow response hardly moves it.
         self._lag_s += (now_s - sent_s - self._lag_s) * 0.02
         self._tally.add(sent_s)
+
+    # By the time of sending: services count attempts when these arrive, not when they are answered.
 
     def throttled(self, now_s: float, cause: ThrottleCause, sent_s: float) -> None:
         """Count an attempt sent at ``sent_s`` that the service throttled, and lower the rate where that follows."""
         over = cause in (ThrottleCause.RATE, ThrottleCause.S3_READ)
         self._tally.add(sent_s, OVER if over else UNWELL)
         if not self._background:
+            # Throttles that do not depend on the rate do not end a quiet time: with them no probe would ever begin.
             self._throttled_s = now_s
         if self._refused_since_s is None:
             self._refused_since_s = now_s
+        # Sent before the cut, or counted by the service together with attempts before it: no evidence about the new
+        # rate.
         if sent_s < self._cut_s + _STEP_S:
             return
         match cause:
@@ -188,6 +195,7 @@ class RateController:
             return
         self._cut(now_s, above_tps * (1 - self._recent_share(now_s)), why)
         if isinstance(self._phase, _Hold):
+            # A ramp goes on with the lowered rate; `_ramp` starts the measurement when there are many throttles.
             self._phase = _Measure(slot_from(now_s), above_tps, (above_tps, self._target))
 
     def _back_off(self, now_s: float, weight: float, why: str, growth: float) -> None:
@@ -198,6 +206,7 @@ class RateController:
 
     def _recent_share(self, now_s: float) -> float:
         """The size of a cut: the share of throttles in the last second, or in the last ``_SAMPLE`` attempts."""
+        # One slot more: `between` leaves out the current slot, which may hold the throttle that causes this cut.
         seen = self._tally.between(now_s - max(_STEP_S, _SAMPLE / self._rate), now_s + 1 / 10)
         return min(0.25, max(0.005, seen.refused / max(seen.total, _SAMPLE)))
 
@@ -223,10 +232,12 @@ class RateController:
         if now_s - ramp.stepped_s < _STEP_S:
             return
         seen = self._tally.between(max(ramp.stepped_s, now_s - _STEP_S - 2 * self._lag_s), now_s)
+        # At least 20: three throttles or fewer never end a ramp.
         few = max(seen.total, 20) * _MANY
         if seen.over > few and seen.accepted:
             self._phase = _Measure(slot_from(now_s), self._rate, (self._rate, self._target))
         elif self._in_use(now_s) and seen.refused <= few:
+            # Steps keep their times when a review is late; after a pause the next step is half a second away at least.
             ramp.stepped_s = max(ramp.stepped_s + _STEP_S, now_s - _STEP_S / 2)
             shy_tps = self._target * (1 - _LAST_STEP) if self._target >= _CROWD_TPS else 0.0
             top_tps = shy_tps if self._rate < shy_tps else self._target
@@ -239,6 +250,7 @@ class RateController:
         if quiet_s > _STEP_S:
             # A token bucket of the service, of up to one second, may have contributed to what was accepted.
             self._proven = max(self._proven, self._rate * (1 - _STEP_S / quiet_s))
+        # Far below what was accepted before: the shortest patience, so that a restored quota is in use within 30 s.
         fallen = self._rate < 0.9 * self._proven
         patience_s = _PATIENCE_S[0]
         if not fallen:
@@ -257,6 +269,7 @@ class RateController:
             self._change(now_s, self._rate * (1 + _PROBES[probe.step]), "probe for more")
         else:
             self._target = self._limit
+            # Dated back by a step, so that the ramp rises at the next review.
             self._phase = _Ramp(now_s - _STEP_S)
 
     def _measure(self, now_s: float, measure: _Measure) -> None:
@@ -289,6 +302,7 @@ class RateController:
         known = seen.over >= _EVIDENCE
         self._cut(now_s, min(possible_tps, above_tps * (1 - excess / 2)), "what is accepted was measured")
         self._target = self._rate if known else above_tps
+        # A second later: the service may still count attempts from before this cut.
         self._phase = _Measure(slot_from(now_s + _STEP_S), above_tps, measure.origin, share, known)
 
     def _undisturbed(self, now_s: float, measure: _Measure) -> None:
@@ -321,6 +335,8 @@ class RateController:
         if not self._background:
             return False
         until_s = now_s - 3 * self._lag_s
+        # Only attempts whose responses have nearly all arrived: throttles may be answered sooner than accepted
+        # attempts.
         return self._tolerated(self._tally.between(until_s - max(_STEP_S, _SAMPLE / self._rate), until_s))
 
     def _tolerated(self, seen: WindowCounts) -> bool:

@@ -52,6 +52,7 @@ class _WaitByError(wait_base):
         error = _failure(retry_state)
         bound = self._throttle if isinstance(error, ThrottledError) else self._transient
         jittered_s = self._rng.uniform(0.0, bound(retry_state))
+        # A wait that the service sent is not jittered: a shorter one would be refused again.
         asked_s = getattr(error, "retry_after_s", None) or 0.0
         return max(jittered_s, min(asked_s, CAP_S))
 

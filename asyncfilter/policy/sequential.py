@@ -48,4 +48,5 @@ def is_surely_below(below: float, confidence: float, *, hits: int, trials: int) 
     For a source whose rate is ``below`` or more, the probability that any of the calls returns True is at most ``1 -
     confidence``.
     """
+    # The evidence against a rate grows on both sides of it: only too few hits are a reason to stop.
     return hits < below * trials and log_evidence(below, hits, trials) >= -log(1 - confidence)

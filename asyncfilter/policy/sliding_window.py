@@ -45,6 +45,7 @@ class SlidingCount:
         slot = int(at_s * SLOTS_PER_S)
         index = slot % SLOTS
         if self._slot[index] != slot:
+            # Older than half a minute: the slot is in use for a later time.
             if self._slot[index] > slot:
                 return
             self._slot[index] = slot

@@ -114,6 +114,7 @@ class Backends:
             The backend, at which one attempt must be made immediately; None once ``close`` was called. A cancelled
             caller uses no permit.
         """
+        # With one backend there is nothing to compare, and nothing is computed for each attempt.
         backend = self._paced[0] if len(self._paced) == 1 else self._free_first()
         return backend if await backend.limiter.acquire() else None
 

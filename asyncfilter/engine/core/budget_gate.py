@@ -34,10 +34,12 @@ class BudgetGate:
 
         A call that is cancelled while it waits reserves nothing.
         """
+        # While others wait, the queue decides, because one of them may have a lower `seq`.
         if not self._waiting and not self._is_closed and self.budget.availability() is Availability.AVAILABLE:
             return self.budget.reserve()
         waiter = _Waiter()
         self._order += 1
+        # The order of arrival makes entries of one `seq` comparable; waiters are not.
         heapq.heappush(self._waiting, (seq, self._order, waiter))
         self.refresh()
         try:
@@ -69,9 +71,11 @@ class BudgetGate:
                 self._pending.set()
                 return
             if availability is Availability.HELD:
+                # An attempt in flight calls this method again when it settles its reservation.
                 return
             _, _, waiter = heapq.heappop(self._waiting)
             if waiter.is_cancelled:
+                # It stayed in the heap when it was cancelled: to remove it there would take a search.
                 continue
             waiter.reservation = self.budget.reserve() if availability is Availability.AVAILABLE else None
             waiter.event.set()
@@ -79,6 +83,7 @@ class BudgetGate:
     def _give_back(self, waiter: _Waiter) -> None:
         waiter.is_cancelled = True
         if waiter.reservation is not None:
+            # It may have been served in the same iteration of the loop in which its task was cancelled.
             self.settle(waiter.reservation, billed=False)
 
 

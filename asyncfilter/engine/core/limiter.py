@@ -73,6 +73,7 @@ class _Waiter:
 
     def set_state(self, state: _State) -> None:
         self.state = state
+        # Done already when the waiter became the leader before, or when its task was cancelled.
         if not self._changed.done():
             self._changed.set_result(None)
 
@@ -114,6 +115,8 @@ class RateLimiter:
         self._queue.append(waiter)
         try:
             if self._leader is not None:
+                # Woken as the next leader, with a permit, or refused; without a leader this waiter is the head of the
+                # queue.
                 await waiter.wait()
             if waiter.state in (_State.WAIT, _State.LEAD):
                 await self._lead(waiter)
@@ -139,6 +142,7 @@ class RateLimiter:
         self._closed = True
         while self._queue:
             self._queue.popleft().set_state(_State.REFUSED)
+        # The leader was refused with the others, but it sleeps in the clock and not on its own future.
         self._wake_leader()
 
     def accepted(self, sent_s: float) -> None:
@@ -169,6 +173,7 @@ class RateLimiter:
         waiter.state = _State.LEAD
         while waiter.state is _State.LEAD:
             sleep_s = self._pacer.due_s - self._clock.monotonic()
+            # A scope of the sleep alone: `close` and a returned permit end the sleep, and not the caller's task.
             with CancelScope() as self._sleep_scope:
                 await self._clock.sleep(min(max(sleep_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
             self._grant_permits()
@@ -176,6 +181,7 @@ class RateLimiter:
 
     def _grant_permits(self) -> None:
         now_s = self._follow_rate()
+        # In this order: a permit is taken only for a waiter.
         while self._queue and self._take(now_s):
             self._queue.popleft().set_state(_State.GO)
 
@@ -188,9 +194,11 @@ class RateLimiter:
         """Take a cancelled waiter out of the queue; a permit that it got already goes to the next waiter."""
         if waiter.state is _State.GO:
             self._pacer.give_back()
+            # The leader computed its sleep before this permit was returned.
             self._wake_leader()
         elif waiter in self._queue:
             self._queue.remove(waiter)
+        # After the removal: the next leader is the new head of the queue.
         if self._leader is waiter:
             self._hand_over()
 

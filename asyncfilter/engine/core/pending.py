@@ -30,6 +30,7 @@ class PendingSignal:
         """Return when a round is requested, with the mark that the round covers."""
         await self._raised.wait()
         self._raised = anyio.Event()
+        # Replaced before the round begins: a change during the round requests another round.
         return self._noted
 
     def handle(self, mark: int) -> None:

@@ -68,6 +68,8 @@ class WorkerPool(Generic[T]):
             self._backlog.append(item)
             return
         self._busy += 1
+        # Counted here and not by the worker, which starts later: until then `has_room` would be true for too many
+        # items.
         self.peak = max(self.peak, self._busy)
         while self._idle:
             slot = self._idle.pop()
@@ -94,10 +96,12 @@ class WorkerPool(Generic[T]):
         while True:
             await self._work(item)
             if self._backlog:
+                # The worker stays busy, so that an item submitted now cannot go before those that wait.
                 item = self._backlog.popleft()
                 continue
             slot: asyncio.Future[T] = asyncio.get_running_loop().create_future()
             self._idle.append(slot)
+            # Without an await in between: `submit` finds both an idle worker and a free place, or neither.
             self._busy -= 1
             self._notify()
             item = await slot
@@ -111,5 +115,6 @@ class WorkerPool(Generic[T]):
 
     def _notify(self) -> None:
         if self._waiting:
+            # Under load this runs once for each item, and a task waits only now and then: most calls need no new event.
             self._changed.set()
             self._changed = anyio.Event()

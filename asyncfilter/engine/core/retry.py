@@ -77,6 +77,7 @@ class Repeater:
                 try:
                     return await attempt()
                 except REPEATED as later:
+                    # The former error is dropped: one error is held, however often the attempt is repeated.
                     error = later
             raise error
         finally:

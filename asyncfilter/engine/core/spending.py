@@ -36,6 +36,8 @@ class SpendingRecord:
 
     def next(self) -> Totals:
         """The sums to write now, with the next block of possible spending; ``confirm`` once they are durable."""
+        # Kept until `confirm`: attempts are settled during the commit, so a grant computed later would be another
+        # amount.
         self._grant_micros = self._gate.budget.next_grant_micros(self._block_micros())
         return self._sums(self._grant_micros)
 
@@ -53,6 +55,7 @@ class SpendingRecord:
         self._gate.close()
 
     def _block_micros(self) -> int:
+        # At 5 calls a second, `GRANT_S` is half a call: without a minimum, the block would be empty.
         calls = max(LEAST_GRANT_CALLS, round(self._backends.rate_tps() * GRANT_S))
         return calls * self._gate.budget.next_price_micros + self._hourly_block_micros
 
@@ -60,6 +63,7 @@ class SpendingRecord:
         budget = self._gate.budget
         self._totals.spent_micros = budget.spent_micros
         self._totals.billed_calls = budget.billed_calls
+        # What the next process adds to the spending if this one is killed (`checkpoint/open_file`).
         reserved_micros = grant_micros - budget.spent_micros
         price_micros = budget.next_price_micros
         return msgspec.structs.replace(

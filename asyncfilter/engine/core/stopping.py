@@ -41,12 +41,14 @@ class StopSignal:
 
     def request(self, reason: StopReason, error: AsyncFilterError | None = None) -> None:
         """End the run for ``reason``. A later request does not change the reason; it may set ``is_immediate``."""
+        # Before the return below: a later interrupt or failure makes a drain that has begun immediate.
         if reason in (StopReason.INTERRUPTED, StopReason.FAILED):
             self.is_immediate = True
             self._immediate.set()
         if self.reason is not None:
             return
         self.reason, self.error = reason, error
+        # Set first: the listeners run inside this call and may read the reason.
         self._event.set()
         for listener in self._listeners:
             listener()
@@ -109,4 +111,5 @@ async def _pause_unless(event: anyio.Event, delay_s: float) -> bool:
     """Wait ``delay_s`` seconds; False, at once, when ``event`` is set."""
     with anyio.move_on_after(delay_s):
         await event.wait()
+    # Not whether the wait timed out: the event may have been set at that very moment.
     return not event.is_set()

@@ -47,6 +47,7 @@ class Watchdog:
         self._backends = backends
         self._budget = budget
         self._hourly_micros = backends.hourly_micros
+        # Time costs money until the last call in flight ends, and a check notices the end one interval late.
         self._margin_micros = round(self._hourly_micros * (margin_s + WATCH_INTERVAL_S) / HOUR_S)
         self._stop_signal = stop_signal
         self._emit = emit
@@ -72,9 +73,11 @@ class Watchdog:
 
     def _check(self) -> None:
         self.settle()
+        # The time that has passed is charged first, because `affords` has to include it.
         if self._hourly_micros and not self._budget.affords(self._margin_micros):
             self._stop_signal.request(StopReason.BUDGET)
         now_s = self._clock.monotonic()
+        # The least of all: one backend that accepts attempts is enough to continue.
         throttled_s = min(backend.controller.unbroken_throttling_s(now_s) for backend in self._backends)
         if throttled_s >= THROTTLED_LIMIT_S:
             message = f"every attempt was throttled for {throttled_s / 60:.0f} minutes"
