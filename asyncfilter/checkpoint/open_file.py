@@ -96,7 +96,7 @@ def translated_reading(path: Path) -> Iterator[sqlite3.Connection]:
     shm = beside(path, "-shm")
     had_shm = shm.exists()
     try:
-        # Immutable: SQLite takes no lock and creates no `-shm` file, so that a rejected file leaves no trace.
+        # Immutable: SQLite takes no lock and creates no `-shm` file, so that the folder stays as it is.
         with closing(connect(path, "ro&immutable=1" if is_settled else "ro")) as db:
             yield db
     except BaseException:

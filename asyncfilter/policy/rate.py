@@ -335,8 +335,7 @@ class RateController:
         if not self._background:
             return False
         until_s = now_s - 3 * self._lag_s
-        # Only attempts whose responses have nearly all arrived: throttles may be answered sooner than accepted
-        # attempts.
+        # Up to here nearly all responses have arrived, as in `_measure`; later attempts would be counted in part.
         return self._tolerated(self._tally.between(until_s - max(_STEP_S, _SAMPLE / self._rate), until_s))
 
     def _tolerated(self, seen: WindowCounts) -> bool:

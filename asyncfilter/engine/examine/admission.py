@@ -86,6 +86,7 @@ class Admission:
         if self._options.retry_failed:
             self._sequencer.restart_error_window()
         stop = self._sequencer.due_stop()
+        # A rule may hold at the stored position already; then no image is admitted.
         if stop is not None:
             self._stop_signal.request(stop.reason, stop.cause)
             return
@@ -101,6 +102,7 @@ class Admission:
         await self._loop.flush()  # replaced rows must have lost their positions before keys are looked up
         mark = self._sequencer.watermark
         if mark.listing_done and self._job.source.order is Order.RANDOM:
+            # The stored listing is used up: a new pass has to see new and changed objects.
             await self._listing.drop_listing()
         if mark.listing_done or mark.cursor is None:
             self._sequencer.begin_pass()
@@ -110,6 +112,7 @@ class Admission:
         await self._sequencer.wait_settled()
         self._sequencer.end_pass(self._producer.trailing_listed, self._producer.trailing_skipped)
         self._pending.set()
+        # `end_pass` changed the watermark outside of a round, and no other change may follow that would write it.
         await self._loop.flush()
         self._stop_signal.request(StopReason.COMPLETED)
 
@@ -124,6 +127,8 @@ class Admission:
                 for item in batch.items:
                     if not self._sequencer.has_room:
                         await self._sequencer.wait_room()
+                    # An admitted image may turn out not to count, as a duplicate: only then may the next one be
+                    # admitted.
                     if self._sequencer.may_be_last:
                         await self._sequencer.wait_judged()
                     if item.replaces is not None:
@@ -158,6 +163,7 @@ class Admission:
         if self._options.dry_run:
             self._committer.ready(item)
         else:
+            # A new row needs its own copy of the labels; an existing row has them and gets a position only.
             item.detection = stored.detection if item.is_new else None
             self._committer.record(item)
 
@@ -166,6 +172,7 @@ class Admission:
             self._sequencer.admit(item)
             self._committer.record(item)
             return
+        # Before worker, money and permit: a duplicate needs none of them.
         if await self._duplicates.try_follow(item):
             self._sequencer.admit(item)
             return
@@ -173,6 +180,7 @@ class Admission:
         reservation = await self._budget_gate.reserve(item.image.seq)
         if reservation is None:
             await self._sequencer.wait_judged()
+            # An image before this one may meet a stop rule, which is then the reason.
             self._stop_signal.request(StopReason.BUDGET)
             await self._wait_cancelled()
             return
@@ -180,11 +188,14 @@ class Admission:
         try:
             backend = await self._backends.acquire()
         finally:
+            # Also when this task is cancelled while it waits: the money is released in any case.
             if backend is None:
                 self._budget_gate.settle(reservation, billed=False)
         if backend is None:
             await self._wait_cancelled()
             return
+        # No await from here on: the attempt is sent at once, and the image has its position before an outcome can
+        # arrive.
         item.reservation, item.backend = reservation, backend
         self._sequencer.admit(item)
         self._pool.submit(item)

@@ -91,6 +91,7 @@ class PaidCalls:
             self._breaker.success()
             item.decision = self._outcomes.decide(item.detection)
         finally:
+            # On every path, also without an outcome: the prefetch may be waiting for this memory.
             self._memory_limit.clear(item)
         self._committer.record(item)
         return True
@@ -141,9 +142,11 @@ class PaidCalls:
         if reservation is None or backend is None:
             reservation, backend = await self._wait_for_permit(item)
         item.reservation = item.backend = None
+        # Used up: a repetition needs its own.
         self._totals.attempts += 1
         sent_s = self._clock.monotonic()
         may_be_billed = True
+        # Until the result shows otherwise; so a call that is cancelled counts as billed.
         try:
             detector = backend.detector if item.prepared is None else item.prepared.detector
             detection = await detector.detect(item.image)
@@ -155,8 +158,10 @@ class PaidCalls:
         except TransientError as error:
             may_be_billed = error.may_be_billed
             raise
+        # The limiter gets no report: without a response, the rate was neither accepted nor refused.
         except (ImageError, AccessError):
             may_be_billed = False
+            # The service responded with a modelled 4xx, which is not billed, and it did not throttle.
             backend.limiter.accepted(sent_s)
             raise
         else:

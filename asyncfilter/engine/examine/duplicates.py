@@ -92,6 +92,7 @@ class DuplicateTracker:
 
     async def look_up(self, items: Sequence[WorkItem]) -> LookedUp:
         """Look up the content of a batch in the checkpoint, while earlier batches are still being admitted."""
+        # Before the lookup: only leaders that are durable now are certain to be found by it.
         durable = [(content, leader) for content, leader in self._leaders.items() if leader.is_ready]
         wanted = {content_of(item.image) for item in items if item.stored is None} - {None}
         known = await self._find(content for content in wanted if content is not None)
@@ -119,10 +120,12 @@ class DuplicateTracker:
             return False
         leader = self._leaders.get(content)
         if leader is not None and leader.is_ready:
+            # It became durable after the lookup of this batch, which therefore lacks its row.
             self._known |= await self._find([content])
         is_in_flight = leader is not None and not leader.is_ready
         row = self._known.get(content)
         if row is not None and row.detection is not None and not is_in_flight:
+            # A row of an earlier pass may belong to an object that is gone, and a removed image is gone for certain.
             is_listed = (row.seq or 0) > self._sequencer.watermark.pass_seq and row.removal is None
             self._share(item, row.detection, row.id, is_listed=is_listed)
         elif leader is None or leader.is_ready:
@@ -152,6 +155,7 @@ class DuplicateTracker:
             if self._pass_on(leader, follower):
                 continue
             content = content_of(follower.image)
+            # Only the first of them becomes the leader; the others then follow it.
             if content is not None and self._becomes_leader(follower, content):
                 successor = follower
         return successor
@@ -207,5 +211,6 @@ class DuplicateTracker:
         for row in await self._checkpoint.by_etags([etag for etag, _ in wanted]):
             content = (row.etag, row.size_bytes)
             if content in wanted:
+                # Rows come by id: the oldest one counts, in every run.
                 found.setdefault(content, row)
         return found

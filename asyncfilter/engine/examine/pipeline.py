@@ -109,13 +109,16 @@ class Pipeline:
             tasks.start_soon(self._watchdog.run)
             if self._options.counts_ahead and not self._opened.listing_done:
                 tasks.start_soon(self._listing_counter.count, self._opened.cursor)
+            # Around admission alone: a stop cancels it, and calls in flight finish in `_drain`.
             with anyio.CancelScope() as scope:
                 self._stop_signal.on_request(scope.cancel)
                 await self._admission.run(tasks)
             await self._drain()
             tasks.cancel_scope.cancel()
+        # What is left runs until cancelled: settle loop, watchdog, idle workers, the wait for an interrupt.
         self._lifecycle.check_aborted()
         self._watchdog.settle()
+        # Hourly prices up to now, before the last figures are written.
         return await self._lifecycle.finish()
 
     def progress(self) -> Progress:
@@ -144,6 +147,7 @@ class Pipeline:
     async def _drain(self) -> None:
         self._lifecycle.report_drain(self._stage.pool.in_flight)
         self._backends.close()
+        # Repetitions that wait for a permit or for money end now; only attempts that were sent are waited for.
         self._budget_gate.close()
         await self._stage.pool.wait_done()
         await self._lifecycle.drain()

@@ -80,6 +80,7 @@ class PrefetchStage:
                         begun = []
                     await self._pool.wait_room()
                     await self.memory_limit.wait_room()
+                    # Memory is checked last: preparations that end may fill it while this image waits for a worker.
                     self._begin(item)
                 begun.append(item)
             yield begun

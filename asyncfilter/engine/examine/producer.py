@@ -124,6 +124,8 @@ class Producer:
         if keys:
             rows = await self._labels.by_keys(keys)
             removed = [row.id for row in rows if row.seq is not None and row.removal is not None]
+            # `by_keys` reads labels of cached rows only; an object that came back after its removal needs those of its
+            # row.
             labelled = {row.id: row for row in await self._labels.rows(removed)} if removed else {}
             for row in rows:
                 known[row.key].append(labelled.get(row.id, row))
@@ -145,12 +147,15 @@ class Producer:
             skipped=self.trailing_skipped or None,
         )
         self.trailing_listed, self.trailing_skipped = 0, {}
+        # Its image has these counts now, and settles them: a resumed run counts every listed object once.
         return item
 
     def _retried(self, row: StoredImage) -> WorkItem:
         return WorkItem(
             image=self._image(row.key, row.size_bytes, row.etag),
             row_id=self._new_id(),
+            # A new row: the former one keeps position and failure until this one is settled, whatever happens in
+            # between.
             stored=row if row.detection is not None else None,
             replaces=row,
             moves_cursor=False,

@@ -82,6 +82,7 @@ class GroupCommitter:
         Raises:
             CheckpointError: The batch cannot be written; nothing of it is durable.
         """
+        # Taken before the write: what is recorded while it lasts belongs to the next batch.
         items, self._items = self._items[:BATCH_ROWS], self._items[BATCH_ROWS:]
         await self._checkpoint.commit(self._batch(items, watermark))
         if self._spending is not None:
@@ -89,7 +90,9 @@ class GroupCommitter:
         for item in items:
             item.is_ready = True
             item.detection = None
+        # Durable now: the labels need no memory while the image waits in the window.
         if self._items:
+            # The rest of a large batch needs a round of its own, also when no further change requests one.
             self._pending.set()
 
     def fail(self, error: CheckpointError) -> None:
@@ -114,6 +117,7 @@ class GroupCommitter:
         failures, self._failures = self._failures, []
         replaced: list[int] = []
         if self.writes_watermark:
+            # Kept back otherwise: after a crash the former row must still count while its successor is not settled.
             replaced, self._replaced = self._replaced, []
         return Batch(
             new=[item.row() for item in items if item.is_new],
@@ -128,4 +132,5 @@ class GroupCommitter:
     def _written(self, watermark: Watermark) -> Watermark | None:
         if not self.writes_watermark:
             return None
+        # A copy, because the sequencer counts on while a thread writes the batch.
         return msgspec.structs.replace(watermark, tally=watermark.tally.copy())

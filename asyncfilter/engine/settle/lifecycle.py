@@ -100,6 +100,8 @@ class RunLifecycle:
     async def drain(self) -> None:
         """Return when all records are durable and released actions are finished; no call may be in flight."""
         await self._loop.flush()
+        # Durable outcomes release actions, and finished actions are records again: so a flush before and after the
+        # sink.
         await self._sink_stage.drain()
         await self._loop.flush()
         await self._redecider.finish()
@@ -121,6 +123,7 @@ class RunLifecycle:
         """
         is_dry, sequencer = self._options.dry_run, self._sequencer
         await self._committer.close(sequencer.watermark)
+        # A dry run keeps the labels that it paid for, but none of its positions.
         kept = self._checkpoint.opened.watermark if is_dry else sequencer.watermark
         await self._checkpoint.drop_positions_after(kept.seq)
         overshoot = sequencer.overshoot if is_dry else await self._checkpoint.overshoot()

@@ -65,10 +65,13 @@ class SettleLoop:
                 await self._round()
             except CheckpointError as error:
                 self._committer.fail(error)
+                # In this order: no attempt may be paid for that cannot be recorded, and `flush` returns when the cause
+                # is known.
                 self._stop_signal.request(StopReason.FAILED, error)
                 self._pending.close()
                 return
             self._pending.handle(mark)
+            # After `handle`, so that `flush` does not wait for this pause.
             await self._clock.sleep(max(0.0, ROUND_INTERVAL_S - (self._clock.monotonic() - started_s)))
 
     async def flush(self) -> None:
@@ -88,10 +91,12 @@ class SettleLoop:
         judged = self._sequencer.judge()
         if judged.stop is not None:
             self._stop_signal.request(judged.stop.reason, judged.stop.cause)
+        # Also after a stop: all images that were judged are before the stop position, so their actions are carried out.
         for item, effect, failure in await self._sequencer.release(judged.items):
             if effect is not None:
                 self._sink_stage.submit(item, effect)
             elif failure is not None:
                 self._committer.note_failure(item.row_id, failure)
         settled = self._sequencer.settle()
+        # After `release`, which settles the images that have no action.
         self._committer.note_settled(settled.replaced, is_moved=settled.is_moved)

@@ -82,6 +82,7 @@ class Sequencer:
     ) -> None:
         self.watermark = watermark
         self.ahead = watermark.tally.copy()
+        # Counts up to the last judged image, for the stop rules; those of the watermark end at the last settled image.
         self.this_run = Tally()
         self._stop = stop
         self._limits = limits
@@ -172,6 +173,7 @@ class Sequencer:
             item = self._undecided[0]
             if item.is_unpaid:
                 self._is_stopped = True
+                # It stays in the queue, without an outcome: a run with a higher budget examines it at this position.
                 stop = StopRequest(StopReason.BUDGET, None)
                 break
             self._undecided.popleft()
@@ -182,6 +184,7 @@ class Sequencer:
             item.count_judged(self.ahead)
             self._report(item)
             stop = self.due_stop()
+        # After every image, not after every batch: the stop position must not depend on how outcomes arrived.
         return Judged(judged, stop)
 
     async def release(self, judged: Sequence[WorkItem]) -> list[Release]:
@@ -205,6 +208,7 @@ class Sequencer:
             if item.replaces is not None:
                 replaced.append(item.replaces.id)
         self._moved.set()
+        # Also when nothing was settled: `wait_judged` waits for what `judge` did in this round.
         self._moved = anyio.Event()
         return Settled(replaced, self.watermark.seq != seq)
 
@@ -215,6 +219,7 @@ class Sequencer:
 
     def _release(self, item: WorkItem, outcome: Outcome | None, owners: Mapping[str, Owner]) -> Release | None:
         self._unsettled.append(item)
+        # In the order of judging, before its action starts: the watermark cannot pass it.
         if outcome is None:
             item.is_settled = True
             return None
@@ -224,6 +229,7 @@ class Sequencer:
         if effect is not None and not self._claims.claim(item, effect, owners):
             uri = effect.target.uri if effect.target is not None else ""
             failure = Failure("target_collision", f"the target {uri} belongs to another object")
+        # Equal when the examination failed: that was recorded with the outcome, and reported when it was judged.
         if failure is not None and failure != item.failure:
             item.fail_action(failure)
             self._report_failure(item, failure)
@@ -244,9 +250,12 @@ class Sequencer:
                 item.count_judged(tally)
             item.count_acted(tally)
         if not item.is_positioned:
+            # A redecided image is before the watermark, which `start_at` put behind all of them.
             mark.seq = item.image.seq
         if item.moves_cursor:
+            # Images that are tried again were listed before: the cursor must not go back to them.
             mark.cursor = item.image.key
+        # From now on the checkpoint names the owner: the next round commits the action before it releases any image.
         self._claims.release(item)
 
     # -- Events --------------------------------------------------------------------------------------------------------

@@ -64,9 +64,11 @@ class SinkStage:
         try:
             await self._repeat(lambda: self._sink.perform(effect))
         except DrainedError:
+            # Neither done nor failed: the image stays unsettled, and the next run carries out its action.
             return
         except AccessError as error:
             self._stop_signal.request(StopReason.FAILED, error)
+            # The waiting actions would fail for the same reason, and the next run carries them out.
             self.pool.abandon()
         except ImageError as error:
             self._fail(item, Failure(error.code, error.message))
@@ -81,6 +83,7 @@ class SinkStage:
 
     def _confirm(self, item: WorkItem, effect: Effect) -> None:
         item.confirm_action(effect.kind)
+        # No await between these lines: the watermark would move past an action that no batch contains.
         self._committer.note_effect(item.row_id, done(effect))
         self._emit(
             ActionDone(

@@ -50,6 +50,7 @@ class TargetClaims:
             return True
         uri, key = effect.target.uri, item.image.key
         owner = owners.get(uri)
+        # Both are needed: an action in flight is known only here, a finished one only in the checkpoint.
         if self._claims.get(uri, key) != key or (owner is not None and owner.key != key):
             return False
         if owner is not None and owner.moved not in {None, item.row_id}:
