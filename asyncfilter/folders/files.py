@@ -95,6 +95,7 @@ def target_path(target: S3Location, source_root: Path) -> Path:
     folder = folder_of(target.bucket).joinpath(*names[:-1])
     if folder.resolve().is_relative_to(source_root):
         raise ImageError(f"{target.uri}: is inside the source, through a symbolic link", code="target_unsafe")
+    # Found before they are created: the name of each new folder has to be made durable in its parent.
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:

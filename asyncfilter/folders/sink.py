@@ -61,6 +61,7 @@ class FolderSink:
         with writing(target):
             path = target_path(target, self._source)
             _check_apart(effect, path)
+            # lexists: a symbolic link that leads nowhere takes the name, too.
             if effect.if_exists is not IfExists.OVERWRITE and os.path.lexists(path):
                 return _found(effect, path)
             with _part(effect, path) as part:
@@ -70,6 +71,7 @@ class FolderSink:
                     try:
                         _take_name(part, path)
                     except FileExistsError:
+                        # Another program took the name after the check above.
                         return _found(effect, path)
             sync(path.parent)
             return etag_of(path.stat())
@@ -128,6 +130,7 @@ def _take_name(part: Path, path: Path) -> None:
     """
     try:
         path.hardlink_to(part)
+    # A link and not a rename, which would replace an existing file without an error.
     except OSError as exc:
         if exc.errno not in _UNLINKABLE:
             raise
@@ -149,6 +152,7 @@ def _link(effect: Effect, part: Path) -> None:
             f"{_target(effect).uri}: no hard link to {image.uri} is possible there ({exc.strerror})",
             hint="Use copy in place of link.",
         ) from exc
+    # The path may have been replaced between check and link: the link itself shows which file it is.
     check_same(image, part.stat())
 
 
@@ -165,6 +169,7 @@ def _write(effect: Effect, part: Path) -> None:
         os.fchmod(out.fileno(), stat.S_IMODE(status.st_mode))
         os.utime(out.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         os.fsync(out.fileno())
+        # Checked again at the end: a write during the copy would mix two states of the file.
         check_same(image, os.fstat(source.fileno()))
 
 

@@ -51,6 +51,7 @@ class FastS3:
         self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
     ) -> Listing:
         """See ``S3Api``."""
+        # URL encoding, because keys may contain characters that XML 1.0 cannot represent.
         parameters = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit), "prefix": prefix}
         if token is not None:
             parameters["continuation-token"] = token
@@ -89,6 +90,7 @@ class FastS3:
         """See ``S3Api``."""
         headers = {
             "x-amz-copy-source": encode_path(f"{source.bucket}/{source.key}"),
+            # The object that was examined, or none: one that was replaced since is not copied.
             "x-amz-copy-source-if-match": f'"{source.etag}"',
         }
         if only_new:

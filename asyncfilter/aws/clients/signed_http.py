@@ -143,6 +143,7 @@ class SignedClient:
             return await self.send(posts.operation, where, endpoint, method="POST", headers=posts.headers, body=body)
         request = posts.encode(await self._session.keys(), body)
         try:
+            # Each of these POSTs is billed: only the engine, which reserves money for it, may repeat one.
             reply = await self._pool.exchange(endpoint.origin, request, is_repeatable=False)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{posts.operation} on {where}") from exc
@@ -185,6 +186,7 @@ class SignedClient:
     def _error_of(self, operation: Operation, where: str, reply: HttpResponse) -> ErrorResponseError | TransientError:
         """The error response; or a transient error, when this machine's clock was wrong and is corrected now."""
         response = read_error_response(operation, where, status=reply.status, headers=reply.headers, body=reply.body)
+        # A response to HEAD has no body and so no error code: then any 403 may be due to the clock.
         suspicious = response.code in CLOCK_CODES or (reply.status == 403 and not response.code)
         if suspicious and self._clock.correct(reply.headers.get("date")):
             return TransientError(f"{response}: the clock is now corrected by AWS's time", may_be_billed=False)

@@ -63,6 +63,7 @@ class ServiceClock:
         except ValueError:
             return False
         ours = self._unix()
+        # Measured against the corrected time, so that a response after the correction does not count as a wrong clock.
         if abs(theirs - ours - self._offset_s) <= MAX_SKEW_S:
             return False
         self._offset_s = theirs - ours
@@ -102,6 +103,7 @@ class PreparedRequest:
 
     def signature(self, payload_sha256: str) -> str:
         """The signature for a body, which ends the ``authorization`` header."""
+        # A copy of the hash state: everything before the body is hashed once a second and not for each request.
         request = self._request.copy()
         request.update(payload_sha256.encode())
         return hmac.digest(self._key, self._to_sign + request.hexdigest().encode(), "sha256").hex()
@@ -147,6 +149,7 @@ class Signer:
         if keys.token:
             signed["x-amz-security-token"] = keys.token
         names = sorted(signed)
+        # White space as `http.message` sends it: runs of it become one space in both, or the signatures would differ.
         lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
         listed = ";".join(names)
         scope = day + self._scope_tail

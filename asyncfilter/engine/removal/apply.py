@@ -118,6 +118,7 @@ class Apply:
         """Pending images in order of examination."""
         self._stages = stages
         self._recovery = Recovery(stages, self._state)
+        # First, because a new removal of the same image would replace what the journal holds of the abandoned one.
         await self._recovery.settle_abandoned(self._checkpoint, self._is_wanted, self._change)
         async for page in self._pages():
             items = [self._item(row, recorded) for row, recorded in page]
@@ -179,10 +180,13 @@ class Apply:
         """Run all stages on one wave."""
         await stages.each(items, self._check_image)
         await stages.note(items, self._change)
+        # The line above announces the removals: nothing is written to the store before that commit.
         await stages.each(_at(items, Step.STARTED, ActionKind.MOVE), self._copy)
         await stages.note(items, self._change)
         await stages.each(_at(items, Step.COPIED, ActionKind.MOVE), self._verify)
         await stages.note(items, self._change)
+        # VERIFIED is durable before a move deletes: at any earlier step of the journal, the image was certainly not
+        # deleted.
         deletes, moves = _at(items, Step.STARTED, ActionKind.DELETE), _at(items, Step.VERIFIED, ActionKind.MOVE)
         await self._delete([*deletes, *moves])
         await stages.note(items, self._change)
@@ -215,6 +219,7 @@ class Apply:
             try:
                 copied = await self._stages.remover.copy(effect)
             except (TransientError, ThrottledError) as error:
+                # The next attempt may find the copy of this one at the target, which is then not a foreign object.
                 item.may_be_copied = item.may_be_copied or may_be_done(error)
                 raise
             is_foreign = not (copied.is_new or item.may_be_copied)
@@ -243,6 +248,7 @@ class Apply:
                 item.advance(Step.DELETED, marker=deleted[item.removal.image].marker)
         unseen = [item for item in items if item.may_be_deleted and item.failed_as("vanished", "changed")]
         for item in unseen:
+            # An earlier request of ours may have deleted them: looked at again before another program is the cause.
             item.error = None
         await self._stages.each(unseen, self._check_image)
 

@@ -54,6 +54,7 @@ class DuplicateGuard:
         if row.same_as is None or row.decision is None or self._job.duplicate is None:
             return False
         judged = self._job.actions[row.decision.verdict].kind
+        # A moved image is kept in quarantine, a deleted one is not: so a deleted duplicate of a moved image needs it.
         return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
     async def _is_there(self, original: StoredImage, head: Head) -> bool:

@@ -67,6 +67,7 @@ class Recovery:
             await self.is_untouched(item)
         except ImageError as error:
             if error.access:
+                # Not recorded as abandoned: the next `apply` may be allowed to look.
                 raise DrainedError from error  # the state cannot be read now
             failure = Failure(error.code, error.message)
         if item.removal.step is not Step.DELETED:
@@ -84,6 +85,8 @@ class Recovery:
         uri = self._stages.source(item.removal).uri
         if item.may_be_deleted:
             marker = await self._marker(item)
+            # With versions, a delete of ours leaves a marker; without them it leaves nothing, and only the journal
+            # shows it.
             if marker or (found is None and self._state.versioning is not Versioning.ON):
                 item.advance(Step.DELETED, marker=marker)
                 return
@@ -107,6 +110,7 @@ class Recovery:
         above = versions[ours - 1] if ours else None
         if above is not None and above.is_marker:
             return above.id
+        # While versioning is suspended, a delete replaces the image's own version by a marker with the id null.
         return NULL_VERSION if versions and versions[0] == Version(id=NULL_VERSION, is_marker=True) else ""
 
 
@@ -118,6 +122,7 @@ def resumed(recorded: Removal, row: StoredImage | None) -> RemovalItem:
         recorded=recorded,
         row=row,
         may_be_copied=is_move and recorded.step is Step.STARTED,
+        # The step before the delete: at any earlier one no delete can have been sent.
         may_be_deleted=recorded.step is (Step.VERIFIED if is_move else Step.STARTED),
     )
 

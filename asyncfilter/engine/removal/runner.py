@@ -81,6 +81,7 @@ async def carry_out(
     await checkpoint.begin_run(context.run_id, clock.unix())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_signal.follow, interrupt, tasks.cancel_scope)
+        # Closed here when the loop ends early; else the garbage collector would close the generator at some later time.
         async with aclosing(command.waves(stages)) as waves:
             async for items in waves:
                 await command.carry_out(stages, items)

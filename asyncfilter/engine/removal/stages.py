@@ -166,6 +166,7 @@ class RemovalStages:
         """Call ``work`` with every item that is in, several at a time; an item with an error drops out."""
         wanted = [item for item in items if item.is_in]
         following = iter(wanted)
+        # One iterator for all workers: each item is taken once, and no worker idles while items are left.
 
         async def worker() -> None:
             for item in following:
@@ -191,6 +192,7 @@ class RemovalStages:
     def _stop_if_denied(self, items: Sequence[RemovalItem]) -> None:
         """End the command when every image is denied: the account lacks a permission, so no image fails for it."""
         denied = [item.error for item in items if isinstance(item.error, ImageError) and item.error.access]
+        # Once images were done, a few denied ones may have a policy of their own; as many as trip a breaker do not.
         if not denied or len(denied) < len(items) or (self.done and len(items) < FAILURES_IN_A_ROW):
             return
         for item in items:
@@ -223,7 +225,9 @@ class RemovalStages:
                     item.may_be_deleted = item.may_be_deleted or may_be_done(failed)
                 raise
             left[:] = []
+            # In place: `_until_done` holds the same list, and gives its errors to what is left in it.
             again = [_result_error(item, result, left, deleted) for item, result in zip(sent, results, strict=True)]
+            # Any one of the errors will do: it causes a repetition, and only of what is left.
             if error := next(filter(None, again), None):
                 raise error
 
@@ -258,9 +262,11 @@ class RemovalStages:
             change(item, batch)
         if not new:
             return
+        # Counts and journal in one transaction, so that no removal is counted twice or lost.
         batch.watermark = msgspec.structs.replace(self.watermark, tally=self.watermark.tally.copy())
         await self._checkpoint.commit(batch)
         for item in new:
+            # Only after the commit: `recorded` is what a resumed process will read.
             item.recorded = item.removal
             item.is_error_recorded = not item.is_in
 

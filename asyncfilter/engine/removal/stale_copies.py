@@ -80,6 +80,7 @@ class Clear:
     async def _pages(self) -> AsyncIterator[list[StoredImage]]:
         """Images with copies, page by page."""
         after_seq = 0
+        # No label is needed, so none is decoded.
         while page := await self._checkpoint.positioned(after_seq, WAVE_IMAGES, is_asked=lambda _: False):
             after_seq = page[-1].seq or 0
             yield [row for row in page if row.effects]

@@ -86,8 +86,10 @@ class Undo:
         await stages.each(items, self._check_source)
         await stages.note(items, self._change)
         await stages.each(_at(items, Step.RETURNING), self._restore)
+        # Without a commit in between: after a kill, the journal has RETURNING, and the next `undo` begins with a look.
         await stages.each(_at(items, Step.RETURNING), self._verify)
         await stages.note(items, self._change)
+        # RETURNED is durable here: the copy in quarantine goes only after the image was seen in its place.
         await self._clear(_at(items, Step.RETURNED))
         await stages.note(items, self._change)
         stages.count(items, lambda item: RESTORE if item.removal.step is Step.UNDONE else None)
@@ -135,6 +137,7 @@ class Undo:
         """Remove the delete marker, if it is the newest version and the image is the version right behind it."""
         removal, where = item.removal, self._stages.source(item.removal)
         versions = await self._stages.repeat(lambda: self._stages.remover.versions(where))
+        # Only our own marker, while it is the newest version: under a later write it hides nothing.
         if len(versions) < 2 or not versions[0].is_marker or versions[0].id != removal.marker:
             return False
         if (versions[1].etag, versions[1].size_bytes) != (removal.etag, removal.size_bytes):
@@ -171,6 +174,7 @@ class Undo:
 
     async def _clear(self, items: list[RemovalItem]) -> None:
         """Delete the copies in quarantine; an object that is not the copy that ``apply`` made is left as it is."""
+        # A foreign object was at the target before the move: undo leaves it there.
         ours = [item for item in items if item.removal.kind is ActionKind.MOVE and not item.removal.is_foreign]
         for bucket in sorted({location(item.removal.target).bucket for item in ours}):
             in_bucket = [item for item in ours if location(item.removal.target).bucket == bucket]

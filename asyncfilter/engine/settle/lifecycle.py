@@ -100,8 +100,7 @@ class RunLifecycle:
     async def drain(self) -> None:
         """Return when all records are durable and released actions are finished; no call may be in flight."""
         await self._loop.flush()
-        # Durable outcomes release actions, and finished actions are records again: so a flush before and after the
-        # sink.
+        # Durable outcomes release actions, and finished actions are recorded in turn: so a flush before and after.
         await self._sink_stage.drain()
         await self._loop.flush()
         await self._redecider.finish()

@@ -51,11 +51,14 @@ async def connected(host: str, port: int) -> socket.socket:
             for address in _alternating(addresses):
                 failed = anyio.Event()
                 attempts.start_soon(attempt, address, failed)
+                # A failure ends this wait, so that an address that refuses costs no quarter of a second.
                 with anyio.move_on_after(_NEXT_AFTER_S):
                     await failed.wait()
     except BaseException:
+        # Cancelled from outside after an address accepted: the caller never gets that socket.
         _close(winners)
         raise
+    # A second address may accept before the cancellation reaches its attempt.
     _close(winners[1:])
     if not winners:
         raise failures[0] if failures else OSError(f"{host} has no address")

@@ -101,6 +101,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
         transport.write(request)
+        # The transport tries the first write at once: if that fails, no byte has left and the request is not billed.
         if transport.is_closing():
             raise UnsentError
         return outcome
@@ -173,6 +174,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._status, self._fields = status, lines
         if self._is_head:
+            # The next `send` makes a new one, whose state has nothing of this response.
             self._parser = None  # this parser expects a body, and a response to HEAD has none
             self._completed(keep_alive=parser.should_keep_alive())
 
@@ -198,6 +200,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _end(self, failure: Exception) -> None:
         self._resolve(failure)
+        # Resolved first: `connection_lost`, which follows the abort, would set a less precise cause.
         self.abort()
 
     def _resolve(self, what: Outcome) -> None:

@@ -79,8 +79,11 @@ class Pool:
             try:
                 return await self._over(connection, origin, request, deadline_s, is_head=is_head)
             except UnsentError:
+                # Nothing arrived, so any request may go over the next kept connection.
                 continue
             except BrokenError as exc:
+                # The request may have arrived: it is sent again only if repeating it is harmless, and then over a new
+                # connection, because the server may have closed every idle one.
                 if not (is_repeatable and exc.is_silent):
                     raise
                 break
@@ -116,6 +119,7 @@ class Pool:
             finally:
                 del self._deadlines_s[connection]
         except BaseException:
+            # A response that arrives later would be taken for that of the next request.
             connection.abort()
             raise
         if isinstance(outcome, Exception):
@@ -192,6 +196,7 @@ class Pool:
         except UnicodeError as exc:  # the name is not valid in the DNS
             raise AddressError(f"{origin}: {exc}") from exc
         if connection.is_open:
+            # Lost already otherwise: `on_lost` was called before it was in the set, and would never remove it.
             self._open.add(connection)
         return connection
 

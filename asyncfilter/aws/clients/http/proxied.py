@@ -49,11 +49,13 @@ class Proxied:
             self._opened = self._session()
         async with self._opened.request(
             request.method,
+            # Encoded already: the target must be sent as it was signed.
             URL(origin + request.target, encoded=True),
             headers=request.headers,
             data=request.body or None,
             skip_auto_headers=None if request.body else _NO_CONTENT_TYPE,
             proxy=proxy,
+            # A redirect goes to another host, for which the signature is not valid.
             allow_redirects=False,
         ) as response:
             return HttpResponse(response.status, response.raw_headers, await response.read())
@@ -65,9 +67,13 @@ class Proxied:
 
     def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(
-            total=self._timeout_s, sock_connect=self._timeout_s * _CONNECT_SHARE, ceil_threshold=float("inf")
+            # aiohttp's default threshold rounds timeouts of more than 5 s up to whole seconds.
+            total=self._timeout_s,
+            sock_connect=self._timeout_s * _CONNECT_SHARE,
+            ceil_threshold=float("inf"),
         )
         return aiohttp.ClientSession(
+            # No limit: the engine bounds the calls in flight, and a call with a permit must not wait here.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=self._tls),
             timeout=timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
