@@ -86,8 +86,8 @@ class EtagIndex:
             flushed_to = self._flush(at, count)
             entries -= count
             if flushed_to is None:
-                write_state(self._db, {INDEXED: last_row})
                 # In the transaction of the round's last entries: after a crash the file has both, or neither.
+                write_state(self._db, {INDEXED: last_row})
                 # Counted anew once a round: `OR IGNORE` may have skipped entries that the running number includes.
                 flushed_to, entries, last_row = _START, self._count(), self._last_row()
             at = flushed_to

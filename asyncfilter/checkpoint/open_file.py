@@ -124,8 +124,8 @@ def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sql
     with translated_reading(path) as db:
         check_content(db, path)
         compare_identity(path, stored_identity(db), identity)
-    db = connect(path, "rw")
     # Only now: opening for writing changes the file, for instance its journal mode.
+    db = connect(path, "rw")
     try:
         _configure(db)
         tables = Tables(db, path)

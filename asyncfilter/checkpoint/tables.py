@@ -218,8 +218,8 @@ class Tables:
         """
         if _inode(self._path) != self._inode:
             raise CheckpointError(f"{self._path}: moved or deleted while it was in use")
-        self._db.execute("BEGIN IMMEDIATE")
         # IMMEDIATE: the write lock is waited for here, and cannot be refused in the middle of the transaction.
+        self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._codec.save_interned()

@@ -129,8 +129,8 @@ def _take_name(part: Path, path: Path) -> None:
         FileExistsError: The name is in use.
     """
     try:
+        # A link and not a rename, which would replace an existing file without an error.
         path.hardlink_to(part)
-    # A link and not a rename, which would replace an existing file without an error.
     except OSError as exc:
         if exc.errno not in _UNLINKABLE:
             raise

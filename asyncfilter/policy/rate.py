@@ -146,9 +146,8 @@ class RateController:
         self._refused_since_s = None
         # 0.02: a mean over some 50 attempts, so that one slow response hardly moves it.
         self._lag_s += (now_s - sent_s - self._lag_s) * 0.02
+        # By the time of sending: services count attempts when these arrive, not when they are answered.
         self._tally.add(sent_s)
-
-    # By the time of sending: services count attempts when these arrive, not when they are answered.
 
     def throttled(self, now_s: float, cause: ThrottleCause, sent_s: float) -> None:
         """Count an attempt sent at ``sent_s`` that the service throttled, and lower the rate where that follows."""
@@ -194,8 +193,8 @@ class RateController:
             self._phase = _Hold(now_s)
             return
         self._cut(now_s, above_tps * (1 - self._recent_share(now_s)), why)
+        # A ramp goes on with the lowered rate; `_ramp` starts the measurement when there are many throttles.
         if isinstance(self._phase, _Hold):
-            # A ramp goes on with the lowered rate; `_ramp` starts the measurement when there are many throttles.
             self._phase = _Measure(slot_from(now_s), above_tps, (above_tps, self._target))
 
     def _back_off(self, now_s: float, weight: float, why: str, growth: float) -> None:
@@ -334,8 +333,8 @@ class RateController:
     def _is_background(self, now_s: float) -> bool:
         if not self._background:
             return False
-        until_s = now_s - 3 * self._lag_s
         # Up to here nearly all responses have arrived, as in `_measure`; later attempts would be counted in part.
+        until_s = now_s - 3 * self._lag_s
         return self._tolerated(self._tally.between(until_s - max(_STEP_S, _SAMPLE / self._rate), until_s))
 
     def _tolerated(self, seen: WindowCounts) -> bool:

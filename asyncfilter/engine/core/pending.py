@@ -29,8 +29,8 @@ class PendingSignal:
     async def wait(self) -> int:
         """Return when a round is requested, with the mark that the round covers."""
         await self._raised.wait()
-        self._raised = anyio.Event()
         # Replaced before the round begins: a change during the round requests another round.
+        self._raised = anyio.Event()
         return self._noted
 
     def handle(self, mark: int) -> None:

@@ -67,9 +67,9 @@ class WorkerPool(Generic[T]):
         if self._busy >= self.limit:
             self._backlog.append(item)
             return
-        self._busy += 1
         # Counted here and not by the worker, which starts later: until then `has_room` would be true for too many
         # items.
+        self._busy += 1
         self.peak = max(self.peak, self._busy)
         while self._idle:
             slot = self._idle.pop()
@@ -100,8 +100,8 @@ class WorkerPool(Generic[T]):
                 item = self._backlog.popleft()
                 continue
             slot: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-            self._idle.append(slot)
             # Without an await in between: `submit` finds both an idle worker and a free place, or neither.
+            self._idle.append(slot)
             self._busy -= 1
             self._notify()
             item = await slot
@@ -114,7 +114,7 @@ class WorkerPool(Generic[T]):
             self._waiting -= 1
 
     def _notify(self) -> None:
+        # Under load this runs once for each item, and a task waits only now and then: most calls need no new event.
         if self._waiting:
-            # Under load this runs once for each item, and a task waits only now and then: most calls need no new event.
             self._changed.set()
             self._changed = anyio.Event()

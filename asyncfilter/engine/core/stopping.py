@@ -47,8 +47,8 @@ class StopSignal:
             self._immediate.set()
         if self.reason is not None:
             return
-        self.reason, self.error = reason, error
         # Set first: the listeners run inside this call and may read the reason.
+        self.reason, self.error = reason, error
         self._event.set()
         for listener in self._listeners:
             listener()

@@ -72,8 +72,8 @@ class Watchdog:
         self._report_changes()
 
     def _check(self) -> None:
-        self.settle()
         # The time that has passed is charged first, because `affords` has to include it.
+        self.settle()
         if self._hourly_micros and not self._budget.affords(self._margin_micros):
             self._stop_signal.request(StopReason.BUDGET)
         now_s = self._clock.monotonic()

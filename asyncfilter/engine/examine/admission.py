@@ -85,8 +85,8 @@ class Admission:
         await self._redecider.run()
         if self._options.retry_failed:
             self._sequencer.restart_error_window()
-        stop = self._sequencer.due_stop()
         # A rule may hold at the stored position already; then no image is admitted.
+        stop = self._sequencer.due_stop()
         if stop is not None:
             self._stop_signal.request(stop.reason, stop.cause)
             return
@@ -111,8 +111,8 @@ class Admission:
             return
         await self._sequencer.wait_settled()
         self._sequencer.end_pass(self._producer.trailing_listed, self._producer.trailing_skipped)
-        self._pending.set()
         # `end_pass` changed the watermark outside of a round, and no other change may follow that would write it.
+        self._pending.set()
         await self._loop.flush()
         self._stop_signal.request(StopReason.COMPLETED)
 
@@ -179,8 +179,8 @@ class Admission:
         await self._pool.wait_room()
         reservation = await self._budget_gate.reserve(item.image.seq)
         if reservation is None:
-            await self._sequencer.wait_judged()
             # An image before this one may meet a stop rule, which is then the reason.
+            await self._sequencer.wait_judged()
             self._stop_signal.request(StopReason.BUDGET)
             await self._wait_cancelled()
             return

@@ -141,12 +141,12 @@ class PaidCalls:
         reservation, backend = item.reservation, item.backend
         if reservation is None or backend is None:
             reservation, backend = await self._wait_for_permit(item)
-        item.reservation = item.backend = None
         # Used up: a repetition needs its own.
+        item.reservation = item.backend = None
         self._totals.attempts += 1
         sent_s = self._clock.monotonic()
-        may_be_billed = True
         # Until the result shows otherwise; so a call that is cancelled counts as billed.
+        may_be_billed = True
         try:
             detector = backend.detector if item.prepared is None else item.prepared.detector
             detection = await detector.detect(item.image)
@@ -156,12 +156,12 @@ class PaidCalls:
             backend.limiter.throttled(error.cause, sent_s)
             raise
         except TransientError as error:
+            # The limiter gets no report: without a response, the rate was neither accepted nor refused.
             may_be_billed = error.may_be_billed
             raise
-        # The limiter gets no report: without a response, the rate was neither accepted nor refused.
         except (ImageError, AccessError):
-            may_be_billed = False
             # The service responded with a modelled 4xx, which is not billed, and it did not throttle.
+            may_be_billed = False
             backend.limiter.accepted(sent_s)
             raise
         else:

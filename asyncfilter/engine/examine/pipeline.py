@@ -114,11 +114,11 @@ class Pipeline:
                 self._stop_signal.on_request(scope.cancel)
                 await self._admission.run(tasks)
             await self._drain()
+            # What is left runs until cancelled: settle loop, watchdog, idle workers, the wait for an interrupt.
             tasks.cancel_scope.cancel()
-        # What is left runs until cancelled: settle loop, watchdog, idle workers, the wait for an interrupt.
         self._lifecycle.check_aborted()
-        self._watchdog.settle()
         # Hourly prices up to now, before the last figures are written.
+        self._watchdog.settle()
         return await self._lifecycle.finish()
 
     def progress(self) -> Progress:
@@ -146,8 +146,8 @@ class Pipeline:
 
     async def _drain(self) -> None:
         self._lifecycle.report_drain(self._stage.pool.in_flight)
-        self._backends.close()
         # Repetitions that wait for a permit or for money end now; only attempts that were sent are waited for.
+        self._backends.close()
         self._budget_gate.close()
         await self._stage.pool.wait_done()
         await self._lifecycle.drain()

@@ -79,8 +79,8 @@ class PrefetchStage:
                         yield begun
                         begun = []
                     await self._pool.wait_room()
-                    await self.memory_limit.wait_room()
                     # Memory is checked last: preparations that end may fill it while this image waits for a worker.
+                    await self.memory_limit.wait_room()
                     self._begin(item)
                 begun.append(item)
             yield begun

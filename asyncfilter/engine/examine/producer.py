@@ -146,16 +146,16 @@ class Producer:
             listed=self.trailing_listed,
             skipped=self.trailing_skipped or None,
         )
-        self.trailing_listed, self.trailing_skipped = 0, {}
         # Its image has these counts now, and settles them: a resumed run counts every listed object once.
+        self.trailing_listed, self.trailing_skipped = 0, {}
         return item
 
     def _retried(self, row: StoredImage) -> WorkItem:
         return WorkItem(
             image=self._image(row.key, row.size_bytes, row.etag),
-            row_id=self._new_id(),
             # A new row: the former one keeps position and failure until this one is settled, whatever happens in
             # between.
+            row_id=self._new_id(),
             stored=row if row.detection is not None else None,
             replaces=row,
             moves_cursor=False,

@@ -248,7 +248,7 @@ class Apply:
                 item.advance(Step.DELETED, marker=deleted[item.removal.image].marker)
         unseen = [item for item in items if item.may_be_deleted and item.failed_as("vanished", "changed")]
         for item in unseen:
-            # An earlier request of ours may have deleted them: looked at again before another program is the cause.
+            # An earlier request of ours may have deleted them: check before another program counts as the cause.
             item.error = None
         await self._stages.each(unseen, self._check_image)
 

@@ -67,7 +67,7 @@ class Recovery:
             await self.is_untouched(item)
         except ImageError as error:
             if error.access:
-                # Not recorded as abandoned: the next `apply` may be allowed to look.
+                # Not recorded as abandoned: the next `apply` may have the permission.
                 raise DrainedError from error  # the state cannot be read now
             failure = Failure(error.code, error.message)
         if item.removal.step is not Step.DELETED:

@@ -165,8 +165,8 @@ class RemovalStages:
     async def each(self, items: Iterable[RemovalItem], work: Callable[[RemovalItem], Awaitable[None]]) -> None:
         """Call ``work`` with every item that is in, several at a time; an item with an error drops out."""
         wanted = [item for item in items if item.is_in]
-        following = iter(wanted)
         # One iterator for all workers: each item is taken once, and no worker idles while items are left.
+        following = iter(wanted)
 
         async def worker() -> None:
             for item in following:
@@ -224,8 +224,8 @@ class RemovalStages:
                 for item in sent:
                     item.may_be_deleted = item.may_be_deleted or may_be_done(failed)
                 raise
-            left[:] = []
             # In place: `_until_done` holds the same list, and gives its errors to what is left in it.
+            left[:] = []
             again = [_result_error(item, result, left, deleted) for item, result in zip(sent, results, strict=True)]
             # Any one of the errors will do: it causes a repetition, and only of what is left.
             if error := next(filter(None, again), None):

@@ -86,7 +86,7 @@ class Undo:
         await stages.each(items, self._check_source)
         await stages.note(items, self._change)
         await stages.each(_at(items, Step.RETURNING), self._restore)
-        # Without a commit in between: after a kill, the journal has RETURNING, and the next `undo` begins with a look.
+        # Without a commit in between: after a kill, the journal has RETURNING, and the next `undo` checks first.
         await stages.each(_at(items, Step.RETURNING), self._verify)
         await stages.note(items, self._change)
         # RETURNED is durable here: the copy in quarantine goes only after the image was seen in its place.

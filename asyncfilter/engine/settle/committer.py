@@ -89,8 +89,8 @@ class GroupCommitter:
             self._spending.confirm()
         for item in items:
             item.is_ready = True
+            # Durable now: the labels need no memory while the image waits in the window.
             item.detection = None
-        # Durable now: the labels need no memory while the image waits in the window.
         if self._items:
             # The rest of a large batch needs a round of its own, also when no further change requests one.
             self._pending.set()
@@ -116,8 +116,8 @@ class GroupCommitter:
         effects, self._effects = self._effects, []
         failures, self._failures = self._failures, []
         replaced: list[int] = []
+        # Kept back otherwise: after a crash the former row must still count while its successor is not settled.
         if self.writes_watermark:
-            # Kept back otherwise: after a crash the former row must still count while its successor is not settled.
             replaced, self._replaced = self._replaced, []
         return Batch(
             new=[item.row() for item in items if item.is_new],

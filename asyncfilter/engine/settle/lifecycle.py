@@ -99,8 +99,8 @@ class RunLifecycle:
 
     async def drain(self) -> None:
         """Return when all records are durable and released actions are finished; no call may be in flight."""
-        await self._loop.flush()
         # Durable outcomes release actions, and finished actions are recorded in turn: so a flush before and after.
+        await self._loop.flush()
         await self._sink_stage.drain()
         await self._loop.flush()
         await self._redecider.finish()

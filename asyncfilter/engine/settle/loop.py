@@ -64,9 +64,9 @@ class SettleLoop:
             try:
                 await self._round()
             except CheckpointError as error:
-                self._committer.fail(error)
                 # In this order: no attempt may be paid for that cannot be recorded, and `flush` returns when the cause
                 # is known.
+                self._committer.fail(error)
                 self._stop_signal.request(StopReason.FAILED, error)
                 self._pending.close()
                 return
@@ -97,6 +97,6 @@ class SettleLoop:
                 self._sink_stage.submit(item, effect)
             elif failure is not None:
                 self._committer.note_failure(item.row_id, failure)
-        settled = self._sequencer.settle()
         # After `release`, which settles the images that have no action.
+        settled = self._sequencer.settle()
         self._committer.note_settled(settled.replaced, is_moved=settled.is_moved)

@@ -78,8 +78,8 @@ class Redecider:
             # A process killed in between leaves decisions of two jobs: the checkpoint must not name one of them.
             await self._checkpoint.decided(None, opened.watermark)
         self._begun = (found, mark.seq)
+        # The watermark counts the new decisions, whose rows are not written yet; `finish` writes it.
         self._committer.writes_watermark = False
-        # Its counts are those of the new decisions, of which the rows are not written yet; `finish` writes it.
         await self._admit(found.watermark.seq)
         await self._sequencer.wait_settled()
         await self.finish()
@@ -89,13 +89,13 @@ class Redecider:
         if self._begun is None or self._stop_signal.is_requested:
             return
         (found, up_to_seq), self._begun = self._begun, None
-        await self._loop.flush()
         # The last rows must be durable before the job is recorded as the one that decided.
+        await self._loop.flush()
         mark = self._sequencer.watermark
         if found.stop_reason is not None and mark.seq < up_to_seq:
-            await self._checkpoint.drop_positions_after(mark.seq)
             # A stop rule now holds earlier: later images become cached rows, and the cursor, which is past them, is
             # reset.
+            await self._checkpoint.drop_positions_after(mark.seq)
             mark.cursor, mark.listing_done = None, False
         await self._checkpoint.decided(self._decided_by, msgspec.structs.replace(mark, tally=mark.tally.copy()))
         self._committer.writes_watermark = True
@@ -117,8 +117,8 @@ class Redecider:
         item.take_outcome(row, self._outcomes.of(row))
         self._sequencer.admit(item)
         if (item.decision, item.failure) == (row.decision, row.failure):
+            # Only its action is missing: the row is right, and nothing has to be durable before the action.
             self._committer.ready(item)
-        # Only its action is missing: the row is right, and nothing has to be durable before the action.
         else:
             self._committer.record(item)
 

@@ -81,8 +81,8 @@ class Sequencer:
         clock: Clock,
     ) -> None:
         self.watermark = watermark
-        self.ahead = watermark.tally.copy()
         # Counts up to the last judged image, for the stop rules; those of the watermark end at the last settled image.
+        self.ahead = watermark.tally.copy()
         self.this_run = Tally()
         self._stop = stop
         self._limits = limits
@@ -172,8 +172,8 @@ class Sequencer:
         while stop is None and not self._is_stopped and self._undecided and self._undecided[0].is_ready:
             item = self._undecided[0]
             if item.is_unpaid:
-                self._is_stopped = True
                 # It stays in the queue, without an outcome: a run with a higher budget examines it at this position.
+                self._is_stopped = True
                 stop = StopRequest(StopReason.BUDGET, None)
                 break
             self._undecided.popleft()
@@ -183,8 +183,8 @@ class Sequencer:
             item.revoke_replaced(self.ahead)
             item.count_judged(self.ahead)
             self._report(item)
+            # After every image, not after every batch: the stop position must not depend on how outcomes arrived.
             stop = self.due_stop()
-        # After every image, not after every batch: the stop position must not depend on how outcomes arrived.
         return Judged(judged, stop)
 
     async def release(self, judged: Sequence[WorkItem]) -> list[Release]:
@@ -207,8 +207,8 @@ class Sequencer:
             self._settle_one(item)
             if item.replaces is not None:
                 replaced.append(item.replaces.id)
-        self._moved.set()
         # Also when nothing was settled: `wait_judged` waits for what `judge` did in this round.
+        self._moved.set()
         self._moved = anyio.Event()
         return Settled(replaced, self.watermark.seq != seq)
 
@@ -218,8 +218,8 @@ class Sequencer:
         return self._outcomes.as_stored(item.row()) if self._outcomes is not None else None
 
     def _release(self, item: WorkItem, outcome: Outcome | None, owners: Mapping[str, Owner]) -> Release | None:
-        self._unsettled.append(item)
         # In the order of judging, before its action starts: the watermark cannot pass it.
+        self._unsettled.append(item)
         if outcome is None:
             item.is_settled = True
             return None

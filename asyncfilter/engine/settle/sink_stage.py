@@ -82,8 +82,8 @@ class SinkStage:
             self._confirm(item, effect)
 
     def _confirm(self, item: WorkItem, effect: Effect) -> None:
-        item.confirm_action(effect.kind)
         # No await between these lines: the watermark would move past an action that no batch contains.
+        item.confirm_action(effect.kind)
         self._committer.note_effect(item.row_id, done(effect))
         self._emit(
             ActionDone(

@@ -199,8 +199,8 @@ class Connection(asyncio.BufferedProtocol):
             self._resolve(HttpResponse(self._status, fields, body[0] if len(body) == 1 else b"".join(body)))
 
     def _end(self, failure: Exception) -> None:
-        self._resolve(failure)
         # Resolved first: `connection_lost`, which follows the abort, would set a less precise cause.
+        self._resolve(failure)
         self.abort()
 
     def _resolve(self, what: Outcome) -> None:

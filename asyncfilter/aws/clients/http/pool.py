@@ -195,8 +195,8 @@ class Pool:
             raise NoConnectionError(f"{origin}: {exc}") from exc
         except UnicodeError as exc:  # the name is not valid in the DNS
             raise AddressError(f"{origin}: {exc}") from exc
+        # A connection may be lost by now: `on_lost` was called before it was in the set, and would never remove it.
         if connection.is_open:
-            # Lost already otherwise: `on_lost` was called before it was in the set, and would never remove it.
             self._open.add(connection)
         return connection
 

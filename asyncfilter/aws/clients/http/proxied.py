@@ -67,9 +67,9 @@ class Proxied:
 
     def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(
-            # aiohttp's default threshold rounds timeouts of more than 5 s up to whole seconds.
             total=self._timeout_s,
             sock_connect=self._timeout_s * _CONNECT_SHARE,
+            # aiohttp's default threshold rounds timeouts of more than 5 s up to whole seconds.
             ceil_threshold=float("inf"),
         )
         return aiohttp.ClientSession(
