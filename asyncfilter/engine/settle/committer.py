@@ -91,8 +91,8 @@ class GroupCommitter:
             item.is_ready = True
             # Durable now: the labels need no memory while the image waits in the window.
             item.detection = None
+        # The rest of a large batch needs a round of its own, also when no further change requests one.
         if self._items:
-            # The rest of a large batch needs a round of its own, also when no further change requests one.
             self._pending.set()
 
     def fail(self, error: CheckpointError) -> None:

@@ -249,11 +249,11 @@ class Sequencer:
             if not item.is_positioned:
                 item.count_judged(tally)
             item.count_acted(tally)
+        # A redecided image is before the watermark, which `start_at` put behind all of them.
         if not item.is_positioned:
-            # A redecided image is before the watermark, which `start_at` put behind all of them.
             mark.seq = item.image.seq
+        # Images that are tried again were listed before: the cursor must not go back to them.
         if item.moves_cursor:
-            # Images that are tried again were listed before: the cursor must not go back to them.
             mark.cursor = item.image.key
         # From now on the checkpoint names the owner: the next round commits the action before it releases any image.
         self._claims.release(item)
