@@ -6,10 +6,11 @@
     job = asyncfilter.load_job("job.yaml")
     summary = anyio.run(asyncfilter.run, job)
 
-The public names are those in ``__all__`` here and those of these modules: ``asyncfilter.errors``,
-``asyncfilter.events`` (what a run reports), ``asyncfilter.job`` (what a job holds), ``asyncfilter.model`` (labels,
-verdicts, effects), ``asyncfilter.ports`` (what a source, detector, sink, remover or checkpoint of your own must do) and
-``asyncfilter.testing`` (all of them in memory). Every other module may change without notice.
+The public names are those in ``__all__`` here and those of these modules: ``asyncfilter.clock``,
+``asyncfilter.errors``, ``asyncfilter.events`` (what a run reports), ``asyncfilter.job`` (what a job holds),
+``asyncfilter.model`` (labels, verdicts, effects), ``asyncfilter.ports`` (what a source, detector, sink, remover or
+checkpoint of your own must do) and ``asyncfilter.testing`` (all of them in memory). Every other module may change
+without notice.
 """
 
 from __future__ import annotations

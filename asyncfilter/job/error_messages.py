@@ -25,6 +25,9 @@ def describe(document: Document, findings: Sequence[Mapping[str, Any]]) -> None:
     """Add pydantic's ``findings`` (``ValidationError.errors()``) to the document's problems."""
     schema = Phrases(json_schema())
     meant: set[Path] = set()
+    # Which keys a section needs depends on its kind: where that is wrong, it is the one problem to report.
+    paths = [locate(finding["loc"], document.value) for finding in findings if finding["type"] == "literal_error"]
+    undecided = {path[:-1] for path in paths if path[-1:] == ("kind",)}
     for finding in findings:
         if finding["type"] == "extra_forbidden":
             path = locate(finding["loc"], document.value)
@@ -36,7 +39,7 @@ def describe(document: Document, findings: Sequence[Mapping[str, Any]]) -> None:
         path = locate(finding["loc"], document.value)
         if finding["type"] == "missing":
             path = (*path, finding["loc"][-1])
-            if path not in meant:
+            if path not in meant and path[:-1] not in undecided:
                 wanted = schema.expected(path, document.value) + schema.reason(path[:-1], document.value)
                 document.add(path, f"this key is missing; expected {wanted}")
         elif finding["type"] == "value_error":

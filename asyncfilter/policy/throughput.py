@@ -15,6 +15,7 @@ from math import ceil, log2
 
 import msgspec
 
+from asyncfilter import notebook
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
 from asyncfilter.policy.forecast import HOUR_S, PricingTerms
@@ -261,3 +262,17 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     samples: Samples
     throughput: Throughput | None
     is_time_up: bool
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what was accepted, with what latency, and the cost."""
+        found, paid = self.throughput, self.summary.this_run
+        rows: list[tuple[str, object]] = [("error", self.summary.error), ("hint", self.summary.hint)]
+        if found is not None:
+            rows += [
+                ("accepted", f"{found.measured_tps:,.1f} calls a second"),
+                ("tried", f"{found.tried_tps:,.1f} calls a second"),
+                ("throttled", f"{100 * found.throttled_share:.2f} %"),
+                ("latency", f"{found.p50_ms:,} ms at the median, {found.p99_ms:,} ms at 99 %"),
+            ]
+        rows.append(("cost", f"{notebook.usd(paid.spent_micros)} for {paid.billed_calls:,} billed calls"))
+        return notebook.table(f"{self.summary.name}: {self.summary.stop_reason.value}", rows)

@@ -7,6 +7,7 @@ method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallE
 
 from __future__ import annotations
 
+from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.ports.checkpoint import Checkpoint, LabelStore, ListingStore, Positions, RemovalJournal, RunHistory
 from asyncfilter.ports.examine import Contents, Detector, Page, Preparation, Prepared, References, Sink, Source
 from asyncfilter.ports.remover import (
@@ -20,10 +21,13 @@ from asyncfilter.ports.remover import (
 )
 from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
 from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
+from asyncfilter.records.removal import BucketState, Removal, Step
+from asyncfilter.records.tally import Tally
 
 __all__ = [
     "DELETES_AT_ONCE",
     "Batch",
+    "BucketState",
     "Checkpoint",
     "Contents",
     "CopyResult",
@@ -41,13 +45,17 @@ __all__ = [
     "Preparation",
     "Prepared",
     "References",
+    "Removal",
     "RemovalJournal",
+    "RemovalQuery",
     "Remover",
     "RunHistory",
     "Sink",
     "Source",
+    "Step",
     "StoredImage",
     "StoredReference",
+    "Tally",
     "Totals",
     "Version",
     "Watermark",

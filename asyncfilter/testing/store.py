@@ -141,7 +141,7 @@ class MemoryStore:
 
     async def head(self, place: S3Location) -> ObjectState | None:
         """See ``Remover``."""
-        await self._enter("look", place)
+        await self._enter("head", place)
         current = self._current(place)
         return ObjectState(etag=current.etag, size_bytes=len(current.body or b"")) if current is not None else None
 
@@ -164,7 +164,7 @@ class MemoryStore:
 
     async def existing_copy(self, effect: Effect) -> CopyResult | None:
         """See ``Remover``."""
-        await self._enter("standing", S3Location(effect.source.bucket, effect.source.key))
+        await self._enter("existing_copy", S3Location(effect.source.bucket, effect.source.key))
         if effect.target is None or self._current(effect.target) is None:
             return None
         return self._existing_copy(effect, self._examined(effect.source))

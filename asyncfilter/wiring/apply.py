@@ -21,11 +21,12 @@ from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import Remover
 from asyncfilter.records.removal import BucketState
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
-from asyncfilter.wiring.overrides import Overrides, check_own_stores, new_run_id
+from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores, new_run_id
 from asyncfilter.wiring.session import existing_checkpoint, with_known_references
 from asyncfilter.wiring.stores import open_remover
 
 
+@accepts_world
 async def plan_apply(
     job: Job, *, again: bool = False, stale: bool = False, overrides: Overrides | None = None
 ) -> RemovalPlan:
@@ -46,6 +47,7 @@ async def plan_apply(
         return await _apply(resolved_job, checkpoint, await remover.state(), again=again, stale=stale).plan()
 
 
+@accepts_world
 async def apply(
     job: Job,
     consent: Consent,
@@ -72,12 +74,14 @@ async def apply(
         )
 
 
+@accepts_world
 async def plan_undo(job: Job, *, overrides: Overrides | None = None) -> RemovalPlan:
     """The plan of ``undo``: images that it can and cannot bring back; nothing is changed. Raises as ``plan_apply``."""
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         return await Undo(resolved_job, checkpoint, await remover.state()).plan()
 
 
+@accepts_world
 async def undo(
     job: Job,
     consent: Consent,

@@ -29,11 +29,12 @@ from asyncfilter.policy.throughput import (
     rounded_up,
     throughput,
 )
-from asyncfilter.wiring.overrides import Overrides
+from asyncfilter.wiring.overrides import Overrides, accepts_world
 from asyncfilter.wiring.plan import examine_ahead, survey
 from asyncfilter.wiring.session import open_preview
 
 
+@accepts_world
 async def bench(
     job: Job,
     *,

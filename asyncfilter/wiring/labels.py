@@ -19,10 +19,11 @@ from asyncfilter.ports.examine import References
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 from asyncfilter.wiring.detectors import aws_backend, own_backend
 from asyncfilter.wiring.inputs import inputs_of
-from asyncfilter.wiring.overrides import Overrides
+from asyncfilter.wiring.overrides import Overrides, accepts_world
 from asyncfilter.wiring.session import new_context, sqlite
 
 
+@accepts_world
 async def label_references(
     uris: Sequence[str],
     *,

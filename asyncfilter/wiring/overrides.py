@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
+import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import msgspec
 
@@ -34,6 +38,24 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     references: References | None = None
     preparation: Preparation | None = None
     clock: Clock | None = None
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def accepts_world(verb: Callable[P, R]) -> Callable[P, R]:
+    """Let a verb take ``world``, the former name of its parameter ``overrides``, for one release."""
+
+    @functools.wraps(verb)
+    def with_overrides(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "world" in kwargs:
+            message = f"the parameter 'world' of {verb.__name__} is 'overrides' now; the former name goes in 0.3"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            kwargs["overrides"] = kwargs.pop("world")
+        return verb(*args, **kwargs)
+
+    return with_overrides
 
 
 def check_own_stores(job: Job, overrides: Overrides, *ports: str) -> None:

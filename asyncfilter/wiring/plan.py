@@ -18,10 +18,11 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ListedObject, Progress, Summary
 from asyncfilter.policy.forecast import PlanInputs, PlanResult, plan_result
 from asyncfilter.policy.sampling import Ranking, Sampler
-from asyncfilter.wiring.overrides import Overrides
+from asyncfilter.wiring.overrides import Overrides, accepts_world
 from asyncfilter.wiring.session import open_preview, open_run
 
 
+@accepts_world
 async def plan(
     job: Job,
     *,

@@ -12,11 +12,12 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, Summary
 from asyncfilter.wiring.account import Account
-from asyncfilter.wiring.overrides import Overrides, check_own_stores
+from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
 from asyncfilter.wiring.session import new_context, sqlite, with_known_references
 from asyncfilter.wiring.stores import open_sink
 
 
+@accepts_world
 async def refilter(
     job: Job,
     *,

@@ -13,10 +13,11 @@ from asyncfilter.engine.examine.stored_listing import ShuffledSource
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import Progress, Summary
-from asyncfilter.wiring.overrides import Overrides, check_own_stores
+from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
 from asyncfilter.wiring.session import open_run
 
 
+@accepts_world
 async def run(
     job: Job,
     *,

@@ -76,10 +76,24 @@ async def _folder_remover(job: Job, _account: Account) -> Remover:
     return FolderRemover(folder)
 
 
-STORES: Mapping[StoreKind, StoreOpeners] = {
-    StoreKind.S3: StoreOpeners(store=_s3_store, sink=_s3_sink, remover=_s3_remover),
-    StoreKind.FOLDER: StoreOpeners(store=_folder_store, sink=_folder_sink, remover=_folder_remover),
-}
+def _complete(table: Mapping[StoreKind, StoreOpeners]) -> Mapping[StoreKind, StoreOpeners]:
+    """``table`` itself, when it has a row for every kind of store that can be opened.
+
+    Raises:
+        LookupError: A kind has no row.
+    """
+    missing = [kind.value for kind in StoreKind if kind is not StoreKind.OWN and kind not in table]
+    if missing:
+        raise LookupError(f"wiring.stores.STORES has no row for the store kind {', '.join(missing)}")
+    return table
+
+
+STORES = _complete(
+    {
+        StoreKind.S3: StoreOpeners(store=_s3_store, sink=_s3_sink, remover=_s3_remover),
+        StoreKind.FOLDER: StoreOpeners(store=_folder_store, sink=_folder_sink, remover=_folder_remover),
+    }
+)
 """The stores that can be opened; the ports of a caller's own store (``StoreKind.OWN``) are given in ``Overrides``."""
 
 

@@ -3,7 +3,8 @@
 ``tests/data/former_checkpoints`` has one file for every case below, written by this module at the commit that the
 README there names. Each test performs the same operations on such a file and on one that the present code writes, and
 compares the results. As a program, the module writes such files:
-``python tests/contract/test_former_checkpoints.py FOLDER``.
+``python tests/contract/test_former_checkpoints.py FOLDER``. It had to run at that commit, so it has clock, crash and
+job of its own in place of those of ``tests/kit``.
 """
 
 from __future__ import annotations
@@ -346,7 +347,7 @@ CASES = {
     "shuffled-listing": Case(prepare=prepare_interrupted(listed=36, page=KEYS[35]), changes=SHUFFLED),
     "finished": Case(prepare=prepare_finished, changes={"stop": {"matches": 8}}),
     "killed-copying": Case(prepare=prepare_killed("copied birds/13.jpg")),
-    "killed-verifying": Case(prepare=prepare_killed("look gone/birds/13.jpg"), versioning=Versioning.OFF),
+    "killed-verifying": Case(prepare=prepare_killed("head gone/birds/13.jpg"), versioning=Versioning.OFF),
     "killed-deleting": Case(prepare=prepare_killed("deleted birds/13.jpg")),
     "applied": Case(prepare=prepare_applied),
     "applied-unversioned": Case(prepare=prepare_applied, versioning=Versioning.OFF),

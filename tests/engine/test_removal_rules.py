@@ -349,7 +349,7 @@ def denied(what: str) -> ImageError:
     return ImageError(f"{what}: Access Denied", code="access_denied", remedy="Allow s3:DeleteObject.", access=True)
 
 
-@pytest.mark.parametrize("operation", ["look", "copy", "delete"])
+@pytest.mark.parametrize("operation", ["head", "copy", "delete"])
 def test_a_permission_that_no_image_has_is_the_accounts(operation: str) -> None:
     """If all are denied: exit 4 with the remedy, no image is failed, and all stay pending."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
@@ -362,7 +362,7 @@ def test_a_permission_that_no_image_has_is_the_accounts(operation: str) -> None:
     assert bucket.apply(job, 4).moved == 4
 
 
-@pytest.mark.parametrize("operation", ["look", "copy", "delete"])
+@pytest.mark.parametrize("operation", ["head", "copy", "delete"])
 def test_a_permission_that_one_image_lacks_is_its_own(operation: str) -> None:
     """One denied image is reported; the others are removed."""
     job, bucket = a_job(reject={"move": "s3://bin/"}), Bucket(LABELS)
@@ -453,7 +453,7 @@ def test_what_may_be_gone_and_may_not_be_looked_at_stays_pending() -> None:
     bucket.store.fault = lambda what, _attempt: lost if what.startswith(("batch", f"delete {PEOPLE[0]}")) else None
     bucket.apply(job, 4)
     bucket.store.remove(PEOPLE[0])  # the delete had arrived
-    bucket.store.fault = lambda what, _attempt: denied(what) if what == f"look {PEOPLE[0]}" else None
+    bucket.store.fault = lambda what, _attempt: denied(what) if what == f"head {PEOPLE[0]}" else None
     summary = bucket.apply(job, 4)
     assert (summary.exit_code, summary.moved, summary.failed) == (1, 3, {"access_denied": 1})
     bucket.store.fault = lambda _what, _attempt: None
@@ -470,7 +470,7 @@ def test_what_cannot_be_found_out_is_not_called_done() -> None:
     assert bucket.apply(job, 4).failed == {"unavailable": 4}
     other = a_job(reject={"move": "s3://bin/"})
     bucket.refilter(other)
-    bucket.store.fault = lambda what, _attempt: denied(what) if what == f"look {PEOPLE[0]}" else None
+    bucket.store.fault = lambda what, _attempt: denied(what) if what == f"head {PEOPLE[0]}" else None
     summary = bucket.apply(other, 4)
     assert (summary.exit_code, summary.moved, summary.failed) == (1, 3, {"unavailable": 1})
     bucket.store.fault = lambda _what, _attempt: None
@@ -627,7 +627,7 @@ def test_duplicates_are_removed_while_the_original_is_in_quarantine(is_copy_dele
     job, bucket = a_cautious_job(), a_bucket_of_duplicates()
     bucket.run(job)
     busy = TransientError("timed out", may_be_billed=True)
-    bucket.store.fault = lambda what, _attempt: busy if what in {"look 4.jpg", "look 5.jpg"} else None
+    bucket.store.fault = lambda what, _attempt: busy if what in {"head 4.jpg", "head 5.jpg"} else None
     assert bucket.apply(job, 4, 0.8).moved == 1
     bucket.store.fault = lambda _what, _attempt: None
     if is_copy_deleted:

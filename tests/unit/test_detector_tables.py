@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
+from asyncfilter import model
 from asyncfilter.aws.clients.error_response import Operation
 from asyncfilter.aws.clients.protocols import REQUESTS, parameters_of
 from asyncfilter.aws.factory import DETECTORS
@@ -122,6 +123,20 @@ def test_every_operation_is_one_of_aws(kind: DetectorKind) -> None:
 def test_every_store_that_can_be_opened_has_openers() -> None:
     """A caller's store is given open; each other kind has a row."""
     assert set(STORES) == set(StoreKind) - {StoreKind.OWN}
+
+
+def test_a_store_without_openers_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind of store that lacks its row raises when the table is made."""
+
+    class OneMoreStore(StrEnum):
+        S3 = "s3"
+        FOLDER = "folder"
+        OWN = "own"
+        TAPE = "tape"
+
+    monkeypatch.setattr(model, "StoreKind", OneMoreStore)
+    with pytest.raises(LookupError, match=r"^wiring.stores.STORES has no row for the store kind tape$"):
+        runpy.run_path(str(ROOT / "asyncfilter/wiring/stores.py"), run_name="a_second_time")
 
 
 # -- A kind without a row ----------------------------------------------------------------------------------------------

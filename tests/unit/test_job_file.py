@@ -448,6 +448,16 @@ def test_the_keys_of_a_detector_depend_on_its_kind(tmp_path: Path) -> None:
     assert "nearest is 'max_labels'" in several[3]
 
 
+@pytest.mark.parametrize("kind", ["faces", "rekognition-custm-labels"])
+def test_an_unknown_kind_of_detector_is_the_only_problem_of_its_section(tmp_path: Path, kind: str) -> None:
+    """Which keys the section needs depends on the kind, so none of them is reported as missing."""
+    path = tmp_path / "job.yaml"
+    path.write_text(HEAD + f"detector: {{kind: {kind}}}")
+    with pytest.raises(JobError) as caught:
+        load_job(path)
+    assert [problem.key for problem in caught.value.problems] == ["detector.kind"]
+
+
 def test_all_problems_come_at_once_in_file_order(tmp_path: Path) -> None:
     """No mistake hides another: wrong types, misspelt keys, conflicts of keys and settings are all reported."""
     text = dedent("""\

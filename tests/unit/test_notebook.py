@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from asyncfilter import notebook
 from asyncfilter.model import ActionKind, Counts, Detection, Label, StopReason, Summary, Verdict
 from asyncfilter.policy.reference_labels import Labelled
 from asyncfilter.policy.removal_plan import Group, RemovalPlan, RemovalSummary
+from asyncfilter.policy.throughput import BenchPlan, Measurement, Samples, throughput
 from asyncfilter.records.removal import BucketState, Versioning
 from asyncfilter.testing import Stage, run_virtually
 from asyncfilter.wiring.plan import plan
@@ -179,6 +181,30 @@ def test_a_plan_shows_forecast_and_estimates() -> None:
 def test_amounts_are_exact(micros: int, text: str) -> None:
     """Amounts have all decimals, at least two."""
     assert notebook.usd(micros) == text
+
+
+def test_a_measurement_shows_rate_latency_and_cost() -> None:
+    """What was accepted, and what it cost; a measurement without a result shows the cost alone."""
+    bench_plan = BenchPlan(
+        seconds_s=30.0, ceiling_tps=75.0, quota=None, region="", is_local=True, allowance_micros=1, limit_micros=1,
+        quota_micros=1, images=None,
+    )  # fmt: skip
+    samples = Samples()
+    for second in range(40):
+        counted = samples.second(float(second))
+        counted.attempts, counted.accepted, counted.throttled = 60, 50, 10
+    samples.latencies[300] = 2000
+    found = Measurement(
+        bench_plan=bench_plan,
+        summary=summary(this_run=Counts(spent_micros=2_000_000, billed_calls=2000)),
+        samples=samples,
+        throughput=throughput(samples, 75.0),
+        is_time_up=True,
+    )
+    text = shown(found).text
+    for cell in ("50.0 calls a second", "300 ms at the median, 300 ms at 99 %", "$2.00 for 2,000 billed calls"):
+        assert cell in text
+    assert "accepted" not in shown(msgspec.structs.replace(found, throughput=None)).text
 
 
 def test_no_colour_is_set() -> None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, assert_type
 import pytest
 
 import asyncfilter
+from asyncfilter.testing import Stage, run_virtually
+from tests.kit.jobs import make_bare_job
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PUBLIC_MODULES = {f"asyncfilter.{name}" for name in ("errors", "events", "job", "model", "ports", "testing")}
+PUBLIC_MODULES = {f"asyncfilter.{name}" for name in ("clock", "errors", "events", "job", "model", "ports", "testing")}
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -140,6 +142,15 @@ def test_the_documents_name_public_modules_alone() -> None:
     mentioned = set(re.findall(r"\basyncfilter\.(\w+)", text))
     assert {name for name in mentioned if not is_public("asyncfilter", name)} == set()
     assert set(asyncfilter.__all__) <= set(re.findall(r"\w+", text))
+
+
+def test_former_parameter_still_works_and_warns() -> None:
+    """``world=`` is accepted in place of ``overrides=`` for one release."""
+    stage = Stage({"a.jpg": "Robin"})
+    job = make_bare_job()
+    with pytest.warns(DeprecationWarning, match=r"'world' of plan is 'overrides' now"):
+        planned = asyncfilter.plan(job, world=stage.overrides())  # type: ignore[call-arg] # the former name
+    assert run_virtually(lambda: planned).plan_inputs.survey.listed == 1
 
 
 @pytest.mark.parametrize("document", ["docs/ARCHITECTURE.md", "docs/python.md", "asyncfilter/__init__.py"])

@@ -15,24 +15,27 @@ from asyncfilter.records.tally import Tally
 
 
 class WorkItem(msgspec.Struct, kw_only=True):
-    """An image between admission and settlement; each field has one writer.
+    """An image between admission and settlement; written by one part after another.
 
-    ===================================================  ==================================================
-    field                                                written by
-    ===================================================  ==================================================
-    image ... skipped (set at creation)                  the producer; the redecider for stored images
-    replaced_effect, replaced_stale, reservation,        admission
-    backend
-    readiness, prepared                                  the prefetch stage
-    decision, detection, failure, same_as, is_skipped    admission (stored labels), the detect stage, or the
-                                                         duplicate tracker: the one that has the outcome
-    followers                                            the duplicate tracker
-    is_unpaid                                            the detect stage and the duplicate tracker
-    is_ready                                             the committer, once the outcome is durable
-    effect, stale, claim                                 the sequencer, when it releases the image
-    effect, failure, is_acted, is_settled                the sequencer (nothing to do, target refused), or the
-                                                         sink stage (action confirmed or failed)
-    ===================================================  ==================================================
+    ===============================================  ======================================================
+    field                                            written by
+    ===============================================  ======================================================
+    image ... skipped (set at creation)              the producer; the redecider for stored images
+    replaced_effect, replaced_stale                  admission
+    readiness, prepared                              the prefetch stage; the memory limit clears ``prepared``
+    reservation, backend                             admission; the detect stage takes both for its attempt
+    decision, failure, same_as, is_skipped           the part that has the outcome: admission (stored labels),
+                                                     the prefetch stage (rejected), the detect stage, or the
+                                                     duplicate tracker (shared)
+    detection                                        the same; the committer clears it
+    followers                                        the duplicate tracker
+    is_unpaid                                        the detect stage and the duplicate tracker
+    is_ready                                         the committer, once the outcome is durable
+    stale                                            the sequencer, when it releases the image
+    claim                                            the target claims, at the same moment
+    effect, failure of an action, is_acted,          the sequencer (nothing to do, target refused), or the sink
+    is_settled                                       stage (action confirmed or failed)
+    ===============================================  ======================================================
 
     Invariants: the outcome (decision, failure, same_as) does not change between ``record`` and release; ``is_ready``
     precedes every count and every action; ``is_settled`` is the last change. ``detection`` is dropped once the outcome
