@@ -81,8 +81,7 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
             await self._renew_ahead()
         while self._keys is None or self._expired():
             await self._renew_now()
-        if time.time() < self._renew_unix_s:
-            self._fresh_until_s = time.monotonic() + _RECHECK_S
+        self._fresh_until_s = time.monotonic() + min(_RECHECK_S, self._renew_unix_s - time.time())
         return self._keys
 
     def _expired(self) -> bool:
