@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import anyio
 from aiobotocore.config import AioConfig
@@ -26,6 +26,9 @@ from botocore import exceptions as vendor
 from asyncfilter.aws.clients.signing import Keys
 from asyncfilter.aws.credential_errors import credentials_error, provider_name
 from asyncfilter.errors import AbortedError, AsyncFilterError, CredentialsError
+
+AioObject: TypeAlias = Any
+"""A credentials object of aiobotocore, which has no types."""
 
 PATIENCE_S: Final = 300.0
 """Seconds that one look-up may take; a credential process may wait for a person who logs in."""
@@ -58,7 +61,7 @@ class Chain:
 
     def __init__(self, core: AioSession, *, timeout_s: float) -> None:
         self._core = core
-        self._found: Any = None
+        self._found: AioObject = None
         self.profile: str = core.get_config_variable("profile") or "default"
         # Clients of providers: without these, a lost packet costs five attempts of 60 s each.
         core.set_default_client_config(
@@ -72,7 +75,7 @@ class Chain:
             self._resolver.get_provider("assume-role")._prompter = self._ask_code  # noqa: SLF001
             if all(one.METHOD != "login" for one in self._resolver.providers):
                 self._resolver.insert_before("assume-role", _LoginProvider(self.profile, self._profiles()))
-        except Exception as exc:  # noqa: BLE001  settings of any provider are read here, and fail in any way
+        except Exception as exc:
             raise credentials_error(exc, profile=self.profile) from exc
 
     async def find(self) -> Found:
@@ -88,7 +91,7 @@ class Chain:
                 return await self._find(asked)
         except AsyncFilterError:
             raise
-        except Exception as exc:  # noqa: BLE001  providers have no common exception: see credential_errors
+        except Exception as exc:
             raise credentials_error(exc, provider=asked[-1] if asked else None, profile=self.profile) from exc
 
     async def _find(self, asked: list[str]) -> Found:
@@ -103,7 +106,7 @@ class Chain:
         expires = getattr(self._found, "_expiry_time", None)  # no public name; absent in keys that do not expire
         return Found(keys, math.inf if expires is None else expires.timestamp())
 
-    async def _load(self, asked: list[str]) -> Any:
+    async def _load(self, asked: list[str]) -> AioObject:
         for provider in self._resolver.providers:
             asked.append(provider.METHOD)
             found = await provider.load()
@@ -125,11 +128,11 @@ class Chain:
         """Check keys in the environment and in files, which may be used to ask STS before they are seen here."""
         if os.environ.get(_VARIABLES[0]) and "env" in [one.METHOD for one in self._resolver.providers]:
             for index in range(len(_VARIABLES)):
-                _check(os.environ.get(_variable(index)), _variable(index))
+                _check(os.environ.get(_variable(index)) or None, _variable(index))
             return
         for name, profile in self._profiles():
             for index, variable in enumerate(_VARIABLES):
-                _check(profile.get(variable.lower()), _setting(index, name))
+                _check(profile.get(variable.lower()) or None, _setting(index, name))
 
     def _profiles(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The profile in use, the one that it has as source, and so on."""
@@ -231,7 +234,7 @@ class _LoginProvider(AioProcessProvider):  # type: ignore[misc]  # aiobotocore h
         config = {"profiles": {profile: {"credential_process": command}}}
         super().__init__(profile_name=profile, load_config=lambda: config)
 
-    async def load(self) -> Any:
+    async def load(self) -> AioObject | None:
         """See ``CredentialProvider``.
 
         Raises:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from json import JSONDecodeError
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 from botocore import exceptions as vendor
@@ -51,9 +52,7 @@ _PROVIDERS: Final[Mapping[str, _Provider]] = {
         "the web identity token",
         "Check AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, or web_identity_token_file and role_arn of the profile.",
     ),
-    "sso": _Provider(
-        "the SSO login of profile {profile}", "Run `aws sso login --profile {profile}`, then run again."
-    ),
+    "sso": _Provider("the SSO login of profile {profile}", "Run `aws sso login --profile {profile}`, then run again."),
     "login": _Provider(
         "the console login of profile {profile}",
         "Install AWS CLI 2.32.0 or later, run `aws login --profile {profile}`, then run again.",
@@ -72,7 +71,12 @@ _PROVIDERS: Final[Mapping[str, _Provider]] = {
         "Check the role of the instance, AWS_EC2_METADATA_DISABLED and AWS_METADATA_SERVICE_NUM_ATTEMPTS.",
     ),
 }
-_ALIASES: Final = {"SSO": "sso", "EcsContainer": "container-role", "Ec2InstanceMetadata": "iam-role", "Environment": "env"}
+_ALIASES: Final = {
+    "SSO": "sso",
+    "EcsContainer": "container-role",
+    "Ec2InstanceMetadata": "iam-role",
+    "Environment": "env",
+}
 _CHECK: Final = _Provider(
     "", "Check the profile in the AWS config file; `aws sts get-caller-identity` shows whether it works."
 )
@@ -85,7 +89,9 @@ _NEW_CODE: Final = "Run again on a terminal and type a new code; duration_second
 _DENIED: Final = "Allow {action} for the source credentials, and check the trust policy of the role."
 
 
-def credentials_error(exc: BaseException, *, provider: str | None = None, profile: str | None = None) -> CredentialsError:
+def credentials_error(
+    exc: BaseException, *, provider: str | None = None, profile: str | None = None
+) -> CredentialsError:
     """The error for credentials that cannot be looked up or renewed.
 
     Args:
@@ -158,6 +164,8 @@ def _is_passing(exc: BaseException) -> bool:
     if isinstance(exc, vendor.ClientError):
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or _code(exc) in _BUSY
+    if type(exc) is vendor.HTTPClientError:  # around whatever was raised, a header that cannot be sent among it
+        return isinstance(exc.kwargs.get("error"), _NO_CONNECTION)
     return isinstance(exc, _NO_CONNECTION)
 
 
@@ -176,26 +184,44 @@ def _code(exc: vendor.ClientError) -> object:
 
 
 def _cause(exc: BaseException, provider: _Provider) -> str:
-    match exc:
-        case vendor.CredentialRetrievalError():
-            return _one_line(str(exc.kwargs.get("error_msg", ""))) or "it failed without a message"
-        case vendor.BotoCoreError() | vendor.ClientError() | OSError():
-            return _one_line(str(exc)) or type(exc).__name__
-        case UnicodeDecodeError():
-            return "its response is not text"
-        case KeyError() if provider is _PROVIDERS["sso"]:
-            return "the cached login is damaged"
-        case KeyError():
-            return f"its response lacks {_one_line(str(exc))}"
-        case ValueError() if type(exc).__name__ == "JSONDecodeError":
-            return f"its response is not JSON ({_one_line(str(exc))})"
-        case RuntimeError() if "still expired" in str(exc):
-            return "the keys have expired already; the clock of this machine counts too"
-        case ValueError():
-            return _one_line(str(exc)) or type(exc).__name__
-        case _:
-            return f"its response cannot be used ({type(exc).__name__}: {_one_line(str(exc))})"
+    """What went wrong, in one line."""
+    if isinstance(exc, KeyError) and provider is _PROVIDERS["sso"]:
+        return "the cached login is damaged"
+    wording = next((wording for kind, wording in _WORDINGS if isinstance(exc, kind)), None)
+    if wording is None:
+        return f"its response cannot be used ({type(exc).__name__}: {_one_line(str(exc))})"
+    return _one_line(wording(exc)) or type(exc).__name__
 
+
+def _of_file(exc: OSError) -> str:
+    return f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc)
+
+
+def _of_value(exc: ValueError) -> str:
+    if type(exc).__name__ == "ParserError":  # of dateutil, through which botocore reads times
+        return f"the expiry of its keys is not a time ({exc})"
+    return str(exc)
+
+
+def _of_runtime(exc: RuntimeError) -> str:
+    if "still expired" in str(exc):
+        return "the keys have expired already; the clock of this machine counts too"
+    return str(exc)
+
+
+_WORDINGS: Final[Sequence[tuple[type[BaseException], Callable[[Any], str]]]] = (
+    (vendor.CredentialRetrievalError, lambda exc: exc.kwargs.get("error_msg") or "it failed without a message"),
+    (vendor.BotoCoreError, str),
+    (vendor.ClientError, str),
+    (TimeoutError, lambda _: "no response in time"),
+    (OSError, _of_file),
+    (KeyError, lambda exc: f"its response lacks {exc}"),
+    (UnicodeDecodeError, lambda _: "its response is not text"),
+    (JSONDecodeError, lambda exc: f"its response is not JSON ({exc})"),
+    (ValueError, _of_value),
+    (RuntimeError, _of_runtime),
+)
+"""The words for a failure; the first row whose class it has."""
 
 _SECRET_SETTINGS: Final = (
     "AWS_SECRET_ACCESS_KEY",

@@ -23,8 +23,14 @@ from asyncfilter.errors import CredentialsError
 RENEW_S: Final = 540.0
 """Keys are renewed this long before they expire, or after half of their time; botocore renews below 600 s if asked."""
 
+MARGIN_S: Final = 5.0
+"""Keys count as expired this long before they do, or a tenth of their time: a request takes a while to arrive."""
+
 ATTEMPTS: Final = 4
 """Look-ups in a row while there are no valid keys and the failure may pass."""
+
+_INSIST_S: Final = 10.0
+"""Seconds after which there are no more of them: providers have retries and time-outs of their own."""
 
 _PAUSE_S: Final = 0.5
 """First pause between look-ups, seconds; doubled each time."""
@@ -111,11 +117,12 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
     async def _insist(self) -> Found:
         """Ask the providers, again and again while the failure may pass."""
         pause_s = _PAUSE_S
+        end_s = time.monotonic() + _INSIST_S
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._chain.find()
             except CredentialsError as exc:
-                if attempt == ATTEMPTS or not is_passing(exc):
+                if attempt == ATTEMPTS or time.monotonic() >= end_s or not is_passing(exc):
                     self._failure = exc
                     self._failed_until_s = time.monotonic() + _FAILED_S
                     self._results += 1
@@ -125,8 +132,9 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
         raise AssertionError("unreachable")
 
     def _keep(self, found: Found) -> None:
-        self._keys, self._expires_unix_s = found
+        self._keys = found.keys
         valid_s = found.expires_unix_s - time.time()
+        self._expires_unix_s = found.expires_unix_s - min(MARGIN_S, valid_s / 10)
         self._renew_unix_s = found.expires_unix_s - min(RENEW_S, valid_s / 2)
         self._failure = None
         self._next_try_s, self._pause_s = 0.0, _PAUSE_S

@@ -70,6 +70,7 @@ def _text_of(exc: BaseException) -> str:
 
 # -- What aioboto3 raises ----------------------------------------------------------------------------------------------
 
+
 @contextmanager
 def vendor_translated(operation: Operation, where: str) -> Iterator[None]:
     """Translate aioboto3's exceptions to those that the fast client raises.

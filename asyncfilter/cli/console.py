@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, nullcontext
@@ -51,7 +52,7 @@ class VerbConsole:
     def run(self, main: Callable[[], Awaitable[R]]) -> R:
         """Run ``main`` in an event loop of its own; once it has ended, signals have no effect."""
         try:
-            return anyio.run(main)
+            return _run_loop(main)
         finally:
             self._signals.over()
 
@@ -62,7 +63,19 @@ class VerbConsole:
 
 def run_async(verb: Callable[[Unpack[Arguments]], Awaitable[R]], *arguments: *Arguments) -> R:
     """Run a verb in an event loop without a console: for verbs that are short."""
-    return anyio.run(verb, *arguments)
+    return _run_loop(verb, *arguments)
+
+
+def _run_loop(main: Callable[[Unpack[Arguments]], Awaitable[R]], *arguments: *Arguments) -> R:
+    """Run ``main`` in an event loop; stderr belongs to this program's own lines.
+
+    Python prints warnings of other packages' loggers (asyncio, aiohttp, urllib3) on stderr unless there is a handler.
+    """
+    logging.getLogger().addHandler(_SILENCE)  # adding it again has no effect
+    return anyio.run(main, *arguments)
+
+
+_SILENCE = logging.NullHandler()
 
 
 def open_event_file(target: str | None) -> EventFile | nullcontext[None]:
@@ -93,10 +106,10 @@ def run_listing(verb: ListingVerb[R]) -> R:
     """Run a verb that lists the source; a live terminal shows how many objects were listed so far."""
     console = stderr_console()
     if not is_live(console):
-        return anyio.run(verb)
+        return _run_loop(verb)
     with console.status("checking access") as status:
 
         def on_listed(listed: int) -> None:
             status.update(f"listing: {count(listed)} objects")
 
-        return anyio.run(functools.partial(verb, on_listed=on_listed))
+        return _run_loop(functools.partial(verb, on_listed=on_listed))
