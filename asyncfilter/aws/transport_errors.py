@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import aiohttp
+import msgspec
 from botocore import exceptions as vendor
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, retry_after_s
@@ -134,6 +135,8 @@ def vendor_translated(operation: Operation, where: str) -> Iterator[None]:
         raise _no_response(exc, f"{operation} on {where}") from exc
     except (aiohttp.ClientError, TimeoutError) as exc:
         raise transport_failure(exc, f"{operation} on {where}") from exc
+    except UNREADABLE as exc:
+        raise undecodable(f"{operation} on {where}", exc) from exc
 
 
 def _response_of(exc: vendor.ClientError, operation: Operation, where: str) -> ErrorResponse:
@@ -167,6 +170,30 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
             return TransientError(f"{what}: {exc}", may_be_billed=True)
 
 
-def undecodable(what: str, exc: Exception) -> TransientError:
+# -- Responses that cannot be read -------------------------------------------------------------------------------------
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, msgspec.MsgspecError)
+"""What reading a response raises when it is not the service's: numbers, dates and texts that are none, fields that are
+missing or of another type, JSON that is nested without end."""
+
+_SHOWN = 200
+"""Characters of such an exception in a message."""
+
+
+def undecodable(what: str, exc: BaseException) -> TransientError:
     """The error for a response with HTTP 200 that is not the service's: a proxy's page, or a corrupted body."""
-    return TransientError(f"{what}: the response cannot be decoded ({exc})", may_be_billed=True)
+    why = f"{type(exc).__name__}: {exc}"[:_SHOWN]
+    return TransientError(f"{what}: the response cannot be decoded ({why})", may_be_billed=True)
+
+
+@contextmanager
+def undecodable_translated(what: str) -> Iterator[None]:
+    """Translate what reading a response raises.
+
+    Raises:
+        TransientError: The response cannot be read.
+    """
+    try:
+        yield
+    except UNREADABLE as exc:
+        raise undecodable(what, exc) from exc

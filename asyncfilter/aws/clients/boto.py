@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import msgspec
@@ -45,24 +45,24 @@ class BotoS3:
             parameters["StartAfter"] = after
         async with self._attempt(Operation.LIST_OBJECTS, bucket, prefix) as client:
             page = await client.list_objects_v2(**parameters)
-        objects = [
-            ListedObject(item["Key"], item["Size"], item["ETag"].strip('"'), item.get("StorageClass") or "STANDARD")
-            for item in page.get("Contents", ())
-        ]
+            objects = [
+                ListedObject(item["Key"], item["Size"], item["ETag"].strip('"'), item.get("StorageClass") or "STANDARD")
+                for item in page.get("Contents", ())
+            ]
         return Listing(objects, page.get("NextContinuationToken") if page.get("IsTruncated") else None)
 
     async def head_object(self, bucket: str, key: str) -> ObjectHead:
         """See ``S3Api``."""
         async with self._attempt(Operation.HEAD_OBJECT, bucket, key) as client:
             head = await client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-        return ObjectHead.of(head["ResponseMetadata"]["HTTPHeaders"])
+            return ObjectHead.of(head["ResponseMetadata"]["HTTPHeaders"])
 
     async def first_byte(self, bucket: str, key: str) -> None:
         """See ``S3Api``."""
         async with self._attempt(Operation.GET_OBJECT, bucket, key) as client:
             response = await client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
             async with response["Body"] as body:
-                await body.read()
+                await body.read(1)
 
     async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
         """See ``S3Api``."""
@@ -70,7 +70,7 @@ class BotoS3:
         async with self._attempt(Operation.GET_OBJECT, image.bucket, image.key) as client:
             response = await client.get_object(Bucket=image.bucket, Key=image.key, IfMatch=f'"{image.etag}"', **part)
             async with response["Body"] as body:
-                return bytes(await body.read())
+                return await _read(body, image.size_bytes if first_bytes is None else first_bytes)
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
         """See ``S3Api``."""
@@ -83,8 +83,8 @@ class BotoS3:
                 CopySourceIfMatch=f'"{source.etag}"',
                 **condition,
             )
-        etag: str = copied["CopyObjectResult"]["ETag"]
-        return etag.strip('"')
+            etag: str = copied["CopyObjectResult"]["ETag"]
+            return etag.strip('"')
 
     async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
         """See ``S3Api``."""
@@ -99,31 +99,31 @@ class BotoS3:
         wanted = {"Objects": [{"Key": key, "ETag": f'"{etag}"'} for key, etag in requests]}
         async with self._attempt(Operation.DELETE_OBJECTS, bucket, "") as client:
             response = await client.delete_objects(Bucket=bucket, Delete=wanted)
-        outcomes: dict[str, Deleted | ErrorResponse] = {
-            one["Key"]: deleted(bool(one.get("DeleteMarker")), one.get("DeleteMarkerVersionId", ""))
-            for one in response.get("Deleted", ())
-        }
-        for one in response.get("Errors", ()):
-            outcomes[one["Key"]] = refused(bucket, one["Key"], one.get("Code", ""), one.get("Message", ""))
+            outcomes: dict[str, Deleted | ErrorResponse] = {
+                one["Key"]: deleted(bool(one.get("DeleteMarker")), one.get("DeleteMarkerVersionId", ""))
+                for one in response.get("Deleted", ())
+            }
+            for one in response.get("Errors", ()):
+                outcomes[one["Key"]] = refused(bucket, one["Key"], one.get("Code", ""), one.get("Message", ""))
         return outcomes
 
     async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
         """See ``S3Api``; botocore lists versions and markers apart, so their order is undefined at equal times."""
         async with self._attempt(Operation.LIST_OBJECT_VERSIONS, bucket, key) as client:
             page = await client.list_object_versions(Bucket=bucket, Prefix=key)
-        entries = [entry for kind in ("DeleteMarkers", "Versions") for entry in page.get(kind, ())]
-        of_key = [entry for entry in entries if entry["Key"] == key]
-        of_key.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]), reverse=True)
-        return [
-            ObjectVersion(one["VersionId"], one.get("ETag", "").strip('"'), one.get("Size", 0), "ETag" not in one)
-            for one in of_key
-        ]
+            entries = [entry for kind in ("DeleteMarkers", "Versions") for entry in page.get(kind, ())]
+            of_key = [entry for entry in entries if entry["Key"] == key]
+            of_key.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]), reverse=True)
+            return [
+                ObjectVersion(one["VersionId"], one.get("ETag", "").strip('"'), one.get("Size", 0), "ETag" not in one)
+                for one in of_key
+            ]
 
     async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
         """See ``S3Api``."""
         async with self._attempt(Operation.GET_OBJECT_TAGGING, bucket, key) as client:
             response = await client.get_object_tagging(Bucket=bucket, Key=key, **_versioned(version))
-        return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
+            return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
 
     async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
         """See ``S3Api``."""
@@ -137,6 +137,20 @@ class BotoS3:
         client = await self._session.s3(bucket)
         with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
             yield client
+
+
+class _Body(Protocol):
+    """The part of aiobotocore's ``StreamingBody`` in use."""
+
+    async def read(self, amt: int) -> bytes: ...
+
+
+async def _read(body: _Body, most_bytes: int) -> bytes:
+    """The first ``most_bytes`` of a body; a store that ignores the range sends the whole object."""
+    pieces = bytearray()
+    while len(pieces) < most_bytes and (piece := await body.read(most_bytes - len(pieces))):
+        pieces += piece
+    return bytes(pieces)
 
 
 def _versioned(version: str) -> dict[str, str]:
@@ -171,5 +185,5 @@ class BotoDetect:
     async def _detect(self, where: str, image: Mapping[str, object]) -> bytes:
         with vendor_translated(self._operation, where), anyio.fail_after(self._timeout_s):
             response = await self._call(Image=image, **self._parameters)
-        response.pop("ResponseMetadata", None)
-        return msgspec.json.encode(response)
+            response.pop("ResponseMetadata", None)
+            return msgspec.json.encode(response)

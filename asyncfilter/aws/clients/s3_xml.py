@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 from xml.sax.saxutils import escape
 
-from asyncfilter.aws.clients.error_response import ErrorResponse, Operation, unescape_xml
+from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
 from asyncfilter.aws.clients.protocols import Deleted, ObjectVersion, uri
+from asyncfilter.aws.clients.xml_text import elements, unescape
 from asyncfilter.records.removal import NULL_VERSION
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _INEXPRESSIBLE = re.compile("[\x00-\x1f\x7f\ufffe\uffff]")
-_OUTCOME = re.compile(rb"<(Deleted|Error)>(.*?)</\1>", re.DOTALL)
-_VERSION = re.compile(rb"<(Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
-_TAG = re.compile(rb"<Tag>(.*?)</Tag>", re.DOTALL)
 _FIELD = re.compile(rb"<(\w+)>([^<]*)</\1>")
 
 
@@ -38,7 +36,7 @@ def delete_request(requests: Sequence[tuple[str, str]]) -> bytes:
 def read_outcomes(body: bytes, bucket: str) -> dict[str, Deleted | ErrorResponse]:
     """The outcome of each key in a response to DeleteObjects."""
     outcomes: dict[str, Deleted | ErrorResponse] = {}
-    for kind, content in _OUTCOME.findall(body):
+    for kind, content in elements(body, b"Deleted", b"Error"):
         fields = _fields(content)
         key = fields.get("Key", "")
         if kind == b"Error":
@@ -66,7 +64,7 @@ def read_versions(body: bytes, key: str) -> list[ObjectVersion]:
     S3 lists them in this order; stores that list versions and markers apart at least mark the latest one.
     """
     found = []
-    for kind, content in _VERSION.findall(body):
+    for kind, content in elements(body, b"Version", b"DeleteMarker"):
         fields = _fields(content)
         if unquote_to_bytes(fields.get("Key", "").replace("+", " ")).decode(errors="replace") == key:
             etag, size = fields.get("ETag", "").strip('"'), int(fields.get("Size", 0))
@@ -83,8 +81,8 @@ def tag_request(tags: Mapping[str, str]) -> bytes:
 
 def read_tags(body: bytes) -> dict[str, str]:
     """The tags in a response to GetObjectTagging."""
-    return {tag["Key"]: tag.get("Value", "") for tag in map(_fields, _TAG.findall(body))}
+    return {tag["Key"]: tag.get("Value", "") for tag in (_fields(content) for _, content in elements(body, b"Tag"))}
 
 
 def _fields(content: bytes) -> dict[str, str]:
-    return {name.decode(): unescape_xml(text.decode(errors="replace")) for name, text in _FIELD.findall(content)}
+    return {name.decode(): unescape(text.decode(errors="replace")) for name, text in _FIELD.findall(content)}

@@ -13,12 +13,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation, read_error_response
 from asyncfilter.aws.clients.http import HttpRequest, HttpResponse, Pool, Proxied
-from asyncfilter.aws.clients.http.message import COMMON, head_lines
+from asyncfilter.aws.clients.http.message import COMMON, SMALL, ResponseLimit, head_lines
 from asyncfilter.aws.clients.signing import EMPTY_SHA256, Keys, PreparedRequest, ServiceClock, Signer
 from asyncfilter.aws.errors import CLOCK_CODES
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.transport_errors import TRANSPORT_FAILURES, transport_failure
 from asyncfilter.errors import EndpointError, TransientError
+
+_REACHED = ResponseLimit(SMALL.body_bytes, is_cut=True)
+"""Any response shows that an endpoint responds."""
 
 
 class PresignedPosts:
@@ -88,6 +91,7 @@ class SignedClient:
         query: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        limit: ResponseLimit = SMALL,
     ) -> HttpResponse:
         """Make one attempt and read its response to the end.
 
@@ -100,6 +104,7 @@ class SignedClient:
             query: From ``encode_query``.
             headers: Further headers, by lower-case name; all are signed.
             body: The body.
+            limit: The bound on the response.
 
         Raises:
             ErrorResponseError: The status of the response is 300 or higher.
@@ -116,7 +121,7 @@ class SignedClient:
         signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
         request = HttpRequest(method, f"{full_path}?{query}" if query else full_path, signed, body)
         try:
-            reply = await self._exchange(endpoint, request)
+            reply = await self._exchange(endpoint, request, limit)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{operation} on {where}") from exc
         return self._checked(reply, operation, where)
@@ -144,7 +149,7 @@ class SignedClient:
         request = posts.encode(await self._session.keys(), body)
         try:
             # Each of these POSTs is billed: only the engine, which reserves money for it, may repeat one.
-            reply = await self._pool.exchange(endpoint.origin, request, is_repeatable=False)
+            reply = await self._pool.exchange(endpoint.origin, request, SMALL, is_repeatable=False)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{posts.operation} on {where}") from exc
         return self._checked(reply, posts.operation, where)
@@ -158,16 +163,17 @@ class SignedClient:
         """
         request = HttpRequest("GET", endpoint.base_path or "/", {"host": endpoint.host})
         try:
-            await self._exchange(endpoint, request)
+            await self._exchange(endpoint, request, _REACHED)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
 
-    def _exchange(self, endpoint: Endpoint, request: HttpRequest) -> Awaitable[HttpResponse]:
+    def _exchange(self, endpoint: Endpoint, request: HttpRequest, limit: ResponseLimit) -> Awaitable[HttpResponse]:
         if endpoint.proxy is not None:
-            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request)
+            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request, limit)
         return self._pool.exchange(
             endpoint.origin,
             request.encode(),
+            limit,
             is_repeatable=request.is_repeatable,
             is_head=request.method == "HEAD",
         )

@@ -60,7 +60,7 @@ class ServiceClock:
         """
         try:
             theirs = parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):  # no date, or one beyond what this machine can count
             return False
         ours = self._unix()
         # Measured against the corrected time, so that a response after the correction does not count as a wrong clock.
