@@ -45,13 +45,20 @@ class ObjectHead(NamedTuple):
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> ObjectHead:
-        """Read the headers of a response; the case of their names is ignored."""
+        """Read the headers of a response; the case of their names is ignored.
+
+        Raises:
+            ValueError: The length is no number of bytes.
+        """
         lower = {name.lower(): value for name, value in headers.items()}
         restored = 'ongoing-request="false"' in lower.get("x-amz-restore", "")
         stored = lower.get("x-amz-archive-status", "") or lower.get("x-amz-storage-class", "") in ARCHIVE_CLASSES
+        size_bytes = int(lower.get("content-length", 0))
+        if size_bytes < 0:
+            raise ValueError(f"{size_bytes} is no number of bytes")
         return cls(
             etag=lower.get("etag", "").strip('"'),
-            size_bytes=int(lower.get("content-length", 0)),
+            size_bytes=size_bytes,
             archived=bool(stored) and not restored,
             checksums={
                 name: value
