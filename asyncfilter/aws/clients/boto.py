@@ -9,21 +9,25 @@ from typing import Any
 import anyio
 import msgspec
 from botocore import xform_name
+from botocore.parsers import ResponseParserError
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
 from asyncfilter.aws.clients.protocols import (
     PAGE_SIZE,
+    RESTORE_STATUS,
     Deleted,
     Listing,
     ObjectHead,
     ObjectVersion,
     operation_of,
     parameters_of,
+    readable_class,
     uri,
 )
-from asyncfilter.aws.clients.s3_xml import deleted, refused
+from asyncfilter.aws.clients.s3_xml import deleted, md5_digest, refused
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
+from asyncfilter.errors import TransientError
 from asyncfilter.job.spec import DetectorSpec
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 
@@ -38,7 +42,12 @@ class BotoS3:
         self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
     ) -> Listing:
         """See ``S3Api``."""
-        parameters: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        parameters: dict[str, Any] = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "MaxKeys": limit,
+            "OptionalObjectAttributes": [RESTORE_STATUS],
+        }
         if token is not None:
             parameters["ContinuationToken"] = token
         elif after is not None:
@@ -46,10 +55,10 @@ class BotoS3:
         async with self._attempt(Operation.LIST_OBJECTS, bucket, prefix) as client:
             page = await client.list_objects_v2(**parameters)
         objects = [
-            ListedObject(item["Key"], item["Size"], item["ETag"].strip('"'), item.get("StorageClass") or "STANDARD")
+            ListedObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'), _class_of(item))
             for item in page.get("Contents", ())
         ]
-        return Listing(objects, page.get("NextContinuationToken") if page.get("IsTruncated") else None)
+        return Listing(objects, page.get("NextContinuationToken", "") if page.get("IsTruncated") else None)
 
     async def head_object(self, bucket: str, key: str) -> ObjectHead:
         """See ``S3Api``."""
@@ -83,7 +92,10 @@ class BotoS3:
                 CopySourceIfMatch=f'"{source.etag}"',
                 **condition,
             )
-        etag: str = copied["CopyObjectResult"]["ETag"]
+        etag: str = copied.get("CopyObjectResult", {}).get("ETag", "")
+        if not etag:
+            what = f"{Operation.COPY_OBJECT} on {target.uri}"
+            raise TransientError(f"{what}: the response has no result of the copy", may_be_billed=True)
         return etag.strip('"')
 
     async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
@@ -98,6 +110,7 @@ class BotoS3:
         """See ``S3Api``."""
         wanted = {"Objects": [{"Key": key, "ETag": f'"{etag}"'} for key, etag in requests]}
         async with self._attempt(Operation.DELETE_OBJECTS, bucket, "") as client:
+            _send_md5(client, "DeleteObjects")
             response = await client.delete_objects(Bucket=bucket, Delete=wanted)
         outcomes: dict[str, Deleted | ErrorResponse] = {
             one["Key"]: deleted(bool(one.get("DeleteMarker")), one.get("DeleteMarkerVersionId", ""))
@@ -119,16 +132,22 @@ class BotoS3:
             for one in of_key
         ]
 
-    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
-        """See ``S3Api``."""
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str] | None:
+        """See ``S3Api``; botocore does not give the name of the document, but its set of tags."""
         async with self._attempt(Operation.GET_OBJECT_TAGGING, bucket, key) as client:
-            response = await client.get_object_tagging(Bucket=bucket, Key=key, **_versioned(version))
+            try:
+                response = await client.get_object_tagging(Bucket=bucket, Key=key, **_versioned(version))
+            except ResponseParserError:  # not XML: the object itself
+                return None
+        if "TagSet" not in response:
+            return None
         return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
 
     async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
         """See ``S3Api``."""
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
         async with self._attempt(Operation.PUT_OBJECT_TAGGING, bucket, key) as client:
+            _send_md5(client, "PutObjectTagging")
             await client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": tag_set}, **_versioned(version))
 
     @asynccontextmanager
@@ -137,6 +156,21 @@ class BotoS3:
         client = await self._session.s3(bucket)
         with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
             yield client
+
+
+def _send_md5(client: AioClient, operation: str) -> None:
+    """Let an operation send Content-MD5 beside botocore's own digest; registering again changes nothing."""
+    client.meta.events.register(f"before-call.s3.{operation}", _add_md5, unique_id=f"asyncfilter-md5-{operation}")
+
+
+def _add_md5(params: Mapping[str, Any], **_: object) -> None:
+    params["headers"]["Content-MD5"] = md5_digest(params["body"])
+
+
+def _class_of(item: Mapping[str, Any]) -> str:
+    status = item.get(RESTORE_STATUS, {})
+    is_restored = "RestoreExpiryDate" in status and not status.get("IsRestoreInProgress")
+    return readable_class(item.get("StorageClass") or "STANDARD", is_restored=is_restored)
 
 
 def _versioned(version: str) -> dict[str, str]:

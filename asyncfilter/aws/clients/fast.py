@@ -20,6 +20,7 @@ from asyncfilter.aws.clients.http import HttpResponse
 from asyncfilter.aws.clients.list_xml import PageError, read_page
 from asyncfilter.aws.clients.protocols import (
     PAGE_SIZE,
+    RESTORE_STATUS,
     Deleted,
     Listing,
     ObjectHead,
@@ -28,7 +29,15 @@ from asyncfilter.aws.clients.protocols import (
     parameters_of,
     uri,
 )
-from asyncfilter.aws.clients.s3_xml import delete_request, deleted, read_outcomes, read_tags, read_versions, tag_request
+from asyncfilter.aws.clients.s3_xml import (
+    delete_request,
+    deleted,
+    md5_digest,
+    read_outcomes,
+    read_tags,
+    read_versions,
+    tag_request,
+)
 from asyncfilter.aws.clients.signed_http import SignedClient
 from asyncfilter.aws.clients.signing import encode_path, encode_query
 from asyncfilter.aws.session import AwsSession, Endpoint
@@ -64,6 +73,7 @@ class FastS3:
             await self._session.place(bucket),
             method="GET",
             query=encode_query(parameters.items()),
+            headers={"x-amz-optional-object-attributes": RESTORE_STATUS},
         )
         try:
             return await read_page(reply.body)
@@ -139,7 +149,7 @@ class FastS3:
         )
         return read_versions(reply.body, key)
 
-    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str] | None:
         """See ``S3Api``."""
         query = _tagging(version)
         return read_tags((await self._object(Operation.GET_OBJECT_TAGGING, "GET", bucket, key, {}, query=query)).body)
@@ -175,9 +185,13 @@ class FastS3:
 
 
 def _digest_headers(body: bytes) -> dict[str, str]:
-    """Headers with the digest that S3 requires for a request body (S3 API reference, *DeleteObjects*)."""
+    """Headers with the digest that S3 requires for a request body (S3 API reference, *DeleteObjects*).
+
+    Either digest is enough for S3; many other stores know only Content-MD5.
+    """
     return {
         "content-type": "application/xml",
+        "content-md5": md5_digest(body),
         "x-amz-checksum-sha256": b2a_base64(hashlib.sha256(body).digest(), newline=False).decode(),
     }
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from urllib.parse import unquote_to_bytes
 
 import anyio.lowlevel
 
 from asyncfilter.aws.clients.error_response import unescape_xml
-from asyncfilter.aws.clients.protocols import Listing
+from asyncfilter.aws.clients.protocols import ARCHIVE_CLASSES, Listing, readable_class
+from asyncfilter.aws.clients.s3_xml import url_decoded
 from asyncfilter.model import ListedObject
 
 _SLICE = 250
@@ -56,10 +56,16 @@ def _objects(chunks: Sequence[bytes], *, encoded: bool) -> Iterator[ListedObject
             key, size_bytes = _text(fields[b"Key"]), int(fields[b"Size"])
         except (KeyError, ValueError):
             raise PageError(f"not an object: {chunk[:100]!r}") from None
-        if encoded and ("%" in key or "+" in key):
-            key = unquote_to_bytes(key.replace("+", " ")).decode(errors="replace")
+        if encoded:
+            key = url_decoded(key)
         storage_class = fields.get(b"StorageClass", b"STANDARD").decode()
+        if storage_class in ARCHIVE_CLASSES:
+            storage_class = readable_class(storage_class, is_restored=_is_restored(chunk))
         yield ListedObject(key, size_bytes, _etag(fields.get(b"ETag", b"")), storage_class)
+
+
+def _is_restored(chunk: bytes) -> bool:
+    return b"<RestoreExpiryDate>" in chunk and _field(chunk, b"IsRestoreInProgress") != b"true"
 
 
 def _field(chunk: bytes, name: bytes) -> bytes:

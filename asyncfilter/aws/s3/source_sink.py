@@ -14,6 +14,7 @@ from asyncfilter.aws.clients.protocols import ObjectHead, S3Api
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3.diagnosis import unreadable
 from asyncfilter.aws.s3.heads import examined_head, head
+from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.aws.s3.tags import tag_object
 from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError, UsageError
 from asyncfilter.model import ActionKind, Effect, IfExists, S3Location
@@ -36,13 +37,12 @@ class S3Source:
         self._prefix = prefix
 
     async def page(self, after: str | None) -> Page:
-        """Up to 1,000 objects that follow the key ``after``; see ``Source``."""
-        try:
-            listing = await self._calls.list_objects(self._bucket, self._prefix, after=after)
-            while not listing.objects and listing.token is not None:  # an empty page has no key to continue from
-                listing = await self._calls.list_objects(self._bucket, self._prefix, after=None, token=listing.token)
-        except ErrorResponseError as exc:
-            raise classify(exc.response) from exc
+        """Up to 1,000 objects that follow the key ``after``; see ``Source``.
+
+        Raises:
+            StoreError: The store does not list as S3 does.
+        """
+        listing = await list_page(self._calls, self._bucket, self._prefix, after=after)
         return Page(listing.objects, is_last=listing.token is None)
 
 
