@@ -50,7 +50,7 @@ async def tag_object(calls: S3Api, effect: Effect) -> None:
 def _without_tags(image: ObjectRef) -> StoreError:
     """The error of a store that ignores ``?tagging``: there a write of tags replaces the object by their XML."""
     return StoreError(
-        f"{image.uri}: the store has no tags (its answer to GetObjectTagging is not a set of tags); nothing was written",
+        f"{image.uri}: the store has no tags (its answer to GetObjectTagging is none); nothing was written",
         hint="Use copy in place of tag under actions.",
     )
 
