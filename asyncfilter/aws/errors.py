@@ -88,18 +88,28 @@ def _credentials(hint: str) -> _Rule:
 
 
 def _denied(response: ErrorResponse) -> AsyncFilterError:
-    if "kms" in response.message.lower():
+    action = denied_action(response)
+    if (action or response.message).lower().startswith("kms:") or (not action and "kms" in response.message.lower()):
         return _kms(response)
     return PermissionDeniedError(
         f"Permission denied: {response}",
-        hint=f"Allow {response.operation.permission} for the credentials in use.",
+        hint=f"Allow {action or response.operation.permission} for the credentials in use.",
     )
+
+
+_ACTION = re.compile(r"not authorized to perform: ([A-Za-z0-9-]+:[A-Za-z]+)")
+
+
+def denied_action(response: ErrorResponse) -> str | None:
+    """The IAM action that a denial names, such as ``s3:GetObjectTagging``; None where it names none."""
+    found = _ACTION.search(response.message)
+    return found[1] if found else None
 
 
 def _unusable_account(response: ErrorResponse) -> AsyncFilterError:
     return AccessError(
         f"The account cannot use the service: {response}",
-        hint="Complete the account's registration and billing, and enable the service and region for it in the console.",
+        hint="Complete the account's registration and billing, and enable service and region for it in the console.",
     )
 
 
