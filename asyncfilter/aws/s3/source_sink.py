@@ -16,7 +16,7 @@ from asyncfilter.aws.s3.denials import Denials
 from asyncfilter.aws.s3.heads import examined_head, head
 from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.aws.s3.tags import tag_object
-from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError, UsageError
+from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError, TransientError, UsageError
 from asyncfilter.model import ActionKind, Effect, IfExists, S3Location
 from asyncfilter.ports.examine import Page
 from asyncfilter.ports.remover import CopyResult
@@ -111,6 +111,7 @@ class S3Sink:
         Raises:
             ImageError: ``changed`` or ``vanished``: the copy may be of a version that was not examined. It is left at
                 the target, because an object must not be deleted that may be another program's.
+            TransientError: The source could not be checked.
         """
         if copied.etag == effect.source.etag:
             return
@@ -123,6 +124,9 @@ class S3Sink:
                 code=error.code,
                 remedy="Run again, which examines the new version, and check or delete that copy.",
             ) from error
+        except (ThrottledError, TransientError) as error:
+            # The copy was made: a repetition may find it at the target, and must not take it for another program's.
+            raise TransientError(f"{error.message} (after the copy of it)", may_be_billed=True) from error
 
     async def existing_copy(self, effect: Effect) -> CopyResult | None:
         """The object at the target of a copy that must not overwrite, if it counts as the copy; None without one.
