@@ -15,6 +15,7 @@ from asyncfilter.aws.factory import AwsClients
 from asyncfilter.aws.preflight import check_region, region_asked_for
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import ImageError, UsageError
+from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.spec import DetectorSpec
 from asyncfilter.model import S3, Detection, ListedObject, ObjectRef, location
 from asyncfilter.policy.detectors import PROFILES
@@ -91,12 +92,22 @@ async def open_references(uris: Sequence[str], *, clients: AwsClients, spec: Det
         spec: Kind and parameters of the detector.
 
     Raises:
-        UsageError: All references are files, and no region is set.
+        UsageError: An address is not valid; or all references are files, and no region is set.
         AccessError: A bucket does not exist, or AWS cannot be reached.
     """
+    for uri in uris:
+        _check_address(uri)
     region = await _region(uris, clients.session, spec)
     await check_region(clients.session, region)
     return AwsReferences(clients, spec, region)
+
+
+def _check_address(uri: str) -> None:
+    if uri.startswith((S3, "arn:")):
+        try:
+            parse_s3_uri(uri)
+        except ValueError as exc:
+            raise UsageError(f"{uri}: {exc}", hint="Name images as s3://bucket/key, or as files.") from exc
 
 
 async def _region(uris: Sequence[str], session: AwsSession, spec: DetectorSpec) -> str:
