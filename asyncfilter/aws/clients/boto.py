@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 import msgspec
 from botocore import xform_name
-from botocore.parsers import ResponseParserError
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
 from asyncfilter.aws.clients.protocols import (
@@ -24,7 +23,7 @@ from asyncfilter.aws.clients.protocols import (
     readable_class,
     uri,
 )
-from asyncfilter.aws.clients.s3_xml import deleted, md5_digest, refused
+from asyncfilter.aws.clients.s3_xml import deleted, md5_digest, read_tags, refused
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import TransientError
@@ -133,15 +132,12 @@ class BotoS3:
         ]
 
     async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str] | None:
-        """See ``S3Api``; botocore does not give the name of the document, but its set of tags."""
+        """See ``S3Api``; botocore would take an object in place of tags for a server error."""
         async with self._attempt(Operation.GET_OBJECT_TAGGING, bucket, key) as client:
-            try:
-                response = await client.get_object_tagging(Bucket=bucket, Key=key, **_versioned(version))
-            except ResponseParserError:  # not XML: the object itself
-                return None
-        if "TagSet" not in response:
-            return None
-        return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
+            client.meta.events.register_first(_TAGS_EVENT, _read_tags, unique_id=_TAGS_EVENT)
+            response = await client.get_object_tagging(Bucket=bucket, Key=key, **_versioned(version))
+        tags: dict[str, str] | None = response[_TAGS]
+        return tags
 
     async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
         """See ``S3Api``."""
@@ -156,6 +152,20 @@ class BotoS3:
         client = await self._session.s3(bucket)
         with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
             yield client
+
+
+_TAGS = "TagsAsRead"
+_TAGS_EVENT = "before-parse.s3.GetObjectTagging"
+
+
+def _read_tags(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Add the tags of a response as the fast client reads them; what is not a set of tags is not parsed.
+
+    botocore has made a 500 of a 200 whose body is not XML. Only an object has an ETag, which no error has.
+    """
+    if response_dict["status_code"] < 300 or "etag" in response_dict["headers"]:
+        customized_response_dict[_TAGS] = read_tags(response_dict["body"])
+        response_dict.update(status_code=200, body=b"")
 
 
 def _send_md5(client: AioClient, operation: str) -> None:
