@@ -162,6 +162,13 @@ class AwsSession:
         client = await self.client(service, region)
         return _endpoint(client.meta.endpoint_url, service, region)
 
+    async def regions(self, service: str) -> list[str]:
+        """The regions of all partitions in which botocore knows a service, in order."""
+        known: list[str] = []
+        for partition in self._core.get_available_partitions():
+            known += await self._core.get_available_regions(service, partition)
+        return sorted(known)
+
     async def bucket_region(self, bucket: str) -> str:
         """The region of a bucket; HeadBucket returns it even without permission to read the bucket.
 

@@ -13,17 +13,20 @@ from botocore import xform_name
 from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
 from asyncfilter.aws.clients.protocols import (
     PAGE_SIZE,
+    RESTORE_STATUS,
     Deleted,
     Listing,
     ObjectHead,
     ObjectVersion,
     operation_of,
     parameters_of,
+    readable_class,
     uri,
 )
-from asyncfilter.aws.clients.s3_xml import deleted, refused
+from asyncfilter.aws.clients.s3_xml import deleted, md5_digest, read_tags, refused
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
+from asyncfilter.errors import TransientError
 from asyncfilter.job.spec import DetectorSpec
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 
@@ -38,7 +41,12 @@ class BotoS3:
         self, bucket: str, prefix: str, *, after: str | None, token: str | None = None, limit: int = PAGE_SIZE
     ) -> Listing:
         """See ``S3Api``."""
-        parameters: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        parameters: dict[str, Any] = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "MaxKeys": limit,
+            "OptionalObjectAttributes": [RESTORE_STATUS],
+        }
         if token is not None:
             parameters["ContinuationToken"] = token
         elif after is not None:
@@ -46,10 +54,10 @@ class BotoS3:
         async with self._attempt(Operation.LIST_OBJECTS, bucket, prefix) as client:
             page = await client.list_objects_v2(**parameters)
             objects = [
-                ListedObject(item["Key"], item["Size"], item["ETag"].strip('"'), item.get("StorageClass") or "STANDARD")
+                ListedObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'), _class_of(item))
                 for item in page.get("Contents", ())
             ]
-        return Listing(objects, page.get("NextContinuationToken") if page.get("IsTruncated") else None)
+        return Listing(objects, page.get("NextContinuationToken", "") if page.get("IsTruncated") else None)
 
     async def head_object(self, bucket: str, key: str) -> ObjectHead:
         """See ``S3Api``."""
@@ -61,16 +69,16 @@ class BotoS3:
         """See ``S3Api``."""
         async with self._attempt(Operation.GET_OBJECT, bucket, key) as client:
             response = await client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
-            async with response["Body"] as body:
-                await body.read(1)
+            async with response["Body"]:
+                await response["Body"].read(1)
 
     async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
         """See ``S3Api``."""
         part = {} if first_bytes is None else {"Range": f"bytes=0-{first_bytes - 1}"}
         async with self._attempt(Operation.GET_OBJECT, image.bucket, image.key) as client:
             response = await client.get_object(Bucket=image.bucket, Key=image.key, IfMatch=f'"{image.etag}"', **part)
-            async with response["Body"] as body:
-                return await _read(body, image.size_bytes if first_bytes is None else first_bytes)
+            async with response["Body"]:
+                return await _read(response["Body"], image.size_bytes if first_bytes is None else first_bytes)
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
         """See ``S3Api``."""
@@ -83,8 +91,11 @@ class BotoS3:
                 CopySourceIfMatch=f'"{source.etag}"',
                 **condition,
             )
-            etag: str = copied["CopyObjectResult"]["ETag"]
-            return etag.strip('"')
+            etag: str = copied.get("CopyObjectResult", {}).get("ETag", "")
+        if not etag:
+            what = f"{Operation.COPY_OBJECT} on {target.uri}"
+            raise TransientError(f"{what}: the response has no result of the copy", may_be_billed=True)
+        return etag.strip('"')
 
     async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
         """See ``S3Api``."""
@@ -98,6 +109,7 @@ class BotoS3:
         """See ``S3Api``."""
         wanted = {"Objects": [{"Key": key, "ETag": f'"{etag}"'} for key, etag in requests]}
         async with self._attempt(Operation.DELETE_OBJECTS, bucket, "") as client:
+            _send_md5(client, "DeleteObjects")
             response = await client.delete_objects(Bucket=bucket, Delete=wanted)
             outcomes: dict[str, Deleted | ErrorResponse] = {
                 one["Key"]: deleted(bool(one.get("DeleteMarker")), one.get("DeleteMarkerVersionId", ""))
@@ -119,16 +131,19 @@ class BotoS3:
                 for one in of_key
             ]
 
-    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
-        """See ``S3Api``."""
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str] | None:
+        """See ``S3Api``; botocore would take an object in place of tags for a server error."""
         async with self._attempt(Operation.GET_OBJECT_TAGGING, bucket, key) as client:
+            client.meta.events.register_first(_TAGS_EVENT, _read_tags, unique_id=_TAGS_EVENT)
             response = await client.get_object_tagging(Bucket=bucket, Key=key, **_versioned(version))
-            return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
+        tags: dict[str, str] | None = response[_TAGS]
+        return tags
 
     async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
         """See ``S3Api``."""
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
         async with self._attempt(Operation.PUT_OBJECT_TAGGING, bucket, key) as client:
+            _send_md5(client, "PutObjectTagging")
             await client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": tag_set}, **_versioned(version))
 
     @asynccontextmanager
@@ -151,6 +166,35 @@ async def _read(body: _Body, most_bytes: int) -> bytes:
     while len(pieces) < most_bytes and (piece := await body.read(most_bytes - len(pieces))):
         pieces += piece
     return bytes(pieces)
+
+
+_TAGS = "TagsAsRead"
+_TAGS_EVENT = "before-parse.s3.GetObjectTagging"
+
+
+def _read_tags(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Add the tags of a response as the fast client reads them; what is not a set of tags is not parsed.
+
+    botocore has made a 500 of a 200 whose body is not XML. Only an object has an ETag, which no error has.
+    """
+    if response_dict["status_code"] < 300 or "etag" in response_dict["headers"]:
+        customized_response_dict[_TAGS] = read_tags(response_dict["body"])
+        response_dict.update(status_code=200, body=b"")
+
+
+def _send_md5(client: AioClient, operation: str) -> None:
+    """Let an operation send Content-MD5 beside botocore's own digest; registering again changes nothing."""
+    client.meta.events.register(f"before-call.s3.{operation}", _add_md5, unique_id=f"asyncfilter-md5-{operation}")
+
+
+def _add_md5(params: Mapping[str, Any], **_: object) -> None:
+    params["headers"]["Content-MD5"] = md5_digest(params["body"])
+
+
+def _class_of(item: Mapping[str, Any]) -> str:
+    status = item.get(RESTORE_STATUS, {})
+    is_restored = "RestoreExpiryDate" in status and not status.get("IsRestoreInProgress")
+    return readable_class(item.get("StorageClass") or "STANDARD", is_restored=is_restored)
 
 
 def _versioned(version: str) -> dict[str, str]:

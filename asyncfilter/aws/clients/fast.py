@@ -20,6 +20,7 @@ from asyncfilter.aws.clients.http.message import PAGE, SMALL, ResponseLimit
 from asyncfilter.aws.clients.list_xml import read_page
 from asyncfilter.aws.clients.protocols import (
     PAGE_SIZE,
+    RESTORE_STATUS,
     Deleted,
     Listing,
     ObjectHead,
@@ -28,7 +29,15 @@ from asyncfilter.aws.clients.protocols import (
     parameters_of,
     uri,
 )
-from asyncfilter.aws.clients.s3_xml import delete_request, deleted, read_outcomes, read_tags, read_versions, tag_request
+from asyncfilter.aws.clients.s3_xml import (
+    delete_request,
+    deleted,
+    md5_digest,
+    read_outcomes,
+    read_tags,
+    read_versions,
+    tag_request,
+)
 from asyncfilter.aws.clients.signed_http import SignedClient
 from asyncfilter.aws.clients.signing import encode_path, encode_query
 from asyncfilter.aws.clients.xml_text import unescape
@@ -65,6 +74,7 @@ class FastS3:
             await self._session.place(bucket),
             method="GET",
             query=encode_query(parameters.items()),
+            headers={"x-amz-optional-object-attributes": RESTORE_STATUS},
             limit=PAGE,
         )
         with undecodable_translated(f"{Operation.LIST_OBJECTS} on {where}"):
@@ -148,10 +158,11 @@ class FastS3:
         with undecodable_translated(f"{Operation.LIST_OBJECT_VERSIONS} on {uri(bucket, key)}"):
             return read_versions(reply.body, key)
 
-    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str] | None:
         """See ``S3Api``."""
-        query = _tagging(version)
-        reply = await self._object(Operation.GET_OBJECT_TAGGING, "GET", bucket, key, {}, query=query)
+        # A store without tags sends the object, however large it is.
+        query, limit = _tagging(version), ResponseLimit(SMALL.body_bytes, is_cut=True)
+        reply = await self._object(Operation.GET_OBJECT_TAGGING, "GET", bucket, key, {}, query=query, limit=limit)
         with undecodable_translated(f"{Operation.GET_OBJECT_TAGGING} on {uri(bucket, key)}"):
             return read_tags(reply.body)
 
@@ -188,9 +199,13 @@ class FastS3:
 
 
 def _digest_headers(body: bytes) -> dict[str, str]:
-    """Headers with the digest that S3 requires for a request body (S3 API reference, *DeleteObjects*)."""
+    """Headers with the digest that S3 requires for a request body (S3 API reference, *DeleteObjects*).
+
+    Either digest is enough for S3; many other stores know only Content-MD5.
+    """
     return {
         "content-type": "application/xml",
+        "content-md5": md5_digest(body),
         "x-amz-checksum-sha256": b2a_base64(hashlib.sha256(body).digest(), newline=False).decode(),
     }
 

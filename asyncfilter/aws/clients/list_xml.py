@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from urllib.parse import unquote_to_bytes
 
 import anyio.lowlevel
 
-from asyncfilter.aws.clients.protocols import Listing
+from asyncfilter.aws.clients.protocols import ARCHIVE_CLASSES, Listing, readable_class
+from asyncfilter.aws.clients.s3_xml import url_decoded
 from asyncfilter.aws.clients.xml_text import unescape
 from asyncfilter.model import ListedObject
 
@@ -65,10 +65,16 @@ def _objects(chunks: Sequence[bytes], *, encoded: bool) -> Iterator[ListedObject
             raise PageError(f"not an object: {chunk[:100]!r}") from None
         if not 0 <= size_bytes <= MAX_OBJECT_BYTES or len(etag) > _MAX_ETAG or not etag.isprintable():
             raise PageError(f"not an object: {chunk[:100]!r}")
-        if encoded and ("%" in key or "+" in key):
-            key = unquote_to_bytes(key.replace("+", " ")).decode(errors="replace")
+        if encoded:
+            key = url_decoded(key)
         storage_class = fields.get(b"StorageClass", b"STANDARD").decode()
+        if storage_class in ARCHIVE_CLASSES:
+            storage_class = readable_class(storage_class, is_restored=_is_restored(chunk))
         yield ListedObject(key, size_bytes, etag, storage_class)
+
+
+def _is_restored(chunk: bytes) -> bool:
+    return b"<RestoreExpiryDate>" in chunk and _field(chunk, b"IsRestoreInProgress") != b"true"
 
 
 def _field(chunk: bytes, name: bytes) -> bytes:
