@@ -15,10 +15,10 @@ from botocore import exceptions as vendor
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, retry_after_s
 from asyncfilter.aws.clients.http import AddressError, ExchangeError, NoConnectionError, UnsentError, UntrustedError
+from asyncfilter.aws.trust import untrusted, untrusted_by_aiohttp
 from asyncfilter.errors import AccessError, AsyncFilterError, CredentialsError, EndpointError, TransientError
 
 _ENDPOINT_HINT = "Check the network, AWS_ENDPOINT_URL and its per-service forms, HTTPS_PROXY and NO_PROXY."
-_CERTIFICATE_HINT = "Set AWS_CA_BUNDLE to the file with the certificate authority of the endpoint or the proxy."
 _PROXY_HINT = "Check HTTPS_PROXY and HTTP_PROXY, the proxy's user and password, and NO_PROXY."
 
 
@@ -42,7 +42,7 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
     """
     match exc:
         case UntrustedError() | aiohttp.ClientConnectorCertificateError():
-            return EndpointError(f"{what}: the certificate is not trusted ({exc})", hint=_CERTIFICATE_HINT)
+            return untrusted(exc.origin, exc.verdict) if isinstance(exc, UntrustedError) else untrusted_by_aiohttp(exc)
         case aiohttp.ClientHttpProxyError() if 400 <= exc.status < 500:
             return EndpointError(f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}", hint=_PROXY_HINT)
         case AddressError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
@@ -162,6 +162,8 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
         case vendor.HTTPClientError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
             return transport_failure(cause, what)
         case vendor.EndpointConnectionError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
+            return transport_failure(cause, what)
+        case vendor.SSLError() | vendor.ProxyConnectionError() if isinstance(cause, aiohttp.ClientError):
             return transport_failure(cause, what)
         case _:
             return TransientError(f"{what}: {exc}", may_be_billed=True)
