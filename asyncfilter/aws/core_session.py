@@ -90,7 +90,7 @@ class _RegionProvider(AioIMDSRegionProvider):  # type: ignore[misc]  # aiobotoco
 
 
 def _use(fetcher: AioContainerMetadataFetcher | AioIMDSFetcher, tls: ssl.SSLContext) -> None:
-    """Let a fetcher of metadata send its requests by a session of ours, with the timeout and the proxies that it had."""
+    """Let a fetcher of metadata send its requests by a session of ours, with its own timeout and proxies."""
     if isinstance(fetcher, AioContainerMetadataFetcher):
         session = MetadataSession(tls, timeout_s=fetcher.TIMEOUT_SECONDS)
     else:

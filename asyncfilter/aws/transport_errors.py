@@ -42,7 +42,7 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
     """
     match exc:
         case UntrustedError() | aiohttp.ClientConnectorCertificateError():
-            return untrusted(exc.origin, exc.verdict) if isinstance(exc, UntrustedError) else untrusted_by_aiohttp(exc)
+            return _untrusted(exc, what)
         case aiohttp.ClientHttpProxyError() if 400 <= exc.status < 500:
             return EndpointError(f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}", hint=_PROXY_HINT)
         case AddressError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
@@ -57,6 +57,12 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
             return TransientError(f"{what}: no complete response in time", may_be_billed=True)
         case _:
             return TransientError(f"{what}: the connection broke ({_text_of(exc)})", may_be_billed=True)
+
+
+def _untrusted(exc: UntrustedError | aiohttp.ClientConnectorCertificateError, what: str) -> EndpointError:
+    if isinstance(exc, UntrustedError):
+        return untrusted(exc.origin, exc.verdict, what=what)
+    return untrusted_by_aiohttp(exc, what=what)
 
 
 TRANSPORT_FAILURES = (ExchangeError, aiohttp.ClientError, TimeoutError, OSError)

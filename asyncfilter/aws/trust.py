@@ -62,24 +62,27 @@ def trusting(bundle: str) -> ssl.SSLContext:
         ) from exc
 
 
-def untrusted(origin: str, verdict: Exception | None) -> EndpointError:
+def untrusted(origin: str, verdict: Exception | None, *, what: str = "") -> EndpointError:
     """The error for a certificate that is not trusted; nothing of a request was sent.
 
     Args:
         origin: Scheme, host and port of the server.
         verdict: OpenSSL's; None when it gives none.
+        what: Operation and object, where they are known.
     """
     code = getattr(verdict, "verify_code", 0)
     reason = str(getattr(verdict, "verify_message", "") or verdict or "no reason given").rstrip(".")
+    meaning, hint = "not trusted", _AUTHORITY_HINT
     if code in _WRONG_HOST:
-        return EndpointError(f"The certificate of {origin} is for another host ({reason})", hint=_HOST_HINT)
-    if code in _WRONG_DATE:
-        return EndpointError(f"The certificate of {origin} is not valid now ({reason})", hint=_DATE_HINT)
-    return EndpointError(f"The certificate of {origin} is not trusted ({reason})", hint=_AUTHORITY_HINT)
+        meaning, hint = "for another host", _HOST_HINT
+    elif code in _WRONG_DATE:
+        meaning, hint = "not valid now", _DATE_HINT
+    subject = f"{what}: the certificate" if what else "The certificate"
+    return EndpointError(f"{subject} of {origin} is {meaning} ({reason})", hint=hint)
 
 
-def untrusted_by_aiohttp(exc: aiohttp.ClientConnectorCertificateError) -> EndpointError:
+def untrusted_by_aiohttp(exc: aiohttp.ClientConnectorCertificateError, *, what: str = "") -> EndpointError:
     """As ``untrusted``, for a server or a proxy that aiohttp connected to."""
     host = f"[{exc.host}]" if ":" in exc.host else exc.host
     port = "" if exc.port in {None, 443} else f":{exc.port}"
-    return untrusted(f"https://{host}{port}", exc.certificate_error)
+    return untrusted(f"https://{host}{port}", exc.certificate_error, what=what)
