@@ -16,10 +16,10 @@ from botocore import exceptions as vendor
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, retry_after_s
 from asyncfilter.aws.clients.http import AddressError, ExchangeError, NoConnectionError, UnsentError, UntrustedError
+from asyncfilter.aws.trust import untrusted, untrusted_by_aiohttp
 from asyncfilter.errors import AccessError, AsyncFilterError, CredentialsError, EndpointError, TransientError
 
 _ENDPOINT_HINT = "Check the network, AWS_ENDPOINT_URL and its per-service forms, HTTPS_PROXY and NO_PROXY."
-_CERTIFICATE_HINT = "Set AWS_CA_BUNDLE to the file with the certificate authority of the endpoint or the proxy."
 _PROXY_HINT = "Check HTTPS_PROXY and HTTP_PROXY, the proxy's user and password, and NO_PROXY."
 
 
@@ -43,7 +43,7 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
     """
     match exc:
         case UntrustedError() | aiohttp.ClientConnectorCertificateError():
-            return EndpointError(f"{what}: the certificate is not trusted ({exc})", hint=_CERTIFICATE_HINT)
+            return _untrusted(exc, what)
         case aiohttp.ClientHttpProxyError() if 400 <= exc.status < 500:
             return EndpointError(f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}", hint=_PROXY_HINT)
         case AddressError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
@@ -58,6 +58,12 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
             return TransientError(f"{what}: no complete response in time", may_be_billed=True)
         case _:
             return TransientError(f"{what}: the connection broke ({_text_of(exc)})", may_be_billed=True)
+
+
+def _untrusted(exc: UntrustedError | aiohttp.ClientConnectorCertificateError, what: str) -> EndpointError:
+    if isinstance(exc, UntrustedError):
+        return untrusted(exc.origin, exc.verdict, what=what)
+    return untrusted_by_aiohttp(exc, what=what)
 
 
 TRANSPORT_FAILURES = (ExchangeError, aiohttp.ClientError, TimeoutError, OSError)
@@ -165,6 +171,8 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
         case vendor.HTTPClientError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
             return transport_failure(cause, what)
         case vendor.EndpointConnectionError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
+            return transport_failure(cause, what)
+        case vendor.SSLError() | vendor.ProxyConnectionError() if isinstance(cause, aiohttp.ClientError):
             return transport_failure(cause, what)
         case _:
             return TransientError(f"{what}: {exc}", may_be_billed=True)

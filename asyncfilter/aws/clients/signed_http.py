@@ -7,7 +7,6 @@ every failure to get a complete response; a response with an error status is rai
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -18,7 +17,7 @@ from asyncfilter.aws.clients.signing import EMPTY_SHA256, Keys, PreparedRequest,
 from asyncfilter.aws.errors import CLOCK_CODES
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.transport_errors import TRANSPORT_FAILURES, transport_failure
-from asyncfilter.errors import EndpointError, TransientError
+from asyncfilter.errors import TransientError
 
 _REACHED = ResponseLimit(SMALL.body_bytes, is_cut=True)
 """Any response shows that an endpoint responds."""
@@ -199,16 +198,6 @@ class SignedClient:
         return ErrorResponseError(response)
 
 
-def _trust(ca_file: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as exc:
-        raise EndpointError(
-            f"The certificates in {ca_file} cannot be used: {exc}",
-            hint="Set AWS_CA_BUNDLE, or ca_bundle in the AWS config file, to a readable PEM file.",
-        ) from exc
-
-
 @asynccontextmanager
 async def open_signed_client(session: AwsSession, clock: ServiceClock | None = None) -> AsyncIterator[SignedClient]:
     """Open the signed client of a session.
@@ -216,14 +205,10 @@ async def open_signed_client(session: AwsSession, clock: ServiceClock | None = N
     Args:
         session: Provides keys, deadline and certificates.
         clock: Time for signatures; default this machine's.
-
-    Raises:
-        EndpointError: The file of certificates cannot be used.
     """
-    tls = _trust(session.ca_file)
     async with AsyncExitStack() as stack:
-        pool = Pool(tls, timeout_s=session.timeout_s)
+        pool = Pool(session.tls, timeout_s=session.timeout_s)
         stack.push_async_callback(pool.aclose)
-        proxied = Proxied(tls, timeout_s=session.timeout_s)
+        proxied = Proxied(session.tls, timeout_s=session.timeout_s)
         stack.push_async_callback(proxied.aclose)
         yield SignedClient(session, pool, proxied, clock or ServiceClock())

@@ -193,10 +193,11 @@ class Pool:
                     lambda: Connection(self._loop, self._open.discard, self._buffer),
                     sock=await connected(host, port),
                     ssl=self._tls if is_tls else None,
-                    server_hostname=host if is_tls else None,
+                    # Certificates have names without the dot that makes a name absolute.
+                    server_hostname=host.rstrip(".") if is_tls else None,
                 )
         except ssl.SSLCertVerificationError as exc:
-            raise UntrustedError(f"{origin}: {exc}") from exc
+            raise UntrustedError(origin, exc) from exc
         except TimeoutError as exc:
             raise NoConnectionError(f"{origin}: not in time") from exc
         except OSError as exc:
