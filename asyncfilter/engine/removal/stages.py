@@ -318,7 +318,7 @@ def _result_error(
 
 def may_be_done(error: CallError) -> bool:
     """Whether a request that failed with ``error`` may have been carried out, as with some 503s of a gateway."""
-    return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_billed)
+    return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_done)
 
 
 def seq_of(item: RemovalItem) -> int:
