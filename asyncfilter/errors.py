@@ -186,16 +186,24 @@ class ThrottledError(CallError):
 
     Args:
         cause: Which limit was hit.
-        may_be_billed: True for throttles that came with HTTP 5xx, which the budget counts as billed.
+        may_be_billed: True for an HTTP 503 that no code of a throttle explains, which the budget counts as billed.
+        may_be_done: True for every throttle with HTTP 5xx: a gateway may send it after a write was carried out.
         retry_after_s: The wait that the service requested, seconds; None without one.
     """
 
     def __init__(
-        self, message: str, *, cause: ThrottleCause, may_be_billed: bool = False, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        cause: ThrottleCause,
+        may_be_billed: bool = False,
+        may_be_done: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.cause = cause
         self.may_be_billed = may_be_billed
+        self.may_be_done = may_be_done or may_be_billed
         self.retry_after_s = retry_after_s
 
 
