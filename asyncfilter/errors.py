@@ -14,6 +14,7 @@
     │   ├── BucketNotFoundError
     │   ├── RegionMismatchError          bucket and detector are in different regions
     │   └── EndpointError                no server answers at the endpoint
+    ├── OutputError                 74   a result cannot be written
     ├── AbortedError               130   a second interruption: the run stopped at once
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError               wait and repeat; does not count against ``max_attempts``
@@ -46,6 +47,8 @@ class ExitCode(IntEnum):
     """Credentials, permission, bucket, region or endpoint."""
     INTERNAL = 70
     """A defect in asyncfilter, or in a port that a program supplied."""
+    OUTPUT = 74
+    """A result could not be written: stdout, ``--output`` or ``--events``. What was paid for is kept."""
     INTERRUPTED = 75
     """Interrupted: what was paid for is kept, and the same command continues."""
     ABORTED = 130
@@ -151,6 +154,12 @@ class RegionMismatchError(AccessError):
 
 class EndpointError(AccessError):
     """No server answers at the endpoint: network, proxy, DNS or ``AWS_ENDPOINT_URL``."""
+
+
+class OutputError(AsyncFilterError):
+    """A result cannot be written where the user wants it; nothing else is lost."""
+
+    exit_code = ExitCode.OUTPUT
 
 
 class AbortedError(AsyncFilterError):
