@@ -6,6 +6,9 @@ import os
 import signal
 import sys
 
+if os.name != "posix":  # before any import of ours, which would end in a traceback there
+    sys.exit(f"asyncfilter: error: Linux or macOS is needed, this system is {os.name!r}")
+
 
 def main() -> None:
     """Run the command line and exit with its code.
@@ -15,10 +18,10 @@ def main() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the process that started this one
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  open to the end
     try:
+        from asyncfilter.cli.streams import open_streams  # noqa: PLC0415  after signals are in order
+
+        open_streams()
         from asyncfilter.cli.app import command_line  # noqa: PLC0415  after signals and streams are in order
         from asyncfilter.cli.switch_interval import shorten_switch_interval  # noqa: PLC0415  likewise
 

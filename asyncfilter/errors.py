@@ -15,6 +15,7 @@
     │   ├── RegionMismatchError          bucket and detector are in different regions
     │   ├── EndpointError                no server answers at the endpoint
     │   └── StoreError                   the store does not do what S3 does
+    ├── OutputError                 74   a result cannot be written
     ├── AbortedError               130   a second interruption: the run stopped at once
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError               wait and repeat; does not count against ``max_attempts``
@@ -47,6 +48,8 @@ class ExitCode(IntEnum):
     """Credentials, permission, bucket, region or endpoint."""
     INTERNAL = 70
     """A defect in asyncfilter, or in a port that a program supplied."""
+    OUTPUT = 74
+    """A result could not be written: stdout, ``--output`` or ``--events``. What was paid for is kept."""
     INTERRUPTED = 75
     """Interrupted: what was paid for is kept, and the same command continues."""
     ABORTED = 130
@@ -156,6 +159,12 @@ class EndpointError(AccessError):
 
 class StoreError(AccessError):
     """The store does not do what S3 does and the job depends on, such as listing its keys in order."""
+
+
+class OutputError(AsyncFilterError):
+    """A result cannot be written where the user wants it; nothing else is lost."""
+
+    exit_code = ExitCode.OUTPUT
 
 
 class AbortedError(AsyncFilterError):
