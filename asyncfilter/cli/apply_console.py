@@ -59,7 +59,6 @@ class ApplyConsole(VerbConsole):
         """Run ``verb``; raises as it does."""
 
         async def main() -> RemovalSummary:
-            self.on_signal(self.interrupt.request)
             return await verb(interrupt=self.interrupt, on_event=self._on_event)
 
         return self.run(main)

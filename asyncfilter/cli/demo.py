@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import LogFormat, OutputOptions, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.run import print_summary
-from asyncfilter.cli.signals import Signals
+from asyncfilter.cli.signals import PROCESS
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
@@ -133,11 +132,8 @@ def _sandbox_options(pictures: int) -> SandboxOptions:
 def _run(job: Job, *, as_json: bool) -> Summary:
     """The run, and after a complete run the repetitions, the page and the next steps."""
     print_err(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
-    with Signals() as signals:
-        output = OutputOptions(events=str(FOLDER / "events.jsonl"))
-        summary = deferred.run_with_console(
-            job, functools.partial(deferred.run, job, counts_ahead=True), signals, output
-        )
+    output = OutputOptions(events=str(FOLDER / "events.jsonl"))
+    summary = deferred.run_with_console(job, functools.partial(deferred.run, job, counts_ahead=True), PROCESS, output)
     print_summary(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False)
     if summary.stop_reason is not StopReason.COMPLETED:
         return summary
@@ -236,7 +232,5 @@ def _serve(sandbox: SandboxProcess) -> None:
     for name, value in sandbox.environment().items():
         print_err(f"  export {name}={value}")
     print_err(f"\n  {program()} run {FOLDER / 'job.yaml'} --set name=again --set limits.tps=10")
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        print_err("the sandbox is closed")
+    deferred.run_until_signal(anyio.sleep_forever)
+    print_err("the sandbox is closed")
