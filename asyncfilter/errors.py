@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import ClassVar, Self
 
+from asyncfilter.printable import without_secrets
+
 
 class ExitCode(IntEnum):
     """Every code that the program ends with; defined here and nowhere else."""
@@ -56,13 +58,14 @@ class AsyncFilterError(Exception):
     """Root of the tree: a message for people, an exit code, and a remedy where there is one.
 
     Args:
-        message: What, where, the value seen and the value expected.
+        message: What, where, the value seen and the value expected; user, password and signature in a URL are taken out.
         hint: One imperative sentence that names the key, flag or permission to change.
     """
 
     exit_code: ClassVar[int] = ExitCode.INTERNAL
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = without_secrets(message)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -83,7 +86,7 @@ class Problem:
         line: Line in the file, from 1; for a missing key, the line of the mapping that lacks it.
         column: Column in the line, from 1.
         key: Dotted path of the key, such as ``limits.tps`` or ``rules[0].keep.any``.
-        message: The value seen and the values allowed.
+        message: The value seen and the values allowed; user, password and signature in a URL are taken out.
     """
 
     file: str
@@ -91,6 +94,9 @@ class Problem:
     column: int
     key: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", without_secrets(self.message))
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}"

@@ -13,7 +13,7 @@ from asyncfilter.cli.stderr import print_err
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.events import ActionDone, Emit, Event, ImageFailed
 from asyncfilter.policy.removal_plan import RemovalSummary
-from asyncfilter.report.terminal.apply import shown
+from asyncfilter.report.terminal.text import Text
 
 SHOWN_FAILURES = 10
 """How many failed images are shown one by one; the summary counts them all."""
@@ -75,9 +75,9 @@ class ApplyConsole(VerbConsole):
         self._failed += 1
         if self._failed > SHOWN_FAILURES:
             return
-        line = f"left: {event.code}  {shown(event.message)}"
+        line = f"left: {event.code}  {event.message}"
         if self._progress is not None:
-            self._progress.console.print(line, markup=False)
+            self._progress.console.print(Text(line), soft_wrap=True)
         else:
             print_err(line)
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 
 import typer
 
-from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.stderr import print_err, print_lines
 from asyncfilter.errors import AsyncFilterError, ExitCode, JobError
+from asyncfilter.printable import printable_lines, without_secrets
 
 _CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """The base class of mistakes on a command line; typer does not export it."""
@@ -43,7 +44,7 @@ def report_error(error: BaseException, *, debug: bool) -> int:
         The exit code that belongs to ``error``.
     """
     if debug:
-        traceback.print_exception(error)
+        print_lines(_traceback(error))
     match error:
         case JobError():
             return _report_job_error(error)
@@ -74,7 +75,7 @@ def _report_usage_error(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
     if not message or type(error).__name__ == "NoArgsIsHelpError":
-        print_err(context.get_help() if context is not None else message)
+        print_lines(context.get_help() if context is not None else message)
         return ExitCode.USAGE
     print_err(f"error: {message.replace('Value error, ', '')}")
     _print_hint(f"See {context.command_path} --help." if context is not None else None)
@@ -83,11 +84,16 @@ def _report_usage_error(error: Exception) -> int:
 
 def _report_internal_error(error: BaseException) -> int:
     with tempfile.NamedTemporaryFile("w", prefix="asyncfilter-", suffix=".log", encoding="utf-8", delete=False) as log:
-        traceback.print_exception(error, file=log)
+        log.write(f"{_traceback(error)}\n")
     first = next(iter(str(error).splitlines()), "")
     print_err(f"error: internal error: {type(error).__name__}{f': {first}' if first else ''}")
     print_err(f"hint: All paid labels are in the checkpoint. The details are in {log.name}: please report them.")
     return ExitCode.INTERNAL
+
+
+def _traceback(error: BaseException) -> str:
+    lines = "".join(traceback.format_exception(error)).rstrip("\n")
+    return printable_lines(without_secrets(lines))
 
 
 def _print_hint(text: str | None) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
+import rich.text
 from rich.console import Console, RenderableType
 
+from asyncfilter.printable import printable_json
 from asyncfilter.report.as_json import json_text
+from asyncfilter.report.terminal.text import Text
 
 
 class _Console(Console):
@@ -18,6 +22,11 @@ class _Console(Console):
         self.quiet = True
         if not self.stderr:
             discard_stdout()
+
+    def render_str(self, text: str, **options: Any) -> rich.text.Text:  # noqa: ANN401  rich's own
+        """Text for rich from text that is no renderable yet; it holds no markup, and nothing that acts on a terminal."""
+        known = {name: options[name] for name in ("style", "justify", "overflow") if options.get(name) is not None}
+        return Text(text, **known)
 
 
 def stderr_console() -> Console:
@@ -43,7 +52,7 @@ def print_out(renderable: RenderableType) -> None:
 def write_json(mapping: Mapping[str, object]) -> None:
     """Write a command's result for scripts on stdout."""
     try:
-        sys.stdout.write(json_text(mapping))
+        sys.stdout.write(printable_json(json_text(mapping)))
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()

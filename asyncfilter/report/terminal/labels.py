@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import yaml
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
+from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.model import Detection, Label
 from asyncfilter.policy.reference_labels import CommonLabels, Labelled, SharedLabel

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
+from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of

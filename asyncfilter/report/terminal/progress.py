@@ -14,7 +14,7 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.text import Text
+from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.events import Draining, Event, RateChanged, RunStarted
 from asyncfilter.job.spec import Job

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
+from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.job.spec import DetectorKind, PriceTier
 from asyncfilter.policy.detectors import PROFILES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
+from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.model import Counts, Summary, Verdict
 from asyncfilter.report import formatting, messages

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
+from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
