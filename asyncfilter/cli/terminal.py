@@ -5,28 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
 
-import rich.text
 from rich.console import Console, RenderableType
 
 from asyncfilter.printable import printable_json
 from asyncfilter.report.as_json import json_text
-from asyncfilter.report.terminal.text import Text
+from asyncfilter.report.terminal.text import PlainConsole
 
 
-class _Console(Console):
+class _Console(PlainConsole):
     """A console that tolerates a closed pipe: rich would end the process with a code that has another meaning here."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
         if not self.stderr:
             discard_stdout()
-
-    def render_str(self, text: str, **options: Any) -> rich.text.Text:  # noqa: ANN401  rich's own
-        """Text for rich from text that is no renderable yet; it holds no markup, and nothing that acts on a terminal."""
-        known = {name: options[name] for name in ("style", "justify", "overflow") if options.get(name) is not None}
-        return Text(text, **known)
 
 
 def stderr_console() -> Console:
