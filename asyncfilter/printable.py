@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE_IN_JSON = re.compile(r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_UNSAFE_IN_JSON = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 _URL_USER = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,20}://)"
     r"(?:[^/?#\s'\"<>@]*(?:@[^/?#\s'\"<>@]*)*@"

@@ -86,9 +86,7 @@ def export(
     ] = False,
     spreadsheet: Annotated[
         bool,
-        typer.Option(
-            "--spreadsheet", help="With --format csv: put an apostrophe before cells that would be formulas."
-        ),
+        typer.Option("--spreadsheet", help="With --format csv: put an apostrophe before cells that would be formulas."),
     ] = False,
     distance: Annotated[
         int, typer.Option("--distance", min=0, max=16, help="Bits of 64 in which images that look alike may differ.")

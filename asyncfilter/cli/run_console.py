@@ -11,7 +11,6 @@ from typing import Protocol, TypeVar
 import anyio
 import structlog
 import typer
-from rich.text import Text
 
 from asyncfilter.cli.console import VerbConsole
 from asyncfilter.cli.options import Level, LogFormat, OutputOptions
@@ -24,6 +23,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress
 from asyncfilter.report.logs import LogLines, open_log
 from asyncfilter.report.terminal.progress import REFRESH_S, LiveDisplay
+from asyncfilter.report.terminal.text import log_line
 
 _SECOND_S = 1.0
 _YOUNG_OBJECTS = 1_000
@@ -94,7 +94,7 @@ class RunConsole(VerbConsole):
         if self._display is not None:
 
             def write(line: str) -> None:  # above the live display
-                self.terminal.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
+                self.terminal.print(log_line(line), soft_wrap=True)
 
         log: structlog.typing.FilteringBoundLogger = open_log(
             _ignoring_errors(write),

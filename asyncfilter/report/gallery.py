@@ -41,7 +41,7 @@ def page(title: str, sections: Sequence[Section]) -> str:
     """The page as HTML; it loads nothing from other files or servers."""
     body = "".join(_section(section) for section in sections)
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(printable(title))}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
         f"<h1>{isolated(title)}</h1>{body}</html>\n"
     )

@@ -147,7 +147,9 @@ def takes_signals(pid: int) -> bool:
     masks = dict(line.split(":\t", 1) for line in status.splitlines() if line.startswith("Sig"))
     if not masks:
         return True
-    return bool((int(masks["SigCgt"], 16) | int(masks["SigIgn"], 16)) >> (signal.SIGTERM - 1) & 1) or "Z" in status[:200]
+    return (
+        bool((int(masks["SigCgt"], 16) | int(masks["SigIgn"], 16)) >> (signal.SIGTERM - 1) & 1) or "Z" in status[:200]
+    )
 
 
 def stored_verdicts(workspace: Workspace) -> dict[str, str]:

@@ -627,7 +627,14 @@ def test_a_wrong_variable_is_shown_by_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["hunter2-pass", "s3://hunter2 pass/x/../y", "/hunter2//pass", 'hunter2"pass\\', "hunter2\u202e\n\x1b[31m", "own:hunter2 x/"],
+    [
+        "hunter2-pass",
+        "s3://hunter2 pass/x/../y",
+        "/hunter2//pass",
+        'hunter2"pass\\',
+        "hunter2\u202e\n\x1b[31m",
+        "own:hunter2 x/",
+    ],
 )
 @pytest.mark.parametrize(
     "text",

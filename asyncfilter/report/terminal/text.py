@@ -27,6 +27,11 @@ class Text(rich.text.Text):
         return self
 
 
+def log_line(line: str) -> rich.text.Text:
+    """A line of ``asyncfilter.report.logs``, in which only the log's own styles are control sequences."""
+    return rich.text.Text.from_ansi(line.rstrip("\n"))
+
+
 class PlainConsole(Console):
     """A console for which a string is plain text too: no markup, and nothing that acts on the terminal."""
 
