@@ -58,7 +58,7 @@ class AsyncFilterError(Exception):
     """Root of the tree: a message for people, an exit code, and a remedy where there is one.
 
     Args:
-        message: What, where, the value seen and the value expected; user, password and signature in a URL are taken out.
+        message: What, where, the value seen and the value expected. URLs lose user, password and signature.
         hint: One imperative sentence that names the key, flag or permission to change.
     """
 
@@ -86,7 +86,7 @@ class Problem:
         line: Line in the file, from 1; for a missing key, the line of the mapping that lacks it.
         column: Column in the line, from 1.
         key: Dotted path of the key, such as ``limits.tps`` or ``rules[0].keep.any``.
-        message: The value seen and the values allowed; user, password and signature in a URL are taken out.
+        message: The value seen and the values allowed. URLs lose user, password and signature.
     """
 
     file: str

@@ -1,7 +1,7 @@
 """HTML tables for notebooks, which display the ``_repr_html_`` of a result.
 
-Every text is escaped and isolated: keys, names and messages are untrusted input. No colour is set, so that a table is as legible as
-the text around it, on a light and on a dark background.
+Every text is escaped and isolated: keys, names and messages are untrusted input. No colour is set, so that a table is
+as legible as the text around it, on a light and on a dark background.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _URL_SIGNATURE = re.compile(
 
 
 def printable(text: str) -> str:
-    """``text`` on one line, with every character that does not print as an escape: ``\\n``, ``\\x1b``, ``\\u202e``.
+    r"""``text`` on one line, with every character that does not print as an escape: ``\n``, ``\x1b``, ``\u202e``.
 
     What prints is decided by ``str.isprintable``: not control characters, marks of direction, zero-width characters,
     separators other than the space, surrogates, and code points that are private or unassigned.

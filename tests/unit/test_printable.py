@@ -84,7 +84,7 @@ def test_any_text_is_one_harmless_line(text: str) -> None:
 def test_lines_stay_lines(one: str, two: str) -> None:
     """A text of several lines has as many afterwards."""
     shown = printable_lines(f"{one}\n{two}")
-    assert not ACTS.sub("", shown.replace("\t", "")) != shown.replace("\t", "")
+    assert ACTS.sub("", shown.replace("\t", "")) == shown.replace("\t", "")
     assert shown.count("\n") == one.count("\n") + two.count("\n") + 1
 
 
@@ -239,7 +239,7 @@ def test_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> Non
 # -- Spreadsheets ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", ["=1+1.jpg", "+cmd|x", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＠x"])
+@pytest.mark.parametrize("cell", ["=1+1", "+cmd|x", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff20x"])
 def test_no_cell_is_a_formula(cell: str) -> None:
     """With the option the cell is text; without it the data are exact."""
     for is_spreadsheet, seen in ((True, f"'{cell}"), (False, cell)):

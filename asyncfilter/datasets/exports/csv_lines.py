@@ -1,8 +1,8 @@
 """CSV for the exports, and cells that a spreadsheet does not take for formulas.
 
-A key such as ``=1+1.jpg`` or ``@SUM(A1).jpg`` is a formula to a spreadsheet that opens the file; one of a hostile uploader
-may read other cells, or call a program. With ``is_spreadsheet`` such a cell begins with an apostrophe, which makes it
-text (OWASP, *CSV Injection*). The data are not exact then, so this is off unless it is asked for.
+A key such as ``=1+1.jpg`` or ``@SUM(A1).jpg`` is a formula to a spreadsheet that opens the file; one of a hostile
+uploader may read other cells, or call a program. With ``is_spreadsheet`` such a cell begins with an apostrophe, which
+makes it text (OWASP, *CSV Injection*). The data are not exact then, so this is off unless it is asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Beginnings of formulas (OWASP, *CSV Injection*); some spreadsheets read full-width forms like the others."""
 
 

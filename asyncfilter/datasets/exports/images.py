@@ -1,9 +1,9 @@
 """Examined images as JSON Lines and as CSV, one line per image, written one by one.
 
 JSON Lines holds all fields. CSV has fewer: one cell for all labels, as ``Name:confidence;Name:confidence``.
-Keys are unchanged in both, including newlines and control characters, quoted as each format requires; ``csv_lines`` says
-what a spreadsheet makes of them. Text files should
-be opened with ``encoding="utf-8"`` and ``newline=""`` (Excel needs ``utf-8-sig``).
+Keys are unchanged in both, including newlines and control characters, quoted as each format requires; ``csv_lines``
+explains what a spreadsheet makes of them. Text files should be opened with ``encoding="utf-8"`` and ``newline=""``
+(Excel needs ``utf-8-sig``).
 """
 
 from __future__ import annotations

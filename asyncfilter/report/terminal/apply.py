@@ -9,7 +9,6 @@ import msgspec
 from rich.console import Group as Lines
 from rich.console import RenderableType
 from rich.table import Table
-from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
@@ -19,6 +18,7 @@ from asyncfilter.policy.removal_query import RestoreMethod
 from asyncfilter.records.removal import Versioning
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.text import Text
 
 _FOR_EVER = "deleted images are gone for ever, and undo cannot bring them back"
 _DELETED = {

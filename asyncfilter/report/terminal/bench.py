@@ -8,7 +8,6 @@ from textwrap import wrap
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
-from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.aws import SERVICE_CODE
 from asyncfilter.job.spec import Job
@@ -20,6 +19,7 @@ from asyncfilter.policy.throughput import BenchPlan, Bound, Measurement, Through
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.text import Text
 
 Row = tuple[str, str | Text]
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
-from asyncfilter.report.terminal.text import Text
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.text import Text
 
 WIDEST = 100
 _NARROW = 60
