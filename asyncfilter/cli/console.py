@@ -89,7 +89,10 @@ def run_async(verb: Callable[[Unpack[Arguments]], Awaitable[R]], *arguments: *Ar
 
 
 def run_draining(verb: DrainingVerb[R]) -> R:
-    """Run a paying verb without a console. The first signal drains it, the second cancels it; raises as ``run_async``."""
+    """Run a paying verb without a console. The first signal drains it, the second cancels it.
+
+    Raises as ``run_async``.
+    """
     interrupt = Interrupt()
 
     def on_signal(scope: anyio.CancelScope) -> None:

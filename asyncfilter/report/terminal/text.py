@@ -12,7 +12,7 @@ import rich.text
 from rich.console import Console
 from rich.style import Style
 
-from asyncfilter.printable import printable, printable_json, printable_lines, without_secrets
+from asyncfilter.printable import printable, printable_json, without_secrets
 
 
 class Text(rich.text.Text):
@@ -59,7 +59,7 @@ class ExportOnTerminal:
 
 
 def _printable_csv(text: str) -> str:
-    return printable_lines(text.replace("\r\n", "\n"))
+    return printable(text.removesuffix("\r\n")) + "\n"
 
 
 def _harmless(text: str) -> str:
