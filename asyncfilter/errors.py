@@ -13,7 +13,8 @@
     │   ├── PermissionDeniedError        on list, detect or write
     │   ├── BucketNotFoundError
     │   ├── RegionMismatchError          bucket and detector are in different regions
-    │   └── EndpointError                no server answers at the endpoint
+    │   ├── EndpointError                no server answers at the endpoint
+    │   └── StoreError                   the store does not do what S3 does
     ├── AbortedError               130   a second interruption: the run stopped at once
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError               wait and repeat; does not count against ``max_attempts``
@@ -157,6 +158,10 @@ class RegionMismatchError(AccessError):
 
 class EndpointError(AccessError):
     """No server answers at the endpoint: network, proxy, DNS or ``AWS_ENDPOINT_URL``."""
+
+
+class StoreError(AccessError):
+    """The store does not do what S3 does and the job depends on, such as listing its keys in order."""
 
 
 class AbortedError(AsyncFilterError):

@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 import aioboto3
 import anyio
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 from aiolimiter import AsyncLimiter
 from botocore import exceptions as vendor
-from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.clients.signing import Keys
+from asyncfilter.aws.core_session import CoreSession
 from asyncfilter.aws.errors import classify
+from asyncfilter.aws.http_session import proxy_for
 from asyncfilter.aws.transport_errors import credentials_error, credentials_translated, vendor_translated
 from asyncfilter.errors import EndpointError, UsageError
 from asyncfilter.job.spec import Aws
@@ -84,17 +84,17 @@ class AwsSession:
     Attributes:
         region: The region set in the job or in the standard AWS settings; None when there is none.
         timeout_s: Seconds one attempt may take, from connect to the last byte.
-        ca_file: Certificates to trust: AWS_CA_BUNDLE, the config file's ``ca_bundle``, or certifi's.
+        tls: The trusted certificates, of every client.
         quota_requests: Paces every request to Service Quotas, all regions and operations together; of capacity one, so
             that even a first burst stays within the rate.
     """
 
     def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
         with credentials_translated():
-            core = AioSession(profile=aws.profile)
+            core = CoreSession(profile=aws.profile)
             self.region: str | None = aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
-            self.ca_file: str = get_cert_path(core.get_config_variable("ca_bundle") or True)
             self._session = aioboto3.Session(botocore_session=core, region_name=self.region)
+        self.tls = core.tls
         self.timeout_s = timeout_s
         self.profile = aws.profile
         self.quota_requests = AsyncLimiter(1, 1 / QUOTA_REQUESTS_TPS)
@@ -161,6 +161,13 @@ class AwsSession:
         """
         client = await self.client(service, region)
         return _endpoint(client.meta.endpoint_url, service, region)
+
+    async def regions(self, service: str) -> list[str]:
+        """The regions of all partitions in which botocore knows a service, in order."""
+        known: list[str] = []
+        for partition in self._core.get_available_partitions():
+            known += await self._core.get_available_regions(service, partition)
+        return sorted(known)
 
     async def bucket_region(self, bucket: str) -> str:
         """The region of a bucket; HeadBucket returns it even without permission to read the bucket.
@@ -246,7 +253,7 @@ def _endpoint(url: str, service: str, region: str) -> Endpoint:
         base_path=parts.path.rstrip("/"),
         service=service,
         region=region,
-        proxy=get_environ_proxies(url).get(parts.scheme),
+        proxy=proxy_for(url, get_environ_proxies(url)),
     )
 
 
@@ -268,6 +275,7 @@ async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIter
 
     Raises:
         CredentialsError: The profile does not exist, or there are no credentials.
+        EndpointError: The trusted certificates cannot be read.
     """
     async with AsyncExitStack() as stack:
         session = AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)

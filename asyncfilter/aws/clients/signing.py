@@ -26,6 +26,10 @@ MAX_SKEW_S = 240.0
 """Difference from AWS's clock that counts as a wrong clock, seconds; AWS rejects beyond 300 s (900 s for S3)."""
 
 
+_EARLIEST_UNIX_S, _LATEST_UNIX_S = 1.6e9, 4.1e9
+"""Times that a service may give, 2020 to 2099; any other is no time."""
+
+
 class Keys(NamedTuple):
     """The credentials at one point in time."""
 
@@ -60,7 +64,9 @@ class ServiceClock:
         """
         try:
             theirs = parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):  # no date, or one beyond what this machine can count
+            return False
+        if not _EARLIEST_UNIX_S <= theirs <= _LATEST_UNIX_S:
             return False
         ours = self._unix()
         # Measured against the corrected time, so that a response after the correction does not count as a wrong clock.
