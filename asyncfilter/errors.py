@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import ClassVar, Self
 
+from asyncfilter.printable import without_secrets
+
 
 class ExitCode(IntEnum):
     """Every code that the program ends with; defined here and nowhere else."""
@@ -60,13 +62,14 @@ class AsyncFilterError(Exception):
     """Root of the tree: a message for people, an exit code, and a remedy where there is one.
 
     Args:
-        message: What, where, the value seen and the value expected.
+        message: What, where, the value seen and the value expected. URLs lose user, password and signature.
         hint: One imperative sentence that names the key, flag or permission to change.
     """
 
     exit_code: ClassVar[int] = ExitCode.INTERNAL
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = without_secrets(message)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -87,7 +90,7 @@ class Problem:
         line: Line in the file, from 1; for a missing key, the line of the mapping that lacks it.
         column: Column in the line, from 1.
         key: Dotted path of the key, such as ``limits.tps`` or ``rules[0].keep.any``.
-        message: The value seen and the values allowed.
+        message: The value seen and the values allowed. URLs lose user, password and signature.
     """
 
     file: str
@@ -95,6 +98,9 @@ class Problem:
     column: int
     key: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", without_secrets(self.message))
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}"
