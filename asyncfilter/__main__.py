@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+if os.name != "posix":  # before any import of ours, which would end in a traceback there
+    sys.exit(f"asyncfilter: error: Linux or macOS is needed, this system is {os.name!r}")
+
 from asyncfilter.cli.signals import PROCESS
 
 
@@ -14,16 +20,14 @@ def main() -> None:
     """
     PROCESS.install()
     import atexit  # noqa: PLC0415  nothing comes before the signals
-    import os  # noqa: PLC0415  likewise
-    import sys  # noqa: PLC0415  likewise
 
     from asyncfilter.errors import ExitCode  # noqa: PLC0415  likewise
 
     PROCESS.end_with(interrupted=ExitCode.INTERRUPTED, aborted=ExitCode.ABORTED)
     atexit.register(PROCESS.ignore)  # the first to be registered is the last to be called
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the process that started this one
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  open to the end
+    from asyncfilter.cli.streams import open_streams  # noqa: PLC0415  after signals are in order
+
+    open_streams()
     from asyncfilter.cli.app import command_line  # noqa: PLC0415  after signals and streams are in order
     from asyncfilter.cli.switch_interval import shorten_switch_interval  # noqa: PLC0415  likewise
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
-
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
@@ -43,7 +42,7 @@ async def describe_model(session: AwsSession, arn: str) -> ModelState:
     parts = ModelArn.parse(arn)
     client = await session.client("rekognition", parts.region)
     try:
-        with vendor_translated(Operation.DESCRIBE_PROJECT_VERSIONS, arn), anyio.fail_after(session.timeout_s):
+        with vendor_translated(Operation.DESCRIBE_PROJECT_VERSIONS, arn), fail_after(session.timeout_s):
             projects = await client.describe_projects(ProjectNames=[parts.project])
             # A project's ARN ends in the project's time stamp, which the version's ARN does not contain.
             versions = [

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-import anyio
-
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import AsyncFilterError
@@ -47,7 +46,7 @@ async def _ask(session: AwsSession, operation: Operation, method: str, code: str
     client = await session.client("service-quotas", region)
     patience_s = min(_PATIENCE_S, session.timeout_s)
     await session.quota_requests.acquire()
-    with vendor_translated(operation, f"{SERVICE_CODE} {code} in {region}"), anyio.fail_after(patience_s):
+    with vendor_translated(operation, f"{SERVICE_CODE} {code} in {region}"), fail_after(patience_s):
         response = await getattr(client, method)(ServiceCode=SERVICE_CODE, QuotaCode=code)
         return _positive(response["Quota"]["Value"])
 

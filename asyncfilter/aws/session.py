@@ -26,6 +26,7 @@ from botocore.utils import get_environ_proxies
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.clients.signing import Keys
 from asyncfilter.aws.core_session import CoreSession
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.http_session import proxy_for
 from asyncfilter.aws.transport_errors import credentials_error, credentials_translated, vendor_translated
@@ -103,7 +104,8 @@ class AwsSession:
         self._config = AioConfig(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=timeout_s,
-            read_timeout=timeout_s,
+            # None: every call has a deadline of ours, and aiohttp's would expire before what has arrived is read.
+            read_timeout=None,
             max_pool_connections=connections,
             user_agent_extra="asyncfilter",
         )
@@ -191,7 +193,7 @@ class AwsSession:
         fallback = self.region or _ANY_REGION
         client = await self.client("s3", fallback)
         try:
-            with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), anyio.fail_after(self.timeout_s):
+            with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), fail_after(self.timeout_s):
                 found = await client.head_bucket(Bucket=bucket)
         except ErrorResponseError as exc:
             response = exc.response

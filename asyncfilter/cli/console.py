@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
@@ -17,10 +16,12 @@ import typer
 from rich.console import Console
 
 from asyncfilter.cli.options import STDOUT
+from asyncfilter.cli.result_file import open_appending
 from asyncfilter.cli.signals import PROCESS, Signals, show_cursor
+from asyncfilter.cli.streams import LOST, stdout_stream
 from asyncfilter.cli.terminal import is_live, stderr_console
 from asyncfilter.engine.core.stopping import Interrupt
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import ExitCode, OutputError
 from asyncfilter.report.event_file import EventFile
 from asyncfilter.report.formatting import count
 
@@ -134,20 +135,23 @@ def run_until_signal(server: Callable[[], Awaitable[None]]) -> None:
     PROCESS.over()
 
 
-def open_event_file(target: str | None) -> EventFile | nullcontext[None]:
-    """The file for events that ``--events`` names; a null context without the option.
+@contextmanager
+def open_event_file(target: str | None) -> Iterator[EventFile | None]:
+    """The file for events that ``--events`` names; None without the option. Lost events are on record in ``LOST``.
 
     Raises:
         UsageError: The file cannot be opened.
     """
     if target is None:
-        return nullcontext()
-    if target == STDOUT:
-        return EventFile(open(sys.stdout.fileno(), "wb", closefd=False))
+        yield None
+        return
+    file = EventFile(stdout_stream() if target == STDOUT else open_appending("--events", Path(target)))
     try:
-        return EventFile(Path(target).open("ab"))
-    except OSError as error:
-        raise UsageError(f"--events {target}: {error.strerror}", hint="Name a file that can be written.") from error
+        with file:
+            yield file
+    finally:
+        if file.error is not None and target != STDOUT:
+            LOST.append(OutputError(f"--events {target}: {file.error.strerror or file.error}"))
 
 
 class ListingVerb(Protocol[R_co]):

@@ -30,7 +30,7 @@ def _write(text: str) -> None:
 
 def has_terminal() -> bool:
     """True when a question can be asked: it is shown on stderr and answered on stdin."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def ask(question: str, *, yes: bool) -> bool:

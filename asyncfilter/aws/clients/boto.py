@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-import anyio
 import msgspec
 from botocore import xform_name
 
@@ -24,6 +23,7 @@ from asyncfilter.aws.clients.protocols import (
     uri,
 )
 from asyncfilter.aws.clients.s3_xml import deleted, md5_digest, read_tags, refused
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import TransientError
@@ -150,7 +150,7 @@ class BotoS3:
     async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
         """The bucket's client, under the attempt's deadline and with its errors translated."""
         client = await self._session.s3(bucket)
-        with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
+        with vendor_translated(operation, uri(bucket, key)), fail_after(self._session.timeout_s):
             yield client
 
 
@@ -227,7 +227,7 @@ class BotoDetect:
         return await self._detect(where, {"Bytes": body})
 
     async def _detect(self, where: str, image: Mapping[str, object]) -> bytes:
-        with vendor_translated(self._operation, where), anyio.fail_after(self._timeout_s):
+        with vendor_translated(self._operation, where), fail_after(self._timeout_s):
             response = await self._call(Image=image, **self._parameters)
             response.pop("ResponseMetadata", None)
             return msgspec.json.encode(response)

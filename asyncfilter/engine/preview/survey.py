@@ -37,6 +37,7 @@ def checkpoint_totals(totals: Totals, tally: Tally) -> CheckpointTotals:
     return CheckpointTotals(
         spent_micros=totals.spent_micros + totals.reserved_micros,
         billed_calls=totals.billed_calls + totals.reserved_calls,
+        month_use=totals.month_use,
         examined=tally.examined,
         matches=tally.matches,
     )

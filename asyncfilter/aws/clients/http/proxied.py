@@ -10,6 +10,7 @@ from yarl import URL
 from asyncfilter.aws.clients.http.connection import ERROR_LIMIT_BYTES
 from asyncfilter.aws.clients.http.message import USER_AGENT, HttpRequest, HttpResponse, ResponseLimit
 from asyncfilter.aws.clients.http.pool import KEEPALIVE_S
+from asyncfilter.aws.deadline import fail_after
 
 _CONNECT_SHARE = 0.95
 """Fraction of the deadline that connecting may take, so that a missing connection differs from a missing response."""
@@ -49,7 +50,14 @@ class Proxied:
         """
         if self._opened is None:
             self._opened = self._session()
-        async with self._opened.request(
+        with fail_after(self._timeout_s):
+            return await self._send(self._opened, origin, proxy, request, limit)
+
+    @staticmethod
+    async def _send(
+        session: aiohttp.ClientSession, origin: str, proxy: str, request: HttpRequest, limit: ResponseLimit
+    ) -> HttpResponse:
+        async with session.request(
             request.method,
             # Encoded already: the target must be sent as it was signed.
             URL(origin + request.target, encoded=True),
@@ -69,7 +77,7 @@ class Proxied:
 
     def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(
-            total=self._timeout_s,
+            total=None,  # ``exchange`` has the deadline: aiohttp's would expire before what has arrived is read
             sock_connect=self._timeout_s * _CONNECT_SHARE,
             # aiohttp's default threshold rounds timeouts of more than 5 s up to whole seconds.
             ceil_threshold=float("inf"),
