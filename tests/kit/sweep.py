@@ -9,19 +9,22 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from asyncfilter.sandbox import BucketSpec, Latency, SandboxOptions, SandboxProcess, SyntheticSpec
 from tests.kit.jobs import COPIES
+from tests.kit.services import boto_client
 from tests.kit.workspace import Workspace, ended
 
 IMAGES = 8
@@ -174,15 +177,169 @@ def sweep_signals(folder: Path, *, moments: int, seed: int) -> Sweep:
     return signals.sweep
 
 
+# -- Kills -------------------------------------------------------------------------------------------------------------
+
+KILL_IMAGES = 150
+KILL_CONCURRENCY = 8
+FLUSHED = 6
+"""Answers of one flush: read, and not yet durable."""
+
+TROUBLE = (
+    "throttle=2%", "internal=2%", "reset=1%", "cut=1%", "timeout=0.3%", "unavailable=1%", "expired=0.2%",
+    "internal:ListObjectsV2=5%", "slowdown:CopyObject=3%", "late-error=2%", "reset:CopyObject=2%",
+)  # fmt: skip
+LOST = ("internal", "reset", "cut", "timeout", "unavailable")
+"""Faults after which a call may have been billed, and is made again."""
+
+CREDENTIALS = """\
+#!/bin/sh
+# Credentials that end soon, so that they are asked for again and again; one time in seven there are none.
+case $(($(od -An -N1 -tu1 /dev/urandom) % 28)) in
+  0) echo "no token" >&2; exit 1;;
+  1) echo "<html>sign in</html>"; exit 0;;
+  2) echo '{"Version": 1}'; exit 0;;
+  3) exec sleep 0.3;;
+esac
+echo '{"Version": 1, "AccessKeyId": "ACCESS", "SecretAccessKey": "SECRET", "Expiration": "'$(date -u -d '+5 min' +%FT%TZ)'"}'
+"""
+
+
+class KillSweep:
+    """Kills runs at random moments while credentials, store and disk fail at random.
+
+    Args:
+        sandbox: A service with ``KILL_IMAGES`` images that counts the examinations of each.
+        folder: For the jobs, one folder each.
+        seed: Seed of the moments.
+    """
+
+    def __init__(self, sandbox: SandboxProcess, folder: Path, seed: int) -> None:
+        self.sweep = Sweep()
+        self.kills = 0
+        self._sandbox = sandbox
+        self._folder = folder
+        self._rng = random.Random(seed)
+        self._rounds = 0
+        quiet = self._workspace()
+        code, _, err = quiet.here("run", "job.yaml")
+        assert code == 0, err
+        self._verdicts = stored_verdicts(quiet)
+        assert len(self._verdicts) == KILL_IMAGES
+
+    def round(self, kills: int) -> None:
+        """One job, killed up to ``kills`` times in all rounds, until it ends; then its results are checked."""
+        workspace = self._workspace()
+        self._ask_for_credentials(workspace)
+        self._sandbox.control("POST", "reset-stats")
+        self._sandbox.control("POST", "faults", {"faults": list(TROUBLE)})
+        ends = 0
+        while self.kills < kills:
+            ends += 1
+            if self._session(workspace) in (0, 1):
+                break
+        self._sandbox.control("POST", "faults", {"faults": []})
+        self._check(workspace, ends)
+
+    def _session(self, workspace: Workspace) -> int:
+        """One start of the program, and its end; returns the exit code."""
+        process = workspace.start("run", "job.yaml", "--json")
+        fails_s = self._rng.uniform(0.3, 2.5) if self._rng.random() < 0.3 else None
+        end_s = self._rng.uniform(0.2, 3.5)
+        if fails_s is not None and fails_s < end_s:
+            time.sleep(fails_s)
+            fill_disk(process.pid, workspace.folder / ".asyncfilter")
+            end_s -= fails_s
+            self.sweep.counts["disk full"] += 1
+        try:
+            process.wait(end_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            self.kills += 1
+        code, _, err = ended(process)
+        self.sweep.counts[f"exit {code}"] += 1
+        what = f"round {self._rounds}, session with exit {code}: {err}"
+        self.sweep.check(code in {-signal.SIGKILL, 0, 1, 3, 4}, what)
+        self.sweep.check(not any(word in err for word in FOREIGN), what)
+        return code
+
+    def _check(self, workspace: Workspace, ends: int) -> None:
+        workspace.env |= self._sandbox.environment()
+        workspace.env.pop("AWS_CONFIG_FILE")
+        code, out, err = workspace.here("run", "job.yaml", "--retry-failed", "--json")
+        what = f"round {self._rounds} after {ends} sessions: "
+        self.sweep.check(code == 0, f"{what}exit {code}, {err}")
+        self.sweep.check(stored_verdicts(workspace) == self._verdicts, what + "other verdicts")
+        with boto_client(self._sandbox, "s3") as s3:
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket="clean", Prefix=f"{self._rounds}/")
+            copied = {item["Key"].partition("/")[2] for page in pages for item in page.get("Contents", [])}
+        kept = {key for key, verdict in self._verdicts.items() if verdict == "keep"}
+        self.sweep.check(copied == kept, f"{what}{len(copied)} copies of {len(kept)}")
+        stats = self._sandbox.stats()
+        detect = stats.operations["DetectLabels"]
+        again = sum(count - 1 for count in stats.keys_examined_again.values())
+        lost = sum(detect.faulted.get(kind, 0) for kind in LOST)
+        self.sweep.counts["rounds"] += 1
+        self.sweep.counts["paid twice, not by a lost answer"] += max(0, again - lost)
+        allowed = lost + ends * (KILL_CONCURRENCY + FLUSHED)
+        self.sweep.check(again <= allowed, f"{what}{again} were paid twice, {lost} of them by lost answers")
+        spent = round(json.loads(out)["spent_usd"] * 1000) if code == 0 else 0
+        self.sweep.check(detect.billed <= spent, f"{what}{detect.billed} were billed, {spent} are counted")
+
+    def _workspace(self) -> Workspace:
+        self._rounds += 1
+        folder = self._folder / str(self._rounds)
+        folder.mkdir()
+        limits = {"tps": 400, "concurrency": KILL_CONCURRENCY, "budget_usd": 10, "timeout_s": 2}
+        actions = {"keep": {"copy": f"s3://clean/{self._rounds}/{{key}}"}}
+        return Workspace(folder, self._sandbox, **JOB | {"limits": limits, "actions": actions})
+
+    def _ask_for_credentials(self, workspace: Workspace) -> None:
+        """Replace the keys in the environment by a program that fails at random."""
+        env = workspace.env
+        text = CREDENTIALS.replace("ACCESS", env.pop("AWS_ACCESS_KEY_ID"))
+        script = workspace.folder / "credentials.sh"
+        script.write_text(text.replace("SECRET", env.pop("AWS_SECRET_ACCESS_KEY")))
+        config = workspace.folder / "config"
+        config.write_text(f"[default]\ncredential_process = /bin/sh {script}\n")
+        env["AWS_CONFIG_FILE"] = str(config)
+
+
+def fill_disk(pid: int, folder: Path) -> None:
+    """From now on no file of the process in ``folder`` can grow, as on a full disk; no effect when it has ended."""
+    sizes = [path.stat().st_size for path in folder.glob("*.db*") if path.exists()]
+    with suppress(ProcessLookupError, FileNotFoundError):
+        limit = max(sizes, default=0)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def sweep_kills(folder: Path, *, moments: int, seed: int) -> Sweep:
+    """``moments`` kills, in as many jobs as they take."""
+    options = SandboxOptions(
+        synthetic=(SyntheticSpec("raw", KILL_IMAGES),),
+        buckets=(BucketSpec("clean"),),
+        latency=Latency(0.05, 0.2),
+        seed=seed,
+        count_keys=True,
+    )
+    with SandboxProcess(options) as sandbox:
+        kills = KillSweep(sandbox, folder, seed)
+        while kills.kills < moments:
+            kills.round(moments)
+    return kills.sweep
+
+
+SWEEPS = {"signals": sweep_signals, "kills": sweep_kills}
+
+
 def main() -> int:
     """Run one sweep, and print its counts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=["signals"])
+    parser.add_argument("kind", choices=SWEEPS)
     parser.add_argument("--moments", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sweep = sweep_signals(Path(folder), moments=given.moments, seed=given.seed)
+        sweep = SWEEPS[given.kind](Path(folder), moments=given.moments, seed=given.seed)
     print(f"{given.kind}, seed {given.seed}\n{sweep.report()}")  # noqa: T201  its result
     return 1 if sweep.wrong else 0
 
