@@ -46,6 +46,8 @@ _LEAST_GAIN = 0.3
 _BAND_PIXELS = 1 << 20
 _MOST_SCANS = 100
 """A progressive JPEG has about ten; each takes as long to decode as the whole picture."""
+_LARGE_JPEG_BYTES = 6
+"""Memory for a pixel of a large JPEG: the picture, and a smaller copy."""
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,6 +71,18 @@ class Jpeg(NamedTuple):
     body: bytes
     width: int
     height: int
+
+
+class Memory(NamedTuple):
+    """Memory for decoding.
+
+    Attributes:
+        granted_bytes: What may be taken now.
+        most_bytes: What could be granted at the most; a JPEG that takes more is decoded at a fraction of its size.
+    """
+
+    granted_bytes: int
+    most_bytes: int
 
 
 class _Loaded(NamedTuple):
@@ -114,13 +128,13 @@ def perceptual_hash(body: bytes) -> int | None:
 
 
 def convert_file(
-    file: BinaryIO, limits: ImageLimits, *, hashes: bool = False, granted_bytes: int | None = None
+    file: BinaryIO, limits: ImageLimits, *, hashes: bool = False, memory: Memory | None = None
 ) -> tuple[Jpeg, int | None]:
     """The image in ``file`` as a JPEG that the service accepts, and its perceptual hash if ``hashes`` is set.
 
     Raises:
         ImageError: See ``convert``.
-        MemoryNeededError: It takes more than ``granted_bytes``; nothing was decoded.
+        MemoryNeededError: It takes more than was granted; nothing was decoded.
     """
     with _opened(file) as picture:
         size = fit(*picture.size, limits)
@@ -128,8 +142,8 @@ def convert_file(
             why = f"{picture.width} x {picture.height} px, at least {limits.min_px} px a side needed"
             raise ImageError(why, code="image_rejected")
         source_pixels = picture.width * picture.height
-        picture.draft(None, _decoded_size(picture, size, granted_bytes))
-        loaded = _load(picture, file, source_pixels, limits, hashes=hashes, granted_bytes=granted_bytes)
+        picture.draft(None, _decoded_size(picture, size, memory))
+        loaded = _load(picture, file, source_pixels, limits, hashes=hashes, memory=memory)
         flat = _flat(picture, loaded)
     # A JPEG may have been decoded smaller, and a TIFF is turned when it is decoded.
     size = fit(*flat.size, limits) or flat.size
@@ -137,7 +151,7 @@ def convert_file(
     return _fitting(flat, size, loaded.turn, limits), found
 
 
-def hash_file(file: BinaryIO, *, granted_bytes: int | None = None) -> int | None:
+def hash_file(file: BinaryIO, *, memory: Memory | None = None) -> int | None:
     """The perceptual hash of a picture: 64 of its low spatial frequencies, each over or under the median.
 
     Size, compression, and small changes of colour and detail change few bits of it (Christoph Zauner, *Implementation
@@ -148,12 +162,12 @@ def hash_file(file: BinaryIO, *, granted_bytes: int | None = None) -> int | None
 
     Raises:
         ImageError: It cannot be decoded.
-        MemoryNeededError: It takes more than ``granted_bytes``; nothing was decoded.
+        MemoryNeededError: It takes more than was granted; nothing was decoded.
     """
     with _opened(file) as picture:
         source_pixels = picture.width * picture.height
         picture.draft("L", (2 * _SIDE, 2 * _SIDE))
-        loaded = _load(picture, file, source_pixels, None, hashes=True, granted_bytes=granted_bytes)
+        loaded = _load(picture, file, source_pixels, None, hashes=True, memory=memory)
         return _hash(_flat(picture, loaded), loaded.turn)
 
 
@@ -198,12 +212,18 @@ def _opened(file: BinaryIO) -> Iterator[Image.Image]:
 
 
 def _register(kind: Format) -> None:
-    """Import the decoder of a format; otherwise Pillow would import those of all formats."""
+    """Import the decoder of a format; otherwise Pillow would import those of all formats.
+
+    A decoder may use one thread: others would take the cores of other pictures, and each has a stack of 8 MB.
+    """
     if kind is Format.HEIC:
         with suppress(ImportError):
             import_module("pillow_heif").register_heif_opener()
-    else:
-        import_module(f"PIL.{_DECODERS[kind][1]}ImagePlugin")
+            import_module("pillow_heif.options").DECODE_THREADS = 1
+        return
+    plugin = import_module(f"PIL.{_DECODERS[kind][1]}ImagePlugin")
+    if kind is Format.AVIF:
+        plugin.DEFAULT_MAX_THREADS = 1
 
 
 def _load(
@@ -213,11 +233,11 @@ def _load(
     limits: ImageLimits | None,
     *,
     hashes: bool,
-    granted_bytes: int | None,
+    memory: Memory | None,
 ) -> _Loaded:
     """Decode a picture."""
     is_turned = _turn(picture) is not None  # read before decoding, which may close the file
-    if granted_bytes is not None:
+    if memory is not None:
         at = file.tell()
         file_bytes = file.seek(0, io.SEEK_END)
         file.seek(at)
@@ -229,7 +249,7 @@ def _load(
             hashes=hashes,
             is_turned=is_turned,
         )
-        if needed > granted_bytes:
+        if needed > memory.granted_bytes:
             raise MemoryNeededError(needed)
     if picture.format == "JPEG" and "progressive" in picture.info:
         _check_scans(file)
@@ -238,10 +258,10 @@ def _load(
     return _Loaded(_turn(picture), has_deep_colour)
 
 
-def _decoded_size(picture: Image.Image, size: tuple[int, int], granted_bytes: int | None) -> tuple[int, int]:
+def _decoded_size(picture: Image.Image, size: tuple[int, int], memory: Memory | None) -> tuple[int, int]:
     """The least size at which a JPEG should be decoded: ``size``, or less where that takes too much memory."""
-    factor = 1
-    while granted_bytes is not None and factor < 8 and picture.width * picture.height * 6 > granted_bytes * factor**2:
+    factor, needed_bytes = 1, _LARGE_JPEG_BYTES * picture.width * picture.height
+    while memory is not None and factor < 8 and needed_bytes > memory.most_bytes * factor**2:
         factor *= 2
     return min(size[0], picture.width // factor) or 1, min(size[1], picture.height // factor) or 1
 

@@ -6,9 +6,13 @@ keeps beside it. They are part of no promise: a decoder that takes more runs int
 
 from __future__ import annotations
 
-from PIL import Image
+from typing import TYPE_CHECKING
 
+from asyncfilter.policy.header import Format, Header
 from asyncfilter.policy.image_limits import ImageLimits, fit
+
+if TYPE_CHECKING:
+    from PIL import Image  # the run itself does without Pillow
 
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 """Bytes of a pixel in memory by Pillow's modes; all others take 4, RGB among them."""
@@ -19,6 +23,7 @@ _READS_WHOLE = frozenset({"WEBP", "AVIF", "HEIF"})
 
 _FIXED_BYTES = 1 << 20
 _SPARE_BYTES = 64 << 20
+_UNKNOWN_BYTES = 32 << 20
 _BITS_PER_SAMPLE = 258
 
 
@@ -56,6 +61,21 @@ def decoding_bytes(
     if size is not None and size != picture.size:
         needed += 4 * size[0] * size[1]
     return needed + spare_bytes(pixels)
+
+
+def guessed_bytes(header: Header, *, converts: bool) -> int:
+    """About what the decoding of a picture takes, from its header; it is known once its decoder has opened it.
+
+    Args:
+        header: Of the picture.
+        converts: False when only its hash is computed, for which a JPEG is decoded at a fraction of its size.
+    """
+    if header.width is None or header.height is None:
+        return _UNKNOWN_BYTES
+    pixels = header.width * header.height
+    if header.format is Format.JPEG and not converts:
+        return _FIXED_BYTES + 3 * pixels
+    return _FIXED_BYTES + 5 * pixels + spare_bytes(pixels)
 
 
 def spare_bytes(pixels: int) -> int:
