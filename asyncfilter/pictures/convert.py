@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from asyncfilter.errors import ImageError
 from asyncfilter.pictures.decoding_cost import decoding_bytes, spare_bytes
 from asyncfilter.pictures.deep_pixels import brightened, is_deep, to_grey
+from asyncfilter.pictures.jpeg_checks import check_frame, check_scans
 from asyncfilter.pictures.png_chunks import without_texts
 from asyncfilter.policy.header import Format, format_of
 from asyncfilter.policy.image_limits import ImageLimits, fit
@@ -44,8 +45,6 @@ _SHRINK = 0.75
 _LEAST_GAIN = 0.3
 """The lowest quality never takes less than this share of the bytes of the highest."""
 _BAND_PIXELS = 1 << 20
-_MOST_SCANS = 100
-"""A progressive JPEG has about ten; each takes as long to decode as the whole picture."""
 _LARGE_JPEG_BYTES = 6
 """Memory for a pixel of a large JPEG: the picture, and a smaller copy."""
 _ORIENTATION = 0x0112
@@ -195,6 +194,8 @@ def _opened(file: BinaryIO) -> Iterator[Image.Image]:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if kind is Format.UNKNOWN:
         raise ImageError("not a known image format", code="invalid_image_format")
+    if kind is Format.JPEG:
+        check_frame(file)
     _register(kind)
     try:
         with Image.open(without_texts(file) if kind is Format.PNG else file, formats=[_DECODERS[kind][0]]) as picture:
@@ -236,7 +237,7 @@ def _load(
     memory: Memory | None,
 ) -> _Loaded:
     """Decode a picture."""
-    is_turned = _turn(picture) is not None  # read before decoding, which may close the file
+    is_turned = _may_be_turned(picture)
     if memory is not None:
         at = file.tell()
         file_bytes = file.seek(0, io.SEEK_END)
@@ -252,7 +253,7 @@ def _load(
         if needed > memory.granted_bytes:
             raise MemoryNeededError(needed)
     if picture.format == "JPEG" and "progressive" in picture.info:
-        _check_scans(file)
+        check_scans(file)
     has_deep_colour = any(";16" in str(tile.args) for tile in picture.tile[:1])
     picture.load()
     return _Loaded(_turn(picture), has_deep_colour)
@@ -266,28 +267,18 @@ def _decoded_size(picture: Image.Image, size: tuple[int, int], memory: Memory | 
     return min(size[0], picture.width // factor) or 1, min(size[1], picture.height // factor) or 1
 
 
+def _may_be_turned(picture: Image.Image) -> bool:
+    """Whether decoding may be followed by a turn; also reads the metadata of a TIFF, whose file decoding closes."""
+    if picture.format == "PNG":  # whose plugin decodes the picture to look for metadata behind it
+        return any(name in picture.info for name in ("exif", "Raw profile type exif", "XML:com.adobe.xmp"))
+    return _turn(picture) is not None
+
+
 def _turn(picture: Image.Image) -> Image.Transpose | None:
     try:
         return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001  broken metadata: the image is used as stored
         return None
-
-
-def _check_scans(file: BinaryIO) -> None:
-    """Refuse a progressive JPEG of very many scans.
-
-    Raises:
-        ImageError: ``decompression_bomb``.
-    """
-    at = file.tell()
-    file.seek(0)
-    scans, tail = 0, b""
-    while block := file.read(1 << 20):
-        scans += (tail + block).count(b"\xff\xda")
-        tail = block[-1:]
-    file.seek(at)
-    if scans > _MOST_SCANS:
-        raise ImageError(f"a JPEG of {scans:,} scans, at most {_MOST_SCANS} are decoded", code="decompression_bomb")
 
 
 def _turned(picture: Image.Image, turn: Image.Transpose | None) -> Image.Image:
