@@ -21,11 +21,11 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 from asyncfilter.errors import ImageError
-from asyncfilter.pictures.decoding_cost import decoding_bytes, spare_bytes
+from asyncfilter.pictures.decoding_cost import canvas_bytes, decoding_bytes, spare_bytes
 from asyncfilter.pictures.deep_pixels import brightened, is_deep, to_grey
 from asyncfilter.pictures.jpeg_checks import check_frame, check_scans
 from asyncfilter.pictures.png_chunks import without_texts
-from asyncfilter.policy.header import Format, format_of
+from asyncfilter.policy.header import Format, read_header
 from asyncfilter.policy.image_limits import ImageLimits, fit
 
 _DECODERS = {
@@ -135,7 +135,7 @@ def convert_file(
         ImageError: See ``convert``.
         MemoryNeededError: It takes more than was granted; nothing was decoded.
     """
-    with _opened(file) as picture:
+    with _opened(file, memory) as picture:
         size = fit(*picture.size, limits)
         if size is None:
             why = f"{picture.width} x {picture.height} px, at least {limits.min_px} px a side needed"
@@ -163,7 +163,7 @@ def hash_file(file: BinaryIO, *, memory: Memory | None = None) -> int | None:
         ImageError: It cannot be decoded.
         MemoryNeededError: It takes more than was granted; nothing was decoded.
     """
-    with _opened(file) as picture:
+    with _opened(file, memory) as picture:
         source_pixels = picture.width * picture.height
         picture.draft("L", (2 * _SIDE, 2 * _SIDE))
         loaded = _load(picture, file, source_pixels, None, hashes=True, memory=memory)
@@ -185,17 +185,20 @@ def _hash(flat: Image.Image, turn: Image.Transpose | None) -> int | None:
 
 
 @contextmanager
-def _opened(file: BinaryIO) -> Iterator[Image.Image]:
+def _opened(file: BinaryIO, memory: Memory | None) -> Iterator[Image.Image]:
     """The picture in a file, not decoded yet; errors inside of the context are those of the decoder."""
     file.seek(0)
-    kind = format_of(file.read(32))
+    header = read_header(file.read(64))
     file.seek(0)
+    kind = header.format
     # Pillow warns of odd metadata and of large sizes below its limit; a size above the limit raises an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if kind is Format.UNKNOWN:
         raise ImageError("not a known image format", code="invalid_image_format")
     if kind is Format.JPEG:
         check_frame(file)
+    if kind is Format.WEBP:
+        _grant(canvas_bytes(header, _file_bytes(file)), memory)
     _register(kind)
     try:
         with Image.open(without_texts(file) if kind is Format.PNG else file, formats=[_DECODERS[kind][0]]) as picture:
@@ -238,25 +241,37 @@ def _load(
 ) -> _Loaded:
     """Decode a picture."""
     is_turned = _may_be_turned(picture)
-    if memory is not None:
-        at = file.tell()
-        file_bytes = file.seek(0, io.SEEK_END)
-        file.seek(at)
-        needed = decoding_bytes(
-            picture,
-            file_bytes=file_bytes,
-            source_pixels=source_pixels,
-            limits=limits,
-            hashes=hashes,
-            is_turned=is_turned,
-        )
-        if needed > memory.granted_bytes:
-            raise MemoryNeededError(needed)
+    needed_bytes = decoding_bytes(
+        picture,
+        file_bytes=_file_bytes(file),
+        source_pixels=source_pixels,
+        limits=limits,
+        hashes=hashes,
+        is_turned=is_turned,
+    )
+    _grant(needed_bytes, memory)
     if picture.format == "JPEG" and "progressive" in picture.info:
         check_scans(file)
     has_deep_colour = any(";16" in str(tile.args) for tile in picture.tile[:1])
     picture.load()
     return _Loaded(_turn(picture), has_deep_colour)
+
+
+def _grant(needed_bytes: int, memory: Memory | None) -> None:
+    """Check that decoding may take so much memory.
+
+    Raises:
+        MemoryNeededError: More than was granted.
+    """
+    if memory is not None and needed_bytes > memory.granted_bytes:
+        raise MemoryNeededError(needed_bytes)
+
+
+def _file_bytes(file: BinaryIO) -> int:
+    at = file.tell()
+    size_bytes = file.seek(0, io.SEEK_END)
+    file.seek(at)
+    return size_bytes
 
 
 def _decoded_size(picture: Image.Image, size: tuple[int, int], memory: Memory | None) -> tuple[int, int]:

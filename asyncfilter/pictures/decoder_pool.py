@@ -207,12 +207,15 @@ class _Process:
         Raises:
             AccessError: The system refuses it.
         """
+        ours = None
         try:
             ours, theirs = socket.socketpair()
+            ours.setblocking(False)
             with theirs:
-                ours.setblocking(False)
                 return cls(_started(theirs), ours)
         except OSError as exc:
+            if ours is not None:
+                ours.close()
             why = f"no process that decodes pictures can be started ({exc.strerror or exc})"
             raise AccessError(why, hint=_REMEDY) from exc
 

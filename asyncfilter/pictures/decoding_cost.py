@@ -75,7 +75,14 @@ def guessed_bytes(header: Header, *, converts: bool) -> int:
     pixels = header.width * header.height
     if header.format is Format.JPEG and not converts:
         return _FIXED_BYTES + 3 * pixels
-    return _FIXED_BYTES + 5 * pixels + spare_bytes(pixels)
+    codec_bytes = _CODEC_BYTES.get(header.format.upper(), 0)
+    return _FIXED_BYTES + (5 + codec_bytes) * pixels + spare_bytes(pixels)
+
+
+def canvas_bytes(header: Header, file_bytes: int) -> int:
+    """Most bytes that a WebP takes, whose decoder takes most of them when it opens the file."""
+    pixels = (header.width or 0) * (header.height or 0)
+    return _FIXED_BYTES + file_bytes + (_CODEC_BYTES["WEBP"] + 4) * pixels
 
 
 def spare_bytes(pixels: int) -> int:
