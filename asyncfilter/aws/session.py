@@ -18,17 +18,18 @@ from urllib.parse import urlsplit
 import aioboto3
 import anyio
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 from aiolimiter import AsyncLimiter
 from botocore import exceptions as vendor
-from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.core_session import CoreSession
 from asyncfilter.aws.credential_chain import Chain
 from asyncfilter.aws.credential_errors import credentials_translated
 from asyncfilter.aws.credentials import SharedCredentials
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
+from asyncfilter.aws.http_session import proxy_for
 from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import EndpointError, UsageError
 from asyncfilter.job.spec import Aws
@@ -82,7 +83,7 @@ class AwsSession:
     Attributes:
         region: The region set in the job or in the standard AWS settings; None when there is none.
         timeout_s: Seconds one attempt may take, from connect to the last byte.
-        ca_file: Certificates to trust: AWS_CA_BUNDLE, the config file's ``ca_bundle``, or certifi's.
+        tls: The trusted certificates, of every client.
         keys: Returns valid keys, renewed before they expire; see ``SharedCredentials.keys``.
         quota_requests: Paces every request to Service Quotas, all regions and operations together; of capacity one, so
             that even a first burst stays within the rate.
@@ -90,22 +91,24 @@ class AwsSession:
 
     def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
         with credentials_translated(aws.profile):
-            core = AioSession(profile=aws.profile)
+            core = CoreSession(profile=aws.profile)
             self.region: str | None = aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
             # For the clients of providers: botocore reads no AWS_REGION, and STS has no region of its own.
             core.set_config_variable("region", self.region or _ANY_REGION)
-            self.ca_file: str = get_cert_path(core.get_config_variable("ca_bundle") or True)
             self._session = aioboto3.Session(botocore_session=core, region_name=self.region)
             credentials = SharedCredentials(core, Chain(core, timeout_s=timeout_s))
         self.keys = credentials.keys
+        self.tls = core.tls
         self.timeout_s = timeout_s
         self.profile = aws.profile
         self.quota_requests = AsyncLimiter(1, 1 / QUOTA_REQUESTS_TPS)
+        self._core = core
         self._stack = stack
         self._config = AioConfig(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=timeout_s,
-            read_timeout=timeout_s,
+            # None: every call has a deadline of ours, and aiohttp's would expire before what has arrived is read.
+            read_timeout=None,
             max_pool_connections=connections,
             user_agent_extra="asyncfilter",
         )
@@ -143,6 +146,13 @@ class AwsSession:
         client = await self.client(service, region)
         return _endpoint(client.meta.endpoint_url, service, region)
 
+    async def regions(self, service: str) -> list[str]:
+        """The regions of all partitions in which botocore knows a service, in order."""
+        known: list[str] = []
+        for partition in self._core.get_available_partitions():
+            known += await self._core.get_available_regions(service, partition)
+        return sorted(known)
+
     async def bucket_region(self, bucket: str) -> str:
         """The region of a bucket; HeadBucket returns it even without permission to read the bucket.
 
@@ -165,7 +175,7 @@ class AwsSession:
         fallback = self.region or _ANY_REGION
         client = await self.client("s3", fallback)
         try:
-            with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), anyio.fail_after(self.timeout_s):
+            with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), fail_after(self.timeout_s):
                 found = await client.head_bucket(Bucket=bucket)
         except ErrorResponseError as exc:
             response = exc.response
@@ -227,7 +237,7 @@ def _endpoint(url: str, service: str, region: str) -> Endpoint:
         base_path=parts.path.rstrip("/"),
         service=service,
         region=region,
-        proxy=get_environ_proxies(url).get(parts.scheme),
+        proxy=proxy_for(url, get_environ_proxies(url)),
     )
 
 
@@ -249,6 +259,7 @@ async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIter
 
     Raises:
         CredentialsError: The profile does not exist, or there are no credentials.
+        EndpointError: The trusted certificates cannot be read.
     """
     async with AsyncExitStack() as stack:
         session = AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)

@@ -45,7 +45,8 @@ class Sandbox:
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self.options = SandboxOptions() if options is None else options
         self.counters = Counters(count_keys=self.options.count_keys)
-        self._store = Store(marking(self.options.archived, self.options.kms_denied, self.options.denied))
+        states = self.options
+        self._store = Store(marking(states.archived, states.restored, states.kms_denied, states.denied))
         self._connections: set[HttpConnection] = set()
         self._server: asyncio.Server | None = None
         self._rekognition: RekognitionService | None = None
@@ -133,7 +134,7 @@ class Sandbox:
             rekognition=rekognition,
             quotas=service_quotas.QuotasService(_applied_quotas(options), options.account),
             sts=StsService(options.account, sessions),
-            s3=S3Service(store, access, options.account),
+            s3=S3Service(store, access, options.account, options.quirks),
             access=access,
             conditions=conditions,
             counters=self.counters,

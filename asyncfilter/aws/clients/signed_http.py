@@ -7,18 +7,20 @@ every failure to get a complete response; a response with an error status is rai
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation, read_error_response
 from asyncfilter.aws.clients.http import HttpRequest, HttpResponse, Pool, Proxied
-from asyncfilter.aws.clients.http.message import COMMON, head_lines
+from asyncfilter.aws.clients.http.message import COMMON, SMALL, ResponseLimit, head_lines
 from asyncfilter.aws.clients.signing import EMPTY_SHA256, Keys, PreparedRequest, ServiceClock, Signer
 from asyncfilter.aws.errors import CLOCK_CODES
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.transport_errors import TRANSPORT_FAILURES, transport_failure
-from asyncfilter.errors import EndpointError, TransientError
+from asyncfilter.errors import TransientError
+
+_REACHED = ResponseLimit(SMALL.body_bytes, is_cut=True)
+"""Any response shows that an endpoint responds."""
 
 
 class PresignedPosts:
@@ -93,6 +95,7 @@ class SignedClient:
         query: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        limit: ResponseLimit = SMALL,
     ) -> HttpResponse:
         """Make one attempt and read its response to the end.
 
@@ -105,6 +108,7 @@ class SignedClient:
             query: From ``encode_query``.
             headers: Further headers, by lower-case name; all are signed.
             body: The body.
+            limit: The bound on the response.
 
         Raises:
             ErrorResponseError: The status of the response is 300 or higher.
@@ -121,7 +125,7 @@ class SignedClient:
         signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
         request = HttpRequest(method, f"{full_path}?{query}" if query else full_path, signed, body)
         try:
-            reply = await self._exchange(endpoint, request)
+            reply = await self._exchange(endpoint, request, limit)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{operation} on {where}") from exc
         return self._checked(reply, operation, where, signed["x-amz-date"])
@@ -150,7 +154,7 @@ class SignedClient:
         signed = posts.signed  # read now: while this request is on its way, others are signed
         try:
             # Each of these POSTs is billed: only the engine, which reserves money for it, may repeat one.
-            reply = await self._pool.exchange(endpoint.origin, request, is_repeatable=False)
+            reply = await self._pool.exchange(endpoint.origin, request, SMALL, is_repeatable=False)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{posts.operation} on {where}") from exc
         return self._checked(reply, posts.operation, where, signed)
@@ -164,16 +168,17 @@ class SignedClient:
         """
         request = HttpRequest("GET", endpoint.base_path or "/", {"host": endpoint.host})
         try:
-            await self._exchange(endpoint, request)
+            await self._exchange(endpoint, request, _REACHED)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
 
-    def _exchange(self, endpoint: Endpoint, request: HttpRequest) -> Awaitable[HttpResponse]:
+    def _exchange(self, endpoint: Endpoint, request: HttpRequest, limit: ResponseLimit) -> Awaitable[HttpResponse]:
         if endpoint.proxy is not None:
-            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request)
+            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request, limit)
         return self._pool.exchange(
             endpoint.origin,
             request.encode(),
+            limit,
             is_repeatable=request.is_repeatable,
             is_head=request.method == "HEAD",
         )
@@ -201,16 +206,6 @@ class SignedClient:
         return ErrorResponseError(response)
 
 
-def _trust(ca_file: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as exc:
-        raise EndpointError(
-            f"The certificates in {ca_file} cannot be used: {exc}",
-            hint="Set AWS_CA_BUNDLE, or ca_bundle in the AWS config file, to a readable PEM file.",
-        ) from exc
-
-
 @asynccontextmanager
 async def open_signed_client(session: AwsSession, clock: ServiceClock | None = None) -> AsyncIterator[SignedClient]:
     """Open the signed client of a session.
@@ -218,14 +213,10 @@ async def open_signed_client(session: AwsSession, clock: ServiceClock | None = N
     Args:
         session: Provides keys, deadline and certificates.
         clock: Time for signatures; default this machine's.
-
-    Raises:
-        EndpointError: The file of certificates cannot be used.
     """
-    tls = _trust(session.ca_file)
     async with AsyncExitStack() as stack:
-        pool = Pool(tls, timeout_s=session.timeout_s)
+        pool = Pool(session.tls, timeout_s=session.timeout_s)
         stack.push_async_callback(pool.aclose)
-        proxied = Proxied(tls, timeout_s=session.timeout_s)
+        proxied = Proxied(session.tls, timeout_s=session.timeout_s)
         stack.push_async_callback(proxied.aclose)
         yield SignedClient(session, pool, proxied, clock or ServiceClock())

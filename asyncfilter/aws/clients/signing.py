@@ -27,6 +27,10 @@ MAX_SKEW_S = 240.0
 """Difference from AWS's clock that counts as a wrong clock, seconds; AWS rejects beyond 300 s (900 s for S3)."""
 
 
+_EARLIEST_UNIX_S, _LATEST_UNIX_S = 1.6e9, 4.1e9
+"""Times that a service may give, 2020 to 2099; any other is no time."""
+
+
 class Keys(NamedTuple):
     """The credentials at one point in time."""
 
@@ -68,7 +72,9 @@ class ServiceClock:
         """
         try:
             theirs = parsedate_to_datetime(date or "").timestamp()
-        except (ValueError, OverflowError):
+        except (ValueError, TypeError, OverflowError):  # no date, or one beyond what this machine can count
+            return False
+        if not _EARLIEST_UNIX_S <= theirs <= _LATEST_UNIX_S:
             return False
         if abs(theirs - _unix(signed)) <= MAX_SKEW_S:
             return False
