@@ -25,7 +25,7 @@ from botocore import exceptions as vendor
 
 from asyncfilter.aws.clients.signing import Keys
 from asyncfilter.aws.credential_errors import credentials_error, provider_name
-from asyncfilter.errors import AbortedError, AsyncFilterError, CredentialsError
+from asyncfilter.errors import AbortedError, CredentialsError
 
 AioObject: TypeAlias = Any
 """A credentials object of aiobotocore, which has no types."""

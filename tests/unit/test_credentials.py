@@ -15,7 +15,7 @@ from asyncfilter.aws.clients.signing import Keys
 from asyncfilter.aws.credential_chain import Found
 from asyncfilter.aws.credential_errors import MAX_CAUSE_CHARS, credentials_error
 from asyncfilter.aws.credentials import SharedCredentials
-from asyncfilter.errors import CredentialsError
+from asyncfilter.errors import CredentialsError, EndpointError
 
 START_S = 1_800_000_000.0
 PASSING = vendor.EndpointConnectionError(endpoint_url="https://sts", error="refused")
@@ -255,6 +255,14 @@ def test_a_provider_s_words_are_one_short_line_without_secrets(text: str) -> Non
     assert len(error.message) < MAX_CAUSE_CHARS + 100
     assert SECRET[:12] not in error.message
     assert "hunter2" not in error.message
+
+
+def test_a_provider_whose_certificate_is_not_trusted_is_named() -> None:
+    """The connection to it is made like every other; the remedy is that of certificates."""
+    untrusted = EndpointError("https://sts: the certificate is not trusted", hint="Set AWS_CA_BUNDLE.")
+    error = credentials_error(untrusted, provider="assume-role", profile="p")
+    assert error.message == f"No usable AWS credentials from the role of profile 'p': {untrusted.message}"
+    assert error.hint == untrusted.hint
 
 
 @pytest.mark.parametrize("text", ["\x1b[2Jx", "a\u2028b", "a\u202eb", "\x85x", "tab\there"])
