@@ -169,7 +169,7 @@ def _is_passing(exc: BaseException) -> bool:
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or _code(exc) in _BUSY
     if type(exc) is vendor.HTTPClientError:  # around whatever was raised, a header that cannot be sent among it
-        return isinstance(exc.kwargs.get("error"), _NO_CONNECTION)
+        return isinstance(getattr(exc, "kwargs", {}).get("error"), _NO_CONNECTION)
     return isinstance(exc, _NO_CONNECTION)
 
 

@@ -12,7 +12,7 @@ from botocore import exceptions as vendor
 
 from asyncfilter.aws import credentials
 from asyncfilter.aws.clients.signing import Keys
-from asyncfilter.aws.credential_chain import Found
+from asyncfilter.aws.credential_chain import Chain, Found
 from asyncfilter.aws.credential_errors import MAX_CAUSE_CHARS, credentials_error
 from asyncfilter.aws.credentials import SharedCredentials
 from asyncfilter.errors import CredentialsError, EndpointError
@@ -78,7 +78,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         made.go(seconds)
         await anyio.lowlevel.checkpoint()
 
-    monkeypatch.setattr(credentials.anyio, "sleep", pause)
+    monkeypatch.setattr("asyncfilter.aws.credentials.anyio.sleep", pause)
     return made
 
 
@@ -275,3 +275,16 @@ def test_a_hostile_message_takes_no_time() -> None:
     """Megabytes of anything are cut before they are looked at."""
     for text in ("token" * 1_000_000, "=" * 5_000_000, "\n" * 3_000_000 + "x", "password" + " " * 1_000_000):
         assert len(credentials_error(vendor.CredentialRetrievalError(provider="sso", error_msg=text)).message) < 500
+
+
+async def test_an_access_error_inside_a_provider_is_a_credentials_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from botocore's chain: so that a renewal that fails this way does not end a run whose keys are valid."""
+
+    async def load() -> object:
+        raise EndpointError("the certificate is not trusted", hint="Set AWS_CA_BUNDLE.")
+
+    chain = Chain(AioSession(), timeout_s=1)
+    monkeypatch.setattr(chain._resolver.providers[0], "load", load)
+    with pytest.raises(CredentialsError, match="not trusted") as caught:
+        await chain.find()
+    assert caught.value.hint == "Set AWS_CA_BUNDLE."
