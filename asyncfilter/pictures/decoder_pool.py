@@ -43,7 +43,9 @@ START_S = 60.0
 _END_S = 1.0
 _BLOCKED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
 _SCRIPT = Path(__file__).with_name("decode_process.py")
-_REMEDY = "Raise the limit of processes (ulimit -u, or pids of the container), or set convert and near_duplicates to false."
+_REMEDY = (
+    "Raise the limit of processes (ulimit -u, or pids of the container), or set convert and near_duplicates to false."
+)
 
 
 class Decoded(NamedTuple):
