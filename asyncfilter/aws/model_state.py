@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.deadline import fail_after
@@ -52,10 +54,14 @@ async def describe_model(session: AwsSession, arn: str) -> ModelState:
                     )
                 )["ProjectVersionDescriptions"]
             ]
+            states = {version["ProjectVersionArn"]: _state(arn, version) for version in versions}
     except ErrorResponseError as exc:
         raise classify(exc.response) from exc
-    for version in versions:
-        if version["ProjectVersionArn"] == arn:
-            units = int(version.get("MinInferenceUnits") or 0)
-            return ModelState(arn, version["Status"], units, int(version.get("MaxInferenceUnits") or units))
+    if state := states.get(arn):
+        return state
     raise AccessError(f"There is no model {arn}", hint="Set detector.model to the ARN of a trained version.")
+
+
+def _state(arn: str, version: Mapping[str, Any]) -> ModelState:
+    units = int(version.get("MinInferenceUnits") or 0)
+    return ModelState(arn, str(version["Status"]), units, int(version.get("MaxInferenceUnits") or units))

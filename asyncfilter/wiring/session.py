@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, open_lookup
+from asyncfilter.checkpoint import SqliteCheckpoint, checkpoint_exists, open_checkpoint, open_lookup
 from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.run_context import RunContext
@@ -163,7 +163,7 @@ async def _checkpoint_totals(job: Job, overrides: Overrides, stack: AsyncExitSta
     if overrides.checkpoint is not None:
         opened = overrides.checkpoint.opened
         return checkpoint_totals(opened.totals, opened.watermark.tally), overrides.checkpoint.by_keys
-    if not job.checkpoint.exists():
+    if not checkpoint_exists(job.checkpoint):
         return CheckpointTotals(), nothing_known
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
     return checkpoint_totals(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
@@ -193,7 +193,7 @@ async def existing_checkpoint(job: Job, overrides: Overrides, stack: AsyncExitSt
     """The checkpoint, opened, or None when there is none yet: a new one is made only once the job is known to work."""
     if overrides.checkpoint is not None:
         return overrides.checkpoint
-    return await sqlite(job, stack) if job.checkpoint.exists() else None
+    return await sqlite(job, stack) if checkpoint_exists(job.checkpoint) else None
 
 
 async def sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:

@@ -11,7 +11,7 @@ from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
-from asyncfilter.errors import PermissionDeniedError
+from asyncfilter.errors import PermissionDeniedError, StoreError
 from asyncfilter.model import S3Location
 from asyncfilter.records.removal import BucketState, Versioning
 
@@ -31,6 +31,8 @@ class S3Versions:
     async def state(self, bucket: str) -> BucketState:
         """Whether deletes leave a marker; unknown without the permission to read it.
 
+        A store that has no such request keeps no versions.
+
         Raises:
             AccessError: The state cannot be read for another reason.
             CallError: The attempt failed.
@@ -40,6 +42,8 @@ class S3Versions:
                 found = await client.get_bucket_versioning(Bucket=bucket)
         except PermissionDeniedError:
             return BucketState(versioning=Versioning.UNKNOWN)
+        except StoreError:
+            return BucketState(versioning=Versioning.OFF)
         status = found.get("Status", "")
         return BucketState(
             versioning=_STATES.get(status, Versioning.OFF), mfa_delete=found.get("MFADelete") == "Enabled"

@@ -90,7 +90,7 @@ class Watchdog:
             self._stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
 
     def _notice_standstill(self, late_s: float) -> None:
-        """Do not count time in which the process stood still as throttling; a model costs money all the same."""
+        """Do not count time in which the process stood still as throttled time; a model costs money all the same."""
         if late_s > STANDSTILL_S:
             for backend in self._backends:
                 backend.controller.stood_still(late_s)

@@ -6,6 +6,7 @@ from random import Random
 
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.listing import ListingReader
 from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
@@ -22,6 +23,7 @@ from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.job.spec import Job
+from asyncfilter.model import uri_of
 from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.retrying import PACED_CAP_S
@@ -174,13 +176,18 @@ class _Assembly:
 
     def _producer(self) -> Producer:
         core, opened = self._core, self._core.checkpoint.opened
+        bucket = core.job.source.bucket
         return Producer(
-            source=self._inputs.source,
+            reader=ListingReader(
+                self._inputs.source,
+                repeat=core.repeater(core.stop_signal.pause),
+                where=f"the listing of {uri_of(bucket, '')}",
+                hint="Run the same command again once S3 responds; nothing is lost.",
+            ),
             labels=core.checkpoint,
             positions=core.checkpoint,
-            bucket=core.job.source.bucket,
+            bucket=bucket,
             check=self._inputs.check,
-            repeat=core.repeater(core.stop_signal.pause),
             skips_duplicates=core.job.source.skip_duplicates,
             retry_failed=core.options.retry_failed,
             next_seq=opened.watermark.seq + 1,

@@ -10,7 +10,6 @@ import msgspec
 from rich.console import Group as Lines
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
@@ -20,6 +19,7 @@ from asyncfilter.policy.removal_query import RestoreMethod
 from asyncfilter.records.removal import Versioning
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.text import Text
 
 _FOR_EVER = "deleted images are gone for ever, and undo cannot bring them back"
 _DELETED = {
@@ -86,7 +86,7 @@ def _groups(groups: Sequence[Group]) -> Table:
     for group in groups:
         table.add_row(_reason(group), formatting.count(group.images), formatting.size(group.size_bytes), _result(group))
         for index, key in enumerate(group.sample):
-            table.add_row("", "", "" if index else Text("such as", "dim"), Text(shown(key), "dim"))
+            table.add_row("", "", "" if index else Text("such as", "dim"), Text(key, "dim"))
     return table
 
 
@@ -102,11 +102,6 @@ def _result(group: Group) -> Text:
     if group.verdict is None:
         return Text(_METHODS[RestoreMethod(group.target)])
     return Text(f"move to {group.target}" if group.kind is ActionKind.MOVE else "delete", "bold")
-
-
-def shown(key: str) -> str:
-    """A key on one line: with unprintable characters, such as those that move the cursor, it is escaped."""
-    return key if key.isprintable() else key.encode("unicode_escape").decode()
 
 
 def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
@@ -18,6 +17,7 @@ from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.text import Text
 
 Row = tuple[str, str | Text]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
@@ -18,6 +17,7 @@ from asyncfilter.policy.counts import counts
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd_number
+from asyncfilter.report.terminal.text import Text
 
 RUNS_SHOWN = 5
 

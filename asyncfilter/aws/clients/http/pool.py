@@ -29,7 +29,7 @@ from asyncfilter.aws.clients.http.errors import (
     UnsentError,
     UntrustedError,
 )
-from asyncfilter.aws.clients.http.message import HttpResponse
+from asyncfilter.aws.clients.http.message import HttpResponse, ResponseLimit
 from asyncfilter.aws.deadline import Deadline, fail_after
 
 KEEPALIVE_S = 12.0
@@ -62,13 +62,14 @@ class Pool:
         self._watching: Deadline | None = None
 
     async def exchange(
-        self, origin: str, request: bytes, *, is_repeatable: bool, is_head: bool = False
+        self, origin: str, request: bytes, limit: ResponseLimit, *, is_repeatable: bool, is_head: bool = False
     ) -> HttpResponse:
         """Send a request and read its response to the end.
 
         Args:
             origin: Scheme, host and port, without a path.
             request: Head and body.
+            limit: The bound on the response.
             is_repeatable: The request may be sent again when a reused connection breaks before any byte of a response.
             is_head: The method is HEAD.
 
@@ -79,7 +80,7 @@ class Pool:
         deadline_s = self._loop.time() + self._timeout_s
         while (connection := self._kept(origin)) is not None:
             try:
-                return await self._over(connection, origin, request, deadline_s, is_head=is_head)
+                return await self._over(connection, origin, request, limit, deadline_s, is_head=is_head)
             except UnsentError:
                 # Nothing arrived, so any request may go over the next kept connection.
                 continue
@@ -90,7 +91,7 @@ class Pool:
                     raise
                 break
         connection = await self._connect(origin, deadline_s)
-        return await self._over(connection, origin, request, deadline_s, is_head=is_head)
+        return await self._over(connection, origin, request, limit, deadline_s, is_head=is_head)
 
     @property
     def connections(self) -> int:
@@ -110,10 +111,17 @@ class Pool:
                 await anyio.lowlevel.checkpoint()
 
     async def _over(
-        self, connection: Connection, origin: str, request: bytes, deadline_s: float, *, is_head: bool
+        self,
+        connection: Connection,
+        origin: str,
+        request: bytes,
+        limit: ResponseLimit,
+        deadline_s: float,
+        *,
+        is_head: bool,
     ) -> HttpResponse:
         try:
-            response = connection.send(request, is_head=is_head)
+            response = connection.send(request, limit, is_head=is_head)
             self._deadlines_s[connection] = deadline_s
             if deadline_s < self._next_deadline_s:
                 self._watch(deadline_s)
@@ -187,10 +195,11 @@ class Pool:
                     lambda: Connection(self._loop, self._open.discard, self._buffer),
                     sock=await connected(host, port),
                     ssl=self._tls if is_tls else None,
-                    server_hostname=host if is_tls else None,
+                    # Certificates have names without the dot that makes a name absolute.
+                    server_hostname=host.rstrip(".") if is_tls else None,
                 )
         except ssl.SSLCertVerificationError as exc:
-            raise UntrustedError(f"{origin}: {exc}") from exc
+            raise UntrustedError(origin, exc) from exc
         except TimeoutError as exc:
             raise NoConnectionError(f"{origin}: not in time") from exc
         except OSError as exc:
