@@ -53,7 +53,8 @@ def source_path(image: ObjectRef) -> Path:
     """The path of an image's file.
 
     Raises:
-        ImageError: ``invalid_name``, or ``outside_source`` for a symbolic link that leads out of the folder.
+        ImageError: ``invalid_name``; or ``outside_source`` for a symbolic link that leads out of the folder, and for a
+            key that does, which no listing has (a checkpoint may come from somebody else).
     """
     if image.etag == NO_TEXT:
         raise ImageError(
@@ -63,9 +64,10 @@ def source_path(image: ObjectRef) -> Path:
         )
     root = folder_of(image.bucket)
     path = root / image.key
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    link = path if path.is_symlink() else path.parent
+    if not link.resolve().is_relative_to(root.resolve()):
         raise ImageError(
-            f"{image.uri}: a symbolic link that leads out of the source, to {path.resolve()}",
+            f"{image.uri}: leads out of the source, to {link.resolve()}",
             code="outside_source",
             remedy="Choose a source that holds the files, or replace symbolic links with hard links.",
         )
