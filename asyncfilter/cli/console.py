@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -65,7 +66,7 @@ class VerbConsole:
                 finally:
                     self._signals.over()
 
-        return anyio.run(to_the_end)
+        return _run_loop(to_the_end)
 
     def on_signal(self) -> None:
         """Request that the verb end."""
@@ -114,7 +115,7 @@ def _run(verb: Callable[[], Awaitable[R]], on_signal: Callable[[anyio.CancelScop
         return None
 
     try:
-        result = anyio.run(main)
+        result = _run_loop(main)
     except Exception:
         if PROCESS.count > before:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -124,6 +125,18 @@ def _run(verb: Callable[[], Awaitable[R]], on_signal: Callable[[anyio.CancelScop
     return cast("R", result)
 
 
+def _run_loop(main: Callable[[], Awaitable[R]]) -> R:
+    """Run ``main`` in an event loop; stderr belongs to this program's own lines.
+
+    Python prints warnings of other packages' loggers (asyncio, aiohttp, urllib3) on stderr unless there is a handler.
+    """
+    logging.getLogger().addHandler(_SILENCE)  # adding it again has no effect
+    return anyio.run(main)
+
+
+_SILENCE = logging.NullHandler()
+
+
 def run_until_signal(server: Callable[[], Awaitable[None]]) -> None:
     """Run ``server``, which never ends by itself, until the first signal."""
 
@@ -131,7 +144,7 @@ def run_until_signal(server: Callable[[], Awaitable[None]]) -> None:
         with anyio.CancelScope() as scope, PROCESS.listening(scope.cancel):
             await server()
 
-    anyio.run(main)
+    _run_loop(main)
     PROCESS.over()
 
 

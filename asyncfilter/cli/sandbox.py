@@ -116,6 +116,16 @@ def sandbox(
         bool,
         typer.Option("--verify-signatures", help="Check the signature of every request.", rich_help_panel=_TROUBLE),
     ] = False,
+    session_s: Annotated[
+        float | None,
+        typer.Option(
+            "--session-seconds",
+            metavar="S",
+            min=0,
+            help="Lifetime of the temporary keys that AssumeRole returns; default what is asked for.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = None,
     check_images: Annotated[
         bool, typer.Option(help="Reject images that Rekognition would reject.", rich_help_panel=_TROUBLE)
     ] = True,
@@ -155,6 +165,7 @@ def sandbox(
             kms_denied=tuple(kms_denied or ()),
             verify_signatures=verify_signatures,
             any_credentials=not verify_signatures,
+            session_s=session_s,
             check_images=check_images,
             seed=seed,
         )

@@ -207,13 +207,13 @@ class BotoDetect:
     botocore drops the fields that its service model lacks: only the fast client keeps fields that AWS adds later.
 
     Args:
-        session: Gives the deadline.
+        session: Gives deadline and keys.
         client: The aioboto3 Rekognition client in the detector's region.
         spec: Kind and parameters of the detector.
     """
 
     def __init__(self, session: AwsSession, client: AioClient, spec: DetectorSpec) -> None:
-        self._timeout_s = session.timeout_s
+        self._session = session
         self._operation = operation_of(spec)
         self._call = getattr(client, xform_name(self._operation))
         self._parameters = parameters_of(spec)
@@ -227,7 +227,8 @@ class BotoDetect:
         return await self._detect(where, {"Bytes": body})
 
     async def _detect(self, where: str, image: Mapping[str, object]) -> bytes:
-        with vendor_translated(self._operation, where), fail_after(self._timeout_s):
+        await self._session.keys()  # before the deadline: a wait for new keys is no attempt, and unbilled
+        with vendor_translated(self._operation, where), fail_after(self._session.timeout_s):
             response = await self._call(Image=image, **self._parameters)
             response.pop("ResponseMetadata", None)
             return msgspec.json.encode(response)

@@ -48,8 +48,8 @@ class PresignedPosts:
         self._prepared: PreparedRequest | None = None
         self._head = b""
 
-    def encode(self, keys: Keys, body: bytes) -> bytes:
-        """The bytes to send for a body."""
+    def encode(self, keys: Keys, body: bytes) -> tuple[bytes, str]:
+        """The bytes to send for a body, and the time that they are signed with."""
         moment = self._clock.stamps(), keys
         if moment != self._moment or self._prepared is None:
             path = self.endpoint.base_path + "/"
@@ -59,7 +59,8 @@ class PresignedPosts:
             self._head = f"{lines}{COMMON}authorization: {self._prepared.authorization}".encode()
             self._moment = moment
         signature = self._prepared.signature(hashlib.sha256(body).hexdigest())
-        return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, signature.encode(), len(body), body)
+        request = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, signature.encode(), len(body), body)
+        return request, moment[0][0]
 
 
 class SignedClient:
@@ -123,7 +124,7 @@ class SignedClient:
             reply = await self._exchange(endpoint, request, limit)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{operation} on {where}") from exc
-        return self._checked(reply, operation, where)
+        return self._checked(reply, operation, where, signed["x-amz-date"])
 
     def posts(self, operation: Operation, endpoint: Endpoint, headers: Mapping[str, str]) -> PresignedPosts:
         """Prepare POSTs that differ only in their body; arguments are those of ``send``."""
@@ -145,13 +146,13 @@ class SignedClient:
         endpoint = posts.endpoint
         if endpoint.proxy is not None:
             return await self.send(posts.operation, where, endpoint, method="POST", headers=posts.headers, body=body)
-        request = posts.encode(await self._session.keys(), body)
+        request, stamp = posts.encode(await self._session.keys(), body)
         try:
             # Each of these POSTs is billed: only the engine, which reserves money for it, may repeat one.
             reply = await self._pool.exchange(endpoint.origin, request, SMALL, is_repeatable=False)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{posts.operation} on {where}") from exc
-        return self._checked(reply, posts.operation, where)
+        return self._checked(reply, posts.operation, where, stamp)
 
     async def reach(self, endpoint: Endpoint) -> None:
         """Check that an endpoint responds; any response counts, and no operation of the service is called.
@@ -177,9 +178,9 @@ class SignedClient:
             is_head=request.method == "HEAD",
         )
 
-    def _checked(self, reply: HttpResponse, operation: Operation, where: str) -> HttpResponse:
+    def _checked(self, reply: HttpResponse, operation: Operation, where: str, signed: str) -> HttpResponse:
         if reply.status >= 300:
-            raise self._error_of(operation, where, reply)
+            raise self._error_of(operation, where, reply, signed)
         return reply
 
     def _signer(self, endpoint: Endpoint) -> Signer:
@@ -188,12 +189,14 @@ class SignedClient:
             self._signers[scope] = Signer(endpoint.service, endpoint.region, self._clock)
         return self._signers[scope]
 
-    def _error_of(self, operation: Operation, where: str, reply: HttpResponse) -> ErrorResponseError | TransientError:
+    def _error_of(
+        self, operation: Operation, where: str, reply: HttpResponse, signed: str
+    ) -> ErrorResponseError | TransientError:
         """The error response; or a transient error, when this machine's clock was wrong and is corrected now."""
         response = read_error_response(operation, where, status=reply.status, headers=reply.headers, body=reply.body)
         # A response to HEAD has no body and so no error code: then any 403 may be due to the clock.
         suspicious = response.code in CLOCK_CODES or (reply.status == 403 and not response.code)
-        if suspicious and self._clock.correct(reply.headers.get("date")):
+        if suspicious and self._clock.correct(reply.headers.get("date"), signed=signed):
             return TransientError(f"{response}: the clock is now corrected by AWS's time", may_be_billed=False)
         return ErrorResponseError(response)
 
