@@ -19,9 +19,7 @@ class ExamineStage:
         limit: Calls in flight at the most, from 1.
     """
 
-    def __init__(
-        self, *, calls: PaidCalls, duplicates: DuplicateTracker, budget_gate: BudgetGate, limit: int
-    ) -> None:
+    def __init__(self, *, calls: PaidCalls, duplicates: DuplicateTracker, budget_gate: BudgetGate, limit: int) -> None:
         self.pool: WorkerPool[WorkItem] = WorkerPool(self._examine, limit)
         self._calls = calls
         self._duplicates = duplicates
