@@ -18,6 +18,7 @@ from anyio.abc import ObjectSendStream, TaskGroup
 
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.engine.core.pool import WorkerPool
 from asyncfilter.engine.core.retry import DrainedError
@@ -59,6 +60,7 @@ class Admission:
         pending: PendingSignal,
         pool: WorkerPool[WorkItem],
         budget_gate: BudgetGate,
+        month_watch: MonthWatch,
         backends: Backends,
         duplicates: DuplicateTracker,
         totals: Totals,
@@ -77,6 +79,7 @@ class Admission:
         self._pending = pending
         self._pool = pool
         self._budget_gate = budget_gate
+        self._month_watch = month_watch
         self._backends = backends
         self._duplicates = duplicates
         self._totals = totals
@@ -180,6 +183,10 @@ class Admission:
             self._sequencer.admit(item)
             return
         await self._pool.wait_room()
+        await self._admit_paid(item)
+
+    async def _admit_paid(self, item: WorkItem) -> None:
+        """Admit an image that a worker is free for, once there is money and a permit."""
         reservation = await self._budget_gate.reserve(item.image.seq)
         if reservation is None:
             # An image before this one may meet a stop rule, which is then the reason.
@@ -199,6 +206,11 @@ class Admission:
                 self._budget_gate.settle(reservation, billed=False)
         if backend is None:
             await self._wait_cancelled()
+            return
+        if not self._month_watch.is_current(reservation):
+            # Its month ended while the image waited, and with it its price.
+            self._budget_gate.settle(reservation, billed=False)
+            await self._admit_paid(item)
             return
         # No await from here on: the attempt is sent at once, and the image has its position before an outcome can
         # arrive.

@@ -10,6 +10,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.core.backends import Backends, PacedBackend
 from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.memory_limit import MemoryLimit
+from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
@@ -37,6 +38,7 @@ class PaidCalls:
         backends: Backends,
         outcomes: Outcomes,
         budget_gate: BudgetGate,
+        month_watch: MonthWatch,
         certain_stop: CertainStop,
         committer: GroupCommitter,
         memory_limit: MemoryLimit,
@@ -49,6 +51,7 @@ class PaidCalls:
         self._backends = backends
         self._outcomes = outcomes
         self._budget_gate = budget_gate
+        self._month_watch = month_watch
         self._certain_stop = certain_stop
         self._committer = committer
         self._memory_limit = memory_limit
@@ -143,6 +146,9 @@ class PaidCalls:
                 self._budget_gate.settle(reservation, billed=False)
         if backend is None:
             raise DrainedError
+        if not self._month_watch.is_current(reservation):
+            self._budget_gate.settle(reservation, billed=False)
+            return await self._wait_for_permit(item)
         return reservation, backend
 
     async def _attempt(self, item: WorkItem) -> Detection:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import msgspec
 from rich.console import Group as Lines
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
@@ -19,6 +19,7 @@ from asyncfilter.policy.removal_query import RestoreMethod
 from asyncfilter.records.removal import Versioning
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.text import Text
 
 _FOR_EVER = "deleted images are gone for ever, and undo cannot bring them back"
 _DELETED = {
@@ -69,8 +70,8 @@ def draw_plan(plan: RemovalPlan, max_share: float | None = None) -> RenderableTy
     head.append(f", {formatting.size(plan.size_bytes)}", "dim")
     parts: list[RenderableType] = [head]
     parts += [_groups(groups) for groups in (plan.groups, plan.lost) if groups]
-    facts = _facts(_undo_facts(plan) if is_undo else _apply_facts(plan, max_share or 0.0))
-    return Lines(*parts, facts)
+    facts = _undo_facts(plan) if is_undo else _apply_facts(plan, max_share or 0.0)
+    return Lines(*parts, _facts(chain(facts, _place_facts(plan))))
 
 
 def _what(plan: RemovalPlan) -> str:
@@ -85,7 +86,7 @@ def _groups(groups: Sequence[Group]) -> Table:
     for group in groups:
         table.add_row(_reason(group), formatting.count(group.images), formatting.size(group.size_bytes), _result(group))
         for index, key in enumerate(group.sample):
-            table.add_row("", "", "" if index else Text("such as", "dim"), Text(shown(key), "dim"))
+            table.add_row("", "", "" if index else Text("such as", "dim"), Text(key, "dim"))
     return table
 
 
@@ -101,11 +102,6 @@ def _result(group: Group) -> Text:
     if group.verdict is None:
         return Text(_METHODS[RestoreMethod(group.target)])
     return Text(f"move to {group.target}" if group.kind is ActionKind.MOVE else "delete", "bold")
-
-
-def shown(key: str) -> str:
-    """A key on one line: with unprintable characters, such as those that move the cursor, it is escaped."""
-    return key if key.isprintable() else key.encode("unicode_escape").decode()
 
 
 def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str]]:
@@ -137,6 +133,12 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
         yield "held back", f"{formatting.count(plan.held_back)} were brought back by undo: not included without --again"
     if not plan.listing_done:
         yield "so far", "the source is not completely examined yet"
+
+
+def _place_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
+    for index, use in enumerate(plan.places):
+        refused = "" if use.is_covered else ": refused, since the job does not name it (--allow-place)"
+        yield "" if index else "places", f"{shown(use.place)}  {formatting.count(use.images)}{refused}"
 
 
 def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:

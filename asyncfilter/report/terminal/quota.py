@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.job.spec import DetectorKind, PriceTier
 from asyncfilter.policy.detectors import PROFILES
@@ -15,6 +14,7 @@ from asyncfilter.policy.image_limits import READABLE
 from asyncfilter.policy.pricing import TABLE_DATE, PriceList
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.report import formatting
+from asyncfilter.report.terminal.text import Text
 
 MILLION = 1_000_000
 _HOUR_S = 3600

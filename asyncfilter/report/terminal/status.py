@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
@@ -18,6 +17,7 @@ from asyncfilter.policy.counts import counts
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd_number
+from asyncfilter.report.terminal.text import Text
 
 RUNS_SHOWN = 5
 
@@ -37,6 +37,8 @@ def status_mapping(status: Status, path: Path, job: Job, pending_removals: int =
         **counts_mapping(status_counts(status)),
         "budget_usd": None if budget is None else usd_number(budget),
         "reserved_usd": usd_number(status.totals.reserved_micros),
+        "billed_month": status.totals.month_use.month or None,
+        "billed_in_month": status.totals.month_use.calls,
         "listing_done": status.watermark.listing_done,
         "cursor": status.watermark.cursor,
         "pending": status.pending,
@@ -116,6 +118,9 @@ def _money(status: Status, job: Job) -> str:
     if budget is not None:
         text += f" of {formatting.usd(budget)}"
     text += f" for {formatting.count(totals.billed_calls)} billed calls"
+    use = totals.month_use
+    if use.calls != totals.billed_calls and use.month:
+        text += f", {formatting.count(use.calls)} of them in {use.month}"
     if totals.reserved_micros:
         what = "reserved" if status.held_by else "reserved by a run that was killed, counted as spent"
         text += f"; {formatting.usd(totals.reserved_micros)} {what}"

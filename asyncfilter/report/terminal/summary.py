@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.text import Text
 
 WIDEST = 100
 _NARROW = 60
@@ -70,14 +70,19 @@ def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
     return steps
 
 
-def _headline(summary: Summary, job: Job, style: str) -> Text:
+def _headline(summary: Summary, job: Job, style: str) -> RenderableType:
+    lines = [_reason(summary, job, style)]
+    if summary.error:
+        lines.append(Text(summary.error))
+    if summary.hint:
+        lines.append(Text(summary.hint, "cyan"))
+    return Group(*lines)
+
+
+def _reason(summary: Summary, job: Job, style: str) -> Text:
     text = Text(messages.STOP_REASONS[summary.stop_reason], f"bold {style}")
     if key := messages.LIMITS.get(summary.stop_reason):
         text.append(f"  ({key}: {_limit(job, summary.stop_reason)})", "dim")
-    if summary.error:
-        text.append(f"\n{summary.error}", "not bold")
-    if summary.hint:
-        text.append(f"\n{summary.hint}", "not bold cyan")
     return text
 
 
