@@ -114,7 +114,7 @@ def test_names_that_are_no_text_fail_with_a_message(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that is missing, is a file, or cannot be read is an error of the job, with its path."""
+    """A source that is missing, is a file, or cannot be read is an error of the job, with its path."""
     with pytest.raises(BucketNotFoundError, match="nowhere"):
         check_folder(tmp_path / "nowhere")
     (tmp_path / "file").write_bytes(b"")
@@ -130,7 +130,7 @@ def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PermissionDeniedError, match="closed: may not be listed"):
-        listed(tmp_path)
+        listed(tmp_path / "closed")
 
 
 def test_a_folder_that_goes_while_it_is_listed_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
