@@ -119,7 +119,11 @@ class Detection(msgspec.Struct, frozen=True):
 
 
 class ListedObject(msgspec.Struct, frozen=True, gc=False):
-    """One entry of a listing. ``etag`` is without its quotes."""
+    """One entry of a listing.
+
+    ``etag`` is without its quotes; ``storage_class`` is the class that it can be read from, STANDARD for a restored
+    object.
+    """
 
     key: str
     size_bytes: int

@@ -65,7 +65,8 @@ def translated(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (CorruptRowError, msgspec.DecodeError) as exc:
+    except (CorruptRowError, msgspec.DecodeError, UnicodeDecodeError) as exc:
+        # SQLite's own messages quote names of a damaged schema, which need not be UTF-8.
         raise unreadable(path, f"the file is damaged ({exc})") from exc
     except sqlite3.Error as exc:
         raise _from_sqlite(path, exc) from exc

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asyncfilter.aws import open_aws, quota_tps
     from asyncfilter.checkpoint import checkpoint_exists, count_pending, read_duplicates, read_images, read_status
     from asyncfilter.cli.apply_console import remove_with_console
-    from asyncfilter.cli.console import run_async, run_listing
+    from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
     from asyncfilter.cli.run_console import run_with_console
     from asyncfilter.job.load import load_job
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
@@ -55,7 +55,9 @@ _HOMES = {
     "remove_with_console": "cli.apply_console",
     "run": "wiring",
     "run_async": "cli.console",
+    "run_draining": "cli.console",
     "run_listing": "cli.console",
+    "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
     "survey": "wiring",
     "undo": "wiring",
@@ -84,7 +86,9 @@ __all__ = [
     "remove_with_console",
     "run",
     "run_async",
+    "run_draining",
     "run_listing",
+    "run_until_signal",
     "run_with_console",
     "survey",
     "undo",

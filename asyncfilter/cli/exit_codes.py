@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import typer
 
-from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.stderr import print_err, print_lines
 from asyncfilter.cli.streams import LOST, StdoutEndedError, end_stdout
 from asyncfilter.errors import AsyncFilterError, ExitCode, JobError
+from asyncfilter.printable import printable_lines, without_secrets
 
 _CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """The base class of mistakes on a command line; typer does not export it."""
@@ -57,7 +58,7 @@ def report_error(error: BaseException, *, debug: bool) -> int:
         The exit code that belongs to ``error``.
     """
     if debug:
-        traceback.print_exception(error)
+        print_lines(_traceback(error))
     match error:
         case JobError():
             return _report_job_error(error)
@@ -88,7 +89,7 @@ def _report_usage_error(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
     if not message or type(error).__name__ == "NoArgsIsHelpError":
-        print_err(context.get_help() if context is not None else message)
+        print_lines(context.get_help() if context is not None else message)
         return ExitCode.USAGE
     print_err(f"error: {message.replace('Value error, ', '')}")
     _print_hint(f"See {context.command_path} --help." if context is not None else None)
@@ -108,10 +109,15 @@ def _details(error: BaseException) -> str:
         with tempfile.NamedTemporaryFile(
             "w", prefix="asyncfilter-", suffix=".log", encoding="utf-8", errors="backslashreplace", delete=False
         ) as log:
-            traceback.print_exception(error, file=log)
+            log.write(f"{_traceback(error)}\n")
     except OSError:  # the disk is full: the command with --debug shows them
         return "The option --debug, before the command, shows the details"
     return f"The details are in {log.name}"
+
+
+def _traceback(error: BaseException) -> str:
+    lines = "".join(traceback.format_exception(error)).rstrip("\n")
+    return printable_lines(without_secrets(lines))
 
 
 def _print_hint(text: str | None) -> None:

@@ -37,6 +37,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Verdict
 from asyncfilter.records.images import StoredImage
 from asyncfilter.report.selection import select, stale_in
+from asyncfilter.report.terminal.text import ExportOnTerminal
 
 app = command_group()
 
@@ -55,6 +56,7 @@ class ExportFormat(StrEnum):
         "service is called, and a run in progress is not disturbed.",
         "asyncfilter export job.yaml > images.jsonl",
         "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
+        "asyncfilter export job.yaml --format csv --spreadsheet -o images.csv    for Excel and the like",
         "asyncfilter export job.yaml --duplicates --format csv --output duplicates.csv",
         "asyncfilter export job.yaml --near-duplicates --distance 4 > alike.jsonl",
         "asyncfilter export job.yaml --failed | jq -r .error | sort | uniq -c",
@@ -85,6 +87,10 @@ def export(
             "--near-duplicates", help="Groups of images that look alike, and nothing else (job key near_duplicates)."
         ),
     ] = False,
+    spreadsheet: Annotated[
+        bool,
+        typer.Option("--spreadsheet", help="With --format csv: put an apostrophe before cells that would be formulas."),
+    ] = False,
     distance: Annotated[
         int, typer.Option("--distance", min=0, max=16, help="Bits of 64 in which images that look alike may differ.")
     ] = 6,
@@ -93,6 +99,8 @@ def export(
 ) -> None:
     """Export stored images."""
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
+    if spreadsheet and format_ is not ExportFormat.CSV:
+        raise UsageError("--spreadsheet is for CSV alone", hint="Add --format csv.")
     loaded = deferred.load_job(job, overrides=settings or ())
     if duplicates:
         write = _duplicates(loaded.checkpoint, format_)
@@ -106,8 +114,10 @@ def export(
             is_stale=stale_in(loaded) if stale else None,
         )
         write = _images(images, format_, loaded.source.bucket)
+    if spreadsheet:
+        write = partial(write, is_spreadsheet=True)
     if output == STDOUT:
-        _to_stdout(write)
+        _to_stdout(write, format_)
         return
     lines = _to_file(write, Path(output), may_replace=options.yes)
     if options.as_json:
@@ -151,11 +161,12 @@ def _near_duplicates(job: Job, format_: ExportFormat, distance: int) -> Write:
     )
 
 
-def _to_stdout(write: Write) -> None:
+def _to_stdout(write: Write, format_: ExportFormat) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
     with suppress(StdoutEndedError):
-        write(out=sys.stdout)
+        is_json = format_ is ExportFormat.JSONL
+        write(out=ExportOnTerminal(sys.stdout, is_json=is_json) if sys.stdout.isatty() else sys.stdout)
         sys.stdout.flush()
 
 

@@ -9,12 +9,14 @@ from contextlib import suppress
 from rich.console import Console, RenderableType
 
 from asyncfilter.cli.streams import StdoutEndedError
+from asyncfilter.printable import printable_json
 from asyncfilter.report.as_json import json_text
+from asyncfilter.report.terminal.text import PlainConsole
 
 
 def stderr_console() -> Console:
     """The console for people, on stderr; NO_COLOR, TERM and COLUMNS are honoured."""
-    return Console(stderr=True, highlight=False)
+    return PlainConsole(stderr=True, highlight=False)
 
 
 def is_live(console: Console) -> bool:
@@ -30,12 +32,12 @@ def is_ascii(console: Console) -> bool:
 def print_out(renderable: RenderableType) -> None:
     """Print a command's result, a table or a panel, on stdout."""
     with suppress(StdoutEndedError):
-        Console(highlight=False).print(renderable)
+        PlainConsole(highlight=False).print(renderable)
         sys.stdout.flush()
 
 
 def write_json(mapping: Mapping[str, object]) -> None:
     """Write a command's result for scripts on stdout."""
     with suppress(StdoutEndedError):
-        sys.stdout.write(json_text(mapping))
+        sys.stdout.write(printable_json(json_text(mapping)))
         sys.stdout.flush()

@@ -53,7 +53,8 @@ def source_path(image: ObjectRef) -> Path:
     """The path of an image's file.
 
     Raises:
-        ImageError: ``invalid_name``, or ``outside_source`` for a symbolic link that leads out of the folder.
+        ImageError: ``invalid_name``; or ``outside_source`` for a symbolic link that leads out of the folder, and for a
+            key that does, which no listing has (a checkpoint may come from somebody else).
     """
     if image.etag == NO_TEXT:
         raise ImageError(
@@ -63,9 +64,10 @@ def source_path(image: ObjectRef) -> Path:
         )
     root = folder_of(image.bucket)
     path = root / image.key
-    if path.is_symlink() and not real_path(path).is_relative_to(real_path(root)):
+    link = path if path.is_symlink() else path.parent
+    if not real_path(link).is_relative_to(real_path(root)):
         raise ImageError(
-            f"{image.uri}: a symbolic link that leads out of the source, to {real_path(path)}",
+            f"{image.uri}: leads out of the source, to {real_path(link)}",
             code="outside_source",
             remedy="Choose a source that holds the files, or replace symbolic links with hard links.",
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from asyncfilter.checkpoint import SqliteCheckpoint, checkpoint_exists, open_checkpoint, open_lookup
-from asyncfilter.clock import SystemClock
+from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.stopping import Interrupt
@@ -20,6 +20,7 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier
 from asyncfilter.model import Progress, Summary
+from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.forecast import CheckpointTotals, PricingTerms
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.reference_labels import resolved
@@ -154,7 +155,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
             inputs=inputs,
             checkpoint_totals=checkpoint_totals,
             known=known,
-            terms=_terms(job, inputs.primary, checkpoint_totals),
+            terms=_terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock()),
         )
 
 
@@ -168,11 +169,17 @@ async def _checkpoint_totals(job: Job, overrides: Overrides, stack: AsyncExitSta
     return checkpoint_totals(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
 
 
-def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals) -> PricingTerms:
+def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, clock: Clock) -> PricingTerms:
+    now_s = clock.unix()
+    period = period_at(now_s)
+    use = use_in(period.month, checkpoint_totals.month_use, job.pricing.used_this_month)
     free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="a detector of your own")
     return PricingTerms(
         prices=backend.prices or free,
-        used=job.pricing.used_this_month + checkpoint_totals.billed_calls,
+        # The last minutes of a month cost what the first images of the next one cost.
+        used=0 if period.is_ending else use.billed,
+        month_left_s=period.month_ends_s - now_s,
+        is_used_old=use.has_old_used,
         hourly_micros=backend.hourly_micros,
         limit_tps=backend.limit_tps,
         tps_origin=backend.tps_origin,

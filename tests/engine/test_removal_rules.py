@@ -407,7 +407,7 @@ def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -
     """A 503 may follow a delete that was done: a missing object then counts as removed, and undo restores it."""
     job, bucket = a_job(), Bucket(LABELS, versioning=versioning)
     bucket.run(job)
-    late = ThrottledError("503", cause=ThrottleCause.SERVER, may_be_billed=True)
+    late = ThrottledError("503", cause=ThrottleCause.SERVER, may_be_done=True)
     real = bucket.store.delete
 
     async def delete(name: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:

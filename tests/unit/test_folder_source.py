@@ -14,6 +14,7 @@ import pytest
 
 from asyncfilter.errors import AccessError, BucketNotFoundError, ImageError, PermissionDeniedError
 from asyncfilter.folders import FolderContents, FolderSource, check_folder
+from asyncfilter.folders.files import etag_of
 from asyncfilter.model import UNREADABLE, ListedObject, ObjectRef, Skip
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.object_filter import skip_reason
@@ -149,6 +150,18 @@ def test_a_folder_that_goes_while_it_is_listed_is_empty(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert list(listed(tmp_path)) == ["b.jpg"]
+
+
+@pytest.mark.parametrize("key", ["../secret.jpg", "sub/../../secret.jpg", "link/secret.jpg", "./../secret.jpg"])
+def test_a_key_that_leads_out_of_the_folder_is_not_read(tmp_path: Path, key: str) -> None:
+    """No listing has such a key; a checkpoint from somebody else may."""
+    root = tmp_path / "photos"
+    (root / "sub").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path)
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"secret")
+    image = ObjectRef(bucket=f"file://{root}", key=key, size_bytes=6, etag=etag_of(secret.stat()), seq=1)
+    assert refused(image) == "outside_source"
 
 
 # -- What cannot be looked at fails alone ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from asyncfilter.aws.s3.heads import head
 from asyncfilter.aws.s3.source_sink import S3Sink
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, TransientError
-from asyncfilter.model import Effect, IfExists, S3Location
+from asyncfilter.model import Effect, S3Location
 from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Version
 from asyncfilter.records.removal import BucketState
 
@@ -48,14 +48,8 @@ class S3Remover:
         return ObjectState(etag=found.etag, size_bytes=found.size_bytes) if found is not None else None
 
     async def copy(self, effect: Effect) -> CopyResult:
-        """See ``Remover``; HeadObject precedes a copy that must not overwrite: some stores ignore the condition."""
-        if effect.if_exists is IfExists.OVERWRITE:
-            return await self._sink.copy(effect)
-        try:
-            existing_copy = await self._sink.existing_copy(effect)
-        except PermissionDeniedError:
-            existing_copy = None  # without s3:ListBucket a missing key gives 403; the condition still applies
-        return existing_copy or await self._sink.copy(effect)
+        """See ``Remover``."""
+        return await self._sink.copy(effect)
 
     async def existing_copy(self, effect: Effect) -> CopyResult | None:
         """See ``Remover``."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
+
+from asyncfilter.report.terminal.text import Text
 
 SIDE_BY_SIDE_COLUMNS = 34
 """From this width on a text beside its label has room for whole words."""
