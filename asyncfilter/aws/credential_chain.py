@@ -162,7 +162,8 @@ class Chain:
             )
         try:
             with _interruptible():
-                return getpass.getpass(prompt)
+                # On a line of its own: a live display redraws the line that the cursor is on.
+                return getpass.getpass(f"\n{prompt.rstrip()}\n")
         except KeyboardInterrupt:
             raise AbortedError("Interrupted at the question for the code of an MFA device") from None
         except EOFError as exc:

@@ -134,6 +134,8 @@ def _remedy(exc: BaseException, provider: _Provider) -> str:
             return _NEW_CODE
         case vendor.SSLError():
             return _TRUST
+        case TimeoutError():  # of the whole look-up: a tool that waits for somebody
+            return provider.remedy
         case vendor.ClientError() if "AccessDenied" in str(_code(exc)):
             return _DENIED.format(action=f"sts:{exc.operation_name}")
         case _:
@@ -243,7 +245,10 @@ def _one_line(text: str) -> str:
     for name in _SECRET_SETTINGS:
         if secret := os.environ.get(name, "").strip():
             text = text.replace(secret, _HIDDEN)
-    lines = [line for line in text[-8 * MAX_CAUSE_CHARS :].splitlines() if line.strip()]
+    end = text[-8 * MAX_CAUSE_CHARS :]
+    if len(end) < len(text):
+        end = end.lstrip().partition(" ")[2]  # the first word may be the rest of a secret
+    lines = [line for line in end.splitlines() if line.strip()]
     line = "".join([c if c.isprintable() else " " for c in (lines or [""])[-1]])
     line = _ASSIGNED.sub(rf"\1{_HIDDEN}", " ".join(line.split()))
     line = _LONG.sub(lambda found: _HIDDEN if _is_random(found[0]) else found[0], line)

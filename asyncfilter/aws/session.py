@@ -102,6 +102,7 @@ class AwsSession:
         self.timeout_s = timeout_s
         self.profile = aws.profile
         self.quota_requests = AsyncLimiter(1, 1 / QUOTA_REQUESTS_TPS)
+        self._core = core
         self._stack = stack
         self._config = AioConfig(
             retries={"total_max_attempts": 1, "mode": "standard"},

@@ -120,6 +120,7 @@ def _limits(limits: schema.Limits) -> spec.Limits:
         max_images=limits.max_images,
         max_attempts=limits.max_attempts,
         timeout_s=limits.timeout_s,
+        decoding_mb=limits.decoding_mb,
     )
 
 

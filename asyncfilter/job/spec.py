@@ -197,6 +197,7 @@ class Limits:
     max_images: int | None = None
     max_attempts: int = 8
     timeout_s: float = 15.0
+    decoding_mb: int = 350
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -239,7 +239,7 @@ CASES = {
 }
 
 RUNNER = """
-import http.server, json, os, sys, threading
+import http.server, json, logging, os, sys, threading
 from botocore.utils import ContainerMetadataFetcher
 from asyncfilter.aws import credentials
 from asyncfilter.cli.app import command_line
@@ -272,6 +272,8 @@ for name, (_, _, config, env) in cases.items():
     for key, value in env.items():
         os.environ[key] = value.replace("{server}", address).replace("{home}", os.environ["HOME"])
     code = command_line(["run", "job.yaml", "--set", "limits.max_images=1"])
+    for logger in ("asyncio", "aiohttp.client", "urllib3", "botocore", "aiobotocore.credentials"):
+        logging.getLogger(logger).error("Task exception was never retrieved")
     print(f"@@ {name} {code}", file=sys.stderr, flush=True)
 """
 

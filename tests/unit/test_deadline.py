@@ -18,6 +18,7 @@ import pytest
 from asyncfilter.aws import open_aws
 from asyncfilter.aws.clients.boto import BotoDetect
 from asyncfilter.aws.clients.http import HttpRequest, NoConnectionError, Pool, Proxied
+from asyncfilter.aws.clients.http.message import SMALL
 from asyncfilter.aws.deadline import Deadline, fail_after
 from asyncfilter.job.spec import Aws, DetectorSpec
 from tests.kit.services import aws_settings
@@ -91,17 +92,19 @@ def settings_for(origin: str) -> Iterator[None]:
 async def through(client: str, origin: str, use: Callable[[Exchange], Awaitable[None]]) -> None:
     """Call ``use`` with a function that makes one exchange through a client."""
     tls = ssl.create_default_context()
+    request = HttpRequest("GET", "/", {"host": "x"})
     if client == "pool":
         pool = Pool(tls, timeout_s=TIMEOUT_S)
-        request = HttpRequest("GET", "/", {"host": "x"}).encode()
         try:
-            await use(lambda: pool.exchange(origin, request, is_repeatable=False))
+            await use(lambda: pool.exchange(origin, request.encode(), SMALL, is_repeatable=False))
         finally:
             await pool.aclose()
     elif client == "proxied":
         proxied = Proxied(tls, timeout_s=TIMEOUT_S)
         try:
-            await use(lambda: proxied.exchange("http://aws.invalid", origin, HttpRequest("GET", "/", {"host": "x"})))
+            await use(
+                lambda: proxied.exchange("http://aws.invalid", origin, HttpRequest("GET", "/", {"host": "x"}), SMALL)
+            )
         finally:
             await proxied.aclose()
     else:
@@ -177,5 +180,5 @@ async def test_no_connection_in_time_is_no_connection() -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as silent:
         pool = Pool(ssl.create_default_context(), timeout_s=0.1)
         with pytest.raises(NoConnectionError):
-            await pool.exchange(f"https://127.0.0.1:{silent.server_address[1]}", b"", is_repeatable=False)
+            await pool.exchange(f"https://127.0.0.1:{silent.server_address[1]}", b"", SMALL, is_repeatable=False)
         await pool.aclose()

@@ -10,6 +10,7 @@ import pytest
 
 from asyncfilter.errors import AccessError, BucketNotFoundError, ImageError, PermissionDeniedError
 from asyncfilter.folders import FolderContents, FolderSource, check_folder
+from asyncfilter.folders.files import etag_of
 from asyncfilter.model import ListedObject, ObjectRef, Skip
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.object_filter import skip_reason
@@ -113,7 +114,7 @@ def test_names_that_are_no_text_fail_with_a_message(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that is missing, is a file, or cannot be read is an error of the job, with its path."""
+    """A source that is missing, is a file, or cannot be read is an error of the job, with its path."""
     with pytest.raises(BucketNotFoundError, match="nowhere"):
         check_folder(tmp_path / "nowhere")
     (tmp_path / "file").write_bytes(b"")
@@ -129,7 +130,7 @@ def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PermissionDeniedError, match="closed: may not be listed"):
-        listed(tmp_path)
+        listed(tmp_path / "closed")
 
 
 def test_a_folder_that_goes_while_it_is_listed_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,3 +146,15 @@ def test_a_folder_that_goes_while_it_is_listed_is_empty(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert list(listed(tmp_path)) == ["b.jpg"]
+
+
+@pytest.mark.parametrize("key", ["../secret.jpg", "sub/../../secret.jpg", "link/secret.jpg", "./../secret.jpg"])
+def test_a_key_that_leads_out_of_the_folder_is_not_read(tmp_path: Path, key: str) -> None:
+    """No listing has such a key; a checkpoint from somebody else may."""
+    root = tmp_path / "photos"
+    (root / "sub").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path)
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"secret")
+    image = ObjectRef(bucket=f"file://{root}", key=key, size_bytes=6, etag=etag_of(secret.stat()), seq=1)
+    assert refused(image) == "outside_source"

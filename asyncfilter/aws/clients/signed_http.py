@@ -48,8 +48,13 @@ class PresignedPosts:
         self._prepared: PreparedRequest | None = None
         self._head = b""
 
-    def encode(self, keys: Keys, body: bytes) -> tuple[bytes, str]:
-        """The bytes to send for a body, and the time that they are signed with."""
+    @property
+    def signed(self) -> str:
+        """The time that the last request was signed with."""
+        return "" if self._moment is None else self._moment[0][0]
+
+    def encode(self, keys: Keys, body: bytes) -> bytes:
+        """The bytes to send for a body."""
         moment = self._clock.stamps(), keys
         if moment != self._moment or self._prepared is None:
             path = self.endpoint.base_path + "/"
@@ -59,8 +64,7 @@ class PresignedPosts:
             self._head = f"{lines}{COMMON}authorization: {self._prepared.authorization}".encode()
             self._moment = moment
         signature = self._prepared.signature(hashlib.sha256(body).hexdigest())
-        request = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, signature.encode(), len(body), body)
-        return request, moment[0][0]
+        return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, signature.encode(), len(body), body)
 
 
 class SignedClient:
@@ -146,13 +150,14 @@ class SignedClient:
         endpoint = posts.endpoint
         if endpoint.proxy is not None:
             return await self.send(posts.operation, where, endpoint, method="POST", headers=posts.headers, body=body)
-        request, stamp = posts.encode(await self._session.keys(), body)
+        request = posts.encode(await self._session.keys(), body)
+        signed = posts.signed  # read now: while this request is on its way, others are signed
         try:
             # Each of these POSTs is billed: only the engine, which reserves money for it, may repeat one.
             reply = await self._pool.exchange(endpoint.origin, request, SMALL, is_repeatable=False)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{posts.operation} on {where}") from exc
-        return self._checked(reply, posts.operation, where, stamp)
+        return self._checked(reply, posts.operation, where, signed)
 
     async def reach(self, endpoint: Endpoint) -> None:
         """Check that an endpoint responds; any response counts, and no operation of the service is called.

@@ -39,6 +39,11 @@ class Limits(Section):
     timeout_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=_LIMITS.timeout_s, description="Seconds per attempt, detector and S3 alike."
     )
+    decoding_mb: Annotated[int, Field(ge=50, le=100_000)] = Field(
+        default=_LIMITS.decoding_mb,
+        description="Memory in MB for all pictures that are decoded at one time (`convert`, `near_duplicates`). A "
+        "picture that alone takes more fails as `decompression_bomb`.",
+    )
 
 
 class HitRate(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import msgspec
 from rich.console import Group as Lines
@@ -69,8 +70,8 @@ def draw_plan(plan: RemovalPlan, max_share: float | None = None) -> RenderableTy
     head.append(f", {formatting.size(plan.size_bytes)}", "dim")
     parts: list[RenderableType] = [head]
     parts += [_groups(groups) for groups in (plan.groups, plan.lost) if groups]
-    facts = _facts(_undo_facts(plan) if is_undo else _apply_facts(plan, max_share or 0.0))
-    return Lines(*parts, facts)
+    facts = _undo_facts(plan) if is_undo else _apply_facts(plan, max_share or 0.0)
+    return Lines(*parts, _facts(chain(facts, _place_facts(plan))))
 
 
 def _what(plan: RemovalPlan) -> str:
@@ -132,6 +133,12 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
         yield "held back", f"{formatting.count(plan.held_back)} were brought back by undo: not included without --again"
     if not plan.listing_done:
         yield "so far", "the source is not completely examined yet"
+
+
+def _place_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
+    for index, use in enumerate(plan.places):
+        refused = "" if use.is_covered else ": refused, since the job does not name it (--allow-place)"
+        yield "" if index else "places", f"{shown(use.place)}  {formatting.count(use.images)}{refused}"
 
 
 def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
