@@ -8,7 +8,7 @@ AUDITED := $(AUDIT)/.ready
 EXAMPLES ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz audit check format lint types contracts docs lock bench bench-quick bench-check clean
+.PHONY: help setup demo test fuzz audit check format lint types contracts docs lock bench bench-quick bench-check sweep clean
 
 help:            ## show what can be made
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -69,6 +69,10 @@ bench-quick: $(READY) ## the same in two minutes; rewrites nothing
 
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
+
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, for an hour
+	$(BIN)/python -m tests.kit.sweep signals
+	$(BIN)/python -m tests.kit.sweep kills
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo

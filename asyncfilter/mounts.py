@@ -30,12 +30,12 @@ class Mount(NamedTuple):
     point: str
 
 
-def read_mounts(table: Path = _TABLE) -> Sequence[Mount]:
+def read_mounts(table: Path = _TABLE) -> list[Mount]:
     """All mounts, in the order in which they were made; none where the system has no such table."""
     try:
         lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
-        return ()
+        return []
     fields = [line.split(" ") for line in lines]
     return [Mount(row[2], _unescaped(row[3]), _unescaped(row[4])) for row in fields if len(row) > 4]
 

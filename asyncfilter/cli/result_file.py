@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO, TypeVar
 
+from asyncfilter.cli.signals import PROCESS
 from asyncfilter.errors import OutputError, UsageError
 
 T = TypeVar("T")
@@ -56,20 +57,21 @@ def write_result(option: str, path: Path, write: Callable[[TextIO], T]) -> T:
         return _write_into(option, path, write)
     target = Path(os.path.realpath(path))
     part = target.with_name(f".asyncfilter-{secrets.token_hex(8)}.part")
-    try:
-        descriptor = _create_beside(target, part)
-    except OSError as error:
-        raise _unusable(option, path, error) from error
-    try:
-        with _text(os.fdopen(descriptor, "wb")) as out:
-            result = write(out)
-            out.flush()
-            os.fsync(descriptor)
-        part.replace(target)
-    except OSError as error:
-        raise OutputError(f"{option} {path}: {error.strerror or error}; it was left as it was") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with PROCESS.at_end(part.unlink):
+        try:
+            descriptor = _create_beside(target, part)
+        except OSError as error:
+            raise _unusable(option, path, error) from error
+        try:
+            with _text(os.fdopen(descriptor, "wb")) as out:
+                result = write(out)
+                out.flush()
+                os.fsync(descriptor)
+            part.replace(target)
+        except OSError as error:
+            raise OutputError(f"{option} {path}: {error.strerror or error}; it was left as it was") from error
+        finally:
+            part.unlink(missing_ok=True)
     return result
 
 

@@ -21,7 +21,7 @@ class Availability(Enum):
     UNGRANTED = auto()
     """Yes, once the next block is durable."""
     HELD = auto()
-    """Not now, but attempts in flight may release their reservations."""
+    """Not now, but images in flight may end, or release their reservations."""
     EXHAUSTED = auto()
     """No, and nothing in flight can change that."""
 
@@ -85,11 +85,18 @@ class Budget:
         self._is_ending = period.is_ending
         self.period += 1
 
-    def availability(self) -> Availability:
-        """Whether the next call can be paid now."""
-        wanted = self.spent_micros + self.held_micros + self.next_price_micros
-        if self.limit_micros is not None and wanted > self.limit_micros:
-            return Availability.HELD if self.held_calls else Availability.EXHAUSTED
+    def availability(self, *, spare_calls: int = 0) -> Availability:
+        """Whether the next call can be paid now, while ``spare_calls`` more calls after it can be paid, too.
+
+        Spare calls are compared with the limit alone: nothing is reserved for them, so they need no grant.
+        """
+        price_micros = self.next_price_micros
+        wanted = self.spent_micros + self.held_micros + price_micros
+        if self.limit_micros is not None:
+            if wanted > self.limit_micros:
+                return Availability.HELD if self.held_calls else Availability.EXHAUSTED
+            if wanted + spare_calls * price_micros > self.limit_micros:
+                return Availability.HELD
         return Availability.AVAILABLE if wanted <= self.granted_micros else Availability.UNGRANTED
 
     def reserve(self) -> Reservation:

@@ -27,6 +27,8 @@ OWN = re.compile(r"\x1b\[[0-9;?]*[mKAhlJG]")
 """What the program itself sends to a terminal."""
 JOB: dict[str, Any] = {"rules": [{"keep": {"any": "Robin"}}], "limits": {"budget_usd": 1, "tps": 500}}
 
+EVENTS = ["run", "job.yaml", "--retry-failed", "--events", "-"]
+
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxProcess]:
@@ -66,7 +68,13 @@ def test_the_log_is_harmless(workspace: Workspace, level: str) -> None:
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
 def test_a_terminal_is_left_alone(workspace: Workspace, term: str) -> None:
     """Live progress, messages above it, summary; then status, plan and export."""
-    for command in (["run", "job.yaml", "-v"], ["status", "job.yaml"], ["plan", "job.yaml"], ["export", "job.yaml"]):
+    for command in (
+        ["run", "job.yaml", "-v"],
+        ["status", "job.yaml"],
+        ["plan", "job.yaml"],
+        ["export", "job.yaml"],
+        EVENTS,
+    ):
         terminal = workspace.terminal(*command, TERM=term)
         terminal.end()
         check(terminal.seen)

@@ -200,7 +200,8 @@ case $(($(od -An -N1 -tu1 /dev/urandom) % 28)) in
   2) echo '{"Version": 1}'; exit 0;;
   3) exec sleep 0.3;;
 esac
-echo '{"Version": 1, "AccessKeyId": "ACCESS", "SecretAccessKey": "SECRET", "Expiration": "'$(date -u -d '+5 min' +%FT%TZ)'"}'
+end=$(date -u -d '+5 min' +%FT%TZ)
+echo '{"Version": 1, "AccessKeyId": "ACCESS", "SecretAccessKey": "SECRET", "Expiration": "'$end'"}'
 """
 
 

@@ -2,7 +2,9 @@
 
 Invariants:
 
-- Money is reserved in that order, so that the images that a budget pays for are a prefix of it.
+- Money is reserved in that order, so that the images that a budget pays for are a prefix of it; and only while what is
+  left covers one more attempt of every image in flight, so that a budget stop strands nothing.
+- Once a stop is certain, nothing more is admitted.
 - A worker is free before money is reserved, so that no image that holds money waits for a worker that waits for money.
 - The permit comes last, so that the attempt is sent immediately.
 """
@@ -137,6 +139,7 @@ class Admission:
                     if item.replaces is not None:
                         replaced = self._outcomes.as_stored(item.replaces)
                         item.replaced_effect, item.replaced_stale = replaced.counted, len(replaced.stale)
+                        self._sequencer.certain_stop.replace(item.replaces.decision)
                     if item.stored is not None:
                         self._admit_known(item, item.stored)
                     else:
@@ -194,6 +197,9 @@ class Admission:
         backend = None
         try:
             backend = await self._backends.acquire()
+            # A stop may have become certain meanwhile.
+            if self._sequencer.certain_stop.last_seq is not None:
+                backend = None
         finally:
             # Also when this task is cancelled while it waits: the money is released in any case.
             if backend is None:
@@ -209,6 +215,7 @@ class Admission:
         # No await from here on: the attempt is sent at once, and the image has its position before an outcome can
         # arrive.
         item.reservation, item.backend = reservation, backend
+        self._budget_gate.enter(item.image.seq)
         self._sequencer.admit(item)
         self._pool.submit(item)
 

@@ -97,7 +97,12 @@ class _Assembly:
             preparation=inputs.preparation, repeat=core.repeater(core.stop_signal.pause), stop_signal=core.stop_signal
         )
         self._duplicates = self._duplicate_tracker()
-        self._stage = ExamineStage(calls=self._calls(), duplicates=self._duplicates, limit=inputs.concurrency)
+        self._stage = ExamineStage(
+            calls=self._calls(),
+            duplicates=self._duplicates,
+            budget_gate=self._budget_gate,
+            limit=inputs.concurrency,
+        )
         self._since = since or core.checkpoint.opened.totals
 
     def pipeline(self) -> Pipeline:
@@ -133,6 +138,7 @@ class _Assembly:
             budget=self._budget,
             totals=core.totals,
             skips=core.job.source.skip_duplicates,
+            is_off=core.job.source.examine_duplicates,
         )
 
     def _calls(self) -> PaidCalls:
@@ -142,6 +148,7 @@ class _Assembly:
             outcomes=core.outcomes,
             budget_gate=self._budget_gate,
             month_watch=self._month_watch,
+            certain_stop=self._settlement.sequencer.certain_stop,
             committer=self._settlement.committer,
             memory_limit=self._prefetch.memory_limit,
             repeat=core.repeater(core.stop_signal.pause, PACED_CAP_S),
