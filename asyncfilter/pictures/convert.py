@@ -18,7 +18,7 @@ from math import cos, pi
 from operator import mul
 from typing import BinaryIO, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from asyncfilter.errors import ImageError
 from asyncfilter.pictures.decoding_cost import canvas_bytes, decoding_bytes, spare_bytes
@@ -223,11 +223,11 @@ def _register(kind: Format) -> None:
     if kind is Format.HEIC:
         with suppress(ImportError):
             import_module("pillow_heif").register_heif_opener()
-            import_module("pillow_heif.options").DECODE_THREADS = 1
+            vars(import_module("pillow_heif.options"))["DECODE_THREADS"] = 1
         return
     plugin = import_module(f"PIL.{_DECODERS[kind][1]}ImagePlugin")
     if kind is Format.AVIF:
-        plugin.DEFAULT_MAX_THREADS = 1
+        vars(plugin)["DEFAULT_MAX_THREADS"] = 1
 
 
 def _load(
@@ -252,7 +252,7 @@ def _load(
     _grant(needed_bytes, memory)
     if picture.format == "JPEG" and "progressive" in picture.info:
         check_scans(file)
-    has_deep_colour = any(";16" in str(tile.args) for tile in picture.tile[:1])
+    has_deep_colour = isinstance(picture, ImageFile.ImageFile) and ";16" in str(picture.tile[:1])
     picture.load()
     return _Loaded(_turn(picture), has_deep_colour)
 

@@ -65,7 +65,11 @@ FAILURES = {
     "archived": FailureMessage("archived in S3", "Restore the objects, or exclude them."),
     "abandoned": FailureMessage("begun and not finished", "Nothing to do: it is still in the source."),
     "changed": FailureMessage("replaced since it was examined", "Run again: the new version is examined then."),
-    "decompression_bomb": FailureMessage("too many pixels to decode safely", "Scale the images down."),
+    "decoder_died": FailureMessage("its decoding process died", "Leave the images out, or repair them."),
+    "decoding_timeout": FailureMessage("takes too long to decode", "Leave the images out, or repair them."),
+    "decompression_bomb": FailureMessage(
+        "takes too much memory to decode", "Raise limits.decoding_mb, or scale the images down."
+    ),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(
         "a symbolic link that leads out of the source", "Replace it by a hard link or by the file."

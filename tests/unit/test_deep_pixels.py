@@ -148,7 +148,9 @@ def test_colours_of_16_bits_are_bright(mode: str, top: int, level: int) -> None:
     directory = struct.pack("<H", len(tags))
     for number, value in sorted(tags.items()):
         count = channels if number == 258 else 1
-        directory += struct.pack("<HHII", number, 3 if number == 258 else 4, count, at if number in {258, 273} else value)
+        directory += struct.pack(
+            "<HHII", number, 3 if number == 258 else 4, count, at if number in {258, 273} else value
+        )
     bits = struct.pack(f"<{channels}H", *[16] * channels)
     directory = directory.replace(struct.pack("<HHII", 273, 4, 1, at), struct.pack("<HHII", 273, 4, 1, at + len(bits)))
     body = b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0) + bits + samples.tobytes()
