@@ -337,7 +337,7 @@ def _fitting(flat: Image.Image, size: tuple[int, int], turn: Image.Transpose | N
     Raises:
         ImageError: ``image_too_large`` when none is before the image is too small.
     """
-    room_bytes = max(spare_bytes(flat.width * flat.height), 4 * size[0] * size[1] if size != flat.size else 0)
+    room_bytes = spare_bytes(flat.size, size)
     least_bytes_a_pixel = 0.0
     while min(size) >= limits.min_px:
         pixels = size[0] * size[1]
@@ -352,6 +352,7 @@ def _fitting(flat: Image.Image, size: tuple[int, int], turn: Image.Transpose | N
                 if out.tell() * _LEAST_GAIN > limits.max_inline_bytes:
                     least_bytes_a_pixel = max(least_bytes_a_pixel, out.tell() * _LEAST_GAIN / pixels)
                     break
+            del shown  # before the next one is made
         size = int(size[0] * _SHRINK), int(size[1] * _SHRINK)
     raise ImageError("too many bytes to be sent at any size that the service accepts", code="image_too_large")
 
