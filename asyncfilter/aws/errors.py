@@ -20,6 +20,7 @@ from asyncfilter.errors import (
     ImageError,
     PermissionDeniedError,
     RegionMismatchError,
+    StoreError,
     ThrottleCause,
     ThrottledError,
     TransientError,
@@ -32,10 +33,21 @@ _Rule = Callable[[ErrorResponse], AsyncFilterError]
 def _throttled(cause: ThrottleCause) -> _Rule:
     def rule(response: ErrorResponse) -> ThrottledError:
         return ThrottledError(
-            str(response), cause=cause, may_be_billed=response.status >= 500, retry_after_s=response.retry_after_s
+            str(response), cause=cause, may_be_done=response.status >= 500, retry_after_s=response.retry_after_s
         )
 
     return rule
+
+
+def _unavailable(response: ErrorResponse) -> ThrottledError:
+    """A server that is short of capacity, or a gateway that lost the response: the call may have been billed."""
+    error = _throttled(ThrottleCause.SERVER)(response)
+    error.may_be_billed = response.status >= 500
+    return error
+
+
+def _throttled_somehow(response: ErrorResponse) -> ThrottledError:
+    return _throttled(ThrottleCause.SERVER if response.status >= 500 else ThrottleCause.RATE)(response)
 
 
 def _throughput_exceeded(response: ErrorResponse) -> AsyncFilterError:
@@ -87,11 +99,42 @@ def _credentials(hint: str) -> _Rule:
 
 
 def _denied(response: ErrorResponse) -> AsyncFilterError:
-    if "kms" in response.message.lower():
+    action = denied_action(response)
+    if (action or response.message).lower().startswith("kms:") or (not action and "kms" in response.message.lower()):
         return _kms(response)
     return PermissionDeniedError(
         f"Permission denied: {response}",
-        hint=f"Allow {response.operation.permission} for the credentials in use.",
+        hint=f"Allow {action or response.operation.permission} for the credentials in use.",
+    )
+
+
+_ACTION = re.compile(r"not authorized to perform: ([A-Za-z0-9-]+:[A-Za-z]+)")
+
+
+def denied_action(response: ErrorResponse) -> str | None:
+    """The IAM action that a denial names, such as ``s3:GetObjectTagging``; None where it names none."""
+    found = _ACTION.search(response.message)
+    return found[1] if found else None
+
+
+def _unusable_account(response: ErrorResponse) -> AsyncFilterError:
+    return AccessError(
+        f"The account cannot use the service: {response}",
+        hint="Complete the account's registration and billing, and enable service and region for it in the console.",
+    )
+
+
+def _not_owned(response: ErrorResponse) -> AsyncFilterError:
+    return AccessError(
+        f"The account does not own what it asks for: {response}",
+        hint="Use a bucket's own name, and the credentials of an account that may use it.",
+    )
+
+
+def _unsupported(response: ErrorResponse) -> AsyncFilterError:
+    return StoreError(
+        f"The store does not support {response.operation}: {response}",
+        hint="Leave the action that needs it out of the job, or use a store that supports it.",
     )
 
 
@@ -103,6 +146,8 @@ def _no_bucket(response: ErrorResponse) -> AsyncFilterError:
 
 
 def _region(response: ErrorResponse) -> AsyncFilterError:
+    if not response.operation.permission.startswith("s3:"):  # no other service redirects
+        return _endpoint(response)
     home = f"; the bucket is in {response.region}" if response.region else ""
     return RegionMismatchError(
         f"Wrong region{home}: {response}",
@@ -142,7 +187,10 @@ _archived = _image("archived", "the object is archived", "Restore the objects, o
 _vanished = _image("vanished", "the object is gone")
 _too_large_to_copy = _image("too_large_to_copy", "the object is over 5 GB, the most that one copy takes")
 _RENEW = "Renew the credentials, for instance with `aws sso login`, and run again."
-_CHECK = "Check AWS_PROFILE, aws.profile and the access key; `aws sts get-caller-identity` shows whether they work."
+_CHECK = (
+    "Check AWS_PROFILE, aws.profile and the access key (`aws sts get-caller-identity` shows whether they work), and "
+    "whether the account has the region enabled."
+)
 _CLOCK = "Set this machine's clock, and check that the secret access key is the one of the access key."
 
 
@@ -161,9 +209,10 @@ _RULES: dict[str, _Rule] = {
         _throttled(ThrottleCause.RATE),
     ),
     **dict.fromkeys(
-        ("SlowDown", "ServiceUnavailable", "BandwidthLimitExceeded", "KMS.ThrottlingException"),
+        ("SlowDown", "BandwidthLimitExceeded", "KMS.ThrottlingException"),
         _throttled(ThrottleCause.SERVER),
     ),
+    "ServiceUnavailable": _unavailable,
     # Worth a retry
     **dict.fromkeys(
         (
@@ -189,15 +238,24 @@ _RULES: dict[str, _Rule] = {
     ),
     # The account
     **dict.fromkeys(
-        ("AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "NotSignedUp",
-         "OptInRequired", "UnauthorizedAccess", "NotAuthorized"),
+        ("AccessDenied", "AccessDeniedException", "UnauthorizedAccess", "UnauthorizedOperation", "NotAuthorized",
+         "UnauthorizedAccessException", "NotAuthorizedException"),
         _denied,
     ),
+    **dict.fromkeys(
+        ("SubscriptionRequiredException", "SubscriptionRequired", "OptInRequired", "OptInRequiredException",
+         "NotSignedUp", "AccountProblem", "AllAccessDisabled", "PendingVerification", "Blocked", "InvalidPayer",
+         "UserSuspended", "AccountSuspended", "AccountDisabled"),
+        _unusable_account,
+    ),
+    **dict.fromkeys(("AccessPointNotOwnedByYou", "AccessPointNotOwned"), _not_owned),
+    **dict.fromkeys(("NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "NotSupported"), _unsupported),
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"), _credentials(_RENEW)),
     **dict.fromkeys(
-        ("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidToken", "AuthFailure",
-         "MissingAuthenticationToken", "MissingAuthenticationTokenException", "IncompleteSignature",
-         "IncompleteSignatureException", "InvalidSecurity"),
+        ("UnrecognizedClientException", "UnrecognizedClient", "InvalidClientTokenId", "InvalidClientTokenIdException",
+         "InvalidAccessKeyId", "InvalidToken", "InvalidTokenException", "AuthFailure", "MissingAuthenticationToken",
+         "MissingAuthenticationTokenException", "IncompleteSignature", "IncompleteSignatureException",
+         "InvalidSecurity", "MissingSecurityHeader", "MissingSecurityElement", "AuthorizationQueryParametersError"),
         _credentials(_CHECK),
     ),
     **dict.fromkeys(
@@ -218,15 +276,28 @@ _RULES: dict[str, _Rule] = {
 _BY_STATUS: dict[int, _Rule] = {
     301: _region,
     307: _region,
+    401: _credentials(_CHECK),
+    402: _unusable_account,
     403: _denied,
     404: _vanished,
+    405: _unsupported,
     407: _endpoint,
     408: _transient,
     412: _RULES["PreconditionFailed"],
     429: _throttled(ThrottleCause.RATE),
-    503: _throttled(ThrottleCause.SERVER),
+    501: _unsupported,
+    503: _unavailable,
 }
 """Meaning of a response without a code: responses to HEAD have no body."""
+
+_OF_THE_ACCOUNT = frozenset({401, 402, 403, 501})
+"""Statuses that never concern one image, also with an unknown code."""
+
+_THROTTLE_CODE = re.compile(
+    r"throttl|slow_?down|too_?many_?requests|throughput_?exceeded|(request|bandwidth|rate)_?(limit_?)?exceeded",
+    re.IGNORECASE,
+)
+"""Codes of throttles that the table lacks: of other stores (``SlowDownWrite``), and those that AWS may add."""
 
 CLOCK_CODES = frozenset(
     {"SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"}
@@ -262,12 +333,17 @@ _ON_IMAGES = frozenset(
 def _meaning(response: ErrorResponse) -> AsyncFilterError:
     if rule := _RULES.get(response.code):
         return rule(response)
+    # Before the status: a throttle is told by its code, and with HTTP 500 it is as little billed as with HTTP 400.
+    if _THROTTLE_CODE.search(response.code):
+        return _throttled_somehow(response)
     if not response.code and (rule := _BY_STATUS.get(response.status)):
         missing_bucket = response.status == 404 and response.operation in {
             Operation.HEAD_BUCKET,
             Operation.LIST_OBJECTS,
         }
         return _no_bucket(response) if missing_bucket else rule(response)
+    if response.status in _OF_THE_ACCOUNT:
+        return _BY_STATUS[response.status](response)
     if response.status >= 500 or response.status == 200:
         return _transient(response)
     if response.status == 429:

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import anyio
 
-from asyncfilter.aws.clients.error_response import ErrorResponseError
-from asyncfilter.aws.clients.protocols import S3Api
+from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.clients.protocols import S3Api, uri
 from asyncfilter.aws.clients.signed_http import SignedClient
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3.diagnosis import region_mismatch
+from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.aws.session import AwsSession
-from asyncfilter.aws.transport_errors import UnreachableError
-from asyncfilter.errors import AccessError, EndpointError, RegionMismatchError, ThrottledError, TransientError
+from asyncfilter.aws.transport_errors import UnreachableError, vendor_translated
+from asyncfilter.errors import (
+    AccessError,
+    AsyncFilterError,
+    CallError,
+    EndpointError,
+    PermissionDeniedError,
+    RegionMismatchError,
+    ThrottledError,
+    TransientError,
+)
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import DetectorSpec, Job
 from asyncfilter.model import StoreKind, store_of
 from asyncfilter.policy.detectors import PROFILES
 
+REKOGNITION = "rekognition"
+"""The service's name in endpoints and signatures."""
+
+_OWN_ENDPOINT = "AWS_ENDPOINT_URL_REKOGNITION"
 _ATTEMPTS = 4
 _PAUSE_S = 0.25
 
@@ -38,13 +53,39 @@ async def check_source(job: Job, session: AwsSession, calls: S3Api) -> str:
         PermissionDeniedError: The source may not be listed.
         CredentialsError: AWS does not accept the credentials.
         EndpointError: S3 cannot be reached.
+        StoreError: The store does not list as S3 does.
     """
     source = job.source
     home = await with_retries(lambda: session.bucket_region(source.bucket))
-    await with_retries(lambda: calls.list_objects(source.bucket, source.prefix, after=None, limit=1))
+    await _check_listing(session, calls, source.bucket, source.prefix)
     for bucket in _target_buckets(job):
         await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
     return home
+
+
+async def _check_listing(session: AwsSession, calls: S3Api, bucket: str, prefix: str) -> None:
+    try:
+        await with_retries(lambda: list_page(calls, bucket, prefix, limit=1))
+    except PermissionDeniedError as error:
+        if await _is_requester_pays(session, bucket, prefix):
+            raise PermissionDeniedError(
+                f"s3://{bucket} is a Requester Pays bucket: it refuses requests that do not agree to pay, as those of "
+                "Rekognition cannot",
+                hint=f"Copy the images to a bucket of your own: aws s3 sync s3://{bucket} s3://YOUR-BUCKET "
+                "--request-payer requester.",
+            ) from error
+        raise
+
+
+async def _is_requester_pays(session: AwsSession, bucket: str, prefix: str) -> bool:
+    """Whether a bucket may be listed by who agrees to pay for it; this one request costs at most 0.0005 cents."""
+    client = await session.s3(bucket)
+    try:
+        with vendor_translated(Operation.LIST_OBJECTS, uri(bucket, prefix)), anyio.fail_after(session.timeout_s):
+            await client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1, RequestPayer="requester")
+    except (AsyncFilterError, ErrorResponseError):
+        return False
+    return True
 
 
 async def check_detector(job: Job, session: AwsSession, signed_client: SignedClient, bucket_region: str | None) -> str:
@@ -68,9 +109,27 @@ async def check_detector(job: Job, session: AwsSession, signed_client: SignedCli
         )
     if bucket_region not in {None, region} and not job.convert:
         raise _mismatch(job, bucket_region or "", region)
-    endpoint = await session.endpoint("rekognition", region)
+    await check_region(session, region)
+    endpoint = await session.endpoint(REKOGNITION, region)
     await with_retries(lambda: signed_client.reach(endpoint))
     return region
+
+
+async def check_region(session: AwsSession, region: str) -> None:
+    """Check that Rekognition exists in a region, as far as botocore knows.
+
+    A region that is newer than botocore, or a service of one's own, is reached by ``AWS_ENDPOINT_URL_REKOGNITION``.
+
+    Raises:
+        RegionMismatchError: It does not.
+    """
+    if _OWN_ENDPOINT in os.environ or region in (known := await session.regions(REKOGNITION)):
+        return
+    raise RegionMismatchError(
+        f"Rekognition is not available in the region {region!r}; it is in {', '.join(known)}",
+        hint="Set convert: true and detector.region to one of these, which sends the images' bytes there, or copy the "
+        f"images to a bucket in one of them. For a region that has it since, set {_OWN_ENDPOINT} to its endpoint.",
+    )
 
 
 def region_asked_for(spec: DetectorSpec) -> str | None:
@@ -118,22 +177,26 @@ async def with_retries(call: Callable[[], Awaitable[T]]) -> T:
     """Retry throttled and transient failures a few times.
 
     Raises:
-        EndpointError: No response.
-        AsyncFilterError: Any other failure, and the last throttled or transient error response.
+        EndpointError: No response, or every attempt was throttled or failed transiently.
+        AsyncFilterError: Any other failure.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return await call()
         except ErrorResponseError as exc:
             error = classify(exc.response)
-            if attempt == _ATTEMPTS or not isinstance(error, ThrottledError | TransientError):
+            if not isinstance(error, ThrottledError | TransientError):
                 raise error from exc
+            if attempt == _ATTEMPTS:
+                raise _unavailable(error) from exc
         except UnreachableError as exc:
             raise exc.as_endpoint_error() from exc
-        except (TransientError, ThrottledError) as exc:
+        except (TransientError, ThrottledError) as error:
             if attempt == _ATTEMPTS:
-                raise EndpointError(
-                    exc.message, hint="Check the network and AWS's service health, then repeat."
-                ) from exc
+                raise _unavailable(error) from error
         await anyio.sleep(_PAUSE_S * 2**attempt)
     raise AssertionError("unreachable")
+
+
+def _unavailable(error: CallError) -> EndpointError:
+    return EndpointError(error.message, hint="Check the network and the service's health, then run it again.")

@@ -12,9 +12,10 @@ from asyncfilter.aws.clients.error_response import ErrorResponseError
 from asyncfilter.aws.detectors.base import RekognitionDetector
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.factory import AwsClients
-from asyncfilter.aws.preflight import region_asked_for
+from asyncfilter.aws.preflight import check_region, region_asked_for
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import ImageError, UsageError
+from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.spec import DetectorSpec
 from asyncfilter.model import S3, Detection, ListedObject, ObjectRef, location
 from asyncfilter.policy.detectors import PROFILES
@@ -42,6 +43,8 @@ class AwsReferences:
             if exc.response.status == 404 and exc.response.code != "NoSuchBucket":
                 raise ImageError(f"{uri}: there is no such object", code="vanished") from exc
             raise classify(exc.response) from exc
+        if not head.etag:
+            raise ImageError(f"{uri}: the store gives no ETag, which shows whether it was replaced", code="no_etag")
         return ListedObject(uri, head.size_bytes, head.etag)
 
     async def detect(self, image: ObjectRef) -> Detection:
@@ -60,6 +63,7 @@ class AwsReferences:
 
     async def _detector(self, region: str) -> RekognitionDetector:
         if region not in self._detectors:
+            await check_region(self._clients.session, region)
             self._detectors[region] = await self._clients.detector(self._spec, region)
         return self._detectors[region]
 
@@ -88,10 +92,22 @@ async def open_references(uris: Sequence[str], *, clients: AwsClients, spec: Det
         spec: Kind and parameters of the detector.
 
     Raises:
-        UsageError: All references are files, and no region is set.
+        UsageError: An address is not valid; or all references are files, and no region is set.
         AccessError: A bucket does not exist, or AWS cannot be reached.
     """
-    return AwsReferences(clients, spec, await _region(uris, clients.session, spec))
+    for uri in uris:
+        _check_address(uri)
+    region = await _region(uris, clients.session, spec)
+    await check_region(clients.session, region)
+    return AwsReferences(clients, spec, region)
+
+
+def _check_address(uri: str) -> None:
+    if uri.startswith((S3, "arn:")):
+        try:
+            parse_s3_uri(uri)
+        except ValueError as exc:
+            raise UsageError(f"{uri}: {exc}", hint="Name images as s3://bucket/key, or as files.") from exc
 
 
 async def _region(uris: Sequence[str], session: AwsSession, spec: DetectorSpec) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import anyio
 import typer
 
+from asyncfilter.cli import deferred
 from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import UsageError
-from asyncfilter.sandbox import LabelSource, SandboxOptions, client_environment, serve, syntax
+from asyncfilter.sandbox import LabelSource, Quirk, SandboxOptions, client_environment, serve, syntax
 from asyncfilter.sandbox.throttle import ThrottleMode
 
 app = command_group()
@@ -57,6 +57,9 @@ def sandbox(
         _Texts, _texts("--synthetic", "BUCKET=COUNT[:PATTERN]", "A bucket of computed objects.", _CONTENT)
     ] = None,
     archived: Annotated[_Texts, _texts("--archived", "GLOB", "Objects (bucket/key) in Glacier.", _CONTENT)] = None,
+    restored: Annotated[
+        _Texts, _texts("--restored", "GLOB", "Objects in Glacier that were restored for now.", _CONTENT)
+    ] = None,
     labels: Annotated[
         str,
         typer.Option(
@@ -106,10 +109,23 @@ def sandbox(
     kms_denied: Annotated[
         _Texts, _texts("--kms-denied", "GLOB", "Objects whose KMS key cannot be used.", _TROUBLE)
     ] = None,
+    quirk: Annotated[
+        _Texts, _texts("--quirk", "NAME", f"How S3 differs from AWS's: {', '.join(Quirk)}.", _TROUBLE)
+    ] = None,
     verify_signatures: Annotated[
         bool,
         typer.Option("--verify-signatures", help="Check the signature of every request.", rich_help_panel=_TROUBLE),
     ] = False,
+    session_s: Annotated[
+        float | None,
+        typer.Option(
+            "--session-seconds",
+            metavar="S",
+            min=0,
+            help="Lifetime of the temporary keys that AssumeRole returns; default what is asked for.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = None,
     check_images: Annotated[
         bool, typer.Option(help="Reject images that Rekognition would reject.", rich_help_panel=_TROUBLE)
     ] = True,
@@ -130,6 +146,8 @@ def sandbox(
             samples=_parsed(syntax.parse_samples, samples),
             synthetic=_parsed(syntax.parse_synthetic, synthetic),
             archived=tuple(archived or ()),
+            restored=tuple(restored or ()),
+            quirks=_parsed(syntax.parse_quirk, quirk),
             labels=LabelSource(labels),
             answers=_text(answers),
             recorded=_text(recorded),
@@ -147,6 +165,7 @@ def sandbox(
             kms_denied=tuple(kms_denied or ()),
             verify_signatures=verify_signatures,
             any_credentials=not verify_signatures,
+            session_s=session_s,
             check_images=check_images,
             seed=seed,
         )
@@ -170,10 +189,8 @@ def _serve(options: SandboxOptions, *, env_file: Path | None, as_json: bool) -> 
             print(f"unset AWS_PROFILE AWS_SESSION_TOKEN\n{exports}", end="", flush=True)  # noqa: T201
         print_err(f"serving on {endpoint_url}; Ctrl-C ends it")
 
-    try:
-        anyio.run(lambda: serve(options, started=started))
-    except KeyboardInterrupt:
-        print_err("the sandbox is closed")
+    deferred.run_until_signal(lambda: serve(options, started=started))
+    print_err("the sandbox is closed")
 
 
 def _parsed(parse: Callable[[str], T], texts: Sequence[str] | None) -> tuple[T, ...]:

@@ -10,8 +10,8 @@ from typing import BinaryIO
 import anyio
 import anyio.to_thread
 
-from asyncfilter.folders.files import check_same, open_file, reading
-from asyncfilter.model import ObjectRef
+from asyncfilter.folders.files import check_listable, check_same, open_file, reading
+from asyncfilter.model import UNREADABLE, ObjectRef
 
 READS_AT_ONCE = 16
 
@@ -53,6 +53,9 @@ def read_file(image: ObjectRef, first_bytes: int | None = None) -> bytes:
         ImageError: ``changed``, ``vanished``, or a cause of its own.
         TransientError: It cannot be read now.
     """
+    with reading(image):
+        if image.etag == UNREADABLE and image.key.endswith("/"):
+            check_listable(image)
     with reading(image), open_file(image) as stream:
         check_same(image, os.fstat(stream.fileno()))
         content = stream.read() if first_bytes is None else stream.read(first_bytes)

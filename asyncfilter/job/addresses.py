@@ -31,6 +31,12 @@ _UNUSABLE_SUFFIXES = {
     "-s3alias": "an access point, and the bucket behind it may be the source itself",
     ".mrap": "a multi-region access point, which Rekognition cannot read",
 }
+_ARNS = {
+    "s3-object-lambda": "Object Lambda access points are not supported: Rekognition cannot read them",
+    "s3-outposts": "buckets on Outposts are not supported: Rekognition cannot read them",
+    "s3express": "directory buckets are not supported: they list without order and cannot be continued",
+}
+"""What the ARNs of services beside ``s3`` name."""
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
 
@@ -269,14 +275,27 @@ def _part(piece: re.Match[str], text: str) -> str | Placeholder:
 
 def _split(text: str) -> tuple[str, str]:
     """Bucket and rest of an S3 address."""
-    if text.startswith("arn:"):
-        raise ValueError(f"expected s3://bucket/prefix, found the ARN {text!r}: access points are not supported")
+    if (arn := text.removeprefix(S3)).startswith("arn:"):
+        raise ValueError(f"expected s3://bucket/prefix, found the ARN {text!r}: {_arn_meaning(arn)}")
     if not text.startswith(S3):
         raise ValueError(f"expected s3://bucket/prefix, or a folder such as ./photos, found {text!r}")
     bucket, _, key = text.removeprefix(S3).partition("/")
     if "{" in bucket:
         raise ValueError(f"expected a bucket written out, without placeholders, found {bucket!r}")
     return check_bucket(bucket), key
+
+
+def _arn_meaning(arn: str) -> str:
+    """What an ARN in place of an address means (S3 user guide, *Amazon S3 resources*)."""
+    parts = arn.split(":", 5)
+    if len(parts) < 6 or not parts[2].startswith("s3"):
+        return "it names no bucket"
+    service, resource = parts[2], parts[5]
+    if service in _ARNS:
+        return _ARNS[service]
+    if resource.startswith("accesspoint"):
+        return "access points are not supported, since the bucket behind one may be the source itself; name that bucket"
+    return f"write {S3}{resource}"
 
 
 def _check_length(key: str, text: str) -> None:

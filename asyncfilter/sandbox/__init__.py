@@ -21,6 +21,7 @@ from asyncfilter.sandbox.options import (
     SyntheticSpec,
 )
 from asyncfilter.sandbox.process import SandboxProcess
+from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.store import Attributes
 from asyncfilter.sandbox.syntax import (
     parse_bucket,
@@ -43,6 +44,7 @@ __all__ = [
     "Latency",
     "LoadSpec",
     "Noise",
+    "Quirk",
     "SamplesSpec",
     "Sandbox",
     "SandboxOptions",

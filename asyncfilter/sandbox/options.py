@@ -11,6 +11,7 @@ from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.answers.folder import Noise
 from asyncfilter.sandbox.faults import Fault
 from asyncfilter.sandbox.latency import Latency
+from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN
 from asyncfilter.sandbox.throttle import ThrottleMode
 
@@ -73,9 +74,12 @@ class SandboxOptions:
         ramp: Throttle rates that grow by more than this factor per second.
         latency: Latency of detections.
         s3_latency: Latency of all other operations.
-        archived, kms_denied, denied: Globs on ``bucket/key`` of objects in that state.
+        archived, restored, kms_denied, denied: Globs on ``bucket/key`` of objects in that state; a restored object is
+            an archived one that can be read.
+        quirks: How the S3 differs from AWS's.
         credentials: Secret keys by access key.
         any_credentials: Accept other access keys as well; without effect if ``verify_signatures`` is set.
+        session_s: Lifetime of the temporary keys that AssumeRole returns, seconds; None for what the request asks for.
         count_keys: Count how often each image is examined (about 150 bytes per image).
     """
 
@@ -102,8 +106,10 @@ class SandboxOptions:
     faults: tuple[Fault, ...] = ()
     deny: tuple[DenyRule, ...] = ()
     archived: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
     kms_denied: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
+    quirks: tuple[Quirk, ...] = ()
     model_arn: str = DEFAULT_MODEL_ARN
     model_status: str = "RUNNING"
     inference_units: int = 1
@@ -111,5 +117,6 @@ class SandboxOptions:
     verify_signatures: bool = False
     credentials: Mapping[str, str] = field(default_factory=lambda: {ACCESS_KEY: SECRET_KEY})
     any_credentials: bool = True
+    session_s: float | None = None
     count_keys: bool = True
     seed: int = 0

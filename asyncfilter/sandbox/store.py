@@ -36,6 +36,7 @@ class Attributes(msgspec.Struct, frozen=True, gc=False):
         checksums: ``x-amz-checksum-`` headers as they were sent.
         kms_denied: The caller may not use the object's KMS key: HEAD and listing work, reading the bytes does not.
         denied: The caller may not read the object.
+        restored: The object was restored from its archive class and can be read for now.
     """
 
     content_type: str = "binary/octet-stream"
@@ -46,11 +47,12 @@ class Attributes(msgspec.Struct, frozen=True, gc=False):
     checksums: dict[str, str] = {}
     kms_denied: bool = False
     denied: bool = False
+    restored: bool = False
 
     @property
     def archived(self) -> bool:
         """The object must be restored before it can be read or copied."""
-        return self.storage_class in ARCHIVED_CLASSES
+        return self.storage_class in ARCHIVED_CLASSES and not self.restored
 
 
 class Stored(msgspec.Struct, gc=False):
@@ -265,16 +267,20 @@ def keys_matching(globs: tuple[str, ...]) -> Callable[[str], bool]:
     return lambda uri: pattern.match(uri) is not None
 
 
-def marking(archived: tuple[str, ...], kms_denied: tuple[str, ...], denied: tuple[str, ...]) -> Admit:
-    """An ``Admit`` that marks objects whose ``bucket/key`` matches a glob as archived, KMS-denied or denied."""
-    is_archived, is_kms_denied, is_denied = map(keys_matching, (archived, kms_denied, denied))
-    if not archived + kms_denied + denied:
+def marking(
+    archived: tuple[str, ...], restored: tuple[str, ...], kms_denied: tuple[str, ...], denied: tuple[str, ...]
+) -> Admit:
+    """An ``Admit`` that marks objects whose ``bucket/key`` matches a glob: archived, restored, KMS-denied or denied."""
+    is_archived, is_restored, is_kms_denied, is_denied = map(keys_matching, (archived, restored, kms_denied, denied))
+    if not archived + restored + kms_denied + denied:
         return lambda _bucket, _key, attributes: attributes
 
     def admit(bucket: str, key: str, attributes: Attributes) -> Attributes:
         uri = f"{bucket}/{key}"
         if is_archived(uri):
             attributes = msgspec.structs.replace(attributes, storage_class="GLACIER")
+        if is_restored(uri):
+            attributes = msgspec.structs.replace(attributes, storage_class="GLACIER", restored=True)
         if is_kms_denied(uri):
             sse = {"x-amz-server-side-encryption": "aws:kms"}
             attributes = msgspec.structs.replace(attributes, kms_denied=True, sse=sse)

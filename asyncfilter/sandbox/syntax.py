@@ -21,6 +21,7 @@ from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.faults import Fault, FaultKind
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.options import BucketSpec, LoadSpec, SamplesSpec, SyntheticSpec
+from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN, SyntheticKeys
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|)")
@@ -43,6 +44,17 @@ def parse_fault(text: str) -> Fault:
     times = re.fullmatch(r"(\d+)x", amount.strip())
     rate = 0.0 if times else _share(amount, text)
     return Fault(FaultKind(kind), rate, glob or "*", operation, int(times[1]) if times else 0)
+
+
+def parse_quirk(text: str) -> Quirk:
+    """Read the name of a quirk.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if text not in set(Quirk):
+        raise ValueError(f"quirk {text!r} is none of {', '.join(Quirk)}")
+    return Quirk(text)
 
 
 def parse_latency(text: str) -> Latency:

@@ -7,6 +7,7 @@ which the ports classify in their context, and the package's errors where there 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
@@ -23,9 +24,20 @@ _ALL = 1000
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects must be restored before they can be read (S3 guide, *Archiving*)."""
 
+RESTORE_STATUS = "RestoreStatus"
+"""Attribute of archived objects that S3 lists on request only (S3 API reference, *ListObjectsV2*)."""
+
+
+def readable_class(storage_class: str, *, is_restored: bool) -> str:
+    """The class that an object is read from: S3 keeps the copy of a restored object in STANDARD until it expires."""
+    return "STANDARD" if is_restored and storage_class in ARCHIVE_CLASSES else storage_class
+
 
 class Listing(NamedTuple):
-    """One page: objects in key order, and the token of the next page, None after the last."""
+    """One page: objects in the store's order, and the token of the next page.
+
+    The token is None after the last page, and empty when the store says that more follows but gives no token.
+    """
 
     objects: Sequence[ListedObject]
     token: str | None
@@ -45,13 +57,20 @@ class ObjectHead(NamedTuple):
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> ObjectHead:
-        """Read the headers of a response; the case of their names is ignored."""
+        """Read the headers of a response; the case of their names is ignored.
+
+        Raises:
+            ValueError: The length is no number of bytes.
+        """
         lower = {name.lower(): value for name, value in headers.items()}
         restored = 'ongoing-request="false"' in lower.get("x-amz-restore", "")
         stored = lower.get("x-amz-archive-status", "") or lower.get("x-amz-storage-class", "") in ARCHIVE_CLASSES
+        size_bytes = int(lower.get("content-length", 0))
+        if size_bytes < 0:
+            raise ValueError(f"{size_bytes} is no number of bytes")
         return cls(
             etag=lower.get("etag", "").strip('"'),
-            size_bytes=int(lower.get("content-length", 0)),
+            size_bytes=size_bytes,
             archived=bool(stored) and not restored,
             checksums={
                 name: value
@@ -77,6 +96,11 @@ class ObjectVersion(NamedTuple):
     is_marker: bool
 
 
+def is_part(status: int, content_range: str, start: int) -> bool:
+    """Whether a response has the part that begins at ``start``: a store may ignore the range and send the whole."""
+    return status == HTTPStatus.PARTIAL_CONTENT and content_range.startswith(f"bytes {start}-")
+
+
 class S3Api(Protocol):
     """The S3 operations of a run."""
 
@@ -96,6 +120,10 @@ class S3Api(Protocol):
 
     async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
         """GetObject on condition of the image's ETag: the whole object, or up to ``first_bytes`` from its start."""
+        ...
+
+    async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
+        """GetObject of some bytes on condition of the ETag; None when the store sent another part, or the whole."""
         ...
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
@@ -120,8 +148,8 @@ class S3Api(Protocol):
         """ListObjectVersions of one key, newest first; up to the 1,000 entries of one page."""
         ...
 
-    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str]:
-        """GetObjectTagging, of one version where it is given."""
+    async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str] | None:
+        """GetObjectTagging, of one version where it is given; None when the answer is not a set of tags."""
         ...
 
     async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:

@@ -12,10 +12,11 @@ from functools import partial
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError
 from asyncfilter.aws.clients.protocols import ObjectHead, S3Api
 from asyncfilter.aws.errors import classify
-from asyncfilter.aws.s3.diagnosis import unreadable
+from asyncfilter.aws.s3.denials import Denials
 from asyncfilter.aws.s3.heads import examined_head, head
+from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.aws.s3.tags import tag_object
-from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError, UsageError
+from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError, TransientError, UsageError
 from asyncfilter.model import ActionKind, Effect, IfExists, S3Location
 from asyncfilter.ports.examine import Page
 from asyncfilter.ports.remover import CopyResult
@@ -36,13 +37,12 @@ class S3Source:
         self._prefix = prefix
 
     async def page(self, after: str | None) -> Page:
-        """Up to 1,000 objects that follow the key ``after``; see ``Source``."""
-        try:
-            listing = await self._calls.list_objects(self._bucket, self._prefix, after=after)
-            while not listing.objects and listing.token is not None:  # an empty page has no key to continue from
-                listing = await self._calls.list_objects(self._bucket, self._prefix, after=None, token=listing.token)
-        except ErrorResponseError as exc:
-            raise classify(exc.response) from exc
+        """Up to 1,000 objects that follow the key ``after``; see ``Source``.
+
+        Raises:
+            StoreError: The store does not list as S3 does.
+        """
+        listing = await list_page(self._calls, self._bucket, self._prefix, after=after)
         return Page(listing.objects, is_last=listing.token is None)
 
 
@@ -55,6 +55,7 @@ class S3Sink:
 
     def __init__(self, calls: S3Api) -> None:
         self._calls = calls
+        self._denials = Denials(calls)
         self._perform: Mapping[ActionKind, Callable[[Effect], Awaitable[object]]] = {
             ActionKind.COPY: self.copy,
             ActionKind.TAG: partial(tag_object, calls),
@@ -74,7 +75,26 @@ class S3Sink:
         await method(effect)
 
     async def copy(self, effect: Effect) -> CopyResult:
-        """Copy an object; see ``Remover``."""
+        """Copy an object; see ``Remover``.
+
+        Conditions are sent with the request. Stores that ignore them are allowed for: a copy that must not overwrite
+        looks at its target first, and the answer to a copy shows whether another version was copied.
+        """
+        if effect.if_exists is not IfExists.OVERWRITE and (existing := await self._existing(effect)) is not None:
+            return existing
+        copied = await self._copy(effect)
+        if copied.is_new:
+            self._denials.note_copy(_target(effect).bucket)
+            await self._check_version(effect, copied)
+        return copied
+
+    async def _existing(self, effect: Effect) -> CopyResult | None:
+        try:
+            return await self.existing_copy(effect)
+        except PermissionDeniedError:
+            return None  # without s3:ListBucket a missing key gives 403; the condition still applies
+
+    async def _copy(self, effect: Effect) -> CopyResult:
         target, only_new = _target(effect), effect.if_exists is not IfExists.OVERWRITE
         try:
             return CopyResult(etag=await self._calls.copy_object(effect.source, target, only_new=only_new), is_new=True)
@@ -82,8 +102,31 @@ class S3Sink:
             if exc.response.status == 412:
                 return await self._after_condition_failed(effect, exc.response)
             if exc.response.status == 403:
-                raise await self._denied_side(effect, exc.response) from exc
+                raise await self._denials.cause(effect.source, target, exc.response) from exc
             raise classify(exc.response) from exc
+
+    async def _check_version(self, effect: Effect, copied: CopyResult) -> None:
+        """Check the source when a copy's ETag is not the one examined, as also with multipart uploads and KMS.
+
+        Raises:
+            ImageError: ``changed`` or ``vanished``: the copy may be of a version that was not examined. It is left at
+                the target, because an object must not be deleted that may be another program's.
+            TransientError: The source could not be checked.
+        """
+        if copied.etag == effect.source.etag:
+            return
+        try:
+            await examined_head(self._calls, effect.source)
+        except ImageError as error:
+            raise ImageError(
+                f"{error.message}; its copy {_target(effect).uri} (ETag {copied.etag}) may be of another version than "
+                "the one examined",
+                code=error.code,
+                remedy="Run again, which examines the new version, and check or delete that copy.",
+            ) from error
+        except (ThrottledError, TransientError) as error:
+            # The copy was made: a repetition may find it at the target, and must not take it for another program's.
+            raise TransientError(f"{error.message} (after the copy of it)", may_be_billed=True) from error
 
     async def existing_copy(self, effect: Effect) -> CopyResult | None:
         """The object at the target of a copy that must not overwrite, if it counts as the copy; None without one.
@@ -111,19 +154,6 @@ class S3Sink:
         if copied is None:
             raise TransientError(f"{response}: the condition holds now", may_be_billed=False)
         return copied
-
-    async def _denied_side(self, effect: Effect, response: ErrorResponse) -> Exception:
-        """The error for a 403 of CopyObject, which may mean read or write; if a read works, it means the write."""
-        denied = classify(response)
-        if not isinstance(denied, PermissionDeniedError):
-            return denied
-        try:
-            await self._calls.head_object(effect.source.bucket, effect.source.key)
-        except ErrorResponseError as exc:
-            if exc.response.status == 403:
-                return unreadable(effect.source, response)
-            return classify(exc.response)
-        return denied
 
 
 def _target(effect: Effect) -> S3Location:

@@ -10,7 +10,7 @@ from asyncfilter.aws.clients.error_response import ErrorResponseError
 from asyncfilter.aws.clients.protocols import S3Api
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3.heads import examined_head
-from asyncfilter.errors import ImageError, PermissionDeniedError
+from asyncfilter.errors import ImageError, PermissionDeniedError, StoreError
 from asyncfilter.model import Effect, ObjectRef
 from asyncfilter.records.removal import NULL_VERSION
 
@@ -24,11 +24,14 @@ async def tag_object(calls: S3Api, effect: Effect) -> None:
     Raises:
         ImageError: ``too_many_tags``, ``changed``, ``vanished``, or a cause of its own.
         PermissionDeniedError: Tags cannot be read or written.
+        StoreError: The store has no tags; nothing was written.
     """
     image = effect.source
     try:
         version = await _version(calls, image)
         present = await calls.get_tags(image.bucket, image.key, version)
+        if present is None:
+            raise _without_tags(image)
         merged = {**present, **effect.tags}
         if len(merged) > MAX_TAGS:
             raise ImageError(
@@ -42,6 +45,14 @@ async def tag_object(calls: S3Api, effect: Effect) -> None:
                 await _version(calls, image)
     except ErrorResponseError as exc:
         raise classify(exc.response) from exc
+
+
+def _without_tags(image: ObjectRef) -> StoreError:
+    """The error of a store that ignores ``?tagging``: there a write of tags replaces the object by their XML."""
+    return StoreError(
+        f"{image.uri}: the store has no tags (its answer to GetObjectTagging is none); nothing was written",
+        hint="Use copy in place of tag under actions.",
+    )
 
 
 async def _version(calls: S3Api, image: ObjectRef) -> str:

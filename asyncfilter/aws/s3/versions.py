@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import anyio
-
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.clients.protocols import uri
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
-from asyncfilter.errors import PermissionDeniedError
+from asyncfilter.errors import PermissionDeniedError, StoreError
 from asyncfilter.model import S3Location
 from asyncfilter.records.removal import BucketState, Versioning
 
@@ -32,6 +31,8 @@ class S3Versions:
     async def state(self, bucket: str) -> BucketState:
         """Whether deletes leave a marker; unknown without the permission to read it.
 
+        A store that has no such request keeps no versions.
+
         Raises:
             AccessError: The state cannot be read for another reason.
             CallError: The attempt failed.
@@ -41,6 +42,8 @@ class S3Versions:
                 found = await client.get_bucket_versioning(Bucket=bucket)
         except PermissionDeniedError:
             return BucketState(versioning=Versioning.UNKNOWN)
+        except StoreError:
+            return BucketState(versioning=Versioning.OFF)
         status = found.get("Status", "")
         return BucketState(
             versioning=_STATES.get(status, Versioning.OFF), mfa_delete=found.get("MFADelete") == "Enabled"
@@ -55,7 +58,7 @@ class S3Versions:
     async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
         client = await self._session.s3(bucket)
         try:
-            with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
+            with vendor_translated(operation, uri(bucket, key)), fail_after(self._session.timeout_s):
                 yield client
         except ErrorResponseError as exc:
             raise classify(exc.response) from exc

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from asyncfilter.engine.core.listing import following
 from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.model import ListedObject, Skip
@@ -40,10 +41,10 @@ class ListingCounter:
         for _ in range(MOST_PAGES):
             try:
                 page = await self._repeat(partial(self._source.page, cursor))
+                images += sum(self._check(listed) is None for listed in page.objects)
+                if page.is_last:
+                    self.images = images
+                    return
+                cursor = following(page, cursor)
             except (AsyncFilterError, DrainedError):
                 return
-            images += sum(self._check(listed) is None for listed in page.objects)
-            if page.is_last:
-                self.images = images
-                return
-            cursor = page.objects[-1].key if page.objects else cursor

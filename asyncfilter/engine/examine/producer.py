@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from asyncfilter.engine.core.retry import Repeater
+from asyncfilter.engine.core.listing import ListingReader, following
 from asyncfilter.engine.core.work_item import WorkItem
-from asyncfilter.errors import EndpointError, TransientError
-from asyncfilter.model import ListedObject, ObjectRef, Skip, uri_of
+from asyncfilter.model import ListedObject, ObjectRef, Skip
 from asyncfilter.policy.matching import match
 from asyncfilter.ports.checkpoint import LabelStore, Positions
-from asyncfilter.ports.examine import Page, Source
 from asyncfilter.records.images import StoredImage
 
 BATCH_IMAGES = 1000
@@ -29,12 +27,11 @@ class Producer:
     """Makes work items and numbers them in order.
 
     Args:
-        source: Lists the objects.
+        reader: Reads the listing.
         labels: Gives the stored rows of keys, and their labels.
         positions: Gives the images that failed.
         bucket: The bucket of the objects.
         check: Returns the reason why a listed object is not examined, or None.
-        repeat: The retry policy for pages.
         skips_duplicates: True when known images that are duplicates of an earlier one count as skipped.
         retry_failed: True to try images again that failed beyond the position at which the last run stopped.
         next_seq: Position of the next image in the order of examination.
@@ -44,23 +41,21 @@ class Producer:
     def __init__(
         self,
         *,
-        source: Source,
+        reader: ListingReader,
         labels: LabelStore,
         positions: Positions,
         bucket: str,
         check: Callable[[ListedObject], Skip | None],
-        repeat: Repeater,
         skips_duplicates: bool,
         retry_failed: bool = False,
         next_seq: int,
         next_id: int,
     ) -> None:
-        self._source = source
+        self._reader = reader
         self._labels = labels
         self._positions = positions
         self._bucket = bucket
         self._check = check
-        self._repeat = repeat
         self._skips_duplicates = skips_duplicates
         self._retry_failed = retry_failed
         self._next_seq = next_seq
@@ -86,21 +81,11 @@ class Producer:
             DrainedError: The run ends before a page could be read.
         """
         while True:
-            page = await self._page(cursor)
+            page = await self._reader.page(cursor)
             yield await self._admitted(page.objects)
             if page.is_last:
                 return
-            if page.objects:
-                cursor = page.objects[-1].key
-
-    async def _page(self, after: str | None) -> Page:
-        try:
-            return await self._repeat(lambda: self._source.page(after))
-        except TransientError as error:
-            raise EndpointError(
-                f"the listing of {uri_of(self._bucket, '')} cannot be read: {error.message}",
-                hint="Run the same command again once S3 responds; nothing is lost.",
-            ) from error
+            cursor = following(page, cursor)
 
     async def _admitted(self, objects: Sequence[ListedObject]) -> list[WorkItem]:
         wanted = [(listed, self._check(listed)) for listed in objects]

@@ -6,6 +6,7 @@ added later do not change the order of the others.
 
 from __future__ import annotations
 
+from asyncfilter.engine.core.listing import following
 from asyncfilter.model import ListedObject
 from asyncfilter.policy.sampling import Ranking
 from asyncfilter.ports.checkpoint import ListingStore
@@ -46,7 +47,7 @@ class ShuffledSource:
             page = await self._source.page(last_key)
             await self._store.save_listing([self._ranked(listed) for listed in page.objects], is_last=page.is_last)
             self._is_whole = page.is_last
-            last_key = page.objects[-1].key if page.objects else last_key
+            last_key = following(page, last_key)
 
     def _ranked(self, listed: ListedObject) -> tuple[int, ListedObject]:
         return self._ranking.rank(listed.key), listed

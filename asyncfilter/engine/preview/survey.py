@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 from asyncfilter.clock import Clock
+from asyncfilter.engine.core.listing import ListingReader, following
 from asyncfilter.engine.core.retry import Repeater, full_pause
 from asyncfilter.engine.examine.duplicates import content_of
-from asyncfilter.errors import EndpointError, TransientError
 from asyncfilter.model import ListedObject, Skip
 from asyncfilter.policy.forecast import CheckpointTotals, ListingSurvey
 from asyncfilter.policy.matching import newest
 from asyncfilter.policy.sampling import ContentCounter, Sampler
-from asyncfilter.ports.examine import Page, Source
+from asyncfilter.ports.examine import Source
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Totals
 from asyncfilter.records.tally import Tally
@@ -37,6 +37,7 @@ def checkpoint_totals(totals: Totals, tally: Tally) -> CheckpointTotals:
     return CheckpointTotals(
         spent_micros=totals.spent_micros + totals.reserved_micros,
         billed_calls=totals.billed_calls + totals.reserved_calls,
+        month_use=totals.month_use,
         examined=tally.examined,
         matches=tally.matches,
     )
@@ -53,6 +54,7 @@ class Surveyor:
         clock: Time, for the pauses between attempts.
         sampler: Draws the sample, which may be empty.
         on_listed: Called after every page with the number of objects listed.
+        shares_content: False when every image is paid for by itself, whatever its ETag.
     """
 
     def __init__(
@@ -65,16 +67,22 @@ class Surveyor:
         clock: Clock,
         sampler: Sampler,
         on_listed: Callable[[int], None] | None = None,
+        shares_content: bool = True,
     ) -> None:
         self.survey = ListingSurvey()
         """The counts so far."""
-        self._source = source
+        self._reader = ListingReader(
+            source,
+            repeat=Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random()),
+            where="the listing",
+            hint="Plan again once S3 responds; nothing was paid.",
+        )
         self._check = check
         self._known = known
-        self._repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
         self._sampler = sampler
         self._contents = ContentCounter()
         self._on_listed = on_listed
+        self._shares_content = shares_content
 
     async def run(self) -> ListingSurvey:
         """Read the whole listing.
@@ -85,22 +93,15 @@ class Surveyor:
         """
         after: str | None = None
         while True:
-            page = await self._page(after)
+            page = await self._reader.page(after)
             await self._count(page.objects)
             if self._on_listed is not None:
                 self._on_listed(self.survey.listed)
             if page.is_last:
                 break
-            after = page.objects[-1].key if page.objects else after
+            after = following(page, after)
         await self._finish()
         return self.survey
-
-    async def _page(self, after: str | None) -> Page:
-        try:
-            return await self._repeat(lambda: self._source.page(after))
-        except TransientError as error:
-            hint = "Plan again once S3 responds; nothing was paid."
-            raise EndpointError(f"the listing cannot be read: {error.message}", hint=hint) from error
 
     async def _count(self, objects: Sequence[ListedObject]) -> None:
         survey = self.survey
@@ -116,7 +117,8 @@ class Surveyor:
         for listed, row in zip(candidates, await self._rows(candidates), strict=True):
             has_labels = row is not None and not row.is_unexamined
             if row is None or has_labels:
-                self._contents.count(content_of(listed), is_known=has_labels)
+                content = content_of(listed) if self._shares_content else None
+                self._contents.count(content, is_known=has_labels)
             if row is None:
                 survey.unpaid += 1
             elif row.seq is None:

@@ -11,6 +11,7 @@ from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, TransientError
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.model import Effect, Failure, StopReason
+from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.policy.effects import done
 from asyncfilter.ports.examine import Sink
 
@@ -47,6 +48,7 @@ class SinkStage:
         self._stop_signal = stop_signal
         self._emit = emit
         self._clock = clock
+        self._breaker = Breaker()
 
     def submit(self, item: WorkItem, effect: Effect) -> None:
         """Queue an action; when the run ends at once, drop it: the next run carries it out."""
@@ -71,9 +73,9 @@ class SinkStage:
             # The waiting actions would fail for the same reason, and the next run carries them out.
             self.pool.abandon()
         except ImageError as error:
-            self._fail(item, Failure(error.code, error.message))
+            self._fail(item, error)
         except TransientError as error:
-            self._fail(item, Failure("unavailable", error.message))
+            self._fail(item, ImageError(error.message, code="unavailable"))
         except Exception as error:  # noqa: BLE001  a sink may raise anything; what is paid must be kept
             wrapped = AsyncFilterError(f"the sink raised {type(error).__name__}: {error}")
             wrapped.__cause__ = error
@@ -82,6 +84,7 @@ class SinkStage:
             self._confirm(item, effect)
 
     def _confirm(self, item: WorkItem, effect: Effect) -> None:
+        self._breaker.success()
         # No await between these lines: the watermark would move past an action that no batch contains.
         item.confirm_action(effect.kind)
         self._committer.note_effect(item.row_id, done(effect))
@@ -95,7 +98,8 @@ class SinkStage:
             )
         )
 
-    def _fail(self, item: WorkItem, failure: Failure) -> None:
+    def _fail(self, item: WorkItem, error: ImageError) -> None:
+        failure = Failure(error.code, error.message)
         item.fail_action(failure)
         self._committer.note_failure(item.row_id, failure)
         self._emit(
@@ -107,3 +111,7 @@ class SinkStage:
                 message=failure.message,
             )
         )
+        # Only causes outside of the image: it was examined, so what it shows is not the reason.
+        if (error.access or error.code == "unavailable") and self._breaker.failure(error):
+            self._stop_signal.request(StopReason.ERRORS, shared_cause(error))
+            self.pool.abandon()

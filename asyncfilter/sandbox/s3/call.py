@@ -12,6 +12,7 @@ import msgspec
 
 from asyncfilter.sandbox import s3_xml
 from asyncfilter.sandbox.message import XML_TYPE, Reply, Request, ServiceError, header_lines
+from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.store import Bucket, Store, Stored
 
 MAX_KEY_BYTES: Final = 1024
@@ -49,6 +50,19 @@ _SUBRESOURCES: Final = frozenset(
 )
 _AWS_HOST: Final = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-](?:[a-z0-9.-]+\.)?amazonaws\.com(?:\.cn)?")
 
+_CONDITIONS: Final = frozenset(
+    prefix + name
+    for prefix in (b"", b"x-amz-copy-source-")
+    for name in (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
+)
+_IGNORED: Final[Mapping[Quirk, str]] = {
+    Quirk.IGNORE_START_AFTER: "start-after",
+    Quirk.IGNORE_PREFIX: "prefix",
+    Quirk.NO_ENCODING: "encoding-type",
+    Quirk.NO_TAGGING: "tagging",
+}
+"""The parameter that a quirk ignores."""
+
 
 class S3Call(msgspec.Struct):
     """One request to S3.
@@ -67,6 +81,7 @@ class S3Call(msgspec.Struct):
     caller_region: str
     store: Store
     account: str
+    quirks: frozenset[Quirk] = frozenset()
 
     @property
     def uri(self) -> str:
@@ -75,6 +90,8 @@ class S3Call(msgspec.Struct):
 
     def header(self, name: bytes) -> str:
         """A request header; empty if absent."""
+        if Quirk.IGNORE_CONDITIONS in self.quirks and name in _CONDITIONS:
+            return ""
         return self.request.header(name)
 
     def found_bucket(self, name: str | None = None) -> Bucket:
@@ -107,7 +124,9 @@ class S3Call(msgspec.Struct):
         return stored
 
 
-def parse_call(request: Request, store: Store, *, caller_region: str, account: str) -> S3Call:
+def parse_call(
+    request: Request, store: Store, *, caller_region: str, account: str, quirks: frozenset[Quirk] = frozenset()
+) -> S3Call:
     """Parse bucket, key and operation from host, path and query.
 
     Raises:
@@ -125,8 +144,12 @@ def parse_call(request: Request, store: Store, *, caller_region: str, account: s
         fields = {"Size": str(len(key.encode())), "MaxSizeAllowed": str(MAX_KEY_BYTES)}
         raise ServiceError("KeyTooLongError", "Your key is too long", fields=fields)
     query = dict(parse_qsl(request.query.decode("ascii", "replace"), keep_blank_values=True))
+    for quirk in quirks:
+        query.pop(_IGNORED.get(quirk, ""), None)
+    if Quirk.NO_VERSIONING in quirks and "versioning" in query:
+        raise _not_implemented("versioning")
     operation = _operation(request, bucket, key, query)
-    return S3Call(request, operation, bucket, key, query, caller_region, store, account)
+    return S3Call(request, operation, bucket, key, query, caller_region, store, account, quirks)
 
 
 @functools.lru_cache(maxsize=256)
@@ -154,12 +177,16 @@ def _operation(request: Request, bucket: str, key: str, query: Mapping[str, str]
     if operation == "PutObject" and b"x-amz-copy-source" in request.headers:
         return "CopyObject"
     if operation is None and subresource:
-        message = "A header you provided implies functionality that is not implemented"
-        raise ServiceError("NotImplemented", message, 501, fields={"Header": subresource})
+        raise _not_implemented(subresource)
     if operation is None:
         message = "The specified method is not allowed against this resource."
         raise ServiceError("MethodNotAllowed", message, 405, fields={"Method": request.method})
     return operation
+
+
+def _not_implemented(subresource: str) -> ServiceError:
+    message = "A header you provided implies functionality that is not implemented"
+    return ServiceError("NotImplemented", message, 501, fields={"Header": subresource})
 
 
 def xml_reply(root: str, content: str, headers: Mapping[str, str] | None = None) -> Reply:

@@ -8,9 +8,18 @@ from urllib.parse import unquote
 import msgspec
 
 from asyncfilter.sandbox.message import Reply, ServiceError
+from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
 from asyncfilter.sandbox.s3.conditions import check_write, etag_matches, precondition_failed, unmodified_since
-from asyncfilter.sandbox.s3.objects import access_denied, attributes_of, kms_denied, read_tags, version_header
+from asyncfilter.sandbox.s3.deleting import Allowed
+from asyncfilter.sandbox.s3.objects import (
+    access_denied,
+    attributes_of,
+    kms_denied,
+    not_authorized,
+    read_tags,
+    version_header,
+)
 from asyncfilter.sandbox.store import Attributes, Bucket, Stored, iso_time
 
 
@@ -29,6 +38,23 @@ def copy_object(call: S3Call) -> Reply:
     copy = Stored(call.key, source.body, source.etag, time.time(), attributes, _tags(call, source))
     target.put(copy)
     return _reply(copy, source, origin)
+
+
+def check_allowed(call: S3Call, allowed: Allowed) -> None:
+    """Check the permissions on the source and those to copy its tags.
+
+    Raises:
+        ServiceError: ``AccessDenied``; it names the action, as AWS does within one account.
+    """
+    bucket, key, version_id = read_copy_source(call.header(b"x-amz-copy-source"))
+    if not allowed("GetObject", f"{bucket}/{key}"):
+        raise access_denied()
+    source = call.found_object(call.found_bucket(bucket), key, version_id)
+    if not source.tags or call.header(b"x-amz-tagging-directive") == "REPLACE":
+        return
+    for operation, uri in (("GetObjectTagging", f"{bucket}/{key}"), ("PutObjectTagging", call.uri)):
+        if not allowed(operation, uri):
+            raise access_denied() if Quirk.TERSE_DENIALS in call.quirks else not_authorized(f"s3:{operation}", uri)
 
 
 def read_copy_source(header: str) -> tuple[str, str, str | None]:

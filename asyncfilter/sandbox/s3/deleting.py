@@ -7,6 +7,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from asyncfilter.sandbox.message import Reply, ServiceError
+from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
 from asyncfilter.sandbox.s3.conditions import check_write
 from asyncfilter.sandbox.s3.objects import access_denied, delete_one
@@ -26,7 +27,8 @@ def delete_objects(call: S3Call, allowed: Allowed) -> Reply:
     """
     bucket = call.found_bucket()
     headers = call.request.headers
-    if b"content-md5" not in headers and not any(name.startswith(b"x-amz-checksum-") for name in headers):
+    has_checksum = any(name.startswith(b"x-amz-checksum-") for name in headers) and Quirk.ONLY_MD5 not in call.quirks
+    if b"content-md5" not in headers and not has_checksum:
         raise ServiceError(
             "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
         )
@@ -35,6 +37,9 @@ def delete_objects(call: S3Call, allowed: Allowed) -> Reply:
     if root.tag != "Delete" or not 1 <= len(wanted) <= MAX_DELETES or any(not _text(row, "Key") for row in wanted):
         raise malformed()
     quiet = (root.findtext("Quiet") or "").lower() == "true"
+    for row in wanted:
+        if Quirk.IGNORE_CONDITIONS in call.quirks and (condition := row.find("ETag")) is not None:
+            row.remove(condition)
     rows = [_delete(bucket, row, allowed, quiet=quiet) for row in wanted]
     return xml_reply("DeleteResult", "".join(rows))
 

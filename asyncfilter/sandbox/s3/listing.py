@@ -8,18 +8,28 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from asyncfilter.sandbox.message import Reply, ServiceError
+from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
+from asyncfilter.sandbox.s3.objects import RESTORED_S
 from asyncfilter.sandbox.s3_xml import element, key_writer
 from asyncfilter.sandbox.store import Stored, iso_time
 
 MAX_KEYS: Final = 1000
 _LAST: Final = "\U0010ffff"
 _TOKEN_HEAD: Final = b"1/"
+_EMPTY: Final = frozenset({Quirk.EMPTY_PAGES, Quirk.SAME_EMPTY_PAGE})
+
+
+class Shown(NamedTuple):
+    """What the rows of a listing show beside the fields that they always have."""
+
+    etag: bool
+    restore_status: bool
 
 
 class Page(msgspec.Struct):
@@ -37,13 +47,17 @@ def list_objects_v2(call: S3Call) -> Reply:
     after = _read_token(token) if token is not None else query.get("start-after", "")
     max_keys = _max_keys(query)
     page = _page(call, after, max_keys)
+    if call.quirks & _EMPTY:
+        page = Page([], [], "" if Quirk.SAME_EMPTY_PAGE in call.quirks else after + "+")
+    if Quirk.UNORDERED in call.quirks:
+        page.objects.reverse()
     write = key_writer(query.get("encoding-type", ""))
     head = [element("Name", bucket.name), f"<Prefix>{write(query.get('prefix', ''))}</Prefix>"]
     if "start-after" in query:
         head.append(f"<StartAfter>{write(query['start-after'])}</StartAfter>")
     if token is not None:
         head.append(element("ContinuationToken", token))
-    if page.last is not None:
+    if page.last is not None and Quirk.NO_TOKEN not in call.quirks:
         head.append(element("NextContinuationToken", _token(page.last)))
     head.append(f"<KeyCount>{len(page.objects) + len(page.prefixes)}</KeyCount><MaxKeys>{max_keys}</MaxKeys>")
     return xml_reply("ListBucketResult", _finish(call, head, page))
@@ -115,7 +129,8 @@ def _page(call: S3Call, after: str, max_keys: int) -> Page:
 def _entries(call: S3Call, after: str) -> Iterator[tuple[str, Stored | None]]:
     """Keys with their objects, and common prefixes with None; the keys of a common prefix are skipped in one step."""
     bucket, prefix, delimiter = call.found_bucket(), call.query.get("prefix", ""), call.query.get("delimiter", "")
-    start: str | None = max(after + "\0" if after else "", prefix)
+    is_exclusive = after and not (Quirk.INCLUSIVE_START_AFTER in call.quirks and "start-after" in call.query)
+    start: str | None = max(after + "\0" if is_exclusive else after, prefix)
     while start is not None:
         scan, start = bucket.scan(start), None
         for stored in scan:
@@ -132,20 +147,30 @@ def _entries(call: S3Call, after: str) -> Iterator[tuple[str, Stored | None]]:
 
 def _finish(call: S3Call, head: list[str], page: Page) -> str:
     write = key_writer(call.query.get("encoding-type", ""))
+    shown = Shown(
+        etag=Quirk.NO_ETAG not in call.quirks,
+        restore_status="RestoreStatus" in call.header(b"x-amz-optional-object-attributes"),
+    )
     if "delimiter" in call.query:
         head.append(f"<Delimiter>{write(call.query['delimiter'])}</Delimiter>")
     head.append(_encoding(call))
     head.append(f"<IsTruncated>{'true' if page.last is not None else 'false'}</IsTruncated>")
-    head.extend(_row(stored, write(stored.key)) for stored in page.objects)
+    head.extend(_row(stored, write(stored.key), shown) for stored in page.objects)
     head.extend(f"<CommonPrefixes><Prefix>{write(prefix)}</Prefix></CommonPrefixes>" for prefix in page.prefixes)
     return "".join(head)
 
 
-def _row(stored: Stored, key: str) -> str:
+def _row(stored: Stored, key: str, shown: Shown) -> str:
+    etag = f"<ETag>&quot;{stored.etag}&quot;</ETag>" if shown.etag else ""
+    status = ""
+    if shown.restore_status and stored.attributes.restored:
+        expiry = iso_time(stored.modified_s + RESTORED_S)
+        status = f"<IsRestoreInProgress>false</IsRestoreInProgress><RestoreExpiryDate>{expiry}</RestoreExpiryDate>"
+        status = f"<RestoreStatus>{status}</RestoreStatus>"
     return (
         f"<Contents><Key>{key}</Key><LastModified>{iso_time(stored.modified_s)}</LastModified>"
-        f"<ETag>&quot;{stored.etag}&quot;</ETag><Size>{len(stored.body)}</Size>"
-        f"<StorageClass>{stored.attributes.storage_class}</StorageClass></Contents>"
+        f"{etag}<Size>{len(stored.body)}</Size>"
+        f"<StorageClass>{stored.attributes.storage_class}</StorageClass>{status}</Contents>"
     )
 
 

@@ -20,6 +20,8 @@ from asyncfilter.sandbox.store import NO_VERSION, Attributes, Bucket, Stored, md
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 MAX_TAGS: Final = 10
+RESTORED_S: Final = 7 * 86400
+"""Time for which an object is restored, seconds."""
 _TAG_TEXT: Final = re.compile(r"[\w\s+\-=.:/@]*")
 _META: Final = b"x-amz-meta-"
 _CHECKSUM: Final = b"x-amz-checksum-"
@@ -102,6 +104,9 @@ def describe(stored: Stored) -> dict[str, str]:
     }
     if attributes.storage_class != "STANDARD":
         headers["x-amz-storage-class"] = attributes.storage_class
+    if attributes.restored:
+        expiry = formatdate(stored.modified_s + RESTORED_S, usegmt=True)
+        headers["x-amz-restore"] = f'ongoing-request="false", expiry-date="{expiry}"'
     if stored.tags:
         headers["x-amz-tagging-count"] = str(len(stored.tags))
     return headers
@@ -168,6 +173,14 @@ def check_tags(pairs: Sequence[tuple[str, str]]) -> None:
 def access_denied(message: str = "Access Denied") -> ServiceError:
     """S3's response with status 403."""
     return ServiceError("AccessDenied", message, 403)
+
+
+def not_authorized(action: str, uri: str) -> ServiceError:
+    """S3's response with status 403 where caller and bucket are of one account: it names the action."""
+    return access_denied(
+        f"User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: {action} on resource:"
+        f' "arn:aws:s3:::{uri}" because no identity-based policy allows the {action} action'
+    )
 
 
 def check_kept(call: S3Call, stored: Stored) -> None:

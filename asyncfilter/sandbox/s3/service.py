@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
 from asyncfilter.sandbox.access import Access, Caller
 from asyncfilter.sandbox.calls import Call, Style
 from asyncfilter.sandbox.message import Reply, Request, ServiceError
+from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.s3 import buckets, copying, deleting, listing, objects, tagging
 from asyncfilter.sandbox.s3.call import S3Call, parse_call
 from asyncfilter.sandbox.store import Bucket, Store
@@ -41,7 +42,8 @@ class S3Service:
 
     style: Final = Style.S3
 
-    def __init__(self, store: Store, access: Access, account: str) -> None:
+    def __init__(self, store: Store, access: Access, account: str, quirks: Iterable[Quirk] = ()) -> None:
+        self._quirks = frozenset(quirks)
         self._store = store
         self._access = access
         self._account = account
@@ -52,16 +54,16 @@ class S3Service:
         Raises:
             ServiceError: If the request is not an operation that this S3 has.
         """
-        call = parse_call(request, self._store, caller_region=caller.region, account=self._account)
+        call = parse_call(request, self._store, caller_region=caller.region, account=self._account, quirks=self._quirks)
         return Call(Style.S3, call.operation, call.uri, partial(self._run, call), self._headers(call))
 
     def _run(self, call: S3Call) -> Reply:
+        if Quirk.REQUESTER_PAYS in call.quirks and call.header(b"x-amz-request-payer") != "requester":
+            raise objects.access_denied()
         if call.operation not in _ANY_REGION:
             self._check_bucket(call)
         if call.operation == "CopyObject":
-            source = "/".join(copying.read_copy_source(call.header(b"x-amz-copy-source"))[:2])
-            if not self._access.allowed("GetObject", source):
-                raise objects.access_denied()
+            copying.check_allowed(call, self._access.allowed)
         if call.operation == "DeleteObjects":
             return deleting.delete_objects(call, self._access.allowed)
         return _OPERATIONS[call.operation](call)
