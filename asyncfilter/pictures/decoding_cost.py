@@ -53,11 +53,11 @@ def decoding_bytes(
         needed += 4 * pixels
     if is_turned:
         needed += 4 * pixels
-    if hashes:
-        needed += pixels
-    if limits is None:
-        return needed
-    return needed + spare_bytes(picture.size, fit(*picture.size, limits))
+    # One after the other: grey for the hash, and the smaller copy.
+    after = pixels if hashes else 0
+    if limits is not None:
+        after = max(after, spare_bytes(picture.size, fit(*picture.size, limits)))
+    return needed + after
 
 
 def guessed_bytes(header: Header, *, converts: bool) -> int:
@@ -102,7 +102,8 @@ def _codec_bytes(picture: Image.Image, pixels: int, source_pixels: int, file_byt
     if kind == "JPEG" and "progressive" in picture.info:
         # All coefficients of the whole picture, at 2 bytes each, whatever the size at which it is decoded.
         needed += 2 * len(picture.getbands()) * source_pixels
-    if kind == "TIFF":
+    tiles = getattr(picture, "tile", ())
+    if kind == "TIFF" and tiles and tiles[0][0] == "libtiff":
         needed += pixels * _tiff_pixel_bits(picture) // 8
     return needed
 
