@@ -72,7 +72,11 @@ FAILURES = {
         "the store does not show whether it is a duplicate", "Nothing was removed; compare and remove it yourself."
     ),
     "changed": FailureMessage("replaced since it was examined", "Run again: the new version is examined then."),
-    "decompression_bomb": FailureMessage("too many pixels to decode safely", "Scale the images down."),
+    "decoder_died": FailureMessage("its decoding process died", "Leave the images out, or repair them."),
+    "decoding_timeout": FailureMessage("takes too long to decode", "Leave the images out, or repair them."),
+    "decompression_bomb": FailureMessage(
+        "takes too much memory to decode", "Raise limits.decoding_mb, or scale the images down."
+    ),
     "invalid_link": FailureMessage("a symbolic link that leads to itself", "Remove the link."),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(
