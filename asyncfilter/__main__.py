@@ -6,7 +6,10 @@ import os
 import sys
 
 if os.name != "posix":  # before any import of ours, which would end in a traceback there
-    sys.exit(f"asyncfilter: error: Linux or macOS is needed, this system is {os.name!r}")
+    from asyncfilter.errors import ExitCode
+
+    sys.stderr.write(f"asyncfilter: error: Linux or macOS is needed, this system is {os.name!r}\n")
+    sys.exit(ExitCode.USAGE)
 
 from asyncfilter.cli.signals import PROCESS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def _condition(condition: schema.Condition, base_dir: Path) -> spec.Condition:
 
 def _reference(uri: str, base_dir: Path) -> str:
     """An address in S3 unchanged; a path made absolute from the folder of the job file."""
-    return uri if uri.startswith(S3) else str((base_dir / uri).resolve())
+    return uri if uri.startswith(S3) else os.path.realpath(base_dir / uri)
 
 
 def _action(action: schema.Action, base_dir: Path) -> spec.Action:

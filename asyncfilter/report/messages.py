@@ -73,6 +73,7 @@ FAILURES = {
     ),
     "changed": FailureMessage("replaced since it was examined", "Run again: the new version is examined then."),
     "decompression_bomb": FailureMessage("too many pixels to decode safely", "Scale the images down."),
+    "invalid_link": FailureMessage("a symbolic link that leads to itself", "Remove the link."),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(
         "a symbolic link that leads out of the source", "Replace it by a hard link or by the file."

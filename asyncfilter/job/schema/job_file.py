@@ -15,7 +15,7 @@ from asyncfilter.job.schema.rules import Rule
 from asyncfilter.job.schema.types import (
     SEEN,
     Address,
-    FilePath,
+    CheckpointPath,
     Globs,
     Region,
     Section,
@@ -116,7 +116,7 @@ class JobFile(Section):
     actions: Actions = Field(default=Actions(), description="The action on the images of each verdict.")
     limits: Limits = Field(default=Limits(), description="Limits on rate, cost, number of images and time.")
     stop: Stop = Field(default=Stop(), description="When the run stops early.")
-    checkpoint: FilePath | None = Field(
+    checkpoint: CheckpointPath | None = Field(
         default=None,
         description="The SQLite file that holds the paid results. Default: `.asyncfilter/<name>.db` beside the job "
         "file.",

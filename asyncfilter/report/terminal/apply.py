@@ -19,6 +19,7 @@ from asyncfilter.policy.removal_query import RestoreMethod
 from asyncfilter.records.removal import Versioning
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.text import Text
 
 _FOR_EVER = "deleted images are gone for ever, and undo cannot bring them back"
@@ -71,7 +72,7 @@ def draw_plan(plan: RemovalPlan, max_share: float | None = None) -> RenderableTy
     parts: list[RenderableType] = [head]
     parts += [_groups(groups) for groups in (plan.groups, plan.lost) if groups]
     facts = _undo_facts(plan) if is_undo else _apply_facts(plan, max_share or 0.0)
-    return Lines(*parts, _facts(chain(facts, _place_facts(plan))))
+    return Lines(*parts, Facts(chain(facts, _place_facts(plan))))
 
 
 def _what(plan: RemovalPlan) -> str:
@@ -169,7 +170,7 @@ def draw_removal(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Render
     )
     head = Text(summary_text, styles.get(summary.exit_code, "bold red"))
     head.append(f"  {formatting.size(summary.size_bytes)} in {formatting.duration(summary.wall_s)}", "dim not bold")
-    return Lines(head, _facts(_outcome(summary, job, plan)))
+    return Lines(head, Facts(_outcome(summary, job, plan)))
 
 
 def _outcome(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Iterator[tuple[str, str]]:
@@ -191,12 +192,3 @@ def _outcome(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Iterator[t
     if (summary.moved or summary.deleted) and can_undo and summary.stop_reason is StopReason.COMPLETED:
         yield "next", f"{program()} undo {path}   brings the images back"
     yield "kept in", summary.checkpoint
-
-
-def _facts(rows: Iterator[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=10)
-    grid.add_column(overflow="fold")
-    for name, text in rows:
-        grid.add_row(name, Text(text))
-    return grid

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
@@ -17,6 +16,7 @@ from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.text import Text
 
 Row = tuple[str, str | Text]
@@ -104,12 +104,7 @@ def _usd(micros: float) -> object:
 
 def draw_plan(job: Job, found: PlanResult) -> RenderableType:
     """A few lines for each: the listing, cost and time, the estimates from the sample."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=10)
-    grid.add_column(overflow="fold")
-    for label, text in _rows(job, found):
-        grid.add_row(label, text)
-    return Group(grid)
+    return Facts(_rows(job, found))
 
 
 def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
