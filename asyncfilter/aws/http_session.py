@@ -161,11 +161,13 @@ def proxy_for(url: str, proxies: Mapping[str, str] | None) -> str | None:
     return proxy
 
 
-def _timeout(timeout: float | tuple[float, float] | None) -> aiohttp.ClientTimeout:
-    connect_s, read_s = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-    connect_s, read_s = connect_s or _DEFAULT_TIMEOUT_S, read_s or _DEFAULT_TIMEOUT_S
+def _timeout(timeout: float | tuple[float | None, float | None] | None) -> aiohttp.ClientTimeout:
+    default_s = timeout if isinstance(timeout, int | float) and timeout else _DEFAULT_TIMEOUT_S
+    connect_s, read_s = timeout if isinstance(timeout, tuple) else (default_s, default_s)
+    connect_s = connect_s or _DEFAULT_TIMEOUT_S
     return aiohttp.ClientTimeout(
-        total=connect_s + read_s,
+        # None for reading: the caller has a deadline, which reads what has arrived before it expires (``deadline``).
+        total=None if read_s is None else connect_s + read_s,
         sock_connect=connect_s,
         sock_read=read_s,
         # aiohttp's default threshold rounds timeouts of more than 5 s up to whole seconds.
