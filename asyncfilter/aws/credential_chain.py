@@ -25,7 +25,7 @@ from botocore import exceptions as vendor
 
 from asyncfilter.aws.clients.signing import Keys
 from asyncfilter.aws.credential_errors import credentials_error, provider_name
-from asyncfilter.errors import AbortedError, AsyncFilterError, CredentialsError
+from asyncfilter.errors import AbortedError, CredentialsError
 
 AioObject: TypeAlias = Any
 """A credentials object of aiobotocore, which has no types."""
@@ -89,7 +89,7 @@ class Chain:
         try:
             with anyio.fail_after(PATIENCE_S):
                 return await self._find(asked)
-        except AsyncFilterError:
+        except (CredentialsError, AbortedError):
             raise
         except Exception as exc:
             raise credentials_error(exc, provider=asked[-1] if asked else None, profile=self.profile) from exc
@@ -138,10 +138,10 @@ class Chain:
         """The profile in use, the one that it has as source, and so on."""
         profiles: Mapping[str, Mapping[str, Any]] = self._core.full_config.get("profiles", {})
         found: dict[str, Mapping[str, Any]] = {}
-        name: str | None = self.profile
+        name = self.profile
         while name in profiles and name not in found:
             found[name] = profiles[name]
-            name = profiles[name].get("source_profile")
+            name = profiles[name].get("source_profile", "")
         return list(found.items())
 
     # -- Questions -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 from botocore import exceptions as vendor
 
-from asyncfilter.errors import CredentialsError
+from asyncfilter.errors import AsyncFilterError, CredentialsError
 
 MAX_CAUSE_CHARS: Final = 300
 """Longest part of a provider's own words in a message."""
@@ -103,6 +103,8 @@ def credentials_error(
         return exc
     known = _provider_of(exc, provider)
     name = known.name.replace("{profile}", repr(profile or "default"))
+    if isinstance(exc, AsyncFilterError):  # a certificate that is not trusted
+        return CredentialsError(f"No usable AWS credentials from {name}: {exc.message}", hint=exc.hint)
     hint = _remedy(exc, known).replace("{profile}", profile or "default")
     return CredentialsError(f"No usable AWS credentials{name and f' from {name}'}: {_cause(exc, known)}", hint=hint)
 
@@ -167,7 +169,7 @@ def _is_passing(exc: BaseException) -> bool:
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or _code(exc) in _BUSY
     if type(exc) is vendor.HTTPClientError:  # around whatever was raised, a header that cannot be sent among it
-        return isinstance(exc.kwargs.get("error"), _NO_CONNECTION)
+        return isinstance(getattr(exc, "kwargs", {}).get("error"), _NO_CONNECTION)
     return isinstance(exc, _NO_CONNECTION)
 
 

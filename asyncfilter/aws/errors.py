@@ -146,6 +146,8 @@ def _no_bucket(response: ErrorResponse) -> AsyncFilterError:
 
 
 def _region(response: ErrorResponse) -> AsyncFilterError:
+    if not response.operation.permission.startswith("s3:"):  # no other service redirects
+        return _endpoint(response)
     home = f"; the bucket is in {response.region}" if response.region else ""
     return RegionMismatchError(
         f"Wrong region{home}: {response}",

@@ -26,7 +26,7 @@ from botocore.httpsession import ProxyConfiguration, mask_proxy_url
 from yarl import URL
 
 from asyncfilter.aws.clients.http.pool import KEEPALIVE_S
-from asyncfilter.aws.trust import untrusted_by_aiohttp
+from asyncfilter.aws.trust import untrusted
 
 ERROR_BYTES: Final = 64 * 1024
 """Bytes of the body of an error that are kept; AWS's are under 2 KB."""
@@ -215,10 +215,9 @@ def _translated(url: str, proxy: str | None) -> Iterator[None]:
     """Raise aiohttp's exceptions as those of botocore, whose callers decide by them what is repeated."""
     try:
         yield
-    except aiohttp.ClientConnectorCertificateError as exc:
-        # Not botocore's SSLError, which its clients repeat.
-        raise untrusted_by_aiohttp(exc) from exc
     except aiohttp.ClientSSLError as exc:
+        if refusal := untrusted(exc):
+            raise refusal from exc  # not botocore's SSLError, which its clients repeat
         raise vendor.SSLError(endpoint_url=url, error=exc) from exc
     except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as exc:
         raise vendor.ProxyConnectionError(proxy_url=mask_proxy_url(proxy), error=exc) from exc
@@ -229,6 +228,8 @@ def _translated(url: str, proxy: str | None) -> Iterator[None]:
     except TimeoutError as exc:
         raise vendor.ReadTimeoutError(endpoint_url=url, error=exc) from exc
     except (aiohttp.ClientConnectionError, OSError) as exc:
+        if refusal := untrusted(exc):
+            raise refusal from exc
         raise vendor.EndpointConnectionError(endpoint_url=url, error=exc) from exc
     except (aiohttp.ClientError, ValueError) as exc:
         raise vendor.HTTPClientError(error=exc) from exc

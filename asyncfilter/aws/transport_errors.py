@@ -15,9 +15,9 @@ import msgspec
 from botocore import exceptions as vendor
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, retry_after_s
-from asyncfilter.aws.clients.http import AddressError, ExchangeError, NoConnectionError, UnsentError, UntrustedError
+from asyncfilter.aws.clients.http import AddressError, ExchangeError, NoConnectionError, UnsentError
 from asyncfilter.aws.credential_errors import CREDENTIAL_FAILURES, credentials_error
-from asyncfilter.aws.trust import untrusted, untrusted_by_aiohttp
+from asyncfilter.aws.trust import untrusted
 from asyncfilter.errors import AccessError, AsyncFilterError, EndpointError, TransientError
 
 _ENDPOINT_HINT = "Check the network, AWS_ENDPOINT_URL and its per-service forms, HTTPS_PROXY and NO_PROXY."
@@ -42,16 +42,17 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
         exc: What was raised; a ``TimeoutError`` is the deadline of the whole attempt.
         what: Operation and object, for the message.
     """
+    if refusal := untrusted(exc, what=what):
+        return refusal
     match exc:
-        case UntrustedError() | aiohttp.ClientConnectorCertificateError():
-            return _untrusted(exc, what)
-        case aiohttp.ClientHttpProxyError() if 400 <= exc.status < 500:
-            return EndpointError(f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}", hint=_PROXY_HINT)
+        case aiohttp.ClientHttpProxyError():  # whose own text has the proxy's password
+            refused = f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}"
+            return EndpointError(refused, hint=_PROXY_HINT) if 400 <= exc.status < 500 else UnreachableError(refused)
         case AddressError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return EndpointError(f"{what}: not a usable address ({exc})", hint=_ENDPOINT_HINT)
         case NoConnectionError():
             return UnreachableError(f"{what}: no connection ({exc})")
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return UnreachableError(f"{what}: no connection ({_text_of(exc)})")
         case UnsentError():
             return TransientError(f"{what}: the connection broke ({exc})", may_be_billed=False)
@@ -59,12 +60,6 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
             return TransientError(f"{what}: no complete response in time", may_be_billed=True)
         case _:
             return TransientError(f"{what}: the connection broke ({_text_of(exc)})", may_be_billed=True)
-
-
-def _untrusted(exc: UntrustedError | aiohttp.ClientConnectorCertificateError, what: str) -> EndpointError:
-    if isinstance(exc, UntrustedError):
-        return untrusted(exc.origin, exc.verdict, what=what)
-    return untrusted_by_aiohttp(exc, what=what)
 
 
 TRANSPORT_FAILURES = (ExchangeError, aiohttp.ClientError, TimeoutError, OSError)

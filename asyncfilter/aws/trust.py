@@ -14,6 +14,7 @@ import aiohttp
 from aiobotocore.session import AioSession
 from botocore.httpsession import get_cert_path
 
+from asyncfilter.aws.clients.http.errors import UntrustedError
 from asyncfilter.errors import EndpointError
 
 _WRONG_DATE = frozenset({9, 10})
@@ -62,27 +63,46 @@ def trusting(bundle: str) -> ssl.SSLContext:
         ) from exc
 
 
-def untrusted(origin: str, verdict: Exception | None, *, what: str = "") -> EndpointError:
-    """The error for a certificate that is not trusted; nothing of a request was sent.
+def untrusted(exc: BaseException, *, what: str = "") -> EndpointError | None:
+    """The error for a certificate that is not trusted, when that is why there is no response; nothing was sent.
 
     Args:
-        origin: Scheme, host and port of the server.
-        verdict: OpenSSL's; None when it gives none.
+        exc: What the transport raised.
         what: Operation and object, where they are known.
     """
+    verdict = _verdict(exc)
+    if verdict is None and not isinstance(exc, UntrustedError | aiohttp.ClientConnectorCertificateError):
+        return None
     code = getattr(verdict, "verify_code", 0)
-    reason = str(getattr(verdict, "verify_message", "") or verdict or "no reason given").rstrip(".")
     meaning, hint = "not trusted", _AUTHORITY_HINT
     if code in _WRONG_HOST:
         meaning, hint = "for another host", _HOST_HINT
     elif code in _WRONG_DATE:
         meaning, hint = "not valid now", _DATE_HINT
     subject = f"{what}: the certificate" if what else "The certificate"
-    return EndpointError(f"{subject} of {origin} is {meaning} ({reason})", hint=hint)
+    reason = str(getattr(verdict, "verify_message", exc)).rstrip(".")
+    return EndpointError(f"{subject} of {_origin(exc)} is {meaning} ({reason})", hint=hint)
 
 
-def untrusted_by_aiohttp(exc: aiohttp.ClientConnectorCertificateError, *, what: str = "") -> EndpointError:
-    """As ``untrusted``, for a server or a proxy that aiohttp connected to."""
-    host = f"[{exc.host}]" if ":" in exc.host else exc.host
-    port = "" if exc.port in {None, 443} else f":{exc.port}"
-    return untrusted(f"https://{host}{port}", exc.certificate_error, what=what)
+def _verdict(exc: BaseException) -> ssl.SSLCertVerificationError | None:
+    """OpenSSL's verdict, among what led to ``exc``.
+
+    For TLS to a host within TLS to a proxy, CPython 3.11 fails with a TypeError while it handles the verdict.
+    """
+    seen: list[BaseException] = []
+    one: BaseException | None = exc
+    while one is not None and one not in seen:
+        if isinstance(one, ssl.SSLCertVerificationError) and not isinstance(one, aiohttp.ClientError):
+            return one
+        seen.append(one)
+        one = one.__cause__ or one.__context__
+    return None
+
+
+def _origin(exc: BaseException) -> str:
+    if isinstance(exc, UntrustedError):
+        return exc.origin
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        host = f"[{exc.host}]" if ":" in exc.host else exc.host
+        return f"https://{host}" if exc.port in {None, 443} else f"https://{host}:{exc.port}"
+    return "the host behind the proxy"

@@ -222,6 +222,21 @@ def _found(effect: Effect, path: Path) -> str:
     return etag_of(path.lstat())
 
 
+def same_content(image: ObjectRef, original: ObjectRef) -> bool:
+    """Whether two files have the same bytes.
+
+    Raises:
+        ImageError: ``changed`` or ``vanished``, of the image; ``original_gone``.
+    """
+    try:
+        with reading(original):
+            path = source_path(original)
+            check_same(original, path.stat())
+    except ImageError as error:
+        raise ImageError(error.message, code="original_gone") from error
+    return _is_same_content(image, path)
+
+
 def _is_same_content(image: ObjectRef, path: Path) -> bool:
     with reading(image), open_file(image) as source:
         check_same(image, os.fstat(source.fileno()))

@@ -47,6 +47,7 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
         order=source.order,
         seed=source.seed,
         skip_duplicates=source.duplicates == "skip",
+        examine_duplicates=source.duplicates == "examine",
     )
 
 

@@ -48,6 +48,11 @@ class CertainStop:
         # It begins with the keep before these misses, or with the first image: nothing can precede it.
         self._starts, self._ends = {}, {seq: stretch}
 
+    @property
+    def stretches(self) -> int:
+        """Stretches of decided images without a gap: all that is kept of them for ``misses_in_a_row``."""
+        return len(self._ends)
+
     def is_behind(self, seq: int) -> bool:
         """True when ``seq`` is certainly behind the stop position: its outcome is not needed."""
         return self.last_seq is not None and seq > self.last_seq

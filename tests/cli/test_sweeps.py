@@ -10,7 +10,7 @@ import pytest
 from tests.kit.sweep import sweep_kills, sweep_signals
 
 SEED = int(os.environ.get("ASYNCFILTER_SWEEP_SEED", "0")) or int.from_bytes(os.urandom(2))
-MOMENTS = int(os.environ.get("ASYNCFILTER_SWEEP_MOMENTS", "3"))
+MOMENTS = int(os.environ.get("ASYNCFILTER_SWEEP_MOMENTS", "2"))
 
 
 @pytest.mark.slow

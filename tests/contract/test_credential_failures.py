@@ -13,6 +13,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -38,7 +40,7 @@ class Case(NamedTuple):
     words: tuple[str, ...]
     hint: str
     config: str = ""
-    env: dict[str, str] = {}
+    env: Mapping[str, str] = MappingProxyType({})
 
 
 def keys_json(**fields: object) -> str:
@@ -293,7 +295,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, li
         tool.write_text(f"#!/bin/sh\n{script}\n")
         tool.chmod(0o755)
     (folder / "token").write_text("a web identity token")
-    (folder / "cases.json").write_text(json.dumps(CASES))
+    plain = {name: (*case[:3], dict(case.env)) for name, case in CASES.items()}
+    (folder / "cases.json").write_text(json.dumps(plain))
     (folder / "replies.json").write_text(json.dumps(REPLIES))
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     given = {"HOME": str(folder), "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "COLUMNS": "80"}

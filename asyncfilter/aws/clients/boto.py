@@ -17,6 +17,7 @@ from asyncfilter.aws.clients.protocols import (
     Listing,
     ObjectHead,
     ObjectVersion,
+    is_part,
     operation_of,
     parameters_of,
     readable_class,
@@ -79,6 +80,18 @@ class BotoS3:
             response = await client.get_object(Bucket=image.bucket, Key=image.key, IfMatch=f'"{image.etag}"', **part)
             async with response["Body"]:
                 return await _read(response["Body"], image.size_bytes if first_bytes is None else first_bytes)
+
+    async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
+        """See ``S3Api``."""
+        part = f"bytes={start}-{start + size_bytes - 1}"
+        async with self._attempt(Operation.GET_OBJECT, image.bucket, image.key) as client:
+            response = await client.get_object(
+                Bucket=image.bucket, Key=image.key, IfMatch=f'"{image.etag}"', Range=part
+            )
+            async with response["Body"]:
+                body = await _read(response["Body"], size_bytes)
+        status = response["ResponseMetadata"]["HTTPStatusCode"]
+        return body if is_part(status, response.get("ContentRange", ""), start) else None
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
         """See ``S3Api``."""

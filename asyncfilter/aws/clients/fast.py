@@ -25,6 +25,7 @@ from asyncfilter.aws.clients.protocols import (
     Listing,
     ObjectHead,
     ObjectVersion,
+    is_part,
     operation_of,
     parameters_of,
     uri,
@@ -100,6 +101,13 @@ class FastS3:
             headers["range"], limit = f"bytes=0-{first_bytes - 1}", ResponseLimit(first_bytes, is_cut=True)
         reply = await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers, limit=limit)
         return reply.body[:first_bytes]
+
+    async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
+        """See ``S3Api``."""
+        headers = {"if-match": f'"{image.etag}"', "range": f"bytes={start}-{start + size_bytes - 1}"}
+        limit = ResponseLimit(size_bytes, is_cut=True)
+        reply = await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers, limit=limit)
+        return reply.body if is_part(reply.status, reply.headers.get("content-range", ""), start) else None
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
         """See ``S3Api``."""

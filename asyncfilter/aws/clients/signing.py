@@ -27,8 +27,8 @@ MAX_SKEW_S = 240.0
 """Difference from AWS's clock that counts as a wrong clock, seconds; AWS rejects beyond 300 s (900 s for S3)."""
 
 
-_EARLIEST_UNIX_S, _LATEST_UNIX_S = 1.6e9, 4.1e9
-"""Times that a service may give, 2020 to 2099; any other is no time."""
+_EARLIEST_UNIX_S, _LATEST_UNIX_S = 0.0, 4.1e9
+"""Times that a service may give, 1970 to 2099; any other cannot be signed with."""
 
 
 class Keys(NamedTuple):

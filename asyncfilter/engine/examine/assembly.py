@@ -138,6 +138,7 @@ class _Assembly:
             budget=self._budget,
             totals=core.totals,
             skips=core.job.source.skip_duplicates,
+            is_off=core.job.source.examine_duplicates,
         )
 
     def _calls(self) -> PaidCalls:

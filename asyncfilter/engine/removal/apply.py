@@ -212,10 +212,13 @@ class Apply:
         if not await self._recovery.is_untouched(item):
             return
         if item.row is not None:
-            await self._duplicates.check(item.row, self._recovery.found)
+            await self._duplicates.check(item.row, self._recovery.found, self._same_content)
         if item.removal.step in {Step.COPIED, Step.VERIFIED}:
             # Time has passed since the copy was made: the image is deleted only when the copy is still there.
             item.advance(Step.COPIED if await self._is_copied(item.removal) else Step.STARTED)
+
+    async def _same_content(self, image: ObjectRef, original: ObjectRef) -> bool:
+        return await self._stages.repeat(lambda: self._stages.remover.same_content(image, original))
 
     async def _is_copied(self, removal: Removal) -> bool:
         found = await self._recovery.found(location(removal.target))

@@ -60,10 +60,11 @@ class Source(Section):
         description="`listing`: as S3 lists. `random`: shuffled by `seed`, which needs the whole listing first.",
     )
     seed: WholeNumber = Field(default=_SOURCE.seed, description="Makes `order: random` repeatable.")
-    duplicates: Literal["same", "skip"] = Field(
+    duplicates: Literal["same", "skip", "examine"] = Field(
         default="same",
-        description="Images with the same content as an earlier one are never paid for. `same`: they get its labels "
-        "and a verdict of their own. `skip`: they are not examined at all.",
+        description="Images with the same content as an earlier one, by ETag (MD5) and size. `same`: they are not paid "
+        "for; they get its labels and a verdict of their own. `skip`: they are not examined at all. `examine`: every "
+        "image is examined and paid for by itself, for pictures from people who may make two with one MD5.",
     )
 
 

@@ -139,7 +139,7 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
 def _place_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
     for index, use in enumerate(plan.places):
         refused = "" if use.is_covered else ": refused, since the job does not name it (--allow-place)"
-        yield "" if index else "places", f"{shown(use.place)}  {formatting.count(use.images)}{refused}"
+        yield "" if index else "places", f"{use.place}  {formatting.count(use.images)}{refused}"
 
 
 def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:

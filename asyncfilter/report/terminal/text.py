@@ -21,6 +21,14 @@ class Text(rich.text.Text):
     def __init__(self, text: str = "", style: str | Style = "", **options: Any) -> None:  # noqa: ANN401  rich's own
         super().__init__(_harmless(text), style, **options)
 
+    @classmethod
+    def assemble(cls, *parts: rich.text.Text | str | tuple[str, str | Style], **options: Any) -> Self:  # noqa: ANN401  rich's own
+        """A text of several parts, each with a style or none."""
+        text = cls(**options)
+        for part in parts:
+            text.append(*part) if isinstance(part, tuple) else text.append(part)
+        return text
+
     def append(self, text: rich.text.Text | str, style: str | Style | None = None) -> Self:
         """Add text at the end. It has the style of ``style``; by default its own, or none."""
         super().append(_harmless(text) if isinstance(text, str) else text, style)

@@ -32,13 +32,11 @@ class UntrustedError(NoConnectionError):
 
     Attributes:
         origin: Scheme, host and port of the server.
-        verdict: OpenSSL's; None when it gives none.
     """
 
     def __init__(self, origin: str, verdict: ssl.SSLCertVerificationError | None = None) -> None:
         super().__init__(f"{origin}: {verdict}")
         self.origin = origin
-        self.verdict = verdict
 
 
 class UnsentError(ExchangeError):
