@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+AUDIT  := .venv-audit
+AUDITED := $(AUDIT)/.ready
+EXAMPLES ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types contracts docs lock bench bench-quick bench-check clean
+.PHONY: help setup demo test fuzz audit check format lint types contracts docs lock bench bench-quick bench-check sweep clean
 
 help:            ## show what can be made
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,6 +26,18 @@ demo: $(READY)   ## run the main job on the embedded sandbox, nothing else neede
 
 test: $(READY)   ## run the tests
 	$(BIN)/python -m pytest -q
+
+fuzz: $(READY)   ## 10,000 damaged documents for every reader of foreign bytes; EXAMPLES=N for another number
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -k fuzz tests/property
+
+audit: $(AUDITED) ## known vulnerabilities of the dependencies, and of the code
+	$(AUDIT)/bin/bandit --quiet --configfile pyproject.toml --recursive asyncfilter
+	$(AUDIT)/bin/pip-audit --require-hashes --disable-pip --requirement requirements/dev.txt
+
+$(AUDITED): requirements/audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
 
 check: $(READY) format lint types contracts docs test  ## all that CI runs
 
@@ -44,6 +59,7 @@ docs: $(READY)   ## generated documents are current
 lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --extra dev --extra onnx -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/audit.txt requirements/audit.in
 
 bench: $(READY)  ## measure ours and its peers for half an hour; BENCH="--data FOLDER" for recorded answers
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -54,5 +70,9 @@ bench-quick: $(READY) ## the same in two minutes; rewrites nothing
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, for an hour
+	$(BIN)/python -m tests.kit.sweep signals
+	$(BIN)/python -m tests.kit.sweep kills
+
 clean:           ## remove what make made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo
+	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo

@@ -15,6 +15,7 @@ without notice.
 
 from __future__ import annotations
 
+import os
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -115,6 +116,8 @@ if not TYPE_CHECKING:  # a type checker reads the imports above, and then report
             name = new_name
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if os.name != "posix":
+            raise ImportError(f"asyncfilter needs Linux or macOS, this system is {os.name!r}")
         return getattr(import_module(_MODULES[name]), name)
 
 

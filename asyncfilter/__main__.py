@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
+
+if os.name != "posix":  # before any import of ours, which would end in a traceback there
+    from asyncfilter.errors import ExitCode
+
+    sys.stderr.write(f"asyncfilter: error: Linux or macOS is needed, this system is {os.name!r}\n")
+    sys.exit(ExitCode.USAGE)
+
+from asyncfilter.cli.signals import PROCESS
 
 
 def main() -> None:
     """Run the command line and exit with its code.
 
-    From the first moment on SIGTERM has the same effect as Ctrl-C: everything is unwound and cleaned up. Ctrl-C has an
-    effect even where the shell makes a background command ignore it.
+    From here to the end of the process, SIGINT, SIGTERM and SIGHUP are received by ``asyncfilter.cli.signals``: Ctrl-C
+    has an effect even where the shell makes a background command ignore it. What comes before (the start of the
+    interpreter, and the import of this module) is Python's own.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the process that started this one
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  open to the end
-    try:
-        from asyncfilter.cli.app import command_line  # noqa: PLC0415  after signals and streams are in order
-        from asyncfilter.cli.switch_interval import shorten_switch_interval  # noqa: PLC0415  likewise
+    PROCESS.install()
+    import atexit  # noqa: PLC0415  nothing comes before the signals
 
-        shorten_switch_interval()
-        sys.exit(command_line(sys.argv[1:]))
-    except KeyboardInterrupt:
-        from asyncfilter.errors import ExitCode  # noqa: PLC0415  the handlers above come before any import of ours
+    from asyncfilter.errors import ExitCode  # noqa: PLC0415  likewise
 
-        sys.exit(ExitCode.INTERRUPTED)  # before the command began: the same command can be run again
+    PROCESS.end_with(interrupted=ExitCode.INTERRUPTED, aborted=ExitCode.ABORTED)
+    atexit.register(PROCESS.ignore)  # the first to be registered is the last to be called
+    from asyncfilter.cli.streams import open_streams  # noqa: PLC0415  after signals are in order
+
+    open_streams()
+    from asyncfilter.cli.app import command_line  # noqa: PLC0415  after signals and streams are in order
+    from asyncfilter.cli.switch_interval import shorten_switch_interval  # noqa: PLC0415  likewise
+
+    shorten_switch_interval()
+    code = command_line(sys.argv[1:])
+    PROCESS.over()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

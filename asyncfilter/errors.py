@@ -15,6 +15,7 @@
     │   ├── RegionMismatchError          bucket and detector are in different regions
     │   ├── EndpointError                no server answers at the endpoint
     │   └── StoreError                   the store does not do what S3 does
+    ├── OutputError                 74   a result cannot be written
     ├── AbortedError               130   a second interruption: the run stopped at once
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError               wait and repeat; does not count against ``max_attempts``
@@ -30,6 +31,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import ClassVar, Self
+
+from asyncfilter.printable import without_secrets
 
 
 class ExitCode(IntEnum):
@@ -47,6 +50,8 @@ class ExitCode(IntEnum):
     """Credentials, permission, bucket, region or endpoint."""
     INTERNAL = 70
     """A defect in asyncfilter, or in a port that a program supplied."""
+    OUTPUT = 74
+    """A result could not be written: stdout, ``--output`` or ``--events``. What was paid for is kept."""
     INTERRUPTED = 75
     """Interrupted: what was paid for is kept, and the same command continues."""
     ABORTED = 130
@@ -57,13 +62,14 @@ class AsyncFilterError(Exception):
     """Root of the tree: a message for people, an exit code, and a remedy where there is one.
 
     Args:
-        message: What, where, the value seen and the value expected.
+        message: What, where, the value seen and the value expected. URLs lose user, password and signature.
         hint: One imperative sentence that names the key, flag or permission to change.
     """
 
     exit_code: ClassVar[int] = ExitCode.INTERNAL
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = without_secrets(message)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -84,7 +90,7 @@ class Problem:
         line: Line in the file, from 1; for a missing key, the line of the mapping that lacks it.
         column: Column in the line, from 1.
         key: Dotted path of the key, such as ``limits.tps`` or ``rules[0].keep.any``.
-        message: The value seen and the values allowed.
+        message: The value seen and the values allowed. URLs lose user, password and signature.
     """
 
     file: str
@@ -92,6 +98,9 @@ class Problem:
     column: int
     key: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", without_secrets(self.message))
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}"
@@ -158,6 +167,12 @@ class StoreError(AccessError):
     """The store does not do what S3 does and the job depends on, such as listing its keys in order."""
 
 
+class OutputError(AsyncFilterError):
+    """A result cannot be written where the user wants it; nothing else is lost."""
+
+    exit_code = ExitCode.OUTPUT
+
+
 class AbortedError(AsyncFilterError):
     """The run was interrupted twice and left at once; what is durable is kept, what was in flight counts as spent."""
 
@@ -186,16 +201,24 @@ class ThrottledError(CallError):
 
     Args:
         cause: Which limit was hit.
-        may_be_billed: True for throttles that came with HTTP 5xx, which the budget counts as billed.
+        may_be_billed: True for an HTTP 503 that no code of a throttle explains, which the budget counts as billed.
+        may_be_done: True for every throttle with HTTP 5xx: a gateway may send it after a write was carried out.
         retry_after_s: The wait that the service requested, seconds; None without one.
     """
 
     def __init__(
-        self, message: str, *, cause: ThrottleCause, may_be_billed: bool = False, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        cause: ThrottleCause,
+        may_be_billed: bool = False,
+        may_be_done: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.cause = cause
         self.may_be_billed = may_be_billed
+        self.may_be_done = may_be_done or may_be_billed
         self.retry_after_s = retry_after_s
 
 

@@ -131,6 +131,10 @@ class ListedObject(msgspec.Struct, frozen=True, gc=False):
     storage_class: str = "STANDARD"
 
 
+UNREADABLE = "cannot-be-read"
+"""ETag of a file that could not be looked at when its folder was listed, or, under a key that ends in a slash, of a
+folder that could not be listed. It is examined like an image, and fails with the cause."""
+
 FOLDER = "file://"
 """Beginning of ``bucket`` where objects are files: ``file://`` and an absolute folder, without a final slash."""
 

@@ -1,7 +1,7 @@
 """HTML tables for notebooks, which display the ``_repr_html_`` of a result.
 
-Every text is escaped: keys, names and messages are untrusted input. No colour is set, so that a table is as legible as
-the text around it, on a light and on a dark background.
+Every text is escaped and isolated: keys, names and messages are untrusted input. No colour is set, so that a table is
+as legible as the text around it, on a light and on a dark background.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+
+from asyncfilter.printable import printable, without_secrets
 
 _LEFT = ' style="text-align: left"'
 """Notebooks align cells to the right, which suits numbers only."""
@@ -54,5 +56,10 @@ def _text(value: object) -> str:
             return ", ".join(f"{_text(number)} {_text(name)}" for name, number in value.items())
         case int() if not isinstance(value, bool):
             return f"{value:,}"
-    text = str(value)
-    return html.escape(text if text.isprintable() else text.encode("unicode_escape").decode())
+    return isolated(str(value))
+
+
+def isolated(text: str) -> str:
+    """``text`` as HTML on one line; letters that are written from right to left do not move what is beside them."""
+    shown = html.escape(printable(without_secrets(text)))
+    return shown if shown.isascii() else f"<bdi>{shown}</bdi>"

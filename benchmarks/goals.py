@@ -120,6 +120,13 @@ def _growth_pct(results: Results) -> float:
     return (peaks[-1] / peaks[0] - 1) * 100
 
 
+# -- Ends --------------------------------------------------------------------------------------------------------------
+
+
+def _ends(results: Results, end: str) -> list[Mapping[str, Any]]:
+    return [case for case in results["overshoot"]["cases"] if case["end"] == end]
+
+
 GOALS = (
     Goal(
         what="processor time of a detection, times less than aioboto3 as it comes",
@@ -254,6 +261,19 @@ GOALS = (
         figure=_growth_pct,
         unit=" %",
         goal=10,
+    ),
+    Goal(
+        what="overshoot of a stop, with and without faults, times what was in flight, the worst",
+        figure=lambda results: max(case["times_in_flight_max"] for case in _ends(results, "stop")),
+        goal=2,
+        stretch=1.5,
+        digits=2,
+    ),
+    Goal(
+        what="images stranded by the end of a budget, with and without faults, the most",
+        figure=lambda results: max(case["overshoot_max"] for case in _ends(results, "budget")),
+        goal=0,
+        digits=0,
     ),
     Goal(
         what="`asyncfilter --help`",

@@ -22,6 +22,7 @@ class Sizes:
         right_s, wrong_s: Length of a run whose given rate is right, or is not; the second half is judged.
         rows: Images in the checkpoint that is written, resumed and refiltered; ``few_rows`` to compare memory.
         memory: Images of the runs whose memory is recorded.
+        end_matches: Matches at which a run stops whose overshoot is measured; ``end_calls``: the calls of a budget.
         limiter_s: Seconds for which each limiter is called.
         limiter_rates_tps: The rates of the limiters.
         sandbox_s: Seconds for which each operation of the sandbox is called.
@@ -41,6 +42,8 @@ class Sizes:
     rows: int
     few_rows: int
     memory: tuple[int, ...]
+    end_matches: int
+    end_calls: int
     limiter_s: float
     limiter_rates_tps: tuple[int, ...]
     sandbox_s: float
@@ -61,6 +64,8 @@ FULL = Sizes(
     rows=1_000_000,
     few_rows=100_000,
     memory=(20_000, 200_000, 2_000_000),
+    end_matches=600,
+    end_calls=4_000,
     limiter_s=2.0,
     limiter_rates_tps=(50, 500, 5_000),
     sandbox_s=3.0,
@@ -81,6 +86,8 @@ QUICK = Sizes(
     rows=10_000,
     few_rows=2_000,
     memory=(500, 4_000),
+    end_matches=30,
+    end_calls=200,
     limiter_s=0.2,
     limiter_rates_tps=(50, 500),
     sandbox_s=0.5,

@@ -13,6 +13,7 @@ from benchmarks.workloads import (
     limiters,
     listing,
     memory,
+    overshoot,
     quota,
     resume,
     sandbox,
@@ -30,6 +31,7 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "resume": resume.measure,
     "memory": memory.measure,
     "quota": quota.measure,
+    "overshoot": overshoot.measure,
     "limiters": limiters.measure,
     "sandbox": sandbox.measure,
 }

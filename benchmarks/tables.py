@@ -212,6 +212,24 @@ def _memory(measured: Document) -> str:
     return "![](memory.svg)\n\n" + table(("objects", "peak MB", "most in flight", "wall s"), rows)
 
 
+def _overshoot(measured: Document) -> str:
+    rows = [
+        (
+            {"stop": f"`matches: {measured['matches']:,}`", "budget": f"{measured['budget_calls']:,} calls"}[one["end"]],
+            one["faults"],
+            f"{one['examined']:,.0f}",
+            f"{one['overshoot']:,.0f}",
+            f"{one['overshoot_max']:,}",
+            f"{one['in_flight_max']:,.0f}",
+            f"{one['times_in_flight_max']:.2f}",
+        )
+        for one in measured["cases"]
+    ]
+    head = ("end", "faults", "examined", "overshoot", "the most", "most in flight", "worst, times in flight")
+    text = f"Images paid for and not used when a run ends by a stop rule or its budget, at {measured['tps']:,.0f} a "
+    return f"{text}second, {_rounds(measured)}.\n\n{table(head, rows)}"
+
+
 def _plain(measured: Document) -> str:
     rows = [(name.replace("_", " "), value) for name, value in measured.items() if isinstance(value, int | float | str)]
     return table(("", "measured"), rows)
@@ -263,6 +281,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "checkpoint": ("Checkpoint", _plain),
     "resume": ("Going on after many images", _plain),
     "memory": ("Memory, 1,000 calls in flight", _memory),
+    "overshoot": ("Paid in vain at the end", _overshoot),
     "startup": ("Starting", _plain),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),

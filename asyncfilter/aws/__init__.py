@@ -6,12 +6,18 @@
 ``errors`` and ``transport_errors``.
 """
 
+import logging
+
 from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_detector, open_remover, open_store
 from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
 from asyncfilter.aws.session import AwsSession, open_aws
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
+
+# As botocore and boto3 do for themselves: Python prints warnings of a logger on stderr when no handler is set. What
+# aiobotocore warns of, with a traceback, is raised as an error of this package too.
+logging.getLogger("aiobotocore").addHandler(logging.NullHandler())
 
 __all__ = [
     "SERVICE_CODE",

@@ -33,10 +33,21 @@ _Rule = Callable[[ErrorResponse], AsyncFilterError]
 def _throttled(cause: ThrottleCause) -> _Rule:
     def rule(response: ErrorResponse) -> ThrottledError:
         return ThrottledError(
-            str(response), cause=cause, may_be_billed=response.status >= 500, retry_after_s=response.retry_after_s
+            str(response), cause=cause, may_be_done=response.status >= 500, retry_after_s=response.retry_after_s
         )
 
     return rule
+
+
+def _unavailable(response: ErrorResponse) -> ThrottledError:
+    """A server that is short of capacity, or a gateway that lost the response: the call may have been billed."""
+    error = _throttled(ThrottleCause.SERVER)(response)
+    error.may_be_billed = response.status >= 500
+    return error
+
+
+def _throttled_somehow(response: ErrorResponse) -> ThrottledError:
+    return _throttled(ThrottleCause.SERVER if response.status >= 500 else ThrottleCause.RATE)(response)
 
 
 def _throughput_exceeded(response: ErrorResponse) -> AsyncFilterError:
@@ -135,6 +146,8 @@ def _no_bucket(response: ErrorResponse) -> AsyncFilterError:
 
 
 def _region(response: ErrorResponse) -> AsyncFilterError:
+    if not response.operation.permission.startswith("s3:"):  # no other service redirects
+        return _endpoint(response)
     home = f"; the bucket is in {response.region}" if response.region else ""
     return RegionMismatchError(
         f"Wrong region{home}: {response}",
@@ -196,9 +209,10 @@ _RULES: dict[str, _Rule] = {
         _throttled(ThrottleCause.RATE),
     ),
     **dict.fromkeys(
-        ("SlowDown", "ServiceUnavailable", "BandwidthLimitExceeded", "KMS.ThrottlingException"),
+        ("SlowDown", "BandwidthLimitExceeded", "KMS.ThrottlingException"),
         _throttled(ThrottleCause.SERVER),
     ),
+    "ServiceUnavailable": _unavailable,
     # Worth a retry
     **dict.fromkeys(
         (
@@ -272,12 +286,18 @@ _BY_STATUS: dict[int, _Rule] = {
     412: _RULES["PreconditionFailed"],
     429: _throttled(ThrottleCause.RATE),
     501: _unsupported,
-    503: _throttled(ThrottleCause.SERVER),
+    503: _unavailable,
 }
 """Meaning of a response without a code: responses to HEAD have no body."""
 
 _OF_THE_ACCOUNT = frozenset({401, 402, 403, 501})
 """Statuses that never concern one image, also with an unknown code."""
+
+_THROTTLE_CODE = re.compile(
+    r"throttl|slow_?down|too_?many_?requests|throughput_?exceeded|(request|bandwidth|rate)_?(limit_?)?exceeded",
+    re.IGNORECASE,
+)
+"""Codes of throttles that the table lacks: of other stores (``SlowDownWrite``), and those that AWS may add."""
 
 CLOCK_CODES = frozenset(
     {"SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"}
@@ -313,6 +333,9 @@ _ON_IMAGES = frozenset(
 def _meaning(response: ErrorResponse) -> AsyncFilterError:
     if rule := _RULES.get(response.code):
         return rule(response)
+    # Before the status: a throttle is told by its code, and with HTTP 500 it is as little billed as with HTTP 400.
+    if _THROTTLE_CODE.search(response.code):
+        return _throttled_somehow(response)
     if not response.code and (rule := _BY_STATUS.get(response.status)):
         missing_bucket = response.status == 404 and response.operation in {
             Operation.HEAD_BUCKET,

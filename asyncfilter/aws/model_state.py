@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import anyio
+from typing import Any
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
@@ -41,7 +42,7 @@ async def describe_model(session: AwsSession, arn: str) -> ModelState:
     parts = ModelArn.parse(arn)
     client = await session.client("rekognition", parts.region)
     try:
-        with vendor_translated(Operation.DESCRIBE_PROJECT_VERSIONS, arn), anyio.fail_after(session.timeout_s):
+        with vendor_translated(Operation.DESCRIBE_PROJECT_VERSIONS, arn), fail_after(session.timeout_s):
             projects = await client.describe_projects(ProjectNames=[parts.project])
             # A project's ARN ends in the project's time stamp, which the version's ARN does not contain.
             versions = [
@@ -53,10 +54,14 @@ async def describe_model(session: AwsSession, arn: str) -> ModelState:
                     )
                 )["ProjectVersionDescriptions"]
             ]
+            states = {version["ProjectVersionArn"]: _state(arn, version) for version in versions}
     except ErrorResponseError as exc:
         raise classify(exc.response) from exc
-    for version in versions:
-        if version["ProjectVersionArn"] == arn:
-            units = int(version.get("MinInferenceUnits") or 0)
-            return ModelState(arn, version["Status"], units, int(version.get("MaxInferenceUnits") or units))
+    if state := states.get(arn):
+        return state
     raise AccessError(f"There is no model {arn}", hint="Set detector.model to the ARN of a trained version.")
+
+
+def _state(arn: str, version: Mapping[str, Any]) -> ModelState:
+    units = int(version.get("MinInferenceUnits") or 0)
+    return ModelState(arn, str(version["Status"]), units, int(version.get("MaxInferenceUnits") or units))

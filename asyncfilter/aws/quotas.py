@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import anyio
+import math
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import AsyncFilterError
@@ -45,6 +46,18 @@ async def _ask(session: AwsSession, operation: Operation, method: str, code: str
     client = await session.client("service-quotas", region)
     patience_s = min(_PATIENCE_S, session.timeout_s)
     await session.quota_requests.acquire()
-    with vendor_translated(operation, f"{SERVICE_CODE} {code} in {region}"), anyio.fail_after(patience_s):
+    with vendor_translated(operation, f"{SERVICE_CODE} {code} in {region}"), fail_after(patience_s):
         response = await getattr(client, method)(ServiceCode=SERVICE_CODE, QuotaCode=code)
-    return float(response["Quota"]["Value"])
+        return _positive(response["Quota"]["Value"])
+
+
+def _positive(value: object) -> float:
+    """A quota as a number of calls a second.
+
+    Raises:
+        ValueError: It is no number, not finite, or not positive.
+    """
+    tps = float(str(value))
+    if not (math.isfinite(tps) and tps > 0):
+        raise ValueError(f"{value!r} is no quota")
+    return tps

@@ -7,7 +7,6 @@ overrides, dual-stack, FIPS, addressing style. The frequent operations take only
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,24 +18,24 @@ from urllib.parse import urlsplit
 import aioboto3
 import anyio
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 from aiolimiter import AsyncLimiter
 from botocore import exceptions as vendor
-from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
-from asyncfilter.aws.clients.signing import Keys
+from asyncfilter.aws.core_session import CoreSession
+from asyncfilter.aws.credential_chain import Chain
+from asyncfilter.aws.credential_errors import credentials_translated
+from asyncfilter.aws.credentials import SharedCredentials
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
-from asyncfilter.aws.transport_errors import credentials_error, credentials_translated, vendor_translated
+from asyncfilter.aws.http_session import proxy_for
+from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import EndpointError, UsageError
 from asyncfilter.job.spec import Aws
 
 AioClient: TypeAlias = Any
 """A client of aioboto3, which has no types."""
-
-_KEYS_GOOD_S = 5.0
-"""Seconds that keys are cached; botocore, which is then read again, renews them 10 to 15 minutes before expiry."""
 
 QUOTA_REQUESTS_TPS = 5.0
 """Requests a second that Service Quotas accepts from an account, for each operation and region; not adjustable.
@@ -84,17 +83,22 @@ class AwsSession:
     Attributes:
         region: The region set in the job or in the standard AWS settings; None when there is none.
         timeout_s: Seconds one attempt may take, from connect to the last byte.
-        ca_file: Certificates to trust: AWS_CA_BUNDLE, the config file's ``ca_bundle``, or certifi's.
+        tls: The trusted certificates, of every client.
+        keys: Returns valid keys, renewed before they expire; see ``SharedCredentials.keys``.
         quota_requests: Paces every request to Service Quotas, all regions and operations together; of capacity one, so
             that even a first burst stays within the rate.
     """
 
     def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
-        with credentials_translated():
-            core = AioSession(profile=aws.profile)
+        with credentials_translated(aws.profile):
+            core = CoreSession(profile=aws.profile)
             self.region: str | None = aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
-            self.ca_file: str = get_cert_path(core.get_config_variable("ca_bundle") or True)
+            # For the clients of providers: botocore reads no AWS_REGION, and STS has no region of its own.
+            core.set_config_variable("region", self.region or _ANY_REGION)
             self._session = aioboto3.Session(botocore_session=core, region_name=self.region)
+            credentials = SharedCredentials(core, Chain(core, timeout_s=timeout_s))
+        self.keys = credentials.keys
+        self.tls = core.tls
         self.timeout_s = timeout_s
         self.profile = aws.profile
         self.quota_requests = AsyncLimiter(1, 1 / QUOTA_REQUESTS_TPS)
@@ -103,55 +107,35 @@ class AwsSession:
         self._config = AioConfig(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=timeout_s,
-            read_timeout=timeout_s,
+            # None: every call has a deadline of ours, and aiohttp's would expire before what has arrived is read.
+            read_timeout=None,
             max_pool_connections=connections,
             user_agent_extra="asyncfilter",
         )
         self._clients: dict[tuple[str, str], AioClient] = {}
         self._making = anyio.Lock()  # one client per service and region, even if many tasks request it at once
-        self._credentials: Any = None
-        self._keys: Keys | None = None
-        self._keys_until = 0.0
         self._regions: dict[str, str] = {}
         self._places: dict[str, Endpoint] = {}
 
     async def client(self, service: str, region: str) -> AioClient:
-        """The aioboto3 client of a service in a region; without retries of its own.
+        """The aioboto3 client of a service in a region, with valid keys; without retries of its own.
 
         Raises:
-            CredentialsError: The settings name no usable profile.
+            CredentialsError: There are no valid keys.
             EndpointError: The service has no endpoint there.
         """
+        await self.keys()  # here, where no deadline of an attempt counts a wait for new keys as a billed timeout
         if client := self._clients.get((service, region)):
             return client
         async with self._making:
             if (service, region) not in self._clients:
                 try:
-                    with credentials_translated():
+                    with credentials_translated(self.profile):
                         made = self._session.client(service, region_name=region, config=self._config)
                         self._clients[service, region] = await self._stack.enter_async_context(made)
                 except (vendor.BotoCoreError, ValueError) as exc:
                     raise _no_endpoint(service, region, exc) from exc
             return self._clients[service, region]
-
-    async def keys(self) -> Keys:
-        """Valid credentials; renewed before they expire.
-
-        Raises:
-            CredentialsError: There are none, or they cannot be renewed.
-        """
-        now = time.monotonic()
-        if self._keys is not None and now < self._keys_until:
-            return self._keys
-        with credentials_translated():
-            if self._credentials is None:
-                self._credentials = await self._core.get_credentials()
-            if self._credentials is None:
-                raise credentials_error(vendor.NoCredentialsError())
-            frozen = await self._credentials.get_frozen_credentials()
-        self._keys = Keys(frozen.access_key, frozen.secret_key, frozen.token)
-        self._keys_until = now + _KEYS_GOOD_S
-        return self._keys
 
     async def endpoint(self, service: str, region: str) -> Endpoint:
         """The endpoint of a service other than S3, with its configured overrides.
@@ -191,7 +175,7 @@ class AwsSession:
         fallback = self.region or _ANY_REGION
         client = await self.client("s3", fallback)
         try:
-            with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), anyio.fail_after(self.timeout_s):
+            with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), fail_after(self.timeout_s):
                 found = await client.head_bucket(Bucket=bucket)
         except ErrorResponseError as exc:
             response = exc.response
@@ -253,7 +237,7 @@ def _endpoint(url: str, service: str, region: str) -> Endpoint:
         base_path=parts.path.rstrip("/"),
         service=service,
         region=region,
-        proxy=get_environ_proxies(url).get(parts.scheme),
+        proxy=proxy_for(url, get_environ_proxies(url)),
     )
 
 
@@ -275,6 +259,7 @@ async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIter
 
     Raises:
         CredentialsError: The profile does not exist, or there are no credentials.
+        EndpointError: The trusted certificates cannot be read.
     """
     async with AsyncExitStack() as stack:
         session = AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import aiohttp
+import msgspec
 from botocore import exceptions as vendor
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, retry_after_s
-from asyncfilter.aws.clients.http import AddressError, ExchangeError, NoConnectionError, UnsentError, UntrustedError
-from asyncfilter.errors import AccessError, AsyncFilterError, CredentialsError, EndpointError, TransientError
+from asyncfilter.aws.clients.http import AddressError, ExchangeError, NoConnectionError, UnsentError
+from asyncfilter.aws.credential_errors import CREDENTIAL_FAILURES, credentials_error
+from asyncfilter.aws.trust import untrusted
+from asyncfilter.errors import AccessError, AsyncFilterError, EndpointError, TransientError
 
 _ENDPOINT_HINT = "Check the network, AWS_ENDPOINT_URL and its per-service forms, HTTPS_PROXY and NO_PROXY."
-_CERTIFICATE_HINT = "Set AWS_CA_BUNDLE to the file with the certificate authority of the endpoint or the proxy."
 _PROXY_HINT = "Check HTTPS_PROXY and HTTP_PROXY, the proxy's user and password, and NO_PROXY."
 
 
@@ -40,16 +42,17 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
         exc: What was raised; a ``TimeoutError`` is the deadline of the whole attempt.
         what: Operation and object, for the message.
     """
+    if refusal := untrusted(exc, what=what):
+        return refusal
     match exc:
-        case UntrustedError() | aiohttp.ClientConnectorCertificateError():
-            return EndpointError(f"{what}: the certificate is not trusted ({exc})", hint=_CERTIFICATE_HINT)
-        case aiohttp.ClientHttpProxyError() if 400 <= exc.status < 500:
-            return EndpointError(f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}", hint=_PROXY_HINT)
+        case aiohttp.ClientHttpProxyError():  # whose own text has the proxy's password
+            refused = f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}"
+            return EndpointError(refused, hint=_PROXY_HINT) if 400 <= exc.status < 500 else UnreachableError(refused)
         case AddressError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return EndpointError(f"{what}: not a usable address ({exc})", hint=_ENDPOINT_HINT)
         case NoConnectionError():
             return UnreachableError(f"{what}: no connection ({exc})")
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return UnreachableError(f"{what}: no connection ({_text_of(exc)})")
         case UnsentError():
             return TransientError(f"{what}: the connection broke ({exc})", may_be_billed=False)
@@ -69,51 +72,6 @@ def _text_of(exc: BaseException) -> str:
 
 # -- What aioboto3 raises ----------------------------------------------------------------------------------------------
 
-_CREDENTIALS = (
-    vendor.NoCredentialsError,
-    vendor.PartialCredentialsError,
-    vendor.CredentialRetrievalError,
-    vendor.TokenRetrievalError,
-    vendor.ProfileNotFound,
-    vendor.ConfigNotFound,
-    vendor.ConfigParseError,
-    vendor.SSOError,
-    vendor.InfiniteLoopConfigError,
-    vendor.InvalidConfigError,
-    vendor.UnknownCredentialError,
-    vendor.MetadataRetrievalError,
-    vendor.RefreshWithMFAUnsupportedError,
-    vendor.UnauthorizedSSOTokenError,
-    vendor.NoAuthTokenError,
-)
-
-
-def credentials_error(exc: Exception) -> CredentialsError:
-    """The error for unusable credentials; its hint has the remedy in one sentence."""
-    match exc:
-        case vendor.ProfileNotFound():
-            hint = "Set aws.profile or AWS_PROFILE to a profile of the AWS config file."
-        case vendor.SSOError() | vendor.TokenRetrievalError() | vendor.NoAuthTokenError():
-            hint = "Run `aws sso login` with the same profile, then run again."
-        case vendor.NoCredentialsError() | vendor.PartialCredentialsError():
-            hint = "Set aws.profile or AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        case _:
-            hint = "Check the profile in the AWS config file; `aws sts get-caller-identity` shows whether it works."
-    return CredentialsError(f"No usable AWS credentials: {exc}", hint=hint)
-
-
-@contextmanager
-def credentials_translated() -> Iterator[None]:
-    """Raise every failure of the look-up of credentials as ``CredentialsError``.
-
-    Raises:
-        CredentialsError: There are none, they cannot be renewed, or AssumeRole was denied.
-    """
-    try:
-        yield
-    except (*_CREDENTIALS, vendor.ClientError) as exc:
-        raise credentials_error(exc) from exc
-
 
 @contextmanager
 def vendor_translated(operation: Operation, where: str) -> Iterator[None]:
@@ -128,12 +86,14 @@ def vendor_translated(operation: Operation, where: str) -> Iterator[None]:
         yield
     except vendor.ClientError as exc:
         raise ErrorResponseError(_response_of(exc, operation, where)) from exc
-    except _CREDENTIALS as exc:
+    except CREDENTIAL_FAILURES as exc:
         raise credentials_error(exc) from exc
     except vendor.BotoCoreError as exc:
         raise _no_response(exc, f"{operation} on {where}") from exc
     except (aiohttp.ClientError, TimeoutError) as exc:
         raise transport_failure(exc, f"{operation} on {where}") from exc
+    except UNREADABLE as exc:
+        raise undecodable(f"{operation} on {where}", exc) from exc
 
 
 def _response_of(exc: vendor.ClientError, operation: Operation, where: str) -> ErrorResponse:
@@ -163,10 +123,36 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
             return transport_failure(cause, what)
         case vendor.EndpointConnectionError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
             return transport_failure(cause, what)
+        case vendor.SSLError() | vendor.ProxyConnectionError() if isinstance(cause, aiohttp.ClientError):
+            return transport_failure(cause, what)
         case _:
             return TransientError(f"{what}: {exc}", may_be_billed=True)
 
 
-def undecodable(what: str, exc: Exception) -> TransientError:
+# -- Responses that cannot be read -------------------------------------------------------------------------------------
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, msgspec.MsgspecError)
+"""What reading a response raises when it is not the service's: numbers, dates and texts that are none, fields that are
+missing or of another type, JSON that is nested without end."""
+
+_SHOWN = 200
+"""Characters of such an exception in a message."""
+
+
+def undecodable(what: str, exc: BaseException) -> TransientError:
     """The error for a response with HTTP 200 that is not the service's: a proxy's page, or a corrupted body."""
-    return TransientError(f"{what}: the response cannot be decoded ({exc})", may_be_billed=True)
+    why = f"{type(exc).__name__}: {exc}"[:_SHOWN]
+    return TransientError(f"{what}: the response cannot be decoded ({why})", may_be_billed=True)
+
+
+@contextmanager
+def undecodable_translated(what: str) -> Iterator[None]:
+    """Translate what reading a response raises.
+
+    Raises:
+        TransientError: The response cannot be read.
+    """
+    try:
+        yield
+    except UNREADABLE as exc:
+        raise undecodable(what, exc) from exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncfilter.checkpoint.archive import archive_checkpoint
 from asyncfilter.checkpoint.lock import Holder
 from asyncfilter.checkpoint.lookup import Lookup, open_lookup
+from asyncfilter.checkpoint.place import checkpoint_exists
 from asyncfilter.checkpoint.reader import RunRecord, Status, count_pending, read_duplicates, read_images, read_status
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
@@ -15,6 +16,7 @@ __all__ = [
     "SqliteCheckpoint",
     "Status",
     "archive_checkpoint",
+    "checkpoint_exists",
     "count_pending",
     "open_checkpoint",
     "open_lookup",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,9 +35,15 @@ _BY_ERRNO = {
     errno.EDQUOT: "the disk quota is used up",
     errno.ENOTDIR: "a part of its path is a file, not a folder",
     errno.EISDIR: "it is a folder",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.ENAMETOOLONG: "its path or name is longer than the file system allows",
     errno.ENOLCK: "its file system has no locks",
     errno.ENOTSUP: "its file system has no locks",
 }
+
+
+_SQLITE_PATH_BYTES = 512 - len(".new-journal") - 1
+"""Longest path that every SQLite opens, with the suffixes of the files that are made beside it (its MAX_PATHNAME)."""
 
 
 class CorruptRowError(Exception):
@@ -58,7 +65,8 @@ def translated(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (CorruptRowError, msgspec.DecodeError) as exc:
+    except (CorruptRowError, msgspec.DecodeError, UnicodeDecodeError) as exc:
+        # SQLite's own messages quote names of a damaged schema, which need not be UTF-8.
         raise unreadable(path, f"the file is damaged ({exc})") from exc
     except sqlite3.Error as exc:
         raise _from_sqlite(path, exc) from exc
@@ -71,6 +79,10 @@ def _from_sqlite(path: Path, exc: sqlite3.Error) -> CheckpointError:
     code = getattr(exc, "sqlite_errorname", None) or ""
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return unreadable(path, f"the file is damaged ({exc})")
+    size_bytes = len(os.fsencode(path))
+    if code.startswith("SQLITE_CANTOPEN") and size_bytes > _SQLITE_PATH_BYTES:
+        hint = "Set `checkpoint:` to a shorter path."
+        return CheckpointError(f"{path}: its path has {size_bytes} bytes, more than SQLite accepts ({exc})", hint=hint)
     for prefix, (why, hint) in _BY_CODE.items():
         if code.startswith(prefix):
             return CheckpointError(f"{path}: {why} ({exc})", hint=hint)

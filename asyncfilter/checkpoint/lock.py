@@ -1,7 +1,7 @@
-"""One run at a time: an operating-system lock on a small file beside the checkpoint.
+"""One run at a time: an operating-system lock on a small file beside the checkpoint, and one on the checkpoint itself.
 
-The operating system releases the lock when the process ends, also when it is killed. The file names the holder, and is
-removed when the lock is released. The checkpoint itself is not locked: closing a handle on it drops SQLite's locks.
+The operating system releases both when the process ends, also when it is killed. The small file names the holder, and
+is removed when the lock is released. The lock on the checkpoint holds for every name and mount of it (``file_lock``).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,11 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint.errors import translated
-from asyncfilter.errors import CheckpointLockedError
+from asyncfilter.checkpoint.file_lock import FileLock
+from asyncfilter.errors import CheckpointError, CheckpointLockedError
+
+PRIVATE_MODE = 0o600
+"""Permissions of a new checkpoint. SQLite gives the files beside it those of the checkpoint, and so does the lock."""
 
 _TRIES = 5
 _PAUSE_S = 0.02
@@ -46,27 +51,41 @@ class RunLock:
     """
 
     def __init__(self, path: Path) -> None:
+        self._checkpoint = path
+        self._file: FileLock | None = None
         self._path = lock_path(path)
         with translated(self._path):
-            self._fd = self._acquire(path)
+            self._fd = self._acquire()
             # Truncated under the lock, not when it is opened: the file may name the present holder.
             os.ftruncate(self._fd, 0)
             me = Holder(pid=os.getpid(), host=socket.gethostname(), since_unix_s=time.time())
             os.write(self._fd, msgspec.json.encode(me))
 
+    def hold_file(self) -> None:
+        """Lock the checkpoint itself too, if it exists; to be called before SQLite opens it.
+
+        Raises:
+            CheckpointLockedError: A run holds it under another name.
+            OSError: It cannot be locked.
+        """
+        if os.path.lexists(self._checkpoint):
+            self._file = FileLock(self._checkpoint)
+
     def release(self) -> None:
-        """Release the lock; a second call does nothing."""
+        """Release the lock, after SQLite has closed the checkpoint; a second call does nothing."""
         if self._fd < 0:
             return
+        if self._file is not None:
+            self._file.release()
         # Removed while it is still locked: a process that has opened this file can then detect its removal.
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
         self._fd = -1
 
-    def _acquire(self, checkpoint: Path) -> int:
+    def _acquire(self) -> int:
         who = Holder()
         for _ in range(_TRIES):
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            fd = self._open()
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # The former holder may have removed this file between open and lock: another process can lock the new
@@ -81,7 +100,31 @@ class RunLock:
             os.close(fd)
             time.sleep(_PAUSE_S)
         hint = "Wait until that run ends, or set another `checkpoint:` for this job."
-        raise CheckpointLockedError(f"{checkpoint}: held by {who}", hint=hint)
+        raise CheckpointLockedError(f"{self._checkpoint}: held by {who}", hint=hint)
+
+    def _open(self) -> int:
+        """Open the lock file, or create it with the permissions of the checkpoint; no link is followed.
+
+        Raises:
+            CheckpointError: Something else has its name.
+        """
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
+        except FileExistsError:
+            return self._open_existing(flags)
+        # Who may use the checkpoint of another user must be able to see and to take its lock.
+        if (mode := _mode_of(self._checkpoint)) != PRIVATE_MODE:
+            os.fchmod(fd, mode)
+        return fd
+
+    def _open_existing(self, flags: int) -> int:
+        status = self._path.lstat() if os.path.lexists(self._path) else None
+        # With several names it may be any file of the user, and its content would be lost.
+        if status is not None and (not stat.S_ISREG(status.st_mode) or status.st_nlink > 1):
+            what = f"{self._path}: it is not a lock that asyncfilter made; it was left as it is"
+            raise CheckpointError(what, hint="Find out who made it, and remove it.")
+        return os.open(self._path, flags | os.O_CREAT, PRIVATE_MODE)
 
 
 def lock_path(path: Path) -> Path:
@@ -92,8 +135,8 @@ def lock_path(path: Path) -> Path:
 def holder(path: Path) -> Holder | None:
     """The process that holds the checkpoint at ``path`` now; None when there is none."""
     try:
-        fd = os.open(lock_path(path), os.O_RDONLY)
-    except FileNotFoundError:
+        fd = os.open(lock_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # none, or of another user, or not a lock of ours
         return None
     try:
         # Shared, so that two processes that only check do not take each other for a run.
@@ -119,3 +162,10 @@ def _is_in_place(fd: int, path: Path) -> bool:
         return False
     mine = os.fstat(fd)
     return (seen.st_dev, seen.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _mode_of(checkpoint: Path) -> int:
+    try:
+        return stat.S_IMODE(checkpoint.stat().st_mode) & 0o666
+    except OSError:
+        return PRIVATE_MODE

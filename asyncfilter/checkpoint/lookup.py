@@ -17,6 +17,7 @@ from anyio import to_thread
 from asyncfilter.checkpoint.errors import translated
 from asyncfilter.checkpoint.file_thread import FileThread
 from asyncfilter.checkpoint.open_file import compare_identity
+from asyncfilter.checkpoint.place import without_links
 from asyncfilter.checkpoint.reader import Status, connect_reading, read_status
 from asyncfilter.checkpoint.tables import Tables
 
@@ -63,6 +64,6 @@ async def open_lookup(path: Path, identity: Mapping[str, str]) -> AsyncIterator[
 
 def _connected(path: Path) -> sqlite3.Connection:
     with translated(path):
-        db = connect_reading(path.resolve())
+        db = connect_reading(without_links(path))
         db.execute("PRAGMA query_only = ON")
         return db

@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
+from asyncfilter.checkpoint.lock import PRIVATE_MODE
+from asyncfilter.checkpoint.place import beside, check_file, check_one_name
 from asyncfilter.checkpoint.schema import APPLICATION_ID, FORMAT_VERSION, create_tables, expected_names, table_names
 from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state, write_state
 from asyncfilter.checkpoint.tables import Tables
@@ -35,7 +37,8 @@ DIED = "died"
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """A connection in autocommit mode, for use by one thread at a time; ``mode`` as in SQLite's URIs."""
-    uri = f"file:{quote(str(path))}?mode={mode}"
+    # As bytes: a name that is not UTF-8 is opened all the same.
+    uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
     return sqlite3.connect(
         uri,
         uri=True,
@@ -44,11 +47,6 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         cached_statements=32,  # statements of many rows are large, and each number of rows has its own
         timeout=_BUSY_TIMEOUT_MS / 1000,
     )
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """The file that SQLite keeps beside ``path``: ``-wal``, ``-shm`` or ``-journal``."""
-    return path.with_name(path.name + suffix)
 
 
 def has_wal(path: Path) -> bool:
@@ -63,9 +61,9 @@ def check_header(path: Path) -> None:
     Raises:
         CheckpointUnreadableError: It is empty, cut short, or something else.
         CheckpointVersionError: A newer asyncfilter wrote it.
+        CheckpointError: It is no regular file.
     """
-    if path.is_dir():
-        raise unreadable(path, "it is a folder, not a checkpoint")
+    check_file(path)
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     size_bytes = path.stat().st_size
@@ -105,21 +103,42 @@ def translated_reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def open_tables(path: Path, identity: Mapping[str, str], name: str) -> tuple[sqlite3.Connection, Tables, Opened]:
-    """Open the checkpoint at ``path``, or create it; to be called by the holder of its lock.
+def create_missing(path: Path, identity: Mapping[str, str], name: str) -> bool:
+    """Create the checkpoint at ``path`` if it does not exist; to be called by the holder of its lock.
+
+    Returns:
+        Whether it was created.
+
+    Raises:
+        CheckpointUnreadableError: The file does not exist, but its log does.
+        sqlite3.Error: SQLite cannot create it.
+        OSError: The file system cannot create it.
+    """
+    if os.path.lexists(path):
+        return False
+    if has_wal(path):
+        raise unreadable(path, f"the file is missing, but {beside(path, '-wal').name} is there")
+    _make(path, identity, name)
+    return True
+
+
+def open_tables(path: Path, identity: Mapping[str, str], *, is_new: bool) -> tuple[sqlite3.Connection, Tables, Opened]:
+    """Open the checkpoint at ``path``; to be called by the holder of its lock.
+
+    Args:
+        path: The file.
+        identity: As for ``open_checkpoint``.
+        is_new: Whether it was created just now.
 
     Raises:
         CheckpointUnreadableError: Empty, damaged or not a checkpoint.
         CheckpointVersionError: Too new.
         CheckpointMismatchError: Of another source or detector.
+        CheckpointError: It has another name, or is no regular file.
         sqlite3.Error: SQLite cannot use it.
         OSError: The file system cannot create or read it.
     """
-    is_new = not path.exists()
-    if is_new:
-        if has_wal(path):
-            raise unreadable(path, f"the file is missing, but {beside(path, '-wal').name} is there")
-        _make(path, identity, name)
+    check_one_name(path)
     check_header(path)
     with translated_reading(path) as db:
         check_content(db, path)
@@ -180,13 +199,19 @@ def _make(path: Path, identity: Mapping[str, str], name: str) -> None:
     draft = beside(path, ".new")
     for leftover in (draft, beside(draft, "-journal")):
         leftover.unlink(missing_ok=True)
-    with closing(connect(draft, "rwc")) as db:
-        create_tables(db)
-        db.execute("BEGIN")
-        db.executemany("INSERT INTO identity VALUES (?, ?)", identity.items())
-        write_state(db, {NAME: name, WATERMARK: Watermark(), TOTALS: Totals()})
-        db.execute("COMMIT")
-    draft.rename(path)
+    # Made here and not by SQLite, which would follow a link that somebody planted, and make it readable for all.
+    os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_MODE))
+    try:
+        with closing(connect(draft, "rw")) as db:
+            create_tables(db)
+            db.execute("BEGIN")
+            db.executemany("INSERT INTO identity VALUES (?, ?)", identity.items())
+            write_state(db, {NAME: name, WATERMARK: Watermark(), TOTALS: Totals()})
+            db.execute("COMMIT")
+        draft.rename(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
     sync_folder(path)
 
 

@@ -17,8 +17,10 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint.errors import translated, unreadable
+from asyncfilter.checkpoint.file_lock import is_held, is_held_here
 from asyncfilter.checkpoint.lock import Holder, holder
-from asyncfilter.checkpoint.open_file import DIED, beside, check_header, connect, stored_identity
+from asyncfilter.checkpoint.open_file import DIED, check_header, connect, stored_identity
+from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.removal_journal import count_pending_removals
 from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
 from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state
@@ -89,7 +91,7 @@ def read_status(path: Path) -> Status:
         CheckpointVersionError: A newer asyncfilter wrote it.
         CheckpointError: There is none, or it cannot be read.
     """
-    path = path.resolve()
+    path = without_links(path)
     held_before = holder(path)
     with _snapshot(path) as db:
         # Read before and after the snapshot is taken: a run that ended or began in between was not killed.
@@ -120,7 +122,7 @@ def count_pending(path: Path, which: RemovalQuery) -> int:
 
     Raises as ``read_status`` does.
     """
-    with _snapshot(path.resolve()) as db:
+    with _snapshot(without_links(path)) as db:
         settled_by = read_state(db, DECIDED_BY, str)
         if which.is_empty or settled_by is None:
             return 0
@@ -132,7 +134,7 @@ def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
 
     Memory is bounded: ``batch`` rows are held at a time. Raises as ``read_status`` does, when iteration begins.
     """
-    path = path.resolve()
+    path = without_links(path)
     with _snapshot(path) as db:
         codec = RowCodec(db)
         for condition in ("WHERE seq IS NOT NULL ORDER BY seq", "WHERE seq IS NULL ORDER BY id"):
@@ -151,22 +153,39 @@ def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:
         "size_bytes FROM image WHERE seq IS NOT NULL AND typeof(etag) = 'blob' AND length(etag) = 16 "
         "GROUP BY etag, size_bytes HAVING count(*) > 1) ORDER BY etag, size_bytes, seq"
     )
-    with _snapshot(path.resolve()) as db:
+    with _snapshot(without_links(path)) as db:
         for (etag, size_bytes), rows in groupby(db.execute(query), key=itemgetter(0, 1)):
             yield unpack_etag(etag), size_bytes, [key for _, _, key in rows]
 
 
 @contextmanager
 def _snapshot(path: Path) -> Iterator[sqlite3.Connection]:
-    if not path.exists():
+    if not checkpoint_exists(path):
         raise CheckpointError(f"{path}: there is no checkpoint", hint="Make one with `asyncfilter run`.")
     with translated(path):
-        check_header(path)
+        # A run of this process has checked it, and closing another handle on it would release SQLite's locks.
+        if not is_held_here(path):
+            check_header(path)
+        _check_no_run_elsewhere(path)
         with closing(connect_reading(path)) as db:
             db.execute("PRAGMA query_only = ON")
             db.execute("BEGIN")
             db.execute("SELECT 1 FROM state").fetchone()  # The first read fixes the snapshot.
             yield db
+
+
+def _check_no_run_elsewhere(path: Path) -> None:
+    """Check that no run works on the file under another name, beside which is the log of its changes.
+
+    Raises:
+        CheckpointError: One does.
+    """
+    # In this order, and again: a run locks the name first and releases it last.
+    if is_held(path) and holder(path) is None and is_held(path):
+        raise CheckpointError(
+            f"{path}: a run works on this file under another name or mount of it, which has the latest results",
+            hint="Use that name, or wait until the run ends.",
+        )
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:

@@ -17,7 +17,8 @@ from anyio import to_thread
 from asyncfilter.checkpoint.errors import translated
 from asyncfilter.checkpoint.file_thread import FileThread
 from asyncfilter.checkpoint.lock import RunLock
-from asyncfilter.checkpoint.open_file import open_tables
+from asyncfilter.checkpoint.open_file import create_missing, open_tables
+from asyncfilter.checkpoint.place import without_links
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.records.progress import Opened
 
@@ -91,13 +92,15 @@ class SqliteCheckpoint(TablesOnThread):
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str], name: str, limiter: anyio.CapacityLimiter) -> None:
-        path = path.resolve()
+        path = without_links(path)
         self._path = path
         with translated(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = RunLock(path)
             try:
-                self._db, tables, self._opened = open_tables(path, identity, name)
+                is_new = create_missing(path, identity, name)
+                self._lock.hold_file()
+                self._db, tables, self._opened = open_tables(path, identity, is_new=is_new)
             except BaseException:
                 self._lock.release()
                 raise

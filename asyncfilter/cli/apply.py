@@ -38,6 +38,7 @@ class ApplyOptions:
     Attributes:
         dry_run: The plan is shown and nothing else is done.
         expect: How many images there must be; None without the flag.
+        allow_place: Places that the user allows besides those of the job.
         events: File for events, ``-`` for stdout; None for none.
         as_json: The result is written as JSON.
         yes: No question is asked; ``expect`` is the consent.
@@ -57,6 +58,16 @@ class ApplyOptions:
             show_default=False,
         ),
     ] = None
+    allow_place: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-place",
+            metavar="PLACE",
+            help="A bucket and prefix, or a folder, that no action of the job names and in which the checkpoint may "
+            "delete and write all the same, such as s3://former-target/birds/; may be repeated.",
+            show_default=False,
+        ),
+    ] = None
     events: Events = None
     as_json: Json = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needs --expect.")] = False
@@ -65,6 +76,11 @@ class ApplyOptions:
         refuse_two_for_stdout(as_json=self.as_json, option="--events", target=self.events)
         if self.yes and self.expect is None and not self.dry_run:
             raise UsageError("--yes alone agrees to nothing", hint="Add --expect N, the number of images.")
+
+    @property
+    def places(self) -> list[str]:
+        """The places that the user allows besides those of the job."""
+        return self.allow_place or []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +144,8 @@ def apply(
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())
         removal = _Removal(
-            plan=functools.partial(deferred.plan_apply, again=again, stale=stale),
-            carry_out=functools.partial(deferred.apply, again=again, stale=stale),
+            plan=functools.partial(deferred.plan_apply, again=again, stale=stale, allow_places=options.places),
+            carry_out=functools.partial(deferred.apply, again=again, stale=stale, allow_places=options.places),
             question="Delete these copies?" if stale else "Remove these images from the source?",
             max_share=max_share,
         )
@@ -153,7 +169,10 @@ def undo(job: JobPath, *, settings: Settings = None, options: ApplyOptions) -> N
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())
         removal = _Removal(
-            plan=deferred.plan_undo, carry_out=deferred.undo, question="Bring these images back?", max_share=None
+            plan=functools.partial(deferred.plan_undo, allow_places=options.places),
+            carry_out=functools.partial(deferred.undo, allow_places=options.places),
+            question="Bring these images back?",
+            max_share=None,
         )
         code = _remove(loaded, removal, signals, options)
     raise typer.Exit(code)

@@ -13,7 +13,7 @@ from asyncfilter.cli.stderr import print_err
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.events import ActionDone, Emit, Event, ImageFailed
 from asyncfilter.policy.removal_plan import RemovalSummary
-from asyncfilter.report.terminal.apply import shown
+from asyncfilter.report.terminal.text import Text
 
 SHOWN_FAILURES = 10
 """How many failed images are shown one by one; the summary counts them all."""
@@ -59,7 +59,6 @@ class ApplyConsole(VerbConsole):
         """Run ``verb``; raises as it does."""
 
         async def main() -> RemovalSummary:
-            self.on_signal(self.interrupt.request)
             return await verb(interrupt=self.interrupt, on_event=self._on_event)
 
         return self.run(main)
@@ -76,9 +75,9 @@ class ApplyConsole(VerbConsole):
         self._failed += 1
         if self._failed > SHOWN_FAILURES:
             return
-        line = f"left: {event.code}  {shown(event.message)}"
+        line = f"left: {event.code}  {event.message}"
         if self._progress is not None:
-            self._progress.console.print(line, markup=False)
+            self._progress.console.print(Text(line), soft_wrap=True)
         else:
             print_err(line)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncfilter.aws import open_aws, quota_tps
-    from asyncfilter.checkpoint import count_pending, read_duplicates, read_images, read_status
+    from asyncfilter.checkpoint import checkpoint_exists, count_pending, read_duplicates, read_images, read_status
     from asyncfilter.cli.apply_console import remove_with_console
-    from asyncfilter.cli.console import run_async, run_listing
+    from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
     from asyncfilter.cli.run_console import run_with_console
     from asyncfilter.job.load import load_job
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
+    "checkpoint_exists": "checkpoint",
     "count_pending": "checkpoint",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
@@ -54,7 +55,9 @@ _HOMES = {
     "remove_with_console": "cli.apply_console",
     "run": "wiring",
     "run_async": "cli.console",
+    "run_draining": "cli.console",
     "run_listing": "cli.console",
+    "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
     "survey": "wiring",
     "undo": "wiring",
@@ -63,6 +66,7 @@ _HOMES = {
 __all__ = [
     "apply",
     "bench_mapping",
+    "checkpoint_exists",
     "count_pending",
     "draw_bench",
     "examine_sample",
@@ -82,7 +86,9 @@ __all__ = [
     "remove_with_console",
     "run",
     "run_async",
+    "run_draining",
     "run_listing",
+    "run_until_signal",
     "run_with_console",
     "survey",
     "undo",

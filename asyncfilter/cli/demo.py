@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import LogFormat, OutputOptions, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.run import print_summary
-from asyncfilter.cli.signals import Signals
-from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.signals import PROCESS
+from asyncfilter.cli.stderr import print_err, print_lines
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
@@ -132,17 +131,14 @@ def _sandbox_options(pictures: int) -> SandboxOptions:
 
 def _run(job: Job, *, as_json: bool) -> Summary:
     """The run, and after a complete run the repetitions, the page and the next steps."""
-    print_err(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
-    with Signals() as signals:
-        output = OutputOptions(events=str(FOLDER / "events.jsonl"))
-        summary = deferred.run_with_console(
-            job, functools.partial(deferred.run, job, counts_ahead=True), signals, output
-        )
+    print_lines(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
+    output = OutputOptions(events=str(FOLDER / "events.jsonl"))
+    summary = deferred.run_with_console(job, functools.partial(deferred.run, job, counts_ahead=True), PROCESS, output)
     print_summary(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False)
     if summary.stop_reason is not StopReason.COMPLETED:
         return summary
     deferred.run_async(_show_repetitions, job)
-    print_err(f"""
+    print_lines(f"""
 Next steps
   {FOLDER / "kept.html"}    the pictures that were kept, to review and rejected
   {FOLDER / "job.yaml"}     the job file; README.md and docs/job-file.md explain every key
@@ -160,7 +156,7 @@ async def _show_repetitions(job: Job) -> None:
     began_s = time.monotonic()
     again = await deferred.run(job)
     took_s = time.monotonic() - began_s
-    print_err(f"\nThe same command again: {again.this_run.calls} calls, {took_s:.1f} s. All paid labels are kept.")
+    print_lines(f"\nThe same command again: {again.this_run.calls} calls, {took_s:.1f} s. All paid labels are kept.")
     lower = deferred.load_job(job.path or "", overrides=[f"rules[1].keep.confidence={_OTHER_CONFIDENCE}"])
     other = await deferred.refilter(lower, dry_run=True)
     print_err(
@@ -232,11 +228,9 @@ def _location(job: Job, image: StoredImage) -> tuple[str, str]:
 
 
 def _serve(sandbox: SandboxProcess) -> None:
-    print_err("\nThe sandbox stays open until Ctrl-C. In another terminal, in this folder:\n")
+    print_lines("\nThe sandbox stays open until Ctrl-C. In another terminal, in this folder:\n")
     for name, value in sandbox.environment().items():
         print_err(f"  export {name}={value}")
-    print_err(f"\n  {program()} run {FOLDER / 'job.yaml'} --set name=again --set limits.tps=10")
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        print_err("the sandbox is closed")
+    print_lines(f"\n  {program()} run {FOLDER / 'job.yaml'} --set name=again --set limits.tps=10")
+    deferred.run_until_signal(anyio.sleep_forever)
+    print_err("the sandbox is closed")

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 
 import typer
 
-from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.stderr import print_err, print_lines
+from asyncfilter.cli.streams import LOST, StdoutEndedError, end_stdout
 from asyncfilter.errors import AsyncFilterError, ExitCode, JobError
+from asyncfilter.printable import printable_lines, without_secrets
 
 _CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """The base class of mistakes on a command line; typer does not export it."""
@@ -18,15 +20,28 @@ _CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__
 def exit_code_of(call: Callable[[], object], *, debug: Callable[[], bool]) -> int:
     """The exit code of ``call``, which returns a code, returns None for 0, or raises; an error is reported on stderr.
 
+    Output that was lost is an error too, with ``ExitCode.OUTPUT`` in place of the command's own code.
+
     Args:
         call: A whole command line.
         debug: Returns True when tracebacks are wanted; called only after an error.
     """
+    LOST.clear()
+    code = _code_of(call, debug)
+    end_stdout()
+    for lost in LOST:
+        print_err(f"error: {lost.message}")
+    return ExitCode.OUTPUT if LOST else code
+
+
+def _code_of(call: Callable[[], object], debug: Callable[[], bool]) -> int:
     try:
         code = call()
     except KeyboardInterrupt:
         print_err("aborted")
         return ExitCode.ABORTED
+    except StdoutEndedError:  # a reader that wants no more; anything else is in LOST
+        return ExitCode.OK
     except Exception as error:  # noqa: BLE001  every error is reported in one line
         return report_error(_root(error), debug=debug())
     return code if isinstance(code, int) else ExitCode.OK
@@ -43,7 +58,7 @@ def report_error(error: BaseException, *, debug: bool) -> int:
         The exit code that belongs to ``error``.
     """
     if debug:
-        traceback.print_exception(error)
+        print_lines(_traceback(error))
     match error:
         case JobError():
             return _report_job_error(error)
@@ -74,7 +89,7 @@ def _report_usage_error(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
     if not message or type(error).__name__ == "NoArgsIsHelpError":
-        print_err(context.get_help() if context is not None else message)
+        print_lines(context.get_help() if context is not None else message)
         return ExitCode.USAGE
     print_err(f"error: {message.replace('Value error, ', '')}")
     _print_hint(f"See {context.command_path} --help." if context is not None else None)
@@ -82,12 +97,27 @@ def _report_usage_error(error: Exception) -> int:
 
 
 def _report_internal_error(error: BaseException) -> int:
-    with tempfile.NamedTemporaryFile("w", prefix="asyncfilter-", suffix=".log", encoding="utf-8", delete=False) as log:
-        traceback.print_exception(error, file=log)
     first = next(iter(str(error).splitlines()), "")
     print_err(f"error: internal error: {type(error).__name__}{f': {first}' if first else ''}")
-    print_err(f"hint: All paid labels are in the checkpoint. The details are in {log.name}: please report them.")
+    print_err(f"hint: All paid labels are in the checkpoint. {_details(error)}: please report them.")
     return ExitCode.INTERNAL
+
+
+def _details(error: BaseException) -> str:
+    """Write the traceback to a new file that only the user can read, and say where it is."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="asyncfilter-", suffix=".log", encoding="utf-8", errors="backslashreplace", delete=False
+        ) as log:
+            log.write(f"{_traceback(error)}\n")
+    except OSError:  # the disk is full: the command with --debug shows them
+        return "The option --debug, before the command, shows the details"
+    return f"The details are in {log.name}"
+
+
+def _traceback(error: BaseException) -> str:
+    lines = "".join(traceback.format_exception(error)).rstrip("\n")
+    return printable_lines(without_secrets(lines))
 
 
 def _print_hint(text: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
@@ -23,8 +24,10 @@ from asyncfilter.cli.options import (
     refuse_two_for_stdout,
     takes_options,
 )
+from asyncfilter.cli.result_file import is_replaced, write_result
 from asyncfilter.cli.stderr import ask, print_err
-from asyncfilter.cli.terminal import discard_stdout, write_json
+from asyncfilter.cli.streams import StdoutEndedError
+from asyncfilter.cli.terminal import write_json
 from asyncfilter.datasets.exports.duplicates import DuplicateGroup, write_groups_csv, write_groups_jsonl
 from asyncfilter.datasets.exports.images import write_csv, write_jsonl
 from asyncfilter.datasets.exports.near_duplicates import near_duplicates as find_near_duplicates
@@ -34,6 +37,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Verdict
 from asyncfilter.records.images import StoredImage
 from asyncfilter.report.selection import select, stale_in
+from asyncfilter.report.terminal.text import ExportOnTerminal
 
 app = command_group()
 
@@ -52,6 +56,7 @@ class ExportFormat(StrEnum):
         "service is called, and a run in progress is not disturbed.",
         "asyncfilter export job.yaml > images.jsonl",
         "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
+        "asyncfilter export job.yaml --format csv --spreadsheet -o images.csv    for Excel and the like",
         "asyncfilter export job.yaml --duplicates --format csv --output duplicates.csv",
         "asyncfilter export job.yaml --near-duplicates --distance 4 > alike.jsonl",
         "asyncfilter export job.yaml --failed | jq -r .error | sort | uniq -c",
@@ -82,6 +87,10 @@ def export(
             "--near-duplicates", help="Groups of images that look alike, and nothing else (job key near_duplicates)."
         ),
     ] = False,
+    spreadsheet: Annotated[
+        bool,
+        typer.Option("--spreadsheet", help="With --format csv: put an apostrophe before cells that would be formulas."),
+    ] = False,
     distance: Annotated[
         int, typer.Option("--distance", min=0, max=16, help="Bits of 64 in which images that look alike may differ.")
     ] = 6,
@@ -90,6 +99,8 @@ def export(
 ) -> None:
     """Export stored images."""
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
+    if spreadsheet and format_ is not ExportFormat.CSV:
+        raise UsageError("--spreadsheet is for CSV alone", hint="Add --format csv.")
     loaded = deferred.load_job(job, overrides=settings or ())
     if duplicates:
         write = _duplicates(loaded.checkpoint, format_)
@@ -103,8 +114,10 @@ def export(
             is_stale=stale_in(loaded) if stale else None,
         )
         write = _images(images, format_, loaded.source.bucket)
+    if spreadsheet:
+        write = partial(write, is_spreadsheet=True)
     if output == STDOUT:
-        _to_stdout(write)
+        _to_stdout(write, format_)
         return
     lines = _to_file(write, Path(output), may_replace=options.yes)
     if options.as_json:
@@ -148,32 +161,23 @@ def _near_duplicates(job: Job, format_: ExportFormat, distance: int) -> Write:
     )
 
 
-def _to_stdout(write: Write) -> None:
+def _to_stdout(write: Write, format_: ExportFormat) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="")
-    try:
-        write(out=sys.stdout)
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+    with suppress(StdoutEndedError):
+        is_json = format_ is ExportFormat.JSONL
+        write(out=ExportOnTerminal(sys.stdout, is_json=is_json) if sys.stdout.isatty() else sys.stdout)
         sys.stdout.flush()
-    except BrokenPipeError:
-        discard_stdout()
 
 
 def _to_file(write: Write, path: Path, *, may_replace: bool) -> int:
-    """Write a file beside ``path`` and rename it to ``path``, so that ``path`` never holds an incomplete export.
+    """Write a file; returns how many lines.
 
     Raises:
-        UsageError: The file cannot be written, or exists and there is no terminal to ask on.
+        UsageError: The file cannot be created, or exists and there is no terminal to ask on.
+        OutputError: It cannot be written.
         typer.Exit: The user does not want it replaced.
     """
-    if path.exists() and not ask(f"{path} exists. Replace it?", yes=may_replace):
+    if is_replaced(path) and not ask(f"{path} exists. Replace it?", yes=may_replace):
         raise typer.Exit(ExitCode.ABORTED)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as out:
-            lines = write(out=out)
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(f"--output {path}: {error.strerror}", hint="Name a file that can be written.") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return lines
+    return write_result("--output", path, lambda out: write(out=out))

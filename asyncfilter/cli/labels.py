@@ -57,7 +57,7 @@ def labels(
     """Show labels of reference images and the rule they suggest. Labels are paid for without a question."""
     with interruptible():
         aws = Aws(profile=profile, region=region)
-        found = deferred.run_async(functools.partial(deferred.label_references, images, aws=aws))
+        found = deferred.run_draining(functools.partial(deferred.label_references, images, aws=aws))
         shared = common_labels(found.labels, confidence, ignore or ())
         if options.as_json:
             write_json(labels_mapping(found, shared, confidence))

@@ -11,7 +11,6 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from asyncfilter.cli.options import IS_PRETTY
-from asyncfilter.cli.signals import interruptible
 
 
 class Entry(NamedTuple):
@@ -37,13 +36,8 @@ class LazyCommand(TyperCommand):
         self._module = entry.module
 
     def make_context(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401  click's types, which typer does not export
-        """Parse a command line as the command itself does; its module is imported for it.
-
-        Raises:
-            typer.Exit: A signal came during the import: nothing was begun.
-        """
-        with interruptible():
-            app: typer.Typer = import_module(self._module).app
+        """Parse a command line as the command itself does; its module is imported for it."""
+        app: typer.Typer = import_module(self._module).app
         return get_group(app).commands[self._name].make_context(*args, **extra)
 
 

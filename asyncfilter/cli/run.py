@@ -69,7 +69,7 @@ def run(
 
 def _may_start_afresh(job: Job, *, yes: bool) -> bool:
     """True when the old checkpoint holds no paid labels, or the user agrees to move it aside."""
-    if not job.checkpoint.exists():
+    if not deferred.checkpoint_exists(job.checkpoint):
         return True
     try:
         totals = deferred.read_status(job.checkpoint).totals

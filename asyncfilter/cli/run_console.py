@@ -11,7 +11,6 @@ from typing import Protocol, TypeVar
 import anyio
 import structlog
 import typer
-from rich.text import Text
 
 from asyncfilter.cli.console import VerbConsole
 from asyncfilter.cli.options import Level, LogFormat, OutputOptions
@@ -24,6 +23,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress
 from asyncfilter.report.logs import LogLines, open_log
 from asyncfilter.report.terminal.progress import REFRESH_S, LiveDisplay
+from asyncfilter.report.terminal.text import log_line
 
 _SECOND_S = 1.0
 _YOUNG_OBJECTS = 1_000
@@ -70,6 +70,7 @@ class RunConsole(VerbConsole):
     def __init__(self, job: Job, signals: Signals, options: OutputOptions, stack: ExitStack) -> None:
         super().__init__(signals=signals, events=options.events, stack=stack)
         self._is_begun = False
+        self._scope: anyio.CancelScope | None = None
         self._progress: Callable[[], Progress] | None = None
         self._shown_progress: Callable[[], Progress] | None = None
         self._display: LiveDisplay | None = None
@@ -93,7 +94,7 @@ class RunConsole(VerbConsole):
         if self._display is not None:
 
             def write(line: str) -> None:  # above the live display
-                self.terminal.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
+                self.terminal.print(log_line(line), soft_wrap=True)
 
         log: structlog.typing.FilteringBoundLogger = open_log(
             _ignoring_errors(write),
@@ -108,8 +109,7 @@ class RunConsole(VerbConsole):
         result: R | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tick)
-            with anyio.CancelScope() as scope:
-                self.on_signal(lambda: self._leave(scope))
+            with anyio.CancelScope() as self._scope:
                 try:
                     result = await verb(interrupt=self.interrupt, on_event=self._emitter(), on_start=self._begun)
                 except Exception as error:  # noqa: BLE001  raised again below, outside the task group
@@ -123,12 +123,12 @@ class RunConsole(VerbConsole):
             raise typer.Exit(ExitCode.INTERRUPTED)
         return result
 
-    def _leave(self, scope: anyio.CancelScope) -> None:
-        """Handle a signal: drain the run when it has begun, else cancel the verb."""
-        if self._is_begun:
+    def on_signal(self) -> None:
+        """Drain the run when it has begun, else cancel the verb."""
+        if self._is_begun or self._scope is None:
             self.interrupt.request()
         else:
-            scope.cancel()
+            self._scope.cancel()
 
     def _begun(self, progress: Callable[[], Progress]) -> None:
         spare_collections()

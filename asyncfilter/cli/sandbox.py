@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import anyio
 import typer
 
+from asyncfilter.cli import deferred
 from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json
@@ -116,6 +116,16 @@ def sandbox(
         bool,
         typer.Option("--verify-signatures", help="Check the signature of every request.", rich_help_panel=_TROUBLE),
     ] = False,
+    session_s: Annotated[
+        float | None,
+        typer.Option(
+            "--session-seconds",
+            metavar="S",
+            min=0,
+            help="Lifetime of the temporary keys that AssumeRole returns; default what is asked for.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = None,
     check_images: Annotated[
         bool, typer.Option(help="Reject images that Rekognition would reject.", rich_help_panel=_TROUBLE)
     ] = True,
@@ -155,6 +165,7 @@ def sandbox(
             kms_denied=tuple(kms_denied or ()),
             verify_signatures=verify_signatures,
             any_credentials=not verify_signatures,
+            session_s=session_s,
             check_images=check_images,
             seed=seed,
         )
@@ -178,10 +189,8 @@ def _serve(options: SandboxOptions, *, env_file: Path | None, as_json: bool) -> 
             print(f"unset AWS_PROFILE AWS_SESSION_TOKEN\n{exports}", end="", flush=True)  # noqa: T201
         print_err(f"serving on {endpoint_url}; Ctrl-C ends it")
 
-    try:
-        anyio.run(lambda: serve(options, started=started))
-    except KeyboardInterrupt:
-        print_err("the sandbox is closed")
+    deferred.run_until_signal(lambda: serve(options, started=started))
+    print_err("the sandbox is closed")
 
 
 def _parsed(parse: Callable[[str], T], texts: Sequence[str] | None) -> tuple[T, ...]:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from contextlib import suppress
 
 from asyncfilter.errors import UsageError
+from asyncfilter.printable import printable, printable_lines, without_secrets
+
+_GLANCE_S = 1.0
+"""Seconds after which a question looks for a signal that came just before it began to wait."""
 
 
 def print_err(text: str) -> None:
-    """Print one line on stderr; a closed stderr is no error."""
+    """Print one line on stderr, with what does not print as escapes; a closed stderr is no error."""
+    _write(printable(without_secrets(text)))
+
+
+def print_lines(text: str) -> None:
+    """Print several lines on stderr, otherwise like ``print_err``; a value in them must not hold a line end."""
+    _write(printable_lines(without_secrets(text)))
+
+
+def _write(text: str) -> None:
     with suppress(OSError):
         sys.stderr.write(f"{text}\n")
 
 
 def has_terminal() -> bool:
     """True when a question can be asked: it is shown on stderr and answered on stdin."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def ask(question: str, *, yes: bool) -> bool:
@@ -40,6 +54,8 @@ def ask_number(question: str, number: int) -> bool:
 def _answer(question: str, prompt: str, *, hint: str) -> str:
     if not has_terminal():
         raise UsageError(f"{question} The answer is no, since there is no terminal to ask on", hint=hint)
-    sys.stderr.write(f"{question} {prompt} ")
+    sys.stderr.write(f"{printable(question)} {prompt} ")
     sys.stderr.flush()
+    while not select.select([sys.stdin], [], [], _GLANCE_S)[0]:
+        pass
     return sys.stdin.readline().strip()

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 from rich.console import Console, RenderableType
 
+from asyncfilter.cli.streams import StdoutEndedError
+from asyncfilter.printable import printable_json
 from asyncfilter.report.as_json import json_text
-
-
-class _Console(Console):
-    """A console that tolerates a closed pipe: rich would end the process with a code that has another meaning here."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        if not self.stderr:
-            discard_stdout()
+from asyncfilter.report.terminal.text import PlainConsole
 
 
 def stderr_console() -> Console:
     """The console for people, on stderr; NO_COLOR, TERM and COLUMNS are honoured."""
-    return _Console(stderr=True, highlight=False)
+    return PlainConsole(stderr=True, highlight=False)
 
 
 def is_live(console: Console) -> bool:
@@ -37,20 +31,13 @@ def is_ascii(console: Console) -> bool:
 
 def print_out(renderable: RenderableType) -> None:
     """Print a command's result, a table or a panel, on stdout."""
-    _Console(highlight=False).print(renderable)
+    with suppress(StdoutEndedError):
+        PlainConsole(highlight=False).print(renderable)
+        sys.stdout.flush()
 
 
 def write_json(mapping: Mapping[str, object]) -> None:
     """Write a command's result for scripts on stdout."""
-    try:
-        sys.stdout.write(json_text(mapping))
+    with suppress(StdoutEndedError):
+        sys.stdout.write(printable_json(json_text(mapping)))
         sys.stdout.flush()
-    except BrokenPipeError:
-        discard_stdout()
-
-
-def discard_stdout() -> None:
-    """Discard all further output: the reader of stdout has closed the pipe, which is no error."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)

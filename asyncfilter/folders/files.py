@@ -53,7 +53,8 @@ def source_path(image: ObjectRef) -> Path:
     """The path of an image's file.
 
     Raises:
-        ImageError: ``invalid_name``, or ``outside_source`` for a symbolic link that leads out of the folder.
+        ImageError: ``invalid_name``; or ``outside_source`` for a symbolic link that leads out of the folder, and for a
+            key that does, which no listing has (a checkpoint may come from somebody else).
     """
     if image.etag == NO_TEXT:
         raise ImageError(
@@ -63,13 +64,31 @@ def source_path(image: ObjectRef) -> Path:
         )
     root = folder_of(image.bucket)
     path = root / image.key
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    link = path if path.is_symlink() else path.parent
+    if not real_path(link).is_relative_to(real_path(root)):
         raise ImageError(
-            f"{image.uri}: a symbolic link that leads out of the source, to {path.resolve()}",
+            f"{image.uri}: leads out of the source, to {real_path(link)}",
             code="outside_source",
             remedy="Choose a source that holds the files, or replace symbolic links with hard links.",
         )
     return path
+
+
+def real_path(path: Path) -> Path:
+    """The path without symbolic links, as far as it can be followed; never raises for links that lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def check_listable(image: ObjectRef) -> None:
+    """Raise the error of listing a folder that could not be listed.
+
+    Raises:
+        ImageError: ``changed``: it can be listed now.
+        OSError: It still cannot.
+    """
+    with os.scandir(folder_of(image.bucket) / image.key) as found:
+        next(found, None)
+    raise ImageError(f"{image.uri}: the folder can be listed now", code="changed")
 
 
 def open_file(image: ObjectRef) -> BinaryIO:
@@ -93,7 +112,7 @@ def target_path(target: S3Location, source_root: Path) -> Path:
     if {"", ".", ".."} & set(names) or "\0" in target.key:
         raise ImageError(f"{target.uri}: not a plain path below its folder", code="target_unsafe")
     folder = folder_of(target.bucket).joinpath(*names[:-1])
-    if folder.resolve().is_relative_to(source_root):
+    if real_path(folder).is_relative_to(source_root):
         raise ImageError(f"{target.uri}: is inside the source, through a symbolic link", code="target_unsafe")
     # Found before they are created: the name of each new folder has to be made durable in its parent.
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
@@ -118,7 +137,8 @@ def reading(image: ObjectRef) -> Iterator[None]:
     """Translate the errors of reading an image to the package's errors.
 
     Raises:
-        ImageError: ``vanished``, ``access_denied``, or ``invalid_name`` for a name that the system does not accept.
+        ImageError: ``vanished``, ``access_denied``, ``invalid_name`` for a name that the system does not accept, or
+            ``invalid_link`` for links in a circle.
         TransientError: Anything else.
     """
     try:
@@ -127,11 +147,13 @@ def reading(image: ObjectRef) -> Iterator[None]:
         raise ImageError(f"{image.uri}: the file no longer exists", code="vanished") from exc
     except PermissionError as exc:
         raise ImageError.access_denied(
-            f"{image.uri}: may not be read", remedy="Make the files of the source readable (chmod)."
+            f"{image.uri}: may not be read", remedy="Make files and folders of the source readable (chmod)."
         ) from exc
     except OSError as exc:
-        if exc.errno in {errno.ELOOP, errno.ENAMETOOLONG}:
+        if exc.errno == errno.ENAMETOOLONG:
             raise ImageError(f"{image.uri}: {exc.strerror}", code="invalid_name") from exc
+        if exc.errno == errno.ELOOP:
+            raise ImageError(f"{image.uri}: a symbolic link that leads to itself", code="invalid_link") from exc
         raise TransientError(f"{image.uri}: {exc.strerror or exc}", may_be_billed=False) from exc
 
 

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, UsageError
 from asyncfilter.folders.files import etag_of, reading, source_path
-from asyncfilter.folders.sink import WRITES_AT_ONCE, FolderSink, UnlinkableError, delete
+from asyncfilter.folders.sink import WRITES_AT_ONCE, FolderSink, UnlinkableError, delete, same_content
 from asyncfilter.model import FOLDER, Effect, IfExists, ObjectRef, S3Location, folder_of
 from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Version
 from asyncfilter.records.removal import BucketState, Versioning
@@ -45,6 +45,10 @@ class FolderRemover:
         """See ``Remover``; contents are compared byte by byte."""
         etag = await anyio.to_thread.run_sync(FolderSink(self._source).existing_copy, effect, limiter=self._threads)
         return None if etag is None else CopyResult(etag=etag, is_new=False)
+
+    async def same_content(self, image: ObjectRef, original: ObjectRef) -> bool:
+        """See ``Remover``; the bytes are compared."""
+        return await anyio.to_thread.run_sync(same_content, image, original, limiter=self._threads)
 
     async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
         """See ``Remover``."""

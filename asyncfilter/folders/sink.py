@@ -20,7 +20,17 @@ import anyio
 import anyio.to_thread
 
 from asyncfilter.errors import AccessError, ImageError, UsageError
-from asyncfilter.folders.files import check_same, etag_of, open_file, reading, source_path, sync, target_path, writing
+from asyncfilter.folders.files import (
+    check_same,
+    etag_of,
+    open_file,
+    reading,
+    real_path,
+    source_path,
+    sync,
+    target_path,
+    writing,
+)
 from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location, folder_of
 
 WRITES_AT_ONCE = 16
@@ -42,7 +52,7 @@ class FolderSink:
     """
 
     def __init__(self, source: Path) -> None:
-        self._source = source.resolve()
+        self._source = real_path(source)
         self._threads = anyio.CapacityLimiter(WRITES_AT_ONCE)
 
     async def perform(self, effect: Effect) -> None:
@@ -87,7 +97,7 @@ class FolderSink:
         with writing(target):
             if not os.path.lexists(path):
                 return None
-            if path.parent.resolve().is_relative_to(self._source):
+            if real_path(path.parent).is_relative_to(self._source):
                 raise ImageError(f"{target.uri}: is inside the source", code="target_unsafe")
             _check_apart(effect, path)
             return _found(effect, path)
@@ -141,7 +151,7 @@ def _take_name(part: Path, path: Path) -> None:
 def _link(effect: Effect, part: Path) -> None:
     image = effect.source
     with reading(image):
-        path = source_path(image).resolve()
+        path = real_path(source_path(image))
         check_same(image, path.stat())
     try:
         part.hardlink_to(path)
@@ -161,12 +171,15 @@ def _write(effect: Effect, part: Path) -> None:
     image = effect.source
     with reading(image):
         source = open_file(image)
-    with source, part.open("xb") as out:
+    # Made for the owner alone: who may not read the source must not read the copy while it is written.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with source, os.fdopen(os.open(part, flags, 0o600), "wb") as out:
         status = os.fstat(source.fileno())
         check_same(image, status)
         shutil.copyfileobj(source, out, _BLOCK_BYTES)
         out.flush()
-        os.fchmod(out.fileno(), stat.S_IMODE(status.st_mode))
+        # Without set-user-ID, set-group-ID and the sticky bit: a copy has another owner.
+        os.fchmod(out.fileno(), stat.S_IMODE(status.st_mode) & 0o777)
         os.utime(out.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         os.fsync(out.fileno())
         # Checked again at the end: a write during the copy would mix two states of the file.
@@ -207,6 +220,21 @@ def _found(effect: Effect, path: Path) -> str:
             remedy="Set if_exists to skip or overwrite beside copy, or choose an empty target.",
         )
     return etag_of(path.lstat())
+
+
+def same_content(image: ObjectRef, original: ObjectRef) -> bool:
+    """Whether two files have the same bytes.
+
+    Raises:
+        ImageError: ``changed`` or ``vanished``, of the image; ``original_gone``.
+    """
+    try:
+        with reading(original):
+            path = source_path(original)
+            check_same(original, path.stat())
+    except ImageError as error:
+        raise ImageError(error.message, code="original_gone") from error
+    return _is_same_content(image, path)
 
 
 def _is_same_content(image: ObjectRef, path: Path) -> bool:

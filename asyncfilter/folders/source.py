@@ -1,16 +1,18 @@
 """Listing a folder as S3 lists a bucket: every file below it, in the order of the UTF-8 bytes of their keys.
 
 The listing never leaves the folder: symbolic links to folders are not followed and are listed as folders; links to
-files are listed as files. Memory is bounded by ``CHUNK_NAMES`` for each level of folders, regardless of their size.
+files are listed as files. What cannot be looked at is listed as ``UNREADABLE``, and fails alone. Memory is bounded by
+``CHUNK_NAMES`` for each level of folders, regardless of their size.
 """
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import stat
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +20,16 @@ import anyio.to_thread
 
 from asyncfilter.errors import AccessError, BucketNotFoundError, PermissionDeniedError
 from asyncfilter.folders.files import NO_TEXT, etag_of
-from asyncfilter.model import ListedObject
+from asyncfilter.model import UNREADABLE, ListedObject
 from asyncfilter.ports.examine import Page
 
 PAGE_OBJECTS = 1000
 CHUNK_NAMES = 100_000
 """Names of one folder that are sorted at a time; a larger folder is read once per this many names."""
+
+
+_OUT_OF_MEANS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Errors of the process and not of one file."""
 
 
 class FolderSource:
@@ -47,7 +53,7 @@ class FolderSource:
 
     def _page(self, after: str | None) -> Page:
         if not self._is_begun or after != self._last:
-            self._walk = self._below(os.fsencode(self._root), b"", (after or "").encode())
+            self._walk = self._below(os.fsencode(self._root), (after or "").encode())
             self._is_begun = True
         try:
             objects = list(islice(self._walk, PAGE_OBJECTS))
@@ -57,21 +63,62 @@ class FolderSource:
         self._last = objects[-1].key if objects else after
         return Page(objects, is_last=len(objects) < PAGE_OBJECTS)
 
-    def _below(self, folder: bytes, prefix: bytes, after: bytes) -> Iterator[ListedObject]:
-        """Files below ``folder``, whose keys begin with ``prefix``, that follow the key ``after``."""
-        for entry in self._entries(folder, prefix, after):
-            if entry.is_folder:
-                yield from self._below(entry.path, prefix + entry.name, after)
-            elif (found := _listed(entry.path, (prefix + entry.name).decode(), is_text=entry.is_text)) is not None:
+    def _below(self, root: bytes, after: bytes) -> Iterator[ListedObject]:
+        """Files below ``root`` that follow the key ``after``.
+
+        Raises:
+            AccessError: ``root`` cannot be listed.
+        """
+        try:
+            # A list and not recursion: a path can have more folders than Python has stack frames.
+            unfinished = [(b"", self._begun(root, b"", after))]
+        except OSError as exc:
+            raise _unlistable(root, exc) from exc
+        while unfinished:
+            prefix, entries = unfinished[-1]
+            entry = next(entries, None)
+            if entry is None:
+                unfinished.pop()
+                continue
+            key = prefix + entry.name
+            if not entry.is_folder:
+                found = _listed(entry.path, key.decode(), is_text=entry.is_text)
+            else:
+                try:
+                    unfinished.append((key, self._begun(entry.path, key, after)))
+                    continue
+                except OSError as exc:
+                    found = _unreadable(entry.path, key.decode(), exc) if key > after else None
+            if found is not None:
                 yield found
 
+    def _begun(self, folder: bytes, prefix: bytes, after: bytes) -> Iterator[_Entry]:
+        """``_entries``, of which the first is read already.
+
+        Raises:
+            OSError: The folder cannot be listed.
+        """
+        entries = self._entries(folder, prefix, after)
+        first = next(entries, None)
+        return iter(()) if first is None else chain([first], entries)
+
     def _entries(self, folder: bytes, prefix: bytes, after: bytes) -> Iterator[_Entry]:
-        """The entries of a folder that can have files after ``after``, in order."""
+        """The entries of a folder that can have files after ``after``, in order.
+
+        Raises:
+            OSError: It cannot be listed; nothing was listed before.
+            AccessError: It cannot be listed any more.
+        """
         last = b""
         while True:
-            fresh = (entry for entry in _held(folder, is_root=not prefix) if entry.name > last)
-            wanted = (entry for entry in fresh if _is_behind(prefix + entry.name, after))
-            chunk = heapq.nsmallest(self._chunk_names, wanted)
+            try:
+                fresh = (entry for entry in _held(folder) if entry.name > last)
+                wanted = (entry for entry in fresh if _is_behind(prefix + entry.name, after))
+                chunk = heapq.nsmallest(self._chunk_names, wanted)
+            except OSError as exc:
+                if not last:
+                    raise
+                raise _unlistable(folder, exc) from exc
             yield from chunk
             if len(chunk) < self._chunk_names:
                 return
@@ -92,7 +139,10 @@ class _Entry(NamedTuple):
 
 def _entry(found: os.DirEntry[bytes]) -> _Entry:
     name = found.name.decode("utf-8", "backslashreplace").encode()
-    is_folder = found.is_dir(follow_symlinks=False)
+    try:
+        is_folder = found.is_dir(follow_symlinks=False)
+    except OSError:  # in a folder whose names may be read and nothing else
+        is_folder = False
     is_text = name == found.name
     return _Entry(name + b"/" if is_folder else name, found.path, is_folder, is_text)
 
@@ -102,20 +152,14 @@ def _is_behind(key: bytes, after: bytes) -> bool:
     return key > after or (key.endswith(b"/") and after.startswith(key))
 
 
-def _held(folder: bytes, *, is_root: bool) -> Iterator[_Entry]:
-    """The entries of a folder, unordered; none when it was deleted after its parent was read.
+def _held(folder: bytes) -> Iterator[_Entry]:
+    """The entries of a folder, unordered.
 
     Raises:
-        AccessError: It cannot be listed.
+        OSError: It cannot be listed.
     """
-    try:
-        with os.scandir(folder) as found:
-            yield from map(_entry, found)
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        if is_root:
-            raise _unlistable(folder, exc) from exc
-    except OSError as exc:
-        raise _unlistable(folder, exc) from exc
+    with os.scandir(folder) as found:
+        yield from map(_entry, found)
 
 
 def _listed(path: bytes, key: str, *, is_text: bool) -> ListedObject | None:
@@ -130,12 +174,28 @@ def _listed(path: bytes, key: str, *, is_text: bool) -> ListedObject | None:
     except FileNotFoundError:
         return ListedObject(key, 0, NO_TEXT) if os.path.islink(path) else None  # noqa: PTH114  likewise
     except OSError as exc:
-        raise _unlistable(path, exc) from exc
+        return _unreadable(path, key, exc, is_text=is_text)
     if stat.S_ISDIR(status.st_mode):
         return ListedObject(f"{key}/", 0, NO_TEXT)
     if not stat.S_ISREG(status.st_mode):
         return None
     return ListedObject(key, status.st_size, etag_of(status) if is_text else NO_TEXT)
+
+
+def _unreadable(path: bytes, key: str, exc: OSError, *, is_text: bool = True) -> ListedObject | None:
+    """The entry for a file or folder that cannot be looked at: it fails alone when it is examined.
+
+    Returns:
+        None for one that was deleted in the meantime.
+
+    Raises:
+        AccessError: The process has no means to look at any other either.
+    """
+    if isinstance(exc, FileNotFoundError | NotADirectoryError):
+        return None
+    if exc.errno in _OUT_OF_MEANS:
+        raise _unlistable(path, exc) from exc
+    return ListedObject(key, 1, UNREADABLE if is_text else NO_TEXT)  # not empty, since empty files are skipped
 
 
 def check_folder(root: Path) -> None:
@@ -144,8 +204,11 @@ def check_folder(root: Path) -> None:
     Raises:
         AccessError: It does not exist, or cannot be listed.
     """
-    for _ in _held(os.fsencode(root), is_root=True):
-        return
+    folder = os.fsencode(root)
+    try:
+        next(_held(folder), None)
+    except OSError as exc:
+        raise _unlistable(folder, exc) from exc
 
 
 def _unlistable(folder: bytes, exc: OSError) -> AccessError:

@@ -6,6 +6,7 @@ problems of a file are found at once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeGuard
@@ -13,7 +14,7 @@ from typing import TypeGuard
 from asyncfilter.job.addresses import Placeholder, Template, absolute_template, parse_source, parse_template
 from asyncfilter.job.schema import as_list, wrap_uri
 from asyncfilter.job.yaml_positions import Path
-from asyncfilter.model import ActionKind, S3Location, StoreKind, Verdict
+from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict
 
 LINK = "link"
 """The key in a job for a copy that is a hard link."""
@@ -31,6 +32,7 @@ def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
         for part in (_rules, _tiers):
             yield from part(job)
         yield from _actions(job, base_dir)
+        yield from _paths(job, base_dir)
 
 
 def _mapping(value: object) -> Mapping:
@@ -98,6 +100,36 @@ def _actions(job: Mapping, base_dir: str) -> Iterator[Finding]:
             if isinstance(text, str) and (template := _template(text, base_dir)) is not None:
                 found = [*_kind_of_target(source, template, form), *_target(job, source, verdict, template)]
                 yield from (((*path, str(form)), message) for message in found)
+
+
+def _paths(job: Mapping, base_dir: str) -> Iterator[Finding]:
+    """Folders and references whose path is not UTF-8, as the job file is in such a folder: they could not be stored."""
+    if _is_utf8(base_dir := os.path.abspath(base_dir)):  # noqa: PTH100  text, as everywhere here
+        return
+    where = f"found the job file in {os.fsencode(base_dir).decode('utf-8', 'backslashreplace')}"
+    source = _source(job, base_dir)
+    if source is not None and not _is_utf8(source.uri):
+        yield ("source",), f"expected a folder whose path is text in UTF-8, {where}"
+    for verdict, action in _mapping(job.get("actions")).items():
+        for form, text in _mapping(action).items():
+            if isinstance(text, str) and (template := _template(text, base_dir)) and not _is_utf8(str(template)):
+                yield ("actions", verdict, form), f"expected a target whose path is text in UTF-8, {where}"
+    for text in _references(job.get("rules")):
+        if not text.startswith((S3, "/", "~")):
+            yield ("rules",), f"expected a path in UTF-8 of the reference {text}, {where}"
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a path that the system gave is text; other bytes are surrogates in it."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _references(value: object) -> Iterator[str]:
+    """The text of every ``like`` in the rules."""
+    if isinstance(value, dict):
+        yield from (text for text in as_list(value.get("like")) if isinstance(text, str))
+    for inner in value.values() if isinstance(value, dict) else as_items(value):
+        yield from _references(inner)
 
 
 def _is_local(place: S3Location | Template | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
         order=source.order,
         seed=source.seed,
         skip_duplicates=source.duplicates == "skip",
+        examine_duplicates=source.duplicates == "examine",
     )
 
 
@@ -88,7 +90,7 @@ def _condition(condition: schema.Condition, base_dir: Path) -> spec.Condition:
 
 def _reference(uri: str, base_dir: Path) -> str:
     """An address in S3 unchanged; a path made absolute from the folder of the job file."""
-    return uri if uri.startswith(S3) else str((base_dir / uri).resolve())
+    return uri if uri.startswith(S3) else os.path.realpath(base_dir / uri)
 
 
 def _action(action: schema.Action, base_dir: Path) -> spec.Action:
@@ -120,6 +122,7 @@ def _limits(limits: schema.Limits) -> spec.Limits:
         max_images=limits.max_images,
         max_attempts=limits.max_attempts,
         timeout_s=limits.timeout_s,
+        decoding_mb=limits.decoding_mb,
     )
 
 

@@ -68,7 +68,7 @@ def locate(loc: Sequence[str | int], value: object) -> Path:
 
 
 def seen(document: Document, path: Path) -> str:
-    """The value at ``path`` as written in the file, truncated to a readable length."""
+    """The value at ``path`` as written in the file, variables by name, truncated to a readable length."""
     value = _at(document.value, path)
     match value:
         case dict() if value:
@@ -79,8 +79,6 @@ def seen(document: Document, path: Path) -> str:
             text = "nothing"
         case _:
             text = document.written.get(path) or _json(value)
-            if isinstance(value, str) and "${" in text:
-                text = f"{_json(value)} (from {text})"
     text = text.replace("\n", "\\n")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 

@@ -23,7 +23,7 @@ def identity(job: Job) -> dict[str, str]:
         "source.exclude": ", ".join(source.exclude),
         "source.order": source.order.value,
         "source.seed": str(source.seed),
-        "source.duplicates": "skip" if source.skip_duplicates else "same",
+        "source.duplicates": source.duplicates,
         "detector.kind": detector.kind.value,
         "detector.region": detector.region or "",
         "detector.model": detector.model or "",

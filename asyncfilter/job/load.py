@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from asyncfilter.errors import JobError, Problem
 from asyncfilter.job import yaml_positions
 from asyncfilter.job.checks import check
 from asyncfilter.job.convert import to_job
-from asyncfilter.job.environment import expand
+from asyncfilter.job.environment import Environment
 from asyncfilter.job.error_messages import describe
 from asyncfilter.job.schema import JobFile, wrap_uri
 from asyncfilter.job.spec import Job
@@ -46,14 +47,15 @@ def load_job(
     """
     file = os.fspath(path)
     text = yaml_positions.decode(_content(file), file)
-    document = yaml_positions.read(text, file, lambda value: expand(value, environ))
+    environment = Environment(environ)
+    document = yaml_positions.read(text, file, environment.expand)
     if isinstance(overrides, Mapping):
         parsed = [(key, _plain(value, key)) for key, value in overrides.items()]
     else:
-        parsed = [_setting(setting, environ) for setting in overrides]
+        parsed = [_setting(setting, environment) for setting in overrides]
     for key, value in parsed:
         _override(document, key, value)
-    return _job(document, base_dir=Path(file).parent, path=Path(file))
+    return _job(document, base_dir=Path(file).parent, path=Path(file), hide=environment.hide)
 
 
 def parse_job(mapping: Mapping[str, object], *, base_dir: str | os.PathLike[str]) -> Job:
@@ -69,8 +71,8 @@ def parse_job(mapping: Mapping[str, object], *, base_dir: str | os.PathLike[str]
     return _job(_plain(mapping, "job"), base_dir=Path(base_dir), path=None)
 
 
-def _job(document: Document, *, base_dir: Path, path: Path | None) -> Job:
-    """Validate and convert; earlier problems of the document are reported too."""
+def _job(document: Document, *, base_dir: Path, path: Path | None, hide: Callable[[str], str] = str) -> Job:
+    """Validate and convert; earlier problems of the document are reported too, and ``hide`` is applied to messages."""
     try:
         model = JobFile.model_validate(document.value)
     except ValidationError as error:
@@ -79,7 +81,7 @@ def _job(document: Document, *, base_dir: Path, path: Path | None) -> Job:
     for where, message in check(document.value, str(base_dir)):
         document.add(where, message)
     if document.problems or model is None:
-        raise JobError(_in_file_order(document))
+        raise JobError([replace(problem, message=hide(problem.message)) for problem in _in_file_order(document)])
     return to_job(model, base_dir=base_dir, path=path)
 
 
@@ -103,7 +105,7 @@ def _content(file: str) -> bytes:
         raise yaml_positions.refuse(Place(file, 1, 1), found) from error
 
 
-def _setting(setting: str, environ: Mapping[str, str]) -> tuple[str, Document]:
+def _setting(setting: str, environment: Environment) -> tuple[str, Document]:
     """Key and value of ``a.b=v``.
 
     Raises:
@@ -117,7 +119,7 @@ def _setting(setting: str, environ: Mapping[str, str]) -> tuple[str, Document]:
         text = "null"
     elif "\n" not in text:
         text = " " * len(f"{key}=") + text  # so that columns count from the start of the setting
-    return key, yaml_positions.read(text, file, lambda value: expand(value, environ))
+    return key, yaml_positions.read(text, file, environment.expand)
 
 
 def _override(document: Document, key: str, value: Document) -> None:

@@ -80,6 +80,8 @@ class SourceSpec:
     Attributes:
         bucket: A bucket of S3, or ``file://`` and an absolute folder.
         spelled: The folder as written in the job file, so that a project can be moved; None for S3.
+        skip_duplicates: Images with the content of an earlier one are not examined and have no verdict.
+        examine_duplicates: Every image is examined by itself, whatever its ETag.
     """
 
     bucket: str
@@ -90,6 +92,12 @@ class SourceSpec:
     order: Order = Order.LISTING
     seed: int = 0
     skip_duplicates: bool = False
+    examine_duplicates: bool = False
+
+    @property
+    def duplicates(self) -> str:
+        """``same``, ``skip`` or ``examine``, as in the job file."""
+        return "examine" if self.examine_duplicates else "skip" if self.skip_duplicates else "same"
 
     @property
     def store(self) -> StoreKind:
@@ -197,6 +205,7 @@ class Limits:
     max_images: int | None = None
     max_attempts: int = 8
     timeout_s: float = 15.0
+    decoding_mb: int = 350
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

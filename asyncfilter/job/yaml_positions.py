@@ -23,6 +23,7 @@ Path = tuple[str | int, ...]
 MAX_BYTES = 1 << 20
 MAX_NODES = 20_000
 MAX_DEPTH = 40
+_MAX_FLOW_DEPTH = 4 * MAX_DEPTH
 
 T = TypeVar("T")
 
@@ -152,6 +153,12 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's parser with the scalars of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  PyYAML declares it so
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803  PyYAML's name
+        """Refuse deep lists and mappings in brackets here: the scanner's time is quadratic in their depth."""
+        if self.flow_level >= _MAX_FLOW_DEPTH:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass)  # type: ignore[no-untyped-call]  # PyYAML's
 
     def resolved(self, text: str, *, is_plain: bool) -> str:
         """The tag of a scalar."""

@@ -1,31 +1,47 @@
 """Preparation of an image before it is paid for: check that the service accepts it, and convert it if it does not.
 
 An image that is rejected here gets the error code that the service's rejection would have, at no cost. In doubt an
-image is sent to the service.
+image is sent to the service. Nothing is decoded in this process; the header alone is read here, before a file that is
+too large to be sent is read at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import BinaryIO, NamedTuple
 
 import anyio
 import anyio.to_thread
 
 from asyncfilter.errors import ImageError
 from asyncfilter.model import Detection, ObjectRef
-from asyncfilter.pictures.convert import convert, perceptual_hash
+from asyncfilter.pictures.decode_messages import DecodeRequest
+from asyncfilter.pictures.decoder_pool import Decoded, DecoderPool
+from asyncfilter.pictures.decoding_cost import guessed_bytes
 from asyncfilter.policy.header import MAX_HEADER_BYTES, Header, read_header
-from asyncfilter.policy.image_limits import ImageLimits, find_rejection
+from asyncfilter.policy.image_limits import ImageLimits, ImageRejection, find_rejection
 from asyncfilter.policy.provenance import Provenance, Sent, add_provenance
-from asyncfilter.ports.examine import Contents, Detector, Prepared
+from asyncfilter.ports.examine import Contents, Detector, Files, Memory, Prepared
 
 HEAD_BYTES = 64 * 1024
 """Bytes of the first read; they contain the header of nearly every image."""
 
+_SPOOLED_BYTES = 16 * 1024 * 1024
+"""Larger files wait for their decoding on disk, where there is one."""
+
 Send = Callable[[ObjectRef, bytes], Awaitable[Detection]]
 """One paid attempt with an image's bytes; raises as ``Detector.detect``."""
+
+
+class _Begun(NamedTuple):
+    """An image of which as much was read as its check needs; ``body`` is None when that is its header."""
+
+    header: Header
+    body: bytes | None
 
 
 class ImagePreparer:
@@ -39,6 +55,7 @@ class ImagePreparer:
         by_reference: False when every image must be sent, because the detector cannot read the source.
         converts: Whether images that the detector does not accept are converted.
         compares: Whether every image gets its perceptual hash.
+        decoders: Decode images.
     """
 
     def __init__(
@@ -51,6 +68,7 @@ class ImagePreparer:
         by_reference: bool,
         converts: bool,
         compares: bool,
+        decoders: DecoderPool,
     ) -> None:
         self._contents = contents
         self._detector = detector
@@ -59,59 +77,133 @@ class ImagePreparer:
         self._by_reference = by_reference
         self._converts = converts
         self._compares = compares
+        self._decoders = decoders
+        self._memory: Memory | None = None
         self._cores = anyio.CapacityLimiter(os.cpu_count() or 1)
+
+    def bound_by(self, memory: Memory) -> None:
+        """See ``BoundedPreparation``."""
+        self._memory = memory
 
     async def prepare(self, image: ObjectRef) -> Prepared | None:
         """Make one attempt; see ``Preparation``."""
-        if self._by_reference and not self._compares:
-            refused = find_rejection(await self._header(image), image.size_bytes, self._limits, inline=False)
-            if refused is None:
-                return None
-            if not (self._converts and refused.is_curable):
-                raise ImageError(f"{image.uri}: {refused.why}", code=refused.code)
-        body = await self._contents.read(image)
-        content, provenance = await anyio.to_thread.run_sync(self._ready, image, body, limiter=self._cores)
+        begun = await self._begun(image)
+        is_referred = self._by_reference and self._rejection(image, begun.header, inline=False) is None
+        if is_referred and not self._compares:
+            return None
+        refused = None if is_referred else self._rejection(image, begun.header, inline=True)
+        if refused is not None and not (self._converts and refused.is_curable):
+            raise ImageError(f"{image.uri}: {refused.why}", code=refused.code)
+        content, provenance = await self._ready(image, begun, is_referred=is_referred, is_refused=refused is not None)
         detector = _Examination(self._detector, self._send, content, provenance)
         return Prepared(detector=detector, held_bytes=len(content or b""))
+
+    def _rejection(self, image: ObjectRef, header: Header, *, inline: bool) -> ImageRejection | None:
+        return find_rejection(header, image.size_bytes, self._limits, inline=inline)
+
+    async def _begun(self, image: ObjectRef) -> _Begun:
+        is_whole = self._compares or not self._by_reference
+        if is_whole and image.size_bytes <= self._limits.max_inline_bytes:
+            await self._hold(image, image.size_bytes)
+            body = await self._contents.read(image)
+            return _Begun(read_header(body, is_whole=True), body)
+        return _Begun(await self._header(image), None)
 
     async def _header(self, image: ObjectRef) -> Header:
         """The header, from as few bytes as possible; without dimensions when these are too far from the start."""
         length_bytes = HEAD_BYTES
         while True:
-            head = await self._contents.read(image, first_bytes=min(length_bytes, image.size_bytes))
+            length_bytes = min(length_bytes, image.size_bytes)
+            if length_bytes > HEAD_BYTES:
+                await self._hold(image, length_bytes)
+            head = await self._contents.read(image, first_bytes=length_bytes)
             header = read_header(head, is_whole=len(head) >= image.size_bytes)
-            if not header.need_bytes or length_bytes >= MAX_HEADER_BYTES:
+            if not header.need_bytes or length_bytes >= min(MAX_HEADER_BYTES, image.size_bytes):
                 return header
             length_bytes = min(max(header.need_bytes + HEAD_BYTES, 4 * length_bytes), MAX_HEADER_BYTES)
 
-    def _ready(self, image: ObjectRef, body: bytes) -> tuple[bytes | None, Provenance]:
-        """The bytes to send (None for a reference) and their provenance; runs in a worker thread.
+    async def _ready(
+        self, image: ObjectRef, begun: _Begun, *, is_referred: bool, is_refused: bool
+    ) -> tuple[bytes | None, Provenance]:
+        """The bytes to send (None for a reference) and their provenance.
 
         Raises:
-            ImageError: The service would accept it neither unchanged nor converted.
+            ImageError: It can be converted neither.
         """
-        try:
-            content, sent = self._fit(body)
-        except ImageError as error:
-            raise ImageError(f"{image.uri}: {error.message}", code=error.code) from error
-        digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-        found = perceptual_hash(body) if self._compares else None
-        return content, Provenance(
-            sent=sent, blake2b=digest, perceptual_hash=None if found is None else f"{found:016x}"
+        header, body = begun
+        if not (is_refused or self._compares):
+            digest = await anyio.to_thread.run_sync(_digest, body or b"", limiter=self._cores)
+            return body, Provenance(sent=_sent(header, body), blake2b=digest)
+        result, jpeg = await self._decode(image, begun, is_refused=is_refused)
+        found = result.perceptual_hash
+        if is_refused:
+            source = header.format.value
+            sent = Sent(bytes=len(jpeg), width=result.width, height=result.height, converted_from=source)
+        else:
+            sent = None if is_referred else _sent(header, body)
+        provenance = Provenance(
+            sent=sent, blake2b=result.blake2b, perceptual_hash=None if found is None else f"{found:016x}"
         )
+        return jpeg if is_refused else None if is_referred else body, provenance
 
-    def _fit(self, body: bytes) -> tuple[bytes | None, Sent | None]:
-        header = read_header(body, is_whole=True)
-        if self._by_reference and find_rejection(header, len(body), self._limits, inline=False) is None:
-            return None, None
-        refused = find_rejection(header, len(body), self._limits, inline=True)
-        if refused is None:
-            return body, Sent(bytes=len(body), width=header.width, height=header.height)
-        if not (self._converts and refused.is_curable):
-            raise ImageError(refused.why, code=refused.code)
-        jpeg = convert(body, self._limits)
-        size = Sent(bytes=len(jpeg.body), width=jpeg.width, height=jpeg.height, converted_from=header.format.value)
-        return jpeg.body, size
+    async def _decode(self, image: ObjectRef, begun: _Begun, *, is_refused: bool) -> Decoded:
+        request = DecodeRequest(limits=self._limits if is_refused else None, hashes=self._compares, digests=True)
+        read_bytes = len(begun.body or b"")
+        # Before it is decoded: its result must not wait for room while it holds some.
+        await self._hold(image, 2 * read_bytes + (self._limits.max_inline_bytes if is_refused else 0))
+        guess_bytes = guessed_bytes(begun.header, converts=is_refused)
+        try:
+            async with self._file(image, begun.body) as file:
+                return await self._decoders.decode(request, file, guess_bytes=guess_bytes)
+        except ImageError as error:
+            raise ImageError(_named(image, error.message), code=error.code, remedy=error.hint) from error
+
+    @asynccontextmanager
+    async def _file(self, image: ObjectRef, body: bytes | None) -> AsyncIterator[BinaryIO]:
+        """The image as an open file."""
+        if body is None and isinstance(self._contents, Files):
+            async with self._contents.opened(image) as file:
+                yield file
+            return
+        if body is not None:
+            file = await anyio.to_thread.run_sync(_stored, body)
+        else:
+            async with self._decoders.reading(image.size_bytes):
+                file = await anyio.to_thread.run_sync(_stored, await self._contents.read(image))
+        with file:
+            yield file
+
+    async def _hold(self, image: ObjectRef, size_bytes: int) -> None:
+        if self._memory is not None:
+            await self._memory.hold(image, size_bytes)
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def _sent(header: Header, body: bytes | None) -> Sent:
+    return Sent(bytes=len(body or b""), width=header.width, height=header.height)
+
+
+def _named(image: ObjectRef, message: str) -> str:
+    return message if message.startswith(image.uri) else f"{image.uri}: {message}"
+
+
+def _stored(body: bytes) -> BinaryIO:
+    """A file without a name that holds ``body``: in memory, or on disk if it is large."""
+    file: BinaryIO
+    if len(body) <= _SPOOLED_BYTES and hasattr(os, "memfd_create"):
+        file = os.fdopen(os.memfd_create("picture"), "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  closed by the caller
+    try:
+        file.write(body)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 class _Examination:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
+from asyncfilter.policy.billing_month import BillingPeriod
+from asyncfilter.records.progress import MonthUse
+
 
 class Availability(Enum):
     """Whether the next call can be paid."""
@@ -18,7 +21,7 @@ class Availability(Enum):
     UNGRANTED = auto()
     """Yes, once the next block is durable."""
     HELD = auto()
-    """Not now, but attempts in flight may release their reservations."""
+    """Not now, but images in flight may end, or release their reservations."""
     EXHAUSTED = auto()
     """No, and nothing in flight can change that."""
 
@@ -30,8 +33,9 @@ class Budget:
         limit_micros: The ceiling; None for none.
         spent_micros: What was spent before, including the unsettled reservations of runs that were killed.
         billed_calls: The attempts it was spent on; calls without a price are not billed.
-        price_micros: Price of the n-th billed call of this checkpoint, n from 1. It must never rise with n, so that the
-            price of the next call bounds those of all later ones.
+        month_use: What was billed in the present month; prices count from there.
+        price_micros: Price of the n-th image billed in a UTC month, n from 1. It must never rise with n, so that the
+            price of the next call bounds those of all later ones in the month.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Budget:
         limit_micros: int | None,
         spent_micros: int = 0,
         billed_calls: int = 0,
+        month_use: MonthUse | None = None,
         price_micros: Callable[[int], int],
     ) -> None:
         self.limit_micros = limit_micros
@@ -48,18 +53,50 @@ class Budget:
         self.held_micros = 0
         self.held_calls = 0
         self.granted_micros = spent_micros
+        self.period = 0
+        """Rises when the price list begins anew: a reservation is valid in its own period."""
+        self._month_use = month_use or MonthUse()
+        self.month_billed = self._month_use.billed
+        """Images billed in the present month, as far as they lower the price."""
+        self._is_ending = False
         self._price_micros = price_micros
 
     @property
     def next_price_micros(self) -> int:
         """The highest price of the next call."""
-        return self._price_micros(self.billed_calls + 1)
+        # At the end of a month AWS may count the call as the first of the next one.
+        return self._price_micros(1 if self._is_ending else self.month_billed + 1)
 
-    def availability(self) -> Availability:
-        """Whether the next call can be paid now."""
-        wanted = self.spent_micros + self.held_micros + self.next_price_micros
-        if self.limit_micros is not None and wanted > self.limit_micros:
-            return Availability.HELD if self.held_calls else Availability.EXHAUSTED
+    @property
+    def month_use(self) -> MonthUse:
+        """What was billed in the present month so far."""
+        use = self._month_use
+        calls = self.month_billed - (use.used if use.is_used_counted else 0)
+        return MonthUse(month=use.month, calls=calls, used=use.used, is_used_counted=use.is_used_counted)
+
+    def enter(self, period: BillingPeriod) -> None:
+        """Price the next calls as in ``period``; another month, later or earlier, begins with its first image."""
+        if period.month != self._month_use.month:
+            self._month_use = MonthUse(month=period.month, used=self._month_use.used)
+            self.month_billed = 0
+        elif not period.is_ending or self._is_ending:
+            # A clock that is set back within the month lowers no price.
+            return
+        self._is_ending = period.is_ending
+        self.period += 1
+
+    def availability(self, *, spare_calls: int = 0) -> Availability:
+        """Whether the next call can be paid now, while ``spare_calls`` more calls after it can be paid, too.
+
+        Spare calls are compared with the limit alone: nothing is reserved for them, so they need no grant.
+        """
+        price_micros = self.next_price_micros
+        wanted = self.spent_micros + self.held_micros + price_micros
+        if self.limit_micros is not None:
+            if wanted > self.limit_micros:
+                return Availability.HELD if self.held_calls else Availability.EXHAUSTED
+            if wanted + spare_calls * price_micros > self.limit_micros:
+                return Availability.HELD
         return Availability.AVAILABLE if wanted <= self.granted_micros else Availability.UNGRANTED
 
     def reserve(self) -> Reservation:
@@ -96,11 +133,12 @@ class Budget:
 class Reservation:
     """The price of one attempt, held until it is settled exactly once."""
 
-    __slots__ = ("_budget", "_micros")
+    __slots__ = ("_budget", "_micros", "period")
 
     def __init__(self, budget: Budget, micros: int) -> None:
         self._budget: Budget | None = budget
         self._micros = micros
+        self.period = budget.period
         budget.held_micros += micros
         budget.held_calls += 1
 
@@ -116,8 +154,11 @@ class Reservation:
             ValueError: It was settled before.
         """
         budget = self._close()
-        # Calls settled since the reservation may have reached the next, cheaper tier.
-        price_micros = min(self._micros, budget.next_price_micros)
+        price_micros = self._micros
+        if self.period == budget.period:
+            # Calls settled since the reservation may have reached the next, cheaper tier.
+            price_micros = min(price_micros, budget.next_price_micros)
+            budget.month_billed += price_micros > 0
         budget.spent_micros += price_micros
         budget.billed_calls += price_micros > 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 
 import msgspec
 
@@ -18,6 +18,7 @@ from asyncfilter.job.spec import Job, Limits, Stop
 from asyncfilter.model import Counts, ListedObject, StopReason, Summary
 from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
 from asyncfilter.policy.pricing import PriceList
+from asyncfilter.records.progress import MonthUse
 
 JUDGEMENT_MICROS = 12_000
 """The price of one person's review of one image (SageMaker Ground Truth's price for image classification by a
@@ -27,6 +28,7 @@ JUDGEMENTS = (3, 5)
 """How many people usually review each image: the least and the most."""
 
 HOUR_S = 3600
+_SHORTEST_MONTH_S = 28 * 24 * HOUR_S
 MOST_IMAGES = 10**12
 """More images than any bucket holds; the upper bound of searches."""
 
@@ -72,6 +74,7 @@ class CheckpointTotals(msgspec.Struct, frozen=True, kw_only=True):
 
     spent_micros: int = 0
     billed_calls: int = 0
+    month_use: MonthUse = MonthUse()
     examined: int = 0
     matches: int = 0
 
@@ -82,6 +85,8 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         prices: Of calls.
         used: Images billed this month before the next one, those of the checkpoint among them.
+        month_left_s: Seconds until the month ends (UTC), when the tiers begin anew; None when that is not known.
+        is_used_old: True when the job's ``pricing.used_this_month`` is of an earlier month, and not counted.
         hourly_micros: What the detector costs an hour while a run lasts.
         limit_tps: Calls a second; None when it is not known.
         tps_origin: The source of that figure, as text for reports.
@@ -92,15 +97,28 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
     hourly_micros: int
     limit_tps: float | None
     tps_origin: str
+    month_left_s: float | None = None
+    is_used_old: bool = False
 
     def duration_s(self, calls: int) -> float | None:
         """Seconds that ``calls`` take at the rate; None when that is not known."""
         return None if self.limit_tps is None else calls / self.limit_tps
 
     def cost_micros(self, calls: int) -> int:
-        """Price of the next ``calls``, including the detector's hourly price while they last."""
+        """Price of the next ``calls`` at the rate, including the detector's hourly price while they last."""
         time_micros = ceil(self.hourly_micros * (self.duration_s(calls) or 0.0) / HOUR_S)
-        return self.prices.total_micros(self.used + 1, calls) + time_micros
+        return self.calls_micros(calls) + time_micros
+
+    def calls_micros(self, calls: int) -> int:
+        """Price of the next ``calls`` at the rate, without the hourly price; each month has its tiers."""
+        if self.month_left_s is None or self.limit_tps is None:
+            return self.prices.total_micros(self.used + 1, calls)
+        now = min(calls, max(1, floor(self.month_left_s * self.limit_tps)))
+        # All months as short as the shortest: more tiers begin anew than will, so that the price is an upper bound.
+        month_calls = max(1, floor(_SHORTEST_MONTH_S * self.limit_tps))
+        months, rest = divmod(calls - now, month_calls)
+        price = self.prices.total_micros
+        return price(self.used + 1, now) + months * price(1, month_calls) + price(1, rest)
 
     def affordable(self, micros: int) -> int:
         """The largest number of calls that cost no more than ``micros``, up to ``MOST_IMAGES``."""

@@ -32,7 +32,11 @@ class KeyFilter:
         """Why ``key`` is not examined, include before exclude; None when it is."""
         if not self._include.match(key):
             return Skip.NOT_INCLUDED
-        return Skip.EXCLUDED if self._exclude is not None and self._exclude.match(key) else None
+        return Skip.EXCLUDED if self.excludes(key) else None
+
+    def excludes(self, key: str) -> bool:
+        """Whether a glob of ``exclude`` matches ``key``."""
+        return self._exclude is not None and self._exclude.match(key) is not None
 
 
 def _compile(globs: Sequence[str]) -> re.Pattern[str]:

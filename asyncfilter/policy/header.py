@@ -71,6 +71,8 @@ def read_header(head: bytes, *, is_whole: bool = False) -> Header:
             return _sized(Format.GIF, "<HH", head, 6)
         case Format.BMP:
             return _bmp(head)
+        case Format.WEBP:
+            return _webp(head)
         case Format.UNKNOWN if len(head) < _MAGIC_BYTES and not is_whole:
             return Header(format=Format.UNKNOWN, need_bytes=_MAGIC_BYTES)
         case other:
@@ -122,18 +124,37 @@ def _png(head: bytes, *, is_whole: bool) -> Header:
     return Header(format=Format.PNG, is_broken=head[12:16] != b"CgBI")  # Apple's variant, which has IHDR later
 
 
+def _webp(head: bytes) -> Header:
+    """The canvas of an extended file, or the one frame of a simple one."""
+    match head[12:16]:
+        case b"VP8X" if len(head) >= 30:
+            width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
+        case b"VP8L" if len(head) >= 25:
+            bits = int.from_bytes(head[21:25], "little")
+            width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case b"VP8 " if len(head) >= 30:
+            width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 26))
+        case _:
+            return Header(format=Format.WEBP)
+    return Header(format=Format.WEBP, width=width, height=height)
+
+
 # -- JPEG --------------------------------------------------------------------------------------------------------------
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01}
 _ENDS = frozenset({0xD9, 0xDA})
 _FRAME_BYTES = 9
+_MOST_MARKERS = 10_000
+"""Far more than any program writes before the frame; it bounds the time for a file that is made of markers."""
 
 
 def _jpeg(head: bytes, *, is_whole: bool) -> Header:
     """Go from marker to marker to the frame header; unknown bytes between segments are skipped, as by decoders."""
     at = 2
-    while at + 4 <= len(head):
+    for _ in range(_MOST_MARKERS):
+        if at + 4 > len(head):
+            break
         marker = head[at + 1]
         if head[at] != 0xFF:
             found = head.find(b"\xff", at)
@@ -151,6 +172,8 @@ def _jpeg(head: bytes, *, is_whole: bool) -> Header:
             return Header(format=Format.JPEG, width=width, height=height)
         else:
             break
+    else:
+        return Header(format=Format.JPEG)
     if is_whole:
         return Header(format=Format.JPEG, is_broken=True)
     return Header(format=Format.JPEG, need_bytes=max(at, len(head)) + 2 * _FRAME_BYTES)

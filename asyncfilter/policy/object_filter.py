@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from asyncfilter.model import ListedObject, Skip
+from asyncfilter.model import UNREADABLE, ListedObject, Skip
 from asyncfilter.policy.globs import KeyFilter
 
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes that must be restored before anything can read them; GLACIER_IR is read at once."""
+
+
+def _skip_of_folder(listed: ListedObject, keys: KeyFilter) -> Skip | None:
+    """Folders are skipped; one that cannot be listed fails, since it may hold any image, unless it is excluded."""
+    if listed.etag != UNREADABLE:
+        return Skip.FOLDER
+    return Skip.EXCLUDED if keys.excludes(listed.key) else None
 
 
 def skip_reason(listed: ListedObject, keys: KeyFilter, max_bytes: int) -> Skip | None:
@@ -18,7 +25,7 @@ def skip_reason(listed: ListedObject, keys: KeyFilter, max_bytes: int) -> Skip |
         max_bytes: Largest object to examine.
     """
     if listed.key.endswith("/"):
-        return Skip.FOLDER
+        return _skip_of_folder(listed, keys)
     if (skip := keys.skip(listed.key)) is not None:
         return skip
     if listed.size_bytes == 0:

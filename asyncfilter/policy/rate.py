@@ -176,6 +176,11 @@ class RateController:
         """For how long attempts have been throttled without a single one accepted, seconds; 0 when they are not."""
         return 0.0 if self._refused_since_s is None else now_s - self._refused_since_s
 
+    def stood_still(self, delay_s: float) -> None:
+        """Leave the last ``delay_s`` out of ``unbroken_throttling_s``, because no attempt could be made."""
+        if self._refused_since_s is not None:
+            self._refused_since_s += delay_s
+
     def changes(self) -> list[RateChange]:
         """The changes since the last call, oldest first; at most the last thousand are kept."""
         drained = list(self._changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from bisect import insort
 from fractions import Fraction
 
@@ -11,6 +12,7 @@ import msgspec
 from asyncfilter import notebook
 from asyncfilter.errors import UsageError
 from asyncfilter.model import ActionKind, StopReason, Verdict
+from asyncfilter.policy.removal_places import OTHER_PLACES, PlaceUse
 from asyncfilter.policy.removal_query import RestoreMethod
 from asyncfilter.records.removal import BucketState, Removal
 
@@ -77,6 +79,7 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
         is_removal: False for a plan to undo.
         is_stale: True for a plan about copies that the rules no longer make: ``images`` and ``examined`` count copies.
         digest: Changes with any change to the plan.
+        places: Where images or copies would be deleted or written; nothing is done while one is not covered.
     """
 
     name: str
@@ -95,6 +98,12 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
     listing_done: bool = True
     state: BucketState
     digest: str
+    places: tuple[PlaceUse, ...] = ()
+
+    @property
+    def uncovered(self) -> tuple[PlaceUse, ...]:
+        """The places that neither the job names nor the user allowed."""
+        return tuple(use for use in self.places if not use.is_covered)
 
     @property
     def share(self) -> float:
@@ -140,8 +149,10 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
         """Check that ``plan`` is what was agreed to.
 
         Raises:
-            UsageError: It is about other images, or takes out too many.
+            UsageError: It is about other images, takes out too many, or writes where the job does not.
         """
+        if plan.uncovered:
+            raise _uncovered(plan)
         what = "copies" if plan.is_stale else "images"
         if self.images != plan.images or self.digest not in {None, plan.digest}:
             others = ", and not as they were shown" if self.images == plan.images else ""
@@ -156,6 +167,18 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
                 f"{place}, more than the {100 * self.max_share:g} % allowed: nothing was done",
                 hint="Check the rules; --max-share allows more.",
             )
+
+
+def _uncovered(plan: RemovalPlan) -> UsageError:
+    images = sum(use.images for use in plan.uncovered)
+    names = ", ".join(use.place for use in plan.uncovered)
+    example = next((use.place for use in plan.uncovered if use.place != OTHER_PLACES), "PLACE")
+    return UsageError(
+        f"{images} images or copies would be written or deleted in places that the job does not name: {names}: "
+        "nothing was done",
+        hint="The job's actions may have been changed, or the checkpoint is not yours. If you know a place, allow it: "
+        f"--allow-place {shlex.quote(example)}",
+    )
 
 
 class GroupCount:

@@ -71,7 +71,7 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 def price_micros(terms: PricingTerms, calls: int, seconds_s: float) -> int:
     """Price of the next ``calls``, including the detector's hourly price for ``seconds_s``."""
-    return terms.prices.total_micros(terms.used + 1, calls) + ceil(terms.hourly_micros * seconds_s / HOUR_S)
+    return terms.calls_micros(calls) + ceil(terms.hourly_micros * seconds_s / HOUR_S)
 
 
 def rounded_up(micros: int) -> int:

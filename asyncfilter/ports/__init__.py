@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.ports.checkpoint import Checkpoint, LabelStore, ListingStore, Positions, RemovalJournal, RunHistory
-from asyncfilter.ports.examine import Contents, Detector, Page, Preparation, Prepared, References, Sink, Source
+from asyncfilter.ports.examine import (
+    BoundedPreparation,
+    Contents,
+    Detector,
+    Files,
+    Memory,
+    Page,
+    Preparation,
+    Prepared,
+    References,
+    Sink,
+    Source,
+)
 from asyncfilter.ports.remover import (
     DELETES_AT_ONCE,
     CopyResult,
@@ -27,6 +39,7 @@ from asyncfilter.records.tally import Tally
 __all__ = [
     "DELETES_AT_ONCE",
     "Batch",
+    "BoundedPreparation",
     "BucketState",
     "Checkpoint",
     "Contents",
@@ -35,8 +48,10 @@ __all__ = [
     "DeleteResult",
     "Detector",
     "DoneEffect",
+    "Files",
     "LabelStore",
     "ListingStore",
+    "Memory",
     "ObjectState",
     "Opened",
     "Owner",

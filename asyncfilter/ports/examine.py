@@ -7,7 +7,8 @@ Every method makes exactly one attempt and raises from ``asyncfilter.errors`` (`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import msgspec
 
@@ -85,6 +86,40 @@ class Contents(Protocol):
             ImageError: ``changed`` or ``vanished`` since it was listed, or a cause of its own.
             AccessError: Nothing can be read.
         """
+        ...
+
+
+@runtime_checkable
+class Files(Protocol):
+    """The images of a source as files, which can be decoded without being read into memory."""
+
+    def opened(self, image: ObjectRef) -> AbstractAsyncContextManager[BinaryIO]:
+        """The file that was listed, open for reading inside of the context; checked at its begin and at its end.
+
+        Raises:
+            TransientError: Worth repeating.
+            ImageError: ``changed`` or ``vanished`` since it was listed, or a cause of its own.
+        """
+        ...
+
+
+class Memory(Protocol):
+    """Memory for the bytes of images until their calls are over, shared by all images of a run."""
+
+    async def hold(self, image: ObjectRef, size_bytes: int) -> None:
+        """Wait until an image may hold ``size_bytes`` in all, and count them.
+
+        What an image holds must not depend on later images: the earliest image always gets what it asks for.
+        """
+        ...
+
+
+@runtime_checkable
+class BoundedPreparation(Protocol):
+    """A ``Preparation`` that counts the bytes it reads before it reads them."""
+
+    def bound_by(self, memory: Memory) -> None:
+        """Use ``memory`` from now on; what an image holds afterwards is ``Prepared.held_bytes``."""
         ...
 
 

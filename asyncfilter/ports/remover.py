@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from asyncfilter.errors import CallError
-from asyncfilter.model import Effect, S3Location
+from asyncfilter.model import Effect, ObjectRef, S3Location
 from asyncfilter.records.removal import BucketState
 
 
@@ -81,6 +81,15 @@ class Remover(Protocol):
 
         Raises:
             ImageError: ``target_exists`` for other content; ``changed`` or ``vanished``, of the source.
+        """
+        ...
+
+    async def same_content(self, image: ObjectRef, original: ObjectRef) -> bool:
+        """Whether two objects have the same bytes, by SHA-256 or by the bytes; equal ETags do not show it.
+
+        Raises:
+            ImageError: ``changed`` or ``vanished``, of the image; ``original_gone``; ``content_unknown`` when the store
+                does not give the bytes.
         """
         ...
 

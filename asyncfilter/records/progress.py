@@ -28,6 +28,34 @@ class Watermark(msgspec.Struct, kw_only=True):
     tally: Tally = msgspec.field(default_factory=Tally)
 
 
+class MonthUse(msgspec.Struct, frozen=True, kw_only=True):
+    """Images billed in one UTC month, for the tiers of the price list.
+
+    A checkpoint from before these were counted has the default, so that its calls lower no price.
+
+    Attributes:
+        month: As in ``2026-11``; empty before the first run.
+        calls: Billed calls of this checkpoint since the clock showed this month; never too many.
+        used: The last ``pricing.used_this_month`` that a run saw.
+        is_used_counted: True in the month in which a run first saw that value.
+    """
+
+    month: str = ""
+    calls: int = 0
+    used: int = 0
+    is_used_counted: bool = False
+
+    @property
+    def billed(self) -> int:
+        """Images billed in the month, those of other programs among them as far as the job says so."""
+        return self.calls + (self.used if self.is_used_counted else 0)
+
+    @property
+    def has_old_used(self) -> bool:
+        """True when the job says what was used, but said the same in an earlier month already."""
+        return bool(self.used) and not self.is_used_counted
+
+
 class Totals(msgspec.Struct, kw_only=True):
     """Sums over the checkpoint's whole life that do not depend on a position.
 
@@ -38,6 +66,7 @@ class Totals(msgspec.Struct, kw_only=True):
         duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
         billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
+        month_use: What of it was billed in the present month.
     """
 
     calls: int = 0
@@ -51,6 +80,7 @@ class Totals(msgspec.Struct, kw_only=True):
     spent_micros: int = 0
     reserved_calls: int = 0
     reserved_micros: int = 0
+    month_use: MonthUse = MonthUse()
 
 
 class Batch(msgspec.Struct, kw_only=True):

@@ -49,12 +49,12 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
 
 def json_line(mapping: Mapping[str, object]) -> bytes:
     """One line of JSON."""
-    return _ENCODER.encode(mapping) + b"\n"
+    return _encoded(mapping) + b"\n"
 
 
 def json_text(mapping: Mapping[str, object]) -> str:
     """Indented JSON, for stdout."""
-    return msgspec.json.format(_ENCODER.encode(mapping), indent=2).decode() + "\n"
+    return msgspec.json.format(_encoded(mapping), indent=2).decode() + "\n"
 
 
 def event_line(event: Event) -> bytes:
@@ -63,4 +63,24 @@ def event_line(event: Event) -> bytes:
         return json_line(
             {"event": "run_ended", "at_unix_s": event.at_unix_s, "summary": summary_mapping(event.summary)}
         )
-    return _ENCODER.encode(event) + b"\n"
+    return _encoded(event) + b"\n"
+
+
+def _encoded(value: object) -> bytes:
+    """``value`` as JSON; in paths that are not UTF-8 the other bytes become escapes."""
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(_escaped(msgspec.to_builtins(value, enc_hook=str)))
+
+
+def _escaped(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_escaped(key): _escaped(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_escaped(item) for item in value]
+        case _:
+            return value

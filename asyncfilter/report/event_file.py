@@ -10,11 +10,14 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from asyncfilter.events import Event
+from asyncfilter.printable import printable_json
 from asyncfilter.report.as_json import event_line
 
 
 class EventFile:
     """Writes events to ``stream`` and closes it with the context.
+
+    On a terminal, characters that act on it are written as escapes of JSON.
 
     Attributes:
         error: The first error of the stream, after which nothing is written; None without one.
@@ -23,6 +26,7 @@ class EventFile:
     def __init__(self, stream: BinaryIO) -> None:
         self.error: OSError | None = None
         self._stream = stream
+        self._is_terminal = stream.isatty()
 
     def __enter__(self) -> Self:
         return self
@@ -40,8 +44,11 @@ class EventFile:
         """Write one event; it reaches the disk with the next ``flush`` at the latest."""
         if self.error is not None:
             return
+        line = event_line(event)
+        if self._is_terminal:
+            line = printable_json(line.decode()).encode()
         try:
-            self._stream.write(event_line(event))
+            self._stream.write(line)
         except OSError as failure:
             self.error = failure
 

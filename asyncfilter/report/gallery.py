@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from asyncfilter.notebook import isolated
+from asyncfilter.printable import printable
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 h2 { border-bottom: 1px solid #8886; margin-top: 2.5rem; }
@@ -38,19 +41,20 @@ def page(title: str, sections: Sequence[Section]) -> str:
     """The page as HTML; it loads nothing from other files or servers."""
     body = "".join(_section(section) for section in sections)
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(printable(title))}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
-        f"<h1>{escape(title)}</h1>{body}</html>\n"
+        f"<h1>{isolated(title)}</h1>{body}</html>\n"
     )
 
 
 def _section(section: Section) -> str:
     items = "".join(_item(picture) for picture in section.pictures)
-    return f"<h2>{escape(section.title)}</h2><p>{escape(section.remark)}</p><ul>{items}</ul>"
+    return f"<h2>{isolated(section.title)}</h2><p>{isolated(section.remark)}</p><ul>{items}</ul>"
 
 
 def _item(picture: Picture) -> str:
-    caption = escape(picture.caption)
+    caption = isolated(picture.caption)
     if picture.body is None:
         return f"<li>{caption}</li>"
-    return f'<li><img alt="{caption}" src="data:image/jpeg;base64,{b64encode(picture.body).decode()}">{caption}</li>'
+    alt = escape(printable(picture.caption))
+    return f'<li><img alt="{alt}" src="data:image/jpeg;base64,{b64encode(picture.body).decode()}">{caption}</li>'

@@ -7,6 +7,7 @@ often.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ from asyncfilter.events import (
 )
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason
+from asyncfilter.printable import printable, printable_json, without_secrets
 from asyncfilter.report.messages import FAILURES
 from asyncfilter.report.terminal.eta import EtaEstimator
 
@@ -50,24 +52,38 @@ def open_log(write: Callable[[str], object], *, level: str, as_json: bool, colou
     Args:
         write: Called with one line.
         level: One of ``LEVELS``; calls below it cost hardly any time.
-        as_json: One JSON object a line instead of text.
+        as_json: One JSON object a line instead of text; its values are exact.
         colours: Use colours, for a terminal; the time is then local time of day, else UTC in ISO 8601.
     """
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if as_json
-        else structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0, pad_level=False, sort_keys=False)
-    )
+    renderers: list[structlog.typing.Processor] = [
+        _harmless,
+        structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0, pad_level=False, sort_keys=False),
+    ]
+    if as_json:
+        renderers = [_without_secrets, structlog.processors.JSONRenderer(serializer=_json)]
     return structlog.wrap_logger(
         _Lines(write),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if colours else "iso", utc=not colours),
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,
     )
+
+
+def _harmless(_log: object, _name: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Show what does not print as escapes; other values than strings are shown by ``repr``, which does the same."""
+    return {name: printable(without_secrets(v)) if isinstance(v, str) else v for name, v in fields.items()}
+
+
+def _without_secrets(_log: object, _name: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: without_secrets(v) if isinstance(v, str) else v for name, v in fields.items()}
+
+
+def _json(fields: object, **options: Any) -> str:  # noqa: ANN401  structlog's own
+    return printable_json(json.dumps(fields, **options))
 
 
 class _Lines:

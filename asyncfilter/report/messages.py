@@ -64,8 +64,16 @@ FAILURES = {
     ),
     "archived": FailureMessage("archived in S3", "Restore the objects, or exclude them."),
     "abandoned": FailureMessage("begun and not finished", "Nothing to do: it is still in the source."),
+    "content_differs": FailureMessage(
+        "another picture with the ETag of the one it seems to duplicate",
+        "Nothing was removed. Set source.duplicates: examine, with another checkpoint, to examine each by itself.",
+    ),
+    "content_unknown": FailureMessage(
+        "the store does not show whether it is a duplicate", "Nothing was removed; compare and remove it yourself."
+    ),
     "changed": FailureMessage("replaced since it was examined", "Run again: the new version is examined then."),
     "decompression_bomb": FailureMessage("too many pixels to decode safely", "Scale the images down."),
+    "invalid_link": FailureMessage("a symbolic link that leads to itself", "Remove the link."),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(
         "a symbolic link that leads out of the source", "Replace it by a hard link or by the file."

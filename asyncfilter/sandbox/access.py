@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 from asyncfilter.sandbox.calls import Call, Style
 from asyncfilter.sandbox.message import Request, ServiceError
+from asyncfilter.sandbox.sessions import Sessions
 from asyncfilter.sandbox.signature import SkewError, signature_holds
 
 
@@ -115,6 +116,7 @@ class Access:
         any_credentials: Accept access keys that are not in ``credentials``; their signatures cannot be checked.
         verify_signatures: Check signatures; unknown access keys are then refused.
         deny: Operations that are forbidden to every caller.
+        sessions: Temporary keys; they are accepted until they expire, whatever ``any_credentials`` is.
     """
 
     def __init__(
@@ -124,11 +126,13 @@ class Access:
         any_credentials: bool,
         verify_signatures: bool,
         deny: Sequence[DenyRule],
+        sessions: Sessions,
     ) -> None:
         self._credentials = credentials
         self._any = any_credentials and not verify_signatures
         self._verify = verify_signatures
         self._deny = deny
+        self._sessions = sessions
 
     def check(self, request: Request, caller: Caller, call: Call) -> None:
         """Return when the call is allowed; raise otherwise.
@@ -147,11 +151,15 @@ class Access:
     def _objection(self, request: Request, caller: Caller, call: Call) -> Denial | None:
         if not caller.access_key:
             return Denial.UNSIGNED
-        if not self._any and caller.access_key not in self._credentials:
+        session = self._sessions.find(caller.access_key)
+        if session is None and not self._any and caller.access_key not in self._credentials:
             return Denial.UNKNOWN
+        if session is not None and time.time() >= session.ends_unix_s:
+            return Denial.EXPIRED
         if self._verify:
+            secret = self._credentials[caller.access_key] if session is None else session.secret_key
             try:
-                if not signature_holds(request, self._credentials[caller.access_key], now_s=time.time()):
+                if not signature_holds(request, secret, now_s=time.time()):
                     return Denial.FORGED
             except SkewError:
                 return Denial.SKEWED

@@ -22,6 +22,7 @@ from asyncfilter.sandbox.projects import CustomModel
 from asyncfilter.sandbox.rekognition import RekognitionService
 from asyncfilter.sandbox.s3.service import S3Service
 from asyncfilter.sandbox.server import HttpConnection
+from asyncfilter.sandbox.sessions import Sessions
 from asyncfilter.sandbox.stats import Counters, Stats
 from asyncfilter.sandbox.store import Attributes, Bucket, Store, Stored, marking
 from asyncfilter.sandbox.sts import StsService
@@ -110,11 +111,13 @@ class Sandbox:
         """Fill the store and assemble the services; runs in a thread because it reads files."""
         options, store = self.options, self._store
         drawn = fill(store, options)
+        sessions = Sessions(options.session_s)
         access = Access(
             credentials=options.credentials,
             any_credentials=options.any_credentials,
             verify_signatures=options.verify_signatures,
             deny=options.deny,
+            sessions=sessions,
         )
         model = CustomModel(options.model_arn, options.model_status, options.inference_units)
         source = build_source(options, drawn)
@@ -130,7 +133,7 @@ class Sandbox:
         dispatcher = Dispatcher(
             rekognition=rekognition,
             quotas=service_quotas.QuotasService(_applied_quotas(options), options.account),
-            sts=StsService(options.account),
+            sts=StsService(options.account, sessions),
             s3=S3Service(store, access, options.account, options.quirks),
             access=access,
             conditions=conditions,

@@ -79,6 +79,7 @@ class SandboxOptions:
         quirks: How the S3 differs from AWS's.
         credentials: Secret keys by access key.
         any_credentials: Accept other access keys as well; without effect if ``verify_signatures`` is set.
+        session_s: Lifetime of the temporary keys that AssumeRole returns, seconds; None for what the request asks for.
         count_keys: Count how often each image is examined (about 150 bytes per image).
     """
 
@@ -116,5 +117,6 @@ class SandboxOptions:
     verify_signatures: bool = False
     credentials: Mapping[str, str] = field(default_factory=lambda: {ACCESS_KEY: SECRET_KEY})
     any_credentials: bool = True
+    session_s: float | None = None
     count_keys: bool = True
     seed: int = 0

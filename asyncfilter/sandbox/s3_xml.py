@@ -63,7 +63,7 @@ def parse(body: bytes) -> ET.Element:
         ServiceError: ``MalformedXML``.
     """
     try:
-        root = ET.fromstring(body)  # noqa: S314 - expat since 2.4.1 bounds entity expansion by itself
+        root = ET.fromstring(body)  # noqa: S314 - expat since 2.4.1 bounds entity expansion by itself  # nosec B314
     except (ET.ParseError, ValueError) as exc:
         raise malformed() from exc
     for node in root.iter():

@@ -1,47 +1,79 @@
-"""The STS of the sandbox: GetCallerIdentity (query protocol)."""
+"""The STS of the sandbox: GetCallerIdentity and AssumeRole (query protocol)."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
 
 from asyncfilter.sandbox.access import Caller
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
 from asyncfilter.sandbox.message import Reply, Request, ServiceError, header_lines
+from asyncfilter.sandbox.sessions import Sessions
 
 NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
 class StsService:
-    """Answers GetCallerIdentity with the sandbox's one account and user."""
+    """Answers with the sandbox's one account; any role can be assumed by any caller.
+
+    Args:
+        account: The account.
+        sessions: Gives out the temporary keys.
+    """
 
     style: Final = Style.QUERY
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, sessions: Sessions) -> None:
         self._account = account
+        self._sessions = sessions
 
     def read(self, request: Request, caller: Caller) -> Call:
         """Parse a request.
 
         Raises:
-            ServiceError: ``InvalidAction``.
+            ServiceError: ``InvalidAction`` or ``ValidationError``.
         """
         del caller
         form = parse_qs((request.body or request.query).decode("utf-8", "replace"))
         action = form.get("Action", [""])[0]
-        if action != "GetCallerIdentity":
-            raise ServiceError("InvalidAction", f"Could not find operation {action} for version 2011-06-15")
-        return Call(Style.QUERY, action, "", partial(_identity, self._account))
+        match action:
+            case "GetCallerIdentity":
+                return Call(Style.QUERY, action, "", self._identity)
+            case "AssumeRole":
+                role, duration = form.get("RoleArn", [""])[0], form.get("DurationSeconds", ["3600"])[0]
+                if not role or not duration.isdecimal():
+                    raise ServiceError("ValidationError", "RoleArn or DurationSeconds is not valid", 400)
+                return Call(Style.QUERY, action, role, partial(self._assume, role, int(duration)))
+            case _:
+                raise ServiceError("InvalidAction", f"Could not find operation {action} for version 2011-06-15")
+
+    def _identity(self) -> Reply:
+        return _reply(
+            "GetCallerIdentity",
+            f"<Arn>arn:aws:iam::{self._account}:user/sandbox</Arn><UserId>AIDASANDBOX</UserId>"
+            f"<Account>{self._account}</Account>",
+        )
+
+    def _assume(self, role: str, duration_s: int) -> Reply:
+        session = self._sessions.start(duration_s)
+        ends = datetime.fromtimestamp(session.ends_unix_s, UTC).isoformat().replace("+00:00", "Z")
+        return _reply(
+            "AssumeRole",
+            f"<AssumedRoleUser><Arn>{escape(role)}/sandbox</Arn><AssumedRoleId>AROASANDBOX:sandbox</AssumedRoleId>"
+            f"</AssumedRoleUser><Credentials><AccessKeyId>{session.access_key}</AccessKeyId>"
+            f"<SecretAccessKey>{session.secret_key}</SecretAccessKey><SessionToken>{session.token}</SessionToken>"
+            f"<Expiration>{ends}</Expiration></Credentials>",
+        )
 
 
-def _identity(account: str) -> Reply:
+def _reply(action: str, result: str) -> Reply:
     request_id = new_request_id()
     body = (
-        f'<GetCallerIdentityResponse xmlns="{NAMESPACE}"><GetCallerIdentityResult>'
-        f"<Arn>arn:aws:iam::{account}:user/sandbox</Arn><UserId>AIDASANDBOX</UserId><Account>{account}</Account>"
-        f"</GetCallerIdentityResult><ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
-        "</GetCallerIdentityResponse>"
+        f'<{action}Response xmlns="{NAMESPACE}"><{action}Result>{result}</{action}Result>'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
     )
     headers = {"Content-Type": "text/xml", "x-amzn-RequestId": request_id}
     return Reply(200, header_lines(headers), body.encode())

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from asyncfilter.clock import Clock
 from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, TransientError
 from asyncfilter.events import Event
 from asyncfilter.job.spec import Job
@@ -71,6 +72,7 @@ class Stage:
         events: The events that the runs emitted.
         references: The reference images of rules with ``like``; to be set before a run of such rules.
         preparation: Checks images before they are paid for; to be set before a run.
+        clock: Time; to be replaced before a run at another date.
         seeded: The faults that ``seed`` and ``fault_rate`` choose.
     """
 
@@ -98,6 +100,7 @@ class Stage:
         self.references: MemoryReferences | None = None
         self.checkpoint = MemoryCheckpoint()
         self.preparation: Preparation | None = None
+        self.clock: Clock = LoopClock()
         self.events: list[Event] = []
 
     def run(self, job: Job, **options: Any) -> Summary:  # noqa: ANN401  those of ``asyncfilter.run``
@@ -127,7 +130,7 @@ class Stage:
             checkpoint=self.checkpoint,
             references=self.references,
             preparation=self.preparation,
-            clock=LoopClock(),
+            clock=self.clock,
         )
 
     def copied(self) -> list[str]:

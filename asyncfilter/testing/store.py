@@ -176,6 +176,14 @@ class MemoryStore:
             raise ImageError(f"{effect.target.uri}: another object exists there", code="target_exists")
         return CopyResult(etag=existing_copy.etag, is_new=False)
 
+    async def same_content(self, image: ObjectRef, original: ObjectRef) -> bool:
+        """See ``Remover``."""
+        await self._enter("same_content", S3Location(image.bucket, image.key))
+        other = self._current(S3Location(original.bucket, original.key))
+        if other is None or other.etag != original.etag:
+            raise ImageError(f"{original.uri} is not there any more", code="original_gone")
+        return self._examined(image).body == other.body
+
     async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
         """See ``Remover``."""
         await self._enter("batch", S3Location(bucket, requests[0].key))

@@ -60,15 +60,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class LoopClock:
-    """A ``Clock`` that follows the running loop, virtual or not."""
+    """A ``Clock`` that follows the running loop, virtual or not.
+
+    Args:
+        unix_s: ``unix`` when the loop's time is 0, seconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, unix_s: float = 1_700_000_000.0) -> None:
+        self._unix_s = unix_s
 
     def monotonic(self) -> float:
         """See ``Clock``."""
         return asyncio.get_running_loop().time()
 
     def unix(self) -> float:
-        """See ``Clock``; virtual time begins at 2023-11-14 22:13:20 UTC."""
-        return 1_700_000_000.0 + self.monotonic()
+        """See ``Clock``; virtual time begins at 2023-11-14 22:13:20 UTC, unless said otherwise."""
+        return self._unix_s + self.monotonic()
 
     async def sleep(self, delay_s: float) -> None:
         """See ``Clock``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from asyncfilter.clock import SystemClock
@@ -13,9 +13,12 @@ from asyncfilter.engine.removal.runner import carry_out
 from asyncfilter.engine.removal.stages import AT_ONCE
 from asyncfilter.engine.removal.stale_copies import Clear
 from asyncfilter.engine.removal.undo import Undo
-from asyncfilter.errors import CheckpointError
+from asyncfilter.errors import CheckpointError, UsageError
 from asyncfilter.events import Emit, ignore
+from asyncfilter.folders import canonical_places
+from asyncfilter.job.addresses import parse_source
 from asyncfilter.job.spec import Job
+from asyncfilter.policy.removal_places import Places, allowed_place
 from asyncfilter.policy.removal_plan import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import Remover
@@ -28,7 +31,12 @@ from asyncfilter.wiring.stores import open_remover
 
 @accepts_world
 async def plan_apply(
-    job: Job, *, again: bool = False, stale: bool = False, overrides: Overrides | None = None
+    job: Job,
+    *,
+    again: bool = False,
+    stale: bool = False,
+    allow_places: Sequence[str] = (),
+    overrides: Overrides | None = None,
 ) -> RemovalPlan:
     """The plan of ``apply``: the images that it would remove from the source; nothing is changed.
 
@@ -36,6 +44,8 @@ async def plan_apply(
         job: The job whose decisions are applied.
         again: Include images that were brought back under the same decisions.
         stale: Plan instead to delete the copies that the decisions no longer make.
+        allow_places: Buckets with prefixes, or folders, in which the checkpoint may delete and write besides those of
+            the job, such as ``s3://former-target/birds/``.
         overrides: Your own remover or checkpoint.
 
     Raises:
@@ -44,7 +54,9 @@ async def plan_apply(
         AccessError: The source cannot be reached.
     """
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
-        return await _apply(resolved_job, checkpoint, await remover.state(), again=again, stale=stale).plan()
+        places = _places(resolved_job, allow_places)
+        command = _apply(resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale)
+        return await command.plan()
 
 
 @accepts_world
@@ -54,6 +66,7 @@ async def apply(
     *,
     again: bool = False,
     stale: bool = False,
+    allow_places: Sequence[str] = (),
     overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
@@ -67,7 +80,8 @@ async def apply(
         AbortedError: ``interrupt`` was requested twice.
     """
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
-        operation = _apply(resolved_job, checkpoint, await remover.state(), again=again, stale=stale)
+        places = _places(resolved_job, allow_places)
+        operation = _apply(resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale)
         context = _removal_context("apply", overrides, interrupt, on_event)
         return await carry_out(
             resolved_job, operation, consent, checkpoint=checkpoint, remover=remover, context=context
@@ -75,10 +89,14 @@ async def apply(
 
 
 @accepts_world
-async def plan_undo(job: Job, *, overrides: Overrides | None = None) -> RemovalPlan:
-    """The plan of ``undo``: images that it can and cannot bring back; nothing is changed. Raises as ``plan_apply``."""
+async def plan_undo(job: Job, *, allow_places: Sequence[str] = (), overrides: Overrides | None = None) -> RemovalPlan:
+    """The plan of ``undo``: images that it can and cannot bring back; nothing is changed.
+
+    Arguments and errors are those of ``plan_apply``.
+    """
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
-        return await Undo(resolved_job, checkpoint, await remover.state()).plan()
+        places = _places(resolved_job, allow_places)
+        return await Undo(resolved_job, checkpoint, await remover.state(), places=places).plan()
 
 
 @accepts_world
@@ -86,21 +104,40 @@ async def undo(
     job: Job,
     consent: Consent,
     *,
+    allow_places: Sequence[str] = (),
     overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
 ) -> RemovalSummary:
     """Bring back the images that ``apply`` removed, as far as the store can. Otherwise as ``apply``."""
     async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
-        operation = Undo(resolved_job, checkpoint, await remover.state())
+        places = _places(resolved_job, allow_places)
+        operation = Undo(resolved_job, checkpoint, await remover.state(), places=places)
         context = _removal_context("undo", overrides, interrupt, on_event)
         return await carry_out(
             resolved_job, operation, consent, checkpoint=checkpoint, remover=remover, context=context
         )
 
 
-def _apply(job: Job, checkpoint: Checkpoint, state: BucketState, *, again: bool, stale: bool) -> Apply | Clear:
-    return Clear(job, checkpoint, state) if stale else Apply(job, checkpoint, state, again=again)
+def _apply(
+    job: Job, checkpoint: Checkpoint, state: BucketState, places: Places, *, again: bool, stale: bool
+) -> Apply | Clear:
+    if stale:
+        return Clear(job, checkpoint, state, places=places)
+    return Apply(job, checkpoint, state, again=again, places=places)
+
+
+def _places(job: Job, allowed: Sequence[str]) -> Places:
+    """The places that the job covers, and those that the user allows.
+
+    Raises:
+        UsageError: One of ``allowed`` is no address.
+    """
+    try:
+        free = [allowed_place(parse_source(text, ".")) for text in allowed]
+    except ValueError as exc:
+        raise UsageError(f"--allow-place: {exc}", hint="Name a bucket and prefix, or a folder.") from exc
+    return Places(job, free, canonical_places())
 
 
 def _removal_context(name: str, overrides: Overrides | None, interrupt: Interrupt | None, emit: Emit) -> RunContext:

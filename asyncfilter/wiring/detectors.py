@@ -87,7 +87,7 @@ async def aws_backend(job: Job, session: AwsSession, detector: Detector, region:
         detector=detector,
         limit_tps=limit_tps,
         tps_origin=origin,
-        price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth),
+        price_micros=prices.price_micros,
         prices=prices,
         region=region,
         quota=quota,
@@ -103,7 +103,7 @@ def own_backend(job: Job, detector: Detector) -> DetectorBackend:
         detector=detector,
         limit_tps=limit_tps,
         tps_origin="limits.tps",
-        price_micros=lambda nth: prices.price_micros(job.pricing.used_this_month + nth) if prices else 0,
+        price_micros=prices.price_micros if prices else lambda _nth: 0,
         prices=prices,
     )
 

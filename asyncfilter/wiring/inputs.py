@@ -41,7 +41,7 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
             backend, preparation = own_backend(job, overrides.detector), overrides.preparation
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, pays=pays)
-            backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened)
+            backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
         yield inputs_of(job, store.source, backend, preparation), store.sink
 
 
@@ -70,14 +70,19 @@ def _check(job: Job) -> Callable[[ListedObject], Skip | None]:
     return lambda listed: skip_reason(listed, keys, max_bytes)
 
 
-def _preparation(job: Job, store: Store, opened: OpenDetector) -> Preparation | None:
-    """The preparation of images before they are paid for; None when the service reads them as they are."""
+def _preparation(job: Job, store: Store, opened: OpenDetector, stack: AsyncExitStack) -> Preparation | None:
+    """The preparation of images before they are paid for; None when the service reads them as they are.
+
+    The processes that decode images end with ``stack``.
+    """
     by_reference = store.region == opened.backend.region
     if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
         return None
     if store.contents is None:
         return None
-    from asyncfilter.pictures.prepare import ImagePreparer  # noqa: PLC0415  Pillow, which most runs do not need
+    # Not needed by most runs.
+    from asyncfilter.pictures.decoder_pool import DecoderPool  # noqa: PLC0415
+    from asyncfilter.pictures.prepare import ImagePreparer  # noqa: PLC0415
 
     return ImagePreparer(
         contents=store.contents,
@@ -87,4 +92,5 @@ def _preparation(job: Job, store: Store, opened: OpenDetector) -> Preparation | 
         by_reference=by_reference,
         converts=job.convert,
         compares=job.near_duplicates,
+        decoders=stack.enter_context(DecoderPool(decoding_bytes=job.limits.decoding_mb * 1_000_000)),
     )

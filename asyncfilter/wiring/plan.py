@@ -72,6 +72,7 @@ async def survey(
             clock=overrides.clock or SystemClock(),
             sampler=Sampler(sample, Ranking(job.source.seed)),
             on_listed=on_listed,
+            shares_content=not job.source.examine_duplicates,
         )
         return PlanInputs(survey=await surveyor.run(), checkpoint_totals=opened.checkpoint_totals, terms=opened.terms)
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from asyncfilter.aws import open_references
-from asyncfilter.checkpoint import open_lookup
+from asyncfilter.checkpoint import checkpoint_exists, open_lookup
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.jobs import REFERENCE_STORE, store_job
@@ -74,7 +74,7 @@ async def resolve(
 async def _references_beside(job: Job) -> Sequence[StoredReference]:
     """References that ``asyncfilter labels`` stored beside the job, if its detector settings are those of the job."""
     store = store_job(job.checkpoint.parent / REFERENCE_STORE, job.aws)
-    if not store.checkpoint.exists() or dataclasses.replace(job.detector, region=None) != store.detector:
+    if not checkpoint_exists(store.checkpoint) or dataclasses.replace(job.detector, region=None) != store.detector:
         return ()
     async with open_lookup(store.checkpoint, identity(store)) as lookup:
         return await lookup.references()

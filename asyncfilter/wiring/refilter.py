@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+from asyncfilter.checkpoint import checkpoint_exists
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.refilter import Refilter
 from asyncfilter.errors import CheckpointError
@@ -36,7 +37,7 @@ async def refilter(
     """
     overrides = overrides or Overrides()
     check_own_stores(job, overrides, "sink")
-    if overrides.checkpoint is None and not job.checkpoint.exists():
+    if overrides.checkpoint is None and not checkpoint_exists(job.checkpoint):
         raise CheckpointError(
             f"{job.checkpoint}: there is no checkpoint, so there are no stored labels",
             hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",

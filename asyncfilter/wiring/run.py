@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from asyncfilter.checkpoint import archive_checkpoint
+from asyncfilter.checkpoint import archive_checkpoint, checkpoint_exists
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.examine.stored_listing import ShuffledSource
@@ -54,7 +54,7 @@ async def run(
     """
     overrides = overrides or Overrides()
     check_own_stores(job, overrides, "source", "detector", "sink")
-    if fresh and job.checkpoint.exists():
+    if fresh and checkpoint_exists(job.checkpoint):
         archive_checkpoint(job.checkpoint)
     async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
         inputs = opened.inputs

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint, open_lookup
-from asyncfilter.clock import SystemClock
+from asyncfilter.checkpoint import SqliteCheckpoint, checkpoint_exists, open_checkpoint, open_lookup
+from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.stopping import Interrupt
@@ -20,6 +20,7 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier
 from asyncfilter.model import Progress, Summary
+from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.forecast import CheckpointTotals, PricingTerms
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.reference_labels import resolved
@@ -154,7 +155,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
             inputs=inputs,
             checkpoint_totals=checkpoint_totals,
             known=known,
-            terms=_terms(job, inputs.primary, checkpoint_totals),
+            terms=_terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock()),
         )
 
 
@@ -162,17 +163,23 @@ async def _checkpoint_totals(job: Job, overrides: Overrides, stack: AsyncExitSta
     if overrides.checkpoint is not None:
         opened = overrides.checkpoint.opened
         return checkpoint_totals(opened.totals, opened.watermark.tally), overrides.checkpoint.by_keys
-    if not job.checkpoint.exists():
+    if not checkpoint_exists(job.checkpoint):
         return CheckpointTotals(), nothing_known
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
     return checkpoint_totals(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
 
 
-def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals) -> PricingTerms:
+def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, clock: Clock) -> PricingTerms:
+    now_s = clock.unix()
+    period = period_at(now_s)
+    use = use_in(period.month, checkpoint_totals.month_use, job.pricing.used_this_month)
     free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="a detector of your own")
     return PricingTerms(
         prices=backend.prices or free,
-        used=job.pricing.used_this_month + checkpoint_totals.billed_calls,
+        # The last minutes of a month cost what the first images of the next one cost.
+        used=0 if period.is_ending else use.billed,
+        month_left_s=period.month_ends_s - now_s,
+        is_used_old=use.has_old_used,
         hourly_micros=backend.hourly_micros,
         limit_tps=backend.limit_tps,
         tps_origin=backend.tps_origin,
@@ -186,7 +193,7 @@ async def existing_checkpoint(job: Job, overrides: Overrides, stack: AsyncExitSt
     """The checkpoint, opened, or None when there is none yet: a new one is made only once the job is known to work."""
     if overrides.checkpoint is not None:
         return overrides.checkpoint
-    return await sqlite(job, stack) if job.checkpoint.exists() else None
+    return await sqlite(job, stack) if checkpoint_exists(job.checkpoint) else None
 
 
 async def sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from asyncfilter import aws
-from asyncfilter.folders import FolderContents, FolderRemover, FolderSink, FolderSource, check_folder
+from asyncfilter.folders import FolderContents, FolderRemover, FolderSink, FolderSource, check_folder, check_targets
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind, folder_of
 from asyncfilter.ports.examine import Contents, Sink, Source
@@ -61,19 +62,32 @@ async def _s3_remover(job: Job, account: Account) -> Remover:
 
 
 async def _folder_store(job: Job, _account: Account) -> Store:
-    folder = folder_of(job.source.bucket)
-    check_folder(folder)
+    folder = _opened_folder(job)
     return Store(source=FolderSource(folder), sink=FolderSink(folder), contents=FolderContents())
 
 
 async def _folder_sink(job: Job, _account: Account) -> Sink:
-    return FolderSink(folder_of(job.source.bucket))
+    return FolderSink(_opened_folder(job, must_exist=False))
 
 
 async def _folder_remover(job: Job, _account: Account) -> Remover:
+    return FolderRemover(_opened_folder(job))
+
+
+def _opened_folder(job: Job, *, must_exist: bool = True) -> Path:
+    """The folder of the images.
+
+    Raises:
+        AccessError: It does not exist, or cannot be listed.
+        UsageError: A target is inside it, by a link or a mount.
+    """
     folder = folder_of(job.source.bucket)
-    check_folder(folder)
-    return FolderRemover(folder)
+    if must_exist:
+        check_folder(folder)
+    actions = {**{verdict.value: action for verdict, action in job.actions.items()}, "duplicate": job.duplicate}
+    targets = {f"actions.{name}": action.target for name, action in actions.items() if action is not None}
+    check_targets(folder, [(key, target) for key, target in targets.items() if target is not None])
+    return folder
 
 
 def _complete(table: Mapping[StoreKind, StoreOpeners]) -> Mapping[StoreKind, StoreOpeners]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -410,3 +411,21 @@ def test_the_sandbox_ends_with_a_signal(workspace: Workspace) -> None:
     assert code == 0
     lines = (workspace.folder / "sandbox.env").read_text().splitlines()
     assert dict(line.split("=", 1) for line in lines) == environment
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_an_export_leaves_no_part(
+    workspace: Workspace, finished: dict[str, Any], number: signal.Signals
+) -> None:
+    """Exit 75; neither the file nor a part of it is there."""
+    (workspace.folder / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "from datetime import datetime\n"
+        "sys.addaudithook(lambda name, found: 'part' in str(found[0]) and name == 'os.rename' and time.sleep(20))\n"
+    )
+    workspace.env["PYTHONPATH"] = os.pathsep.join([str(workspace.folder), workspace.env.get("PYTHONPATH", "")])
+    process = workspace.start("export", "job.yaml", "--output", "all.jsonl")
+    wait_until(lambda: any(path.stat().st_size for path in workspace.folder.glob(".asyncfilter-*.part")))
+    process.send_signal(number)
+    assert ended(process)[0] == 75
+    assert not [path for path in workspace.folder.iterdir() if "part" in path.name or path.name == "all.jsonl"]

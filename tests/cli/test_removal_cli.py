@@ -183,6 +183,25 @@ def test_scripts_agree_by_number(make: Make) -> None:
     assert (status["moved"], status["reject"], status["pending_removals"]) == (0, 8, 0)
 
 
+def test_a_quarantine_that_the_job_does_not_name_any_more_has_to_be_allowed(make: Make) -> None:
+    """The dry run shows the place, undo refuses it with the flag that allows it, and the flag does."""
+    bucket = make("move")
+    assert bucket("apply", "--yes", "--expect", "8").returncode == 0
+    changed = ("--set", "actions.reject=delete")
+    shown = json.loads(bucket("undo", "--dry-run", "--json", *changed).stdout)["plan"]["places"]
+    place = f"s3://{bucket.bin}/"
+    assert shown == [
+        {"place": place, "images": 8, "is_covered": False},
+        {"place": f"s3://{bucket.bucket}/", "images": 8, "is_covered": True},
+    ]
+    refused = bucket("undo", "--yes", "--expect", "8", *changed)
+    assert refused.returncode == 2
+    assert f"--allow-place {place}" in refused.stderr
+    assert len(bucket.keys(bucket.bin)) == 8
+    assert bucket("undo", "--yes", "--expect", "8", "--allow-place", place, *changed).returncode == 0
+    assert bucket.keys(bucket.bin) == []
+
+
 @pytest.mark.parametrize("versioned", [False, True])
 def test_the_effect_of_deletes_is_shown_before_the_question(make: Make, versioned: bool) -> None:
     """The plan shows whether deletes are permanent or make a marker; undo shows the same afterwards."""

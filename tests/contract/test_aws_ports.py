@@ -235,11 +235,11 @@ async def test_both_detectors_give_labels(ports: Ports) -> None:
         ("throttle", ThrottleCause.RATE, False),
         ("ramp", ThrottleCause.RAMP, False),
         ("s3-read", ThrottleCause.S3_READ, False),
-        ("unavailable", ThrottleCause.SERVER, True),
+        ("unavailable", ThrottleCause.SERVER, False),
     ],
 )
 async def test_throttles_have_their_cause(ports: Ports, fault: str, cause: ThrottleCause, billed: bool) -> None:
-    """Each cause has its own error class; answers with HTTP 5xx count as billed."""
+    """Each cause has its own error class; none is billed, whatever the HTTP status (``unavailable``: 500)."""
     image = ports.put("raw/robin/1.jpg")
     async with ports.faults(f"{fault}=100%"):
         with pytest.raises(ThrottledError) as caught:

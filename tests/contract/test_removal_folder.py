@@ -179,7 +179,8 @@ def test_stale_files_are_deleted_while_their_images_exist(tmp_path: Path, action
     before = examined.files()
     examined.job = examined.a_job("none")
     examined.run()
-    summary = examined._remove(partial(plan_apply, stale=True), partial(apply, stale=True), 0)
+    former = partial(apply, stale=True, allow_places=(f"{tmp_path}/trash",))
+    summary = examined._remove(partial(plan_apply, stale=True), former, 0)
     assert summary is not None
     assert (summary.cleared, summary.failed) == (1, {"original_gone": 1, "target_exists": 1})
     assert examined.files(examined.trash) == {GOING[0]: GOING[0].encode(), GOING[1]: b"somebody's own"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -13,9 +15,10 @@ from asyncfilter.aws import open_aws
 from asyncfilter.aws.clients.boto import BotoS3
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation
 from asyncfilter.aws.clients.fast import FastS3
-from asyncfilter.aws.clients.protocols import Deleted, ObjectHead, S3Api
+from asyncfilter.aws.clients.protocols import Deleted, ObjectHead, S3Api, is_part
 from asyncfilter.aws.clients.s3_xml import delete_request, read_outcomes
 from asyncfilter.aws.clients.signed_http import open_signed_client
+from asyncfilter.aws.s3.content import PART_BYTES
 from asyncfilter.aws.s3.remover import S3Remover
 from asyncfilter.aws.s3.source_sink import S3Sink
 from asyncfilter.aws.s3.versions import S3Versions
@@ -35,6 +38,7 @@ from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.store import Stored
 from asyncfilter.testing import MemoryStore
+from tests.kit.collision import same_md5
 from tests.kit.keys import HOSTILE_KEYS
 from tests.kit.services import serving, set_faults
 
@@ -471,3 +475,101 @@ async def test_tagging_that_is_not_allowed_is_the_accounts(s3: S3Buckets) -> Non
     with pytest.raises(PermissionDeniedError) as caught:
         await s3.sink.perform(tagging(image, a="b"))
     assert "s3:PutObjectTagging" in str(caught.value.hint)
+
+
+# -- Same MD5, other picture -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rest", [b"", b"x" * 1000, b"y" * (PART_BYTES + 77)])
+async def test_equal_etags_do_not_make_two_objects_the_same(buckets: Buckets, rest: bytes) -> None:
+    """Two contents with one MD5 and one size differ, of any size; two objects with the same bytes do not."""
+    one, other = same_md5(rest)
+    image, twin = buckets.put("raw-off", "twin a.jpg", one), buckets.put("raw-off", "twin+b.jpg", one)
+    different = buckets.put("raw-off", "twin c.jpg", other)
+    assert image.etag == different.etag
+    remover = buckets.remover("raw-off")
+    assert await remover.same_content(image, twin)
+    assert not await remover.same_content(image, different)
+    assert not await remover.same_content(different, image)
+
+
+async def test_what_is_compared_is_what_was_examined(buckets: Buckets) -> None:
+    """An image or an original that was replaced or deleted is not compared."""
+    image, original = buckets.put("raw-off", "now a.jpg", b"a"), buckets.put("raw-off", "now b.jpg", b"a")
+    remover = buckets.remover("raw-off")
+    buckets.put("raw-off", "now b.jpg", b"b")
+    for gone in (original, ObjectRef(bucket="raw-off", key="none.jpg", size_bytes=1, etag=original.etag, seq=1)):
+        with pytest.raises(ImageError) as caught:
+            await remover.same_content(image, gone)
+        assert caught.value.code == "original_gone"
+    buckets.put("raw-off", "now a.jpg", b"b")
+    with pytest.raises(ImageError) as caught:
+        await remover.same_content(image, buckets.put("raw-off", "now b.jpg", b"a"))
+    assert caught.value.code == "changed"
+
+
+async def test_sha256_of_whole_objects_saves_the_reading(s3: S3Buckets) -> None:
+    """Where both have one, no byte is read; one of an upload in parts is no sum of the bytes."""
+    one, other = same_md5(b"z")
+    image, different = s3.put("raw-off", "sum a.jpg", one), s3.put("raw-off", "sum b.jpg", other)
+    twin = s3.put("raw-off", "sum c.jpg", one)
+    remover = s3.remover("raw-off")
+
+    def give(ref: ObjectRef, sum_: str) -> None:
+        checksums = s3.stored(ref.bucket, ref.key).attributes.checksums
+        checksums.clear()
+        checksums.update({"x-amz-checksum-sha256": sum_} if sum_ else {})
+
+    def read() -> int:
+        found = s3.sandbox.stats().operations.get("GetObject")
+        return found.requests if found is not None else 0
+
+    give(image, sha256_of(one))
+    give(different, sha256_of(other))
+    give(twin, sha256_of(one))
+    before = read()
+    assert (await remover.same_content(image, twin), await remover.same_content(image, different)) == (True, False)
+    assert read() == before
+    # Both say the same of their parts, which says nothing of their bytes.
+    for ref in (image, different, twin):
+        give(ref, "AAAA-3")
+    assert (await remover.same_content(image, twin), await remover.same_content(image, different)) == (True, False)
+    give(twin, "")
+    assert await remover.same_content(image, twin)
+    assert read() > before
+
+
+async def test_a_store_that_ignores_ranges_shows_no_duplicates(s3: S3Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first bytes, sent again for every part, are not taken for the whole."""
+    rest = b"y" * PART_BYTES
+    image, twin = s3.put("raw-off", "part a.jpg", b"a" + rest), s3.put("raw-off", "part b.jpg", b"a" + rest)
+
+    async def ignoring(image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
+        del image, size_bytes
+        return None if start else b"a"
+
+    monkeypatch.setattr(s3.calls, "read_part", ignoring)
+    with pytest.raises((ImageError, TransientError)):
+        await s3.remover("raw-off").same_content(image, twin)
+
+
+def sha256_of(body: bytes) -> str:
+    """The value of the header."""
+    return b64encode(hashlib.sha256(body).digest()).decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "content_range", "start", "is_that_part"),
+    [
+        (206, "bytes 0-9/100", 0, True),
+        (206, "bytes 10-19/100", 10, True),
+        (206, "bytes 0-9/100", 10, False),
+        (206, "bytes 1-9/100", 10, False),
+        (206, "", 10, False),
+        (200, "", 0, False),
+        (200, "bytes 10-19/100", 10, False),
+    ],
+)
+async def test_a_part_is_the_one_asked_for(status: int, content_range: str, start: int, *, is_that_part: bool) -> None:
+    """Nothing else is compared as that part."""
+    assert is_part(status, content_range, start) is is_that_part

@@ -200,3 +200,36 @@ def signed(method: str, url: str, body: bytes) -> Any:
     split = urlsplit(url)
     headers = {name.lower().encode(): str(value).encode() for name, value in request.headers.items()}
     return Request(method, f"{split.path}?{split.query}".encode(), {**headers, b"host": split.netloc.encode()}, body)
+
+
+def test_temporary_keys_of_a_role_are_accepted_until_they_expire(open_sandbox: Open, client: Client) -> None:
+    """AssumeRole gives out keys that sign requests; after their time every service says that they have expired."""
+    sandbox = open_sandbox(verify_signatures=True, any_credentials=False, session_s=60)
+    role = {"RoleArn": "arn:aws:iam::123456789012:role/x", "RoleSessionName": "s"}
+    given = client("sts", sandbox).assume_role(**role)["Credentials"]
+    keys = {
+        "aws_access_key_id": given["AccessKeyId"],
+        "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
+    assert 0 < given["Expiration"].timestamp() - time.time() <= 61
+    s3, sts = client("s3", sandbox, **keys), client("sts", sandbox, **keys)
+    s3.list_buckets()
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        client("s3", sandbox, **{**keys, "aws_secret_access_key": "other"}).list_buckets()
+    real = time.time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asyncfilter.sandbox.access.time.time", lambda: real() + 61)
+        for call in (s3.list_buckets, sts.get_caller_identity):
+            with pytest.raises(ClientError, match="ExpiredToken"):
+                call()
+
+
+@pytest.mark.parametrize("parameters", [{"RoleArn": ""}, {"DurationSeconds": "soon"}], ids=["role", "duration"])
+def test_a_role_that_cannot_be_assumed_is_refused(
+    open_sandbox: Open, client: Client, parameters: dict[str, Any]
+) -> None:
+    """AssumeRole checks what it is given."""
+    role = {"RoleArn": "arn:aws:iam::123456789012:role/x", "RoleSessionName": "s", **parameters}
+    with pytest.raises(ClientError, match="ValidationError"):
+        client("sts", open_sandbox()).assume_role(**role)

@@ -132,3 +132,19 @@ def test_budget_of_one_covers_all_duplicates() -> None:
     stage = stage_of([0] * 30, LABELS_BY_CONTENT)
     summary = stage.run(make_job(limits={"tps": 2000, "budget_usd": 0.001}))
     assert (summary.stop_reason, summary.counts.keep, summary.counts.spent_micros) == ("completed", 30, 1000)
+
+
+def test_with_examine_every_image_is_paid_for_by_itself() -> None:
+    """No ETag is trusted: each image has its own labels, none counts as a duplicate, and later ones are paid too."""
+    job = make_job(source={"uri": "s3://raw/", "duplicates": "examine"}, actions={"duplicate": {"move": "s3://bin/"}})
+    stage = stage_of([0, 0, 0, 1, 1], LABELS_BY_CONTENT)
+    # Pictures with one MD5: what the second one shows is not what the first one shows.
+    stage.detector.learn({"0001.jpg": [("Cat", 90.0)]})
+    summary = stage.run(job)
+    assert stage.detector.attempts == dict.fromkeys(stage.labels, 1)
+    assert (summary.counts.calls, summary.counts.duplicates, summary.counts.saved_micros) == (5, 0, 0)
+    assert [stage.verdicts()[f"000{number}.jpg"] for number in range(3)] == ["keep", "reject", "keep"]
+    assert not any(row.same_as for row in stage.checkpoint.images)
+    stage.source.put(ListedObject("later.jpg", 1000, hashlib.md5(b"0").hexdigest()))
+    assert stage.run(job).this_run.calls == 1
+    assert stage.run(job).this_run.calls == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import anyio
@@ -20,7 +21,7 @@ from asyncfilter.errors import (
     TransientError,
 )
 from asyncfilter.model import Detection, ListedObject, ObjectRef, StopReason
-from asyncfilter.ports.examine import Prepared
+from asyncfilter.ports.examine import Memory, Prepared
 from asyncfilter.testing import Stage
 from asyncfilter.testing.ports import Fault, no_fault
 from tests.kit.jobs import make_job
@@ -74,6 +75,63 @@ class _Carrying:
             return await self._stage.detector.detect(image)
         finally:
             self._guard.let_go()
+
+
+class CarefulPreparation(CountingPreparation):
+    """Counts bytes before it holds them: several times an image, of any size, at any pace."""
+
+    def __init__(self, stage: Stage, seed: int, *, fault: Fault = no_fault) -> None:
+        super().__init__(stage, fault=fault)
+        self.counted: dict[str, int] = {}
+        self.largest = 0
+        self._rng = Random(seed)
+        self._memory: Memory | None = None
+
+    def bound_by(self, memory: Memory) -> None:
+        """See ``BoundedPreparation``."""
+        self._memory = memory
+
+    async def prepare(self, image: ObjectRef) -> Prepared | None:
+        """See ``Preparation``."""
+        assert self._memory is not None
+        self._holds(image.key, 0)
+        for _ in range(self._rng.randint(0, 3)):
+            size_bytes = self._rng.choice([1, 5, 40, 200]) * MIB
+            await self._memory.hold(image, size_bytes)
+            self._holds(image.key, size_bytes)
+            try:
+                await super().prepare(image)
+            except BaseException:
+                self._holds(image.key, 0)
+                raise
+        kept_bytes = self.counted[image.key] // self._rng.choice([1, 2, 50])
+        self._holds(image.key, kept_bytes)
+        if not kept_bytes and self._rng.random() < 0.5:
+            return None
+        return Prepared(detector=_Freeing(self, self._stage), held_bytes=kept_bytes)
+
+    def let_go_of(self, key: str) -> None:
+        """Count the bytes of an ended call as released."""
+        self._holds(key, 0)
+
+    def _holds(self, key: str, size_bytes: int) -> None:
+        self.counted[key] = size_bytes
+        self.largest = max(self.largest, size_bytes)
+        self.most_held = max(self.most_held, sum(self.counted.values()))
+
+
+class _Freeing:
+    """The detector of one image that was counted."""
+
+    def __init__(self, preparation: CarefulPreparation, stage: Stage) -> None:
+        self._preparation, self._stage = preparation, stage
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Detect as the stage does."""
+        try:
+            return await self._stage.detector.detect(image)
+        finally:
+            self._preparation.let_go_of(image.key)
 
 
 def mixed(number: int) -> dict[str, str]:
@@ -147,6 +205,20 @@ def test_memory_for_prepared_images_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert summary.counts.calls == 400
     assert preparation.held == 0
     assert 5 * MIB < preparation.most_held <= PREFETCH_BYTES + prefetch.AT_ONCE * 5 * MIB
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("has_faults", [False, True])
+def test_counted_bytes_are_bounded_and_nothing_waits_for_ever(seed: int, has_faults: bool) -> None:
+    """Images larger than the limit get their turn alone; all others share it."""
+    stage = Stage(dict.fromkeys(mixed(60), "Cat"), seed=seed)
+    rng = Random(seed)
+    stage.latency_s |= {key: rng.random() * 2 for key in stage.labels}
+    preparation = CarefulPreparation(stage, seed, fault=throttled_first if has_faults else no_fault)
+    assert not stage.run_and_die(make_job(limits={"tps": 50}), 1_000)
+    assert len(stage.detector.attempts) == 60
+    assert preparation.most_held <= PREFETCH_BYTES + preparation.largest
+    assert sum(preparation.counted.values()) == 0
 
 
 def test_images_are_prepared_a_bounded_way_ahead() -> None:

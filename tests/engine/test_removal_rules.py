@@ -31,6 +31,7 @@ from asyncfilter.wiring import Overrides
 from asyncfilter.wiring.apply import apply
 from asyncfilter.wiring.refilter import refilter
 from tests.kit.buckets import Bucket
+from tests.kit.collision import same_md5
 from tests.kit.jobs import make_bare_job
 
 LABELS = {f"{n:02}.jpg": "Person" if n % 5 == 0 else "Robin" for n in range(20)}
@@ -407,7 +408,7 @@ def test_a_refusal_that_came_after_the_deed_is_no_loss(versioning: Versioning) -
     """A 503 may follow a delete that was done: a missing object then counts as removed, and undo restores it."""
     job, bucket = a_job(), Bucket(LABELS, versioning=versioning)
     bucket.run(job)
-    late = ThrottledError("503", cause=ThrottleCause.SERVER, may_be_billed=True)
+    late = ThrottledError("503", cause=ThrottleCause.SERVER, may_be_done=True)
     real = bucket.store.delete
 
     async def delete(name: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
@@ -634,6 +635,33 @@ def test_duplicates_are_removed_while_the_original_is_in_quarantine(is_copy_dele
         bucket.store.put("2.jpg", b"another", "bin")
     summary = bucket.apply(job, 2, 0.8)
     assert (summary.deleted, summary.failed) == ((0, {"original_gone": 2}) if is_copy_deleted else (2, {}))
+
+
+@pytest.mark.parametrize("action", ["delete", {"move": "s3://bin/"}])
+@pytest.mark.parametrize("judged", ["none", "delete", {"move": "s3://bin/else/"}])
+@pytest.mark.parametrize("was_moved", [False, True])
+def test_another_picture_with_the_same_md5_never_goes(action: Any, judged: Any, was_moved: bool) -> None:
+    """It has ETag and size of the image it seems to duplicate, and its labels: it fails alone and stays."""
+    one, other = same_md5(b"a picture")
+    bucket = Bucket({"1.jpg": "Person", "2.jpg": "Person", "3.jpg": "Person"}, max_share=1.0)
+    for key, body in (("1.jpg", one), ("2.jpg", other), ("3.jpg", one)):
+        bucket.store.put(key, body)
+    job = a_job(actions={"reject": judged, "duplicate": action})
+    bucket.run(job)
+    assert bucket.detector.attempts == {"1.jpg": 1}
+    if was_moved and judged != "none":
+        # An earlier apply removed the original alone.
+        busy = TransientError("timed out", may_be_billed=True)
+        bucket.store.fault = lambda what, _attempt: busy if what in {"head 2.jpg", "head 3.jpg"} else None
+        bucket.apply(job)
+        bucket.store.fault = lambda _what, _attempt: None
+    summary = bucket.apply(job)
+    if was_moved and judged == "delete":
+        # Nothing is left to compare with: they go for their verdict, or wait for an original that is gone.
+        return
+    assert summary.failed == {"content_differs": 1}
+    assert bucket.store.body("2.jpg") == other
+    assert bucket.store.body("3.jpg") is None
 
 
 def test_skipped_duplicates_are_never_touched() -> None:

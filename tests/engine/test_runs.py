@@ -24,7 +24,7 @@ from asyncfilter.errors import (
 from asyncfilter.events import ActionDone, ImageExamined, RateChanged, RulesApplied
 from asyncfilter.model import ListedObject, Progress, StopReason
 from asyncfilter.records.progress import Batch
-from asyncfilter.testing import BROKEN, MemoryCheckpoint, Stage, run_virtually
+from asyncfilter.testing import BROKEN, LoopClock, MemoryCheckpoint, Stage, run_virtually
 from tests.kit.jobs import PRICE_MICROS, make_job
 from tests.kit.labels import birds
 
@@ -204,6 +204,32 @@ def test_throttled_without_a_break_ends_after_ten_minutes() -> None:
     assert summary.stop_reason is StopReason.ERRORS
     assert 600 <= summary.wall_s < 700
     assert summary.counts.spent_micros == 0
+
+
+class JumpingClock(LoopClock):
+    """Virtual time that also jumps, as while a process is stopped."""
+
+    still_s = 0.0
+
+    def monotonic(self) -> float:
+        """See ``Clock``."""
+        return super().monotonic() + self.still_s
+
+
+@pytest.mark.parametrize("still_s", [30.0, 601.0, 86_400.0])
+def test_a_process_that_stood_still_was_not_throttled_meanwhile(still_s: float) -> None:
+    """A stop of any length in the middle of throttling ends no run."""
+    clock = JumpingClock()
+
+    def fault(_key: str, attempt: int) -> Exception | None:
+        if attempt == 2 and not clock.still_s:
+            clock.still_s = still_s
+        return ThrottledError("Provisioned rate exceeded", cause=ThrottleCause.RATE) if attempt <= 3 else None
+
+    stage = Stage(birds(30), fault=fault)
+    stage.clock = clock
+    summary = stage.run(make_job(limits={"tps": 2000, "concurrency": 1}))
+    assert (summary.stop_reason, summary.counts.examined) == (StopReason.COMPLETED, 30)
 
 
 def test_object_replaced_before_its_copy_is_not_copied() -> None:

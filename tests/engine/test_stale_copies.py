@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -41,9 +42,11 @@ class CopiedBucket(Bucket):
         """``asyncfilter apply --stale --dry-run``."""
         return self.plan(job or a_job(SURE_PCT), stale=True)
 
-    def clear(self, copies: int, job: Job | None = None, *, max_share: float = 0.5, at: int = 0) -> RemovalSummary:
+    def clear(
+        self, copies: int, job: Job | None = None, *, max_share: float = 0.5, at: int = 0, **options: Any
+    ) -> RemovalSummary:
         """``asyncfilter apply --stale --yes --expect COPIES``; killed at crash point ``at``."""
-        return self.apply(job or a_job(SURE_PCT), copies, max_share, at=at, stale=True)
+        return self.apply(job or a_job(SURE_PCT), copies, max_share, at=at, stale=True, **options)
 
     @property
     def stale(self) -> int:
@@ -86,7 +89,10 @@ def test_copies_at_former_targets_go_one_by_one() -> None:
         bucket.refilter(a_job(target=f"s3://clean/{folder}/{{key}}"))
     job = a_job(target="s3://clean/third/{key}")
     assert bucket.stale_plan(job).images == 2 * len(KEYS)
-    assert bucket.clear(2 * len(KEYS), job, max_share=1.0).cleared == 2 * len(KEYS)
+    with pytest.raises(UsageError, match=r"does not name: s3://clean/, s3://clean/second/"):
+        bucket.clear(2 * len(KEYS), job, max_share=1.0)
+    former = ("s3://clean/",)
+    assert bucket.clear(2 * len(KEYS), job, max_share=1.0, allow_places=former).cleared == 2 * len(KEYS)
     assert bucket.store.keys("clean") == [f"third/{key}" for key in KEYS]
 
 

@@ -141,12 +141,30 @@ def test_prepared_posts_are_sent_as_they_would_be_one_by_one(
 def test_the_clock_is_set_by_a_date_header_that_is_far_off(date: str | None, corrected: bool) -> None:
     """A difference of minutes is corrected; a smaller one, or no date, is ignored."""
     clock = ServiceClock(lambda: 0.0)
-    assert clock.correct(date) is corrected
+    assert clock.correct(date, signed=clock.stamps()[0]) is corrected
     assert clock.stamps()[0] == ("19700101T010000Z" if corrected else "19700101T000000Z")
 
 
 def test_a_clock_once_corrected_is_not_corrected_again_by_the_same_date() -> None:
     """The correction is made once, so that a signature wrong for another reason ends as a credentials error."""
     clock = ServiceClock(lambda: 0.0)
-    assert clock.correct("Thu, 01 Jan 1970 01:00:00 GMT")
-    assert not clock.correct("Thu, 01 Jan 1970 01:00:00 GMT")
+    assert clock.correct("Thu, 01 Jan 1970 01:00:00 GMT", signed=clock.stamps()[0])
+    assert not clock.correct("Thu, 01 Jan 1970 01:00:00 GMT", signed=clock.stamps()[0])
+
+
+@pytest.mark.parametrize("ours", [0.0, 1_000_000.0, 4_000_000_000.0])
+def test_every_request_that_was_signed_with_the_wrong_time_may_be_repeated(ours: float) -> None:
+    """The first response corrects the clock; the requests signed before that were wrong all the same."""
+    clock = ServiceClock(lambda: ours)
+    signed = clock.stamps()[0]
+    for seconds in range(5):
+        assert clock.correct(f"Sat, 28 Nov 2026 06:00:0{seconds} GMT", signed=signed)
+    assert clock.stamps()[0] == "20261128T060000Z"
+
+
+@pytest.mark.parametrize("date", ["", "Mon, 01 Jan 0001 00:00:00 -0000", "Mon, 99 Jan 2026 00:00:00 GMT", "9" * 5000])
+def test_an_impossible_date_corrects_nothing(date: str) -> None:
+    """Whatever a server sends as its time."""
+    clock = ServiceClock(lambda: 0.0)
+    clock.correct(date, signed=clock.stamps()[0])
+    assert clock.stamps()[0]

@@ -36,6 +36,19 @@ TABLE = [
     (D, 400, "ThrottlingException", "Rate exceeded", ThrottledError, ThrottleCause.RATE),
     (D, 500, "ThrottlingException", "Service Unavailable", ThrottledError, ThrottleCause.SERVER),
     (L, 503, "SlowDown", "Please reduce your request rate.", ThrottledError, ThrottleCause.SERVER),
+    (D, 500, "ProvisionedThroughputExceededException", "Provisioned Rate exceeded", ThrottledError, ThrottleCause.RATE),
+    (D, 503, "ProvisionedThroughputExceededException", "S3 download limit exceeded", ThrottledError, "s3_read"),
+    (D, 503, "TooManyRequestsException", "", ThrottledError, ThrottleCause.RATE),
+    (D, 502, "ThrottledException", "", ThrottledError, ThrottleCause.SERVER),
+    (D, 500, "RequestThrottledException", "", ThrottledError, ThrottleCause.RATE),
+    (P, 200, "SlowDown", "", ThrottledError, ThrottleCause.SERVER),
+    (L, 503, "SlowDownWrite", "", ThrottledError, ThrottleCause.SERVER),
+    (L, 400, "SlowDownRead", "", ThrottledError, ThrottleCause.RATE),
+    (D, 500, "TooManyRequests", "", ThrottledError, ThrottleCause.SERVER),
+    (D, 400, "ProvisionedThroughputExceeded", "", ThrottledError, ThrottleCause.RATE),
+    (D, 500, "EC2ThrottledException", "", ThrottledError, ThrottleCause.SERVER),
+    (D, 503, "RateExceeded", "", ThrottledError, ThrottleCause.SERVER),
+    (D, 500, "ThroughputThing", "", TransientError, True),
     (L, 503, "ServiceUnavailable", "Reduce your request rate.", ThrottledError, ThrottleCause.SERVER),
     (H, 503, "", "", ThrottledError, ThrottleCause.SERVER),
     (D, 429, "TooManyRequestsException", "", ThrottledError, ThrottleCause.RATE),
@@ -123,7 +136,9 @@ def test_each_code_has_its_meaning(
     assert type(error) is kind
     if isinstance(error, ThrottledError):
         assert error.cause == mark
-        assert error.may_be_billed is (status >= 500)
+        # A code that says "throttled" is not billed, whatever the status; a 503 that says nothing of the kind may be.
+        assert error.may_be_billed is (status >= 500 and code in {"", "ServiceUnavailable"})
+        assert error.may_be_done is (status >= 500)
     elif isinstance(error, TransientError):
         assert error.may_be_billed is mark
     elif isinstance(error, ImageError):

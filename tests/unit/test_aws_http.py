@@ -34,9 +34,9 @@ from asyncfilter.aws.clients.http import (
     UnsentError,
     UntrustedError,
     connecting,
-    connection,
 )
-from asyncfilter.aws.clients.http.connection import BUFFER_BYTES, Connection
+from asyncfilter.aws.clients.http.connection import BUFFER_BYTES, ERROR_LIMIT_BYTES, Connection
+from asyncfilter.aws.clients.http.message import SMALL, ResponseLimit
 from asyncfilter.aws.transport_errors import UnreachableError, transport_failure
 from asyncfilter.errors import EndpointError, TransientError
 
@@ -126,7 +126,7 @@ async def scripted(
 
 async def get(pool: Pool, origin: str, **options: Any) -> HttpResponse:
     """One GET, repeatable by default."""
-    return await pool.exchange(origin, GET, **{"is_repeatable": True, **options})
+    return await pool.exchange(origin, GET, **{"limit": SMALL, "is_repeatable": True, **options})
 
 
 async def until(condition: Any) -> None:
@@ -275,21 +275,35 @@ async def test_what_is_not_http_or_ambiguous_is_refused(answer: bytes) -> None:
 async def test_a_head_without_end_is_refused() -> None:
     """Endless headers do not fill the memory."""
     async with scripted([Step.FLOOD]) as (_, pool, origin):
-        with pytest.raises(BrokenError, match=r"without end: \d{5,6} bytes"):
+        with pytest.raises(BrokenError, match="more than 65536 bytes"):
             await get(pool, origin)
 
 
-async def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_larger_than_the_request_allows_is_refused() -> None:
     """A body over the bound does not fill the memory."""
-    monkeypatch.setattr(connection, "RESPONSE_LIMIT_BYTES", 100_000)
-    body = b"x" * 150_000
-    async with scripted([b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + body, Step.SILENCE]) as (
-        _,
-        pool,
-        origin,
-    ):
-        with pytest.raises(BrokenError, match="without end"):
-            await get(pool, origin)
+    body = b"x" * 250_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + body
+    async with scripted([answer, Step.SILENCE]) as (_, pool, origin):
+        with pytest.raises(BrokenError, match="more than 165536 bytes"):
+            await get(pool, origin, limit=ResponseLimit(100_000))
+
+
+async def test_a_longer_body_is_cut_where_the_request_allows_it() -> None:
+    """A store that ignores a range costs its first bytes only, and the connection is not used again."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + b"x" * 250_000
+    async with scripted([answer, Step.SILENCE], [OK]) as (server, pool, origin):
+        reply = await get(pool, origin, limit=ResponseLimit(100_000, is_cut=True))
+        assert (reply.status, len(reply.body)) == (200, 100_000)
+        assert (await get(pool, origin)).status == 200
+        assert server.connections == 2
+
+
+async def test_the_body_of_an_error_is_always_cut() -> None:
+    """An error stays the error it is, however long its page."""
+    answer = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 250_000
+    async with scripted([answer, Step.SILENCE]) as (_, pool, origin):
+        reply = await get(pool, origin)
+        assert (reply.status, len(reply.body)) == (503, ERROR_LIMIT_BYTES)
 
 
 @pytest.mark.parametrize("step", [Step.SILENCE, Step.SLOW_BYTES])
@@ -329,7 +343,7 @@ async def test_a_request_that_costs_money_is_not_sent_twice(end: Step) -> None:
     async with scripted([OK, end], [OK]) as (server, pool, origin):
         await get(pool, origin)
         with pytest.raises(BrokenError) as caught:
-            await pool.exchange(origin, POST, is_repeatable=False)
+            await pool.exchange(origin, POST, SMALL, is_repeatable=False)
         assert caught.value.is_silent
         assert len(server.requests) == 2
 
@@ -349,7 +363,7 @@ async def test_a_connection_known_to_be_closed_costs_nothing() -> None:
     async with scripted([OK], [OK]) as (server, pool, origin):
         await get(pool, origin)
         await until(lambda: pool.connections == 0)
-        assert (await pool.exchange(origin, POST, is_repeatable=False)).body == b"ok"
+        assert (await pool.exchange(origin, POST, SMALL, is_repeatable=False)).body == b"ok"
         assert server.connections == 2
 
 
@@ -394,9 +408,9 @@ async def test_a_write_that_the_system_refuses_was_not_sent() -> None:
     """The request was certainly not sent, so it is not billed and may use another connection."""
     one = on_transports(FakeTransports(refuses=True), asyncio.get_running_loop())
     with pytest.raises(UnsentError):
-        one.send(POST, is_head=False)
+        one.send(POST, SMALL, is_head=False)
     with pytest.raises(UnsentError):
-        one.send(POST, is_head=False)
+        one.send(POST, SMALL, is_head=False)
 
 
 async def test_a_server_that_sends_first_gets_no_request() -> None:
@@ -404,7 +418,7 @@ async def test_a_server_that_sends_first_gets_no_request() -> None:
     one = on_transports(FakeTransports(), asyncio.get_running_loop())
     one.data_received(b"SSH-2.0-OpenSSH_9.6\r\n")
     with pytest.raises(UnsentError):
-        one.send(POST, is_head=False)
+        one.send(POST, SMALL, is_head=False)
 
 
 async def test_the_connection_used_last_is_used_next() -> None:
@@ -413,7 +427,7 @@ async def test_the_connection_used_last_is_used_next() -> None:
         first = await pool._connect(origin, asyncio.get_running_loop().time() + 1)
         second = await pool._connect(origin, asyncio.get_running_loop().time() + 1)
         for one in (second, first):
-            await pool._over(one, origin, GET, asyncio.get_running_loop().time() + 1, is_head=False)
+            await pool._over(one, origin, GET, SMALL, asyncio.get_running_loop().time() + 1, is_head=False)
         assert pool._kept(origin) is first
         assert pool._kept(origin) is second
         assert pool._kept(origin) is None
@@ -677,7 +691,7 @@ def test_an_answer_is_the_same_however_it_is_cut(
 
     async def receive() -> tuple[object, bool]:
         one = on_transports(FakeTransports(), asyncio.get_running_loop())
-        answer = one.send(GET, is_head=False)
+        answer = one.send(GET, SMALL, is_head=False)
         for piece in _cut(raw, cuts):
             assert not answer.done()
             one.data_received(piece)

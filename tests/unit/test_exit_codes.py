@@ -78,6 +78,7 @@ def test_the_codes_are_those_that_are_promised() -> None:
         "CHECKPOINT": 3,
         "ACCESS": 4,
         "INTERNAL": 70,
+        "OUTPUT": 74,
         "INTERRUPTED": 75,
         "ABORTED": 130,
     }

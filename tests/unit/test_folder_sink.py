@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,61 @@ def test_a_copy_is_as_private_as_its_source(folders: SinkFolders) -> None:
     folders.file.chmod(0o600)
     folders.perform(folders.effect())
     assert (folders.clean / "sub/a.jpg").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("mode", "kept"), [(0o6755, 0o755), (0o4711, 0o711), (0o2770, 0o770), (0o1777, 0o777)])
+def test_a_copy_has_no_special_bits(folders: SinkFolders, mode: int, kept: int) -> None:
+    """Set-user-ID, set-group-ID and sticky bits stay behind."""
+    folders.file.chmod(mode)
+    folders.perform(folders.effect())
+    assert stat.S_IMODE((folders.clean / "sub/a.jpg").stat().st_mode) == kept
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o666])
+def test_a_copy_is_private_while_it_is_written(
+    folders: SinkFolders, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """Until it is complete, only the owner can read it."""
+    folders.file.chmod(mode)
+    seen: list[int] = []
+    real = shutil.copyfileobj
+
+    def copy(source: Any, out: Any, length: int) -> None:
+        real(source, out, length)
+        seen.append(stat.S_IMODE(os.fstat(out.fileno()).st_mode))
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    former = os.umask(0)
+    try:
+        folders.perform(folders.effect())
+    finally:
+        os.umask(former)
+    assert seen == [0o600]
+    assert stat.S_IMODE((folders.clean / "sub/a.jpg").stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("is_hard", [False, True])
+def test_no_planted_link_is_followed_by_a_copy(
+    folders: SinkFolders, monkeypatch: pytest.MonkeyPatch, *, is_hard: bool
+) -> None:
+    """A link under the name of the incomplete copy, even if it could be guessed, or of the target."""
+    victim = folders.root.parent / "victim"
+    victim.write_bytes(b"precious")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    (folders.clean / "sub").mkdir(parents=True)
+    for name in (".asyncfilter-guessed.part", "a.jpg"):
+        planted = folders.clean / "sub" / name
+        planted.hardlink_to(victim) if is_hard else planted.symlink_to(victim)
+    assert folders.refused(folders.effect()) == "target_blocked"
+    assert victim.read_bytes() == b"precious"
+    monkeypatch.undo()
+    folders.perform(folders.effect())
+    assert victim.read_bytes() == b"precious"
+    assert (folders.clean / "sub/a.jpg").read_bytes() == b"picture"
+
+
+def test_target_folders_in_a_circle_are_blocked(folders: SinkFolders) -> None:
+    """A link to itself in place of a folder of the target fails that image."""
+    folders.clean.mkdir()
+    (folders.clean / "loop").symlink_to("loop")
+    assert folders.refused(folders.effect(key="loop/a.jpg")) == "target_blocked"

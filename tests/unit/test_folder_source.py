@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from asyncfilter.errors import AccessError, BucketNotFoundError, ImageError, PermissionDeniedError
 from asyncfilter.folders import FolderContents, FolderSource, check_folder
-from asyncfilter.model import ListedObject, ObjectRef, Skip
+from asyncfilter.folders.files import etag_of
+from asyncfilter.model import UNREADABLE, ListedObject, ObjectRef, Skip
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.object_filter import skip_reason
 
@@ -113,7 +118,7 @@ def test_names_that_are_no_text_fail_with_a_message(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that is missing, is a file, or cannot be read is an error of the job, with its path."""
+    """A source that is missing, is a file, or cannot be read is an error of the job, with its path."""
     with pytest.raises(BucketNotFoundError, match="nowhere"):
         check_folder(tmp_path / "nowhere")
     (tmp_path / "file").write_bytes(b"")
@@ -129,7 +134,7 @@ def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PermissionDeniedError, match="closed: may not be listed"):
-        listed(tmp_path)
+        listed(tmp_path / "closed")
 
 
 def test_a_folder_that_goes_while_it_is_listed_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,3 +150,174 @@ def test_a_folder_that_goes_while_it_is_listed_is_empty(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert list(listed(tmp_path)) == ["b.jpg"]
+
+
+@pytest.mark.parametrize("key", ["../secret.jpg", "sub/../../secret.jpg", "link/secret.jpg", "./../secret.jpg"])
+def test_a_key_that_leads_out_of_the_folder_is_not_read(tmp_path: Path, key: str) -> None:
+    """No listing has such a key; a checkpoint from somebody else may."""
+    root = tmp_path / "photos"
+    (root / "sub").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path)
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"secret")
+    image = ObjectRef(bucket=f"file://{root}", key=key, size_bytes=6, etag=etag_of(secret.stat()), seq=1)
+    assert refused(image) == "outside_source"
+
+
+# -- What cannot be looked at fails alone ------------------------------------------------------------------------------
+
+
+def outcomes(root: Path) -> dict[str, str | None]:
+    """For each listed key that passes the filter: the error code of reading it, None where it can be read."""
+    keys = KeyFilter(["*.jpg"])
+    found: dict[str, str | None] = {}
+    for key, item in listed(root).items():
+        if skip_reason(item, keys, 15 * 1024 * 1024) is None:
+            image = ObjectRef(bucket=f"file://{root}", key=key, size_bytes=item.size_bytes, etag=item.etag, seq=1)
+            try:
+                read(image)
+            except ImageError as error:
+                found[key] = error.code
+            else:
+                found[key] = None
+    return found
+
+
+def test_links_in_a_circle_fail_alone(tmp_path: Path) -> None:
+    """A link to itself, two that lead to each other, and one through a folder of the same kind."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "one.jpg").symlink_to("two.jpg")
+    (tmp_path / "two.jpg").symlink_to("one.jpg")
+    (tmp_path / "folder").symlink_to("folder")
+    (tmp_path / "through.jpg").symlink_to("folder/a.jpg")
+    circles = dict.fromkeys(["loop.jpg", "one.jpg", "two.jpg", "through.jpg"], "invalid_link")
+    assert outcomes(tmp_path) == {"a.jpg": None, **circles}
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.EACCES, "access_denied"), (errno.EPERM, "access_denied"), (errno.ENAMETOOLONG, "invalid_name")],
+)
+def test_a_closed_folder_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str) -> None:
+    """It is one failed image whose message names the folder; what comes before and after is examined."""
+    for name in ("a/1.jpg", "closed/2.jpg", "closed/deep/3.jpg", "z.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    real = os.scandir
+
+    def scandir(path: str | bytes | Path) -> object:
+        if b"/closed" in os.fsencode(path):
+            raise OSError(number, os.strerror(number))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        assert outcomes(tmp_path) == {"a/1.jpg": None, "closed/": code, "z.jpg": None}
+        image = reference(tmp_path, "closed/")
+    assert refused(image) == "changed"  # it can be listed by now
+    assert list(outcomes(tmp_path)) == ["a/1.jpg", "closed/2.jpg", "closed/deep/3.jpg", "z.jpg"]
+    excluding = KeyFilter(["*.jpg"], ["closed/*"])
+    assert skip_reason(ListedObject("closed/", 1, image.etag), excluding, 10) is Skip.EXCLUDED
+
+
+def test_a_closed_folder_is_passed_once_by_a_listing_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the page before ended with it, or it was opened meanwhile."""
+    for name in ("a.jpg", "closed/b.jpg", "z.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    real = os.scandir
+
+    def scandir(path: bytes) -> object:
+        if path.endswith(b"closed"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    def after(key: str) -> list[str]:
+        return [item.key for item in anyio.run(FolderSource(tmp_path).page, key).objects]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        assert after("a.jpg") == ["closed/", "z.jpg"]
+        assert after("closed/") == ["z.jpg"]
+        assert after("closed/a") == ["z.jpg"]
+    assert after("closed/") == ["closed/b.jpg", "z.jpg"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ELOOP])
+def test_a_file_that_cannot_be_looked_at_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is listed as not empty, and its error is that of its own read."""
+    for name in ("a.jpg", "odd.jpg", "z.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    real = os.stat
+
+    def stat(path: object, **more: Any) -> object:
+        if os.fsencode(str(path) if isinstance(path, Path) else path).endswith(b"odd.jpg"):  # type: ignore[arg-type]
+            raise OSError(number, os.strerror(number))
+        return real(path, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        found = listed(tmp_path)
+    assert list(found) == ["a.jpg", "odd.jpg", "z.jpg"]
+    assert found["odd.jpg"].size_bytes > 0
+    image = ObjectRef(bucket=f"file://{tmp_path}", key="odd.jpg", size_bytes=1, etag=found["odd.jpg"].etag, seq=1)
+    assert refused(image) == "changed"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_process_without_means_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Too many open files are no fault of one folder: nothing may be left out."""
+    (tmp_path / "sub").mkdir()
+    real = os.scandir
+
+    def scandir(path: bytes) -> object:
+        if path.endswith(b"sub"):
+            raise OSError(number, os.strerror(number))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(AccessError, match="cannot be listed"):
+        listed(tmp_path)
+
+
+def test_special_files_are_neither_listed_nor_waited_for(tmp_path: Path) -> None:
+    """Pipes, sockets, devices, and links to them."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket.jpg"))
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    (tmp_path / "link.jpg").symlink_to("pipe.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert outcomes(tmp_path) == {"a.jpg": None}
+
+
+@pytest.mark.parametrize(("name", "levels"), [("d", 1500), ("d" * 200, 40)])
+def test_folders_in_folders_of_any_depth(tmp_path: Path, name: str, levels: int) -> None:
+    """More levels than Python has stack frames are listed; a path that the system does not accept fails alone."""
+    root = tmp_path / "root"
+    root.mkdir()
+    folder = os.open(root, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=folder)
+        inner = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(os.open("deep.jpg", os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+    os.close(folder)
+    (root / "z.jpg").write_bytes(b"x")
+    try:
+        found = listed(root)
+        assert list(found)[-1] == "z.jpg"
+        deepest = next(iter(found.values()))
+        if len(name) * levels < 4000:
+            assert deepest.key == f"{name}/" * levels + "deep.jpg"
+        else:
+            assert deepest.etag == UNREADABLE
+            assert refused(reference(root, deepest.key)) == "invalid_name"
+    finally:
+        subprocess.run(["rm", "-rf", root], check=True)  # shutil.rmtree is recursive

@@ -171,3 +171,36 @@ def test_estimates_cover_the_truth() -> None:
             one = getattr(estimated, name)
             missed[name] += not one.low <= value <= one.high
     assert max(missed.values()) / rounds <= 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5
+
+
+TIERED = PriceList(tiers=(PriceTier(up_to=1000, micros=1000), PriceTier(up_to=None, micros=100)), source="test")
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("month_left_s", "used", "calls", "micros"),
+    [
+        (None, 0, 3000, 1_000_000 + 200_000),
+        (DAY_S * 30, 0, 3000, 1_000_000 + 200_000),
+        # 10 a second: 1,500 calls in this month, the others in the next one.
+        (150.0, 0, 3000, 2 * (1_000_000 + 50_000)),
+        (150.0, 1000, 3000, 150_000 + 1_000_000 + 50_000),
+        (0.0, 1000, 3000, 100 + 1_000_000 + 199_900),
+        # At the rate a whole month has 24,192,000 calls at least.
+        (150.0, 0, 1500 + 24_192_000 + 1000, 1_050_000 + 1_000_000 + 2_419_100_000 + 1_000_000),
+    ],
+)
+def test_each_month_of_a_forecast_has_its_tiers(month_left_s: float | None, used: int, calls: int, micros: int) -> None:
+    """Calls that fall into later months, at the rate, are priced from the first tier on."""
+    found = forecast(plan_inputs(calls, prices=TIERED, used=used, month_left_s=month_left_s), Limits())
+    assert found.cost_micros == micros
+
+
+@pytest.mark.parametrize("month_left_s", [0.0, 0.05, 30.0, 1e6, None])
+@pytest.mark.parametrize("budget_micros", [0, 999, 1000, 500_000, 1_500_000, 10**10, 10**15])
+def test_what_is_affordable_fits_and_one_more_does_not(month_left_s: float | None, budget_micros: int) -> None:
+    """Also when months end in between."""
+    terms = plan_inputs(prices=TIERED, used=5, month_left_s=month_left_s).terms
+    calls = terms.affordable(budget_micros)
+    assert terms.cost_micros(calls) <= budget_micros
+    assert calls == 10**12 or terms.cost_micros(calls + 1) > budget_micros

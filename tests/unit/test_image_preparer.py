@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import anyio
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.model import Detection, Label, ObjectRef
+from asyncfilter.pictures.decoder_pool import DecoderPool
 from asyncfilter.pictures.prepare import ImagePreparer
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.header import MAX_HEADER_BYTES
@@ -61,7 +63,8 @@ class Overrides:
         kind: DetectorKind = DetectorKind.REKOGNITION,
     ) -> None:
         self.contents, self.service = MemoryLimit(files), Service()
-        self._preparer = ImagePreparer(
+        self._preparer = partial(
+            ImagePreparer,
             contents=self.contents,
             detector=self.service,
             send=self.service.send,
@@ -77,7 +80,8 @@ class Overrides:
         image = ObjectRef(bucket="raw", key=key, size_bytes=size, etag="e", seq=1)
 
         async def act() -> Detection:
-            prepared = await self._preparer.prepare(image)
+            with DecoderPool(processes=1) as decoders:
+                prepared = await self._preparer(decoders=decoders).prepare(image)
             return await (self.service if prepared is None else prepared.detector).detect(image)
 
         return provenance_of(anyio.run(act))

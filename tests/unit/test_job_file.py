@@ -619,10 +619,52 @@ def test_variables_are_expanded(tmp_path: Path) -> None:
     assert job.actions[Verdict.KEEP].target == "s3://clean/{key}"
 
 
-def test_a_wrong_variable_shows_value_and_origin(tmp_path: Path) -> None:
-    """A value from the environment is shown with its reference."""
+def test_a_wrong_variable_is_shown_by_its_name(tmp_path: Path) -> None:
+    """The value, which may be a secret, is not."""
     (problem,) = problem_messages(HEAD + "stop:\n  matches: ${N}", tmp_path, environ={"N": "many"})
-    assert problem.endswith('found "many" (from ${N})')
+    assert problem.endswith("found ${N}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hunter2-pass",
+        "s3://hunter2 pass/x/../y",
+        "/hunter2//pass",
+        'hunter2"pass\\',
+        "hunter2\u202e\n\x1b[31m",
+        "own:hunter2 x/",
+    ],
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "limits: {budget_usd: '${SECRET}'}",
+        "limits: {tps: $${SECRET}${SECRET}}",
+        "aws: {region: '${SECRET}', client: 'x${SECRET}'}",
+        "actions: {keep: {copy: '${SECRET}/{nope}'}, review: {move: 's3://${SECRET}/'}}",
+        "checkpoint: ['${SECRET}']",
+        "pricing: {tiers: [{up_to: '${SECRET}', usd: '${SECRET}'}]}",
+        "detector: {kind: '${SECRET}', model: 'arn:${SECRET}'}",
+        "'${SECRET}': 1\nstop: '${SECRET}'",
+        "otherwise: '${SECRET}'",
+    ],
+)
+def test_no_message_has_the_value_of_a_variable(tmp_path: Path, text: str, value: str) -> None:
+    """Whatever is wrong with it, and however it is quoted: messages are pasted into reports."""
+    problems = problem_messages(HEAD + text, tmp_path, environ={"SECRET": value})
+    assert problems
+    assert not [problem for problem in problems if "hunter2" in problem or "pass" in problem]
+
+
+def test_an_address_from_a_variable_is_hidden_in_every_part(tmp_path: Path) -> None:
+    """Source and target are shown by the variable's name, also where they are normalised."""
+    text = "actions: {keep: {copy: '${PLACE}/{relative}'}}"
+    for place in ("/no/hunter2//sub", "s3://hunter2-bucket/raw", "~/hunter2/./x"):
+        head = HEAD.replace("s3://raw/birds/", "'${PLACE}/'")
+        (problem,) = problem_messages(head + text, tmp_path, environ={"PLACE": place, "HOME": "/home/x"})
+        assert "could land inside" in problem
+        assert "hunter2" not in problem
 
 
 def test_anchors_and_merges_work(tmp_path: Path) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
-import anyio
 import msgspec
 from botocore import xform_name
 
@@ -18,12 +17,14 @@ from asyncfilter.aws.clients.protocols import (
     Listing,
     ObjectHead,
     ObjectVersion,
+    is_part,
     operation_of,
     parameters_of,
     readable_class,
     uri,
 )
 from asyncfilter.aws.clients.s3_xml import deleted, md5_digest, read_tags, refused
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import TransientError
@@ -53,32 +54,44 @@ class BotoS3:
             parameters["StartAfter"] = after
         async with self._attempt(Operation.LIST_OBJECTS, bucket, prefix) as client:
             page = await client.list_objects_v2(**parameters)
-        objects = [
-            ListedObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'), _class_of(item))
-            for item in page.get("Contents", ())
-        ]
+            objects = [
+                ListedObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'), _class_of(item))
+                for item in page.get("Contents", ())
+            ]
         return Listing(objects, page.get("NextContinuationToken", "") if page.get("IsTruncated") else None)
 
     async def head_object(self, bucket: str, key: str) -> ObjectHead:
         """See ``S3Api``."""
         async with self._attempt(Operation.HEAD_OBJECT, bucket, key) as client:
             head = await client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-        return ObjectHead.of(head["ResponseMetadata"]["HTTPHeaders"])
+            return ObjectHead.of(head["ResponseMetadata"]["HTTPHeaders"])
 
     async def first_byte(self, bucket: str, key: str) -> None:
         """See ``S3Api``."""
         async with self._attempt(Operation.GET_OBJECT, bucket, key) as client:
             response = await client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
-            async with response["Body"] as body:
-                await body.read()
+            async with response["Body"]:
+                await response["Body"].read(1)
 
     async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
         """See ``S3Api``."""
         part = {} if first_bytes is None else {"Range": f"bytes=0-{first_bytes - 1}"}
         async with self._attempt(Operation.GET_OBJECT, image.bucket, image.key) as client:
             response = await client.get_object(Bucket=image.bucket, Key=image.key, IfMatch=f'"{image.etag}"', **part)
-            async with response["Body"] as body:
-                return bytes(await body.read())
+            async with response["Body"]:
+                return await _read(response["Body"], image.size_bytes if first_bytes is None else first_bytes)
+
+    async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
+        """See ``S3Api``."""
+        part = f"bytes={start}-{start + size_bytes - 1}"
+        async with self._attempt(Operation.GET_OBJECT, image.bucket, image.key) as client:
+            response = await client.get_object(
+                Bucket=image.bucket, Key=image.key, IfMatch=f'"{image.etag}"', Range=part
+            )
+            async with response["Body"]:
+                body = await _read(response["Body"], size_bytes)
+        status = response["ResponseMetadata"]["HTTPStatusCode"]
+        return body if is_part(status, response.get("ContentRange", ""), start) else None
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
         """See ``S3Api``."""
@@ -91,7 +104,7 @@ class BotoS3:
                 CopySourceIfMatch=f'"{source.etag}"',
                 **condition,
             )
-        etag: str = copied.get("CopyObjectResult", {}).get("ETag", "")
+            etag: str = copied.get("CopyObjectResult", {}).get("ETag", "")
         if not etag:
             what = f"{Operation.COPY_OBJECT} on {target.uri}"
             raise TransientError(f"{what}: the response has no result of the copy", may_be_billed=True)
@@ -111,25 +124,25 @@ class BotoS3:
         async with self._attempt(Operation.DELETE_OBJECTS, bucket, "") as client:
             _send_md5(client, "DeleteObjects")
             response = await client.delete_objects(Bucket=bucket, Delete=wanted)
-        outcomes: dict[str, Deleted | ErrorResponse] = {
-            one["Key"]: deleted(bool(one.get("DeleteMarker")), one.get("DeleteMarkerVersionId", ""))
-            for one in response.get("Deleted", ())
-        }
-        for one in response.get("Errors", ()):
-            outcomes[one["Key"]] = refused(bucket, one["Key"], one.get("Code", ""), one.get("Message", ""))
+            outcomes: dict[str, Deleted | ErrorResponse] = {
+                one["Key"]: deleted(bool(one.get("DeleteMarker")), one.get("DeleteMarkerVersionId", ""))
+                for one in response.get("Deleted", ())
+            }
+            for one in response.get("Errors", ()):
+                outcomes[one["Key"]] = refused(bucket, one["Key"], one.get("Code", ""), one.get("Message", ""))
         return outcomes
 
     async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
         """See ``S3Api``; botocore lists versions and markers apart, so their order is undefined at equal times."""
         async with self._attempt(Operation.LIST_OBJECT_VERSIONS, bucket, key) as client:
             page = await client.list_object_versions(Bucket=bucket, Prefix=key)
-        entries = [entry for kind in ("DeleteMarkers", "Versions") for entry in page.get(kind, ())]
-        of_key = [entry for entry in entries if entry["Key"] == key]
-        of_key.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]), reverse=True)
-        return [
-            ObjectVersion(one["VersionId"], one.get("ETag", "").strip('"'), one.get("Size", 0), "ETag" not in one)
-            for one in of_key
-        ]
+            entries = [entry for kind in ("DeleteMarkers", "Versions") for entry in page.get(kind, ())]
+            of_key = [entry for entry in entries if entry["Key"] == key]
+            of_key.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]), reverse=True)
+            return [
+                ObjectVersion(one["VersionId"], one.get("ETag", "").strip('"'), one.get("Size", 0), "ETag" not in one)
+                for one in of_key
+            ]
 
     async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str] | None:
         """See ``S3Api``; botocore would take an object in place of tags for a server error."""
@@ -150,8 +163,22 @@ class BotoS3:
     async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
         """The bucket's client, under the attempt's deadline and with its errors translated."""
         client = await self._session.s3(bucket)
-        with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
+        with vendor_translated(operation, uri(bucket, key)), fail_after(self._session.timeout_s):
             yield client
+
+
+class _Body(Protocol):
+    """The part of aiobotocore's ``StreamingBody`` in use."""
+
+    async def read(self, amt: int) -> bytes: ...
+
+
+async def _read(body: _Body, most_bytes: int) -> bytes:
+    """The first ``most_bytes`` of a body; a store that ignores the range sends the whole object."""
+    pieces = bytearray()
+    while len(pieces) < most_bytes and (piece := await body.read(most_bytes - len(pieces))):
+        pieces += piece
+    return bytes(pieces)
 
 
 _TAGS = "TagsAsRead"
@@ -193,13 +220,13 @@ class BotoDetect:
     botocore drops the fields that its service model lacks: only the fast client keeps fields that AWS adds later.
 
     Args:
-        session: Gives the deadline.
+        session: Gives deadline and keys.
         client: The aioboto3 Rekognition client in the detector's region.
         spec: Kind and parameters of the detector.
     """
 
     def __init__(self, session: AwsSession, client: AioClient, spec: DetectorSpec) -> None:
-        self._timeout_s = session.timeout_s
+        self._session = session
         self._operation = operation_of(spec)
         self._call = getattr(client, xform_name(self._operation))
         self._parameters = parameters_of(spec)
@@ -213,7 +240,8 @@ class BotoDetect:
         return await self._detect(where, {"Bytes": body})
 
     async def _detect(self, where: str, image: Mapping[str, object]) -> bytes:
-        with vendor_translated(self._operation, where), anyio.fail_after(self._timeout_s):
+        await self._session.keys()  # before the deadline: a wait for new keys is no attempt, and unbilled
+        with vendor_translated(self._operation, where), fail_after(self._session.timeout_s):
             response = await self._call(Image=image, **self._parameters)
-        response.pop("ResponseMetadata", None)
-        return msgspec.json.encode(response)
+            response.pop("ResponseMetadata", None)
+            return msgspec.json.encode(response)

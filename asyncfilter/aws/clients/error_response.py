@@ -6,13 +6,15 @@ leaves ``asyncfilter.aws``; ``errors`` classifies it.
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 import msgspec
+
+from asyncfilter.aws.clients.xml_text import elements, unescape_leniently
 
 
 class Operation(StrEnum):
@@ -99,19 +101,12 @@ class _JsonError(msgspec.Struct):
 
 
 _JSON_ERROR = msgspec.json.Decoder(_JsonError)
-_XML_FIELD = re.compile(rb"<(Code|Message|Region)>(.*?)</\1>", re.DOTALL)
-_ENTITY = re.compile(r"&(?:(lt|gt|amp|quot|apos)|#(\d+)|#x([0-9a-fA-F]+));")
-_NAMED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 
+ERROR_BODY_BYTES = 64 * 1024
+"""Bytes of an error's body that are read; AWS's are under 2 KB."""
 
-def unescape_xml(text: str) -> str:
-    """``text`` with XML's five named entities and all numeric ones replaced."""
-    if "&" not in text:
-        return text
-    return _ENTITY.sub(
-        lambda m: _NAMED[m[1]] if m[1] else chr(int(m[2])) if m[2] else chr(int(m[3], 16)),
-        text,
-    )
+_MAX_WAIT_S = 300.0
+"""Longest wait that a service may request."""
 
 
 def read_error_response(
@@ -124,8 +119,9 @@ def read_error_response(
         where: The object of the request.
         status: HTTP status.
         headers: Response headers; the mapping ignores case, or its names are in lower case.
-        body: The body as received.
+        body: The body as received; only its first 64 KB are read.
     """
+    body = body[:ERROR_BODY_BYTES]
     code, message, region = _read_xml(body) if body.lstrip()[:1] == b"<" else _read_json(body)
     code = code or headers.get("x-amzn-errortype", "")
     return ErrorResponse(
@@ -142,30 +138,38 @@ def read_error_response(
 def _read_json(body: bytes) -> tuple[str, str, None]:
     try:
         error = _JSON_ERROR.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", body[:200].decode(errors="replace").strip(), None
     return error.type or error.code, error.title or error.lower, None
 
 
 def _read_xml(body: bytes) -> tuple[str, str, str | None]:
-    fields = {name: unescape_xml(value.decode(errors="replace")) for name, value in _XML_FIELD.findall(body)}
-    return fields.get(b"Code", ""), fields.get(b"Message", ""), fields.get(b"Region")
+    code, message, region = (
+        next((unescape_leniently(text.decode(errors="replace")) for _, text in elements(body, name)), "")
+        for name in (b"Code", b"Message", b"Region")
+    )
+    return code, message, region or None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, as the service requests; None when it requests none.
 
     ``x-amz-retry-after`` is in milliseconds (AWS SDK retry specification), ``Retry-After`` in seconds or a date, which
-    is measured from the ``Date`` of the same response.
+    is measured from the ``Date`` of the same response. A wait of more than five minutes is shortened to that.
     """
     try:
-        if value := headers.get("x-amz-retry-after"):
-            return max(0.0, float(value) / 1000)
-        if value := headers.get("retry-after"):
-            if value.strip().isdigit():
-                return float(value)
-            wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-            return max(0.0, wait.total_seconds())
-    except ValueError:
+        wait_s = _wait_s(headers)
+    except (ValueError, TypeError, OverflowError):  # no number, dates with and without a zone, a year 99999
         return None
-    return None
+    return None if wait_s is None or math.isnan(wait_s) else min(max(0.0, wait_s), _MAX_WAIT_S)
+
+
+def _wait_s(headers: Mapping[str, str]) -> float | None:
+    if value := headers.get("x-amz-retry-after"):
+        return float(value) / 1000
+    value = headers.get("retry-after")
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    return (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()

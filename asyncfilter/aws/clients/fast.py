@@ -14,10 +14,10 @@ from asyncfilter.aws.clients.error_response import (
     ErrorResponseError,
     Operation,
     read_error_response,
-    unescape_xml,
 )
 from asyncfilter.aws.clients.http import HttpResponse
-from asyncfilter.aws.clients.list_xml import PageError, read_page
+from asyncfilter.aws.clients.http.message import PAGE, SMALL, ResponseLimit
+from asyncfilter.aws.clients.list_xml import read_page
 from asyncfilter.aws.clients.protocols import (
     PAGE_SIZE,
     RESTORE_STATUS,
@@ -25,6 +25,7 @@ from asyncfilter.aws.clients.protocols import (
     Listing,
     ObjectHead,
     ObjectVersion,
+    is_part,
     operation_of,
     parameters_of,
     uri,
@@ -40,8 +41,9 @@ from asyncfilter.aws.clients.s3_xml import (
 )
 from asyncfilter.aws.clients.signed_http import SignedClient
 from asyncfilter.aws.clients.signing import encode_path, encode_query
+from asyncfilter.aws.clients.xml_text import unescape
 from asyncfilter.aws.session import AwsSession, Endpoint
-from asyncfilter.aws.transport_errors import undecodable
+from asyncfilter.aws.transport_errors import undecodable_translated
 from asyncfilter.errors import TransientError
 from asyncfilter.job.spec import DetectorSpec
 from asyncfilter.model import ObjectRef, S3Location
@@ -74,27 +76,38 @@ class FastS3:
             method="GET",
             query=encode_query(parameters.items()),
             headers={"x-amz-optional-object-attributes": RESTORE_STATUS},
+            limit=PAGE,
         )
-        try:
+        with undecodable_translated(f"{Operation.LIST_OBJECTS} on {where}"):
             return await read_page(reply.body)
-        except (PageError, UnicodeDecodeError) as exc:
-            raise undecodable(f"{Operation.LIST_OBJECTS} on {where}", exc) from exc
 
     async def head_object(self, bucket: str, key: str) -> ObjectHead:
         """See ``S3Api``."""
         headers = {"x-amz-checksum-mode": "ENABLED"}
-        return ObjectHead.of((await self._object(Operation.HEAD_OBJECT, "HEAD", bucket, key, headers)).headers)
+        reply = await self._object(Operation.HEAD_OBJECT, "HEAD", bucket, key, headers)
+        with undecodable_translated(f"{Operation.HEAD_OBJECT} on {uri(bucket, key)}"):
+            return ObjectHead.of(reply.headers)
 
     async def first_byte(self, bucket: str, key: str) -> None:
         """See ``S3Api``."""
-        await self._object(Operation.GET_OBJECT, "GET", bucket, key, {"range": "bytes=0-0"})
+        headers, limit = {"range": "bytes=0-0"}, ResponseLimit(1, is_cut=True)
+        await self._object(Operation.GET_OBJECT, "GET", bucket, key, headers, limit=limit)
 
     async def read_object(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
         """See ``S3Api``."""
-        headers = {"if-match": f'"{image.etag}"'}
+        headers, limit = {"if-match": f'"{image.etag}"'}, ResponseLimit(image.size_bytes)
         if first_bytes is not None:
-            headers["range"] = f"bytes=0-{first_bytes - 1}"
-        return (await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers)).body
+            # A store that ignores the range sends the whole object.
+            headers["range"], limit = f"bytes=0-{first_bytes - 1}", ResponseLimit(first_bytes, is_cut=True)
+        reply = await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers, limit=limit)
+        return reply.body[:first_bytes]
+
+    async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
+        """See ``S3Api``."""
+        headers = {"if-match": f'"{image.etag}"', "range": f"bytes={start}-{start + size_bytes - 1}"}
+        limit = ResponseLimit(size_bytes, is_cut=True)
+        reply = await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers, limit=limit)
+        return reply.body if is_part(reply.status, reply.headers.get("content-range", ""), start) else None
 
     async def copy_object(self, source: ObjectRef, target: S3Location, *, only_new: bool) -> str:
         """See ``S3Api``."""
@@ -107,7 +120,8 @@ class FastS3:
             headers["if-none-match"] = "*"
         reply = await self._object(Operation.COPY_OBJECT, "PUT", target.bucket, target.key, headers)
         if b"<CopyObjectResult" in reply.body and (etag := _ETAG.search(reply.body)):
-            return unescape_xml(etag[1].decode()).strip('"')
+            with undecodable_translated(f"{Operation.COPY_OBJECT} on {target.uri}"):
+                return unescape(etag[1].decode()).strip('"')
         # S3 sends 200 before it copies; a later failure is in the body (CopyObject reference).
         response = read_error_response(
             Operation.COPY_OBJECT, target.uri, status=200, headers=reply.headers, body=reply.body
@@ -136,7 +150,8 @@ class FastS3:
             headers=_digest_headers(body),
             body=body,
         )
-        return read_outcomes(reply.body, bucket)
+        with undecodable_translated(f"{Operation.DELETE_OBJECTS} on {uri(bucket, '')}"):
+            return read_outcomes(reply.body, bucket)
 
     async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
         """See ``S3Api``."""
@@ -146,13 +161,18 @@ class FastS3:
             await self._session.place(bucket),
             method="GET",
             query=encode_query([("encoding-type", "url"), ("prefix", key), ("versions", "")]),
+            limit=PAGE,
         )
-        return read_versions(reply.body, key)
+        with undecodable_translated(f"{Operation.LIST_OBJECT_VERSIONS} on {uri(bucket, key)}"):
+            return read_versions(reply.body, key)
 
     async def get_tags(self, bucket: str, key: str, version: str) -> dict[str, str] | None:
         """See ``S3Api``."""
-        query = _tagging(version)
-        return read_tags((await self._object(Operation.GET_OBJECT_TAGGING, "GET", bucket, key, {}, query=query)).body)
+        # A store without tags sends the object, however large it is.
+        query, limit = _tagging(version), ResponseLimit(SMALL.body_bytes, is_cut=True)
+        reply = await self._object(Operation.GET_OBJECT_TAGGING, "GET", bucket, key, {}, query=query, limit=limit)
+        with undecodable_translated(f"{Operation.GET_OBJECT_TAGGING} on {uri(bucket, key)}"):
+            return read_tags(reply.body)
 
     async def put_tags(self, bucket: str, key: str, tags: Mapping[str, str], version: str) -> None:
         """See ``S3Api``."""
@@ -171,6 +191,7 @@ class FastS3:
         *,
         query: str = "",
         body: bytes = b"",
+        limit: ResponseLimit = SMALL,
     ) -> HttpResponse:
         return await self._signed_client.send(
             operation,
@@ -181,6 +202,7 @@ class FastS3:
             query=query,
             headers=headers,
             body=body,
+            limit=limit,
         )
 
 

@@ -12,13 +12,19 @@ from collections.abc import Iterator, Sequence
 
 import anyio.lowlevel
 
-from asyncfilter.aws.clients.error_response import unescape_xml
 from asyncfilter.aws.clients.protocols import ARCHIVE_CLASSES, Listing, readable_class
 from asyncfilter.aws.clients.s3_xml import url_decoded
+from asyncfilter.aws.clients.xml_text import unescape
 from asyncfilter.model import ListedObject
 
 _SLICE = 250
 """Objects read before other tasks may run: under 1 ms."""
+
+MAX_OBJECT_BYTES = 2**50
+"""Size beyond which an entry is no object; S3's largest are 50 TB."""
+
+_MAX_ETAG = 256
+"""Characters beyond which a text is no ETag; S3's have 32, or 38 with the number of parts."""
 
 _QUOTE = b"&quot;"
 _FIELDS = re.compile(rb"<(Key|Size|ETag|StorageClass)>([^<]*)<")
@@ -54,14 +60,17 @@ def _objects(chunks: Sequence[bytes], *, encoded: bool) -> Iterator[ListedObject
         fields = dict(_FIELDS.findall(chunk))
         try:
             key, size_bytes = _text(fields[b"Key"]), int(fields[b"Size"])
+            etag = _etag(fields.get(b"ETag", b""))
         except (KeyError, ValueError):
             raise PageError(f"not an object: {chunk[:100]!r}") from None
+        if not 0 <= size_bytes <= MAX_OBJECT_BYTES or len(etag) > _MAX_ETAG or not etag.isprintable():
+            raise PageError(f"not an object: {chunk[:100]!r}")
         if encoded:
             key = url_decoded(key)
         storage_class = fields.get(b"StorageClass", b"STANDARD").decode()
         if storage_class in ARCHIVE_CLASSES:
             storage_class = readable_class(storage_class, is_restored=_is_restored(chunk))
-        yield ListedObject(key, size_bytes, _etag(fields.get(b"ETag", b"")), storage_class)
+        yield ListedObject(key, size_bytes, etag, storage_class)
 
 
 def _is_restored(chunk: bytes) -> bool:
@@ -78,4 +87,4 @@ def _etag(raw: bytes) -> str:
 
 
 def _text(raw: bytes) -> str:
-    return unescape_xml(raw.decode())
+    return unescape(raw.decode())

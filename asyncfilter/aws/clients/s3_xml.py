@@ -12,15 +12,13 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 from xml.sax.saxutils import escape
 
-from asyncfilter.aws.clients.error_response import ErrorResponse, Operation, unescape_xml
+from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
 from asyncfilter.aws.clients.protocols import Deleted, ObjectVersion, uri
+from asyncfilter.aws.clients.xml_text import elements, unescape
 from asyncfilter.records.removal import NULL_VERSION
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _INEXPRESSIBLE = re.compile("[\x00-\x1f\x7f\ufffe\uffff]")
-_OUTCOME = re.compile(rb"<(Deleted|Error)>(.*?)</\1>", re.DOTALL)
-_VERSION = re.compile(rb"<(Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
-_TAG = re.compile(rb"<Tag>(.*?)</Tag>", re.DOTALL)
 _FIELD = re.compile(rb"<(\w+)>([^<]*)</\1>")
 _URL_ENCODED = re.compile(rb"<EncodingType>\s*url\s*</EncodingType>")
 _TAGGING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>\s*)?<Tagging\b[^>]*>\s*<TagSet\b")
@@ -47,7 +45,7 @@ def md5_digest(body: bytes) -> str:
 def read_outcomes(body: bytes, bucket: str) -> dict[str, Deleted | ErrorResponse]:
     """The outcome of each key in a response to DeleteObjects."""
     outcomes: dict[str, Deleted | ErrorResponse] = {}
-    for kind, content in _OUTCOME.findall(body):
+    for kind, content in elements(body, b"Deleted", b"Error"):
         fields = _fields(content)
         key = fields.get("Key", "")
         if kind == b"Error":
@@ -77,7 +75,7 @@ def read_versions(body: bytes, key: str) -> list[ObjectVersion]:
     """
     found = []
     is_encoded = _URL_ENCODED.search(body) is not None
-    for kind, content in _VERSION.findall(body):
+    for kind, content in elements(body, b"Version", b"DeleteMarker"):
         fields = _fields(content)
         listed = fields.get("Key", "")
         if (url_decoded(listed) if is_encoded else listed) == key:
@@ -106,8 +104,8 @@ def read_tags(body: bytes) -> dict[str, str] | None:
     """
     if not _TAGGING.match(body):
         return None
-    return {tag["Key"]: tag.get("Value", "") for tag in map(_fields, _TAG.findall(body))}
+    return {tag["Key"]: tag.get("Value", "") for tag in (_fields(content) for _, content in elements(body, b"Tag"))}
 
 
 def _fields(content: bytes) -> dict[str, str]:
-    return {name.decode(): unescape_xml(text.decode(errors="replace")) for name, text in _FIELD.findall(content)}
+    return {name.decode(): unescape(text.decode(errors="replace")) for name, text in _FIELD.findall(content)}

@@ -7,18 +7,20 @@ every failure to get a complete response; a response with an error status is rai
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation, read_error_response
 from asyncfilter.aws.clients.http import HttpRequest, HttpResponse, Pool, Proxied
-from asyncfilter.aws.clients.http.message import COMMON, head_lines
+from asyncfilter.aws.clients.http.message import COMMON, SMALL, ResponseLimit, head_lines
 from asyncfilter.aws.clients.signing import EMPTY_SHA256, Keys, PreparedRequest, ServiceClock, Signer
 from asyncfilter.aws.errors import CLOCK_CODES
 from asyncfilter.aws.session import AwsSession, Endpoint
 from asyncfilter.aws.transport_errors import TRANSPORT_FAILURES, transport_failure
-from asyncfilter.errors import EndpointError, TransientError
+from asyncfilter.errors import TransientError
+
+_REACHED = ResponseLimit(SMALL.body_bytes, is_cut=True)
+"""Any response shows that an endpoint responds."""
 
 
 class PresignedPosts:
@@ -45,6 +47,11 @@ class PresignedPosts:
         self._moment: tuple[tuple[str, str], Keys] | None = None
         self._prepared: PreparedRequest | None = None
         self._head = b""
+
+    @property
+    def signed(self) -> str:
+        """The time that the last request was signed with."""
+        return "" if self._moment is None else self._moment[0][0]
 
     def encode(self, keys: Keys, body: bytes) -> bytes:
         """The bytes to send for a body."""
@@ -88,6 +95,7 @@ class SignedClient:
         query: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        limit: ResponseLimit = SMALL,
     ) -> HttpResponse:
         """Make one attempt and read its response to the end.
 
@@ -100,6 +108,7 @@ class SignedClient:
             query: From ``encode_query``.
             headers: Further headers, by lower-case name; all are signed.
             body: The body.
+            limit: The bound on the response.
 
         Raises:
             ErrorResponseError: The status of the response is 300 or higher.
@@ -116,10 +125,10 @@ class SignedClient:
         signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
         request = HttpRequest(method, f"{full_path}?{query}" if query else full_path, signed, body)
         try:
-            reply = await self._exchange(endpoint, request)
+            reply = await self._exchange(endpoint, request, limit)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{operation} on {where}") from exc
-        return self._checked(reply, operation, where)
+        return self._checked(reply, operation, where, signed["x-amz-date"])
 
     def posts(self, operation: Operation, endpoint: Endpoint, headers: Mapping[str, str]) -> PresignedPosts:
         """Prepare POSTs that differ only in their body; arguments are those of ``send``."""
@@ -142,12 +151,13 @@ class SignedClient:
         if endpoint.proxy is not None:
             return await self.send(posts.operation, where, endpoint, method="POST", headers=posts.headers, body=body)
         request = posts.encode(await self._session.keys(), body)
+        signed = posts.signed  # read now: while this request is on its way, others are signed
         try:
             # Each of these POSTs is billed: only the engine, which reserves money for it, may repeat one.
-            reply = await self._pool.exchange(endpoint.origin, request, is_repeatable=False)
+            reply = await self._pool.exchange(endpoint.origin, request, SMALL, is_repeatable=False)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{posts.operation} on {where}") from exc
-        return self._checked(reply, posts.operation, where)
+        return self._checked(reply, posts.operation, where, signed)
 
     async def reach(self, endpoint: Endpoint) -> None:
         """Check that an endpoint responds; any response counts, and no operation of the service is called.
@@ -158,23 +168,24 @@ class SignedClient:
         """
         request = HttpRequest("GET", endpoint.base_path or "/", {"host": endpoint.host})
         try:
-            await self._exchange(endpoint, request)
+            await self._exchange(endpoint, request, _REACHED)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
 
-    def _exchange(self, endpoint: Endpoint, request: HttpRequest) -> Awaitable[HttpResponse]:
+    def _exchange(self, endpoint: Endpoint, request: HttpRequest, limit: ResponseLimit) -> Awaitable[HttpResponse]:
         if endpoint.proxy is not None:
-            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request)
+            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request, limit)
         return self._pool.exchange(
             endpoint.origin,
             request.encode(),
+            limit,
             is_repeatable=request.is_repeatable,
             is_head=request.method == "HEAD",
         )
 
-    def _checked(self, reply: HttpResponse, operation: Operation, where: str) -> HttpResponse:
+    def _checked(self, reply: HttpResponse, operation: Operation, where: str, signed: str) -> HttpResponse:
         if reply.status >= 300:
-            raise self._error_of(operation, where, reply)
+            raise self._error_of(operation, where, reply, signed)
         return reply
 
     def _signer(self, endpoint: Endpoint) -> Signer:
@@ -183,24 +194,16 @@ class SignedClient:
             self._signers[scope] = Signer(endpoint.service, endpoint.region, self._clock)
         return self._signers[scope]
 
-    def _error_of(self, operation: Operation, where: str, reply: HttpResponse) -> ErrorResponseError | TransientError:
+    def _error_of(
+        self, operation: Operation, where: str, reply: HttpResponse, signed: str
+    ) -> ErrorResponseError | TransientError:
         """The error response; or a transient error, when this machine's clock was wrong and is corrected now."""
         response = read_error_response(operation, where, status=reply.status, headers=reply.headers, body=reply.body)
         # A response to HEAD has no body and so no error code: then any 403 may be due to the clock.
         suspicious = response.code in CLOCK_CODES or (reply.status == 403 and not response.code)
-        if suspicious and self._clock.correct(reply.headers.get("date")):
+        if suspicious and self._clock.correct(reply.headers.get("date"), signed=signed):
             return TransientError(f"{response}: the clock is now corrected by AWS's time", may_be_billed=False)
         return ErrorResponseError(response)
-
-
-def _trust(ca_file: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as exc:
-        raise EndpointError(
-            f"The certificates in {ca_file} cannot be used: {exc}",
-            hint="Set AWS_CA_BUNDLE, or ca_bundle in the AWS config file, to a readable PEM file.",
-        ) from exc
 
 
 @asynccontextmanager
@@ -210,14 +213,10 @@ async def open_signed_client(session: AwsSession, clock: ServiceClock | None = N
     Args:
         session: Provides keys, deadline and certificates.
         clock: Time for signatures; default this machine's.
-
-    Raises:
-        EndpointError: The file of certificates cannot be used.
     """
-    tls = _trust(session.ca_file)
     async with AsyncExitStack() as stack:
-        pool = Pool(tls, timeout_s=session.timeout_s)
+        pool = Pool(session.tls, timeout_s=session.timeout_s)
         stack.push_async_callback(pool.aclose)
-        proxied = Proxied(tls, timeout_s=session.timeout_s)
+        proxied = Proxied(session.tls, timeout_s=session.timeout_s)
         stack.push_async_callback(proxied.aclose)
         yield SignedClient(session, pool, proxied, clock or ServiceClock())

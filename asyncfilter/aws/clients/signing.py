@@ -11,6 +11,7 @@ requests*.
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import hmac
 import time
@@ -24,6 +25,10 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 MAX_SKEW_S = 240.0
 """Difference from AWS's clock that counts as a wrong clock, seconds; AWS rejects beyond 300 s (900 s for S3)."""
+
+
+_EARLIEST_UNIX_S, _LATEST_UNIX_S = 0.0, 4.1e9
+"""Times that a service may give, 1970 to 2099; any other cannot be signed with."""
 
 
 class Keys(NamedTuple):
@@ -52,22 +57,35 @@ class ServiceClock:
             self._second = second
         return self._stamps
 
-    def correct(self, date: str | None) -> bool:
-        """Take the time of a response's ``Date`` header when this machine's clock is wrong.
+    def correct(self, date: str | None, *, signed: str) -> bool:
+        """Take the time of a response's ``Date`` header when the request was signed with a wrong one.
+
+        Several requests may have been signed before the first response corrects the clock: for each of them a retry,
+        which is signed with the corrected time, may succeed.
+
+        Args:
+            date: The ``Date`` header.
+            signed: The time that the request was signed with, as ``stamps`` returned it.
 
         Returns:
-            True when the clock was off by more than ``MAX_SKEW_S`` and now is not, so that a retry may succeed.
+            True when that time was off by more than ``MAX_SKEW_S``, and now no longer is, so that a retry may succeed.
         """
         try:
             theirs = parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):  # no date, or one beyond what this machine can count
+            return False
+        if not _EARLIEST_UNIX_S <= theirs <= _LATEST_UNIX_S:
+            return False
+        if abs(theirs - _unix(signed)) <= MAX_SKEW_S:
             return False
         ours = self._unix()
-        # Measured against the corrected time, so that a response after the correction does not count as a wrong clock.
-        if abs(theirs - ours - self._offset_s) <= MAX_SKEW_S:
-            return False
-        self._offset_s = theirs - ours
+        if abs(theirs - ours - self._offset_s) > MAX_SKEW_S:
+            self._offset_s = theirs - ours
         return True
+
+
+def _unix(stamp: str) -> int:
+    return calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
 
 
 def encode_path(path: str) -> str:

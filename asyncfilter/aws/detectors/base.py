@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import msgspec
-
 from asyncfilter.aws.clients.error_response import ErrorResponseError
 from asyncfilter.aws.clients.protocols import DetectCall
 from asyncfilter.aws.detectors.labels import read_labels
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3.diagnosis import OPAQUE, Diagnosis
-from asyncfilter.aws.transport_errors import undecodable
+from asyncfilter.aws.transport_errors import UNREADABLE, undecodable
 from asyncfilter.model import Detection, ObjectRef
-
-_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError)
 
 _OF_THE_MODEL = frozenset({"ResourceNotFoundException", "ResourceNotReadyException"})
 
@@ -51,14 +47,14 @@ class RekognitionDetector:
         """
         try:
             return self._read(await self._call(image.bucket, image.key))
-        except (ErrorResponseError, *_NOT_DECODED) as exc:
+        except (ErrorResponseError, *UNREADABLE) as exc:
             raise await self._meaning(image, exc) from exc
 
     async def detect_content(self, image: ObjectRef, content: bytes) -> Detection:
         """Make one paid attempt with ``content``, the bytes that represent ``image``; raises as ``detect`` does."""
         try:
             return self._read(await self._call.content(image.uri, content))
-        except (ErrorResponseError, *_NOT_DECODED) as exc:
+        except (ErrorResponseError, *UNREADABLE) as exc:
             raise await self._meaning(image, exc) from exc
 
     async def _meaning(self, image: ObjectRef, exc: Exception) -> Exception:

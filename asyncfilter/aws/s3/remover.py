@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import anyio
+
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError
 from asyncfilter.aws.clients.protocols import Deleted, S3Api, uri
 from asyncfilter.aws.clients.s3_xml import is_expressible
 from asyncfilter.aws.errors import classify
+from asyncfilter.aws.s3.content import COMPARED_AT_ONCE, same_content
 from asyncfilter.aws.s3.heads import head
 from asyncfilter.aws.s3.source_sink import S3Sink
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, TransientError
-from asyncfilter.model import Effect, S3Location
+from asyncfilter.model import Effect, ObjectRef, S3Location
 from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Version
 from asyncfilter.records.removal import BucketState
 
@@ -34,6 +37,7 @@ class S3Remover:
         self._versions = versions
         self._sink = S3Sink(calls)
         self._state = state
+        self._comparing = anyio.CapacityLimiter(COMPARED_AT_ONCE)
 
     async def state(self) -> BucketState:
         """See ``Remover``."""
@@ -57,6 +61,14 @@ class S3Remover:
             return await self._sink.existing_copy(effect)
         except PermissionDeniedError as error:
             raise _denied(effect.source.uri, error) from error
+
+    async def same_content(self, image: ObjectRef, original: ObjectRef) -> bool:
+        """See ``Remover``."""
+        async with self._comparing:
+            try:
+                return await same_content(self._calls, image, original)
+            except PermissionDeniedError as error:
+                raise _denied(image.uri, error) from error
 
     async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
         """See ``Remover``."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import anyio
-
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.clients.protocols import uri
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
@@ -59,7 +58,7 @@ class S3Versions:
     async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
         client = await self._session.s3(bucket)
         try:
-            with vendor_translated(operation, uri(bucket, key)), anyio.fail_after(self._session.timeout_s):
+            with vendor_translated(operation, uri(bucket, key)), fail_after(self._session.timeout_s):
                 yield client
         except ErrorResponseError as exc:
             raise classify(exc.response) from exc

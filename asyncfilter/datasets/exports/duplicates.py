@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 
 import msgspec
 
-from asyncfilter.datasets.exports.images import TextSink
+from asyncfilter.datasets.exports.csv_lines import CsvLines, TextSink
 
 
 class DuplicateGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +35,11 @@ def write_groups_jsonl(groups: Iterable[DuplicateGroup], out: TextSink) -> int:
     return lines
 
 
-def write_groups_csv(groups: Iterable[DuplicateGroup], out: TextSink) -> int:
+def write_groups_csv(groups: Iterable[DuplicateGroup], out: TextSink, *, is_spreadsheet: bool = False) -> int:
     """Write one line per key, with the number of its group from 1; returns the number of groups."""
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    csv_lines = CsvLines(out, COLUMNS, is_spreadsheet=is_spreadsheet)
     number = 0
     for number, group in enumerate(groups, start=1):
-        writer.writerows((number, key, group.size_bytes, group.etag) for key in group.keys)
+        for key in group.keys:
+            csv_lines.write((number, key, group.size_bytes, group.etag))
     return number

@@ -1,28 +1,20 @@
 """Examined images as JSON Lines and as CSV, one line per image, written one by one.
 
-JSON Lines holds all fields. CSV is for spreadsheets: one cell for all labels, as ``Name:confidence;Name:confidence``.
-Keys are unchanged in both, including newlines and control characters, quoted as each format requires. Text files should
-be opened with ``encoding="utf-8"`` and ``newline=""`` (Excel needs ``utf-8-sig``).
+JSON Lines holds all fields. CSV has fewer: one cell for all labels, as ``Name:confidence;Name:confidence``.
+Keys are unchanged in both, including newlines and control characters, quoted as each format requires; ``csv_lines``
+explains what a spreadsheet makes of them. Text files should be opened with ``encoding="utf-8"`` and ``newline=""``
+(Excel needs ``utf-8-sig``).
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import msgspec
 
+from asyncfilter.datasets.exports.csv_lines import CsvLines, TextSink
 from asyncfilter.model import Label, uri_of
 from asyncfilter.records.images import DoneEffect, StoredImage
-
-
-class TextSink(Protocol):
-    """A destination of lines: an open text file, ``sys.stdout``, a ``StringIO``."""
-
-    def write(self, text: str, /) -> object:
-        """Write ``text``."""
-        ...
 
 
 class ExportedImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,17 +91,15 @@ def write_jsonl(images: Iterable[StoredImage], out: TextSink, *, bucket: str) ->
     return lines
 
 
-def write_csv(images: Iterable[StoredImage], out: TextSink, *, bucket: str) -> int:
-    """Write a line of column names and one line per image (RFC 4180); returns the number of lines without the names."""
-    # Lines end in CR LF as the RFC says: the csv module quotes only the line-end characters that it uses itself.
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+def write_csv(images: Iterable[StoredImage], out: TextSink, *, bucket: str, is_spreadsheet: bool = False) -> int:
+    """Write a line of column names and one line per image; returns the number of lines without the names."""
+    csv_lines = CsvLines(out, COLUMNS, is_spreadsheet=is_spreadsheet)
     lines = 0
     for image in images:
         line = exported(image, bucket)
         cells = [getattr(line, column) for column in COLUMNS]
         cells[COLUMNS.index("labels")] = _cell(line.labels or ())
-        writer.writerow(cells)
+        csv_lines.write(cells)
         lines += 1
     return lines
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from asyncfilter.datasets.exports.images import TextSink
+from asyncfilter.datasets.exports.csv_lines import CsvLines, TextSink
 from asyncfilter.model import uri_of
 from asyncfilter.policy.near_duplicates import distance as distance_of
 from asyncfilter.policy.near_duplicates import near_groups
@@ -76,13 +75,14 @@ def write_near_duplicates_jsonl(groups: Iterable[Sequence[NearDuplicate]], bucke
     return number
 
 
-def write_near_duplicates_csv(groups: Iterable[Sequence[NearDuplicate]], bucket: str, out: TextSink) -> int:
+def write_near_duplicates_csv(
+    groups: Iterable[Sequence[NearDuplicate]], bucket: str, out: TextSink, *, is_spreadsheet: bool = False
+) -> int:
     """Write one line per image, with the number of its group from 1; returns the number of groups."""
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    csv_lines = CsvLines(out, COLUMNS, is_spreadsheet=is_spreadsheet)
     number = 0
     for number, group in enumerate(groups, start=1):
         for image in group:
             fields = {**msgspec.to_builtins(image), "group": number, "uri": uri_of(bucket, image.key)}
-            writer.writerow([fields[column] for column in COLUMNS])
+            csv_lines.write([fields[column] for column in COLUMNS])
     return number

@@ -25,7 +25,7 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
         detector: Examines the images.
         limit_tps: The rate that may be used, quota times share; None when it is not known.
         tps_origin: The origin of that figure, as text for people.
-        price_micros: Price of the n-th billed call of this checkpoint, n from 1; it never rises with n.
+        price_micros: Price of the n-th image billed in a UTC month, n from 1; it never rises with n.
         hourly_micros: The price of the detector per hour of the run, with or without calls.
         prices: The price list behind ``price_micros``; None where nothing is paid.
         region: The AWS region of the detector; empty for a detector of the calling program.
@@ -99,7 +99,7 @@ class Backends:
         return "; ".join(dict.fromkeys(backend.tps_origin for backend in self._specs))
 
     def price_micros(self, nth: int) -> int:
-        """The most that the ``nth`` billed call can cost, from 1: the price at the most expensive backend."""
+        """The most that the ``nth`` image of a month can cost, from 1: the price at the most expensive backend."""
         return max(backend.price_micros(nth) for backend in self._specs)
 
     def rate_tps(self) -> float:

@@ -1,7 +1,13 @@
 """The budget gate: reserves the price of each attempt; waiting tasks are served in the order of examination.
 
-Invariant: of all waiting tasks, the one whose image has the lowest ``seq`` is served first. So the images that a budget
-pays for are a prefix of that order.
+Invariants:
+
+- Of all waiting tasks, the one whose image has the lowest ``seq`` is served first. So the images that a budget pays for
+  are a prefix of that order.
+- After each reservation, what is left covers one more attempt of every image in flight with a lower ``seq``. So the
+  number in flight shrinks towards the end of a budget, and no image is left without money for its first repetition by
+  images behind it.
+- The image in flight with the lowest ``seq`` waits for nothing but attempts that were sent. So the wait for money ends.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ class BudgetGate:
         self.budget = budget
         self._pending = pending
         self._waiting: list[tuple[int, int, _Waiter]] = []
+        self._in_flight: set[int] = set()
         self._order = 0
         self._is_closed = False
 
@@ -35,7 +42,7 @@ class BudgetGate:
         A call that is cancelled while it waits reserves nothing.
         """
         # While others wait, the queue decides, because one of them may have a lower `seq`.
-        if not self._waiting and not self._is_closed and self.budget.availability() is Availability.AVAILABLE:
+        if not self._waiting and self._availability(seq) is Availability.AVAILABLE:
             return self.budget.reserve()
         waiter = _Waiter()
         self._order += 1
@@ -48,6 +55,18 @@ class BudgetGate:
             self._give_back(waiter)
             raise
         return waiter.reservation
+
+    def enter(self, seq: int) -> None:
+        """Count an image as in flight, until ``leave``: it may need further attempts."""
+        self._in_flight.add(seq)
+
+    def leave(self, seq: int, *, successor: int | None = None) -> None:
+        """Count an image as no longer in flight; its ``successor``, where it has one, takes its place."""
+        self._in_flight.discard(seq)
+        if successor is not None:
+            self._in_flight.add(successor)
+        if self._waiting:
+            self.refresh()
 
     def settle(self, reservation: Reservation, *, billed: bool) -> None:
         """Commit or release one reservation; released money can be reserved by a waiting task."""
@@ -66,12 +85,12 @@ class BudgetGate:
     def refresh(self) -> None:
         """Serve waiting tasks, lowest ``seq`` first, as far as the budget allows."""
         while self._waiting:
-            availability = Availability.EXHAUSTED if self._is_closed else self.budget.availability()
+            availability = self._availability(self._waiting[0][0])
             if availability is Availability.UNGRANTED:
                 self._pending.set()
                 return
             if availability is Availability.HELD:
-                # An attempt in flight calls this method again when it settles its reservation.
+                # An image in flight calls this method again, when it settles a reservation or leaves.
                 return
             _, _, waiter = heapq.heappop(self._waiting)
             if waiter.is_cancelled:
@@ -79,6 +98,16 @@ class BudgetGate:
                 continue
             waiter.reservation = self.budget.reserve() if availability is Availability.AVAILABLE else None
             waiter.event.set()
+
+    def _availability(self, seq: int) -> Availability:
+        """Whether an attempt of the image ``seq`` can be paid, beside one more of each image in flight before it."""
+        if self._is_closed:
+            return Availability.EXHAUSTED
+        # Most often what is left covers all images in flight, and those before this one need not be counted.
+        availability = self.budget.availability(spare_calls=len(self._in_flight))
+        if availability is not Availability.HELD:
+            return availability
+        return self.budget.availability(spare_calls=sum(other < seq for other in self._in_flight))
 
     def _give_back(self, waiter: _Waiter) -> None:
         waiter.is_cancelled = True

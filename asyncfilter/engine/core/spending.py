@@ -63,11 +63,18 @@ class SpendingRecord:
         budget = self._gate.budget
         self._totals.spent_micros = budget.spent_micros
         self._totals.billed_calls = budget.billed_calls
+        self._totals.month_use = budget.month_use
         # What the next process adds to the spending if this one is killed (`checkpoint/open_file`).
         reserved_micros = grant_micros - budget.spent_micros
-        price_micros = budget.next_price_micros
         return msgspec.structs.replace(
-            self._totals,
-            reserved_micros=reserved_micros,
-            reserved_calls=reserved_micros // price_micros if price_micros else budget.held_calls,
+            self._totals, reserved_micros=reserved_micros, reserved_calls=self._reserved_calls(reserved_micros)
         )
+
+    def _reserved_calls(self, reserved_micros: int) -> int:
+        """The calls that may be billed for ``reserved_micros``; none for free calls and for a model's running time."""
+        budget = self._gate.budget
+        held_calls = budget.held_calls if budget.held_micros else 0
+        price_micros = budget.next_price_micros
+        # Not all divided by the price: what is held may be held at the higher price of an earlier tier.
+        free_micros = max(0, reserved_micros - budget.held_micros - self._hourly_block_micros)
+        return held_calls + (free_micros // price_micros if price_micros else 0)

@@ -16,6 +16,9 @@ WATCH_INTERVAL_S = 0.25
 THROTTLED_LIMIT_S = 600.0
 """The run ends when no attempt is accepted for this long (docs/guarantees.md, *The rate holds*)."""
 
+STANDSTILL_S = 5.0
+"""A check that comes later than this shows that the process stood still (SIGSTOP, a frozen container)."""
+
 HOURLY_BLOCK_S = 10.0
 """Hourly detectors: possible spending is made durable for this time ahead."""
 
@@ -64,7 +67,9 @@ class Watchdog:
         """Check until cancelled."""
         while True:
             self._check()
+            before_s = self._clock.monotonic()
             await self._clock.sleep(WATCH_INTERVAL_S)
+            self._notice_standstill(self._clock.monotonic() - before_s - WATCH_INTERVAL_S)
 
     def settle(self) -> None:
         """Charge the time and report the rate changes since the last check."""
@@ -83,6 +88,12 @@ class Watchdog:
             message = f"every attempt was throttled for {throttled_s / 60:.0f} minutes"
             hint = "Check what else uses this quota, or set limits.share or limits.tps lower; then run again."
             self._stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
+
+    def _notice_standstill(self, late_s: float) -> None:
+        """Do not count time in which the process stood still as throttled time; a model costs money all the same."""
+        if late_s > STANDSTILL_S:
+            for backend in self._backends:
+                backend.controller.stood_still(late_s)
 
     def _charge(self) -> None:
         """Charge the time since the last check; rounded over the whole time, so that rounding errors do not add up."""

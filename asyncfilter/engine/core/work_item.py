@@ -6,7 +6,7 @@ import anyio
 import msgspec
 
 from asyncfilter.engine.core.backends import PacedBackend
-from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef, Skip
+from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRef, Skip, Verdict
 from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.outcome import Outcome
 from asyncfilter.ports.examine import Prepared
@@ -137,6 +137,11 @@ class WorkItem(msgspec.Struct, kw_only=True):
     def is_examined(self) -> bool:
         """True once its outcome is known, durable or not."""
         return self.decision is not None or self.failure is not None or self.is_unpaid
+
+    @property
+    def counted_verdict(self) -> Verdict | None:
+        """The verdict that ``count_judged`` counts; None where it counts a failure or a skip."""
+        return self.decision.verdict if self.decision is not None and not self.is_skipped else None
 
     def count_judged(self, tally: Tally) -> None:
         """Count its verdict, failure or skip in ``tally``; every tally counts images in order."""

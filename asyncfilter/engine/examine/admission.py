@@ -2,7 +2,9 @@
 
 Invariants:
 
-- Money is reserved in that order, so that the images that a budget pays for are a prefix of it.
+- Money is reserved in that order, so that the images that a budget pays for are a prefix of it; and only while what is
+  left covers one more attempt of every image in flight, so that a budget stop strands nothing.
+- Once a stop is certain, nothing more is admitted.
 - A worker is free before money is reserved, so that no image that holds money waits for a worker that waits for money.
 - The permit comes last, so that the attempt is sent immediately.
 """
@@ -16,6 +18,7 @@ from anyio.abc import ObjectSendStream, TaskGroup
 
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.engine.core.pool import WorkerPool
 from asyncfilter.engine.core.retry import DrainedError
@@ -57,6 +60,7 @@ class Admission:
         pending: PendingSignal,
         pool: WorkerPool[WorkItem],
         budget_gate: BudgetGate,
+        month_watch: MonthWatch,
         backends: Backends,
         duplicates: DuplicateTracker,
         totals: Totals,
@@ -75,6 +79,7 @@ class Admission:
         self._pending = pending
         self._pool = pool
         self._budget_gate = budget_gate
+        self._month_watch = month_watch
         self._backends = backends
         self._duplicates = duplicates
         self._totals = totals
@@ -134,6 +139,7 @@ class Admission:
                     if item.replaces is not None:
                         replaced = self._outcomes.as_stored(item.replaces)
                         item.replaced_effect, item.replaced_stale = replaced.counted, len(replaced.stale)
+                        self._sequencer.certain_stop.replace(item.replaces.decision)
                     if item.stored is not None:
                         self._admit_known(item, item.stored)
                     else:
@@ -177,6 +183,10 @@ class Admission:
             self._sequencer.admit(item)
             return
         await self._pool.wait_room()
+        await self._admit_paid(item)
+
+    async def _admit_paid(self, item: WorkItem) -> None:
+        """Admit an image that a worker is free for, once there is money and a permit."""
         reservation = await self._budget_gate.reserve(item.image.seq)
         if reservation is None:
             # An image before this one may meet a stop rule, which is then the reason.
@@ -187,6 +197,9 @@ class Admission:
         backend = None
         try:
             backend = await self._backends.acquire()
+            # A stop may have become certain meanwhile.
+            if self._sequencer.certain_stop.last_seq is not None:
+                backend = None
         finally:
             # Also when this task is cancelled while it waits: the money is released in any case.
             if backend is None:
@@ -194,9 +207,15 @@ class Admission:
         if backend is None:
             await self._wait_cancelled()
             return
+        if not self._month_watch.is_current(reservation):
+            # Its month ended while the image waited, and with it its price.
+            self._budget_gate.settle(reservation, billed=False)
+            await self._admit_paid(item)
+            return
         # No await from here on: the attempt is sent at once, and the image has its position before an outcome can
         # arrive.
         item.reservation, item.backend = reservation, backend
+        self._budget_gate.enter(item.image.seq)
         self._sequencer.admit(item)
         self._pool.submit(item)
 

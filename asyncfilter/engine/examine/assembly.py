@@ -7,6 +7,7 @@ from random import Random
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.listing import ListingReader
+from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.core.watchdog import Watchdog
@@ -23,6 +24,7 @@ from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import uri_of
+from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.retrying import PACED_CAP_S
 from asyncfilter.ports.checkpoint import Checkpoint
@@ -69,8 +71,10 @@ class _Assembly:
             limit_micros=core.job.limits.budget_micros,
             spent_micros=totals.spent_micros,
             billed_calls=totals.billed_calls,
+            month_use=use_in(period_at(core.clock.unix()).month, totals.month_use, core.job.pricing.used_this_month),
             price_micros=self._backends.price_micros,
         )
+        self._month_watch = MonthWatch(self._budget, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
         self._watchdog = Watchdog(
             backends=self._backends,
@@ -93,7 +97,12 @@ class _Assembly:
             preparation=inputs.preparation, repeat=core.repeater(core.stop_signal.pause), stop_signal=core.stop_signal
         )
         self._duplicates = self._duplicate_tracker()
-        self._stage = ExamineStage(calls=self._calls(), duplicates=self._duplicates, limit=inputs.concurrency)
+        self._stage = ExamineStage(
+            calls=self._calls(),
+            duplicates=self._duplicates,
+            budget_gate=self._budget_gate,
+            limit=inputs.concurrency,
+        )
         self._since = since or core.checkpoint.opened.totals
 
     def pipeline(self) -> Pipeline:
@@ -129,6 +138,7 @@ class _Assembly:
             budget=self._budget,
             totals=core.totals,
             skips=core.job.source.skip_duplicates,
+            is_off=core.job.source.examine_duplicates,
         )
 
     def _calls(self) -> PaidCalls:
@@ -137,6 +147,8 @@ class _Assembly:
             backends=self._backends,
             outcomes=core.outcomes,
             budget_gate=self._budget_gate,
+            month_watch=self._month_watch,
+            certain_stop=self._settlement.sequencer.certain_stop,
             committer=self._settlement.committer,
             memory_limit=self._prefetch.memory_limit,
             repeat=core.repeater(core.stop_signal.pause, PACED_CAP_S),
@@ -162,6 +174,7 @@ class _Assembly:
             pending=core.pending,
             pool=self._stage.pool,
             budget_gate=self._budget_gate,
+            month_watch=self._month_watch,
             backends=self._backends,
             duplicates=self._duplicates,
             totals=core.totals,

@@ -10,6 +10,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.core.backends import Backends, PacedBackend
 from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.memory_limit import MemoryLimit
+from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
@@ -19,6 +20,7 @@ from asyncfilter.events import AttemptFailed, Emit
 from asyncfilter.model import Detection, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.policy.budget import Reservation
+from asyncfilter.policy.certain_stop import CertainStop
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.records.progress import Totals
 
@@ -36,6 +38,8 @@ class PaidCalls:
         backends: Backends,
         outcomes: Outcomes,
         budget_gate: BudgetGate,
+        month_watch: MonthWatch,
+        certain_stop: CertainStop,
         committer: GroupCommitter,
         memory_limit: MemoryLimit,
         repeat: Repeater,
@@ -47,6 +51,8 @@ class PaidCalls:
         self._backends = backends
         self._outcomes = outcomes
         self._budget_gate = budget_gate
+        self._month_watch = month_watch
+        self._certain_stop = certain_stop
         self._committer = committer
         self._memory_limit = memory_limit
         self._repeat = repeat
@@ -123,7 +129,12 @@ class PaidCalls:
             del error  # as in ``Repeater.again``: the traceback of an error raised there refers to this frame
 
     async def _wait_for_permit(self, item: WorkItem) -> tuple[Reservation, PacedBackend]:
-        """Reserve money and wait for a permit for an attempt; the money is released when there is no permit."""
+        """Reserve money and wait for a permit for an attempt; the money is released when there is no permit.
+
+        An image that is certainly behind the stop position gets neither: it stays without an outcome.
+        """
+        if self._certain_stop.is_behind(item.image.seq):
+            raise DrainedError
         reservation = await self._budget_gate.reserve(item.image.seq)
         if reservation is None:
             raise DrainedError if self._stop_signal.is_requested else _UnpaidError
@@ -135,6 +146,9 @@ class PaidCalls:
                 self._budget_gate.settle(reservation, billed=False)
         if backend is None:
             raise DrainedError
+        if not self._month_watch.is_current(reservation):
+            self._budget_gate.settle(reservation, billed=False)
+            return await self._wait_for_permit(item)
         return reservation, backend
 
     async def _attempt(self, item: WorkItem) -> Detection:

@@ -39,6 +39,11 @@ def content_of(image: ObjectRef | ListedObject) -> Content | None:
     return (image.etag, image.size_bytes) if _SINGLE_PART.fullmatch(image.etag) else None
 
 
+def _no_content(_image: ObjectRef | ListedObject) -> Content | None:
+    """``content_of`` where no ETag is trusted: two pictures can be made that have one MD5."""
+    return None
+
+
 class LookedUp(NamedTuple):
     """A batch of images to be admitted one by one, with the result of looking up their content in the checkpoint.
 
@@ -65,6 +70,7 @@ class DuplicateTracker:
         budget: Gives the price that a shared outcome saves.
         totals: Count shared outcomes and saved money.
         skips: True when duplicates count as skipped and have no verdict.
+        is_off: True when every image is examined by itself, whatever its ETag.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class DuplicateTracker:
         budget: Budget,
         totals: Totals,
         skips: bool,
+        is_off: bool = False,
     ) -> None:
         self._checkpoint = checkpoint
         self._outcomes = outcomes
@@ -87,6 +94,7 @@ class DuplicateTracker:
         self._budget = budget
         self._totals = totals
         self._skips = skips
+        self._content_of = _no_content if is_off else content_of
         self._known: dict[Content, StoredImage] = {}
         self._leaders: dict[Content, WorkItem] = {}
 
@@ -94,7 +102,7 @@ class DuplicateTracker:
         """Look up the content of a batch in the checkpoint, while earlier batches are still being admitted."""
         # Before the lookup: only leaders that are durable now are certain to be found by it.
         durable = [(content, leader) for content, leader in self._leaders.items() if leader.is_ready]
-        wanted = {content_of(item.image) for item in items if item.stored is None} - {None}
+        wanted = {self._content_of(item.image) for item in items if item.stored is None} - {None}
         known = await self._find(content for content in wanted if content is not None)
         return LookedUp(items, known, durable)
 
@@ -115,7 +123,7 @@ class DuplicateTracker:
         Returns:
             False when the image must be examined; it is then the leader of its content, if that has an identity.
         """
-        content = content_of(item.image)
+        content = self._content_of(item.image)
         if content is None:
             return False
         leader = self._leaders.get(content)
@@ -139,7 +147,7 @@ class DuplicateTracker:
 
     def add_leader(self, item: WorkItem) -> None:
         """Register an image with known labels: it is in the present listing, so that others can be its duplicates."""
-        content = content_of(item.image)
+        content = self._content_of(item.image)
         if content is not None:
             self._leaders.setdefault(content, item)
 
@@ -154,7 +162,7 @@ class DuplicateTracker:
         for follower in followers:
             if self._pass_on(leader, follower):
                 continue
-            content = content_of(follower.image)
+            content = self._content_of(follower.image)
             # Only the first of them becomes the leader; the others then follow it.
             if content is not None and self._becomes_leader(follower, content):
                 successor = follower

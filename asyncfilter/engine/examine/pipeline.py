@@ -30,6 +30,7 @@ from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.model import Progress, Summary
+from asyncfilter.policy.billing_month import USED_IS_OLD
 from asyncfilter.policy.counts import counts
 from asyncfilter.records.progress import Totals, Watermark
 
@@ -101,7 +102,8 @@ class Pipeline:
             AbortedError: The user interrupted twice; what is durable stays.
             CheckpointError: The checkpoint cannot be written.
         """
-        await self._lifecycle.begin(tps_origin=self._backends.tps_origin)
+        warnings = [USED_IS_OLD] if self._budget_gate.budget.month_use.has_old_used else []
+        await self._lifecycle.begin(tps_origin=self._backends.tps_origin, warnings=warnings)
         async with anyio.create_task_group() as tasks:
             self._stage.pool.start(tasks)
             self._prefetch.start(tasks)

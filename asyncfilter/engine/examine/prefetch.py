@@ -7,7 +7,8 @@ Invariants:
 
 - Preparations start in order. So the images that hold memory are admitted before all others, and their calls free the
   memory: a full memory limit is no deadlock.
-- Memory for prepared images is bounded by the memory limit, plus what is under preparation when the limit is reached.
+- Memory for images is bounded by the memory limit: a ``BoundedPreparation`` counts bytes before it reads them. What
+  another preparation holds is known when it is over, and may exceed the limit by what is under preparation then.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, TransientError
 from asyncfilter.model import Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
-from asyncfilter.ports.examine import Preparation
+from asyncfilter.ports.examine import BoundedPreparation, Preparation, Prepared
 
 AT_ONCE = 64
 """Most images under preparation: reading a header takes 20 to 50 ms from S3, so that is over 1,000 images a second."""
@@ -53,6 +54,8 @@ class PrefetchStage:
         self.buffered_batches = 1 if preparation is None else PREFETCH_IMAGES
         """The most batches of ``ahead`` that may wait for admission."""
         self._preparation = preparation
+        if isinstance(preparation, BoundedPreparation):
+            preparation.bound_by(self.memory_limit)
         self._repeat = repeat
         self._stop_signal = stop_signal
         self._breaker = Breaker()
@@ -96,7 +99,7 @@ class PrefetchStage:
 
     def _begin(self, item: WorkItem) -> None:
         item.readiness = anyio.Event()
-        self.memory_limit.waiting += 1
+        self.memory_limit.begin(item)
         self._pool.submit(item)
 
     async def _prepare(self, item: WorkItem) -> None:
@@ -105,7 +108,7 @@ class PrefetchStage:
         if preparation is None or readiness is None:
             return
         try:
-            item.prepared = await self._repeat(lambda: preparation.prepare(item.image))
+            item.prepared = await self._repeat(lambda: self._attempt(preparation, item))
         except DrainedError:
             return
         except AccessError as error:
@@ -122,8 +125,16 @@ class PrefetchStage:
             return
         else:
             self._breaker.success()
-            self.memory_limit.put(item)
+        self.memory_limit.put(item)
         readiness.set()
+
+    async def _attempt(self, preparation: Preparation, item: WorkItem) -> Prepared | None:
+        try:
+            return await preparation.prepare(item.image)
+        except BaseException:
+            # Before any pause: what it had read is not kept for the next attempt.
+            self.memory_limit.release(item.image)
+            raise
 
     def _fail(self, item: WorkItem, error: ImageError) -> None:
         """Fail one image. Images that the service would reject do not count for the breaker, however many in a row."""

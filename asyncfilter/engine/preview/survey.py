@@ -37,6 +37,7 @@ def checkpoint_totals(totals: Totals, tally: Tally) -> CheckpointTotals:
     return CheckpointTotals(
         spent_micros=totals.spent_micros + totals.reserved_micros,
         billed_calls=totals.billed_calls + totals.reserved_calls,
+        month_use=totals.month_use,
         examined=tally.examined,
         matches=tally.matches,
     )
@@ -53,6 +54,7 @@ class Surveyor:
         clock: Time, for the pauses between attempts.
         sampler: Draws the sample, which may be empty.
         on_listed: Called after every page with the number of objects listed.
+        shares_content: False when every image is paid for by itself, whatever its ETag.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Surveyor:
         clock: Clock,
         sampler: Sampler,
         on_listed: Callable[[int], None] | None = None,
+        shares_content: bool = True,
     ) -> None:
         self.survey = ListingSurvey()
         """The counts so far."""
@@ -79,6 +82,7 @@ class Surveyor:
         self._sampler = sampler
         self._contents = ContentCounter()
         self._on_listed = on_listed
+        self._shares_content = shares_content
 
     async def run(self) -> ListingSurvey:
         """Read the whole listing.
@@ -113,7 +117,8 @@ class Surveyor:
         for listed, row in zip(candidates, await self._rows(candidates), strict=True):
             has_labels = row is not None and not row.is_unexamined
             if row is None or has_labels:
-                self._contents.count(content_of(listed), is_known=has_labels)
+                content = content_of(listed) if self._shares_content else None
+                self._contents.count(content, is_known=has_labels)
             if row is None:
                 survey.unpaid += 1
             elif row.seq is None:

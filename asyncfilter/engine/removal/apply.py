@@ -24,6 +24,7 @@ from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, location, uri_of
 from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.policy.removal_places import PlaceCount, Places
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
 from asyncfilter.policy.removal_query import removal_query
 from asyncfilter.policy.rules import compile_rules
@@ -42,9 +43,19 @@ class Apply:
         checkpoint: Holds the decisions and the removal journal.
         state: The versioning of the source, which decides whether a delete can be undone.
         again: True to include images that were restored by ``undo`` under these same decisions.
+        places: The places that may be written to; None for those of the job.
     """
 
-    def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState, *, again: bool = False) -> None:
+    def __init__(
+        self,
+        job: Job,
+        checkpoint: Checkpoint,
+        state: BucketState,
+        *,
+        again: bool = False,
+        places: Places | None = None,
+    ) -> None:
+        self._places = places or Places(job)
         self._job = job
         self._checkpoint = checkpoint
         self._state = state
@@ -61,11 +72,14 @@ class Apply:
         """
         if self._checkpoint.opened.decided_by != decided_by(self._job):
             raise other_decisions(self._job)
-        count = GroupCount(self._state)
+        count, places = GroupCount(self._state), PlaceCount(self._places)
         under_way = undone = 0
         async for page in self._pages():
             for row, recorded in page:
-                self._count(count, row)
+                removal = self._count(count, row)
+                places.add_image(removal.key)
+                if removal.target:
+                    places.add_copy(removal.target)
                 under_way += recorded is not None and recorded.step in UNDER_WAY
                 undone += recorded is not None and recorded.step is Step.UNDONE
         watermark = self._checkpoint.opened.watermark
@@ -88,17 +102,18 @@ class Apply:
             listing_done=watermark.listing_done,
             state=self._state,
             digest=count.digest,
+            places=places.uses(),
         )
 
-    def _count(self, count: GroupCount, row: StoredImage) -> None:
+    def _count(self, count: GroupCount, row: StoredImage) -> Removal:
         decision = row.decision
         if decision is None or (row.detection is not None and self._outcomes.decide(row.detection) != decision):
             raise other_decisions(self._job)
         target = self._action(row, decision).target or ""
         is_duplicate = row.same_as is not None and self._job.duplicate is not None
-        count.add(
-            self._removal(row), verdict=decision.verdict, rule=decision.rule, target=target, is_duplicate=is_duplicate
-        )
+        removal = self._removal(row)
+        count.add(removal, verdict=decision.verdict, rule=decision.rule, target=target, is_duplicate=is_duplicate)
+        return removal
 
     def _action(self, row: StoredImage, decision: Decision) -> Action:
         return self._outcomes.effects.action(decision, is_duplicate=row.same_as is not None)
@@ -197,10 +212,13 @@ class Apply:
         if not await self._recovery.is_untouched(item):
             return
         if item.row is not None:
-            await self._duplicates.check(item.row, self._recovery.found)
+            await self._duplicates.check(item.row, self._recovery.found, self._same_content)
         if item.removal.step in {Step.COPIED, Step.VERIFIED}:
             # Time has passed since the copy was made: the image is deleted only when the copy is still there.
             item.advance(Step.COPIED if await self._is_copied(item.removal) else Step.STARTED)
+
+    async def _same_content(self, image: ObjectRef, original: ObjectRef) -> bool:
+        return await self._stages.repeat(lambda: self._stages.remover.same_content(image, original))
 
     async def _is_copied(self, removal: Removal) -> bool:
         found = await self._recovery.found(location(removal.target))

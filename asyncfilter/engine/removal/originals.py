@@ -1,18 +1,25 @@
-"""The duplicate guard: a duplicate is removed only while the earlier image with the same content still exists."""
+"""The duplicate guard: a duplicate is removed only while the earlier image with the same content still exists.
+
+The content is the same when SHA-256 or the bytes say so. ETags are MD5, and two pictures can be made that have one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
+from msgspec import structs
+
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, S3Location, location, uri_of
+from asyncfilter.model import ActionKind, ObjectRef, S3Location, location
+from asyncfilter.policy.effects import image_of
 from asyncfilter.ports.checkpoint import LabelStore
 from asyncfilter.ports.remover import ObjectState
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.removal import REMOVING
 
 Head = Callable[[S3Location], Awaitable[ObjectState | None]]
+SameContent = Callable[[ObjectRef, ObjectRef], Awaitable[bool]]
 
 
 class DuplicateGuard:
@@ -30,24 +37,28 @@ class DuplicateGuard:
 
     async def fetch(self, rows: Iterable[StoredImage]) -> None:
         """Read the earlier images that ``check`` will need for these rows."""
-        ids = {row.same_as for row in rows if row.same_as is not None and self._is_needed(row)}
+        ids = {row.same_as for row in rows if row.same_as is not None and self._job.duplicate is not None}
         self._known = {row.id: row for row in await self._checkpoint.rows(sorted(ids))} if ids else {}
 
-    async def check(self, row: StoredImage, head: Head) -> None:
+    async def check(self, row: StoredImage, head: Head, same_content: SameContent) -> None:
         """Check that the content of a duplicate remains when the duplicate is removed.
 
         Raises:
-            ImageError: ``original_gone``: the earlier image is not there any more.
+            ImageError: ``original_gone``: the earlier image is not there any more. ``content_differs``: it is another
+                picture with the same ETag.
         """
-        if not self._is_needed(row):
+        if row.same_as is None or self._job.duplicate is None:
             return
-        original = self._known.get(row.same_as or 0)
-        if original is None or not await self._is_there(original, head):
-            where = uri_of(self._job.source.bucket, row.key)
-            message = (
-                f"{where}: the earlier image with the same content is not there any more, this may be the only one"
-            )
-            raise ImageError(message, code="original_gone")
+        original, image = self._known.get(row.same_as), image_of(self._job.source.bucket, row)
+        there = await self._find(original, head) if original is not None else None
+        if there is None:
+            # An original that the rules removed too is not needed: this image has its verdict, and goes for that.
+            if self._is_needed(row):
+                message = "the earlier image with the same content is not there any more, this may be the only one"
+                raise ImageError(f"{image.uri}: {message}", code="original_gone")
+        elif not await same_content(image, there):
+            message = f"another picture than {there.uri}, although both have the ETag {row.etag}"
+            raise ImageError(f"{image.uri}: {message}", code="content_differs")
 
     def _is_needed(self, row: StoredImage) -> bool:
         """Whether the content of a duplicate must be kept, and only the earlier image has it after the removal."""
@@ -57,10 +68,10 @@ class DuplicateGuard:
         # A moved image is kept in quarantine, a deleted one is not: so a deleted duplicate of a moved image needs it.
         return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
-    async def _is_there(self, original: StoredImage, head: Head) -> bool:
-        """Whether an image is at the key at which it was examined, or at the target to which it was moved."""
+    async def _find(self, original: StoredImage, head: Head) -> ObjectRef | None:
+        """An image at the key at which it was examined, or at the target to which it was moved."""
         moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
         for where in (S3Location(self._job.source.bucket, original.key), *moves):
             if await head(where) == ObjectState(etag=original.etag, size_bytes=original.size_bytes):
-                return True
-        return False
+                return structs.replace(image_of(where.bucket, original), key=where.key)
+        return None

@@ -51,6 +51,9 @@ AT_ONCE = 64
 THROTTLED_LIMIT_S = 600.0
 """The command ends when one request is throttled for this long (docs/guarantees.md, *The rate holds*)."""
 
+_LONGEST_ROUND_S = 60.0
+"""Most time that one wait and attempt count for in this: beyond it, the process stood still."""
+
 T = TypeVar("T")
 Dropped = ImageError | TransientError | ThrottledError | DrainedError
 
@@ -150,10 +153,14 @@ class RemovalStages:
             DrainedError: The end was requested before the next attempt.
             CallError: The error of the last attempt.
         """
-        started_s = self._clock.monotonic()
+        last_s, spent_s = self._clock.monotonic(), 0.0
 
         def watch(error: Exception, _delay_s: float) -> None:
-            if isinstance(error, ThrottledError) and self._clock.monotonic() - started_s >= THROTTLED_LIMIT_S:
+            nonlocal last_s, spent_s
+            now_s = self._clock.monotonic()
+            spent_s += min(now_s - last_s, _LONGEST_ROUND_S)
+            last_s = now_s
+            if isinstance(error, ThrottledError) and spent_s >= THROTTLED_LIMIT_S:
                 message = f"throttled for {THROTTLED_LIMIT_S / 60:.0f} minutes: {error.message}"
                 hint = "Check what else uses this bucket; then run the same command again."
                 self.stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
@@ -318,7 +325,7 @@ def _result_error(
 
 def may_be_done(error: CallError) -> bool:
     """Whether a request that failed with ``error`` may have been carried out, as with some 503s of a gateway."""
-    return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_billed)
+    return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_done)
 
 
 def seq_of(item: RemovalItem) -> int:

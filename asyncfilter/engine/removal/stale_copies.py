@@ -17,6 +17,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Effect, IfExists, location, uri_of
 from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.policy.removal_places import PlaceCount, Places
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import DeleteRequest
@@ -35,9 +36,11 @@ class Clear:
         job: The job that decided.
         checkpoint: Records the copies.
         state: The versioning of the source.
+        places: The places that may be written to; None for those of the job.
     """
 
-    def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState) -> None:
+    def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState, *, places: Places | None = None) -> None:
+        self._places = places or Places(job)
         self._job = job
         self._checkpoint = checkpoint
         self._state = state
@@ -52,12 +55,13 @@ class Clear:
         """
         if self._checkpoint.opened.decided_by != decided_by(self._job):
             raise other_decisions(self._job)
-        count, copies = GroupCount(self._state), 0
+        count, places, copies = GroupCount(self._state), PlaceCount(self._places), 0
         async for page in self._pages():
             for row in page:
                 copies += sum(effect.kind is ActionKind.COPY for effect in row.effects)
                 for removal in self._removals(row):
                     decision = row.decision
+                    places.add_copy(removal.target)
                     count.add(
                         removal,
                         verdict=None if decision is None else decision.verdict,
@@ -75,6 +79,7 @@ class Clear:
             listing_done=self._checkpoint.opened.watermark.listing_done,
             state=self._state,
             digest=count.digest,
+            places=places.uses(),
         )
 
     async def _pages(self) -> AsyncIterator[list[StoredImage]]:

@@ -14,6 +14,7 @@ from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, location, uri_of
+from asyncfilter.policy.removal_places import PlaceCount, Places
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
 from asyncfilter.policy.removal_query import RestoreMethod, restore_method
 from asyncfilter.ports.checkpoint import Checkpoint
@@ -33,9 +34,11 @@ class Undo:
         job: The job; its source is changed.
         checkpoint: Holds the removal journal.
         state: The versioning of the source, which decides how a deleted image can be restored.
+        places: The places that may be written to; None for those of the job.
     """
 
-    def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState) -> None:
+    def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState, *, places: Places | None = None) -> None:
+        self._places = places or Places(job)
         self._job = job
         self._checkpoint = checkpoint
         self._state = state
@@ -43,11 +46,15 @@ class Undo:
 
     async def plan(self) -> RemovalPlan:
         """The plan: the images that can be restored, and those that cannot."""
-        back, lost = GroupCount(self._state), GroupCount(self._state)
+        back, lost, places = GroupCount(self._state), GroupCount(self._state), PlaceCount(self._places)
         async for page in self._pages():
             for removal, _row in page:
                 method = restore_method(removal, self._state)
                 (lost if method is RestoreMethod.NONE else back).add(removal, target=method.value)
+                if method is not RestoreMethod.NONE:
+                    places.add_image(removal.key)
+                    if removal.kind is ActionKind.MOVE:
+                        places.add_copy(removal.target)
         watermark = self._checkpoint.opened.watermark
         return RemovalPlan(
             name=self._job.name,
@@ -61,6 +68,7 @@ class Undo:
             listing_done=watermark.listing_done,
             state=self._state,
             digest=back.digest,
+            places=places.uses(),
         )
 
     async def _pages(self) -> AsyncIterator[Sequence[tuple[Removal, StoredImage | None]]]:

@@ -18,6 +18,7 @@ from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.engine.settle.stored_decisions import StoredDecisions
 from asyncfilter.engine.settle.target_claims import TargetClaims
 from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.certain_stop import CertainStop
 from asyncfilter.ports.examine import Sink
 from asyncfilter.records.progress import Totals, Watermark
 
@@ -55,9 +56,12 @@ def assemble_settlement(
     """
     job, checkpoint, stop_signal, emit, clock = core.job, core.checkpoint, core.stop_signal, core.emit, core.clock
     is_dry = core.options.dry_run
-    committer = GroupCommitter(checkpoint=checkpoint, spending=spending, pending=core.pending)
+    certain_stop = CertainStop(job.stop)
+    committer = GroupCommitter(
+        checkpoint=checkpoint, spending=spending, pending=core.pending, certain_stop=certain_stop
+    )
     committer.writes_watermark = not is_dry
-    sequencer = _sequencer(core)
+    sequencer = _sequencer(core, certain_stop)
     sink_stage = SinkStage(
         sink=sink,
         committer=committer,
@@ -98,7 +102,7 @@ def assemble_settlement(
     )
 
 
-def _sequencer(core: RunCore) -> Sequencer:
+def _sequencer(core: RunCore, certain_stop: CertainStop) -> Sequencer:
     opened = core.checkpoint.opened.watermark
     is_dry, effects = core.options.dry_run, core.outcomes.effects
     # Two objects can map to one target, or earlier runs wrote targets by other templates.
@@ -109,6 +113,7 @@ def _sequencer(core: RunCore) -> Sequencer:
         limits=core.job.limits,
         outcomes=None if is_dry else core.outcomes,
         claims=TargetClaims(core.checkpoint, is_active=needs_claims),
+        certain_stop=certain_stop,
         emit=core.emit,
         clock=core.clock,
     )

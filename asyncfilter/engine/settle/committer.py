@@ -13,6 +13,7 @@ from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Failure
+from asyncfilter.policy.certain_stop import CertainStop
 from asyncfilter.ports.checkpoint import LabelStore
 from asyncfilter.records.images import DoneEffect
 from asyncfilter.records.progress import Batch, Watermark
@@ -28,14 +29,23 @@ class GroupCommitter:
         checkpoint: Written to.
         spending: The money that is written with every batch; None where nothing is paid.
         pending: Set when there is something to write.
+        certain_stop: Is told of every outcome, durable or not, at a position that is not counted yet.
     """
 
-    def __init__(self, *, checkpoint: LabelStore, spending: SpendingRecord | None, pending: PendingSignal) -> None:
+    def __init__(
+        self,
+        *,
+        checkpoint: LabelStore,
+        spending: SpendingRecord | None,
+        pending: PendingSignal,
+        certain_stop: CertainStop,
+    ) -> None:
         self.writes_watermark = True
         """False while the watermark must not become durable: in a dry run, and while stored images are redecided."""
         self._checkpoint = checkpoint
         self._spending = spending
         self._pending = pending
+        self._certain_stop = certain_stop
         self._items: list[WorkItem] = []
         self._effects: list[tuple[int, DoneEffect]] = []
         self._failures: list[tuple[int, Failure]] = []
@@ -45,11 +55,13 @@ class GroupCommitter:
     def record(self, item: WorkItem) -> None:
         """Write the outcome of an image with a later batch; the image is ready once that is durable."""
         self._items.append(item)
+        self._foresee(item)
         self._pending.set()
 
     def ready(self, item: WorkItem) -> None:
         """Mark an image as ready whose outcome is durable already, or is not stored."""
         item.is_ready = True
+        self._foresee(item)
         self._pending.set()
 
     def note_effect(self, row_id: int, effect: DoneEffect) -> None:
@@ -111,6 +123,11 @@ class GroupCommitter:
             raise self._broken
         totals = self._spending.final() if self._spending is not None else None
         await self._checkpoint.commit(Batch(watermark=self._written(watermark), totals=totals))
+
+    def _foresee(self, item: WorkItem) -> None:
+        # Not a redecided image, which is counted already, and not one without money, which has no outcome.
+        if not item.is_positioned and not item.is_unpaid:
+            self._certain_stop.decide(item.image.seq, item.counted_verdict)
 
     def _batch(self, items: list[WorkItem], watermark: Watermark) -> Batch:
         effects, self._effects = self._effects, []

@@ -6,6 +6,8 @@ run ends at once, the last figures become durable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from anyio.abc import TaskGroup
 
 from asyncfilter.engine.settle.committer import GroupCommitter
@@ -67,15 +69,16 @@ class RunLifecycle:
         """Actions in flight or waiting."""
         return self._sink_stage.pool.unfinished
 
-    async def begin(self, *, tps_origin: str) -> None:
+    async def begin(self, *, tps_origin: str, warnings: Sequence[str] = ()) -> None:
         """Write the run to the history, and emit its first event and the warnings about the job.
 
         Args:
             tps_origin: The origin of the rate, as text for people.
+            warnings: Further warnings.
         """
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
         self._emit(self._summary.started(tps_origin=tps_origin))
-        for message in job_warnings(self._job):
+        for message in (*job_warnings(self._job), *warnings):
             self._emit(JobWarning(at_unix_s=self._clock.unix(), message=message))
 
     def start(self, tasks: TaskGroup) -> None:

@@ -23,6 +23,7 @@ from asyncfilter.engine.settle.target_claims import TargetClaims
 from asyncfilter.events import Emit, ImageExamined, ImageFailed
 from asyncfilter.job.spec import Limits, Stop
 from asyncfilter.model import Effect, Failure, StopReason
+from asyncfilter.policy.certain_stop import CertainStop
 from asyncfilter.policy.outcome import Outcome, Outcomes
 from asyncfilter.policy.stopping import stop_cause, stop_due
 from asyncfilter.records.error_window import ErrorWindow
@@ -65,6 +66,7 @@ class Sequencer:
         limits: The job's limits.
         outcomes: Give the action of a decision; None for a dry run, which has no actions.
         claims: Decide which image may write a target.
+        certain_stop: Counts outcomes in the order of their arrival, from the position of ``watermark`` on.
         emit: Called with every verdict and every failure.
         clock: Time.
     """
@@ -77,6 +79,7 @@ class Sequencer:
         limits: Limits,
         outcomes: Outcomes | None,
         claims: TargetClaims,
+        certain_stop: CertainStop,
         emit: Emit,
         clock: Clock,
     ) -> None:
@@ -88,6 +91,8 @@ class Sequencer:
         self._limits = limits
         self._outcomes = outcomes
         self._claims = claims
+        self.certain_stop = certain_stop
+        certain_stop.start_at(watermark.seq, self.ahead)
         self._emit = emit
         self._clock = clock
         self._undecided: deque[WorkItem] = deque()
@@ -108,7 +113,9 @@ class Sequencer:
 
     @property
     def may_be_last(self) -> bool:
-        """True when the images admitted so far may be all that ``limits.max_images`` allows."""
+        """True when the images admitted so far may be all: a stop is certain, or ``limits.max_images`` is reached."""
+        if self.certain_stop.last_seq is not None:
+            return True
         cap = self._limits.max_images
         return cap is not None and self.ahead.examined + len(self._undecided) >= cap
 
@@ -139,6 +146,7 @@ class Sequencer:
         """Continue from a position whose counts were made again; all admitted images must be settled."""
         self.watermark = watermark
         self.ahead = watermark.tally.copy()
+        self.certain_stop.start_at(watermark.seq, self.ahead)
 
     def restart_error_window(self) -> None:
         """Restart the error window of ``stop.errors``, because failed images are tried again."""

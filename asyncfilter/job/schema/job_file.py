@@ -15,7 +15,7 @@ from asyncfilter.job.schema.rules import Rule
 from asyncfilter.job.schema.types import (
     SEEN,
     Address,
-    FilePath,
+    CheckpointPath,
     Globs,
     Region,
     Section,
@@ -60,10 +60,11 @@ class Source(Section):
         description="`listing`: as S3 lists. `random`: shuffled by `seed`, which needs the whole listing first.",
     )
     seed: WholeNumber = Field(default=_SOURCE.seed, description="Makes `order: random` repeatable.")
-    duplicates: Literal["same", "skip"] = Field(
+    duplicates: Literal["same", "skip", "examine"] = Field(
         default="same",
-        description="Images with the same content as an earlier one are never paid for. `same`: they get its labels "
-        "and a verdict of their own. `skip`: they are not examined at all.",
+        description="Images with the same content as an earlier one, by ETag (MD5) and size. `same`: they are not paid "
+        "for; they get its labels and a verdict of their own. `skip`: they are not examined at all. `examine`: every "
+        "image is examined and paid for by itself, for pictures from people who may make two with one MD5.",
     )
 
 
@@ -115,7 +116,7 @@ class JobFile(Section):
     actions: Actions = Field(default=Actions(), description="The action on the images of each verdict.")
     limits: Limits = Field(default=Limits(), description="Limits on rate, cost, number of images and time.")
     stop: Stop = Field(default=Stop(), description="When the run stops early.")
-    checkpoint: FilePath | None = Field(
+    checkpoint: CheckpointPath | None = Field(
         default=None,
         description="The SQLite file that holds the paid results. Default: `.asyncfilter/<name>.db` beside the job "
         "file.",

@@ -39,6 +39,11 @@ class Limits(Section):
     timeout_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=_LIMITS.timeout_s, description="Seconds per attempt, detector and S3 alike."
     )
+    decoding_mb: Annotated[int, Field(ge=50, le=100_000)] = Field(
+        default=_LIMITS.decoding_mb,
+        description="Memory in MB for all pictures that are decoded at one time (`convert`, `near_duplicates`). A "
+        "picture that alone takes more fails as `decompression_bomb`.",
+    )
 
 
 class HitRate(Section):
@@ -90,7 +95,9 @@ class Pricing(Section):
     """What the account has used this month, and what it pays."""
 
     used_this_month: WholeNumber = Field(
-        default=_PRICING.used_this_month, description="Images already billed this month, for the tiers."
+        default=_PRICING.used_this_month,
+        description="Images that other programs had billed this month (UTC), for the tiers. It counts in the month in "
+        "which a run first sees the value, and no longer; calls of the checkpoint are counted by themselves.",
     )
     tiers: Annotated[list[Tier], Field(min_length=1)] | None = Field(
         default=None, description="Prices that replace the table that ships with asyncfilter; they must not rise."

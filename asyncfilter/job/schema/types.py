@@ -5,6 +5,7 @@ Numbers are strict: a string, boolean or date is not accepted as one.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ MAX_USD = 10**9
 SEEN = "\N{OBJECT REPLACEMENT CHARACTER}"
 """Placeholder in a message for the value as written in the file."""
 _MICRO = Decimal("0.000001")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|arn:", re.IGNORECASE)
+"""Beginning of an address such as ``s3://``, also with a slash missing."""
 
 
 def as_list(value: object) -> list[Any]:
@@ -59,6 +62,12 @@ def _file(text: str) -> str:
         return str(Path(text).expanduser())
     except RuntimeError as error:  # what pathlib raises for ~nobody
         raise ValueError(f"expected a home folder that exists, found {SEEN}") from error
+
+
+def _checkpoint(text: str) -> str:
+    if _SCHEME.match(text):
+        raise ValueError(f"expected the path of a file on this machine, found {SEEN}: a checkpoint cannot be elsewhere")
+    return _file(text)
 
 
 def _reference(text: str) -> str:
@@ -107,7 +116,7 @@ _ReferenceList = Annotated[list[Reference], Field(min_length=1)]
 References = Annotated[_ReferenceList, BeforeValidator(as_list, json_schema_input_type=Reference | _ReferenceList)]
 Address = Annotated[str, Field(title="s3://bucket/prefix, or a folder such as ./photos")]
 SourceAddress = Annotated[Address, AfterValidator(_address)]
-FilePath = Annotated[str, AfterValidator(_file), Field(title="the path of a file")]
+CheckpointPath = Annotated[str, AfterValidator(_checkpoint), Field(title="the path of a file")]
 VerdictName = Annotated[Verdict, Field(strict=False)]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import msgspec
 from rich.console import Group as Lines
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
@@ -19,6 +19,8 @@ from asyncfilter.policy.removal_query import RestoreMethod
 from asyncfilter.records.removal import Versioning
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.text import Text
 
 _FOR_EVER = "deleted images are gone for ever, and undo cannot bring them back"
 _DELETED = {
@@ -69,8 +71,8 @@ def draw_plan(plan: RemovalPlan, max_share: float | None = None) -> RenderableTy
     head.append(f", {formatting.size(plan.size_bytes)}", "dim")
     parts: list[RenderableType] = [head]
     parts += [_groups(groups) for groups in (plan.groups, plan.lost) if groups]
-    facts = _facts(_undo_facts(plan) if is_undo else _apply_facts(plan, max_share or 0.0))
-    return Lines(*parts, facts)
+    facts = _undo_facts(plan) if is_undo else _apply_facts(plan, max_share or 0.0)
+    return Lines(*parts, Facts(chain(facts, _place_facts(plan))))
 
 
 def _what(plan: RemovalPlan) -> str:
@@ -85,7 +87,7 @@ def _groups(groups: Sequence[Group]) -> Table:
     for group in groups:
         table.add_row(_reason(group), formatting.count(group.images), formatting.size(group.size_bytes), _result(group))
         for index, key in enumerate(group.sample):
-            table.add_row("", "", "" if index else Text("such as", "dim"), Text(shown(key), "dim"))
+            table.add_row("", "", "" if index else Text("such as", "dim"), Text(key, "dim"))
     return table
 
 
@@ -101,11 +103,6 @@ def _result(group: Group) -> Text:
     if group.verdict is None:
         return Text(_METHODS[RestoreMethod(group.target)])
     return Text(f"move to {group.target}" if group.kind is ActionKind.MOVE else "delete", "bold")
-
-
-def shown(key: str) -> str:
-    """A key on one line: with unprintable characters, such as those that move the cursor, it is escaped."""
-    return key if key.isprintable() else key.encode("unicode_escape").decode()
 
 
 def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str]]:
@@ -139,6 +136,12 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
         yield "so far", "the source is not completely examined yet"
 
 
+def _place_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
+    for index, use in enumerate(plan.places):
+        refused = "" if use.is_covered else ": refused, since the job does not name it (--allow-place)"
+        yield "" if index else "places", f"{use.place}  {formatting.count(use.images)}{refused}"
+
+
 def _undo_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
     lost = sum(group.images for group in plan.lost)
     if lost:
@@ -167,7 +170,7 @@ def draw_removal(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Render
     )
     head = Text(summary_text, styles.get(summary.exit_code, "bold red"))
     head.append(f"  {formatting.size(summary.size_bytes)} in {formatting.duration(summary.wall_s)}", "dim not bold")
-    return Lines(head, _facts(_outcome(summary, job, plan)))
+    return Lines(head, Facts(_outcome(summary, job, plan)))
 
 
 def _outcome(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Iterator[tuple[str, str]]:
@@ -189,12 +192,3 @@ def _outcome(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Iterator[t
     if (summary.moved or summary.deleted) and can_undo and summary.stop_reason is StopReason.COMPLETED:
         yield "next", f"{program()} undo {path}   brings the images back"
     yield "kept in", summary.checkpoint
-
-
-def _facts(rows: Iterator[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=10)
-    grid.add_column(overflow="fold")
-    for name, text in rows:
-        grid.add_row(name, Text(text))
-    return grid

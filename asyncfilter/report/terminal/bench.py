@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.aws import SERVICE_CODE
 from asyncfilter.job.spec import Job
@@ -20,6 +18,8 @@ from asyncfilter.policy.throughput import BenchPlan, Bound, Measurement, Through
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.text import Text
 
 Row = tuple[str, str | Text]
 
@@ -188,14 +188,14 @@ def _number(value: float | None) -> str:
 def draw_bench(job: Job, found: Measurement, within_s: float | None = None) -> RenderableType:
     """A few lines for each: the measurement, the settings, the figures of a quota request."""
     advised = settings(found, job.limits)
-    parts: list[RenderableType] = [_grid(_measured_rows(job, found))]
+    parts: list[RenderableType] = [Facts(_measured_rows(job, found))]
     if advised is not None:
-        parts += [Text("\nfor the job file", "bold"), _Snippet(job, found, advised)]
+        parts += [Text(), Text("for the job file", "bold"), _Snippet(job, found, advised)]
     demanded = None if within_s is None else demand(found, within_s)
     if found.bench_plan.quota is not None and found.throughput is not None:
-        parts += [Text("\nfor a quota request", "bold"), _grid(_request_rows(job, found, demanded))]
+        parts += [Text(), Text("for a quota request", "bold"), Facts(_request_rows(job, found, demanded))]
     parts.append(Text())
-    parts.append(_grid([("next", f"{program()} run {shlex.quote(str(job.path or 'JOB'))}")]))
+    parts.append(Facts([("next", f"{program()} run {shlex.quote(str(job.path or 'JOB'))}")]))
     return Group(*parts)
 
 
@@ -210,16 +210,8 @@ class _Snippet:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         del console
         text = settings_yaml(self._job, self._found, self._advised, width=min(options.max_width, 100))
-        yield Text(text.rstrip(), no_wrap=True, overflow="ignore")
-
-
-def _grid(rows: Iterator[Row] | list[Row]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=10)
-    grid.add_column(overflow="fold")
-    for label, text in rows:
-        grid.add_row(label, text)
-    return grid
+        for line in text.splitlines():
+            yield Text(line, no_wrap=True, overflow="ignore")
 
 
 def _measured_rows(job: Job, found: Measurement) -> Iterator[Row]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import yaml
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.model import Detection, Label
 from asyncfilter.policy.reference_labels import CommonLabels, Labelled, SharedLabel
 from asyncfilter.report.formatting import count, usd, usd_number
+from asyncfilter.report.terminal.text import Text
 
 LABELS_SHOWN = 15
 """Labels shown of one image, those with the highest confidence; ``--json`` has all."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
+from asyncfilter.policy.billing_month import USED_IS_OLD
 from asyncfilter.policy.forecast import JUDGEMENT_MICROS, JUDGEMENTS, CostForecast, Estimate, Estimates, PlanResult
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.text import Text
 
 Row = tuple[str, str | Text]
 
@@ -52,11 +53,16 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "tps": terms.limit_tps,
         "tps_origin": terms.tps_origin,
         "used_this_month": job.pricing.used_this_month,
+        "billed_this_month": terms.used,
         "price_source": terms.prices.source,
         "price_is_estimate": terms.prices.is_estimate,
-        "cautions": job_warnings(job),
+        "cautions": _warnings(job, found),
         "sample": None if found.sample is None else _sample_mapping(found),
     }
+
+
+def _warnings(job: Job, found: PlanResult) -> list[str]:
+    return [*job_warnings(job), *([USED_IS_OLD] if found.plan_inputs.terms.is_used_old else [])]
 
 
 def _sample_mapping(found: PlanResult) -> dict[str, object]:
@@ -98,12 +104,7 @@ def _usd(micros: float) -> object:
 
 def draw_plan(job: Job, found: PlanResult) -> RenderableType:
     """A few lines for each: the listing, cost and time, the estimates from the sample."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=10)
-    grid.add_column(overflow="fold")
-    for label, text in _rows(job, found):
-        grid.add_row(label, text)
-    return Group(grid)
+    return Facts(_rows(job, found))
 
 
 def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
@@ -114,7 +115,7 @@ def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
     if found.sample is not None:
         yield "", ""
         yield from _sample_rows(found)
-    for message in job_warnings(job):
+    for message in _warnings(job, found):
         yield "note", Text(message, "yellow")
     path = shlex.quote(str(job.path or "JOB"))
     if found.sample is None and found.plan_inputs.survey.unpaid:

@@ -14,13 +14,13 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.text import Text
 
 from asyncfilter.events import Draining, Event, RateChanged, RunStarted
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Counts, Progress, StopReason
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.terminal.eta import Eta, EtaEstimator
+from asyncfilter.report.terminal.text import Text
 
 REFRESH_S = 0.2
 """Time between two drawings."""

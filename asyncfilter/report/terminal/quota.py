@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from asyncfilter.job.spec import DetectorKind, PriceTier
 from asyncfilter.policy.detectors import PROFILES
@@ -15,6 +13,8 @@ from asyncfilter.policy.image_limits import READABLE
 from asyncfilter.policy.pricing import TABLE_DATE, PriceList
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.report import formatting
+from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.text import Text
 
 MILLION = 1_000_000
 _HOUR_S = 3600
@@ -78,15 +78,10 @@ def _mapping(terms: DetectorTerms) -> dict[str, object]:
 
 def draw_quota(region: str, terms: Sequence[DetectorTerms]) -> RenderableType:
     """A few lines for each detector."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=10)
-    grid.add_column(overflow="fold")
-    grid.add_row("region", Text(region, "bold"))
+    rows = [("region", Text(region, "bold"))]
     for one in terms:
-        grid.add_row()
-        for label, text in _rows(one):
-            grid.add_row(label, text)
-    return Group(grid)
+        rows += [("", Text()), *_rows(one)]
+    return Facts(rows)
 
 
 def _rows(terms: DetectorTerms) -> list[tuple[str, Text]]:

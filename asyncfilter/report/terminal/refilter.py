@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.model import Counts, Summary, Verdict
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping, summary_mapping
+from asyncfilter.report.terminal.text import Text
 
 
 def refilter_mapping(before: Counts, summary: Summary) -> dict[str, object]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
@@ -18,8 +18,12 @@ from asyncfilter.policy.counts import counts
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd_number
+from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.text import Text
 
 RUNS_SHOWN = 5
+_TABLE_COLUMNS = 64
+"""Columns that a table of runs needs."""
 
 
 def status_counts(status: Status) -> Counts:
@@ -37,6 +41,8 @@ def status_mapping(status: Status, path: Path, job: Job, pending_removals: int =
         **counts_mapping(status_counts(status)),
         "budget_usd": None if budget is None else usd_number(budget),
         "reserved_usd": usd_number(status.totals.reserved_micros),
+        "billed_month": status.totals.month_use.month or None,
+        "billed_in_month": status.totals.month_use.calls,
         "listing_done": status.watermark.listing_done,
         "cursor": status.watermark.cursor,
         "pending": status.pending,
@@ -56,12 +62,8 @@ def _run_mapping(run: RunRecord) -> dict[str, object]:
 def draw_status(status: Status, path: Path, job: Job, pending_removals: int = 0) -> RenderableType:
     """A few lines, and a table of the last runs."""
     found = status_counts(status)
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=10)
-    grid.add_column(overflow="fold")
-    for label, text in [*_rows(status, found, path, job), *_removal_rows(pending_removals)]:
-        grid.add_row(label, text)
-    return Group(grid, Text(), _runs(status)) if status.runs else grid
+    facts = Facts([*_rows(status, found, path, job), *_removal_rows(pending_removals)])
+    return Group(facts, Text(), _Runs(status.runs)) if status.runs else facts
 
 
 def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str, Text]]:
@@ -116,19 +118,35 @@ def _money(status: Status, job: Job) -> str:
     if budget is not None:
         text += f" of {formatting.usd(budget)}"
     text += f" for {formatting.count(totals.billed_calls)} billed calls"
+    use = totals.month_use
+    if use.calls != totals.billed_calls and use.month:
+        text += f", {formatting.count(use.calls)} of them in {use.month}"
     if totals.reserved_micros:
         what = "reserved" if status.held_by else "reserved by a run that was killed, counted as spent"
         text += f"; {formatting.usd(totals.reserved_micros)} {what}"
     return text
 
 
-def _runs(status: Status) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("run", "began (UTC)", "took", "ended"):
-        table.add_column(heading, no_wrap=heading != "ended")
-    for run in list(status.runs)[-RUNS_SHOWN:]:
-        began = datetime.fromtimestamp(run.started_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        ended_s = run.ended_unix_s if run.ended_unix_s is not None else time.time()
-        took = formatting.duration(max(0.0, ended_s - run.started_unix_s)) if run.outcome != "died" else "?"
-        table.add_row(run.run_id, began, took, run.outcome.replace("_", " "))
-    return table
+class _Runs:
+    """The last runs as a table, or one below the other where the terminal is too narrow for it."""
+
+    def __init__(self, runs: Sequence[RunRecord]) -> None:
+        self._rows = [_run_row(run) for run in list(runs)[-RUNS_SHOWN:]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width < _TABLE_COLUMNS:
+            yield Facts((run_id, f"{began} UTC, {took}, {outcome}") for run_id, began, took, outcome in self._rows)
+            return
+        table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+        for heading in ("run", "began (UTC)", "took", "ended"):
+            table.add_column(heading, no_wrap=heading != "ended")
+        for row in self._rows:
+            table.add_row(*row)
+        yield table
+
+
+def _run_row(run: RunRecord) -> tuple[str, str, str, str]:
+    began = datetime.fromtimestamp(run.started_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    ended_s = run.ended_unix_s if run.ended_unix_s is not None else time.time()
+    took = formatting.duration(max(0.0, ended_s - run.started_unix_s)) if run.outcome != "died" else "?"
+    return run.run_id, began, took, run.outcome.replace("_", " ")

@@ -8,16 +8,20 @@ from collections.abc import Iterable
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
-from rich.text import Text
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
+from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.text import Text
 
 WIDEST = 100
 _NARROW = 60
+_NARROWEST = 30
+"""Below this width there is no room for shares."""
+_LABEL_COLUMNS = 9
 _STYLES = {Verdict.KEEP: "green", Verdict.REVIEW: "yellow", Verdict.REJECT: "blue"}
 _EXIT_STYLES: dict[int, str] = {ExitCode.OK: "green", ExitCode.SOME_FAILED: "yellow", ExitCode.INTERRUPTED: "yellow"}
 
@@ -37,12 +41,15 @@ def draw_summary(
     width = min(width, WIDEST)
     style = _EXIT_STYLES.get(summary.exit_code, "red")
     parts: list[RenderableType] = [_headline(summary, job, style), Text(), _verdicts(summary.counts, width, ascii_only)]
-    parts += [Text(), _facts(_fact_rows(summary, job, dry_run=dry_run))]
+    parts += [Text(), Facts(_fact_rows(summary, job, dry_run=dry_run), label_columns=_LABEL_COLUMNS)]
     if summary.counts.failed:
         parts += [Text(), _failures(summary.counts, width)]
     steps = next_steps(summary, job, dry_run=dry_run)
     if steps:
-        parts += [Text(), _facts([("next" if not n else "", step) for n, step in enumerate(steps)])]
+        parts += [
+            Text(),
+            Facts([("next" if not n else "", step) for n, step in enumerate(steps)], label_columns=_LABEL_COLUMNS),
+        ]
     title = Text(f" {job.name} ", style="bold")
     return Panel(Group(*parts), title=title, title_align="left", border_style=style, width=width, padding=(0, 1))
 
@@ -70,14 +77,19 @@ def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
     return steps
 
 
-def _headline(summary: Summary, job: Job, style: str) -> Text:
+def _headline(summary: Summary, job: Job, style: str) -> RenderableType:
+    lines = [_reason(summary, job, style)]
+    if summary.error:
+        lines.append(Text(summary.error))
+    if summary.hint:
+        lines.append(Text(summary.hint, "cyan"))
+    return Group(*lines)
+
+
+def _reason(summary: Summary, job: Job, style: str) -> Text:
     text = Text(messages.STOP_REASONS[summary.stop_reason], f"bold {style}")
     if key := messages.LIMITS.get(summary.stop_reason):
         text.append(f"  ({key}: {_limit(job, summary.stop_reason)})", "dim")
-    if summary.error:
-        text.append(f"\n{summary.error}", "not bold")
-    if summary.hint:
-        text.append(f"\n{summary.hint}", "not bold cyan")
     return text
 
 
@@ -96,17 +108,17 @@ def _verdicts(counts: Counts, width: int, ascii_only: bool) -> Table:  # noqa: F
     """Counts with their shares of the examined images, and a bar for each on a wide terminal."""
     bar_width = 0 if ascii_only or width < _NARROW else min(40, width - 36)
     grid = _grid()
-    for _ in range(2):
+    has_shares = width >= _NARROWEST
+    for _ in range(1 + has_shares):
         grid.add_column(justify="right")
     if bar_width:
         grid.add_column(no_wrap=True)
     rows = [(verdict.value, getattr(counts, verdict.value), _STYLES[verdict]) for verdict in Verdict]
     rows.append(("failed", sum(counts.failed.values()), "red"))
     for name, number, style in rows:
-        cells = [
-            Text(formatting.count(number), f"bold {style}" if number else "dim"),
-            Text(formatting.share(number, counts.examined), "dim"),
-        ]
+        cells = [Text(formatting.count(number), f"bold {style}" if number else "dim")]
+        if has_shares:
+            cells.append(Text(formatting.share(number, counts.examined), "dim"))
         if bar_width:
             cells.append(Text(formatting.bar(number, counts.examined, bar_width), style))
         grid.add_row(name, *cells)
@@ -204,15 +216,7 @@ def _failures(counts: Counts, width: int) -> Table:
     return grid
 
 
-def _facts(rows: Iterable[tuple[str, str]]) -> Table:
-    grid = _grid()
-    grid.add_column(ratio=1, overflow="fold")
-    for label, text in rows:
-        grid.add_row(label, Text(text))
-    return grid
-
-
 def _grid() -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0), expand=False)
-    grid.add_column(style="dim", no_wrap=True, min_width=9)
+    grid.add_column(style="dim", no_wrap=True, min_width=_LABEL_COLUMNS)
     return grid

@@ -17,13 +17,13 @@ from typing import TypeAlias, cast
 import httptools
 
 from asyncfilter.aws.clients.http.errors import BrokenError, UnsentError
-from asyncfilter.aws.clients.http.message import HttpResponse
+from asyncfilter.aws.clients.http.message import HttpResponse, ResponseLimit
 
 HEAD_LIMIT_BYTES = 64 * 1024
 """Most bytes of status line and headers, interim responses included; AWS's are under 2 KB."""
 
-RESPONSE_LIMIT_BYTES = 32 * 1024 * 1024
-"""Most bytes of a response; a page of 1,000 keys of 1,024 bytes, each byte percent-encoded, has under 4 MB."""
+ERROR_LIMIT_BYTES = 64 * 1024
+"""Bytes of the body of an error that are kept; AWS's are under 2 KB."""
 
 BUFFER_BYTES = 64 * 1024
 """Most bytes read at a time, into a buffer that a pool's connections share.
@@ -63,6 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         self._outcome: asyncio.Future[Outcome] | None = None
         self._is_head = False
         self._received_bytes = 0
+        self._limit = ResponseLimit(0)
         self._status = 0
         self._fields: list[tuple[bytes, bytes]] = []
         self._lines: list[tuple[bytes, bytes]] = []
@@ -79,11 +80,12 @@ class Connection(asyncio.BufferedProtocol):
         """Whether another request can be sent."""
         return self._is_reusable and self._transport is not None and not self._transport.is_closing()
 
-    def send(self, request: bytes, *, is_head: bool) -> asyncio.Future[Outcome]:
+    def send(self, request: bytes, limit: ResponseLimit, *, is_head: bool) -> asyncio.Future[Outcome]:
         """Send a request; the future receives its outcome.
 
         Args:
             request: Head and body.
+            limit: The bound on the response.
             is_head: The method is HEAD: the response has no body, regardless of its headers.
 
         Raises:
@@ -94,6 +96,7 @@ class Connection(asyncio.BufferedProtocol):
             raise UnsentError
         self._outcome = outcome = self._loop.create_future()
         self._is_head = is_head
+        self._limit = limit
         self._is_reusable = False
         self._received_bytes = self._status = 0
         self._lines = []
@@ -140,8 +143,8 @@ class Connection(asyncio.BufferedProtocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self._end(BrokenError(f"not an HTTP response: {exc}"))
-        if self._received_bytes > (RESPONSE_LIMIT_BYTES if self._status else HEAD_LIMIT_BYTES):
-            self._end(BrokenError(f"a response without end: {self._received_bytes} bytes"))
+        if self._received_bytes > HEAD_LIMIT_BYTES and self._outcome is not None:
+            self._check_limit()
 
     def eof_received(self) -> None:
         """Complete a response without a length, which ends with its connection; any other response is truncated."""
@@ -190,6 +193,21 @@ class Connection(asyncio.BufferedProtocol):
             self._completed(keep_alive=self._parser.should_keep_alive())
 
     # the end of an exchange
+
+    def _check_limit(self) -> None:
+        """End a response that is larger than the request allows: without its rest, or as broken."""
+        limit = self._limit
+        if self._status >= 300:
+            limit = ResponseLimit(ERROR_LIMIT_BYTES, is_cut=True)
+        most_bytes = HEAD_LIMIT_BYTES + (limit.body_bytes if self._status else 0)
+        if self._received_bytes <= most_bytes:
+            return
+        if self._status and limit.is_cut:
+            self._body = [b"".join(self._body)[: limit.body_bytes]]
+            self._completed(keep_alive=False)
+            self.abort()
+        else:
+            self._end(BrokenError(f"a response of more than {most_bytes} bytes"))
 
     def _completed(self, *, keep_alive: bool) -> None:
         body, self._body = self._body, []

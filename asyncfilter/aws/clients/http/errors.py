@@ -12,6 +12,8 @@ A deadline that passes raises the built-in ``TimeoutError`` once connected, and 
 
 from __future__ import annotations
 
+import ssl
+
 
 class ExchangeError(Exception):
     """No response was received."""
@@ -26,7 +28,15 @@ class NoConnectionError(ExchangeError):
 
 
 class UntrustedError(NoConnectionError):
-    """The certificate is not trusted, or not for this host."""
+    """The certificate is not trusted, or not for this host.
+
+    Attributes:
+        origin: Scheme, host and port of the server.
+    """
+
+    def __init__(self, origin: str, verdict: ssl.SSLCertVerificationError | None = None) -> None:
+        super().__init__(f"{origin}: {verdict}")
+        self.origin = origin
 
 
 class UnsentError(ExchangeError):

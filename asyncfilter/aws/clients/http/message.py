@@ -8,6 +8,25 @@ from typing import NamedTuple
 USER_AGENT = "asyncfilter"
 
 
+class ResponseLimit(NamedTuple):
+    """The bound on the body of a response.
+
+    Attributes:
+        body_bytes: Most bytes of it.
+        is_cut: A longer body is cut to that; otherwise the exchange fails. Bodies of errors are always cut.
+    """
+
+    body_bytes: int
+    is_cut: bool = False
+
+
+SMALL = ResponseLimit(4 * 1024 * 1024)
+"""Of responses to all operations but listings and objects; a detection with 1,000 labels has under 1 MB."""
+
+PAGE = ResponseLimit(16 * 1024 * 1024)
+"""Of listings; a page of 1,000 keys of 1,024 bytes, each byte percent-encoded, has under 4 MB."""
+
+
 class HttpRequest(NamedTuple):
     """One request.
 

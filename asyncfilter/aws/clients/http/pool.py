@@ -3,7 +3,8 @@
 The connection used last is reused first, so that as few as possible stay in use and the others reach their idle limit
 and are closed. Their number has no limit here: the engine bounds the calls in flight. Invariants:
 
-- A deadline covers a whole exchange: connecting, sending and reading to the end.
+- A deadline covers a whole exchange: connecting, sending and reading to the end. A response that has arrived is read
+  before its deadline expires, however long the process stood still.
 - A cancelled exchange closes its connection.
 - A request is sent again only when it certainly did not arrive, or once when it is repeatable.
 """
@@ -28,7 +29,8 @@ from asyncfilter.aws.clients.http.errors import (
     UnsentError,
     UntrustedError,
 )
-from asyncfilter.aws.clients.http.message import HttpResponse
+from asyncfilter.aws.clients.http.message import HttpResponse, ResponseLimit
+from asyncfilter.aws.deadline import Deadline, fail_after
 
 KEEPALIVE_S = 12.0
 """Idle connections are closed before AWS closes them, so that a request seldom gets a closed one; as in aiobotocore."""
@@ -57,16 +59,17 @@ class Pool:
         self._sweep: asyncio.TimerHandle | None = None
         self._deadlines_s: dict[Connection, float] = {}
         self._next_deadline_s = math.inf
-        self._watching: asyncio.TimerHandle | None = None
+        self._watching: Deadline | None = None
 
     async def exchange(
-        self, origin: str, request: bytes, *, is_repeatable: bool, is_head: bool = False
+        self, origin: str, request: bytes, limit: ResponseLimit, *, is_repeatable: bool, is_head: bool = False
     ) -> HttpResponse:
         """Send a request and read its response to the end.
 
         Args:
             origin: Scheme, host and port, without a path.
             request: Head and body.
+            limit: The bound on the response.
             is_repeatable: The request may be sent again when a reused connection breaks before any byte of a response.
             is_head: The method is HEAD.
 
@@ -77,7 +80,7 @@ class Pool:
         deadline_s = self._loop.time() + self._timeout_s
         while (connection := self._kept(origin)) is not None:
             try:
-                return await self._over(connection, origin, request, deadline_s, is_head=is_head)
+                return await self._over(connection, origin, request, limit, deadline_s, is_head=is_head)
             except UnsentError:
                 # Nothing arrived, so any request may go over the next kept connection.
                 continue
@@ -88,7 +91,7 @@ class Pool:
                     raise
                 break
         connection = await self._connect(origin, deadline_s)
-        return await self._over(connection, origin, request, deadline_s, is_head=is_head)
+        return await self._over(connection, origin, request, limit, deadline_s, is_head=is_head)
 
     @property
     def connections(self) -> int:
@@ -97,9 +100,10 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for timer in (self._sweep, self._watching):
-            if timer is not None:
-                timer.cancel()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         for connection in list(self._open):
             connection.abort()
         with anyio.move_on_after(_CLOSING_S, shield=True):
@@ -107,10 +111,17 @@ class Pool:
                 await anyio.lowlevel.checkpoint()
 
     async def _over(
-        self, connection: Connection, origin: str, request: bytes, deadline_s: float, *, is_head: bool
+        self,
+        connection: Connection,
+        origin: str,
+        request: bytes,
+        limit: ResponseLimit,
+        deadline_s: float,
+        *,
+        is_head: bool,
     ) -> HttpResponse:
         try:
-            response = connection.send(request, is_head=is_head)
+            response = connection.send(request, limit, is_head=is_head)
             self._deadlines_s[connection] = deadline_s
             if deadline_s < self._next_deadline_s:
                 self._watch(deadline_s)
@@ -130,17 +141,16 @@ class Pool:
             connection.abort()
         return outcome
 
-    # deadlines: one timer for all exchanges, since all have the same length and hardly any expires
+    # deadlines: one for all exchanges, since all have the same length and hardly any expires
 
     def _watch(self, next_deadline_s: float) -> None:
         if self._watching is not None:
             self._watching.cancel()
         self._next_deadline_s = next_deadline_s
-        self._watching = self._loop.call_at(next_deadline_s, self._expire)
+        self._watching = Deadline(next_deadline_s, self._expire)
 
-    def _expire(self) -> None:
-        """End the exchanges whose deadline has passed, and set the timer to the next deadline."""
-        now_s = self._loop.time()
+    def _expire(self, now_s: float) -> None:
+        """End the exchanges whose deadline had passed at ``now_s``, and wait for the next deadline."""
         self._watching, self._next_deadline_s = None, math.inf
         for connection, deadline_s in list(self._deadlines_s.items()):
             if deadline_s <= now_s:
@@ -180,15 +190,16 @@ class Pool:
     async def _connect(self, origin: str, deadline_s: float) -> Connection:
         host, port, is_tls = _address(origin)
         try:
-            with anyio.fail_after(deadline_s - self._loop.time()):
+            with fail_after(deadline_s - self._loop.time()):
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(self._loop, self._open.discard, self._buffer),
                     sock=await connected(host, port),
                     ssl=self._tls if is_tls else None,
-                    server_hostname=host if is_tls else None,
+                    # Certificates have names without the dot that makes a name absolute.
+                    server_hostname=host.rstrip(".") if is_tls else None,
                 )
         except ssl.SSLCertVerificationError as exc:
-            raise UntrustedError(f"{origin}: {exc}") from exc
+            raise UntrustedError(origin, exc) from exc
         except TimeoutError as exc:
             raise NoConnectionError(f"{origin}: not in time") from exc
         except OSError as exc:

@@ -7,8 +7,10 @@ import ssl
 import aiohttp
 from yarl import URL
 
-from asyncfilter.aws.clients.http.message import USER_AGENT, HttpRequest, HttpResponse
+from asyncfilter.aws.clients.http.connection import ERROR_LIMIT_BYTES
+from asyncfilter.aws.clients.http.message import USER_AGENT, HttpRequest, HttpResponse, ResponseLimit
 from asyncfilter.aws.clients.http.pool import KEEPALIVE_S
+from asyncfilter.aws.deadline import fail_after
 
 _CONNECT_SHARE = 0.95
 """Fraction of the deadline that connecting may take, so that a missing connection differs from a missing response."""
@@ -33,13 +35,14 @@ class Proxied:
         self._timeout_s = timeout_s
         self._opened: aiohttp.ClientSession | None = None
 
-    async def exchange(self, origin: str, proxy: str, request: HttpRequest) -> HttpResponse:
+    async def exchange(self, origin: str, proxy: str, request: HttpRequest, limit: ResponseLimit) -> HttpResponse:
         """Send a request and read its response to the end.
 
         Args:
             origin: Scheme, host and port, without a path.
             proxy: URL of the proxy.
             request: The request.
+            limit: The bound on the response.
 
         Raises:
             aiohttp.ClientError: No complete response was received.
@@ -47,7 +50,14 @@ class Proxied:
         """
         if self._opened is None:
             self._opened = self._session()
-        async with self._opened.request(
+        with fail_after(self._timeout_s):
+            return await self._send(self._opened, origin, proxy, request, limit)
+
+    @staticmethod
+    async def _send(
+        session: aiohttp.ClientSession, origin: str, proxy: str, request: HttpRequest, limit: ResponseLimit
+    ) -> HttpResponse:
+        async with session.request(
             request.method,
             # Encoded already: the target must be sent as it was signed.
             URL(origin + request.target, encoded=True),
@@ -58,7 +68,7 @@ class Proxied:
             # A redirect goes to another host, for which the signature is not valid.
             allow_redirects=False,
         ) as response:
-            return HttpResponse(response.status, response.raw_headers, await response.read())
+            return HttpResponse(response.status, response.raw_headers, await _body(response, limit))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -67,7 +77,7 @@ class Proxied:
 
     def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(
-            total=self._timeout_s,
+            total=None,  # ``exchange`` has the deadline: aiohttp's would expire before what has arrived is read
             sock_connect=self._timeout_s * _CONNECT_SHARE,
             # aiohttp's default threshold rounds timeouts of more than 5 s up to whole seconds.
             ceil_threshold=float("inf"),
@@ -80,3 +90,23 @@ class Proxied:
             auto_decompress=False,
             headers=_HEADERS,
         )
+
+
+async def _body(response: aiohttp.ClientResponse, limit: ResponseLimit) -> bytes:
+    """The body within its bound.
+
+    Raises:
+        aiohttp.ClientPayloadError: It is longer, and may not be cut.
+    """
+    if response.status >= 300:
+        limit = ResponseLimit(ERROR_LIMIT_BYTES, is_cut=True)
+    pieces, received_bytes = [], 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        received_bytes += len(piece)
+        if received_bytes > limit.body_bytes:
+            response.close()  # the rest is not read, and the connection not used again
+            if not limit.is_cut:
+                raise aiohttp.ClientPayloadError(f"a response of more than {limit.body_bytes} bytes")
+            break
+    return b"".join(pieces)[: limit.body_bytes]

@@ -1,0 +1,27 @@
+"""Signals and kills at a few random moments; ``make sweep`` takes 200 of each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.kit.sweep import sweep_kills, sweep_signals
+
+SEED = int(os.environ.get("ASYNCFILTER_SWEEP_SEED", "0")) or int.from_bytes(os.urandom(2))
+MOMENTS = int(os.environ.get("ASYNCFILTER_SWEEP_MOMENTS", "2"))
+
+
+@pytest.mark.slow
+def test_signals_at_any_moment(tmp_path: Path) -> None:
+    """Exit 75 or 130 and no traceback; the signal is never lost; the same command gives the same result."""
+    sweep = sweep_signals(tmp_path, moments=MOMENTS, seed=SEED)
+    assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
+
+
+@pytest.mark.slow
+def test_kills_while_everything_fails(tmp_path: Path) -> None:
+    """Nothing is lost, nothing is paid twice but what was in flight, no traceback that is not the program's own."""
+    sweep = sweep_kills(tmp_path, moments=MOMENTS, seed=SEED)
+    assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"

@@ -1,0 +1,226 @@
+"""Decoding processes may die, stall and be given up without the run, and none outlives it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asyncfilter.errors import AccessError, ImageError
+from asyncfilter.job.spec import DetectorKind
+from asyncfilter.pictures import decoder_pool
+from asyncfilter.pictures.decode_messages import DecodeRequest
+from asyncfilter.pictures.decoder_pool import ByteRoom, Decoded, DecoderPool
+from asyncfilter.policy.detectors import PROFILES
+from tests.kit import bombs
+from tests.kit.decoding import as_file, decoders_of, is_alive
+from tests.kit.pictures import noise
+
+LIMITS = PROFILES[DetectorKind.REKOGNITION].image_limits
+MIB = 1 << 20
+SMALL = noise("WEBP")
+REQUEST = DecodeRequest(limits=LIMITS)
+
+
+@functools.cache
+def slow() -> bytes:
+    """A picture whose conversion takes a second or more."""
+    return bombs.png(9_000, 9_000, colour_type=2)
+
+
+@pytest.fixture
+def decoders() -> Iterator[DecoderPool]:
+    """One decoding process, for pictures of any size."""
+    with DecoderPool(decoding_bytes=2_000 * MIB, processes=1) as pool:
+        yield pool
+    assert decoders_of() == []
+
+
+async def decode(decoders: DecoderPool, body: bytes = SMALL) -> Decoded:
+    """Convert one picture."""
+    with as_file(body) as file:
+        return await decoders.decode(REQUEST, file, guess_bytes=600 * MIB)
+
+
+async def while_decoding(decoders: DecoderPool) -> int:
+    """Return, while a picture is decoded, the process that does it."""
+    while not (found := decoders_of()) or Path(f"/proc/{found[0]}/stat").read_text().split()[2] != "R":
+        await anyio.sleep(0.01)
+    await anyio.sleep(0.3)
+    return found[0]
+
+
+async def test_processes_start_when_they_are_needed_and_are_kept(decoders: DecoderPool) -> None:
+    """A pool starts no process before the first picture, and then one for all that come one after the other."""
+    assert decoders_of() == []
+    await decode(decoders)
+    first = decoders_of()
+    await decode(decoders)
+    assert len(first) == 1
+    assert decoders_of() == first
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, "decoder_died"), (signal.SIGSEGV, "decoder_died"), (signal.SIGXCPU, "decoding_timeout")],
+)
+async def test_a_process_that_dies_fails_its_picture_alone(
+    decoders: DecoderPool, number: signal.Signals, code: str
+) -> None:
+    """The picture that was decoded has an error code of its own; the next one gets a new process."""
+    async with anyio.create_task_group() as tasks:
+
+        async def fails() -> None:
+            with pytest.raises(ImageError) as caught:
+                await decode(decoders, slow())
+            assert caught.value.code == code
+
+        tasks.start_soon(fails)
+        process = await while_decoding(decoders)
+        os.kill(process, number)
+    assert (await decode(decoders)).jpeg
+    assert decoders_of() != [process]
+
+
+async def test_an_idle_process_that_was_ended_fails_no_picture(decoders: DecoderPool) -> None:
+    """A process that the system ended between two pictures is replaced."""
+    await decode(decoders)
+    (process,) = decoders_of()
+    os.kill(process, signal.SIGKILL)
+    while is_alive(process):
+        await anyio.sleep(0.01)
+    assert (await decode(decoders)).jpeg
+
+
+async def test_a_picture_that_takes_too_long_fails(decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that does not answer in time is ended, and its picture fails."""
+    await decode(decoders)
+    (process,) = decoders_of()
+    monkeypatch.setattr(decoder_pool, "WALL_S", 0.3)
+    os.kill(process, signal.SIGSTOP)
+    with pytest.raises(ImageError) as caught:
+        await decode(decoders)
+    assert caught.value.code == "decoding_timeout"
+    assert not is_alive(process)
+    monkeypatch.undo()
+    assert (await decode(decoders)).jpeg
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+async def test_signals_that_end_a_run_do_not_end_its_processes(decoders: DecoderPool, number: signal.Signals) -> None:
+    """A run that drains still gets its results, also when a service manager signals all processes."""
+    async with anyio.create_task_group() as tasks:
+
+        async def succeeds() -> None:
+            assert (await decode(decoders, slow())).jpeg
+
+        tasks.start_soon(succeeds)
+        process = await while_decoding(decoders)
+        os.kill(process, number)
+    assert decoders_of() == [process]
+    assert os.getpgid(process) != os.getpgid(os.getpid())
+
+
+async def test_a_cancelled_decoding_ends_its_process(decoders: DecoderPool) -> None:
+    """Its result would otherwise be taken for that of the next picture."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(decode, decoders, slow())
+        process = await while_decoding(decoders)
+        tasks.cancel_scope.cancel()
+    assert not is_alive(process)
+    assert (await decode(decoders)).result.width == 200
+
+
+RUN = """
+import anyio, sys, tempfile
+from asyncfilter.pictures.decoder_pool import DecoderPool
+from tests.unit.test_decoder_pool import decode, slow
+with DecoderPool(decoding_bytes=2_000_000_000, processes=1) as decoders:
+    anyio.run(decode, decoders, slow())
+"""
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.4, 0.8])
+def test_no_process_outlives_a_killed_run(delay_s: float) -> None:
+    """A run that is killed leaves none, at whatever moment of a decoding; the processes see that their socket closed."""
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    with subprocess.Popen([sys.executable, "-c", RUN], env=environment) as run:
+        while not (found := decoders_of(run.pid)):
+            time.sleep(0.01)
+        time.sleep(delay_s)
+        run.kill()
+    until_s = time.monotonic() + 20
+    while is_alive(found[0]) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert not is_alive(found[0])
+
+
+async def test_a_process_holds_nothing_of_the_run(decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has neither files and sockets of the run nor its credentials, and nothing can come in over its streams."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with as_file(b"a lock") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        await decode(decoders)
+    (process,) = decoders_of()
+    opened = sorted(os.readlink(path) for path in Path(f"/proc/{process}/fd").iterdir())
+    assert opened[:3] == ["/dev/null"] * 3
+    assert len(opened) == 4
+    assert opened[3].startswith("socket:")
+    assert b"AWS_" not in Path(f"/proc/{process}/environ").read_bytes()
+
+
+async def test_a_process_that_cannot_be_started_ends_the_run(
+    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The error is clear and names a remedy, whether the system refuses a process or the process ends at once."""
+
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refused)
+        with pytest.raises(AccessError, match="Resource temporarily unavailable") as caught:
+            await decode(decoders)
+        assert "ulimit" in (caught.value.hint or "")
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit(9)")
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder_pool, "_SCRIPT", broken)
+        with pytest.raises(AccessError, match="exit status 9"):
+            await decode(decoders)
+    assert (await decode(decoders)).jpeg
+
+
+async def test_room_is_never_exceeded_and_given_in_order() -> None:
+    """Tasks of any size get their room in the order of asking, also when some of those that wait are cancelled."""
+    room, rng = ByteRoom(100), random.Random(3)
+    taken, most, order = 0, 0, []
+
+    async def take(number: int, size: int) -> None:
+        nonlocal taken, most
+        with anyio.move_on_after(0.0 if number % 7 == 3 else 10):
+            async with room.taken(size):
+                order.append(number)
+                taken += size
+                most = max(most, taken)
+                await anyio.sleep(rng.random() / 1000)
+                taken -= size
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(200):
+            tasks.start_soon(take, number, rng.randint(1, 100))
+    assert most <= 100
+    assert order == sorted(order)
+    assert len(order) >= 170
+    with anyio.fail_after(1):
+        async with room.taken(100):
+            pass
