@@ -99,7 +99,11 @@ class Opened:
 async def opening(client: ClientKind, *quirks: Quirk, one: Job | None = None, **options: Any) -> AsyncIterator[Opened]:
     """A store over a sandbox with quirks; its source has ``KEYS``, and its checks before a run passed."""
     one = one or job(client)
-    both: dict[str, Any] = {"buckets": (BucketSpec(RAW), BucketSpec(CLEAN)), "check_images": False, "quirks": quirks} | options
+    both: dict[str, Any] = {
+        "buckets": (BucketSpec(RAW), BucketSpec(CLEAN)),
+        "check_images": False,
+        "quirks": quirks,
+    } | options
     async with serving(SandboxOptions(**both)) as sandbox:
         for key in KEYS:
             sandbox.put(RAW, key, key.encode())
