@@ -213,9 +213,10 @@ def _memory(measured: Document) -> str:
 
 
 def _overshoot(measured: Document) -> str:
+    ends = {"stop": f"`matches: {measured['matches']:,}`", "budget": f"{measured['budget_calls']:,} calls"}
     rows = [
         (
-            {"stop": f"`matches: {measured['matches']:,}`", "budget": f"{measured['budget_calls']:,} calls"}[one["end"]],
+            ends[one["end"]],
             one["faults"],
             f"{one['examined']:,.0f}",
             f"{one['overshoot']:,.0f}",
