@@ -92,6 +92,7 @@ FAILURES = {
         "not readable by Rekognition", "Check bucket policy, Requester Pays and kms:Decrypt."
     ),
     "kms_denied": FailureMessage("its KMS key may not be used", "Allow kms:Decrypt, and kms:GenerateDataKey."),
+    "no_etag": FailureMessage("the store gives no ETag", "Use a store that gives objects an ETag."),
     "not_restorable": FailureMessage(
         "its version is no longer behind the delete marker of apply", "Check its versions in S3."
     ),
