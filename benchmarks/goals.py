@@ -276,6 +276,20 @@ GOALS = (
         digits=0,
     ),
     Goal(
+        what="conversion of pictures on two cores, images a second, times those of a loop in Pillow",
+        figure=lambda results: results["pictures"]["conversion"]["ours"] / results["pictures"]["conversion"]["pillow"],
+        goal=1.8,
+        is_least=True,
+        digits=2,
+    ),
+    Goal(
+        what="peak memory over hostile pictures, decoding processes included",
+        figure=lambda results: results["pictures"]["modes"]["hostile"]["peak_mb"],
+        unit=" MB",
+        goal=500,
+        digits=0,
+    ),
+    Goal(
         what="`asyncfilter --help`",
         figure=lambda results: results["startup"]["help_wall_s"],
         unit=" s",

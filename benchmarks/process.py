@@ -50,6 +50,7 @@ class Process:
         env: The whole environment of the process.
         folder: Its working directory; its output is stored there.
         core: The core on which it runs; None for any.
+        counts_children: Whether the memory of its child processes counts, too; what they share counts once.
     """
 
     command: Sequence[str]
@@ -57,6 +58,7 @@ class Process:
     folder: Path
     core: int | None = None
     peak_mb: float = 0.0
+    counts_children: bool = False
     _memory: list[tuple[float, float]] = field(default_factory=list)
     _began_s: float = 0.0
     _popen: subprocess.Popen[bytes] | None = None
@@ -96,7 +98,7 @@ class Process:
         assert self._popen is not None
         end = os.pidfd_open(self.pid)
         try:
-            while not select.select([end], [], [], _LOOK_S)[0]:
+            while not select.select([end], [], [], _LOOK_S / 5 if self.counts_children else _LOOK_S)[0]:
                 self.sample()
                 if time.perf_counter() - self._began_s > timeout_s:
                     raise BenchmarkError(f"{self.command} takes longer than {timeout_s} s; see {self._err}")
@@ -116,12 +118,18 @@ class Process:
 
     def sample(self) -> None:
         """Record the memory of the process at this moment."""
+        if self.counts_children:
+            self._record(sum(map(_proportional_mb, _tree(self.pid))))
+            return
         # Not ru_maxrss, which also counts the process this one was forked from.
         with suppress(OSError, KeyError):
             figures = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
             self.peak_mb = int(figures["VmHWM"].split()[0]) / 1024
-            at_s = round(time.perf_counter() - self._began_s, 1)
-            self._memory.append((at_s, round(int(figures["VmRSS"].split()[0]) / 1024, 1)))
+            self._record(int(figures["VmRSS"].split()[0]) / 1024)
+
+    def _record(self, resident_mb: float) -> None:
+        self.peak_mb = max(self.peak_mb, resident_mb)
+        self._memory.append((round(time.perf_counter() - self._began_s, 1), round(resident_mb, 1)))
 
     def complaint(self) -> str:
         """The last 2,000 characters of its stderr."""
@@ -134,6 +142,24 @@ class Process:
     @property
     def _err(self) -> Path:
         return self.folder / "stderr.txt"
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text(encoding="ascii").split():
+                found += _tree(int(child))
+    return found
+
+
+def _proportional_mb(pid: int) -> float:
+    """Resident memory of a process, its share of what it shares with others; 0 when it has ended."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+    return 0.0
 
 
 def cpu_s(pid: int) -> float:

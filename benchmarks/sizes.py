@@ -25,6 +25,7 @@ class Sizes:
         end_matches: Matches at which a run stops whose overshoot is measured; ``end_calls``: the calls of a budget.
         limiter_s: Seconds for which each limiter is called.
         limiter_rates_tps: The rates of the limiters.
+        pictures: Files of each format that are sent, compared and converted.
         sandbox_s: Seconds for which each operation of the sandbox is called.
     """
 
@@ -46,6 +47,7 @@ class Sizes:
     end_calls: int
     limiter_s: float
     limiter_rates_tps: tuple[int, ...]
+    pictures: int
     sandbox_s: float
 
 
@@ -68,6 +70,7 @@ FULL = Sizes(
     end_calls=4_000,
     limiter_s=2.0,
     limiter_rates_tps=(50, 500, 5_000),
+    pictures=96,
     sandbox_s=3.0,
 )
 
@@ -90,5 +93,6 @@ QUICK = Sizes(
     end_calls=200,
     limiter_s=0.2,
     limiter_rates_tps=(50, 500),
+    pictures=12,
     sandbox_s=0.5,
 )

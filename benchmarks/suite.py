@@ -14,6 +14,7 @@ from benchmarks.workloads import (
     listing,
     memory,
     overshoot,
+    pictures,
     quota,
     resume,
     sandbox,
@@ -32,6 +33,7 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "memory": memory.measure,
     "quota": quota.measure,
     "overshoot": overshoot.measure,
+    "pictures": pictures.measure,
     "limiters": limiters.measure,
     "sandbox": sandbox.measure,
 }

@@ -72,7 +72,7 @@ class _ClientConfig(AioConfig):  # type: ignore[misc]  # aiobotocore has no type
 
     def merge(self, other_config: Config) -> Self:
         merged = type(self)(self.connector_args, self.http_session_cls)
-        vars(merged).update(vars(super().merge(other_config)), http_session_cls=self.http_session_cls)
+        merged.__dict__.update(vars(super().merge(other_config)), http_session_cls=self.http_session_cls)
         return merged
 
 

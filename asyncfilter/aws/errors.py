@@ -30,24 +30,27 @@ from asyncfilter.policy.detectors import PROFILES
 _Rule = Callable[[ErrorResponse], AsyncFilterError]
 
 
-def _throttled(cause: ThrottleCause) -> _Rule:
-    def rule(response: ErrorResponse) -> ThrottledError:
-        return ThrottledError(
-            str(response), cause=cause, may_be_done=response.status >= 500, retry_after_s=response.retry_after_s
-        )
+def _throttle(response: ErrorResponse, cause: ThrottleCause, *, may_be_billed: bool = False) -> ThrottledError:
+    return ThrottledError(
+        str(response),
+        cause=cause,
+        may_be_billed=may_be_billed,
+        may_be_done=response.status >= 500,
+        retry_after_s=response.retry_after_s,
+    )
 
-    return rule
+
+def _throttled(cause: ThrottleCause) -> _Rule:
+    return lambda response: _throttle(response, cause)
 
 
 def _unavailable(response: ErrorResponse) -> ThrottledError:
     """A server that is short of capacity, or a gateway that lost the response: the call may have been billed."""
-    error = _throttled(ThrottleCause.SERVER)(response)
-    error.may_be_billed = response.status >= 500
-    return error
+    return _throttle(response, ThrottleCause.SERVER, may_be_billed=response.status >= 500)
 
 
 def _throttled_somehow(response: ErrorResponse) -> ThrottledError:
-    return _throttled(ThrottleCause.SERVER if response.status >= 500 else ThrottleCause.RATE)(response)
+    return _throttle(response, ThrottleCause.SERVER if response.status >= 500 else ThrottleCause.RATE)
 
 
 def _throughput_exceeded(response: ErrorResponse) -> AsyncFilterError:

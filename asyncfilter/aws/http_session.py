@@ -25,20 +25,13 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.httpsession import ProxyConfiguration, mask_proxy_url
 from yarl import URL
 
+from asyncfilter.aws.clients.http.message import PAGE, SMALL, ResponseLimit
 from asyncfilter.aws.clients.http.pool import KEEPALIVE_S
+from asyncfilter.aws.clients.http.proxied import bounded_body
 from asyncfilter.aws.trust import untrusted
 
-ERROR_BYTES: Final = 64 * 1024
-"""Bytes of the body of an error that are kept; AWS's are under 2 KB."""
-
-ANSWER_BYTES: Final = 4 * 1024 * 1024
-"""Most bytes of a response of services other than S3; a detection with 1,000 labels has under 1 MB."""
-
-S3_BYTES: Final = 16 * 1024 * 1024
-"""Most bytes of a response of S3 other than an object; a result for 1,000 keys of 1,024 characters has under 6 MB."""
-
-METADATA_BYTES: Final = 64 * 1024
-"""Most bytes of a response of the metadata endpoints of containers and instances; keys and a token have under 8 KB."""
+METADATA = ResponseLimit(64 * 1024)
+"""Of responses of the metadata endpoints of containers and instances; keys and a token have under 8 KB."""
 
 _OF_S3: Final = "X-Amz-Content-SHA256"
 """Header that botocore signs in requests to S3 alone."""
@@ -57,7 +50,7 @@ class HttpSession:
         timeout: Seconds to connect, and seconds between two pieces of a response; or one number for both.
         proxies: URLs of proxies by the scheme of the request.
         max_pool_connections: Most connections at a time.
-        answer_bytes: Most bytes of a response of services other than S3.
+        limit: The bound on responses of services other than S3.
     """
 
     def __init__(
@@ -67,14 +60,14 @@ class HttpSession:
         timeout: float | tuple[float, float] | None = None,
         proxies: Mapping[str, str] | None = None,
         max_pool_connections: int = 10,
-        answer_bytes: int = ANSWER_BYTES,
+        limit: ResponseLimit = SMALL,
         **_: object,
     ) -> None:
         self._tls = tls
         self._timeout = _timeout(timeout)
         self._proxies = proxies
         self._connections = max_pool_connections
-        self._answer_bytes = answer_bytes
+        self._limit = limit
         self._opened: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -108,8 +101,9 @@ class HttpSession:
             )
             if request.stream_output and response.status < 300:
                 return _response_of(response, response)
+            limit = PAGE if _OF_S3 in request.headers else self._limit
             async with response:
-                return _response_of(response, _Received(await self._body(request, response)))
+                return _response_of(response, _Received(await bounded_body(response, limit)))
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
@@ -121,24 +115,6 @@ class HttpSession:
                 skip_auto_headers=("Content-Type",),
             )
         return self._opened
-
-    async def _body(self, request: AWSPreparedRequest, response: aiohttp.ClientResponse) -> bytes:
-        """The body within its bound.
-
-        Raises:
-            aiohttp.ClientPayloadError: It is longer, and not that of an error, which is cut.
-        """
-        is_error = response.status >= 300
-        most_bytes = ERROR_BYTES if is_error else S3_BYTES if _OF_S3 in request.headers else self._answer_bytes
-        body = bytearray()
-        async for piece in response.content.iter_any():
-            body += piece
-            if len(body) > most_bytes:
-                response.close()  # the rest is not read, and the connection not used again
-                if not is_error:
-                    raise aiohttp.ClientPayloadError(f"a response of more than {most_bytes} bytes")
-                break
-        return bytes(body[:most_bytes])
 
 
 class MetadataSession:
@@ -160,9 +136,7 @@ class MetadataSession:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[HttpSession]:
         """A session for some requests in a row."""
-        async with HttpSession(
-            self._tls, timeout=self._timeout_s, proxies=self._proxies, answer_bytes=METADATA_BYTES
-        ) as session:
+        async with HttpSession(self._tls, timeout=self._timeout_s, proxies=self._proxies, limit=METADATA) as session:
             yield session
 
 
@@ -187,11 +161,13 @@ def proxy_for(url: str, proxies: Mapping[str, str] | None) -> str | None:
     return proxy
 
 
-def _timeout(timeout: float | tuple[float, float] | None) -> aiohttp.ClientTimeout:
-    connect_s, read_s = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-    connect_s, read_s = connect_s or _DEFAULT_TIMEOUT_S, read_s or _DEFAULT_TIMEOUT_S
+def _timeout(timeout: float | tuple[float | None, float | None] | None) -> aiohttp.ClientTimeout:
+    default_s = timeout if isinstance(timeout, int | float) and timeout else _DEFAULT_TIMEOUT_S
+    connect_s, read_s = timeout if isinstance(timeout, tuple) else (default_s, default_s)
+    connect_s = connect_s or _DEFAULT_TIMEOUT_S
     return aiohttp.ClientTimeout(
-        total=connect_s + read_s,
+        # None for reading: the caller has a deadline, which reads what has arrived before it expires (``deadline``).
+        total=None if read_s is None else connect_s + read_s,
         sock_connect=connect_s,
         sock_read=read_s,
         # aiohttp's default threshold rounds timeouts of more than 5 s up to whole seconds.

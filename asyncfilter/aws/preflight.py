@@ -12,6 +12,7 @@ import anyio
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.clients.protocols import S3Api, uri
 from asyncfilter.aws.clients.signed_http import SignedClient
+from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3.diagnosis import region_mismatch
 from asyncfilter.aws.s3.listing import list_page
@@ -81,7 +82,7 @@ async def _is_requester_pays(session: AwsSession, bucket: str, prefix: str) -> b
     """Whether a bucket may be listed by who agrees to pay for it; this one request costs at most 0.0005 cents."""
     client = await session.s3(bucket)
     try:
-        with vendor_translated(Operation.LIST_OBJECTS, uri(bucket, prefix)), anyio.fail_after(session.timeout_s):
+        with vendor_translated(Operation.LIST_OBJECTS, uri(bucket, prefix)), fail_after(session.timeout_s):
             await client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1, RequestPayer="requester")
     except (AsyncFilterError, ErrorResponseError):
         return False

@@ -158,7 +158,7 @@ class _Loader(yaml.SafeLoader):
         """Refuse deep lists and mappings in brackets here: the scanner's time is quadratic in their depth."""
         if self.flow_level >= _MAX_FLOW_DEPTH:
             raise RecursionError
-        super().fetch_flow_collection_start(TokenClass)  # type: ignore[no-untyped-call]  # PyYAML's
+        super().fetch_flow_collection_start(TokenClass)
 
     def resolved(self, text: str, *, is_plain: bool) -> str:
         """The tag of a scalar."""

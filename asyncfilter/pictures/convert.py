@@ -18,7 +18,7 @@ from math import cos, pi
 from operator import mul
 from typing import BinaryIO, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from asyncfilter.errors import ImageError
 from asyncfilter.pictures.decoding_cost import canvas_bytes, decoding_bytes, spare_bytes
@@ -223,11 +223,11 @@ def _register(kind: Format) -> None:
     if kind is Format.HEIC:
         with suppress(ImportError):
             import_module("pillow_heif").register_heif_opener()
-            import_module("pillow_heif.options").DECODE_THREADS = 1
+            vars(import_module("pillow_heif.options"))["DECODE_THREADS"] = 1
         return
     plugin = import_module(f"PIL.{_DECODERS[kind][1]}ImagePlugin")
     if kind is Format.AVIF:
-        plugin.DEFAULT_MAX_THREADS = 1
+        vars(plugin)["DEFAULT_MAX_THREADS"] = 1
 
 
 def _load(
@@ -252,7 +252,7 @@ def _load(
     _grant(needed_bytes, memory)
     if picture.format == "JPEG" and "progressive" in picture.info:
         check_scans(file)
-    has_deep_colour = any(";16" in str(tile.args) for tile in picture.tile[:1])
+    has_deep_colour = isinstance(picture, ImageFile.ImageFile) and ";16" in str(picture.tile[:1])
     picture.load()
     return _Loaded(_turn(picture), has_deep_colour)
 
@@ -337,7 +337,7 @@ def _fitting(flat: Image.Image, size: tuple[int, int], turn: Image.Transpose | N
     Raises:
         ImageError: ``image_too_large`` when none is before the image is too small.
     """
-    room_bytes = max(spare_bytes(flat.width * flat.height), 4 * size[0] * size[1] if size != flat.size else 0)
+    room_bytes = spare_bytes(flat.size, size)
     least_bytes_a_pixel = 0.0
     while min(size) >= limits.min_px:
         pixels = size[0] * size[1]
@@ -352,6 +352,7 @@ def _fitting(flat: Image.Image, size: tuple[int, int], turn: Image.Transpose | N
                 if out.tell() * _LEAST_GAIN > limits.max_inline_bytes:
                     least_bytes_a_pixel = max(least_bytes_a_pixel, out.tell() * _LEAST_GAIN / pixels)
                     break
+            del shown  # before the next one is made
         size = int(size[0] * _SHRINK), int(size[1] * _SHRINK)
     raise ImageError("too many bytes to be sent at any size that the service accepts", code="image_too_large")
 

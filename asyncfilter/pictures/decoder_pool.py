@@ -212,7 +212,7 @@ class _Process:
         ours = None
         try:
             ours, theirs = socket.socketpair()
-            ours.setblocking(False)
+            ours.settimeout(0)
             with theirs:
                 return cls(_started(theirs), ours)
         except OSError as exc:
@@ -233,10 +233,6 @@ class _Process:
             EOFError: It has ended.
         """
         await self._receive(len(READY))
-
-    def reading(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
-        """Hold memory for a file that is read to be decoded; it must be free again before it is decoded."""
-        return self._room.taken(min(size_bytes, self.decoding_bytes))
 
     async def decode(self, request: DecodeRequest, file: BinaryIO) -> Decoded:
         """Decode one picture.

@@ -22,7 +22,7 @@ _CODEC_BYTES = {"WEBP": 12, "AVIF": 10, "HEIF": 10, "GIF": 4}
 _READS_WHOLE = frozenset({"WEBP", "AVIF", "HEIF"})
 
 _FIXED_BYTES = 1 << 20
-_SPARE_BYTES = 64 << 20
+_SPARE_BYTES = 80_000_000
 _UNKNOWN_BYTES = 32 << 20
 _BITS_PER_SAMPLE = 258
 
@@ -53,14 +53,11 @@ def decoding_bytes(
         needed += 4 * pixels
     if is_turned:
         needed += 4 * pixels
-    if hashes:
-        needed += pixels
-    if limits is None:
-        return needed
-    size = fit(*picture.size, limits)
-    if size is not None and size != picture.size:
-        needed += 4 * size[0] * size[1]
-    return needed + spare_bytes(pixels)
+    # One after the other: grey for the hash, and the smaller copy.
+    after = pixels if hashes else 0
+    if limits is not None:
+        after = max(after, spare_bytes(picture.size, fit(*picture.size, limits)))
+    return needed + after
 
 
 def guessed_bytes(header: Header, *, converts: bool) -> int:
@@ -76,7 +73,7 @@ def guessed_bytes(header: Header, *, converts: bool) -> int:
     if header.format is Format.JPEG and not converts:
         return _FIXED_BYTES + 3 * pixels
     codec_bytes = _CODEC_BYTES.get(header.format.upper(), 0)
-    return _FIXED_BYTES + (5 + codec_bytes) * pixels + spare_bytes(pixels)
+    return _FIXED_BYTES + (5 + codec_bytes) * pixels + spare_bytes((header.width, header.height), None)
 
 
 def canvas_bytes(header: Header, file_bytes: int) -> int:
@@ -85,9 +82,16 @@ def canvas_bytes(header: Header, file_bytes: int) -> int:
     return _FIXED_BYTES + file_bytes + (_CODEC_BYTES["WEBP"] + 4) * pixels
 
 
-def spare_bytes(pixels: int) -> int:
-    """Bytes for a smaller copy of a picture: of three quarters of each side, of a large one at least half."""
-    return max(pixels, min(9 * pixels // 4, _SPARE_BYTES))
+def spare_bytes(size: tuple[int, int], fitting: tuple[int, int] | None) -> int:
+    """Bytes for a smaller copy of a picture: of the size that fits, or of three quarters of each side.
+
+    Of a large picture there may be room for less, but at least for half of each side.
+    """
+    pixels = size[0] * size[1]
+    wanted_bytes = 9 * pixels // 4
+    if fitting is not None and fitting != size:
+        wanted_bytes = max(wanted_bytes, 4 * fitting[0] * fitting[1])
+    return max(pixels, min(wanted_bytes, _SPARE_BYTES))
 
 
 def _codec_bytes(picture: Image.Image, pixels: int, source_pixels: int, file_bytes: int) -> int:
@@ -98,7 +102,8 @@ def _codec_bytes(picture: Image.Image, pixels: int, source_pixels: int, file_byt
     if kind == "JPEG" and "progressive" in picture.info:
         # All coefficients of the whole picture, at 2 bytes each, whatever the size at which it is decoded.
         needed += 2 * len(picture.getbands()) * source_pixels
-    if kind == "TIFF":
+    tiles = getattr(picture, "tile", ())
+    if kind == "TIFF" and tiles and tiles[0][0] == "libtiff":
         needed += pixels * _tiff_pixel_bits(picture) // 8
     return needed
 

@@ -78,8 +78,8 @@ def value_range(values: Sequence[float], *, no_data: float | None = None) -> tup
     if not finite:
         return 0.0, 1.0
     tail = int(len(finite) * _TAIL)
-    kept = finite[tail : len(finite) - tail]
-    kept = _without_outliers(kept) if kept[0] < kept[-1] else finite
+    trimmed = finite[tail : len(finite) - tail]
+    kept = _without_outliers(trimmed) if trimmed[0] < trimmed[-1] else finite
     low, high = kept[0], kept[-1]
     # One value only: the scale of 16-bit light, or of light from 0 to 1.
     return (low, high) if low < high else (0.0, 65_535.0 if high > 1 else 1.0)

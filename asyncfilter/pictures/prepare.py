@@ -135,16 +135,16 @@ class ImagePreparer:
             digest = await anyio.to_thread.run_sync(_digest, body or b"", limiter=self._cores)
             return body, Provenance(sent=_sent(header, body), blake2b=digest)
         result, jpeg = await self._decode(image, begun, is_refused=is_refused)
-        found = result.perceptual_hash
+        content = jpeg if is_refused else None if is_referred else body
+        sent: Sent | None = None
         if is_refused:
             source = header.format.value
             sent = Sent(bytes=len(jpeg), width=result.width, height=result.height, converted_from=source)
-        else:
-            sent = None if is_referred else _sent(header, body)
-        provenance = Provenance(
-            sent=sent, blake2b=result.blake2b, perceptual_hash=None if found is None else f"{found:016x}"
-        )
-        return jpeg if is_refused else None if is_referred else body, provenance
+        elif not is_referred:
+            sent = _sent(header, body)
+        found = result.perceptual_hash
+        known = None if found is None else f"{found:016x}"
+        return content, Provenance(sent=sent, blake2b=result.blake2b, perceptual_hash=known)
 
     async def _decode(self, image: ObjectRef, begun: _Begun, *, is_refused: bool) -> Decoded:
         request = DecodeRequest(limits=self._limits if is_refused else None, hashes=self._compares, digests=True)

@@ -114,15 +114,6 @@ class Memory(Protocol):
         ...
 
 
-@runtime_checkable
-class BoundedPreparation(Protocol):
-    """A ``Preparation`` that counts the bytes it reads before it reads them."""
-
-    def bound_by(self, memory: Memory) -> None:
-        """Use ``memory`` from now on; what an image holds afterwards is ``Prepared.held_bytes``."""
-        ...
-
-
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """How one image is to be examined.
 
@@ -147,6 +138,15 @@ class Preparation(Protocol):
             ImageError: The service would reject this image, or it cannot be read.
             AccessError: No image can be read.
         """
+        ...
+
+
+@runtime_checkable
+class BoundedPreparation(Preparation, Protocol):
+    """A ``Preparation`` that counts the bytes it reads before it reads them."""
+
+    def bound_by(self, memory: Memory) -> None:
+        """Use ``memory`` from now on; what an image holds when it is prepared is ``Prepared.held_bytes``."""
         ...
 
 

@@ -72,7 +72,11 @@ FAILURES = {
         "the store does not show whether it is a duplicate", "Nothing was removed; compare and remove it yourself."
     ),
     "changed": FailureMessage("replaced since it was examined", "Run again: the new version is examined then."),
-    "decompression_bomb": FailureMessage("too many pixels to decode safely", "Scale the images down."),
+    "decoder_died": FailureMessage("its decoding process died", "Leave the images out, or repair them."),
+    "decoding_timeout": FailureMessage("takes too long to decode", "Leave the images out, or repair them."),
+    "decompression_bomb": FailureMessage(
+        "takes too much memory to decode", "Raise limits.decoding_mb, or scale the images down."
+    ),
     "invalid_link": FailureMessage("a symbolic link that leads to itself", "Remove the link."),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(
@@ -88,6 +92,7 @@ FAILURES = {
         "not readable by Rekognition", "Check bucket policy, Requester Pays and kms:Decrypt."
     ),
     "kms_denied": FailureMessage("its KMS key may not be used", "Allow kms:Decrypt, and kms:GenerateDataKey."),
+    "no_etag": FailureMessage("the store gives no ETag", "Use a store that gives objects an ETag."),
     "not_restorable": FailureMessage(
         "its version is no longer behind the delete marker of apply", "Check its versions in S3."
     ),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from PIL import Image
 
 from asyncfilter.sandbox import Latency, SandboxOptions, SandboxProcess
 from tests.kit.jobs import write_job
+from tests.kit.mounts import bind_mount
 from tests.kit.workspace import Workspace, bare_environment, ended
 
 IMAGES = 210
@@ -152,3 +156,77 @@ def test_wrong_folders_get_a_clear_message(workspace: Workspace, change: str, co
     assert found == code, err
     assert text in " ".join(err.split())
     assert "Traceback" not in err
+
+
+def tiny_job(root: Path, **changes: Any) -> None:
+    """Three pictures, two files that cannot be read, and a job."""
+    (root / "photos" / "robin").mkdir(parents=True)
+    for index in range(3):
+        Image.new("RGB", (90, 90), (index * 40, 1, 2)).save(root / "photos" / "robin" / f"{index}.jpg")
+    (root / "photos" / "robin" / "loop.jpg").symlink_to("loop.jpg")
+    (root / "photos" / "a.jpg").symlink_to("b.jpg")
+    (root / "photos" / "b.jpg").symlink_to("a.jpg")
+    os.mkfifo(root / "photos" / "pipe.jpg")
+    actions = {"keep": {"copy": "./out/{key}"}}
+    job = {"name": "odd", "source": "./photos", "otherwise": "keep", "actions": actions, "limits": {"budget_usd": 1}}
+    write_job(root / "job.yaml", **job | changes)
+
+
+def test_odd_files_fail_alone(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    """Links in a circle are failed images, the pictures beside them are examined and copied; again at no cost."""
+    workspace = Workspace(tmp_path, sandbox)
+    tiny_job(tmp_path)
+    for _ in range(2):
+        summary = workspace.summary("run", "job.yaml")
+        assert summary["failed"] == {"invalid_link": 3}
+        assert (summary["examined"], summary["copied"], summary["calls"]) == (6, 3, 3)
+        assert (summary["stop_reason"], summary["exit_code"]) == ("completed", 1)
+    assert sorted(path.name for path in (tmp_path / "out" / "robin").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_closed_folder_fails_alone(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    """It is one failed image; once it is open, its pictures are examined as new ones."""
+    workspace = Workspace(tmp_path, sandbox)
+    tiny_job(tmp_path)
+    closed = tmp_path / "photos" / "closed"
+    closed.mkdir()
+    Image.new("RGB", (90, 90)).save(closed / "x.jpg")
+    closed.chmod(0)
+    try:
+        assert workspace.summary("run", "job.yaml")["failed"] == {"invalid_link": 3, "access_denied": 1}
+    finally:
+        closed.chmod(0o700)
+    assert workspace.summary("run", "job.yaml")["calls"] == 4
+
+
+@pytest.mark.parametrize("how", ["link", "mount"])
+@pytest.mark.parametrize("command", [["run"], ["plan"], ["refilter"], ["apply", "--dry-run"]])
+def test_the_source_by_another_path_is_no_target(
+    sandbox: SandboxProcess, tmp_path: Path, how: str, command: list[str]
+) -> None:
+    """Refused before a call, by every command that opens the folders."""
+    workspace = Workspace(tmp_path, sandbox)
+    tiny_job(tmp_path)
+    before = workspace.billed()
+    if command[0] in {"refilter", "apply"}:
+        workspace.summary("run", "job.yaml", "--dry-run")
+        before = workspace.billed()
+    write_job(
+        tmp_path / "job.yaml",
+        name="odd",
+        source="./photos",
+        otherwise="keep",
+        actions={"keep": {"copy": "./view/copies/{key}"}},
+        limits={"budget_usd": 1},
+    )
+    with ExitStack() as stack:
+        if how == "link":
+            (tmp_path / "view").symlink_to("photos")
+        else:
+            (tmp_path / "view").mkdir()
+            stack.enter_context(bind_mount(tmp_path / "photos", tmp_path / "view"))
+        code, _, err = workspace.here(command[0], "job.yaml", *command[1:])
+    assert code == 2, err
+    assert "is inside the source" in err
+    assert workspace.billed() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from tests.kit.workspace import Workspace, ended, wait_until
 
 IMAGES = 100
 STOPS = 2
+
+
+def _has_examined(workspace: Workspace, images: int) -> bool:
+    return workspace.billed() >= images
 
 
 @pytest.mark.parametrize("client", ["fast", "aioboto3"])
@@ -35,7 +40,8 @@ def test_a_stopped_program_pays_nothing_twice(client: str, tmp_path: Path) -> No
         )
         process = workspace.start("run", "job.yaml", "--json")
         for stop in range(1, STOPS + 1):
-            wait_until(lambda seen=stop * IMAGES // 4: workspace.billed() >= seen or process.poll() is not None)
+            seen = stop * IMAGES // 4
+            wait_until(partial(_has_examined, workspace, seen))
             process.send_signal(signal.SIGSTOP)
             # Longer than the timeout and the latency: all responses are in the sockets.
             time.sleep(1.8)

@@ -198,12 +198,12 @@ async def server_of(
         yield double, proxy
 
 
-FAULTS: Mapping[str, tuple[dict[str, Any], str, str]] = {
+FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "other host": ({"names": ("other.example",)}, "another host", "AWS_ENDPOINT_URL"),
     "unknown authority": ({}, "not trusted", "AWS_CA_BUNDLE"),
     "expired": ({"days": (-9, -1)}, "not valid now", "clock"),
 }
-ODD_FAULTS: Mapping[str, tuple[dict[str, Any], str, str]] = {
+ODD_FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "not valid yet": ({"days": (1, 9)}, "not valid now", "clock"),
     "name in the subject alone": ({"names": (), "subject": LOOPBACK}, "another host", "AWS_ENDPOINT_URL"),
     "address as a name": ({"names": ("localhost", "127.0.0.1.example")}, "another host", "AWS_ENDPOINT_URL"),
@@ -330,8 +330,8 @@ async def test_a_name_with_the_dot_of_the_root_is_checked_without_it(
     """Both clients accept the certificate of ``localhost`` for ``localhost.``."""
     authority = Authority(tmp_path)
     look_up = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: look_up(LOOPBACK, double.port))
     async with aws_double(tls=authority.server(names=("localhost",))) as double:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: look_up(LOOPBACK, double.port))
         for client in BOTH:
             url = f"https://localhost.:{double.port}"
             await call(client, monkeypatch, AWS_ENDPOINT_URL=url, AWS_CA_BUNDLE=str(authority.bundle))
@@ -485,7 +485,7 @@ async def test_a_redirect_is_an_access_error(client: str, monkeypatch: pytest.Mo
     async with aws_double(answer=redirect(302, "https://login.example/")) as double:
         with pytest.raises((AccessError, ErrorResponseError)) as caught:
             await call(client, monkeypatch, AWS_ENDPOINT_URL=f"http://{double.address}")
-    error = caught.value if isinstance(caught.value, AccessError) else classify(caught.value.response)
+    error = classify(caught.value.response) if isinstance(caught.value, ErrorResponseError) else caught.value
     assert isinstance(error, AccessError)
     assert "302" in error.message
     assert isinstance(error, RegionMismatchError) is (client == "aioboto3 s3")

@@ -99,7 +99,11 @@ class Opened:
 async def opening(client: ClientKind, *quirks: Quirk, one: Job | None = None, **options: Any) -> AsyncIterator[Opened]:
     """A store over a sandbox with quirks; its source has ``KEYS``, and its checks before a run passed."""
     one = one or job(client)
-    both = {"buckets": (BucketSpec(RAW), BucketSpec(CLEAN)), "check_images": False, "quirks": quirks} | options
+    both: dict[str, Any] = {
+        "buckets": (BucketSpec(RAW), BucketSpec(CLEAN)),
+        "check_images": False,
+        "quirks": quirks,
+    } | options
     async with serving(SandboxOptions(**both)) as sandbox:
         for key in KEYS:
             sandbox.put(RAW, key, key.encode())
@@ -274,7 +278,7 @@ async def test_a_reference_is_no_arn(client: ClientKind, address: str) -> None:
 @CLIENTS
 async def test_restored_objects_are_examined(client: ClientKind) -> None:
     """An archived object is skipped while it is archived; restored, it is listed as readable, copied and examined."""
-    options = {"archived": (f"{RAW}/d.jpg", f"{RAW}/sub/*"), "restored": (f"{RAW}/sub/*",)}
+    options: dict[str, Any] = {"archived": (f"{RAW}/d.jpg", f"{RAW}/sub/*"), "restored": (f"{RAW}/sub/*",)}
     async with opening(client, **options) as opened:
         listed = {one.key: one for one in (await opened.store.source.page(None)).objects}
         assert [key for key, one in listed.items() if one.storage_class in ARCHIVED_CLASSES] == ["d.jpg"]

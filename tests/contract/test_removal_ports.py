@@ -522,7 +522,7 @@ async def test_sha256_of_whole_objects_saves_the_reading(s3: S3Buckets) -> None:
 
     def read() -> int:
         found = s3.sandbox.stats().operations.get("GetObject")
-        return found.requests if found is not None else 0
+        return found.attempts if found is not None else 0
 
     give(image, sha256_of(one))
     give(different, sha256_of(other))
@@ -573,3 +573,15 @@ def sha256_of(body: bytes) -> str:
 async def test_a_part_is_the_one_asked_for(status: int, content_range: str, start: int, *, is_that_part: bool) -> None:
     """Nothing else is compared as that part."""
     assert is_part(status, content_range, start) is is_that_part
+
+
+async def test_another_object_with_the_same_etag_is_no_copy(s3: S3Buckets) -> None:
+    """What stands at the target of a copy counts as the copy only while no checksum says otherwise."""
+    one, other = same_md5(b"copy")
+    image, there = s3.put("raw-off", "copy a.jpg", one), s3.put("raw-off", "copy a.jpg", other, BIN)
+    effect = Effect(kind=ActionKind.COPY, source=image, target=location(there), if_exists=IfExists.FAIL)
+    for ref, body in ((image, one), (there, other)):
+        s3.stored(ref.bucket, ref.key).attributes.checksums["x-amz-checksum-sha256"] = sha256_of(body)
+    with pytest.raises(ImageError) as caught:
+        await s3.remover("raw-off").copy(effect)
+    assert caught.value.code == "target_exists"

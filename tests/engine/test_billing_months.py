@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,6 +56,10 @@ class WallClock(LoopClock):
     def unix(self) -> float:
         """See ``Clock``."""
         return self._wall(self.monotonic())
+
+
+def _constant(value: float, _loop_s: float) -> float:
+    return value
 
 
 # -- Runs --------------------------------------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ def test_no_jump_of_the_clock_lowers_a_price(steps_s: list[float], seed: int) ->
         now_s += step_s
         period = period_at(now_s)
         month, billed = period.month, billed if period.month == month else 0
-        stage.clock = WallClock(lambda _loop_s, now_s=now_s: now_s)
+        stage.clock = WallClock(partial(_constant, now_s))
         first = 1 if period.is_ending else billed + 1
         expected = 7 * DEAR if period.is_ending else sum(price(nth) for nth in range(first, first + 7))
         assert stage.run(job(max_images=7 * index)).this_run.spent_micros == expected

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -101,14 +102,13 @@ def rclone_server(folder: Path) -> Iterator[dict[str, str]]:
     assert rclone is not None
     key, secret = "AKIARCLONERCLONE0000", "secret-of-a-test"
     command = [rclone, "serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", f"{key},{secret}", "--config", os.devnull]
-    # The folder is also changed by tests: nothing may be cached.
-    command += ["--dir-cache-time", "0s", "--vfs-cache-mode", "off", str(folder)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
+    command.append(str(folder))
+    log = folder.with_suffix(".log")  # a file: nobody reads a pipe, and a full one would stop the server
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, stderr=errors)
     try:
-        address = next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
         yield {
-            "AWS_ENDPOINT_URL": address,
+            "AWS_ENDPOINT_URL": _address_in(log, process),
             "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -116,4 +116,11 @@ def rclone_server(folder: Path) -> Iterator[dict[str, str]]:
     finally:
         process.terminate()
         process.wait()
-        process.stderr.close()
+
+
+def _address_in(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """The address that a server writes to its log once it serves."""
+    while (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())) is None:
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    return found[0]

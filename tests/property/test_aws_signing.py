@@ -129,27 +129,31 @@ def test_prepared_posts_are_sent_as_they_would_be_one_by_one(
         assert found.keys() - expected.keys() == {"user-agent", "accept-encoding"}
 
 
+NEW_YEAR_UNIX_S = 1_767_225_600.0
+
+
 @pytest.mark.parametrize(
     ("date", "corrected"),
     [
-        ("Thu, 01 Jan 1970 01:00:00 GMT", True),
-        ("Thu, 01 Jan 1970 00:03:00 GMT", False),
+        ("Thu, 01 Jan 2026 01:00:00 GMT", True),
+        ("Wed, 31 Dec 2025 23:00:00 GMT", True),
+        ("Thu, 01 Jan 2026 00:03:00 GMT", False),
         ("yesterday", False),
         (None, False),
     ],
 )
 def test_the_clock_is_set_by_a_date_header_that_is_far_off(date: str | None, corrected: bool) -> None:
     """A difference of minutes is corrected; a smaller one, or no date, is ignored."""
-    clock = ServiceClock(lambda: 0.0)
+    clock = ServiceClock(lambda: NEW_YEAR_UNIX_S)
     assert clock.correct(date, signed=clock.stamps()[0]) is corrected
-    assert clock.stamps()[0] == ("19700101T010000Z" if corrected else "19700101T000000Z")
+    assert (clock.stamps()[0] == "20260101T000000Z") is not corrected
 
 
 def test_a_clock_once_corrected_is_not_corrected_again_by_the_same_date() -> None:
     """The correction is made once, so that a signature wrong for another reason ends as a credentials error."""
-    clock = ServiceClock(lambda: 0.0)
-    assert clock.correct("Thu, 01 Jan 1970 01:00:00 GMT", signed=clock.stamps()[0])
-    assert not clock.correct("Thu, 01 Jan 1970 01:00:00 GMT", signed=clock.stamps()[0])
+    clock = ServiceClock(lambda: NEW_YEAR_UNIX_S)
+    assert clock.correct("Thu, 01 Jan 2026 01:00:00 GMT", signed=clock.stamps()[0])
+    assert not clock.correct("Thu, 01 Jan 2026 01:00:00 GMT", signed=clock.stamps()[0])
 
 
 @pytest.mark.parametrize("ours", [0.0, 1_000_000.0, 4_000_000_000.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,14 +14,9 @@ from botocore import exceptions as vendor
 from botocore.awsrequest import AWSRequest
 
 from asyncfilter.aws.clients.error_response import Operation
-from asyncfilter.aws.http_session import (
-    ANSWER_BYTES,
-    ERROR_BYTES,
-    METADATA_BYTES,
-    S3_BYTES,
-    HttpSession,
-    MetadataSession,
-)
+from asyncfilter.aws.clients.http.connection import ERROR_LIMIT_BYTES
+from asyncfilter.aws.clients.http.message import PAGE, SMALL
+from asyncfilter.aws.http_session import METADATA, HttpSession, MetadataSession
 from asyncfilter.aws.transport_errors import UnreachableError, vendor_translated
 from asyncfilter.errors import EndpointError, TransientError
 from tests.kit.aws_double import Answer, AwsDouble, aws_double, response
@@ -39,12 +34,15 @@ def answering(raw: bytes) -> Answer:
 
 
 async def sent(
-    address: str, *, stream_output: bool = False, timeout: float = TIMEOUT_S, scheme: str = "http", **headers: str
+    address: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    stream_output: bool = False,
+    timeout: float = TIMEOUT_S,
+    scheme: str = "http",
 ) -> AioAWSResponse:
     """Send a request by a session of its own; its response."""
-    request = AWSRequest(
-        method="GET", url=f"{scheme}://{address}/a%2Fb?c=%20", headers=headers, stream_output=stream_output
-    )
+    request = AWSRequest(method="GET", url=f"{scheme}://{address}/", headers=headers or {}, stream_output=stream_output)
     async with HttpSession(TLS, timeout=timeout) as session:
         received = await session.send(request.prepare())
         if received.raw is not None and not stream_output:
@@ -78,7 +76,7 @@ async def test_the_body_of_an_error_is_cut(status: int, *, stream_output: bool) 
     async with aws_double(answer=answering(response(status, b"<Code>" + 3 * MORE))) as double:
         received = await sent(double.address, stream_output=stream_output)
     assert received.status_code == status
-    assert len(await received.content) == ERROR_BYTES
+    assert len(await received.content) == ERROR_LIMIT_BYTES
 
 
 async def test_an_error_without_end_is_cut() -> None:
@@ -93,27 +91,27 @@ async def test_an_error_without_end_is_cut() -> None:
                 await writer.drain()
 
     async with Endless(lambda *_: b"").listening(None) as double:
-        assert len(await (await sent(double.address)).content) == ERROR_BYTES
+        assert len(await (await sent(double.address)).content) == ERROR_LIMIT_BYTES
 
 
 @pytest.mark.parametrize(
     ("headers", "bytes_", "is_read"),
     [
-        ({}, ANSWER_BYTES, True),
-        ({}, ANSWER_BYTES + 1, False),
-        (OF_S3, ANSWER_BYTES + 1, True),
-        (OF_S3, S3_BYTES, True),
-        (OF_S3, S3_BYTES + 1, False),
+        ({}, SMALL.body_bytes, True),
+        ({}, SMALL.body_bytes + 1, False),
+        (OF_S3, SMALL.body_bytes + 1, True),
+        (OF_S3, PAGE.body_bytes, True),
+        (OF_S3, PAGE.body_bytes + 1, False),
     ],
 )
 async def test_a_response_is_bounded_by_its_service(headers: dict[str, str], bytes_: int, *, is_read: bool) -> None:
     """Listings may be longer than other responses; one that is too long counts as broken, and may be billed."""
     async with aws_double(answer=answering(response(200, b"x" * bytes_))) as double:
         if is_read:
-            assert len(await (await sent(double.address, **headers)).content) == bytes_
+            assert len(await (await sent(double.address, headers=headers)).content) == bytes_
             return
         with pytest.raises(vendor.ConnectionClosedError) as caught:
-            await sent(double.address, **headers)
+            await sent(double.address, headers=headers)
     with (
         pytest.raises(TransientError, match="more than") as translated,
         vendor_translated(Operation.DETECT_LABELS, "s3://b/k"),
@@ -124,7 +122,7 @@ async def test_a_response_is_bounded_by_its_service(headers: dict[str, str], byt
 
 async def test_an_object_is_left_to_the_caller() -> None:
     """Who knows its size, and reads as much as is needed."""
-    body = (S3_BYTES // len(MORE) + 2) * MORE
+    body = (PAGE.body_bytes // len(MORE) + 2) * MORE
     async with aws_double(answer=answering(response(200, body))) as double, HttpSession(TLS) as session:
         request = AWSRequest(method="GET", url=f"http://{double.address}/", stream_output=True)
         received = await session.send(request.prepare())
@@ -132,7 +130,7 @@ async def test_an_object_is_left_to_the_caller() -> None:
             assert len(await raw.content.readexactly(len(body))) == len(body)
 
 
-@pytest.mark.parametrize(("bytes_", "is_read"), [(METADATA_BYTES, True), (METADATA_BYTES + 1, False)])
+@pytest.mark.parametrize(("bytes_", "is_read"), [(METADATA.body_bytes, True), (METADATA.body_bytes + 1, False)])
 async def test_metadata_is_bounded(bytes_: int, *, is_read: bool) -> None:
     """Keys and a token are small."""
     async with (
@@ -170,6 +168,7 @@ async def test_a_response_that_drips_ends_with_its_time(status: str) -> None:
 async def test_a_request_is_sent_as_it_was_signed() -> None:
     """Path and query are not encoded again; no cookie of an earlier response is sent."""
     cookie = ("Set-Cookie: a=b", "x-odd: caf\xe9")
+    received = None
     async with aws_double(answer=answering(response(200, b"ok", cookie))) as double, HttpSession(TLS) as session:
         for _ in range(2):
             request = AWSRequest(
@@ -177,6 +176,7 @@ async def test_a_request_is_sent_as_it_was_signed() -> None:
             )
             received = await session.send(request.prepare())
             assert await received.content == b"ok"
+    assert received is not None
     assert received.headers["x-odd"].encode("latin-1").decode() == "caf\xe9"
     assert double.connections == 1
     for head in double.heads:

@@ -7,7 +7,7 @@ import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,7 +78,7 @@ def block_the_loop() -> None:
     time.sleep(STILL_S)
 
 
-Exchange = Callable[[], Awaitable[object]]
+Exchange = Callable[[], Coroutine[Any, Any, object]]
 
 
 @contextmanager

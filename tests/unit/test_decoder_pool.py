@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -22,7 +22,7 @@ from asyncfilter.pictures.decode_messages import DecodeRequest
 from asyncfilter.pictures.decoder_pool import ByteRoom, Decoded, DecoderPool
 from asyncfilter.policy.detectors import PROFILES
 from tests.kit import bombs
-from tests.kit.decoding import as_file, decoders_of, is_alive
+from tests.kit.decoding import as_file, decoders_of, environment_of, is_alive, is_computing, opened_by
 from tests.kit.pictures import noise
 
 LIMITS = PROFILES[DetectorKind.REKOGNITION].image_limits
@@ -51,12 +51,20 @@ async def decode(decoders: DecoderPool, body: bytes = SMALL) -> Decoded:
         return await decoders.decode(REQUEST, file, guess_bytes=600 * MIB)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Return as soon as something holds."""
+    for _ in range(3_000):
+        if holds():
+            return
+        await anyio.sleep(0.01)
+    raise AssertionError("it never held")
+
+
 async def while_decoding(decoders: DecoderPool) -> int:
     """Return, while a picture is decoded, the process that does it."""
-    while not (found := decoders_of()) or Path(f"/proc/{found[0]}/stat").read_text().split()[2] != "R":
-        await anyio.sleep(0.01)
+    await until(lambda: any(map(is_computing, decoders_of())))
     await anyio.sleep(0.3)
-    return found[0]
+    return decoders_of()[0]
 
 
 async def test_processes_start_when_they_are_needed_and_are_kept(decoders: DecoderPool) -> None:
@@ -96,8 +104,7 @@ async def test_an_idle_process_that_was_ended_fails_no_picture(decoders: Decoder
     await decode(decoders)
     (process,) = decoders_of()
     os.kill(process, signal.SIGKILL)
-    while is_alive(process):
-        await anyio.sleep(0.01)
+    await until(lambda: not is_alive(process))
     assert (await decode(decoders)).jpeg
 
 
@@ -151,8 +158,8 @@ with DecoderPool(decoding_bytes=2_000_000_000, processes=1) as decoders:
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.4, 0.8])
 def test_no_process_outlives_a_killed_run(delay_s: float) -> None:
-    """A run that is killed leaves none, at whatever moment of a decoding; the processes see that their socket closed."""
-    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    """A run that is killed leaves none, at whatever moment of a decoding: processes see that their socket closed."""
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
     with subprocess.Popen([sys.executable, "-c", RUN], env=environment) as run:
         while not (found := decoders_of(run.pid)):
             time.sleep(0.01)
@@ -171,11 +178,11 @@ async def test_a_process_holds_nothing_of_the_run(decoders: DecoderPool, monkeyp
         os.set_inheritable(lock.fileno(), True)
         await decode(decoders)
     (process,) = decoders_of()
-    opened = sorted(os.readlink(path) for path in Path(f"/proc/{process}/fd").iterdir())
+    opened = opened_by(process)
     assert opened[:3] == ["/dev/null"] * 3
     assert len(opened) == 4
     assert opened[3].startswith("socket:")
-    assert b"AWS_" not in Path(f"/proc/{process}/environ").read_bytes()
+    assert b"AWS_" not in environment_of(process)
 
 
 async def test_a_process_that_cannot_be_started_ends_the_run(

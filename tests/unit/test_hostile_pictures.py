@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -65,7 +67,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "tiff": (lambda: bombs.tiff(10_000, 10_000), "decompression_bomb"),
     "tiff of deep pixels": (lambda: bombs.tiff(9_000, 9_000, tags=((258, 3, 1, 16),)), "decompression_bomb"),
     "tiff of one strip": (lambda: bombs.tiff(5_000, 5_000, tags=((259, 3, 1, 8),)), "decompression_bomb"),
-    "tiff in a circle": (lambda: bombs.looped_tiff(), SHOWN),
+    "tiff in a circle": (bombs.looped_tiff, SHOWN),
     "tiff of many pages": (lambda: bombs.many_directories(50_000), SHOWN),
     "tiff of shared tags": (lambda: bombs.tags_that_share_bytes(300, 4 * MIB), SHOWN),
 }
@@ -144,3 +146,15 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
         jpeg, _ = convert_file(file, LIMITS, memory=Memory(50_000_000, 50_000_000))
     assert jpeg[1:] == (3_000, 2_000)
     assert Image.open(io.BytesIO(jpeg.body)).getpixel((9, 9)) == (254, 0, 0)
+
+
+async def test_the_largest_file_in_colour_is_converted_by_default() -> None:
+    """A TIFF of 199 MB, 66 million pixels in colour, is within the default limit of memory."""
+    tags = ((258, 3, 1, 8), (262, 3, 1, 2), (277, 3, 1, 3))
+    head = bombs.tiff(8_100, 8_190, tags=tags, strip=b"")
+    head = head.replace(struct.pack("<HHII", 279, 4, 1, 0), struct.pack("<HHII", 279, 4, 1, 8_100 * 8_190 * 3))
+    with DecoderPool(processes=1) as decoders, as_file(head) as file:
+        os.truncate(file.fileno(), len(head) + 8_100 * 8_190 * 3)
+        result, _ = await decoders.decode(DecodeRequest(limits=LIMITS, hashes=True), file, guess_bytes=MIB)
+        assert peak_mb(decoders_of()[0]) < BASE_MB + 350
+    assert (result.width, result.height) == (8_100, 8_190)

@@ -165,6 +165,18 @@ def test_too_large_an_object_is_converted() -> None:
     assert Overrides({"a.png": padded}).refused("a.png") == "image_too_large"
 
 
+@pytest.mark.parametrize("by_reference", [True, False])
+@pytest.mark.parametrize("compares", [True, False])
+@pytest.mark.parametrize("body", [b"<Error>", b"BM\1\0\0\0\0\0\0\0", noise("PNG", 79, 100)])
+def test_a_large_file_is_not_read_before_its_header_was(body: bytes, *, compares: bool, by_reference: bool) -> None:
+    """A file that is too large to be sent and cannot be converted costs one read of its first bytes."""
+    overrides = Overrides(
+        {"a.jpg": body + bytes(7 * 1024 * 1024)}, by_reference=by_reference, converts=False, compares=compares
+    )
+    overrides.refused("a.jpg")
+    assert overrides.contents.reads == [64 * 1024]
+
+
 def test_without_a_reference_good_pictures_are_sent_as_they_are() -> None:
     """Files and objects of another region are sent unchanged if they fit; else they are refused or converted."""
     small, large = noise("JPEG"), noise("PNG") + bytes(6 * 1024 * 1024)

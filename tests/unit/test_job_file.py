@@ -83,6 +83,31 @@ WRONG = {
         "3:9: source",
         ["s3://bucket/prefix", "access points are not supported"],
     ),
+    "ARN of a bucket": (
+        swap("s3://raw/birds/", "'arn:aws:s3:::raw/birds/'"),
+        "3:9: source",
+        ["write s3://raw/birds/"],
+    ),
+    "ARN of a bucket in another partition": (
+        HEAD + "actions: {keep: {copy: 'arn:aws-us-gov:s3:::clean/{key}'}}",
+        "5:24: actions.keep.copy",
+        ["write s3://clean/{key}"],
+    ),
+    "access point after s3://": (
+        swap("s3://raw/birds/", "'s3://arn:aws:s3:us-east-1:123456789012:accesspoint/x/birds/'"),
+        "3:9: source",
+        ["access points are not supported"],
+    ),
+    "Object Lambda": (
+        swap("s3://raw/birds/", "'arn:aws:s3-object-lambda:us-east-1:123456789012:accesspoint/x'"),
+        "3:9: source",
+        ["Object Lambda"],
+    ),
+    "ARN of something else": (
+        swap("s3://raw/birds/", "'arn:aws:iam::123456789012:role/x'"),
+        "3:9: source",
+        ["names no bucket"],
+    ),
     "no globs": (
         swap("s3://raw/birds/", "{uri: s3://raw/birds/, include: []}"),
         "3:41: source.include",

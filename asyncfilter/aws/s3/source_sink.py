@@ -165,7 +165,8 @@ def _target(effect: Effect) -> S3Location:
 def _same_content(one: ObjectHead, other: ObjectHead) -> bool:
     """Whether the copy exists already: ETags differ for multipart and KMS objects, checksums do not.
 
-    A checksum over parts (``…-3``) cannot be compared between objects with different parts.
+    Checksums that differ outweigh equal ETags, which can be made to agree. A checksum over parts (``…-3``) cannot be
+    compared between objects with different parts.
     """
     if one.size_bytes != other.size_bytes:
         return False
@@ -174,4 +175,4 @@ def _same_content(one: ObjectHead, other: ObjectHead) -> bool:
         for name, value in one.checksums.items()
         if name in other.checksums and "-" not in value
     ]
-    return one.etag == other.etag or (bool(shared) and all(shared))
+    return all(shared) if shared else one.etag == other.etag

@@ -68,7 +68,7 @@ class Proxied:
             # A redirect goes to another host, for which the signature is not valid.
             allow_redirects=False,
         ) as response:
-            return HttpResponse(response.status, response.raw_headers, await _body(response, limit))
+            return HttpResponse(response.status, response.raw_headers, await bounded_body(response, limit))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -92,7 +92,7 @@ class Proxied:
         )
 
 
-async def _body(response: aiohttp.ClientResponse, limit: ResponseLimit) -> bytes:
+async def bounded_body(response: aiohttp.ClientResponse, limit: ResponseLimit) -> bytes:
     """The body within its bound.
 
     Raises:
