@@ -222,6 +222,10 @@ class KillSweep:
         self._rng = random.Random(seed)
         self._rounds = 0
         quiet = self._workspace()
+        began_s = time.monotonic()
+        code, _, err = ended(quiet.start("run", "job.yaml", "--set", "limits.max_images=1"))
+        self._start_s = time.monotonic() - began_s  # longer on a busy machine
+        assert code == 0, err
         code, _, err = quiet.here("run", "job.yaml")
         assert code == 0, err
         self._verdicts = stored_verdicts(quiet)
@@ -244,8 +248,8 @@ class KillSweep:
     def _session(self, workspace: Workspace) -> int:
         """One start of the program, and its end; returns the exit code."""
         process = workspace.start("run", "job.yaml", "--json")
-        fails_s = self._rng.uniform(0.3, 2.5) if self._rng.random() < 0.3 else None
-        end_s = self._rng.uniform(0.2, 3.5)
+        fails_s = self._rng.uniform(0.3, self._start_s + 2) if self._rng.random() < 0.3 else None
+        end_s = self._rng.uniform(0.2, self._start_s + 4)
         if fails_s is not None and fails_s < end_s:
             time.sleep(fails_s)
             fill_disk(process.pid, workspace.folder / ".asyncfilter")
