@@ -1,10 +1,12 @@
 """A decoding process: it decodes one picture after the other, for the run that started it.
 
-``python decode_process.py SOCKET``, with the import path in ``ASYNCFILTER_IMPORT_PATH``; ``decoder_pool`` starts it. A
-picture may crash it, so it holds nothing but its socket: no checkpoint, no lock, no connection and no credentials.
+``python decode_process.py SOCKET LIFELINE``, with the import path in ``ASYNCFILTER_IMPORT_PATH``; ``decoder_pool``
+starts it. A picture may crash it, so it holds nothing but these two: no checkpoint, no lock, no connection and no
+credentials.
 
 Signals that end a run are blocked here, since a run that drains still needs its results. The process ends when its run
-does, also in the middle of a picture: the socket is then closed, which sends SIGIO.
+does, also in the middle of a picture: the lifeline, a pipe through which nothing is sent, is then closed, which sends
+SIGIO. The socket could not do that: SIGIO for a request may come when it has been read already.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ def main() -> None:
     # Where memory is short, the system shall end this process and not the run.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write("800")
+    _end_with(int(sys.argv[2]))
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         connection.sendall(READY)
         with contextlib.suppress(ConnectionError):
@@ -57,7 +60,7 @@ def _serve(connection: socket.socket) -> bool:
     with os.fdopen(descriptors[0], "rb") as file:
         body = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
         request = msgspec.msgpack.decode(body, type=DecodeRequest)
-        with _ended_with_run(connection), _limited(request.granted_bytes):
+        with _limited(request.granted_bytes):
             result, jpeg = _answer(request, file)
     connection.sendall(framed(result))
     connection.sendall(jpeg)
@@ -145,19 +148,12 @@ def _data_bytes() -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _ended_with_run(connection: socket.socket) -> Iterator[None]:
-    """End this process as soon as the run has ended: SIGIO, whose default is to end, comes when the socket closes."""
-    flags = fcntl.fcntl(connection, fcntl.F_GETFL)
-    fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(connection, fcntl.F_SETFL, flags | os.O_ASYNC)
-    # It may have been closed before: nothing else arrives during a request.
-    if select.select([connection], [], [], 0)[0]:
+def _end_with(lifeline: int) -> None:
+    """End this process as soon as the other end of a pipe is closed, by SIGIO, whose default is to end it."""
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it was closed before
         sys.exit(0)
-    try:
-        yield
-    finally:
-        fcntl.fcntl(connection, fcntl.F_SETFL, flags)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
@@ -196,11 +196,12 @@ class ByteRoom:
 
 
 class _Process:
-    """One decoding process, and this end of its socket."""
+    """One decoding process, this end of its socket, and of the pipe that ends it when this process is gone."""
 
-    def __init__(self, running: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    def __init__(self, running: subprocess.Popen[bytes], connection: socket.socket, lifeline: BinaryIO) -> None:
         self._running = running
         self._connection = connection
+        self._lifeline = lifeline
 
     @classmethod
     def start(cls) -> _Process:
@@ -209,17 +210,20 @@ class _Process:
         Raises:
             AccessError: The system refuses it.
         """
-        ours = None
-        try:
-            ours, theirs = socket.socketpair()
-            ours.settimeout(0)
-            with theirs:
-                return cls(_started(theirs), ours)
-        except OSError as exc:
-            if ours is not None:
-                ours.close()
-            why = f"no process that decodes pictures can be started ({exc.strerror or exc})"
-            raise AccessError(why, hint=_REMEDY) from exc
+        with ExitStack() as opened:
+            try:
+                ours, theirs = map(opened.enter_context, socket.socketpair())
+                ours.settimeout(0)
+                their_end, our_end = os.pipe()
+                lifeline = opened.enter_context(os.fdopen(our_end, "wb", buffering=0))
+                with os.fdopen(their_end, "rb", buffering=0):
+                    running = _started(theirs.fileno(), their_end)
+            except OSError as exc:
+                why = f"no process that decodes pictures can be started ({exc.strerror or exc})"
+                raise AccessError(why, hint=_REMEDY) from exc
+            theirs.close()
+            opened.pop_all()
+            return cls(running, ours, lifeline)
 
     @property
     def is_alive(self) -> bool:
@@ -249,6 +253,7 @@ class _Process:
     def end(self) -> int:
         """End it now; returns its exit status, negative for a signal."""
         self._connection.close()
+        self._lifeline.close()
         self._running.kill()
         try:
             return self._running.wait(_END_S)
@@ -272,16 +277,16 @@ class _Process:
         return bytes(received)
 
 
-def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
+def _started(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
     """The process, with signals that end a run blocked from its first moment, and without credentials."""
     path = os.pathsep.join(os.path.abspath(entry or os.curdir) for entry in sys.path)  # noqa: PTH100  text in, text out
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         return subprocess.Popen(  # noqa: S603  this interpreter and a file of this package
-            [sys.executable, "-I", "-S", str(_SCRIPT), str(theirs.fileno())],
+            [sys.executable, "-I", "-S", str(_SCRIPT), str(connection), str(lifeline)],
             env={**kept, "ASYNCFILTER_IMPORT_PATH": path},
-            pass_fds=[theirs.fileno()],
+            pass_fds=[connection, lifeline],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

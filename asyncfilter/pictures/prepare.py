@@ -33,6 +33,9 @@ HEAD_BYTES = 64 * 1024
 _SPOOLED_BYTES = 16 * 1024 * 1024
 """Larger files wait for their decoding on disk, where there is one."""
 
+_QUICK_BYTES = 1024 * 1024
+"""A copy of so many bytes takes less time than a change of threads."""
+
 Send = Callable[[ObjectRef, bytes], Awaitable[Detection]]
 """One paid attempt with an image's bytes; raises as ``Detector.detect``."""
 
@@ -165,7 +168,9 @@ class ImagePreparer:
             async with self._contents.opened(image) as file:
                 yield file
             return
-        if body is not None:
+        if body is not None and len(body) <= _QUICK_BYTES:
+            file = _stored(body)
+        elif body is not None:
             file = await anyio.to_thread.run_sync(_stored, body)
         else:
             async with self._decoders.reading(image.size_bytes):
