@@ -165,6 +165,8 @@ def stored_verdicts(workspace: Workspace) -> dict[str, str]:
 
 def sweep_signals(folder: Path, *, moments: int, seed: int) -> Sweep:
     """``moments`` each of Ctrl-C and SIGTERM, half as many of SIGHUP, and of two signals in a row."""
+    # A shell lets a background command ignore SIGINT, which the interpreters started here would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with signal_sandbox() as sandbox:
         signals = SignalSweep(sandbox, folder, seed)
         few = (moments + 1) // 2
