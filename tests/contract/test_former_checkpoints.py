@@ -85,27 +85,28 @@ class FastClock(SystemClock):
 
 
 class CountingDetector:
-    """Answers by content and counts calls; one image can be delayed until all others were answered, or for ever.
+    """Answers by content and counts calls; one image can be delayed for ever, or all of them until all were asked.
 
     Args:
-        late: The image that is answered last, or never when ``others`` is None.
-        others: The number of the other calls.
+        late: The image that is never answered.
+        together: The number of calls that are all in flight before the first is answered.
     """
 
-    def __init__(self, late: str = "", others: int | None = None) -> None:
+    def __init__(self, late: str = "", together: int = 0) -> None:
         self.calls: Counter[str] = Counter()
         self._late = late
-        self._others = others
-        self._answered = anyio.Event()
+        self._together = together
+        self._all_asked = anyio.Event()
 
     async def detect(self, image: ObjectRef) -> Detection:
         """See ``Detector``."""
         self.calls[image.key] += 1
         if image.key == self._late:
-            await self._answered.wait()
+            await anyio.sleep_forever()
+        if self.calls.total() >= self._together:
+            self._all_asked.set()
+        await self._all_asked.wait()
         await anyio.lowlevel.checkpoint()
-        if self._others is not None and self.calls.total() > self._others:
-            self._answered.set()
         if content_of(image.key) in UNREADABLE:
             raise ImageError("Request has invalid image format", code="invalid_image_format")
         return detection_of(image.key)
@@ -302,9 +303,10 @@ def prepare_interrupted(
 
 
 async def prepare_finished(workspace: Workspace) -> None:
-    """Finish a run whose stop rule held at an image after all following images were paid for."""
-    workspace.detector = CountingDetector(late=KEYS[21], others=len(KEYS) - len(SAME_AS) - 1)
-    result = await workspace.call(run)
+    """Finish a run whose stop rule held at an image while all following images were in flight."""
+    calls = len(KEYS) - len(SAME_AS)
+    workspace.detector = CountingDetector(together=calls)
+    result = await workspace.call(run, limits={"tps": 5000, "concurrency": calls, "budget_usd": 1})
     assert result["stop_reason"] == StopReason.MATCHES
 
 
@@ -385,9 +387,16 @@ async def everything(workspace: Workspace) -> Any:
         await refilter_changed(workspace),
         await workspace.remove(plan_undo, undo),
         await workspace.call(run, **CHANGED, retry_failed=True),
-        await workspace.remove(partial(plan_apply, stale=True), partial(apply, stale=True), **CHANGED),
+        await workspace.remove(
+            partial(plan_apply, stale=True, allow_places=FORMER),
+            partial(apply, stale=True, allow_places=FORMER),
+            **CHANGED,
+        ),
     ]
 
+
+FORMER = ("s3://clean/birds/",)
+"""Where the job copied to before its actions were changed."""
 
 CHANGED: dict[str, Any] = {
     "rules": [{"reject": {"count": {"label": "Robin", "min": 2}}}, {"keep": {"any": ["Robin", "Redbreast", "Person"]}}],
