@@ -18,8 +18,8 @@
     ├── OutputError                 74   a result cannot be written
     ├── AbortedError               130   a second interruption: the run stopped at once
     └── CallError                   70   one attempt failed; the engine decides what follows
-        ├── ThrottledError               wait and repeat; does not count against ``max_attempts``
-        ├── TransientError               repeat, up to ``max_attempts``
+        ├── ThrottledError        4      wait and repeat; does not count against ``max_attempts``
+        ├── TransientError        4      repeat, up to ``max_attempts``
         └── ImageError                   this image cannot be examined or acted on; recorded as failed
 
 Vendor exceptions are translated into these in ``asyncfilter.aws`` and nowhere else.
@@ -197,7 +197,7 @@ class ThrottleCause(StrEnum):
 
 
 class ThrottledError(CallError):
-    """The service refused the attempt for its rate; it was not examined.
+    """The service refused the attempt for its rate; it was not examined. Where nothing repeats it, access failed.
 
     Args:
         cause: Which limit was hit.
@@ -205,6 +205,8 @@ class ThrottledError(CallError):
         may_be_done: True for every throttle with HTTP 5xx: a gateway may send it after a write was carried out.
         retry_after_s: The wait that the service requested, seconds; None without one.
     """
+
+    exit_code = ExitCode.ACCESS
 
     def __init__(
         self,
@@ -215,7 +217,7 @@ class ThrottledError(CallError):
         may_be_done: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, hint="Wait a while, then repeat.")
         self.cause = cause
         self.may_be_billed = may_be_billed
         self.may_be_done = may_be_done or may_be_billed
@@ -223,15 +225,25 @@ class ThrottledError(CallError):
 
 
 class TransientError(CallError):
-    """The attempt failed in a way that a repetition may cure: timeout, reset, HTTP 5xx.
+    """The attempt failed in a way that a repetition may cure: timeout, reset, HTTP 5xx. Without one, access failed.
 
     Args:
         may_be_billed: True once the request may have reached the service; the budget then counts it.
         retry_after_s: The wait that the service requested, seconds; None without one.
+        hint: The remedy where nothing repeats it.
     """
 
-    def __init__(self, message: str, *, may_be_billed: bool, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+    exit_code = ExitCode.ACCESS
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        may_be_billed: bool,
+        retry_after_s: float | None = None,
+        hint: str = "Check the network and the service's health, then repeat.",
+    ) -> None:
+        super().__init__(message, hint=hint)
         self.may_be_billed = may_be_billed
         self.retry_after_s = retry_after_s
 

@@ -28,7 +28,7 @@ class UnreachableError(TransientError):
     """No connection could be made: certainly not billed; during preflight it is an ``EndpointError``."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, may_be_billed=False)
+        super().__init__(message, may_be_billed=False, hint=_ENDPOINT_HINT)
 
     def as_endpoint_error(self) -> EndpointError:
         """The same failure as an ``EndpointError``, which ends the run; for the checks before the first paid call."""

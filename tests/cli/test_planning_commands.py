@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from asyncfilter.errors import ExitCode
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess
 from tests.kit.jobs import write_job
 from tests.kit.workspace import Workspace
@@ -190,3 +191,11 @@ def test_a_job_that_is_like_good_images(workspace: Workspace, robins: list[str])
     code, _, err = workspace.here("refilter", "like.yaml", "--set", "rules[0].keep.like=s3://raw/other.jpg")
     assert code == 2
     assert "not known" in err
+
+
+def test_labels_of_an_unreachable_service_is_a_failure_of_access(workspace: Workspace) -> None:
+    """Where no engine repeats a call, a missing connection is no internal error."""
+    env = {**workspace.env, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    ended = workspace("labels", "s3://bucket/a.jpg", "--yes", env=env)
+    assert ended.returncode == ExitCode.ACCESS
+    assert "hint: Check the network, AWS_ENDPOINT_URL" in ended.stderr
