@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,3 +149,28 @@ def test_with_examine_every_image_is_paid_for_by_itself() -> None:
     stage.source.put(ListedObject("later.jpg", 1000, hashlib.md5(b"0").hexdigest()))
     assert stage.run(job).this_run.calls == 1
     assert stage.run(job).this_run.calls == 0
+
+
+@pytest.mark.parametrize("concurrency", [1, 50])
+@pytest.mark.parametrize("others", [1, 2, 5])
+@pytest.mark.parametrize("page_objects", [1, 3, 100])
+def test_labels_of_an_object_that_is_gone_hide_no_duplicate(concurrency: int, others: int, page_objects: int) -> None:
+    """Of several new images with the content of one that is gone, the first has a verdict; the others are duplicates.
+
+    One of them ends like any image of this listing, and not by the labels that an earlier pass left.
+    """
+    etag = hashlib.md5(b"same").hexdigest()
+    keys = [f"b{number}.jpg" for number in range(others + 1)]
+    stage = Stage(dict.fromkeys(["a.jpg", *keys], "Robin"), page_objects=page_objects)
+    for key in keys:
+        stage.source.remove(key)
+    stage.source.put(ListedObject("a.jpg", 1000, etag))
+    job = make_job(source={"uri": "s3://raw/", "duplicates": "skip"}, limits={"tps": 2000, "concurrency": concurrency})
+    stage.run(job)
+    stage.source.remove("a.jpg")
+    for key in keys:
+        stage.source.put(ListedObject(key, 1000, etag))
+    summary = stage.run(job)
+    assert summary.counts.skipped == {"duplicate": others}
+    assert stage.copied() == ["a.jpg", "b0.jpg"]
+    assert sum(stage.detector.attempts.values()) == 1

@@ -16,7 +16,7 @@ from asyncfilter import Job
 from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, TransientError
-from asyncfilter.model import ListedObject, StopReason, Summary
+from asyncfilter.model import Detection, ListedObject, ObjectRef, StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.testing import BROKEN, Stage, run_virtually
 from asyncfilter.testing.stage import SeededFaults
@@ -322,6 +322,36 @@ def test_images_behind_a_certain_stop_are_not_repeated() -> None:
     assert (summary.counts.examined, summary.stop_reason) == (8, StopReason.MATCHES)
     assert stage.detector.attempts["00000.jpg"] == 4
     assert stage.detector.attempts["00012.jpg"] == stage.detector.attempts["00013.jpg"] == 1
+
+
+@pytest.mark.parametrize("error", [SLOW_DOWN, INTERNAL])
+def test_images_that_wait_for_a_permit_when_a_stop_becomes_certain_are_not_repeated(error: Exception) -> None:
+    """A repetition that was queued for a permit before the stop was certain is not sent after it."""
+    labels = {f"{number:05d}.jpg": "Robin" for number in range(200)}
+    wanted = {f"{number:05d}.jpg" for number in range(1, 9)}
+    behind = {f"{number:05d}.jpg": 99 for number in range(9, 60)}
+    stage = Stage(labels, fault=failing({"00000.jpg": 3} | behind, error))
+    # At 10 a second, repetitions are queued for a permit when the eighth keep arrives.
+    stage.detector.delay_s = lambda key: 0.5 if key in behind else 9.0
+    job = make_job(limits={"tps": 10, "concurrency": 60}, stop={"matches": 8})
+    sent_s: list[float] = []
+    decided_s: list[float] = []
+    inner = stage.detector.detect
+
+    async def detect(image: ObjectRef) -> Detection:
+        if image.key in behind:
+            sent_s.append(anyio.current_time())
+        detection = await inner(image)
+        if image.key in wanted:
+            decided_s.append(anyio.current_time())
+        return detection
+
+    stage.detector.detect = detect  # type: ignore[method-assign]
+    summary = stage.run(job)
+    assert summary.stop_reason is StopReason.MATCHES
+    assert len(decided_s) == 8
+    assert sent_s
+    assert max(sent_s) <= max(decided_s)
 
 
 def _overshoot(labels: dict[str, str], fault_rate: float) -> Summary:

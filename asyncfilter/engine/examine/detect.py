@@ -141,6 +141,9 @@ class PaidCalls:
         backend = None
         try:
             backend = await self._backends.acquire()
+            # A stop may have become certain meanwhile.
+            if self._certain_stop.is_behind(item.image.seq):
+                backend = None
         finally:
             if backend is None:
                 self._budget_gate.settle(reservation, billed=False)

@@ -133,9 +133,11 @@ class DuplicateTracker:
         is_in_flight = leader is not None and not leader.is_ready
         row = self._known.get(content)
         if row is not None and row.detection is not None and not is_in_flight:
-            # A row of an earlier pass may belong to an object that is gone, and a removed image is gone for certain.
-            is_listed = (row.seq or 0) > self._sequencer.watermark.pass_seq and row.removal is None
+            is_listed = self._is_listed(row)
             self._share(item, row.detection, row.id, is_listed=is_listed)
+            if not is_listed:
+                # This image is the first listed one with the content: those behind it are its duplicates.
+                self._leaders[content] = item
         elif leader is None or leader.is_ready:
             self._leaders[content] = item
             return False
@@ -218,7 +220,17 @@ class DuplicateTracker:
         found: dict[Content, StoredImage] = {}
         for row in await self._checkpoint.by_etags([etag for etag, _ in wanted]):
             content = (row.etag, row.size_bytes)
-            if content in wanted:
-                # Rows come by id: the oldest one counts, in every run.
-                found.setdefault(content, row)
+            if content not in wanted:
+                continue
+            # Rows come by id: the oldest one counts, in every run, but only where no image of this listing has the
+            # content: paid overshoot and objects that are gone must not hide it.
+            if content not in found or (self._is_listed(row) and not self._is_listed(found[content])):
+                found[content] = row
         return found
+
+    def _is_listed(self, row: StoredImage) -> bool:
+        """Whether the object of a row is in the present listing.
+
+        A row of an earlier pass may belong to an object that is gone, and a removed image is gone for certain.
+        """
+        return (row.seq or 0) > self._sequencer.watermark.pass_seq and row.removal is None
