@@ -228,7 +228,7 @@ def test_an_error_is_one_short_line_whatever_its_sender_wrote(
 
 
 def test_a_failure_that_quotes_the_response_is_a_short_line() -> None:
-    """aiohttp's exceptions have what could not be parsed."""
+    """The exceptions of aiohttp have what could not be parsed."""
     quoting = aiohttp.ClientError(f"Bad status line: {LONG}")
     assert len(transport_failure(quoting, "w").message) < 500
     with pytest.raises(TransientError) as caught, vendor_translated(D, "s3://b/k"):
