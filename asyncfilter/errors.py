@@ -266,3 +266,28 @@ class ImageError(CallError):
     def access_denied(cls, message: str, *, remedy: str | None) -> Self:
         """The error for an object that may not be read or touched; its cause is a permission."""
         return cls(message, code="access_denied", remedy=remedy, access=True)
+
+
+def unexpected(error: BaseException, what: str) -> AsyncFilterError:
+    """The error for an exception that nobody expects: an internal one, unless this machine has no more threads.
+
+    Args:
+        error: The exception, which becomes its cause.
+        what: What raised it, such as ``the sink``.
+    """
+    found: AsyncFilterError
+    if is_out_of_threads(error):
+        found = AccessError(f"{what}: {_NO_THREAD}", hint=_NO_THREAD_HINT)
+    else:
+        found = AsyncFilterError(f"{what} raised {type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found
+
+
+def is_out_of_threads(error: BaseException) -> bool:
+    """Whether the system refused a thread; Python has no exception of its own for it."""
+    return isinstance(error, RuntimeError) and str(error).startswith("can't start new thread")
+
+
+_NO_THREAD = "the system refuses another thread or process"
+_NO_THREAD_HINT = "Raise the limit of processes: ulimit -u, pids of the container, or TasksMax of the service."

@@ -21,6 +21,9 @@ from asyncfilter.aws.trust import untrusted
 from asyncfilter.errors import AccessError, AsyncFilterError, EndpointError, TransientError
 
 _ENDPOINT_HINT = "Check the network, AWS_ENDPOINT_URL and its per-service forms, HTTPS_PROXY and NO_PROXY."
+_SHOWN = 200
+"""Characters of an exception in a message."""
+
 _PROXY_HINT = "Check HTTPS_PROXY and HTTP_PROXY, the proxy's user and password, and NO_PROXY."
 
 
@@ -46,16 +49,16 @@ def transport_failure(exc: Exception, what: str) -> AsyncFilterError:
         return refusal
     match exc:
         case aiohttp.ClientHttpProxyError():  # whose own text has the proxy's password
-            refused = f"{what}: the proxy refuses: HTTP {exc.status} {exc.message}"
+            refused = f"{what}: the proxy refuses: HTTP {exc.status} {exc.message[:_SHOWN]}"
             return EndpointError(refused, hint=_PROXY_HINT) if 400 <= exc.status < 500 else UnreachableError(refused)
         case AddressError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return EndpointError(f"{what}: not a usable address ({exc})", hint=_ENDPOINT_HINT)
         case NoConnectionError():
-            return UnreachableError(f"{what}: no connection ({exc})")
+            return UnreachableError(f"{what}: no connection ({_text_of(exc)})")
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return UnreachableError(f"{what}: no connection ({_text_of(exc)})")
         case UnsentError():
-            return TransientError(f"{what}: the connection broke ({exc})", may_be_billed=False)
+            return TransientError(f"{what}: the connection broke ({_text_of(exc)})", may_be_billed=False)
         case TimeoutError():
             return TransientError(f"{what}: no complete response in time", may_be_billed=True)
         case _:
@@ -67,7 +70,8 @@ TRANSPORT_FAILURES = (ExchangeError, aiohttp.ClientError, TimeoutError, OSError)
 
 
 def _text_of(exc: BaseException) -> str:
-    return str(exc) or type(exc).__name__
+    """What an exception says, cut: it may quote the response."""
+    return (str(exc) or type(exc).__name__)[:_SHOWN]
 
 
 # -- What aioboto3 raises ----------------------------------------------------------------------------------------------
@@ -118,7 +122,7 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
         case vendor.ParamValidationError() | vendor.ValidationError() | vendor.InvalidEndpointConfigurationError():
             return AccessError(f"{what}: not a possible request: {exc}", hint="Correct the value in the job file.")
         case vendor.ConnectTimeoutError():
-            return UnreachableError(f"{what}: no connection ({exc})")
+            return UnreachableError(f"{what}: no connection ({_text_of(exc)})")
         case vendor.HTTPClientError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
             return transport_failure(cause, what)
         case vendor.EndpointConnectionError() if isinstance(cause, aiohttp.ClientError | TimeoutError):
@@ -126,7 +130,7 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
         case vendor.SSLError() | vendor.ProxyConnectionError() if isinstance(cause, aiohttp.ClientError):
             return transport_failure(cause, what)
         case _:
-            return TransientError(f"{what}: {exc}", may_be_billed=True)
+            return TransientError(f"{what}: {_text_of(exc)}", may_be_billed=True)
 
 
 # -- Responses that cannot be read -------------------------------------------------------------------------------------
@@ -134,9 +138,6 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, msgspec.MsgspecError)
 """What reading a response raises when it is not the service's: numbers, dates and texts that are none, fields that are
 missing or of another type, JSON that is nested without end."""
-
-_SHOWN = 200
-"""Characters of such an exception in a message."""
 
 
 def undecodable(what: str, exc: BaseException) -> TransientError:

@@ -10,7 +10,7 @@ import typer
 
 from asyncfilter.cli.stderr import print_err, print_lines
 from asyncfilter.cli.streams import LOST, StdoutEndedError, end_stdout
-from asyncfilter.errors import AsyncFilterError, ExitCode, JobError
+from asyncfilter.errors import AsyncFilterError, ExitCode, JobError, is_out_of_threads, unexpected
 from asyncfilter.printable import printable_lines, without_secrets
 
 _CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -71,6 +71,8 @@ def report_error(error: BaseException, *, debug: bool) -> int:
             return ExitCode.ABORTED
         case _ if isinstance(error, _CLICK_ERROR):
             return _report_usage_error(error)
+        case _ if is_out_of_threads(error):
+            return report_error(unexpected(error, "the command"), debug=False)
         case _:
             return _report_internal_error(error)
 

@@ -23,6 +23,9 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 if __name__ == "__main__":  # before any import from the path of the run
+    # Where memory is short, the system shall end this process and not the run; already while it starts.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:  # noqa: PTH123
+        score.write("800")
     sys.path[:] = os.environ.pop("ASYNCFILTER_IMPORT_PATH", "").split(os.pathsep)
 
 import msgspec
@@ -41,9 +44,6 @@ _BLOCK_BYTES = 1 << 20
 def main() -> None:
     """Serve requests until the socket is closed."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Where memory is short, the system shall end this process and not the run.
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
-        file.write("800")
     _end_with(int(sys.argv[2]))
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         connection.sendall(READY)

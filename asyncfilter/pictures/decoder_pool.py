@@ -40,11 +40,14 @@ PROCESSES = 16
 WALL_S = 120.0
 """Time for one picture, waiting for the disk included; its processor time has a lower limit in the process."""
 START_S = 60.0
+_STARTS = 4
+"""Starts in a row that may be killed before a run ends."""
 _END_S = 1.0
 _BLOCKED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
 _SCRIPT = Path(__file__).with_name("decode_process.py")
 _REMEDY = (
-    "Raise the limit of processes (ulimit -u, or pids of the container), or set convert and near_duplicates to false."
+    "Raise the limits of processes and memory (ulimit -u, or pids and memory of the container), or set convert and "
+    "near_duplicates to false."
 )
 
 
@@ -135,13 +138,24 @@ class DecoderPool:
         return None
 
     async def _start(self) -> _Process:
+        for _ in range(_STARTS):
+            process = await self._started()
+            if process is not None:
+                return process
+        raise AccessError(f"{_STARTS} processes that decode pictures were killed at their start", hint=_REMEDY)
+
+    async def _started(self) -> _Process | None:
+        """A process that can decode; None when it was killed at its start, as by the system where memory is short."""
         process = await anyio.to_thread.run_sync(_Process.start)
         self._all.add(process)
         try:
             with anyio.fail_after(START_S):
                 await process.ready()
         except (TimeoutError, ConnectionError, EOFError) as exc:
-            why = f"a process that decodes pictures ended at its start (exit status {self._end(process)})"
+            status = self._end(process)
+            if status < 0 and not isinstance(exc, TimeoutError):
+                return None
+            why = f"a process that decodes pictures ended at its start (exit status {status})"
             raise AccessError(why, hint=_REMEDY) from exc
         except BaseException:
             self._end(process)
@@ -217,7 +231,7 @@ class _Process:
                 their_end, our_end = os.pipe()
                 lifeline = opened.enter_context(os.fdopen(our_end, "wb", buffering=0))
                 with os.fdopen(their_end, "rb", buffering=0):
-                    running = _started(theirs.fileno(), their_end)
+                    running = _launched(theirs.fileno(), their_end)
             except OSError as exc:
                 why = f"no process that decodes pictures can be started ({exc.strerror or exc})"
                 raise AccessError(why, hint=_REMEDY) from exc
@@ -277,7 +291,7 @@ class _Process:
         return bytes(received)
 
 
-def _started(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
+def _launched(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
     """The process, with signals that end a run blocked from its first moment, and without credentials."""
     path = os.pathsep.join(os.path.abspath(entry or os.curdir) for entry in sys.path)  # noqa: PTH100  text in, text out
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 import anyio
 import anyio.to_thread
 
-from asyncfilter.errors import ImageError
+from asyncfilter.errors import AccessError, ImageError
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.pictures.decode_messages import DecodeRequest
 from asyncfilter.pictures.decoder_pool import Decoded, DecoderPool
@@ -196,7 +196,21 @@ def _named(image: ObjectRef, message: str) -> str:
 
 
 def _stored(body: bytes) -> BinaryIO:
-    """A file without a name that holds ``body``: in memory, or on disk if it is large."""
+    """A file without a name that holds ``body``: in memory, or on disk if it is large.
+
+    Raises:
+        AccessError: It cannot be written; nothing is wrong with the picture.
+    """
+    try:
+        return _written(body)
+    except OSError as exc:
+        raise AccessError(
+            f"a picture of {len(body):,} bytes cannot be stored to be decoded ({exc.strerror or exc})",
+            hint="Free space in the folder of temporary files, or set TMPDIR to another folder.",
+        ) from exc
+
+
+def _written(body: bytes) -> BinaryIO:
     file: BinaryIO
     if len(body) <= _SPOOLED_BYTES and hasattr(os, "memfd_create"):
         file = os.fdopen(os.memfd_create("picture"), "w+b")

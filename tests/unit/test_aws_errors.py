@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, read_error_response
 from asyncfilter.aws.errors import classify
-from asyncfilter.aws.transport_errors import vendor_translated
+from asyncfilter.aws.transport_errors import transport_failure, vendor_translated
 from asyncfilter.errors import (
     AccessError,
     BucketNotFoundError,
@@ -201,6 +202,38 @@ def test_what_aioboto3_raises_means_the_same(
 def test_codes_are_found_wherever_aws_puts_them(body: bytes, headers: dict[str, str], code: str) -> None:
     """The code is read from ``__type`` with or without a namespace, ``Code``, a header or XML; else there is none."""
     assert read_error_response(D, "w", status=400, headers=headers, body=body).code == code
+
+
+LONG = "m" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (json.dumps({"__type": LONG, "message": LONG}).encode(), {}),
+        (f"<Error><Code>{LONG[:20_000]}</Code><Message>{LONG[:20_000]}</Message></Error>".encode(), {}),
+        (f"<Error><Code>Weird</Code><Region>{LONG}</Region></Error>".encode(), {}),
+        (b"", {"x-amzn-errortype": LONG}),
+        (b"", {"x-amz-bucket-region": LONG}),
+    ],
+)
+@pytest.mark.parametrize(("operation", "status"), [(D, 400), (D, 500), (L, 400), (L, 301), (H, 404)])
+def test_an_error_is_one_short_line_whatever_its_sender_wrote(
+    operation: Operation, status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    """It is logged and stored once for each image."""
+    error = classify(read_error_response(operation, "s3://b/k", status=status, headers=headers, body=body))
+    assert len(error.message) + len(error.hint or "") < 2_000
+    assert len(getattr(error, "code", "")) <= 200
+
+
+def test_a_failure_that_quotes_the_response_is_a_short_line() -> None:
+    """The exceptions of aiohttp have what could not be parsed."""
+    quoting = aiohttp.ClientError(f"Bad status line: {LONG}")
+    assert len(transport_failure(quoting, "w").message) < 500
+    with pytest.raises(TransientError) as caught, vendor_translated(D, "s3://b/k"):
+        raise HTTPClientError(error=ValueError(LONG))
+    assert len(caught.value.message) < 500
 
 
 def test_xml_errors_have_message_and_region() -> None:

@@ -216,6 +216,28 @@ async def test_a_process_that_cannot_be_started_ends_the_run(
     assert (await decode(decoders)).jpeg
 
 
+@pytest.mark.parametrize(("killed", "ends"), [(1, False), (3, False), (4, True)])
+async def test_a_process_that_is_killed_at_its_start_is_started_again(
+    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, killed: int, *, ends: bool
+) -> None:
+    """Where memory is short the system may end it before it has a picture; only if that goes on the run ends."""
+    starts = tmp_path / "starts"
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import os, pathlib, runpy\nstarts = pathlib.Path({str(starts)!r})\n"
+        "number = len(starts.read_bytes()) if starts.exists() else 0\nstarts.write_bytes(bytes(number + 1))\n"
+        f"if number < {killed}:\n    os.kill(os.getpid(), 9)\n"
+        f"runpy.run_path({str(decoder_pool._SCRIPT)!r}, run_name='__main__')\n"
+    )
+    monkeypatch.setattr(decoder_pool, "_SCRIPT", script)
+    if ends:
+        with pytest.raises(AccessError, match="killed at their start"):
+            await decode(decoders)
+    else:
+        assert (await decode(decoders)).jpeg
+    assert len(starts.read_bytes()) == min(killed + 1, 4)
+
+
 async def test_room_is_never_exceeded_and_given_in_order() -> None:
     """Tasks of any size get their room in the order of asking, also when some of those that wait are cancelled."""
     room, rng = ByteRoom(100), random.Random(3)

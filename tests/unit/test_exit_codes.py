@@ -10,6 +10,7 @@ import pytest
 
 import asyncfilter
 from asyncfilter import errors
+from asyncfilter.cli.exit_codes import exit_code_of
 from asyncfilter.errors import AccessError, AsyncFilterError, CheckpointError, ExitCode, ImageError
 from asyncfilter.model import StopReason
 from asyncfilter.policy.counts import exit_code
@@ -108,3 +109,27 @@ def test_every_error_ends_with_a_code_of_the_list() -> None:
 def test_how_a_run_ended(reason: StopReason, error: AsyncFilterError | None, any_failed: bool, code: ExitCode) -> None:
     """One code for each way to end."""
     assert exit_code(reason, error, any_failed=any_failed) is code
+
+
+@pytest.mark.parametrize("what", ["the sink", "the source", "preparing s3://b/k", "the detector"])
+def test_a_machine_without_threads_is_no_internal_error(what: str) -> None:
+    """A limit of processes is met by threads first, wherever one is started; any other RuntimeError is a fault."""
+    refused = errors.unexpected(RuntimeError("can't start new thread"), what)
+    assert isinstance(refused, AccessError)
+    assert what in refused.message
+    assert "ulimit -u" in (refused.hint or "")
+    assert errors.unexpected(RuntimeError("no running event loop"), what).exit_code is ExitCode.INTERNAL
+
+
+@pytest.mark.parametrize("is_group", [True, False])
+def test_a_command_without_threads_ends_with_a_remedy(capsys: pytest.CaptureFixture[str], *, is_group: bool) -> None:
+    """Outside of the engine, too, and from within a task group."""
+
+    def command() -> None:
+        error = RuntimeError("can't start new thread")
+        raise ExceptionGroup("tasks", [error]) if is_group else error
+
+    assert exit_code_of(command, debug=lambda: False) is ExitCode.ACCESS
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ")
+    assert "ulimit -u" in hint

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import resource
+import tempfile
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
+from typing import BinaryIO
 
 import anyio
 import pytest
 
-from asyncfilter.errors import ImageError
+from asyncfilter.errors import AccessError, ImageError
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.model import Detection, Label, ObjectRef
+from asyncfilter.pictures import prepare
 from asyncfilter.pictures.decoder_pool import DecoderPool
 from asyncfilter.pictures.prepare import ImagePreparer
 from asyncfilter.policy.detectors import PROFILES
@@ -163,6 +168,41 @@ def test_too_large_an_object_is_converted() -> None:
     assert note.sent is not None
     assert note.sent.converted_from == "png"
     assert Overrides({"a.png": padded}).refused("a.png") == "image_too_large"
+
+
+@pytest.mark.parametrize("fault", ["no folder", "a file as folder", "full", "no files left"])
+def test_a_picture_that_cannot_be_stored_is_no_fault_of_the_picture(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends with the folder of temporary files as the remedy; the image is neither failed nor paid for."""
+    (tmp_path / "file").touch()
+    folder = {"no folder": tmp_path / "none", "a file as folder": tmp_path / "file"}.get(fault, tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(prepare, "_SPOOLED_BYTES", 0)
+    overrides = Overrides({"a": noise("TIFF", 300, 300)}, converts=True)
+    monkeypatch.setattr(prepare, "_written", _limited(fault, prepare._written))
+    with pytest.raises(AccessError) as caught:
+        overrides.examine("a")
+    assert "TMPDIR" in (caught.value.hint or "")
+    assert not overrides.service.sent
+
+
+def _limited(fault: str, write: Callable[[bytes], BinaryIO]) -> Callable[[bytes], BinaryIO]:
+    """``write`` under a limit of this process, as a full disk shows itself."""
+    limits = {"full": (resource.RLIMIT_FSIZE, 1_000), "no files left": (resource.RLIMIT_NOFILE, 0)}
+    if fault not in limits:
+        return write
+    kind, least = limits[fault]
+
+    def act(body: bytes) -> BinaryIO:
+        before = resource.getrlimit(kind)
+        resource.setrlimit(kind, (least, before[1]))
+        try:
+            return write(body)
+        finally:
+            resource.setrlimit(kind, before)
+
+    return act
 
 
 @pytest.mark.parametrize("by_reference", [True, False])

@@ -60,6 +60,13 @@ _PERMISSIONS = {
 }
 
 
+_CODE_CHARACTERS = 100
+"""Most characters of a code or a region; AWS's have under 50."""
+
+_MESSAGE_CHARACTERS = 1_000
+"""Most characters of a message that are kept; those of AWS's denials have up to 500."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorResponse:
     """One error response.
@@ -79,6 +86,12 @@ class ErrorResponse:
     message: str = ""
     region: str | None = None
     retry_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        # Whoever sends it decides its length; each is part of a log line, and those of images are stored.
+        object.__setattr__(self, "code", self.code[:_CODE_CHARACTERS])
+        object.__setattr__(self, "message", self.message[:_MESSAGE_CHARACTERS])
+        object.__setattr__(self, "region", self.region and self.region[:_CODE_CHARACTERS])
 
     def __str__(self) -> str:
         detail = ": ".join(part for part in (self.code, self.message) if part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncfilter.engine.core.stopping import StopSignal
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.errors import unexpected
 from asyncfilter.events import Emit, Event, ignore
 from asyncfilter.model import StopReason
 
@@ -28,6 +28,4 @@ class GuardedListener:
             self._listener(event)
         except Exception as error:  # noqa: BLE001  a listener may raise anything; what is paid must be kept
             self._listener = ignore
-            wrapped = AsyncFilterError(f"a listener to events raised {type(error).__name__}: {error}")
-            wrapped.__cause__ = error
-            self._stop_signal.request(StopReason.FAILED, wrapped)
+            self._stop_signal.request(StopReason.FAILED, unexpected(error, "a listener to events"))

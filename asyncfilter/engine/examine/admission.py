@@ -32,7 +32,7 @@ from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.sequencer import Sequencer
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.errors import AsyncFilterError, unexpected
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import StopReason
 from asyncfilter.policy.outcome import Outcomes
@@ -155,9 +155,7 @@ class Admission:
             except AsyncFilterError as error:
                 self._stop_signal.request(StopReason.FAILED, error)
             except Exception as error:  # noqa: BLE001  a source may raise anything; what is paid must be kept
-                wrapped = AsyncFilterError(f"the source raised {type(error).__name__}: {error}")
-                wrapped.__cause__ = error
-                self._stop_signal.request(StopReason.FAILED, wrapped)
+                self._stop_signal.request(StopReason.FAILED, unexpected(error, "the source"))
 
     def _admit_known(self, item: WorkItem, stored: StoredImage) -> None:
         item.take_outcome(stored, self._outcomes.of(stored))

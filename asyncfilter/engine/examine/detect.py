@@ -15,7 +15,7 @@ from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.settle.committer import GroupCommitter
-from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, ThrottledError, TransientError
+from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, ThrottledError, TransientError, unexpected
 from asyncfilter.events import AttemptFailed, Emit
 from asyncfilter.model import Detection, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
@@ -196,6 +196,4 @@ class PaidCalls:
 def _unexpected(error: Exception) -> AsyncFilterError:
     if isinstance(error, AsyncFilterError):
         return error
-    wrapped = AsyncFilterError(f"the detector raised {type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped
+    return unexpected(error, "the detector")

@@ -23,7 +23,7 @@ from asyncfilter.engine.core.pool import WorkerPool
 from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
-from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, TransientError
+from asyncfilter.errors import AccessError, ImageError, TransientError, unexpected
 from asyncfilter.model import Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.ports.examine import BoundedPreparation, Preparation, Prepared
@@ -119,9 +119,7 @@ class PrefetchStage:
         except TransientError as error:
             self._fail(item, ImageError(error.message, code="unavailable"))
         except Exception as error:  # noqa: BLE001  a preparation may raise anything; what is paid must be kept
-            wrapped = AsyncFilterError(f"preparing {item.image.uri} raised {type(error).__name__}: {error}")
-            wrapped.__cause__ = error
-            self._stop_signal.request(StopReason.FAILED, wrapped)
+            self._stop_signal.request(StopReason.FAILED, unexpected(error, f"preparing {item.image.uri}"))
             return
         else:
             self._breaker.success()

@@ -8,7 +8,7 @@ from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.settle.committer import GroupCommitter
-from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, TransientError
+from asyncfilter.errors import AccessError, ImageError, TransientError, unexpected
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.model import Effect, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
@@ -77,9 +77,7 @@ class SinkStage:
         except TransientError as error:
             self._fail(item, ImageError(error.message, code="unavailable"))
         except Exception as error:  # noqa: BLE001  a sink may raise anything; what is paid must be kept
-            wrapped = AsyncFilterError(f"the sink raised {type(error).__name__}: {error}")
-            wrapped.__cause__ = error
-            self._stop_signal.request(StopReason.FAILED, wrapped)
+            self._stop_signal.request(StopReason.FAILED, unexpected(error, "the sink"))
         else:
             self._confirm(item, effect)
 
