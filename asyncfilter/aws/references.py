@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,6 +81,9 @@ class AwsReferences:
 
 
 def _read_file(path: str, most_bytes: int) -> bytes:
+    """The first bytes of a regular file: a pipe could wait for ever, in a thread that no signal reaches."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
     with Path(path).open("rb") as file:
         return file.read(most_bytes)
 

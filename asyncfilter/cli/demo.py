@@ -103,7 +103,7 @@ def _prepare_folder() -> Path:
         UsageError: The folder was not made by the demo, or cannot be written.
     """
     mark = FOLDER / "README"
-    if FOLDER.exists() and not mark.exists() and any(FOLDER.iterdir()):
+    if FOLDER.exists() and not (mark.exists() or (FOLDER.is_dir() and not any(FOLDER.iterdir()))):
         raise UsageError(
             f"{FOLDER} exists and was not made by the demo", hint="Move it, or run the demo in another folder."
         )

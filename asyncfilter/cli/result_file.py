@@ -7,6 +7,7 @@ written into and never replaced.
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import re
@@ -33,12 +34,16 @@ READER_WAIT_S = 10.0
 _PAUSE_S = 0.02
 
 _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/([0-9]+)")
+_LAST_DESCRIPTOR = 2**31 - 1
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
 def is_replaced(path: Path) -> bool:
     """Whether a result at this path would replace a file."""
-    return _descriptor(path) is None and path.is_file()
+    try:
+        return _descriptor(path) is None and path.is_file()
+    except OSError:
+        return False  # a name that is too long, which cannot be created either
 
 
 def write_result(option: str, path: Path, write: Callable[[TextIO], T]) -> T:
@@ -127,7 +132,7 @@ def _descriptor(path: Path) -> int | None:
 def _open_special(path: Path) -> BinaryIO:
     number = _descriptor(path)
     if number is not None:
-        return os.fdopen(os.dup(number), "wb")
+        return os.fdopen(_copy_of(number), "wb")
     if stat.S_ISSOCK(path.stat().st_mode):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))
@@ -136,6 +141,17 @@ def _open_special(path: Path) -> BinaryIO:
     descriptor = _open_with_reader(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)
     return os.fdopen(descriptor, "wb")
+
+
+def _copy_of(number: int) -> int:
+    """A copy of a descriptor of this process.
+
+    Raises:
+        OSError: There is none, or it is open for reading alone.
+    """
+    if number > _LAST_DESCRIPTOR or fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return os.dup(number)
 
 
 def _open_with_reader(path: Path, flags: int) -> int:
@@ -149,7 +165,7 @@ def _open_with_reader(path: Path, flags: int) -> int:
         try:
             return os.open(path, flags)
         except OSError as error:
-            if error.errno != errno.ENXIO:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(path.stat().st_mode):
                 raise
             if time.monotonic() > deadline_s:
                 raise OSError(errno.ENXIO, f"no program reads it ({READER_WAIT_S:.0f} s waited)") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -13,6 +14,7 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.streams import StdoutEndedError
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import UsageError
 from asyncfilter.sandbox import LabelSource, Quirk, SandboxOptions, client_environment, serve, syntax
@@ -186,7 +188,8 @@ def _serve(options: SandboxOptions, *, env_file: Path | None, as_json: bool) -> 
         if as_json:
             write_json({"endpoint_url": endpoint_url, "environment": environment})
         else:
-            print(f"unset AWS_PROFILE AWS_SESSION_TOKEN\n{exports}", end="", flush=True)  # noqa: T201
+            with suppress(StdoutEndedError):  # it serves all the same; what was lost is reported at its end
+                print(f"unset AWS_PROFILE AWS_SESSION_TOKEN\n{exports}", end="", flush=True)  # noqa: T201
         print_err(f"serving on {endpoint_url}; Ctrl-C ends it")
 
     deferred.run_until_signal(lambda: serve(options, started=started))

@@ -55,7 +55,7 @@ def load_job(
         parsed = [_setting(setting, environment) for setting in overrides]
     for key, value in parsed:
         _override(document, key, value)
-    return _job(document, base_dir=Path(file).parent, path=Path(file), hide=environment.hide)
+    return _job(document, base_dir=_base_dir(Path(file)), path=Path(file), hide=environment.hide)
 
 
 def parse_job(mapping: Mapping[str, object], *, base_dir: str | os.PathLike[str]) -> Job:
@@ -88,6 +88,15 @@ def _job(document: Document, *, base_dir: Path, path: Path | None, hide: Callabl
 def _in_file_order(document: Document) -> list[Problem]:
     rank = {file: index for index, file in enumerate(document.files)}
     return sorted(document.problems.values(), key=lambda problem: (rank[problem.file], problem.line, problem.column))
+
+
+def _base_dir(path: Path) -> Path:
+    """The folder that relative paths of a job file start from.
+
+    That of the file; of a job that a pipe or a descriptor gives (``/dev/stdin``, ``<(...)`` of a shell) the working
+    directory, since what is kept in ``/dev`` is lost when the machine stops.
+    """
+    return path.parent if path.is_file() and path.absolute().parts[1] not in {"dev", "proc"} else Path()
 
 
 def _content(file: str) -> bytes:

@@ -35,6 +35,15 @@ def test_the_demo_shows_a_whole_run_twice(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {".asyncfilter-demo"}
 
 
+def test_the_demo_leaves_files_of_others_alone(tmp_path: Path) -> None:
+    """A file of that name is a mistake in one line, and stays."""
+    foreign = tmp_path / ".asyncfilter-demo"
+    foreign.write_text("mine")
+    done = demo(tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert foreign.read_text() == "mine"
+
+
 def test_the_demo_leaves_folders_of_others_alone(tmp_path: Path) -> None:
     """A folder of that name that the demo did not make is not emptied."""
     foreign = tmp_path / ".asyncfilter-demo" / "precious"

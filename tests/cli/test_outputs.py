@@ -196,6 +196,53 @@ def test_a_device_is_written_into_and_stays(workspace: Workspace) -> None:
     assert stat.S_ISCHR(device.lstat().st_mode)
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["/dev/fd/99", f"/dev/fd/{'9' * 30}", "/proc/self/fd/2147483648", "/dev/fd/0", "n" * 300, "d/" * 3000 + "x"],
+)
+def test_an_impossible_target_is_a_mistake(workspace: Workspace, target: str) -> None:
+    """Exit 2 in one line, before anything is done."""
+    for command in ("export job.yaml -o", "run job.yaml --events"):
+        done = shell(workspace, f"asyncfilter {command} {target} < job.yaml")
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.splitlines()) == 2, done.stderr
+
+
+def test_no_terminal_has_no_reader_to_wait_for(workspace: Workspace) -> None:
+    """``/dev/tty`` without a terminal fails as a pipe without a reader does, but is not a pipe."""
+    if not os.access("/dev/tty", os.F_OK):
+        pytest.skip("no /dev/tty here")
+    done = shell(workspace, "setsid -w timeout 60 " + " ".join(COMMAND) + " export job.yaml -o /dev/tty")
+    assert done.returncode == 2
+    assert "no program reads it" not in done.stderr
+
+
+def test_a_job_from_a_pipe_keeps_its_checkpoint_here(workspace: Workspace) -> None:
+    """The checkpoint is in the working directory, not in /dev, which is lost when the machine stops."""
+    for job in ("/dev/stdin < job.yaml", "<(cat job.yaml)", "/proc/self/fd/0 < job.yaml"):
+        done = shell(workspace, f"asyncfilter status --json {job}")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["examined"] == PICTURES
+
+
+def test_a_pipe_is_no_reference(workspace: Workspace, tmp_path: Path) -> None:
+    """``labels`` of a pipe would wait for ever in a thread."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    done = workspace("labels", str(tmp_path / "pipe.jpg"))
+    assert done.returncode == 2
+    assert "not a regular file" in done.stderr
+
+
+@pytest.mark.parametrize(("target", "code"), [("> /dev/full", 74), ("| head -c 0", 0)])
+def test_a_sandbox_serves_without_stdout(workspace: Workspace, target: str, code: int) -> None:
+    """Its environment is on stdout alone, its address on stderr too; what was lost is told at its end."""
+    command = "timeout --preserve-status 6 " + " ".join(COMMAND)
+    done = shell(workspace, f"{command} sandbox {target}; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == code, done.stderr
+    assert "serving on" in done.stderr
+    assert "cannot be served" not in done.stderr
+
+
 def test_links_are_followed_and_files_keep_owner_and_permissions(workspace: Workspace, tmp_path: Path) -> None:
     """The file behind the link is replaced whole; a link that leads nowhere makes its file."""
     real, link = tmp_path / "real", tmp_path / "link"
