@@ -46,7 +46,7 @@ def test_every_promise_names_its_tests(heading: str, body: str) -> None:
     assert NAMED.search(body.partition("\nTests: ")[2]), heading
 
 
-@pytest.mark.parametrize("document", ["docs/guarantees.md", "docs/ARCHITECTURE.md"])
+@pytest.mark.parametrize("document", ["docs/guarantees.md", "docs/ARCHITECTURE.md", "docs/security.md"])
 def test_the_tests_that_documents_name_exist(document: str) -> None:
     """The cited files and their functions exist; a pattern matches at least one file."""
     for pattern, function in NAMED.findall((ROOT / document).read_text("utf-8")):
