@@ -394,12 +394,16 @@ def test_a_second_signal_aborts(workspace: Workspace) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_a_wrapper_repeats_drains(workspace: Workspace, number: signal.Signals) -> None:
     """``timeout`` sends a signal to its child and then to the whole group: one interruption, so exit 75."""
-    process = workspace.start("run", "job.yaml", "--json")
-    read_until(process, "rate_changed")
+    workspace.sandbox.control("POST", "faults", {"faults": ["timeout=100%"]})
+    process = workspace.start(
+        "run", "job.yaml", "--json", "--set", "limits.timeout_s=1", "--set", "limits.max_attempts=1"
+    )
+    wait_until(lambda: "DetectLabels" in workspace.sandbox.stats().operations)
     process.send_signal(number)
     time.sleep(ECHO_S / 5)  # so that the kernel does not take both for one
     process.send_signal(number)
     code, out, err = ended(process)
+    workspace.sandbox.control("POST", "faults", {"faults": []})
     assert code == 75, err
     assert json.loads(out)["stop_reason"] == "interrupted"
 
