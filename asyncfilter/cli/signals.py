@@ -7,7 +7,8 @@ become another error. What a signal does depends on what the command has begun:
 - A verb of the engine: the verb's listener is called in its event loop. It drains, aborts or cancels.
 - The result is there and being printed: signals have no effect, and the exit code is the result's.
 
-The third signal ends the process at once, in every state.
+The third signal ends the process at once, in every state. Signals that come within ``ECHO_S`` count once: ``timeout``
+sends what it gets to its child and to the group of processes in which this child is too.
 
 This module needs only the standard library, so that ``install`` can come before every other import; ``end_with`` says
 with which codes the process ends.
@@ -15,14 +16,19 @@ with which codes the process ends.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 MAX_SIGNALS = 3
 """This many signals end the process at once; the first drains, the second aborts."""
+
+ECHO_S = 0.1
+"""A signal that comes so soon after another, in seconds, is an echo of it; nobody presses Ctrl-C as fast."""
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -36,6 +42,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.count = 0
+        self._counted_s = -math.inf
         self._act: Callable[[], object] = self._end
         self._last_acts: list[Callable[[], object]] = []
         self._interrupted: int | None = None
@@ -126,6 +133,10 @@ class Signals:
                 loop.remove_reader(reader)
 
     def _received(self, _number: int, _frame: FrameType | None) -> None:
+        now_s = time.monotonic()
+        if now_s - self._counted_s < ECHO_S:
+            return
+        self._counted_s = now_s
         self.count += 1
         if self.count >= MAX_SIGNALS:
             self._leave(self._aborted)

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from asyncfilter.cli.signals import ECHO_S
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
 from tests.kit.workspace import Workspace, ended, read_until, wait_until
 
@@ -376,6 +378,7 @@ def test_a_second_signal_aborts(workspace: Workspace) -> None:
     wait_until(lambda: "DetectLabels" in workspace.sandbox.stats().operations)
     process.send_signal(signal.SIGINT)
     read_until(process, "draining")
+    time.sleep(2 * ECHO_S)  # a signal that comes sooner is the same one
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert code == 130
@@ -386,6 +389,23 @@ def test_a_second_signal_aborts(workspace: Workspace) -> None:
         workspace.summary("run", "job.yaml", "--set", "limits.max_images=2")["spent_usd"]
         > workspace.billed() / 1000 - 0.0005
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_a_wrapper_repeats_drains(workspace: Workspace, number: signal.Signals) -> None:
+    """``timeout`` sends a signal to its child and then to the whole group: one interruption, so exit 75."""
+    workspace.sandbox.control("POST", "faults", {"faults": ["timeout=100%"]})
+    process = workspace.start(
+        "run", "job.yaml", "--json", "--set", "limits.timeout_s=1", "--set", "limits.max_attempts=1"
+    )
+    wait_until(lambda: "DetectLabels" in workspace.sandbox.stats().operations)
+    process.send_signal(number)
+    time.sleep(ECHO_S / 5)  # so that the kernel does not take both for one
+    process.send_signal(number)
+    code, out, err = ended(process)
+    workspace.sandbox.control("POST", "faults", {"faults": []})
+    assert code == 75, err
+    assert json.loads(out)["stop_reason"] == "interrupted"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
