@@ -24,8 +24,9 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY)   ## run the main job on the embedded sandbox, nothing else needed
 	$(BIN)/asyncfilter demo
 
-test: $(READY)   ## run the tests
-	$(BIN)/python -m pytest -q
+test: $(READY)   ## run the tests, in two processes
+	@printf '%s\n' "tests/cli tests/property" "tests/contract tests/engine tests/unit tests/real" \
+	| xargs -P 2 -L 1 $(BIN)/python -m pytest -q
 
 fuzz: $(READY)   ## 10,000 damaged documents for every reader of foreign bytes; EXAMPLES=N for another number
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -k fuzz tests/property
