@@ -1,8 +1,8 @@
 """Whether formulas can hold together: a search over propositional logic with a bound on its work.
 
-An atom is a number from 1 on. A literal is an atom, or its negative where the atom must not hold. A clause is a tuple of
-literals of which at least one must hold. The search assigns atoms, follows what each assignment forces, and takes back
-the last choice at a contradiction (Davis, Logemann and Loveland 1962).
+An atom is a number from 1 on. A literal is an atom, or its negative where the atom must not hold. A clause is a tuple
+of literals of which at least one must hold. The search assigns atoms, follows what each assignment forces, and takes
+back the last choice at a contradiction (Davis, Logemann and Loveland 1962).
 """
 
 from __future__ import annotations
