@@ -117,7 +117,7 @@ async def test_a_dry_run_never_writes(tmp_path: Path) -> None:
         await refilter(job, dry_run=True)
         assert not {"PutObject", "DeleteObject"} & called(sandbox)
         await plan(job, sample=2)
-        assert sandbox.stats().operations["PutObject"].calls == 1
+        assert sandbox.stats().operations["PutObject"].attempts == 1
 
 
 async def test_copies_to_another_region_are_told(tmp_path: Path) -> None:
