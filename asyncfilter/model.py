@@ -354,6 +354,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The process's exit code for this result (docs/guarantees.md, *Exit codes*)."""
     pending_removals: int = 0
     """Images that ``apply`` would move or delete."""
+    cautions: tuple[str, ...] = ()
+    """What is probably a mistake in the job, one sentence each; none of them stops a run."""
 
     def _repr_html_(self) -> str:
         """For notebooks: the main figures; an action that was not carried out is left out."""

@@ -35,6 +35,7 @@ class DetectorProfile:
         features: What one call can request, each billed separately; empty where there is no choice.
         needs_model: True when a trained model of the account examines the images: it has a region of its own, must be
             running, and is billed by the hour.
+        has_categories: True when its labels belong to categories.
     """
 
     operation: str
@@ -45,6 +46,7 @@ class DetectorProfile:
     prices: PriceTable
     features: tuple[str, ...] = ()
     needs_model: bool = False
+    has_categories: bool = False
 
     def documented_tps(self, region: str) -> float:
         """The documented default of its quota in ``region``, in calls a second."""
@@ -62,6 +64,7 @@ PROFILES = for_every_kind(
             default_tps_in=dict.fromkeys(("us-east-1", "us-west-2", "eu-west-1"), 50),
             prices=LABEL_PRICES,
             features=("GENERAL_LABELS", "IMAGE_PROPERTIES"),
+            has_categories=True,
         ),
         DetectorKind.CUSTOM_LABELS: DetectorProfile(
             operation="DetectCustomLabels",

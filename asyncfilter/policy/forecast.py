@@ -70,13 +70,14 @@ class ListingSurvey(msgspec.Struct, kw_only=True):
 
 
 class CheckpointTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What the checkpoint held when the listing began; all zero without one."""
+    """What the checkpoint held when the listing began; all zero without one. ``stop`` is a stop rule that holds."""
 
     spent_micros: int = 0
     billed_calls: int = 0
     month_use: MonthUse = MonthUse()
     examined: int = 0
     matches: int = 0
+    stop: StopReason | None = None
 
 
 class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,11 +134,12 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known before anything is paid."""
+    """What is known before anything is paid; ``cautions`` say what is probably a mistake in the job."""
 
     survey: ListingSurvey
     checkpoint_totals: CheckpointTotals
     terms: PricingTerms
+    cautions: tuple[str, ...] = ()
 
     @property
     def sample_micros(self) -> int:
@@ -326,6 +328,12 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     forecast: CostForecast
     sample: Summary | None = None
     estimates: Estimates | None = None
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What is probably a mistake in the job, one sentence each, also from what the sample showed."""
+        found = self.plan_inputs.cautions + (self.sample.cautions if self.sample is not None else ())
+        return tuple(dict.fromkeys(found))
 
     def _repr_html_(self) -> str:
         """For notebooks: listing, forecast, and the estimates of the sample with their intervals."""

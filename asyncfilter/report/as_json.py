@@ -40,6 +40,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "checkpoint": summary.checkpoint,
         "this_run": counts_mapping(summary.this_run),
         "pending_removals": summary.pending_removals,
+        "cautions": list(summary.cautions),
         **later,
         "error": summary.error,
         "hint": summary.hint,

@@ -42,10 +42,17 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, pays=pays)
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
-        yield inputs_of(job, store.source, backend, preparation), store.sink
+        yield inputs_of(job, store.source, backend, preparation, cautions=store.cautions), store.sink
 
 
-def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: Preparation | None = None) -> RunInputs:
+def inputs_of(
+    job: Job,
+    source: Source,
+    backend: DetectorBackend,
+    preparation: Preparation | None = None,
+    *,
+    cautions: tuple[str, ...] = (),
+) -> RunInputs:
     """The inputs of a run over ``source``.
 
     Args:
@@ -53,6 +60,7 @@ def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: P
         source: Lists the objects.
         backend: Examines images, with its rate and its prices.
         preparation: Checks or converts images before they are paid for.
+        cautions: What is probably a mistake about the job's places.
     """
     return RunInputs(
         source=source,
@@ -60,6 +68,7 @@ def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: P
         backends=(backend,),
         concurrency=concurrency(job.limits, backend.limit_tps),
         preparation=preparation,
+        cautions=cautions,
     )
 
 

@@ -74,7 +74,12 @@ async def survey(
             on_listed=on_listed,
             shares_content=not job.source.examine_duplicates,
         )
-        return PlanInputs(survey=await surveyor.run(), checkpoint_totals=opened.checkpoint_totals, terms=opened.terms)
+        return PlanInputs(
+            survey=await surveyor.run(),
+            checkpoint_totals=opened.checkpoint_totals,
+            terms=opened.terms,
+            cautions=opened.cautions,
+        )
 
 
 async def examine_sample(
@@ -121,4 +126,4 @@ async def examine_ahead(
     """
     async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
         view = SampleView(opened.ready.checkpoint, opened.ready.job, goes_on=goes_on)
-        return await opened.examine(Options(dry_run=True), inputs=by(opened.inputs), checkpoint=view)
+        return await opened.examine(Options(dry_run=True, is_preview=True), inputs=by(opened.inputs), checkpoint=view)

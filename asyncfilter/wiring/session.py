@@ -21,7 +21,9 @@ from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier
 from asyncfilter.model import Progress, Summary
 from asyncfilter.policy.billing_month import period_at, use_in
+from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
 from asyncfilter.policy.forecast import CheckpointTotals, PricingTerms
+from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.reference_labels import resolved
 from asyncfilter.ports.checkpoint import Checkpoint
@@ -132,12 +134,14 @@ class Preview:
         checkpoint_totals: Totals of the checkpoint.
         known: Returns the stored images of keys.
         terms: Prices and rate.
+        cautions: What is probably a mistake in the job, one sentence each.
     """
 
     inputs: RunInputs
     checkpoint_totals: CheckpointTotals
     known: Known
     terms: PricingTerms
+    cautions: tuple[str, ...]
 
 
 @asynccontextmanager
@@ -151,22 +155,27 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
     async with AsyncExitStack() as stack:
         checkpoint_totals, known = await _checkpoint_totals(job, overrides, stack)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides, pays=False))
+        terms = _terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock())
         yield Preview(
             inputs=inputs,
             checkpoint_totals=checkpoint_totals,
             known=known,
-            terms=_terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock()),
+            terms=terms,
+            cautions=_cautions(job, inputs, checkpoint_totals, terms),
         )
 
 
 async def _checkpoint_totals(job: Job, overrides: Overrides, stack: AsyncExitStack) -> tuple[CheckpointTotals, Known]:
     if overrides.checkpoint is not None:
         opened = overrides.checkpoint.opened
-        return checkpoint_totals(opened.totals, opened.watermark.tally), overrides.checkpoint.by_keys
+        stop = stop_at_start(job, opened.watermark.tally, opened.decided_by)
+        return checkpoint_totals(opened.totals, opened.watermark.tally, stop), overrides.checkpoint.by_keys
     if not checkpoint_exists(job.checkpoint):
         return CheckpointTotals(), nothing_known
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
-    return checkpoint_totals(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
+    totals, tally = lookup.status.totals, lookup.status.watermark.tally
+    stop = stop_at_start(job, tally, lookup.status.decided_by)
+    return checkpoint_totals(totals, tally, stop), lookup.by_keys
 
 
 def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, clock: Clock) -> PricingTerms:
@@ -184,6 +193,20 @@ def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTota
         limit_tps=backend.limit_tps,
         tps_origin=backend.tps_origin,
     )
+
+
+def _cautions(job: Job, inputs: RunInputs, checkpoint_totals: CheckpointTotals, terms: PricingTerms) -> tuple[str, ...]:
+    """What a run would say about the job when it begins."""
+    start = AtStart(
+        price_micros=terms.prices.price_micros(terms.used + 1),
+        spent_micros=checkpoint_totals.spent_micros,
+        limit_tps=terms.limit_tps,
+        is_service=bool(inputs.primary.region),
+        stop=checkpoint_totals.stop,
+        is_used_old=terms.is_used_old,
+        of_places=inputs.cautions,
+    )
+    return (*job_warnings(job), *start_warnings(job, start))
 
 
 # -- The checkpoint ----------------------------------------------------------------------------------------------------

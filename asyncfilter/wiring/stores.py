@@ -25,12 +25,14 @@ class Store:
         sink: Carries out actions.
         contents: Reads the images; None where the caller gave source, detector and sink.
         region: Region in which a service can read the images by reference; None where they must be sent.
+        cautions: What is probably a mistake about source and targets, one sentence each.
     """
 
     source: Source
     sink: Sink
     contents: Contents | None = None
     region: str | None = None
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
         backends: Where images are examined; at least one.
         concurrency: Calls in flight at the most, over all backends.
         preparation: Prepares every image before it is paid for; None to examine the objects as they are.
+        cautions: What is probably a mistake about the places that the job reads and writes, one sentence each.
     """
 
     source: Source
@@ -28,6 +29,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     backends: tuple[DetectorBackend, ...]
     concurrency: int
     preparation: Preparation | None = None
+    cautions: tuple[str, ...] = ()
 
     @property
     def primary(self) -> DetectorBackend:
@@ -42,11 +44,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         dry_run: Pay for labels and store them; write nothing to the sink, and do not move the stored watermark.
         retry_failed: Try failed images again before going on with the listing.
         counts_ahead: Count the images of the listing during the run, to estimate when it will end.
+        is_preview: The run is ahead of the job's own: a sample, a benchmark, references.
     """
 
     dry_run: bool = False
     retry_failed: bool = False
     counts_ahead: bool = False
+    is_preview: bool = False
 
 
 class _NoSink:

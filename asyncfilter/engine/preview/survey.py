@@ -13,7 +13,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.core.listing import ListingReader, following
 from asyncfilter.engine.core.retry import Repeater, full_pause
 from asyncfilter.engine.examine.duplicates import content_of
-from asyncfilter.model import ListedObject, Skip
+from asyncfilter.model import ListedObject, Skip, StopReason
 from asyncfilter.policy.forecast import CheckpointTotals, ListingSurvey
 from asyncfilter.policy.matching import newest
 from asyncfilter.policy.sampling import ContentCounter, Sampler
@@ -32,14 +32,21 @@ async def nothing_known(keys: Sequence[str]) -> Sequence[StoredImage]:
     return ()
 
 
-def checkpoint_totals(totals: Totals, tally: Tally) -> CheckpointTotals:
-    """The part of a checkpoint's sums that a forecast needs; what is reserved counts as spent."""
+def checkpoint_totals(totals: Totals, tally: Tally, stop: StopReason | None = None) -> CheckpointTotals:
+    """The part of a checkpoint's sums that a forecast needs; what is reserved counts as spent.
+
+    Args:
+        totals: Of the checkpoint.
+        tally: Its counts.
+        stop: The stop rule that holds already.
+    """
     return CheckpointTotals(
         spent_micros=totals.spent_micros + totals.reserved_micros,
         billed_calls=totals.billed_calls + totals.reserved_calls,
         month_use=totals.month_use,
         examined=tally.examined,
         matches=tally.matches,
+        stop=stop,
     )
 
 

@@ -18,7 +18,7 @@ from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.errors import AbortedError
-from asyncfilter.events import Draining, JobWarning, RunEnded
+from asyncfilter.events import Draining, RunEnded
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.model import Summary
 from asyncfilter.policy.job_warnings import job_warnings
@@ -56,6 +56,7 @@ class RunLifecycle:
         self._interrupt = core.interrupt
         self._stop_signal = core.stop_signal
         self._emit = core.emit
+        self._cautions = core.cautions
         self._clock = core.clock
         self._sequencer = sequencer
         self._committer = committer
@@ -70,7 +71,9 @@ class RunLifecycle:
         return self._sink_stage.pool.unfinished
 
     async def begin(self, *, tps_origin: str, warnings: Sequence[str] = ()) -> None:
-        """Write the run to the history, and emit its first event and the warnings about the job.
+        """Write the run to the history, and emit its first event and the cautions about the job.
+
+        A run ahead of the job's own says none: the command that makes it says them before it asks for consent.
 
         Args:
             tps_origin: The origin of the rate, as text for people.
@@ -78,8 +81,9 @@ class RunLifecycle:
         """
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
         self._emit(self._summary.started(tps_origin=tps_origin))
-        for message in (*job_warnings(self._job), *warnings):
-            self._emit(JobWarning(at_unix_s=self._clock.unix(), message=message))
+        if not self._options.is_preview:
+            for message in (*job_warnings(self._job), *warnings):
+                self._cautions.say(message)
 
     def start(self, tasks: TaskGroup) -> None:
         """Start the settle loop, the sink's workers, and the task that waits for the interrupt, in ``tasks``."""

@@ -7,6 +7,7 @@ from random import Random
 
 import msgspec
 
+from asyncfilter.engine.core.cautions import Cautions
 from asyncfilter.engine.core.listener import GuardedListener
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.engine.core.retry import Repeater
@@ -32,6 +33,7 @@ class RunCore:
 
     Attributes:
         emit: The context's listener, guarded: the run ends when it raises.
+        cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
         pending: Wakes the settle loop.
@@ -58,6 +60,7 @@ class RunCore:
         self.stop_signal = StopSignal()
         self.pending = PendingSignal()
         self.emit = GuardedListener(context.emit, self.stop_signal)
+        self.cautions = Cautions(self.emit, self.clock)
         self.totals = msgspec.structs.replace(checkpoint.opened.totals)
 
     def repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:

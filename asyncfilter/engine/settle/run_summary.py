@@ -40,6 +40,7 @@ class RunSummary:
         self._stop_signal = core.stop_signal
         self._clock = core.clock
         self._totals = core.totals
+        self._cautions = core.cautions
         self._sequencer = sequencer
         self._since = since
         self._budget = budget
@@ -102,4 +103,5 @@ class RunSummary:
             hint=error.hint if error is not None else None,
             exit_code=exit_code(reason, error, any_failed=bool(life.failed)),
             pending_removals=pending_removals,
+            cautions=self._cautions.said,
         )

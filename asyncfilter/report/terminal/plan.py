@@ -9,9 +9,7 @@ from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
-from asyncfilter.policy.billing_month import USED_IS_OLD
 from asyncfilter.policy.forecast import JUDGEMENT_MICROS, JUDGEMENTS, CostForecast, Estimate, Estimates, PlanResult
-from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd, usd_number
@@ -56,13 +54,9 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "billed_this_month": terms.used,
         "price_source": terms.prices.source,
         "price_is_estimate": terms.prices.is_estimate,
-        "cautions": _warnings(job, found),
+        "cautions": list(found.cautions),
         "sample": None if found.sample is None else _sample_mapping(found),
     }
-
-
-def _warnings(job: Job, found: PlanResult) -> list[str]:
-    return [*job_warnings(job), *([USED_IS_OLD] if found.plan_inputs.terms.is_used_old else [])]
 
 
 def _sample_mapping(found: PlanResult) -> dict[str, object]:
@@ -115,8 +109,8 @@ def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
     if found.sample is not None:
         yield "", ""
         yield from _sample_rows(found)
-    for message in _warnings(job, found):
-        yield "note", Text(message, "yellow")
+    for message in found.cautions:
+        yield "caution", Text(message, "yellow")
     path = shlex.quote(str(job.path or "JOB"))
     if found.sample is None and found.plan_inputs.survey.unpaid:
         yield "next", f"{program()} plan {path} --sample 200   estimates how many match, before you pay for all"

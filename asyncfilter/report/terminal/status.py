@@ -15,6 +15,7 @@ from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Counts, Verdict
 from asyncfilter.policy.counts import counts
+from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd_number
@@ -47,6 +48,7 @@ def status_mapping(status: Status, path: Path, job: Job, pending_removals: int =
         "cursor": status.watermark.cursor,
         "pending": status.pending,
         "pending_removals": pending_removals,
+        "cautions": job_warnings(job),
         "size_bytes": status.size_bytes,
         "identity": dict(status.identity),
         "runs": [_run_mapping(run) for run in status.runs],
@@ -90,6 +92,7 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
         rows.append(("cached", Text(_cached(status.cached))))
     rows.append(("money", Text(_money(status, job))))
     rows.append(("kept in", Text(f"{path}, {formatting.size(status.size_bytes)}")))
+    rows += [("caution", Text(message, "yellow")) for message in job_warnings(job)]
     return rows
 
 

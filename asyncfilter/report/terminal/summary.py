@@ -149,6 +149,8 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
         yield "rate", _rate(summary)
     yield "time", formatting.duration(summary.wall_s)
     yield "kept in", summary.checkpoint
+    if summary.cautions:
+        yield "cautions", f"{len(summary.cautions)}, in the log of this run"
 
 
 def _images(counts: Counts) -> str:
