@@ -25,7 +25,7 @@ from asyncfilter.checkpoint.tables import Tables
 class Lookup:
     """A checkpoint opened for queries; made by ``open_lookup``.
 
-    Its two methods are those of ``LabelStore``, and raise ``CheckpointError`` when the file cannot be read any more.
+    Its methods are those of ``LabelStore``, and raise ``CheckpointError`` when the file cannot be read any more.
 
     Args:
         path: The file.
@@ -38,6 +38,7 @@ class Lookup:
         tables, thread = Tables(db, path), FileThread(path, anyio.CapacityLimiter(1))
         self.by_keys = thread.wrap(tables.by_keys)
         self.references = thread.wrap(tables.references)
+        self.labels = thread.wrap(tables.labels)
 
 
 @asynccontextmanager
