@@ -19,6 +19,7 @@ from asyncfilter.aws.s3.remover import S3Remover
 from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.target_checks import check_targets
 from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Job, for_every_kind
 
 
@@ -89,16 +90,18 @@ class S3Store:
     Attributes:
         contents: The bytes of the source's objects.
         region: Of the bucket.
+        cautions: What is probably a mistake about the targets, one sentence each.
     """
 
     source: S3Source
     contents: S3Contents
     sink: S3Sink
     region: str
+    cautions: tuple[str, ...] = ()
 
 
 async def open_store(job: Job, clients: AwsClients) -> S3Store:
-    """Check that the source can be listed and that targets exist, then return the ports over them.
+    """Check that the source can be listed and that targets can be written, then return the ports over them.
 
     Args:
         job: Gives bucket and targets.
@@ -113,6 +116,7 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
         contents=S3Contents(clients.s3),
         sink=S3Sink(clients.s3),
         region=region,
+        cautions=await check_targets(job, clients.session, region),
     )
 
 

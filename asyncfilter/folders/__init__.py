@@ -9,6 +9,7 @@ from asyncfilter.folders.places import canonical_places
 from asyncfilter.folders.remover import FolderRemover
 from asyncfilter.folders.sink import FolderSink
 from asyncfilter.folders.source import FolderSource, check_folder
+from asyncfilter.folders.target_checks import check_writable
 
 __all__ = [
     "FolderContents",
@@ -18,4 +19,5 @@ __all__ = [
     "canonical_places",
     "check_folder",
     "check_targets",
+    "check_writable",
 ]

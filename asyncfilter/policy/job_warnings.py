@@ -1,7 +1,7 @@
 """Cautions about a job: settings that are allowed but seldom intended. None of them stops a run.
 
-Each is one sentence. ``run``, ``refilter``, ``plan`` and ``status`` show them. What depends on prices, on the checkpoint
-or on the account is in ``cautions.at_start``.
+Each is one sentence. ``run``, ``refilter``, ``plan`` and ``status`` show them. What depends on prices, on the
+checkpoint or on the account is in ``cautions.at_start``.
 """
 
 from __future__ import annotations

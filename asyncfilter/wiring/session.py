@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.preview.survey import Known, checkpoint_totals, nothing_known
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.fingerprint import identity
-from asyncfilter.job.spec import Job, PriceTier
+from asyncfilter.job.spec import Job, PriceTier, TargetCheck
 from asyncfilter.model import Progress, Summary
 from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
@@ -219,6 +220,13 @@ def _cautions(job: Job, inputs: RunInputs, checkpoint_totals: CheckpointTotals, 
         of_places=inputs.cautions,
     )
     return (*job_warnings(job), *start_warnings(job, start))
+
+
+def without_writes(job: Job, *, dry_run: bool) -> Job:
+    """The job for a run that may write nothing: its targets are not written to for their check."""
+    if dry_run and job.check_targets is TargetCheck.WRITE:
+        return dataclasses.replace(job, check_targets=TargetCheck.POLICY)
+    return job
 
 
 # -- The checkpoint ----------------------------------------------------------------------------------------------------

@@ -7,8 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asyncfilter import aws
-from asyncfilter.folders import FolderContents, FolderRemover, FolderSink, FolderSource, check_folder, check_targets
-from asyncfilter.job.spec import Job
+from asyncfilter.folders import (
+    FolderContents,
+    FolderRemover,
+    FolderSink,
+    FolderSource,
+    check_folder,
+    check_targets,
+    check_writable,
+)
+from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import StoreKind, folder_of
 from asyncfilter.ports.examine import Contents, Sink, Source
 from asyncfilter.ports.remover import Remover
@@ -52,7 +60,13 @@ class StoreOpeners:
 
 async def _s3_store(job: Job, account: Account) -> Store:
     opened = await aws.open_store(job, await account.clients())
-    return Store(source=opened.source, sink=opened.sink, contents=opened.contents, region=opened.region)
+    return Store(
+        source=opened.source,
+        sink=opened.sink,
+        contents=opened.contents,
+        region=opened.region,
+        cautions=opened.cautions,
+    )
 
 
 async def _s3_sink(job: Job, account: Account) -> Sink:
@@ -65,11 +79,14 @@ async def _s3_remover(job: Job, account: Account) -> Remover:
 
 async def _folder_store(job: Job, _account: Account) -> Store:
     folder = _opened_folder(job)
+    _check_writable(job, folder)
     return Store(source=FolderSource(folder), sink=FolderSink(folder), contents=FolderContents())
 
 
 async def _folder_sink(job: Job, _account: Account) -> Sink:
-    return FolderSink(_opened_folder(job, must_exist=False))
+    folder = _opened_folder(job, must_exist=False)
+    _check_writable(job, folder)
+    return FolderSink(folder)
 
 
 async def _folder_remover(job: Job, _account: Account) -> Remover:
@@ -86,10 +103,18 @@ def _opened_folder(job: Job, *, must_exist: bool = True) -> Path:
     folder = folder_of(job.source.bucket)
     if must_exist:
         check_folder(folder)
-    actions = {**{verdict.value: action for verdict, action in job.actions.items()}, "duplicate": job.duplicate}
-    targets = {f"actions.{name}": action.target for name, action in actions.items() if action is not None}
+    targets = {key: action.target for key, action in job.actions_by_key.items()}
     check_targets(folder, [(key, target) for key, target in targets.items() if target is not None])
     return folder
+
+
+def _check_writable(job: Job, folder: Path) -> None:
+    """Check that the targets in folders can be written.
+
+    Raises:
+        AccessError: One cannot.
+    """
+    check_writable(folder, job.actions_by_key, tries=job.check_targets is TargetCheck.WRITE)
 
 
 def _complete(table: Mapping[StoreKind, StoreOpeners]) -> Mapping[StoreKind, StoreOpeners]:

@@ -114,6 +114,13 @@ class JobFile(Section):
     )
     otherwise: VerdictName = Field(default=Verdict.REJECT, description="The verdict when no rule matches.")
     actions: Actions = Field(default=Actions(), description="The action on the images of each verdict.")
+    check_targets: Annotated[spec.TargetCheck, Field(strict=False)] = Field(
+        default=spec.TargetCheck.POLICY,
+        description="The check of the targets before the first paid call. `exists`: their buckets exist, their folders "
+        "may be written. `policy`: also ask IAM whether the caller may write there, where the caller may ask that. "
+        "`write`: put an empty object or file there and take it away again, which may start what listens to the "
+        "bucket. `--dry-run` never writes.",
+    )
     limits: Limits = Field(default=Limits(), description="Limits on rate, cost, number of images and time.")
     stop: Stop = Field(default=Stop(), description="When the run stops early.")
     checkpoint: CheckpointPath | None = Field(

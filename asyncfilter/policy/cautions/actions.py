@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from asyncfilter.job.addresses import Placeholder, parse_template
-from asyncfilter.job.spec import Action, Job
+from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, StoreKind, Verdict
 
 _OF_THE_KEY = frozenset({Placeholder.KEY, Placeholder.RELATIVE, Placeholder.BASENAME, Placeholder.STEM})
@@ -40,18 +40,15 @@ def _without_duplicates(job: Job) -> str | None:
 
 def odd_targets(job: Job) -> Iterator[str]:
     """Targets that cannot tell images apart, or that mix what was to be separated."""
-    actions = {str(verdict): action for verdict, action in job.actions.items()}
-    if job.duplicate is not None:
-        actions["duplicate"] = job.duplicate
-    for name, action in actions.items():
+    for key, action in job.actions_by_key.items():
         if action.target is not None and (shared := _shared_by(action.target)):
             yield (
-                f"actions.{name}: {shared} one target, {action.target}: the first of them takes it, and the others "
+                f"{key}: {shared} one target, {action.target}: the first of them takes it, and the others "
                 "fail as target_collision; add {key} to it"
             )
     if job.actions[Verdict.KEEP].kind is ActionKind.DELETE:
         yield "actions.keep: delete removes the images that match, and leaves the others"
-    yield from _mixed(job.actions[Verdict.REJECT], {name: actions[name] for name in ("keep", "review")})
+    yield from _mixed(job)
 
 
 def _shared_by(target: str) -> str | None:
@@ -64,10 +61,12 @@ def _shared_by(target: str) -> str | None:
     return "all images with one extension have" if Placeholder.EXT in placeholders else "all images have"
 
 
-def _mixed(reject: Action, others: dict[str, Action]) -> Iterator[str]:
-    for name, action in others.items():
-        if action.target is not None and action.target == reject.target:
+def _mixed(job: Job) -> Iterator[str]:
+    rejects = job.actions[Verdict.REJECT]
+    for verdict in (Verdict.KEEP, Verdict.REVIEW):
+        action = job.actions[verdict]
+        if action.target is not None and action.target == rejects.target:
             yield (
-                f"actions.{name} and actions.reject have the same target, {action.target}: nothing there tells which "
-                "images match"
+                f"actions.{verdict} and actions.reject have the same target, {action.target}: nothing there "
+                "tells which images match"
             )

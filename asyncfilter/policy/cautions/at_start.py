@@ -83,9 +83,9 @@ def _money(job: Job, start: AtStart) -> Iterator[str]:
         return
     price = f"one image costs ${_usd(start.price_micros)}"
     if start.spent_micros:
-        yield f"limits.budget_usd: {_usd(budget_micros)} is spent ({price}): no other image is paid for; raise it to go on"
+        yield f"limits.budget_usd: {_usd(budget_micros)} is spent ({price}): no image is paid for; raise it to go on"
     else:
-        yield f"limits.budget_usd: {_usd(budget_micros)} is less than one image ({price}): nothing is paid for; raise it"
+        yield f"limits.budget_usd: {_usd(budget_micros)} pays for no image ({price}); raise it"
 
 
 def _rate(job: Job, start: AtStart) -> Iterator[str]:
@@ -94,8 +94,8 @@ def _rate(job: Job, start: AtStart) -> Iterator[str]:
         return
     if tps < _LEAST_TPS and (limits.tps is not None or limits.share < 1):
         yield (
-            f"limits.tps and limits.share allow {tps:g} calls a second, one in {1 / tps:,.0f} seconds: a thousand images "
-            f"take {1000 / tps / 3600:,.1f} hours"
+            f"limits.tps and limits.share allow {tps:g} calls a second, one in {1 / tps:,.0f} seconds: a thousand "
+            f"images take {1000 / tps / 3600:,.1f} hours"
         )
     if start.is_service and limits.concurrency is not None and limits.concurrency / tps < _FASTEST_S:
         yield (

@@ -40,7 +40,7 @@ _MOST_LINKED = 64
 _MOST_WORK = 200_000
 """Literals that one proof may look at: some hundredths of a second."""
 
-_MOST_WORK_IN_ALL = 3_000_000
+_MOST_WORK_IN_ALL = 1_000_000
 """Literals that all proofs for a job may look at; rules left then count as reachable."""
 
 
@@ -72,6 +72,8 @@ class RuleLogic:
         return self._can_hold(*(self._fails[rule] for rule in rules))
 
     def _can_hold(self, *parts: Sequence[Clause]) -> bool:
+        if not self._work_left:
+            return True
         search = Search([*self._links, *chain.from_iterable(parts)], most_work=min(_MOST_WORK, self._work_left))
         refuted = search.is_refuted()
         self._work_left = max(0, self._work_left - search.work)

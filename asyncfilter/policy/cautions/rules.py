@@ -89,7 +89,7 @@ def one_verdict(reachable: Reachable) -> Iterator[str]:
     """A job that gives every image the same verdict."""
     if len(reachable.verdicts) == 1 and not reachable.cautions:
         (verdict,) = reachable.verdicts
-        yield f"every image gets the verdict {verdict}, whatever it shows: neither a rule nor otherwise leads to another"
+        yield f"every image gets the verdict {verdict}, whatever it shows: no rule leads to another, nor does otherwise"
 
 
 def odd_conditions(job: Job) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _confidences(job: Job, conditions: Sequence[Condition]) -> Iterator[str]:
     fractions = [pct for pct in asked if 0 < pct <= 1]
     if fractions:
         pct = fractions[0]
-        yield f"has confidence: {pct:g}, which is {pct:g} percent and nearly no limit; for {pct:.0%} write {100 * pct:g}"
+        yield f"has confidence: {pct:g}, which is {pct:g} percent, nearly no limit; for {pct:.0%} write {100 * pct:g}"
     elif min(asked, default=least_pct) < least_pct:
         yield (
             f"needs labels from confidence {min(asked):g} on, but with detector.min_confidence: {least_pct:g} the "

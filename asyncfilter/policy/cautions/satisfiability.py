@@ -1,8 +1,8 @@
 """Whether formulas can hold together: a search over propositional logic with a bound on its work.
 
-An atom is a number from 1 on. A literal is an atom, or its negative where the atom must not hold. A clause is a tuple of
-literals of which at least one must hold. The search assigns atoms, follows what each assignment forces, and takes back
-the last choice at a contradiction (Davis, Logemann and Loveland 1962).
+An atom is a number from 1 on. A literal is an atom, or its negative where the atom must not hold. A clause is a tuple
+of literals of which at least one must hold. The search assigns atoms, follows what each assignment forces, and takes
+back the last choice at a contradiction (Davis, Logemann and Loveland 1962).
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class Search:
         self._clauses = clauses
         self._values: dict[int, bool] = {}
         self._set: list[Literal] = []
-        self._choices: list[tuple[int, Literal]] = []
+        self._choices: list[tuple[int, int, Literal]] = []
+        self._first_open = 0
         self._uses: dict[Literal, list[Clause]] = defaultdict(list)
         for clause in clauses:
             for literal in clause:
@@ -117,9 +118,9 @@ class Search:
                 literal = self._undecided()
                 if literal is None:
                     return False
-                self._choices.append((len(self._set), literal))
+                self._choices.append((len(self._set), self._first_open, literal))
             elif self._choices:
-                first, literal = self._choices.pop()
+                first, self._first_open, literal = self._choices.pop()
                 self._take_back(first)
                 literal = -literal  # forced by the choices before: it is no choice itself
             else:
@@ -159,12 +160,14 @@ class Search:
         return value is (literal > 0)
 
     def _undecided(self) -> Literal | None:
-        """An open literal of a clause that does not hold yet; None when all clauses hold."""
-        for clause in self._clauses:
+        """An open literal of the first clause that does not hold yet; None when all clauses hold."""
+        while self._first_open < len(self._clauses):
+            clause = self._clauses[self._first_open]
             self.work += len(clause)
             values = [self._values.get(abs(literal)) for literal in clause]
             if not any(value is (literal > 0) for literal, value in zip(clause, values, strict=True)):
-                return next(literal for literal, value in zip(clause, values, strict=True) if value is None)
+                return clause[values.index(None)]
+            self._first_open += 1  # it holds until the choice before it is taken back
         return None
 
     def _take_back(self, first: int) -> None:
