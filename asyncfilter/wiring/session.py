@@ -181,14 +181,15 @@ async def _checkpoint_totals(
         tally = opened.watermark.tally
         stop = stop_at_start(job, tally, opened.decided_by)
         names = await stored_names(store, answers=tally.judged, is_own=is_own)
-        return checkpoint_totals(opened.totals, tally, stop), store.by_keys, names
+        return checkpoint_totals(opened.totals, tally, stop, images=opened.next_id - 1), store.by_keys, names
     if not checkpoint_exists(job.checkpoint):
         return CheckpointTotals(), nothing_known, KnownNames(is_own=is_own)
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
     totals, tally = lookup.status.totals, lookup.status.watermark.tally
     stop = stop_at_start(job, tally, lookup.status.decided_by)
     names = await stored_names(lookup, answers=lookup.status.answers, is_own=is_own)
-    return checkpoint_totals(totals, tally, stop), lookup.by_keys, names
+    images = lookup.status.positioned + lookup.status.cached
+    return checkpoint_totals(totals, tally, stop, images=images), lookup.by_keys, names
 
 
 def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, clock: Clock) -> PricingTerms:

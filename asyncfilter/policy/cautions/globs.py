@@ -105,7 +105,7 @@ def _excluded(source: SourceSpec) -> Iterator[str]:
         yield f"source.exclude: {excludes} leaves nothing of source.include, so that there is no image to examine"
     else:
         for include, exclude in emptied.items():
-            yield f"source.include: {include!r} adds nothing, since source.exclude: {exclude!r} excludes all that it matches"
+            yield f"source.include: {include!r} adds nothing: source.exclude: {exclude!r} excludes all that it matches"
 
 
 def _covers(exclude: str, include: str, prefix: str) -> bool:
