@@ -6,6 +6,7 @@ found.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,9 +83,9 @@ def is_image(listed: ListedObject) -> bool:
 def nothing_found(source: SourceSpec, evidence: Evidence) -> NothingFound:
     """The explanation for people and scripts."""
     cause, hint = _cause(source, evidence)
-    where = "" if evidence.nearest_address is None else f" Nearest prefix with images: {evidence.nearest_address}."
+    where = "" if evidence.nearest_address is None else f" Nearest prefix with images: {_exact(evidence)}."
     return NothingFound(
-        message=f"nothing to examine: {_listed(evidence)}. Likely cause: {cause}.{where}",
+        message=f"{_listed(evidence)}. Likely cause: {cause}.{where}",
         hint=hint,
         skipped_keys={reason: list(keys) for reason, keys in evidence.skipped_keys.items()},
         nearest_prefix=evidence.nearest_address,
@@ -95,12 +96,14 @@ def nothing_found(source: SourceSpec, evidence: Evidence) -> NothingFound:
 def _listed(evidence: Evidence) -> str:
     if not evidence.listed:
         return f"no object is listed in {evidence.address}"
-    objects = "1 object is" if evidence.listed == 1 else f"{evidence.listed:,} objects are"
+    objects, what = (
+        ("1 object is", "it is") if evidence.listed == 1 else (f"{evidence.listed:,} objects are", "all are")
+    )
     reasons = [
         f"{number:,} {reason.replace('_', ' ')} ({', '.join(map(repr, evidence.skipped_keys.get(reason, ())))})"
         for reason, number in sorted(evidence.skipped.items(), key=lambda item: -item[1])
     ]
-    return f"{objects} listed in {evidence.address}, and all are skipped: {'; '.join(reasons)}"
+    return f"{objects} listed in {evidence.address}, and {what} skipped: {'; '.join(reasons)}"
 
 
 # -- Causes ------------------------------------------------------------------------------------------------------------
@@ -111,7 +114,7 @@ def _cause(source: SourceSpec, evidence: Evidence) -> Cause:
     if reason in _OF_THE_OBJECTS:
         return _OF_THE_OBJECTS[reason]
     if evidence.spelling is not None:
-        return evidence.spelling, f"Set source.uri to {evidence.nearest_address}{_with_globs(source)}."
+        return evidence.spelling, f"Set source.uri to {_exact(evidence)}{_with_globs(source)}."
     if not evidence.listed:
         return _no_object(source, evidence)
     if reason == Skip.NOT_INCLUDED:
@@ -133,7 +136,7 @@ def _no_object(source: SourceSpec, evidence: Evidence) -> Cause:
     if evidence.nearest_address is not None:
         return (
             f"no key begins with {source.prefix!r}" if source.prefix else f"{evidence.address} is empty",
-            f"Set source.uri to {evidence.nearest_address}, if those are the images.",
+            f"Set source.uri to {_exact(evidence)}, if those are the images.",
         )
     where = "folder" if source.store is StoreKind.FOLDER else "bucket"
     return f"no key begins with {source.prefix!r}" if source.prefix else f"the {where} is empty", "Correct source.uri."
@@ -188,6 +191,12 @@ def _by_extension(source: SourceSpec, evidence: Evidence) -> Cause:
 
 def _excluding(source: SourceSpec, keys: Sequence[str]) -> list[str]:
     return [glob for glob in source.exclude if any(KeyFilter(["*"], [glob]).excludes(key) for key in keys)]
+
+
+def _exact(evidence: Evidence) -> str:
+    """The nearest address; with escapes, which YAML has as well, where it would look as another one does."""
+    address = evidence.nearest_address or ""
+    return address if normalize("NFC", address) == address else json.dumps(address)
 
 
 def _written(globs: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ STOP_REASONS = {
     StopReason.ERRORS: "stopped: too many errors",
     StopReason.MAX_IMAGES: "stopped: the cap on images is reached",
     StopReason.BUDGET: "stopped: the budget is spent",
-    StopReason.NOTHING_TO_EXAMINE: "nothing to examine: no image was found",
+    StopReason.NOTHING_TO_EXAMINE: "nothing to examine",
     StopReason.INTERRUPTED: "interrupted: all paid labels are kept",
     StopReason.FAILED: "failed: all paid labels are kept",
 }

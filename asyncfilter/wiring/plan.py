@@ -87,7 +87,11 @@ async def survey(
             survey=found,
             checkpoint_totals=opened.checkpoint_totals,
             terms=opened.terms,
-            cautions=(*opened.cautions, *unusable, *([] if nothing is None else [nothing.message])),
+            cautions=(
+                *opened.cautions,
+                *unusable,
+                *([] if nothing is None else [f"nothing to examine: {nothing.message}"]),
+            ),
             nothing=nothing,
         )
 
