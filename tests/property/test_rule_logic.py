@@ -169,10 +169,8 @@ def test_several_rules_can_hide_one() -> None:
         )
     )
     assert found.deciding == [0, 1, 2]
-    assert found.cautions == [
-        "rules[3] (keep) can never match: rules[0] and rules[2] come first and together match every image that it "
-        "would match"
-    ]
+    (caution,) = found.cautions
+    assert "rules[3] (keep) can never match: rules[0] and rules[2] come first and together match" in caution
     assert found.verdicts == {Verdict.KEEP, Verdict.REJECT, Verdict.REVIEW}
 
 

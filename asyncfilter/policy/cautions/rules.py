@@ -30,18 +30,23 @@ class Reachable:
         self.deciding: list[int] = []
         self.cautions: list[str] = []
         for index in range(len(job.rules)):
-            self._look_at(index)
+            if not self._look_at(index):
+                break
         self.verdicts = {job.rules[index].verdict for index in self.deciding}
         if self._logic.can_all_fail(self.deciding):
             self.verdicts.add(job.otherwise)
 
-    def _look_at(self, index: int) -> None:
+    def _look_at(self, index: int) -> bool:
+        """Find out what a rule can decide; False when the rules after it can decide nothing, whatever they are."""
         if why := self._why_not(index):
             self.cautions.append(f"{self._named(index)} can never match: {why}")
-            return
+            return True
         self.deciding.append(index)
-        if index + 1 < len(self._job.rules) and not self._logic.can_all_fail([index]):
-            self.cautions.append(f"{self._named(index)} matches every image: no rule after it can decide one")
+        is_last = index + 1 == len(self._job.rules)
+        if is_last or self._logic.can_all_fail([index]):
+            return True
+        self.cautions.append(f"{self._named(index)} matches every image: no rule after it can decide one")
+        return False
 
     def _why_not(self, index: int) -> str | None:
         """Why a rule can decide no image; None when it may."""
@@ -50,8 +55,6 @@ class Reachable:
         earlier = self._enough_to_cover(index)
         if not earlier:
             return None
-        if any(not self._logic.can_all_fail([other]) for other in earlier):
-            return f"rules[{earlier[0]}] before it matches every image"
         if len(earlier) == 1:
             other = earlier[0]
             return (
@@ -106,7 +109,8 @@ def _confidences(job: Job, conditions: Sequence[Condition]) -> Iterator[str]:
     fractions = [pct for pct in asked if 0 < pct <= 1]
     if fractions:
         pct = fractions[0]
-        yield f"has confidence: {pct:g}, which is {pct:g} percent, nearly no limit; for {pct:.0%} write {100 * pct:g}"
+        meant = f"for {pct:.0%} write {100 * pct:g}" if pct < 1 else "for nearly certain labels write 99"
+        yield f"has confidence: {pct:g}, which is {pct:g} percent, nearly no limit; {meant}"
     elif min(asked, default=least_pct) < least_pct:
         yield (
             f"needs labels from confidence {min(asked):g} on, but with detector.min_confidence: {least_pct:g} the "
