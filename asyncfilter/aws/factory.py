@@ -15,6 +15,7 @@ from asyncfilter.aws.detectors.custom_labels import CustomLabelsDetector
 from asyncfilter.aws.preflight import check_buckets, check_detector, check_source, with_retries
 from asyncfilter.aws.s3.contents import S3Contents
 from asyncfilter.aws.s3.diagnosis import Diagnosis
+from asyncfilter.aws.s3.places import S3Places
 from asyncfilter.aws.s3.remover import S3Remover
 from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
@@ -88,12 +89,14 @@ class S3Store:
     """A job's bucket, ready for the first call.
 
     Attributes:
+        places: Other prefixes of the source's bucket.
         contents: The bytes of the source's objects.
         region: Of the bucket.
         cautions: What is probably a mistake about the targets, one sentence each.
     """
 
     source: S3Source
+    places: S3Places
     contents: S3Contents
     sink: S3Sink
     region: str
@@ -113,6 +116,7 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
     region = await check_source(job, clients.session, clients.s3)
     return S3Store(
         source=S3Source(clients.s3, job.source.bucket, job.source.prefix),
+        places=S3Places(clients.s3, job.source.bucket, job.source.prefix),
         contents=S3Contents(clients.s3),
         sink=S3Sink(clients.s3),
         region=region,

@@ -4,6 +4,7 @@ A key is a file's path below the folder, with slashes, in UTF-8; ``files`` maps 
 """
 
 from asyncfilter.folders.contents import FolderContents
+from asyncfilter.folders.nearby import FolderPlaces
 from asyncfilter.folders.overlap import check_targets
 from asyncfilter.folders.places import canonical_places
 from asyncfilter.folders.remover import FolderRemover
@@ -13,6 +14,7 @@ from asyncfilter.folders.target_checks import check_writable
 
 __all__ = [
     "FolderContents",
+    "FolderPlaces",
     "FolderRemover",
     "FolderSink",
     "FolderSource",

@@ -36,6 +36,7 @@ class DetectorProfile:
         needs_model: True when a trained model of the account examines the images: it has a region of its own, must be
             running, and is billed by the hour.
         has_categories: True when its labels belong to categories.
+        has_published_labels: True when AWS publishes which labels it has (``policy.label_list``).
     """
 
     operation: str
@@ -47,6 +48,7 @@ class DetectorProfile:
     features: tuple[str, ...] = ()
     needs_model: bool = False
     has_categories: bool = False
+    has_published_labels: bool = False
 
     def documented_tps(self, region: str) -> float:
         """The documented default of its quota in ``region``, in calls a second."""
@@ -65,6 +67,7 @@ PROFILES = for_every_kind(
             prices=LABEL_PRICES,
             features=("GENERAL_LABELS", "IMAGE_PROPERTIES"),
             has_categories=True,
+            has_published_labels=True,
         ),
         DetectorKind.CUSTOM_LABELS: DetectorProfile(
             operation="DetectCustomLabels",

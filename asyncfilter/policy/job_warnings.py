@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.cautions.actions import odd_targets, unreachable_actions
+from asyncfilter.policy.cautions.globs import odd_globs
 from asyncfilter.policy.cautions.rules import Reachable, few_labels, least_confidence, odd_conditions, one_verdict
 from asyncfilter.policy.cautions.settings import (
     odd_limits,
@@ -26,6 +27,7 @@ def job_warnings(job: Job) -> list[str]:
         *one_verdict(reachable),
         *least_confidence(job),
         *few_labels(job),
+        *odd_globs(job),
         *unreadable_formats(job),
         *unreachable_actions(job, reachable.verdicts),
         *odd_targets(job),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import msgspec
+
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.job.spec import Job, Precheck
@@ -42,7 +44,8 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, pays=pays)
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
-        yield inputs_of(job, store.source, backend, preparation, cautions=store.cautions), store.sink
+        inputs = inputs_of(job, store.source, backend, preparation, cautions=store.cautions)
+        yield msgspec.structs.replace(inputs, places=store.places), store.sink
 
 
 def inputs_of(

@@ -14,6 +14,7 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.core.stored_names import stored_names
 from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.preview.survey import Known, checkpoint_totals, nothing_known
@@ -23,6 +24,7 @@ from asyncfilter.job.spec import Job, PriceTier, TargetCheck
 from asyncfilter.model import Progress, Summary
 from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
+from asyncfilter.policy.cautions.label_names import KnownNames, ignored_name_findings, name_findings
 from asyncfilter.policy.forecast import CheckpointTotals, PricingTerms
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.pricing import PriceList
@@ -106,6 +108,9 @@ async def open_run(
         checkpoint = checkpoint or await sqlite(job, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
+        known = await stored_names(checkpoint, answers=0, is_own=context.has_own_labels)
+        if ignored := ignored_name_findings(job, known):
+            inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored.values()))
         yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
 
 
@@ -123,6 +128,7 @@ def new_context(
         clock=overrides.clock or SystemClock(),
         interrupt=interrupt,
         on_start=on_start,
+        has_own_labels=overrides.detector is not None,
     )
 
 
@@ -154,7 +160,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         AccessError: The job cannot work.
     """
     async with AsyncExitStack() as stack:
-        checkpoint_totals, known = await _checkpoint_totals(job, overrides, stack)
+        checkpoint_totals, known, names = await _checkpoint_totals(job, overrides, stack)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides, pays=False))
         terms = _terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock())
         yield Preview(
@@ -162,21 +168,28 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
             checkpoint_totals=checkpoint_totals,
             known=known,
             terms=terms,
-            cautions=_cautions(job, inputs, checkpoint_totals, terms),
+            cautions=(*name_findings(job, names).values(), *_cautions(job, inputs, checkpoint_totals, terms)),
         )
 
 
-async def _checkpoint_totals(job: Job, overrides: Overrides, stack: AsyncExitStack) -> tuple[CheckpointTotals, Known]:
+async def _checkpoint_totals(
+    job: Job, overrides: Overrides, stack: AsyncExitStack
+) -> tuple[CheckpointTotals, Known, KnownNames]:
+    is_own = overrides.detector is not None
     if overrides.checkpoint is not None:
-        opened = overrides.checkpoint.opened
-        stop = stop_at_start(job, opened.watermark.tally, opened.decided_by)
-        return checkpoint_totals(opened.totals, opened.watermark.tally, stop), overrides.checkpoint.by_keys
+        store, opened = overrides.checkpoint, overrides.checkpoint.opened
+        tally = opened.watermark.tally
+        stop = stop_at_start(job, tally, opened.decided_by)
+        names = await stored_names(store, answers=tally.judged, is_own=is_own)
+        return checkpoint_totals(opened.totals, tally, stop, images=opened.next_id - 1), store.by_keys, names
     if not checkpoint_exists(job.checkpoint):
-        return CheckpointTotals(), nothing_known
+        return CheckpointTotals(), nothing_known, KnownNames(is_own=is_own)
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
     totals, tally = lookup.status.totals, lookup.status.watermark.tally
     stop = stop_at_start(job, tally, lookup.status.decided_by)
-    return checkpoint_totals(totals, tally, stop), lookup.by_keys
+    names = await stored_names(lookup, answers=lookup.status.answers, is_own=is_own)
+    images = lookup.status.positioned + lookup.status.cached
+    return checkpoint_totals(totals, tally, stop, images=images), lookup.by_keys, names
 
 
 def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, clock: Clock) -> PricingTerms:

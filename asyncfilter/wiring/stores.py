@@ -9,6 +9,7 @@ from pathlib import Path
 from asyncfilter import aws
 from asyncfilter.folders import (
     FolderContents,
+    FolderPlaces,
     FolderRemover,
     FolderSink,
     FolderSource,
@@ -18,7 +19,7 @@ from asyncfilter.folders import (
 )
 from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import StoreKind, folder_of
-from asyncfilter.ports.examine import Contents, Sink, Source
+from asyncfilter.ports.examine import Contents, Places, Sink, Source
 from asyncfilter.ports.remover import Remover
 from asyncfilter.wiring.account import Account
 from asyncfilter.wiring.overrides import Overrides
@@ -31,6 +32,7 @@ class Store:
     Attributes:
         source: Lists the images.
         sink: Carries out actions.
+        places: Other places of the source's store; None where these are not known.
         contents: Reads the images; None where the caller gave source, detector and sink.
         region: Region in which a service can read the images by reference; None where they must be sent.
         cautions: What is probably a mistake about source and targets, one sentence each.
@@ -38,6 +40,7 @@ class Store:
 
     source: Source
     sink: Sink
+    places: Places | None = None
     contents: Contents | None = None
     region: str | None = None
     cautions: tuple[str, ...] = ()
@@ -63,6 +66,7 @@ async def _s3_store(job: Job, account: Account) -> Store:
     return Store(
         source=opened.source,
         sink=opened.sink,
+        places=opened.places,
         contents=opened.contents,
         region=opened.region,
         cautions=opened.cautions,
@@ -80,7 +84,9 @@ async def _s3_remover(job: Job, account: Account) -> Remover:
 async def _folder_store(job: Job, _account: Account) -> Store:
     folder = _opened_folder(job)
     _check_writable(job, folder)
-    return Store(source=FolderSource(folder), sink=FolderSink(folder), contents=FolderContents())
+    return Store(
+        source=FolderSource(folder), sink=FolderSink(folder), places=FolderPlaces(folder), contents=FolderContents()
+    )
 
 
 async def _folder_sink(job: Job, _account: Account) -> Sink:
@@ -148,7 +154,9 @@ async def open_store(job: Job, overrides: Overrides, account: Account) -> Store:
     if source is not None and sink is not None and overrides.detector is not None:
         return Store(source=source, sink=sink)
     opened = await STORES[job.source.store].store(job, account)
-    return replace(opened, source=source or opened.source, sink=sink or opened.sink)
+    if source is not None:
+        opened = replace(opened, source=source, places=None)
+    return replace(opened, sink=sink or opened.sink)
 
 
 async def open_sink(job: Job, overrides: Overrides, account: Account) -> Sink:

@@ -24,6 +24,10 @@ class Cautions:
         """All sentences, in the order in which they were said."""
         return tuple(self._said)
 
+    def take_back(self, message: str) -> None:
+        """Leave a sentence out of the summary: what came later refuted it."""
+        self._said.pop(message, None)
+
     def say(self, message: str) -> None:
         """Emit a sentence that is for people, unless this run has said it."""
         if message not in self._said:

@@ -14,6 +14,7 @@ from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.detect import PaidCalls
 from asyncfilter.engine.examine.duplicates import DuplicateTracker
+from asyncfilter.engine.examine.empty_listing import EmptyListing
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.examine.listing_count import ListingCounter
 from asyncfilter.engine.examine.pipeline import Pipeline
@@ -194,6 +195,13 @@ class _Assembly:
             month_watch=self._month_watch,
             backends=self._backends,
             duplicates=self._duplicates,
+            empty_listing=EmptyListing(
+                core.job.source,
+                source=self._inputs.source,
+                places=self._inputs.places,
+                check=self._inputs.check,
+                repeat=core.repeater(core.stop_signal.pause),
+            ),
             totals=core.totals,
             stop_signal=core.stop_signal,
         )

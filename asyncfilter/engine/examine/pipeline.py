@@ -112,6 +112,7 @@ class Pipeline:
             self._prefetch.start(tasks)
             self._lifecycle.start(tasks)
             tasks.start_soon(self._watchdog.run)
+            tasks.start_soon(self._lifecycle.names.run)
             if self._options.counts_ahead and not self._opened.listing_done:
                 tasks.start_soon(self._listing_counter.count, self._opened.cursor)
             # Around admission alone: a stop cancels it, and calls in flight finish in `_drain`.

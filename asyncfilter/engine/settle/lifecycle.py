@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.name_watch import NameWatch
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.run_summary import RunSummary
@@ -36,6 +37,7 @@ class RunLifecycle:
         loop: Runs in a task of its own.
         redecider: Records, at the end, that the stored decisions are those of the job.
         summary: Makes the summary.
+        names: Says which names in the rules are probably mistakes.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RunLifecycle:
         loop: SettleLoop,
         redecider: Redecider,
         summary: RunSummary,
+        names: NameWatch,
     ) -> None:
         self._job = core.job
         self._run_id = core.run_id
@@ -64,6 +67,7 @@ class RunLifecycle:
         self._loop = loop
         self._redecider = redecider
         self._summary = summary
+        self.names = names
 
     @property
     def actions(self) -> int:
@@ -84,6 +88,7 @@ class RunLifecycle:
         if not self._options.is_preview:
             for message in (*job_warnings(self._job), *warnings):
                 self._cautions.say(message)
+        await self.names.begin()
 
     def start(self, tasks: TaskGroup) -> None:
         """Start the settle loop, the sink's workers, and the task that waits for the interrupt, in ``tasks``."""
@@ -129,6 +134,7 @@ class RunLifecycle:
         """
         is_dry, sequencer = self._options.dry_run, self._sequencer
         await self._committer.close(sequencer.watermark)
+        await self.names.finish()
         # A dry run keeps the labels that it paid for, but none of its positions.
         kept = self._checkpoint.opened.watermark if is_dry else sequencer.watermark
         await self._checkpoint.drop_positions_after(kept.seq)

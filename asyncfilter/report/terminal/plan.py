@@ -11,7 +11,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
 from asyncfilter.policy.forecast import JUDGEMENT_MICROS, JUDGEMENTS, CostForecast, Estimate, Estimates, PlanResult
 from asyncfilter.report import formatting, messages
-from asyncfilter.report.as_json import counts_mapping
+from asyncfilter.report.as_json import counts_mapping, nothing_mapping
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
@@ -29,7 +29,7 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         found.plan_inputs.terms,
         found.plan_inputs.checkpoint_totals,
     )
-    forecast, budget = found.forecast, job.limits.budget_micros
+    forecast, budget, nothing = found.forecast, job.limits.budget_micros, found.plan_inputs.nothing
     return {
         "name": job.name,
         "listed": survey.listed,
@@ -55,6 +55,7 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "price_source": terms.prices.source,
         "price_is_estimate": terms.prices.is_estimate,
         "cautions": list(found.cautions),
+        "nothing_to_examine": None if nothing is None else nothing_mapping(nothing),
         "sample": None if found.sample is None else _sample_mapping(found),
     }
 
@@ -111,6 +112,9 @@ def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
         yield from _sample_rows(found)
     for message in found.cautions:
         yield "caution", Text(message, "yellow")
+    if found.plan_inputs.nothing is not None:
+        yield "next", found.plan_inputs.nothing.hint
+        return
     path = shlex.quote(str(job.path or "JOB"))
     if found.sample is None and found.plan_inputs.survey.unpaid:
         yield "next", f"{program()} plan {path} --sample 200   estimates how many match, before you pay for all"
