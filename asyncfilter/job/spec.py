@@ -76,7 +76,7 @@ class TargetCheck(StrEnum):
 
 
 class ClientKind(StrEnum):
-    """The client for AWS: asyncfilter's signed HTTP client for the frequent calls, or aioboto3 for all."""
+    """The client for AWS: asyncfilter's signed HTTP client for the frequent calls, or that of aioboto3 for all."""
 
     FAST = "fast"
     AIOBOTO3 = "aioboto3"

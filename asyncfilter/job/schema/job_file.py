@@ -77,7 +77,8 @@ class Aws(Section):
     region: Region | None = Field(default=_AWS.region, description="The default region.")
     client: Annotated[spec.ClientKind, Field(strict=False)] = Field(
         default=_AWS.client,
-        description="`fast`: asyncfilter's signed HTTP client for the frequent calls. `aioboto3`: aioboto3 for all.",
+        description="`fast`: asyncfilter's signed HTTP client for the frequent calls. "
+        "`aioboto3`: aiobotocore's clients, which are those of aioboto3, for all.",
     )
 
 
