@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from asyncfilter.checkpoint import checkpoint_exists, count_pending, read_duplicates, read_images, read_status
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
+    from asyncfilter.cli.job_sandbox.contents import contents_for
     from asyncfilter.cli.run_console import run_with_console
     from asyncfilter.job.load import load_job
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
@@ -36,6 +37,7 @@ _HOMES = {
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "checkpoint_exists": "checkpoint",
+    "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
@@ -67,6 +69,7 @@ __all__ = [
     "apply",
     "bench_mapping",
     "checkpoint_exists",
+    "contents_for",
     "count_pending",
     "draw_bench",
     "examine_sample",
