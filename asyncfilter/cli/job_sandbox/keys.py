@@ -45,11 +45,14 @@ class SampleKeys:
 
 
 def _fill(glob: str, prefix: str, stem: str) -> str:
-    """A key that matches ``glob``: a first ``*`` stands for the prefix, the last one for ``stem``."""
+    """A key that matches ``glob``: a first ``*`` stands for the prefix, the last one for ``stem``, ``?`` for a digit."""
     pieces = _PIECE.split(glob)
     stars = [place for place, piece in enumerate(pieces) if piece == "*"]
+    digits = iter(stem[:4].zfill(pieces.count("?"))[-pieces.count("?") :])
     for place, piece in enumerate(pieces):
-        if piece == "?" or (place % 2 and piece.startswith("[!")):
+        if piece == "?":
+            pieces[place] = next(digits)
+        elif place % 2 and piece.startswith("[!"):
             pieces[place] = "0"
         elif place % 2 and piece.startswith("["):
             pieces[place] = piece[1]

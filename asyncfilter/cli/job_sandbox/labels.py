@@ -108,7 +108,7 @@ class _Scene:
         for name in condition.all:
             self.show(name, least_pct)
         if condition.any:
-            self.show(chance.choice(condition.any), least_pct)
+            self.show(chance.choice((condition.any[0], *condition.any)), least_pct)
         if condition.category:
             self._show_category(chance.choice(condition.category), least_pct)
         if (count := condition.count) is not None:

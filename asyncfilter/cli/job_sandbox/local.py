@@ -28,15 +28,15 @@ def draw_files(local: Sequence[LocalPicture], *, seed: int, yes: bool) -> None:
         return
     folders = ", ".join(os.path.relpath(folder) for folder in dict.fromkeys(picture.path.parent for picture in local))
     if not yes and not has_terminal():
-        print_err(f"{folders}: no pictures are drawn there without --yes")
+        print_err(f"{folders}: nothing is drawn there without --yes")
         return
-    if not ask(f"Draw {len(local)} pictures in {folders}?", yes=yes):
+    if not ask(f"Draw {len(local)} files in {folders}?", yes=yes):
         return
     for path, spec in local:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), path.open("xb") as file:
             file.write(drawn_body(spec, seed))
-    print_err(f"{folders}: {len(local)} files")
+    print_err(f"{folders}: {len(local)} files were drawn")
 
 
 @contextmanager
