@@ -34,11 +34,9 @@ def readings(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[None]]]:
     """The selected documents, each being read in a process of its own."""
-    chosen = [
-        item.callspec.params["document"]
-        for item in request.session.items
-        if "document" in getattr(getattr(item, "callspec", None), "params", ())
-    ]
+    selected = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    parameters = [item.callspec.params for item in selected if hasattr(item, "callspec")]
+    chosen = [str(values["document"]) for values in parameters if "document" in values]
     with ProcessPoolExecutor(_AT_ONCE, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield {document: pool.submit(read_document, document, tmp_path_factory.mktemp("home")) for document in chosen}
         pool.shutdown(cancel_futures=True)

@@ -38,6 +38,15 @@ def served(folder: Path, *arguments: str) -> Iterator[dict[str, str]]:
     assert process.returncode == 0
 
 
+def run_job(folder: Path, env: dict[str, str]) -> dict[str, Any]:
+    """The summary of a run of ``job.yaml``, which must end with exit code 0."""
+    command = [*COMMAND, "run", "job.yaml", "--json"]
+    found: dict[str, Any] = json.loads(
+        subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, check=True).stdout
+    )
+    return found
+
+
 @pytest.mark.slow
 def test_every_job_of_config_runs_as_it_is_written(tmp_path: Path) -> None:
     """One sandbox has all that the jobs need; each ends with images kept, and none failed."""
@@ -65,10 +74,7 @@ def test_a_bucket_that_is_filled_otherwise_has_nothing_else(tmp_path: Path) -> N
     """``--synthetic`` and the like decide what a bucket holds; ``--for`` makes the other buckets."""
     write_job(tmp_path / "job.yaml", actions={"keep": {"copy": "s3://clean/{key}"}})
     with served(tmp_path, "--for", "job.yaml", "--synthetic", "raw=9:robin/{n}.jpg") as env:
-        done = subprocess.run(
-            [*COMMAND, "run", "job.yaml", "--json"], cwd=tmp_path, env=env, capture_output=True, check=True
-        )
-    assert json.loads(done.stdout)["listed"] == 9
+        assert run_job(tmp_path, env)["listed"] == 9
 
 
 # -- Local folders -----------------------------------------------------------------------------------------------------

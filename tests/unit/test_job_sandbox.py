@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncfilter.cli.job_sandbox.contents import contents_for
@@ -92,6 +92,7 @@ def test_keys_are_included(include: list[str], prefix: str) -> None:
     assert len(set(keys)) == 8
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.lists(st.text("*?[]!/.ab", min_size=1, max_size=9), min_size=1, max_size=3))
 def test_any_globs_give_a_key(prefix: str, include: list[str]) -> None:
     """Whatever the globs, there is a key below the prefix: nothing matches where nothing can."""

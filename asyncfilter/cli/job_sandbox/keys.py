@@ -45,7 +45,7 @@ class SampleKeys:
 
 
 def _fill(glob: str, prefix: str, stem: str) -> str:
-    """A key that matches ``glob``: a first ``*`` stands for the prefix, the last one for ``stem``, ``?`` for a digit."""
+    """A key that matches ``glob``: a first ``*`` is the prefix, the last one ``stem``, ``?`` a digit."""
     pieces = _PIECE.split(glob)
     stars = [place for place, piece in enumerate(pieces) if piece == "*"]
     digits = iter(stem[:4].zfill(pieces.count("?"))[-pieces.count("?") :])
