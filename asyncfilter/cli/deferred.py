@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
+    from asyncfilter.cli.job_sandbox.contents import contents_for
     from asyncfilter.cli.run_console import run_with_console
     from asyncfilter.job.load import load_job
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
@@ -43,6 +44,7 @@ _HOMES = {
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "checkpoint_exists": "checkpoint",
+    "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
@@ -75,6 +77,7 @@ __all__ = [
     "apply",
     "bench_mapping",
     "checkpoint_exists",
+    "contents_for",
     "count_pending",
     "draw_bench",
     "examine_sample",
