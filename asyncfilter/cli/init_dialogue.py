@@ -38,6 +38,10 @@ class Dialogue:
         self._console.print(what)
         self._console.print(*(Text(caution, "yellow") for caution in cautions), sep="\n")
 
+    def explain(self, text: str) -> None:
+        """Explain the next question."""
+        self._console.print(Text(text))
+
     def place(self, default: str) -> str:
         """Where the images are."""
         return self._asked("Where are the images? s3://bucket/prefix/ or a folder.", "Place", default, str)
@@ -83,7 +87,7 @@ class Dialogue:
         Raises:
             typer.Abort: The end of the input.
         """
-        self._console.print(Text(explained))
+        self.explain(explained)
         while True:
             try:
                 return meaning(ask_text(question, default=default))

@@ -140,9 +140,11 @@ class NewJob:
 
     def _agrees(self, found: PlaceFound, number: int, *, is_offer: bool) -> bool:
         """Whether the user agrees to the price; an offer needs an answer, whatever ``--yes`` says."""
-        images = "one image" if number == 1 else f"{count(number)} of the images, drawn at random,"
+        images = "one image" if number == 1 else f"{count(number)} images"
         price = f"at most {usd(found.cost_micros(number))}"
-        return ask(f"Examine {images} to suggest labels, for {price}?", yes=self._yes and not is_offer)
+        if self._dialogue is not None:
+            self._dialogue.explain(f"Rekognition can examine {images} drawn at random, to suggest labels, for {price}.")
+        return ask(f"Pay {price}?", yes=self._yes and not is_offer)
 
     # -- The job -------------------------------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.preview.first_look import FirstLookReader
 from asyncfilter.engine.preview.jobs import REFERENCE_STORE, place_job
-from asyncfilter.errors import CheckpointError, UsageError
+from asyncfilter.errors import CheckpointError
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Aws, DetectorKind, Job
-from asyncfilter.model import Detection, S3Location, StoreKind
+from asyncfilter.model import S3Location, StoreKind
 from asyncfilter.policy.detectors import PROFILES, price_list
 from asyncfilter.policy.first_look import PlaceFound
 from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES
@@ -78,17 +78,8 @@ async def label_sample(uris: Sequence[str], aws: Aws, *, folder: Path, interrupt
         AccessError: Nothing can be examined.
         CheckpointError: The labels cannot be kept.
     """
-    labels: dict[str, Detection] = {}
-    calls = spent_micros = 0
-    for uri in uris:
-        try:
-            store = folder / ".asyncfilter" / REFERENCE_STORE
-            found = await label_references([uri], store=store, aws=aws, interrupt=interrupt)
-        except UsageError:  # not an image that the service reads
-            continue
-        labels |= found.labels
-        calls, spent_micros = calls + found.calls, spent_micros + found.spent_micros
-    return Labelled(labels=labels, calls=calls, spent_micros=spent_micros)
+    store = folder / ".asyncfilter" / REFERENCE_STORE
+    return await label_references(uris, store=store, aws=aws, interrupt=interrupt, leaves_out=True)
 
 
 async def check_places(job: Job) -> None:

@@ -104,9 +104,7 @@ def test_the_cost_by_hand_is_that_of_the_users_own_people(workspace: Workspace) 
     own = ("--set", "pricing.by_hand.hour_usd=30", "--set", "pricing.by_hand.images_per_hour=600")
     found = workspace.json("plan", "job.yaml", *own)
     assert found["by_hand_usd"] == pytest.approx([0.05 * found["candidates"], 0.15 * found["candidates"]])
-    assert found["by_hand"]["hours"] == pytest.approx(
-        [found["candidates"] / 600, found["candidates"] / 200], abs=0.005
-    )
+    assert found["by_hand"]["hours"] == pytest.approx([found["candidates"] / 600, found["candidates"] / 200], abs=0.005)
     assert found["by_hand"]["source"] == "pricing.by_hand of the job file"
     _, out, _ = workspace.here("plan", "job.yaml", *own)
     text = " ".join(out.split())
