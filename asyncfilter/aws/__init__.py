@@ -10,9 +10,10 @@ import logging
 
 from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_detector, open_remover, open_store
 from asyncfilter.aws.model_state import ModelState, describe_model
+from asyncfilter.aws.preflight import check_region, nearest_region
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
-from asyncfilter.aws.session import AwsSession, open_aws
+from asyncfilter.aws.session import ANY_REGION, AwsSession, configured_region, open_aws
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
 # As botocore and boto3 do for themselves: Python prints warnings of a logger on stderr when no handler is set. What
@@ -20,6 +21,7 @@ from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 logging.getLogger("aiobotocore").addHandler(logging.NullHandler())
 
 __all__ = [
+    "ANY_REGION",
     "SERVICE_CODE",
     "AwsClients",
     "AwsReferences",
@@ -28,7 +30,10 @@ __all__ = [
     "QuotaAnswer",
     "QuotaOrigin",
     "S3Store",
+    "check_region",
+    "configured_region",
     "describe_model",
+    "nearest_region",
     "open_aws",
     "open_clients",
     "open_detector",

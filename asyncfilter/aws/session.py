@@ -42,7 +42,7 @@ QUOTA_REQUESTS_TPS = 5.0
 Source: Service Quotas User Guide, *Service quotas for Service Quotas*, GetServiceQuota and GetAWSDefaultServiceQuota.
 """
 
-_ANY_REGION = "us-east-1"
+ANY_REGION = "us-east-1"
 """Region of the HeadBucket that looks up a bucket's region when none is set; every region returns it."""
 
 
@@ -91,9 +91,9 @@ class AwsSession:
     def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
         with credentials_translated(aws.profile):
             core = CoreSession(profile=aws.profile)
-            self.region: str | None = aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
+            self.region = _region_set(aws, core)
             # For the clients of providers: botocore reads no AWS_REGION, and STS has no region of its own.
-            core.set_config_variable("region", self.region or _ANY_REGION)
+            core.set_config_variable("region", self.region or ANY_REGION)
             credentials = SharedCredentials(core, Chain(core, timeout_s=timeout_s))
         self.keys = credentials.keys
         self.tls = core.tls
@@ -170,7 +170,7 @@ class AwsSession:
         return self._regions[bucket]
 
     async def _fetch_region(self, bucket: str) -> str:
-        fallback = self.region or _ANY_REGION
+        fallback = self.region or ANY_REGION
         client = await self.client("s3", fallback)
         try:
             with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), fail_after(self.timeout_s):
@@ -200,6 +200,20 @@ class AwsSession:
             url, region = await _resolved(client, bucket)
         self._places[bucket] = _endpoint(url, "s3", region)
         return self._places[bucket]
+
+
+def configured_region(aws: Aws) -> str | None:
+    """The region of the job or of the standard AWS settings; needs no credentials. None when there is none.
+
+    Raises:
+        CredentialsError: There is no such profile.
+    """
+    with credentials_translated(aws.profile):
+        return _region_set(aws, CoreSession(profile=aws.profile))
+
+
+def _region_set(aws: Aws, core: CoreSession) -> str | None:
+    return aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
 
 
 async def _resolved(client: AioClient, bucket: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
     from asyncfilter.cli.job_sandbox.contents import contents_for
     from asyncfilter.cli.run_console import run_with_console
-    from asyncfilter.job.load import load_job
+    from asyncfilter.job.load import load_job, parse_job
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
     from asyncfilter.wiring import (
         examine_sample,
@@ -37,21 +37,27 @@ if TYPE_CHECKING:
         undo,
     )
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
 _HOMES = {
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
+    "check_places": "wiring.first_look",
     "checkpoint_exists": "checkpoint",
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
+    "label_sample": "wiring.first_look",
     "load_job": "job.load",
+    "look_at": "wiring.first_look",
     "measure": "wiring",
     "open_aws": "aws",
+    "parse_job": "job.load",
     "plan_apply": "wiring",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
@@ -76,15 +82,20 @@ _HOMES = {
 __all__ = [
     "apply",
     "bench_mapping",
+    "check_places",
     "checkpoint_exists",
     "contents_for",
     "count_pending",
     "draw_bench",
     "examine_sample",
+    "fits_checkpoint",
     "label_references",
+    "label_sample",
     "load_job",
+    "look_at",
     "measure",
     "open_aws",
+    "parse_job",
     "plan_apply",
     "plan_undo",
     "propose_bench",

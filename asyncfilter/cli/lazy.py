@@ -19,10 +19,12 @@ class Entry(NamedTuple):
     Attributes:
         module: The module in which ``app`` has the command.
         short_help: Its line in the help of the group.
+        commands: Of a group, such as ``config``, the names of its commands; empty for a command.
     """
 
     module: str
     short_help: str
+    commands: tuple[str, ...] = ()
 
 
 class LazyCommand(TyperCommand):

@@ -40,12 +40,18 @@ def test_the_first_help_names_every_command() -> None:
     assert "╭" not in done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_examples_and_the_common_options(command: str) -> None:
+WHOLE_COMMANDS = [
+    (name, *words) for name, entry in COMMANDS.items() for words in ([(word,) for word in entry.commands] or [()])
+]
+"""Every command with all of its words: of a group each of its commands."""
+
+
+@pytest.mark.parametrize("command", WHOLE_COMMANDS, ids=" ".join)
+def test_every_command_has_examples_and_the_common_options(command: tuple[str, ...]) -> None:
     """Each help shows examples, and --json and --yes."""
-    done = call(command, "--help")
+    done = call(*command, "--help")
     assert done.returncode == 0
-    assert f"  asyncfilter {command}" in done.stdout
+    assert f"  asyncfilter {' '.join(command)}" in done.stdout
     assert "--json" in done.stdout
     assert "--yes" in done.stdout
 
@@ -65,12 +71,16 @@ def imported_by(*command_lines: list[str]) -> set[str]:
 
 def test_every_command_of_the_package_is_in_the_table() -> None:
     """All commands of the modules of ``cli`` are in ``COMMANDS``, under their own names."""
-    found: dict[str | None, str] = {}
+    found: dict[str | None, tuple[str, tuple[str | None, ...]]] = {}
     for info in pkgutil.iter_modules(asyncfilter.cli.__path__, "asyncfilter.cli."):
         app = getattr(import_module(info.name), "app", None)
         if isinstance(app, typer.Typer):
-            found |= {command.name: info.name for command in app.registered_commands}
-    assert found == {name: entry.module for name, entry in COMMANDS.items()}
+            found |= {command.name: (info.name, ()) for command in app.registered_commands}
+            for group in app.registered_groups:
+                assert group.typer_instance is not None
+                words = tuple(command.name for command in group.typer_instance.registered_commands)
+                found[str(group.name)] = (info.name, words)
+    assert found == {name: (entry.module, entry.commands) for name, entry in COMMANDS.items()}
 
 
 def test_the_first_help_imports_no_command() -> None:
@@ -86,10 +96,20 @@ def test_the_first_help_has_whole_sentences() -> None:
     assert [line.split(maxsplit=1) for line in lines] == [[name, entry.short_help] for name, entry in COMMANDS.items()]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_imports_no_client_of_aws(command: str) -> None:
+@pytest.mark.parametrize("command", WHOLE_COMMANDS, ids=" ".join)
+def test_the_help_of_a_command_imports_no_client_of_aws(command: tuple[str, ...]) -> None:
     """Importing it takes half a second, which help and completion must not take."""
-    assert not imported_by([command, "--help"]) & set(AWS_CLIENT)
+    assert not imported_by([*command, "--help"]) & set(AWS_CLIENT)
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    """Exit 2, and the help on stderr; a word that is no command is named."""
+    done = call("config")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "check" in done.stderr
+    done = call("config", "chek", "job.yaml")
+    assert done.returncode == 2
+    assert "chek" in done.stderr
 
 
 def test_every_deferred_name_exists() -> None:
@@ -142,6 +162,8 @@ def test_completion_offers_the_commands() -> None:
     """Bash completion lists the commands with the prefix."""
     words = {"COMP_WORDS": "asyncfilter re", "COMP_CWORD": "1", "_ASYNCFILTER_COMPLETE": "complete_bash"}
     assert call(**words).stdout.split() == ["refilter"]
+    words = {"COMP_WORDS": "asyncfilter config ch", "COMP_CWORD": "2", "_ASYNCFILTER_COMPLETE": "complete_bash"}
+    assert call(**words).stdout.split() == ["check"]
 
 
 def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:
