@@ -2,6 +2,7 @@
 
 GET  /_sandbox/health
 GET  /_sandbox/stats
+GET  /_sandbox/access      what the option access_log noted
 POST /_sandbox/reset-stats
 POST /_sandbox/faults    {"faults": ["throttle=1%", ...]}
 POST /_sandbox/quota     {"tps": 50, "mode": "window", "ramp": null}
@@ -17,6 +18,7 @@ import msgspec
 
 from asyncfilter.sandbox.dispatch import Conditions
 from asyncfilter.sandbox.faults import Faults
+from asyncfilter.sandbox.iam.access_log import AccessLog
 from asyncfilter.sandbox.message import Reply, Request, header_lines
 from asyncfilter.sandbox.stats import Counters
 from asyncfilter.sandbox.syntax import parse_fault, parse_latency
@@ -44,13 +46,15 @@ class _LatencyWanted(msgspec.Struct, forbid_unknown_fields=True):
 class ControlPath:
     """Handles requests to the control path; a ``Control``."""
 
-    def __init__(self, conditions: Conditions, counters: Counters, seed: int) -> None:
+    def __init__(self, conditions: Conditions, counters: Counters, seed: int, log: AccessLog | None = None) -> None:
         self._conditions = conditions
         self._counters = counters
+        self._log = log
         self._seed = seed
         self._paths = {
             ("GET", "health"): lambda _: {"ok": True},
             ("GET", "stats"): lambda _: counters.snapshot(),
+            ("GET", "access"): lambda _: {"rows": log.rows() if log is not None else []},
             ("POST", "reset-stats"): self._reset,
             ("POST", "faults"): self._set_faults,
             ("POST", "quota"): self._set_quota,
@@ -69,6 +73,8 @@ class ControlPath:
 
     def _reset(self, _body: bytes) -> object:
         self._counters.reset()
+        if self._log is not None:
+            self._log.clear()
         return {"ok": True}
 
     def _set_faults(self, body: bytes) -> object:

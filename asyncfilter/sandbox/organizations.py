@@ -70,7 +70,9 @@ class OrganizationsService:
             raise ServiceError("InvalidInputException", "You provided an invalid policy type")
         match self._opt_out:
             case OptOut.NO_ORGANIZATION:
-                raise ServiceError("AWSOrganizationsNotInUseException", "Your account is not a member of an organization.")
+                raise ServiceError(
+                    "AWSOrganizationsNotInUseException", "Your account is not a member of an organization."
+                )
             case OptOut.NO_POLICY:
                 raise ServiceError("EffectivePolicyNotFoundException", "The account has no effective policy.")
             case OptOut.OUT | OptOut.IN:

@@ -9,7 +9,7 @@ from asyncfilter.policy.permissions.bucket_policy import bucket_policy, caller_p
 from asyncfilter.policy.permissions.document import policy_document
 from asyncfilter.policy.permissions.needs import Command, Need, commands_of, needs_of
 from asyncfilter.policy.permissions.places import BucketFacts
-from asyncfilter.policy.permissions.results import AccessReport, AccessResult, Access, How
+from asyncfilter.policy.permissions.results import Access, AccessReport, AccessResult, How
 
 __all__ = [
     "Access",

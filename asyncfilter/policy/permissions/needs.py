@@ -345,9 +345,7 @@ def _find(place: Place, statement: str) -> Need:
 
 
 def _delete_copies(target: Place) -> Iterator[Need]:
-    yield Need(
-        action="s3:DeleteObject", resource=target.objects, statement="DeleteFromTargets", why="delete copies"
-    )
+    yield Need(action="s3:DeleteObject", resource=target.objects, statement="DeleteFromTargets", why="delete copies")
 
 
 def _versioning(source: Place) -> Iterator[Need]:

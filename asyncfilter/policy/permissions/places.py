@@ -93,7 +93,9 @@ def _source(job: Job, partition: str) -> Place | None:
     prefix = literal(source.prefix)
     return Place(
         bucket=bucket_arn(partition, source.bucket),
-        objects=objects_arn(partition, source.bucket, key_pattern([source.prefix, Placeholder.RELATIVE], prefix="", name="")),
+        objects=objects_arn(
+            partition, source.bucket, key_pattern([source.prefix, Placeholder.RELATIVE], prefix="", name="")
+        ),
         prefix=prefix,
     )
 

@@ -100,9 +100,8 @@ class IdentityPolicy:
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    pieces = []
-    for token in _TOKEN.finditer(pattern):
-        pieces.append({"*": ".*", "?": "."}[token[2]] if token[2] else re.escape(token[1] or token[0]))
+    wildcards = {"*": ".*", "?": "."}
+    pieces = [wildcards.get(token[2]) or re.escape(token[1] or token[0]) for token in _TOKEN.finditer(pattern)]
     return re.compile("".join(pieces), re.DOTALL)
 
 

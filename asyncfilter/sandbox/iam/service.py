@@ -72,8 +72,10 @@ class IamService:
             for action in actions
             for resource in resources
         )
-        return _reply("SimulatePrincipalPolicy", f"<IsTruncated>false</IsTruncated><EvaluationResults>{results}"
-                      "</EvaluationResults>")
+        return _reply(
+            "SimulatePrincipalPolicy",
+            f"<IsTruncated>false</IsTruncated><EvaluationResults>{results}</EvaluationResults>",
+        )
 
     def _role(self, form: Mapping[str, list[str]]) -> Reply:
         name = form.get("RoleName", [""])[0]
