@@ -8,11 +8,12 @@
 
 import logging
 
+from asyncfilter.aws.access.check import check_access
 from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_detector, open_remover, open_store
 from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
-from asyncfilter.aws.session import AwsSession, open_aws
+from asyncfilter.aws.session import AwsSession, configured_region, open_aws
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
 # As botocore and boto3 do for themselves: Python prints warnings of a logger on stderr when no handler is set. What
@@ -28,6 +29,8 @@ __all__ = [
     "QuotaAnswer",
     "QuotaOrigin",
     "S3Store",
+    "check_access",
+    "configured_region",
     "describe_model",
     "open_aws",
     "open_clients",

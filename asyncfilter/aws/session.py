@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 import aioboto3
 import anyio
 from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
 from aiolimiter import AsyncLimiter
+from botocore import UNSIGNED
 from botocore import exceptions as vendor
 from botocore.utils import get_environ_proxies
 
@@ -43,7 +45,7 @@ QUOTA_REQUESTS_TPS = 5.0
 Source: Service Quotas User Guide, *Service quotas for Service Quotas*, GetServiceQuota and GetAWSDefaultServiceQuota.
 """
 
-_ANY_REGION = "us-east-1"
+ANY_REGION = "us-east-1"
 """Region of the HeadBucket that looks up a bucket's region when none is set; every region returns it."""
 
 
@@ -84,7 +86,9 @@ class AwsSession:
         region: The region set in the job or in the standard AWS settings; None when there is none.
         timeout_s: Seconds one attempt may take, from connect to the last byte.
         tls: The trusted certificates, of every client.
+        ca_setting: The setting that names the trusted authorities, and ``ca_bundle`` their file or folder.
         keys: Returns valid keys, renewed before they expire; see ``SharedCredentials.keys``.
+        found_keys: Returns the same with their expiry and the name of their provider.
         quota_requests: Paces every request to Service Quotas, all regions and operations together; of capacity one, so
             that even a first burst stays within the rate.
     """
@@ -94,11 +98,13 @@ class AwsSession:
             core = CoreSession(profile=aws.profile)
             self.region: str | None = aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
             # For the clients of providers: botocore reads no AWS_REGION, and STS has no region of its own.
-            core.set_config_variable("region", self.region or _ANY_REGION)
+            core.set_config_variable("region", self.region or ANY_REGION)
             self._session = aioboto3.Session(botocore_session=core, region_name=self.region)
             credentials = SharedCredentials(core, Chain(core, timeout_s=timeout_s))
         self.keys = credentials.keys
+        self.found_keys = credentials.found
         self.tls = core.tls
+        self.ca_setting, self.ca_bundle = core.ca_setting, core.ca_bundle
         self.timeout_s = timeout_s
         self.profile = aws.profile
         self.quota_requests = AsyncLimiter(1, 1 / QUOTA_REQUESTS_TPS)
@@ -146,6 +152,19 @@ class AwsSession:
         client = await self.client(service, region)
         return _endpoint(client.meta.endpoint_url, service, region)
 
+    async def address(self, service: str, region: str) -> Endpoint:
+        """The endpoint of any service, for requests that are not signed: no keys are needed.
+
+        Raises:
+            EndpointError: The service has no endpoint there.
+        """
+        config = self._config.merge(AioConfig(signature_version=UNSIGNED))
+        try:
+            async with self._core.create_client(service, region_name=region, config=config) as client:
+                return _endpoint(client.meta.endpoint_url, service, region)
+        except (vendor.BotoCoreError, ValueError) as exc:
+            raise _no_endpoint(service, region, exc) from exc
+
     async def regions(self, service: str) -> list[str]:
         """The regions of all partitions in which botocore knows a service, in order."""
         known: list[str] = []
@@ -172,7 +191,7 @@ class AwsSession:
         return self._regions[bucket]
 
     async def _fetch_region(self, bucket: str) -> str:
-        fallback = self.region or _ANY_REGION
+        fallback = self.region or ANY_REGION
         client = await self.client("s3", fallback)
         try:
             with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), fail_after(self.timeout_s):
@@ -261,7 +280,31 @@ async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIter
         CredentialsError: The profile does not exist, or there are no credentials.
         EndpointError: The trusted certificates cannot be read.
     """
-    async with AsyncExitStack() as stack:
-        session = AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)
+    async with open_without_keys(aws, timeout_s=timeout_s, connections=connections) as session:
         await session.keys()
         yield session
+
+
+@asynccontextmanager
+async def open_without_keys(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIterator[AwsSession]:
+    """As ``open_aws``, but keys are only looked up once they are needed.
+
+    Raises:
+        CredentialsError: The profile does not exist, or the AWS settings cannot be read.
+        EndpointError: The trusted certificates cannot be read.
+    """
+    async with AsyncExitStack() as stack:
+        yield AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)
+
+
+def configured_region(profile: str | None) -> str | None:
+    """The region of the AWS config file; None where it names none or cannot be read.
+
+    Args:
+        profile: The profile; None for the standard AWS settings.
+    """
+    try:
+        region: str | None = AioSession(profile=profile).get_config_variable("region")
+    except (vendor.BotoCoreError, OSError, ValueError):
+        return None
+    return region

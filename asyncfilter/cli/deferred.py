@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncfilter.aws import open_aws, quota_tps
+    from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import checkpoint_exists, count_pending, read_duplicates, read_images, read_status
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         survey,
         undo,
     )
+    from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
+    "check_permissions": "wiring.access",
     "checkpoint_exists": "checkpoint",
+    "configured_region": "aws",
     "count_pending": "checkpoint",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
@@ -66,7 +69,9 @@ _HOMES = {
 __all__ = [
     "apply",
     "bench_mapping",
+    "check_permissions",
     "checkpoint_exists",
+    "configured_region",
     "count_pending",
     "draw_bench",
     "examine_sample",

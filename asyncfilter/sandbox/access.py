@@ -145,7 +145,14 @@ class Access:
         self._policy = policy
         self._log = log
         self.partition = partition
-        self._is_watched = policy is not None or log is not None
+
+    @property
+    def _is_watched(self) -> bool:
+        return self._policy is not None or self._log is not None
+
+    def set_policy(self, policy: IdentityPolicy | None) -> None:
+        """Replace the policy of every caller; None allows everything."""
+        self._policy = policy
 
     def check(self, request: Request, caller: Caller, call: Call) -> None:
         """Return when the call is allowed; raise otherwise.
@@ -155,7 +162,7 @@ class Access:
         """
         why = self._objection(request, caller, call)
         if why is not None:
-            raise denial(call.style, why, _action_of(call))
+            raise denial(call.style, why, needed_action(call))
 
     def allowed(self, operation: str, uri: str, *, versioned: bool = False) -> bool:
         """Whether the caller may execute an operation of S3 on ``bucket/key``, or on a version of it."""
@@ -234,7 +241,8 @@ _SERVICES: Final[Mapping[str, str]] = {
 }
 
 
-def _action_of(call: Call) -> str:
+def needed_action(call: Call) -> str:
+    """The IAM action of a call, as denials name it."""
     permission = call.permission() if call.permission is not None else None
     return rule_action(call.operation) if permission is None else permission.action
 

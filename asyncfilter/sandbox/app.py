@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import anyio
+import msgspec
 
 from asyncfilter.sandbox import quotas as service_quotas
 from asyncfilter.sandbox.access import Access
@@ -55,6 +56,8 @@ class Sandbox:
         self._connections: set[HttpConnection] = set()
         self._server: asyncio.Server | None = None
         self._rekognition: RekognitionService | None = None
+        self._log = AccessLog() if self.options.access_log else None
+        self._access: Access | None = None
 
     async def __aenter__(self) -> Self:
         dispatcher = await anyio.to_thread.run_sync(self._build)
@@ -112,13 +115,25 @@ class Sandbox:
         """The counters at this moment."""
         return self.counters.snapshot()
 
+    def needed(self) -> Sequence[Mapping[str, Any]]:
+        """The permissions that requests needed, as ``GET /_sandbox/access`` returns them."""
+        return self._log.rows() if self._log is not None else ()
+
+    def set_policy(self, document: Mapping[str, Any] | None) -> None:
+        """Replace the identity policy of every caller, and forget which permissions were needed."""
+        policy = None if document is None else IdentityPolicy(msgspec.json.encode(document))
+        if self._access is not None:
+            self._access.set_policy(policy)
+        if self._log is not None:
+            self._log.clear()
+
     def _build(self) -> Dispatcher:
         """Fill the store and assemble the services; runs in a thread because it reads files."""
         options, store = self.options, self._store
         drawn = fill(store, options)
         sessions = Sessions(options.session_s)
         partition = _partition(options.region)
-        log = AccessLog() if options.access_log else None
+        log = self._log
         access = Access(
             credentials=options.credentials,
             any_credentials=options.any_credentials,
@@ -129,6 +144,7 @@ class Sandbox:
             log=log,
             partition=partition,
         )
+        self._access = access
         model = CustomModel(options.model_arn, options.model_status, options.inference_units)
         source = build_source(options, drawn)
         rekognition = RekognitionService(store, access, source, model, check_images=options.check_images)
@@ -152,7 +168,7 @@ class Sandbox:
             counters=self.counters,
             seed=options.seed,
         )
-        dispatcher.control = ControlPath(conditions, self.counters, options.seed, log)
+        dispatcher.control = ControlPath(conditions, self.counters, access, log, seed=options.seed)
         return dispatcher
 
 

@@ -40,6 +40,8 @@ class Command(StrEnum):
     STALE = "apply --stale"
     UNDO = "undo"
     QUOTA = "quota"
+    STATUS = "status"
+    EXPORT = "export"
     CHECK = "policy --check"
     DOCTOR = "doctor"
 
@@ -94,9 +96,23 @@ def needs_of(job: Job, commands: Iterable[Command], facts: BucketFacts) -> tuple
         for block in _BLOCKS[command]:
             for need in block(places):
                 if not _is_of_other_buckets(need, facts):
-                    key = (need.action, need.resource, need.prefix)
+                    key = _key(need)
                     found[key] = _both(found[key], need) if key in found else need
     return tuple(found.values())
+
+
+def commands_by_need(job: Job, commands: Iterable[Command], facts: BucketFacts) -> Mapping[Need, tuple[Command, ...]]:
+    """The permissions of some commands, each with the commands that need it; arguments are those of ``needs_of``."""
+    commands = tuple(commands)
+    own = {command: {_key(need) for need in needs_of(job, [command], facts)} for command in commands}
+    return {
+        need: tuple(command for command in commands if _key(need) in own[command])
+        for need in needs_of(job, commands, facts)
+    }
+
+
+def _key(need: Need) -> tuple[str, str, str | None]:
+    return need.action, need.resource, need.prefix
 
 
 def _is_of_other_buckets(need: Need, facts: BucketFacts) -> bool:
@@ -245,7 +261,8 @@ def _restoring(places: JobPlaces) -> Iterator[Need]:
         return
     yield from _versioning(source)
     yield from _reading(places)
-    yield _find(source, "FindMissingInSource")
+    # Images that are to be brought back are missing: to be told so is required here.
+    yield replace(_find(source, "FindMissingInSource"), without=None)
     yield _listed_versions(source, "find the delete markers of images")
     yield Need(
         action="s3:DeleteObjectVersion",
@@ -382,6 +399,8 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.STALE: (_clearing,),
     Command.UNDO: (_restoring,),
     Command.QUOTA: (_any_quota,),
+    Command.STATUS: (),
+    Command.EXPORT: (),
     Command.CHECK: (_simulating,),
     Command.DOCTOR: (_any_quota, _opt_out),
 }
