@@ -9,17 +9,28 @@ from asyncfilter.aws.access.probes import Outcome, Probes
 from asyncfilter.aws.access.simulation import Evaluation, Question, simulate
 from asyncfilter.aws.factory import AwsClients
 from asyncfilter.aws.preflight import region_asked_for
+from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.errors import AsyncFilterError, CredentialsError, EndpointError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind
 from asyncfilter.policy.permissions import Access, AccessReport, AccessResult, Command, How, Need
 from asyncfilter.policy.permissions.arns import sample
+from asyncfilter.records.removal import Versioning
 
 _SIMULATED = {
     Evaluation.ALLOWED: "IAM: allowed",
     Evaluation.EXPLICIT_DENY: "IAM: a policy denies it",
     Evaluation.IMPLICIT_DENY: "IAM: no policy of the caller allows it; that of a bucket or key may",
 }
+
+
+_KEY = Need(
+    action="kms:Decrypt",
+    resource="*",
+    statement="DecryptSource",
+    why="read the images, which are encrypted with a key of KMS: name it with --source-kms-key",
+)
+"""The permission that shows to be needed only when an image is read."""
 
 
 async def check_access(
@@ -42,8 +53,11 @@ async def check_access(
         EndpointError: S3, Rekognition or STS cannot be reached.
     """
     caller = await identify(clients.session)
+    needs = await _of_the_source(job, needs, clients)
     probes = Probes(job, clients, region=await _region(job, clients), tries_writes=tries_writes)
     await probes.look()
+    if probes.needs_key and not any(need.statement == _KEY.statement for need in needs):
+        needs = {**needs, _KEY: _readers(needs)}
     tried = {need: await probes.run(need) for need in needs}
     simulated, why_not = await _simulated(clients, caller, list(needs))
     return AccessReport(
@@ -51,6 +65,28 @@ async def check_access(
         simulation=why_not,
         results=[_result(need, needs[need], tried[need], simulated.get(_question(need))) for need in needs],
     )
+
+
+def _readers(needs: Mapping[Need, tuple[Command, ...]]) -> tuple[Command, ...]:
+    return next((commands for need, commands in needs.items() if need.statement == "ReadSource"), ())
+
+
+async def _of_the_source(
+    job: Job, needs: Mapping[Need, tuple[Command, ...]], clients: AwsClients
+) -> Mapping[Need, tuple[Command, ...]]:
+    """The permissions less those that only other buckets need, if it can be read whether the source keeps versions."""
+    if job.source.store is not StoreKind.S3 or all(need.keeps_versions is None for need in needs):
+        return needs
+    try:
+        state = await S3Versions(clients.session).state(job.source.bucket)
+    except (CredentialsError, EndpointError):
+        raise
+    except AsyncFilterError:
+        return needs
+    if state.versioning is Versioning.UNKNOWN:
+        return needs
+    keeps_versions = state.versioning is not Versioning.OFF
+    return {need: needs[need] for need in needs if need.keeps_versions in {None, keeps_versions}}
 
 
 async def _simulated(

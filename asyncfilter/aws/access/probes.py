@@ -19,7 +19,6 @@ from asyncfilter.aws.preflight import check_source
 from asyncfilter.aws.quotas import SERVICE_CODE
 from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.errors import (
-    AccessError,
     AsyncFilterError,
     BucketNotFoundError,
     CredentialsError,
@@ -50,6 +49,9 @@ class Outcome(NamedTuple):
     detail: str
 
 
+_NO_ANSWER = (PermissionDeniedError, CredentialsError, EndpointError, ThrottledError, TransientError)
+"""Errors that do not show that the caller has the permission."""
+
 NOT_TRIED = Outcome(Access.UNKNOWN, "no request shows it without a change")
 _Probe = Callable[[Need], Awaitable[Outcome]]
 
@@ -62,6 +64,9 @@ class Probes:
         clients: From ``open_clients``.
         region: Region of the detector; None when it is not known.
         tries_writes: Copies are tried at other stores than AWS's, too.
+
+    Attributes:
+        needs_key: Set by ``look``: the first image is encrypted, and its key may not be used.
     """
 
     def __init__(self, job: Job, clients: AwsClients, *, region: str | None, tries_writes: bool) -> None:
@@ -71,6 +76,7 @@ class Probes:
         self._tries_writes = tries_writes
         self._first: ListedObject | None = None
         self._is_readable = False
+        self.needs_key = False
         self._probes: Mapping[str, _Probe] = {
             "ListSource": self._listing,
             "FindMissingInSource": self._bucket,
@@ -101,7 +107,9 @@ class Probes:
             if self._first is not None:
                 await self._clients.s3.first_byte(source.bucket, self._first.key)
                 self._is_readable = True
-        except (AsyncFilterError, ErrorResponseError):
+        except ErrorResponseError as exc:
+            self.needs_key = _is_of_key(classify(exc.response))
+        except AsyncFilterError:
             return
 
     async def run(self, need: Need) -> Outcome:
@@ -126,7 +134,12 @@ class Probes:
     # -- Reads ---------------------------------------------------------------------------------------------------------
 
     async def _listing(self, _need: Need) -> Outcome:
-        await check_source(self._job, self._clients.session, self._clients.s3)
+        source, calls = self._job.source, self._clients.s3
+        try:
+            await list_page(calls, source.bucket, source.prefix, limit=1)
+        except PermissionDeniedError:
+            await check_source(self._job, self._clients.session, calls)  # which tells a Requester Pays bucket
+            raise
         return Outcome(Access.ALLOWED, "a listing of one key")
 
     async def _bucket(self, need: Need) -> Outcome:
@@ -177,17 +190,13 @@ class Probes:
     async def _detection(self, _need: Need) -> Outcome:
         if self._region is None:
             return Outcome(Access.UNKNOWN, "no region is known")
-        detector = await self._clients.detector(self._job.detector, self._region, reads_s3=False)
-        image = ObjectRef(bucket="", key="a text", size_bytes=len(_NO_IMAGE), etag="", seq=0)
+        call = await self._clients.detect_call(self._job.detector, self._region)
         try:
-            await detector.detect_content(image, _NO_IMAGE)
-        except ImageError as error:
-            if error.access:
+            await call.content("a text in place of an image", _NO_IMAGE)
+        except ErrorResponseError as exc:
+            # The image is refused; or a model is not there or not running, which the service says to who may ask.
+            if isinstance(classify(exc.response), _NO_ANSWER):
                 raise
-        except (PermissionDeniedError, CredentialsError, EndpointError):
-            raise
-        except AccessError as error:  # a model that is not there or not running: the service says so to who may ask
-            return Outcome(Access.ALLOWED, error.message)
         return Outcome(Access.ALLOWED, "a call with a text in place of an image, which is refused and not billed")
 
     async def _model(self, _need: Need) -> Outcome:
@@ -204,7 +213,7 @@ class Probes:
             await ask_raw(session, "service-quotas", operation, code, region=self._region, **parameters)
         except ErrorResponseError as exc:
             # Any other error is that of a quota which does not exist: it is told to who may ask.
-            if isinstance(classify(exc.response), PermissionDeniedError | ThrottledError | TransientError):
+            if isinstance(classify(exc.response), _NO_ANSWER):
                 raise
         return Outcome(Access.ALLOWED, operation.value)
 
@@ -238,9 +247,13 @@ def _outcome(response: ErrorResponse, error: AsyncFilterError, need: Need) -> Ou
     action = denied_action(response)
     if isinstance(error, PermissionDeniedError) and action is not None and action.lower() != need.action.lower():
         return Outcome(Access.UNKNOWN, f"denied for want of {action}")
-    if isinstance(error, ImageError) and error.code == "kms_denied" and not need.action.startswith("kms:"):
-        return Outcome(Access.UNKNOWN, f"denied for want of {action or 'the use of its KMS key'}")
+    if _is_of_key(error) and not need.action.startswith("kms:"):
+        return Outcome(Access.ALLOWED, "S3 allows it; the KMS key may not be used")
     return _of_error(error)
+
+
+def _is_of_key(error: AsyncFilterError) -> bool:
+    return isinstance(error, ImageError) and error.code == "kms_denied"
 
 
 def _of_error(error: AsyncFilterError) -> Outcome:

@@ -112,9 +112,9 @@ def _check_rows(name: str, report: AccessReport) -> Iterator[Row]:
     yield "caller", report.caller
     if report.simulation:
         yield "", Text(f"IAM could not be asked: {report.simulation}", "yellow")
-    for access in (Access.MISSING, Access.UNKNOWN):
-        for result in report.of(access):
-            yield from _result_rows(result)
+    for result in report.of(Access.MISSING):
+        yield from _missing_rows(result)
+    yield from _unknown_rows(report.of(Access.UNKNOWN))
     allowed = report.of(Access.ALLOWED)
     if allowed:
         actions = dict.fromkeys(result.need.action for result in allowed)
@@ -122,15 +122,26 @@ def _check_rows(name: str, report: AccessReport) -> Iterator[Row]:
     yield "", _verdict(report)
 
 
-def _result_rows(result: AccessResult) -> Iterator[Row]:
+def _missing_rows(result: AccessResult) -> Iterator[Row]:
     need = result.need
-    yield result.access.value, Text.assemble((need.action, _COLOURS[result.access]), f" on {need.resource}")
+    yield Access.MISSING.value, _permission(result)
+    yield "", Text(f"to {need.why}{'' if need.without is None else f'; without it {need.without}'}", "dim")
+    yield "", Text(result.detail, "dim")
+
+
+def _unknown_rows(results: Sequence[AccessResult]) -> Iterator[Row]:
+    """The permissions by what is said of them."""
+    for detail in dict.fromkeys(result.detail for result in results):
+        yield Access.UNKNOWN.value, Text(detail, "dim")
+        for result in results:
+            if result.detail == detail:
+                yield "", _permission(result)
+
+
+def _permission(result: AccessResult) -> Text:
     commands = ", ".join(command.value for command in result.commands)
-    yield "", Text(f"to {need.why} ({commands})", "dim")
-    if need.without is not None:
-        yield "", Text(f"without it: {need.without}", "dim")
-    if result.detail:
-        yield "", Text(result.detail, "dim")
+    action = (result.need.action, _COLOURS[result.access])
+    return Text.assemble(action, f" on {result.need.resource} ", (f"({commands})", "dim"))
 
 
 def _verdict(report: AccessReport) -> Text:
