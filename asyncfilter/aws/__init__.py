@@ -8,6 +8,7 @@
 
 import logging
 
+from asyncfilter.aws.access.check import check_access
 from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_detector, open_remover, open_store
 from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.preflight import check_region, nearest_region
@@ -30,6 +31,7 @@ __all__ = [
     "QuotaAnswer",
     "QuotaOrigin",
     "S3Store",
+    "check_access",
     "check_region",
     "configured_region",
     "describe_model",

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncfilter.aws import open_aws, quota_tps
+    from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import (
         checkpoint_exists,
         count_pending,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         survey,
         undo,
     )
+    from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.refilter import refilter
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
+    "check_permissions": "wiring.access",
     "check_places": "wiring.first_look",
     "checkpoint_exists": "checkpoint",
+    "configured_region": "aws",
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
     "draw_bench": "report.terminal.bench",
@@ -82,8 +85,10 @@ _HOMES = {
 __all__ = [
     "apply",
     "bench_mapping",
+    "check_permissions",
     "check_places",
     "checkpoint_exists",
+    "configured_region",
     "contents_for",
     "count_pending",
     "draw_bench",
