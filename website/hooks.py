@@ -1,0 +1,155 @@
+"""Hooks of the MkDocs build: pages from files outside of ``docs/``, links to them, the API, and the notebook.
+
+Documents link to each other and to files of the repository by relative paths, so that they are readable on the
+repository's own pages. The site has a page for each such file that a document refers to; a link to a file without a
+page is a warning, and an error in a strict build.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+_LOG = logging.getLogger("mkdocs.hooks.asyncfilter")
+
+_ROOT = Path(__file__).resolve().parents[1]
+_DOCS = "docs"
+
+_COPIES = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/results/results.md": "benchmarks/results.md",
+    "benchmarks/results/cpu.svg": "benchmarks/cpu.svg",
+    "benchmarks/results/rates.svg": "benchmarks/rates.svg",
+    "benchmarks/results/memory.svg": "benchmarks/memory.svg",
+}
+"""Files of the repository that have a page or a copy on the site, by their paths there."""
+
+_ALIASES = {"README.md": "index.md", "config": "examples/jobs.md", "docs/examples/notebook.ipynb": "examples/notebook.md"}
+"""Files and folders of the repository for which another page of the site stands."""
+
+_LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
+_FENCE = re.compile(r"^(\s*)(`{3,}).*?^\1\2\s*$", re.MULTILINE | re.DOTALL)
+
+
+# -- Pages -------------------------------------------------------------------------------------------------------------
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages and pictures whose sources are not in ``docs/``."""
+    for source, target in _COPIES.items():
+        files.append(File.generated(config, target, abs_src_path=str(_ROOT / source)))
+    files.append(File.generated(config, "examples/jobs.md", content=_jobs()))
+    files.append(File.generated(config, "examples/notebook.md", content=_notebook()))
+    files.append(File.generated(config, "api.md", content=_api()))
+    return files
+
+
+def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Replace links that leave ``docs/`` by links to the pages of the site."""
+    del config
+    source = _repository_path(page.file.src_uri)
+    shown = page.file.src_uri
+
+    def moved(found: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[1]))
+        place = _place(target)
+        if place is None or files.get_file_from_path(place) is None:
+            _LOG.warning("%s: no page of the site stands for %s", source, target)
+            return found[1]
+        return posixpath.relpath(place, posixpath.dirname(shown) or ".")
+
+    return _outside_of_code(markdown, lambda text: _LINK.sub(moved, text))
+
+
+def _repository_path(uri: str) -> str:
+    """The path in the repository of a page of the site."""
+    for source, target in _COPIES.items():
+        if target == uri:
+            return source
+    return posixpath.join(_DOCS, uri)
+
+
+def _place(path: str) -> str | None:
+    """The page of the site for a file of the repository."""
+    if path in _ALIASES:
+        return _ALIASES[path]
+    if path in _COPIES:
+        return _COPIES[path]
+    return path.removeprefix(f"{_DOCS}/") if path.startswith(f"{_DOCS}/") else None
+
+
+def _outside_of_code(markdown: str, change: Any) -> str:
+    parts, at = [], 0
+    for fence in _FENCE.finditer(markdown):
+        parts += [change(markdown[at : fence.start()]), fence[0]]
+        at = fence.end()
+    return "".join([*parts, change(markdown[at:])])
+
+
+# -- Generated pages ---------------------------------------------------------------------------------------------------
+
+
+def _jobs() -> str:
+    """The job files of ``config/``."""
+    parts = ["# Job files\n\nCommented job files to begin with; the repository has them in `config/`."]
+    for path in sorted((_ROOT / "config").glob("*.yaml")):
+        parts.append(f"## {path.name}\n\n```yaml\n{path.read_text('utf-8').rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+_API = (
+    ("asyncfilter", "The package", ""),
+    ("asyncfilter.model", "Values", "Labels, verdicts, effects, counts and the summary."),
+    ("asyncfilter.errors", "Errors", "One tree; each class has its exit code."),
+    ("asyncfilter.events", "Events", "What a run reports to `on_event`, and `run --events` writes."),
+    ("asyncfilter.ports", "Ports", "What a source, detector, sink, remover or checkpoint of your own must do."),
+    ("asyncfilter.job", "Jobs", "What a job holds."),
+    ("asyncfilter.clock", "Clocks", ""),
+    ("asyncfilter.testing", "Testing", "All ports in memory, and an event loop in virtual time."),
+)
+
+
+def _api() -> str:
+    """The Python API, from docstrings."""
+    parts = [
+        "# Python API",
+        "The public names, from their docstrings. [From Python](python.md) is the introduction.",
+    ]
+    for module, title, remark in _API:
+        parts += [f"## {title}", remark, f"::: {module}\n    options:\n      show_root_heading: false"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+# -- The notebook ------------------------------------------------------------------------------------------------------
+
+
+def _notebook() -> str:
+    """The example notebook with its outputs."""
+    notebook = json.loads((_ROOT / _DOCS / "examples" / "notebook.ipynb").read_text("utf-8"))
+    return "\n\n".join(text for cell in notebook["cells"] for text in _cell(cell)) + "\n"
+
+
+def _cell(cell: dict[str, Any]) -> Iterator[str]:
+    source = "".join(cell["source"]).rstrip()
+    if cell["cell_type"] == "markdown":
+        yield source
+        return
+    yield f"```python\n{source}\n```"
+    for output in cell["outputs"]:
+        if output["output_type"] == "stream":
+            yield f"```text title=\"Output\"\n{''.join(output['text']).rstrip()}\n```"
+        elif found := output["data"].get("text/html"):
+            yield f'<div class="notebook-output">{"".join(found)}</div>'
+        else:
+            yield f'<pre class="notebook-output">{html.escape("".join(output["data"]["text/plain"]))}</pre>'
