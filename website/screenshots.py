@@ -7,6 +7,8 @@ reader's own. Times and rates differ from run to run, so a new set is committed 
 
 from __future__ import annotations
 
+import html
+import io
 import os
 import re
 import sys
@@ -21,8 +23,11 @@ from rich.console import Console
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
 from tests.kit.terminal import Terminal
 
-IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
 COLUMNS = 92
+_FOLDER = "/home/ada/photos"
+"""Shown for a temporary folder, whose name is as long."""
 
 JOBS = {
     "robins.yaml": """\
@@ -32,7 +37,7 @@ source: s3://photos/
 rules:
   - reject: {any: [Person], confidence: 85}
   - keep:   {any: [Robin], confidence: 85}
-  - review: {any: [Robin, Bird], confidence: 60}
+  - review: {any: [Robin], confidence: 60}
 otherwise: reject
 actions:
   keep:   {copy: "s3://birds/{key}"}
@@ -44,7 +49,7 @@ version: 1
 name: cleanup
 source: s3://photos/
 rules:
-  - reject: {any: [Person], confidence: 80}
+  - reject: {none: [Bird], confidence: 60}
 otherwise: keep
 actions:
   reject: {move: "s3://quarantine/{name}/{key}"}
@@ -58,20 +63,20 @@ class Shot(NamedTuple):
     """One picture.
 
     Attributes:
-        name: Name of the picture; also that of the command where it is to be on the command's page.
+        name: Name of the picture; that of a command where the picture is to be on the command's page.
         command: The command line, without the program.
-        moment: What part of the output is shown: 1 is the end, 0.5 the redrawn display in the middle.
+        hidden: What is added to it, and not shown.
+        moment: What is shown: 1 is the end, 0.5 the redrawn display in the middle.
         reply: What is typed at the prompt.
-        before: Command lines that run first and are not shown.
-        sets: What the command line has beside what the picture's title shows.
+        before: Command line that runs first.
     """
 
     name: str
     command: Sequence[str]
+    hidden: Sequence[str] = ()
     moment: float = 1
     reply: str = ""
-    before: Sequence[Sequence[str]] = ()
-    hidden: Sequence[str] = ()
+    before: Sequence[str] = ()
 
 
 SHOTS = (
@@ -79,15 +84,16 @@ SHOTS = (
     Shot("labels", ["labels", "s3://photos/raw/robin/0001.jpg", "s3://photos/raw/robin/0002.jpg"]),
     Shot("plan", ["plan", "robins.yaml"]),
     Shot("sample", ["plan", "robins.yaml", "--sample", "100", "--yes"]),
-    Shot("bench", ["bench", "robins.yaml", "--seconds", "10"]),
-    Shot("progress", ["run", "robins.yaml"], moment=0.6),
+    Shot("bench", ["bench", "robins.yaml", "--seconds", "20"], hidden=["--set", "name=bench"]),
+    Shot("progress", ["run", "robins.yaml"], hidden=["--fresh", "--yes"], moment=0.7),
     Shot("run", ["run", "robins.yaml"], hidden=["--fresh", "--yes"]),
     Shot("status", ["status", "robins.yaml"]),
     Shot("refilter", ["refilter", "robins.yaml", "--set", "rules[1].keep.confidence=70"]),
-    Shot("apply", ["apply", "cleanup.yaml"], reply="no\n", before=[["run", "cleanup.yaml"]]),
+    Shot("apply", ["apply", "cleanup.yaml"], reply="no\n", before=["run", "cleanup.yaml"]),
     Shot("quota", ["quota"]),
-    Shot("error", ["plan", "robins.yaml", "--set", "limits.budjet_usd=5"]),
+    Shot("error", ["plan", "robins.yaml", "--set", "limits.budjet_usd=5", "--set", "rules[1].keep.confidence=850"]),
 )
+"""In the order in which they are taken, in one folder."""
 
 
 def main(names: Sequence[str]) -> int:
@@ -96,9 +102,10 @@ def main(names: Sequence[str]) -> int:
         sys.stderr.write(f"no such picture: {', '.join(sorted(unknown))}\n")
         return 2
     with tempfile.TemporaryDirectory() as folder, SandboxProcess(_options()) as sandbox:
+        studio = Studio(Path(folder), sandbox.environment())
         for shot in SHOTS:
             if not names or shot.name in names:
-                svg = take(shot, Path(folder), sandbox.environment())
+                svg = studio.take(shot)
                 (IMAGES / f"{shot.name}.svg").write_text(svg, "utf-8")
                 sys.stderr.write(f"{shot.name}: {len(svg) // 1000} kB\n")
     return 0
@@ -106,7 +113,7 @@ def main(names: Sequence[str]) -> int:
 
 def _options() -> SandboxOptions:
     return SandboxOptions(
-        samples=(SamplesSpec("photos", 600),),
+        samples=(SamplesSpec("photos", 1500),),
         buckets=tuple(BucketSpec(name) for name in ("birds", "unsure", "quarantine")),
         tps=50,
         latency=syntax.parse_latency("p50=150ms,p99=900ms"),
@@ -114,35 +121,48 @@ def _options() -> SandboxOptions:
     )
 
 
-def take(shot: Shot, folder: Path, environment: Mapping[str, str]) -> str:
-    """Run the command of a picture in ``folder``; the picture as SVG."""
-    for name, text in JOBS.items():
-        (folder / name).write_text(text, "utf-8")
-    env = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(path for path in (os.getcwd(), os.environ.get("PYTHONPATH")) if path),
-        "HOME": str(folder),
-        "LANG": "C.UTF-8",
-        "TERM": "xterm-256color",
-        "COLORTERM": "truecolor",
-    }
-    env |= environment
-    for command in shot.before:
-        _run(command, folder, env)
-    seen = _run([*shot.command, *shot.hidden], folder, env, reply=shot.reply)
-    return as_svg(screen(seen, shot.moment), title=f"asyncfilter {' '.join(shot.command)}", name=shot.name)
+class Studio:
+    """A folder with the jobs of the how-tos, in which commands run on a terminal.
 
+    Args:
+        folder: Working and home directory.
+        environment: Variables that lead to the service.
+    """
 
-def _run(command: Sequence[str], folder: Path, env: Mapping[str, str], *, reply: str = "") -> str:
-    """The output of a command to its terminal, control sequences included."""
-    terminal = Terminal(
-        [sys.executable, "-m", "asyncfilter", *command], folder=folder, env=env, columns=COLUMNS, lines=60
-    )
-    if reply:
-        terminal.read_until("continue:")
-        terminal.type(reply)
-    terminal.end()
-    return terminal.seen
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            **environment,
+        }
+        self._outputs: dict[tuple[str, ...], str] = {}
+        for name, text in JOBS.items():
+            (folder / name).write_text(text, "utf-8")
+
+    def take(self, shot: Shot) -> str:
+        """The picture as SVG. Pictures of one command line are of one run."""
+        if shot.before:
+            self._output(shot.before)
+        seen = self._output([*shot.command, *shot.hidden], reply=shot.reply)
+        shown = seen.replace(str(self._folder), _FOLDER) if len(str(self._folder)) == len(_FOLDER) else seen
+        return as_svg(screen(shown, shot.moment), title=f"asyncfilter {' '.join(shot.command)}", name=shot.name)
+
+    def _output(self, command: Sequence[str], *, reply: str = "") -> str:
+        """The output of a command to its terminal, control sequences included."""
+        if tuple(command) not in self._outputs:
+            line = [sys.executable, "-m", "asyncfilter", *command]
+            terminal = Terminal(line, folder=self._folder, env=self._env, columns=COLUMNS, lines=60)
+            if reply:
+                terminal.read_until("continue:")
+                terminal.type(reply)
+            terminal.end()
+            self._outputs[tuple(command)] = terminal.seen
+        return self._outputs[tuple(command)]
 
 
 # -- The terminal ------------------------------------------------------------------------------------------------------
@@ -187,7 +207,7 @@ def screen(seen: str, moment: float = 1) -> list[str]:
 
 _FORMAT = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
-<title>{title}</title>
+<title>TITLE</title>
 <style>
 .{unique_id}-matrix {{
   font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
@@ -213,13 +233,11 @@ _FORMAT = """\
 
 def as_svg(lines: Sequence[str], *, title: str, name: str) -> str:
     """Lines with control sequences of colours as a picture of a terminal."""
-    console = Console(
-        record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True, color_system="truecolor"  # noqa: SIM115
-    )
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in lines:
-        console.print(rich.text.Text.from_ansi(line), no_wrap=True, overflow="crop", crop=True)
+        console.print(rich.text.Text.from_ansi(line), overflow="fold")
     svg = console.export_svg(title=title, code_format=_FORMAT, unique_id=f"shot-{name}")
-    return "".join(_tidy(svg))
+    return "".join(_tidy(svg.replace("TITLE", html.escape(title), 1)))
 
 
 def _tidy(svg: str) -> Iterator[str]:
