@@ -45,6 +45,25 @@ _FENCE = re.compile(r"^(\s*)(`{3,}).*?^\1\2\s*$", re.MULTILINE | re.DOTALL)
 # -- Pages -------------------------------------------------------------------------------------------------------------
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the pages of the commands into the navigation, in the order of their index."""
+    index = "commands/README.md"
+    names = re.findall(r"^\| \[`\w+`\]\((\S+)\.md\)", (_ROOT / _DOCS / index).read_text("utf-8"), re.MULTILINE)
+    for section in _sections(config.nav):
+        if index in section:
+            section += [{name: f"commands/{name}.md"} for name in names if {name: f"commands/{name}.md"} not in section]
+    return config
+
+
+def _sections(nav: Any) -> Iterator[list[Any]]:
+    if isinstance(nav, list):
+        yield nav
+        for entry in nav:
+            if isinstance(entry, dict):
+                for child in entry.values():
+                    yield from _sections(child)
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and pictures whose sources are not in ``docs/``."""
     for source, target in _COPIES.items():
