@@ -70,13 +70,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, target, abs_src_path=str(_ROOT / source)))
     files.append(File.generated(config, "examples/jobs.md", content=_jobs()))
     files.append(File.generated(config, "examples/notebook.md", content=_notebook()))
-    files.append(File.generated(config, "api.md", content=_api()))
+    for module in MODULES:
+        files.append(File.generated(config, f"api/{module or 'asyncfilter'}.md", content=_api(module)))
     return files
 
 
 def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Replace links that leave ``docs/`` by links to the pages of the site."""
     del config
+    if page.is_homepage:
+        page.meta.setdefault("hide", ["navigation"])  # here, as front matter is shown on the repository's own page
     source = _repository_path(page.file.src_uri)
     shown = page.file.src_uri
 
@@ -127,27 +130,15 @@ def _jobs() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_API = (
-    ("asyncfilter", "The package", ""),
-    ("asyncfilter.model", "Values", "Labels, verdicts, effects, counts and the summary."),
-    ("asyncfilter.errors", "Errors", "One tree; each class has its exit code."),
-    ("asyncfilter.events", "Events", "What a run reports to `on_event`, and `run --events` writes."),
-    ("asyncfilter.ports", "Ports", "What a source, detector, sink, remover or checkpoint of your own must do."),
-    ("asyncfilter.job", "Jobs", "What a job holds."),
-    ("asyncfilter.clock", "Clocks", ""),
-    ("asyncfilter.testing", "Testing", "All ports in memory, and an event loop in virtual time."),
-)
+MODULES = ("", "clock", "errors", "events", "job", "model", "ports", "testing")
+"""The public modules, below the package."""
 
 
-def _api() -> str:
-    """The Python API, from docstrings."""
-    parts = [
-        "# Python API",
-        "The public names, from their docstrings. [From Python](python.md) is the introduction.",
-    ]
-    for module, title, remark in _API:
-        parts += [f"## {title}", remark, f"::: {module}\n    options:\n      show_root_heading: false"]
-    return "\n\n".join(part for part in parts if part) + "\n"
+def _api(module: str) -> str:
+    """The public names of a module, from docstrings."""
+    path = f"asyncfilter.{module}".rstrip(".")
+    introduction = "" if module else "[From Python](../python.md) is the introduction.\n\n"
+    return f"# {path}\n\n{introduction}::: {path}\n    options:\n      show_root_heading: false\n"
 
 
 # -- The notebook ------------------------------------------------------------------------------------------------------
