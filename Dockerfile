@@ -8,11 +8,17 @@ FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /source
 COPY requirements/run.txt requirements/run.txt
-RUN python -m venv /opt/asyncfilter \
- && /opt/asyncfilter/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/run.txt
+RUN python -m venv --without-pip /opt/asyncfilter \
+ && python -m pip --python /opt/asyncfilter/bin/python install --quiet --require-hashes --only-binary :all: \
+    -r requirements/run.txt
+COPY requirements/build.txt requirements/build.txt
+RUN python -m venv --without-pip /opt/build \
+ && python -m pip --python /opt/build/bin/python install --quiet --require-hashes --only-binary :all: \
+    -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY asyncfilter asyncfilter
-RUN /opt/asyncfilter/bin/python -m pip install --quiet --no-deps --no-build-isolation .
+RUN /opt/build/bin/python -m hatchling build --target wheel --directory dist \
+ && python -m pip --python /opt/asyncfilter/bin/python install --quiet --no-deps --no-index dist/*.whl
 
 FROM ${PYTHON}
 COPY --from=build /opt/asyncfilter /opt/asyncfilter

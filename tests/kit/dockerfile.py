@@ -193,11 +193,10 @@ def _ignored(path: Path) -> Sequence[str]:
 def _programs(folder: Path) -> Path:
     """A folder for the beginning of ``PATH``."""
     folder.mkdir()
-    (folder / "python").symlink_to(sys.executable)
-    for name in _CHANGING:
-        program = folder / name
-        program.write_text(f'#!/bin/sh\necho "{name} $*" >> "$CHANGES"\n')
-        program.chmod(0o755)
+    scripts = {name: f'echo "{name} $*" >> "$CHANGES"' for name in _CHANGING}
+    for name, script in (scripts | {"python": f'exec "{sys.executable}" "$@"'}).items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
     return folder
 
 
