@@ -119,6 +119,20 @@ def _outside_of_code(markdown: str, change: Any) -> str:
     return "".join([*parts, change(markdown[at:])])
 
 
+# -- Nothing from elsewhere --------------------------------------------------------------------------------------------
+
+_FOREIGN = re.compile(r"<(?:script|img|link|iframe|source|video|audio)\b[^>]*\b(?:src|href)=[\"']?(https?:)?//[^\s>]*")
+_FOREIGN_STYLE = re.compile(r"(?:url\([\"']?|@import\s+[\"'])(?:https?:)?//[^\s)]*")
+
+
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """Warn of what a page would fetch from another host: scripts, pictures, styles, fonts."""
+    for path in sorted(Path(config.site_dir).rglob("*")):
+        pattern = {".html": _FOREIGN, ".css": _FOREIGN_STYLE, ".svg": _FOREIGN_STYLE}.get(path.suffix)
+        if pattern is not None and (found := pattern.search(path.read_text("utf-8"))):
+            _LOG.warning("%s fetches from another host: %s", path.relative_to(config.site_dir), found[0])
+
+
 # -- Generated pages ---------------------------------------------------------------------------------------------------
 
 
