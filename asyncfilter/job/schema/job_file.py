@@ -119,7 +119,7 @@ class JobFile(Section):
     checkpoint: CheckpointPath | None = Field(
         default=None,
         description="The SQLite file that holds the paid results. Default: `.asyncfilter/<name>.db` beside the job "
-        "file.",
+        "file; in the working folder when the job comes from a pipe.",
     )
     pricing: Pricing = Field(default=Pricing(), description="Usage and prices of the account.")
     aws: Aws = Field(default=Aws(), description="Access to AWS.")
