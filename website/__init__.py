@@ -1,1 +1,1 @@
-"""What makes the documentation site beside MkDocs: pages generated from the program, screenshots, hooks of the build."""
+"""What makes the documentation site beside MkDocs: generated pages, screenshots, hooks of the build."""

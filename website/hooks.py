@@ -12,7 +12,7 @@ import json
 import logging
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,11 @@ _COPIES = {
 }
 """Files of the repository that have a page or a copy on the site, by their paths there."""
 
-_ALIASES = {"README.md": "index.md", "config": "examples/jobs.md", "docs/examples/notebook.ipynb": "examples/notebook.md"}
+_ALIASES = {
+    "README.md": "index.md",
+    "config": "examples/jobs.md",
+    "docs/examples/notebook.ipynb": "examples/notebook.md",
+}
 """Files and folders of the repository for which another page of the site stands."""
 
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
@@ -111,7 +115,7 @@ def _place(path: str) -> str | None:
     return path.removeprefix(f"{_DOCS}/") if path.startswith(f"{_DOCS}/") else None
 
 
-def _outside_of_code(markdown: str, change: Any) -> str:
+def _outside_of_code(markdown: str, change: Callable[[str], str]) -> str:
     parts, at = [], 0
     for fence in _FENCE.finditer(markdown):
         parts += [change(markdown[at : fence.start()]), fence[0]]
@@ -138,10 +142,11 @@ def on_post_build(*, config: MkDocsConfig) -> None:
 
 def _jobs() -> str:
     """The job files of ``config/``."""
-    parts = ["# Job files\n\nCommented job files to begin with; the repository has them in `config/`."]
-    for path in sorted((_ROOT / "config").glob("*.yaml")):
-        parts.append(f"## {path.name}\n\n```yaml\n{path.read_text('utf-8').rstrip()}\n```")
-    return "\n\n".join(parts) + "\n"
+    parts = [
+        f"## {path.name}\n\n```yaml\n{path.read_text('utf-8').rstrip()}\n```"
+        for path in sorted((_ROOT / "config").glob("*.yaml"))
+    ]
+    return "\n\n".join(["# Job files\n\nCommented job files to begin with, from `config/`.", *parts]) + "\n"
 
 
 MODULES = ("", "clock", "errors", "events", "job", "model", "ports", "testing")
@@ -172,7 +177,7 @@ def _cell(cell: dict[str, Any]) -> Iterator[str]:
     yield f"```python\n{source}\n```"
     for output in cell["outputs"]:
         if output["output_type"] == "stream":
-            yield f"```text title=\"Output\"\n{''.join(output['text']).rstrip()}\n```"
+            yield f'```text title="Output"\n{"".join(output["text"]).rstrip()}\n```'
         elif found := output["data"].get("text/html"):
             yield f'<div class="notebook-output">{"".join(found)}</div>'
         else:

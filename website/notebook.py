@@ -57,7 +57,7 @@ async def _outputs(source: str, namespace: dict[str, Any], count: int) -> list[d
 
 
 async def _run(code: Any, namespace: dict[str, Any]) -> Any:
-    value = eval(code, namespace)  # noqa: S307  the notebook is ours
+    value = eval(code, namespace)
     return await value if inspect.isawaitable(value) else value
 
 

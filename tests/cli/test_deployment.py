@@ -33,9 +33,7 @@ DOCKER = shutil.which("docker")
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxProcess]:
     """Thirty pictures in ``raw``."""
-    with SandboxProcess(
-        SandboxOptions(samples=(SamplesSpec("raw", 30),), buckets=(BucketSpec("clean"),))
-    ) as sandbox:
+    with SandboxProcess(SandboxOptions(samples=(SamplesSpec("raw", 30),), buckets=(BucketSpec("clean"),))) as sandbox:
         yield sandbox
 
 
@@ -63,9 +61,7 @@ def test_the_steps_of_the_dockerfile_make_a_program_that_resumes_on_its_volume(
     first = image.run("run", "robins.yaml", "--json", env=sandbox.environment())
     assert first.returncode in {0, 1}, first.stderr
     assert json.loads(first.stdout)["stop_reason"] == "max_images"
-    second = image.run(
-        "run", "robins.yaml", "--json", "--set", "limits.max_images=20", env=sandbox.environment()
-    )
+    second = image.run("run", "robins.yaml", "--json", "--set", "limits.max_images=20", env=sandbox.environment())
     summary = json.loads(second.stdout)
     assert (summary["resumed"], summary["examined"]) == (True, 20)
     assert summary["this_run"]["calls"] <= 20 - json.loads(first.stdout)["calls"]
@@ -74,7 +70,9 @@ def test_the_steps_of_the_dockerfile_make_a_program_that_resumes_on_its_volume(
 @pytest.mark.slow
 def test_the_image_holds_no_tools_of_developers(image: Stage) -> None:
     """Neither tests nor their libraries are in it, and all of it comes from hashed requirements."""
-    packages = {path.name.partition("-")[0].lower() for path in image.root.glob("opt/*/lib/python*/site-packages/*.dist-info")}
+    packages = {
+        path.name.partition("-")[0].lower() for path in image.root.glob("opt/*/lib/python*/site-packages/*.dist-info")
+    }
     assert "asyncfilter" in packages
     assert not packages & {"pytest", "mypy", "ruff", "moto", "hypothesis"}
     assert image.changes[-1] == f"chown 10001:10001 {image.root}/work"
@@ -123,7 +121,7 @@ def unit(name: str) -> configparser.ConfigParser:
 
 @pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="systemd is not installed")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
-    """``systemd-analyze verify`` has nothing to say about service and timer, and rates what the service may do as safe."""
+    """``systemd-analyze verify`` has nothing to say about service and timer."""
     assert SYSTEMD_ANALYZE is not None
     program = shutil.copy("/bin/true", tmp_path / "asyncfilter")
     for name in ("asyncfilter@.service", "asyncfilter@.timer"):
@@ -137,7 +135,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 
 
 def test_the_service_runs_its_job_and_takes_its_exit_codes_as_meant(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """The command line of the unit works, without a terminal; 1 and 75 are successes, what needs a person never restarts."""
+    """Its command line works without a terminal; 1 and 75 are successes, and what a person must see is not repeated."""
     service = unit("asyncfilter@.service")["Service"]
     write_job(tmp_path / "robins.yaml", actions=None)
     line = service["ExecStart"].replace("%i", "robins").replace("/etc/asyncfilter", str(tmp_path))
@@ -173,7 +171,9 @@ def test_the_crontab_runs_in_the_bare_environment_of_cron(tmp_path: Path, sandbo
         assert found is not None
         assert found[1] == "asyncfilter"
         assert "%" not in found[2], "cron takes a percent sign for a new line"
-        env = sandbox.environment() | variables | {"HOME": str(tmp_path), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        env = (
+            sandbox.environment() | variables | {"HOME": str(tmp_path), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        )
         done = subprocess.run([variables["SHELL"], "-c", found[2]], cwd=tmp_path, env=env, check=False, timeout=120)
         assert done.returncode == 1, (tmp_path / "robins.log").read_text()
     assert (tmp_path / "robins.db").exists()

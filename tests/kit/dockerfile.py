@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 _CHANGING = ("useradd", "groupadd", "chown")
@@ -65,7 +65,7 @@ class Stage:
 
     def inside(self, path: str) -> Path:
         """The place of a path of the container on this machine."""
-        return self.root / os.path.normpath(os.path.join(self.folder, path)).lstrip("/")
+        return self.root / os.path.normpath(PurePosixPath(self.folder) / path).lstrip("/")
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """What ``docker run IMAGE ARGUMENTS`` runs."""
@@ -133,7 +133,9 @@ class Build:
 
     def _run(self, value: str) -> None:
         stage = self.stages[-1]
-        inherited = {name: os.environ[name] for name in ("HOME", "PIP_CACHE_DIR", "PIP_INDEX_URL") if name in os.environ}
+        inherited = {
+            name: os.environ[name] for name in ("HOME", "PIP_CACHE_DIR", "PIP_INDEX_URL") if name in os.environ
+        }
         path = f"{self._programs}:{os.environ['PATH']}"
         env = inherited | {name: text for name, text in stage.env.items() if name not in {"PIP_NO_CACHE_DIR", "PATH"}}
         done = subprocess.run(
