@@ -85,7 +85,7 @@ def _body(command: Any, path: str, *, level: int) -> Iterator[str]:
     yield _text(description)
     yield f"```text\n{usage}\n```"
     if examples:
-        yield f"{heading} Examples\n\n```sh\n{examples}\n```"
+        yield f"{heading} Examples\n\n```text\n{examples}\n```"
     if options := _options(command, context):
         yield f"{heading} Arguments and options\n\n{options}"
     for name, child in getattr(command, "commands", {}).items():

@@ -30,7 +30,7 @@ _FOLDER = "/home/ada/photos"
 """Shown for a temporary folder, whose name is as long."""
 
 JOBS = {
-    "robins.yaml": """\
+    "job.yaml": """\
 version: 1
 name: robins
 source: s3://photos/
@@ -82,16 +82,16 @@ class Shot(NamedTuple):
 SHOTS = (
     Shot("help", ["--help"]),
     Shot("labels", ["labels", "s3://photos/raw/robin/0001.jpg", "s3://photos/raw/robin/0002.jpg"]),
-    Shot("plan", ["plan", "robins.yaml"]),
-    Shot("sample", ["plan", "robins.yaml", "--sample", "100", "--yes"]),
-    Shot("bench", ["bench", "robins.yaml", "--seconds", "20"], hidden=["--set", "name=bench"]),
-    Shot("progress", ["run", "robins.yaml"], hidden=["--fresh", "--yes"], moment=0.7),
-    Shot("run", ["run", "robins.yaml"], hidden=["--fresh", "--yes"]),
-    Shot("status", ["status", "robins.yaml"]),
-    Shot("refilter", ["refilter", "robins.yaml", "--set", "rules[1].keep.confidence=70"]),
+    Shot("plan", ["plan", "job.yaml"]),
+    Shot("sample", ["plan", "job.yaml", "--sample", "100", "--yes"]),
+    Shot("bench", ["bench", "job.yaml", "--seconds", "20"], hidden=["--set", "name=bench"]),
+    Shot("progress", ["run", "job.yaml"], hidden=["--fresh", "--yes"], moment=0.7),
+    Shot("run", ["run", "job.yaml"], hidden=["--fresh", "--yes"]),
+    Shot("status", ["status", "job.yaml"]),
+    Shot("refilter", ["refilter", "job.yaml", "--set", "rules[1].keep.confidence=70"]),
     Shot("apply", ["apply", "cleanup.yaml"], reply="no\n", before=["run", "cleanup.yaml"]),
     Shot("quota", ["quota"]),
-    Shot("error", ["plan", "robins.yaml", "--set", "limits.budjet_usd=5", "--set", "rules[1].keep.confidence=850"]),
+    Shot("error", ["plan", "job.yaml", "--set", "limits.budjet_usd=5", "--set", "rules[1].keep.confidence=850"]),
 )
 """In the order in which they are taken, in one folder."""
 
