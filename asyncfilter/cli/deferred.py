@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncfilter.aws import open_aws, quota_tps
-    from asyncfilter.checkpoint import checkpoint_exists, count_pending, read_duplicates, read_images, read_status
+    from asyncfilter.checkpoint import (
+        checkpoint_exists,
+        count_pending,
+        read_duplicates,
+        read_images,
+        read_labels,
+        read_status,
+    )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
     from asyncfilter.cli.job_sandbox.contents import contents_for
@@ -52,6 +59,7 @@ _HOMES = {
     "quota_tps": "aws",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
+    "read_labels": "checkpoint",
     "read_status": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
@@ -84,6 +92,7 @@ __all__ = [
     "quota_tps",
     "read_duplicates",
     "read_images",
+    "read_labels",
     "read_status",
     "refilter",
     "remove_with_console",
