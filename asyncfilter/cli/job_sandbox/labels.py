@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from asyncfilter.job.spec import Condition, Job, nested_conditions
 from asyncfilter.model import Box, Detection, Instance, Label, Verdict
+from asyncfilter.policy.label_list import published_labels
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.sandbox.answers import source as sandbox
 from asyncfilter.sandbox.answers.folder import build_labels
-from asyncfilter.sandbox.answers.taxonomy import label_name, names_of_category
 
 _SHARES = {Verdict.KEEP: 0.45, Verdict.REVIEW: 0.2, Verdict.REJECT: 0.35}
 """Share of the images with each verdict; rules with the same verdict share it equally. Rejected images are less than
@@ -120,8 +120,8 @@ class _Scene:
             self._show_boxes(area.label, [chance.uniform(low_share, min(high_share, low_share + 0.4))], least_pct)
 
     def show(self, name: str, least_pct: float) -> str:
-        """Add a label; returns its name in the spelling of the service."""
-        spelled = name if name != name.lower() else label_name(name)
+        """Add a label; returns its name in the spelling of AWS's list, where that has it."""
+        spelled = published_labels().names.get(name.casefold(), name)
         confidence_pct = self._chance.uniform(least_pct, max(least_pct, _MOST_PCT))
         self.found[spelled] = max(confidence_pct, self.found.get(spelled, 0.0))
         return spelled
@@ -138,13 +138,15 @@ class _Scene:
         for label in labels:
             if label.name in self._areas:
                 label.instances = [self._instance(area, label.confidence) for area in self._areas[label.name]]
-            if label.name in self._categories and not label.categories:
-                label.categories = [sandbox.Name(self._categories[label.name])]
+            category = self._categories.get(label.name) or published_labels().category_of.get(label.name.casefold())
+            if category is not None:
+                label.categories = [sandbox.Name(category)]
         return Shown(subject, tuple(labels))
 
     def _show_category(self, category: str, least_pct: float) -> None:
-        name = self._chance.choice(names_of_category(category) or [category])
-        self._categories[self.show(name, least_pct)] = category
+        listed, folded = published_labels(), category.casefold()
+        names = [name for name, one in listed.category_of.items() if one.casefold() == folded] or [category]
+        self._categories[self.show(self._chance.choice(names), least_pct)] = category
 
     def _show_boxes(self, name: str, areas: list[float], least_pct: float) -> None:
         if areas:
