@@ -37,6 +37,9 @@ HERE = "./"
 OFFERED_IMAGES = 5
 """How many images are offered to be examined."""
 
+_NUMBERED = 58
+"""Characters of a name to which a number is added."""
+
 _OPTIONS = {
     "name": "--name",
     "source": "PLACE",
@@ -124,8 +127,12 @@ class NewJob:
         is_offer = self._given.examine is None
         wanted = OFFERED_IMAGES if is_offer and self._dialogue is not None else self._given.examine or 0
         drawn = found.sample_of(wanted)
+        if wanted and not drawn:
+            self._cautions.append("no image that was seen can be examined where it is, so that no labels are suggested")
         if not drawn or not self._agrees(found, len(drawn), is_offer=is_offer):
             return None
+        if found.is_folder:
+            aws = replace(aws, region=found.region)
         verb = functools.partial(deferred.label_sample, _addresses(found, drawn), aws, folder=self._file.base_dir)
         try:
             labelled: Labelled = deferred.run_draining(verb)
@@ -182,15 +189,22 @@ class NewJob:
         return default_micros if self._dialogue is None else self._dialogue.budget_micros(found, default_micros)
 
     def _named(self, draft: JobDraft) -> tuple[JobDraft, Job]:
-        """The job under a name whose checkpoint is free for it; a name that the user gave is kept."""
-        job = self._job(draft)
-        if self._given.name is None:
-            for number in itertools.count(2):
-                if deferred.run_async(deferred.fits_checkpoint, job):
-                    break
-                draft = replace(draft, name=f"{draft.name.removesuffix(f'-{number - 1}')[:60]}-{number}")
-                job = self._job(draft)
-        return draft, job
+        """The job under a name whose checkpoint is free for it.
+
+        Raises:
+            UsageError: That of the name which the user gave is not.
+        """
+        first, job = draft.name, self._job(draft)
+        for number in itertools.count(2):
+            if deferred.run_async(deferred.fits_checkpoint, job):
+                return draft, job
+            if self._given.name is not None:
+                raise UsageError(
+                    f"--name {first}: {job.checkpoint} holds labels of another source", hint="Choose another name."
+                )
+            draft = replace(draft, name=f"{first[:_NUMBERED]}-{number}")
+            job = self._job(draft)
+        raise AssertionError("unreachable")
 
     def _job(self, draft: JobDraft) -> Job:
         """The job of a draft.

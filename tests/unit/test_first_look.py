@@ -119,11 +119,12 @@ def test_a_folder_needs_a_region_and_nothing_else() -> None:
     folder = S3Location("file:///photos", "")
     found = found_settings(place("a.webp", place=folder), has_plugin=False)
     assert (found.is_folder, found.converts, found.region) == (True, False, None)
-    assert found_settings(place("a.jpg", place=folder, home=None), has_plugin=False).region == "us-east-1"
-    assert any(
-        "no region is set" in caution
-        for caution in place_cautions(place("a.jpg", place=folder, home=None), has_plugin=False)
-    )
+    unset = place("a.jpg", place=folder, home=None, is_region_chosen=True)
+    assert found_settings(unset, has_plugin=False).region == "us-east-1"
+    assert any("no region is set" in caution for caution in place_cautions(unset, has_plugin=False))
+    given = place("a.jpg", place=folder, home="us-east-1", region="eu-west-1")
+    assert found_settings(given, has_plugin=False).region == "eu-west-1"
+    assert list(place_cautions(given, has_plugin=False)) == []
 
 
 def test_a_bucket_of_another_region() -> None:
@@ -148,6 +149,7 @@ def test_the_budget_covers_what_was_seen(images: int, usd: int, *, is_whole: boo
     ("found", "words"),
     [
         (place(), "nothing is in s3://raw/"),
+        (place(prefix="birds/*.jpg"), "put globs into source.include"),
         (place("a.csv", "b.pdf"), "extensions: csv, pdf"),
         (place("a", "b"), "2 names have no extension"),
         (place("/a.jpg", "2/b.jpg", prefix="birds"), "the prefix birds has no slash"),
