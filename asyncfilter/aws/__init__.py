@@ -1,7 +1,7 @@
 """The AWS adapters: session, S3, Rekognition, Custom Labels, quotas. Vendor errors are translated only in this package.
 
 ``open_aws`` opens the account, and ``open_clients`` the client that a job selects: the fast one
-(``clients.signed_http``, ``clients.fast``) or aioboto3 (``clients.boto``). ``open_store``, ``open_detector`` and
+(``clients.signed_http``, ``clients.fast``) or aiobotocore (``clients.boto``). ``open_store``, ``open_detector`` and
 ``open_remover`` return a job's ports over that client. The code that both clients share is in ``s3``, ``detectors``,
 ``errors`` and ``transport_errors``.
 """

@@ -1,4 +1,4 @@
-"""The AWS session: credentials, regions, endpoints, and the aioboto3 clients of the rare calls.
+"""The AWS session: credentials, regions, endpoints, and the aiobotocore clients of the rare calls.
 
 Every standard AWS setting keeps its meaning because botocore itself reads them: profiles, SSO, assume-role, endpoint
 overrides, dual-stack, FIPS, addressing style. The frequent operations take only endpoint and keys from it.
@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-import aioboto3
 import anyio
 from aiobotocore.config import AioConfig
 from aiolimiter import AsyncLimiter
@@ -35,7 +34,7 @@ from asyncfilter.errors import EndpointError, UsageError
 from asyncfilter.job.spec import Aws
 
 AioClient: TypeAlias = Any
-"""A client of aioboto3, which has no types."""
+"""A client of aiobotocore, which has no types."""
 
 QUOTA_REQUESTS_TPS = 5.0
 """Requests a second that Service Quotas accepts from an account, for each operation and region; not adjustable.
@@ -95,7 +94,6 @@ class AwsSession:
             self.region = _region_set(aws, core)
             # For the clients of providers: botocore reads no AWS_REGION, and STS has no region of its own.
             core.set_config_variable("region", self.region or ANY_REGION)
-            self._session = aioboto3.Session(botocore_session=core, region_name=self.region)
             credentials = SharedCredentials(core, Chain(core, timeout_s=timeout_s))
         self.keys = credentials.keys
         self.tls = core.tls
@@ -118,7 +116,7 @@ class AwsSession:
         self._places: dict[str, Endpoint] = {}
 
     async def client(self, service: str, region: str) -> AioClient:
-        """The aioboto3 client of a service in a region, with valid keys; without retries of its own.
+        """The aiobotocore client of a service in a region, with valid keys; without retries of its own.
 
         Raises:
             CredentialsError: There are no valid keys.
@@ -131,7 +129,7 @@ class AwsSession:
             if (service, region) not in self._clients:
                 try:
                     with credentials_translated(self.profile):
-                        made = self._session.client(service, region_name=region, config=self._config)
+                        made = self._core.create_client(service, region_name=region, config=self._config)
                         self._clients[service, region] = await self._stack.enter_async_context(made)
                 except (vendor.BotoCoreError, ValueError) as exc:
                     raise _no_endpoint(service, region, exc) from exc
@@ -186,7 +184,7 @@ class AwsSession:
         return found.get("BucketRegion") or fallback
 
     async def s3(self, bucket: str) -> AioClient:
-        """The aioboto3 S3 client for a bucket's own region."""
+        """The aiobotocore S3 client for a bucket's own region."""
         return await self.client("s3", await self.bucket_region(bucket))
 
     async def place(self, bucket: str) -> Endpoint:
@@ -269,7 +267,7 @@ async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIter
     Args:
         aws: Profile and region; None means the standard AWS settings.
         timeout_s: Seconds one attempt may take.
-        connections: Most connections of one aioboto3 client; the fast client has no limit of its own.
+        connections: Most connections of one aiobotocore client; the fast client has no limit of its own.
 
     Raises:
         CredentialsError: The profile does not exist, or there are no credentials.

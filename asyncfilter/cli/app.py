@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from asyncfilter import __version__
 from asyncfilter.cli.exit_codes import exit_code_of
 from asyncfilter.cli.lazy import Entry, lazy_group
 from asyncfilter.cli.options import IS_PRETTY, help_text
@@ -43,9 +44,7 @@ _debug = False
 
 def _print_version(value: bool) -> None:
     if value:
-        from importlib.metadata import version  # noqa: PLC0415  --help does not need it
-
-        sys.stdout.write(f"asyncfilter {version('asyncfilter')}\n")
+        sys.stdout.write(f"asyncfilter {__version__}\n")
         raise typer.Exit
 
 

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncfilter.aws import open_aws, quota_tps
-    from asyncfilter.checkpoint import checkpoint_exists, count_pending, read_duplicates, read_images, read_status
+    from asyncfilter.checkpoint import (
+        checkpoint_exists,
+        count_pending,
+        read_duplicates,
+        read_images,
+        read_labels,
+        read_status,
+    )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
+    from asyncfilter.cli.job_sandbox.contents import contents_for
     from asyncfilter.cli.run_console import run_with_console
     from asyncfilter.job.load import load_job, parse_job
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
@@ -38,6 +46,7 @@ _HOMES = {
     "bench_mapping": "report.terminal.bench",
     "check_places": "wiring.first_look",
     "checkpoint_exists": "checkpoint",
+    "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
@@ -56,6 +65,7 @@ _HOMES = {
     "quota_tps": "aws",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
+    "read_labels": "checkpoint",
     "read_status": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
@@ -74,6 +84,7 @@ __all__ = [
     "bench_mapping",
     "check_places",
     "checkpoint_exists",
+    "contents_for",
     "count_pending",
     "draw_bench",
     "examine_sample",
@@ -92,6 +103,7 @@ __all__ = [
     "quota_tps",
     "read_duplicates",
     "read_images",
+    "read_labels",
     "read_status",
     "refilter",
     "remove_with_console",

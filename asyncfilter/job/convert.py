@@ -31,6 +31,7 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         pricing=_pricing(file.pricing),
         aws=spec.Aws(profile=file.aws.profile, region=file.aws.region, client=file.aws.client),
         precheck=file.precheck,
+        check_targets=file.check_targets,
         convert=source.store is StoreKind.FOLDER if file.convert is None else file.convert,
         near_duplicates=file.near_duplicates,
     )

@@ -15,7 +15,7 @@ import msgspec
 
 from asyncfilter import notebook
 from asyncfilter.job.spec import ByHand, Job, Limits, Stop
-from asyncfilter.model import Counts, ListedObject, StopReason, Summary
+from asyncfilter.model import Counts, ListedObject, NothingFound, StopReason, Summary
 from asyncfilter.policy.by_hand import ReviewByPeople, review_by_people
 from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
 from asyncfilter.policy.pricing import PriceList
@@ -33,6 +33,7 @@ class ListingSurvey(msgspec.Struct, kw_only=True):
     Attributes:
         listed: Objects in the listing.
         skipped: Of these, the ones that are not examined, by reason; the others are candidates.
+        skipped_keys: The first of them, by reason.
         size_bytes: Of the candidates.
         settled: Candidates whose outcome is in the checkpoint.
         waiting: Candidates with a cached outcome in the checkpoint, without a position yet; they cost nothing.
@@ -43,6 +44,7 @@ class ListingSurvey(msgspec.Struct, kw_only=True):
 
     listed: int = 0
     skipped: dict[str, int] = {}
+    skipped_keys: dict[str, list[str]] = {}
     size_bytes: int = 0
     settled: int = 0
     waiting: int = 0
@@ -64,13 +66,15 @@ class ListingSurvey(msgspec.Struct, kw_only=True):
 
 
 class CheckpointTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What the checkpoint held when the listing began; all zero without one."""
+    """What the checkpoint held when the listing began; all zero without one. ``stop`` is a stop rule that holds."""
 
     spent_micros: int = 0
     billed_calls: int = 0
     month_use: MonthUse = MonthUse()
     examined: int = 0
     matches: int = 0
+    stop: StopReason | None = None
+    images: int = 0
 
 
 class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,11 +131,16 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known before anything is paid."""
+    """What is known before anything is paid; ``cautions`` say what is probably a mistake in the job.
+
+    ``nothing`` says why a run would have no image to examine; None when it would have some.
+    """
 
     survey: ListingSurvey
     checkpoint_totals: CheckpointTotals
     terms: PricingTerms
+    cautions: tuple[str, ...] = ()
+    nothing: NothingFound | None = None
 
     @property
     def sample_micros(self) -> int:
@@ -166,14 +175,15 @@ def forecast(plan_inputs: PlanInputs, limits: Limits, by_hand: ByHand | None = N
         by_hand: What people would cost; by default the defaults of the job file.
     """
     survey, checkpoint_totals, terms = plan_inputs.survey, plan_inputs.checkpoint_totals, plan_inputs.terms
-    ends = {StopReason.COMPLETED: survey.calls}
+    end = StopReason.COMPLETED if plan_inputs.nothing is None else StopReason.NOTHING_TO_EXAMINE
+    ends = {end: survey.calls}
     if limits.max_images is not None and limits.max_images < survey.candidates:
         ends[StopReason.MAX_IMAGES] = min(max(0, limits.max_images - checkpoint_totals.examined), survey.calls)
     if limits.budget_micros is not None:
         affordable = terms.affordable(limits.budget_micros - checkpoint_totals.spent_micros)
         if affordable < survey.calls:
             ends[StopReason.BUDGET] = affordable
-    reason = min(ends, key=lambda reason: (ends[reason], reason is StopReason.COMPLETED))
+    reason = min(ends, key=lambda reason: (ends[reason], reason is end))
     return CostForecast(
         calls=ends[reason],
         cost_micros=terms.cost_micros(ends[reason]),
@@ -325,6 +335,12 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     forecast: CostForecast
     sample: Summary | None = None
     estimates: Estimates | None = None
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What is probably a mistake in the job, one sentence each, also from what the sample showed."""
+        found = self.plan_inputs.cautions + (self.sample.cautions if self.sample is not None else ())
+        return tuple(dict.fromkeys(found))
 
     def _repr_html_(self) -> str:
         """For notebooks: listing, forecast, and the estimates of the sample with their intervals."""

@@ -23,7 +23,7 @@ class S3Contents:
     async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
         """One attempt; see ``Contents``."""
         try:
-            return await self._calls.read_object(image, first_bytes=first_bytes)
+            content = await self._calls.read_object(image, first_bytes=first_bytes)
         except ErrorResponseError as exc:
             error = classify(exc.response)
             if isinstance(error, PermissionDeniedError):
@@ -31,3 +31,7 @@ class S3Contents:
             if exc.response.status == 412:
                 raise ImageError(f"{image.uri}: replaced since it was listed", code="changed") from exc
             raise error from exc
+        # A store that ignores the condition may send another object; what was listed would be paid for and acted on.
+        if len(content) != min(image.size_bytes, first_bytes if first_bytes is not None else image.size_bytes):
+            raise ImageError(f"{image.uri}: its size is not the one that was listed", code="changed")
+        return content

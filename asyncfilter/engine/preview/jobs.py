@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from asyncfilter.job.spec import Action, Aws, DetectorSpec, Job, Limits, Pricing, SourceSpec, Stop
+from asyncfilter.job.spec import Action, Aws, DetectorSpec, Job, Limits, Pricing, SourceSpec, Stop, TargetCheck
 from asyncfilter.model import S3Location, Verdict
 from asyncfilter.policy.throughput import BenchPlan
 
@@ -19,8 +19,12 @@ REFERENCE_STORE = "references.db"
 
 
 def sampling_job(job: Job) -> Job:
-    """The job for its sample: with its budget, but without stop rules and ``limits.max_images``."""
-    return dataclasses.replace(job, stop=Stop(), limits=dataclasses.replace(job.limits, max_images=None))
+    """The job for its sample: with its budget, but without stop rules and ``limits.max_images``.
+
+    Its targets are only looked at: whoever plans the job has seen the rest.
+    """
+    limits = dataclasses.replace(job.limits, max_images=None)
+    return dataclasses.replace(job, stop=Stop(), limits=limits, check_targets=TargetCheck.EXISTS)
 
 
 def bench_job(job: Job, bench_plan: BenchPlan) -> Job:

@@ -125,7 +125,7 @@ async def _pay(
         checkpoint=view,
         sink=no_sink(),
         inputs=_inputs_of(inputs, wanted, references),
-        options=Options(dry_run=True),
+        options=Options(dry_run=True, is_preview=True),
     )
     if context.on_start is not None:
         context.on_start(pipeline.progress)

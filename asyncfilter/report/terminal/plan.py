@@ -9,12 +9,10 @@ from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
-from asyncfilter.policy.billing_month import USED_IS_OLD
 from asyncfilter.policy.by_hand import PEOPLE, ReviewByPeople
 from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
-from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.report import formatting, messages
-from asyncfilter.report.as_json import counts_mapping
+from asyncfilter.report.as_json import counts_mapping, nothing_mapping
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
@@ -32,7 +30,7 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         found.plan_inputs.terms,
         found.plan_inputs.checkpoint_totals,
     )
-    forecast, budget = found.forecast, job.limits.budget_micros
+    forecast, budget, nothing = found.forecast, job.limits.budget_micros, found.plan_inputs.nothing
     return {
         "name": job.name,
         "listed": survey.listed,
@@ -58,7 +56,8 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "billed_this_month": terms.used,
         "price_source": terms.prices.source,
         "price_is_estimate": terms.prices.is_estimate,
-        "cautions": _warnings(job, found),
+        "cautions": list(found.cautions),
+        "nothing_to_examine": None if nothing is None else nothing_mapping(nothing),
         "sample": None if found.sample is None else _sample_mapping(found),
     }
 
@@ -71,10 +70,6 @@ def _by_hand_mapping(review: ReviewByPeople) -> dict[str, object]:
         "images_per_hour": review.terms.images_per_hour,
         "source": "; ".join(review.sources),
     }
-
-
-def _warnings(job: Job, found: PlanResult) -> list[str]:
-    return [*job_warnings(job), *([USED_IS_OLD] if found.plan_inputs.terms.is_used_old else [])]
 
 
 def _sample_mapping(found: PlanResult) -> dict[str, object]:
@@ -127,8 +122,11 @@ def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
     if found.sample is not None:
         yield "", ""
         yield from _sample_rows(found)
-    for message in _warnings(job, found):
-        yield "note", Text(message, "yellow")
+    for message in found.cautions:
+        yield "caution", Text(message, "yellow")
+    if found.plan_inputs.nothing is not None:
+        yield "next", found.plan_inputs.nothing.hint
+        return
     path = shlex.quote(str(job.path or "JOB"))
     if found.sample is None and found.plan_inputs.survey.unpaid:
         yield "next", f"{program()} plan {path} --sample 200   estimates how many match, before you pay for all"

@@ -36,3 +36,10 @@ def parents_of(name: str) -> tuple[str, ...]:
 def category_of(name: str) -> str:
     """The category of a label; empty for names that this taxonomy lacks."""
     return _KNOWN[name][1] if name in _KNOWN else _CATEGORIES.get(name, "")
+
+
+def names_of_category(category: str) -> list[str]:
+    """The labels of a category, without regard to case; none for categories that this taxonomy lacks."""
+    folded = category.casefold()
+    names = [name for name, (_, kept) in _KNOWN.items() if kept.casefold() == folded]
+    return names or [name for name, kept in _CATEGORIES.items() if kept.casefold() == folded]
