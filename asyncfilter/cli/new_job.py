@@ -20,7 +20,8 @@ from asyncfilter.job.draft import JobDraft, LabelsFrom, job_name
 from asyncfilter.job.spec import Aws, Job
 from asyncfilter.model import ListedObject, uri_of
 from asyncfilter.policy.first_look import PlaceFound
-from asyncfilter.policy.job_warnings import job_warnings
+from asyncfilter.policy.job_warnings import warnings_before_answers
+from asyncfilter.policy.label_list import published_labels
 from asyncfilter.policy.new_job import (
     EXAMPLE_LABELS,
     found_settings,
@@ -112,7 +113,7 @@ class NewJob:
             draft=draft,
             found=found,
             labelled=labelled,
-            cautions=[*self._cautions, *job_warnings(job)],
+            cautions=[*self._cautions, *warnings_before_answers(job)],
         )
 
     def _place(self) -> str:
@@ -225,7 +226,7 @@ def _default_labels(found: PlaceFound, labelled: Labelled | None) -> tuple[tuple
     """Labels for the rules where the user names none, and where they come from."""
     if labelled is not None and (suggested := suggested_labels(labelled.labels)):
         return suggested, LabelsFrom.IMAGES
-    if named := labels_in_names(found, {}):
+    if named := labels_in_names(found, published_labels().names):
         return named, LabelsFrom.NAMES
     return EXAMPLE_LABELS, LabelsFrom.EXAMPLE
 

@@ -92,14 +92,25 @@ def _label_named(name: str, names: Mapping[str, str]) -> str | None:
 
 
 def suggested_labels(labels: Mapping[str, Detection]) -> tuple[str, ...]:
-    """Labels for the rules, from those of some images of the place: specific ones that half of them have, or the first.
+    """Labels for the rules, from those of some images of the place, which are drawn at random.
+
+    These are the most specific ones that at least half of the images have; where there are none, the one that most
+    images have. Labels that only describe the setting of an image are no choice.
 
     Args:
         labels: By the address of the image.
     """
-    usable = [label for label in common_labels(labels, KEEP_PCT).labels if label.why_not is None]
-    frequent = [label.name for label in usable if 2 * label.images >= len(labels)]
-    return tuple(frequent[:MOST_SUGGESTED] or [label.name for label in usable[:1]])
+    shared = [label for label in common_labels(labels, KEEP_PCT).labels if label.name.casefold() not in GENERAL]
+    frequent = [label.name for label in shared if 2 * label.images >= len(labels)]
+    parents = {
+        parent.casefold()
+        for detection in labels.values()
+        for label in detection.labels
+        if label.name in frequent
+        for parent in label.parents
+    }
+    specific = [name for name in frequent if name.casefold() not in parents]
+    return tuple(specific[:MOST_SUGGESTED] or [label.name for label in shared[:1]])
 
 
 def suggested_budget_micros(found: PlaceFound) -> int:
