@@ -20,7 +20,8 @@ from asyncfilter.job.draft import JobDraft, LabelsFrom, job_name
 from asyncfilter.job.spec import Aws, Job
 from asyncfilter.model import ListedObject, uri_of
 from asyncfilter.policy.first_look import PlaceFound
-from asyncfilter.policy.job_warnings import job_warnings
+from asyncfilter.policy.job_warnings import warnings_before_answers
+from asyncfilter.policy.label_list import published_labels
 from asyncfilter.policy.new_job import (
     EXAMPLE_LABELS,
     found_settings,
@@ -36,6 +37,9 @@ from asyncfilter.report.terminal.init import Initialised, draw_labels_seen, draw
 HERE = "./"
 OFFERED_IMAGES = 5
 """How many images are offered to be examined."""
+
+_NUMBERED = 58
+"""Characters of a name to which a number is added."""
 
 _OPTIONS = {
     "name": "--name",
@@ -109,7 +113,7 @@ class NewJob:
             draft=draft,
             found=found,
             labelled=labelled,
-            cautions=[*self._cautions, *job_warnings(job)],
+            cautions=[*self._cautions, *warnings_before_answers(job)],
         )
 
     def _place(self) -> str:
@@ -124,8 +128,12 @@ class NewJob:
         is_offer = self._given.examine is None
         wanted = OFFERED_IMAGES if is_offer and self._dialogue is not None else self._given.examine or 0
         drawn = found.sample_of(wanted)
+        if wanted and not drawn:
+            self._cautions.append("no image that was seen can be examined where it is, so that no labels are suggested")
         if not drawn or not self._agrees(found, len(drawn), is_offer=is_offer):
             return None
+        if found.is_folder:
+            aws = replace(aws, region=found.region)
         verb = functools.partial(deferred.label_sample, _addresses(found, drawn), aws, folder=self._file.base_dir)
         try:
             labelled: Labelled = deferred.run_draining(verb)
@@ -182,15 +190,22 @@ class NewJob:
         return default_micros if self._dialogue is None else self._dialogue.budget_micros(found, default_micros)
 
     def _named(self, draft: JobDraft) -> tuple[JobDraft, Job]:
-        """The job under a name whose checkpoint is free for it; a name that the user gave is kept."""
-        job = self._job(draft)
-        if self._given.name is None:
-            for number in itertools.count(2):
-                if deferred.run_async(deferred.fits_checkpoint, job):
-                    break
-                draft = replace(draft, name=f"{draft.name.removesuffix(f'-{number - 1}')[:60]}-{number}")
-                job = self._job(draft)
-        return draft, job
+        """The job under a name whose checkpoint is free for it.
+
+        Raises:
+            UsageError: That of the name which the user gave is not.
+        """
+        first, job = draft.name, self._job(draft)
+        for number in itertools.count(2):
+            if deferred.run_async(deferred.fits_checkpoint, job):
+                return draft, job
+            if self._given.name is not None:
+                raise UsageError(
+                    f"--name {first}: {job.checkpoint} holds labels of another source", hint="Choose another name."
+                )
+            draft = replace(draft, name=f"{first[:_NUMBERED]}-{number}")
+            job = self._job(draft)
+        raise AssertionError("unreachable")
 
     def _job(self, draft: JobDraft) -> Job:
         """The job of a draft.
@@ -211,7 +226,7 @@ def _default_labels(found: PlaceFound, labelled: Labelled | None) -> tuple[tuple
     """Labels for the rules where the user names none, and where they come from."""
     if labelled is not None and (suggested := suggested_labels(labelled.labels)):
         return suggested, LabelsFrom.IMAGES
-    if named := labels_in_names(found, {}):
+    if named := labels_in_names(found, published_labels().names):
         return named, LabelsFrom.NAMES
     return EXAMPLE_LABELS, LabelsFrom.EXAMPLE
 

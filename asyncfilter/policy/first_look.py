@@ -177,6 +177,7 @@ class PlaceFound(msgspec.Struct, frozen=True, kw_only=True):
         look: What is there.
         home: Region of the bucket; for a folder that of the AWS settings, None without one.
         region: Region in which images are examined.
+        is_region_chosen: Nobody has set that region.
         prices: Of that region.
     """
 
@@ -184,6 +185,7 @@ class PlaceFound(msgspec.Struct, frozen=True, kw_only=True):
     look: FirstLook
     home: str | None
     region: str
+    is_region_chosen: bool = False
     prices: PriceList
 
     @property
@@ -200,11 +202,6 @@ class PlaceFound(msgspec.Struct, frozen=True, kw_only=True):
     def is_moved(self) -> bool:
         """True when images cannot be examined where they are: their bytes must be sent to another region."""
         return not self.is_folder and self.home != self.region
-
-    @property
-    def has_no_region(self) -> bool:
-        """True for a folder without a region in the AWS settings, whose images are sent to a default one."""
-        return self.is_folder and self.home is None
 
     def cost_micros(self, images: int) -> int:
         """The price of the first ``images`` of a month."""

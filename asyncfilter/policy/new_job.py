@@ -23,6 +23,8 @@ MOST_NAMED = 20
 _NOT_CONTENT = frozenset({"train", "test", "image", "picture", "file", "folder", "text", "camera", "computer", "page"})
 """Labels, casefolded, that are more often a folder's name for another reason than its content."""
 
+_GLOB_SIGNS = frozenset("*?[")
+
 _USD_MICROS = 1_000_000
 _BUDGET_MICROS = 10 * _USD_MICROS
 """Least budget of a job for more images than were seen."""
@@ -56,7 +58,7 @@ def found_settings(found: PlaceFound, *, has_plugin: bool) -> FoundSettings:
         include=None if include == default else include,
         has_precheck=look.has_names_without_extension and not found.is_folder,
         converts=not found.is_folder and (found.is_moved or not CONVERTED.isdisjoint(extensions)),
-        region=found.region if found.is_moved or found.has_no_region else None,
+        region=found.region if found.region != found.home else None,
     )
 
 
@@ -90,14 +92,25 @@ def _label_named(name: str, names: Mapping[str, str]) -> str | None:
 
 
 def suggested_labels(labels: Mapping[str, Detection]) -> tuple[str, ...]:
-    """Labels for the rules, from those of some images of the place: specific ones that half of them have, or the first.
+    """Labels for the rules, from those of some images of the place, which are drawn at random.
+
+    These are the most specific ones that at least half of the images have; where there are none, the one that most
+    images have. Labels that only describe the setting of an image are no choice.
 
     Args:
         labels: By the address of the image.
     """
-    usable = [label for label in common_labels(labels, KEEP_PCT).labels if label.why_not is None]
-    frequent = [label.name for label in usable if 2 * label.images >= len(labels)]
-    return tuple(frequent[:MOST_SUGGESTED] or [label.name for label in usable[:1]])
+    shared = [label for label in common_labels(labels, KEEP_PCT).labels if label.name.casefold() not in GENERAL]
+    frequent = [label.name for label in shared if 2 * label.images >= len(labels)]
+    parents = {
+        parent.casefold()
+        for detection in labels.values()
+        for label in detection.labels
+        if label.name in frequent
+        for parent in label.parents
+    }
+    specific = [name for name in frequent if name.casefold() not in parents]
+    return tuple(specific[:MOST_SUGGESTED] or [label.name for label in shared[:1]])
 
 
 def suggested_budget_micros(found: PlaceFound) -> int:
@@ -111,7 +124,9 @@ def place_cautions(found: PlaceFound, *, has_plugin: bool) -> Iterator[str]:
     """One sentence for each thing that is probably not what the user wants; most places have none."""
     look = found.look
     if not look.listed:
-        yield f"nothing is in {found.address}: check its spelling, which is used literally"
+        is_glob = not _GLOB_SIGNS.isdisjoint(found.place.key)
+        how = "it is used literally, so put globs into source.include" if is_glob else "it is used literally"
+        yield f"nothing is in {found.address}: check its spelling, {how}"
     elif look.has_names_without_extension:
         yield (
             f"{look.others[NO_EXTENSION]:,} names have no extension: all are included, and what is no image by its "
@@ -129,5 +144,5 @@ def place_cautions(found: PlaceFound, *, has_plugin: bool) -> Iterator[str]:
         yield 'heic images are left out: they need the package pillow-heif; then add "*.heic" to source.include'
     if found.is_moved:
         yield f"the images are fetched and sent to {found.region}, since the bucket is in {found.home}"
-    if found.has_no_region:
+    if found.is_folder and found.is_region_chosen:
         yield f"no region is set: the images are sent to {found.region}; --region changes it"

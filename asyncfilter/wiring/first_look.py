@@ -41,7 +41,8 @@ async def look_at(place: S3Location, aws: Aws, *, on_listed: Callable[[int], Non
     async with AsyncExitStack() as stack:
         account = Account(job, stack, connections=LEAST_IN_FLIGHT)
         store = await open_store(job, Overrides(), account)
-        home, region = await _regions(place, aws, account, store.region)
+        home = configured_region(Aws(profile=aws.profile)) if place.store is StoreKind.FOLDER else store.region
+        region = await _region(place, aws, account, home)
         limits = PROFILES[DetectorKind.REKOGNITION].image_limits
         look = await FirstLookReader(
             source=store.source,
@@ -50,19 +51,25 @@ async def look_at(place: S3Location, aws: Aws, *, on_listed: Callable[[int], Non
             clock=SystemClock(),
             on_listed=on_listed,
         ).run()
-        return PlaceFound(place=place, look=look, home=home, region=region, prices=price_list(job, region))
+        return PlaceFound(
+            place=place,
+            look=look,
+            home=home,
+            region=region,
+            is_region_chosen=region not in {aws.region, home},
+            prices=price_list(job, region),
+        )
 
 
-async def _regions(place: S3Location, aws: Aws, account: Account, home: str | None) -> tuple[str | None, str]:
-    """The region of the place itself, None for a folder without one in the settings, and that of the examination."""
+async def _region(place: S3Location, aws: Aws, account: Account, home: str | None) -> str:
+    """The region in which images are examined: the one that ``aws`` has, ``home``, or one near to it."""
     if place.store is StoreKind.FOLDER:
-        home = configured_region(aws)
-        return home, home or ANY_REGION
+        return aws.region or home or ANY_REGION
     session = (await account.clients()).session
     if aws.region is not None:
         await check_region(session, aws.region)
-        return home, aws.region
-    return home, await nearest_region(session, home or ANY_REGION)
+        return aws.region
+    return await nearest_region(session, home or ANY_REGION)
 
 
 async def label_sample(uris: Sequence[str], aws: Aws, *, folder: Path, interrupt: Interrupt | None = None) -> Labelled:

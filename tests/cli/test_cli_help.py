@@ -41,7 +41,9 @@ def test_the_first_help_names_every_command() -> None:
 
 
 WHOLE_COMMANDS = [
-    (name, *words) for name, entry in COMMANDS.items() for words in ([(word,) for word in entry.commands] or [()])
+    command
+    for name, entry in COMMANDS.items()
+    for command in ([(name, word) for word in entry.commands] if entry.commands else [(name,)])
 ]
 """Every command with all of its words: of a group each of its commands."""
 

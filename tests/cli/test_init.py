@@ -141,6 +141,8 @@ def test_a_file_of_another_place_keeps_its_checkpoint(workspace: Workspace) -> N
     workspace.here("run", "job.yaml", "--set", "limits.max_images=1")
     found = workspace.json("init", PLACE, "--yes")
     assert found["name"] == "raw", "the labels that were paid for are of this source"
+    code, _, err = workspace.here("init", "s3://raw/", "--yes", "--name", "raw")
+    assert (code, "another source" in err) == (2, True)
     found = workspace.json("init", "s3://raw/", "--yes")
     assert found["name"] == "raw-2"
     assert planned(workspace)["listed"] >= PICTURES

@@ -119,11 +119,12 @@ def test_a_folder_needs_a_region_and_nothing_else() -> None:
     folder = S3Location("file:///photos", "")
     found = found_settings(place("a.webp", place=folder), has_plugin=False)
     assert (found.is_folder, found.converts, found.region) == (True, False, None)
-    assert found_settings(place("a.jpg", place=folder, home=None), has_plugin=False).region == "us-east-1"
-    assert any(
-        "no region is set" in caution
-        for caution in place_cautions(place("a.jpg", place=folder, home=None), has_plugin=False)
-    )
+    unset = place("a.jpg", place=folder, home=None, is_region_chosen=True)
+    assert found_settings(unset, has_plugin=False).region == "us-east-1"
+    assert any("no region is set" in caution for caution in place_cautions(unset, has_plugin=False))
+    given = place("a.jpg", place=folder, home="us-east-1", region="eu-west-1")
+    assert found_settings(given, has_plugin=False).region == "eu-west-1"
+    assert list(place_cautions(given, has_plugin=False)) == []
 
 
 def test_a_bucket_of_another_region() -> None:
@@ -148,6 +149,7 @@ def test_the_budget_covers_what_was_seen(images: int, usd: int, *, is_whole: boo
     ("found", "words"),
     [
         (place(), "nothing is in s3://raw/"),
+        (place(prefix="birds/*.jpg"), "put globs into source.include"),
         (place("a.csv", "b.pdf"), "extensions: csv, pdf"),
         (place("a", "b"), "2 names have no extension"),
         (place("/a.jpg", "2/b.jpg", prefix="birds"), "the prefix birds has no slash"),
@@ -182,12 +184,13 @@ def detection(*names: str) -> Detection:
 
 
 def test_labels_of_half_of_the_images_are_suggested() -> None:
-    """Specific ones; where none is that frequent, the most frequent one; nothing for no labels."""
-    robin, bird = detection("Robin", "Bird", "Animal"), detection("Bird", "Animal")
-    cat = detection("Cat", "Animal")
+    """The most specific of them; where none is that frequent, the most frequent one; no label of a setting."""
+    robin, bird, cat = detection("Robin", "Bird", "Animal"), detection("Bird", "Animal"), detection("Cat", "Animal")
     assert suggested_labels({"1": robin, "2": robin, "3": cat}) == ("Robin",)
-    assert suggested_labels({"1": robin, "2": cat, "3": detection("Dog"), "4": detection("Car"), "5": bird})
-    assert suggested_labels({"1": detection("Animal", "Outdoors")}) in {(), ("Animal",)}
+    assert suggested_labels({"1": robin, "2": bird, "3": bird, "4": cat}) == ("Bird",)
+    assert suggested_labels({"1": robin, "2": robin, "3": cat, "4": cat}) == ("Cat", "Robin")
+    assert suggested_labels({"1": cat, "2": detection("Dog"), "3": detection("Car"), "4": cat, "5": bird}) == ("Cat",)
+    assert suggested_labels({"1": detection("Animal", "Outdoors")}) == ()
     assert suggested_labels({"1": detection()}) == suggested_labels({}) == ()
 
 

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from asyncfilter.errors import Problem
 from asyncfilter.job.spec import Job
 from asyncfilter.model import uri_of
-from asyncfilter.policy.job_warnings import job_warnings
+from asyncfilter.policy.job_warnings import warnings_before_answers
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.text import Text
@@ -23,7 +23,7 @@ def checked_mapping(file: str, job: Job) -> dict[str, object]:
         "file": file,
         "valid": True,
         "problems": [],
-        "cautions": job_warnings(job),
+        "cautions": warnings_before_answers(job),
         "name": job.name,
         "source": uri_of(job.source.bucket, job.source.prefix),
         "checkpoint": str(job.checkpoint),
@@ -43,6 +43,6 @@ def draw_checked(file: str, job: Job) -> RenderableType:
 def _rows(file: str, job: Job) -> Iterator[tuple[str, str | Text]]:
     yield "valid", Text.assemble((file, "bold"), ": the job file has no problems")
     yield "job", f"{job.name}, {uri_of(job.source.bucket, job.source.prefix)}"
-    for caution in job_warnings(job):
+    for caution in warnings_before_answers(job):
         yield "note", Text(caution, "yellow")
     yield "next", f"{program()} plan {shlex.quote(file)}   checks access too, and shows cost and time; free"
