@@ -8,12 +8,14 @@
 
 import logging
 
-from asyncfilter.aws.access.check import check_access
+from asyncfilter.aws.access.check import check_access, detector_region
+from asyncfilter.aws.access.identity import Caller, identify
+from asyncfilter.aws.access.opt_out import OptOutState, opt_out
 from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_detector, open_remover, open_store
 from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
-from asyncfilter.aws.session import AwsSession, configured_region, open_aws
+from asyncfilter.aws.session import AwsSession, Endpoint, configured_region, open_aws, open_without_keys
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
 # As botocore and boto3 do for themselves: Python prints warnings of a logger on stderr when no handler is set. What
@@ -25,18 +27,25 @@ __all__ = [
     "AwsClients",
     "AwsReferences",
     "AwsSession",
+    "Caller",
+    "Endpoint",
     "ModelState",
+    "OptOutState",
     "QuotaAnswer",
     "QuotaOrigin",
     "S3Store",
     "check_access",
     "configured_region",
     "describe_model",
+    "detector_region",
+    "identify",
     "open_aws",
     "open_clients",
     "open_detector",
     "open_references",
     "open_remover",
     "open_store",
+    "open_without_keys",
+    "opt_out",
     "quota_tps",
 ]

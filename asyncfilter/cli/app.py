@@ -22,6 +22,7 @@ COMMANDS = {
     "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, after a confirmation."),
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
+    "doctor": Entry("asyncfilter.cli.doctor", "Look at all that a run depends on, and name remedies."),
     "policy": Entry("asyncfilter.cli.policy", "Print the IAM policy of a job, or check what the caller lacks."),
     "quota": Entry("asyncfilter.cli.quota", "Show quota, price and limits of the account in a region."),
     "sandbox": Entry("asyncfilter.cli.sandbox", "Serve a double of S3, Rekognition and Service Quotas."),

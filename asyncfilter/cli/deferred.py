@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
@@ -40,6 +41,7 @@ _HOMES = {
     "checkpoint_exists": "checkpoint",
     "configured_region": "aws",
     "count_pending": "checkpoint",
+    "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
     "label_references": "wiring",
@@ -73,6 +75,7 @@ __all__ = [
     "checkpoint_exists",
     "configured_region",
     "count_pending",
+    "diagnose",
     "draw_bench",
     "examine_sample",
     "label_references",
