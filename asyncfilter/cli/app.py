@@ -25,6 +25,7 @@ COMMANDS = {
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
     "config": Entry("asyncfilter.cli.config", "Check a job file alone, without network.", ("check",)),
+    "doctor": Entry("asyncfilter.cli.doctor", "Look at all that a run depends on, and name remedies."),
     "policy": Entry("asyncfilter.cli.policy", "Print the IAM policy of a job, or check what the caller lacks."),
     "schema": Entry("asyncfilter.cli.schema", "Print the JSON Schema of the job file."),
     "quota": Entry("asyncfilter.cli.quota", "Show quota, price and limits of the account in a region."),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
@@ -51,6 +52,7 @@ _HOMES = {
     "configured_region": "aws",
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
+    "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
     "fits_checkpoint": "wiring.first_look",
@@ -91,6 +93,7 @@ __all__ = [
     "configured_region",
     "contents_for",
     "count_pending",
+    "diagnose",
     "draw_bench",
     "examine_sample",
     "fits_checkpoint",

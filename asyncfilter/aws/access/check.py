@@ -10,6 +10,7 @@ from asyncfilter.aws.access.simulation import Evaluation, Question, simulate
 from asyncfilter.aws.factory import AwsClients
 from asyncfilter.aws.preflight import region_asked_for
 from asyncfilter.aws.s3.versions import S3Versions
+from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import AsyncFilterError, CredentialsError, EndpointError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind
@@ -114,16 +115,22 @@ def _result(need: Need, commands: tuple[Command, ...], tried: Outcome, simulated
     return AccessResult(need=need, commands=commands, access=access, how=how, detail=detail)
 
 
-async def _region(job: Job, clients: AwsClients) -> str | None:
-    """Region of the detector; None when the bucket's is not known."""
-    session = clients.session
+async def detector_region(job: Job, session: AwsSession) -> str | None:
+    """The region in which a job examines images; None when nothing tells it.
+
+    Raises:
+        AccessError: The region of the source's bucket cannot be found out.
+        CallError: The attempt failed.
+    """
     if region := region_asked_for(job.detector):
         return region
-    if job.source.store is not StoreKind.S3:
-        return session.region
+    return session.region if job.source.store is not StoreKind.S3 else await session.bucket_region(job.source.bucket)
+
+
+async def _region(job: Job, clients: AwsClients) -> str | None:
     try:
-        return await session.bucket_region(job.source.bucket)
+        return await detector_region(job, clients.session)
     except (CredentialsError, EndpointError):
         raise
     except AsyncFilterError:
-        return session.region
+        return clients.session.region
