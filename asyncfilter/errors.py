@@ -2,7 +2,8 @@
 
     AsyncFilterError                70
     ├── UsageError                   2   the command line or the call is wrong
-    │   └── JobError                 2   the job file is wrong; lists every problem at once
+    │   ├── JobError                 2   the job file is wrong; lists every problem at once
+    │   └── ObjectMissingError       2   an object that the user named is not there
     ├── CheckpointError              3   the checkpoint cannot be used
     │   ├── CheckpointLockedError        another run holds it
     │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
@@ -114,6 +115,10 @@ class JobError(UsageError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+class ObjectMissingError(UsageError):
+    """An object in S3 that the user named, such as a manifest, is not there."""
 
 
 class CheckpointError(AsyncFilterError):

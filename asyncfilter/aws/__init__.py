@@ -12,6 +12,7 @@ from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_dete
 from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
+from asyncfilter.aws.s3.objects import S3Objects
 from asyncfilter.aws.session import AwsSession, open_aws
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
@@ -27,6 +28,7 @@ __all__ = [
     "ModelState",
     "QuotaAnswer",
     "QuotaOrigin",
+    "S3Objects",
     "S3Store",
     "describe_model",
     "open_aws",

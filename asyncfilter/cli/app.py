@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from asyncfilter.cli.exit_codes import exit_code_of
-from asyncfilter.cli.lazy import Entry, lazy_group
+from asyncfilter.cli.lazy import Entry, Group, lazy_group
+from asyncfilter.cli.manifest import MANIFEST
 from asyncfilter.cli.options import IS_PRETTY, help_text
 
-COMMANDS = {
+COMMANDS: Mapping[str, Entry | Group] = {
     "labels": Entry("asyncfilter.cli.labels", "Show labels of good images, and the rule that they suggest."),
     "plan": Entry("asyncfilter.cli.plan", "Show what a job would cost and how long it would take."),
     "bench": Entry("asyncfilter.cli.bench", "Measure how many calls a second the account accepts."),
@@ -22,6 +23,7 @@ COMMANDS = {
     "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, after a confirmation."),
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
+    "manifest": MANIFEST,
     "quota": Entry("asyncfilter.cli.quota", "Show quota, price and limits of the account in a region."),
     "sandbox": Entry("asyncfilter.cli.sandbox", "Serve a double of S3, Rekognition and Service Quotas."),
     "demo": Entry("asyncfilter.cli.demo", "Show a whole run in a sandbox; needs no account."),

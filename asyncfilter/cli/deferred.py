@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         undo,
     )
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.manifests import fetch_manifest
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
@@ -39,6 +40,7 @@ _HOMES = {
     "count_pending": "checkpoint",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fetch_manifest": "wiring.manifests",
     "label_references": "wiring",
     "load_job": "job.load",
     "measure": "wiring",
@@ -70,6 +72,7 @@ __all__ = [
     "count_pending",
     "draw_bench",
     "examine_sample",
+    "fetch_manifest",
     "label_references",
     "load_job",
     "measure",

@@ -16,7 +16,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO, TypeVar
 
@@ -94,6 +94,36 @@ def open_result(option: str, path: Path) -> Iterator[BinaryIO]:
             raise OutputError(f"{option} {path}: {error.strerror or error}; it was left as it was") from error
         finally:
             part.unlink(missing_ok=True)
+
+
+class LazyResult:
+    """A file for a result that is made at its first byte: one that would be empty is not made.
+
+    A file that is there already is replaced in any case, so that it does not pass for a result of this command.
+
+    Args:
+        option: The option that names the file, for messages.
+        path: The file.
+        stack: The file is there when the stack is closed, or as it was after an exception.
+    """
+
+    def __init__(self, option: str, path: Path, stack: ExitStack) -> None:
+        self._option, self._path, self._stack = option, path, stack
+        self._out: BinaryIO | None = self._open() if is_replaced(path) else None
+
+    def write(self, content: bytes, /) -> int:
+        """Write bytes."""
+        if self._out is None:
+            self._out = self._open()
+        return self._out.write(content)
+
+    @property
+    def made(self) -> Path | None:
+        """The file; None when it is not made."""
+        return None if self._out is None else self._path
+
+    def _open(self) -> BinaryIO:
+        return self._stack.enter_context(open_result(self._option, self._path))
 
 
 def open_appending(option: str, path: Path) -> BinaryIO:

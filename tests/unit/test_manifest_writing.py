@@ -118,7 +118,7 @@ def test_no_line_is_an_error() -> None:
     """The error has the service's code, exit code 1, and says what was left out."""
     lines = writer(io.BytesIO())
     lines.counts.skipped["no_boxes"] += 3
-    with pytest.raises(DataError, match="ERROR_EMPTY_MANIFEST.*3 no_boxes") as caught:
+    with pytest.raises(DataError, match=r"ERROR_EMPTY_MANIFEST: .*3 no_boxes") as caught:
         lines.finish()
     assert caught.value.exit_code == ExitCode.SOME_FAILED
     assert caught.value.code == "ERROR_EMPTY_MANIFEST"

@@ -62,6 +62,7 @@ class Pair:
         size: The image's size that a set of boxes gives, where it is one.
         annotations: How many boxes there are, valid or not.
         findings: What is wrong.
+        metadata: As given.
     """
 
     def __init__(self, name: str, value: Any, metadata: Any) -> None:  # noqa: ANN401  JSON
@@ -72,7 +73,7 @@ class Pair:
         self.annotations = 0
         self.findings: list[Finding] = []
         self.state = PairState.BROKEN
-        self._value, self._metadata = value, metadata
+        self._value, self.metadata = value, metadata
         self.type = metadata.get("type") if isinstance(metadata, dict) else None
         self.is_boxes = self.type == BOX_TYPE or (self.type != IMAGE_TYPE and isinstance(value, dict))
         if (problem := attribute_problem(name)) is not None:
@@ -83,14 +84,14 @@ class Pair:
 
     def _check(self) -> None:
         noted = len(self.findings)
-        if not isinstance(self._metadata, dict):
-            self._add(_METADATA, f"{self.name}-metadata is {kind_of(self._metadata)}, not an object", Scope.METADATA)
+        if not isinstance(self.metadata, dict):
+            self._add(_METADATA, f"{self.name}-metadata is {kind_of(self.metadata)}, not an object", Scope.METADATA)
         elif isinstance(self.type, str) and self.type not in {IMAGE_TYPE, BOX_TYPE}:
-            self._check_common(self._metadata)
+            self._check_common(self.metadata)
             self._refuse_type(self.type)
             return
         else:
-            self._check_common(self._metadata)
+            self._check_common(self.metadata)
         if self.is_boxes:
             self._check_boxes(noted)
         else:
@@ -119,7 +120,7 @@ class Pair:
             self._bad_field("job-name", metadata["job-name"], "a string")
 
     def _bad_field(self, name: str, value: object, expected: str) -> None:
-        is_there = isinstance(self._metadata, dict) and name in self._metadata
+        is_there = isinstance(self.metadata, dict) and name in self.metadata
         seen = f"is {kind_of(value)}, not {expected}" if is_there else "is missing"
         self._add(_METADATA, f"{self.name}-metadata: {name} {seen}", Scope.METADATA)
 
@@ -139,9 +140,9 @@ class Pair:
     def _check_image(self, noted: int) -> None:
         if type(self._value) is not int:
             self._add(_FORMAT, f"{self.name} is {kind_of(self._value)}, not a whole number")
-        if not isinstance(self._metadata, dict):
+        if not isinstance(self.metadata, dict):
             return
-        name, confidence = self._metadata.get("class-name"), self._metadata.get("confidence")
+        name, confidence = self.metadata.get("class-name"), self.metadata.get("confidence")
         if not isinstance(name, str) or not name:
             self._bad_field("class-name", name, "a label")
         elif len(name) > MAX_LABEL_CHARS:
@@ -151,7 +152,7 @@ class Pair:
         if len(self.findings) == noted and isinstance(name, str) and is_number(confidence):
             self.state = PairState.USABLE
             self.label = ImageLabel(
-                attribute=self.name, name=name, value=self._value, confidence=confidence, metadata=self._metadata
+                attribute=self.name, name=name, value=self._value, confidence=confidence, metadata=self.metadata
             )
 
     def _too_long(self, label: str) -> None:
@@ -197,21 +198,18 @@ class Pair:
         return annotations
 
     def _check_size(self, found: object) -> None:
-        size = found[0] if isinstance(found, list) and len(found) == 1 else None
-        sides: list[Any] = [size.get(side) for side in ("width", "height", "depth")] if isinstance(size, dict) else []
-        if sides and all(is_number(side) and side > 0 for side in sides):
-            width, height, depth = map(ceil, sides)
-            self.size = ImageSize(width, height, depth)
+        self.size = size_of(found)
+        if self.size is not None:
             return
-        seen = "one object whose width, height or depth is no number above 0" if sides else kind_of(found)
-        if isinstance(found, list) and len(found) > 1:
-            seen = f"a list of {len(found)}"
-        self._add(_FORMAT, f"{self.name}: image_size is {seen}, not a list of one object with width, height and depth")
+        seen = f"is {kind_of(found)}, not a list of one object"
+        if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict):
+            seen = "has no width, height or depth above 0"
+        self._add(_FORMAT, f"{self.name}: image_size {seen}")
 
     def _check_class_map(self) -> None:
-        if not isinstance(self._metadata, dict):
+        if not isinstance(self.metadata, dict):
             return
-        class_map = self._metadata.get("class-map")
+        class_map = self.metadata.get("class-map")
         if not isinstance(class_map, dict):
             self._bad_field("class-map", class_map, "an object")
             return
@@ -222,9 +220,9 @@ class Pair:
                 self._too_long(label)
 
     def _check_objects(self, annotations: list[Any]) -> None:
-        if not isinstance(self._metadata, dict):
+        if not isinstance(self.metadata, dict):
             return
-        objects = self._metadata.get("objects")
+        objects = self.metadata.get("objects")
         if not isinstance(objects, list):
             self._bad_field("objects", objects, "a list")
             return
@@ -238,7 +236,7 @@ class Pair:
             )
 
     def _check_class_ids(self, annotations: list[Any]) -> None:
-        class_map = self._metadata.get("class-map") if isinstance(self._metadata, dict) else None
+        class_map = self.metadata.get("class-map") if isinstance(self.metadata, dict) else None
         if not isinstance(class_map, dict):
             return
         unknown: dict[int, int] = {}
@@ -255,7 +253,7 @@ class Pair:
             )
 
     def _use_boxes(self, annotations: list[dict[str, Any]], size: ImageSize) -> None:
-        metadata: dict[str, Any] = self._metadata
+        metadata: dict[str, Any] = self.metadata
         fractional = sum(
             any(annotation[side] != int(annotation[side]) for side in _SIDES) for annotation in annotations
         )
@@ -279,6 +277,20 @@ def is_number(value: object) -> TypeGuard[float]:
     if type(value) is int:
         return -_LARGEST <= value <= _LARGEST
     return type(value) is float and isfinite(value)
+
+
+def size_of(found: object) -> ImageSize | None:
+    """The size in ``image_size``: a list of one object with width, height and depth above 0; None when it is none."""
+    size = found[0] if isinstance(found, list) and len(found) == 1 else None
+    if not isinstance(size, dict):
+        return None
+    sides = [side for name in ("width", "height", "depth") if is_number(side := size.get(name)) and side > 0]
+    return ImageSize(*map(ceil, sides)) if len(sides) == 3 else None
+
+
+def is_sound_annotation(annotation: object) -> bool:
+    """Whether an annotation has a class and four numbers."""
+    return _annotation_problem(annotation) is None
 
 
 def box_problems(annotation: dict[str, Any], size: ImageSize) -> Iterator[tuple[str, str]]:

@@ -7,12 +7,13 @@ read manifests.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any, BinaryIO
 
 from msgspec.structs import replace
 
+from asyncfilter.datasets.limits import MAX_ASPECT, MAX_BOXES_OF_IMAGE, MAX_LABELS_OF_IMAGE, MAX_SIDE_PX, MIN_SIDE_PX
 from asyncfilter.datasets.manifests.attribute_checks import Pair, PairState
 from asyncfilter.datasets.manifests.codes import RANKS, Consequence, Finding, Scope, finding
 from asyncfilter.datasets.manifests.json_object import BadJsonError, JsonLineReader, kind_of
@@ -24,11 +25,6 @@ from asyncfilter.model import S3Location
 
 MAX_LINE_CHARS = 100_000
 MAX_ATTRIBUTE_CHARS = 20_000
-MAX_BOXES = 50
-MAX_LABELS = 50
-MIN_SIDE_PX = 64
-MAX_SIDE_PX = 4096
-MAX_ASPECT = 20
 
 
 class LineState(StrEnum):
@@ -105,18 +101,24 @@ class CheckedLine:
         self.findings.append(finding(code, message, line=self.line.number, scope=scope, attribute=attribute))
 
 
+ImageCheck = Callable[[CheckedLine], object]
+"""Checks the image of a line that has attributes: it adds findings, and sets the state of pairs."""
+
+
 class LineChecker:
     """Checks the lines of one file, in order.
 
     Args:
         finds_repeated: Whether an address that an earlier line has is an error.
+        images: Checks the image of a line, where images are looked at.
 
     Attributes:
         refs: The addresses of the lines that the service does not drop, with the number of each line.
     """
 
-    def __init__(self, *, finds_repeated: bool = True) -> None:
+    def __init__(self, *, finds_repeated: bool = True, images: ImageCheck | None = None) -> None:
         self.refs = RefIndex()
+        self._images = images
         self._finds_repeated = finds_repeated
         self._reader = JsonLineReader()
 
@@ -183,6 +185,8 @@ class LineChecker:
             return
         for pair in checked.pairs:
             checked.findings += [replace(found, line=checked.line.number) for found in pair.findings]
+        if self._images is not None and checked.place is not None:
+            self._images(checked)
         _check_states(checked)
         _check_counts(checked)
         for pair in checked.pairs:
@@ -240,11 +244,11 @@ def _check_states(checked: CheckedLine) -> None:
 
 def _check_counts(checked: CheckedLine) -> None:
     boxes = sum(pair.annotations for pair in checked.pairs)
-    if boxes > MAX_BOXES:
-        checked.add("ERROR_TOO_MANY_BOUNDING_BOXES", f"{boxes} boxes, {MAX_BOXES} are taken")
+    if boxes > MAX_BOXES_OF_IMAGE:
+        checked.add("ERROR_TOO_MANY_BOUNDING_BOXES", f"{boxes} boxes, {MAX_BOXES_OF_IMAGE} are taken")
     labels = [pair.label for pair in checked.pairs if pair.label is not None]
-    if len(labels) > MAX_LABELS:
-        checked.add("TOO_MANY_LABELS", f"{len(labels)} labels, {MAX_LABELS} are taken")
+    if len(labels) > MAX_LABELS_OF_IMAGE:
+        checked.add("TOO_MANY_LABELS", f"{len(labels)} labels, {MAX_LABELS_OF_IMAGE} are taken")
     first: dict[str, str] = {}
     for label in labels:
         if first.setdefault(label.name, label.attribute) != label.attribute:

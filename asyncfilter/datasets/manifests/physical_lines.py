@@ -7,7 +7,7 @@ any bytes. Lines are numbered from 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 MAX_HELD_BYTES = 1024 * 1024
 """Longest line that is held whole. A line of 100,000 characters, the most that the service takes, has fewer bytes."""
@@ -41,6 +41,14 @@ class PhysicalLine(NamedTuple):
     def is_blank(self) -> bool:
         """Whether there is nothing but white space, as JSON has it."""
         return self.is_whole and not self.content.strip(b" \t\r\n")
+
+
+class ByteSink(Protocol):
+    """A destination of lines, such as an open file."""
+
+    def write(self, content: bytes, /) -> object:
+        """Write bytes."""
+        ...
 
 
 def read_lines(stream: BinaryIO) -> Iterator[PhysicalLine]:

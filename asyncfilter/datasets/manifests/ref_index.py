@@ -47,6 +47,16 @@ class RefIndex:
         """The number that an address was added with; 0 for one that was not."""
         return self._numbers[self._slot(*_digest(source_ref))]
 
+    def shared_with(self, other: RefIndex) -> tuple[int, int, int]:
+        """How many addresses are in both, the lowest number of one of them here, and its number in ``other``."""
+        shared, first, there = 0, 0, 0
+        for high, low, number in zip(self._highs, self._lows, self._numbers, strict=True):
+            if number and (found := other._numbers[other._slot(high, low)]):
+                shared += 1
+                if not first or number < first:
+                    first, there = number, found
+        return shared, first, there
+
     def _allocate(self, slots: int) -> None:
         self._highs = array("Q", bytes(8 * slots))
         self._lows = array("Q", bytes(8 * slots))

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from asyncfilter.datasets.manifests.line_form import LineForm, box_members, encode_line, image_members
 from asyncfilter.datasets.manifests.model import MAX_LABEL_CHARS, SOURCE_REF, ImageSize, PixelBox
+from asyncfilter.datasets.manifests.physical_lines import ByteSink
 from asyncfilter.datasets.manifests.pixels import is_too_small
 from asyncfilter.datasets.manifests.source_ref import parse_source_ref
 from asyncfilter.errors import DataError, UsageError
@@ -119,7 +120,7 @@ class ManifestWriter:
 
     def __init__(
         self,
-        out: BinaryIO,
+        out: ByteSink,
         *,
         image_form: LineForm,
         box_form: LineForm,
