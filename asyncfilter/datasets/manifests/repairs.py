@@ -30,7 +30,7 @@ def repaired(document: dict[str, Any], creation_date: str) -> dict[str, Any]:
     for name in list(members):
         metadata = members.get(name + METADATA)
         kind = metadata.get("type") if isinstance(metadata, dict) else None
-        if metadata is None or kind not in {IMAGE_TYPE, BOX_TYPE}:
+        if metadata is None or not isinstance(kind, str) or kind not in {IMAGE_TYPE, BOX_TYPE}:
             continue
         if kind == IMAGE_TYPE:
             members[name] = _whole(members[name])
@@ -70,6 +70,8 @@ def _repair_boxes(value: dict[str, Any], metadata: dict[str, Any]) -> None:
     if size is None:
         return
     kept = [index for index, annotation in enumerate(annotations) if _repair_box(annotation, size)]
+    if not kept:
+        return  # it had boxes, none can be used: the attribute is broken, not empty
     value["annotations"] = [annotations[index] for index in kept]
     metadata["objects"] = [objects[index] for index in kept] + objects[len(annotations) :]
 
