@@ -5,6 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+
+def values(*found: Any) -> tuple[Any, ...]:
+    """JSON values of any kind."""
+    return found
+
+
+D = dict[str, Any]
+"""Members of a line."""
 MOMENT = "2026-11-27T10:00:00.000"
 NUMBERS = iter(range(1_000_000))
 
@@ -44,7 +52,7 @@ def image_line(*names: str, source_ref: str | None = None, **more: Any) -> dict[
     return line | more
 
 
-def box(left: float = 10, top: float = 20, width: float = 30, height: float = 40, class_id: Any = 0) -> dict[str, Any]:
+def box(left: Any = 10, top: Any = 20, width: Any = 30, height: Any = 40, class_id: Any = 0) -> dict[str, Any]:
     """One annotation."""
     return {"class_id": class_id, "top": top, "left": left, "width": width, "height": height}
 
@@ -112,10 +120,10 @@ CASES: list[Case] = [
     case(image_line(label0=-7), "valid"),
     case(b" \t" + encoded(image_line()) + b" ", "valid"),
     case(
-        image_line(**{"label0-metadata": label_metadata(confidence=0, **{"creation-date": "2026-11-27 10:00:00Z"})}),
+        image_line(**D({"label0-metadata": label_metadata(confidence=0, **{"creation-date": "2026-11-27 10:00:00Z"})})),
         "valid",
     ),
-    case(image_line(**{"label0-metadata": without(label_metadata(), "job-name")}), "valid"),
+    case(image_line(**D({"label0-metadata": without(label_metadata(), "job-name")})), "valid"),
     case(image_line("\u2028x" * 127), "valid"),
     case(image_line("x" * 255), "valid"),
     case(image_line(*(f"l{number}" for number in range(50))), "valid"),
@@ -124,7 +132,7 @@ CASES: list[Case] = [
     case(box_line(box(0, 0, 2, 2), image_size=size(64, 64)), "valid"),
     case(box_line(box(0, 0, 4, 4), image_size=size(4096, 4096)), "valid"),
     case(box_line(image_size=size(1280, 64)), "valid"),
-    case(image_line(**{"cl-metadata": {}, "errors": [], "line-idx": 3}), "valid"),
+    case(image_line(**D({"cl-metadata": {}, "errors": [], "line-idx": 3})), "valid"),
     # -- dropped
     case(b"{", "dropped", "ERROR_INVALID_JSON_LINE"),
     case(b"[]", "dropped", "ERROR_INVALID_JSON_LINE"),
@@ -143,8 +151,8 @@ CASES: list[Case] = [
     case(without(image_line(), "source-ref"), "dropped", "ERROR_MISSING_SOURCE_REF"),
     case({}, "dropped", "ERROR_MISSING_SOURCE_REF", "ERROR_NO_LABEL_ATTRIBUTES"),
     *(
-        case(image_line(**{"source-ref": value}), "dropped", "ERROR_INVALID_SOURCE_REF_FORMAT")
-        for value in (
+        case(image_line(**D({"source-ref": value})), "dropped", "ERROR_INVALID_SOURCE_REF_FORMAT")
+        for value in values(
             *("https://pictures/a.jpg", "S3://pictures/a.jpg", "s3://pictures", "s3://pictures/", "s3://ab/a.jpg"),
             *("s3:///a.jpg", "s3://pic tures/a.jpg", " s3://pictures/a.jpg", "s3://pictures/" + "ü" * 513, "", 3, None),
             *(["s3://pictures/a.jpg"], "s3://" + "b" * 256 + "/a.jpg"),
@@ -168,17 +176,17 @@ CASES: list[Case] = [
     *(case(image_line(label0=value), "invalid", _FORMAT, _NONE) for value in ("0", 1.0, True, None, [1], "x")),
     case(image_line(label0={}), "invalid", _FORMAT, _NONE),
     *(
-        case(image_line(**{"label0-metadata": metadata}), "invalid", _METADATA, _NONE)
-        for metadata in (
+        case(image_line(**D({"label0-metadata": metadata})), "invalid", _METADATA, _NONE)
+        for metadata in values(
             *(3, [], "x", None),
             *(
-                label_metadata(**{name: value})
+                label_metadata(**D({name: value}))
                 for name, value in (("class-name", ""), ("class-name", 3), ("job-name", 1))
             ),
             *(label_metadata(confidence=value) for value in (-0.1, 1.1, "1", True, None, 99)),
-            *(label_metadata(**{"human-annotated": value}) for value in ("Yes", True, None, ["yes"])),
+            *(label_metadata(**D({"human-annotated": value})) for value in ("Yes", True, None, ["yes"])),
             *(
-                label_metadata(**{"creation-date": value})
+                label_metadata(**D({"creation-date": value}))
                 for value in ("2026-11-27", "yesterday", 1, "2026-13-27T10:00")
             ),
             *(label_metadata(type=value) for value in (3, None)),
@@ -195,25 +203,25 @@ CASES: list[Case] = [
     ),
     *(
         case(box_line(value, box()), "invalid", _FORMAT, _NONE)
-        for value in (
+        for value in values(
             *(without(box(), name) for name in ("class_id", "top", "left", "width", "height")),
             *(box(class_id=value) for value in ("0", 0.0, True, None)),
-            *(box(left=value) for value in ("1", None, True, [])),
+            *(box(left=value) for value in values("1", None, True, [])),
         )
     ),
     case(box_line(box(width="3"), box(top=None)), "invalid", _FORMAT, _FORMAT, _NONE),
     *(
         case(box_line(metadata=value), "invalid", _METADATA, _NONE)
-        for value in (
-            *(box_metadata(**{"class-map": value}) for value in ([], None, {"0": ""}, {"0": 3})),
-            *(box_metadata(objects=value) for value in ({}, None)),
+        for value in values(
+            *(box_metadata(**D({"class-map": value})) for value in values([], None, {"0": ""}, {"0": 3})),
+            *(box_metadata(objects=value) for value in values({}, None)),
             *(without(box_metadata(), name) for name in ("objects", "class-map", "type", "creation-date")),
         )
     ),
-    case(image_line(label0=[1], **{"label0-metadata": _MULTI}), "invalid", "ERROR_UNSUPPORTED_USE_CASE_TYPE", _NONE),
+    case(image_line(label0=[1], **D({"label0-metadata": _MULTI})), "invalid", "ERROR_UNSUPPORTED_USE_CASE_TYPE", _NONE),
     case(image_line("x" * 256), "invalid", "ERROR_INVALID_LABEL_NAME_LENGTH", _NONE),
     case(
-        box_line(metadata=box_metadata(**{"class-map": {"0": "x" * 256}})),
+        box_line(metadata=box_metadata(**D({"class-map": {"0": "x" * 256}}))),
         "invalid",
         "ERROR_INVALID_LABEL_NAME_LENGTH",
         _NONE,
@@ -225,7 +233,7 @@ CASES: list[Case] = [
             "ERROR_MISSING_BOUNDING_BOX_CONFIDENCE",
             _NONE,
         )
-        for value in (
+        for value in values(
             [],
             [{"confidence": 1}],
             [{"confidence": 1}, {}],
@@ -262,7 +270,7 @@ CASES: list[Case] = [
         box_line(
             *[box()] * 26,
             more={"image_size": size(), "annotations": [box()] * 25},
-            **{"more-metadata": box_metadata(25)},
+            **D({"more-metadata": box_metadata(25)}),
         ),
         *("invalid", "ERROR_TOO_MANY_BOUNDING_BOXES"),
     ),
@@ -274,18 +282,18 @@ CASES: list[Case] = [
             "WARNING_NO_ATTRIBUTE_ANNOTATIONS",
             "WARNING_NO_ANNOTATIONS",
         )
-        for value in ({"annotations": []}, {}, {"annotations": None})
+        for value in values({"annotations": []}, {}, {"annotations": None})
     ),
     case(
-        image_line(boxes={"image_size": size(), "annotations": []}, **{"boxes-metadata": box_metadata(0)}),
+        image_line(boxes={"image_size": size(), "annotations": []}, **D({"boxes-metadata": box_metadata(0)})),
         "valid",
         "WARNING_NO_ATTRIBUTE_ANNOTATIONS",
     ),
     # -- attributes that are not used, beside others that are
     case(image_line("Robin", "Wren", label1="x"), "valid", _FORMAT),
-    case(image_line(**{"label0-metadata": 3}, **_GOOD_BOXES), "valid", _METADATA),
+    case(image_line(**D({"label0-metadata": 3}), **_GOOD_BOXES), "valid", _METADATA),
     case(
-        image_line(**{"x": 1, "x-metadata": label_metadata(type="groundtruth/label-verification")}),
+        image_line(**D({"x": 1, "x-metadata": label_metadata(type="groundtruth/label-verification")})),
         "valid",
         "ERROR_UNSUPPORTED_USE_CASE_TYPE",
     ),
@@ -304,8 +312,8 @@ CASES: list[Case] = [
     case(encoded(image_line()).replace(b'"label0":1', b'"label0":2,"label0":1'), "valid", "DUPLICATE_KEY"),
     case(encoded(image_line()).replace(b'"confidence":1', b'"confidence":1,"confidence":1'), "valid", "DUPLICATE_KEY"),
     case(image_line(other=1), "valid", "UNPAIRED_KEY"),
-    case(image_line(**{"other-metadata": {"failure-reason": "x"}}), "valid", "UNPAIRED_KEY"),
-    case(image_line(**{"label0-metadata": label_metadata(note="x" * 20_001)}), "valid", "ATTRIBUTE_TOO_LONG"),
+    case(image_line(**D({"other-metadata": {"failure-reason": "x"}})), "valid", "UNPAIRED_KEY"),
+    case(image_line(**D({"label0-metadata": label_metadata(note="x" * 20_001)})), "valid", "ATTRIBUTE_TOO_LONG"),
     case(image_line("Robin", "Robin"), "valid", "DUPLICATE_LABEL"),
 ]
 """One line or more for each code that one line by itself can have."""

@@ -13,7 +13,7 @@ from asyncfilter.datasets.manifests.file_checks import Options, Role, TrainingFa
 from asyncfilter.datasets.manifests.ref_index import RefIndex
 from asyncfilter.datasets.manifests.tally import Tally
 from asyncfilter.datasets.manifests.validation import Validation, validate
-from tests.kit.manifests import box, box_line, box_metadata, encoded, image_line, ref, size
+from tests.kit.manifests import D, box, box_line, box_metadata, encoded, image_line, ref, size
 from tests.unit.test_manifest_lines import OF_FILES
 
 NAME = "train.manifest"
@@ -236,7 +236,7 @@ def test_only_what_can_be_used_is_counted() -> None:
     result = check(
         box_line(box(), box(left=-1), box(class_id=1)),
         box_line(box(class_id=1), image_size=size(5000, 480)),
-        box_line(box(), metadata=box_metadata(**{"class-map": {"0": "Robin", "9": "Unused"}})),
+        box_line(box(), metadata=box_metadata(**D({"class-map": {"0": "Robin", "9": "Unused"}}))),
     ).as_mapping()
     assert result["labels"] == {"Robin": {"images": 2, "boxes": 2}, "Wren": {"images": 1, "boxes": 1}}
     assert (result["boxes"], result["images"]) == (3, 2)

@@ -15,6 +15,7 @@ from asyncfilter.datasets.manifests.multi_label import BadMultiLabelError, turne
 from asyncfilter.datasets.manifests.validation import validate
 from tests.kit.manifests import (
     CASES,
+    D,
     box,
     box_line,
     box_metadata,
@@ -115,8 +116,8 @@ def test_defaults() -> None:
     "metadata",
     [
         label_metadata(confidence=95),
-        label_metadata(**{"human-annotated": "Yes"}),
-        label_metadata(**{"creation-date": "today"}),
+        label_metadata(**D({"human-annotated": "Yes"})),
+        label_metadata(**D({"creation-date": "today"})),
         without(label_metadata(), "class-name"),
         without(label_metadata(), "type"),
         label_metadata("x" * 256),
@@ -124,7 +125,7 @@ def test_defaults() -> None:
 )
 def test_what_is_wrong_and_not_missing_is_not_guessed(metadata: dict[str, Any]) -> None:
     """Such a line is set aside; beside a good attribute, only the bad one goes."""
-    assert one(image_line(**{"label0-metadata": metadata})) is None
+    assert one(image_line(**D({"label0-metadata": metadata}))) is None
     line = image_line("Robin", "Wren")
     assert one(line | {"label0-metadata": metadata}) == without(line, "label0", "label0-metadata")
 
@@ -222,7 +223,7 @@ def test_multi_label_lines_are_turned() -> None:
 
 def test_numbers_and_text_survive_a_repair() -> None:
     """What was not repaired has the same value afterwards."""
-    more = {"big": 2**70, "small": 1e-30, "text": 'é\u2028\x7f"\\/', "list": [1.5, None, True]}
+    more: D = {"big": 2**70, "small": 1e-30, "text": 'é\u2028\x7f"\\/', "list": [1.5, None, True]}
     line = image_line(**more) | {"label0": "3"}
     assert one(line) == line | {"label0": 3}
     assert one(encoded(line).replace(b"1e-30", b"1e999")) is None

@@ -65,6 +65,11 @@ class Pair:
         metadata: As given.
     """
 
+    __slots__ = (
+        *("_value", "annotations", "boxes", "findings", "is_boxes", "label", "metadata", "name", "size", "state"),
+        "type",
+    )
+
     def __init__(self, name: str, value: Any, metadata: Any) -> None:  # noqa: ANN401  JSON
         self.name = name
         self.label: ImageLabel | None = None

@@ -45,11 +45,15 @@ class CheckedLine:
         pairs: The attributes with metadata, in the order of the line.
         findings: What is wrong, in the order of the table of codes.
         state: What the service does with the line.
+        is_blank: Whether there is nothing but white space.
         is_dropped: Whether the service drops an invalid line without a word.
     """
 
+    __slots__ = ("document", "findings", "is_blank", "is_dropped", "line", "pairs", "place", "state")
+
     def __init__(self, line: PhysicalLine) -> None:
         self.line = line
+        self.is_blank = line.content[:1] != b"{" and line.is_blank
         self.document: dict[str, Any] = {}
         self.place: S3Location | None = None
         self.pairs: list[Pair] = []
@@ -83,7 +87,9 @@ class CheckedLine:
         return list(dict.fromkeys(names))
 
     def settle(self) -> None:
-        """Put the findings in order, number them, and derive from them what the service does with the line."""
+        """Put the findings in order, and derive from them what the service does with the line."""
+        if not self.findings:
+            return
         effects = {
             found.effect
             for found in self.findings
@@ -125,7 +131,7 @@ class LineChecker:
     def check(self, line: PhysicalLine) -> CheckedLine:
         """The line, checked."""
         checked = CheckedLine(line)
-        if line.is_blank:
+        if checked.is_blank:
             checked.add("BLANK_LINE", "nothing but white space")
         elif self._read(checked):
             self._check_source_ref(checked)
@@ -184,7 +190,8 @@ class LineChecker:
                 checked.add("ERROR_NO_LABEL_ATTRIBUTES", "no attribute has metadata")
             return
         for pair in checked.pairs:
-            checked.findings += [replace(found, line=checked.line.number) for found in pair.findings]
+            if pair.findings:
+                checked.findings += [replace(found, line=checked.line.number) for found in pair.findings]
         if self._images is not None and checked.place is not None:
             self._images(checked)
         _check_states(checked)
@@ -196,6 +203,17 @@ class LineChecker:
 
     def _check_others(self, checked: CheckedLine) -> None:
         """Check keys that are no pair, and the length of attributes."""
+        if len(checked.document) > 2 * len(checked.pairs) + (SOURCE_REF in checked.document):
+            self._check_unpaired(checked)
+        if len(checked.line.content) <= MAX_ATTRIBUTE_CHARS:
+            return
+        for name, value in checked.document.items():
+            chars = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+            if chars > MAX_ATTRIBUTE_CHARS:
+                checked.add("ATTRIBUTE_TOO_LONG", f"{name!r} has {chars:,} characters", Scope.ATTRIBUTE, attribute=name)
+
+    @staticmethod
+    def _check_unpaired(checked: CheckedLine) -> None:
         used = {SOURCE_REF, *SERVICE_KEYS}
         for pair in checked.pairs:
             used |= {pair.name, pair.name + METADATA}
@@ -204,12 +222,6 @@ class LineChecker:
             if name in others:
                 partner = name.removesuffix(METADATA) if name.endswith(METADATA) else name + METADATA
                 checked.add("UNPAIRED_KEY", f"{name!r} has no {partner!r}", Scope.ATTRIBUTE, attribute=name)
-        if len(checked.line.content) <= MAX_ATTRIBUTE_CHARS:
-            return
-        for name, value in checked.document.items():
-            chars = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-            if chars > MAX_ATTRIBUTE_CHARS:
-                checked.add("ATTRIBUTE_TOO_LONG", f"{name!r} has {chars:,} characters", Scope.ATTRIBUTE, attribute=name)
 
 
 def read_manifest(stream: BinaryIO, *, finds_repeated: bool = True) -> Iterator[CheckedLine]:
@@ -231,7 +243,7 @@ def size_problems(size: ImageSize) -> Iterator[tuple[str, str]]:
 
 def _check_states(checked: CheckedLine) -> None:
     """What follows for the line when none of its attributes can be used."""
-    states = {pair.state for pair in checked.pairs}
+    states = [pair.state for pair in checked.pairs]
     if PairState.USABLE in states:
         return
     if PairState.NO_VALID_BOX in states:
@@ -243,10 +255,12 @@ def _check_states(checked: CheckedLine) -> None:
 
 
 def _check_counts(checked: CheckedLine) -> None:
-    boxes = sum(pair.annotations for pair in checked.pairs)
+    boxes = sum([pair.annotations for pair in checked.pairs])
     if boxes > MAX_BOXES_OF_IMAGE:
         checked.add("ERROR_TOO_MANY_BOUNDING_BOXES", f"{boxes} boxes, {MAX_BOXES_OF_IMAGE} are taken")
     labels = [pair.label for pair in checked.pairs if pair.label is not None]
+    if len(labels) < 2:
+        return
     if len(labels) > MAX_LABELS_OF_IMAGE:
         checked.add("TOO_MANY_LABELS", f"{len(labels)} labels, {MAX_LABELS_OF_IMAGE} are taken")
     first: dict[str, str] = {}

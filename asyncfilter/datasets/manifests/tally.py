@@ -56,34 +56,45 @@ class Tally:
     def add(self, checked: CheckedLine) -> None:
         """Count one line."""
         self.lines += 1
-        self.blank += checked.line.is_blank
+        self.blank += checked.is_blank
         self.dropped += checked.is_dropped
-        if checked.place is not None and not checked.is_dropped:
-            self.buckets.setdefault(checked.place.bucket, checked.line.number)
-        match checked.state:
-            case LineState.VALID:
-                self.valid += 1
-                self._add_labels(checked)
-            case LineState.IGNORED:
-                self.ignored += 1
-            case _:
-                self.invalid += 1
+        place = checked.place
+        if place is not None and place.bucket not in self.buckets and not checked.is_dropped:
+            self.buckets[place.bucket] = checked.line.number
+        if checked.state is LineState.VALID:
+            self.valid += 1
+            self._add_labels(checked)
+        elif checked.state is LineState.IGNORED:
+            self.ignored += 1
+        else:
+            self.invalid += 1
 
     def _add_labels(self, checked: CheckedLine) -> None:
-        image_level = {label.name for label in checked.labels}
+        names = dict.fromkeys([label.name for label in checked.labels])
         boxed: dict[str, int] = {}
         for attribute in checked.boxes:
             for box in attribute.boxes:
                 boxed[box.label] = boxed.get(box.label, 0) + 1
-        self.image_lines += bool(image_level)
-        self.box_lines += bool(boxed)
-        self.boxes += sum(boxed.values())
-        for name in checked.label_names():
-            counts = self.labels.setdefault(name, LabelCounts())
+        for name in names:
+            counts = self._counts_of(name)
             counts.images += 1
-            counts.image_level += name in image_level
-            counts.boxed += name in boxed
-            counts.boxes += boxed.get(name, 0)
+            counts.image_level += 1
+        self.image_lines += bool(names)
+        if not boxed:
+            return
+        for name, boxes in boxed.items():
+            counts = self._counts_of(name)
+            counts.images += name not in names
+            counts.boxed += 1
+            counts.boxes += boxes
+        self.box_lines += 1
+        self.boxes += sum(boxed.values())
+
+    def _counts_of(self, label: str) -> LabelCounts:
+        counts = self.labels.get(label)
+        if counts is None:
+            counts = self.labels[label] = LabelCounts()
+        return counts
 
     @property
     def use_case(self) -> UseCase:
