@@ -16,6 +16,7 @@ from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.preflight import check_region, nearest_region
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
+from asyncfilter.aws.s3.objects import S3Objects
 from asyncfilter.aws.session import (
     ANY_REGION,
     AwsSession,
@@ -42,6 +43,7 @@ __all__ = [
     "OptOutState",
     "QuotaAnswer",
     "QuotaOrigin",
+    "S3Objects",
     "S3Store",
     "check_access",
     "check_region",

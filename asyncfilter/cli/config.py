@@ -1,32 +1,18 @@
-"""``asyncfilter config``: work on job files alone, without network and credentials."""
+"""``asyncfilter config check``: a job file alone, without network and credentials."""
 
 from __future__ import annotations
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.options import (
-    JobPath,
-    ResultOptions,
-    Settings,
-    command_group,
-    command_subgroup,
-    help_text,
-    takes_options,
-)
+from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.errors import JobError
 from asyncfilter.report.terminal.config import checked_mapping, draw_checked, problems_mapping
 
 app = command_group()
-_config = command_subgroup(
-    app,
-    "config",
-    help=help_text("Work on job files alone, without network and credentials.", "asyncfilter config check job.yaml"),
-)
 
 
-@_config.command(
+@app.command(
     "check",
-    short_help="Check a job file alone, without network and credentials.",
     help=help_text(
         "Check a job file alone: nothing is listed, no service is called, and no credentials are needed. All problems "
         "are reported at once, with exit code 2; settings that are allowed but seldom intended are notes.",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
+    from asyncfilter.wiring.manifests import fetch_manifest
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
@@ -55,6 +56,7 @@ _HOMES = {
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fetch_manifest": "wiring.manifests",
     "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
@@ -96,6 +98,7 @@ __all__ = [
     "diagnose",
     "draw_bench",
     "examine_sample",
+    "fetch_manifest",
     "fits_checkpoint",
     "label_references",
     "label_sample",

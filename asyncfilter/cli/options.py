@@ -166,13 +166,6 @@ def command_group() -> typer.Typer:
     return typer.Typer(rich_markup_mode="rich" if IS_PRETTY else None)
 
 
-def command_subgroup(app: typer.Typer, name: str, *, help: str) -> typer.Typer:  # noqa: A002  typer's own name
-    """The group ``name`` in ``app``, in which a module registers commands of two words, such as ``config check``."""
-    group = typer.Typer(rich_markup_mode="rich" if IS_PRETTY else None, no_args_is_help=True)
-    app.add_typer(group, name=name, help=help)
-    return group
-
-
 def help_text(text: str, *examples: str) -> str:
     """The help of a command: its description, then examples, whose line breaks are kept."""
     lines = "\n".join(f"  {example}" for example in examples)
