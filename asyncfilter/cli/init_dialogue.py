@@ -36,10 +36,12 @@ class Dialogue:
     def show(self, what: RenderableType, cautions: Iterable[str] = ()) -> None:
         """Show what was found, before the questions about it."""
         self._console.print(what)
-        self._console.print(*(Text(caution, "yellow") for caution in cautions), sep="\n")
+        for caution in cautions:
+            self._console.print(Text(caution, "yellow"))
 
     def explain(self, text: str) -> None:
         """Explain the next question."""
+        self._console.print(Text())
         self._console.print(Text(text))
 
     def place(self, default: str) -> str:
