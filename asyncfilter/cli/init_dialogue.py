@@ -17,6 +17,8 @@ from asyncfilter.report.terminal.text import Text
 
 NO_LIMIT = "none"
 NOWHERE = "nowhere"
+_ROOM = 10
+"""Columns beside a question and its default, for the answer."""
 _MOST_USD = 10**9
 _MICROS = 1_000_000
 
@@ -90,9 +92,13 @@ class Dialogue:
             typer.Abort: The end of the input.
         """
         self.explain(explained)
+        shown = None
+        if len(question) + len(default) + _ROOM > self._console.width:
+            shown = "as above"
+            self._console.print(Text(f"Default: {default}"))
         while True:
             try:
-                return meaning(ask_text(question, default=default))
+                return meaning(ask_text(question, default=default, shown=shown))
             except EOFError:
                 print_err("")
                 raise typer.Abort from None
