@@ -1,7 +1,7 @@
 """botocore's session, with HTTP sessions of ours for whatever is made from it.
 
-Clients are made in many places: by aioboto3 for the rare calls, and by aiobotocore's providers of credentials for STS,
-SSO and SSO-OIDC, each with a configuration of its own. ``AioConfig.merge`` drops the HTTP session that was set, and the
+Clients are made in many places: for the rare calls, and by aiobotocore's providers of credentials for STS, SSO and
+SSO-OIDC, each with a configuration of its own. ``AioConfig.merge`` drops the HTTP session that was set, and the
 fetchers of container and instance metadata take none. Here is the one place that all of them pass.
 """
 

@@ -15,10 +15,12 @@ from asyncfilter.aws.detectors.custom_labels import CustomLabelsDetector
 from asyncfilter.aws.preflight import check_buckets, check_detector, check_source, with_retries
 from asyncfilter.aws.s3.contents import S3Contents
 from asyncfilter.aws.s3.diagnosis import Diagnosis
+from asyncfilter.aws.s3.places import S3Places
 from asyncfilter.aws.s3.remover import S3Remover
 from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.target_checks import check_targets
 from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Job, for_every_kind
 
 
@@ -88,18 +90,22 @@ class S3Store:
     """A job's bucket, ready for the first call.
 
     Attributes:
+        places: Other prefixes of the source's bucket.
         contents: The bytes of the source's objects.
         region: Of the bucket.
+        cautions: What is probably a mistake about the targets, one sentence each.
     """
 
     source: S3Source
+    places: S3Places
     contents: S3Contents
     sink: S3Sink
     region: str
+    cautions: tuple[str, ...] = ()
 
 
 async def open_store(job: Job, clients: AwsClients) -> S3Store:
-    """Check that the source can be listed and that targets exist, then return the ports over them.
+    """Check that the source can be listed and that targets can be written, then return the ports over them.
 
     Args:
         job: Gives bucket and targets.
@@ -111,9 +117,11 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
     region = await check_source(job, clients.session, clients.s3)
     return S3Store(
         source=S3Source(clients.s3, job.source.bucket, job.source.prefix),
+        places=S3Places(clients.s3, job.source.bucket, job.source.prefix),
         contents=S3Contents(clients.s3),
         sink=S3Sink(clients.s3),
         region=region,
+        cautions=await check_targets(job, clients.session, region),
     )
 
 

@@ -1,4 +1,4 @@
-"""The AWS session: credentials, regions, endpoints, and the aioboto3 clients of the rare calls.
+"""The AWS session: credentials, regions, endpoints, and the aiobotocore clients of the rare calls.
 
 Every standard AWS setting keeps its meaning because botocore itself reads them: profiles, SSO, assume-role, endpoint
 overrides, dual-stack, FIPS, addressing style. The frequent operations take only endpoint and keys from it.
@@ -15,10 +15,8 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-import aioboto3
 import anyio
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 from aiolimiter import AsyncLimiter
 from botocore import UNSIGNED
 from botocore import exceptions as vendor
@@ -37,7 +35,7 @@ from asyncfilter.errors import EndpointError, UsageError
 from asyncfilter.job.spec import Aws
 
 AioClient: TypeAlias = Any
-"""A client of aioboto3, which has no types."""
+"""A client of aiobotocore, which has no types."""
 
 QUOTA_REQUESTS_TPS = 5.0
 """Requests a second that Service Quotas accepts from an account, for each operation and region; not adjustable.
@@ -96,10 +94,9 @@ class AwsSession:
     def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
         with credentials_translated(aws.profile):
             core = CoreSession(profile=aws.profile)
-            self.region: str | None = aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
+            self.region = _region_set(aws, core)
             # For the clients of providers: botocore reads no AWS_REGION, and STS has no region of its own.
             core.set_config_variable("region", self.region or ANY_REGION)
-            self._session = aioboto3.Session(botocore_session=core, region_name=self.region)
             credentials = SharedCredentials(core, Chain(core, timeout_s=timeout_s))
         self.keys = credentials.keys
         self.found_keys = credentials.found
@@ -124,7 +121,7 @@ class AwsSession:
         self._places: dict[str, Endpoint] = {}
 
     async def client(self, service: str, region: str) -> AioClient:
-        """The aioboto3 client of a service in a region, with valid keys; without retries of its own.
+        """The aiobotocore client of a service in a region, with valid keys; without retries of its own.
 
         Raises:
             CredentialsError: There are no valid keys.
@@ -137,7 +134,7 @@ class AwsSession:
             if (service, region) not in self._clients:
                 try:
                     with credentials_translated(self.profile):
-                        made = self._session.client(service, region_name=region, config=self._config)
+                        made = self._core.create_client(service, region_name=region, config=self._config)
                         self._clients[service, region] = await self._stack.enter_async_context(made)
                 except (vendor.BotoCoreError, ValueError) as exc:
                     raise _no_endpoint(service, region, exc) from exc
@@ -205,7 +202,7 @@ class AwsSession:
         return found.get("BucketRegion") or fallback
 
     async def s3(self, bucket: str) -> AioClient:
-        """The aioboto3 S3 client for a bucket's own region."""
+        """The aiobotocore S3 client for a bucket's own region."""
         return await self.client("s3", await self.bucket_region(bucket))
 
     async def place(self, bucket: str) -> Endpoint:
@@ -221,6 +218,20 @@ class AwsSession:
             url, region = await _resolved(client, bucket)
         self._places[bucket] = _endpoint(url, "s3", region)
         return self._places[bucket]
+
+
+def configured_region(aws: Aws) -> str | None:
+    """The region of the job or of the standard AWS settings; needs no credentials. None when there is none.
+
+    Raises:
+        CredentialsError: There is no such profile.
+    """
+    with credentials_translated(aws.profile):
+        return _region_set(aws, CoreSession(profile=aws.profile))
+
+
+def _region_set(aws: Aws, core: CoreSession) -> str | None:
+    return aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
 
 
 async def _resolved(client: AioClient, bucket: str) -> tuple[str, str]:
@@ -274,7 +285,7 @@ async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIter
     Args:
         aws: Profile and region; None means the standard AWS settings.
         timeout_s: Seconds one attempt may take.
-        connections: Most connections of one aioboto3 client; the fast client has no limit of its own.
+        connections: Most connections of one aiobotocore client; the fast client has no limit of its own.
 
     Raises:
         CredentialsError: The profile does not exist, or there are no credentials.
@@ -295,16 +306,3 @@ async def open_without_keys(aws: Aws, *, timeout_s: float, connections: int) -> 
     """
     async with AsyncExitStack() as stack:
         yield AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)
-
-
-def configured_region(profile: str | None) -> str | None:
-    """The region of the AWS config file; None where it names none or cannot be read.
-
-    Args:
-        profile: The profile; None for the standard AWS settings.
-    """
-    try:
-        region: str | None = AioSession(profile=profile).get_config_variable("region")
-    except (vendor.BotoCoreError, OSError, ValueError):
-        return None
-    return region

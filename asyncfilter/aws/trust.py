@@ -1,7 +1,7 @@
 """Which certificates are trusted, and what a certificate that is not trusted means.
 
-One TLS context serves every connection of a session: the fast client, aioboto3's clients and those inside its providers
-of credentials, direct or through a proxy. It checks the chain, the dates and the name of the host.
+One TLS context serves every connection of a session: the fast client, aiobotocore's clients and those inside its
+providers of credentials, direct or through a proxy. It checks the chain, the dates and the name of the host.
 """
 
 from __future__ import annotations

@@ -7,7 +7,15 @@ from asyncfilter.checkpoint.lock import Holder
 from asyncfilter.checkpoint.lookup import Lookup, open_lookup
 from asyncfilter.checkpoint.place import checkpoint_exists
 from asyncfilter.checkpoint.place_trial import PlaceTrial, try_place
-from asyncfilter.checkpoint.reader import RunRecord, Status, count_pending, read_duplicates, read_images, read_status
+from asyncfilter.checkpoint.reader import (
+    RunRecord,
+    Status,
+    count_pending,
+    read_duplicates,
+    read_images,
+    read_labels,
+    read_status,
+)
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
 __all__ = [
@@ -24,6 +32,7 @@ __all__ = [
     "open_lookup",
     "read_duplicates",
     "read_images",
+    "read_labels",
     "read_status",
     "try_place",
 ]

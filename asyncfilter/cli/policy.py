@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import print_out, stderr_console, write_json
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import CredentialsError, ExitCode, UsageError
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.permissions import (
@@ -209,11 +209,9 @@ def _print_bucket_policy(job: Job, bucket: str | None, partition: str, *, as_jso
 def _region(job: Job) -> str | None:
     """The region of the settings; the AWS config file is read only where nothing else names one."""
     model = ModelArn.match(job.detector.model or "")
-    named = (
-        None if model is None else model.region,
-        job.detector.region,
-        job.aws.region,
-        os.environ.get("AWS_REGION"),
-        os.environ.get("AWS_DEFAULT_REGION"),
-    )
-    return next(filter(None, named), None) or deferred.configured_region(job.aws.profile)
+    named = job.detector.region if model is None else model.region
+    if named is not None:
+        return named
+    with suppress(CredentialsError):  # the settings of another machine may be meant
+        return deferred.configured_region(job.aws)
+    return None

@@ -14,6 +14,7 @@ from asyncfilter.sandbox.faults import Fault, FaultKind
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.options import (
     BucketSpec,
+    DrawnSpec,
     LabelSource,
     LoadSpec,
     SamplesSpec,
@@ -39,6 +40,7 @@ __all__ = [
     "Attributes",
     "BucketSpec",
     "DenyRule",
+    "DrawnSpec",
     "Fault",
     "FaultKind",
     "LabelSource",

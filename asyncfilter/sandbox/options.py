@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.answers.folder import Noise
+from asyncfilter.sandbox.answers.source import Label
 from asyncfilter.sandbox.faults import Fault
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.organizations import OptOut
@@ -60,6 +61,21 @@ class SamplesSpec(NamedTuple):
     pictures: int = 300
 
 
+class DrawnSpec(NamedTuple):
+    """One drawn picture, and the labels that a detector finds in it, by its address or its bytes.
+
+    Attributes:
+        bucket: Where it is stored; empty for a picture that is not, but that clients may send.
+        key: Decides its format too: PNG or JPEG.
+        subject: What is drawn; empty for a text file.
+    """
+
+    bucket: str
+    key: str
+    subject: str
+    labels: tuple[Label, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
     """The options of a sandbox; every one has a default.
@@ -95,6 +111,7 @@ class SandboxOptions:
     load: tuple[LoadSpec, ...] = ()
     synthetic: tuple[SyntheticSpec, ...] = ()
     samples: tuple[SamplesSpec, ...] = ()
+    drawn: tuple[DrawnSpec, ...] = ()
     labels: LabelSource = LabelSource.FOLDER
     answers: str | None = None
     recorded: str | None = None

@@ -30,6 +30,7 @@ class Operation(StrEnum):
     HEAD_OBJECT = "HeadObject"
     GET_OBJECT = "GetObject"
     COPY_OBJECT = "CopyObject"
+    PUT_OBJECT = "PutObject"
     DELETE_OBJECT = "DeleteObject"
     DELETE_OBJECTS = "DeleteObjects"
     GET_OBJECT_TAGGING = "GetObjectTagging"
@@ -55,6 +56,7 @@ _PERMISSIONS = {
     Operation.HEAD_OBJECT: "s3:GetObject",
     Operation.GET_OBJECT: "s3:GetObject",
     Operation.COPY_OBJECT: "s3:PutObject",
+    Operation.PUT_OBJECT: "s3:PutObject",
     Operation.DELETE_OBJECT: "s3:DeleteObject",
     Operation.DELETE_OBJECTS: "s3:DeleteObject",
     Operation.GET_OBJECT_TAGGING: "s3:GetObjectTagging (in a versioned bucket s3:GetObjectVersionTagging too)",
