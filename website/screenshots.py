@@ -33,21 +33,21 @@ JOBS = {
     "job.yaml": """\
 version: 1
 name: robins
-source: s3://photos/
+source: s3://raw-images/
 rules:
   - reject: {any: [Person], confidence: 85}
   - keep:   {any: [Robin], confidence: 85}
   - review: {any: [Robin], confidence: 60}
 otherwise: reject
 actions:
-  keep:   {copy: "s3://birds/{key}"}
-  review: {copy: "s3://unsure/{key}"}
-limits: {budget_usd: 5}
+  keep:   {copy: "s3://clean-images/robin/{key}"}
+  review: {copy: "s3://review-images/robin/{key}"}
+limits: {budget_usd: 25}
 """,
     "cleanup.yaml": """\
 version: 1
 name: cleanup
-source: s3://photos/
+source: s3://raw-images/
 rules:
   - reject: {none: [Bird], confidence: 60}
 otherwise: keep
@@ -56,7 +56,7 @@ actions:
 limits: {budget_usd: 5}
 """,
 }
-"""The jobs of the how-tos."""
+"""Much as those of the how-tos; the source is another one, with broken and unsuitable pictures in it."""
 
 
 class Shot(NamedTuple):
@@ -81,7 +81,7 @@ class Shot(NamedTuple):
 
 SHOTS = (
     Shot("help", ["--help"]),
-    Shot("labels", ["labels", "s3://photos/raw/robin/0001.jpg", "s3://photos/raw/robin/0002.jpg"]),
+    Shot("labels", ["labels", "s3://raw-images/raw/robin/0001.jpg", "s3://raw-images/raw/robin/0002.jpg"]),
     Shot("plan", ["plan", "job.yaml"]),
     Shot("sample", ["plan", "job.yaml", "--sample", "100", "--yes"]),
     Shot("bench", ["bench", "job.yaml", "--seconds", "20"], hidden=["--set", "name=bench"]),
@@ -113,8 +113,8 @@ def main(names: Sequence[str]) -> int:
 
 def _options() -> SandboxOptions:
     return SandboxOptions(
-        samples=(SamplesSpec("photos", 1500),),
-        buckets=tuple(BucketSpec(name) for name in ("birds", "unsure", "quarantine")),
+        samples=(SamplesSpec("raw-images", 1500),),
+        buckets=tuple(BucketSpec(name) for name in ("clean-images", "review-images", "quarantine")),
         tps=50,
         latency=syntax.parse_latency("p50=150ms,p99=900ms"),
         faults=(syntax.parse_fault("throttle=0.5%"),),
