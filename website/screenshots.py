@@ -11,6 +11,8 @@ import html
 import io
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import rich.text
+from PIL import Image
 from rich.console import Console
 
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
@@ -108,6 +111,8 @@ def main(names: Sequence[str]) -> int:
                 svg = studio.take(shot)
                 (IMAGES / f"{shot.name}.svg").write_text(svg, "utf-8")
                 sys.stderr.write(f"{shot.name}: {len(svg) // 1000} kB\n")
+        if not names:
+            studio.take_page(IMAGES / "demo.jpg")
     return 0
 
 
@@ -151,6 +156,20 @@ class Studio:
         seen = self._output([*shot.command, *shot.hidden], reply=shot.reply)
         shown = seen.replace(str(self._folder), _FOLDER) if len(str(self._folder)) == len(_FOLDER) else seen
         return as_svg(screen(shown, shot.moment), title=f"asyncfilter {' '.join(shot.command)}", name=shot.name)
+
+    def take_page(self, target: Path) -> None:
+        """The page that the demo writes, as a browser shows it; nothing where there is no browser."""
+        browser = shutil.which("chromium") or shutil.which("google-chrome")
+        if browser is None:
+            sys.stderr.write("no Chromium: the page of the demo is left as it is\n")
+            return
+        self._output(["demo"])
+        page, picture = self._folder / ".asyncfilter-demo" / "kept.html", self._folder / "page.png"
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1200,900"]
+        command = [browser, *options, f"--screenshot={picture}", page.as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        with Image.open(picture) as image:
+            image.convert("RGB").save(target, quality=82, optimize=True)
 
     def _output(self, command: Sequence[str], *, reply: str = "") -> str:
         """The output of a command to its terminal, control sequences included."""
