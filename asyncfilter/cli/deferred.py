@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         undo,
     )
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.manifests import fetch_manifest
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
@@ -43,6 +44,7 @@ _HOMES = {
     "fetch_manifest": "wiring.manifests",
     "label_references": "wiring",
     "load_job": "job.load",
+    "look_at_images": "wiring.image_looks",
     "measure": "wiring",
     "open_aws": "aws",
     "plan_apply": "wiring",
@@ -75,6 +77,7 @@ __all__ = [
     "fetch_manifest",
     "label_references",
     "load_job",
+    "look_at_images",
     "measure",
     "open_aws",
     "plan_apply",
