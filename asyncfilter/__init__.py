@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
+__version__ = "0.1.0"
+"""The version. It is written here alone: builds, `--version` and the SBOM of a release read it."""
+
 __all__ = [
     "AbortedError",
     "AccessError",

@@ -35,7 +35,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
 
 
 class JobWarning(Event, frozen=True, kw_only=True, tag="cautioned"):
-    """A warning about the job; emitted once, at the start."""
+    """A caution: what is probably a mistake in the job; each sentence is emitted once, most at the start."""
 
     message: str
 

@@ -37,6 +37,7 @@ class StopReason(StrEnum):
     MAX_IMAGES = "max_images"
     BUDGET = "budget"
     COMPLETED = "completed"
+    NOTHING_TO_EXAMINE = "nothing_to_examine"
     INTERRUPTED = "interrupted"
     FAILED = "failed"
 
@@ -325,6 +326,23 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
     elapsed_s: float
 
 
+class NothingFound(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a listing shows no image to examine.
+
+    Attributes:
+        message: All of it, for people; ``hint`` is what to do.
+        skipped_keys: The first keys that were skipped, by reason.
+        nearest_prefix: Address of the nearest prefix, or folder, that has images; None when none was found.
+        likely_cause: What is probably wrong with the job, or with the objects.
+    """
+
+    message: str
+    hint: str
+    skipped_keys: dict[str, list[str]]
+    nearest_prefix: str | None
+    likely_cause: str
+
+
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The result of a run: ``counts`` for the checkpoint's whole life, ``this_run`` for this process alone.
 
@@ -354,6 +372,12 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The process's exit code for this result (docs/guarantees.md, *Exit codes*)."""
     pending_removals: int = 0
     """Images that ``apply`` would move or delete."""
+    complete: bool = False
+    """True when the listing was examined to its end, and no stop rule, budget or cap cut it short."""
+    nothing: NothingFound | None = None
+    """Why there is no image to examine, when ``stop_reason`` is ``nothing_to_examine``."""
+    cautions: tuple[str, ...] = ()
+    """What is probably a mistake in the job, one sentence each; none of them stops a run."""
 
     def _repr_html_(self) -> str:
         """For notebooks: the main figures; an action that was not carried out is left out."""

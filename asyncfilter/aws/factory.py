@@ -15,10 +15,12 @@ from asyncfilter.aws.detectors.custom_labels import CustomLabelsDetector
 from asyncfilter.aws.preflight import check_buckets, check_detector, check_source, with_retries
 from asyncfilter.aws.s3.contents import S3Contents
 from asyncfilter.aws.s3.diagnosis import Diagnosis
+from asyncfilter.aws.s3.places import S3Places
 from asyncfilter.aws.s3.remover import S3Remover
 from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.target_checks import check_targets
 from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Job, for_every_kind
 
 
@@ -46,9 +48,10 @@ class AwsClients:
             reads_s3: False when images are not objects in S3; then no diagnosis of unreadable objects is made.
         """
         diagnosis = Diagnosis(self.session, self.s3, region) if reads_s3 else None
-        return DETECTORS[spec.kind](await self._detect_call(spec, region), diagnosis, spec)
+        return DETECTORS[spec.kind](await self.detect_call(spec, region), diagnosis, spec)
 
-    async def _detect_call(self, spec: DetectorSpec, region: str) -> DetectCall:
+    async def detect_call(self, spec: DetectorSpec, region: str) -> DetectCall:
+        """The bare calls of the detector that ``spec`` describes, in ``region``."""
         if self._is_fast:
             return FastDetect(self.signed_client, await self.session.endpoint("rekognition", region), spec)
         return BotoDetect(self.session, await self.session.client("rekognition", region), spec)
@@ -87,18 +90,22 @@ class S3Store:
     """A job's bucket, ready for the first call.
 
     Attributes:
+        places: Other prefixes of the source's bucket.
         contents: The bytes of the source's objects.
         region: Of the bucket.
+        cautions: What is probably a mistake about the targets, one sentence each.
     """
 
     source: S3Source
+    places: S3Places
     contents: S3Contents
     sink: S3Sink
     region: str
+    cautions: tuple[str, ...] = ()
 
 
 async def open_store(job: Job, clients: AwsClients) -> S3Store:
-    """Check that the source can be listed and that targets exist, then return the ports over them.
+    """Check that the source can be listed and that targets can be written, then return the ports over them.
 
     Args:
         job: Gives bucket and targets.
@@ -110,9 +117,11 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
     region = await check_source(job, clients.session, clients.s3)
     return S3Store(
         source=S3Source(clients.s3, job.source.bucket, job.source.prefix),
+        places=S3Places(clients.s3, job.source.bucket, job.source.prefix),
         contents=S3Contents(clients.s3),
         sink=S3Sink(clients.s3),
         region=region,
+        cautions=await check_targets(job, clients.session, region),
     )
 
 

@@ -1,4 +1,4 @@
-"""The HTTP session of aioboto3's clients, in place of aiobotocore's own.
+"""The HTTP session of the clients of the rare calls, in place of aiobotocore's own.
 
 aiobotocore (2.25.1) checks no certificate behind a proxy and no host name without one, follows redirects to any host
 with all headers, and reads bodies without a bound. Invariants here:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 
@@ -16,7 +15,7 @@ from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3.diagnosis import region_mismatch
 from asyncfilter.aws.s3.listing import list_page
-from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.session import ANY_REGION, AwsSession
 from asyncfilter.aws.transport_errors import UnreachableError, vendor_translated
 from asyncfilter.errors import (
     AccessError,
@@ -30,7 +29,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import DetectorSpec, Job
-from asyncfilter.model import StoreKind, store_of
+from asyncfilter.model import StoreKind, location, store_of
 from asyncfilter.policy.detectors import PROFILES
 
 REKOGNITION = "rekognition"
@@ -44,13 +43,12 @@ T = TypeVar("T")
 
 
 async def check_source(job: Job, session: AwsSession, calls: S3Api) -> str:
-    """The region of the source's bucket, after a test listing of the source and a look-up of every target bucket.
+    """The region of the source's bucket, after a test listing of the source.
 
-    Nothing is written, and the only cost is one listing of one key. The check covers that target buckets exist; only a
-    write can show whether they are writable.
+    Nothing is written, and the only cost is one listing of one key.
 
     Raises:
-        BucketNotFoundError: The source bucket or a target bucket does not exist.
+        BucketNotFoundError: The source bucket does not exist.
         PermissionDeniedError: The source may not be listed.
         CredentialsError: AWS does not accept the credentials.
         EndpointError: S3 cannot be reached.
@@ -59,8 +57,6 @@ async def check_source(job: Job, session: AwsSession, calls: S3Api) -> str:
     source = job.source
     home = await with_retries(lambda: session.bucket_region(source.bucket))
     await _check_listing(session, calls, source.bucket, source.prefix)
-    for bucket in _target_buckets(job):
-        await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
     return home
 
 
@@ -133,6 +129,17 @@ async def check_region(session: AwsSession, region: str) -> None:
     )
 
 
+async def nearest_region(session: AwsSession, home: str) -> str:
+    """``home`` itself where Rekognition exists in it, as far as botocore knows, else a region of the same area."""
+    try:
+        await check_region(session, home)
+    except RegionMismatchError:
+        known = await session.regions(REKOGNITION)
+        area = home.partition("-")[0] + "-"
+        return next((region for region in known if region.startswith(area)), ANY_REGION)
+    return home
+
+
 def region_asked_for(spec: DetectorSpec) -> str | None:
     """The region that a detector's settings give: its model's where it has one; None when they give none.
 
@@ -160,18 +167,14 @@ async def check_buckets(job: Job, session: AwsSession) -> None:
         CredentialsError: AWS does not accept the credentials.
         EndpointError: S3 cannot be reached.
     """
-    for bucket in (job.source.bucket, *_target_buckets(job)):
+    for bucket in dict.fromkeys([job.source.bucket, *(location(target).bucket for target in s3_targets(job).values())]):
         await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
 
 
-def _target_buckets(job: Job) -> list[str]:
-    """Buckets of S3 that actions write to, each once, in the order of the job."""
-    targets = [
-        urlsplit(action.target).netloc
-        for action in job.actions.values()
-        if action.target and store_of(action.target) is StoreKind.S3
-    ]
-    return [bucket for bucket in dict.fromkeys(targets) if bucket != job.source.bucket and "{" not in bucket]
+def s3_targets(job: Job) -> dict[str, str]:
+    """Targets in S3, as templates, by the key of their action in the job file."""
+    targets = {key: action.target for key, action in job.actions_by_key.items()}
+    return {key: target for key, target in targets.items() if target and store_of(target) is StoreKind.S3}
 
 
 async def with_retries(call: Callable[[], Awaitable[T]]) -> T:

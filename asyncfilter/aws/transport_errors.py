@@ -74,12 +74,12 @@ def _text_of(exc: BaseException) -> str:
     return (str(exc) or type(exc).__name__)[:_SHOWN]
 
 
-# -- What aioboto3 raises ----------------------------------------------------------------------------------------------
+# -- What aiobotocore raises -------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def vendor_translated(operation: Operation, where: str) -> Iterator[None]:
-    """Translate aioboto3's exceptions to those that the fast client raises.
+    """Translate aiobotocore's exceptions to those that the fast client raises.
 
     Raises:
         ErrorResponseError: AWS returned an error response.

@@ -6,12 +6,22 @@ from asyncfilter.checkpoint.archive import archive_checkpoint
 from asyncfilter.checkpoint.lock import Holder
 from asyncfilter.checkpoint.lookup import Lookup, open_lookup
 from asyncfilter.checkpoint.place import checkpoint_exists
-from asyncfilter.checkpoint.reader import RunRecord, Status, count_pending, read_duplicates, read_images, read_status
+from asyncfilter.checkpoint.place_trial import PlaceTrial, try_place
+from asyncfilter.checkpoint.reader import (
+    RunRecord,
+    Status,
+    count_pending,
+    read_duplicates,
+    read_images,
+    read_labels,
+    read_status,
+)
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
 __all__ = [
     "Holder",
     "Lookup",
+    "PlaceTrial",
     "RunRecord",
     "SqliteCheckpoint",
     "Status",
@@ -22,5 +32,7 @@ __all__ = [
     "open_lookup",
     "read_duplicates",
     "read_images",
+    "read_labels",
     "read_status",
+    "try_place",
 ]

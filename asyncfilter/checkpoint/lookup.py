@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from asyncfilter.checkpoint.errors import translated
 from asyncfilter.checkpoint.file_thread import FileThread
-from asyncfilter.checkpoint.open_file import compare_identity
+from asyncfilter.checkpoint.open_file import check_identity
 from asyncfilter.checkpoint.place import without_links
 from asyncfilter.checkpoint.reader import Status, connect_reading, read_status
 from asyncfilter.checkpoint.tables import Tables
@@ -25,7 +25,7 @@ from asyncfilter.checkpoint.tables import Tables
 class Lookup:
     """A checkpoint opened for queries; made by ``open_lookup``.
 
-    Its two methods are those of ``LabelStore``, and raise ``CheckpointError`` when the file cannot be read any more.
+    Its methods are those of ``LabelStore``, and raise ``CheckpointError`` when the file cannot be read any more.
 
     Args:
         path: The file.
@@ -38,6 +38,7 @@ class Lookup:
         tables, thread = Tables(db, path), FileThread(path, anyio.CapacityLimiter(1))
         self.by_keys = thread.wrap(tables.by_keys)
         self.references = thread.wrap(tables.references)
+        self.labels = thread.wrap(tables.labels)
 
 
 @asynccontextmanager
@@ -53,8 +54,7 @@ async def open_lookup(path: Path, identity: Mapping[str, str]) -> AsyncIterator[
         CheckpointError: There is none, or it cannot be read.
     """
     status = await to_thread.run_sync(read_status, path)
-    compare_identity(path, status.identity, identity)
-    db = await to_thread.run_sync(_connected, path)
+    db = await to_thread.run_sync(_connected, path, identity)
     try:
         yield Lookup(path, status, db)
     finally:
@@ -62,8 +62,13 @@ async def open_lookup(path: Path, identity: Mapping[str, str]) -> AsyncIterator[
             await to_thread.run_sync(db.close)
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connected(path: Path, identity: Mapping[str, str]) -> sqlite3.Connection:
     with translated(path):
         db = connect_reading(without_links(path))
-        db.execute("PRAGMA query_only = ON")
+        try:
+            db.execute("PRAGMA query_only = ON")
+            check_identity(db, path, identity)
+        except BaseException:
+            db.close()
+            raise
         return db

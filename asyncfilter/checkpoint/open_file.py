@@ -17,7 +17,7 @@ from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
 from asyncfilter.checkpoint.lock import PRIVATE_MODE
 from asyncfilter.checkpoint.place import beside, check_file, check_one_name
 from asyncfilter.checkpoint.schema import APPLICATION_ID, FORMAT_VERSION, create_tables, expected_names, table_names
-from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state, write_state
+from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_references, read_state, write_state
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
 from asyncfilter.records.progress import Opened, Totals, Watermark
@@ -142,13 +142,14 @@ def open_tables(path: Path, identity: Mapping[str, str], *, is_new: bool) -> tup
     check_header(path)
     with translated_reading(path) as db:
         check_content(db, path)
-        compare_identity(path, stored_identity(db), identity)
+        check_identity(db, path, identity)
     # Only now: opening for writing changes the file, for instance its journal mode.
     db = connect(path, "rw")
     try:
         _configure(db)
         tables = Tables(db, path)
         tables.etag_index.load()
+        _bind(db, tables, identity)
         return db, tables, _take_over(db, tables, is_new=is_new)
     except BaseException:
         db.close()
@@ -215,21 +216,45 @@ def _make(path: Path, identity: Mapping[str, str], name: str) -> None:
     sync_folder(path)
 
 
-def compare_identity(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """Check that the checkpoint is of the job's source and detector.
+def check_identity(db: sqlite3.Connection, path: Path, wanted: Mapping[str, str]) -> None:
+    """Check that what the checkpoint holds is of the job's source and detector.
+
+    Without an image it is bound to no source, and without reference images to no detector either.
 
     Raises:
         CheckpointMismatchError: It is not; the message names every setting that differs.
     """
+    if _has_images(db):
+        bound = ""
+    elif read_references(db):
+        bound = "detector."
+    else:
+        return
+    stored = stored_identity(db)
     changes = [
         f"{key}: {stored.get(key, '(not set)')!r} in the checkpoint, {wanted.get(key, '(not set)')!r} in the job"
         for key in sorted({*stored, *wanted})
-        if stored.get(key) != wanted.get(key)
+        if stored.get(key) != wanted.get(key) and key.startswith(bound)
     ]
     if changes:
         message = f"{path}: belongs to another source or detector\n  " + "\n  ".join(changes)
         hint = "Set another `checkpoint:` to keep both, or use --fresh, which moves this file aside and starts anew."
         raise CheckpointMismatchError(message, hint=hint)
+
+
+def _has_images(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM image LIMIT 1").fetchone() is not None
+
+
+def _bind(db: sqlite3.Connection, tables: Tables, identity: Mapping[str, str]) -> None:
+    """Bind a checkpoint without an image to the job that opens it, and drop what it knows of another listing."""
+    if stored_identity(db) == identity or _has_images(db):
+        return
+    tables.drop_listing()
+    with tables.transaction():
+        db.execute("DELETE FROM identity")
+        db.executemany("INSERT INTO identity VALUES (?, ?)", identity.items())
+        write_state(db, {WATERMARK: Watermark()})
 
 
 def _configure(db: sqlite3.Connection) -> None:

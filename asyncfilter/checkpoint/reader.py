@@ -23,9 +23,9 @@ from asyncfilter.checkpoint.open_file import DIED, check_header, connect, stored
 from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.removal_journal import count_pending_removals
 from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
-from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_state
+from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_references, read_state
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import Counts
+from asyncfilter.model import Counts, Label
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Totals, Watermark
@@ -82,6 +82,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     runs: Sequence[RunRecord]
     held_by: Holder | None
 
+    @property
+    def answers(self) -> int:
+        """Images with labels: those with a verdict, and those that are paid for and not counted yet."""
+        return self.watermark.tally.judged + self.cached
+
 
 def read_status(path: Path) -> Status:
     """The status of the checkpoint at ``path``.
@@ -127,6 +132,16 @@ def count_pending(path: Path, which: RemovalQuery) -> int:
         if which.is_empty or settled_by is None:
             return 0
         return count_pending_removals(db, msgspec.structs.replace(which, settled_by=settled_by))
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Every label that images of the checkpoint at ``path``, or its references, had, without confidence and boxes.
+
+    Raises as ``read_status`` does.
+    """
+    with _snapshot(without_links(path)) as db:
+        of_references = [label for one in read_references(db) for label in one.detection.labels]
+        return [*RowCodec(db).every_label(), *of_references]
 
 
 def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:

@@ -12,7 +12,7 @@ from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.checkpoint.schema import ACTIONS, VERDICTS
 from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, Row, chunks, insert, marks
-from asyncfilter.model import Decision, Detection, Failure, LabelFilter
+from asyncfilter.model import Decision, Detection, Failure, Label, LabelFilter
 from asyncfilter.records.images import DoneEffect, StoredImage
 
 WITH_LABELS = "detection"
@@ -103,6 +103,10 @@ class RowCodec:
             query = f"{select(WITH_LABELS)} WHERE id IN ({marks(len(some))}) ORDER BY id"
             found += self.images(self._db.execute(query, some).fetchall())
         return found
+
+    def every_label(self) -> list[Label]:
+        """Every label that images had, each definition once."""
+        return [Label(name, 0.0, (), *lists) for name, *lists in self.labels.all()]
 
     def _reader(self, is_asked: LabelFilter | None) -> Callable[[bytes], Detection]:
         """The decoder of stored detections; the results of the last ``is_asked`` are cached."""

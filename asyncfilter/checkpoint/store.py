@@ -63,6 +63,7 @@ class TablesOnThread:
         self.by_etags = thread.wrap(tables.by_etags)
         self.rows = thread.wrap(tables.rows)
         self.references = thread.wrap(tables.references)
+        self.labels = thread.wrap(tables.labels)
         # Positions
         self.positioned = thread.wrap(tables.positioned)
         self.at = thread.wrap(tables.at)

@@ -31,7 +31,7 @@ from asyncfilter.checkpoint.state import (
     write_state,
 )
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import ActionKind, Counts, LabelFilter, ListedObject, StopReason
+from asyncfilter.model import ActionKind, Counts, Label, LabelFilter, ListedObject, StopReason
 from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
 from asyncfilter.records.progress import Batch, Watermark
 
@@ -114,6 +114,10 @@ class Tables:
     def references(self) -> list[StoredReference]:
         """See ``Checkpoint.references``."""
         return read_references(self._db)
+
+    def labels(self) -> list[Label]:
+        """See ``Checkpoint.labels``."""
+        return self._codec.every_label()
 
     def positioned(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """See ``Checkpoint.positioned``."""

@@ -11,12 +11,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncfilter.aws import open_aws, quota_tps
-    from asyncfilter.checkpoint import checkpoint_exists, count_pending, read_duplicates, read_images, read_status
+    from asyncfilter.aws import configured_region, open_aws, quota_tps
+    from asyncfilter.checkpoint import (
+        checkpoint_exists,
+        count_pending,
+        read_duplicates,
+        read_images,
+        read_labels,
+        read_status,
+    )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
+    from asyncfilter.cli.job_sandbox.contents import contents_for
     from asyncfilter.cli.run_console import run_with_console
-    from asyncfilter.job.load import load_job
+    from asyncfilter.job.load import load_job, parse_job
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
     from asyncfilter.wiring import (
         examine_sample,
@@ -28,7 +36,10 @@ if TYPE_CHECKING:
         survey,
         undo,
     )
+    from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.doctor import diagnose
+    from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.manifests import fetch_manifest
     from asyncfilter.wiring.refilter import refilter
@@ -37,16 +48,25 @@ if TYPE_CHECKING:
 _HOMES = {
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
+    "check_permissions": "wiring.access",
+    "check_places": "wiring.first_look",
     "checkpoint_exists": "checkpoint",
+    "configured_region": "aws",
+    "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
+    "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
     "fetch_manifest": "wiring.manifests",
+    "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
+    "label_sample": "wiring.first_look",
     "load_job": "job.load",
+    "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
     "open_aws": "aws",
+    "parse_job": "job.load",
     "plan_apply": "wiring",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
@@ -54,6 +74,7 @@ _HOMES = {
     "quota_tps": "aws",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
+    "read_labels": "checkpoint",
     "read_status": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
@@ -70,16 +91,25 @@ _HOMES = {
 __all__ = [
     "apply",
     "bench_mapping",
+    "check_permissions",
+    "check_places",
     "checkpoint_exists",
+    "configured_region",
+    "contents_for",
     "count_pending",
+    "diagnose",
     "draw_bench",
     "examine_sample",
     "fetch_manifest",
+    "fits_checkpoint",
     "label_references",
+    "label_sample",
     "load_job",
+    "look_at",
     "look_at_images",
     "measure",
     "open_aws",
+    "parse_job",
     "plan_apply",
     "plan_undo",
     "propose_bench",
@@ -87,6 +117,7 @@ __all__ = [
     "quota_tps",
     "read_duplicates",
     "read_images",
+    "read_labels",
     "read_status",
     "refilter",
     "remove_with_console",

@@ -18,7 +18,7 @@ from asyncfilter.cli.options import (
     takes_options,
 )
 from asyncfilter.cli.signals import Signals, interruptible
-from asyncfilter.cli.stderr import ask, has_terminal
+from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
@@ -77,11 +77,16 @@ def plan(
 def _examine_sample(
     job: Job, plan_inputs: PlanInputs, signals: Signals, options: OutputOptions, *, yes: bool
 ) -> Summary | None:
-    """Examine the sample, if the user agrees to the price; a sample that costs nothing needs no consent."""
+    """Examine the sample, if the user agrees to the price; a sample that costs nothing needs no consent.
+
+    What is probably a mistake is said before it is paid for, not only in the result.
+    """
     survey = plan_inputs.survey
     if not survey.drawn:
         return None
     if survey.drawn_unpaid:
+        for message in plan_inputs.cautions:
+            print_err(f"caution: {message}")
         price = f"{count(survey.drawn_unpaid)} calls, {usd(plan_inputs.sample_micros)}"
         if not ask(f"The sample costs {price}. Pay for it?", yes=yes):
             return None

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import gc
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.job_sandbox.local import draw_files, profile_file
 from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import StdoutEndedError
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import UsageError
-from asyncfilter.sandbox import LabelSource, Quirk, SandboxOptions, client_environment, serve, syntax
+from asyncfilter.sandbox import LabelSource, OptOut, Quirk, SandboxOptions, client_environment, serve, syntax
 from asyncfilter.sandbox.throttle import ThrottleMode
 
 app = command_group()
@@ -35,8 +37,9 @@ def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
 @app.command(
     "sandbox",
     help=help_text(
-        "Serve a double of S3, Rekognition, Service Quotas and STS on one local port, for any AWS client, until "
-        "Ctrl-C. All of its data is in memory.",
+        "Serve a double of S3, Rekognition, Service Quotas, STS, IAM and Organizations on one local port, for any AWS "
+        "client, until Ctrl-C. All of its data is in memory.",
+        "asyncfilter sandbox --for job.yaml          what the job needs, with pictures that its rules can tell apart",
         "asyncfilter sandbox --samples raw=300 --bucket clean",
         "asyncfilter sandbox --load photos=./pictures --bucket clean --tps 50 --latency 300ms",
         "asyncfilter sandbox --synthetic raw=2000000 --tps 500 --latency p50=120ms,p99=1.5s",
@@ -50,6 +53,19 @@ def sandbox(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0 chooses a free one.")] = 0,
     host: Annotated[str, typer.Option("--host", help="Address to serve on.")] = "127.0.0.1",
     region: Annotated[str, typer.Option("--region", help="Region of buckets that name none.")] = "us-east-1",
+    for_: Annotated[
+        list[Path] | None,
+        _texts(
+            "--for",
+            "JOB",
+            "What a job file needs: its buckets, pictures in its source, references, profile. A folder that is its "
+            "source is filled only if it is empty, after a yes. May be repeated.",
+            _CONTENT,
+        ),
+    ] = None,
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=1, help="Pictures of each source of --for.", rich_help_panel=_CONTENT)
+    ] = 300,
     bucket: Annotated[_Texts, _texts("--bucket", "NAME[@REGION]", "An empty bucket.", _CONTENT)] = None,
     load: Annotated[_Texts, _texts("--load", "BUCKET=DIR", "A bucket with the files of a folder.", _CONTENT)] = None,
     samples: Annotated[
@@ -105,6 +121,26 @@ def sandbox(
         ),
     ] = None,
     deny: Annotated[_Texts, _texts("--deny", "OPERATION[@GLOB]", "An operation without permission.", _TROUBLE)] = None,
+    policy: Annotated[
+        Path | None, _texts("--policy", "FILE", "The IAM policy of the caller, as `policy JOB` prints it.", _TROUBLE)
+    ] = None,
+    ai_opt_out: Annotated[
+        str,
+        typer.Option(
+            "--ai-opt-out",
+            metavar="STATE",
+            help="What the organisation says about AWS keeping images: none (no organisation), unset, in or out.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = "none",
+    access_log: Annotated[
+        bool,
+        typer.Option(
+            "--access-log",
+            help="Note the IAM permissions that requests need, for GET /_sandbox/access.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = False,
     denied: Annotated[
         _Texts, _texts("--denied", "GLOB", "Objects that cannot be read: no permission.", _TROUBLE)
     ] = None,
@@ -163,6 +199,9 @@ def sandbox(
             s3_latency=syntax.parse_latency(s3_latency),
             faults=_parsed(syntax.parse_fault, fault),
             deny=_parsed(syntax.parse_deny, deny),
+            policy=_text(policy),
+            ai_opt_out=OptOut(ai_opt_out),
+            access_log=access_log,
             denied=tuple(denied or ()),
             kms_denied=tuple(kms_denied or ()),
             verify_signatures=verify_signatures,
@@ -171,17 +210,43 @@ def sandbox(
             check_images=check_images,
             seed=seed,
         )
-        _serve(served, env_file=env_file, as_json=options.as_json)
+        served, profiles = _with_jobs(served, for_ or (), pictures=pictures, yes=options.yes)
+        with profile_file(profiles, served) as variables:
+            _serve(served, variables, env_file=env_file, as_json=options.as_json)
     except ValueError as error:
         raise UsageError(str(error), hint="See asyncfilter sandbox --help.") from error
     except OSError as error:
         raise UsageError(f"the sandbox cannot be served: {error}", hint="Try another --port or --host.") from error
 
 
-def _serve(options: SandboxOptions, *, env_file: Path | None, as_json: bool) -> None:
+def _with_jobs(
+    options: SandboxOptions, paths: Sequence[Path], *, pictures: int, yes: bool
+) -> tuple[SandboxOptions, tuple[str, ...]]:
+    """The options with what the jobs need, and the profiles that they name.
+
+    A bucket that another option fills has only what that option puts there.
+    """
+    if not paths:
+        return options, ()
+    jobs = [deferred.load_job(path) for path in paths]
+    needed = deferred.contents_for(jobs, pictures=pictures, seed=options.seed)
+    draw_files(needed.local, seed=options.seed, yes=yes)
+    filled = {name for specs in (options.load, options.samples, options.synthetic) for name, *_ in specs}
+    for job in jobs:
+        if job.source.bucket not in filled and job.source.folder is None:
+            print_err(f"{job.path}: {pictures} pictures in s3://{job.source.bucket}/{job.source.prefix}")
+    return replace(
+        options,
+        buckets=(*options.buckets, *needed.buckets),
+        drawn=tuple(spec for spec in needed.drawn if spec.bucket not in filled),
+        model_arn=needed.model_arn or options.model_arn,
+    ), needed.profiles
+
+
+def _serve(options: SandboxOptions, variables: Mapping[str, str], *, env_file: Path | None, as_json: bool) -> None:
     def started(endpoint_url: str) -> None:
         gc.freeze()  # loaded objects stay: traversing them again would delay responses
-        environment = client_environment(options, endpoint_url)
+        environment = {**client_environment(options, endpoint_url), **variables}
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
         if env_file is not None:
             env_file.write_text("".join(f"{name}={value}\n" for name, value in environment.items()))

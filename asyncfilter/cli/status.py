@@ -26,7 +26,8 @@ def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -
     loaded = deferred.load_job(job, overrides=settings or ())
     found = deferred.read_status(loaded.checkpoint)
     pending = deferred.count_pending(loaded.checkpoint, removal_query(loaded))
+    labels = deferred.read_labels(loaded.checkpoint)
     if options.as_json:
-        write_json(status_mapping(found, loaded.checkpoint, loaded, pending))
+        write_json(status_mapping(found, loaded.checkpoint, loaded, pending, labels))
     else:
-        print_out(draw_status(found, loaded.checkpoint, loaded, pending))
+        print_out(draw_status(found, loaded.checkpoint, loaded, pending, labels))

@@ -64,8 +64,19 @@ class Precheck(StrEnum):
     HEADER = "header"
 
 
+class TargetCheck(StrEnum):
+    """The check of the targets of actions before anything is paid for."""
+
+    EXISTS = "exists"
+    """Buckets exist, folders could be written."""
+    POLICY = "policy"
+    """The same, and IAM is asked whether the caller's policies allow the writes."""
+    WRITE = "write"
+    """An empty object or file is written to each target, and taken away again."""
+
+
 class ClientKind(StrEnum):
-    """The client for AWS: asyncfilter's signed HTTP client for the frequent calls, or aioboto3 for all."""
+    """The client for AWS: asyncfilter's signed HTTP client for the frequent calls, or that of aioboto3 for all."""
 
     FAST = "fast"
     AIOBOTO3 = "aioboto3"
@@ -243,6 +254,14 @@ class PriceTier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByHand:
+    """What people cost who would review the images, and how fast they are; ``policy.by_hand`` has the sources."""
+
+    hour_micros: int = 44_400_000
+    images_per_hour: float = 1200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
     """Usage and prices of the account; None means the table that ships with the package, or the service's value."""
 
@@ -250,6 +269,7 @@ class Pricing:
     tiers: tuple[PriceTier, ...] | None = None
     inference_unit_hour_micros: int | None = None
     inference_units: int | None = None
+    by_hand: ByHand = field(default_factory=ByHand)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +291,7 @@ class Job:
         actions: One per verdict; every verdict is present.
         duplicate: The action on images with the same content as an earlier one; None: the action of their verdict.
         precheck: Whether headers are read before a call is paid for.
+        check_targets: How the targets of actions are checked before the first paid call.
         convert: Whether images that the service cannot read are converted and sent.
         near_duplicates: Whether a perceptual hash of each image is kept.
     """
@@ -289,5 +310,12 @@ class Job:
     pricing: Pricing
     aws: Aws
     precheck: Precheck = Precheck.NONE
+    check_targets: TargetCheck = TargetCheck.POLICY
     convert: bool = False
     near_duplicates: bool = False
+
+    @property
+    def actions_by_key(self) -> dict[str, Action]:
+        """Every action, that on duplicates among them, by its key in the job file: ``actions.keep`` and so on."""
+        found = {f"actions.{verdict}": action for verdict, action in self.actions.items()}
+        return found if self.duplicate is None else {**found, "actions.duplicate": self.duplicate}

@@ -52,4 +52,5 @@ def exit_code(reason: StopReason, error: AsyncFilterError | None, *, any_failed:
         return error.exit_code if error is not None else ExitCode.INTERNAL
     if reason is StopReason.ERRORS and error is not None and error.exit_code == ExitCode.ACCESS:
         return ExitCode.ACCESS
-    return ExitCode.SOME_FAILED if any_failed or reason is StopReason.ERRORS else ExitCode.OK
+    is_success = reason not in (StopReason.ERRORS, StopReason.NOTHING_TO_EXAMINE) and not any_failed
+    return ExitCode.OK if is_success else ExitCode.SOME_FAILED

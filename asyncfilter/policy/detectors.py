@@ -35,6 +35,8 @@ class DetectorProfile:
         features: What one call can request, each billed separately; empty where there is no choice.
         needs_model: True when a trained model of the account examines the images: it has a region of its own, must be
             running, and is billed by the hour.
+        has_categories: True when its labels belong to categories.
+        has_published_labels: True when AWS publishes which labels it has (``policy.label_list``).
     """
 
     operation: str
@@ -45,6 +47,8 @@ class DetectorProfile:
     prices: PriceTable
     features: tuple[str, ...] = ()
     needs_model: bool = False
+    has_categories: bool = False
+    has_published_labels: bool = False
 
     def documented_tps(self, region: str) -> float:
         """The documented default of its quota in ``region``, in calls a second."""
@@ -62,6 +66,8 @@ PROFILES = for_every_kind(
             default_tps_in=dict.fromkeys(("us-east-1", "us-west-2", "eu-west-1"), 50),
             prices=LABEL_PRICES,
             features=("GENERAL_LABELS", "IMAGE_PROPERTIES"),
+            has_categories=True,
+            has_published_labels=True,
         ),
         DetectorKind.CUSTOM_LABELS: DetectorProfile(
             operation="DetectCustomLabels",

@@ -14,18 +14,12 @@ from math import ceil, floor
 import msgspec
 
 from asyncfilter import notebook
-from asyncfilter.job.spec import Job, Limits, Stop
-from asyncfilter.model import Counts, ListedObject, StopReason, Summary
+from asyncfilter.job.spec import ByHand, Job, Limits, Stop
+from asyncfilter.model import Counts, ListedObject, NothingFound, StopReason, Summary
+from asyncfilter.policy.by_hand import ReviewByPeople, review_by_people
 from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.records.progress import MonthUse
-
-JUDGEMENT_MICROS = 12_000
-"""The price of one person's review of one image (SageMaker Ground Truth's price for image classification by a
-crowd)."""
-
-JUDGEMENTS = (3, 5)
-"""How many people usually review each image: the least and the most."""
 
 HOUR_S = 3600
 _SHORTEST_MONTH_S = 28 * 24 * HOUR_S
@@ -39,6 +33,7 @@ class ListingSurvey(msgspec.Struct, kw_only=True):
     Attributes:
         listed: Objects in the listing.
         skipped: Of these, the ones that are not examined, by reason; the others are candidates.
+        skipped_keys: The first of them, by reason.
         size_bytes: Of the candidates.
         settled: Candidates whose outcome is in the checkpoint.
         waiting: Candidates with a cached outcome in the checkpoint, without a position yet; they cost nothing.
@@ -49,6 +44,7 @@ class ListingSurvey(msgspec.Struct, kw_only=True):
 
     listed: int = 0
     skipped: dict[str, int] = {}
+    skipped_keys: dict[str, list[str]] = {}
     size_bytes: int = 0
     settled: int = 0
     waiting: int = 0
@@ -70,13 +66,15 @@ class ListingSurvey(msgspec.Struct, kw_only=True):
 
 
 class CheckpointTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What the checkpoint held when the listing began; all zero without one."""
+    """What the checkpoint held when the listing began; all zero without one. ``stop`` is a stop rule that holds."""
 
     spent_micros: int = 0
     billed_calls: int = 0
     month_use: MonthUse = MonthUse()
     examined: int = 0
     matches: int = 0
+    stop: StopReason | None = None
+    images: int = 0
 
 
 class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,11 +131,16 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known before anything is paid."""
+    """What is known before anything is paid; ``cautions`` say what is probably a mistake in the job.
+
+    ``nothing`` says why a run would have no image to examine; None when it would have some.
+    """
 
     survey: ListingSurvey
     checkpoint_totals: CheckpointTotals
     terms: PricingTerms
+    cautions: tuple[str, ...] = ()
+    nothing: NothingFound | None = None
 
     @property
     def sample_micros(self) -> int:
@@ -152,7 +155,7 @@ class CostForecast(msgspec.Struct, frozen=True, kw_only=True):
         calls: Images that would be paid for before the run ends for ``ends``; stop rules are not foreseen.
         cost_micros: Their price; ``whole_micros`` is that of everything unpaid, whatever the limits.
         duration_s: Time at the rate; None when that is not known.
-        by_hand_micros: The price of review by people of all candidates, least and most.
+        by_hand: The review of all candidates by people.
     """
 
     calls: int
@@ -160,28 +163,34 @@ class CostForecast(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None
     ends: StopReason
     whole_micros: int
-    by_hand_micros: tuple[int, int]
+    by_hand: ReviewByPeople
 
 
-def forecast(plan_inputs: PlanInputs, limits: Limits) -> CostForecast:
-    """The forecast for the job."""
+def forecast(plan_inputs: PlanInputs, limits: Limits, by_hand: ByHand | None = None) -> CostForecast:
+    """The forecast for the job.
+
+    Args:
+        plan_inputs: What is known before anything is paid.
+        limits: Those of the job.
+        by_hand: What people would cost; by default the defaults of the job file.
+    """
     survey, checkpoint_totals, terms = plan_inputs.survey, plan_inputs.checkpoint_totals, plan_inputs.terms
-    ends = {StopReason.COMPLETED: survey.calls}
+    end = StopReason.COMPLETED if plan_inputs.nothing is None else StopReason.NOTHING_TO_EXAMINE
+    ends = {end: survey.calls}
     if limits.max_images is not None and limits.max_images < survey.candidates:
         ends[StopReason.MAX_IMAGES] = min(max(0, limits.max_images - checkpoint_totals.examined), survey.calls)
     if limits.budget_micros is not None:
         affordable = terms.affordable(limits.budget_micros - checkpoint_totals.spent_micros)
         if affordable < survey.calls:
             ends[StopReason.BUDGET] = affordable
-    reason = min(ends, key=lambda reason: (ends[reason], reason is StopReason.COMPLETED))
-    fewest, most = JUDGEMENTS
+    reason = min(ends, key=lambda reason: (ends[reason], reason is end))
     return CostForecast(
         calls=ends[reason],
         cost_micros=terms.cost_micros(ends[reason]),
         duration_s=terms.duration_s(ends[reason]),
         ends=reason,
         whole_micros=terms.cost_micros(survey.calls),
-        by_hand_micros=(survey.candidates * fewest * JUDGEMENT_MICROS, survey.candidates * most * JUDGEMENT_MICROS),
+        by_hand=review_by_people(survey.candidates, by_hand or ByHand()),
     )
 
 
@@ -327,6 +336,12 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     sample: Summary | None = None
     estimates: Estimates | None = None
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What is probably a mistake in the job, one sentence each, also from what the sample showed."""
+        found = self.plan_inputs.cautions + (self.sample.cautions if self.sample is not None else ())
+        return tuple(dict.fromkeys(found))
+
     def _repr_html_(self) -> str:
         """For notebooks: listing, forecast, and the estimates of the sample with their intervals."""
         survey, forecast, estimates = self.plan_inputs.survey, self.forecast, self.estimates
@@ -355,7 +370,7 @@ def plan_result(job: Job, plan_inputs: PlanInputs, sample: Summary | None = None
     has_outcome = sample is not None and sample.this_run.examined > 0
     return PlanResult(
         plan_inputs=plan_inputs,
-        forecast=forecast(plan_inputs, job.limits),
+        forecast=forecast(plan_inputs, job.limits, job.pricing.by_hand),
         sample=sample,
         estimates=estimate(sample.this_run, plan_inputs, job.stop) if sample is not None and has_outcome else None,
     )

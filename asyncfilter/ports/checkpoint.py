@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from asyncfilter.model import Counts, LabelFilter, ListedObject, StopReason
+from asyncfilter.model import Counts, Label, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.records.images import Owner, StoredImage, StoredReference
 from asyncfilter.records.progress import Batch, Opened, Watermark
@@ -43,6 +43,10 @@ class LabelStore(Protocol):
 
     async def references(self) -> Sequence[StoredReference]:
         """All reference images, by address."""
+        ...
+
+    async def labels(self) -> Sequence[Label]:
+        """Every label that images had, each definition once: without instances, and with a confidence of 0."""
         ...
 
 

@@ -38,6 +38,32 @@ class Source(Protocol):
         ...
 
 
+class Places(Protocol):
+    """Other places in the store of a source, which tell where images are when the source has none.
+
+    A place is a prefix of keys, or the path of a folder; errors are those of ``Source``.
+    """
+
+    prefix: str
+    """Of the source."""
+
+    def address(self, prefix: str) -> str:
+        """The address of a place, as a job file may have it."""
+        ...
+
+    def above(self, prefix: str) -> Sequence[str]:
+        """Places that contain ``prefix``, the nearest first."""
+        ...
+
+    async def folders(self, prefix: str) -> Sequence[str]:
+        """Places directly below ``prefix``, each with a slash at its end."""
+        ...
+
+    async def objects(self, prefix: str) -> Sequence[ListedObject]:
+        """Some of the objects in a place."""
+        ...
+
+
 class Detector(Protocol):
     """Detects the labels of one image."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from asyncfilter.events import Event, RunEnded
-from asyncfilter.model import Counts, Summary
+from asyncfilter.model import Counts, NothingFound, Summary
 from asyncfilter.report.formatting import usd_number
 
 _ENCODER = msgspec.json.Encoder()
@@ -22,6 +22,15 @@ def counts_mapping(counts: Counts) -> dict[str, object]:
     }
 
 
+def nothing_mapping(found: NothingFound) -> dict[str, object]:
+    """Why there is no image to examine, without the message and the hint."""
+    return {
+        "likely_cause": found.likely_cause,
+        "nearest_prefix": found.nearest_prefix,
+        "skipped_keys": found.skipped_keys,
+    }
+
+
 def summary_mapping(summary: Summary) -> dict[str, object]:
     """A summary with the names and the order of docs/guarantees.md, *Summary*, then error, hint and exit code."""
     budget = summary.budget_micros
@@ -31,6 +40,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "run_id": summary.run_id,
         "name": summary.name,
         "stop_reason": summary.stop_reason.value,
+        "complete": summary.complete,
         **counts,
         "budget_usd": None if budget is None else usd_number(budget),
         "tps_mean": round(summary.tps_mean, 3),
@@ -40,7 +50,9 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "checkpoint": summary.checkpoint,
         "this_run": counts_mapping(summary.this_run),
         "pending_removals": summary.pending_removals,
+        "cautions": list(summary.cautions),
         **later,
+        "nothing_to_examine": None if summary.nothing is None else nothing_mapping(summary.nothing),
         "error": summary.error,
         "hint": summary.hint,
         "exit_code": summary.exit_code,

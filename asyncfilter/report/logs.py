@@ -38,6 +38,8 @@ LEVELS = ("debug", "info", "warning", "error")
 
 MICROS = 1_000_000
 
+_UNWANTED = frozenset({StopReason.ERRORS, StopReason.FAILED, StopReason.NOTHING_TO_EXAMINE})
+
 LOGGED_IN_FULL = 3
 """How many failures of one cause are logged with key and message."""
 
@@ -223,7 +225,7 @@ class LogLines:
         return {"message": event.message.partition(f"/{event.key}: ")[2] or event.message}
 
     def _draining(self, event: Draining) -> None:
-        log = self._log.error if event.reason in (StopReason.ERRORS, StopReason.FAILED) else self._log.info
+        log = self._log.error if event.reason in _UNWANTED else self._log.info
         cause = {} if event.message is None else {"message": event.message}
         log("draining", reason=event.reason, in_flight=event.in_flight, **cause)
 

@@ -14,6 +14,7 @@ STOP_REASONS = {
     StopReason.ERRORS: "stopped: too many errors",
     StopReason.MAX_IMAGES: "stopped: the cap on images is reached",
     StopReason.BUDGET: "stopped: the budget is spent",
+    StopReason.NOTHING_TO_EXAMINE: "nothing to examine",
     StopReason.INTERRUPTED: "interrupted: all paid labels are kept",
     StopReason.FAILED: "failed: all paid labels are kept",
 }
@@ -26,6 +27,7 @@ ENDINGS = {
     StopReason.ERRORS: "too many errors",
     StopReason.MAX_IMAGES: "the cap on images is reached",
     StopReason.BUDGET: "the budget is spent",
+    StopReason.NOTHING_TO_EXAMINE: "there is nothing to examine",
     StopReason.INTERRUPTED: "interrupted",
     StopReason.FAILED: "an error",
 }

@@ -1,4 +1,4 @@
-"""A local test double of S3, Rekognition, Service Quotas and STS, on one port, for any AWS client.
+"""A local test double of S3, Rekognition, Service Quotas, STS, IAM and Organizations, on one port, for any AWS client.
 
 It imports nothing from the rest of the package. Responses, errors and limits follow AWS; where a fact is not known, the
 docstring at that place states the assumption. It is fast enough that a benchmark measures the client and not the
@@ -14,12 +14,14 @@ from asyncfilter.sandbox.faults import Fault, FaultKind
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.options import (
     BucketSpec,
+    DrawnSpec,
     LabelSource,
     LoadSpec,
     SamplesSpec,
     SandboxOptions,
     SyntheticSpec,
 )
+from asyncfilter.sandbox.organizations import OptOut
 from asyncfilter.sandbox.process import SandboxProcess
 from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.store import Attributes
@@ -38,12 +40,14 @@ __all__ = [
     "Attributes",
     "BucketSpec",
     "DenyRule",
+    "DrawnSpec",
     "Fault",
     "FaultKind",
     "LabelSource",
     "Latency",
     "LoadSpec",
     "Noise",
+    "OptOut",
     "Quirk",
     "SamplesSpec",
     "Sandbox",

@@ -6,15 +6,18 @@ import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 
-from asyncfilter.sandbox.answers.source import LabelSet
-from asyncfilter.sandbox.options import LoadSpec, SandboxOptions, SyntheticSpec
-from asyncfilter.sandbox.pictures import draw_samples, tiny_picture
-from asyncfilter.sandbox.store import Attributes, Store
+from asyncfilter.sandbox.answers.source import LabelSet, encode_label
+from asyncfilter.sandbox.options import DrawnSpec, LoadSpec, SandboxOptions, SyntheticSpec
+from asyncfilter.sandbox.pictures import draw_picture, draw_samples, tiny_picture
+from asyncfilter.sandbox.store import Attributes, Store, md5_hex
 from asyncfilter.sandbox.synthetic import SyntheticKeys
 
 
 def fill(store: Store, options: SandboxOptions) -> Mapping[str, LabelSet]:
-    """Create and fill all buckets of the options; returns the answers for the drawn samples, by ``bucket/key``.
+    """Create and fill all buckets of the options.
+
+    Returns:
+        The answers for drawn pictures, by ``bucket/key``, and by ETag for those that are sent.
 
     Raises:
         ValueError: If a folder to load does not exist.
@@ -32,8 +35,20 @@ def fill(store: Store, options: SandboxOptions) -> Mapping[str, LabelSet]:
         store.create(samples.bucket, options.region)
         for sample in draw_samples(samples.pictures, options.seed):
             store.put(samples.bucket, sample.key, sample.body, Attributes(content_type=content_type(sample.key)))
-            drawn[f"{samples.bucket}/{sample.key}"] = sample.answer
+            drawn[f"{samples.bucket}/{sample.key}"] = drawn[md5_hex(sample.body)] = sample.answer
+    for spec in options.drawn:
+        body = drawn_body(spec, options.seed)
+        if spec.bucket:
+            store.create(spec.bucket, options.region)
+            store.put(spec.bucket, spec.key, body, Attributes(content_type=content_type(spec.key)))
+        answer = LabelSet(tuple(encode_label(label) for label in spec.labels))
+        drawn[f"{spec.bucket}/{spec.key}"] = drawn[md5_hex(body)] = answer
     return drawn
+
+
+def drawn_body(spec: DrawnSpec, seed: int) -> bytes:
+    """The bytes of a drawn picture, or of a text file."""
+    return draw_picture(spec.subject, spec.key, seed) if spec.subject else b"Not a picture.\n"
 
 
 def content_type(key: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from asyncfilter.sandbox.answers.folder import build_labels
 from asyncfilter.sandbox.answers.source import LabelSet, encode_label
@@ -73,6 +73,19 @@ def draw_samples(count: int, seed: int) -> Iterator[Sample]:
     yield from sorted(samples, key=lambda sample: sample.key)
 
 
+def draw_picture(subject: str, key: str, seed: int = 0) -> bytes:
+    """One picture of a subject: a PNG where the key ends so, else a JPEG; the same for the same arguments.
+
+    Args:
+        subject: The name of a label. One that there is no drawing of is written on the picture.
+        key: The object's key; each key gives a different picture.
+        seed: That of the sandbox.
+    """
+    painter = _SUBJECTS.get(_ALIKE.get(subject.lower(), subject.lower())) or functools.partial(_write, text=subject)
+    picture = _paint(painter, random.Random(f"{seed} {key}"))
+    return _encode(picture, "PNG") if key.lower().endswith(".png") else _encode(picture, "JPEG", quality=82)
+
+
 @functools.cache
 def tiny_picture() -> bytes:
     """A JPEG of the smallest dimensions that the service accepts."""
@@ -90,10 +103,14 @@ def _picture(folder: str, place: int, subject: str, chance: random.Random) -> Sa
 
 
 def _draw(subject: str, chance: random.Random) -> Image.Image:
+    return _paint(_SUBJECTS[subject], chance)
+
+
+def _paint(painter: Painter, chance: random.Random) -> Image.Image:
     picture = Image.new("RGB", (WIDTH_PX, HEIGHT_PX))
     canvas = ImageDraw.Draw(picture)
     _draw_garden(canvas, chance)
-    _SUBJECTS[subject](canvas, chance)
+    painter(canvas, chance)
     return picture
 
 
@@ -172,12 +189,39 @@ def _draw_flower(canvas: ImageDraw.ImageDraw, chance: random.Random) -> None:
     canvas.ellipse((x - 20, y - 20, x + 20, y + 20), fill=(120, 80, 40))
 
 
+def _draw_person(canvas: ImageDraw.ImageDraw, chance: random.Random) -> None:
+    skin = chance.choice(((236, 200, 170), (196, 142, 104), (120, 82, 58)))
+    coat = chance.choice(((60, 90, 150), (150, 60, 70), (70, 120, 90)))
+    x, y = chance.randint(100, 140), 66
+    canvas.rounded_rectangle((x - 46, y + 34, x + 46, HEIGHT_PX + 20), radius=30, fill=coat)
+    canvas.rectangle((x - 9, y + 20, x + 9, y + 42), fill=skin)
+    canvas.ellipse((x - 30, y - 46, x + 30, y + 10), fill=_mix(skin, (30, 24, 20), 0.8))
+    canvas.ellipse((x - 25, y - 34, x + 25, y + 30), fill=skin)
+    for side in (-10, 10):
+        canvas.ellipse((x + side - 3, y - 8, x + side + 3, y - 2), fill=(24, 24, 28))
+    canvas.arc((x - 11, y, x + 11, y + 18), 20, 160, fill=(150, 60, 60), width=2)
+
+
+def _write(canvas: ImageDraw.ImageDraw, chance: random.Random, *, text: str) -> None:
+    """A card with a text in place of a drawing."""
+    x, y = chance.randint(112, 128), chance.randint(80, 100)
+    canvas.rounded_rectangle((x - 104, y - 34, x + 104, y + 34), radius=10, fill=(252, 250, 244))
+    font = ImageFont.load_default(size=max(10, min(32, 340 // max(1, len(text)))))
+    canvas.text((x, y), text, fill=(40, 44, 52), font=font, anchor="mm")
+
+
+_ALIKE: Final = {"bird": "sparrow", "face": "person", "human": "person"}
+"""Labels that have the drawing of another one."""
+
 _SUBJECTS: Final[dict[str, Painter]] = {
     **{name: functools.partial(_draw_bird, plumage=plumage) for name, plumage in _BIRDS.items()},
     "cat": _draw_cat,
     "car": _draw_car,
     "flower": _draw_flower,
+    "person": _draw_person,
 }
+
+_DIRT_SUBJECTS: Final = (*_BIRDS, "cat", "car", "flower")
 
 
 # Answers
@@ -201,7 +245,7 @@ _NOTHING: Final = LabelSet(())
 
 
 def _misplaced(folder: str, place: int, chance: random.Random) -> Sample:
-    subject = chance.choice([name for name in _SUBJECTS if name != folder])
+    subject = chance.choice([name for name in _DIRT_SUBJECTS if name != folder])
     return _picture(folder, place, subject, chance)
 
 
@@ -237,9 +281,9 @@ def _notes(folder: str, place: int, _: random.Random) -> Sample:
 _DIRT: Final = (_misplaced, _broken, _misplaced, _text, _misplaced, _thumbnail, _webp, _misplaced, _empty, _notes)
 
 
-def _encode(picture: Image.Image, kind: str, *, quality: int) -> bytes:
+def _encode(picture: Image.Image, kind: str, **settings: int) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, quality=quality)
+    picture.save(buffer, kind, **settings)
     return buffer.getvalue()
 
 

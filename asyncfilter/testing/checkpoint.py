@@ -15,7 +15,7 @@ import msgspec
 from anyio.lowlevel import checkpoint as yield_to_others
 
 from asyncfilter.errors import CheckpointError
-from asyncfilter.model import Counts, Detection, LabelFilter, ListedObject, StopReason
+from asyncfilter.model import Counts, Detection, Label, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.records.images import Owner, StoredImage, StoredReference
 from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
@@ -145,6 +145,13 @@ class MemoryCheckpoint:
         await yield_to_others()
         references = self._held().references
         return [references[uri] for uri in sorted(references)]
+
+    async def labels(self) -> Sequence[Label]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        detections = (image.detection for image in self._held().rows.by_id.values())
+        every = (label for detection in detections if detection is not None for label in detection.labels)
+        return list(dict.fromkeys(msgspec.structs.replace(label, confidence_pct=0.0, instances=()) for label in every))
 
     async def positioned(
         self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None

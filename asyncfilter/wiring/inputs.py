@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import msgspec
+
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.job.spec import Job, Precheck
@@ -42,10 +44,18 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, pays=pays)
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
-        yield inputs_of(job, store.source, backend, preparation), store.sink
+        inputs = inputs_of(job, store.source, backend, preparation, cautions=store.cautions)
+        yield msgspec.structs.replace(inputs, places=store.places), store.sink
 
 
-def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: Preparation | None = None) -> RunInputs:
+def inputs_of(
+    job: Job,
+    source: Source,
+    backend: DetectorBackend,
+    preparation: Preparation | None = None,
+    *,
+    cautions: tuple[str, ...] = (),
+) -> RunInputs:
     """The inputs of a run over ``source``.
 
     Args:
@@ -53,6 +63,7 @@ def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: P
         source: Lists the objects.
         backend: Examines images, with its rate and its prices.
         preparation: Checks or converts images before they are paid for.
+        cautions: What is probably a mistake about the job's places.
     """
     return RunInputs(
         source=source,
@@ -60,6 +71,7 @@ def inputs_of(job: Job, source: Source, backend: DetectorBackend, preparation: P
         backends=(backend,),
         concurrency=concurrency(job.limits, backend.limit_tps),
         preparation=preparation,
+        cautions=cautions,
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 
 import msgspec
 
-from asyncfilter.clock import SystemClock
+from asyncfilter.clock import Clock, SystemClock
+from asyncfilter.engine.core.retry import Repeater, full_pause
 from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.examine.empty_listing import EmptyListing
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.preview.jobs import sampling_job
 from asyncfilter.engine.preview.list_source import ChosenSource
@@ -15,10 +18,11 @@ from asyncfilter.engine.preview.overlays import SampleView
 from asyncfilter.engine.preview.survey import Surveyor
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ListedObject, Progress, Summary
-from asyncfilter.policy.forecast import PlanInputs, PlanResult, plan_result
+from asyncfilter.model import ListedObject, NothingFound, Progress, Summary
+from asyncfilter.policy.forecast import ListingSurvey, PlanInputs, PlanResult, plan_result
 from asyncfilter.policy.sampling import Ranking, Sampler
 from asyncfilter.wiring.overrides import Overrides, accepts_world
+from asyncfilter.wiring.references import unusable_references
 from asyncfilter.wiring.session import open_preview, open_run
 
 
@@ -64,17 +68,44 @@ async def survey(
     """
     overrides = overrides or Overrides()
     async with open_preview(job, overrides) as opened:
+        clock = overrides.clock or SystemClock()
         surveyor = Surveyor(
             source=opened.inputs.source,
             check=opened.inputs.check,
             known=opened.known,
             max_attempts=job.limits.max_attempts,
-            clock=overrides.clock or SystemClock(),
+            clock=clock,
             sampler=Sampler(sample, Ranking(job.source.seed)),
             on_listed=on_listed,
             shares_content=not job.source.examine_duplicates,
         )
-        return PlanInputs(survey=await surveyor.run(), checkpoint_totals=opened.checkpoint_totals, terms=opened.terms)
+        found = await surveyor.run()
+        has_images = found.candidates or opened.checkpoint_totals.images
+        nothing = None if has_images else await _explained(job, opened.inputs, found, clock)
+        unusable = await unusable_references(job, overrides, clock)
+        return PlanInputs(
+            survey=found,
+            checkpoint_totals=opened.checkpoint_totals,
+            terms=opened.terms,
+            cautions=(
+                *opened.cautions,
+                *unusable,
+                *([] if nothing is None else [f"nothing to examine: {nothing.message}"]),
+            ),
+            nothing=nothing,
+        )
+
+
+async def _explained(job: Job, inputs: RunInputs, found: ListingSurvey, clock: Clock) -> NothingFound:
+    """Why a run would have nothing to examine."""
+    empty_listing = EmptyListing(
+        job.source,
+        source=inputs.source,
+        places=inputs.places,
+        check=inputs.check,
+        repeat=Repeater(max_attempts=job.limits.max_attempts, pause=full_pause(clock), rng=Random()),
+    )
+    return await empty_listing.explain(found.listed, found.skipped, found.skipped_keys)
 
 
 async def examine_sample(
@@ -121,4 +152,4 @@ async def examine_ahead(
     """
     async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
         view = SampleView(opened.ready.checkpoint, opened.ready.job, goes_on=goes_on)
-        return await opened.examine(Options(dry_run=True), inputs=by(opened.inputs), checkpoint=view)
+        return await opened.examine(Options(dry_run=True, is_preview=True), inputs=by(opened.inputs), checkpoint=view)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
+from random import Random
 
 import msgspec
 
 from asyncfilter.aws import open_references
 from asyncfilter.checkpoint import checkpoint_exists, open_lookup
+from asyncfilter.clock import Clock
+from asyncfilter.engine.core.retry import Repeater, full_pause
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.jobs import REFERENCE_STORE, store_job
 from asyncfilter.engine.preview.references import examine
+from asyncfilter.errors import ImageError, TransientError
 from asyncfilter.events import Emit, LikeResolved, after_start
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
 from asyncfilter.policy.reference_labels import names_of, references_of, resolved
 from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.examine import References
 from asyncfilter.records.images import StoredReference
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 from asyncfilter.wiring.overrides import Overrides
@@ -45,10 +51,7 @@ async def resolve(
     if not uris:
         return Ready(job=job, checkpoint=checkpoint, emit=context.emit)
     async with AsyncExitStack() as stack:
-        references = overrides.references
-        if references is None:
-            clients = await Account(job, stack, connections=LEAST_IN_FLIGHT).clients()
-            references = await open_references(uris, clients=clients, spec=job.detector)
+        references = await _opened(job, uris, overrides, stack)
         beside = await _references_beside(job) if overrides.references is None else ()
         found = await examine(
             job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, inputs=inputs, context=context
@@ -69,6 +72,37 @@ async def resolve(
     return Ready(
         job=resolved(job, found.labels), checkpoint=found.checkpoint, emit=after_start(context.emit, resolved_events)
     )
+
+
+async def unusable_references(job: Job, overrides: Overrides, clock: Clock) -> list[str]:
+    """References of the job's rules that are not there or cannot be read, one sentence each; nothing is paid for.
+
+    Raises:
+        UsageError: An address is not valid.
+        AccessError: The references cannot be read at all.
+    """
+    uris = references_of(job)
+    if not uris:
+        return []
+    repeat = Repeater(max_attempts=job.limits.max_attempts, pause=full_pause(clock), rng=Random())
+    found = []
+    async with AsyncExitStack() as stack:
+        references = await _opened(job, uris, overrides, stack)
+        for uri in uris:
+            try:
+                await repeat(partial(references.head, uri))
+            except (ImageError, TransientError) as error:
+                found.append(
+                    f"like: the reference {uri} cannot be examined, so that a run does not begin: {error.message}"
+                )
+    return found
+
+
+async def _opened(job: Job, uris: Sequence[str], overrides: Overrides, stack: AsyncExitStack) -> References:
+    if overrides.references is not None:
+        return overrides.references
+    clients = await Account(job, stack, connections=LEAST_IN_FLIGHT).clients()
+    return await open_references(uris, clients=clients, spec=job.detector)
 
 
 async def _references_beside(job: Job) -> Sequence[StoredReference]:

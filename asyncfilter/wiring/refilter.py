@@ -14,7 +14,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, Summary
 from asyncfilter.wiring.account import Account
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
-from asyncfilter.wiring.session import new_context, sqlite, with_known_references
+from asyncfilter.wiring.session import new_context, sqlite, with_known_references, without_writes
 from asyncfilter.wiring.stores import open_sink
 
 
@@ -35,7 +35,7 @@ async def refilter(
     Raises:
         CheckpointError: There is no checkpoint yet, or it cannot be used.
     """
-    overrides = overrides or Overrides()
+    job, overrides = without_writes(job, dry_run=dry_run), overrides or Overrides()
     check_own_stores(job, overrides, "sink")
     if overrides.checkpoint is None and not checkpoint_exists(job.checkpoint):
         raise CheckpointError(

@@ -14,7 +14,7 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import Progress, Summary
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
-from asyncfilter.wiring.session import open_run
+from asyncfilter.wiring.session import open_run, without_writes
 
 
 @accepts_world
@@ -52,7 +52,7 @@ async def run(
         AccessError: The job cannot start: credentials, permission, bucket or region.
         AbortedError: ``interrupt`` was requested twice.
     """
-    overrides = overrides or Overrides()
+    job, overrides = without_writes(job, dry_run=dry_run), overrides or Overrides()
     check_own_stores(job, overrides, "source", "detector", "sink")
     if fresh and checkpoint_exists(job.checkpoint):
         archive_checkpoint(job.checkpoint)

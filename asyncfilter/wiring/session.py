@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,15 +14,19 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.core.stored_names import stored_names
 from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.preview.survey import Known, checkpoint_totals, nothing_known
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.fingerprint import identity
-from asyncfilter.job.spec import Job, PriceTier
+from asyncfilter.job.spec import Job, PriceTier, TargetCheck
 from asyncfilter.model import Progress, Summary
 from asyncfilter.policy.billing_month import period_at, use_in
+from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
+from asyncfilter.policy.cautions.label_names import KnownNames, ignored_name_findings, name_findings
 from asyncfilter.policy.forecast import CheckpointTotals, PricingTerms
+from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.reference_labels import resolved
 from asyncfilter.ports.checkpoint import Checkpoint
@@ -103,7 +108,17 @@ async def open_run(
         checkpoint = checkpoint or await sqlite(job, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
+        if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
+            inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
         yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+
+
+async def _ignored_names(job: Job, checkpoint: Checkpoint, *, is_own: bool) -> tuple[str, ...]:
+    """Cautions about the names that references must not use; the checkpoint is read only when one is in doubt."""
+    if not ignored_name_findings(job, KnownNames(is_own=is_own)):
+        return ()
+    known = await stored_names(checkpoint, answers=0, is_own=is_own)
+    return tuple(ignored_name_findings(job, known).values())
 
 
 def new_context(
@@ -120,6 +135,7 @@ def new_context(
         clock=overrides.clock or SystemClock(),
         interrupt=interrupt,
         on_start=on_start,
+        has_own_labels=overrides.detector is not None,
     )
 
 
@@ -132,12 +148,14 @@ class Preview:
         checkpoint_totals: Totals of the checkpoint.
         known: Returns the stored images of keys.
         terms: Prices and rate.
+        cautions: What is probably a mistake in the job, one sentence each.
     """
 
     inputs: RunInputs
     checkpoint_totals: CheckpointTotals
     known: Known
     terms: PricingTerms
+    cautions: tuple[str, ...]
 
 
 @asynccontextmanager
@@ -149,24 +167,36 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         AccessError: The job cannot work.
     """
     async with AsyncExitStack() as stack:
-        checkpoint_totals, known = await _checkpoint_totals(job, overrides, stack)
+        checkpoint_totals, known, names = await _checkpoint_totals(job, overrides, stack)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides, pays=False))
+        terms = _terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock())
         yield Preview(
             inputs=inputs,
             checkpoint_totals=checkpoint_totals,
             known=known,
-            terms=_terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock()),
+            terms=terms,
+            cautions=(*_cautions(job, inputs, checkpoint_totals, terms), *name_findings(job, names).values()),
         )
 
 
-async def _checkpoint_totals(job: Job, overrides: Overrides, stack: AsyncExitStack) -> tuple[CheckpointTotals, Known]:
+async def _checkpoint_totals(
+    job: Job, overrides: Overrides, stack: AsyncExitStack
+) -> tuple[CheckpointTotals, Known, KnownNames]:
+    is_own = overrides.detector is not None
     if overrides.checkpoint is not None:
-        opened = overrides.checkpoint.opened
-        return checkpoint_totals(opened.totals, opened.watermark.tally), overrides.checkpoint.by_keys
+        store, opened = overrides.checkpoint, overrides.checkpoint.opened
+        tally = opened.watermark.tally
+        stop = stop_at_start(job, tally, opened.decided_by)
+        names = await stored_names(store, answers=tally.judged, is_own=is_own)
+        return checkpoint_totals(opened.totals, tally, stop, images=opened.next_id - 1), store.by_keys, names
     if not checkpoint_exists(job.checkpoint):
-        return CheckpointTotals(), nothing_known
+        return CheckpointTotals(), nothing_known, KnownNames(is_own=is_own)
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
-    return checkpoint_totals(lookup.status.totals, lookup.status.watermark.tally), lookup.by_keys
+    totals, tally = lookup.status.totals, lookup.status.watermark.tally
+    stop = stop_at_start(job, tally, lookup.status.decided_by)
+    names = await stored_names(lookup, answers=lookup.status.answers, is_own=is_own)
+    images = lookup.status.positioned + lookup.status.cached
+    return checkpoint_totals(totals, tally, stop, images=images), lookup.by_keys, names
 
 
 def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, clock: Clock) -> PricingTerms:
@@ -184,6 +214,27 @@ def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTota
         limit_tps=backend.limit_tps,
         tps_origin=backend.tps_origin,
     )
+
+
+def _cautions(job: Job, inputs: RunInputs, checkpoint_totals: CheckpointTotals, terms: PricingTerms) -> tuple[str, ...]:
+    """What a run would say about the job when it begins."""
+    start = AtStart(
+        price_micros=terms.prices.price_micros(terms.used + 1),
+        spent_micros=checkpoint_totals.spent_micros,
+        limit_tps=terms.limit_tps,
+        is_service=bool(inputs.primary.region),
+        stop=checkpoint_totals.stop,
+        is_used_old=terms.is_used_old,
+        of_places=inputs.cautions,
+    )
+    return (*job_warnings(job), *start_warnings(job, start))
+
+
+def without_writes(job: Job, *, dry_run: bool) -> Job:
+    """The job for a run that may write nothing: its targets are not written to for their check."""
+    if dry_run and job.check_targets is TargetCheck.WRITE:
+        return dataclasses.replace(job, check_targets=TargetCheck.POLICY)
+    return job
 
 
 # -- The checkpoint ----------------------------------------------------------------------------------------------------

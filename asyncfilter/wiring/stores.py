@@ -7,10 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asyncfilter import aws
-from asyncfilter.folders import FolderContents, FolderRemover, FolderSink, FolderSource, check_folder, check_targets
-from asyncfilter.job.spec import Job
+from asyncfilter.folders import (
+    FolderContents,
+    FolderPlaces,
+    FolderRemover,
+    FolderSink,
+    FolderSource,
+    check_folder,
+    check_targets,
+    check_writable,
+)
+from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import StoreKind, folder_of
-from asyncfilter.ports.examine import Contents, Sink, Source
+from asyncfilter.ports.examine import Contents, Places, Sink, Source
 from asyncfilter.ports.remover import Remover
 from asyncfilter.wiring.account import Account
 from asyncfilter.wiring.overrides import Overrides
@@ -23,14 +32,18 @@ class Store:
     Attributes:
         source: Lists the images.
         sink: Carries out actions.
+        places: Other places of the source's store; None where these are not known.
         contents: Reads the images; None where the caller gave source, detector and sink.
         region: Region in which a service can read the images by reference; None where they must be sent.
+        cautions: What is probably a mistake about source and targets, one sentence each.
     """
 
     source: Source
     sink: Sink
+    places: Places | None = None
     contents: Contents | None = None
     region: str | None = None
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +63,14 @@ class StoreOpeners:
 
 async def _s3_store(job: Job, account: Account) -> Store:
     opened = await aws.open_store(job, await account.clients())
-    return Store(source=opened.source, sink=opened.sink, contents=opened.contents, region=opened.region)
+    return Store(
+        source=opened.source,
+        sink=opened.sink,
+        places=opened.places,
+        contents=opened.contents,
+        region=opened.region,
+        cautions=opened.cautions,
+    )
 
 
 async def _s3_sink(job: Job, account: Account) -> Sink:
@@ -63,11 +83,16 @@ async def _s3_remover(job: Job, account: Account) -> Remover:
 
 async def _folder_store(job: Job, _account: Account) -> Store:
     folder = _opened_folder(job)
-    return Store(source=FolderSource(folder), sink=FolderSink(folder), contents=FolderContents())
+    _check_writable(job, folder)
+    return Store(
+        source=FolderSource(folder), sink=FolderSink(folder), places=FolderPlaces(folder), contents=FolderContents()
+    )
 
 
 async def _folder_sink(job: Job, _account: Account) -> Sink:
-    return FolderSink(_opened_folder(job, must_exist=False))
+    folder = _opened_folder(job, must_exist=False)
+    _check_writable(job, folder)
+    return FolderSink(folder)
 
 
 async def _folder_remover(job: Job, _account: Account) -> Remover:
@@ -84,10 +109,18 @@ def _opened_folder(job: Job, *, must_exist: bool = True) -> Path:
     folder = folder_of(job.source.bucket)
     if must_exist:
         check_folder(folder)
-    actions = {**{verdict.value: action for verdict, action in job.actions.items()}, "duplicate": job.duplicate}
-    targets = {f"actions.{name}": action.target for name, action in actions.items() if action is not None}
+    targets = {key: action.target for key, action in job.actions_by_key.items()}
     check_targets(folder, [(key, target) for key, target in targets.items() if target is not None])
     return folder
+
+
+def _check_writable(job: Job, folder: Path) -> None:
+    """Check that the targets in folders can be written.
+
+    Raises:
+        AccessError: One cannot.
+    """
+    check_writable(folder, job.actions_by_key, tries=job.check_targets is TargetCheck.WRITE)
 
 
 def _complete(table: Mapping[StoreKind, StoreOpeners]) -> Mapping[StoreKind, StoreOpeners]:
@@ -121,7 +154,9 @@ async def open_store(job: Job, overrides: Overrides, account: Account) -> Store:
     if source is not None and sink is not None and overrides.detector is not None:
         return Store(source=source, sink=sink)
     opened = await STORES[job.source.store].store(job, account)
-    return replace(opened, source=source or opened.source, sink=sink or opened.sink)
+    if source is not None:
+        opened = replace(opened, source=source, places=None)
+    return replace(opened, sink=sink or opened.sink)
 
 
 async def open_sink(job: Job, overrides: Overrides, account: Account) -> Sink:

@@ -113,6 +113,16 @@ def test_the_help_of_a_command_imports_no_client_of_aws(command: str) -> None:
     assert not imported_by([*command.split(), "--help"]) & set(AWS_CLIENT)
 
 
+def test_a_group_without_a_command_shows_its_help() -> None:
+    """Exit 2, and the help on stderr; a word that is no command is named."""
+    done = call("config")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "check" in done.stderr
+    done = call("config", "chek", "job.yaml")
+    assert done.returncode == 2
+    assert "chek" in done.stderr
+
+
 def test_every_deferred_name_exists() -> None:
     """All names that are imported late exist, so that none is missing at its first use."""
     assert sorted(deferred.__all__) == sorted(deferred._HOMES)
@@ -163,6 +173,8 @@ def test_completion_offers_the_commands() -> None:
     """Bash completion lists the commands with the prefix."""
     words = {"COMP_WORDS": "asyncfilter re", "COMP_CWORD": "1", "_ASYNCFILTER_COMPLETE": "complete_bash"}
     assert call(**words).stdout.split() == ["refilter"]
+    words = {"COMP_WORDS": "asyncfilter config ch", "COMP_CWORD": "2", "_ASYNCFILTER_COMPLETE": "complete_bash"}
+    assert call(**words).stdout.split() == ["check"]
 
 
 def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:

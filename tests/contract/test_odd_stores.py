@@ -204,6 +204,20 @@ async def test_differences_that_do_no_harm_are_taken(client: ClientKind, quirk: 
         assert opened.sandbox.keys(CLEAN) == keys
 
 
+@CLIENTS
+@pytest.mark.parametrize("first_bytes", [None, 30])
+async def test_bytes_of_another_object_are_refused_where_conditions_are_ignored(
+    client: ClientKind, first_bytes: int | None
+) -> None:
+    """An object replaced since it was listed is not the one examined, though the store sends it."""
+    async with opening(client, Quirk.IGNORE_CONDITIONS) as opened:
+        image = opened.put(KEYS[0])
+        opened.sandbox.put(RAW, image.key, b"x")
+        with pytest.raises(ImageError) as raised:
+            await opened.store.contents.read(image, first_bytes=first_bytes)
+        assert raised.value.code == "changed"
+
+
 # -- Regions, accounts, Requester Pays ---------------------------------------------------------------------------------
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+PATIENCE_S = 120.0
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -22,7 +25,8 @@ class Terminal:
         command: The program and its arguments.
         folder: The working directory.
         env: All environment variables of the program.
-        columns: The width; the terminal has 24 lines.
+        columns: The width.
+        lines: The height.
         has_stdout: Whether stdout is the terminal; otherwise it is a pipe, whose content is in ``out``.
 
     Attributes:
@@ -37,11 +41,13 @@ class Terminal:
         folder: Path,
         env: Mapping[str, str],
         columns: int = 80,
+        lines: int = 24,
         has_stdout: bool = True,
     ) -> None:
         self.seen = self.out = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.process = subprocess.Popen(
             command,
             cwd=folder,
@@ -57,9 +63,13 @@ class Terminal:
     def read_until(self, text: str) -> None:
         """Read until ``text`` was written; fail when the program ends first."""
         while text not in self.seen:
-            piece = self._read()
-            assert piece, f"the program ended before it wrote {text!r}: {self.seen}"
-            self.seen += piece
+            self.read_some(text)
+
+    def read_some(self, wanted: str) -> None:
+        """Read what is written next; fail when the program ends before it wrote what is ``wanted``."""
+        piece = self._read()
+        assert piece, f"the program ended before it wrote {wanted!r}: {self.seen}"
+        self.seen += piece
 
     def type(self, text: str) -> None:
         """Type on the keyboard; Enter is a newline."""
@@ -73,16 +83,26 @@ class Terminal:
         self.out = self.process.communicate(timeout=60)[0] or ""
         return self.process.returncode
 
+    def hang_up(self) -> None:
+        """End the program as the user does who closes the window."""
+        os.close(self._master)
+        self.process.communicate(timeout=60)
+
     @property
     def lines(self) -> list[str]:
         """The output so far, line by line, without control sequences."""
         return [line.rstrip() for line in re.split(r"[\r\n]+", CONTROL.sub("", self.seen))]
 
     def _read(self) -> str:
-        try:
-            return os.read(self._master, 65536).decode(errors="replace")
-        except OSError:
-            return ""  # the other end is closed
+        while True:
+            ready, _, _ = select.select([self._master], [], [], PATIENCE_S)
+            assert ready, f"nothing was written for {PATIENCE_S:g} s: {self.seen}"
+            try:
+                piece = os.read(self._master, 65536)
+            except OSError:
+                return ""  # the other end is closed
+            if not piece or (text := self._decoder.decode(piece)):
+                return text if piece else ""
 
 
 def _own_terminal() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -89,7 +90,10 @@ class Workspace:
             patch.chdir(self.folder)
             for name, value in self.env.items():
                 patch.setenv(name, value)
-            return command_line(arguments), out.getvalue(), err.getvalue()
+            try:
+                return command_line(arguments), out.getvalue(), err.getvalue()
+            finally:
+                gc.unfreeze()  # a run freezes what is loaded, since its process ends with it; here it would be kept
 
     def json(self, *arguments: str) -> dict[str, Any]:
         """The output of ``--json``; the exit code must be 0."""

@@ -1,1 +1,1 @@
-"""The two clients, signed HTTP and aioboto3, behind one set of protocols."""
+"""The two clients, signed HTTP and aiobotocore, behind one set of protocols."""

@@ -1,4 +1,4 @@
-"""The fallback client: the same calls through aioboto3 (``aws: {client: aioboto3}``), SDK retries off."""
+"""The fallback client: the same calls through aiobotocore (``aws: {client: aioboto3}``), SDK retries off."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from asyncfilter.model import ListedObject, ObjectRef, S3Location
 
 
 class BotoS3:
-    """``S3Api`` through aioboto3."""
+    """``S3Api`` through aiobotocore."""
 
     def __init__(self, session: AwsSession) -> None:
         self._session = session
@@ -215,13 +215,13 @@ def _versioned(version: str) -> dict[str, str]:
 
 
 class BotoDetect:
-    """``DetectCall`` through aioboto3.
+    """``DetectCall`` through aiobotocore.
 
     botocore drops the fields that its service model lacks: only the fast client keeps fields that AWS adds later.
 
     Args:
         session: Gives deadline and keys.
-        client: The aioboto3 Rekognition client in the detector's region.
+        client: The aiobotocore Rekognition client in the detector's region.
         spec: Kind and parameters of the detector.
     """
 

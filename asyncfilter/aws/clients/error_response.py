@@ -30,12 +30,17 @@ class Operation(StrEnum):
     HEAD_OBJECT = "HeadObject"
     GET_OBJECT = "GetObject"
     COPY_OBJECT = "CopyObject"
+    PUT_OBJECT = "PutObject"
     DELETE_OBJECT = "DeleteObject"
     DELETE_OBJECTS = "DeleteObjects"
     GET_OBJECT_TAGGING = "GetObjectTagging"
     PUT_OBJECT_TAGGING = "PutObjectTagging"
     GET_BUCKET_VERSIONING = "GetBucketVersioning"
     LIST_OBJECT_VERSIONS = "ListObjectVersions"
+    GET_CALLER_IDENTITY = "GetCallerIdentity"
+    GET_ROLE = "GetRole"
+    SIMULATE_PRINCIPAL_POLICY = "SimulatePrincipalPolicy"
+    DESCRIBE_EFFECTIVE_POLICY = "DescribeEffectivePolicy"
 
     @property
     def permission(self) -> str:
@@ -51,12 +56,17 @@ _PERMISSIONS = {
     Operation.HEAD_OBJECT: "s3:GetObject",
     Operation.GET_OBJECT: "s3:GetObject",
     Operation.COPY_OBJECT: "s3:PutObject",
+    Operation.PUT_OBJECT: "s3:PutObject",
     Operation.DELETE_OBJECT: "s3:DeleteObject",
     Operation.DELETE_OBJECTS: "s3:DeleteObject",
     Operation.GET_OBJECT_TAGGING: "s3:GetObjectTagging (in a versioned bucket s3:GetObjectVersionTagging too)",
     Operation.PUT_OBJECT_TAGGING: "s3:PutObjectTagging (in a versioned bucket s3:PutObjectVersionTagging too)",
     Operation.GET_BUCKET_VERSIONING: "s3:GetBucketVersioning",
     Operation.LIST_OBJECT_VERSIONS: "s3:ListBucketVersions",
+    Operation.GET_CALLER_IDENTITY: "sts:GetCallerIdentity",
+    Operation.GET_ROLE: "iam:GetRole",
+    Operation.SIMULATE_PRINCIPAL_POLICY: "iam:SimulatePrincipalPolicy",
+    Operation.DESCRIBE_EFFECTIVE_POLICY: "organizations:DescribeEffectivePolicy",
 }
 
 

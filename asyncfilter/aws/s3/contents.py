@@ -26,7 +26,11 @@ class S3Contents:
     async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
         """One attempt; see ``Contents``."""
         with self._translated(image):
-            return await self._calls.read_object(image, first_bytes=first_bytes)
+            content = await self._calls.read_object(image, first_bytes=first_bytes)
+        # A store that ignores the condition may send another object; what was listed would be paid for and acted on.
+        if len(content) != min(image.size_bytes, first_bytes if first_bytes is not None else image.size_bytes):
+            raise ImageError(f"{image.uri}: its size is not the one that was listed", code="changed")
+        return content
 
     async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
         """One attempt at some bytes of an object; None when the store sent others. Raises as ``read``."""

@@ -1,4 +1,4 @@
-"""Versioning of buckets and removal of delete markers: rare calls, made through aioboto3 with either client."""
+"""Versioning of buckets and removal of delete markers: rare calls, made through aiobotocore with either client."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         interrupt: Requested once, work in flight is finished and kept; twice, it is abandoned. None: never.
         on_start: Called with a function that returns the progress, before anything is paid for; ``apply`` and
             ``undo`` have none.
+        has_own_labels: True where the detector is the caller's own, whose labels are not those that AWS publishes.
     """
 
     run_id: str
@@ -29,3 +30,4 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     interrupt: Interrupt | None = None
     on_start: Callable[[Callable[[], Progress]], None] | None = None
+    has_own_labels: bool = False

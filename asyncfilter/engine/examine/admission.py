@@ -25,6 +25,7 @@ from asyncfilter.engine.core.retry import DrainedError
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.examine.duplicates import DuplicateTracker, LookedUp
+from asyncfilter.engine.examine.empty_listing import EmptyListing
 from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.examine.prefetch import PrefetchStage
 from asyncfilter.engine.examine.producer import Producer
@@ -35,6 +36,7 @@ from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.errors import AsyncFilterError, unexpected
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import StopReason
+from asyncfilter.policy.empty_listing import NothingToExamineError
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.ports.checkpoint import ListingStore
 from asyncfilter.records.images import StoredImage
@@ -63,6 +65,7 @@ class Admission:
         month_watch: MonthWatch,
         backends: Backends,
         duplicates: DuplicateTracker,
+        empty_listing: EmptyListing,
         totals: Totals,
         stop_signal: StopSignal,
     ) -> None:
@@ -82,6 +85,7 @@ class Admission:
         self._month_watch = month_watch
         self._backends = backends
         self._duplicates = duplicates
+        self._empty_listing = empty_listing
         self._totals = totals
         self._stop_signal = stop_signal
 
@@ -119,6 +123,10 @@ class Admission:
         # `end_pass` changed the watermark outside of a round, and no other change may follow that would write it.
         self._pending.set()
         await self._loop.flush()
+        if self._producer.has_stored_none:
+            tally = self._sequencer.watermark.tally
+            found = await self._empty_listing.explain(tally.listed, tally.skipped, self._producer.skipped_keys)
+            self._stop_signal.request(StopReason.NOTHING_TO_EXAMINE, NothingToExamineError(found))
         self._stop_signal.request(StopReason.COMPLETED)
 
     # -- One by one ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.detect import PaidCalls
 from asyncfilter.engine.examine.duplicates import DuplicateTracker
+from asyncfilter.engine.examine.empty_listing import EmptyListing
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.examine.listing_count import ListingCounter
 from asyncfilter.engine.examine.pipeline import Pipeline
@@ -26,6 +27,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import uri_of
 from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.budget import Budget
+from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
 from asyncfilter.policy.retrying import PACED_CAP_S
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
@@ -112,6 +114,7 @@ class _Assembly:
             opened=core.checkpoint.opened.watermark,
             since=self._since,
             budget_micros=core.job.limits.budget_micros,
+            warnings=self._warnings(),
             lifecycle=settlement.lifecycle,
             summary=settlement.summary,
             admission=self._admission(),
@@ -125,6 +128,21 @@ class _Assembly:
                 source=inputs.source, check=inputs.check, repeat=core.repeater(core.stop_signal.pause)
             ),
             stop_signal=core.stop_signal,
+        )
+
+    def _warnings(self) -> list[str]:
+        job, opened, budget = self._core.job, self._core.checkpoint.opened, self._budget
+        return start_warnings(
+            job,
+            AtStart(
+                price_micros=budget.next_price_micros,
+                spent_micros=budget.spent_micros,
+                limit_tps=self._backends.limit_tps,
+                is_service=bool(self._inputs.primary.region),
+                stop=stop_at_start(job, opened.watermark.tally, opened.decided_by),
+                is_used_old=budget.month_use.has_old_used,
+                of_places=self._inputs.cautions,
+            ),
         )
 
     def _duplicate_tracker(self) -> DuplicateTracker:
@@ -177,6 +195,13 @@ class _Assembly:
             month_watch=self._month_watch,
             backends=self._backends,
             duplicates=self._duplicates,
+            empty_listing=EmptyListing(
+                core.job.source,
+                source=self._inputs.source,
+                places=self._inputs.places,
+                check=self._inputs.check,
+                repeat=core.repeater(core.stop_signal.pause),
+            ),
             totals=core.totals,
             stop_signal=core.stop_signal,
         )

@@ -9,7 +9,7 @@ import msgspec
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Effect, ListedObject, Skip
-from asyncfilter.ports.examine import Preparation, Sink, Source
+from asyncfilter.ports.examine import Places, Preparation, Sink, Source
 
 
 class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,14 +20,18 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
         check: Returns the reason why a listed object is not examined, or None.
         backends: Where images are examined; at least one.
         concurrency: Calls in flight at the most, over all backends.
+        places: Other places of the source's store, for a listing without images; None where these are not known.
         preparation: Prepares every image before it is paid for; None to examine the objects as they are.
+        cautions: What is probably a mistake about the places that the job reads and writes, one sentence each.
     """
 
     source: Source
     check: Callable[[ListedObject], Skip | None]
     backends: tuple[DetectorBackend, ...]
     concurrency: int
+    places: Places | None = None
     preparation: Preparation | None = None
+    cautions: tuple[str, ...] = ()
 
     @property
     def primary(self) -> DetectorBackend:
@@ -42,11 +46,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         dry_run: Pay for labels and store them; write nothing to the sink, and do not move the stored watermark.
         retry_failed: Try failed images again before going on with the listing.
         counts_ahead: Count the images of the listing during the run, to estimate when it will end.
+        is_preview: The run is ahead of the job's own: a sample, a benchmark, references.
     """
 
     dry_run: bool = False
     retry_failed: bool = False
     counts_ahead: bool = False
+    is_preview: bool = False
 
 
 class _NoSink:

@@ -15,6 +15,8 @@ finish unless the run ends at once, the last figures become durable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 
 from asyncfilter.engine.core.backends import Backends
@@ -30,7 +32,6 @@ from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.model import Progress, Summary
-from asyncfilter.policy.billing_month import USED_IS_OLD
 from asyncfilter.policy.counts import counts
 from asyncfilter.records.progress import Totals, Watermark
 
@@ -43,6 +44,7 @@ class Pipeline:
         opened: The position at which the run starts.
         since: The sums at its start.
         budget_micros: The budget of the job; None without one.
+        warnings: Cautions beside those about the job.
         lifecycle: Begins, drains and finishes the run.
         summary: Makes the summary from the counts.
         admission: Admits images in order.
@@ -63,6 +65,7 @@ class Pipeline:
         opened: Watermark,
         since: Totals,
         budget_micros: int | None,
+        warnings: Sequence[str],
         lifecycle: RunLifecycle,
         summary: RunSummary,
         admission: Admission,
@@ -79,6 +82,7 @@ class Pipeline:
         self._opened = opened
         self._since = since
         self._budget_micros = budget_micros
+        self._warnings = warnings
         self._lifecycle = lifecycle
         self._summary = summary
         self._admission = admission
@@ -102,13 +106,13 @@ class Pipeline:
             AbortedError: The user interrupted twice; what is durable stays.
             CheckpointError: The checkpoint cannot be written.
         """
-        warnings = [USED_IS_OLD] if self._budget_gate.budget.month_use.has_old_used else []
-        await self._lifecycle.begin(tps_origin=self._backends.tps_origin, warnings=warnings)
+        await self._lifecycle.begin(tps_origin=self._backends.tps_origin, warnings=self._warnings)
         async with anyio.create_task_group() as tasks:
             self._stage.pool.start(tasks)
             self._prefetch.start(tasks)
             self._lifecycle.start(tasks)
             tasks.start_soon(self._watchdog.run)
+            tasks.start_soon(self._lifecycle.names.run)
             if self._options.counts_ahead and not self._opened.listing_done:
                 tasks.start_soon(self._listing_counter.count, self._opened.cursor)
             # Around admission alone: a stop cancels it, and calls in flight finish in `_drain`.

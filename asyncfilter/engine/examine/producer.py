@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from asyncfilter.engine.core.listing import ListingReader, following
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.model import ListedObject, ObjectRef, Skip
+from asyncfilter.policy.empty_listing import SAMPLE_KEYS, note_skipped
 from asyncfilter.policy.matching import match
 from asyncfilter.ports.checkpoint import LabelStore, Positions
 from asyncfilter.records.images import StoredImage
@@ -63,6 +64,13 @@ class Producer:
         self.trailing_listed = 0
         """Objects listed after the last image; ``trailing_skipped``: those of them that were skipped, by reason."""
         self.trailing_skipped: dict[str, int] = {}
+        self.skipped_keys: dict[str, list[str]] = {}
+        """The first keys that were skipped, by reason; complete while there is no image."""
+
+    @property
+    def has_stored_none(self) -> bool:
+        """True when neither this run nor any before it has stored an image."""
+        return self._next_id == 1
 
     async def retries(self, up_to_seq: int) -> AsyncIterator[list[WorkItem]]:
         """Yield the failed images up to ``up_to_seq``, to be tried again; one with labels is not paid for again."""
@@ -94,15 +102,18 @@ class Producer:
         for listed, skip in wanted:
             self.trailing_listed += 1
             if skip is not None:
-                self._skip(skip)
+                self._skip(skip, listed.key)
                 continue
             item = self._listed(listed, known.get(listed.key, ()))
             if item is not None:
                 items.append(item)
         return items
 
-    def _skip(self, reason: Skip) -> None:
-        self.trailing_skipped[reason.value] = self.trailing_skipped.get(reason.value, 0) + 1
+    def _skip(self, reason: Skip, key: str) -> None:
+        number = self.trailing_skipped.get(reason.value, 0)
+        self.trailing_skipped[reason.value] = number + 1
+        if number < SAMPLE_KEYS:
+            note_skipped(self.skipped_keys, reason.value, key)
 
     async def _known(self, keys: list[str]) -> dict[str, list[StoredImage]]:
         known: dict[str, list[StoredImage]] = defaultdict(list)
@@ -121,7 +132,7 @@ class Producer:
         found = match(rows, listed, retry_failed=self._retry_failed)
         if found.standing is not None:
             if self._skips_duplicates and found.standing.same_as is not None:
-                self._skip(Skip.DUPLICATE)
+                self._skip(Skip.DUPLICATE, listed.key)
             return None
         item = WorkItem(
             image=self._image(listed.key, listed.size_bytes, listed.etag),

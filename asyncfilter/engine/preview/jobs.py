@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from asyncfilter.job.spec import Action, Aws, DetectorSpec, Job, Limits, Pricing, SourceSpec, Stop
-from asyncfilter.model import Verdict
+from asyncfilter.job.spec import Action, Aws, DetectorSpec, Job, Limits, Pricing, SourceSpec, Stop, TargetCheck
+from asyncfilter.model import S3Location, Verdict
 from asyncfilter.policy.throughput import BenchPlan
 
 REFERENCE_STORE = "references.db"
@@ -19,8 +19,12 @@ REFERENCE_STORE = "references.db"
 
 
 def sampling_job(job: Job) -> Job:
-    """The job for its sample: with its budget, but without stop rules and ``limits.max_images``."""
-    return dataclasses.replace(job, stop=Stop(), limits=dataclasses.replace(job.limits, max_images=None))
+    """The job for its sample: with its budget, but without stop rules and ``limits.max_images``.
+
+    Its targets are only looked at: whoever plans the job has seen the rest.
+    """
+    limits = dataclasses.replace(job.limits, max_images=None)
+    return dataclasses.replace(job, stop=Stop(), limits=limits, check_targets=TargetCheck.EXISTS)
 
 
 def bench_job(job: Job, bench_plan: BenchPlan) -> Job:
@@ -39,10 +43,19 @@ def reference_job(job: Job) -> Job:
 
 def store_job(store: Path, aws: Aws) -> Job:
     """A job without a source, rules or actions, for references that are stored in the file ``store``."""
+    return _bare_job(SourceSpec(bucket=""), aws, store)
+
+
+def place_job(place: S3Location, aws: Aws) -> Job:
+    """A job without rules, actions and checkpoint, to look at the objects of ``place``."""
+    return _bare_job(SourceSpec(bucket=place.bucket, prefix=place.key), aws, Path())
+
+
+def _bare_job(source: SourceSpec, aws: Aws, store: Path) -> Job:
     return Job(
         name="references",
         path=None,
-        source=SourceSpec(bucket=""),
+        source=source,
         detector=DetectorSpec(),
         rules=(),
         otherwise=Verdict.REJECT,

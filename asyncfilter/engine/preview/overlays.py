@@ -69,6 +69,7 @@ class OpenedView(View):
         self.by_etags = checkpoint.by_etags
         self.rows = checkpoint.rows
         self.references = checkpoint.references
+        self.labels = checkpoint.labels
         # RunHistory
         self.begin_run = checkpoint.begin_run
         self.end_run = checkpoint.end_run
@@ -95,6 +96,7 @@ class SampleView(View):
         self.by_etags = checkpoint.by_etags
         self.rows = checkpoint.rows
         self.references = checkpoint.references
+        self.labels = checkpoint.labels
         self.begin_run = checkpoint.begin_run
         self.end_run = checkpoint.end_run
 
@@ -123,6 +125,7 @@ class ReferenceView(View):
         self.by_etags = checkpoint.by_etags
         self.rows = checkpoint.rows
         self.references = checkpoint.references
+        self.labels = checkpoint.labels
         self.totals: Totals = checkpoint.opened.totals
         self.found: list[StoredReference] = []
         self.failures: dict[str, Failure] = {}

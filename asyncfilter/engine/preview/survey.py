@@ -13,7 +13,8 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.core.listing import ListingReader, following
 from asyncfilter.engine.core.retry import Repeater, full_pause
 from asyncfilter.engine.examine.duplicates import content_of
-from asyncfilter.model import ListedObject, Skip
+from asyncfilter.model import ListedObject, Skip, StopReason
+from asyncfilter.policy.empty_listing import SAMPLE_KEYS, note_skipped
 from asyncfilter.policy.forecast import CheckpointTotals, ListingSurvey
 from asyncfilter.policy.matching import newest
 from asyncfilter.policy.sampling import ContentCounter, Sampler
@@ -32,14 +33,25 @@ async def nothing_known(keys: Sequence[str]) -> Sequence[StoredImage]:
     return ()
 
 
-def checkpoint_totals(totals: Totals, tally: Tally) -> CheckpointTotals:
-    """The part of a checkpoint's sums that a forecast needs; what is reserved counts as spent."""
+def checkpoint_totals(
+    totals: Totals, tally: Tally, stop: StopReason | None = None, *, images: int = 0
+) -> CheckpointTotals:
+    """The part of a checkpoint's sums that a forecast needs; what is reserved counts as spent.
+
+    Args:
+        totals: Of the checkpoint.
+        tally: Its counts.
+        stop: The stop rule that holds already.
+        images: The images that it holds, examined or cached.
+    """
     return CheckpointTotals(
         spent_micros=totals.spent_micros + totals.reserved_micros,
         billed_calls=totals.billed_calls + totals.reserved_calls,
         month_use=totals.month_use,
         examined=tally.examined,
         matches=tally.matches,
+        stop=stop,
+        images=images,
     )
 
 
@@ -113,7 +125,10 @@ class Surveyor:
                 self._sampler.offer(listed)
                 survey.size_bytes += listed.size_bytes
             else:
-                survey.skipped[skip.value] = survey.skipped.get(skip.value, 0) + 1
+                number = survey.skipped.get(skip.value, 0)
+                survey.skipped[skip.value] = number + 1
+                if number < SAMPLE_KEYS:
+                    note_skipped(survey.skipped_keys, skip.value, listed.key)
         for listed, row in zip(candidates, await self._rows(candidates), strict=True):
             has_labels = row is not None and not row.is_unexamined
             if row is None or has_labels:

@@ -10,6 +10,7 @@ from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.name_watch import NameWatch
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.run_summary import RunSummary
@@ -91,6 +92,7 @@ def assemble_settlement(
         loop=loop,
         redecider=redecider,
         summary=summary,
+        names=NameWatch(core, sequencer),
     )
     return Settlement(
         committer=committer,

@@ -12,13 +12,14 @@ from anyio.abc import TaskGroup
 
 from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
+from asyncfilter.engine.settle.name_watch import NameWatch
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.errors import AbortedError
-from asyncfilter.events import Draining, JobWarning, RunEnded
+from asyncfilter.events import Draining, RunEnded
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.model import Summary
 from asyncfilter.policy.job_warnings import job_warnings
@@ -36,6 +37,7 @@ class RunLifecycle:
         loop: Runs in a task of its own.
         redecider: Records, at the end, that the stored decisions are those of the job.
         summary: Makes the summary.
+        names: Says which names in the rules are probably mistakes.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RunLifecycle:
         loop: SettleLoop,
         redecider: Redecider,
         summary: RunSummary,
+        names: NameWatch,
     ) -> None:
         self._job = core.job
         self._run_id = core.run_id
@@ -56,6 +59,7 @@ class RunLifecycle:
         self._interrupt = core.interrupt
         self._stop_signal = core.stop_signal
         self._emit = core.emit
+        self._cautions = core.cautions
         self._clock = core.clock
         self._sequencer = sequencer
         self._committer = committer
@@ -63,6 +67,7 @@ class RunLifecycle:
         self._loop = loop
         self._redecider = redecider
         self._summary = summary
+        self.names = names
 
     @property
     def actions(self) -> int:
@@ -70,7 +75,9 @@ class RunLifecycle:
         return self._sink_stage.pool.unfinished
 
     async def begin(self, *, tps_origin: str, warnings: Sequence[str] = ()) -> None:
-        """Write the run to the history, and emit its first event and the warnings about the job.
+        """Write the run to the history, and emit its first event and the cautions about the job.
+
+        A run ahead of the job's own says none: the command that makes it says them before it asks for consent.
 
         Args:
             tps_origin: The origin of the rate, as text for people.
@@ -78,8 +85,10 @@ class RunLifecycle:
         """
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
         self._emit(self._summary.started(tps_origin=tps_origin))
-        for message in (*job_warnings(self._job), *warnings):
-            self._emit(JobWarning(at_unix_s=self._clock.unix(), message=message))
+        if not self._options.is_preview:
+            for message in (*job_warnings(self._job), *warnings):
+                self._cautions.say(message)
+        await self.names.begin()
 
     def start(self, tasks: TaskGroup) -> None:
         """Start the settle loop, the sink's workers, and the task that waits for the interrupt, in ``tasks``."""
@@ -125,6 +134,7 @@ class RunLifecycle:
         """
         is_dry, sequencer = self._options.dry_run, self._sequencer
         await self._committer.close(sequencer.watermark)
+        await self.names.finish()
         # A dry run keeps the labels that it paid for, but none of its positions.
         kept = self._checkpoint.opened.watermark if is_dry else sequencer.watermark
         await self._checkpoint.drop_positions_after(kept.seq)

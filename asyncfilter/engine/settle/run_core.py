@@ -7,6 +7,7 @@ from random import Random
 
 import msgspec
 
+from asyncfilter.engine.core.cautions import Cautions
 from asyncfilter.engine.core.listener import GuardedListener
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.engine.core.retry import Repeater
@@ -32,6 +33,8 @@ class RunCore:
 
     Attributes:
         emit: The context's listener, guarded: the run ends when it raises.
+        has_own_labels: See ``RunContext``.
+        cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
         pending: Wakes the settle loop.
@@ -53,11 +56,13 @@ class RunCore:
         self.options = options
         self.interrupt = context.interrupt or Interrupt()
         self.clock = context.clock
+        self.has_own_labels = context.has_own_labels
         self.rng = rng or Random()
         self.outcomes = Outcomes(job, compile_rules(job))
         self.stop_signal = StopSignal()
         self.pending = PendingSignal()
         self.emit = GuardedListener(context.emit, self.stop_signal)
+        self.cautions = Cautions(self.emit, self.clock)
         self.totals = msgspec.structs.replace(checkpoint.opened.totals)
 
     def repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:

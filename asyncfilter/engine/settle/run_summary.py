@@ -10,6 +10,7 @@ from asyncfilter.events import RunStarted
 from asyncfilter.model import StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.counts import counts, exit_code
+from asyncfilter.policy.empty_listing import NothingToExamineError
 from asyncfilter.records.progress import Totals
 
 
@@ -40,6 +41,7 @@ class RunSummary:
         self._stop_signal = core.stop_signal
         self._clock = core.clock
         self._totals = core.totals
+        self._cautions = core.cautions
         self._sequencer = sequencer
         self._since = since
         self._budget = budget
@@ -102,4 +104,7 @@ class RunSummary:
             hint=error.hint if error is not None else None,
             exit_code=exit_code(reason, error, any_failed=bool(life.failed)),
             pending_removals=pending_removals,
+            complete=reason is StopReason.COMPLETED and sequencer.watermark.listing_done,
+            nothing=error.found if isinstance(error, NothingToExamineError) else None,
+            cautions=self._cautions.said,
         )

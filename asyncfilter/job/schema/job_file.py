@@ -24,6 +24,7 @@ from asyncfilter.job.schema.types import (
     VerdictName,
     WholeNumber,
 )
+from asyncfilter.job.shipped_schema import DIALECT, SCHEMA_ID
 from asyncfilter.model import Verdict
 
 _SOURCE = spec.SourceSpec(bucket="")
@@ -77,7 +78,8 @@ class Aws(Section):
     region: Region | None = Field(default=_AWS.region, description="The default region.")
     client: Annotated[spec.ClientKind, Field(strict=False)] = Field(
         default=_AWS.client,
-        description="`fast`: asyncfilter's signed HTTP client for the frequent calls. `aioboto3`: aioboto3 for all.",
+        description="`fast`: asyncfilter's signed HTTP client for the frequent calls. "
+        "`aioboto3`: aiobotocore's clients, which are those of aioboto3, for all.",
     )
 
 
@@ -114,12 +116,19 @@ class JobFile(Section):
     )
     otherwise: VerdictName = Field(default=Verdict.REJECT, description="The verdict when no rule matches.")
     actions: Actions = Field(default=Actions(), description="The action on the images of each verdict.")
+    check_targets: Annotated[spec.TargetCheck, Field(strict=False)] = Field(
+        default=spec.TargetCheck.POLICY,
+        description="The check of the targets before the first paid call. `exists`: their buckets exist, their folders "
+        "may be written. `policy`: also ask IAM whether the caller may write there, where the caller may ask that. "
+        "`write`: put an empty object or file there and take it away again, which may start what listens to the "
+        "bucket. `--dry-run` never writes.",
+    )
     limits: Limits = Field(default=Limits(), description="Limits on rate, cost, number of images and time.")
     stop: Stop = Field(default=Stop(), description="When the run stops early.")
     checkpoint: CheckpointPath | None = Field(
         default=None,
         description="The SQLite file that holds the paid results. Default: `.asyncfilter/<name>.db` beside the job "
-        "file.",
+        "file; in the working folder when the job comes from a pipe.",
     )
     pricing: Pricing = Field(default=Pricing(), description="Usage and prices of the account.")
     aws: Aws = Field(default=Aws(), description="Access to AWS.")
@@ -139,4 +148,4 @@ class _PlainSchema(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the job file as written, before validation (draft 2020-12)."""
     schema = JobFile.model_json_schema(mode="validation", schema_generator=_PlainSchema)
-    return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
+    return {"$schema": DIALECT, "$id": SCHEMA_ID, **schema}

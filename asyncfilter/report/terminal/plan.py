@@ -9,11 +9,10 @@ from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
-from asyncfilter.policy.billing_month import USED_IS_OLD
-from asyncfilter.policy.forecast import JUDGEMENT_MICROS, JUDGEMENTS, CostForecast, Estimate, Estimates, PlanResult
-from asyncfilter.policy.job_warnings import job_warnings
+from asyncfilter.policy.by_hand import PEOPLE, ReviewByPeople
+from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
 from asyncfilter.report import formatting, messages
-from asyncfilter.report.as_json import counts_mapping
+from asyncfilter.report.as_json import counts_mapping, nothing_mapping
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
@@ -31,7 +30,7 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         found.plan_inputs.terms,
         found.plan_inputs.checkpoint_totals,
     )
-    forecast, budget = found.forecast, job.limits.budget_micros
+    forecast, budget, nothing = found.forecast, job.limits.budget_micros, found.plan_inputs.nothing
     return {
         "name": job.name,
         "listed": survey.listed,
@@ -46,7 +45,8 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "hours": None if forecast.duration_s is None else round(forecast.duration_s / 3600, 4),
         "ends": forecast.ends.value,
         "whole_cost_usd": usd_number(forecast.whole_micros),
-        "by_hand_usd": [usd_number(micros) for micros in forecast.by_hand_micros],
+        "by_hand_usd": [usd_number(micros) for micros in forecast.by_hand.cost_micros],
+        "by_hand": _by_hand_mapping(forecast.by_hand),
         "spent_usd": usd_number(checkpoint_totals.spent_micros),
         "budget_usd": None if budget is None else usd_number(budget),
         "max_images": job.limits.max_images,
@@ -56,13 +56,20 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "billed_this_month": terms.used,
         "price_source": terms.prices.source,
         "price_is_estimate": terms.prices.is_estimate,
-        "cautions": _warnings(job, found),
+        "cautions": list(found.cautions),
+        "nothing_to_examine": None if nothing is None else nothing_mapping(nothing),
         "sample": None if found.sample is None else _sample_mapping(found),
     }
 
 
-def _warnings(job: Job, found: PlanResult) -> list[str]:
-    return [*job_warnings(job), *([USED_IS_OLD] if found.plan_inputs.terms.is_used_old else [])]
+def _by_hand_mapping(review: ReviewByPeople) -> dict[str, object]:
+    return {
+        "people_per_image": PEOPLE,
+        "hours": [round(hours, 2) for hours in review.hours],
+        "hour_usd": usd_number(review.terms.hour_micros),
+        "images_per_hour": review.terms.images_per_hour,
+        "source": "; ".join(review.sources),
+    }
 
 
 def _sample_mapping(found: PlanResult) -> dict[str, object]:
@@ -115,8 +122,11 @@ def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
     if found.sample is not None:
         yield "", ""
         yield from _sample_rows(found)
-    for message in _warnings(job, found):
-        yield "note", Text(message, "yellow")
+    for message in found.cautions:
+        yield "caution", Text(message, "yellow")
+    if found.plan_inputs.nothing is not None:
+        yield "next", found.plan_inputs.nothing.hint
+        return
     path = shlex.quote(str(job.path or "JOB"))
     if found.sample is None and found.plan_inputs.survey.unpaid:
         yield "next", f"{program()} plan {path} --sample 200   estimates how many match, before you pay for all"
@@ -156,11 +166,20 @@ def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
         all_cost = usd(forecast.whole_micros)
         yield "limit", f"limits.max_images ends the run at {limit} images; all images would cost {all_cost}"
     yield "time", _time(found)
-    low, high = forecast.by_hand_micros
-    yield (
-        "by hand",
-        f"{usd(low)} to {usd(high)}: {JUDGEMENTS[0]} to {JUDGEMENTS[1]} judgements an image at {usd(JUDGEMENT_MICROS)}",
-    )
+    yield from _by_hand_rows(forecast.by_hand)
+
+
+def _by_hand_rows(review: ReviewByPeople) -> Iterator[Row]:
+    low, high = review.cost_micros
+    shortest, longest = map(_work, review.hours)
+    people = f"{PEOPLE[0]} to {PEOPLE[1]} people look at each image"
+    pace = f"{review.terms.images_per_hour:,.0f} an hour at {usd(review.terms.hour_micros)} an hour"
+    yield "by hand", f"{usd(low)} to {usd(high)}, {shortest} to {longest}: {people}, {pace}"
+    yield "", Text(f"{'; '.join(review.sources)} (your own: pricing.by_hand)", "dim")
+
+
+def _work(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
 
 
 def _price(found: PlanResult) -> str:

@@ -13,8 +13,10 @@ from rich.table import Table
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Counts, Verdict
+from asyncfilter.model import Counts, Label, StoreKind, Verdict
+from asyncfilter.policy.cautions.label_names import known_names, name_findings
 from asyncfilter.policy.counts import counts
+from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping
 from asyncfilter.report.formatting import usd_number
@@ -31,8 +33,10 @@ def status_counts(status: Status) -> Counts:
     return counts(status.watermark.tally, status.totals, overshoot=status.cached)
 
 
-def status_mapping(status: Status, path: Path, job: Job, pending_removals: int = 0) -> dict[str, object]:
-    """The status, with the names of the summary for all that a summary has too."""
+def status_mapping(
+    status: Status, path: Path, job: Job, pending_removals: int = 0, labels: Sequence[Label] = ()
+) -> dict[str, object]:
+    """The status, with the names of the summary for all that a summary has too; ``labels`` are those of all images."""
     budget = job.limits.budget_micros
     return {
         "name": status.name,
@@ -47,6 +51,7 @@ def status_mapping(status: Status, path: Path, job: Job, pending_removals: int =
         "cursor": status.watermark.cursor,
         "pending": status.pending,
         "pending_removals": pending_removals,
+        "cautions": _cautions(status, job, labels),
         "size_bytes": status.size_bytes,
         "identity": dict(status.identity),
         "runs": [_run_mapping(run) for run in status.runs],
@@ -59,11 +64,19 @@ def _run_mapping(run: RunRecord) -> dict[str, object]:
     return {**fields, "counts": None if held is None else counts_mapping(held)}
 
 
-def draw_status(status: Status, path: Path, job: Job, pending_removals: int = 0) -> RenderableType:
-    """A few lines, and a table of the last runs."""
+def draw_status(
+    status: Status, path: Path, job: Job, pending_removals: int = 0, labels: Sequence[Label] = ()
+) -> RenderableType:
+    """A few lines, and a table of the last runs; ``labels`` are those of all images."""
     found = status_counts(status)
-    facts = Facts([*_rows(status, found, path, job), *_removal_rows(pending_removals)])
+    cautions = [("caution", Text(message, "yellow")) for message in _cautions(status, job, labels)]
+    facts = Facts([*_rows(status, found, path, job), *cautions, *_removal_rows(pending_removals)])
     return Group(facts, Text(), _Runs(status.runs)) if status.runs else facts
+
+
+def _cautions(status: Status, job: Job, labels: Sequence[Label]) -> list[str]:
+    known = known_names(labels, answers=status.answers, is_own=job.source.store is StoreKind.OWN)
+    return [*job_warnings(job), *name_findings(job, known).values()]
 
 
 def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str, Text]]:

@@ -62,6 +62,8 @@ def next_steps(summary: Summary, job: Job, *, dry_run: bool) -> list[str]:
         steps.append(f"{program()} run {path}   continues where this run stopped")
     if reason is StopReason.FAILED or (reason is StopReason.ERRORS and job.stop.errors is None):
         steps.append(f"{program()} run {path}   once the cause is removed; nothing is paid twice")
+    if reason is StopReason.NOTHING_TO_EXAMINE:
+        steps.append(f"{program()} plan {path}   shows what is listed, once the job is corrected")
     if key := messages.LIMITS.get(reason):
         verb = "lower" if reason is StopReason.HIT_RATE else "raise"
         steps.append(f"{verb} {key} and run again to continue")
@@ -149,6 +151,8 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
         yield "rate", _rate(summary)
     yield "time", formatting.duration(summary.wall_s)
     yield "kept in", summary.checkpoint
+    if summary.cautions:
+        yield "cautions", f"{len(summary.cautions)}, in the log of this run"
 
 
 def _images(counts: Counts) -> str:

@@ -28,7 +28,10 @@ Answers = Mapping[str, LabelSet | ServiceError]
 
 
 class TableAnswers:
-    """An ``AnswerSource``: answers by ``bucket/key`` or key; for other pictures those of the source ``otherwise``."""
+    """An ``AnswerSource``: answers by ``bucket/key`` or key, or by ETag for pictures that were sent.
+
+    Other pictures have those of the source ``otherwise``.
+    """
 
     def __init__(self, table: Answers, otherwise: AnswerSource) -> None:
         self._table = table
@@ -37,7 +40,7 @@ class TableAnswers:
 
     def labels(self, picture: Picture) -> LabelSet:
         """See ``AnswerSource``."""
-        found = self._table.get(f"{picture.bucket}/{picture.key}") or self._table.get(picture.key)
+        found = self._table.get(f"{picture.bucket}/{picture.key}") or self._table.get(picture.key or picture.etag)
         if isinstance(found, ServiceError):
             raise ServiceError(found.code, found.message, found.status)
         return self._otherwise.labels(picture) if found is None else found

@@ -1,0 +1,125 @@
+"""The targets of a job in S3 before anything is paid: their buckets, their regions, and whether they can be written.
+
+``check_targets`` of the job file says how much may be done for it. Without ``write`` nothing is written.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
+from asyncfilter.aws.clients.protocols import uri
+from asyncfilter.aws.deadline import fail_after
+from asyncfilter.aws.errors import classify
+from asyncfilter.aws.preflight import s3_targets, with_retries
+from asyncfilter.aws.session import AioClient, AwsSession
+from asyncfilter.aws.transport_errors import vendor_translated
+from asyncfilter.errors import AccessError, AsyncFilterError, PermissionDeniedError
+from asyncfilter.job.addresses import MAX_KEY_BYTES, parse_template
+from asyncfilter.job.spec import Job, TargetCheck
+from asyncfilter.model import location
+
+_PROBE = ".asyncfilter-check-"
+"""Beginning of the name of an empty object that is written and taken away again."""
+
+_ENCRYPTED = "Allow kms:GenerateDataKey on the KMS key of the target's bucket."
+
+
+async def check_targets(job: Job, session: AwsSession, home: str) -> tuple[str, ...]:
+    """Check the targets in S3; the result are cautions, one sentence each.
+
+    Args:
+        job: Has the targets, and says how they are checked.
+        session: The account.
+        home: Region of the source.
+
+    Raises:
+        BucketNotFoundError: A bucket does not exist.
+        PermissionDeniedError: A target may not be written.
+        AccessError: A target cannot be written for another reason.
+        EndpointError: S3 cannot be reached.
+    """
+    targets = s3_targets(job)
+    cautions = []
+    for key, target in targets.items():
+        bucket = location(target).bucket
+        region = await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
+        if region != home:
+            cautions.append(
+                f"{key}: {bucket} is in {region}, the source in {home}: S3 bills the transfer of every copy"
+            )
+    if job.check_targets is TargetCheck.WRITE:
+        for key, (bucket, prefix) in _places(job, targets).items():
+            cautions += await _Probe(session, key, bucket, prefix).run()
+    return tuple(cautions)
+
+
+def _places(job: Job, targets: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Bucket and literal beginning of the keys of each target, each pair once, by the key of the first action."""
+    found: dict[tuple[str, str], str] = {}
+    for key, target in targets.items():
+        template = parse_template(target)
+        found.setdefault((template.bucket, template.literal_prefix(job.name)), key)
+    return {key: place for place, key in found.items()}
+
+
+class _Probe:
+    """One empty object, written to a target and taken away again.
+
+    Args:
+        session: The account.
+        action: Key of the action in the job file.
+        bucket: Of the target.
+        prefix: What the keys of the target begin with.
+    """
+
+    def __init__(self, session: AwsSession, action: str, bucket: str, prefix: str) -> None:
+        self._session = session
+        self._action = action
+        name = f"{_PROBE}{secrets.token_hex(8)}"
+        beginning = prefix.encode()[: MAX_KEY_BYTES - len(name)].decode(errors="ignore")
+        self._place = {"Bucket": bucket, "Key": f"{beginning}{name}"}
+        self._where = uri(bucket, self._place["Key"])
+
+    async def run(self) -> list[str]:
+        """Write it and take it away; the result is a caution where it had to be left.
+
+        Raises:
+            AccessError: It cannot be written.
+        """
+        try:
+            written = await with_retries(self._put)
+        except AccessError as error:
+            raise self._refused(error) from error
+        try:
+            await with_retries(lambda: self._take_away(written.get("VersionId")))
+        except AsyncFilterError as error:
+            left = f"the empty object {self._where}, which checked the target, could not be taken away again"
+            return [f"{self._action}: {left} ({error})"]
+        return []
+
+    async def _put(self) -> dict[str, Any]:
+        client = await self._session.s3(self._place["Bucket"])
+        with vendor_translated(Operation.PUT_OBJECT, self._where), fail_after(self._session.timeout_s):
+            written: dict[str, Any] = await client.put_object(**self._place, Body=b"")
+        return written
+
+    async def _take_away(self, version: str | None) -> None:
+        """Delete the version that was written, or where that is not allowed, the object."""
+        client = await self._session.s3(self._place["Bucket"])
+        try:
+            await self._delete(client, {"VersionId": version} if version else {})
+        except ErrorResponseError as exc:
+            if not version or not isinstance(classify(exc.response), PermissionDeniedError):
+                raise
+            await self._delete(client, {})
+
+    async def _delete(self, client: AioClient, version: Mapping[str, str]) -> None:
+        with vendor_translated(Operation.DELETE_OBJECT, self._where), fail_after(self._session.timeout_s):
+            await client.delete_object(**self._place, **version)
+
+    def _refused(self, error: AccessError) -> AccessError:
+        message, hint = f"{self._action}: the target cannot be written: {error.message}", error.hint
+        return type(error)(message, hint=_ENCRYPTED if "kms" in error.message.lower() else hint)

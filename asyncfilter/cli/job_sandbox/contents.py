@@ -1,0 +1,135 @@
+"""The buckets, pictures, files, profiles and the model that jobs need of a sandbox."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from asyncfilter.cli.job_sandbox.keys import SampleKeys
+from asyncfilter.cli.job_sandbox.labels import SampleLabels, detection_of, reference_labels
+from asyncfilter.errors import UsageError
+from asyncfilter.job.addresses import parse_template
+from asyncfilter.job.model_arn import ModelArn
+from asyncfilter.job.spec import Job
+from asyncfilter.model import FOLDER, S3, StoreKind, folder_of, location, store_of, uri_of
+from asyncfilter.policy.reference_labels import references_of, resolved
+from asyncfilter.sandbox import BucketSpec, DrawnSpec
+from asyncfilter.sandbox.answers.taxonomy import label_name
+
+_SUBJECT = "Robin"
+"""What a reference shows that is in no folder with a name."""
+
+
+class LocalPicture(NamedTuple):
+    """A picture that is to be drawn in a file of this machine, so that a client can send it."""
+
+    path: Path
+    spec: DrawnSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What jobs need of a sandbox.
+
+    Attributes:
+        buckets: Sources, targets, and buckets of references.
+        drawn: Pictures, stored and local.
+        local: The local ones: of sources whose folder is empty or missing, and missing references.
+        profiles: AWS profiles that the jobs name.
+        model_arn: The Custom Labels model of the first job that has one.
+    """
+
+    buckets: tuple[BucketSpec, ...]
+    drawn: tuple[DrawnSpec, ...]
+    local: tuple[LocalPicture, ...]
+    profiles: tuple[str, ...]
+    model_arn: str | None
+
+
+def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
+    """What the jobs need.
+
+    Args:
+        jobs: Loaded jobs.
+        pictures: How many pictures each source has.
+        seed: That of the sandbox.
+
+    Raises:
+        UsageError: A source is in a store that a program provides, or a rule could not use the labels of references.
+    """
+    found: dict[tuple[str, str], DrawnSpec] = {}
+    for spec in chain.from_iterable(_pictures(job, pictures, seed) for job in jobs):
+        found.setdefault((spec.bucket, spec.key), spec)
+    local = [_local(spec) for spec in found.values() if store_of(spec.bucket) is StoreKind.FOLDER]
+    stored = [spec for spec in found.values() if store_of(spec.bucket) is StoreKind.S3]
+    return Contents(
+        buckets=tuple(dict.fromkeys(chain.from_iterable(map(_buckets, jobs)))),
+        drawn=(*stored, *(picture.spec for picture in local)),
+        local=tuple(local),
+        profiles=tuple(dict.fromkeys(job.aws.profile for job in jobs if job.aws.profile)),
+        model_arn=next((job.detector.model for job in jobs if job.detector.model), None),
+    )
+
+
+def _pictures(job: Job, pictures: int, seed: int) -> Iterator[DrawnSpec]:
+    """References that are not there yet, then the pictures of the source."""
+    references = {uri: reference_labels(_subject(uri), random.Random(f"{seed} {uri}")) for uri in references_of(job)}
+    for uri, shown in references.items():
+        place = location(uri if uri.startswith(S3) else uri_of(FOLDER, uri.removeprefix("/")))
+        if place.store is StoreKind.S3 or not Path(uri).exists():
+            yield DrawnSpec(place.bucket, place.key, shown.subject, shown.labels)
+    if _is_to_fill(job):
+        plain = resolved(job, {uri: detection_of(shown) for uri, shown in references.items()})
+        yield from _source_pictures(plain, pictures, seed)
+
+
+def _is_to_fill(job: Job) -> bool:
+    """Whether the source needs pictures: a folder with anything in it is left as it is.
+
+    Raises:
+        UsageError: The source is in a store that a program provides.
+    """
+    if job.source.store is StoreKind.OWN:
+        raise UsageError(
+            f"{job.path}: the source {job.source.bucket} is in a store that a program provides",
+            hint="Name a job whose source is in S3 or in a folder.",
+        )
+    folder = job.source.folder
+    return folder is None or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _source_pictures(job: Job, pictures: int, seed: int) -> Iterator[DrawnSpec]:
+    """Pictures that the source includes, where its globs allow any, and a text file that it does not include."""
+    bucket, keys, labels = job.source.bucket, SampleKeys(job.source), SampleLabels(job, seed)
+    chance = random.Random(f"{seed} {uri_of(bucket, job.source.prefix)}")
+    for number in range(1, pictures + 1):
+        shown = labels.draw(chance)
+        yield DrawnSpec(bucket, keys.named(number, shown.subject), shown.subject, shown.labels)
+    if (notes := keys.left_out("notes.txt")) is not None:
+        yield DrawnSpec(bucket, notes, "")
+
+
+def _local(spec: DrawnSpec) -> LocalPicture:
+    """The file of a picture; its path in place of the key makes it differ from those of other folders."""
+    path = folder_of(spec.bucket) / spec.key
+    return LocalPicture(path, spec._replace(bucket="", key=str(path)))
+
+
+def _subject(uri: str) -> str:
+    """What a reference shows: what its folder is named after."""
+    folder = uri.removeprefix(S3).rpartition("/")[0].partition("/")[2].rpartition("/")[2]
+    return label_name(folder) if folder.replace("-", "").replace("_", "").isalpha() else _SUBJECT
+
+
+def _buckets(job: Job) -> Iterator[BucketSpec]:
+    """All buckets of a job, in the region where its images are examined."""
+    model = ModelArn.match(job.detector.model) if job.detector.model else None
+    region = job.detector.region or (model.region if model else None) or job.aws.region or ""
+    targets = [action.target for action in (*job.actions.values(), job.duplicate) if action and action.target]
+    names = [job.source.bucket, *(parse_template(target).bucket for target in targets)]
+    names += [location(uri).bucket for uri in references_of(job) if uri.startswith(S3)]
+    yield from (BucketSpec(name, region) for name in names if store_of(name) is StoreKind.S3)
