@@ -9,11 +9,13 @@ RUN    := .venv-run
 RUNS   := $(RUN)/.ready
 # What runs the program: the environment of the developers where it is there, else one of what running needs.
 PROGRAM := $(if $(wildcard $(READY)),$(READY),$(RUNS))
+DOCS   := .venv-docs
+DOCUMENTED := $(DOCS)/.ready
 EXAMPLES ?= 10000
 DIST   := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz audit check release format lint types contracts docs lock bench bench-quick bench-check sweep clean
+.PHONY: help setup demo test fuzz audit check release format lint types contracts docs site screenshots lock bench bench-quick bench-check sweep clean
 
 help:            ## show what can be made
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -76,14 +78,29 @@ types: $(READY)  ## strict types
 contracts: $(READY) ## imports point down only
 	$(BIN)/lint-imports
 
-docs: $(READY)   ## generated documents are current
+docs: $(READY) site ## generated documents are current, and the site builds
 	$(BIN)/python -m asyncfilter.job.documentation --check
+	$(BIN)/python -m website --check
+
+# Not --quiet: it hides warnings from --strict, too.
+site: $(DOCUMENTED) ## the documentation site in site/, which also works from there without a server
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+$(DOCUMENTED): requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@touch $@
+
+screenshots: $(READY) ## pictures for the site, of commands that run on the sandbox; two minutes
+	$(BIN)/python -m website.screenshots
+	$(BIN)/python -m website.notebook
 
 lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --extra dev --extra onnx -o requirements/dev.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt -o requirements/run.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/audit.txt requirements/audit.in
+	for name in build docs; do $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/$$name.txt requirements/$$name.in; done
 
 bench: $(READY)  ## measure ours and its peers for half an hour; BENCH="--data FOLDER" for recorded answers
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -99,4 +116,4 @@ sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, for 
 	$(BIN)/python -m tests.kit.sweep kills
 
 clean:           ## remove what make made
-	rm -rf $(VENV) $(AUDIT) $(RUN) $(DIST) .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo
+	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo

@@ -2,7 +2,8 @@
 
     AsyncFilterError                70
     ├── UsageError                   2   the command line or the call is wrong
-    │   └── JobError                 2   the job file is wrong; lists every problem at once
+    │   ├── JobError                 2   the job file is wrong; lists every problem at once
+    │   └── ObjectMissingError       2   an object that the user named is not there
     ├── CheckpointError              3   the checkpoint cannot be used
     │   ├── CheckpointLockedError        another run holds it
     │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
@@ -15,8 +16,9 @@
     │   ├── RegionMismatchError          bucket and detector are in different regions
     │   ├── EndpointError                no server answers at the endpoint
     │   └── StoreError                   the store does not do what S3 does
+    ├── DataError                    1   something in the data is wrong, with a code
     ├── OutputError                 74   a result cannot be written
-    ├── AbortedError               130   a second interruption: the run stopped at once
+    ├── AbortedError               130   a second interruption, or a question answered with no
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError        4      wait and repeat; does not count against ``max_attempts``
         ├── TransientError        4      repeat, up to ``max_attempts``
@@ -41,7 +43,7 @@ class ExitCode(IntEnum):
     OK = 0
     """Finished, or stopped by a limit that the job sets."""
     SOME_FAILED = 1
-    """Finished, and some images failed; or stopped because too many did."""
+    """Finished, and some images failed, or something in a dataset is wrong; or stopped because too many failed."""
     USAGE = 2
     """The job file or the command line is wrong; nothing was started."""
     CHECKPOINT = 3
@@ -115,6 +117,10 @@ class JobError(UsageError):
         self.problems = tuple(problems)
 
 
+class ObjectMissingError(UsageError):
+    """An object in S3 that the user named, such as a manifest, is not there."""
+
+
 class CheckpointError(AsyncFilterError):
     """The checkpoint cannot be used; the file is left as it was."""
 
@@ -167,6 +173,22 @@ class StoreError(AccessError):
     """The store does not do what S3 does and the job depends on, such as listing its keys in order."""
 
 
+class DataError(AsyncFilterError):
+    """Something in the user's data is wrong, so that a result was not written; nothing else is lost.
+
+    Args:
+        message: What, where, and what follows from it.
+        code: The name of what is wrong, which begins the message: ``ERROR_EMPTY_MANIFEST``.
+        hint: The remedy.
+    """
+
+    exit_code = ExitCode.SOME_FAILED
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(f"{code}: {message}", hint=hint)
+        self.code = code
+
+
 class OutputError(AsyncFilterError):
     """A result cannot be written where the user wants it; nothing else is lost."""
 
@@ -174,7 +196,10 @@ class OutputError(AsyncFilterError):
 
 
 class AbortedError(AsyncFilterError):
-    """The run was interrupted twice and left at once; what is durable is kept, what was in flight counts as spent."""
+    """The run was interrupted twice and left at once, or a question was answered with no.
+
+    What is durable is kept; what was in flight counts as spent.
+    """
 
     exit_code = ExitCode.ABORTED
 

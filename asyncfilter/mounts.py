@@ -23,11 +23,13 @@ class Mount(NamedTuple):
         device: Major and minor number of the file system, such as ``8:1``.
         root: The folder or file of that file system that is mounted.
         point: The path at which it is mounted.
+        kind: Type of the file system, such as ``ext4`` or ``nfs4``.
     """
 
     device: str
     root: str
     point: str
+    kind: str = ""
 
 
 def read_mounts(table: Path = _TABLE) -> list[Mount]:
@@ -37,12 +39,19 @@ def read_mounts(table: Path = _TABLE) -> list[Mount]:
     except OSError:
         return []
     fields = [line.split(" ") for line in lines]
-    return [Mount(row[2], _unescaped(row[3]), _unescaped(row[4])) for row in fields if len(row) > 4]
+    return [Mount(row[2], _unescaped(row[3]), _unescaped(row[4]), _kind(row)) for row in fields if len(row) > 4]
 
 
 def is_mount_point(path: Path, mounts: Sequence[Mount]) -> bool:
     """Whether something is mounted at exactly this path, which is absolute and free of links."""
     return any(mount.point == str(path) for mount in mounts)
+
+
+def mount_of(folder: str, mounts: Sequence[Mount]) -> Mount | None:
+    """The mount that holds a folder, given by an absolute path without links; None where that is not known."""
+    covering = [mount for mount in mounts if is_below(folder, mount.point)]
+    # Of mounts at one point the last hides the others; max() would return the first.
+    return max(reversed(covering), key=lambda mount: len(mount.point), default=None)
 
 
 def real_places(folder: str, mounts: Sequence[Mount]) -> list[str]:
@@ -52,11 +61,9 @@ def real_places(folder: str, mounts: Sequence[Mount]) -> list[str]:
         folder: An absolute path without links; it need not exist.
         mounts: From ``read_mounts``.
     """
-    covering = [mount for mount in mounts if is_below(folder, mount.point)]
-    if not covering:
+    nearest = mount_of(folder, mounts)
+    if nearest is None:
         return []
-    # Of mounts at one point the last hides the others; max() would return the first.
-    nearest = max(reversed(covering), key=lambda mount: len(mount.point))
     inner = folder[len(nearest.point.rstrip("/")) :]
     below = [mount for mount in mounts if mount.point != folder and is_below(mount.point, folder)]
     return [
@@ -68,6 +75,12 @@ def real_places(folder: str, mounts: Sequence[Mount]) -> list[str]:
 def is_below(path: str, folder: str) -> bool:
     """Whether ``path`` is ``folder`` or inside it; both are absolute."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _kind(row: Sequence[str]) -> str:
+    """Type of the file system: it follows a hyphen, behind a varying number of optional fields."""
+    rest = row[6:]
+    return rest[rest.index("-") + 1] if "-" in rest[:-1] else ""
 
 
 def _unescaped(field: str) -> str:

@@ -8,11 +8,23 @@
 
 import logging
 
+from asyncfilter.aws.access.check import check_access, detector_region
+from asyncfilter.aws.access.identity import Caller, identify
+from asyncfilter.aws.access.opt_out import OptOutState, opt_out
 from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_detector, open_remover, open_store
 from asyncfilter.aws.model_state import ModelState, describe_model
+from asyncfilter.aws.preflight import check_region, nearest_region
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
-from asyncfilter.aws.session import AwsSession, open_aws
+from asyncfilter.aws.s3.objects import S3Objects
+from asyncfilter.aws.session import (
+    ANY_REGION,
+    AwsSession,
+    Endpoint,
+    configured_region,
+    open_aws,
+    open_without_keys,
+)
 from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 
 # As botocore and boto3 do for themselves: Python prints warnings of a logger on stderr when no handler is set. What
@@ -20,20 +32,33 @@ from asyncfilter.policy.quota import QuotaAnswer, QuotaOrigin
 logging.getLogger("aiobotocore").addHandler(logging.NullHandler())
 
 __all__ = [
+    "ANY_REGION",
     "SERVICE_CODE",
     "AwsClients",
     "AwsReferences",
     "AwsSession",
+    "Caller",
+    "Endpoint",
     "ModelState",
+    "OptOutState",
     "QuotaAnswer",
     "QuotaOrigin",
+    "S3Objects",
     "S3Store",
+    "check_access",
+    "check_region",
+    "configured_region",
     "describe_model",
+    "detector_region",
+    "identify",
+    "nearest_region",
     "open_aws",
     "open_clients",
     "open_detector",
     "open_references",
     "open_remover",
     "open_store",
+    "open_without_keys",
+    "opt_out",
     "quota_tps",
 ]

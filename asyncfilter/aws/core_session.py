@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.utils import get_environ_proxies
 
 from asyncfilter.aws.http_session import HttpSession, MetadataSession
-from asyncfilter.aws.trust import ca_bundle, trusting
+from asyncfilter.aws.trust import ca_setting, trusting
 
 
 class CoreSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
@@ -31,6 +31,8 @@ class CoreSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
         profile: The profile; None for the standard AWS settings.
 
     Attributes:
+        ca_setting: The setting that names the trusted authorities; empty for the public ones.
+        ca_bundle: Their file or folder.
         tls: The trusted certificates.
 
     Raises:
@@ -40,7 +42,8 @@ class CoreSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
 
     def __init__(self, *, profile: str | None) -> None:
         super().__init__(profile=profile)
-        self.tls = trusting(ca_bundle(self))
+        self.ca_setting, self.ca_bundle = ca_setting(self)
+        self.tls = trusting(self.ca_bundle)
         self.register("before-call.s3", _stay_in_region)
 
     def get_default_client_config(self) -> AioConfig:

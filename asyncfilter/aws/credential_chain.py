@@ -42,10 +42,11 @@ _BEFORE_LOGIN: Final = ("aws_access_key_id", "sso_session", "sso_start_url", "we
 
 
 class Found(NamedTuple):
-    """Keys, and when they expire in Unix time; infinity for keys that do not."""
+    """Keys, when they expire in Unix time (infinity for keys that do not), and what the provider of them is called."""
 
     keys: Keys
     expires_unix_s: float
+    provider: str = ""
 
 
 class Chain:
@@ -104,7 +105,8 @@ class Chain:
         for part, value in zip(_PARTS, keys, strict=True):
             _check(value, self._name_of(part))
         expires = getattr(self._found, "_expiry_time", None)  # no public name; absent in keys that do not expire
-        return Found(keys, math.inf if expires is None else expires.timestamp())
+        provider = provider_name(self._found.method, self.profile)
+        return Found(keys, math.inf if expires is None else expires.timestamp(), provider)
 
     async def _load(self, asked: list[str]) -> AioObject:
         for provider in self._resolver.providers:

@@ -61,6 +61,7 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
         self._failure: CredentialsError | None = None
         self._failed_until_s = 0.0
         self._keys: Keys | None = None
+        self._found: Found | None = None
         self._expires_unix_s = self._renew_unix_s = 0.0
         self._fresh_until_s = 0.0
         self._next_try_s = 0.0
@@ -77,6 +78,13 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
         if self._keys is not None and time.monotonic() < self._fresh_until_s:
             return self._keys
         return await self._valid_keys()
+
+    async def found(self) -> Found:
+        """What the providers gave last: valid keys, their expiry, and the provider's name; raises as ``keys``."""
+        await self.keys()
+        if self._found is None:
+            raise CredentialsError("There are no credentials")
+        return self._found
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """See ``AioCredentials``; aiobotocore's clients call it for each request."""
@@ -132,7 +140,7 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
         raise AssertionError("unreachable")
 
     def _keep(self, found: Found) -> None:
-        self._keys = found.keys
+        self._found, self._keys = found, found.keys
         valid_s = found.expires_unix_s - time.time()
         self._expires_unix_s = found.expires_unix_s - min(MARGIN_S, valid_s / 10)
         self._renew_unix_s = found.expires_unix_s - min(RENEW_S, valid_s / 2)

@@ -48,9 +48,10 @@ class AwsClients:
             reads_s3: False when images are not objects in S3; then no diagnosis of unreadable objects is made.
         """
         diagnosis = Diagnosis(self.session, self.s3, region) if reads_s3 else None
-        return DETECTORS[spec.kind](await self._detect_call(spec, region), diagnosis, spec)
+        return DETECTORS[spec.kind](await self.detect_call(spec, region), diagnosis, spec)
 
-    async def _detect_call(self, spec: DetectorSpec, region: str) -> DetectCall:
+    async def detect_call(self, spec: DetectorSpec, region: str) -> DetectCall:
+        """The bare calls of the detector that ``spec`` describes, in ``region``."""
         if self._is_fast:
             return FastDetect(self.signed_client, await self.session.endpoint("rekognition", region), spec)
         return BotoDetect(self.session, await self.session.client("rekognition", region), spec)

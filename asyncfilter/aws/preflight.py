@@ -15,7 +15,7 @@ from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3.diagnosis import region_mismatch
 from asyncfilter.aws.s3.listing import list_page
-from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.session import ANY_REGION, AwsSession
 from asyncfilter.aws.transport_errors import UnreachableError, vendor_translated
 from asyncfilter.errors import (
     AccessError,
@@ -127,6 +127,17 @@ async def check_region(session: AwsSession, region: str) -> None:
         hint="Set convert: true and detector.region to one of these, which sends the images' bytes there, or copy the "
         f"images to a bucket in one of them. For a region that has it since, set {_OWN_ENDPOINT} to its endpoint.",
     )
+
+
+async def nearest_region(session: AwsSession, home: str) -> str:
+    """``home`` itself where Rekognition exists in it, as far as botocore knows, else a region of the same area."""
+    try:
+        await check_region(session, home)
+    except RegionMismatchError:
+        known = await session.regions(REKOGNITION)
+        area = home.partition("-")[0] + "-"
+        return next((region for region in known if region.startswith(area)), ANY_REGION)
+    return home
 
 
 def region_asked_for(spec: DetectorSpec) -> str | None:

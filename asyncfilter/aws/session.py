@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import anyio
 from aiobotocore.config import AioConfig
 from aiolimiter import AsyncLimiter
+from botocore import UNSIGNED
 from botocore import exceptions as vendor
 from botocore.utils import get_environ_proxies
 
@@ -42,7 +43,7 @@ QUOTA_REQUESTS_TPS = 5.0
 Source: Service Quotas User Guide, *Service quotas for Service Quotas*, GetServiceQuota and GetAWSDefaultServiceQuota.
 """
 
-_ANY_REGION = "us-east-1"
+ANY_REGION = "us-east-1"
 """Region of the HeadBucket that looks up a bucket's region when none is set; every region returns it."""
 
 
@@ -83,7 +84,9 @@ class AwsSession:
         region: The region set in the job or in the standard AWS settings; None when there is none.
         timeout_s: Seconds one attempt may take, from connect to the last byte.
         tls: The trusted certificates, of every client.
+        ca_setting: The setting that names the trusted authorities, and ``ca_bundle`` their file or folder.
         keys: Returns valid keys, renewed before they expire; see ``SharedCredentials.keys``.
+        found_keys: Returns the same with their expiry and the name of their provider.
         quota_requests: Paces every request to Service Quotas, all regions and operations together; of capacity one, so
             that even a first burst stays within the rate.
     """
@@ -91,12 +94,14 @@ class AwsSession:
     def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
         with credentials_translated(aws.profile):
             core = CoreSession(profile=aws.profile)
-            self.region: str | None = aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
+            self.region = _region_set(aws, core)
             # For the clients of providers: botocore reads no AWS_REGION, and STS has no region of its own.
-            core.set_config_variable("region", self.region or _ANY_REGION)
+            core.set_config_variable("region", self.region or ANY_REGION)
             credentials = SharedCredentials(core, Chain(core, timeout_s=timeout_s))
         self.keys = credentials.keys
+        self.found_keys = credentials.found
         self.tls = core.tls
+        self.ca_setting, self.ca_bundle = core.ca_setting, core.ca_bundle
         self.timeout_s = timeout_s
         self.profile = aws.profile
         self.quota_requests = AsyncLimiter(1, 1 / QUOTA_REQUESTS_TPS)
@@ -144,6 +149,19 @@ class AwsSession:
         client = await self.client(service, region)
         return _endpoint(client.meta.endpoint_url, service, region)
 
+    async def address(self, service: str, region: str) -> Endpoint:
+        """The endpoint of any service, for requests that are not signed: no keys are needed.
+
+        Raises:
+            EndpointError: The service has no endpoint there.
+        """
+        config = self._config.merge(AioConfig(signature_version=UNSIGNED))
+        try:
+            async with self._core.create_client(service, region_name=region, config=config) as client:
+                return _endpoint(client.meta.endpoint_url, service, region)
+        except (vendor.BotoCoreError, ValueError) as exc:
+            raise _no_endpoint(service, region, exc) from exc
+
     async def regions(self, service: str) -> list[str]:
         """The regions of all partitions in which botocore knows a service, in order."""
         known: list[str] = []
@@ -170,7 +188,7 @@ class AwsSession:
         return self._regions[bucket]
 
     async def _fetch_region(self, bucket: str) -> str:
-        fallback = self.region or _ANY_REGION
+        fallback = self.region or ANY_REGION
         client = await self.client("s3", fallback)
         try:
             with vendor_translated(Operation.HEAD_BUCKET, f"s3://{bucket}"), fail_after(self.timeout_s):
@@ -200,6 +218,20 @@ class AwsSession:
             url, region = await _resolved(client, bucket)
         self._places[bucket] = _endpoint(url, "s3", region)
         return self._places[bucket]
+
+
+def configured_region(aws: Aws) -> str | None:
+    """The region of the job or of the standard AWS settings; needs no credentials. None when there is none.
+
+    Raises:
+        CredentialsError: There is no such profile.
+    """
+    with credentials_translated(aws.profile):
+        return _region_set(aws, CoreSession(profile=aws.profile))
+
+
+def _region_set(aws: Aws, core: CoreSession) -> str | None:
+    return aws.region or os.environ.get("AWS_REGION") or core.get_config_variable("region")
 
 
 async def _resolved(client: AioClient, bucket: str) -> tuple[str, str]:
@@ -259,7 +291,18 @@ async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIter
         CredentialsError: The profile does not exist, or there are no credentials.
         EndpointError: The trusted certificates cannot be read.
     """
-    async with AsyncExitStack() as stack:
-        session = AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)
+    async with open_without_keys(aws, timeout_s=timeout_s, connections=connections) as session:
         await session.keys()
         yield session
+
+
+@asynccontextmanager
+async def open_without_keys(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIterator[AwsSession]:
+    """As ``open_aws``, but keys are only looked up once they are needed.
+
+    Raises:
+        CredentialsError: The profile does not exist, or the AWS settings cannot be read.
+        EndpointError: The trusted certificates cannot be read.
+    """
+    async with AsyncExitStack() as stack:
+        yield AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)

@@ -31,24 +31,29 @@ _HOST_HINT = (
 _AUTHORITY_HINT = "Set AWS_CA_BUNDLE to the file with the certificate authority of the endpoint or the proxy."
 
 
-def ca_bundle(core: AioSession) -> str:
-    """The file or folder of the trusted authorities; an empty setting is none.
+def ca_setting(core: AioSession) -> tuple[str, str]:
+    """The setting that names the trusted authorities, empty where none does, and their file or folder.
 
-    The order is botocore's: AWS_CA_BUNDLE, ``ca_bundle`` of the profile, REQUESTS_CA_BUNDLE, the public authorities.
+    The order is botocore's: AWS_CA_BUNDLE, ``ca_bundle`` of the profile, REQUESTS_CA_BUNDLE, the public authorities. An
+    empty setting is none.
 
     Args:
         core: Has the AWS config file.
     """
-    of_profile: str | None = core.get_scoped_config().get("ca_bundle")
-    found = os.environ.get("AWS_CA_BUNDLE") or of_profile or os.environ.get("REQUESTS_CA_BUNDLE")
-    return found or str(get_cert_path(verify=True))
+    settings = {
+        "AWS_CA_BUNDLE": os.environ.get("AWS_CA_BUNDLE"),
+        "ca_bundle": core.get_scoped_config().get("ca_bundle"),
+        "REQUESTS_CA_BUNDLE": os.environ.get("REQUESTS_CA_BUNDLE"),
+    }
+    given = next(((name, value) for name, value in settings.items() if value), None)
+    return given or ("", str(get_cert_path(verify=True)))
 
 
 def trusting(bundle: str) -> ssl.SSLContext:
     """A context that trusts the authorities of a bundle and no other.
 
     Args:
-        bundle: From ``ca_bundle``.
+        bundle: From ``ca_setting``.
 
     Raises:
         EndpointError: The bundle cannot be used.

@@ -6,6 +6,7 @@ from asyncfilter.checkpoint.archive import archive_checkpoint
 from asyncfilter.checkpoint.lock import Holder
 from asyncfilter.checkpoint.lookup import Lookup, open_lookup
 from asyncfilter.checkpoint.place import checkpoint_exists
+from asyncfilter.checkpoint.place_trial import PlaceTrial, try_place
 from asyncfilter.checkpoint.reader import (
     RunRecord,
     Status,
@@ -20,6 +21,7 @@ from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 __all__ = [
     "Holder",
     "Lookup",
+    "PlaceTrial",
     "RunRecord",
     "SqliteCheckpoint",
     "Status",
@@ -32,4 +34,5 @@ __all__ = [
     "read_images",
     "read_labels",
     "read_status",
+    "try_place",
 ]

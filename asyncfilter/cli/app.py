@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from asyncfilter import __version__
 from asyncfilter.cli.exit_codes import exit_code_of
-from asyncfilter.cli.lazy import Entry, lazy_group
+from asyncfilter.cli.lazy import Entry, Group, lazy_group
+from asyncfilter.cli.manifest import MANIFEST
 from asyncfilter.cli.options import IS_PRETTY, help_text
 
-COMMANDS = {
+CONFIG = Group(
+    help=help_text("Work on job files alone, without network and credentials.", "asyncfilter config check job.yaml"),
+    short_help="Check a job file alone, without network.",
+    commands={
+        "check": Entry("asyncfilter.cli.config", "Check a job file alone, without network and credentials."),
+    },
+)
+
+COMMANDS: Mapping[str, Entry | Group] = {
+    "init": Entry("asyncfilter.cli.init", "Look at a bucket or a folder, and write a job file for it."),
     "labels": Entry("asyncfilter.cli.labels", "Show labels of good images, and the rule that they suggest."),
     "plan": Entry("asyncfilter.cli.plan", "Show what a job would cost and how long it would take."),
     "bench": Entry("asyncfilter.cli.bench", "Measure how many calls a second the account accepts."),
@@ -23,6 +33,11 @@ COMMANDS = {
     "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, after a confirmation."),
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
+    "manifest": MANIFEST,
+    "config": CONFIG,
+    "doctor": Entry("asyncfilter.cli.doctor", "Look at all that a run depends on, and name remedies."),
+    "policy": Entry("asyncfilter.cli.policy", "Print the IAM policy of a job, or check what the caller lacks."),
+    "schema": Entry("asyncfilter.cli.schema", "Print the JSON Schema of the job file."),
     "quota": Entry("asyncfilter.cli.quota", "Show quota, price and limits of the account in a region."),
     "sandbox": Entry("asyncfilter.cli.sandbox", "Serve a double of S3, Rekognition and Service Quotas."),
     "demo": Entry("asyncfilter.cli.demo", "Show a whole run in a sandbox; needs no account."),
@@ -49,6 +64,7 @@ def _print_version(value: bool) -> None:
     help=help_text(
         "Clean image datasets in S3 with Amazon Rekognition at scale: resumable, at quota, within budget.",
         "asyncfilter demo                 see it work; nothing else is needed",
+        "asyncfilter init s3://raw/birds/ look at the images there, and write a job file for them",
         "asyncfilter labels good.jpg      the labels of a good image, and the rule that they suggest",
         "asyncfilter run job.yaml         run a job, or resume it",
         "asyncfilter plan job.yaml        what it would cost and how long it would take",

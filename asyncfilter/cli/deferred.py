@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncfilter.aws import open_aws, quota_tps
+    from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import (
         checkpoint_exists,
         count_pending,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
     from asyncfilter.cli.job_sandbox.contents import contents_for
     from asyncfilter.cli.run_console import run_with_console
-    from asyncfilter.job.load import load_job
+    from asyncfilter.job.load import load_job, parse_job
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
     from asyncfilter.wiring import (
         examine_sample,
@@ -36,22 +36,35 @@ if TYPE_CHECKING:
         survey,
         undo,
     )
+    from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.doctor import diagnose
+    from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
+    from asyncfilter.wiring.manifests import fetch_manifest
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
 _HOMES = {
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
+    "check_permissions": "wiring.access",
+    "check_places": "wiring.first_look",
     "checkpoint_exists": "checkpoint",
+    "configured_region": "aws",
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
+    "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fetch_manifest": "wiring.manifests",
+    "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
+    "label_sample": "wiring.first_look",
     "load_job": "job.load",
+    "look_at": "wiring.first_look",
     "measure": "wiring",
     "open_aws": "aws",
+    "parse_job": "job.load",
     "plan_apply": "wiring",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
@@ -76,15 +89,24 @@ _HOMES = {
 __all__ = [
     "apply",
     "bench_mapping",
+    "check_permissions",
+    "check_places",
     "checkpoint_exists",
+    "configured_region",
     "contents_for",
     "count_pending",
+    "diagnose",
     "draw_bench",
     "examine_sample",
+    "fetch_manifest",
+    "fits_checkpoint",
     "label_references",
+    "label_sample",
     "load_job",
+    "look_at",
     "measure",
     "open_aws",
+    "parse_job",
     "plan_apply",
     "plan_undo",
     "propose_bench",

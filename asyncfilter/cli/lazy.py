@@ -25,6 +25,20 @@ class Entry(NamedTuple):
     short_help: str
 
 
+class Group(NamedTuple):
+    """A command with commands of its own, such as ``manifest``.
+
+    Attributes:
+        help: Its help, from ``help_text``.
+        short_help: Its line in the help of the program.
+        commands: Its commands, in the order of the help.
+    """
+
+    help: str
+    short_help: str
+    commands: Mapping[str, Entry]
+
+
 class LazyCommand(TyperCommand):
     """Placeholder in a group for the command ``name`` of a module that is not imported yet."""
 
@@ -41,11 +55,32 @@ class LazyCommand(TyperCommand):
         return get_group(app).commands[self._name].make_context(*args, **extra)
 
 
-def lazy_group(app: typer.Typer, entries: Mapping[str, Entry]) -> TyperGroup:
-    """The group of ``app``, which has a callback, with a ``LazyCommand`` for each of ``entries``, in their order."""
+def lazy_group(app: typer.Typer, entries: Mapping[str, Entry | Group]) -> TyperGroup:
+    """The group of ``app``, which has a callback, with a command for each of ``entries``, in their order.
+
+    No module of a command is imported; a ``Group`` becomes a group of the same kind.
+    """
     group = get_command(app)
     if not isinstance(group, TyperGroup):
         raise TypeError("an app without a callback makes no group")
     for name, entry in entries.items():
-        group.add_command(LazyCommand(name, entry))
+        group.add_command(LazyCommand(name, entry) if isinstance(entry, Entry) else _subgroup(name, entry))
     return group
+
+
+def _subgroup(name: str, group: Group) -> TyperGroup:
+    app = typer.Typer(
+        name=name,
+        help=group.help,
+        short_help=group.short_help,
+        rich_markup_mode="rich" if IS_PRETTY else None,
+        no_args_is_help=True,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_nothing)
+    return lazy_group(app, group.commands)
+
+
+def _nothing() -> None:
+    """A group by itself does nothing."""

@@ -15,8 +15,8 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO, TypeVar
 
@@ -58,8 +58,25 @@ def write_result(option: str, path: Path, write: Callable[[TextIO], T]) -> T:
         UsageError: The file cannot be created or opened.
         OutputError: It cannot be written.
     """
+    with open_result(option, path) as binary:
+        text = _text(binary)
+        result = write(text)
+        text.flush()
+        text.detach()
+    return result
+
+
+@contextmanager
+def open_result(option: str, path: Path) -> Iterator[BinaryIO]:
+    """A stream of bytes into a file, which is there whole when the context ends, or not at all.
+
+    After an exception, or a signal that ends the process, the file is as it was. Arguments and errors are those of
+    ``write_result``.
+    """
     if _is_special(path):
-        return _write_into(option, path, write)
+        with _special(option, path) as binary:
+            yield binary
+        return
     target = Path(os.path.realpath(path))
     part = target.with_name(f".asyncfilter-{secrets.token_hex(8)}.part")
     with PROCESS.at_end(part.unlink):
@@ -68,16 +85,45 @@ def write_result(option: str, path: Path, write: Callable[[TextIO], T]) -> T:
         except OSError as error:
             raise _unusable(option, path, error) from error
         try:
-            with _text(os.fdopen(descriptor, "wb")) as out:
-                result = write(out)
-                out.flush()
+            with os.fdopen(descriptor, "wb") as binary:
+                yield binary
+                binary.flush()
                 os.fsync(descriptor)
             part.replace(target)
         except OSError as error:
             raise OutputError(f"{option} {path}: {error.strerror or error}; it was left as it was") from error
         finally:
             part.unlink(missing_ok=True)
-    return result
+
+
+class LazyResult:
+    """A file for a result that is made at its first byte: one that would be empty is not made.
+
+    A file that is there already is replaced in any case, so that it does not pass for a result of this command.
+
+    Args:
+        option: The option that names the file, for messages.
+        path: The file.
+        stack: The file is there when the stack is closed, or as it was after an exception.
+    """
+
+    def __init__(self, option: str, path: Path, stack: ExitStack) -> None:
+        self._option, self._path, self._stack = option, path, stack
+        self._out: BinaryIO | None = self._open() if is_replaced(path) else None
+
+    def write(self, content: bytes, /) -> int:
+        """Write bytes."""
+        if self._out is None:
+            self._out = self._open()
+        return self._out.write(content)
+
+    @property
+    def made(self) -> Path | None:
+        """The file; None when it is not made."""
+        return None if self._out is None else self._path
+
+    def _open(self) -> BinaryIO:
+        return self._stack.enter_context(open_result(self._option, self._path))
 
 
 def open_appending(option: str, path: Path) -> BinaryIO:
@@ -95,14 +141,16 @@ def open_appending(option: str, path: Path) -> BinaryIO:
         raise _unusable(option, path, error) from error
 
 
-def _write_into(option: str, path: Path, write: Callable[[TextIO], T]) -> T:
+@contextmanager
+def _special(option: str, path: Path) -> Iterator[BinaryIO]:
+    """A stream into something that is not a regular file."""
     try:
         binary = _open_special(path)
     except OSError as error:
         raise _unusable(option, path, error) from error
     try:
-        with _text(binary) as out:
-            return write(out)
+        with binary:
+            yield binary
     except OSError as error:
         raise OutputError(f"{option} {path}: {error.strerror or error}") from error
 
@@ -186,5 +234,5 @@ def _create_beside(target: Path, part: Path) -> int:
     return descriptor
 
 
-def _text(binary: BinaryIO) -> TextIO:
+def _text(binary: BinaryIO) -> io.TextIOWrapper:
     return io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline="")

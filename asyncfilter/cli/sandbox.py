@@ -19,7 +19,7 @@ from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import StdoutEndedError
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import UsageError
-from asyncfilter.sandbox import LabelSource, Quirk, SandboxOptions, client_environment, serve, syntax
+from asyncfilter.sandbox import LabelSource, OptOut, Quirk, SandboxOptions, client_environment, serve, syntax
 from asyncfilter.sandbox.throttle import ThrottleMode
 
 app = command_group()
@@ -37,8 +37,8 @@ def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
 @app.command(
     "sandbox",
     help=help_text(
-        "Serve a double of S3, Rekognition, Service Quotas and STS on one local port, for any AWS client, until "
-        "Ctrl-C. All of its data is in memory.",
+        "Serve a double of S3, Rekognition, Service Quotas, STS, IAM and Organizations on one local port, for any AWS "
+        "client, until Ctrl-C. All of its data is in memory.",
         "asyncfilter sandbox --for job.yaml          what the job needs, with pictures that its rules can tell apart",
         "asyncfilter sandbox --samples raw=300 --bucket clean",
         "asyncfilter sandbox --load photos=./pictures --bucket clean --tps 50 --latency 300ms",
@@ -121,6 +121,26 @@ def sandbox(
         ),
     ] = None,
     deny: Annotated[_Texts, _texts("--deny", "OPERATION[@GLOB]", "An operation without permission.", _TROUBLE)] = None,
+    policy: Annotated[
+        Path | None, _texts("--policy", "FILE", "The IAM policy of the caller, as `policy JOB` prints it.", _TROUBLE)
+    ] = None,
+    ai_opt_out: Annotated[
+        str,
+        typer.Option(
+            "--ai-opt-out",
+            metavar="STATE",
+            help="What the organisation says about AWS keeping images: none (no organisation), unset, in or out.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = "none",
+    access_log: Annotated[
+        bool,
+        typer.Option(
+            "--access-log",
+            help="Note the IAM permissions that requests need, for GET /_sandbox/access.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = False,
     denied: Annotated[
         _Texts, _texts("--denied", "GLOB", "Objects that cannot be read: no permission.", _TROUBLE)
     ] = None,
@@ -179,6 +199,9 @@ def sandbox(
             s3_latency=syntax.parse_latency(s3_latency),
             faults=_parsed(syntax.parse_fault, fault),
             deny=_parsed(syntax.parse_deny, deny),
+            policy=_text(policy),
+            ai_opt_out=OptOut(ai_opt_out),
+            access_log=access_log,
             denied=tuple(denied or ()),
             kms_denied=tuple(kms_denied or ()),
             verify_signatures=verify_signatures,

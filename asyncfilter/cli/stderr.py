@@ -51,11 +51,34 @@ def ask_number(question: str, number: int) -> bool:
     return _answer(question, f"Type {number} to continue:", hint=f"Add --yes --expect {number}.") == str(number)
 
 
+def ask_text(question: str, *, default: str) -> str:
+    """What the user types on a terminal, which must be there; ``default`` for an empty line.
+
+    Raises:
+        EOFError: The end of the input (Ctrl-D).
+    """
+    while True:
+        try:
+            line = _line(f"{printable(question)} [{printable(default)}]:")
+            line.encode()
+        except UnicodeError:
+            print_err("That is not text in UTF-8.")
+            continue
+        if not line:
+            raise EOFError
+        return line.strip() or default
+
+
 def _answer(question: str, prompt: str, *, hint: str) -> str:
     if not has_terminal():
         raise UsageError(f"{question} The answer is no, since there is no terminal to ask on", hint=hint)
-    sys.stderr.write(f"{printable(question)} {prompt} ")
+    return _line(f"{printable(question)} {prompt}").strip()
+
+
+def _line(prompt: str) -> str:
+    """The next line that is typed, with its line end; empty at the end of the input."""
+    sys.stderr.write(f"{prompt} ")
     sys.stderr.flush()
     while not select.select([sys.stdin], [], [], _GLANCE_S)[0]:
         pass
-    return sys.stdin.readline().strip()
+    return sys.stdin.readline()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from rich.console import Console, RenderableType
 
 from asyncfilter.cli.streams import StdoutEndedError
-from asyncfilter.printable import printable_json
+from asyncfilter.printable import printable, printable_json
 from asyncfilter.report.as_json import json_text
 from asyncfilter.report.terminal.text import PlainConsole
 
@@ -33,6 +33,14 @@ def print_out(renderable: RenderableType) -> None:
     """Print a command's result, a table or a panel, on stdout."""
     with suppress(StdoutEndedError):
         PlainConsole(highlight=False).print(renderable)
+        sys.stdout.flush()
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines of a command's result on stdout, which are not wrapped; what does not print becomes escapes."""
+    with suppress(StdoutEndedError):
+        for line in lines:
+            sys.stdout.write(f"{printable(line)}\n")
         sys.stdout.flush()
 
 

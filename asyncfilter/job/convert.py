@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -144,7 +145,14 @@ def _pricing(pricing: schema.Pricing) -> spec.Pricing:
         tiers=tuple(tiers) or None,
         inference_unit_hour_micros=_micros(pricing.inference_unit_hour_usd),
         inference_units=pricing.inference_units,
+        by_hand=_by_hand(pricing.by_hand),
     )
+
+
+def _by_hand(by_hand: schema.ByHand) -> spec.ByHand:
+    known = spec.ByHand(images_per_hour=by_hand.images_per_hour)
+    hour_micros = _micros(by_hand.hour_usd)
+    return known if hour_micros is None else replace(known, hour_micros=hour_micros)
 
 
 def _micros(amount_usd: Decimal | None) -> int | None:

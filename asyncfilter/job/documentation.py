@@ -24,8 +24,10 @@ One YAML file defines what to examine, the rules, the actions and the limits. `c
 commented examples. Most keys have defaults; unknown keys are rejected, and all problems of a file are reported at once,
 as `job.yaml:12:7: limits.tps: expected ..., found ...`.
 
-An editor that supports JSON Schema completes and checks the file when its first line refers to the schema that ships
-with the package: `# yaml-language-server: $schema=PATH/asyncfilter/job/job.schema.json`.
+`asyncfilter init` writes such a file for a bucket or a folder. `asyncfilter config check job.yaml` checks a file alone,
+without network and credentials. An editor that supports JSON Schema completes and checks the file when its first line
+refers to the schema that ships with the package, `# yaml-language-server: $schema=file:///PATH/job.schema.json`, as
+`init` writes it; `asyncfilter schema` prints the schema.
 
 Scalars follow YAML 1.2: only `true` and `false` are booleans, so a label may be called `No`. Globs need quotes.
 `${NAME}` in a value is the environment variable of that name, `${NAME:-default}` has a default, `$$` is a dollar sign.

@@ -254,6 +254,14 @@ class PriceTier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByHand:
+    """What people cost who would review the images, and how fast they are; ``policy.by_hand`` has the sources."""
+
+    hour_micros: int = 44_400_000
+    images_per_hour: float = 1200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
     """Usage and prices of the account; None means the table that ships with the package, or the service's value."""
 
@@ -261,6 +269,7 @@ class Pricing:
     tiers: tuple[PriceTier, ...] | None = None
     inference_unit_hour_micros: int | None = None
     inference_units: int | None = None
+    by_hand: ByHand = field(default_factory=ByHand)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

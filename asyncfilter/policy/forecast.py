@@ -14,18 +14,12 @@ from math import ceil, floor
 import msgspec
 
 from asyncfilter import notebook
-from asyncfilter.job.spec import Job, Limits, Stop
+from asyncfilter.job.spec import ByHand, Job, Limits, Stop
 from asyncfilter.model import Counts, ListedObject, NothingFound, StopReason, Summary
+from asyncfilter.policy.by_hand import ReviewByPeople, review_by_people
 from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.records.progress import MonthUse
-
-JUDGEMENT_MICROS = 12_000
-"""The price of one person's review of one image (SageMaker Ground Truth's price for image classification by a
-crowd)."""
-
-JUDGEMENTS = (3, 5)
-"""How many people usually review each image: the least and the most."""
 
 HOUR_S = 3600
 _SHORTEST_MONTH_S = 28 * 24 * HOUR_S
@@ -161,7 +155,7 @@ class CostForecast(msgspec.Struct, frozen=True, kw_only=True):
         calls: Images that would be paid for before the run ends for ``ends``; stop rules are not foreseen.
         cost_micros: Their price; ``whole_micros`` is that of everything unpaid, whatever the limits.
         duration_s: Time at the rate; None when that is not known.
-        by_hand_micros: The price of review by people of all candidates, least and most.
+        by_hand: The review of all candidates by people.
     """
 
     calls: int
@@ -169,11 +163,17 @@ class CostForecast(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None
     ends: StopReason
     whole_micros: int
-    by_hand_micros: tuple[int, int]
+    by_hand: ReviewByPeople
 
 
-def forecast(plan_inputs: PlanInputs, limits: Limits) -> CostForecast:
-    """The forecast for the job."""
+def forecast(plan_inputs: PlanInputs, limits: Limits, by_hand: ByHand | None = None) -> CostForecast:
+    """The forecast for the job.
+
+    Args:
+        plan_inputs: What is known before anything is paid.
+        limits: Those of the job.
+        by_hand: What people would cost; by default the defaults of the job file.
+    """
     survey, checkpoint_totals, terms = plan_inputs.survey, plan_inputs.checkpoint_totals, plan_inputs.terms
     end = StopReason.COMPLETED if plan_inputs.nothing is None else StopReason.NOTHING_TO_EXAMINE
     ends = {end: survey.calls}
@@ -184,14 +184,13 @@ def forecast(plan_inputs: PlanInputs, limits: Limits) -> CostForecast:
         if affordable < survey.calls:
             ends[StopReason.BUDGET] = affordable
     reason = min(ends, key=lambda reason: (ends[reason], reason is end))
-    fewest, most = JUDGEMENTS
     return CostForecast(
         calls=ends[reason],
         cost_micros=terms.cost_micros(ends[reason]),
         duration_s=terms.duration_s(ends[reason]),
         ends=reason,
         whole_micros=terms.cost_micros(survey.calls),
-        by_hand_micros=(survey.candidates * fewest * JUDGEMENT_MICROS, survey.candidates * most * JUDGEMENT_MICROS),
+        by_hand=review_by_people(survey.candidates, by_hand or ByHand()),
     )
 
 
@@ -371,7 +370,7 @@ def plan_result(job: Job, plan_inputs: PlanInputs, sample: Summary | None = None
     has_outcome = sample is not None and sample.this_run.examined > 0
     return PlanResult(
         plan_inputs=plan_inputs,
-        forecast=forecast(plan_inputs, job.limits),
+        forecast=forecast(plan_inputs, job.limits, job.pricing.by_hand),
         sample=sample,
         estimates=estimate(sample.this_run, plan_inputs, job.stop) if sample is not None and has_outcome else None,
     )

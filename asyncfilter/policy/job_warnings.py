@@ -9,6 +9,7 @@ from __future__ import annotations
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.cautions.actions import odd_targets, unreachable_actions
 from asyncfilter.policy.cautions.globs import odd_globs
+from asyncfilter.policy.cautions.label_names import KnownNames, name_findings
 from asyncfilter.policy.cautions.rules import Reachable, few_labels, least_confidence, odd_conditions, one_verdict
 from asyncfilter.policy.cautions.settings import (
     odd_limits,
@@ -16,6 +17,11 @@ from asyncfilter.policy.cautions.settings import (
     odd_stops,
     unreadable_formats,
 )
+
+
+def warnings_before_answers(job: Job) -> list[str]:
+    """All that can be said of a job file alone: also names that are not on the published list of labels."""
+    return [*name_findings(job, KnownNames()).values(), *job_warnings(job)]
 
 
 def job_warnings(job: Job) -> list[str]:

@@ -59,7 +59,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
     }
 
 
-def json_line(mapping: Mapping[str, object]) -> bytes:
+def json_line(mapping: Mapping[str, object] | msgspec.Struct) -> bytes:
     """One line of JSON."""
     return _encoded(mapping) + b"\n"
 

@@ -1,4 +1,4 @@
-"""A local test double of S3, Rekognition, Service Quotas and STS, on one port, for any AWS client.
+"""A local test double of S3, Rekognition, Service Quotas, STS, IAM and Organizations, on one port, for any AWS client.
 
 It imports nothing from the rest of the package. Responses, errors and limits follow AWS; where a fact is not known, the
 docstring at that place states the assumption. It is fast enough that a benchmark measures the client and not the
@@ -21,6 +21,7 @@ from asyncfilter.sandbox.options import (
     SandboxOptions,
     SyntheticSpec,
 )
+from asyncfilter.sandbox.organizations import OptOut
 from asyncfilter.sandbox.process import SandboxProcess
 from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.store import Attributes
@@ -46,6 +47,7 @@ __all__ = [
     "Latency",
     "LoadSpec",
     "Noise",
+    "OptOut",
     "Quirk",
     "SamplesSpec",
     "Sandbox",

@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
 from asyncfilter.sandbox.calls import Call, Style
+from asyncfilter.sandbox.iam.access_log import AccessLog
+from asyncfilter.sandbox.iam.actions import action_of, permission_of
+from asyncfilter.sandbox.iam.documents import Decision, IdentityPolicy, Permission
 from asyncfilter.sandbox.message import Request, ServiceError
 from asyncfilter.sandbox.sessions import Sessions
 from asyncfilter.sandbox.signature import SkewError, signature_holds
@@ -47,7 +50,7 @@ _FORGED: Final = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
     " and signing method. Consult the service documentation for details."
 )
-_FORBIDDEN: Final = "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: rekognition:{operation}"
+_FORBIDDEN: Final = "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: {action}"
 _ERRORS: Final[Mapping[tuple[Style, Denial], tuple[str, int, str]]] = {
     (Style.S3, Denial.UNSIGNED): ("AccessDenied", 403, "Access Denied"),
     (Style.S3, Denial.UNKNOWN): (
@@ -102,10 +105,10 @@ _ERRORS: Final[Mapping[tuple[Style, Denial], tuple[str, int, str]]] = {
 }
 
 
-def denial(style: Style, why: Denial, operation: str) -> ServiceError:
-    """The error response of a service of ``style`` to a request that it denies."""
+def denial(style: Style, why: Denial, action: str) -> ServiceError:
+    """The error response of a service of ``style`` to a request that it denies; ``action`` is IAM's name of it."""
     code, status, message = _ERRORS[style, why]
-    return ServiceError(code, message.replace("{operation}", operation), status)
+    return ServiceError(code, message.replace("{action}", action), status)
 
 
 class Access:
@@ -116,6 +119,9 @@ class Access:
         any_credentials: Accept access keys that are not in ``credentials``; their signatures cannot be checked.
         verify_signatures: Check signatures; unknown access keys are then refused.
         deny: Operations that are forbidden to every caller.
+        policy: The policy of every caller; None allows everything.
+        log: Notes the permissions that requests need; None where nobody asks for them.
+        partition: Of the account.
         sessions: Temporary keys; they are accepted until they expire, whatever ``any_credentials`` is.
     """
 
@@ -127,12 +133,26 @@ class Access:
         verify_signatures: bool,
         deny: Sequence[DenyRule],
         sessions: Sessions,
+        policy: IdentityPolicy | None = None,
+        log: AccessLog | None = None,
+        partition: str = "aws",
     ) -> None:
         self._credentials = credentials
         self._any = any_credentials and not verify_signatures
         self._verify = verify_signatures
         self._deny = deny
         self._sessions = sessions
+        self._policy = policy
+        self._log = log
+        self.partition = partition
+
+    @property
+    def _is_watched(self) -> bool:
+        return self._policy is not None or self._log is not None
+
+    def set_policy(self, policy: IdentityPolicy | None) -> None:
+        """Replace the policy of every caller; None allows everything."""
+        self._policy = policy
 
     def check(self, request: Request, caller: Caller, call: Call) -> None:
         """Return when the call is allowed; raise otherwise.
@@ -142,11 +162,52 @@ class Access:
         """
         why = self._objection(request, caller, call)
         if why is not None:
-            raise denial(call.style, why, call.operation)
+            raise denial(call.style, why, needed_action(call))
 
-    def allowed(self, operation: str, uri: str) -> bool:
-        """Whether no rule forbids the operation on ``bucket/key``."""
+    def allowed(self, operation: str, uri: str, *, versioned: bool = False) -> bool:
+        """Whether the caller may execute an operation of S3 on ``bucket/key``, or on a version of it."""
+        if not self._is_watched:
+            return self._rules_allow(operation, uri)
+        permission = permission_of(operation, uri, partition=self.partition, versioned=versioned)
+        return self._weigh(operation, uri, permission)
+
+    def may_tell_missing(self, operation: str, bucket: str) -> bool:
+        """Whether the caller is told that an object is missing: who may not list the bucket is denied instead."""
+        if not self._is_watched:
+            return True
+        permission = permission_of("HeadBucket", bucket, partition=self.partition)
+        is_allowed = self._policy is None or self._policy.decide(permission) is Decision.ALLOWED
+        if self._log is not None:
+            self._log.note(operation, permission, allowed=is_allowed)
+        return is_allowed
+
+    def decide(self, permission: Permission) -> Decision:
+        """The decision of IAM's simulation: by the rules for operations with this action, then by the policy."""
+        uri = permission.resource.partition(":s3:::")[2]
+        operations = {rule.operation for rule in self._deny if rule_action(rule.operation) == permission.action}
+        if not all(self._rules_allow(operation, uri) for operation in operations):
+            return Decision.EXPLICIT_DENY
+        return Decision.ALLOWED if self._policy is None else self._policy.decide(permission)
+
+    def _rules_allow(self, operation: str, uri: str) -> bool:
         return not any(fnmatchcase(operation, rule.operation) and fnmatchcase(uri, rule.uri) for rule in self._deny)
+
+    def _weigh(self, operation: str, uri: str, permission: Permission | None) -> bool:
+        """Whether rules and policy allow a request; the permission that it needs is noted."""
+        is_allowed = self._rules_allow(operation, uri)
+        if permission is None:
+            return is_allowed
+        if self._policy is not None:
+            is_allowed = is_allowed and self._policy.decide(permission) is Decision.ALLOWED
+        if self._log is not None:
+            self._log.note(operation, permission, allowed=is_allowed)
+        return is_allowed
+
+    def _forbids(self, call: Call) -> bool:
+        if not self._is_watched:
+            return bool(self._deny) and not self._rules_allow(call.operation, call.uri)
+        permission = call.permission() if call.permission is not None else None
+        return not self._weigh(call.operation, call.uri, permission)
 
     def _objection(self, request: Request, caller: Caller, call: Call) -> Denial | None:
         if not caller.access_key:
@@ -163,7 +224,27 @@ class Access:
                     return Denial.FORGED
             except SkewError:
                 return Denial.SKEWED
-        return Denial.FORBIDDEN if self._deny and not self.allowed(call.operation, call.uri) else None
+        return Denial.FORBIDDEN if self._forbids(call) else None
+
+
+def rule_action(operation: str) -> str:
+    """The IAM action of the operation that a rule names, as far as it names one."""
+    service = _SERVICES.get(operation, "s3")
+    return action_of(operation) if service == "s3" else f"{service}:{operation}"
+
+
+_SERVICES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("DetectLabels", "DetectCustomLabels", "DescribeProjects", "DescribeProjectVersions"), "rekognition"
+    ),
+    **dict.fromkeys(("GetServiceQuota", "GetAWSDefaultServiceQuota"), "servicequotas"),
+}
+
+
+def needed_action(call: Call) -> str:
+    """The IAM action of a call, as denials name it."""
+    permission = call.permission() if call.permission is not None else None
+    return rule_action(call.operation) if permission is None else permission.action
 
 
 def read_caller(request: Request) -> Caller:

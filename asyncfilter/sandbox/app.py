@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import anyio
+import msgspec
 
 from asyncfilter.sandbox import quotas as service_quotas
 from asyncfilter.sandbox.access import Access
@@ -16,8 +18,12 @@ from asyncfilter.sandbox.answers.build import build_source
 from asyncfilter.sandbox.control import ControlPath, new_quotas
 from asyncfilter.sandbox.dispatch import Conditions, Dispatcher
 from asyncfilter.sandbox.faults import Faults
+from asyncfilter.sandbox.iam.access_log import AccessLog
+from asyncfilter.sandbox.iam.documents import IdentityPolicy
+from asyncfilter.sandbox.iam.service import IamService
 from asyncfilter.sandbox.loading import fill
 from asyncfilter.sandbox.options import SECRET_KEY, SandboxOptions
+from asyncfilter.sandbox.organizations import OrganizationsService
 from asyncfilter.sandbox.projects import CustomModel
 from asyncfilter.sandbox.rekognition import RekognitionService
 from asyncfilter.sandbox.s3.service import S3Service
@@ -25,14 +31,14 @@ from asyncfilter.sandbox.server import HttpConnection
 from asyncfilter.sandbox.sessions import Sessions
 from asyncfilter.sandbox.stats import Counters, Stats
 from asyncfilter.sandbox.store import Attributes, Bucket, Store, Stored, marking
-from asyncfilter.sandbox.sts import StsService
+from asyncfilter.sandbox.sts import StsService, user_arn
 from asyncfilter.sandbox.throttle import Ramp
 
 BACKLOG: Final = 4096
 
 
 class Sandbox:
-    """A local test double of S3, Rekognition, Service Quotas and STS on one port.
+    """A local test double of S3, Rekognition, Service Quotas, STS, IAM and Organizations on one port.
 
     It is an async context manager that serves on the running asyncio loop. On exit all connections are closed, also
     those with a pending response.
@@ -50,6 +56,8 @@ class Sandbox:
         self._connections: set[HttpConnection] = set()
         self._server: asyncio.Server | None = None
         self._rekognition: RekognitionService | None = None
+        self._log = AccessLog() if self.options.access_log else None
+        self._access: Access | None = None
 
     async def __aenter__(self) -> Self:
         dispatcher = await anyio.to_thread.run_sync(self._build)
@@ -107,18 +115,36 @@ class Sandbox:
         """The counters at this moment."""
         return self.counters.snapshot()
 
+    def needed(self) -> Sequence[Mapping[str, Any]]:
+        """The permissions that requests needed, as ``GET /_sandbox/access`` returns them."""
+        return self._log.rows() if self._log is not None else ()
+
+    def set_policy(self, document: Mapping[str, Any] | None) -> None:
+        """Replace the identity policy of every caller, and forget which permissions were needed."""
+        policy = None if document is None else IdentityPolicy(msgspec.json.encode(document))
+        if self._access is not None:
+            self._access.set_policy(policy)
+        if self._log is not None:
+            self._log.clear()
+
     def _build(self) -> Dispatcher:
         """Fill the store and assemble the services; runs in a thread because it reads files."""
         options, store = self.options, self._store
         drawn = fill(store, options)
         sessions = Sessions(options.session_s)
+        partition = _partition(options.region)
+        log = self._log
         access = Access(
             credentials=options.credentials,
             any_credentials=options.any_credentials,
             verify_signatures=options.verify_signatures,
             deny=options.deny,
             sessions=sessions,
+            policy=None if options.policy is None else IdentityPolicy(Path(options.policy).read_bytes()),
+            log=log,
+            partition=partition,
         )
+        self._access = access
         model = CustomModel(options.model_arn, options.model_status, options.inference_units)
         source = build_source(options, drawn)
         rekognition = RekognitionService(store, access, source, model, check_images=options.check_images)
@@ -133,14 +159,16 @@ class Sandbox:
         dispatcher = Dispatcher(
             rekognition=rekognition,
             quotas=service_quotas.QuotasService(_applied_quotas(options), options.account),
-            sts=StsService(options.account, sessions),
+            sts=StsService(options.account, sessions, partition),
+            iam=IamService(access, sessions, user_arn(options.account, partition)),
+            organizations=OrganizationsService(options.ai_opt_out, options.account),
             s3=S3Service(store, access, options.account, options.quirks),
             access=access,
             conditions=conditions,
             counters=self.counters,
             seed=options.seed,
         )
-        dispatcher.control = ControlPath(conditions, self.counters, options.seed)
+        dispatcher.control = ControlPath(conditions, self.counters, access, log, seed=options.seed)
         return dispatcher
 
 
@@ -159,6 +187,11 @@ def client_environment(options: SandboxOptions, endpoint_url: str) -> dict[str, 
         "NO_PROXY": options.host,
         "no_proxy": options.host,
     }
+
+
+def _partition(region: str) -> str:
+    """The partition of a region, as far as the sandbox distinguishes them."""
+    return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(region.rsplit("-", 2)[0], "aws")
 
 
 async def serve(options: SandboxOptions, *, started: Callable[[str], None]) -> None:

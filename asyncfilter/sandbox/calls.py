@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
+from asyncfilter.sandbox.iam.documents import Permission
 from asyncfilter.sandbox.message import JSON_TYPE, XML_TYPE, Reply, Request, ServiceError, header_lines
 from asyncfilter.sandbox.s3_xml import error_body
 
@@ -31,6 +32,7 @@ class Call(msgspec.Struct, gc=False):
         run: Executes the call; raises ``ServiceError``. Returns a future if the answer is computed in a thread.
         headers: Further headers of an error response.
         detects: True for the paid, rate-limited operations.
+        permission: Gives the IAM action and resource; None for an operation that needs none.
     """
 
     style: Style
@@ -39,6 +41,7 @@ class Call(msgspec.Struct, gc=False):
     run: Callable[[], Reply | Future[Reply]]
     headers: dict[str, str] = {}
     detects: bool = False
+    permission: Callable[[], Permission | None] | None = None
 
 
 def new_request_id() -> str:

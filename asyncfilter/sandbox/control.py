@@ -2,6 +2,8 @@
 
 GET  /_sandbox/health
 GET  /_sandbox/stats
+GET  /_sandbox/access      what the option access_log noted
+POST /_sandbox/policy    {"policy": {"Version": "2012-10-17", "Statement": []}}, or null
 POST /_sandbox/reset-stats
 POST /_sandbox/faults    {"faults": ["throttle=1%", ...]}
 POST /_sandbox/quota     {"tps": 50, "mode": "window", "ramp": null}
@@ -15,8 +17,11 @@ from typing import Final
 
 import msgspec
 
+from asyncfilter.sandbox.access import Access
 from asyncfilter.sandbox.dispatch import Conditions
 from asyncfilter.sandbox.faults import Faults
+from asyncfilter.sandbox.iam.access_log import AccessLog
+from asyncfilter.sandbox.iam.documents import IdentityPolicy
 from asyncfilter.sandbox.message import Reply, Request, header_lines
 from asyncfilter.sandbox.stats import Counters
 from asyncfilter.sandbox.syntax import parse_fault, parse_latency
@@ -41,20 +46,30 @@ class _LatencyWanted(msgspec.Struct, forbid_unknown_fields=True):
     s3: str | None = None
 
 
+class _PolicyWanted(msgspec.Struct, forbid_unknown_fields=True):
+    policy: msgspec.Raw
+
+
 class ControlPath:
     """Handles requests to the control path; a ``Control``."""
 
-    def __init__(self, conditions: Conditions, counters: Counters, seed: int) -> None:
+    def __init__(
+        self, conditions: Conditions, counters: Counters, access: Access, log: AccessLog | None, *, seed: int
+    ) -> None:
         self._conditions = conditions
         self._counters = counters
+        self._access = access
+        self._log = log
         self._seed = seed
         self._paths = {
             ("GET", "health"): lambda _: {"ok": True},
             ("GET", "stats"): lambda _: counters.snapshot(),
+            ("GET", "access"): lambda _: {"rows": log.rows() if log is not None else []},
             ("POST", "reset-stats"): self._reset,
             ("POST", "faults"): self._set_faults,
             ("POST", "quota"): self._set_quota,
             ("POST", "latency"): self._set_latency,
+            ("POST", "policy"): self._set_policy,
         }
 
     def answer(self, request: Request) -> Reply:
@@ -69,6 +84,8 @@ class ControlPath:
 
     def _reset(self, _body: bytes) -> object:
         self._counters.reset()
+        if self._log is not None:
+            self._log.clear()
         return {"ok": True}
 
     def _set_faults(self, body: bytes) -> object:
@@ -80,6 +97,11 @@ class ControlPath:
         wanted = msgspec.json.decode(body, type=_QuotaWanted)
         self._conditions.quotas = new_quotas(wanted.tps, wanted.mode)
         self._conditions.ramp = None if wanted.ramp is None else Ramp(wanted.ramp)
+        return {"ok": True}
+
+    def _set_policy(self, body: bytes) -> object:
+        wanted = bytes(msgspec.json.decode(body, type=_PolicyWanted).policy)
+        self._access.set_policy(None if wanted == b"null" else IdentityPolicy(wanted))
         return {"ok": True}
 
     def _set_latency(self, body: bytes) -> object:

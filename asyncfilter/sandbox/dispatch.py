@@ -15,6 +15,7 @@ import msgspec
 from asyncfilter.sandbox.access import Access, Caller, read_caller
 from asyncfilter.sandbox.calls import Call, Style, refuse
 from asyncfilter.sandbox.faults import LOST, FaultKind, Faults, service_error_of
+from asyncfilter.sandbox.iam.service import VERSION as IAM_VERSION
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.message import Delivery, Reply, Request, ServiceError
 from asyncfilter.sandbox.server import Respond
@@ -66,6 +67,8 @@ class Dispatcher:
         rekognition: Service,
         quotas: Service,
         sts: Service,
+        iam: Service,
+        organizations: Service,
         s3: Service,
         access: Access,
         conditions: Conditions,
@@ -73,6 +76,7 @@ class Dispatcher:
         seed: int,
     ) -> None:
         self._rekognition, self._quotas, self._sts, self._s3 = rekognition, quotas, sts, s3
+        self._iam, self._organizations = iam, organizations
         self._access = access
         self._conditions = conditions
         self._counters = counters
@@ -100,10 +104,14 @@ class Dispatcher:
         target = request.headers.get(b"x-amz-target", b"")
         if target.startswith(b"ServiceQuotas"):
             return self._quotas
+        if target.startswith(b"AWSOrganizations"):
+            return self._organizations
         if target:
             return self._rekognition
         form = request.headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
-        return self._sts if (form and request.path == b"/") or request.query.startswith(b"Action=") else self._s3
+        if not ((form and request.path == b"/") or request.query.startswith(b"Action=")):
+            return self._s3
+        return self._iam if IAM_VERSION in (request.body or request.query) else self._sts
 
     def _carry_out(self, exchange: Exchange, caller: Caller) -> None:
         call, conditions, operation = exchange.call, self._conditions, exchange.operation

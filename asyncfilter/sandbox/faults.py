@@ -13,7 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
-from asyncfilter.sandbox.access import Denial, denial
+from asyncfilter.sandbox.access import Denial, denial, needed_action
 from asyncfilter.sandbox.calls import Call, Style
 from asyncfilter.sandbox.message import Delivery, ServiceError
 
@@ -140,6 +140,6 @@ def service_error_of(kind: FaultKind, call: Call) -> ServiceError:
         KeyError: For the kinds in ``LOST``, which have no error response.
     """
     if kind in _DENIALS:
-        return denial(call.style, _DENIALS[kind], call.operation)
+        return denial(call.style, _DENIALS[kind], needed_action(call))
     code, status, message = (_S3 if call.style is Style.S3 else _JSON)[kind]
     return ServiceError(code, message, status)

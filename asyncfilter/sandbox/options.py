@@ -12,6 +12,7 @@ from asyncfilter.sandbox.answers.folder import Noise
 from asyncfilter.sandbox.answers.source import Label
 from asyncfilter.sandbox.faults import Fault
 from asyncfilter.sandbox.latency import Latency
+from asyncfilter.sandbox.organizations import OptOut
 from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN
 from asyncfilter.sandbox.throttle import ThrottleMode
@@ -93,6 +94,9 @@ class SandboxOptions:
         archived, restored, kms_denied, denied: Globs on ``bucket/key`` of objects in that state; a restored object is
             an archived one that can be read.
         quirks: How the S3 differs from AWS's.
+        policy: File with the identity policy of every caller; None allows everything.
+        access_log: Note the IAM permissions that requests need, for ``GET /_sandbox/access``.
+        ai_opt_out: What the organisation of the account says about AWS keeping images.
         credentials: Secret keys by access key.
         any_credentials: Accept other access keys as well; without effect if ``verify_signatures`` is set.
         session_s: Lifetime of the temporary keys that AssumeRole returns, seconds; None for what the request asks for.
@@ -122,6 +126,9 @@ class SandboxOptions:
     s3_latency: Latency = field(default_factory=Latency)
     faults: tuple[Fault, ...] = ()
     deny: tuple[DenyRule, ...] = ()
+    policy: str | None = None
+    access_log: bool = False
+    ai_opt_out: OptOut = OptOut.NO_ORGANIZATION
     archived: tuple[str, ...] = ()
     restored: tuple[str, ...] = ()
     kms_denied: tuple[str, ...] = ()

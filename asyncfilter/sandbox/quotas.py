@@ -10,6 +10,7 @@ import msgspec
 
 from asyncfilter.sandbox.access import Caller
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
+from asyncfilter.sandbox.iam.documents import Permission
 from asyncfilter.sandbox.message import JSON_TYPE, Reply, Request, ServiceError, header_lines
 
 TARGET: Final = b"ServiceQuotasV20190624."
@@ -86,7 +87,8 @@ class QuotasService:
             wanted = msgspec.json.decode(request.body, type=_Wanted)
         except msgspec.DecodeError as exc:
             raise ServiceError("SerializationException", str(exc)) from exc
-        return Call(Style.JSON, operation, "", partial(run, wanted, caller.region))
+        permission = partial(Permission, f"servicequotas:{operation}", "*")
+        return Call(Style.JSON, operation, "", partial(run, wanted, caller.region), permission=permission)
 
     def _get(self, wanted: _Wanted, region: str) -> Reply:
         entry = _entry(wanted)

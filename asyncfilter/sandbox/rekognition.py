@@ -19,6 +19,7 @@ from asyncfilter.sandbox import images
 from asyncfilter.sandbox.access import Access, Caller
 from asyncfilter.sandbox.answers.source import AnswerSource, LabelSet, Picture
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
+from asyncfilter.sandbox.iam.documents import Permission
 from asyncfilter.sandbox.labelling import LabelFilter, Labelling, custom_labels_body
 from asyncfilter.sandbox.message import JSON_TYPE, Reply, Request, ServiceError
 from asyncfilter.sandbox.projects import CustomModel, describe_projects, describe_versions
@@ -112,6 +113,9 @@ _DECODERS: Final[Mapping[str, msgspec.json.Decoder[object]]] = {
     "DescribeProjectVersions": msgspec.json.Decoder(DescribeProjectVersions),
 }
 
+_MAY: Final = {operation: partial(Permission, f"rekognition:{operation}", "*") for operation in _DECODERS}
+"""The permission that each operation needs, as far as it has no resource of its own."""
+
 
 class RekognitionService:
     """Parses and executes requests to Rekognition.
@@ -151,19 +155,22 @@ class RekognitionService:
             wanted = decoder.decode(request.body)
         except msgspec.ValidationError as exc:
             invalid = _invalid(exc)
-            return Call(Style.JSON, operation, "", partial(_refuse, invalid), {}, operation.startswith("Detect"))
+            detects = operation.startswith("Detect")
+            return Call(Style.JSON, operation, "", partial(_refuse, invalid), {}, detects, _MAY[operation])
         except msgspec.DecodeError as exc:
             raise ServiceError("SerializationException", "Start of structure or map found where not expected.") from exc
         if isinstance(wanted, DetectLabels):
             run: Callable[[], Reply | Future[Reply]] = partial(self._detect_labels, wanted, caller.region)
-            return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True)  # noqa: FBT003 - Call.detects
+            return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True, _MAY[operation])  # noqa: FBT003 - Call.detects
         if isinstance(wanted, DetectCustomLabels):
             run = partial(self._detect_custom_labels, wanted, caller.region)
-            return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True)  # noqa: FBT003 - Call.detects
+            may = partial(Permission, f"rekognition:{operation}", wanted.project_version_arn)
+            return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True, may)  # noqa: FBT003 - Call.detects
         if isinstance(wanted, DescribeProjects):
-            return Call(Style.JSON, operation, "", partial(self._describe_projects, wanted))
+            return Call(Style.JSON, operation, "", partial(self._describe_projects, wanted), permission=_MAY[operation])
         assert isinstance(wanted, DescribeProjectVersions)  # noqa: S101 - the decoders make nothing else
-        return Call(Style.JSON, operation, "", partial(self._describe, wanted))
+        may = partial(Permission, f"rekognition:{operation}", wanted.project_arn)
+        return Call(Style.JSON, operation, "", partial(self._describe, wanted), permission=may)
 
     def close(self) -> None:
         """Shut down the thread pool, if there is one."""
@@ -219,7 +226,7 @@ class RekognitionService:
         if (
             stored is None
             or stored.delete_marker
-            or not self._access.allowed("GetObject", f"{bucket.name}/{place.name}")
+            or not self._access.allowed("GetObject", f"{bucket.name}/{place.name}", versioned=place.version is not None)
         ):
             raise unreadable
         attributes = stored.attributes

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 
 class Session(NamedTuple):
-    """One set of temporary keys; it ends at a Unix time."""
+    """One set of temporary keys; it ends at a Unix time. ``role`` is the ARN of the role that was assumed."""
 
     access_key: str
     secret_key: str
     token: str
     ends_unix_s: float
+    role: str = ""
 
 
 class Sessions:
@@ -27,7 +28,7 @@ class Sessions:
         self._lifetime_s = lifetime_s
         self._sessions: dict[str, Session] = {}
 
-    def start(self, duration_s: float) -> Session:
+    def start(self, duration_s: float, role: str = "") -> Session:
         """Give out new keys."""
         lifetime_s = duration_s if self._lifetime_s is None else self._lifetime_s
         made = Session(
@@ -35,6 +36,7 @@ class Sessions:
             secret_key=secrets.token_urlsafe(30),
             token=secrets.token_urlsafe(90),
             ends_unix_s=time.time() + lifetime_s,
+            role=role,
         )
         self._sessions[made.access_key] = made
         return made
@@ -42,3 +44,7 @@ class Sessions:
     def find(self, access_key: str) -> Session | None:
         """The session with an access key, also after its end."""
         return self._sessions.get(access_key)
+
+    def roles(self) -> dict[str, str]:
+        """ARNs of the roles that were assumed, by name."""
+        return {one.role.rpartition("/")[2]: one.role for one in self._sessions.values() if one.role}

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 from asyncfilter.sandbox.access import Caller
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
+from asyncfilter.sandbox.iam.documents import Permission
 from asyncfilter.sandbox.message import Reply, Request, ServiceError, header_lines
 from asyncfilter.sandbox.sessions import Sessions
 
@@ -22,12 +23,14 @@ class StsService:
     Args:
         account: The account.
         sessions: Gives out the temporary keys.
+        partition: Of the account.
     """
 
     style: Final = Style.QUERY
 
-    def __init__(self, account: str, sessions: Sessions) -> None:
+    def __init__(self, account: str, sessions: Sessions, partition: str = "aws") -> None:
         self._account = account
+        self._partition = partition
         self._sessions = sessions
 
     def read(self, request: Request, caller: Caller) -> Call:
@@ -36,29 +39,35 @@ class StsService:
         Raises:
             ServiceError: ``InvalidAction`` or ``ValidationError``.
         """
-        del caller
         form = parse_qs((request.body or request.query).decode("utf-8", "replace"))
         action = form.get("Action", [""])[0]
         match action:
             case "GetCallerIdentity":
-                return Call(Style.QUERY, action, "", self._identity)
+                return Call(Style.QUERY, action, "", partial(self._identity, caller), permission=_no_permission)
             case "AssumeRole":
                 role, duration = form.get("RoleArn", [""])[0], form.get("DurationSeconds", ["3600"])[0]
                 if not role or not duration.isdecimal():
                     raise ServiceError("ValidationError", "RoleArn or DurationSeconds is not valid", 400)
-                return Call(Style.QUERY, action, role, partial(self._assume, role, int(duration)))
+                permission = partial(Permission, "sts:AssumeRole", role)
+                return Call(
+                    Style.QUERY, action, role, partial(self._assume, role, int(duration)), permission=permission
+                )
             case _:
                 raise ServiceError("InvalidAction", f"Could not find operation {action} for version 2011-06-15")
 
-    def _identity(self) -> Reply:
+    def _identity(self, caller: Caller) -> Reply:
+        session = self._sessions.find(caller.access_key)
+        arn = user_arn(self._account, self._partition)
+        if session is not None and session.role:
+            role = session.role.rpartition("/")[2]
+            arn = f"arn:{self._partition}:sts::{self._account}:assumed-role/{role}/sandbox"
         return _reply(
             "GetCallerIdentity",
-            f"<Arn>arn:aws:iam::{self._account}:user/sandbox</Arn><UserId>AIDASANDBOX</UserId>"
-            f"<Account>{self._account}</Account>",
+            f"<Arn>{escape(arn)}</Arn><UserId>AIDASANDBOX</UserId><Account>{self._account}</Account>",
         )
 
     def _assume(self, role: str, duration_s: int) -> Reply:
-        session = self._sessions.start(duration_s)
+        session = self._sessions.start(duration_s, role)
         ends = datetime.fromtimestamp(session.ends_unix_s, UTC).isoformat().replace("+00:00", "Z")
         return _reply(
             "AssumeRole",
@@ -67,6 +76,15 @@ class StsService:
             f"<SecretAccessKey>{session.secret_key}</SecretAccessKey><SessionToken>{session.token}</SessionToken>"
             f"<Expiration>{ends}</Expiration></Credentials>",
         )
+
+
+def user_arn(account: str, partition: str) -> str:
+    """The ARN of the one user, whose keys are not temporary."""
+    return f"arn:{partition}:iam::{account}:user/sandbox"
+
+
+def _no_permission() -> None:
+    """GetCallerIdentity needs none, and cannot be denied (STS API reference)."""
 
 
 def _reply(action: str, result: str) -> Reply:

@@ -31,6 +31,7 @@ async def label_references(
     aws: Aws | None = None,
     overrides: Overrides | None = None,
     interrupt: Interrupt | None = None,
+    leaves_out: bool = False,
 ) -> Labelled:
     """Examine reference images with Rekognition; labels that were paid for are kept, and not paid for again.
 
@@ -41,6 +42,7 @@ async def label_references(
         aws: The AWS settings.
         overrides: Your own references, checkpoint or clock.
         interrupt: ``request`` it to stop.
+        leaves_out: Images that cannot be examined are left out of the result, and are no error.
 
     Raises:
         UsageError: An image cannot be examined, or no region is known to send files to.
@@ -60,6 +62,7 @@ async def label_references(
             elsewhere=(),
             inputs=inputs_of(job, ChosenSource(()), backend),
             context=new_context(overrides, interrupt=interrupt),
+            leaves_out=leaves_out,
         )
         if found.ended is not None:
             raise AsyncFilterError(found.ended.error or "interrupted", hint=found.ended.hint)

@@ -108,10 +108,17 @@ async def open_run(
         checkpoint = checkpoint or await sqlite(job, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
-        known = await stored_names(checkpoint, answers=0, is_own=context.has_own_labels)
-        if ignored := ignored_name_findings(job, known):
-            inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored.values()))
+        if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
+            inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
         yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+
+
+async def _ignored_names(job: Job, checkpoint: Checkpoint, *, is_own: bool) -> tuple[str, ...]:
+    """Cautions about the names that references must not use; the checkpoint is read only when one is in doubt."""
+    if not ignored_name_findings(job, KnownNames(is_own=is_own)):
+        return ()
+    known = await stored_names(checkpoint, answers=0, is_own=is_own)
+    return tuple(ignored_name_findings(job, known).values())
 
 
 def new_context(
@@ -168,7 +175,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
             checkpoint_totals=checkpoint_totals,
             known=known,
             terms=terms,
-            cautions=(*name_findings(job, names).values(), *_cautions(job, inputs, checkpoint_totals, terms)),
+            cautions=(*_cautions(job, inputs, checkpoint_totals, terms), *name_findings(job, names).values()),
         )
 
 

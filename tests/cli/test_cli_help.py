@@ -18,11 +18,21 @@ import typer
 import asyncfilter.cli
 from asyncfilter.cli import deferred
 from asyncfilter.cli.app import COMMANDS
+from asyncfilter.cli.lazy import Group
 from asyncfilter.errors import ExitCode
 
 HEAVY = ["aioboto3", "aiohttp", "botocore", "yaml", "PIL", "structlog", "sqlite3", "asyncio", "anyio"]
 """pydantic is not among them: typer itself takes it to read types, where it finds it."""
 AWS_CLIENT = ["aioboto3", "aiobotocore", "aiohttp", "boto3", "botocore"]
+
+
+LEAVES = {
+    f"{name} {inner}" if inner else name: leaf
+    for name, entry in COMMANDS.items()
+    for inner, leaf in (entry.commands.items() if isinstance(entry, Group) else [("", entry)])
+}
+"""Every command that does something, by its words."""
+GROUPS = {name: entry for name, entry in COMMANDS.items() if isinstance(entry, Group)}
 
 
 def call(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -40,10 +50,21 @@ def test_the_first_help_names_every_command() -> None:
     assert "╭" not in done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", GROUPS)
+def test_the_help_of_a_group_names_its_commands(command: str) -> None:
+    """Each with its line, and examples."""
+    done = call(command, "--help")
+    lines = done.stdout.partition("Commands:")[2].strip().splitlines()
+    expected = [[name, entry.short_help] for name, entry in GROUPS[command].commands.items()]
+    assert [line.split(maxsplit=1) for line in lines] == expected
+    assert f"  asyncfilter {command}" in done.stdout
+    assert call(command).returncode == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("command", LEAVES)
 def test_every_command_has_examples_and_the_common_options(command: str) -> None:
     """Each help shows examples, and --json and --yes."""
-    done = call(command, "--help")
+    done = call(*command.split(), "--help")
     assert done.returncode == 0
     assert f"  asyncfilter {command}" in done.stdout
     assert "--json" in done.stdout
@@ -65,18 +86,18 @@ def imported_by(*command_lines: list[str]) -> set[str]:
 
 def test_every_command_of_the_package_is_in_the_table() -> None:
     """All commands of the modules of ``cli`` are in ``COMMANDS``, under their own names."""
-    found: dict[str | None, str] = {}
+    found: set[tuple[str | None, str]] = set()
     for info in pkgutil.iter_modules(asyncfilter.cli.__path__, "asyncfilter.cli."):
         app = getattr(import_module(info.name), "app", None)
         if isinstance(app, typer.Typer):
-            found |= {command.name: info.name for command in app.registered_commands}
-    assert found == {name: entry.module for name, entry in COMMANDS.items()}
+            found |= {(command.name, info.name) for command in app.registered_commands}
+    assert found == {(command.split()[-1], leaf.module) for command, leaf in LEAVES.items()}
 
 
 def test_the_first_help_imports_no_command() -> None:
     """Help is made from the table: neither the module of a command nor its dependencies are imported."""
     imported = imported_by(["--help"])
-    assert not imported & {entry.module for entry in COMMANDS.values()}
+    assert not imported & {leaf.module for leaf in LEAVES.values()}
     assert not imported & {*HEAVY, *AWS_CLIENT, "pydantic", "msgspec", "rich.progress", "rich.console"}
 
 
@@ -86,10 +107,20 @@ def test_the_first_help_has_whole_sentences() -> None:
     assert [line.split(maxsplit=1) for line in lines] == [[name, entry.short_help] for name, entry in COMMANDS.items()]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", LEAVES)
 def test_the_help_of_a_command_imports_no_client_of_aws(command: str) -> None:
     """Importing it takes half a second, which help and completion must not take."""
-    assert not imported_by([command, "--help"]) & set(AWS_CLIENT)
+    assert not imported_by([*command.split(), "--help"]) & set(AWS_CLIENT)
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    """Exit 2, and the help on stderr; a word that is no command is named."""
+    done = call("config")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "check" in done.stderr
+    done = call("config", "chek", "job.yaml")
+    assert done.returncode == 2
+    assert "chek" in done.stderr
 
 
 def test_every_deferred_name_exists() -> None:
@@ -142,6 +173,8 @@ def test_completion_offers_the_commands() -> None:
     """Bash completion lists the commands with the prefix."""
     words = {"COMP_WORDS": "asyncfilter re", "COMP_CWORD": "1", "_ASYNCFILTER_COMPLETE": "complete_bash"}
     assert call(**words).stdout.split() == ["refilter"]
+    words = {"COMP_WORDS": "asyncfilter config ch", "COMP_CWORD": "2", "_ASYNCFILTER_COMPLETE": "complete_bash"}
+    assert call(**words).stdout.split() == ["check"]
 
 
 def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:

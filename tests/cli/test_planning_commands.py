@@ -53,7 +53,9 @@ def test_a_plan_is_free(workspace: Workspace) -> None:
     assert found["cost_usd"] == pytest.approx(found["calls"] / 1000)
     assert (found["ends"], found["tps"], found["sample"]) == ("completed", 200.0, None)
     assert found["hours"] == pytest.approx(found["calls"] / 200 / 3600, abs=1e-4)
-    assert found["by_hand_usd"] == pytest.approx([0.036 * found["candidates"], 0.06 * found["candidates"]])
+    assert found["by_hand_usd"] == pytest.approx([0.037 * found["candidates"], 0.111 * found["candidates"]])
+    assert (found["by_hand"]["hour_usd"], found["by_hand"]["images_per_hour"]) == (44.4, 1200)
+    assert "BLS" in found["by_hand"]["source"]
     assert workspace.billed() == before
     assert not (workspace.folder / ".asyncfilter").exists()
 
@@ -95,6 +97,22 @@ def test_the_price_is_shown_before_the_question(workspace: Workspace, answer: st
     assert "listed" in terminal.out
     assert ("hit rate" in terminal.out) == bool(calls)
     assert workspace.billed() - before <= calls
+
+
+def test_the_cost_by_hand_is_that_of_the_users_own_people(workspace: Workspace) -> None:
+    """Hourly cost and pace are settings of the job; the plan says so, and no closed market is named."""
+    own = ("--set", "pricing.by_hand.hour_usd=30", "--set", "pricing.by_hand.images_per_hour=600")
+    found = workspace.json("plan", "job.yaml", *own)
+    assert found["by_hand_usd"] == pytest.approx([0.05 * found["candidates"], 0.15 * found["candidates"]])
+    assert found["by_hand"]["hours"] == pytest.approx([found["candidates"] / 600, found["candidates"] / 200], abs=0.005)
+    assert found["by_hand"]["source"] == "pricing.by_hand of the job file"
+    _, out, _ = workspace.here("plan", "job.yaml", *own)
+    text = " ".join(out.split())
+    assert "1 to 3 people look at each image, 600 an hour at $30.00 an hour" in text
+    assert "BLS" not in text
+    _, out, _ = workspace.here("plan", "job.yaml")
+    assert "BLS" in out
+    assert not {"crowd", "Ground Truth", "Turk"} & set(out.split())
 
 
 def test_a_plan_as_text(workspace: Workspace) -> None:

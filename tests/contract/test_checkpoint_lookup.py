@@ -46,8 +46,8 @@ async def test_each_question_sees_the_file_as_it_is(tmp_path: Path) -> None:
 async def test_what_is_not_the_jobs_is_refused(tmp_path: Path) -> None:
     """Another source, a missing file or another format is refused as by a run."""
     path = tmp_path / "job.db"
-    async with await open_checkpoint(path, identity=IDENTITY, name="x"):
-        pass
+    async with await open_checkpoint(path, identity=IDENTITY, name="x") as checkpoint:
+        await checkpoint.commit(Batch(new=[row(1, None)]))
     with pytest.raises(CheckpointMismatchError, match=r"source\.uri"):
         async with open_lookup(path, {"source.uri": "s3://other/"}):
             pass

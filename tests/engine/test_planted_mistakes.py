@@ -187,8 +187,8 @@ SOUND_JOBS: dict[str, dict[str, Any]] = {
     },
     "references": {
         "rules": [
-            {"keep": {"like": ["s3://raw/1.jpg", "s3://raw/2.jpg"], "confidence": 85, "ignore": "Branch"}},
-            {"review": {"like": ["s3://raw/1.jpg", "s3://raw/2.jpg"], "confidence": 60, "ignore": "Branch"}},
+            {"keep": {"like": ["s3://raw/1.jpg", "s3://raw/2.jpg"], "confidence": 85, "ignore": "Tree"}},
+            {"review": {"like": ["s3://raw/1.jpg", "s3://raw/2.jpg"], "confidence": 60, "ignore": "Tree"}},
         ],
     },
     "no rule but what must not be there": {"rules": [{"keep": {"none": ["Person", "Car"], "confidence": 30}}]},

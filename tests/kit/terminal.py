@@ -25,7 +25,8 @@ class Terminal:
         command: The program and its arguments.
         folder: The working directory.
         env: All environment variables of the program.
-        columns: The width; the terminal has 24 lines.
+        columns: The width.
+        lines: The height.
         has_stdout: Whether stdout is the terminal; otherwise it is a pipe, whose content is in ``out``.
 
     Attributes:
@@ -40,12 +41,13 @@ class Terminal:
         folder: Path,
         env: Mapping[str, str],
         columns: int = 80,
+        lines: int = 24,
         has_stdout: bool = True,
     ) -> None:
         self.seen = self.out = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.process = subprocess.Popen(
             command,
             cwd=folder,

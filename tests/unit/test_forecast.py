@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from asyncfilter.job import Limits, PriceTier, Stop
+from asyncfilter.job import ByHand, Limits, PriceTier, Stop
 from asyncfilter.model import Counts, StopReason
+from asyncfilter.policy.by_hand import review_by_people
 from asyncfilter.policy.forecast import CheckpointTotals, ListingSurvey, PlanInputs, PricingTerms, estimate, forecast
 from asyncfilter.policy.pricing import PriceList
 
@@ -31,7 +32,7 @@ def test_everything_fits() -> None:
     found = forecast(plan_inputs(), Limits())
     assert (found.calls, found.cost_micros, found.ends) == (1000, 1_000_000, StopReason.COMPLETED)
     assert found.duration_s == 100.0
-    assert found.by_hand_micros == (36_000_000, 60_000_000)
+    assert found.by_hand == review_by_people(1000, ByHand())
 
 
 def test_tiers_and_what_was_used_this_month_count() -> None:
@@ -67,7 +68,7 @@ def test_known_and_shared_images_cost_nothing() -> None:
     survey = ListingSurvey(listed=100, settled=20, waiting=10, unpaid=70, shared=30)
     found = forecast(plan_inputs(survey=survey), Limits())
     assert (found.calls, found.cost_micros) == (40, 40_000)
-    assert found.by_hand_micros[0] == 100 * 3 * 12_000
+    assert found.by_hand == review_by_people(100, ByHand())
 
 
 def test_a_model_costs_by_its_time() -> None:

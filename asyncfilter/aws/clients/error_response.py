@@ -37,6 +37,10 @@ class Operation(StrEnum):
     PUT_OBJECT_TAGGING = "PutObjectTagging"
     GET_BUCKET_VERSIONING = "GetBucketVersioning"
     LIST_OBJECT_VERSIONS = "ListObjectVersions"
+    GET_CALLER_IDENTITY = "GetCallerIdentity"
+    GET_ROLE = "GetRole"
+    SIMULATE_PRINCIPAL_POLICY = "SimulatePrincipalPolicy"
+    DESCRIBE_EFFECTIVE_POLICY = "DescribeEffectivePolicy"
 
     @property
     def permission(self) -> str:
@@ -59,6 +63,10 @@ _PERMISSIONS = {
     Operation.PUT_OBJECT_TAGGING: "s3:PutObjectTagging (in a versioned bucket s3:PutObjectVersionTagging too)",
     Operation.GET_BUCKET_VERSIONING: "s3:GetBucketVersioning",
     Operation.LIST_OBJECT_VERSIONS: "s3:ListBucketVersions",
+    Operation.GET_CALLER_IDENTITY: "sts:GetCallerIdentity",
+    Operation.GET_ROLE: "iam:GetRole",
+    Operation.SIMULATE_PRINCIPAL_POLICY: "iam:SimulatePrincipalPolicy",
+    Operation.DESCRIBE_EFFECTIVE_POLICY: "organizations:DescribeEffectivePolicy",
 }
 
 

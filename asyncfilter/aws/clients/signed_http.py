@@ -159,8 +159,8 @@ class SignedClient:
             raise transport_failure(exc, f"{posts.operation} on {where}") from exc
         return self._checked(reply, posts.operation, where, signed)
 
-    async def reach(self, endpoint: Endpoint) -> None:
-        """Check that an endpoint responds; any response counts, and no operation of the service is called.
+    async def reach(self, endpoint: Endpoint) -> HttpResponse:
+        """The response of an endpoint; any shows that it responds, and no operation of the service is called.
 
         Raises:
             TransientError: No response; ``UnreachableError`` when there was no connection.
@@ -168,7 +168,7 @@ class SignedClient:
         """
         request = HttpRequest("GET", endpoint.base_path or "/", {"host": endpoint.host})
         try:
-            await self._exchange(endpoint, request, _REACHED)
+            return await self._exchange(endpoint, request, _REACHED)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
 

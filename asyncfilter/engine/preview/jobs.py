@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 
 from asyncfilter.job.spec import Action, Aws, DetectorSpec, Job, Limits, Pricing, SourceSpec, Stop, TargetCheck
-from asyncfilter.model import Verdict
+from asyncfilter.model import S3Location, Verdict
 from asyncfilter.policy.throughput import BenchPlan
 
 REFERENCE_STORE = "references.db"
@@ -43,10 +43,19 @@ def reference_job(job: Job) -> Job:
 
 def store_job(store: Path, aws: Aws) -> Job:
     """A job without a source, rules or actions, for references that are stored in the file ``store``."""
+    return _bare_job(SourceSpec(bucket=""), aws, store)
+
+
+def place_job(place: S3Location, aws: Aws) -> Job:
+    """A job without rules, actions and checkpoint, to look at the objects of ``place``."""
+    return _bare_job(SourceSpec(bucket=place.bucket, prefix=place.key), aws, Path())
+
+
+def _bare_job(source: SourceSpec, aws: Aws, store: Path) -> Job:
     return Job(
         name="references",
         path=None,
-        source=SourceSpec(bucket=""),
+        source=source,
         detector=DetectorSpec(),
         rules=(),
         otherwise=Verdict.REJECT,

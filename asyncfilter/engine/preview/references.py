@@ -52,6 +52,7 @@ async def examine(
     elsewhere: Iterable[StoredReference],
     inputs: RunInputs,
     context: RunContext,
+    leaves_out: bool = False,
 ) -> Examined:
     """The labels of references. Where the content has no stored labels, they are paid for within the budget and stored.
 
@@ -63,13 +64,14 @@ async def examine(
         elsewhere: References from another store, examined with the same settings.
         inputs: The inputs of the job; its rate, price and concurrency are used.
         context: The context of the run that needs them.
+        leaves_out: References that cannot be examined are left out of the labels, and are no error.
 
     Raises:
         UsageError: A reference cannot be examined.
         AccessError: The references cannot be read at all.
         CheckpointError: The checkpoint cannot be written.
     """
-    listed = await _look_at(uris, references, job.limits.max_attempts, context.clock)
+    listed = await _look_at(uris, references, job.limits.max_attempts, context.clock, leaves_out=leaves_out)
     known = _known(listed, [*elsewhere, *await checkpoint.references()])
     wanted = [one for one in listed if one.key not in known]
     totals, calls = checkpoint.opened.totals, 0
@@ -80,14 +82,15 @@ async def examine(
         )
         totals, calls = view.totals, summary.this_run.calls
         for uri, failure in view.failures.items():
-            raise _unusable(uri, failure.code, failure.message)
+            if not leaves_out:
+                raise _unusable(uri, failure.code, failure.message)
         if summary.stop_reason is not StopReason.COMPLETED:
             ended = _explained(summary, len(wanted) - len(view.found))
             return Examined(labels={}, checkpoint=checkpoint, ended=ended)
         known |= {one.uri: one for one in view.found}
     await _keep(checkpoint, known.values())
     return Examined(
-        labels={uri: known[uri].detection for uri in uris},
+        labels={uri: known[uri].detection for uri in uris if uri in known or not leaves_out},
         checkpoint=await with_cached(checkpoint, await _own_objects(job, checkpoint, known.values()), totals),
         calls=calls,
         spent_micros=totals.spent_micros - checkpoint.opened.totals.spent_micros,
@@ -137,7 +140,9 @@ def _inputs_of(inputs: RunInputs, wanted: Sequence[ListedObject], references: Re
     )
 
 
-async def _look_at(uris: Sequence[str], references: References, max_attempts: int, clock: Clock) -> list[ListedObject]:
+async def _look_at(
+    uris: Sequence[str], references: References, max_attempts: int, clock: Clock, *, leaves_out: bool
+) -> list[ListedObject]:
     """The present object at each address; this costs no call of a detector."""
     repeat = Repeater(max_attempts=max_attempts, pause=full_pause(clock), rng=Random())
     found = []
@@ -145,7 +150,8 @@ async def _look_at(uris: Sequence[str], references: References, max_attempts: in
         try:
             found.append(await repeat(partial(references.head, uri)))
         except ImageError as error:
-            raise _unusable(uri, error.code, error.message) from error
+            if not leaves_out:
+                raise _unusable(uri, error.code, error.message) from error
         except TransientError as error:
             raise EndpointError(f"the reference {uri} cannot be read: {error.message}", hint="Try again.") from error
     return found

@@ -11,7 +11,7 @@ The text of a ``ValueError`` raised here is the complete message for the user.
 from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAction, LinkAction, MoveAction, TagAction
 from asyncfilter.job.schema.detectors import DETECTOR_TAGS, SECTIONS, Detector
 from asyncfilter.job.schema.job_file import JobFile, Source, json_schema, wrap_uri
-from asyncfilter.job.schema.limits import Limits, Pricing, Stop
+from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop
 from asyncfilter.job.schema.rules import Condition, Rule
 from asyncfilter.job.schema.types import SEEN, as_list
 
@@ -25,6 +25,7 @@ __all__ = [
     "TAGS",
     "Action",
     "Actions",
+    "ByHand",
     "Condition",
     "CopyAction",
     "Detector",

@@ -24,6 +24,7 @@ from asyncfilter.job.schema.types import (
     VerdictName,
     WholeNumber,
 )
+from asyncfilter.job.shipped_schema import DIALECT, SCHEMA_ID
 from asyncfilter.model import Verdict
 
 _SOURCE = spec.SourceSpec(bucket="")
@@ -147,4 +148,4 @@ class _PlainSchema(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the job file as written, before validation (draft 2020-12)."""
     schema = JobFile.model_json_schema(mode="validation", schema_generator=_PlainSchema)
-    return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
+    return {"$schema": DIALECT, "$id": SCHEMA_ID, **schema}

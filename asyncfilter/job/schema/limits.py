@@ -11,6 +11,7 @@ from asyncfilter.job.schema.types import Positive, Section, Usd, WholeNumber
 
 _LIMITS = spec.Limits()
 _PRICING = spec.Pricing()
+_BY_HAND = spec.ByHand()
 MAX_WINDOW = spec.MAX_WINDOW
 Auto = Literal["auto"]
 
@@ -91,6 +92,22 @@ class Tier(Section):
     usd: Usd = Field(description="Dollars an image.")
 
 
+class ByHand(Section):
+    """What people cost who would review the images themselves, for the comparison in `plan`."""
+
+    hour_usd: Usd | None = Field(
+        default=None,
+        description="Dollars for an hour of a person's work. `null`: 44.40, the mean cost of an hour worked in US "
+        "private industry (Bureau of Labor Statistics, *Employer Costs for Employee Compensation*, September 2024).",
+    )
+    images_per_hour: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = Field(
+        default=_BY_HAND.images_per_hour,
+        description="Images that a person decides in an hour. Default: 3 s an image. A yes-or-no answer takes 1.7 s "
+        "(Krishna et al., *Embracing Error to Enable Rapid Crowdsourcing*, CHI 2016); loading, doubt and pauses take "
+        "the rest.",
+    )
+
+
 class Pricing(Section):
     """What the account has used this month, and what it pays."""
 
@@ -109,4 +126,7 @@ class Pricing(Section):
         default=None,
         description="Most units that the Custom Labels model runs with. `null`: read from the service, which needs the "
         "permissions rekognition:DescribeProjects and rekognition:DescribeProjectVersions.",
+    )
+    by_hand: ByHand = Field(
+        default=ByHand(), description="What people cost who would review the images themselves, for `plan`."
     )

@@ -205,7 +205,8 @@ def _folded(names: Iterable[str]) -> dict[str, str]:
 
 def _nearest(folded: str, names: Mapping[str, str]) -> str:
     """Of ``names``, of which there are some: one spelt alike, else one with the same words, else the most similar."""
-    close = difflib.get_close_matches(folded, names, n=1, cutoff=_ALIKE)
+    close = difflib.get_close_matches(folded, names, n=5, cutoff=_ALIKE)
+    close.sort(key=lambda name: sorted(name) != sorted(folded))  # exchanged letters are the likeliest mistake
     words = set(folded.split())
     wider = sorted((name for name in names if words <= set(name.split())), key=len)
     # Only last without a bound: every name is compared in full then.

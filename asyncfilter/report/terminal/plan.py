@@ -9,7 +9,8 @@ from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, uri_of
-from asyncfilter.policy.forecast import JUDGEMENT_MICROS, JUDGEMENTS, CostForecast, Estimate, Estimates, PlanResult
+from asyncfilter.policy.by_hand import PEOPLE, ReviewByPeople
+from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping, nothing_mapping
 from asyncfilter.report.formatting import usd, usd_number
@@ -44,7 +45,8 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "hours": None if forecast.duration_s is None else round(forecast.duration_s / 3600, 4),
         "ends": forecast.ends.value,
         "whole_cost_usd": usd_number(forecast.whole_micros),
-        "by_hand_usd": [usd_number(micros) for micros in forecast.by_hand_micros],
+        "by_hand_usd": [usd_number(micros) for micros in forecast.by_hand.cost_micros],
+        "by_hand": _by_hand_mapping(forecast.by_hand),
         "spent_usd": usd_number(checkpoint_totals.spent_micros),
         "budget_usd": None if budget is None else usd_number(budget),
         "max_images": job.limits.max_images,
@@ -57,6 +59,16 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "cautions": list(found.cautions),
         "nothing_to_examine": None if nothing is None else nothing_mapping(nothing),
         "sample": None if found.sample is None else _sample_mapping(found),
+    }
+
+
+def _by_hand_mapping(review: ReviewByPeople) -> dict[str, object]:
+    return {
+        "people_per_image": PEOPLE,
+        "hours": [round(hours, 2) for hours in review.hours],
+        "hour_usd": usd_number(review.terms.hour_micros),
+        "images_per_hour": review.terms.images_per_hour,
+        "source": "; ".join(review.sources),
     }
 
 
@@ -154,11 +166,20 @@ def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
         all_cost = usd(forecast.whole_micros)
         yield "limit", f"limits.max_images ends the run at {limit} images; all images would cost {all_cost}"
     yield "time", _time(found)
-    low, high = forecast.by_hand_micros
-    yield (
-        "by hand",
-        f"{usd(low)} to {usd(high)}: {JUDGEMENTS[0]} to {JUDGEMENTS[1]} judgements an image at {usd(JUDGEMENT_MICROS)}",
-    )
+    yield from _by_hand_rows(forecast.by_hand)
+
+
+def _by_hand_rows(review: ReviewByPeople) -> Iterator[Row]:
+    low, high = review.cost_micros
+    shortest, longest = map(_work, review.hours)
+    people = f"{PEOPLE[0]} to {PEOPLE[1]} people look at each image"
+    pace = f"{review.terms.images_per_hour:,.0f} an hour at {usd(review.terms.hour_micros)} an hour"
+    yield "by hand", f"{usd(low)} to {usd(high)}, {shortest} to {longest}: {people}, {pace}"
+    yield "", Text(f"{'; '.join(review.sources)} (your own: pricing.by_hand)", "dim")
+
+
+def _work(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
 
 
 def _price(found: PlanResult) -> str:

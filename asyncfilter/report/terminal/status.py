@@ -76,7 +76,7 @@ def draw_status(
 
 def _cautions(status: Status, job: Job, labels: Sequence[Label]) -> list[str]:
     known = known_names(labels, answers=status.answers, is_own=job.source.store is StoreKind.OWN)
-    return [*name_findings(job, known).values(), *job_warnings(job)]
+    return [*job_warnings(job), *name_findings(job, known).values()]
 
 
 def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str, Text]]:

@@ -47,13 +47,17 @@ def check_allowed(call: S3Call, allowed: Allowed) -> None:
         ServiceError: ``AccessDenied``; it names the action, as AWS does within one account.
     """
     bucket, key, version_id = read_copy_source(call.header(b"x-amz-copy-source"))
-    if not allowed("GetObject", f"{bucket}/{key}"):
+    versioned = version_id is not None
+    if not allowed("GetObject", f"{bucket}/{key}", versioned=versioned):
         raise access_denied()
     source = call.found_object(call.found_bucket(bucket), key, version_id)
     if not source.tags or call.header(b"x-amz-tagging-directive") == "REPLACE":
         return
-    for operation, uri in (("GetObjectTagging", f"{bucket}/{key}"), ("PutObjectTagging", call.uri)):
-        if not allowed(operation, uri):
+    for operation, uri, of_version in (
+        ("GetObjectTagging", f"{bucket}/{key}", versioned),
+        ("PutObjectTagging", call.uri, False),
+    ):
+        if not allowed(operation, uri, versioned=of_version):
             raise access_denied() if Quirk.TERSE_DENIALS in call.quirks else not_authorized(f"s3:{operation}", uri)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 from xml.etree.ElementTree import Element
 
 from asyncfilter.sandbox.message import Reply, ServiceError
@@ -15,8 +14,14 @@ from asyncfilter.sandbox.s3_xml import element, malformed, parse
 from asyncfilter.sandbox.store import Bucket
 
 MAX_DELETES: Final = 1000
-Allowed = Callable[[str, str], bool]
-"""Whether the caller may execute an operation, given by name, on ``bucket/key``."""
+
+
+class Allowed(Protocol):
+    """Whether the caller may execute an operation, given by name, on ``bucket/key`` or on a version of it."""
+
+    def __call__(self, operation: str, uri: str, *, versioned: bool = False) -> bool:
+        """True when it is allowed."""
+        ...
 
 
 def delete_objects(call: S3Call, allowed: Allowed) -> Reply:
@@ -47,7 +52,10 @@ def delete_objects(call: S3Call, allowed: Allowed) -> Reply:
 def _delete(bucket: Bucket, row: Element, allowed: Allowed, *, quiet: bool) -> str:
     key, version_id = _text(row, "Key"), row.findtext("VersionId")
     try:
-        if not allowed("DeleteObject", f"{bucket.name}/{key}"):
+        uri = f"{bucket.name}/{key}"
+        if not allowed("DeleteObject", uri, versioned=version_id is not None):
+            raise access_denied()
+        if _text(row, "ETag") and not allowed("GetObject", uri):
             raise access_denied()
         check_write(_text(row, "ETag"), "", bucket.get(key), key)
     except ServiceError as service_error:

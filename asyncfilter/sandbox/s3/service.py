@@ -8,6 +8,8 @@ from typing import Final
 
 from asyncfilter.sandbox.access import Access, Caller
 from asyncfilter.sandbox.calls import Call, Style
+from asyncfilter.sandbox.iam.actions import EACH_KEY, permission_of
+from asyncfilter.sandbox.iam.documents import Permission
 from asyncfilter.sandbox.message import Reply, Request, ServiceError
 from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.s3 import buckets, copying, deleting, listing, objects, tagging
@@ -55,18 +57,47 @@ class S3Service:
             ServiceError: If the request is not an operation that this S3 has.
         """
         call = parse_call(request, self._store, caller_region=caller.region, account=self._account, quirks=self._quirks)
-        return Call(Style.S3, call.operation, call.uri, partial(self._run, call), self._headers(call))
+        return Call(
+            Style.S3,
+            call.operation,
+            call.uri,
+            partial(self._run, call),
+            self._headers(call),
+            permission=partial(self._permission, call),
+        )
 
     def _run(self, call: S3Call) -> Reply:
         if Quirk.REQUESTER_PAYS in call.quirks and call.header(b"x-amz-request-payer") != "requester":
             raise objects.access_denied()
         if call.operation not in _ANY_REGION:
             self._check_bucket(call)
+        try:
+            return self._execute(call)
+        except ServiceError as error:
+            if error.code != "NoSuchKey" or self._access.may_tell_missing(call.operation, call.bucket):
+                raise
+            raise objects.access_denied() from error
+
+    def _execute(self, call: S3Call) -> Reply:
+        allowed = self._access.allowed
         if call.operation == "CopyObject":
-            copying.check_allowed(call, self._access.allowed)
+            copying.check_allowed(call, allowed)
         if call.operation == "DeleteObjects":
-            return deleting.delete_objects(call, self._access.allowed)
+            return deleting.delete_objects(call, allowed)
+        if call.operation == "DeleteObject" and call.header(b"if-match") and not allowed("GetObject", call.uri):
+            raise objects.access_denied()  # S3 guide, *Conditional deletes*: an ETag is read
         return _OPERATIONS[call.operation](call)
+
+    def _permission(self, call: S3Call) -> Permission | None:
+        if call.operation in EACH_KEY:
+            return None
+        return permission_of(
+            call.operation,
+            call.uri if call.key else call.bucket,
+            partition=self._access.partition,
+            versioned="versionId" in call.query,
+            prefix=call.query.get("prefix"),
+        )
 
     def _check_bucket(self, call: S3Call) -> None:
         """Refuse a request that was signed for another region or that expects another owner of the bucket."""

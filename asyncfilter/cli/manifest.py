@@ -1,0 +1,21 @@
+"""``asyncfilter manifest``: the commands about manifests, each in a module of its own."""
+
+from __future__ import annotations
+
+from asyncfilter.cli.lazy import Entry, Group
+from asyncfilter.cli.options import help_text
+
+MANIFEST = Group(
+    help=help_text(
+        "Write, check and convert manifests of Amazon Rekognition Custom Labels: JSON Lines, each with the labels or "
+        "boxes of one image.",
+        "asyncfilter manifest validate train.manifest     what the service would refuse or drop",
+        "asyncfilter manifest stats train.manifest        what a manifest holds",
+    ),
+    short_help="Write, check and convert manifests of Custom Labels.",
+    commands={
+        "validate": Entry("asyncfilter.cli.manifest_validate", "Check a manifest by all rules of the service."),
+        "stats": Entry("asyncfilter.cli.manifest_stats", "Show what a manifest holds."),
+    },
+)
+"""The group, with its commands in the order of the help."""

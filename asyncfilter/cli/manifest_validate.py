@@ -1,0 +1,182 @@
+"""``asyncfilter manifest validate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from asyncfilter.cli.manifest_input import ManifestPath, OpenManifest, Region, open_manifest
+from asyncfilter.cli.manifest_output import CreationDate, check_replaced, command_moment
+from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_text, takes_options
+from asyncfilter.cli.result_file import LazyResult, open_result
+from asyncfilter.cli.terminal import write_json, write_lines
+from asyncfilter.datasets.manifests.codes import Finding
+from asyncfilter.datasets.manifests.file_checks import Options, Role, TrainingFacts
+from asyncfilter.datasets.manifests.fixing import Fixer
+from asyncfilter.datasets.manifests.validation import Validation, validate
+from asyncfilter.errors import ExitCode
+from asyncfilter.job.spec import Aws
+from asyncfilter.report.as_json import json_line
+from asyncfilter.report.terminal.manifest import validation_lines
+
+app = command_group()
+
+
+@app.command(
+    "validate",
+    help=help_text(
+        "Check a manifest by all rules of Custom Labels, above all for lines that the service drops without a word. "
+        "One line a finding: FILE:LINE: SEVERITY CODE: message. Exit code 1 when there is an error.",
+        "asyncfilter manifest validate train.manifest",
+        "asyncfilter manifest validate test.manifest --against train.manifest --strict",
+        "asyncfilter manifest validate train.manifest --fix good.manifest    what can be saved, and the rest beside it",
+    ),
+)
+@takes_options
+def validate_(
+    file: ManifestPath,
+    *,
+    role: Annotated[
+        Role | None,
+        typer.Option(
+            "--role",
+            metavar="ROLE",
+            help="train, test, or single for a manifest that the service is to split. Default: train, or test with "
+            "--against.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="FILE", help="The training manifest of a test manifest.", show_default=False),
+    ] = None,
+    region: Region = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix",
+            metavar="OUT",
+            help="Write what can be saved to OUT, and the rest to OUT-rejected.jsonl.",
+            show_default=False,
+        ),
+    ] = None,
+    findings: Annotated[
+        Path | None,
+        typer.Option(
+            "--findings", metavar="FILE", help="Write every finding to FILE as one line of JSON.", show_default=False
+        ),
+    ] = None,
+    max_findings: Annotated[int, typer.Option("--max-findings", metavar="N", min=0, help="Show at most N.")] = 1000,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    creation_date: CreationDate = None,
+    profile: Profile = None,
+    options: ResultOptions,
+) -> None:
+    """Check a manifest, and repair it where that is asked for."""
+    aws = Aws(profile=profile, region=region)
+    outputs = Outputs(fix=fix, findings=findings, moment=command_moment(creation_date), yes=options.yes)
+    outputs.check()
+    check = Options(
+        role=role or (Role.TRAIN if against is None else Role.TEST),
+        region=region,
+        most_findings=max_findings,
+        is_strict=strict,
+        training=None if against is None else _training(against, aws),
+    )
+    with open_manifest(file, aws=aws) as manifest:
+        result = _validated(manifest, check, outputs)
+    if options.as_json:
+        write_json(result.as_mapping())
+    else:
+        write_lines(validation_lines(result))
+    if not result.ok:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """The files that the command writes beside its result.
+
+    Attributes:
+        fix: For what can be saved; None for none.
+        findings: For all findings; None for none.
+        moment: ``creation-date`` of metadata that have none.
+        yes: Every question is answered with yes.
+    """
+
+    fix: Path | None
+    findings: Path | None
+    moment: str
+    yes: bool
+
+    @property
+    def rejected(self) -> Path | None:
+        """Where the rest goes; None without ``--fix``."""
+        return None if self.fix is None else self.fix.with_name(f"{self.fix.name}-rejected.jsonl")
+
+    def check(self) -> None:
+        """Ask whether existing files may be replaced."""
+        check_replaced([path for path in (self.fix, self.rejected, self.findings) if path is not None], yes=self.yes)
+
+
+def _training(name: str, aws: Aws) -> TrainingFacts:
+    with open_manifest(name, aws=aws) as manifest:
+        found = validate(manifest.stream, file=name, size_bytes=manifest.size_bytes, options=Options(most_findings=0))
+        return TrainingFacts(file=name, tally=found.tally, refs=found.refs)
+
+
+def _validated(manifest: OpenManifest, check: Options, outputs: Outputs) -> Validation:
+    """Check a manifest, and write the files that were asked for."""
+    with ExitStack() as stack:
+        fix = _Fix.open(manifest, outputs, stack)
+        result = validate(
+            manifest.stream,
+            file=manifest.name,
+            size_bytes=manifest.size_bytes,
+            options=check,
+            on_line=None if fix is None else fix.fixer.add,
+            on_finding=_finding_writer(outputs.findings, stack),
+        )
+        if fix is not None:
+            result.notes |= fix.as_mapping()
+    return result
+
+
+def _finding_writer(path: Path | None, stack: ExitStack) -> Callable[[Finding], object] | None:
+    if path is None:
+        return None
+    out = stack.enter_context(open_result("--findings", path))
+    return lambda found: out.write(json_line(found))
+
+
+class _Fix(NamedTuple):
+    """A repair that is going on, and its files."""
+
+    fixer: Fixer
+    out: LazyResult
+    rejected: LazyResult
+
+    @classmethod
+    def open(cls, manifest: OpenManifest, outputs: Outputs, stack: ExitStack) -> _Fix | None:
+        """Begin a repair, if one is asked for; the files are there when ``stack`` is closed."""
+        if outputs.fix is None or outputs.rejected is None:
+            return None
+        out = LazyResult("--fix", outputs.fix, stack)
+        rejected = LazyResult("--fix", outputs.rejected, stack)
+        fixer = Fixer(manifest.stream, out=out, rejected=rejected, creation_date=outputs.moment)
+        return cls(fixer, out, rejected)
+
+    def as_mapping(self) -> dict[str, object]:
+        """The counts under their public names, and the files that were made."""
+        return {
+            "kept": self.fixer.kept,
+            "repaired": self.fixer.repaired,
+            "rejected": self.fixer.rejected,
+            "fixed_file": None if self.out.made is None else str(self.out.made),
+            "rejected_file": None if self.rejected.made is None else str(self.rejected.made),
+        }

@@ -1,0 +1,123 @@
+"""The file that ``asyncfilter init`` writes: where it is, and addresses as they are to stand in it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import typer
+
+from asyncfilter.cli.options import STDOUT
+from asyncfilter.cli.result_file import is_replaced, write_result
+from asyncfilter.cli.stderr import ask
+from asyncfilter.cli.streams import StdoutEndedError
+from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.job.addresses import folder_path, parse_source
+from asyncfilter.model import S3Location, StoreKind, folder_of, store_of
+
+DEFAULT_NAME = "job.yaml"
+
+
+class NewJobFile:
+    """A job file to be written.
+
+    Args:
+        output: Its path; ``-`` for stdout.
+
+    Attributes:
+        output: As given.
+        base_dir: The folder from which relative paths in it start.
+        command: Its path in a shell.
+
+    Raises:
+        UsageError: There can be no file at that path.
+    """
+
+    def __init__(self, output: str) -> None:
+        path = Path(output)
+        is_stream = output == STDOUT or (path.exists() and not path.is_file() and not path.is_dir())
+        if not is_stream and (path.is_dir() or not path.parent.is_dir()):
+            what = "is a folder" if path.is_dir() else "is in a folder that does not exist"
+            raise UsageError(f"--output {output}: {what}", hint="Name a file such as job.yaml in a folder that exists.")
+        self.output = output
+        self.base_dir = Path() if is_stream else path.parent
+        self.command = shlex.quote(DEFAULT_NAME if is_stream else output)
+
+    def confirm(self, *, yes: bool) -> None:
+        """Ask before an existing file is replaced.
+
+        Raises:
+            UsageError: There is one, and no terminal to ask on.
+            typer.Exit: The user does not want it replaced.
+        """
+        path = Path(self.output)
+        if self.output != STDOUT and is_replaced(path) and not ask(f"{path} exists. Replace it?", yes=yes):
+            raise typer.Exit(ExitCode.ABORTED)
+
+    def write(self, text: str) -> None:
+        """Write it, whole or not at all.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        if self.output != STDOUT:
+            write_result("--output", Path(self.output), lambda out: out.write(text))
+            return
+        with suppress(StdoutEndedError):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def source(self, place: str) -> tuple[str, S3Location]:
+        """A place that the user named, as it is to stand in the file, and the location that it means.
+
+        A folder is named from the working directory, and in the file from ``base_dir``; one without ``./`` is
+        accepted where it exists.
+
+        Raises:
+            UsageError: It is no place that a job can have.
+        """
+        try:
+            place.encode()
+            text = f"./{place}" if not _is_address(place) and Path(place).is_dir() else place
+            location = parse_source(text, os.curdir)
+        except UnicodeEncodeError as exc:
+            raise UsageError(
+                f"{place!r} is not text in UTF-8", hint="Rename the folder, for instance with convmv."
+            ) from exc
+        except ValueError as exc:
+            raise UsageError(str(exc), hint="Name the place as s3://bucket/prefix/, or a folder as ./photos.") from exc
+        if location.store is StoreKind.OWN:
+            raise UsageError(f"{place} is a store of a program's own", hint="Name s3://bucket/prefix/, or a folder.")
+        return self._from_here(text, location), location
+
+    def target(self, text: str) -> str:
+        """A target that the user named, as it is to stand in the file.
+
+        Raises:
+            UsageError: It is not text.
+        """
+        if not text.startswith(("./", "../")):
+            return text
+        folder = self._relative(os.path.abspath(folder_path(text)))  # noqa: PTH100  text that may hold placeholders
+        return f"{folder}/" if text.endswith("/") else folder
+
+    def _from_here(self, text: str, location: S3Location) -> str:
+        if location.store is not StoreKind.FOLDER or text.startswith("~"):
+            return text
+        path = folder_path(text)
+        return path if Path(path).is_absolute() else self._relative(str(folder_of(location.bucket)))
+
+    def _relative(self, path: str) -> str:
+        """An absolute path, from ``base_dir``, which is lexical as the reading of a job file is."""
+        relative = os.path.relpath(path, os.path.abspath(self.base_dir))  # noqa: PTH100  likewise
+        if relative == os.curdir:
+            return "./"
+        return relative if relative == os.pardir or relative.startswith(f"{os.pardir}/") else f"./{relative}"
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text begins as addresses and paths in a job file do."""
+    return store_of(text) is not StoreKind.S3 or text.startswith(("s3:", "arn:", "/", ".", "~", "file:"))

@@ -1,0 +1,75 @@
+"""Results of the commands about manifests and datasets, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from asyncfilter.datasets.manifests.codes import CODES, RANKS
+from asyncfilter.datasets.manifests.statistics import Statistics
+from asyncfilter.datasets.manifests.tally import Tally
+from asyncfilter.datasets.manifests.validation import Validation
+from asyncfilter.report.formatting import count, share
+
+_MOST_BUCKETS = 3
+
+
+def validation_lines(result: Validation) -> Iterator[str]:
+    """The findings of a check, ``FILE:LINE: SEVERITY CODE: message``, and a summary."""
+    kept = result.log.kept
+    for found in kept:
+        yield f"{result.file}:{'' if found.line is not None else ' '}{found}"
+    if len(kept) < result.log.total:
+        yield f"... and {count(result.log.total - len(kept))} more (--max-findings, --findings FILE)"
+    if kept:
+        yield ""
+    yield from _summary(result)
+
+
+def _summary(result: Validation) -> Iterator[str]:
+    tally = result.tally
+    states = f"{count(tally.valid)} valid, {count(tally.invalid)} invalid, {count(tally.ignored)} ignored"
+    shown = (("dropped", tally.dropped), ("blank", tally.blank))
+    details = ", ".join(f"{count(number)} {name}" for name, number in shown if number)
+    yield f"{result.file}: {_lines(tally.lines)}: {states}{f' ({details})' if details else ''}"
+    boxes = f", {count(tally.boxes)} boxes" if tally.box_lines else ""
+    labels = f"{count(len(tally.labels))} labels in {count(tally.valid)} images{boxes}"
+    yield f"  {tally.use_case.value}: {labels}; {_buckets(tally)}"
+    for code in sorted(result.log.counts, key=RANKS.__getitem__):
+        facts = CODES[code]
+        yield f"  {count(result.log.counts[code]):>7} {facts.severity} {code}: {facts.hint}"
+    if "kept" in result.notes:
+        notes = result.notes
+        yield f"  kept {count(notes['kept'])}, repaired {count(notes['repaired'])}, rejected {count(notes['rejected'])}"
+        files = [str(notes[name]) for name in ("fixed_file", "rejected_file") if notes[name] is not None]
+        yield f"  written: {', '.join(files) or 'nothing'}"
+    imports, trains = ("would" if does else "would not" for does in (result.would_import, result.would_train))
+    yield f"  the service {imports} import it, and {trains} train with it"
+
+
+def statistics_lines(name: str, found: Statistics) -> Iterator[str]:
+    """The figures of a manifest."""
+    tally = found.tally
+    yield f"{name}: {_lines(tally.lines)}, {count(found.images)} images, {count(tally.ignored)} of them without labels"
+    if tally.invalid:
+        yield f"  {count(tally.invalid)} invalid lines are not counted: see asyncfilter manifest validate"
+    yield f"  {tally.use_case.value}; {_buckets(tally)}"
+    yield f"  an image has {found.mean(found.label_uses):g} labels and {found.mean(tally.boxes):g} boxes on average"
+    if found.sides_px is not None:
+        least_w, most_w, least_h, most_h = found.sides_px
+        yield f"  width {least_w:,} to {most_w:,} px, height {least_h:,} to {most_h:,} px"
+    yield f"  annotated by people: {count(found.by_people)}, by machines: {count(found.by_machines)}"
+    if found.first is not None and found.last is not None:
+        yield f"  created {found.first[1]} to {found.last[1]}"
+    for label, counts in sorted(tally.labels.items(), key=lambda item: -item[1].images):
+        boxes = f", {count(counts.boxes)} boxes" if counts.boxes else ""
+        yield f"  {count(counts.images):>9} {share(counts.images, found.images):>7}  {label}{boxes}"
+
+
+def _buckets(tally: Tally) -> str:
+    names = list(tally.buckets)
+    more = f" and {len(names) - _MOST_BUCKETS} more" if len(names) > _MOST_BUCKETS else ""
+    return f"{', '.join(names[:_MOST_BUCKETS])}{more}" if names else "no bucket"
+
+
+def _lines(number: int) -> str:
+    return f"{count(number)} {'line' if number == 1 else 'lines'}"

@@ -1,0 +1,59 @@
+"""Manifests in S3, for the commands that read them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from asyncfilter.aws import S3Objects
+from asyncfilter.datasets.limits import MAX_MANIFEST_BYTES
+from asyncfilter.engine.preview.jobs import store_job
+from asyncfilter.errors import BucketNotFoundError, ObjectMissingError
+from asyncfilter.job.addresses import parse_s3_uri
+from asyncfilter.job.spec import Aws
+from asyncfilter.model import ObjectRef
+from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
+
+
+@asynccontextmanager
+async def open_objects(aws: Aws) -> AsyncIterator[S3Objects]:
+    """The objects that an account can read, in any bucket."""
+    async with AsyncExitStack() as stack:
+        clients = await Account(store_job(Path(), aws), stack, connections=LEAST_IN_FLIGHT).clients()
+        yield S3Objects(clients.s3)
+
+
+async def fetch_manifest(uri: str, out: BinaryIO, *, aws: Aws) -> int:
+    """Write a manifest in S3 to ``out``; one that is larger than the service takes is not fetched.
+
+    Args:
+        uri: ``s3://bucket/key``.
+        out: Where it goes.
+        aws: The AWS settings.
+
+    Returns:
+        Its size, bytes.
+
+    Raises:
+        ObjectMissingError: There is no such object.
+        PermissionDeniedError: It may not be read.
+        UsageError: This is no address of an object.
+        AccessError: S3 cannot be read.
+    """
+    try:
+        place = parse_s3_uri(uri)
+    except ValueError as error:
+        raise ObjectMissingError(str(error), hint="Name a manifest as s3://BUCKET/KEY.") from error
+    async with open_objects(aws) as objects:
+        try:
+            found = await objects.head(place)
+        except BucketNotFoundError as error:
+            raise ObjectMissingError(error.message, hint=error.hint) from error
+        if found is None:
+            raise ObjectMissingError(f"{uri}: there is no such object", hint="Name a manifest that is there.")
+        if found.size_bytes <= MAX_MANIFEST_BYTES:
+            whole = ObjectRef(bucket=place.bucket, key=place.key, size_bytes=found.size_bytes, etag=found.etag, seq=0)
+            await objects.download(whole, out)
+    return found.size_bytes

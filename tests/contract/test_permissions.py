@@ -1,0 +1,317 @@
+"""The policies of ``asyncfilter policy`` are true to the requests that are sent: nothing missing, nothing more.
+
+Whole commands run over a sandbox that evaluates the policy for every request, and notes which permissions they needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncfilter import Consent, apply, bench, label_references, plan, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.errors import AsyncFilterError
+from asyncfilter.job import Job
+from asyncfilter.policy.permissions import BucketFacts, Command, Need, needs_of, policy_document
+from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
+from asyncfilter.sandbox.iam.documents import matches
+from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from tests.kit import jobs
+from tests.kit.pictures import plain
+from tests.kit.services import serving, set_faults
+
+ROBINS, CATS, DOGS = ("robin/1.jpg", "robin/2.jpg"), ("cat/1.jpg", "cat/2.jpg"), ("dog/1.jpg", "dog/2.jpg")
+RULES = [{"keep": {"any": "Robin"}}, {"review": {"any": "Cat"}}]
+COPIES = {"keep": {"copy": "s3://clean/robin/{key}"}}
+REMOVALS = {"review": {"move": "s3://quarantine/{name}/{relative}"}, "reject": "delete"}
+ALL = 1.0
+
+Verb = Callable[[Job], Awaitable[bool]]
+"""Carries out one command; true when all that it had to do was done."""
+
+
+async def ran(job: Job) -> bool:
+    """``run``."""
+    summary = await run(job)
+    return summary.exit_code == 0
+
+
+async def planned(job: Job) -> bool:
+    """``plan``."""
+    return bool((await plan(job)).plan_inputs.survey.listed)
+
+
+async def sampled(job: Job) -> bool:
+    """``plan --sample``."""
+    sample = (await plan(job, sample=4)).sample
+    return sample is not None and sample.exit_code == 0 and not sample.this_run.failed
+
+
+async def benched(job: Job) -> bool:
+    """``bench``."""
+    summary = (await bench(job, seconds_s=0.3, tps=50)).summary
+    return summary.exit_code == 0 and not summary.this_run.failed
+
+
+async def refiltered(job: Job) -> bool:
+    """``refilter``."""
+    return (await refilter(job)).exit_code == 0
+
+
+async def applied(job: Job, *, stale: bool = False) -> bool:
+    """``apply``."""
+    images = (await plan_apply(job, stale=stale)).images
+    summary = await apply(job, Consent(images=images, max_share=ALL), stale=stale)
+    return bool(images) and summary.exit_code == 0
+
+
+async def undone(job: Job) -> bool:
+    """``undo``."""
+    images = (await plan_undo(job)).images
+    summary = await undo(job, Consent(images=images, max_share=ALL))
+    return bool(images) and summary.exit_code == 0
+
+
+async def labelled(job: Job) -> bool:
+    """``labels``."""
+    found = await label_references(
+        [f"s3://raw/{job.source.prefix}{ROBINS[0]}"], store=job.checkpoint.parent / "refs.db"
+    )
+    return found.calls == 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One command of one job.
+
+    Attributes:
+        command: The command.
+        verb: Carries it out.
+        sections: Of the job, as in ``job_document``.
+        before: Commands that come first, each with the sections in which its job differs.
+        versions: Whether the source keeps versions.
+        present: Objects that are there already, by bucket and key.
+        faults: Faults during the command.
+        tags: Whether an image has tags.
+    """
+
+    command: Command
+    verb: Verb
+    sections: Mapping[str, Any]
+    before: Sequence[tuple[Verb, Mapping[str, Any]]] = ()
+    versions: bool = False
+    present: Sequence[tuple[str, str]] = ()
+    faults: Sequence[str] = ()
+    tags: bool = True
+    prefix: str = "birds/"
+    body: bytes = field(default_factory=plain, repr=False)
+
+    @property
+    def can_do_without(self) -> bool:
+        """Whether it meets nothing for which it needs a permission that commands can do without otherwise."""
+        needs = self.needs(jobs.NOWHERE)
+        has_some = any(need.without is not None for need in needs)
+        return has_some and self.command not in {Command.LABELS, Command.STALE} and not self.faults
+
+    @property
+    def facts(self) -> BucketFacts:
+        """What is known of its bucket."""
+        return BucketFacts(keeps_versions=self.versions)
+
+    def job(self, folder: Path, **changes: Any) -> Job:
+        """The job."""
+        sections = {"source": f"s3://raw/{self.prefix}", "rules": RULES, **self.sections, **changes}
+        return jobs.make_bare_job(base_dir=folder, **sections)
+
+    def needs(self, folder: Path) -> tuple[Need, ...]:
+        """What its policy grants."""
+        return needs_of(self.job(folder), [self.command], self.facts)
+
+    def fill(self, sandbox: Sandbox) -> None:
+        """Put its objects into the sandbox."""
+        source = sandbox.bucket("raw")
+        if self.versions:
+            source.versioning = "Enabled"
+        for at, key in enumerate((*ROBINS, *CATS, *DOGS)):
+            stored = sandbox.put("raw", self.prefix + key, self.body + bytes([at]))
+            if self.tags and key.endswith("1.jpg"):
+                source.set_tags(stored, {"camera": "left"})
+        for bucket, key in self.present:
+            sandbox.put(bucket, key, self.body)
+
+    async def play(self, folder: Path, sandbox: Sandbox, needs: Sequence[Need]) -> bool:
+        """Carry out what comes before without a policy, then the command with one; whether all was done."""
+        sandbox.set_policy(None)
+        self.fill(sandbox)
+        for verb, changes in self.before:
+            assert await verb(self.job(folder, **changes))
+        await set_faults(sandbox, *self.faults)
+        sandbox.set_policy(policy_document(needs))
+        try:
+            return await self.verb(self.job(folder))
+        except AsyncFilterError:
+            return False
+
+
+RUN_FIRST: Sequence[tuple[Verb, Mapping[str, Any]]] = ((ran, {}),)
+APPLIED: Sequence[tuple[Verb, Mapping[str, Any]]] = ((ran, {}), (applied, {}))
+UNTOUCHED = {"actions": None}
+
+SCENES = {
+    "plan": Scene(command=Command.PLAN, verb=planned, sections={}),
+    "plan at a set rate": Scene(command=Command.PLAN, verb=planned, sections={"limits": {"tps": 50}}),
+    "plan of a whole bucket": Scene(command=Command.PLAN, verb=planned, sections={}, prefix=""),
+    "plan --sample": Scene(command=Command.SAMPLE, verb=sampled, sections={}),
+    "bench": Scene(command=Command.BENCH, verb=benched, sections={"limits": {"tps": 50}}),
+    "labels": Scene(command=Command.LABELS, verb=labelled, sections={}),
+    "run": Scene(command=Command.RUN, verb=ran, sections={"actions": COPIES}),
+    "run with odd keys": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={"actions": {"keep": {"copy": "s3://clean/$*?{{x}} $/é/🐦/{stem}.{ext}"}}},
+        prefix="b*?${x}/é/🐦\n/",
+    ),
+    "run of a whole bucket": Scene(command=Command.RUN, verb=ran, sections={"actions": COPIES}, prefix=""),
+    "run with aioboto3": Scene(
+        command=Command.RUN, verb=ran, sections={"actions": COPIES, "aws": {"client": "aioboto3"}}
+    ),
+    "run that checks its targets": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={"actions": {"keep": {"copy": "s3://clean/robin/{key}", "if_exists": "skip"}}},
+        present=[("clean", "robin/birds/robin/2.jpg")],
+    ),
+    "run that checks images": Scene(
+        command=Command.RUN, verb=ran, sections={"precheck": "header", "near_duplicates": True, "convert": True}
+    ),
+    "run with tags": Scene(command=Command.RUN, verb=ran, sections={"actions": {"review": {"tag": {"class": "cat"}}}}),
+    "run with tags, versions": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={"actions": {"review": {"tag": {"class": "cat"}}, "keep": {"copy": "s3://clean/{key}"}}},
+        versions=True,
+    ),
+    "run with references": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={"rules": [{"keep": {"like": "s3://refs/robin/good.jpg"}}], "actions": COPIES},
+        present=[("refs", "robin/good.jpg")],
+    ),
+    "run with a model": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={"detector": {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}, "actions": COPIES},
+    ),
+    "refilter": Scene(
+        command=Command.REFILTER, verb=refiltered, sections={"actions": COPIES}, before=[(ran, UNTOUCHED)]
+    ),
+    "apply": Scene(command=Command.APPLY, verb=applied, sections={"actions": REMOVALS}, before=RUN_FIRST),
+    "apply, versions": Scene(
+        command=Command.APPLY,
+        verb=applied,
+        sections={"actions": REMOVALS},
+        before=RUN_FIRST,
+        versions=True,
+        faults=["reset:DeleteObjects=1x"],
+    ),
+    "apply, deletes alone": Scene(
+        command=Command.APPLY, verb=applied, sections={"actions": {"reject": "delete"}}, before=RUN_FIRST
+    ),
+    "apply --stale": Scene(
+        command=Command.STALE,
+        verb=partial(applied, stale=True),
+        sections={"actions": COPIES},
+        before=[(ran, {"rules": [{"keep": {"any": ["Robin", "Dog"]}}]}), (refiltered, {})],
+    ),
+    "undo": Scene(
+        command=Command.UNDO,
+        verb=undone,
+        sections={"actions": {"review": REMOVALS["review"]}},
+        before=APPLIED,
+    ),
+    "undo, versions": Scene(
+        command=Command.UNDO, verb=undone, sections={"actions": REMOVALS}, before=APPLIED, versions=True
+    ),
+    "undo, deletes alone": Scene(
+        command=Command.UNDO,
+        verb=undone,
+        sections={"actions": {"reject": "delete"}},
+        before=APPLIED,
+        versions=True,
+    ),
+}
+
+OPTIONS = SandboxOptions(
+    buckets=tuple(map(BucketSpec, ("raw", "clean", "quarantine", "refs"))),
+    access_log=True,
+    verify_signatures=True,
+    any_credentials=False,
+)
+
+UNUSED = {
+    # The quota is in the first answer; the second question follows only when that one has none.
+    "servicequotas:GetAWSDefaultServiceQuota",
+}
+RESTORED_BY_MARKER = {
+    # Where the marker is not ours any more, and the source keeps versions, a moved image is copied back all the same.
+    "WriteSource",
+    "ReadTagsToCopy",
+    "WriteTagsToCopy",
+}
+
+REQUIRED = {
+    (need.statement, need.action): (name, need)
+    for name, scene in reversed(SCENES.items())
+    for need in scene.needs(jobs.NOWHERE)
+    if need.without is None and not (need.statement in RESTORED_BY_MARKER and scene.versions)
+}
+"""Every permission that is called required, with the first command in which it is."""
+
+
+@pytest.mark.parametrize("name", SCENES)
+async def test_the_policy_is_enough_and_no_more(name: str, tmp_path: Path) -> None:
+    """A caller with the printed policy carries the command out, and each permission in it is used by a request.
+
+    Only look-ups of a bucket's region may be denied.
+    """
+    scene = SCENES[name]
+    async with serving(OPTIONS) as sandbox:
+        assert await scene.play(tmp_path, sandbox, scene.needs(tmp_path))
+        rows = sandbox.needed()
+    assert [row for row in rows if row["denied"] and row["operation"] != "HeadBucket"] == []
+    used = [row for row in rows if row["allowed"]]
+    left = [need for need in scene.needs(tmp_path) if not any(is_use(row, need) for row in used)]
+    unused = [need for need in left if need.statement not in RESTORED_BY_MARKER or not scene.versions]
+    assert {need.action for need in unused if not (need.statement.startswith("FindMissing") and need.without)} <= UNUSED
+
+
+def is_use(row: Mapping[str, Any], need: Need) -> bool:
+    """Whether a request used a permission."""
+    return (
+        row["action"] == need.action
+        and matches(need.resource, row["resource"])
+        and (need.prefix is None or (row["prefix"] is not None and matches(need.prefix, row["prefix"])))
+    )
+
+
+@pytest.mark.parametrize("which", REQUIRED, ids=" ".join)
+async def test_without_a_required_permission_not_all_is_done(which: tuple[str, str], tmp_path: Path) -> None:
+    """Each permission that is called required is."""
+    name, need = REQUIRED[which]
+    scene = SCENES[name]
+    async with serving(OPTIONS) as sandbox:
+        others = [other for other in scene.needs(tmp_path) if other != need]
+        assert not await scene.play(tmp_path, sandbox, others)
+
+
+@pytest.mark.parametrize("name", [name for name, scene in SCENES.items() if scene.can_do_without])
+async def test_what_is_not_required_is_not(name: str, tmp_path: Path) -> None:
+    """Without the permissions that a command can do without, it does its work, on objects without tags."""
+    scene = replace(SCENES[name], tags=False)
+    async with serving(OPTIONS) as sandbox:
+        required = [need for need in scene.needs(tmp_path) if need.without is None]
+        assert await scene.play(tmp_path, sandbox, required)

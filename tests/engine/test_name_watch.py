@@ -1,0 +1,129 @@
+"""Names in rules are compared with the labels that exist, at the start, after the first answers and at the end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+
+from asyncfilter.engine.core.run_context import RunContext
+from asyncfilter.events import ImageExamined, JobWarning
+from asyncfilter.job import Job
+from asyncfilter.model import Detection, Label, Summary
+from asyncfilter.testing import MemoryReferences, Stage
+from asyncfilter.wiring import session
+from tests.kit.jobs import make_bare_job
+from tests.kit.labels import birds, cycled
+
+
+def make_job(*names: str, **sections: Any) -> Job:
+    """Images with one of these labels are kept."""
+    return make_bare_job(**{"rules": [{"keep": {"any": list(names)}}], "limits": {"tps": 50}, **sections})
+
+
+def said(stage: Stage) -> list[tuple[int, str]]:
+    """Each caution of the runs, with the number of images that were examined before."""
+    found, examined = [], 0
+    for event in stage.events:
+        examined += isinstance(event, ImageExamined)
+        if isinstance(event, JobWarning):
+            found.append((examined, event.message))
+    return found
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the detector of a ``Stage`` count as AWS's."""
+
+    def context(*arguments: Any, **options: Any) -> RunContext:
+        return msgspec.structs.replace(real(*arguments, **options), has_own_labels=False)
+
+    real = session.new_context
+    for module in ("session", "refilter"):
+        monkeypatch.setattr(sys.modules[f"asyncfilter.wiring.{module}"], "new_context", context)
+
+
+@pytest.mark.usefixtures("published")
+def test_a_misspelt_label_is_told_before_the_first_image() -> None:
+    """Once, and again in the summary; it stops nothing."""
+    stage = Stage(birds(250))
+    summary = stage.run(make_job("Robbin"))
+    ((examined, sentence),) = said(stage)
+    assert examined == 0
+    assert "no label 'Robbin'" in sentence
+    assert summary.cautions == (sentence,)
+    assert (summary.stop_reason, summary.exit_code) == ("completed", 0)
+
+
+@pytest.mark.usefixtures("published")
+def test_an_answer_takes_a_caution_back() -> None:
+    """A name that the list lacks and an answer has is no caution of the summary, nor of any later run."""
+    stage = Stage(cycled(30, "Robbin", "Cat"))
+    summary = stage.run(make_job("Robbin"))
+    assert len(said(stage)) == 1
+    assert summary.cautions == ()
+    assert stage.run(make_job("Robbin", "Cat")).cautions == ()
+    assert len(said(stage)) == 1
+
+
+@pytest.mark.usefixtures("published")
+def test_right_names_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint is read only when a name is in doubt."""
+    stage = Stage(birds(60))
+    monkeypatch.setattr(stage.checkpoint, "labels", None)
+    assert stage.run(make_job("Robin", "human")).cautions == ()
+
+
+@pytest.mark.usefixtures("published")
+def test_names_of_references_are_right() -> None:
+    """What takes the place of references was in their labels, whatever the list says."""
+    stage = Stage(birds(5))
+    stage.references = MemoryReferences({"s3://pics/1.jpg": Detection((Label("Robbin", 99.0),))})
+    rules = [{"keep": {"like": "s3://pics/1.jpg", "ignore": "Tre"}}]
+    summary = stage.run(make_bare_job(rules=rules))
+    ((examined, sentence),) = said(stage)
+    assert examined == 0
+    assert "no label 'Tre'" in sentence
+    assert summary.cautions == (sentence,)
+
+
+@pytest.mark.usefixtures("published")
+def test_a_refilter_compares_too() -> None:
+    """With the stored labels."""
+    stage = Stage(birds(5))
+    stage.run(make_job("Robin"))
+    summary = stage.refilter(make_job("Cat", "Robbin"))
+    assert ["no label 'Robbin'" in sentence for sentence in summary.cautions] == [True]
+
+
+def test_a_detector_of_ones_own_is_compared_with_its_answers() -> None:
+    """What resembles a seen name is told after 50 answers, any other name that was never seen after 200."""
+    stage = Stage(cycled(400, "Scratch", "Fine"))
+    summary = stage.run(make_job("Scrach", "Hole"))
+    (first, alike), (second, unlike) = said(stage)
+    assert 50 <= first < 100
+    assert 200 <= second < 250
+    assert "no answer so far has the label 'Scrach'" in alike
+    assert "no answer so far has the label 'Hole'" in unlike
+    assert summary.cautions == (alike, unlike)
+
+
+def test_few_answers_say_nothing() -> None:
+    """A name may still come."""
+    stage = Stage(cycled(49, "Scratch", "Fine"))
+    assert stage.run(make_job("Scrach", "Hole")).cautions == ()
+    assert said(stage) == []
+
+
+def test_answers_of_all_runs_count() -> None:
+    """A run that makes no call compares with what is stored; a late answer takes a caution back."""
+    labels = cycled(210, "Scratch", "Fine") | {"z.jpg": "Hole"}
+    stage = Stage(labels)
+    first: Summary = stage.run(make_job("Hole", limits={"tps": 50, "max_images": 205}))
+    assert len(first.cautions) == 1
+    again = stage.run(make_job("Hole", limits={"tps": 50, "max_images": 205}))
+    assert again.this_run.calls == 0
+    assert again.cautions[-1:] == first.cautions
+    assert stage.run(make_job("Hole")).cautions == ()

@@ -1,0 +1,1 @@
+"""What makes the documentation site beside MkDocs: generated pages, screenshots, hooks of the build."""

@@ -1,0 +1,251 @@
+"""``python -m website.screenshots [NAME...]``: screenshots of commands that really run, on a sandbox.
+
+Each command runs on a pseudo-terminal; what the terminal shows at its end, or in the middle of a run, becomes
+``docs/images/NAME.svg``. The pictures contain text, not pixels, and load nothing from anywhere: the font is the
+reader's own. Times and rates differ from run to run, so a new set is committed when the output has changed.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import rich.text
+from rich.console import Console
+
+from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
+from tests.kit.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+COLUMNS = 92
+_FOLDER = "/home/ada/photos"
+"""Shown for a temporary folder, whose name is as long."""
+
+JOBS = {
+    "job.yaml": """\
+version: 1
+name: robins
+source: s3://photos/
+rules:
+  - reject: {any: [Person], confidence: 85}
+  - keep:   {any: [Robin], confidence: 85}
+  - review: {any: [Robin], confidence: 60}
+otherwise: reject
+actions:
+  keep:   {copy: "s3://birds/{key}"}
+  review: {copy: "s3://unsure/{key}"}
+limits: {budget_usd: 5}
+""",
+    "cleanup.yaml": """\
+version: 1
+name: cleanup
+source: s3://photos/
+rules:
+  - reject: {none: [Bird], confidence: 60}
+otherwise: keep
+actions:
+  reject: {move: "s3://quarantine/{name}/{key}"}
+limits: {budget_usd: 5}
+""",
+}
+"""The jobs of the how-tos."""
+
+
+class Shot(NamedTuple):
+    """One picture.
+
+    Attributes:
+        name: Name of the picture; that of a command where the picture is to be on the command's page.
+        command: The command line, without the program.
+        hidden: What is added to it, and not shown.
+        moment: What is shown: 1 is the end, 0.5 the redrawn display in the middle.
+        reply: What is typed at the prompt.
+        before: Command line that runs first.
+    """
+
+    name: str
+    command: Sequence[str]
+    hidden: Sequence[str] = ()
+    moment: float = 1
+    reply: str = ""
+    before: Sequence[str] = ()
+
+
+SHOTS = (
+    Shot("help", ["--help"]),
+    Shot("labels", ["labels", "s3://photos/raw/robin/0001.jpg", "s3://photos/raw/robin/0002.jpg"]),
+    Shot("plan", ["plan", "job.yaml"]),
+    Shot("sample", ["plan", "job.yaml", "--sample", "100", "--yes"]),
+    Shot("bench", ["bench", "job.yaml", "--seconds", "20"], hidden=["--set", "name=bench"]),
+    Shot("progress", ["run", "job.yaml"], hidden=["--fresh", "--yes"], moment=0.7),
+    Shot("run", ["run", "job.yaml"], hidden=["--fresh", "--yes"]),
+    Shot("status", ["status", "job.yaml"]),
+    Shot("refilter", ["refilter", "job.yaml", "--set", "rules[1].keep.confidence=70"]),
+    Shot("apply", ["apply", "cleanup.yaml"], reply="no\n", before=["run", "cleanup.yaml"]),
+    Shot("quota", ["quota"]),
+    Shot("error", ["plan", "job.yaml", "--set", "limits.budjet_usd=5", "--set", "rules[1].keep.confidence=850"]),
+)
+"""In the order in which they are taken, in one folder."""
+
+
+def main(names: Sequence[str]) -> int:
+    """Make the pictures, all or those of the names; returns the exit code."""
+    if unknown := set(names) - {shot.name for shot in SHOTS}:
+        sys.stderr.write(f"no such picture: {', '.join(sorted(unknown))}\n")
+        return 2
+    with tempfile.TemporaryDirectory() as folder, SandboxProcess(_options()) as sandbox:
+        studio = Studio(Path(folder), sandbox.environment())
+        for shot in SHOTS:
+            if not names or shot.name in names:
+                svg = studio.take(shot)
+                (IMAGES / f"{shot.name}.svg").write_text(svg, "utf-8")
+                sys.stderr.write(f"{shot.name}: {len(svg) // 1000} kB\n")
+    return 0
+
+
+def _options() -> SandboxOptions:
+    return SandboxOptions(
+        samples=(SamplesSpec("photos", 1500),),
+        buckets=tuple(BucketSpec(name) for name in ("birds", "unsure", "quarantine")),
+        tps=50,
+        latency=syntax.parse_latency("p50=150ms,p99=900ms"),
+        faults=(syntax.parse_fault("throttle=0.5%"),),
+    )
+
+
+class Studio:
+    """A folder with the jobs of the how-tos, in which commands run on a terminal.
+
+    Args:
+        folder: Working and home directory.
+        environment: Variables that lead to the service.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            **environment,
+        }
+        self._outputs: dict[tuple[str, ...], str] = {}
+        for name, text in JOBS.items():
+            (folder / name).write_text(text, "utf-8")
+
+    def take(self, shot: Shot) -> str:
+        """The picture as SVG. Pictures of one command line are of one run."""
+        if shot.before:
+            self._output(shot.before)
+        seen = self._output([*shot.command, *shot.hidden], reply=shot.reply)
+        shown = seen.replace(str(self._folder), _FOLDER) if len(str(self._folder)) == len(_FOLDER) else seen
+        return as_svg(screen(shown, shot.moment), title=f"asyncfilter {' '.join(shot.command)}", name=shot.name)
+
+    def _output(self, command: Sequence[str], *, reply: str = "") -> str:
+        """The output of a command to its terminal, control sequences included."""
+        if tuple(command) not in self._outputs:
+            line = [sys.executable, "-m", "asyncfilter", *command]
+            terminal = Terminal(line, folder=self._folder, env=self._env, columns=COLUMNS, lines=60)
+            if reply:
+                terminal.read_until("continue:")
+                terminal.type(reply)
+            terminal.end()
+            self._outputs[tuple(command)] = terminal.seen
+        return self._outputs[tuple(command)]
+
+
+# -- The terminal ------------------------------------------------------------------------------------------------------
+
+_PIECE = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])|\r|\n|[^\x1b\r\n]+")
+_REDRAWN = re.compile(r"\r\x1b\[2K")
+"""How Rich begins to draw a display again."""
+
+
+def screen(seen: str, moment: float = 1) -> list[str]:
+    """The lines that a terminal shows after the first part of an output.
+
+    Rich redraws a display by moving up, clearing each line and writing it again; so a line is cleared or appended to,
+    and never written over in its middle.
+
+    Args:
+        seen: The output, with control sequences.
+        moment: How many of the displays that are redrawn are read; 1 reads the whole output.
+    """
+    drawings = [found.start() for found in _REDRAWN.finditer(seen)]
+    if moment < 1 and drawings:
+        seen = seen[: drawings[int(moment * len(drawings))]]
+    lines, row = [""], 0
+    for piece in _PIECE.finditer(seen):
+        text, (number, kind) = piece[0], (piece[1], piece[2])
+        if kind == "A":
+            row = max(0, row - int(number or 1))
+        elif kind == "K":
+            lines[row] = ""
+        elif text == "\n":
+            row += 1
+            if row == len(lines):
+                lines.append("")
+        elif text != "\r" and kind in (None, "m"):
+            lines[row] += text
+    while lines and not rich.text.Text.from_ansi(lines[-1]).plain.strip():
+        lines.pop()
+    return lines
+
+
+# -- The picture -------------------------------------------------------------------------------------------------------
+
+_FORMAT = """\
+<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
+<title>TITLE</title>
+<style>
+.{unique_id}-matrix {{
+  font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asian: full-width;
+}}
+.{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: system-ui, sans-serif; }}
+{styles}
+</style>
+<defs><clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
+</clipPath>{lines}</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+"""Rich's own form without its web font."""
+
+
+def as_svg(lines: Sequence[str], *, title: str, name: str) -> str:
+    """Lines with control sequences of colours as a picture of a terminal."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    for line in lines:
+        console.print(rich.text.Text.from_ansi(line), overflow="fold")
+    svg = console.export_svg(title=title, code_format=_FORMAT, unique_id=f"shot-{name}")
+    return "".join(_tidy(svg.replace("TITLE", html.escape(title), 1)))
+
+
+def _tidy(svg: str) -> Iterator[str]:
+    """Without blanks at the ends of lines, which git reports."""
+    for line in svg.splitlines():
+        if line.strip():
+            yield line.rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
