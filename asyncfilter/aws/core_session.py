@@ -40,7 +40,9 @@ class CoreSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
 
     def __init__(self, *, profile: str | None) -> None:
         super().__init__(profile=profile)
-        self.tls = trusting(ca_bundle(self))
+        bundle = ca_bundle(self)
+        self.tls = trusting(bundle)
+        self.set_config_variable("ca_bundle", bundle)  # botocore 1.43 refuses an empty one, which is none here
         self.register("before-call.s3", _stay_in_region)
 
     def get_default_client_config(self) -> AioConfig:
