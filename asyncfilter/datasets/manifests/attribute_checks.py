@@ -116,7 +116,7 @@ class Pair:
         if not isinstance(self.type, str):
             self._bad_field("type", self.type, "a string")
         human = metadata.get("human-annotated")
-        if human not in {"yes", "no"} if isinstance(human, str) else True:
+        if not isinstance(human, str) or human not in {"yes", "no"}:
             self._bad_field("human-annotated", human, '"yes" or "no"')
         created = metadata.get("creation-date")
         if not isinstance(created, str) or moment_of(created) is None:
