@@ -72,7 +72,8 @@ def _places(job: Job, targets: Mapping[str, str]) -> dict[str, S3Location]:
     found: dict[tuple[str, str], str] = {}
     for key, target in targets.items():
         template = parse_template(target)
-        found.setdefault((template.bucket, template.literal_prefix(job.name)), key)
+        beginning = template.literal_prefix(job.name, source_prefix=job.source.prefix)
+        found.setdefault((template.bucket, beginning), key)
     return {key: _unused(bucket, prefix) for (bucket, prefix), key in found.items()}
 
 
