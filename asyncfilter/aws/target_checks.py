@@ -20,9 +20,7 @@ from asyncfilter.errors import AccessError, AsyncFilterError, PermissionDeniedEr
 from asyncfilter.job.addresses import MAX_KEY_BYTES, parse_template
 from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import location
-
-_PROBE = ".asyncfilter-check-"
-"""Beginning of the name of an empty object that is written and taken away again."""
+from asyncfilter.policy.permissions.places import CHECK_NAME
 
 _ENCRYPTED = "Allow kms:GenerateDataKey on the KMS key of the target's bucket."
 
@@ -78,7 +76,7 @@ class _Probe:
     def __init__(self, session: AwsSession, action: str, bucket: str, prefix: str) -> None:
         self._session = session
         self._action = action
-        name = f"{_PROBE}{secrets.token_hex(8)}"
+        name = f"{CHECK_NAME}{secrets.token_hex(8)}"
         beginning = prefix.encode()[: MAX_KEY_BYTES - len(name)].decode(errors="ignore")
         self._place = {"Bucket": bucket, "Key": f"{beginning}{name}"}
         self._where = uri(bucket, self._place["Key"])

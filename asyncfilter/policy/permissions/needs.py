@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from asyncfilter.job.model_arn import ModelArn
-from asyncfilter.job.spec import Job
+from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import S3, ActionKind, location
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.permissions.arns import literal, objects_arn
@@ -208,6 +208,18 @@ def _references(places: JobPlaces) -> Iterator[Need]:
             )
 
 
+def _checking(places: JobPlaces) -> Iterator[Need]:
+    """Of ``check_targets: write``; what IAM is asked otherwise is not granted, since it tells of all identities."""
+    if places.job.check_targets is not TargetCheck.WRITE:
+        return
+    for target in (*places.copies, *places.moves):
+        why = "check that targets can be written, before the first paid call"
+        yield Need(action="s3:PutObject", resource=target.checks, statement="CheckTargets", why=why)
+        without = "the empty object that is written for the check is left there"
+        yield Need(action="s3:DeleteObject", resource=target.checks, statement="CheckTargets", why=why, without=without)
+        yield from _encrypting(places, why)
+
+
 def _copying(places: JobPlaces) -> Iterator[Need]:
     for target in places.copies:
         yield from _write(places, target)
@@ -326,12 +338,14 @@ def _opt_out(_places: JobPlaces) -> Iterator[Need]:
 
 def _write(places: JobPlaces, target: Place) -> Iterator[Need]:
     yield Need(action="s3:PutObject", resource=target.objects, statement="WriteTargets", why="write copies")
-    for key in places.facts.target_keys:
-        yield Need(
-            action="kms:GenerateDataKey", resource=key, statement="EncryptTargets", why="write copies, encrypted"
-        )
+    yield from _encrypting(places, "write copies, encrypted")
     if places.source is not None:
         yield from _copy_tags(places.source, target)
+
+
+def _encrypting(places: JobPlaces, why: str) -> Iterator[Need]:
+    for key in places.facts.target_keys:
+        yield Need(action="kms:GenerateDataKey", resource=key, statement="EncryptTargets", why=why)
 
 
 def _copy_tags(source: Place, target: Place) -> Iterator[Need]:
@@ -390,11 +404,11 @@ _EXAMINING: tuple[Block, ...] = (_model, _detecting, _reading, _references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.LABELS: (_any_quota, _labels),
-    Command.PLAN: (_listing, _quota, _model),
-    Command.SAMPLE: (_listing, _quota, *_EXAMINING),
-    Command.BENCH: (_listing, _any_quota, *_EXAMINING),
-    Command.RUN: (_listing, _quota, *_EXAMINING, _copying, _tagging),
-    Command.REFILTER: (_listing, _copying, _tagging),
+    Command.PLAN: (_listing, _checking, _quota, _model),
+    Command.SAMPLE: (_listing, _checking, _quota, *_EXAMINING),
+    Command.BENCH: (_listing, _checking, _any_quota, *_EXAMINING),
+    Command.RUN: (_listing, _checking, _quota, *_EXAMINING, _copying, _tagging),
+    Command.REFILTER: (_listing, _checking, _copying, _tagging),
     Command.APPLY: (_removing,),
     Command.STALE: (_clearing,),
     Command.UNDO: (_restoring,),

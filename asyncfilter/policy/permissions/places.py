@@ -10,6 +10,9 @@ from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, IfExists, StoreKind
 from asyncfilter.policy.permissions.arns import bucket_arn, key_pattern, literal, objects_arn
 
+CHECK_NAME = ".asyncfilter-check-"
+"""Beginning of the name of an empty object that is written to a target and taken away again (``check_targets``)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketFacts:
@@ -36,11 +39,13 @@ class Place:
         bucket: ARN of the bucket.
         objects: Pattern of the objects' ARNs.
         prefix: Pattern that the keys begin with; empty for the whole bucket.
+        checks: Pattern of the ARNs of objects that are written for a check; empty where there are none.
         is_checked: The place of an object is looked at before it is written (``if_exists``).
     """
 
     bucket: str
     objects: str
+    checks: str = ""
     prefix: str = ""
     is_checked: bool = False
 
@@ -110,5 +115,8 @@ def _targets(job: Job, partition: str, kind: ActionKind) -> Iterator[Place]:
             yield Place(
                 bucket=bucket_arn(partition, template.bucket),
                 objects=objects_arn(partition, template.bucket, pattern),
+                checks=objects_arn(
+                    partition, template.bucket, literal(template.literal_prefix(job.name) + CHECK_NAME) + "*"
+                ),
                 is_checked=action.if_exists is not IfExists.OVERWRITE,
             )
