@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from asyncfilter import Consent, apply, bench, label_references, plan, plan_apply, plan_undo, refilter, run, undo
+from asyncfilter.aws import Endpoint
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.job import Job
 from asyncfilter.policy.permissions import BucketFacts, Command, Need, needs_of, policy_document
@@ -185,6 +186,9 @@ SCENES = {
         sections={"actions": {"keep": {"copy": "s3://clean/robin/{key}", "if_exists": "skip"}}},
         present=[("clean", "robin/birds/robin/2.jpg")],
     ),
+    "plan that writes to its targets": Scene(
+        command=Command.PLAN, verb=planned, sections={"actions": COPIES, "check_targets": "write"}
+    ),
     "run that checks images": Scene(
         command=Command.RUN, verb=ran, sections={"precheck": "header", "near_duplicates": True, "convert": True}
     ),
@@ -277,6 +281,12 @@ REQUIRED = {
     if need.without is None and not (need.statement in RESTORED_BY_MARKER and scene.versions)
 }
 """Every permission that is called required, with the first command in which it is."""
+
+
+@pytest.fixture(autouse=True)
+def at_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox counts as AWS, so that also those requests are sent that other stores are spared."""
+    monkeypatch.setattr(Endpoint, "is_aws", True)
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -16,7 +16,7 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _NAME = re.compile(r"# (?P<name>~/\.aws/config|[\w./-]+\.\w+)$")
-_ANSWER = re.compile(r"(?:\[y/N\]|Type [\d,]+ to continue:) (?P<answer>\S+)$")
+_ANSWER = re.compile(r"(?:\[y/N\] |Type [\d,]+ to continue: )(?P<answer>\S+)$|^[A-Z][a-z ]+ \[[^\]]+\]:(?P<typed>.*)$")
 _CUT = "..."
 _FIGURE = re.compile(r"\d(?:[\d,]|\\.(?=\d))*")
 _ANY_FIGURE = r"[\\d,.]+"
@@ -64,8 +64,9 @@ class Step:
 
     @property
     def answers(self) -> list[str]:
-        """What is typed at the questions in the output."""
-        return [found["answer"] for line in self.shown if (found := _ANSWER.search(line))]
+        """What is typed at the questions in the output; empty where only Enter is pressed, for the default."""
+        answers = [found for line in self.shown if (found := _ANSWER.search(line))]
+        return [found["answer"] or found["typed"].strip() for found in answers]
 
     def agrees(self, lines: Sequence[str]) -> bool:
         """Whether the shown output is that of the command."""

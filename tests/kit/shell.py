@@ -11,7 +11,7 @@ from typing import Self
 from tests.kit.terminal import CONTROL, Terminal
 
 COLUMNS = 80
-_QUESTION = re.compile(r"(?:\[y/N\]|to continue:) $")
+_QUESTION = re.compile(r"(?:\[y/N\]|to continue:|[A-Z][a-z ]+ \[[^\]\n]+\]:) $")
 _END = re.compile(r"\x1e(\d+)\x1e")
 
 

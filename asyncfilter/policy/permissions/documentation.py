@@ -26,7 +26,7 @@ _FACTS = BucketFacts(source_keys=("the KMS key of the source",), target_keys=("t
 _PLACES = (
     ("arn:aws:s3:::the-source/the-prefix/*", "objects of the source"),
     ("arn:aws:s3:::the-target/the-targets/the-prefix/*", "objects at the targets"),
-    ("arn:aws:s3:::the-target/the-targets/.asyncfilter-check-*", "`.asyncfilter-check-*` at the targets"),
+    ("arn:aws:s3:::the-target/the-targets/the-prefix/.asyncfilter-check-*", "`.asyncfilter-check-*` at the targets"),
     ("arn:aws:s3:::the-source", "bucket of the source"),
     ("arn:aws:s3:::the-target", "buckets of the targets"),
     ("arn:aws:s3:::the-references/good.jpg", "the references"),

@@ -3,7 +3,8 @@
 A block is a function that gives the rows of one thing that commands do. Which blocks a command has stands in
 ``_BLOCKS``. ``tests/contract/test_permissions.py`` compares the rows with the requests of whole runs.
 
-HeadBucket, with which the region of a bucket is looked up, is not among them: S3 names the region in a denial too.
+HeadBucket, with which the region of a bucket is looked up, is not among them: S3 names the region in a denial too. Nor
+is the question to IAM whether targets may be written (``check_targets: policy``), which is asked where it is allowed.
 """
 
 from __future__ import annotations

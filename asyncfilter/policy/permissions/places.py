@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from asyncfilter.job.addresses import Placeholder, parse_template
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, IfExists, StoreKind
-from asyncfilter.policy.permissions.arns import bucket_arn, key_pattern, literal, objects_arn
-
-CHECK_NAME = ".asyncfilter-check-"
-"""Beginning of the name of an empty object that is written to a target and taken away again (``check_targets``)."""
+from asyncfilter.policy.permissions.arns import bucket_arn, key_pattern, literal, narrowed, objects_arn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +112,6 @@ def _targets(job: Job, partition: str, kind: ActionKind) -> Iterator[Place]:
             yield Place(
                 bucket=bucket_arn(partition, template.bucket),
                 objects=objects_arn(partition, template.bucket, pattern),
-                checks=objects_arn(
-                    partition, template.bucket, literal(template.literal_prefix(job.name) + CHECK_NAME) + "*"
-                ),
+                checks=objects_arn(partition, template.bucket, narrowed(pattern)),
                 is_checked=action.if_exists is not IfExists.OVERWRITE,
             )

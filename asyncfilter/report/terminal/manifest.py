@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from asyncfilter.datasets.manifests.codes import CODES, RANKS
+from asyncfilter.datasets.check import LimitResult
+from asyncfilter.datasets.manifests.codes import CODES, RANKS, Severity
 from asyncfilter.datasets.manifests.statistics import Statistics
 from asyncfilter.datasets.manifests.tally import Tally
 from asyncfilter.datasets.manifests.validation import Validation
@@ -63,6 +64,34 @@ def statistics_lines(name: str, found: Statistics) -> Iterator[str]:
     for label, counts in sorted(tally.labels.items(), key=lambda item: -item[1].images):
         boxes = f", {count(counts.boxes)} boxes" if counts.boxes else ""
         yield f"  {count(counts.images):>9} {share(counts.images, found.images):>7}  {label}{boxes}"
+
+
+def limit_lines(results: Sequence[LimitResult], tallies: Sequence[Tally]) -> Iterator[str]:
+    """The limits that are broken with examples and advice, then those that are kept, in brief."""
+    invalid = sum(tally.invalid for tally in tallies)
+    if invalid:
+        yield f"{_lines(invalid)} cannot be used and are not counted: see asyncfilter manifest validate"
+    for result in results:
+        if result.ok:
+            continue
+        names = f" ({', '.join(result.examples)})" if result.examples else ""
+        yield f"{result.severity} {result.dataset} {result.id}: {_value(result)}{names}"
+        yield f"  {result.advice} [{result.source}]"
+    kept = [f"{result.dataset} {result.id} {_value(result)}" for result in results if result.ok]
+    for line in kept:
+        yield f"ok {line}"
+
+
+def _value(result: LimitResult) -> str:
+    """``12, limit 250``; the ends of a range are joined."""
+    found = "none" if result.value is None else _numbers(result.value)
+    return f"{found}, {'advised' if result.severity is Severity.NOTICE else 'limit'} {_numbers(result.limit)}"
+
+
+def _numbers(value: float | Sequence[float]) -> str:
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    return " to ".join(f"{number:,}" for number in value)
 
 
 def _buckets(tally: Tally) -> str:
