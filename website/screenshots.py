@@ -30,7 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 COLUMNS = 92
 _FOLDER = "/home/ada/photos"
-"""Shown for a temporary folder, whose name is as long."""
+"""Shown for a temporary folder, whose name is as long, so that frames stay whole."""
+_PREFIX = "/opt/asyncfilter"
+"""Shown for the folder of this Python."""
 
 JOBS = {
     "job.yaml": """\
@@ -84,6 +86,8 @@ class Shot(NamedTuple):
 
 SHOTS = (
     Shot("help", ["--help"]),
+    Shot("init", ["init", "s3://raw-images/raw/robin/", "-o", "first.yaml"], hidden=["--yes"]),
+    Shot("doctor", ["doctor", "job.yaml"]),
     Shot("labels", ["labels", "s3://raw-images/raw/robin/0001.jpg", "s3://raw-images/raw/robin/0002.jpg"]),
     Shot("plan", ["plan", "job.yaml"]),
     Shot("sample", ["plan", "job.yaml", "--sample", "100", "--yes"]),
@@ -154,7 +158,9 @@ class Studio:
         if shot.before:
             self._output(shot.before)
         seen = self._output([*shot.command, *shot.hidden], reply=shot.reply)
-        shown = seen.replace(str(self._folder), _FOLDER) if len(str(self._folder)) == len(_FOLDER) else seen
+        shown = seen.replace(sys.prefix, _PREFIX)
+        if len(str(self._folder)) == len(_FOLDER):
+            shown = shown.replace(str(self._folder), _FOLDER)
         return as_svg(screen(shown, shot.moment), title=f"asyncfilter {' '.join(shot.command)}", name=shot.name)
 
     def take_page(self, target: Path) -> None:

@@ -7,13 +7,13 @@ those of the organisation, not those of buckets and keys. So its "no" is a cauti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import anyio
 
 from asyncfilter.aws.access.identity import identify
 from asyncfilter.aws.access.simulation import Evaluation, Question, simulate
-from asyncfilter.aws.clients.error_response import ErrorResponseError
+from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError
 from asyncfilter.aws.clients.protocols import S3Api
 from asyncfilter.aws.errors import classify, denied_action
 from asyncfilter.aws.s3.listing import list_page
@@ -23,7 +23,7 @@ from asyncfilter.errors import AsyncFilterError, PermissionDeniedError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ObjectRef, S3Location
 from asyncfilter.policy.permissions import BucketFacts, Command, Need, needs_of
-from asyncfilter.policy.permissions.arns import objects_arn, sample
+from asyncfilter.policy.permissions.arns import sample
 
 _PATIENCE_S = 5.0
 """Longest wait for STS and IAM, seconds: a private network often has no route to them."""
@@ -49,10 +49,13 @@ async def check_policies(job: Job, session: AwsSession, calls: S3Api, probes: Ma
         PermissionDeniedError: A target may not be written.
     """
     image = await _some_image(job, calls)
-    proven = {
-        target for key, target in probes.items() if image is not None and await _may(session, calls, image, key, target)
-    }
-    return await _cautions(session, job, proven)
+    may_write = image is not None and all(
+        [await _may_write(session, calls, image, key, target) for key, target in probes.items()]
+    )
+    ignored = {_WRITE} if may_write else set()
+    if not _writes(job, BucketFacts(), ignored):
+        return []
+    return await _denied_by_iam(job, session, ignored)
 
 
 async def _some_image(job: Job, calls: S3Api) -> ObjectRef | None:
@@ -66,7 +69,7 @@ async def _some_image(job: Job, calls: S3Api) -> ObjectRef | None:
     return ObjectRef(bucket=bucket, key=keys[0], size_bytes=1, etag=_IMPOSSIBLE_ETAG, seq=0) if keys else None
 
 
-async def _may(session: AwsSession, calls: S3Api, image: ObjectRef, key: str, target: S3Location) -> bool:
+async def _may_write(session: AwsSession, calls: S3Api, image: ObjectRef, key: str, target: S3Location) -> bool:
     """Whether it is certain that the caller may write ``target``.
 
     Raises:
@@ -77,7 +80,7 @@ async def _may(session: AwsSession, calls: S3Api, image: ObjectRef, key: str, ta
             return False
         await calls.copy_object(image, target, only_new=True)
     except ErrorResponseError as exc:
-        if (denied_action(exc.response) or "").lower() == _WRITE.lower():
+        if await _concerns_target(calls, image, exc.response):
             raise PermissionDeniedError(
                 f"{key}: the target cannot be written: {classify(exc.response).message}",
                 hint=f"Allow {_WRITE} on the target for the credentials in use.",
@@ -88,15 +91,27 @@ async def _may(session: AwsSession, calls: S3Api, image: ObjectRef, key: str, ta
     return True
 
 
-async def _cautions(session: AwsSession, job: Job, proven: Iterable[S3Location]) -> list[str]:
-    """What IAM denies; nothing where it may not be asked, or does not answer."""
+async def _concerns_target(calls: S3Api, image: ObjectRef, response: ErrorResponse) -> bool:
+    """Whether a denied copy was certainly denied for the target, and not for the image or its tags."""
+    if not isinstance(classify(response), PermissionDeniedError):
+        return False
+    if action := denied_action(response):
+        return action.lower() == _WRITE.lower()
+    try:
+        await calls.head_object(image.bucket, image.key)
+        return await calls.get_tags(image.bucket, image.key, "") == {}
+    except (AsyncFilterError, ErrorResponseError):
+        return False
+
+
+async def _denied_by_iam(job: Job, session: AwsSession, ignored: Collection[str]) -> list[str]:
+    """What IAM denies, less some actions; nothing where it may not be asked, or does not answer."""
     try:
         with anyio.fail_after(_PATIENCE_S):
             caller = await identify(session)
-            facts = BucketFacts(partition=caller.partition)
-            known = {objects_arn(caller.partition, place.bucket, place.key) for place in proven}
-            questions = {_question(need): need for need in _writes(job, facts) if sample(need.resource) not in known}
-            answers = await simulate(session, caller, questions) if questions else {}
+            needs = _writes(job, BucketFacts(partition=caller.partition), ignored)
+            questions = {Question(need.action, sample(need.resource)): need for need in needs}
+            answers = await simulate(session, caller, questions)
     except (AsyncFilterError, TimeoutError, *UNREADABLE):
         return []
     return [
@@ -106,11 +121,10 @@ async def _cautions(session: AwsSession, job: Job, proven: Iterable[S3Location])
     ]
 
 
-def _writes(job: Job, facts: BucketFacts) -> list[Need]:
-    """The permissions to write, tag and remove that ``run`` and ``apply`` cannot do without."""
-    needs = needs_of(job, (Command.RUN, Command.APPLY), facts)
-    return [need for need in needs if need.without is None and need.action.startswith(("s3:Put", "s3:Delete"))]
-
-
-def _question(need: Need) -> Question:
-    return Question(need.action, sample(need.resource))
+def _writes(job: Job, facts: BucketFacts, ignored: Collection[str]) -> list[Need]:
+    """The permissions to write, tag and remove that ``run`` and ``apply`` cannot do without, less some actions."""
+    return [
+        need
+        for need in needs_of(job, (Command.RUN, Command.APPLY), facts)
+        if need.without is None and need.action.startswith(("s3:Put", "s3:Delete")) and need.action not in ignored
+    ]

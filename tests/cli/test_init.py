@@ -234,10 +234,13 @@ def test_names_without_an_extension(workspace: Workspace) -> None:
 
 
 def test_an_empty_place_is_said_to_be_empty(workspace: Workspace) -> None:
-    """The file is written all the same."""
-    found = workspace.json("init", "s3://empty/birds/")
+    """The nearest place with images is named; the file is written all the same."""
+    found = workspace.json("init", "s3://raw/raw/robins/")
     assert (found["listed"], found["images"]) == (0, 0)
-    assert any("nothing is in s3://empty/birds/" in caution for caution in found["cautions"])
+    assert "no object is listed in s3://raw/raw/robins/" in found["cautions"][0]
+    assert "s3://raw/raw/robin/" in found["cautions"][0]
+    found = workspace.json("init", "s3://empty/birds/", "--yes")
+    assert "no object is listed in s3://empty/birds/" in found["cautions"][0]
     assert planned(workspace)["candidates"] == 0
 
 

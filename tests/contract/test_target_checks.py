@@ -21,7 +21,9 @@ from asyncfilter.sandbox.access import DenyRule
 from tests.kit import jobs, pictures
 from tests.kit.services import boto_client, serving
 
-make_job = partial(jobs.make_bare_job, limits={"tps": 200}, rules=[{"keep": {"none": "Nothing"}}], actions=jobs.COPIES)
+make_job = partial(
+    jobs.make_bare_job, limits={"tps": 200}, rules=[{"keep": {"none": "Submarine"}}], actions=jobs.COPIES
+)
 
 
 @asynccontextmanager

@@ -24,7 +24,9 @@ from tests.kit.workspace import bare_environment
 
 NOT_RUN = {
     "aws": "the AWS CLI is not part of the tests; what it does needs an account",
+    "docker": "no Docker here; tests/cli/test_deployment.py runs the steps of the Dockerfile",
     "make": "installs the requirements, or is what runs these tests",
+    "sudo": "changes the machine; tests/cli/test_deployment.py verifies the files that it installs",
 }
 """Programs that are not run, and why."""
 WITHOUT_SANDBOX = {"docs/credentials.md"}
