@@ -87,6 +87,7 @@ contracts: $(READY) ## imports point down only
 
 docs: $(READY) site ## generated documents are current, and the site builds
 	$(BIN)/python -m asyncfilter.job.documentation --check
+	$(BIN)/python -m asyncfilter.policy.permissions.documentation --check
 	$(BIN)/python -m website --check
 
 # Not --quiet: it hides warnings from --strict, too.
