@@ -121,7 +121,7 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
         contents=S3Contents(clients.s3),
         sink=S3Sink(clients.s3),
         region=region,
-        cautions=await check_targets(job, clients.session, region),
+        cautions=await check_targets(job, clients.session, clients.s3, region),
     )
 
 

@@ -43,6 +43,8 @@ QUOTA_REQUESTS_TPS = 5.0
 Source: Service Quotas User Guide, *Service quotas for Service Quotas*, GetServiceQuota and GetAWSDefaultServiceQuota.
 """
 
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
+
 ANY_REGION = "us-east-1"
 """Region of the HeadBucket that looks up a bucket's region when none is set; every region returns it."""
 
@@ -66,6 +68,11 @@ class Endpoint:
     service: str
     region: str
     proxy: str | None = None
+
+    @property
+    def is_aws(self) -> bool:
+        """True when the host is AWS's own."""
+        return (urlsplit(self.origin).hostname or "").endswith(_AWS_HOSTS)
 
     @property
     def is_loopback(self) -> bool:

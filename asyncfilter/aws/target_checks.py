@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
-from asyncfilter.aws.clients.protocols import uri
+from asyncfilter.aws.clients.protocols import S3Api
 from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.preflight import s3_targets, with_retries
 from asyncfilter.aws.session import AioClient, AwsSession
+from asyncfilter.aws.target_policies import check_policies
 from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import AccessError, AsyncFilterError, PermissionDeniedError
 from asyncfilter.job.addresses import MAX_KEY_BYTES, parse_template
 from asyncfilter.job.spec import Job, TargetCheck
-from asyncfilter.model import location
+from asyncfilter.model import ActionKind, S3Location, StoreKind, location
 
 _PROBE = ".asyncfilter-check-"
 """Beginning of the name of an empty object that is written and taken away again."""
@@ -27,12 +28,13 @@ _PROBE = ".asyncfilter-check-"
 _ENCRYPTED = "Allow kms:GenerateDataKey on the KMS key of the target's bucket."
 
 
-async def check_targets(job: Job, session: AwsSession, home: str) -> tuple[str, ...]:
+async def check_targets(job: Job, session: AwsSession, calls: S3Api, home: str) -> tuple[str, ...]:
     """Check the targets in S3; the result are cautions, one sentence each.
 
     Args:
         job: Has the targets, and says how they are checked.
         session: The account.
+        calls: Either client.
         home: Region of the source.
 
     Raises:
@@ -51,18 +53,35 @@ async def check_targets(job: Job, session: AwsSession, home: str) -> tuple[str, 
                 f"{key}: {bucket} is in {region}, the source in {home}: S3 bills the transfer of every copy"
             )
     if job.check_targets is TargetCheck.WRITE:
-        for key, (bucket, prefix) in _places(job, targets).items():
-            cautions += await _Probe(session, key, bucket, prefix).run()
+        for key, place in _places(job, targets).items():
+            cautions += await _Probe(session, key, place).run()
+    elif job.check_targets is TargetCheck.POLICY and _writes(job):
+        cautions += await check_policies(job, session, calls, _places(job, targets))
     return tuple(cautions)
 
 
-def _places(job: Job, targets: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Bucket and literal beginning of the keys of each target, each pair once, by the key of the first action."""
+def _writes(job: Job) -> bool:
+    """Whether some action changes what is in S3."""
+    return job.source.store is StoreKind.S3 and any(
+        action.kind is not ActionKind.NONE for action in job.actions_by_key.values()
+    )
+
+
+def _places(job: Job, targets: Mapping[str, str]) -> dict[str, S3Location]:
+    """An unused key below each target, by the key of its action; targets that begin alike have one."""
     found: dict[tuple[str, str], str] = {}
     for key, target in targets.items():
         template = parse_template(target)
-        found.setdefault((template.bucket, template.literal_prefix(job.name)), key)
-    return {key: place for place, key in found.items()}
+        beginning = template.literal_prefix(job.name, source_prefix=job.source.prefix)
+        found.setdefault((template.bucket, beginning), key)
+    return {key: _unused(bucket, prefix) for (bucket, prefix), key in found.items()}
+
+
+def _unused(bucket: str, prefix: str) -> S3Location:
+    """A key that begins as those of a target do, and that no object has."""
+    name = f"{_PROBE}{secrets.token_hex(8)}"
+    beginning = prefix.encode()[: MAX_KEY_BYTES - len(name)].decode(errors="ignore")
+    return S3Location(bucket, f"{beginning}{name}")
 
 
 class _Probe:
@@ -71,17 +90,14 @@ class _Probe:
     Args:
         session: The account.
         action: Key of the action in the job file.
-        bucket: Of the target.
-        prefix: What the keys of the target begin with.
+        place: Where it is written.
     """
 
-    def __init__(self, session: AwsSession, action: str, bucket: str, prefix: str) -> None:
+    def __init__(self, session: AwsSession, action: str, place: S3Location) -> None:
         self._session = session
         self._action = action
-        name = f"{_PROBE}{secrets.token_hex(8)}"
-        beginning = prefix.encode()[: MAX_KEY_BYTES - len(name)].decode(errors="ignore")
-        self._place = {"Bucket": bucket, "Key": f"{beginning}{name}"}
-        self._where = uri(bucket, self._place["Key"])
+        self._place = {"Bucket": place.bucket, "Key": place.key}
+        self._where = place.uri
 
     async def run(self) -> list[str]:
         """Write it and take it away; the result is a caution where it had to be left.

@@ -82,14 +82,19 @@ class Template:
         """The kind of store of the target."""
         return store_of(self.bucket)
 
-    def literal_prefix(self, name: str | None = None) -> str:
-        """The text that every key of this template begins with; ``{name}`` counts as text where ``name`` is given."""
+    def literal_prefix(self, name: str | None = None, *, source_prefix: str = "") -> str:
+        """The text that every key of this template begins with.
+
+        Args:
+            name: Of the job; where it is given, ``{name}`` counts as text.
+            source_prefix: What every ``{key}`` begins with.
+        """
         prefix = ""
         for part in self.parts:
             if part is Placeholder.NAME and name is not None:
                 prefix += name
             elif isinstance(part, Placeholder):
-                break
+                return prefix + source_prefix if part is Placeholder.KEY else prefix
             else:
                 prefix += part
         return prefix

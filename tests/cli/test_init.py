@@ -322,6 +322,7 @@ def test_three_questions(workspace: Workspace, columns: int) -> None:
     terminal = answered(workspace, "n\n", "Robin, Jay\n", "s3://clean/kept/\n", "3\n", columns=columns)
     assert terminal.end() == 0, terminal.seen
     assert "60 of 60 objects" in terminal.seen
+    assert ("Keep [as above]" in terminal.seen) == (columns == 40)
     job = job_of(workspace)
     assert job.rules[0].conditions[0].any == ("Robin", "Jay")
     assert job.limits.budget_micros == 3_000_000
@@ -336,6 +337,7 @@ def test_enter_takes_every_default(workspace: Workspace) -> None:
     terminal = answered(workspace, *["\n"] * 4)
     assert terminal.end() == 0, terminal.seen
     job = job_of(workspace)
+    assert job.rules[0].conditions[0].any == ("Blackbird", "Jay", "Robin", "Sparrow"), "what folders are named after"
     assert (job.limits.budget_micros, job.actions["keep"].target) == (1_000_000, None)  # type: ignore[index]  # likewise
     assert workspace.billed() == before
 

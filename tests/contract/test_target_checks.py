@@ -21,7 +21,9 @@ from asyncfilter.sandbox.access import DenyRule
 from tests.kit import jobs, pictures
 from tests.kit.services import boto_client, serving
 
-make_job = partial(jobs.make_bare_job, limits={"tps": 200}, rules=[{"keep": {"none": "Nothing"}}], actions=jobs.COPIES)
+make_job = partial(
+    jobs.make_bare_job, limits={"tps": 200}, rules=[{"keep": {"none": "Submarine"}}], actions=jobs.COPIES
+)
 
 
 @asynccontextmanager
@@ -136,6 +138,97 @@ async def test_one_call_at_a_time_is_told(tmp_path: Path) -> None:
         found, summary = await plan(job), await run(job)
     assert found.cautions == summary.cautions
     assert "limits.concurrency: 2 is too low for 200 calls a second" in summary.cautions[0]
+
+
+READS = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*", "rekognition:*", "servicequotas:*"], "Resource": "*"}
+ASKS = {"Effect": "Allow", "Action": "iam:SimulatePrincipalPolicy", "Resource": "*"}
+
+
+def policy(*statements: dict[str, Any]) -> dict[str, Any]:
+    """An identity policy of the caller."""
+    return {"Version": "2012-10-17", "Statement": [READS, *statements]}
+
+
+@pytest.mark.parametrize(
+    ("statements", "why"),
+    [
+        ([ASKS], "no policy of the caller allows it; that of the bucket may"),
+        (
+            [
+                ASKS,
+                {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+                {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::clean/*"},
+            ],
+            "a policy denies it to the caller",
+        ),
+    ],
+)
+async def test_what_iam_denies_is_told(statements: list[dict[str, Any]], why: str, tmp_path: Path) -> None:
+    """A simulation knows no bucket policy, so that its answer is a caution; it comes before the first paid call."""
+    job = make_job(base_dir=tmp_path)
+    async with sandbox_with() as sandbox:
+        sandbox.set_policy(policy(*statements))
+        found = await plan(job)
+        assert "DetectLabels" not in called(sandbox)
+        summary = await run(job)
+    assert found.cautions == summary.cautions
+    (caution,) = found.cautions
+    assert "s3:PutObject on arn:aws:s3:::clean/* is denied by IAM" in caution
+    assert why in caution
+    assert summary.exit_code == ExitCode.ACCESS
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [],
+        [ASKS, {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::clean/*"}],
+    ],
+)
+async def test_nothing_is_told_of_what_is_allowed_or_not_known(
+    statements: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Neither a caller who may not ask IAM, nor one who may write, gets a caution."""
+    async with sandbox_with() as sandbox:
+        sandbox.set_policy(policy(*statements))
+        assert (await plan(make_job(base_dir=tmp_path))).cautions == ()
+
+
+async def test_removals_are_asked_for_too(tmp_path: Path) -> None:
+    """What only ``apply`` needs is told before the images are paid for."""
+    job = make_job(base_dir=tmp_path, actions={"keep": {"move": "s3://clean/{key}"}})
+    async with sandbox_with() as sandbox:
+        sandbox.set_policy(policy(ASKS, {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}))
+        (caution,) = (await plan(job)).cautions
+    assert "s3:DeleteObject on arn:aws:s3:::raw/* is denied by IAM" in caution
+
+
+@pytest.mark.parametrize("check", ["exists", "write"])
+async def test_iam_is_asked_only_by_policy(check: str, tmp_path: Path) -> None:
+    """No other value asks it."""
+    async with sandbox_with() as sandbox:
+        await plan(make_job(base_dir=tmp_path, check_targets=check))
+        assert not {"GetCallerIdentity", "SimulatePrincipalPolicy"} & called(sandbox)
+
+
+@pytest.mark.parametrize("client", ["fast", "aioboto3"])
+async def test_at_aws_a_copy_that_cannot_be_made_shows_a_denial(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its condition never holds: a denied write ends the command before anything is paid, and nothing is written."""
+    monkeypatch.setattr("asyncfilter.aws.session._AWS_HOSTS", ("127.0.0.1",))
+    job = make_job(base_dir=tmp_path, aws={"client": client})
+    async with sandbox_with() as sandbox:
+        allowed = await plan(job)
+        assert sandbox.stats().operations["CopyObject"].errors == {"PreconditionFailed": 1}
+        assert "SimulatePrincipalPolicy" not in called(sandbox)  # the copy has shown it
+        sandbox.set_policy(policy())
+        for verb in (plan, run):
+            with pytest.raises(PermissionDeniedError, match=r"actions\.keep: the target cannot be written"):
+                await verb(job)
+        assert "DetectLabels" not in called(sandbox)
+        assert sandbox.keys("clean") == []
+    assert allowed.cautions == ()
 
 
 # -- Folders -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _NAME = re.compile(r"# (?P<name>~/\.aws/config|[\w./-]+\.\w+)$")
-_PROMPT = r"(?:\[y/N\]|Type [\d,]+ to continue:|^\w[\w ]* \[[^\]]*\]:)"
+_PROMPT = r"(?:\[y/N\]|Type [\d,]+ to continue:|^\w[\w ]* \[[^\]\n]*\]:)"
 _ANSWER = re.compile(rf"{_PROMPT} ?(?P<answer>.*)$")
 QUESTION = re.compile(rf"{_PROMPT} $", re.MULTILINE)
 """The end of the output of a program that waits for an answer."""
@@ -73,8 +73,8 @@ class Step:
 
     @property
     def answers(self) -> list[str]:
-        """What is typed at the questions in the output."""
-        return [found["answer"] for line in self.shown if (found := _ANSWER.search(line))]
+        """What is typed at the questions in the output; empty where only Enter is pressed, for the default."""
+        return [found["answer"].strip() for line in self.shown if (found := _ANSWER.search(line))]
 
     def agrees(self, lines: Sequence[str]) -> bool:
         """Whether the shown output is that of the command."""

@@ -1,6 +1,6 @@
 """A table of planted mistakes: jobs that are allowed, or nearly, and what must be said about each.
 
-Rows about label names, categories and listings are at the end of the table.
+Rows about names of labels and about listings, which need the service, are at the end.
 """
 
 from __future__ import annotations
@@ -239,3 +239,29 @@ REFUSED: dict[str, Mistake] = {
     "a confidence alone": Mistake(_rules({"keep": {"confidence": 90}}), "found confidence alone"),
 }
 """Mistakes with which a job makes no sense: the job file is refused, with the key."""
+
+# -- About names and listings, by ``policy/cautions/label_names`` and ``globs`` ----------------------------------------
+
+MISNAMED: dict[str, Mistake] = {
+    "a misspelt label": Mistake(_rules({"keep": {"any": "Robbin"}}), "no label 'Robbin'"),
+    "a misspelt exclusion": Mistake(_rules({"keep": {"none": "Persson"}}), "no label 'Persson'"),
+    "two names in one": Mistake(_rules({"keep": {"any": "Robin, Bird"}}), "no label 'Robin, Bird'"),
+    "a count of what has no boxes": Mistake(_rules({"keep": {"count": {"label": "Sunset", "min": 1}}}), "'Sunset'"),
+    "an area of what has no boxes": Mistake(_rules({"keep": {"area": {"label": "Beach", "min": 0.1}}}), "'Beach'"),
+    "a category that does not exist": Mistake(_rules({"keep": {"category": "Animals"}}), "'Animals'"),
+}
+"""Names that the service does not have; a detector of the caller's own may have any."""
+
+UNLISTED: dict[str, Mistake] = {
+    "braces in a glob": Mistake({"source": {"uri": "s3://raw/", "include": ["*.{jpg,png}"]}}, "has braces"),
+    "an extension alone": Mistake({"source": {"uri": "s3://raw/", "include": ["jpg"]}}, "write *.jpg"),
+    "a glob that is not below the prefix": Mistake(
+        {"source": {"uri": "s3://raw/robin/", "include": ["cat/*.jpg"]}}, "matches no key"
+    ),
+    "everything excluded": Mistake(
+        {"source": {"uri": "s3://raw/", "exclude": ["*"]}}, "leaves nothing of source.include"
+    ),
+    "a prefix without images": Mistake({"source": "s3://raw/robins/"}, "Nearest prefix with images: s3://raw/robin/"),
+    "a star in the address": Mistake({"source": "s3://raw/robin/*.jpg"}, "s3://raw/robin/"),
+}
+"""Listings that hold nothing to examine: told, and the run ends with exit code 1, unless something is stored."""

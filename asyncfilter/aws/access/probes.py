@@ -39,7 +39,6 @@ _LISTED = 100
 
 _NO_IMAGE = b"asyncfilter policy --check"
 _IMPOSSIBLE_ETAG = "0" * 32
-_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
 
 
 class Outcome(NamedTuple):
@@ -240,7 +239,7 @@ class Probes:
 
     async def _is_aws(self, bucket: str) -> bool:
         place = await self._clients.session.place(bucket)
-        return place.host.endswith(_AWS_HOSTS)
+        return place.is_aws
 
 
 def _outcome(response: ErrorResponse, error: AsyncFilterError, need: Need) -> Outcome:

@@ -3,7 +3,8 @@
 A block is a function that gives the rows of one thing that commands do. Which blocks a command has stands in
 ``_BLOCKS``. ``tests/contract/test_permissions.py`` compares the rows with the requests of whole runs.
 
-HeadBucket, with which the region of a bucket is looked up, is not among them: S3 names the region in a denial too.
+HeadBucket, with which the region of a bucket is looked up, is not among them: S3 names the region in a denial too. Nor
+is the question to IAM whether targets may be written (``check_targets: policy``), which is asked where it is allowed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from asyncfilter.job.model_arn import ModelArn
-from asyncfilter.job.spec import Job
+from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import S3, ActionKind, location
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.permissions.arns import literal, objects_arn
@@ -208,6 +209,22 @@ def _references(places: JobPlaces) -> Iterator[Need]:
             )
 
 
+def _probing(places: JobPlaces) -> Iterator[Need]:
+    """``check_targets: write``: an empty object is written to each target, and taken away again."""
+    if places.job.check_targets is not TargetCheck.WRITE:
+        return
+    for target in (*places.copies, *places.moves):
+        why = "write an empty object to see that it can be written"
+        yield Need(action="s3:PutObject", resource=target.objects, statement="WriteTargets", why=why)
+        yield Need(
+            action="s3:DeleteObject",
+            resource=target.objects,
+            statement="TakeAwayFromTargets",
+            why="take the empty object away again with which a target is checked",
+            without="that object is left there",
+        )
+
+
 def _copying(places: JobPlaces) -> Iterator[Need]:
     for target in places.copies:
         yield from _write(places, target)
@@ -390,11 +407,11 @@ _EXAMINING: tuple[Block, ...] = (_model, _detecting, _reading, _references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.LABELS: (_any_quota, _labels),
-    Command.PLAN: (_listing, _quota, _model),
-    Command.SAMPLE: (_listing, _quota, *_EXAMINING),
-    Command.BENCH: (_listing, _any_quota, *_EXAMINING),
-    Command.RUN: (_listing, _quota, *_EXAMINING, _copying, _tagging),
-    Command.REFILTER: (_listing, _copying, _tagging),
+    Command.PLAN: (_listing, _quota, _model, _probing),
+    Command.SAMPLE: (_listing, _quota, *_EXAMINING, _probing),
+    Command.BENCH: (_listing, _any_quota, *_EXAMINING, _probing),
+    Command.RUN: (_listing, _quota, *_EXAMINING, _copying, _tagging, _probing),
+    Command.REFILTER: (_listing, _copying, _tagging, _probing),
     Command.APPLY: (_removing,),
     Command.STALE: (_clearing,),
     Command.UNDO: (_restoring,),

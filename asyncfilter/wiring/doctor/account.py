@@ -92,7 +92,7 @@ async def ai_opt_out(session: AwsSession) -> Finding:
     if found.state is OptOutState.OUT:
         text = f"AWS may not keep images to improve its services ({found.detail})"
         return Finding(name=_OPT_OUT, health=Health.OK, text=text, facts=facts)
-    hint = "An administrator of the organisation opts out by an AI services opt-out policy in AWS Organizations."
+    hint = "Opt out by an AI services opt-out policy of the organisation (AWS Organizations)."
     if found.state is OptOutState.IN:
         text = f"AWS may keep images to improve its services: {found.detail}"
         return Finding(name=_OPT_OUT, health=Health.NOTE, text=text, hint=hint, facts=facts)

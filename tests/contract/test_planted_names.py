@@ -1,0 +1,72 @@
+"""Planted mistakes about names, globs and places, with the detector whose names are known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncfilter import Job, plan, run
+from asyncfilter.errors import ExitCode
+from asyncfilter.events import Event, ImageExamined, JobWarning
+from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
+from tests.kit import jobs
+from tests.kit.mistakes import MISNAMED, ROBIN, UNLISTED
+from tests.kit.services import serving
+
+IMAGES = 60
+
+
+@asynccontextmanager
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A bucket of robins."""
+    async with serving(SandboxOptions(buckets=(BucketSpec("raw"),), check_images=False)) as made:
+        for number in range(IMAGES):
+            made.put("raw", f"robin/{number:03d}.jpg", b"picture %d" % number)
+        yield made
+
+
+def make_job(folder: Path, sections: dict[str, Any]) -> Job:
+    """A sound job with other sections."""
+    return jobs.make_bare_job(base_dir=folder, **{"rules": [{"keep": ROBIN}], "limits": {"tps": 500}} | sections)
+
+
+@pytest.mark.parametrize("name", MISNAMED)
+async def test_a_name_that_does_not_exist_is_told(name: str, tmp_path: Path) -> None:
+    """Once, by plan and run, before the first image; the run goes on."""
+    mistake = MISNAMED[name]
+    job = make_job(tmp_path, mistake.sections)
+    events: list[Event] = []
+    async with sandbox():
+        found = await plan(job)
+        summary = await run(job, on_event=events.append)
+    for said in (found.cautions, summary.cautions):
+        assert sum(mistake.told in sentence for sentence in said) == 1, said
+    kinds = [type(event) for event in events if isinstance(event, JobWarning | ImageExamined)]
+    assert kinds.index(ImageExamined) == kinds.count(JobWarning)
+    assert summary.counts.examined == IMAGES
+
+
+@pytest.mark.parametrize("name", UNLISTED)
+async def test_a_listing_without_images_is_told(name: str, tmp_path: Path) -> None:
+    """By plan and run, with the cause; nothing is paid for, and the run ends with exit code 1."""
+    mistake = UNLISTED[name]
+    job = make_job(tmp_path, mistake.sections)
+    async with sandbox() as made:
+        found = await plan(job)
+        summary = await run(job)
+        assert "DetectLabels" not in made.stats().operations
+    assert any(mistake.told in sentence for sentence in found.cautions), found.cautions
+    assert any(mistake.told in sentence for sentence in (*summary.cautions, summary.error or "", summary.hint or ""))
+    assert (summary.stop_reason, summary.exit_code) == ("nothing_to_examine", ExitCode.SOME_FAILED)
+
+
+async def test_the_job_without_a_mistake_says_nothing(tmp_path: Path) -> None:
+    """What each mistake is planted in is sound."""
+    job = make_job(tmp_path, {})
+    async with sandbox():
+        assert (await plan(job)).cautions == ()
+        assert (await run(job)).cautions == ()
