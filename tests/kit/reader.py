@@ -21,7 +21,7 @@ from tests.kit.shell import COLUMNS, Shell, shown_lines
 from tests.kit.terminal import Terminal
 from tests.kit.workspace import bare_environment
 
-RUN = {"asyncfilter", "cat", "cd", "echo", "export", "head", "ls", "python"}
+RUN = {"asyncfilter", "cat", "cd", "echo", "export", "head", "ls", "printf", "python"}
 """Programs that are run."""
 NOT_RUN = {
     "aws": "the AWS CLI is not part of the tests, and what it does needs an account",
