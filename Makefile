@@ -15,7 +15,7 @@ EXAMPLES ?= 10000
 DIST   := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz audit check release format lint types contracts docs site screenshots lock bench bench-quick bench-check sweep clean
+.PHONY: help setup demo test fuzz audit check release newest format lint types contracts docs site screenshots lock bench bench-quick bench-check sweep clean
 
 help:            ## show what can be made
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,9 +60,16 @@ $(AUDITED): requirements/audit.txt
 release: $(READY) $(AUDITED) ## wheel, sdist and SBOM in dist/, and the demo from each in a fresh environment
 	rm -rf $(DIST)
 	$(BIN)/hatchling build --directory $(DIST)
-	$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
-	  --output-file $(DIST)/asyncfilter.cdx.json requirements/run.txt
+	$(PYTHON) -m venv --clear --without-pip $(DIST)/.venv
+	$(BIN)/python -m pip --python $(DIST)/.venv/bin/python install --quiet --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip --python $(DIST)/.venv/bin/python install --quiet --no-deps $(DIST)/*.whl
+	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --output-file $(DIST)/.venv/installed.json $(DIST)/.venv/bin/python
+	$(AUDIT)/bin/python requirements/sbom.py $(DIST)/.venv/installed.json $(DIST)/asyncfilter.cdx.json
+	rm -rf $(DIST)/.venv
 	RELEASE_FOLDER=$(DIST) $(BIN)/python -m pytest -q -m release tests/release
+
+newest: $(READY) ## the demo with the newest dependencies of every range, on each Python on PATH
+	NEWEST=1 $(BIN)/python -m pytest -q -m release -k newest tests/release
 
 check: $(READY) format lint types contracts docs test  ## all that CI runs
 
@@ -80,6 +87,7 @@ contracts: $(READY) ## imports point down only
 
 docs: $(READY) site ## generated documents are current, and the site builds
 	$(BIN)/python -m asyncfilter.job.documentation --check
+	$(BIN)/python -m asyncfilter.policy.permissions.documentation --check
 	$(BIN)/python -m website --check
 
 # Not --quiet: it hides warnings from --strict, too.

@@ -290,6 +290,19 @@ GOALS = (
         digits=0,
     ),
     Goal(
+        what="`manifest validate` of 250,000 image-level lines, processor time",
+        figure=lambda results: results["manifests"]["validate_cpu_s"],
+        unit=" s",
+        goal=10,
+    ),
+    Goal(
+        what="`manifest validate` of 250,000 image-level lines, peak memory",
+        figure=lambda results: results["manifests"]["validate_peak_mb"],
+        unit=" MB",
+        goal=200,
+        digits=0,
+    ),
+    Goal(
         what="`asyncfilter --help`",
         figure=lambda results: results["startup"]["help_wall_s"],
         unit=" s",

@@ -26,6 +26,7 @@ class Sizes:
         limiter_s: Seconds for which each limiter is called.
         limiter_rates_tps: The rates of the limiters.
         pictures: Files of each format that are sent, compared and converted.
+        manifest_lines: Lines of the manifest that is checked.
         sandbox_s: Seconds for which each operation of the sandbox is called.
     """
 
@@ -48,6 +49,7 @@ class Sizes:
     limiter_s: float
     limiter_rates_tps: tuple[int, ...]
     pictures: int
+    manifest_lines: int
     sandbox_s: float
 
 
@@ -71,6 +73,7 @@ FULL = Sizes(
     limiter_s=2.0,
     limiter_rates_tps=(50, 500, 5_000),
     pictures=96,
+    manifest_lines=250_000,
     sandbox_s=3.0,
 )
 
@@ -94,5 +97,6 @@ QUICK = Sizes(
     limiter_s=0.2,
     limiter_rates_tps=(50, 500),
     pictures=12,
+    manifest_lines=10_000,
     sandbox_s=0.5,
 )

@@ -12,6 +12,7 @@ from benchmarks.workloads import (
     costs,
     limiters,
     listing,
+    manifests,
     memory,
     overshoot,
     pictures,
@@ -34,6 +35,7 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "quota": quota.measure,
     "overshoot": overshoot.measure,
     "pictures": pictures.measure,
+    "manifests": manifests.measure,
     "limiters": limiters.measure,
     "sandbox": sandbox.measure,
 }

@@ -300,6 +300,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "memory": ("Memory, 1,000 calls in flight", _memory),
     "overshoot": ("Paid in vain at the end", _overshoot),
     "startup": ("Starting", _plain),
+    "manifests": ("Manifests of Custom Labels", _plain),
     "pictures": ("Pictures", _pictures),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),

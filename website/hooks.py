@@ -52,10 +52,11 @@ _FENCE = re.compile(r"^(\s*)(`{3,}).*?^\1\2\s*$", re.MULTILINE | re.DOTALL)
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the pages of the commands into the navigation, in the order of their index."""
     index = "commands/README.md"
-    names = re.findall(r"^\| \[`\w+`\]\((\S+)\.md\)", (_ROOT / _DOCS / index).read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| \[`([^`]+)`\]\((\S+)\)", (_ROOT / _DOCS / index).read_text("utf-8"), re.MULTILINE)
+    pages = [{name: f"commands/{file}"} for name, file in rows]
     for section in _sections(config.nav):
         if index in section:
-            section += [{name: f"commands/{name}.md"} for name in names if {name: f"commands/{name}.md"} not in section]
+            section += [page for page in pages if page not in section]
     return config
 
 

@@ -11,6 +11,8 @@ import html
 import io
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import rich.text
+from PIL import Image
 from rich.console import Console
 
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
@@ -27,27 +30,29 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 COLUMNS = 92
 _FOLDER = "/home/ada/photos"
-"""Shown for a temporary folder, whose name is as long."""
+"""Shown for a temporary folder, whose name is as long, so that frames stay whole."""
+_PREFIX = "/opt/asyncfilter"
+"""Shown for the folder of this Python."""
 
 JOBS = {
     "job.yaml": """\
 version: 1
 name: robins
-source: s3://photos/
+source: s3://raw-images/
 rules:
   - reject: {any: [Person], confidence: 85}
   - keep:   {any: [Robin], confidence: 85}
   - review: {any: [Robin], confidence: 60}
 otherwise: reject
 actions:
-  keep:   {copy: "s3://birds/{key}"}
-  review: {copy: "s3://unsure/{key}"}
-limits: {budget_usd: 5}
+  keep:   {copy: "s3://clean-images/robin/{key}"}
+  review: {copy: "s3://review-images/robin/{key}"}
+limits: {budget_usd: 25}
 """,
     "cleanup.yaml": """\
 version: 1
 name: cleanup
-source: s3://photos/
+source: s3://raw-images/
 rules:
   - reject: {none: [Bird], confidence: 60}
 otherwise: keep
@@ -56,7 +61,7 @@ actions:
 limits: {budget_usd: 5}
 """,
 }
-"""The jobs of the how-tos."""
+"""Much as those of the how-tos; the source is another one, with broken and unsuitable pictures in it."""
 
 
 class Shot(NamedTuple):
@@ -81,7 +86,9 @@ class Shot(NamedTuple):
 
 SHOTS = (
     Shot("help", ["--help"]),
-    Shot("labels", ["labels", "s3://photos/raw/robin/0001.jpg", "s3://photos/raw/robin/0002.jpg"]),
+    Shot("init", ["init", "s3://raw-images/raw/robin/", "-o", "first.yaml"], hidden=["--yes"]),
+    Shot("doctor", ["doctor", "job.yaml"]),
+    Shot("labels", ["labels", "s3://raw-images/raw/robin/0001.jpg", "s3://raw-images/raw/robin/0002.jpg"]),
     Shot("plan", ["plan", "job.yaml"]),
     Shot("sample", ["plan", "job.yaml", "--sample", "100", "--yes"]),
     Shot("bench", ["bench", "job.yaml", "--seconds", "20"], hidden=["--set", "name=bench"]),
@@ -108,13 +115,15 @@ def main(names: Sequence[str]) -> int:
                 svg = studio.take(shot)
                 (IMAGES / f"{shot.name}.svg").write_text(svg, "utf-8")
                 sys.stderr.write(f"{shot.name}: {len(svg) // 1000} kB\n")
+        if not names:
+            studio.take_page(IMAGES / "demo.jpg")
     return 0
 
 
 def _options() -> SandboxOptions:
     return SandboxOptions(
-        samples=(SamplesSpec("photos", 1500),),
-        buckets=tuple(BucketSpec(name) for name in ("birds", "unsure", "quarantine")),
+        samples=(SamplesSpec("raw-images", 1500),),
+        buckets=tuple(BucketSpec(name) for name in ("clean-images", "review-images", "quarantine")),
         tps=50,
         latency=syntax.parse_latency("p50=150ms,p99=900ms"),
         faults=(syntax.parse_fault("throttle=0.5%"),),
@@ -149,8 +158,24 @@ class Studio:
         if shot.before:
             self._output(shot.before)
         seen = self._output([*shot.command, *shot.hidden], reply=shot.reply)
-        shown = seen.replace(str(self._folder), _FOLDER) if len(str(self._folder)) == len(_FOLDER) else seen
+        shown = seen.replace(sys.prefix, _PREFIX)
+        if len(str(self._folder)) == len(_FOLDER):
+            shown = shown.replace(str(self._folder), _FOLDER)
         return as_svg(screen(shown, shot.moment), title=f"asyncfilter {' '.join(shot.command)}", name=shot.name)
+
+    def take_page(self, target: Path) -> None:
+        """The page that the demo writes, as a browser shows it; nothing where there is no browser."""
+        browser = shutil.which("chromium") or shutil.which("google-chrome")
+        if browser is None:
+            sys.stderr.write("no Chromium: the page of the demo is left as it is\n")
+            return
+        self._output(["demo"])
+        page, picture = self._folder / ".asyncfilter-demo" / "kept.html", self._folder / "page.png"
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1200,900"]
+        command = [browser, *options, f"--screenshot={picture}", page.as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        with Image.open(picture) as image:
+            image.convert("RGB").save(target, quality=82, optimize=True)
 
     def _output(self, command: Sequence[str], *, reply: str = "") -> str:
         """The output of a command to its terminal, control sequences included."""

@@ -44,6 +44,7 @@ class CoreSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
         super().__init__(profile=profile)
         self.ca_setting, self.ca_bundle = ca_setting(self)
         self.tls = trusting(self.ca_bundle)
+        self.set_config_variable("ca_bundle", self.ca_bundle)  # botocore 1.43 refuses an empty one, which is none here
         self.register("before-call.s3", _stay_in_region)
 
     def get_default_client_config(self) -> AioConfig:

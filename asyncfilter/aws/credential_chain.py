@@ -22,6 +22,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioProcessProvider
 from aiobotocore.session import AioSession
 from botocore import exceptions as vendor
+from botocore.compat import HAS_CRT
 
 from asyncfilter.aws.clients.signing import Keys
 from asyncfilter.aws.credential_errors import credentials_error, provider_name
@@ -74,7 +75,8 @@ class Chain:
             self._resolver = core.get_component("credential_provider")
             # The prompt of botocore reads stdin where there is no terminal; the attribute has no public name.
             self._resolver.get_provider("assume-role")._prompter = self._ask_code  # noqa: SLF001
-            if all(one.METHOD != "login" for one in self._resolver.providers):
+            if not HAS_CRT or all(one.METHOD != "login" for one in self._resolver.providers):
+                self._resolver.remove("login")  # botocore has one since 1.41, which needs the package awscrt
                 self._resolver.insert_before("assume-role", _LoginProvider(self.profile, self._profiles()))
         except Exception as exc:
             raise credentials_error(exc, profile=self.profile) from exc

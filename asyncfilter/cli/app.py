@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from asyncfilter import __version__
+from asyncfilter.cli.dataset import DATASET
 from asyncfilter.cli.exit_codes import exit_code_of
 from asyncfilter.cli.lazy import Entry, Group, lazy_group
 from asyncfilter.cli.manifest import MANIFEST
@@ -34,6 +35,7 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
     "manifest": MANIFEST,
+    "dataset": DATASET,
     "config": CONFIG,
     "doctor": Entry("asyncfilter.cli.doctor", "Look at all that a run depends on, and name remedies."),
     "policy": Entry("asyncfilter.cli.policy", "Print the IAM policy of a job, or check what the caller lacks."),

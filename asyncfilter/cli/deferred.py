@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
+    from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.manifests import fetch_manifest
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
@@ -62,6 +63,7 @@ _HOMES = {
     "label_sample": "wiring.first_look",
     "load_job": "job.load",
     "look_at": "wiring.first_look",
+    "look_at_images": "wiring.image_looks",
     "measure": "wiring",
     "open_aws": "aws",
     "parse_job": "job.load",
@@ -104,6 +106,7 @@ __all__ = [
     "label_sample",
     "load_job",
     "look_at",
+    "look_at_images",
     "measure",
     "open_aws",
     "parse_job",

@@ -26,7 +26,7 @@ app = command_group()
     help=help_text(
         "Look at all that a run depends on, with remedies: credentials, region, endpoints, clock, certificates, "
         "proxies, quota, the place of the checkpoint, versions, and whether the organisation lets AWS keep images. "
-        "With a job also its buckets, detector and permissions. Nothing is changed or paid for; secrets stay hidden. "
+        "With a job also its buckets, detector and permissions. Nothing is changed or paid for, no secret is shown. "
         "Exit 0: all well, 4: trouble with access, 3: with the place of the checkpoint.",
         "asyncfilter doctor",
         "asyncfilter doctor job.yaml",

@@ -17,6 +17,8 @@ from asyncfilter.report.terminal.text import Text
 
 NO_LIMIT = "none"
 NOWHERE = "nowhere"
+_ROOM = 10
+"""Columns beside a question and its default, for the answer."""
 _MOST_USD = 10**9
 _MICROS = 1_000_000
 
@@ -36,10 +38,12 @@ class Dialogue:
     def show(self, what: RenderableType, cautions: Iterable[str] = ()) -> None:
         """Show what was found, before the questions about it."""
         self._console.print(what)
-        self._console.print(*(Text(caution, "yellow") for caution in cautions), sep="\n")
+        for caution in cautions:
+            self._console.print(Text(caution, "yellow"))
 
     def explain(self, text: str) -> None:
         """Explain the next question."""
+        self._console.print(Text())
         self._console.print(Text(text))
 
     def place(self, default: str) -> str:
@@ -88,9 +92,13 @@ class Dialogue:
             typer.Abort: The end of the input.
         """
         self.explain(explained)
+        shown = None
+        if len(question) + len(default) + _ROOM > self._console.width:
+            shown = "as above"
+            self._console.print(Text(f"Default: {default}"))
         while True:
             try:
-                return meaning(ask_text(question, default=default))
+                return meaning(ask_text(question, default=default, shown=shown))
             except EOFError:
                 print_err("")
                 raise typer.Abort from None

@@ -64,11 +64,12 @@ def lazy_group(app: typer.Typer, entries: Mapping[str, Entry | Group]) -> TyperG
     if not isinstance(group, TyperGroup):
         raise TypeError("an app without a callback makes no group")
     for name, entry in entries.items():
-        group.add_command(LazyCommand(name, entry) if isinstance(entry, Entry) else _subgroup(name, entry))
+        group.add_command(LazyCommand(name, entry) if isinstance(entry, Entry) else subgroup(name, entry))
     return group
 
 
-def _subgroup(name: str, group: Group) -> TyperGroup:
+def subgroup(name: str, group: Group) -> TyperGroup:
+    """The command ``name`` that has the commands of ``group``; none of their modules is imported."""
     app = typer.Typer(
         name=name,
         help=group.help,

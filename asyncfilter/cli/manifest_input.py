@@ -74,7 +74,9 @@ def _opened(path: Path) -> Iterator[OpenManifest]:
             return
         with tempfile.TemporaryFile() as held:
             _hold(path, stream, held)
-            yield OpenManifest(str(path), held, held.seek(0, os.SEEK_END))
+            size_bytes = held.tell()
+            held.seek(0)
+            yield OpenManifest(str(path), held, size_bytes)
 
 
 def _hold(path: Path, stream: BinaryIO, held: BinaryIO) -> None:

@@ -173,11 +173,12 @@ def open_output(output: str, *, yes: bool, option: str = "--output") -> Iterator
 
 def _to_stdout(lines: BinaryIO) -> None:
     with suppress(StdoutEndedError):
-        if sys.stdout.isatty():
-            shown = ExportOnTerminal(sys.stdout, is_json=True)
+        binary = getattr(sys.stdout, "buffer", None)  # not where another program captures text
+        if sys.stdout.isatty() or binary is None:
+            shown = ExportOnTerminal(sys.stdout, is_json=True) if sys.stdout.isatty() else sys.stdout
             for line in lines:
                 shown.write(line.decode(errors="backslashreplace"))
         else:
             sys.stdout.flush()
-            shutil.copyfileobj(lines, sys.stdout.buffer)
+            shutil.copyfileobj(lines, binary)
         sys.stdout.flush()

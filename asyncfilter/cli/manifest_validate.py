@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, NoReturn
 
 import typer
 
+from asyncfilter.cli.manifest_images import checked_images
 from asyncfilter.cli.manifest_input import ManifestPath, OpenManifest, Region, open_manifest
 from asyncfilter.cli.manifest_output import CreationDate, check_replaced, command_moment
 from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_text, takes_options
@@ -18,11 +19,16 @@ from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.datasets.manifests.codes import Finding
 from asyncfilter.datasets.manifests.file_checks import Options, Role, TrainingFacts
 from asyncfilter.datasets.manifests.fixing import Fixer
-from asyncfilter.datasets.manifests.validation import Validation, validate
-from asyncfilter.errors import ExitCode
+from asyncfilter.datasets.manifests.image_facts import ImageChecker
+from asyncfilter.datasets.manifests.line_checks import ImageCheck
+from asyncfilter.datasets.manifests.validation import Validation, unreadable, validate
+from asyncfilter.errors import AsyncFilterError, ExitCode, ObjectMissingError, PermissionDeniedError
 from asyncfilter.job.spec import Aws
 from asyncfilter.report.as_json import json_line
 from asyncfilter.report.terminal.manifest import validation_lines
+
+_MISSING = "ERROR_MANIFEST_INACCESSIBLE_OR_UNSUPPORTED_FORMAT"
+_DENIED = "ERROR_INVALID_PERMISSIONS_MANIFEST_S3_BUCKET"
 
 app = command_group()
 
@@ -56,6 +62,14 @@ def validate_(
         typer.Option("--against", metavar="FILE", help="The training manifest of a test manifest.", show_default=False),
     ] = None,
     region: Region = None,
+    check_images: Annotated[
+        bool,
+        typer.Option(
+            "--check-images",
+            help="Look at every image in S3, too: whether it is there, its format, bytes and pixels. FILE.checked "
+            "keeps what was found, so that a check that was interrupted goes on.",
+        ),
+    ] = False,
     fix: Annotated[
         Path | None,
         typer.Option(
@@ -88,14 +102,35 @@ def validate_(
         is_strict=strict,
         training=None if against is None else _training(against, aws),
     )
-    with open_manifest(file, aws=aws) as manifest:
-        result = _validated(manifest, check, outputs)
+    with ExitStack() as stack:
+        try:
+            manifest = stack.enter_context(open_manifest(file, aws=aws))
+        except (ObjectMissingError, PermissionDeniedError) as error:
+            _report_unreadable(file, error, options)
+        known = stack.enter_context(checked_images(manifest, aws=aws)) if check_images else None
+        result = _validated(manifest, check, outputs, None if known is None else ImageChecker(known))
+    _report(result, options)
+    if not result.ok:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _report(result: Validation, options: ResultOptions) -> None:
     if options.as_json:
         write_json(result.as_mapping())
     else:
         write_lines(validation_lines(result))
-    if not result.ok:
-        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _report_unreadable(file: str, error: AsyncFilterError, options: ResultOptions) -> NoReturn:
+    """Report a manifest in S3 that cannot be read as a finding.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    is_missing = isinstance(error, ObjectMissingError)
+    code = _MISSING if is_missing else _DENIED
+    _report(unreadable(file, code, error.message, hint=error.hint), options)
+    raise typer.Exit(ExitCode.SOME_FAILED if is_missing else ExitCode.ACCESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +165,16 @@ def _training(name: str, aws: Aws) -> TrainingFacts:
         return TrainingFacts(file=name, tally=found.tally, refs=found.refs)
 
 
-def _validated(manifest: OpenManifest, check: Options, outputs: Outputs) -> Validation:
+def _validated(manifest: OpenManifest, check: Options, outputs: Outputs, images: ImageCheck | None) -> Validation:
     """Check a manifest, and write the files that were asked for."""
     with ExitStack() as stack:
-        fix = _Fix.open(manifest, outputs, stack)
+        fix = _Fix.open(manifest, outputs, images, stack)
         result = validate(
             manifest.stream,
             file=manifest.name,
             size_bytes=manifest.size_bytes,
             options=check,
+            images=images,
             on_line=None if fix is None else fix.fixer.add,
             on_finding=_finding_writer(outputs.findings, stack),
         )
@@ -162,13 +198,13 @@ class _Fix(NamedTuple):
     rejected: LazyResult
 
     @classmethod
-    def open(cls, manifest: OpenManifest, outputs: Outputs, stack: ExitStack) -> _Fix | None:
+    def open(cls, manifest: OpenManifest, outputs: Outputs, images: ImageCheck | None, stack: ExitStack) -> _Fix | None:
         """Begin a repair, if one is asked for; the files are there when ``stack`` is closed."""
         if outputs.fix is None or outputs.rejected is None:
             return None
         out = LazyResult("--fix", outputs.fix, stack)
         rejected = LazyResult("--fix", outputs.rejected, stack)
-        fixer = Fixer(manifest.stream, out=out, rejected=rejected, creation_date=outputs.moment)
+        fixer = Fixer(manifest.stream, out=out, rejected=rejected, creation_date=outputs.moment, images=images)
         return cls(fixer, out, rejected)
 
     def as_mapping(self) -> dict[str, object]:

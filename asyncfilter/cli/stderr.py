@@ -51,15 +51,20 @@ def ask_number(question: str, number: int) -> bool:
     return _answer(question, f"Type {number} to continue:", hint=f"Add --yes --expect {number}.") == str(number)
 
 
-def ask_text(question: str, *, default: str) -> str:
+def ask_text(question: str, *, default: str, shown: str | None = None) -> str:
     """What the user types on a terminal, which must be there; ``default`` for an empty line.
+
+    Args:
+        question: A few words.
+        default: The answer of an empty line.
+        shown: What stands for the default where it is too long to be shown.
 
     Raises:
         EOFError: The end of the input (Ctrl-D).
     """
     while True:
         try:
-            line = _line(f"{printable(question)} [{printable(default)}]:")
+            line = _line(f"{printable(question)} [{printable(shown or default)}]:")
             line.encode()
         except UnicodeError:
             print_err("That is not text in UTF-8.")

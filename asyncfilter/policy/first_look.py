@@ -12,7 +12,7 @@ from statistics import median
 import msgspec
 
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.model import ListedObject, S3Location, Skip, StoreKind, folder_of
+from asyncfilter.model import ListedObject, NothingFound, S3Location, Skip, StoreKind, folder_of
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.object_filter import skip_reason
@@ -179,6 +179,7 @@ class PlaceFound(msgspec.Struct, frozen=True, kw_only=True):
         region: Region in which images are examined.
         is_region_chosen: Nobody has set that region.
         prices: Of that region.
+        nothing: Why nothing is there; None where something is.
     """
 
     place: S3Location
@@ -187,6 +188,7 @@ class PlaceFound(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     is_region_chosen: bool = False
     prices: PriceList
+    nothing: NothingFound | None = None
 
     @property
     def is_folder(self) -> bool:

@@ -23,8 +23,6 @@ MOST_NAMED = 20
 _NOT_CONTENT = frozenset({"train", "test", "image", "picture", "file", "folder", "text", "camera", "computer", "page"})
 """Labels, casefolded, that are more often a folder's name for another reason than its content."""
 
-_GLOB_SIGNS = frozenset("*?[")
-
 _USD_MICROS = 1_000_000
 _BUDGET_MICROS = 10 * _USD_MICROS
 """Least budget of a job for more images than were seen."""
@@ -123,10 +121,8 @@ def suggested_budget_micros(found: PlaceFound) -> int:
 def place_cautions(found: PlaceFound, *, has_plugin: bool) -> Iterator[str]:
     """One sentence for each thing that is probably not what the user wants; most places have none."""
     look = found.look
-    if not look.listed:
-        is_glob = not _GLOB_SIGNS.isdisjoint(found.place.key)
-        how = "it is used literally, so put globs into source.include" if is_glob else "it is used literally"
-        yield f"nothing is in {found.address}: check its spelling, {how}"
+    if found.nothing is not None:
+        yield f"{found.nothing.message} {found.nothing.hint}"
     elif look.has_names_without_extension:
         yield (
             f"{look.others[NO_EXTENSION]:,} names have no extension: all are included, and what is no image by its "

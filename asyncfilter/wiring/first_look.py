@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 
 from asyncfilter.aws import ANY_REGION, check_region, configured_region, nearest_region
 from asyncfilter.checkpoint import checkpoint_exists, open_lookup
 from asyncfilter.clock import SystemClock
+from asyncfilter.engine.core.retry import Repeater, full_pause
 from asyncfilter.engine.core.stopping import Interrupt
+from asyncfilter.engine.examine.empty_listing import EmptyListing
 from asyncfilter.engine.preview.first_look import FirstLookReader
 from asyncfilter.engine.preview.jobs import REFERENCE_STORE, place_job
 from asyncfilter.errors import CheckpointError
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Aws, DetectorKind, Job
-from asyncfilter.model import S3Location, StoreKind
+from asyncfilter.model import NothingFound, S3Location, StoreKind
 from asyncfilter.policy.detectors import PROFILES, price_list
 from asyncfilter.policy.first_look import PlaceFound
 from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES
@@ -23,7 +26,9 @@ from asyncfilter.policy.reference_labels import Labelled
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 from asyncfilter.wiring.labels import label_references
 from asyncfilter.wiring.overrides import Overrides
-from asyncfilter.wiring.stores import open_store
+from asyncfilter.wiring.stores import Store, open_store
+
+_ATTEMPTS = 4
 
 
 async def look_at(place: S3Location, aws: Aws, *, on_listed: Callable[[int], None] | None = None) -> PlaceFound:
@@ -58,7 +63,20 @@ async def look_at(place: S3Location, aws: Aws, *, on_listed: Callable[[int], Non
             region=region,
             is_region_chosen=region not in {aws.region, home},
             prices=price_list(job, region),
+            nothing=None if look.listed else await _explained(job, store),
         )
+
+
+async def _explained(job: Job, store: Store) -> NothingFound:
+    """Why nothing is at a place, and where images are nearby."""
+    empty_listing = EmptyListing(
+        job.source,
+        source=store.source,
+        places=store.places,
+        check=lambda _listed: None,
+        repeat=Repeater(max_attempts=_ATTEMPTS, pause=full_pause(SystemClock()), rng=Random()),
+    )
+    return await empty_listing.explain(0, {}, {})
 
 
 async def _region(place: S3Location, aws: Aws, account: Account, home: str | None) -> str:

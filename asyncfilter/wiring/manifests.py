@@ -48,7 +48,7 @@ async def fetch_manifest(uri: str, out: BinaryIO, *, aws: Aws) -> int:
         raise ObjectMissingError(str(error), hint="Name a manifest as s3://BUCKET/KEY.") from error
     async with open_objects(aws) as objects:
         try:
-            found = await objects.head(place)
+            found = await objects.head(place) if place.key else None
         except BucketNotFoundError as error:
             raise ObjectMissingError(error.message, hint=error.hint) from error
         if found is None:

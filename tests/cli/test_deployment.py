@@ -291,6 +291,23 @@ def test_the_command_of_the_template_is_one_of_the_program(
     assert all(json.loads(line) for line in done.stderr.splitlines())
 
 
+def test_the_job_role_may_do_what_the_policy_of_a_run_allows(template: dict[str, Any], tmp_path: Path) -> None:
+    """Every action that ``asyncfilter policy`` prints for a job with copies is allowed, and no other one on S3."""
+    write_job(tmp_path / "filter.yaml", actions={"keep": {"copy": "s3://clean/{key}"}})
+    command = [*COMMAND, "policy", "filter.yaml", "--command", "run"]
+    env = bare_environment(tmp_path)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=60)
+    (policy,) = template["Resources"]["JobRole"]["Properties"]["Policies"]
+    allowed = actions(policy["PolicyDocument"])
+    assert actions(json.loads(done.stdout)) == {name for name in allowed if not name.startswith("elasticfilesystem:")}
+
+
+def actions(document: dict[str, Any]) -> set[str]:
+    """All actions of a policy."""
+    found = [statement["Action"] for statement in document["Statement"]]
+    return {name for one in found for name in ([one] if isinstance(one, str) else one)}
+
+
 def test_the_container_and_its_file_system_agree_about_the_user(template: dict[str, Any]) -> None:
     """The access point's user is the image's; the mount is the image's volume."""
     steps = {step.name: step.value for step in instructions((ROOT / "Dockerfile").read_text("utf-8"))}

@@ -234,10 +234,13 @@ def test_names_without_an_extension(workspace: Workspace) -> None:
 
 
 def test_an_empty_place_is_said_to_be_empty(workspace: Workspace) -> None:
-    """The file is written all the same."""
-    found = workspace.json("init", "s3://empty/birds/")
+    """The nearest place with images is named; the file is written all the same."""
+    found = workspace.json("init", "s3://raw/raw/robins/")
     assert (found["listed"], found["images"]) == (0, 0)
-    assert any("nothing is in s3://empty/birds/" in caution for caution in found["cautions"])
+    assert "no object is listed in s3://raw/raw/robins/" in found["cautions"][0]
+    assert "s3://raw/raw/robin/" in found["cautions"][0]
+    found = workspace.json("init", "s3://empty/birds/", "--yes")
+    assert "no object is listed in s3://empty/birds/" in found["cautions"][0]
     assert planned(workspace)["candidates"] == 0
 
 
@@ -322,6 +325,7 @@ def test_three_questions(workspace: Workspace, columns: int) -> None:
     terminal = answered(workspace, "n\n", "Robin, Jay\n", "s3://clean/kept/\n", "3\n", columns=columns)
     assert terminal.end() == 0, terminal.seen
     assert "60 of 60 objects" in terminal.seen
+    assert ("Keep [as above]" in terminal.seen) == (columns == 40)
     job = job_of(workspace)
     assert job.rules[0].conditions[0].any == ("Robin", "Jay")
     assert job.limits.budget_micros == 3_000_000
@@ -336,6 +340,7 @@ def test_enter_takes_every_default(workspace: Workspace) -> None:
     terminal = answered(workspace, *["\n"] * 4)
     assert terminal.end() == 0, terminal.seen
     job = job_of(workspace)
+    assert job.rules[0].conditions[0].any == ("Blackbird", "Jay", "Robin", "Sparrow"), "what folders are named after"
     assert (job.limits.budget_micros, job.actions["keep"].target) == (1_000_000, None)  # type: ignore[index]  # likewise
     assert workspace.billed() == before
 

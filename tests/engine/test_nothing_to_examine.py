@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from random import Random
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncfilter import plan
-from asyncfilter.errors import ExitCode
+from asyncfilter.engine.core.retry import Repeater, full_pause
+from asyncfilter.engine.examine.empty_listing import SEARCH_S, EmptyListing
+from asyncfilter.errors import ExitCode, PermissionDeniedError, ThrottleCause, ThrottledError
 from asyncfilter.events import Draining
 from asyncfilter.job import Job
 from asyncfilter.job.spec import Order
-from asyncfilter.model import ListedObject, StopReason, Summary
+from asyncfilter.model import ListedObject, NothingFound, StopReason, Summary
 from asyncfilter.policy.forecast import PlanResult
-from asyncfilter.testing import MemorySource, Stage, run_virtually
+from asyncfilter.testing import LoopClock, MemorySource, Stage, run_virtually
 from tests.kit.jobs import make_bare_job
 from tests.kit.labels import birds
 
@@ -192,6 +197,72 @@ def test_failed_images_are_images() -> None:
     """A run whose images all fail has examined something."""
     summary = Stage({"a.jpg": "Broken"}).run(make_bare_job())
     assert (summary.stop_reason, summary.exit_code, summary.complete) == ("completed", ExitCode.SOME_FAILED, True)
+
+
+class Elsewhere:
+    """``Places`` with which there is trouble."""
+
+    prefix = "birds/"
+
+    def __init__(self, answer: Callable[[], Awaitable[Sequence[Any]]]) -> None:
+        self._answer = answer
+
+    def address(self, prefix: str) -> str:
+        """See ``Places``."""
+        return f"s3://raw/{prefix}"
+
+    def above(self, prefix: str) -> Sequence[str]:
+        """See ``Places``."""
+        del prefix
+        return [""]
+
+    async def folders(self, prefix: str) -> Sequence[str]:
+        """See ``Places``."""
+        del prefix
+        return await self._answer()
+
+    async def objects(self, prefix: str) -> Sequence[ListedObject]:
+        """See ``Places``."""
+        del prefix
+        return await self._answer()
+
+
+async def denied() -> Sequence[Any]:
+    """A place that may not be listed."""
+    raise PermissionDeniedError("AccessDenied")
+
+
+async def throttled() -> Sequence[Any]:
+    """A place that is never listed."""
+    raise ThrottledError("slow down", cause=ThrottleCause.RATE)
+
+
+async def silent() -> Sequence[Any]:
+    """A place without an answer."""
+    await anyio.sleep_forever()
+    return ()
+
+
+@pytest.mark.parametrize("answer", [denied, throttled, silent])
+def test_trouble_with_the_search_is_no_error(answer: Callable[[], Awaitable[Sequence[Any]]]) -> None:
+    """It is given up soon, and the explanation is shorter."""
+    clock = LoopClock()
+    empty_listing = EmptyListing(
+        make_bare_job(source="s3://raw/birds/").source,
+        source=MemorySource(),
+        places=Elsewhere(answer),
+        check=lambda _listed: None,
+        repeat=Repeater(max_attempts=3, pause=full_pause(clock), rng=Random(0)),
+    )
+
+    async def explain() -> tuple[NothingFound, float]:
+        began_s = clock.monotonic()
+        return await empty_listing.explain(0, {}, {}), clock.monotonic() - began_s
+
+    found, took_s = run_virtually(explain)
+    assert took_s <= SEARCH_S + 1
+    assert found.nearest_prefix is None
+    assert found.message == "no object is listed in s3://raw/birds/. Likely cause: no key begins with 'birds/'."
 
 
 # -- Complete ----------------------------------------------------------------------------------------------------------

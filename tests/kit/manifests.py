@@ -196,7 +196,8 @@ CASES: list[Case] = [
             ),
         )
     ),
-    case(box_line(boxes=3), "invalid", _FORMAT, _NONE, "WARNING_NO_ATTRIBUTE_ANNOTATIONS"),
+    case(box_line(boxes=3), "invalid", _FORMAT, _NONE),
+    case(box_line(boxes={"image_size": size(), "annotations": {}}), "invalid", _FORMAT, _NONE),
     *(
         case(box_line(image_size=value), "invalid", _FORMAT, _NONE)
         for value in (size()[0], [], size() * 2, [{"width": 640, "height": 480}], size(0, 480), size(-1, 480), [3], "x")

@@ -170,6 +170,7 @@ def hashes_of(component: dict[str, list[dict[str, list[dict[str, str]]]]]) -> se
 def pinned(lines: Sequence[str]) -> dict[tuple[str, str], set[str]]:
     """The hashes of each pinned requirement, by name and version."""
     found: dict[tuple[str, str], set[str]] = {}
+    last: set[str] = set()
     for line in lines:
         if pin := re.match(r"([a-z0-9.-]+)==([^ \\;]+)", line):
             last = found.setdefault((pin[1], pin[2]), set())

@@ -30,8 +30,9 @@ from asyncfilter.errors import (
     CheckpointVersionError,
 )
 from asyncfilter.model import ActionKind, Counts, Decision, Detection, Failure, Label, ListedObject, StopReason, Verdict
-from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.images import DoneEffect, StoredImage, StoredReference
 from asyncfilter.records.progress import Batch, Totals, Watermark
+from asyncfilter.records.tally import Tally
 
 IDENTITY = {"source.uri": "s3://raw/", "detector.min_confidence": "0"}
 KEEP = Decision(Verdict.KEEP, 0, "Bird")
@@ -612,3 +613,26 @@ async def test_a_failure_s_message_may_be_anything(path: Path) -> None:
     async with await opened(path) as checkpoint:
         await checkpoint.commit(Batch(new=[image(1)], failures=[(1, failure)]))
         assert (await checkpoint.positioned(0, 1))[0].failure == failure
+
+
+async def test_a_checkpoint_without_an_image_is_bound_to_no_source(path: Path) -> None:
+    """Another source takes it, with its history and what was spent; the former listing and its counts are gone."""
+    other = {"source.uri": "s3://other/", "detector.max_labels": "10"}
+    async with await opened(path) as checkpoint:
+        mark = Watermark(listing_done=True, tally=Tally(listed=7, skipped={"empty": 7}))
+        await checkpoint.begin_run("first", 1.0)
+        await checkpoint.save_listing([(1, ListedObject("a.txt", 1, "e"))], is_last=True)
+        await checkpoint.commit(Batch(watermark=mark, totals=Totals(spent_micros=5)))
+    async with await opened(path, other) as checkpoint:
+        assert checkpoint.opened.watermark == Watermark()
+        assert checkpoint.opened.totals.spent_micros == 5
+        assert await checkpoint.listing_state() == (False, None)
+        reference = StoredReference(uri="s3://good/1.jpg", etag="1", size_bytes=1, detection=Detection(()))
+        await checkpoint.commit(Batch(references=[reference]))
+    assert read_status(path).identity == other
+    assert [run.run_id for run in read_status(path).runs] == ["first"]
+    async with await opened(path, other | {"source.uri": "s3://third/"}) as checkpoint:
+        assert list(await checkpoint.references()) == [reference]
+    with pytest.raises(CheckpointMismatchError, match=r"detector\.max_labels") as caught:
+        await opened(path, {"source.uri": "s3://fourth/"})
+    assert "source.uri" not in caught.value.message

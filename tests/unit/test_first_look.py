@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncfilter.job.spec import PriceTier
-from asyncfilter.model import Detection, Label, ListedObject, S3Location
+from asyncfilter.model import Detection, Label, ListedObject, NothingFound, S3Location
 from asyncfilter.policy.first_look import FirstLook, FirstLookCounter, PlaceFound, extension_of
 from asyncfilter.policy.new_job import (
     found_settings,
@@ -19,6 +19,9 @@ from asyncfilter.policy.new_job import (
 from asyncfilter.policy.pricing import PriceList
 
 MILLI = PriceList(tiers=(PriceTier(up_to=None, micros=1000),), source="test")
+NOTHING = NothingFound(
+    message="no object.", hint="Look again.", skipped_keys={}, nearest_prefix=None, likely_cause="no object"
+)
 NAMES = {name.casefold(): name for name in ("Bird", "Robin", "Golden Retriever", "Berry", "Dress", "Train", "Nature")}
 
 
@@ -148,8 +151,7 @@ def test_the_budget_covers_what_was_seen(images: int, usd: int, *, is_whole: boo
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (place(), "nothing is in s3://raw/"),
-        (place(prefix="birds/*.jpg"), "put globs into source.include"),
+        (place(nothing=NOTHING), "no object. Look again."),
         (place("a.csv", "b.pdf"), "extensions: csv, pdf"),
         (place("a", "b"), "2 names have no extension"),
         (place("/a.jpg", "2/b.jpg", prefix="birds"), "the prefix birds has no slash"),

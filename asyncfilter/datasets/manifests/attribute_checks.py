@@ -116,7 +116,7 @@ class Pair:
         if not isinstance(self.type, str):
             self._bad_field("type", self.type, "a string")
         human = metadata.get("human-annotated")
-        if human not in {"yes", "no"} if isinstance(human, str) else True:
+        if not isinstance(human, str) or human not in {"yes", "no"}:
             self._bad_field("human-annotated", human, '"yes" or "no"')
         created = metadata.get("creation-date")
         if not isinstance(created, str) or moment_of(created) is None:
@@ -171,15 +171,16 @@ class Pair:
 
     def _check_boxes(self, noted: int) -> None:
         annotations = self._annotations()
+        has_none = isinstance(self._value, dict) and self._value.get("annotations") in (None, [])
         self._check_class_map()
         self._check_objects(annotations)
         self._check_class_ids(annotations)
         is_sound = len(self.findings) == noted
-        if not annotations:
+        if has_none:
             self._add("WARNING_NO_ATTRIBUTE_ANNOTATIONS", f"{self.name} has no boxes")
         if not is_sound or self.size is None:
             return
-        if not annotations:
+        if has_none:
             self.state = PairState.EMPTY
             return
         self._use_boxes(annotations, self.size)

@@ -49,7 +49,7 @@ class JsonLineReader:
             raise BadJsonError(f"byte {error.start + 1} is not UTF-8") from error
         if text.startswith("\ufeff"):
             raise BadJsonError("begins with a byte order mark")
-        if text.count("{") + text.count("[") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(text):
             raise BadJsonError(f"is nested more than {MAX_DEPTH} deep")
         found = self._value(text)
         if not isinstance(found, dict):
@@ -109,13 +109,11 @@ def _refused(name: str) -> NoReturn:
     raise json.JSONDecodeError(f"{name} is no JSON", "", 0)
 
 
-def _depth(text: str) -> int:
-    """Deepest nesting in a text that may be JSON."""
-    depth = deepest = 0
+def _is_too_deep(text: str) -> bool:
+    """Whether a text that may be JSON is nested deeper than ``MAX_DEPTH``."""
+    depth = 0
     for bracket in _OTHERS.sub("", _STRING.sub("", text)):
-        if bracket in "{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-    return deepest
+        depth += 1 if bracket in "{[" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False

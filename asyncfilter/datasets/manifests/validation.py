@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from asyncfilter.datasets.limits import MAX_MANIFEST_BYTES
-from asyncfilter.datasets.manifests.codes import CODES, Finding, Severity
+from asyncfilter.datasets.manifests.codes import CODES, Finding, Scope, Severity, finding
 from asyncfilter.datasets.manifests.file_checks import Options, file_findings
 from asyncfilter.datasets.manifests.finding_log import FindingLog
 from asyncfilter.datasets.manifests.line_checks import CheckedLine, ImageCheck, LineChecker
@@ -137,3 +137,17 @@ def validate(
     return Validation(
         file=file, size_bytes=total_bytes, tally=tally, log=log, refs=checker.refs, is_strict=options.is_strict
     )
+
+
+def unreadable(file: str, code: str, message: str, *, hint: str | None) -> Validation:
+    """The result for a file of which nothing can be read.
+
+    Args:
+        file: Its name.
+        code: Of the only finding.
+        message: What is the trouble.
+        hint: The remedy; None for that of the code.
+    """
+    log = FindingLog(most=1)
+    log.add(finding(code, message, scope=Scope.FILE, hint=hint))
+    return Validation(file=file, size_bytes=0, tally=Tally(), log=log, refs=RefIndex())

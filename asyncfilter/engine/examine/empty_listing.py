@@ -130,15 +130,12 @@ class _Search:
 
     async def _below(self, above: str, prefix: str) -> str | None:
         """The prefix with images that is most similar to ``prefix`` below ``above``, which contains it."""
-        objects = await self._objects(above)
-        if not objects:
-            return None
         segment, _, rest = prefix.removeprefix(above).partition("/")
         for folder in _by_likeness(segment, await self._attempt(lambda: self._places.folders(above)) or (), above):
             for other in dict.fromkeys((folder + rest, folder)):
                 if other != prefix and await self._has_images(other):
                     return other
-        key = next((one.key for one in objects if is_image(one)), None)
+        key = next((one.key for one in await self._objects(above) if is_image(one)), None)
         return None if key is None else key[: key.rfind("/") + 1]
 
     async def _has_images(self, prefix: str) -> bool:

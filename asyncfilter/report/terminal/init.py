@@ -19,6 +19,7 @@ from asyncfilter.report.terminal.text import Text
 Row = tuple[str, str | Text]
 
 FOLDERS_SHOWN = 5
+OTHERS_SHOWN = 5
 LABELS_SHOWN = 8
 
 
@@ -99,6 +100,9 @@ def place_rows(found: PlaceFound) -> Iterator[Row]:
     if look.images:
         yield "", f"median {size(look.median_bytes)}, largest {size(look.largest_bytes)}"
         yield "formats", ", ".join(f"{count(number)} {name}" for name, number in look.formats.items())
+    if look.others:
+        shown = [f"{count(number)} {name or 'without extension'}" for name, number in look.others.items()]
+        yield "other", ", ".join(shown[:OTHERS_SHOWN]) + (", and more" if len(shown) > OTHERS_SHOWN else "")
     for index, (reason, number) in enumerate(look.skipped.items()):
         yield ("skipped" if not index else ""), f"{count(number)} {messages.skip(reason)}"
     if len(look.folders) > 1 or "" not in look.folders:

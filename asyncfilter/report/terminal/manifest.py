@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from asyncfilter.datasets.manifests.codes import CODES, RANKS
+from asyncfilter.datasets.check import LimitResult
+from asyncfilter.datasets.manifests.codes import CODES, RANKS, Severity
 from asyncfilter.datasets.manifests.statistics import Statistics
 from asyncfilter.datasets.manifests.tally import Tally
 from asyncfilter.datasets.manifests.validation import Validation
@@ -30,26 +31,28 @@ def _summary(result: Validation) -> Iterator[str]:
     states = f"{count(tally.valid)} valid, {count(tally.invalid)} invalid, {count(tally.ignored)} ignored"
     shown = (("dropped", tally.dropped), ("blank", tally.blank))
     details = ", ".join(f"{count(number)} {name}" for name, number in shown if number)
-    yield f"{result.file}: {_lines(tally.lines)}: {states}{f' ({details})' if details else ''}"
+    yield f"{result.file}: {_counted(tally.lines, 'line')}: {states}{f' ({details})' if details else ''}"
     boxes = f", {count(tally.boxes)} boxes" if tally.box_lines else ""
-    labels = f"{count(len(tally.labels))} labels in {count(tally.valid)} images{boxes}"
+    labels = f"{_counted(len(tally.labels), 'label')} in {_counted(tally.valid, 'image')}{boxes}"
     yield f"  {tally.use_case.value}: {labels}; {_buckets(tally)}"
     for code in sorted(result.log.counts, key=RANKS.__getitem__):
         facts = CODES[code]
         yield f"  {count(result.log.counts[code]):>7} {facts.severity} {code}: {facts.hint}"
-    if "kept" in result.notes:
-        notes = result.notes
-        yield f"  kept {count(notes['kept'])}, repaired {count(notes['repaired'])}, rejected {count(notes['rejected'])}"
-        files = [str(notes[name]) for name in ("fixed_file", "rejected_file") if notes[name] is not None]
-        yield f"  written: {', '.join(files) or 'nothing'}"
     imports, trains = ("would" if does else "would not" for does in (result.would_import, result.would_train))
     yield f"  the service {imports} import it, and {trains} train with it"
+    if "kept" in result.notes:
+        notes = result.notes
+        done = ", ".join(f"{name} {count(notes[name])}" for name in ("kept", "repaired", "rejected"))
+        yield f"  repair: {done}"
+        files = [str(notes[name]) for name in ("fixed_file", "rejected_file") if notes[name] is not None]
+        yield f"  written: {', '.join(files) or 'nothing'}"
 
 
 def statistics_lines(name: str, found: Statistics) -> Iterator[str]:
     """The figures of a manifest."""
     tally = found.tally
-    yield f"{name}: {_lines(tally.lines)}, {count(found.images)} images, {count(tally.ignored)} of them without labels"
+    images = f"{_counted(found.images, 'image')}, {count(tally.ignored)} of them without labels"
+    yield f"{name}: {_counted(tally.lines, 'line')}, {images}"
     if tally.invalid:
         yield f"  {count(tally.invalid)} invalid lines are not counted: see asyncfilter manifest validate"
     yield f"  {tally.use_case.value}; {_buckets(tally)}"
@@ -65,11 +68,39 @@ def statistics_lines(name: str, found: Statistics) -> Iterator[str]:
         yield f"  {count(counts.images):>9} {share(counts.images, found.images):>7}  {label}{boxes}"
 
 
+def limit_lines(results: Sequence[LimitResult], tallies: Sequence[Tally]) -> Iterator[str]:
+    """The limits that are broken with examples and advice, then those that are kept, in brief."""
+    invalid = sum(tally.invalid for tally in tallies)
+    if invalid:
+        yield f"{_counted(invalid, 'line')} cannot be used and are not counted: see asyncfilter manifest validate"
+    for result in results:
+        if result.ok:
+            continue
+        names = f" ({', '.join(result.examples)})" if result.examples else ""
+        yield f"{result.severity} {result.dataset} {result.id}: {_value(result)}{names}"
+        yield f"  {result.advice} [{result.source}]"
+    kept = [f"{result.dataset} {result.id} {_value(result)}" for result in results if result.ok]
+    for line in kept:
+        yield f"ok {line}"
+
+
+def _value(result: LimitResult) -> str:
+    """``12, limit 250``; the ends of a range are joined."""
+    found = "none" if result.value is None else _numbers(result.value)
+    return f"{found}, {'advised' if result.severity is Severity.NOTICE else 'limit'} {_numbers(result.limit)}"
+
+
+def _numbers(value: float | Sequence[float]) -> str:
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    return " to ".join(f"{number:,}" for number in value)
+
+
 def _buckets(tally: Tally) -> str:
     names = list(tally.buckets)
     more = f" and {len(names) - _MOST_BUCKETS} more" if len(names) > _MOST_BUCKETS else ""
     return f"{', '.join(names[:_MOST_BUCKETS])}{more}" if names else "no bucket"
 
 
-def _lines(number: int) -> str:
-    return f"{count(number)} {'line' if number == 1 else 'lines'}"
+def _counted(number: int, what: str) -> str:
+    return f"{count(number)} {what if number == 1 else f'{what}s'}"

@@ -171,15 +171,16 @@ def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
 
 def _by_hand_rows(review: ReviewByPeople) -> Iterator[Row]:
     low, high = review.cost_micros
-    shortest, longest = map(_work, review.hours)
     people = f"{PEOPLE[0]} to {PEOPLE[1]} people look at each image"
     pace = f"{review.terms.images_per_hour:,.0f} an hour at {usd(review.terms.hour_micros)} an hour"
-    yield "by hand", f"{usd(low)} to {usd(high)}, {shortest} to {longest}: {people}, {pace}"
+    yield "by hand", f"{usd(low)} to {usd(high)}, {_work(*review.hours)}: {people}, {pace}"
     yield "", Text(f"{'; '.join(review.sources)} (your own: pricing.by_hand)", "dim")
 
 
-def _work(hours: float) -> str:
-    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+def _work(least_hours: float, most_hours: float) -> str:
+    if most_hours < 1:
+        return f"{60 * least_hours:.0f} to {60 * most_hours:.0f} minutes"
+    return f"{least_hours:,.1f} to {most_hours:,.1f} hours"
 
 
 def _price(found: PlanResult) -> str:

@@ -94,7 +94,7 @@ def _place(trial: PlaceTrial, status: Status | None) -> Finding:
         f"{'locks work' if trial.locks else 'locks do not work'}, a commit takes {trial.commit_s * 1000:.0f} ms"
     )
     if status is not None:
-        text += f"; {formatting.count(status.totals.billed_calls)} paid calls are in it"
+        text += f"; paid calls in it: {formatting.count(status.totals.billed_calls)}"
     if trial.holder is not None:
         text += f"; held by {trial.holder}"
     facts = {
