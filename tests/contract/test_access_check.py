@@ -46,7 +46,8 @@ async def check(
 ) -> tuple[AccessReport, Sandbox]:
     """Check a job over a sandbox; the report, and the closed sandbox."""
     job = jobs.make_bare_job(**{"source": "s3://raw/birds/", "actions": ACTIONS} | dict(sections or {}))
-    async with serving(SandboxOptions(**{"buckets": BUCKETS, "deny": deny, "access_log": True} | options)) as sandbox:
+    chosen: dict[str, Any] = {"buckets": BUCKETS, "deny": deny, "access_log": True} | options
+    async with serving(SandboxOptions(**chosen)) as sandbox:
         for key in keys:
             sandbox.put("raw", key, b"picture")
         sandbox.set_policy(policy)
