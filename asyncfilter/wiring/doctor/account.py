@@ -104,9 +104,9 @@ async def ai_opt_out(session: AwsSession) -> Finding:
 
 async def job_access(job: Job, clients: AwsClients) -> Finding:
     """Whether source, targets and detector of a job can be used, as its run checks them before the first paid call."""
+    bucket_region: str | None = None
+    cautions: tuple[str, ...] = ()
     try:
-        bucket_region: str | None = None
-        cautions: tuple[str, ...] = ()
         if job.source.store is StoreKind.S3:
             # Without a write to the targets, also where the job allows one.
             store = await aws.open_store(dataclasses.replace(job, check_targets=TargetCheck.EXISTS), clients)
