@@ -46,13 +46,8 @@ async def check(
 ) -> tuple[AccessReport, Sandbox]:
     """Check a job over a sandbox; the report, and the closed sandbox."""
     job = jobs.make_bare_job(**{"source": "s3://raw/birds/", "actions": ACTIONS} | dict(sections or {}))
-<<<<<<< HEAD
-    chosen: dict[str, Any] = {"buckets": BUCKETS, "deny": deny, "access_log": True} | options
-    async with serving(SandboxOptions(**chosen)) as sandbox:
-=======
     settings: dict[str, Any] = {"buckets": BUCKETS, "deny": deny, "access_log": True}
     async with serving(SandboxOptions(**settings | options)) as sandbox:
->>>>>>> main
         for key in keys:
             sandbox.put("raw", key, b"picture")
         sandbox.set_policy(policy)
