@@ -15,6 +15,7 @@ MANIFEST = Group(
     ),
     short_help="Write, check and convert manifests of Custom Labels.",
     commands={
+        "from-csv": Entry("asyncfilter.cli.manifest_from_csv", "Write a manifest from a CSV file of labels or boxes."),
         "from-folders": Entry("asyncfilter.cli.manifest_from_folders", "Write a manifest: folders are labels."),
         "validate": Entry("asyncfilter.cli.manifest_validate", "Check a manifest by all rules of the service."),
         "stats": Entry("asyncfilter.cli.manifest_stats", "Show what a manifest holds."),

@@ -119,24 +119,30 @@ def write_manifest(
     duplicates, rejected = (stem.with_name(f"{stem.name}-{what}.csv") for what in ("duplicates", "errors"))
     outputs = [] if options.output == STDOUT else [Path(options.output)]
     check_replaced([*outputs, *([duplicates] if has_duplicates else []), rejected], yes=options.yes)
-    empty: DataError | None = None
     with ExitStack() as stack:
         open_rows = partial(RowFile, delimiter=delimiter, stack=stack)
         beside = Beside(open_rows(duplicates) if has_duplicates else None, open_rows(rejected))
-        try:
-            with open_output(options.output, yes=True) as out:
-                writer = options.writer(out, human_annotated=human_annotated)
-                write(writer, beside)
-                writer.finish()
-        except DataError as error:
-            if error.code != "ERROR_EMPTY_MANIFEST":
-                raise
-            empty = error  # the files beside tell why
-    if empty is not None:
-        raise empty
-    _report(options, writer.counts, beside)
-    if writer.counts.rejected:
+        counts = _written(options, write, beside, human_annotated=human_annotated)
+    if isinstance(counts, DataError):
+        raise counts
+    _report(options, counts, beside)
+    if counts.rejected:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _written(
+    options: ManifestOptions, write: WriteLines, beside: Beside, *, human_annotated: bool
+) -> WriteCounts | DataError:
+    """The counts; the error where there is no line to write, since the files beside tell why."""
+    try:
+        with open_output(options.output, yes=True) as out:
+            writer = options.writer(out, human_annotated=human_annotated)
+            write(writer, beside)
+            return writer.finish()
+    except DataError as error:
+        if error.code == "ERROR_EMPTY_MANIFEST":
+            return error
+        raise
 
 
 def _report(options: ManifestOptions, counts: WriteCounts, beside: Beside) -> None:

@@ -215,9 +215,9 @@ def test_local_work_needs_no_account(workspace: Workspace) -> None:
     assert from_folder(workspace)[0] == 0
 
 
-NAMES = st.text(
-    st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=12
-).filter(lambda name: name not in {".", ".."})
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
+    lambda name: name not in {".", ".."}
+)
 
 
 @settings(max_examples=40, deadline=None)
