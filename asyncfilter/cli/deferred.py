@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.image_looks import look_at_images
-    from asyncfilter.wiring.manifests import fetch_manifest
+    from asyncfilter.wiring.manifests import fetch_manifest, list_entries
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
@@ -61,6 +61,7 @@ _HOMES = {
     "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
+    "list_entries": "wiring.manifests",
     "load_job": "job.load",
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
@@ -104,6 +105,7 @@ __all__ = [
     "fits_checkpoint",
     "label_references",
     "label_sample",
+    "list_entries",
     "load_job",
     "look_at",
     "look_at_images",
