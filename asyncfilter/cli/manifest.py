@@ -16,6 +16,7 @@ MANIFEST = Group(
     commands={
         "validate": Entry("asyncfilter.cli.manifest_validate", "Check a manifest by all rules of the service."),
         "stats": Entry("asyncfilter.cli.manifest_stats", "Show what a manifest holds."),
+        "merge": Entry("asyncfilter.cli.manifest_merge", "Merge manifests, one line an image."),
     },
 )
 """The group, with its commands in the order of the help."""
