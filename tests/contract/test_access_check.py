@@ -117,6 +117,14 @@ async def test_writes_that_no_request_shows_are_simulated() -> None:
     assert not {"DeleteObject", "DeleteObjects", "PutObjectTagging"} & set(sandbox.stats().operations)
 
 
+async def test_actions_without_a_resource_are_simulated_too() -> None:
+    """Those of ``doctor`` and of the check itself."""
+    report, _ = await check(commands=(Command.DOCTOR, Command.CHECK))
+    simulated = {result.need.action for result in report.results if result.how is How.SIMULATED}
+    assert simulated == {"organizations:DescribeEffectivePolicy", "iam:SimulatePrincipalPolicy", "iam:GetRole"}
+    assert not report.of(Access.UNKNOWN)
+
+
 async def test_a_store_that_may_ignore_conditions_is_not_written_to() -> None:
     """Unless asked for, a copy is tried at AWS alone."""
     report, sandbox = await check(NO_SIMULATION, tries_writes=False)

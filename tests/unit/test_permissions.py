@@ -7,9 +7,11 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncfilter.job import parse_job
 from asyncfilter.policy.permissions import (
     BucketFacts,
     Command,
@@ -17,6 +19,7 @@ from asyncfilter.policy.permissions import (
     bucket_policy,
     caller_policy,
     commands_of,
+    documentation,
     images_bucket,
     needs_of,
     partition_of,
@@ -270,3 +273,21 @@ def test_training_images_are_those_that_were_kept() -> None:
     """Else those of the source."""
     assert images_bucket(make_bare_job(actions=REMOVALS)) == "clean"
     assert images_bucket(make_bare_job(actions=None)) == "raw"
+
+
+# -- Documents ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_tables_of_the_document_are_current(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are made of the same rows as the policies."""
+    assert documentation.main(["--check"]) == 0, capsys.readouterr().err
+    assert documentation.main(["--nonsense"]) == 2
+
+
+def test_readme_names_what_its_job_needs() -> None:
+    """The permissions in README are those that a run of README's job requires: no more, no less."""
+    text = (documentation.ROOT / "README.md").read_text("utf-8")
+    job = parse_job(yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0]), base_dir="/work")
+    required = {need.action for need in needs_of(job, [Command.RUN], BucketFacts()) if need.without is None}
+    sentence = " ".join(text.split()).partition("A run of this job needs ")[2].partition(" region.")[0]
+    assert set(re.findall(r"`(\w+:\w+)`", sentence)) == required

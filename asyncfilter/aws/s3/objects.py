@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import BinaryIO
 
 from asyncfilter.aws.clients.protocols import ObjectHead, S3Api
 from asyncfilter.aws.preflight import with_retries
 from asyncfilter.aws.s3.contents import S3Contents
 from asyncfilter.aws.s3.heads import head
+from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.errors import ImageError
-from asyncfilter.model import ObjectRef, S3Location
+from asyncfilter.model import ListedObject, ObjectRef, S3Location
 
 PART_BYTES = 8 * 1024 * 1024
 """Bytes of one request for a part of an object."""
@@ -33,6 +35,22 @@ class S3Objects:
             AccessError: It may not be read, or S3 cannot be reached.
         """
         return await with_retries(lambda: head(self._calls, place))
+
+    async def listed(self, place: S3Location) -> AsyncIterator[ListedObject]:
+        """All objects whose keys begin with that of ``place``, in the order of the UTF-8 bytes of their keys.
+
+        Raises:
+            AccessError: They cannot be listed.
+        """
+        bucket, prefix = place
+        after: str | None = None
+        while True:
+            page = await with_retries(lambda after=after: list_page(self._calls, bucket, prefix, after=after))  # type: ignore[misc]
+            for one in page.objects:
+                yield one
+            if page.token is None or not page.objects:
+                return
+            after = page.objects[-1].key
 
     async def first_bytes(self, image: ObjectRef, size_bytes: int) -> bytes:
         """At most ``size_bytes`` from the start of an object, on condition of its ETag.

@@ -25,6 +25,9 @@ _PARTITIONS = {
 PARTITIONS = ("aws", *_PARTITIONS.values())
 """Every partition."""
 
+ANYTHING = "*"
+"""The resource of actions that have none of their own (Service Authorization Reference)."""
+
 _SPECIAL = {"*": "${*}", "?": "${?}", "$": "${$}"}
 _SAMPLE = "asyncfilter-check"
 

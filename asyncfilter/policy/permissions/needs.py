@@ -17,12 +17,9 @@ from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import S3, ActionKind, location
 from asyncfilter.policy.detectors import PROFILES
-from asyncfilter.policy.permissions.arns import literal, objects_arn
+from asyncfilter.policy.permissions.arns import ANYTHING, literal, objects_arn
 from asyncfilter.policy.permissions.places import BucketFacts, JobPlaces, Place
 from asyncfilter.policy.reference_labels import references_of
-
-ANYTHING = "*"
-"""The resource of actions that have none of their own (Service Authorization Reference)."""
 
 _FORBIDDEN = "an object that is missing is reported as forbidden"
 _TAGGED = "copies of objects that have tags fail (access_denied)"
