@@ -15,6 +15,7 @@ from asyncfilter.checkpoint.reader import (
     read_images,
     read_labels,
     read_status,
+    read_stored_references,
 )
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
@@ -34,5 +35,6 @@ __all__ = [
     "read_images",
     "read_labels",
     "read_status",
+    "read_stored_references",
     "try_place",
 ]

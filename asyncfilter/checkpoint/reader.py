@@ -27,7 +27,7 @@ from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, re
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Label
 from asyncfilter.policy.removal_query import RemovalQuery
-from asyncfilter.records.images import StoredImage
+from asyncfilter.records.images import StoredImage, StoredReference
 from asyncfilter.records.progress import Totals, Watermark
 
 RUNNING = "running"
@@ -142,6 +142,15 @@ def read_labels(path: Path) -> list[Label]:
     with _snapshot(without_links(path)) as db:
         of_references = [label for one in read_references(db) for label in one.detection.labels]
         return [*RowCodec(db).every_label(), *of_references]
+
+
+def read_stored_references(path: Path) -> list[StoredReference]:
+    """The reference images of the checkpoint at ``path``, by address.
+
+    Raises as ``read_status`` does.
+    """
+    with _snapshot(without_links(path)) as db:
+        return read_references(db)
 
 
 def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:

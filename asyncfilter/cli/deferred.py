@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         read_images,
         read_labels,
         read_status,
+        read_stored_references,
     )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.equal_images import list_contents
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.image_looks import look_at_images
+    from asyncfilter.wiring.image_sizes import read_sizes
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
@@ -78,7 +80,9 @@ _HOMES = {
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
     "read_labels": "checkpoint",
+    "read_sizes": "wiring.image_sizes",
     "read_status": "checkpoint",
+    "read_stored_references": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
     "run": "wiring",
@@ -123,7 +127,9 @@ __all__ = [
     "read_duplicates",
     "read_images",
     "read_labels",
+    "read_sizes",
     "read_status",
+    "read_stored_references",
     "refilter",
     "remove_with_console",
     "run",

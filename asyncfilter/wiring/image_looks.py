@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
@@ -159,7 +160,15 @@ class _Looks:
         )
 
 
-async def read_image_header(objects: S3Objects, image: ObjectRef) -> UprightHeader:
+class FirstBytes(Protocol):
+    """Reads the beginnings of objects or files."""
+
+    async def first_bytes(self, image: ObjectRef, size_bytes: int, /) -> bytes:
+        """At most ``size_bytes`` from the start, on condition of the ETag; raises as ``read_image_header``."""
+        ...
+
+
+async def read_image_header(objects: FirstBytes, image: ObjectRef) -> UprightHeader:
     """The header of an image, from as few bytes as possible.
 
     Raises:

@@ -55,6 +55,11 @@ class ImageJournal:
         found = self._row(source_ref)
         return None if found is None else found[0]
 
+    def facts_at(self, source_ref: str, etag: str) -> ImageFacts | None:
+        """What is known of the image at an address while it had an ETag; None when nothing is."""
+        found = self.facts(source_ref)
+        return found if found is not None and found.etag == etag else None
+
     def is_settled(self, source_ref: str) -> bool:
         """Whether this check has looked at the image already."""
         found = self._row(source_ref)
