@@ -21,9 +21,7 @@ from asyncfilter.errors import AccessError, AsyncFilterError, PermissionDeniedEr
 from asyncfilter.job.addresses import MAX_KEY_BYTES, parse_template
 from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import ActionKind, S3Location, StoreKind, location
-
-_PROBE = ".asyncfilter-check-"
-"""Beginning of the name of an empty object that is written and taken away again."""
+from asyncfilter.policy.permissions.arns import CHECK_NAME, key_pattern, sample
 
 _ENCRYPTED = "Allow kms:GenerateDataKey on the KMS key of the target's bucket."
 
@@ -68,20 +66,19 @@ def _writes(job: Job) -> bool:
 
 
 def _places(job: Job, targets: Mapping[str, str]) -> dict[str, S3Location]:
-    """An unused key below each target, by the key of its action; targets that begin alike have one."""
+    """An unused key at each target, by the key of its action; targets alike have one."""
     found: dict[tuple[str, str], str] = {}
     for key, target in targets.items():
         template = parse_template(target)
-        beginning = template.literal_prefix(job.name, source_prefix=job.source.prefix)
-        found.setdefault((template.bucket, beginning), key)
-    return {key: _unused(bucket, prefix) for (bucket, prefix), key in found.items()}
+        pattern = key_pattern(template.parts, prefix=job.source.prefix, name=job.name)
+        found.setdefault((template.bucket, pattern), key)
+    places = {key: _unused(bucket, pattern) for (bucket, pattern), key in found.items()}
+    return {key: place for key, place in places.items() if len(place.key.encode()) <= MAX_KEY_BYTES}
 
 
-def _unused(bucket: str, prefix: str) -> S3Location:
-    """A key that begins as those of a target do, and that no object has."""
-    name = f"{_PROBE}{secrets.token_hex(8)}"
-    beginning = prefix.encode()[: MAX_KEY_BYTES - len(name)].decode(errors="ignore")
-    return S3Location(bucket, f"{beginning}{name}")
+def _unused(bucket: str, pattern: str) -> S3Location:
+    """A key that no object has, and that a policy allows which allows those of a target and no others."""
+    return S3Location(bucket, sample(pattern, f"{CHECK_NAME}{secrets.token_hex(8)}"))
 
 
 class _Probe:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import aiohttp
 import msgspec
 from botocore import exceptions as vendor
+from botocore.parsers import ResponseParserError
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation, retry_after_s
 from asyncfilter.aws.clients.http import AddressError, ExchangeError, NoConnectionError, UnsentError
@@ -135,9 +136,18 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
 
 # -- Responses that cannot be read -------------------------------------------------------------------------------------
 
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, msgspec.MsgspecError)
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    msgspec.MsgspecError,
+    ResponseParserError,
+)
 """What reading a response raises when it is not the service's: numbers, dates and texts that are none, fields that are
-missing or of another type, JSON that is nested without end."""
+missing or of another type, JSON that is nested without end; of botocore, a page in place of XML."""
 
 
 def undecodable(what: str, exc: BaseException) -> TransientError:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
+    from asyncfilter.wiring.equal_images import list_contents
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
@@ -63,6 +64,7 @@ _HOMES = {
     "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
+    "list_contents": "wiring.equal_images",
     "list_entries": "wiring.manifests",
     "load_job": "job.load",
     "look_at": "wiring.first_look",
@@ -109,6 +111,7 @@ __all__ = [
     "fits_checkpoint",
     "label_references",
     "label_sample",
+    "list_contents",
     "list_entries",
     "load_job",
     "look_at",

@@ -21,6 +21,9 @@ MANIFEST = Group(
         "from-folders": Entry("asyncfilter.cli.manifest_from_folders", "Write a manifest: folders are labels."),
         "validate": Entry("asyncfilter.cli.manifest_validate", "Check a manifest by all rules of the service."),
         "stats": Entry("asyncfilter.cli.manifest_stats", "Show what a manifest holds."),
+        "convert": Entry("asyncfilter.cli.manifest_convert", "Convert from and to SageMaker's lines, COCO, VOC, YOLO."),
+        "split": Entry("asyncfilter.cli.manifest_split", "Split a manifest into training and test."),
+        "merge": Entry("asyncfilter.cli.manifest_merge", "Merge manifests, one line an image."),
     },
 )
 """The group, with its commands in the order of the help."""

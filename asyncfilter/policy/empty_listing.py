@@ -19,14 +19,11 @@ from asyncfilter.errors import AsyncFilterError, ExitCode
 from asyncfilter.job.spec import SourceSpec
 from asyncfilter.model import ListedObject, NothingFound, Skip, StoreKind
 from asyncfilter.policy.cautions.globs import alternatives
+from asyncfilter.policy.extensions import CONVERTED, READ_AS_THEY_ARE, extension_of
 from asyncfilter.policy.globs import KeyFilter
 
 SAMPLE_KEYS = 3
 """Keys that are kept of each reason to skip an object."""
-
-READABLE = frozenset({"jpg", "jpeg", "png"})
-CONVERTIBLE = frozenset({"webp", "gif", "tif", "tiff", "bmp", "avif", "heic", "heif"})
-"""Extensions of images that the service does not read, and that ``convert`` changes."""
 
 _WILDCARD = re.compile(r"[*?\[{]")
 
@@ -77,7 +74,7 @@ def note_skipped(kept: dict[str, list[str]], reason: str, key: str) -> None:
 
 def is_image(listed: ListedObject) -> bool:
     """Whether an object is an image by its name, whatever the globs of a job say."""
-    return listed.size_bytes > 0 and _extension(listed.key) in READABLE | CONVERTIBLE
+    return listed.size_bytes > 0 and extension_of(listed.key) in READ_AS_THEY_ARE | CONVERTED
 
 
 def nothing_found(source: SourceSpec, evidence: Evidence) -> NothingFound:
@@ -173,11 +170,11 @@ def _normalized(source: SourceSpec) -> KeyFilter:
 
 
 def _by_extension(source: SourceSpec, evidence: Evidence) -> Cause:
-    extensions = Counter(map(_extension, evidence.left_out))
-    images = [extension for extension, _ in extensions.most_common() if extension in READABLE | CONVERTIBLE]
+    extensions = Counter(map(extension_of, evidence.left_out))
+    images = [extension for extension, _ in extensions.most_common() if extension in READ_AS_THEY_ARE | CONVERTED]
     if images:
         extension = images[0]
-        convert = " and convert: true" if extension in CONVERTIBLE else ""
+        convert = " and convert: true" if extension in CONVERTED else ""
         return (
             f"the extension: the images are .{extension}, which is not in source.include",
             f"Set source.include to {_written([*source.include, f'*.{extension}'])}{convert}.",
@@ -208,11 +205,6 @@ def _with_globs(source: SourceSpec) -> str:
     found = _WILDCARD.search(source.prefix)
     rest = source.prefix[found.start() :] if found is not None else ""
     return f', and source.include to ["*{rest.lstrip("*/")}"]' if "." in rest else ""
-
-
-def _extension(key: str) -> str:
-    name = key.rpartition("/")[2]
-    return name.rpartition(".")[2].lower() if "." in name else ""
 
 
 # -- Addresses ---------------------------------------------------------------------------------------------------------

@@ -14,19 +14,14 @@ import msgspec
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.model import ListedObject, NothingFound, S3Location, Skip, StoreKind, folder_of
 from asyncfilter.policy.detectors import PROFILES
+from asyncfilter.policy.extensions import CONVERTED, READ_AS_THEY_ARE
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.object_filter import skip_reason
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.sampling import Ranking, Sampler
 
-READ_AS_THEY_ARE = frozenset({"jpg", "jpeg", "png", "jpe", "jfif"})
-"""Extensions of formats that the service reads; the first three are the default of ``source.include``."""
-
-CONVERTED = frozenset({"webp", "gif", "tif", "tiff", "bmp", "avif", "heic", "heif"})
-"""Extensions of formats that ``convert`` sends as JPEG."""
-
 NEED_PLUGIN = frozenset({"heic", "heif"})
-"""Of these, the ones that need the package pillow-heif."""
+"""Of the extensions that ``convert`` sends as JPEG, the ones that need the package pillow-heif."""
 
 NO_EXTENSION = ""
 """The extension of a name without one."""

@@ -11,7 +11,8 @@ import msgspec
 from asyncfilter.job.draft import KEEP_PCT
 from asyncfilter.job.spec import SourceSpec
 from asyncfilter.model import Detection
-from asyncfilter.policy.first_look import CONVERTED, NEED_PLUGIN, NO_EXTENSION, PlaceFound
+from asyncfilter.policy.extensions import CONVERTED
+from asyncfilter.policy.first_look import NEED_PLUGIN, NO_EXTENSION, PlaceFound
 from asyncfilter.policy.reference_labels import GENERAL, common_labels
 
 EXAMPLE_LABELS = ("Person",)

@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from asyncfilter.job import parse_job
-from tests.kit.documents import ROOT, blocks
+from tests.kit.documents import ROOT, blocks, steps
 from tests.kit.jobs import job_document
-from tests.kit.reader import read_document
+from tests.kit.reader import NOT_RUN, read_document
 
 DOCUMENTS = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 RUN = [name for name in DOCUMENTS if any(block.language in {"console", "python"} for block in blocks(name))]
@@ -56,6 +56,12 @@ def test_every_block_of_commands_is_a_console_block() -> None:
             has_commands = block.language in SHELLS or block.text.startswith("$ ")
             assert block.language == "console" or not has_commands, f"{block.place}: make it a console block"
         assert not INDENTED.search((ROOT / document).read_text("utf-8")), f"{document}: make it a console block"
+
+
+def test_what_is_not_run_is_in_some_document() -> None:
+    """The list of programs that are not run has no entry that is no longer needed."""
+    shown = {block for document in RUN for block in blocks(document) if block.language == "console"}
+    assert NOT_RUN.keys() <= {program for block in shown for step in steps(block) for program in step.programs}
 
 
 def test_parts_of_jobs_are_accepted() -> None:

@@ -46,7 +46,8 @@ async def check(
 ) -> tuple[AccessReport, Sandbox]:
     """Check a job over a sandbox; the report, and the closed sandbox."""
     job = jobs.make_bare_job(**{"source": "s3://raw/birds/", "actions": ACTIONS} | dict(sections or {}))
-    async with serving(SandboxOptions(**{"buckets": BUCKETS, "deny": deny, "access_log": True} | options)) as sandbox:
+    settings: dict[str, Any] = {"buckets": BUCKETS, "deny": deny, "access_log": True}
+    async with serving(SandboxOptions(**settings | options)) as sandbox:
         for key in keys:
             sandbox.put("raw", key, b"picture")
         sandbox.set_policy(policy)
@@ -114,6 +115,14 @@ async def test_writes_that_no_request_shows_are_simulated() -> None:
     assert "explicitDeny" not in missing.detail
     assert sandbox.keys("raw") == ["birds/robin/1.jpg"]
     assert not {"DeleteObject", "DeleteObjects", "PutObjectTagging"} & set(sandbox.stats().operations)
+
+
+async def test_actions_without_a_resource_are_simulated_too() -> None:
+    """Those of ``doctor`` and of the check itself."""
+    report, _ = await check(commands=(Command.DOCTOR, Command.CHECK))
+    simulated = {result.need.action for result in report.results if result.how is How.SIMULATED}
+    assert simulated == {"organizations:DescribeEffectivePolicy", "iam:SimulatePrincipalPolicy", "iam:GetRole"}
+    assert not report.of(Access.UNKNOWN)
 
 
 async def test_a_store_that_may_ignore_conditions_is_not_written_to() -> None:

@@ -36,7 +36,8 @@ BUCKETS = tuple(map(BucketSpec, ("raw", "clean")))
 @asynccontextmanager
 async def sandbox_of(**options: Any) -> AsyncIterator[Sandbox]:
     """A sandbox with an image."""
-    async with serving(SandboxOptions(**{"buckets": BUCKETS, "tps": 50, "check_images": False} | options)) as sandbox:
+    settings: dict[str, Any] = {"buckets": BUCKETS, "tps": 50, "check_images": False}
+    async with serving(SandboxOptions(**settings | options)) as sandbox:
         sandbox.put("raw", "robin/1.jpg", b"picture")
         yield sandbox
 

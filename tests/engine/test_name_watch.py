@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
+from asyncfilter import plan
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.events import ImageExamined, JobWarning
 from asyncfilter.job import Job
 from asyncfilter.model import Detection, Label, Summary
-from asyncfilter.testing import MemoryReferences, Stage
+from asyncfilter.testing import MemoryReferences, Stage, run_virtually
 from asyncfilter.wiring import session
 from tests.kit.jobs import make_bare_job
 from tests.kit.labels import birds, cycled
@@ -108,6 +110,16 @@ def test_a_detector_of_ones_own_is_compared_with_its_answers() -> None:
     assert "no answer so far has the label 'Scrach'" in alike
     assert "no answer so far has the label 'Hole'" in unlike
     assert summary.cautions == (alike, unlike)
+
+
+def test_a_sample_is_compared_at_its_end() -> None:
+    """A plan has what its sample showed, where labels are not published."""
+    stage = Stage(cycled(400, "Scratch", "Fine"))
+    job = make_job("Scrach", limits={"tps": 500})
+    assert run_virtually(partial(plan, job, overrides=stage.overrides())).cautions == ()
+    found = run_virtually(partial(plan, job, sample=60, overrides=stage.overrides()))
+    (sentence,) = found.cautions
+    assert "no answer so far has the label 'Scrach'; the nearest that was seen is 'Scratch'" in sentence
 
 
 def test_few_answers_say_nothing() -> None:

@@ -16,7 +16,11 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _NAME = re.compile(r"# (?P<name>~/\.aws/config|[\w./-]+\.\w+)$")
-_ANSWER = re.compile(r"(?:\[y/N\] |Type [\d,]+ to continue: )(?P<answer>\S+)$|^[A-Z][a-z ]+ \[[^\]]+\]:(?P<typed>.*)$")
+_PROMPT = r"(?:\[y/N\]|Type [\d,]+ to continue:|^\w[\w ]* \[[^\]\n]*\]:)"
+_ANSWER = re.compile(rf"{_PROMPT} ?(?P<answer>.*)$")
+QUESTION = re.compile(rf"{_PROMPT} $", re.MULTILINE)
+"""The end of the output of a program that waits for an answer."""
+_PROGRAM = re.compile(r"(?:^|(?<!>)[|;&] *)(?:\w+=\S* +)*(?P<program>[\w./-]+)")
 _CUT = "..."
 _FIGURE = re.compile(r"\d(?:[\d,]|\\.(?=\d))*")
 _ANY_FIGURE = r"[\\d,.]+"
@@ -63,10 +67,14 @@ class Step:
     figures_vary: bool = False
 
     @property
+    def programs(self) -> list[str]:
+        """The programs that it starts, without variables that are set before them."""
+        return [found["program"] for found in _PROGRAM.finditer(re.split(r"\s#\s", self.command)[0])]
+
+    @property
     def answers(self) -> list[str]:
         """What is typed at the questions in the output; empty where only Enter is pressed, for the default."""
-        answers = [found for line in self.shown if (found := _ANSWER.search(line))]
-        return [found["answer"] or found["typed"].strip() for found in answers]
+        return [found["answer"].strip() for line in self.shown if (found := _ANSWER.search(line))]
 
     def agrees(self, lines: Sequence[str]) -> bool:
         """Whether the shown output is that of the command."""

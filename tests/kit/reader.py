@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from contextlib import ExitStack
@@ -22,13 +21,15 @@ from tests.kit.shell import COLUMNS, Shell, shown_lines
 from tests.kit.terminal import Terminal
 from tests.kit.workspace import bare_environment
 
+RUN = {"asyncfilter", "cat", "cd", "echo", "export", "head", "ls", "printf", "python"}
+"""Programs that are run."""
 NOT_RUN = {
-    "aws": "the AWS CLI is not part of the tests; what it does needs an account",
-    "docker": "no Docker here; tests/cli/test_deployment.py runs the steps of the Dockerfile",
+    "aws": "the AWS CLI is not part of the tests, and what it does needs an account",
+    "docker": "tests/cli/test_deployment.py carries out what the image does",
     "make": "installs the requirements, or is what runs these tests",
-    "sudo": "changes the machine; tests/cli/test_deployment.py verifies the files that it installs",
+    "sudo": "changes the system; tests/cli/test_deployment.py checks the files that are installed",
 }
-"""Programs that are not run, and why."""
+"""Programs that are not run, and why; a command with any other program is an error."""
 WITHOUT_SANDBOX = {"docs/credentials.md"}
 """Documents on what happens without the keys and settings of a sandbox."""
 
@@ -58,7 +59,7 @@ def read_document(document: str, home: Path) -> None:
                 reader.write(block)
         if program:
             (reader.folder / "program.py").write_text(program, "utf-8")
-            reader.run([Step(document, f"{shlex.quote(sys.executable)} program.py", ())])
+            reader.run([Step(document, "python program.py", ())])
 
 
 class Reader:
@@ -79,7 +80,7 @@ class Reader:
         shutil.copytree(ROOT / "config", self.folder / "config")
         self._home = home
         self._env = bare_environment(home) | {"TERM": "dumb", "COLUMNS": str(COLUMNS)}
-        self._env["PATH"] = f"{_program(home / 'bin')}:{self._env['PATH']}"
+        self._env["PATH"] = f"{_programs(home / 'bin')}:{self._env['PATH']}"
         self._shell = stack.enter_context(Shell(self.folder, self._env))
         self._jobs = ["job.yaml"]
         self._is_served = document in WITHOUT_SANDBOX
@@ -100,8 +101,10 @@ class Reader:
     def run(self, steps_: list[Step]) -> None:
         """Run the commands of one block."""
         for step, following in zip(steps_, [*steps_[1:], None], strict=True):
-            if _program_of(step.command) in NOT_RUN:
+            if not NOT_RUN.keys().isdisjoint(step.programs):
                 continue
+            unknown = set(step.programs) - RUN
+            assert not unknown, f"{step.place}: {step.command}: list {unknown} in RUN, or in NOT_RUN with a reason"
             if step.command.startswith(_SANDBOX):
                 self._serve(step)
                 continue
@@ -134,15 +137,11 @@ def _stop(terminal: Terminal) -> None:
     terminal.end()
 
 
-def _program(folder: Path) -> Path:
-    """A folder with the command ``asyncfilter`` of the code under test."""
+def _programs(folder: Path) -> Path:
+    """A folder with the Python of the tests, and the command ``asyncfilter`` of the code under test."""
     folder.mkdir()
-    path = folder / "asyncfilter"
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m asyncfilter "$@"\n')
-    path.chmod(0o755)
+    for name, arguments in (("asyncfilter", "-m asyncfilter"), ("python", "")):
+        path = folder / name
+        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+        path.chmod(0o755)
     return folder
-
-
-def _program_of(command: str) -> str:
-    """The program of a command, without variables that are set before it."""
-    return next(word for word in command.split() if "=" not in word)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.kit.documents import QUESTION
 from tests.kit.terminal import CONTROL, Terminal
 
 COLUMNS = 80
-_QUESTION = re.compile(r"(?:\[y/N\]|to continue:|[A-Z][a-z ]+ \[[^\]\n]+\]:) $")
 _END = re.compile(r"\x1e(\d+)\x1e")
 
 
@@ -52,7 +52,7 @@ class Shell:
         asked = start
         while (found := _END.search(terminal.seen, start)) is None:
             terminal.read_some(command)
-            if _QUESTION.search(terminal.seen[asked:]):
+            if QUESTION.search(terminal.seen[asked:]):
                 asked = len(terminal.seen)
                 assert remaining, f"{command}: asks what the document does not answer: {terminal.seen[start:]}"
                 terminal.type(f"{remaining.pop(0)}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from asyncfilter.datasets.manifests.statistics import statistics_of
 from asyncfilter.datasets.manifests.validation import validate
 from asyncfilter.report.as_json import json_line, json_text
 from asyncfilter.report.terminal.manifest import statistics_lines, validation_lines
-from tests.kit.fuzzing import MIB, bounded, damaged, fuzz
+from tests.kit.fuzzing import IS_LONG, MIB, bounded, damaged, fuzz
 from tests.kit.manifests import CASES, MOMENT, box, box_metadata, label_metadata, size
 
 LINES = [case.content for case in CASES if len(case.content) < 20_000]
@@ -27,6 +28,10 @@ TOKENS = [
     *(b'"source-ref":', b"s3://", b"-metadata", b"null", b"NaN", b"1e999", b"-0", b"9" * 400, b"\\ud800", b"0.5"),
     *(b'"class_id":', b'"confidence":', b'"annotations":[]', b'"objects":', b"groundtruth/", b"\xe2\x80\xa8"),
 ]
+
+
+passes = settings(fuzz, deadline=timedelta(seconds=10) if IS_LONG else None)
+"""A file is read seven times here, and its memory is traced."""
 
 
 def check_everything(body: bytes) -> None:
@@ -67,7 +72,7 @@ def check_fixed(out: bytes, lines: int) -> None:
     assert (fixer.kept, fixer.repaired, result.tally.dropped) == (lines, 0, 0)
 
 
-@fuzz
+@passes
 @given(damaged(MANIFESTS, TOKENS, most_bytes=64 * 1024))
 @example(b"\n" * 500)
 @example(b"[" * 200_000)
@@ -109,14 +114,14 @@ def documents(draw: st.DrawFn) -> dict[str, object]:
     return document
 
 
-@settings(fuzz)
+@passes
 @given(st.lists(documents(), max_size=4))
 def test_fuzzed_lines_are_accounted_for(lines: list[dict[str, object]]) -> None:
     """Lines that are JSON, with anything in the places of labels, boxes and metadata."""
     check_everything("\n".join(map(json.dumps, lines)).encode())
 
 
-@settings(fuzz)
+@fuzz
 @given(st.lists(st.integers(0, 400).map(str)), st.lists(st.integers(0, 400).map(str)))
 def test_the_index_is_a_dictionary(ones: list[str], others: list[str]) -> None:
     """It keeps the number of the first of equal addresses, and finds what two indexes share."""

@@ -151,15 +151,20 @@ def test_the_newest_dependencies_serve_as_well(dist: Path, python: str, tmp_path
 
 
 def test_the_sbom_lists_what_is_installed(dist: Path) -> None:
-    """Name, version and hashes of every pinned requirement, and this package as what they are for."""
+    """Name, version and hashes of every pinned requirement, and this package as what needs them."""
     if not (found := dist / "asyncfilter.cdx.json").exists():
         pytest.skip("there is no SBOM: make release")
     sbom = json.loads(found.read_text())
     assert sbom["bomFormat"] == "CycloneDX"
     of = sbom["metadata"]["component"]
     assert (of["name"], of["version"]) == ("asyncfilter", asyncfilter.__version__)
-    listed = {(one["name"].lower(), one["version"]): hashes_of(one) for one in sbom["components"]}
+    listed = {(canonical(one["name"]), one["version"]): hashes_of(one) for one in sbom["components"]}
     assert listed == pinned(PINS.read_text().splitlines())
+
+
+def canonical(name: str) -> str:
+    """The name of a distribution, as requirements have it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def hashes_of(component: dict[str, list[dict[str, list[dict[str, str]]]]]) -> set[str]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -23,7 +24,7 @@ from asyncfilter.pictures.decode_messages import DecodeRequest
 from asyncfilter.pictures.decoder_pool import ByteRoom, Decoded, DecoderPool
 from asyncfilter.policy.detectors import PROFILES
 from tests.kit import bombs
-from tests.kit.decoding import as_file, decoders_of, environment_of, is_alive, is_computing, opened_by
+from tests.kit.decoding import as_file, decoders_of, environment_of, is_alive, opened_by
 from tests.kit.pictures import noise
 
 LIMITS = PROFILES[DetectorKind.REKOGNITION].image_limits
@@ -63,9 +64,16 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def while_decoding(decoders: DecoderPool) -> int:
     """Return, while a picture is decoded, the process that does it."""
-    await until(lambda: any(map(is_computing, decoders_of())))
+    await until(lambda: any(map(has_picture, decoders_of())))
     await anyio.sleep(0.3)
     return decoders_of()[0]
+
+
+def has_picture(process: int) -> bool:
+    """Whether a process holds a file of ``as_file``; before it does, it is still starting."""
+    with suppress(OSError):
+        return any(name.endswith("(deleted)") for name in opened_by(process))
+    return False
 
 
 async def test_processes_start_when_they_are_needed_and_are_kept(decoders: DecoderPool) -> None:

@@ -40,15 +40,17 @@ def test_output_agrees_only_if_it_is_the_same(step: Step, printed: list[str], ag
 
 def test_steps_have_their_command_output_and_answers() -> None:
     """A command may go on in the next line; an answer follows its question."""
-    text = "$ one \\\n    --more\nout\n$ two\nPay for it? [y/N] y\nType 1,000 to continue: 1000\n$ three\n"
+    text = "$ one \\\n    --more\nout\n$ two\nPay for it? [y/N] y\nType 1,000 to continue: 1000\n"
+    text += "Keep [Bird]: Robin, Tree\nBudget [1.00]:\n$ A=1 three 'a b' 2>&1 | B=2 four && five  # and; six\n"
     found = list(steps(Block("README.md", 5, "console", text)))
     assert [(step.place, step.command) for step in found] == [
         ("README.md:5", "one \\\n    --more"),
         ("README.md:8", "two"),
-        ("README.md:11", "three"),
+        ("README.md:13", "A=1 three 'a b' 2>&1 | B=2 four && five  # and; six"),
     ]
     assert [step.shown for step in found[::2]] == [("out",), ()]
-    assert found[1].answers == ["y", "1000"]
+    assert found[1].answers == ["y", "1000", "Robin, Tree", ""]
+    assert found[2].programs == ["three", "four", "five"]
 
 
 def test_a_console_block_begins_with_a_command() -> None:

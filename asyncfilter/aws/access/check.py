@@ -15,7 +15,7 @@ from asyncfilter.errors import AsyncFilterError, CredentialsError, EndpointError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind
 from asyncfilter.policy.permissions import Access, AccessReport, AccessResult, Command, How, Need
-from asyncfilter.policy.permissions.arns import sample
+from asyncfilter.policy.permissions.arns import ANYTHING, sample
 from asyncfilter.records.removal import Versioning
 
 _SIMULATED = {
@@ -101,7 +101,8 @@ async def _simulated(
 
 
 def _question(need: Need) -> Question:
-    return Question(need.action, sample(need.resource), None if need.prefix is None else sample(need.prefix))
+    resource = need.resource if need.resource == ANYTHING else sample(need.resource)
+    return Question(need.action, resource, None if need.prefix is None else sample(need.prefix))
 
 
 def _result(need: Need, commands: tuple[Command, ...], tried: Outcome, simulated: Evaluation | None) -> AccessResult:

@@ -10,6 +10,6 @@ A manifest is JSON Lines in the form of SageMaker Ground Truth: one image a line
 - Repairing: ``fixing`` (a file), ``repairs`` (a line), ``multi_label`` (SageMaker's lines with several labels).
 - Writing: ``line_form`` (the bytes of a line), ``pixels`` (boxes in whole pixels), ``writing`` (the rules that all
   writers share), ``row_rules`` (what cannot be a line), ``from_run`` with ``run_labels`` and ``run_refs`` (examined
-  images), ``from_folders`` (a listing), ``from_csv`` with ``csv_table`` (rows), ``model`` (labels and boxes of an
-  image), ``moments`` (dates).
+  images), ``from_folders`` (a listing), ``from_csv`` with ``csv_table`` (rows), ``model`` (labels and boxes of an image),
+  ``moments`` (dates).
 """

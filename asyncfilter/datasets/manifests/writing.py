@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,7 @@ class ManifestWriter:
         *,
         size: ImageSize | None = None,
         boxes: Sequence[PixelBox] | None = None,
+        by_people: bool | None = None,
     ) -> None:
         """Write one line; without labels and boxes it is a bare one, which the service calls unannotated.
 
@@ -156,6 +157,7 @@ class ManifestWriter:
             labels: Image-level labels with their confidences, 0 to 1.
             size: Of the upright image; needed for boxes.
             boxes: In whole pixels, all of them ``usable``; None for a line without a box attribute.
+            by_people: Whether people drew the boxes; None for what the form of boxes says.
 
         Raises:
             DataError: ``ERROR_IMAGES_IN_MULTIPLE_S3_BUCKETS``.
@@ -166,7 +168,8 @@ class ManifestWriter:
         if boxes is not None and size is not None:
             for box in boxes:
                 self._classes.add(box.label)
-            members |= box_members(size, boxes, self._classes.numbers, self._box_form)
+            form = self._box_form if by_people is None else replace(self._box_form, human_annotated=by_people)
+            members |= box_members(size, boxes, self._classes.numbers, form)
         self._out.write(encode_line(members))
         self._count([name for name, _ in labels], boxes or ())
 

@@ -57,8 +57,11 @@ class NameWatch:
             self._say(await self._findings())
 
     async def finish(self) -> None:
-        """Compare with all answers: say what is new, and take back what they refuted."""
-        if self._is_off:
+        """Compare with all answers: say what is new, and take back what they refuted.
+
+        Where labels are not published, a sample is the first to have answers, and says what they show.
+        """
+        if self._is_off and self._has_list:
             return
         found = await self._findings()
         for key in self._said.keys() - found.keys():

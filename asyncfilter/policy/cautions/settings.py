@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from asyncfilter.job.spec import HitRate, Job, Order
 from asyncfilter.model import Verdict
 from asyncfilter.policy.detectors import PROFILES
+from asyncfilter.policy.extensions import CONVERTED
 from asyncfilter.policy.sequential import is_surely_below
 
 PREFIX_IS_NO_SAMPLE = (
@@ -28,7 +29,6 @@ _DEAR_MICROS = 50_000
 _MANY_IMAGES = 100_000_000
 """Images a month, from which on a mistake is more likely: they cost tens of thousands of dollars."""
 
-_CONVERTIBLE = frozenset({"webp", "gif", "tif", "tiff", "bmp", "avif", "heic", "heif"})
 _NO_IMAGES = frozenset(
     {"svg", "pdf", "psd", "ai", "eps", "raw", "cr2", "cr3", "nef", "arw", "dng", "mp4", "mov", "avi", "txt", "json",
      "xml", "csv", "zip"}
@@ -134,7 +134,7 @@ def unreadable_formats(job: Job) -> Iterator[str]:
     no_image = sorted(glob for glob, extension in wanted.items() if extension in _NO_IMAGES)
     if no_image:
         yield f"source.include: {', '.join(no_image)}: such files cannot be examined, also with convert, and each fails"
-    unread = sorted(glob for glob, extension in wanted.items() if extension in _CONVERTIBLE)
+    unread = sorted(glob for glob, extension in wanted.items() if extension in CONVERTED)
     if unread and not job.convert:
         yield (
             f"source.include: {', '.join(unread)}: the service reads only JPEG and PNG, so that each of these fails as "

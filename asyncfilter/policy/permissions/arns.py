@@ -25,8 +25,14 @@ _PARTITIONS = {
 PARTITIONS = ("aws", *_PARTITIONS.values())
 """Every partition."""
 
+ANYTHING = "*"
+"""The resource of actions that have none of their own (Service Authorization Reference)."""
+
 _SPECIAL = {"*": "${*}", "?": "${?}", "$": "${$}"}
 _SAMPLE = "asyncfilter-check"
+
+CHECK_NAME = ".asyncfilter-check-"
+"""Beginning of the name of an empty object that is written to a target and taken away again (``check_targets``)."""
 
 
 def partition_of(region: str | None) -> str:
@@ -51,9 +57,14 @@ def key_pattern(parts: Sequence[str | Placeholder], *, prefix: str, name: str) -
     return _joined([known.get(part, "*") if isinstance(part, Placeholder) else literal(part) for part in parts])
 
 
-def sample(pattern: str) -> str:
-    """A text that matches a pattern: its wildcards are replaced."""
-    return re.sub(r"\$\{([*?$])\}|[*]", lambda found: found[1] or _SAMPLE, pattern)
+def sample(pattern: str, text: str = _SAMPLE) -> str:
+    """A text that matches a pattern: its wildcards are replaced by ``text``."""
+    return re.sub(r"\$\{([*?$])\}|[*]", lambda found: found[1] or text, pattern)
+
+
+def narrowed(pattern: str) -> str:
+    """The pattern of the texts that ``sample`` makes with a text that begins with ``CHECK_NAME``."""
+    return re.sub(r"\$\{[*?$]\}|[*]", lambda found: f"{CHECK_NAME}*" if found[0] == "*" else found[0], pattern)
 
 
 def covers(wide: str, narrow: str) -> bool:

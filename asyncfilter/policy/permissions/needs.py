@@ -17,12 +17,9 @@ from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import S3, ActionKind, location
 from asyncfilter.policy.detectors import PROFILES
-from asyncfilter.policy.permissions.arns import literal, objects_arn
+from asyncfilter.policy.permissions.arns import ANYTHING, literal, objects_arn
 from asyncfilter.policy.permissions.places import BucketFacts, JobPlaces, Place
 from asyncfilter.policy.reference_labels import references_of
-
-ANYTHING = "*"
-"""The resource of actions that have none of their own (Service Authorization Reference)."""
 
 _FORBIDDEN = "an object that is missing is reported as forbidden"
 _TAGGED = "copies of objects that have tags fail (access_denied)"
@@ -209,20 +206,16 @@ def _references(places: JobPlaces) -> Iterator[Need]:
             )
 
 
-def _probing(places: JobPlaces) -> Iterator[Need]:
-    """``check_targets: write``: an empty object is written to each target, and taken away again."""
+def _checking(places: JobPlaces) -> Iterator[Need]:
+    """Of ``check_targets: write``; what IAM is asked otherwise is not granted, since it tells of all identities."""
     if places.job.check_targets is not TargetCheck.WRITE:
         return
     for target in (*places.copies, *places.moves):
-        why = "write an empty object to see that it can be written"
-        yield Need(action="s3:PutObject", resource=target.objects, statement="WriteTargets", why=why)
-        yield Need(
-            action="s3:DeleteObject",
-            resource=target.objects,
-            statement="TakeAwayFromTargets",
-            why="take the empty object away again with which a target is checked",
-            without="that object is left there",
-        )
+        why = "check that targets can be written, before the first paid call"
+        yield Need(action="s3:PutObject", resource=target.checks, statement="CheckTargets", why=why)
+        without = "the empty object that is written for the check is left there"
+        yield Need(action="s3:DeleteObject", resource=target.checks, statement="CheckTargets", why=why, without=without)
+        yield from _encrypting(places, why)
 
 
 def _copying(places: JobPlaces) -> Iterator[Need]:
@@ -343,12 +336,14 @@ def _opt_out(_places: JobPlaces) -> Iterator[Need]:
 
 def _write(places: JobPlaces, target: Place) -> Iterator[Need]:
     yield Need(action="s3:PutObject", resource=target.objects, statement="WriteTargets", why="write copies")
-    for key in places.facts.target_keys:
-        yield Need(
-            action="kms:GenerateDataKey", resource=key, statement="EncryptTargets", why="write copies, encrypted"
-        )
+    yield from _encrypting(places, "write copies, encrypted")
     if places.source is not None:
         yield from _copy_tags(places.source, target)
+
+
+def _encrypting(places: JobPlaces, why: str) -> Iterator[Need]:
+    for key in places.facts.target_keys:
+        yield Need(action="kms:GenerateDataKey", resource=key, statement="EncryptTargets", why=why)
 
 
 def _copy_tags(source: Place, target: Place) -> Iterator[Need]:
@@ -407,11 +402,11 @@ _EXAMINING: tuple[Block, ...] = (_model, _detecting, _reading, _references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.LABELS: (_any_quota, _labels),
-    Command.PLAN: (_listing, _quota, _model, _probing),
-    Command.SAMPLE: (_listing, _quota, *_EXAMINING, _probing),
-    Command.BENCH: (_listing, _any_quota, *_EXAMINING, _probing),
-    Command.RUN: (_listing, _quota, *_EXAMINING, _copying, _tagging, _probing),
-    Command.REFILTER: (_listing, _copying, _tagging, _probing),
+    Command.PLAN: (_listing, _checking, _quota, _model),
+    Command.SAMPLE: (_listing, _checking, _quota, *_EXAMINING),
+    Command.BENCH: (_listing, _checking, _any_quota, *_EXAMINING),
+    Command.RUN: (_listing, _checking, _quota, *_EXAMINING, _copying, _tagging),
+    Command.REFILTER: (_listing, _checking, _copying, _tagging),
     Command.APPLY: (_removing,),
     Command.STALE: (_clearing,),
     Command.UNDO: (_restoring,),

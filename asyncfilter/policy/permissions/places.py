@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from asyncfilter.job.addresses import Placeholder, parse_template
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, IfExists, StoreKind
-from asyncfilter.policy.permissions.arns import bucket_arn, key_pattern, literal, objects_arn
+from asyncfilter.policy.permissions.arns import bucket_arn, key_pattern, literal, narrowed, objects_arn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,13 @@ class Place:
         bucket: ARN of the bucket.
         objects: Pattern of the objects' ARNs.
         prefix: Pattern that the keys begin with; empty for the whole bucket.
+        checks: Pattern of the ARNs of objects that are written for a check; empty where there are none.
         is_checked: The place of an object is looked at before it is written (``if_exists``).
     """
 
     bucket: str
     objects: str
+    checks: str = ""
     prefix: str = ""
     is_checked: bool = False
 
@@ -110,5 +112,6 @@ def _targets(job: Job, partition: str, kind: ActionKind) -> Iterator[Place]:
             yield Place(
                 bucket=bucket_arn(partition, template.bucket),
                 objects=objects_arn(partition, template.bucket, pattern),
+                checks=objects_arn(partition, template.bucket, narrowed(pattern)),
                 is_checked=action.if_exists is not IfExists.OVERWRITE,
             )

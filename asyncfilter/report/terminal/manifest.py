@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from asyncfilter.datasets.check import LimitResult
 from asyncfilter.datasets.manifests.codes import CODES, RANKS, Severity
+from asyncfilter.datasets.manifests.splitting import SplitCounts
 from asyncfilter.datasets.manifests.statistics import Statistics
 from asyncfilter.datasets.manifests.tally import Tally
 from asyncfilter.datasets.manifests.validation import Validation
@@ -46,6 +47,17 @@ def _summary(result: Validation) -> Iterator[str]:
         yield f"  repair: {done}"
         files = [str(notes[name]) for name in ("fixed_file", "rejected_file") if notes[name] is not None]
         yield f"  written: {', '.join(files) or 'nothing'}"
+
+
+def split_lines(counts: SplitCounts) -> Iterator[str]:
+    """The two sides of a split, and its labels."""
+    whole = counts.train + counts.test
+    left_out = f"; {count(counts.rejected)} lines left out" if counts.rejected else ""
+    yield f"{count(counts.train)} train, {count(counts.test)} test ({share(counts.test, whole)}){left_out}"
+    if counts.groups:
+        yield f"  {count(counts.groups)} groups; {count(counts.ungrouped)} images in none"
+    for name, (train, test) in counts.labels.items():
+        yield f"  {count(train):>9} {count(test):>9}  {name}"
 
 
 def statistics_lines(name: str, found: Statistics) -> Iterator[str]:

@@ -91,15 +91,16 @@ def draw_commands(by_command: Mapping[Command, Sequence[Need]]) -> RenderableTyp
 
 
 def _command_rows(by_command: Mapping[Command, Sequence[Need]]) -> Iterator[Row]:
-    optional: dict[str, str] = {}
+    without: dict[str, dict[str, None]] = {}
+    required = {need.statement for needs in by_command.values() for need in needs if need.without is None}
     for command, needs in by_command.items():
         statements = dict.fromkeys(need.statement for need in needs)
         yield command.value, Text(", ".join(statements) or "no permission", "" if statements else "dim")
-        optional |= {need.statement: need.without for need in needs if need.without is not None}
-    required = {need.statement for needs in by_command.values() for need in needs if need.without is None}
-    for at, (statement, without) in enumerate(sorted(optional.items())):
-        if statement not in required:
-            yield ("" if at else "without"), Text.assemble((statement, "bold"), f" {without}")
+        for need in needs:
+            if need.without is not None and need.statement not in required:
+                without.setdefault(need.without, {})[need.statement] = None
+    for at, (text, names) in enumerate(without.items()):
+        yield ("" if at else "without"), Text.assemble((", ".join(names), "bold"), f": {text}")
 
 
 def draw_check(name: str, report: AccessReport) -> RenderableType:

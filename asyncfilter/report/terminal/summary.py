@@ -135,7 +135,7 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
         yield "this run", f"{formatting.count(now.examined)} examined: {paid} by calls, {free} from the checkpoint"
     if counts.overshoot:
         what = "image was" if counts.overshoot == 1 else "images were"
-        yield "overshoot", f"{formatting.count(counts.overshoot)} {what} in flight at the stop: paid, kept, free later"
+        yield "overshoot", f"{formatting.count(counts.overshoot)} {what} paid for beyond the stop: kept, free later"
     if counts.duplicates:
         what = "image has" if counts.duplicates == 1 else "images have"
         saved = formatting.usd(counts.saved_micros)

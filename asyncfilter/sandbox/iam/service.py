@@ -66,6 +66,8 @@ class IamService:
         services = {action.partition(":")[0] for action in actions}
         if len(services) > 1:
             raise ServiceError("InvalidInput", "Invalid policy simulation input: actions of several services")
+        if wrong := [resource for resource in resources if resource != "*" and not resource.startswith("arn:")]:
+            raise ServiceError("InvalidInput", f"Invalid ARN: {wrong[0]}")
         context = dict(_context(form))
         results = "".join(
             _result(action, resource, self._access.decide(Permission(action, resource, context)))

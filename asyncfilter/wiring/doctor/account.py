@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from asyncfilter import aws
 from asyncfilter.aws import AwsClients, AwsSession, Caller, OptOutState
 from asyncfilter.errors import AsyncFilterError, CredentialsError
-from asyncfilter.job.spec import Aws, DetectorKind, Job
+from asyncfilter.job.spec import Aws, DetectorKind, Job, TargetCheck
 from asyncfilter.model import StoreKind
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.findings import Finding, Health
@@ -103,16 +104,21 @@ async def ai_opt_out(session: AwsSession) -> Finding:
 
 async def job_access(job: Job, clients: AwsClients) -> Finding:
     """Whether source, targets and detector of a job can be used, as its run checks them before the first paid call."""
+    bucket_region: str | None = None
+    cautions: tuple[str, ...] = ()
     try:
-        bucket_region = None
         if job.source.store is StoreKind.S3:
-            bucket_region = (await aws.open_store(job, clients)).region
+            # Without a write to the targets, also where the job allows one.
+            store = await aws.open_store(dataclasses.replace(job, check_targets=TargetCheck.EXISTS), clients)
+            bucket_region, cautions = store.region, store.cautions
         _, found = await aws.open_detector(job, clients, bucket_region=bucket_region)
         if PROFILES[job.detector.kind].needs_model:
             return await _model(job, clients.session)
     except AsyncFilterError as error:
         return Finding.failed("job", error)
     text = "the source can be listed, its targets exist, the detector answers"
+    if cautions:
+        return Finding(name="job", health=Health.NOTE, text=f"{text}; {'; '.join(cautions)}")
     return Finding(name="job", health=Health.OK, text=text, facts={"detector_region": found})
 
 

@@ -137,7 +137,7 @@ def tls(session: AwsSession, all_reached: Sequence[Reached]) -> Finding:
     """The trusted authorities, and the endpoints that use no TLS."""
     setting = session.ca_setting
     authorities = len(session.tls.get_ca_certs())
-    number = f", {authorities} authorities" if authorities else ""
+    number = f", {authorities} certificates" if authorities else ""
     origin = f"set by {setting}" if setting else "the public authorities"
     plain = sorted({one.endpoint.origin for one in all_reached if one.endpoint and _is_plain(one.endpoint)})
     text = f"{session.ca_bundle} ({origin}{number}); {' '.join(ssl.OPENSSL_VERSION.split()[:2])}"

@@ -1,0 +1,293 @@
+"""IAM policies of jobs: ARNs, statements, which command needs what, and the policies of Custom Labels."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncfilter.job import parse_job
+from asyncfilter.policy.permissions import (
+    BucketFacts,
+    Command,
+    Need,
+    bucket_policy,
+    caller_policy,
+    commands_of,
+    documentation,
+    images_bucket,
+    needs_of,
+    partition_of,
+    policy_document,
+)
+from asyncfilter.policy.permissions.arns import covers, literal, sample
+from asyncfilter.sandbox.iam.documents import Decision, IdentityPolicy, Permission, matches
+from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from tests.kit.jobs import make_bare_job
+
+WRITABLE = re.compile(r"[\t\n\r -ÿ]*")
+"""Characters of a policy document (IAM API reference, *CreatePolicy*)."""
+
+REMOVALS = {"keep": {"copy": "s3://clean/"}, "review": {"move": "s3://quarantine/"}, "reject": "delete"}
+
+
+def document(*commands: Command, facts: BucketFacts | None = None, **sections: Any) -> dict[str, Any]:
+    """The policy of some commands of a job, as JSON has it."""
+    job = make_bare_job(**sections)
+    made: dict[str, Any] = json.loads(json.dumps(policy_document(needs_of(job, commands, facts or BucketFacts()))))
+    return made
+
+
+def statements(*commands: Command, facts: BucketFacts | None = None, **sections: Any) -> dict[str, dict[str, Any]]:
+    """The statements by name."""
+    return {one["Sid"]: one for one in document(*commands, facts=facts, **sections)["Statement"]}
+
+
+def actions(*commands: Command, facts: BucketFacts | None = None, **sections: Any) -> set[str]:
+    """All actions of a policy."""
+    found: set[str] = set()
+    for one in document(*commands, facts=facts, **sections)["Statement"]:
+        found |= {one["Action"]} if isinstance(one["Action"], str) else set(one["Action"])
+    return found
+
+
+# -- ARNs --------------------------------------------------------------------------------------------------------------
+
+
+@given(st.text())
+def test_a_pattern_matches_its_text_and_can_be_written(text: str) -> None:
+    """Whatever a key has; what a policy cannot hold is a wildcard, and nothing else is."""
+    pattern = literal(text)
+    assert matches(pattern, text)
+    assert WRITABLE.fullmatch(pattern)
+    if WRITABLE.fullmatch(text):
+        assert not matches(pattern, f"{text}x")
+        assert sample(pattern) == text
+
+
+@given(st.text(alphabet="ab*?$/é🐦"), st.text(alphabet="ab*?$/é🐦"))
+def test_patterns_of_different_texts_differ(one: str, other: str) -> None:
+    """No two texts that a policy can hold share a pattern; ``*`` and ``?`` in a key are no wildcards."""
+    if WRITABLE.fullmatch(one) and one != other:
+        assert not matches(literal(one), other)
+
+
+def test_what_covers_what() -> None:
+    """Only what is certain."""
+    assert covers("a/*", "a/b/*")
+    assert covers("a", "a")
+    assert not covers("a/b", "a/*")
+    assert not covers("a/*/c*", "a/b/cd")
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), (None, "aws")],
+)
+def test_the_partition_of_a_region(region: str | None, partition: str) -> None:
+    """ARNs begin with it."""
+    assert partition_of(region) == partition
+    found = document(Command.RUN, facts=BucketFacts(partition=partition), actions=REMOVALS)
+    arns = re.findall(r'"(arn:[^"]*)"', json.dumps(found))
+    assert arns
+    assert {arn.split(":")[1] for arn in arns} == {partition}
+
+
+# -- Statements --------------------------------------------------------------------------------------------------------
+
+
+def test_the_policy_of_the_readme_is_as_small_as_it_can_be() -> None:
+    """Listing of one prefix, reading below it, writing below the targets, one detection, the quota."""
+    found = statements(
+        Command.RUN, source="s3://raw-images/birds/", actions={"keep": {"copy": "s3://clean-images/robin/{key}"}}
+    )
+    assert found["ListSource"] == {
+        "Sid": "ListSource",
+        "Effect": "Allow",
+        "Action": "s3:ListBucket",
+        "Resource": "arn:aws:s3:::raw-images",
+        "Condition": {"StringLike": {"s3:prefix": "birds/"}},
+    }
+    assert found["ReadSource"]["Resource"] == "arn:aws:s3:::raw-images/birds/*"
+    assert found["WriteTargets"]["Resource"] == "arn:aws:s3:::clean-images/robin/birds/*"
+    assert (found["Detect"]["Action"], found["Detect"]["Resource"]) == ("rekognition:DetectLabels", "*")
+    assert set(found) == {
+        "ListSource", "ReadQuota", "Detect", "ReadSource", "WriteTargets", "ReadTagsToCopy", "WriteTagsToCopy"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "resource"),
+    [
+        ("s3://ccc/{name}/{label}/{key}", "ccc/robins/*/birds/*"),
+        ("s3://ccc/{relative}", "ccc/*"),
+        ("s3://ccc/{stem}.{ext}", "ccc/*.*"),
+        ("s3://ccc/a*b/{basename}", "ccc/a${*}b/*"),
+        ("s3://ccc/x/", "ccc/x/birds/*"),
+    ],
+)
+def test_targets_are_as_narrow_as_their_templates(target: str, resource: str) -> None:
+    """Placeholders whose value is known are written out, the others are wildcards."""
+    rules = [{"keep": {"any": "Robin"}}]
+    found = statements(Command.RUN, source="s3://raw/birds/", rules=rules, actions={"keep": {"copy": target}})
+    assert found["WriteTargets"]["Resource"] == f"arn:aws:s3:::{resource}"
+
+
+def test_what_a_wider_statement_grants_is_not_repeated() -> None:
+    """The listing without a condition, which ``apply`` needs, takes the place of the one with it."""
+    together = document(Command.RUN, Command.APPLY, source="s3://raw/birds/", actions=REMOVALS)["Statement"]
+    listing = [one for one in together if one["Action"] == "s3:ListBucket" and "raw" in one["Resource"]]
+    assert [one["Sid"] for one in listing] == ["FindMissingInSource"]
+    names = [one["Sid"] for one in together]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in names)
+
+
+@given(
+    st.lists(st.sampled_from(list(Command)), min_size=1, max_size=4),
+    st.sampled_from([None, True, False]),
+    st.sampled_from(["s3://raw/", "s3://raw/a/", "./photos"]),
+    st.sampled_from([None, REMOVALS, {"review": {"tag": {"a": "b"}}}]),
+)
+def test_a_policy_grants_exactly_its_needs(
+    commands: list[Command], versions: bool | None, source: str, acts: dict[str, Any] | None
+) -> None:
+    """Merging and leaving out statements neither loses a permission nor adds one."""
+    job = make_bare_job(source=source, actions=acts if source.startswith("s3") else None)
+    needs = needs_of(job, commands, BucketFacts(keeps_versions=versions))
+    made = policy_document(needs)
+    policy = IdentityPolicy(json.dumps(made))
+    for need in needs:
+        context = {} if need.prefix is None else {"s3:prefix": sample(need.prefix)}
+        assert policy.decide(Permission(need.action, sample(need.resource), context)) is Decision.ALLOWED
+    granted = {
+        (action, resource, one.get("Condition", {}).get("StringLike", {}).get("s3:prefix"))
+        for one in made["Statement"]
+        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+        for resource in ([one["Resource"]] if isinstance(one["Resource"], str) else one["Resource"])
+    }
+    assert granted <= {(need.action, need.resource, need.prefix) for need in needs}
+
+
+# -- Commands ----------------------------------------------------------------------------------------------------------
+
+
+def test_free_commands_have_no_paid_action() -> None:
+    """``plan`` lists and reads the quota, ``status`` and ``export`` need no account."""
+    assert actions(Command.PLAN) == {
+        "s3:ListBucket", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"
+    }  # fmt: skip
+    assert actions(Command.STATUS, Command.EXPORT) == set()
+    assert not any("rekognition" in action for action in actions(Command.REFILTER, Command.APPLY, actions=REMOVALS))
+
+
+def test_a_set_rate_needs_no_quota() -> None:
+    """Except in ``bench``, which compares with it."""
+    assert "servicequotas:GetServiceQuota" not in actions(Command.RUN, limits={"tps": 5})
+    assert "servicequotas:GetServiceQuota" in actions(Command.BENCH, limits={"tps": 5})
+
+
+def test_only_removals_delete() -> None:
+    """A job that copies has no action that deletes, and ``apply`` and ``undo`` nothing to do."""
+    copying, removing = make_bare_job(actions={"keep": {"copy": "s3://clean/"}}), make_bare_job(actions=REMOVALS)
+    assert {Command.APPLY, Command.UNDO} & set(commands_of(copying)) == set()
+    assert {Command.APPLY, Command.UNDO, Command.STALE} <= set(commands_of(removing))
+    assert not any("Delete" in need.action for need in needs_of(copying, [Command.RUN], BucketFacts()))
+    assert "s3:DeleteObject" in actions(Command.APPLY, actions=REMOVALS)
+
+
+def test_versions_decide_which_actions_are_needed() -> None:
+    """Tags and markers of versions have actions of their own; without knowledge all are there."""
+    tags = {"review": {"tag": {"a": "b"}}}
+    plain, versioned = BucketFacts(keeps_versions=False), BucketFacts(keeps_versions=True)
+    assert "s3:PutObjectVersionTagging" not in actions(Command.RUN, facts=plain, actions=tags)
+    assert "s3:PutObjectTagging" not in actions(Command.RUN, facts=versioned, actions=tags)
+    assert {"s3:PutObjectTagging", "s3:PutObjectVersionTagging"} <= actions(Command.RUN, actions=tags)
+    assert "s3:DeleteObjectVersion" not in actions(Command.UNDO, facts=plain, actions=REMOVALS)
+    assert "s3:DeleteObjectVersion" in actions(Command.UNDO, facts=versioned, actions=REMOVALS)
+
+
+def test_keys_of_kms_are_used_where_objects_are_read_and_written() -> None:
+    """The images are decrypted, the copies encrypted; ``undo`` goes the other way."""
+    facts = BucketFacts(source_keys=("arn:source",), target_keys=("arn:target",))
+    run = statements(Command.RUN, facts=facts, actions={"keep": {"copy": "s3://clean/"}})
+    assert (run["DecryptSource"]["Action"], run["DecryptSource"]["Resource"]) == ("kms:Decrypt", "arn:source")
+    assert (run["EncryptTargets"]["Action"], run["EncryptTargets"]["Resource"]) == ("kms:GenerateDataKey", "arn:target")
+    assert "DecryptTargets" not in run
+    undo = statements(Command.UNDO, facts=facts, actions=REMOVALS)
+    assert undo["DecryptTargets"]["Resource"] == "arn:target"
+    assert undo["EncryptSource"]["Resource"] == "arn:source"
+
+
+def test_a_model_has_its_own_arn() -> None:
+    """Detections with it, and the description of its project."""
+    detector = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
+    found = statements(Command.RUN, detector=detector)
+    assert found["Detect"]["Action"] == "rekognition:DetectCustomLabels"
+    assert found["Detect"]["Resource"] == DEFAULT_MODEL_ARN
+    project = DEFAULT_MODEL_ARN.partition("/version/")[0]
+    assert found["DescribeModel"]["Resource"] == f"{project}/*"
+    known = statements(Command.RUN, detector=detector, pricing={"inference_units": 1})
+    assert "DescribeModel" not in known
+
+
+def test_a_local_folder_needs_no_bucket() -> None:
+    """Only the detection and the quota."""
+    found = actions(Command.RUN, source="./photos", actions=None)
+    assert {action.partition(":")[0] for action in found} == {"rekognition", "servicequotas"}
+    assert images_bucket(make_bare_job(source="./photos", actions=None)) is None
+
+
+def test_two_reasons_for_one_permission_are_one_row() -> None:
+    """It is required when one of them requires it, and of all buckets unless both are of the same kind."""
+    job = make_bare_job(actions={"keep": {"copy": "s3://clean/"}, "review": {"tag": {"a": "b"}}})
+    (need,) = [one for one in needs_of(job, [Command.RUN], BucketFacts()) if one.action == "s3:GetObjectTagging"]
+    assert isinstance(need, Need)
+    assert (need.without, need.keeps_versions) == (None, None)
+
+
+# -- Custom Labels -----------------------------------------------------------------------------------------------------
+
+
+def test_the_bucket_policy_of_custom_labels() -> None:
+    """The eight actions for the service, on the one bucket; the caller's part has the same for an identity."""
+    made = bucket_policy("photos", partition="aws-cn")
+    principals = {json.dumps(one["Principal"]) for one in made["Statement"]}
+    assert principals == {'{"Service": "rekognition.amazonaws.com"}'}
+    wanted = {
+        "s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectAcl", "s3:GetObjectVersion",
+        "s3:GetObjectTagging", "s3:ListBucket", "s3:PutObject",
+    }  # fmt: skip
+    for policy in (made, caller_policy("photos", partition="aws-cn")):
+        text = json.dumps(policy)
+        assert set(re.findall(r"s3:[A-Z]\w+", text)) == wanted
+        assert set(re.findall(r"arn:[^\"]*", text)) == {"arn:aws-cn:s3:::photos", "arn:aws-cn:s3:::photos/*"}
+
+
+def test_training_images_are_those_that_were_kept() -> None:
+    """Else those of the source."""
+    assert images_bucket(make_bare_job(actions=REMOVALS)) == "clean"
+    assert images_bucket(make_bare_job(actions=None)) == "raw"
+
+
+# -- Documents ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_tables_of_the_document_are_current(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are made of the same rows as the policies."""
+    assert documentation.main(["--check"]) == 0, capsys.readouterr().err
+    assert documentation.main(["--nonsense"]) == 2
+
+
+def test_readme_names_what_its_job_needs() -> None:
+    """The permissions in README are those that a run of README's job requires: no more, no less."""
+    text = (documentation.ROOT / "README.md").read_text("utf-8")
+    job = parse_job(yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0]), base_dir="/work")
+    required = {need.action for need in needs_of(job, [Command.RUN], BucketFacts()) if need.without is None}
+    sentence = " ".join(text.split()).partition("A run of this job needs ")[2].partition(" region.")[0]
+    assert set(re.findall(r"`(\w+:\w+)`", sentence)) == required
