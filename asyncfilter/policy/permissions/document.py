@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 from asyncfilter.policy.permissions.arns import covers
-from asyncfilter.policy.permissions.needs import Need
+from asyncfilter.policy.permissions.rows import Need
 
 VERSION = "2012-10-17"
 """Version of the policy language; policy variables need it."""

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from asyncfilter.job.load import parse_job
 from asyncfilter.job.spec import Job
-from asyncfilter.policy.permissions.needs import Command, Need, needs_of
+from asyncfilter.policy.permissions.needs import needs_of
 from asyncfilter.policy.permissions.places import BucketFacts
+from asyncfilter.policy.permissions.rows import Command, Need
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = Path("docs") / "permissions.md"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from asyncfilter.policy.permissions.needs import Command, Need
+from asyncfilter.policy.permissions.rows import Command, Need
 
 
 class Access(StrEnum):

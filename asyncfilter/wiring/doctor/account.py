@@ -144,12 +144,12 @@ async def permissions(job: Job, clients: AwsClients, partition: str) -> Finding:
     unknown = [result.need.action for result in report.of(Access.UNKNOWN)]
     facts = {"missing": required, "lacking": missing, "unknown": unknown}
     if required:
-        text = f"a run lacks {', '.join(required)}"
+        text = f"a run lacks {', '.join(dict.fromkeys(required))}"
         return Finding(name="permissions", health=Health.ERROR, text=text, hint=hint, facts=facts)
     if missing:
-        text = f"a run lacks {', '.join(missing)}, and can do without"
+        text = f"a run lacks {', '.join(dict.fromkeys(missing))}, and can do without"
         return Finding(name="permissions", health=Health.NOTE, text=text, hint=hint, facts=facts)
     if unknown:
-        text = f"a run lacks nothing as far as is known; not known: {', '.join(unknown)}"
+        text = f"a run lacks nothing as far as is known; not known: {', '.join(dict.fromkeys(unknown))}"
         return Finding(name="permissions", health=Health.UNKNOWN, text=text, hint=hint, facts=facts)
     return Finding(name="permissions", health=Health.OK, text="a run lacks nothing", facts=facts)

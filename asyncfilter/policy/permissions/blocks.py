@@ -1,0 +1,309 @@
+"""What commands do, each thing with the permissions that it needs: one row each, true to the requests that are sent.
+
+HeadBucket, with which the region of a bucket is looked up, is not among them: S3 names the region in a denial too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from asyncfilter.job.model_arn import ModelArn
+from asyncfilter.job.spec import TargetCheck
+from asyncfilter.model import S3, ActionKind, location
+from asyncfilter.policy.detectors import PROFILES
+from asyncfilter.policy.permissions.arns import ANYTHING, literal, objects_arn
+from asyncfilter.policy.permissions.places import JobPlaces, Place
+from asyncfilter.policy.permissions.rows import Need
+from asyncfilter.policy.reference_labels import references_of
+
+_FORBIDDEN = "an object that is missing is reported as forbidden"
+_TAGGED = "copies of objects that have tags fail (access_denied)"
+
+
+# -- Blocks ------------------------------------------------------------------------------------------------------------
+
+
+def listing(places: JobPlaces) -> Iterator[Need]:
+    """Listing the source."""
+    if places.source is not None:
+        yield Need(
+            action="s3:ListBucket",
+            resource=places.source.bucket,
+            statement="ListSource",
+            why="list the images",
+            prefix=places.source.prefix or None,
+        )
+
+
+def reading(places: JobPlaces) -> Iterator[Need]:
+    """Reading images, and decrypting them."""
+    if places.source is None:
+        return
+    why = "read the images, also by Rekognition, which reads them as the caller"
+    yield Need(action="s3:GetObject", resource=places.source.objects, statement="ReadSource", why=why)
+    for key in places.facts.source_keys:
+        yield Need(action="kms:Decrypt", resource=key, statement="DecryptSource", why="read encrypted images")
+
+
+def detecting(places: JobPlaces) -> Iterator[Need]:
+    """The paid call."""
+    detector = places.job.detector
+    profile = PROFILES[detector.kind]
+    yield Need(
+        action=f"rekognition:{profile.operation}",
+        resource=(detector.model or ANYTHING) if profile.needs_model else ANYTHING,
+        statement="Detect",
+        why="examine images; the paid calls",
+    )
+
+
+def labels(places: JobPlaces) -> Iterator[Need]:
+    """Of images that are not those of the job; some may be in its source."""
+    yield Need(
+        action="rekognition:DetectLabels", resource=ANYTHING, statement="Detect", why="examine images; the paid calls"
+    )
+    for need in reading(places):
+        yield replace(need, without="images of the source cannot be examined; files can")
+
+
+def model(places: JobPlaces) -> Iterator[Need]:
+    """Describing the job's model, where it has one and the job does not say how many units run."""
+    detector = places.job.detector
+    arn = ModelArn.match(detector.model or "") if PROFILES[detector.kind].needs_model else None
+    if arn is None or places.job.pricing.inference_units is not None:
+        return
+    why = "see whether the model runs, and its hourly price"
+    project = (detector.model or "").partition(f"project/{arn.project}/")[0] + f"project/{arn.project}/*"
+    yield Need(action="rekognition:DescribeProjects", resource=ANYTHING, statement="FindModel", why=why)
+    yield Need(action="rekognition:DescribeProjectVersions", resource=project, statement="DescribeModel", why=why)
+
+
+def quota(places: JobPlaces) -> Iterator[Need]:
+    """The quota, where the job sets no rate."""
+    if places.job.limits.tps is None:
+        yield from any_quota(places)
+
+
+def any_quota(_places: JobPlaces) -> Iterator[Need]:
+    """The quota, whatever the job sets."""
+    for action in ("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"):
+        yield Need(
+            action=action,
+            resource=ANYTHING,
+            statement="ReadQuota",
+            why="read the quota in calls a second",
+            without="the documented default of the region is used",
+        )
+
+
+def references(places: JobPlaces) -> Iterator[Need]:
+    """Reading the references of ``like`` that are in S3."""
+    for uri in references_of(places.job):
+        if uri.startswith(S3):
+            place = location(uri)
+            yield Need(
+                action="s3:GetObject",
+                resource=objects_arn(places.facts.partition, place.bucket, literal(place.key)),
+                statement="ReadReferences",
+                why="read the reference images",
+            )
+
+
+def checking(places: JobPlaces) -> Iterator[Need]:
+    """Of ``check_targets: write``; what IAM is asked otherwise is not granted, since it tells of all identities."""
+    if places.job.check_targets is not TargetCheck.WRITE:
+        return
+    for target in (*places.copies, *places.moves):
+        why = "check that targets can be written, before the first paid call"
+        yield Need(action="s3:PutObject", resource=target.checks, statement="CheckTargets", why=why)
+        without = "the empty object that is written for the check is left there"
+        yield Need(action="s3:DeleteObject", resource=target.checks, statement="CheckTargets", why=why, without=without)
+        yield from _encrypting(places, why)
+
+
+def copying(places: JobPlaces) -> Iterator[Need]:
+    """Copies, with their tags and with a look at the target where the job asks for one."""
+    for target in places.copies:
+        yield from _write(places, target)
+        if target.is_checked:
+            yield from _look(places, target)
+    if places.copies:
+        yield from reading(places)
+
+
+def tagging(places: JobPlaces) -> Iterator[Need]:
+    """Tags of the source's objects."""
+    if places.source is None or not places.has(ActionKind.TAG):
+        return
+    yield from reading(places)
+    for action, keeps_versions in (
+        ("s3:GetObjectTagging", False),
+        ("s3:PutObjectTagging", False),
+        ("s3:GetObjectVersionTagging", True),
+        ("s3:PutObjectVersionTagging", True),
+    ):
+        yield Need(
+            action=action,
+            resource=places.source.objects,
+            statement="TagSource",
+            why="add tags to those that images have",
+            keeps_versions=keeps_versions,
+        )
+
+
+def removing(places: JobPlaces) -> Iterator[Need]:
+    """``apply``: moves and deletes."""
+    source = places.source
+    if source is None or not places.has(ActionKind.MOVE, ActionKind.DELETE):
+        return
+    yield from _versioning(source)
+    yield from reading(places)
+    yield _find(source, "FindMissingInSource")
+    for target in places.moves:
+        yield from _write(places, target)
+        yield from _look(places, target)
+    yield Need(
+        action="s3:DeleteObject",
+        resource=source.objects,
+        statement="DeleteFromSource",
+        why="delete images that were moved, or that the rules delete",
+    )
+    yield _listed_versions(source, "continue in a bucket with versions after an interruption")
+
+
+def restoring(places: JobPlaces) -> Iterator[Need]:
+    """``undo``: markers removed, moved images copied back, their copies deleted."""
+    source = places.source
+    if source is None or not places.has(ActionKind.MOVE, ActionKind.DELETE):
+        return
+    yield from _versioning(source)
+    yield from reading(places)
+    # Images that are to be brought back are missing: to be told so is required here.
+    yield replace(_find(source, "FindMissingInSource"), without=None)
+    yield _listed_versions(source, "find the delete markers of images")
+    yield Need(
+        action="s3:DeleteObjectVersion",
+        resource=source.objects,
+        statement="RemoveMarkers",
+        why="bring images back by removing their delete markers",
+        keeps_versions=True,
+    )
+    for target in places.moves:
+        yield from _look(places, target)
+        yield from _delete_copies(target)
+        yield from _copy_tags(target, source)
+    if places.moves:
+        yield Need(
+            action="s3:PutObject", resource=source.objects, statement="WriteSource", why="copy moved images back"
+        )
+        for key in places.facts.source_keys:
+            yield Need(
+                action="kms:GenerateDataKey", resource=key, statement="EncryptSource", why="copy moved images back"
+            )
+
+
+def clearing(places: JobPlaces) -> Iterator[Need]:
+    """``apply --stale``: copies that the rules no longer make are deleted."""
+    source = places.source
+    if source is None or not places.copies:
+        return
+    yield from _versioning(source)
+    yield from reading(places)
+    yield _find(source, "FindMissingInSource")
+    for target in places.copies:
+        yield from _look(places, target)
+        yield from _delete_copies(target)
+
+
+def simulating(_places: JobPlaces) -> Iterator[Need]:
+    """``policy --check``: asking IAM."""
+    for action, why in (
+        ("iam:SimulatePrincipalPolicy", "ask IAM what the caller may do"),
+        ("iam:GetRole", "find the role that the caller has assumed"),
+    ):
+        yield Need(
+            action=action,
+            resource=ANYTHING,
+            statement="Simulate",
+            why=why,
+            without="only what harmless requests show is known",
+        )
+
+
+def opt_out(_places: JobPlaces) -> Iterator[Need]:
+    """``doctor``: reading the organisation's policy."""
+    yield Need(
+        action="organizations:DescribeEffectivePolicy",
+        resource=ANYTHING,
+        statement="ReadOptOut",
+        why="see whether the organisation opts out of AWS keeping images",
+        without="that is reported as unknown",
+    )
+
+
+# -- Parts of blocks ---------------------------------------------------------------------------------------------------
+
+
+def _write(places: JobPlaces, target: Place) -> Iterator[Need]:
+    yield Need(action="s3:PutObject", resource=target.objects, statement="WriteTargets", why="write copies")
+    yield from _encrypting(places, "write copies, encrypted")
+    if places.source is not None:
+        yield from _copy_tags(places.source, target)
+
+
+def _encrypting(places: JobPlaces, why: str) -> Iterator[Need]:
+    for key in places.facts.target_keys:
+        yield Need(action="kms:GenerateDataKey", resource=key, statement="EncryptTargets", why=why)
+
+
+def _copy_tags(source: Place, target: Place) -> Iterator[Need]:
+    for action, resource, statement in (
+        ("s3:GetObjectTagging", source.objects, "ReadTagsToCopy"),
+        ("s3:PutObjectTagging", target.objects, "WriteTagsToCopy"),
+    ):
+        why = "copy the tags of objects that have some"
+        yield Need(action=action, resource=resource, statement=statement, why=why, without=_TAGGED)
+
+
+def _look(places: JobPlaces, target: Place) -> Iterator[Need]:
+    why = "look whether an object is at the target, and verify copies"
+    yield Need(action="s3:GetObject", resource=target.objects, statement="ReadTargets", why=why)
+    yield _find(target, "FindMissingInTargets")
+    for key in places.facts.target_keys:
+        yield Need(action="kms:Decrypt", resource=key, statement="DecryptTargets", why=why)
+
+
+def _find(place: Place, statement: str) -> Need:
+    return Need(
+        action="s3:ListBucket",
+        resource=place.bucket,
+        statement=statement,
+        why="tell a missing object from a forbidden one: S3 does so only for callers that may list the bucket",
+        without=_FORBIDDEN,
+    )
+
+
+def _delete_copies(target: Place) -> Iterator[Need]:
+    yield Need(action="s3:DeleteObject", resource=target.objects, statement="DeleteFromTargets", why="delete copies")
+
+
+def _versioning(source: Place) -> Iterator[Need]:
+    yield Need(
+        action="s3:GetBucketVersioning",
+        resource=source.bucket,
+        statement="ReadVersioning",
+        why="say before the question whether a delete can be undone",
+        without="that is reported as unknown",
+    )
+
+
+def _listed_versions(source: Place, why: str) -> Need:
+    return Need(
+        action="s3:ListBucketVersions",
+        resource=source.bucket,
+        statement="ListVersions",
+        why=why,
+        prefix=f"{source.prefix.removesuffix(ANYTHING)}*" if source.prefix else None,
+        keeps_versions=True,
+    )

@@ -1,0 +1,48 @@
+"""One permission as a row, and the commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Command(StrEnum):
+    """A command that uses an account, as it is typed."""
+
+    LABELS = "labels"
+    PLAN = "plan"
+    SAMPLE = "plan --sample"
+    BENCH = "bench"
+    RUN = "run"
+    REFILTER = "refilter"
+    APPLY = "apply"
+    STALE = "apply --stale"
+    UNDO = "undo"
+    QUOTA = "quota"
+    STATUS = "status"
+    EXPORT = "export"
+    CHECK = "policy --check"
+    DOCTOR = "doctor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One permission.
+
+    Attributes:
+        action: The IAM action, such as ``s3:GetObject``.
+        resource: Pattern of the ARNs it is needed for.
+        statement: Name of the statement that grants it.
+        why: What it is needed for.
+        without: What happens without it; None when the command cannot do its work then.
+        prefix: Pattern of the key prefix that requests ask for (``s3:prefix``); None for any request.
+        keeps_versions: True when only buckets with versions need it, False when only others do; None for all.
+    """
+
+    action: str
+    resource: str
+    statement: str
+    why: str
+    without: str | None = None
+    prefix: str | None = None
+    keeps_versions: bool | None = None
