@@ -150,6 +150,21 @@ def test_the_newest_dependencies_serve_as_well(dist: Path, python: str, tmp_path
     environment.show()
 
 
+def test_make_demo_installs_what_running_needs(tmp_path: Path) -> None:
+    """In a fresh clone: the pinned requirements and no tool, without pip, and a command that works in any folder."""
+    clone = tmp_path / "clone"
+    call("git", "clone", "--quiet", ROOT, clone)
+    shown = call("make", "demo", f"PYTHON={sys.executable}", folder=clone, PYTHONPATH="")
+    assert "finished: the listing was examined to its end" in shown
+    assert "  .venv-run/bin/asyncfilter status .asyncfilter-demo/job.yaml" in shown
+    packages = only(clone, ".venv-run/lib/python3*/site-packages")
+    assert {path.name.partition("-")[0].lower() for path in packages.glob("*.dist-info")} == {
+        name.replace("-", "_") for name, _ in pinned(PINS.read_text().splitlines())
+    }
+    command = clone / ".venv-run" / "bin" / "asyncfilter"
+    assert call(command, "--version", folder=tmp_path, PYTHONPATH="") == f"asyncfilter {asyncfilter.__version__}\n"
+
+
 def test_the_sbom_lists_what_is_installed(dist: Path) -> None:
     """Name, version and hashes of every pinned requirement, and this package as what needs them."""
     if not (found := dist / "asyncfilter.cdx.json").exists():

@@ -125,7 +125,7 @@ def names_used(source: str) -> Iterator[tuple[str, str]]:
 def is_public(module: str, name: str) -> bool:
     """Whether users may rely on it."""
     if module == "asyncfilter":
-        return not name or name in asyncfilter.__all__ or f"asyncfilter.{name}" in PUBLIC_MODULES
+        return name in {"", "__version__", *asyncfilter.__all__} or f"asyncfilter.{name}" in PUBLIC_MODULES
     named = getattr(import_module(module), "__all__", None) if module in PUBLIC_MODULES else []
     return not name.startswith("_") and (named is None or not name or name in named) and module in PUBLIC_MODULES
 
