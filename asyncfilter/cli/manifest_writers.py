@@ -151,8 +151,8 @@ def _report(options: ManifestOptions, counts: WriteCounts, beside: Beside) -> No
         write_json(counts.as_mapping(output=options.output, duplicates_file=duplicates, rejected_file=rejected))
         return
     where = "" if options.output == STDOUT else f" in {options.output}"
-    boxes = f", {count(counts.boxes)} boxes" if counts.boxes else ""
-    print_err(f"{count(counts.lines)} images{where}: {count(len(counts.labels))} labels{boxes}")
+    boxes = f", {_counted(counts.boxes, 'box', 'es')}" if counts.boxes else ""
+    print_err(f"{_counted(counts.lines, 'image')}{where}: {_counted(len(counts.labels), 'label')}{boxes}")
     for name, number in sorted(counts.skipped.items()):
         print_err(f"  skipped {name}: {count(number)}")
     for name, number in sorted(counts.notes.items()):
@@ -162,3 +162,7 @@ def _report(options: ManifestOptions, counts: WriteCounts, beside: Beside) -> No
         print_err(f"  duplicates: {count(counts.duplicates)}, in {duplicates}")
     if counts.rejected:
         print_err(f"  rejected: {count(counts.rejected)}, in {rejected}")
+
+
+def _counted(number: int, word: str, ending: str = "s") -> str:
+    return f"{count(number)} {word}{'' if number == 1 else ending}"
