@@ -80,7 +80,7 @@ class Splitter:
         # Of each line, from 0: whether it is used, its rank by chance, the line that stands for its group, its labels.
         self._sides, self._ranks, self._leaders = bytearray(), array("Q"), array("I")
         self._starts, self._line_labels = array("Q", [0]), array("I")
-        self._groups = bytearray()
+        self._groups, self._next = bytearray(), array("I")
         self._is_single = True
         self.counts = SplitCounts()
         self._read(skips_invalid=skips_invalid)
@@ -217,33 +217,52 @@ class Splitter:
         Raises:
             DataError: No image can go to the test.
         """
-        members = self._members()
+        self._checker = LineChecker(finds_repeated=False)  # addresses are not needed any more, and take most memory
+        self._link()
+        order = array("I", self._order())
         units = Units(len(self._labels))
-        for leader in members:
-            units.add(self._label_counts(members[leader]))
+        for leader in order:
+            units.add(self._label_counts(leader))
         division = Division(units, share=share, is_single=self._is_single)
-        for unit, leader in enumerate(members):
+        for unit, leader in enumerate(order):
             if division.is_test[unit]:
-                for line in members[leader]:
+                for line in self._members(leader):
                     self._sides[line] = _TEST
         self._count(units, division)
 
-    def _members(self) -> dict[int, tuple[int, ...]]:
-        """The lines of each unit by the line that stands for it, in the order of chance."""
-        ranks, joined = self._ranks, dict[int, list[int]]()
-        for line, leader in enumerate(self._leaders):
+    def _link(self) -> None:
+        """Link the lines of each unit, the first of which stands for it, and give it the lowest rank of them."""
+        ranks = self._ranks
+        self._next = array("I", bytes(4 * len(ranks)))
+        for line in range(len(ranks) - 1, 0, -1):
+            leader = self._leader(line)
             if leader != line:
-                joined.setdefault(self._leader(line), []).append(line)
-        order = [line for line, leader in enumerate(self._leaders) if leader == line and self._is_used(line)]
-        order.sort(key=lambda line: min([ranks[line], *(ranks[other] for other in joined.get(line, ()))]))
-        return {line: (line, *joined.get(line, ())) for line in order}
+                self._next[line], self._next[leader] = self._next[leader], line
+                ranks[leader] = min(ranks[leader], ranks[line])
+
+    def _members(self, leader: int) -> Iterator[int]:
+        """The lines of a unit."""
+        yield leader
+        line = leader
+        while line := self._next[line]:  # the first line of a file follows none
+            yield line
+
+    def _order(self) -> Iterator[int]:
+        """The lines that stand for a unit, in the order of chance; in parts, so that few are held as numbers."""
+        ranks = self._ranks
+        parts = [array("I") for _ in range(256)]
+        for line, leader in enumerate(self._leaders):
+            if leader == line and self._is_used(line):
+                parts[ranks[line] >> 56].append(line)
+        for part in parts:
+            yield from sorted(part, key=ranks.__getitem__)
 
     def _is_used(self, line: int) -> bool:
         return self._sides[line] != _LEFT_OUT
 
-    def _label_counts(self, lines: Iterable[int]) -> dict[int, int]:
+    def _label_counts(self, leader: int) -> dict[int, int]:
         counts: dict[int, int] = {}
-        for line in lines:
+        for line in self._members(leader):
             for label in self._line_labels[self._starts[line] : self._starts[line + 1]]:
                 counts[label] = counts.get(label, 0) + 1
         return counts
