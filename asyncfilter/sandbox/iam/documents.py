@@ -124,20 +124,20 @@ def _statement(row: Mapping[str, Any]) -> _Statement:
         actions=_texts(row["Action"]),
         resources=_texts(row["Resource"]),
         conditions=tuple(
-            _condition(operator, key, values)
+            condition
             for operator, keys in row.get("Condition", {}).items()
-            for key, values in keys.items()
+            for condition in _conditions(operator, keys)
         ),
     )
 
 
-def _condition(operator: str, key: str, values: str | Sequence[str]) -> _Condition:
+def _conditions(operator: str, keys: Mapping[str, str | Sequence[str]]) -> list[_Condition]:
     if_exists = operator.endswith(_IF_EXISTS)
     name = operator.removesuffix(_IF_EXISTS)
     if name not in _OPERATORS:
         raise ValueError(f"the sandbox evaluates no condition {operator}")
     has_wildcards, is_negated = _OPERATORS[name]
-    return _Condition(key, _texts(values), has_wildcards, is_negated, if_exists)
+    return [_Condition(key, _texts(values), has_wildcards, is_negated, if_exists) for key, values in keys.items()]
 
 
 def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
