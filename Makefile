@@ -41,8 +41,8 @@ $(RUNS): requirements/run.txt
 	@chmod +x $(RUN)/bin/asyncfilter
 	@touch $@
 
-test: $(READY)   ## run the tests, in two processes
-	@printf '%s\n' "tests/cli tests/property" "tests/contract tests/engine tests/unit tests/real" \
+test: $(READY)   ## run the tests, two processes at a time
+	@printf '%s\n' tests/cli tests/contract "tests/property tests/engine" "tests/unit tests/real" \
 	| xargs -P 2 -L 1 $(BIN)/python -m pytest -q
 
 fuzz: $(READY)   ## 10,000 damaged documents for every reader of foreign bytes; EXAMPLES=N for another number
