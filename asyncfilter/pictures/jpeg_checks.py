@@ -6,12 +6,12 @@ import io
 from typing import BinaryIO
 
 from asyncfilter.errors import ImageError
+from asyncfilter.policy.header import JPEG_FRAMES
 
 MOST_SCANS = 100
 """A progressive JPEG has about ten; each takes as long to decode as the whole picture."""
 _MOST_MARKERS = 20_000
 _MOST_JUNK_BYTES = 64 * 1024
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01, 0xFF}
 _ENDS = frozenset({0xD9, 0xDA})
 _BLOCK_BYTES = 1 << 20
@@ -36,7 +36,7 @@ def check_frame(file: BinaryIO) -> None:
             at, junk_bytes = at + skipped, junk_bytes + skipped
         elif head[1] in _BARE:
             at += 1 if head[1] == 0xFF else 2
-        elif head[1] in _FRAMES:
+        elif head[1] in JPEG_FRAMES:
             file.seek(0)
             return
         else:

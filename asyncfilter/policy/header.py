@@ -8,6 +8,7 @@ rotation.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
@@ -141,7 +142,8 @@ def _webp(head: bytes) -> Header:
 
 # -- JPEG --------------------------------------------------------------------------------------------------------------
 
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of a frame header."""
 _BARE = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01}
 _ENDS = frozenset({0xD9, 0xDA})
 _FRAME_BYTES = 9
@@ -149,12 +151,17 @@ _MOST_MARKERS = 10_000
 """Far more than any program writes before the frame; it bounds the time for a file that is made of markers."""
 
 
-def _jpeg(head: bytes, *, is_whole: bool) -> Header:
-    """Go from marker to marker to the frame header; unknown bytes between segments are skipped, as by decoders."""
+def jpeg_segments(head: bytes) -> Iterator[tuple[int | None, int]]:
+    """Marker and position of each segment of a JPEG; unknown bytes between them are skipped, as by decoders.
+
+    Where the head ends, the last is None with the position from which more bytes are needed; a file that is made of
+    markers has no such end.
+    """
     at = 2
     for _ in range(_MOST_MARKERS):
         if at + 4 > len(head):
-            break
+            yield None, at
+            return
         marker = head[at + 1]
         if head[at] != 0xFF:
             found = head.find(b"\xff", at)
@@ -163,17 +170,21 @@ def _jpeg(head: bytes, *, is_whole: bool) -> Header:
             at += 1
         elif marker in _BARE:
             at += 2
-        elif marker in _ENDS:
-            return Header(format=Format.JPEG, is_broken=True)
-        elif marker not in _FRAMES:
+        else:
+            yield marker, at
             at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
-        elif at + _FRAME_BYTES <= len(head):
+
+
+def _jpeg(head: bytes, *, is_whole: bool) -> Header:
+    """Go from segment to segment to the frame header."""
+    for marker, at in jpeg_segments(head):
+        if marker in _ENDS:
+            return Header(format=Format.JPEG, is_broken=True)
+        if marker is None or (marker in JPEG_FRAMES and at + _FRAME_BYTES > len(head)):
+            if is_whole:
+                return Header(format=Format.JPEG, is_broken=True)
+            return Header(format=Format.JPEG, need_bytes=max(at, len(head)) + 2 * _FRAME_BYTES)
+        if marker in JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", head, at + 5)
             return Header(format=Format.JPEG, width=width, height=height)
-        else:
-            break
-    else:
-        return Header(format=Format.JPEG)
-    if is_whole:
-        return Header(format=Format.JPEG, is_broken=True)
-    return Header(format=Format.JPEG, need_bytes=max(at, len(head)) + 2 * _FRAME_BYTES)
+    return Header(format=Format.JPEG)

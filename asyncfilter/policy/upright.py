@@ -8,17 +8,14 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from asyncfilter.policy.header import Format, Header, read_header
+from asyncfilter.policy.header import JPEG_FRAMES, Format, Header, jpeg_segments, read_header
 
 _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112
 _ON_ITS_SIDE = frozenset({5, 6, 7, 8})
-_MOST_SEGMENTS = 10_000
 _MOST_ENTRIES = 1_000
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """Channels by colour type; a palette has colours of three."""
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_BARE = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01}
 
 
 class Upright(NamedTuple):
@@ -64,26 +61,14 @@ def read_upright(head: bytes, *, is_whole: bool = False) -> UprightHeader:
 
 def _jpeg(head: bytes) -> tuple[int, int]:
     """Channels and EXIF orientation of a JPEG, up to its frame header."""
-    at, orientation = 2, 1
-    for _ in range(_MOST_SEGMENTS):
-        if at + 4 > len(head):
-            break
-        marker = head[at + 1]
-        if head[at] != 0xFF:
-            found = head.find(b"\xff", at)
-            at = found if found >= 0 else len(head)
-        elif marker == 0xFF:
-            at += 1
-        elif marker in _BARE:
-            at += 2
-        elif marker in _FRAMES:
+    orientation = 1
+    for marker, at in jpeg_segments(head):
+        if marker in JPEG_FRAMES:
             return (head[at + 9] if at + 9 < len(head) else 3), orientation
-        else:
-            length = int.from_bytes(head[at + 2 : at + 4], "big")
-            segment = head[at + 4 : at + 2 + length]
-            if marker == 0xE1 and orientation == 1 and segment.startswith(_EXIF):
+        if marker == 0xE1 and orientation == 1:
+            segment = head[at + 4 : at + 2 + int.from_bytes(head[at + 2 : at + 4], "big")]
+            if segment.startswith(_EXIF):
                 orientation = _exif_orientation(segment[len(_EXIF) :])
-            at += 2 + length
     return 3, orientation
 
 
