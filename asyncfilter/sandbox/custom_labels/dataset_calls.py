@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from asyncfilter.sandbox.custom_labels import requests
 from asyncfilter.sandbox.custom_labels.account import Account
-from asyncfilter.sandbox.custom_labels.annotation import annotated
+from asyncfilter.sandbox.custom_labels.annotation import listed
 from asyncfilter.sandbox.custom_labels.datasets import COMPLETE, Dataset, Entries
-from asyncfilter.sandbox.custom_labels.distribution import TOO_FEW_TO_DISTRIBUTE, distribute, lonely_label
+from asyncfilter.sandbox.custom_labels.distribution import distribute, lonely_label
 from asyncfilter.sandbox.custom_labels.entries import DatasetError, Entry, read_entries
 from asyncfilter.sandbox.custom_labels.limits import MAX_CHANGES_BYTES, max_rows
 from asyncfilter.sandbox.custom_labels.manifests import check_manifest, read_manifest
+from asyncfilter.sandbox.custom_labels.messages import TOO_FEW_TO_DISTRIBUTE
 from asyncfilter.sandbox.custom_labels.pages import page
 from asyncfilter.sandbox.custom_labels.project_calls import next_page
 from asyncfilter.sandbox.custom_labels.requests import DatasetKind
@@ -94,7 +95,7 @@ def list_entries(account: Account, wanted: requests.ListDatasetEntries) -> dict[
         )
 
     found, token = page(list(dataset.entries.values()), wanted.next_token, wanted.max_results, keeps)
-    return {"DatasetEntries": [annotated(entry.line) for entry in found], **next_page(token)}
+    return {"DatasetEntries": [listed(entry.line) for entry in found], **next_page(token)}
 
 
 def list_labels(account: Account, wanted: requests.ListDatasetLabels) -> dict[str, Any]:

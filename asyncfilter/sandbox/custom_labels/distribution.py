@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
 
 from asyncfilter.sandbox.custom_labels.entries import Entry
 from asyncfilter.sandbox.custom_labels.limits import TEST_SHARE
-
-TOO_FEW_TO_DISTRIBUTE: Final = "The manifest file doesn't have enough labeled images to distribute the dataset."
 
 
 def lonely_label(entries: Mapping[str, Entry]) -> str | None:
@@ -26,7 +23,7 @@ def distribute(entries: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str
     images = Counter(label for entry in entries.values() for label in entry.names)
     groups: dict[str, list[str]] = {}
     for ref, entry in entries.items():
-        if entry.is_labeled:
+        if entry.names:
             groups.setdefault(min(entry.names, key=lambda label: (images[label], label)), []).append(ref)
     tested: set[str] = set()
     for refs in groups.values():

@@ -7,18 +7,18 @@ errors (Custom Labels guide, *Debugging datasets*).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
 
 import msgspec
 
-from asyncfilter.sandbox.custom_labels.judgement import JudgedLine, judge
+from asyncfilter.sandbox.custom_labels.judgement import Fate, JudgedLine, judge
 from asyncfilter.sandbox.custom_labels.limits import MAX_BAD_SHARE, MAX_LABELS, MAX_MANIFEST_BYTES
-
-EMPTY: Final = "The manifest file is empty."
-TOO_LARGE: Final = "The manifest file size exceeds the maximum supported size."
-TOO_MANY_ROWS: Final = "The manifest file has too many rows."
-TOO_MANY_ERRORS: Final = "The manifest file has too many terminal errors."
-TOO_MANY_LABELS: Final = "The manifest file has too many labels."
+from asyncfilter.sandbox.custom_labels.messages import (
+    EMPTY,
+    TOO_LARGE,
+    TOO_MANY_ERRORS,
+    TOO_MANY_LABELS,
+    TOO_MANY_ROWS,
+)
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -29,6 +29,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         line: As it was sent.
         labels: Those of the image as a whole.
         boxes: The number of boxes of each label that has any.
+        is_labeled: Whether somebody has labelled it, soundly or not.
         has_errors: The line has errors that are not terminal.
     """
 
@@ -36,17 +37,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     line: bytes
     labels: tuple[str, ...]
     boxes: tuple[tuple[str, int], ...]
+    is_labeled: bool
     has_errors: bool
 
     @property
     def names(self) -> set[str]:
         """The labels of both kinds."""
         return {*self.labels, *(label for label, _ in self.boxes)}
-
-    @property
-    def is_labeled(self) -> bool:
-        """Whether the image has a label."""
-        return bool(self.labels or self.boxes)
 
 
 class DatasetError(Exception):
@@ -75,7 +72,7 @@ def read_entries(manifest: bytes, *, most_rows: int, already: Mapping[str, Entry
     dropped = 0
     for line in lines:
         judged = judge(line)
-        if judged.is_dropped or judged.ref in entries:
+        if judged.fate is Fate.DROPPED or judged.ref in entries:
             dropped += 1
         else:
             entries[judged.ref] = entry_of(judged)
@@ -100,6 +97,7 @@ def entry_of(judged: JudgedLine) -> Entry:
         line=judged.line,
         labels=tuple(dict.fromkeys(judged.labels)),
         boxes=tuple(judged.box_counts().items()),
+        is_labeled=judged.is_labeled,
         has_errors=judged.has_errors,
     )
 

@@ -7,13 +7,12 @@ from typing import Final
 
 from asyncfilter.sandbox.custom_labels.account import Account
 from asyncfilter.sandbox.custom_labels.entries import DatasetError
+from asyncfilter.sandbox.custom_labels.messages import NO_EXTENSION, NO_PERMISSION
 from asyncfilter.sandbox.custom_labels.requests import S3Object
 from asyncfilter.sandbox.message import ServiceError
 from asyncfilter.sandbox.store import Stored
 
 UNREADABLE: Final = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
-NO_EXTENSION: Final = "The manifest file extension or contents are invalid."
-NO_PERMISSION: Final = "The S3 bucket permissions are incorrect."
 
 
 def check_manifest(account: Account, place: S3Object) -> None:
