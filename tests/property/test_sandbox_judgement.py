@@ -15,7 +15,6 @@ from asyncfilter.sandbox.custom_labels.judgement import JudgedLine, judge
 from asyncfilter.sandbox.custom_labels.messages import LINE_MESSAGES
 from tests.kit.fuzzing import fuzz
 from tests.kit.manifests import CASES, Case, box_line, image_line
-from tests.kit.fuzzing import fuzz
 from tests.kit.manifests import encoded as encoded_line
 from tests.property.test_fuzz_manifests import documents
 
