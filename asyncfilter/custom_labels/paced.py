@@ -43,7 +43,7 @@ class PacedService:
     def __init__(self, service: ModelService, *, clock: Clock, rng: Random | None = None) -> None:
         self._service = service
         self._clock = clock
-        self._rng = rng or Random()  # noqa: S311  no secret
+        self._rng = rng or Random()
         self._limiters: dict[str, AsyncLimiter] = {}
 
     @property
@@ -51,13 +51,16 @@ class PacedService:
         """See ``ModelService``."""
         return self._service.region
 
+    @property
+    def endpoint(self) -> str:
+        """See ``ModelService``."""
+        return self._service.endpoint
+
     # -- Looks
 
     async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
         """See ``ModelService``."""
-        return await self._look(
-            "DescribeProjects", lambda: self._service.describe_projects(names=names, token=token)
-        )
+        return await self._look("DescribeProjects", lambda: self._service.describe_projects(names=names, token=token))
 
     async def describe_dataset(self, dataset_arn: str) -> Dataset:
         """See ``ModelService``."""
@@ -121,15 +124,15 @@ class PacedService:
 
     async def distribute_entries(self, train_arn: str, test_arn: str) -> None:
         """See ``ModelService``."""
-        await self._change(
-            "DistributeDatasetEntries", lambda: self._service.distribute_entries(train_arn, test_arn)
-        )
+        await self._change("DistributeDatasetEntries", lambda: self._service.distribute_entries(train_arn, test_arn))
 
     async def delete_dataset(self, dataset_arn: str) -> None:
         """See ``ModelService``."""
         await self._change("DeleteDataset", lambda: self._service.delete_dataset(dataset_arn))
 
-    async def create_version(self, project_arn: str, name: str, *, output: S3Location, kms_key: str | None = None) -> str:
+    async def create_version(
+        self, project_arn: str, name: str, *, output: S3Location, kms_key: str | None = None
+    ) -> str:
         """See ``ModelService``."""
         return await self._change(
             "CreateProjectVersion",

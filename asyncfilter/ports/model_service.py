@@ -1,7 +1,7 @@
 """The service that trains and runs models: projects, datasets and versions, as Custom Labels has them.
 
-Every method makes exactly one attempt, and returns as soon as the service answers; what it started goes on there. Paces,
-repetitions and waits are the caller's. All methods raise from ``asyncfilter.errors``: ``RefusedError`` with the
+Every method makes exactly one attempt, and returns as soon as the service answers; what it started goes on there.
+Paces, repetitions and waits are the caller's. All methods raise from ``asyncfilter.errors``: ``RefusedError`` with the
 service's own code where it refuses, ``AccessError`` for the account, ``ThrottledError`` and ``TransientError`` for what
 a repetition may cure. A call that changes something may have been carried out although it raised one of these two: see
 ``ThrottledError.may_be_done`` and ``TransientError.may_be_billed``.
@@ -207,6 +207,11 @@ class ModelService(Protocol):
         """The region in which it works."""
         ...
 
+    @property
+    def endpoint(self) -> str:
+        """Its address where that is not AWS's own; empty for AWS."""
+        ...
+
     # -- Looks: nothing is changed
 
     async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
@@ -268,9 +273,7 @@ class ModelService(Protocol):
         """
         ...
 
-    async def create_dataset(
-        self, project_arn: str, kind: DatasetType, *, manifest: S3Location | None = None
-    ) -> str:
+    async def create_dataset(self, project_arn: str, kind: DatasetType, *, manifest: S3Location | None = None) -> str:
         """CreateDataset, of a manifest or empty; returns its ARN.
 
         Raises:
@@ -299,7 +302,9 @@ class ModelService(Protocol):
         """
         ...
 
-    async def create_version(self, project_arn: str, name: str, *, output: S3Location, kms_key: str | None = None) -> str:
+    async def create_version(
+        self, project_arn: str, name: str, *, output: S3Location, kms_key: str | None = None
+    ) -> str:
         """CreateProjectVersion with the project's datasets: starts a training, which is paid for; returns its ARN.
 
         Raises:

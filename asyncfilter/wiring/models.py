@@ -51,10 +51,12 @@ async def open_models(aws: Aws) -> AsyncIterator[Models]:
         if region is None:
             raise UsageError("no region is set", hint="Add --region, set AWS_REGION, or give the ARN of the project.")
         await check_region(session, region)
+        endpoint = await session.endpoint("rekognition", region)
+        address = "" if endpoint.is_aws else f"{endpoint.origin}{endpoint.base_path}"
         clients = await stack.enter_async_context(open_clients(aws, session))
         clock = SystemClock()
         yield Models(
-            service=PacedService(CustomLabelsService(session, region), clock=clock),
+            service=PacedService(CustomLabelsService(session, region, endpoint=address), clock=clock),
             files=S3Files(session, S3Objects(clients.s3)),
             clock=clock,
         )

@@ -74,7 +74,9 @@ def version_of(found: Mapping[str, Any]) -> Version:
         f1=None if evaluation.get("F1Score") is None else float(evaluation["F1Score"]),
         min_units=int(found.get("MinInferenceUnits") or 0),
         max_units=_number(found.get("MaxInferenceUnits")),
-        output=S3Location(str(output["S3Bucket"]), str(output.get("S3KeyPrefix", ""))) if "S3Bucket" in output else None,
+        output=S3Location(str(output["S3Bucket"]), str(output.get("S3KeyPrefix", "")))
+        if "S3Bucket" in output
+        else None,
         summary=_object(evaluation.get("Summary")),
         manifest_summary=_object(found.get("ManifestSummary")),
         training=_data_result(found.get("TrainingDataResult", {})),
@@ -84,7 +86,9 @@ def version_of(found: Mapping[str, Any]) -> Version:
 
 def _data_result(found: Mapping[str, Any]) -> DataResult:
     return DataResult(
-        input=_assets(found.get("Input")), output=_assets(found.get("Output")), validation=_assets(found.get("Validation"))
+        input=_assets(found.get("Input")),
+        output=_assets(found.get("Output")),
+        validation=_assets(found.get("Validation")),
     )
 
 

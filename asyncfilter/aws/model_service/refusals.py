@@ -1,7 +1,7 @@
 """The meaning of the error responses of projects, datasets and versions.
 
-Codes are those of botocore's service model; what they mean where a detector calls them is in ``asyncfilter.aws.errors``,
-which also has all that is not particular to this part of the service.
+Codes are those of botocore's service model. ``asyncfilter.aws.errors`` has their meaning to a detector, and all that is
+not particular to this part of the service.
 """
 
 from __future__ import annotations

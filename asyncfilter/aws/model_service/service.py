@@ -33,16 +33,23 @@ class CustomLabelsService:
     Args:
         session: The account; its ``timeout_s`` is the longest time for any call but an update of entries.
         region: Of the projects.
+        endpoint: Its address where that is not AWS's own; empty for AWS.
     """
 
-    def __init__(self, session: AwsSession, region: str) -> None:
+    def __init__(self, session: AwsSession, region: str, *, endpoint: str = "") -> None:
         self._session = session
         self._region = region
+        self._endpoint = endpoint
 
     @property
     def region(self) -> str:
         """See ``ModelService``."""
         return self._region
+
+    @property
+    def endpoint(self) -> str:
+        """See ``ModelService``."""
+        return self._endpoint
 
     async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
         """See ``ModelService``."""
@@ -140,7 +147,9 @@ class CustomLabelsService:
         async with self._attempt(Operation.DELETE_DATASET, dataset_arn) as client:
             await client.delete_dataset(DatasetArn=dataset_arn)
 
-    async def create_version(self, project_arn: str, name: str, *, output: S3Location, kms_key: str | None = None) -> str:
+    async def create_version(
+        self, project_arn: str, name: str, *, output: S3Location, kms_key: str | None = None
+    ) -> str:
         """See ``ModelService``."""
         async with self._attempt(Operation.CREATE_PROJECT_VERSION, f"{project_arn} version {name}") as client:
             made = await client.create_project_version(

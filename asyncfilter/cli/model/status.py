@@ -39,7 +39,12 @@ def status(
     wanted = None if version is None else VersionName.parse(version, project=named)
     aws = options.aws(named)
 
-    bare = {"project": named.name, "arn": None, "datasets": {"train": None, "test": None}, "versions": []}
+    bare: dict[str, object] = {
+        "project": named.name,
+        "arn": None,
+        "datasets": {"train": None, "test": None},
+        "versions": [],
+    }
     state = run_verb(partial(deferred.model_status, named, wanted, aws=aws), bare, options)
     if options.as_json:
         write_json(status_mapping(state))

@@ -46,4 +46,6 @@ def version_text(version: Version) -> str:
     """A version in one line."""
     f1 = "" if version.f1 is None else f", F1 {version.f1:.3f}"
     units = f", {version.min_units} units" if version.status in {"STARTING", "RUNNING"} else ""
-    return f"{version.name}  {version.status}{f1}{units}, made {moment_text(version.created_at) or 'at an unknown time'}"
+    return (
+        f"{version.name}  {version.status}{f1}{units}, made {moment_text(version.created_at) or 'at an unknown time'}"
+    )
