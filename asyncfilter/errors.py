@@ -9,6 +9,7 @@
     │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
     │   ├── CheckpointVersionError       written by a newer asyncfilter
     │   └── CheckpointMismatchError      belongs to another source or detector
+    ├── LedgerError                  3   the ledger of leases cannot be used
     ├── AccessError                  4   the account, not one image: stops the run
     │   ├── CredentialsError             none, expired or unknown
     │   ├── PermissionDeniedError        on list, detect or write
@@ -47,7 +48,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The job file or the command line is wrong; nothing was started."""
     CHECKPOINT = 3
-    """The checkpoint cannot be used."""
+    """The checkpoint, or the ledger of leases, cannot be used."""
     ACCESS = 4
     """Credentials, permission, bucket, region or endpoint."""
     INTERNAL = 70
@@ -141,6 +142,12 @@ class CheckpointVersionError(CheckpointError):
 
 class CheckpointMismatchError(CheckpointError):
     """The checkpoint belongs to another source or detector."""
+
+
+class LedgerError(AsyncFilterError):
+    """The ledger of leases cannot be used; what is in it was left as it was."""
+
+    exit_code = ExitCode.CHECKPOINT
 
 
 class AccessError(AsyncFilterError):

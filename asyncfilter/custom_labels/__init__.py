@@ -1,0 +1,1 @@
+"""Custom Labels beyond a run: the ledger of what was started, leases of models, training and evaluation."""
