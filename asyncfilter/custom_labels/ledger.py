@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+import msgspec
+
 from asyncfilter.checkpoint.errors import cause_of, is_damage
 from asyncfilter.custom_labels.ledger_schema import APPLICATION_ID, STEPS
 from asyncfilter.errors import LedgerError
@@ -179,6 +181,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except sqlite3.IntegrityError:  # a defect of the caller, not of the file
         raise
+    except msgspec.DecodeError as exc:
+        raise _unreadable(path, f"the file is damaged ({exc})") from exc
     except sqlite3.DatabaseError as exc:
         cause = cause_of(exc)
         if is_damage(exc):

@@ -24,8 +24,9 @@ CREATE TABLE leases (
   kind TEXT NOT NULL CHECK (kind IN ('time', 'run')),
   started_at REAL NOT NULL,
   expires_at REAL NOT NULL,
+  expires_boot_s REAL,
   sent_at REAL,
-  stop_reason TEXT,
+  reason TEXT,
   ended_at REAL,
   host TEXT NOT NULL,
   boot_id TEXT NOT NULL,
@@ -33,19 +34,14 @@ CREATE TABLE leases (
   pid INTEGER NOT NULL,
   pid_started TEXT NOT NULL,
   run_id TEXT,
-  boot_s REAL NOT NULL,
   watcher TEXT
 )
 """,
     "CREATE INDEX leases_open ON leases (arn) WHERE state <> 'released'",
 )
-"""One row for each promise that a model is stopped.
+"""One row for each lease; ``asyncfilter.custom_labels.lease`` says what the columns mean.
 
-``endpoint`` is empty for AWS's own. ``started_at`` is when the row was written, just before StartProjectVersion;
-``sent_at`` when the last such request was about to be sent; ``ended_at`` when the service said that the model does not
-run any more. ``host`` to ``run_id`` name the process that took the lease, which is its owner where ``kind`` is ``run``.
-``boot_s`` is the reading at ``started_at`` of the clock that counts from the boot of that host and that nobody can set.
-``watcher`` names the process that waits for the end, as JSON.
+``host`` to ``pid_started`` name the process that took it; ``watcher`` names one in the same way, as JSON.
 """
 
 STEPS: tuple[tuple[str, ...], ...] = (LEASES,)

@@ -20,7 +20,7 @@ from asyncfilter.errors import ExitCode, LedgerError
 
 INSERT = (
     "INSERT INTO leases (id, arn, endpoint, units, state, kind, started_at, expires_at, host, boot_id, pid_namespace, "
-    "pid, pid_started, boot_s) VALUES (?, 'arn', '', 1, 'intent', 'time', 0, 1, 'h', 'b', 'n', 1, '1', 0)"
+    "pid, pid_started) VALUES (?, 'arn', '', 1, 'intent', 'time', 0, 1, 'h', 'b', 'n', 1, '1')"
 )
 
 
@@ -34,6 +34,11 @@ def identifiers(folder: Path) -> list[str]:
     """The ids of all rows, sorted."""
     with open_ledger(folder) as ledger, ledger.reading() as db:
         return [name for (name,) in db.execute("SELECT id FROM leases ORDER BY id")]
+
+
+def names(folder: Path) -> list[str]:
+    """The names of all files of a folder."""
+    return [file.name for file in folder.iterdir()]
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def test_new_ledger_is_private_and_whole(folder: Path) -> None:
     with closing(sqlite3.connect(folder / FILE_NAME)) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
-    assert os.listdir(folder) == [FILE_NAME]
+    assert names(folder) == [FILE_NAME]
 
 
 def test_existing_ledger_creates_nothing(folder: Path) -> None:
@@ -86,12 +91,18 @@ def test_a_failed_transaction_has_no_effect(folder: Path) -> None:
     """Any exception in the block takes back all of it."""
     add(folder, "a")
     with open_ledger(folder) as ledger:
-        with pytest.raises(KeyError), ledger.transaction() as db:
-            db.execute(INSERT, ("b",))
-            raise KeyError
-        with pytest.raises(sqlite3.IntegrityError), ledger.transaction() as db:
-            db.execute(INSERT, ("c",))
-            db.execute(INSERT, ("a",))
+
+        def insert(*rows: str, fail: bool = False) -> None:
+            with ledger.transaction() as db:
+                for row in rows:
+                    db.execute(INSERT, (row,))
+                if fail:
+                    raise KeyError
+
+        with pytest.raises(KeyError):
+            insert("b", fail=True)
+        with pytest.raises(sqlite3.IntegrityError):
+            insert("c", "a")
         assert identifiers(folder) == ["a"]
 
 
@@ -118,7 +129,7 @@ def test_several_processes_at_once(folder: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder), INSERT]) for _ in range(4)]
     assert [process.wait(timeout=60) for process in processes] == [0] * 4
     assert identifiers(folder) == [f"{number:03}" for number in range(80)]
-    assert os.listdir(folder) == [FILE_NAME]
+    assert names(folder) == [FILE_NAME]
 
 
 def test_a_kill_in_a_transaction_leaves_it_out(folder: Path) -> None:
@@ -198,7 +209,7 @@ def test_an_unsound_file_is_refused_and_left(folder: Path, damage: str) -> None:
         assert str(path) in caught.value.message
         assert caught.value.hint
     assert (path.read_bytes() if path.is_file() else None) == before
-    assert os.listdir(folder) == [FILE_NAME]
+    assert names(folder) == [FILE_NAME]
 
 
 def test_damage_that_shows_later_is_told(folder: Path) -> None:
