@@ -122,7 +122,7 @@ def _boot_id(host: str) -> str:
 
 def _pid_namespace() -> str:
     try:
-        return os.readlink(_PID_NAMESPACE)
+        return str(_PID_NAMESPACE.readlink())
     except OSError:
         return ""
 
