@@ -23,7 +23,8 @@
     │   ├── ResourceInUseError           its present state does not allow it
     │   ├── ResourceLimitError           a quota of the account
     │   ├── ResourceMissingError         it is not there
-    │   └── ResourceNotReadyError        it is not there yet
+    │   ├── ResourceNotReadyError        it is not there yet
+    │   └── LeaseError                   a model cannot be leased as wished
     ├── OutputError                 74   a result cannot be written
     ├── WaitEndedError              75   a wait took longer than the user allows; what is waited for goes on
     ├── AbortedError               130   a second interruption, or a question answered with no
@@ -237,6 +238,10 @@ class ResourceMissingError(RefusedError):
 
 class ResourceNotReadyError(RefusedError):
     """A project, dataset or version is not ready for it yet."""
+
+
+class LeaseError(RefusedError):
+    """A model cannot be leased as wished: its state, or another lease on it, does not allow it; the code says which."""
 
 
 class OutputError(AsyncFilterError):

@@ -25,7 +25,7 @@ class Wish:
         arn: The model version.
         endpoint: Where the service is; empty for AWS itself.
         profile: The profile of the AWS settings; None for the default.
-        units: Inference units that run at least.
+        units: Inference units that run at least; None for those with which the model runs already, else 1.
         max_units: Units up to which the service may scale; None without scaling.
         for_s: How long it lasts from now on, seconds.
         run_id: The run that owns it; None for a lease that ends at its time alone.
@@ -34,7 +34,7 @@ class Wish:
     arn: str
     endpoint: str = ""
     profile: str | None = None
-    units: int = 1
+    units: int | None = None
     max_units: int | None = None
     for_s: float
     run_id: str | None = None
@@ -206,7 +206,7 @@ class Leases:
             arn=wish.arn,
             endpoint=wish.endpoint,
             profile=wish.profile,
-            units=wish.units,
+            units=wish.units or 1,
             max_units=wish.max_units,
             state=state,
             kind=wish.kind,
@@ -247,7 +247,7 @@ def _check(present: Sequence[Lease], wish: Wish) -> None:
         if lease.state is LeaseState.STOPPING:
             raise BeingStoppedError(lease)
     for lease in present:
-        if (lease.units, lease.max_units) != (wish.units, wish.max_units):
+        if (lease.units, lease.max_units) != (wish.units or 1, wish.max_units):
             raise OtherUnitsError(lease)
 
 
