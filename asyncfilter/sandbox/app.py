@@ -27,7 +27,7 @@ from asyncfilter.sandbox.iam.access_log import AccessLog
 from asyncfilter.sandbox.iam.documents import IdentityPolicy
 from asyncfilter.sandbox.iam.service import IamService
 from asyncfilter.sandbox.loading import fill
-from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN, SECRET_KEY, SandboxOptions
+from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN, SECRET_KEY, SandboxOptions, SummaryShape
 from asyncfilter.sandbox.organizations import OrganizationsService
 from asyncfilter.sandbox.rekognition import RekognitionService
 from asyncfilter.sandbox.s3.service import S3Service
@@ -208,6 +208,7 @@ def _account(options: SandboxOptions, store: Store, access: Access, clock: Clock
         clock=clock,
         arns=Arns(partition, options.region, options.account),
         region=options.region,
+        nests_summary=options.summary_shape is SummaryShape.NESTED,
         unit_tps=UNIT_TPS if options.unit_tps is None else options.unit_tps,
     )
     add_given_model(

@@ -27,17 +27,27 @@ class Account:
         access: The caller's permissions in S3: the service reads and writes with them.
         region: The region of all buckets and resources.
         unit_tps: How many detections a second one inference unit takes.
+        nests_summary: The shape of a training's summary: whether its figures stand in ``Metrics``.
 
     Attributes:
         tags: The tags of each resource, by its ARN.
     """
 
     def __init__(
-        self, *, store: Store, access: Access, clock: Clock, arns: Arns, region: str, unit_tps: float | None
+        self,
+        *,
+        store: Store,
+        access: Access,
+        clock: Clock,
+        arns: Arns,
+        region: str,
+        unit_tps: float | None,
+        nests_summary: bool,
     ) -> None:
         self.store, self.access, self.clock, self.arns = store, access, clock, arns
         self.region = region
         self.unit_tps = unit_tps
+        self.nests_summary = nests_summary
         self.tags: dict[str, dict[str, str]] = {}
         self._projects: list[Project] = []
         self._threads: ThreadPoolExecutor | None = None

@@ -14,7 +14,8 @@ from asyncfilter.sandbox.custom_labels.pages import page
 from asyncfilter.sandbox.custom_labels.project_calls import next_page
 from asyncfilter.sandbox.custom_labels.projects import Project
 from asyncfilter.sandbox.custom_labels.requests import DatasetKind
-from asyncfilter.sandbox.custom_labels.training import Training, train
+from asyncfilter.sandbox.custom_labels.training import train
+from asyncfilter.sandbox.custom_labels.training_input import Training
 from asyncfilter.sandbox.custom_labels.versions import PAID, STARTABLE, Version
 from asyncfilter.sandbox.message import ServiceError
 

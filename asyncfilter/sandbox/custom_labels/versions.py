@@ -117,7 +117,9 @@ class Version:
             outcome = work.result()
             if self.output is not None:
                 write(self.output.s3_bucket, outcome.files)
-            self.described.update(outcome.described)
+            for member, value in outcome.described.items():
+                held = self.described.get(member)
+                self.described[member] = {**held, **value} if isinstance(held, dict) else value
             if outcome.problem:
                 self.state.settle("TRAINING_FAILED", outcome.problem)
                 return
