@@ -192,7 +192,7 @@ def _objects(labels: Iterable[Label], size: ImageSize | None) -> Objects:
     boxes = [] if size is None else [box for label in labels for box in _boxes(label, size)]
     seen = [box for box in boxes if box.width > 0 and box.height > 0]
     return Objects(
-        bbox=[(box.left, box.top, box.width, box.height) for box in seen],
+        bbox=[tuple(map(int, (box.left, box.top, box.width, box.height))) for box in seen],
         categories=[box.label for box in seen],
         confidence_pct=[float(box.confidence) for box in seen],
     )
