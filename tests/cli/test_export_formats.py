@@ -407,7 +407,7 @@ def test_a_folder_as_source(tmp_path: Path, sandbox: SandboxProcess, output: Pat
     kept = workspace.json("status", "job.yaml")["keep"]
     assert first["images"] == kept == 3
     before = {path.name: path.read_bytes() for path in output.iterdir()}
-    code, _, err = workspace.here("apply", "job.yaml", "--yes", "--expect", str(kept), "--max-share", "100")
+    code, _, err = workspace.here("apply", "job.yaml", "--yes", "--expect", str(kept), "--max-share", "1")
     assert code == 0, err
     workspace.json("export", "job.yaml", "--format", "webdataset", "-o", str(output), "--yes")
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
