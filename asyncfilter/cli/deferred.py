@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
+    from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
@@ -71,6 +72,7 @@ _HOMES = {
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
+    "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
     "plan_apply": "wiring",
@@ -119,6 +121,7 @@ __all__ = [
     "look_at",
     "look_at_images",
     "measure",
+    "model_status",
     "open_aws",
     "parse_job",
     "plan_apply",

@@ -65,6 +65,6 @@ def _pandas() -> Any:  # noqa: ANN401  pandas has no types
     except ImportError as error:
         raise UsageError(
             f"A data frame needs pandas, which cannot be imported: {error}",
-            hint="Install the extra: pip install 'asyncfilter[parquet]'",
+            hint="Install the extra: pip install 'asyncfilter[pandas]'",
         ) from error
     return found

@@ -200,8 +200,8 @@ def test_rows_are_written_as_they_come() -> None:
     assert more[1] < 2 * few[1] + 1_000_000
 
 
-@pytest.mark.parametrize("library", ["pyarrow", "pandas"])
-def test_a_missing_extra_is_named(library: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("library", "extra"), [("pyarrow", "parquet"), ("pandas", "pandas")])
+def test_a_missing_extra_is_named(library: str, extra: str, tmp_path: Path) -> None:
     """Without the library the error says what to install."""
     program = (
         f"import sys; sys.modules[{library!r}] = None\n"
@@ -212,4 +212,4 @@ def test_a_missing_extra_is_named(library: str, tmp_path: Path) -> None:
         "except asyncfilter.UsageError as error:\n    print(error.exit_code, error.hint)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout == "2 Install the extra: pip install 'asyncfilter[parquet]'\n"
+    assert done.stdout == f"2 Install the extra: pip install 'asyncfilter[{extra}]'\n"
