@@ -6,7 +6,10 @@ metadata.jsonl                   one line a picture, in the order of examination
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -15,7 +18,10 @@ import msgspec
 from asyncfilter.datasets.exports.pictures import PictureRecord
 
 METADATA = "metadata.jsonl"
+EARLY_BYTES = 100_000
+"""How far loaders certainly read before they decide the types of all lines: ``datasets`` reads blocks of 320 kB."""
 _PER_FOLDER = 1000
+_BLOCK_BYTES = 1024 * 1024
 _OURS = re.compile(r"[0-9]{6,}/[0-9]{9,}\.[a-z]{3,4}")
 
 
@@ -25,7 +31,10 @@ def is_of_image_folder(path: str) -> bool:
 
 
 class ImageFolderWriter:
-    """Writes pictures and their metadata; a context.
+    """Writes pictures and their metadata; a context, at whose end the metadata are complete.
+
+    Loaders decide types by the first lines, and fail at a later one that has another type, such as a box after a million
+    lines without one. Where the first line that shows a type comes late, it is moved to the beginning.
 
     Args:
         folder: An empty folder.
@@ -36,12 +45,16 @@ class ImageFolderWriter:
         self._encode = msgspec.json.Encoder().encode
         self._metadata: BinaryIO = (folder / METADATA).open("wb")
         self._made = -1
+        self._typed: frozenset[str] = frozenset()
+        self._late: list[tuple[int, bytes]] = []
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._metadata.close()
+        if kind is None and self._late:
+            self._move_up()
 
     def write(self, seq: int, extension: str, record: PictureRecord, content: bytes) -> None:
         """See ``PictureWriter``."""
@@ -52,5 +65,42 @@ class ImageFolderWriter:
             self._made = group
         name = f"{seq:09d}.{extension}"
         (folder / name).write_bytes(content)
-        line = {"file_name": f"{folder.name}/{name}", **msgspec.structs.asdict(record)}
-        self._metadata.write(self._encode(line) + b"\n")
+        line = self._encode({"file_name": f"{folder.name}/{name}", **msgspec.structs.asdict(record)}) + b"\n"
+        self._note_types(record, line)
+        self._metadata.write(line)
+
+    def _note_types(self, record: PictureRecord, line: bytes) -> None:
+        if len(self._typed) == len(_MAYBE_EMPTY):
+            return
+        new = frozenset(name for name, is_there in _MAYBE_EMPTY.items() if is_there(record)) - self._typed
+        if new:
+            self._typed |= new
+            if self._metadata.tell() > EARLY_BYTES:
+                self._late.append((self._metadata.tell(), line))
+
+    def _move_up(self) -> None:
+        path = self._folder / METADATA
+        ordered = path.with_suffix(".new")
+        with path.open("rb") as lines, ordered.open("wb") as out:
+            out.writelines(line for _, line in self._late)
+            for at, line in self._late:
+                _copy(lines, out, at - lines.tell())
+                lines.seek(len(line), os.SEEK_CUR)
+            shutil.copyfileobj(lines, out)
+        ordered.replace(path)
+
+
+_MAYBE_EMPTY: Mapping[str, Callable[[PictureRecord], object]] = {
+    "label": lambda record: record.label,
+    "size": lambda record: record.width,
+    "labels": lambda record: record.labels,
+    "objects": lambda record: record.objects.bbox,
+}
+"""Fields whose types show only where they are not empty."""
+
+
+def _copy(lines: BinaryIO, out: BinaryIO, size_bytes: int) -> None:
+    while size_bytes > 0:
+        block = lines.read(min(_BLOCK_BYTES, size_bytes))
+        out.write(block)
+        size_bytes -= len(block)
