@@ -33,7 +33,7 @@ def is_of_image_folder(path: str) -> bool:
 class ImageFolderWriter:
     """Writes pictures and their metadata; a context, at whose end the metadata are complete.
 
-    Loaders decide types by the first lines, and fail at a later one that has another type, such as a box after a million
+    Loaders decide types by the first lines, and fail at a later one that has another type, such as a box after many
     lines without one. Where the first line that shows a type comes late, it is moved to the beginning.
 
     Args:
