@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
+    from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
@@ -79,6 +80,7 @@ _HOMES = {
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
     "read_labels": "checkpoint",
@@ -127,6 +129,7 @@ __all__ = [
     "propose_bench",
     "question",
     "quota_tps",
+    "read_contents",
     "read_duplicates",
     "read_images",
     "read_labels",
