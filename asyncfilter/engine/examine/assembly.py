@@ -184,6 +184,7 @@ class _Assembly:
             producer=self._producer(),
             prefetch=self._prefetch,
             listing=core.checkpoint,
+            origin=self._inputs.origin,
             outcomes=core.outcomes,
             redecider=settlement.redecider,
             sequencer=settlement.sequencer,
@@ -211,7 +212,7 @@ class _Assembly:
         bucket = core.job.source.bucket
         return Producer(
             reader=ListingReader(
-                self._inputs.source,
+                self._source(),
                 repeat=core.repeater(core.stop_signal.pause),
                 where=f"the listing of {uri_of(bucket, '')}",
                 hint="Run the same command again once S3 responds; nothing is lost.",
@@ -224,4 +225,17 @@ class _Assembly:
             retry_failed=core.options.retry_failed,
             next_seq=opened.watermark.seq + 1,
             next_id=opened.next_id,
+        )
+
+    def _source(self) -> Source:
+        """The objects to examine; those of a list as they are now."""
+        core, inputs = self._core, self._inputs
+        if inputs.heads is None:
+            return inputs.source
+        return PresentSource(
+            inputs.source,
+            inputs.heads,
+            check=inputs.check,
+            known=core.checkpoint.by_keys,
+            retry_failed=core.options.retry_failed,
         )
