@@ -167,9 +167,7 @@ class Tables:
             found.update((target, Owner(key=key, moved=moved)) for target, key, moved in rows)
         return found
 
-    def save_listing(
-        self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool, origin: str = ""
-    ) -> None:
+    def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool, origin: str = "") -> None:
         """See ``Checkpoint.save_listing``."""
         state = self._listing_state()
         keys = [entry.key for _, entry in ranked]

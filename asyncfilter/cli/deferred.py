@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
+    from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
@@ -93,6 +94,7 @@ _HOMES = {
     "run_with_console": "cli.run_console",
     "survey": "wiring",
     "undo": "wiring",
+    "with_known_bucket": "wiring.located",
 }
 
 __all__ = [
@@ -140,6 +142,7 @@ __all__ = [
     "run_with_console",
     "survey",
     "undo",
+    "with_known_bucket",
 ]
 
 

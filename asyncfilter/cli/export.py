@@ -113,7 +113,7 @@ def export(
             failed=failed,
             is_stale=stale_in(loaded) if stale else None,
         )
-        write = _images(images, format_, loaded.source.bucket)
+        write = _images(images, format_, deferred.with_known_bucket(loaded).source.bucket)
     if spreadsheet:
         write = partial(write, is_spreadsheet=True)
     if output == STDOUT:

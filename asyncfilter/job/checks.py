@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TypeGuard
 
 from asyncfilter.job.addresses import Placeholder, Template, absolute_template, parse_source, parse_template
-from asyncfilter.job.schema import as_list, wrap_uri
+from asyncfilter.job.schema import SOURCE_KEYS, as_list, wrap_uri
 from asyncfilter.job.yaml_positions import Path
 from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict, store_of
 
@@ -46,13 +46,13 @@ def as_items(value: object) -> list[object]:
 
 def _source_form(job: Mapping) -> Iterator[Finding]:
     """Which of the keys that say where the images are stand together."""
-    source = _mapping(wrap_uri(job.get("source")))
-    if not source:
+    source = wrap_uri(job.get("source"))
+    if not isinstance(source, dict):
         return
     uri, is_list, is_inventory = source.get("uri"), source.get("list") is not None, source.get("inventory") is not None
     if is_list and is_inventory:
         yield ("source", "inventory"), "expected list or inventory, found both"
-    elif uri is None and not (is_list or is_inventory):
+    elif uri is None and not (is_list or is_inventory) and source.keys() <= SOURCE_KEYS:
         yield ("source", "uri"), "this key is missing; expected s3://bucket/prefix, or a folder such as ./photos"
     if source.get("column") is not None and not is_list:
         yield ("source", "column"), "expected list beside column, which is one of its columns"

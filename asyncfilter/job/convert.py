@@ -61,9 +61,7 @@ def _listed(source: schema.Source, base_dir: Path) -> spec.ListSpec | None:
         return spec.ListSpec(kind=spec.ListKind.INVENTORY, address=source.inventory)
     if source.list_ is None:
         return None
-    return spec.ListSpec(
-        kind=spec.ListKind.LIST, address=_reference(source.list_, base_dir), column=source.column
-    )
+    return spec.ListSpec(kind=spec.ListKind.LIST, address=_reference(source.list_, base_dir), column=source.column)
 
 
 def _detector(detector: schema.Detector) -> spec.DetectorSpec:

@@ -65,7 +65,9 @@ class ArrowTable:
             raise
         except Exception as error:  # noqa: BLE001  pyarrow raises errors of many kinds for a damaged file
             text = str(error).partition("\n")[0]
-            raise UsageError(f"{self._name}: cannot be read as {'ORC' if self._is_orc else 'Parquet'}: {text}") from error
+            raise UsageError(
+                f"{self._name}: cannot be read as {'ORC' if self._is_orc else 'Parquet'}: {text}"
+            ) from error
 
 
 def _library(module: str, name: str) -> Any:  # noqa: ANN401  pyarrow has no types

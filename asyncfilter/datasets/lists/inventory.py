@@ -77,7 +77,9 @@ def read_manifest(name: str, content: bytes) -> InventoryManifest:
         raise UsageError(f"{name}: no manifest of an S3 Inventory: {error}", hint=_FILE_HINT) from error
     arn = _ARN.match(read.destination_bucket)
     if arn is None:
-        raise UsageError(f"{name}: expected the ARN of a bucket in destinationBucket, found {read.destination_bucket!r}")
+        raise UsageError(
+            f"{name}: expected the ARN of a bucket in destinationBucket, found {read.destination_bucket!r}"
+        )
     if read.file_format.upper() not in _FORMATS:
         raise UsageError(f"{name}: expected CSV, Parquet or ORC in fileFormat, found {read.file_format!r}")
     columns = tuple(map(_name, read.file_schema.split(","))) if read.file_format.upper() == "CSV" else ()

@@ -23,7 +23,19 @@ from asyncfilter.datasets.lists.tables import (
 from asyncfilter.errors import UsageError
 from asyncfilter.model import S3
 
-KEY_COLUMNS = ("source-ref", "source_ref", "uri", "s3_uri", "url", "s3_path", "key", "path", "filename", "file", "image")
+KEY_COLUMNS = (
+    "source-ref",
+    "source_ref",
+    "uri",
+    "s3_uri",
+    "url",
+    "s3_path",
+    "key",
+    "path",
+    "filename",
+    "file",
+    "image",
+)
 """Columns of keys or addresses, case-folded; the first one that a list has is used."""
 
 _SIZES, _ETAGS = ("size_bytes", "size"), ("etag", "e_tag")

@@ -19,6 +19,7 @@ from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.examine.listing_count import ListingCounter
 from asyncfilter.engine.examine.pipeline import Pipeline
 from asyncfilter.engine.examine.prefetch import PrefetchStage
+from asyncfilter.engine.examine.present_source import PresentSource
 from asyncfilter.engine.examine.producer import Producer
 from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
@@ -30,7 +31,7 @@ from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
 from asyncfilter.policy.retrying import PACED_CAP_S
 from asyncfilter.ports.checkpoint import Checkpoint
-from asyncfilter.ports.examine import Sink
+from asyncfilter.ports.examine import Sink, Source
 from asyncfilter.records.progress import Totals
 
 
@@ -141,9 +142,13 @@ class _Assembly:
                 is_service=bool(self._inputs.primary.region),
                 stop=stop_at_start(job, opened.watermark.tally, opened.decided_by),
                 is_used_old=budget.month_use.has_old_used,
+                is_list_changed=self._is_list_changed(opened.watermark.origin),
                 of_places=self._inputs.cautions,
             ),
         )
+
+    def _is_list_changed(self, former: str) -> bool:
+        return bool(former and self._inputs.origin) and former != self._inputs.origin
 
     def _duplicate_tracker(self) -> DuplicateTracker:
         core, settlement = self._core, self._settlement

@@ -90,6 +90,10 @@ class Source(Section):
     )
 
 
+SOURCE_KEYS = frozenset(field.alias or name for name, field in Source.model_fields.items())
+"""The keys of ``source``."""
+
+
 class Aws(Section):
     """Access to AWS. `null` means the standard AWS settings, which apply to all calls."""
 

@@ -84,7 +84,9 @@ def _template(text: str) -> str:
 
 
 def _list(text: str) -> str:
-    return _reference(text) if text.startswith(S3) else _checkpoint(text)
+    if not text.startswith(S3) and _SCHEME.match(text):
+        raise ValueError(f"expected s3://bucket/key, or the path of a file on this machine, found {SEEN}")
+    return _reference(text)
 
 
 def _inventory(text: str) -> str:

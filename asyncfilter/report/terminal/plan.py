@@ -115,7 +115,7 @@ def draw_plan(job: Job, found: PlanResult) -> RenderableType:
 
 
 def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
-    yield "job", Text.assemble((job.name, "bold"), f", {uri_of(job.source.bucket, job.source.prefix)}")
+    yield "job", Text.assemble((job.name, "bold"), f", {job.source.described}")
     yield from _listing_rows(found)
     yield "", ""
     yield from _forecast_rows(job, found)
