@@ -8,8 +8,8 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +18,7 @@ import msgspec
 from anyio import to_thread
 
 from asyncfilter.aws import S3Objects
+from asyncfilter.checkpoint import open_checkpoint
 from asyncfilter.datasets.lists import (
     Entry,
     InventoryFile,
@@ -28,7 +29,6 @@ from asyncfilter.datasets.lists import (
     list_entries,
     read_manifest,
 )
-from asyncfilter.checkpoint import open_checkpoint
 from asyncfilter.datasets.lists.inventory import MOST_MANIFEST_BYTES
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.examine.stored_listing import RankOf, StoredListing, by_key
@@ -52,7 +52,7 @@ OLD_S = 8 * 24 * 3600.0
 
 _CHUNK_BYTES = 1024 * 1024
 
-Entries = Callable[[BinaryIO, str], Iterator[Entry]]
+Entries = Callable[[BinaryIO, str], Generator[Entry]]
 """The entries of an open file whose keys begin with a prefix, as far as the list is limited to it."""
 
 
@@ -68,7 +68,7 @@ class _File:
     fetch: Callable[[], Awaitable[BinaryIO]]
     entries: Entries
 
-    async def read(self, prefix: str) -> Iterator[Entry]:
+    async def read(self, prefix: str) -> Generator[Entry]:
         """The entries, read as they are taken; the file is closed at their end."""
         return _closing(await self.fetch(), self.entries, prefix)
 
@@ -98,8 +98,8 @@ class OpenList:
         if self.source_bucket is not None:
             return self.source_bucket
         for file in self.files:
-            entries = await file.read("")
-            first = await to_thread.run_sync(next, entries, None)
+            with closing(await file.read("")) as entries:
+                first = await to_thread.run_sync(next, entries, None)
             if first is not None:
                 return first.bucket
         return None
@@ -124,8 +124,7 @@ class OpenList:
         if age_s < OLD_S:
             return ()
         return (
-            f"source.inventory: it was begun {age_s / 86400:,.0f} days ago; what was stored since then is not in it: "
-            "name the manifest.json of a newer date",
+            f"source.inventory: it was begun {age_s / 86400:,.0f} days ago, and has nothing that was stored since then",
         )
 
 
@@ -220,7 +219,7 @@ def _unchanged(spec: ListSpec, version: str) -> Entries:
     """The entries of a file that is to be the same at its end."""
     read = _key_list(spec)
 
-    def entries(stream: BinaryIO, prefix: str) -> Iterator[Entry]:
+    def entries(stream: BinaryIO, prefix: str) -> Generator[Entry]:
         yield from read(stream, prefix)
         status = _status(spec.address)
         if f"{etag_of(status)}-{status.st_size}" != version:
@@ -295,8 +294,8 @@ def _check_data(place: S3Location, file: InventoryFile, stream: BinaryIO) -> Non
     stream.seek(0)
     if size_bytes != file.size or digest.hexdigest() != file.md5_hex.lower():
         raise UsageError(
-            f"{place.uri}: {size_bytes:,} bytes with the MD5 {digest.hexdigest()}, where the manifest has {file.size:,} "
-            f"with {file.md5_hex}: the file is damaged or was replaced",
+            f"{place.uri}: {size_bytes:,} bytes with the MD5 {digest.hexdigest()}, where the manifest has "
+            f"{file.size:,} with {file.md5_hex}: the file is damaged or was replaced",
             hint="Name the manifest.json of another date.",
         )
 
@@ -347,14 +346,14 @@ async def _download(objects: S3Objects, found: ObjectRef, out: BinaryIO) -> None
 
 
 def _key_list(spec: ListSpec) -> Entries:
-    def entries(stream: BinaryIO, prefix: str) -> Iterator[Entry]:
+    def entries(stream: BinaryIO, prefix: str) -> Generator[Entry]:
         del prefix  # what is not below it is counted as skipped
         return list_entries(spec.address, stream, spec.column)
 
     return entries
 
 
-def _closing(stream: BinaryIO, entries: Entries, prefix: str) -> Iterator[Entry]:
+def _closing(stream: BinaryIO, entries: Entries, prefix: str) -> Generator[Entry]:
     with stream:
         try:
             yield from entries(stream, prefix)

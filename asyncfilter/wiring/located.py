@@ -6,7 +6,7 @@ A run asks the list. Commands that read the checkpoint alone take the bucket fro
 from __future__ import annotations
 
 import dataclasses
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 
 from asyncfilter.checkpoint import checkpoint_exists, read_identity
 from asyncfilter.datasets.lists import list_entries
@@ -65,8 +65,8 @@ def _bucket_of(listed: ListSpec) -> str | None:
         return None
     if listed.address.startswith(S3):
         return None
-    with opened_file(listed.address) as stream:
-        first = next(list_entries(listed.address, stream, listed.column), None)
+    with opened_file(listed.address) as stream, closing(list_entries(listed.address, stream, listed.column)) as entries:
+        first = next(entries, None)
         return None if first is None else first.bucket
 
 

@@ -63,7 +63,7 @@ class ArrowTable:
             return step()
         except UsageError:
             raise
-        except Exception as error:  # noqa: BLE001  pyarrow raises errors of many kinds for a damaged file
+        except Exception as error:
             text = str(error).partition("\n")[0]
             raise UsageError(
                 f"{self._name}: cannot be read as {'ORC' if self._is_orc else 'Parquet'}: {text}"

@@ -8,7 +8,7 @@ has. Rows are in no order.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
@@ -96,7 +96,7 @@ def read_manifest(name: str, content: bytes) -> InventoryManifest:
     )
 
 
-def inventory_entries(name: str, stream: BinaryIO, manifest: InventoryManifest, prefix: str = "") -> Iterator[Entry]:
+def inventory_entries(name: str, stream: BinaryIO, manifest: InventoryManifest, prefix: str = "") -> Generator[Entry]:
     """The objects of one data file whose keys begin with ``prefix``.
 
     Args:
@@ -126,7 +126,7 @@ def inventory_entries(name: str, stream: BinaryIO, manifest: InventoryManifest, 
             yield found
 
 
-def _of_csv(name: str, stream: BinaryIO, manifest: InventoryManifest, prefix: str) -> Iterator[Entry]:
+def _of_csv(name: str, stream: BinaryIO, manifest: InventoryManifest, prefix: str) -> Generator[Entry]:
     width = len(manifest.columns)
     reader = _RowReader(manifest.columns, manifest.source_bucket, prefix, is_encoded=True)
     for where, row in csv_rows(name, stream):
@@ -163,7 +163,8 @@ class _RowReader:
         """
         if row[self._at_bucket] != self._bucket:
             raise UsageError(
-                f"{where}: expected the bucket {self._bucket!r} of the manifest, found {str(row[self._at_bucket])[:80]!r}"
+                f"{where}: expected the bucket {self._bucket!r} of the manifest, "
+                f"found {str(row[self._at_bucket])[:80]!r}"
             )
         if self._is_past(row):
             return None

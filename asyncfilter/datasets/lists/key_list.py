@@ -5,7 +5,7 @@ Keys are literal: nothing is decoded. A list may have more columns; size and ETa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
 from asyncfilter.datasets.lists.entries import Entry, entry_of
@@ -65,7 +65,7 @@ class Columns(NamedTuple):
         )
 
 
-def list_entries(name: str, stream: BinaryIO, column: str | None = None) -> Iterator[Entry]:
+def list_entries(name: str, stream: BinaryIO, column: str | None = None) -> Generator[Entry]:
     """The entries of a list, in its order.
 
     Args:
@@ -88,7 +88,7 @@ def list_entries(name: str, stream: BinaryIO, column: str | None = None) -> Iter
             yield from _of_csv(plain_name, plain, column)
 
 
-def _of_arrow(name: str, stream: BinaryIO, head: bytes, column: str | None) -> Iterator[Entry]:
+def _of_arrow(name: str, stream: BinaryIO, head: bytes, column: str | None) -> Generator[Entry]:
     table = arrow_table(name, stream, head)
     columns = _columns(name, table.names, column)
     names = list(dict.fromkeys(one for one in columns if one is not None))
@@ -96,7 +96,7 @@ def _of_arrow(name: str, stream: BinaryIO, head: bytes, column: str | None) -> I
         yield columns.entry(f"{name}, row {number:,}", dict(zip(names, row, strict=True)))
 
 
-def _of_json(name: str, stream: BinaryIO, column: str | None) -> Iterator[Entry]:
+def _of_json(name: str, stream: BinaryIO, column: str | None) -> Generator[Entry]:
     columns: Columns | None = None
     for where, row in json_rows(name, stream):
         if columns is None or columns.key not in row:
@@ -104,7 +104,7 @@ def _of_json(name: str, stream: BinaryIO, column: str | None) -> Iterator[Entry]
         yield columns.entry(where, row)
 
 
-def _of_csv(name: str, stream: BinaryIO, column: str | None) -> Iterator[Entry]:
+def _of_csv(name: str, stream: BinaryIO, column: str | None) -> Generator[Entry]:
     rows = csv_rows(name, stream)
     where, header = next(rows, (name, []))
     if column is None and header and header[0].startswith(S3):

@@ -50,9 +50,9 @@ class Source(Section):
 
     uri: SourceAddress | None = Field(
         default=None,
-        description="Needed, except beside `list` or `inventory`. Bucket and optional key prefix, used literally; nothing is decoded. Or a folder (`./`, `../`, "
-        "`/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes. Or "
-        "`own:NAME/prefix`, a store that the calling program provides (python.md).",
+        description="Needed, except beside `list` or `inventory`. Bucket and optional key prefix, used literally; "
+        "nothing is decoded. Or a folder (`./`, `../`, `/`, `~/` or `file:` first), relative to the job file, whose "
+        "images are sent by their bytes. Or `own:NAME/prefix`, a store that the calling program provides (python.md).",
     )
     list_: ListAddress | None = Field(
         default=None,
@@ -79,7 +79,8 @@ class Source(Section):
     exclude: Globs = Field(default=list(_SOURCE.exclude), description="Globs on the whole key; none may match.")
     order: Annotated[spec.Order, Field(strict=False)] = Field(
         default=_SOURCE.order,
-        description="`listing`: as S3 lists, or as `list` has the keys. `random`: shuffled by `seed`, which needs the whole listing first.",
+        description="`listing`: as S3 lists, or as `list` has the keys. `random`: shuffled by `seed`, which needs the "
+        "whole listing first.",
     )
     seed: WholeNumber = Field(default=_SOURCE.seed, description="Makes `order: random` repeatable.")
     duplicates: Literal["same", "skip", "examine"] = Field(

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 
 from asyncfilter.aws import SERVICE_CODE
 from asyncfilter.job.spec import Job
-from asyncfilter.model import StopReason, uri_of
+from asyncfilter.model import StopReason
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.quota_advice import SPREAD_S, AdvisedSettings, Demand, demand, is_as_quota, settings
 from asyncfilter.policy.rate import START_TPS

@@ -10,7 +10,6 @@ from rich.console import RenderableType
 
 from asyncfilter.errors import Problem
 from asyncfilter.job.spec import Job
-from asyncfilter.model import uri_of
 from asyncfilter.policy.job_warnings import warnings_before_answers
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
-from asyncfilter.model import StopReason, uri_of
+from asyncfilter.model import StopReason
 from asyncfilter.policy.by_hand import PEOPLE, ReviewByPeople
 from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
 from asyncfilter.report import formatting, messages
