@@ -278,7 +278,11 @@ def _data_file(objects: S3Objects, manifest: InventoryManifest, file: InventoryF
             )
             raise ObjectMissingError(f"{error.message}, and the manifest names it", hint=hint) from error
         stream = await _fetched(objects, found)
-        await to_thread.run_sync(_check_data, place, file, stream)
+        try:
+            await to_thread.run_sync(_check_data, place, file, stream)
+        except BaseException:
+            stream.close()
+            raise
         return stream
 
     return _File(fetch=fetch, entries=lambda stream, prefix: inventory_entries(place.uri, stream, manifest, prefix))

@@ -42,7 +42,7 @@ make_job = partial(
 )
 
 
-def fill(sandbox: Sandbox, number: int = 30) -> list[str]:
+def fill(sandbox: Sandbox, number: int = 8) -> list[str]:
     """Put pictures, and a text that no job includes."""
     keys = [f"birds/{n:03}.jpg" for n in range(number)]
     for key in keys:
@@ -64,14 +64,12 @@ def write_list(folder: Path, name: str, text: str) -> str:
 # -- Inventory ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format_", ["CSV", "Parquet", "ORC"])
-@pytest.mark.parametrize("client", ["fast", "aioboto3"])
+@pytest.mark.parametrize(("format_", "client"), [("CSV", "fast"), ("Parquet", "aioboto3"), ("ORC", "fast")])
 async def test_inventory_gives_the_verdicts_of_the_listing(format_: str, client: str, tmp_path: Path) -> None:
     """Several files, rows in no order, any key, older versions and markers among them: rows as over the listing."""
     async with serving(OPTIONS) as sandbox:
         for key in HOSTILE_KEYS:
             sandbox.put("raw", key, b"picture of " + key.encode())
-        fill(sandbox)
         rows = listed_in(sandbox)[::-1]
         rows += [
             Listed(rows[0].key, 5, "older", is_latest=False),
@@ -89,7 +87,7 @@ async def test_inventory_gives_the_verdicts_of_the_listing(format_: str, client:
     assert second.counts.failed == {}
     assert rows_of(over_list) == rows_of(over_listing)
     assert (second.counts.listed, second.counts.skipped) == (first.counts.listed, first.counts.skipped)
-    assert second.counts.copied == len(HOSTILE_KEYS) + 31
+    assert second.counts.copied == len(HOSTILE_KEYS)
     assert again.this_run.calls == 0
 
 
@@ -98,14 +96,14 @@ async def test_objects_are_looked_at_before_they_are_paid_for(tmp_path: Path) ->
     async with serving(OPTIONS) as sandbox:
         keys = fill(sandbox)
         put_inventory(sandbox, {"data/1": csv_gz(listed_in(sandbox))})
-        for key in keys[:25]:
+        for key in keys[:5]:
             sandbox.bucket("raw").delete(key)
-        sandbox.put("raw", keys[29], b"another picture")
+        sandbox.put("raw", keys[7], b"another picture")
         job = make_job(base_dir=tmp_path, source={"inventory": MANIFEST_URI})
         summary = await run(job)
-        copied = sandbox.bucket("clean").get(keys[29])
-    assert summary.counts.skipped == {"missing": 25, "not_included": 1}
-    assert (summary.counts.keep, summary.counts.copied, summary.counts.failed) == (5, 5, {})
+        copied = sandbox.bucket("clean").get(keys[7])
+    assert summary.counts.skipped == {"missing": 5, "not_included": 1}
+    assert (summary.counts.keep, summary.counts.copied, summary.counts.failed) == (3, 3, {})
     assert copied is not None
     assert copied.body == b"another picture"
 
@@ -192,8 +190,7 @@ def lists(keys: list[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", list(lists([])))
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("where", ["folder", "s3"])
+@pytest.mark.parametrize(("packed", "where"), [(False, "s3"), (True, "folder")])
 async def test_a_list_is_examined_in_its_order(name: str, packed: bool, where: str, tmp_path: Path) -> None:
     """Its bucket comes from its addresses; a key that it has twice is examined once, at its first place."""
     async with serving(OPTIONS) as sandbox:
@@ -301,7 +298,7 @@ async def test_targets_in_the_bucket_of_a_list_are_refused(tmp_path: Path) -> No
 async def test_random_order_over_a_list(tmp_path: Path) -> None:
     """The order is that of the seed, whatever the list's is."""
     async with serving(OPTIONS) as sandbox:
-        keys = fill(sandbox, 20)
+        keys = fill(sandbox, 8)
         name = write_list(tmp_path, "keys.csv", "\n".join(["key", *reversed(keys)]))
         base = {"uri": "s3://raw/", "order": "random", "seed": 7}
         listing = make_job(base_dir=tmp_path / "a", source=base)

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
@@ -90,7 +91,8 @@ class CsvTable:
         except OSError as error:
             raise UsageError(f"{self._name}: {error.strerror or error}") from error
         finally:
-            text.detach()
+            with suppress(ValueError):  # the caller has closed the stream before all rows were read
+                text.detach()
 
     def form(self, *, header: CsvHeader, kind: CsvKind) -> TableForm:
         """The form of the file, from its first row that is not blank.
