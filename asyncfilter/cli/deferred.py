@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
+    from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
     from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
@@ -97,6 +98,7 @@ _HOMES = {
     "run_with_console": "cli.run_console",
     "survey": "wiring",
     "undo": "wiring",
+    "with_known_bucket": "wiring.located",
 }
 
 __all__ = [
@@ -146,6 +148,7 @@ __all__ = [
     "run_with_console",
     "survey",
     "undo",
+    "with_known_bucket",
 ]
 
 

@@ -172,7 +172,7 @@ def export(
     elif near_duplicates:
         write = _near_duplicates(loaded, format_, distance)
     else:
-        write = _images(images, format_, loaded.source.bucket)
+        write = _images(images, format_, deferred.with_known_bucket(loaded).source.bucket)
     if spreadsheet:
         write = partial(write, is_spreadsheet=True)
     if output == STDOUT:

@@ -96,7 +96,7 @@ def from_run(
     """Write a line for each image of a run that is chosen."""
     _check_reject_label(reject_label, kind)
     prefix = checked_s3_path(s3_path)
-    loaded = deferred.load_job(job, overrides=settings or ())
+    loaded = deferred.with_known_bucket(deferred.load_job(job, overrides=settings or ()))
     addresses = RunRefs(loaded, refs, prefix)
     choice = RunChoice(
         kind=kind,
