@@ -160,14 +160,15 @@ def _mismatch(job: Job, home: str, region: str) -> RegionMismatchError:
 
 
 async def check_buckets(job: Job, session: AwsSession) -> None:
-    """Check that source and targets exist.
+    """Check that source and targets in S3 exist.
 
     Raises:
         BucketNotFoundError: One does not exist.
         CredentialsError: AWS does not accept the credentials.
         EndpointError: S3 cannot be reached.
     """
-    for bucket in dict.fromkeys([job.source.bucket, *(location(target).bucket for target in s3_targets(job).values())]):
+    source = [job.source.bucket] if job.source.store is StoreKind.S3 else []
+    for bucket in dict.fromkeys([*source, *(location(target).bucket for target in s3_targets(job).values())]):
         await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
 
 

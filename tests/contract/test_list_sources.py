@@ -19,20 +19,16 @@ from tests.kit import jobs
 from tests.kit.inventory import (
     FOLDER,
     MANIFEST_URI,
-    SCHEMA,
     Listed,
     arrow_bytes,
     csv_gz,
     listed_in,
-    manifest_of,
     put_inventory,
 )
 from tests.kit.keys import HOSTILE_KEYS
 from tests.kit.services import serving
 
-OPTIONS = SandboxOptions(
-    buckets=(BucketSpec("raw"), BucketSpec("clean"), BucketSpec("lists")), check_images=False
-)
+OPTIONS = SandboxOptions(buckets=(BucketSpec("raw"), BucketSpec("clean"), BucketSpec("lists")), check_images=False)
 
 make_job = partial(
     jobs.make_bare_job,
