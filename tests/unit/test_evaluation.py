@@ -106,7 +106,8 @@ class TestSummary:
         with pytest.raises(UsageError) as caught:
             read_summary(content, file="s.json")
         assert any(part in caught.value.message for part in expected.split("|")), caught.value.message
-        assert caught.value.message.startswith("s.json") and caught.value.hint
+        assert caught.value.message.startswith("s.json")
+        assert caught.value.hint
 
     def test_a_huge_file_is_not_parsed(self) -> None:
         """A summary has a few megabytes at the most."""
@@ -123,23 +124,28 @@ class TestSnapshot:
         assert [(one.label, one.frame) for one in image.truths] == [("cap", None)]
         (said,) = image.predictions
         assert said == type(said)("cap", 0.95, Outcome.TRUE_POSITIVE, is_in_truth=True)
-        assert not image.missed and not image.has_mistake
+        assert not image.missed
+        assert not image.has_mistake
 
     def test_boxes_with_details_at_each_object(self) -> None:
         """Keys of the service beside them are ignored."""
         document = box_line("s3://b/1.jpg", [("cap", (1, 2, 30, 40))], [Judged("cap", 0.3, "fn", (1, 2, 31, 40))])
         assert "line-idx" in document
         (image,) = snapshot(document).images
-        assert image.size is not None and (image.size.width, image.size.height) == (640, 480)
-        assert image.predictions[0].index == 0 and image.predictions[0].outcome is Outcome.FALSE_NEGATIVE
-        assert image.missed == () and image.has_mistake
+        assert image.size is not None
+        assert (image.size.width, image.size.height) == (640, 480)
+        assert image.predictions[0].index == 0
+        assert image.predictions[0].outcome is Outcome.FALSE_NEGATIVE
+        assert image.missed == ()
+        assert image.has_mistake
 
     def test_boxes_with_details_in_the_metadata(self) -> None:
         """What an object does not have stands in the metadata."""
         frame = (1, 2, 30, 40)
         document = box_line("s3://b/1.jpg", [("cap", frame)], [Judged("cap", 0.3, "fp", frame)], in_metadata=True)
         (image,) = snapshot(document).images
-        assert image.predictions[0].outcome is Outcome.FALSE_POSITIVE and image.predictions[0].confidence == 0.3
+        assert image.predictions[0].outcome is Outcome.FALSE_POSITIVE
+        assert image.predictions[0].confidence == 0.3
 
     def test_a_label_that_nothing_was_said_of_is_missed(self) -> None:
         """Without a prediction about it, it is a false negative without confidence."""
@@ -230,7 +236,8 @@ class TestSnapshot:
         """It would count twice."""
         line = image_line("s3://b/1.jpg", [], [Judged("cap", 0.9, "fp")])
         found = snapshot(line, line)
-        assert len(found.images) == 1 and "stood in line 1" in found.problems[0].message
+        assert len(found.images) == 1
+        assert "stood in line 1" in found.problems[0].message
 
     def test_a_line_beyond_all_bounds_is_told(self) -> None:
         """It is not held."""
@@ -279,7 +286,8 @@ class TestFigures:
         }
         assert found["use_case"] == "OBJECT_LOCALIZATION"
         assert found["version"] == "swoosh_detector.2020-12-13T22.50.45"
-        assert found["comparison"] is None and found["notices"] == []
+        assert found["comparison"] is None
+        assert found["notices"] == []
 
     def test_the_fields_are_those_of_the_contract(self) -> None:
         """Names may be added, and none may be lost."""
@@ -297,7 +305,8 @@ class TestFigures:
         """They have counts and no figures of the service."""
         found = evaluation(summary({}), image_line("s3://b/1.jpg", ["hat"], [Judged("cap", 0.9, "fp")]))
         rows = {one["label"]: one for one in mapping(found)["labels"]}
-        assert rows["cap"]["f1"] is None and rows["cap"]["recomputed"]["fp"] == 1
+        assert rows["cap"]["f1"] is None
+        assert rows["cap"]["recomputed"]["fp"] == 1
         assert rows["hat"]["recomputed"]["fn"] == 1
 
     def test_files_that_do_not_belong_together_are_told(self) -> None:
@@ -310,7 +319,8 @@ class TestFigures:
         monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
         document, documents = walkthrough()
         found = mapping(evaluation(document, *documents))
-        assert found["curves"] is None and found["recomputed"]["tp"] == 13
+        assert found["curves"] is None
+        assert found["recomputed"]["tp"] == 13
 
     def test_a_curve_counts_what_was_never_found(self) -> None:
         """Recall stays below one where a label has images without any prediction."""
@@ -365,4 +375,5 @@ class TestComparison:
 
 def test_flags_of_the_kit_are_those_of_the_service() -> None:
     """The fixtures follow the published form."""
-    assert details("tp")["is-true-positive"] is True and details("fn")["is-present-in-ground-truth"] is True
+    assert details("tp")["is-true-positive"] is True
+    assert details("fn")["is-present-in-ground-truth"] is True
