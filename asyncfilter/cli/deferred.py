@@ -41,12 +41,15 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
+    from asyncfilter.wiring.evaluations import fetch_evaluation
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
+    from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
+    from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
     "apply": "wiring",
@@ -60,7 +63,9 @@ _HOMES = {
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fetch_evaluation": "wiring.evaluations",
     "fetch_manifest": "wiring.manifests",
+    "fetch_thumbnails": "wiring.thumbnails",
     "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
@@ -70,6 +75,7 @@ _HOMES = {
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
+    "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
     "plan_apply": "wiring",
@@ -107,7 +113,9 @@ __all__ = [
     "diagnose",
     "draw_bench",
     "examine_sample",
+    "fetch_evaluation",
     "fetch_manifest",
+    "fetch_thumbnails",
     "fits_checkpoint",
     "label_references",
     "label_sample",
@@ -117,6 +125,7 @@ __all__ = [
     "look_at",
     "look_at_images",
     "measure",
+    "model_status",
     "open_aws",
     "parse_job",
     "plan_apply",

@@ -84,7 +84,7 @@ def box_line(
     ):
         line[name] = {
             "image_size": size(width, height),
-            "annotations": [box(*one.frame or (0, 0, 1, 1), class_id=names.index(one.label)) for one in entries],
+            "annotations": [_annotation(one, names) for one in entries],
         }
         line[f"{name}-metadata"] = _metadata(
             kind,
@@ -98,6 +98,11 @@ def box_line(
                 "rekognition-custom-labels-evaluation-details": details(entries[0].outcome),
             }
     return line
+
+
+def _annotation(one: Judged, names: list[str]) -> D:
+    left, top, width, height = one.frame or (0, 0, 1, 1)
+    return box(left, top, width, height, names.index(one.label))
 
 
 def _object(one: Judged, *, in_metadata: bool) -> D:

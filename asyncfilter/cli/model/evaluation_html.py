@@ -64,9 +64,7 @@ def _pictures(
 ) -> tuple[Mapping[str, Thumbnail], str]:
     """Thumbnails by the address of the image, and a sentence about those that are missing."""
     size_px, most_bytes = thumbnail_size(len(refs))
-    fetch = partial(
-        deferred.fetch_thumbnails, refs, source=source, size_px=size_px, most_bytes=most_bytes, aws=aws
-    )
+    fetch = partial(deferred.fetch_thumbnails, refs, source=source, size_px=size_px, most_bytes=most_bytes, aws=aws)
     console = stderr_console()
     if is_live(console):
         with PROCESS.at_end(show_cursor), console.status("reading pictures") as status:

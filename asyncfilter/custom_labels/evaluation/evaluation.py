@@ -146,6 +146,16 @@ def evaluation_mapping(found: Evaluation, comparison: Mapping[str, object] | Non
     }
 
 
+def bare_mapping(*, project: str, version: str) -> dict[str, object]:
+    """The fields of ``--json`` where there is no evaluation."""
+    known = {"project": project, "version": version, "labels": [], "confusion": [], "mistakes": []}
+    names = (
+        "project version use_case f1 precision recall average_precision average_recall training_images testing_images "
+        "labels confusion recomputed curves mistakes comparison"
+    )
+    return {name: known.get(name) for name in names.split()}
+
+
 def _figures(found: Figures) -> dict[str, float | None]:
     return {"f1": found.f1, "precision": found.precision, "recall": found.recall}
 
