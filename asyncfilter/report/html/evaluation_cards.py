@@ -78,7 +78,7 @@ def _picture(image: SnapshotImage, thumbnail: Thumbnail) -> str:
     widest_px = max(1, round(_TALLEST_PX * width / height))
     return (
         f'<div class="picture"><div class="frame" style="max-width:{widest_px}px">'
-        f'<img loading="lazy" width="{width}" height="{height}" alt="{attribute(alt)}" '
+        f'<img decoding="async" width="{width}" height="{height}" alt="{attribute(alt)}" '
         f'src="data:image/jpeg;base64,{b64encode(thumbnail.jpeg).decode()}">{_overlay(image, thumbnail)}</div></div>'
     )
 

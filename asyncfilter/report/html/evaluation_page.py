@@ -5,25 +5,23 @@ Its size is bounded whatever the files hold: each part has its share of ``MOST_B
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from asyncfilter import __version__
 from asyncfilter.custom_labels.evaluation.comparison import Comparison
-from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, LabelReport
-from asyncfilter.custom_labels.evaluation.model import Figures, SnapshotImage
-from asyncfilter.report.evaluation import (
-    NOT_COMPARABLE,
-    USE_CASES,
-    WHY_BOTH,
-    delta,
-    figure,
-    said_of,
-    truth_text,
-)
+from asyncfilter.custom_labels.evaluation.evaluation import Evaluation
+from asyncfilter.custom_labels.evaluation.model import SnapshotImage
+from asyncfilter.report.evaluation import USE_CASES, said_of, truth_text
 from asyncfilter.report.formatting import count
-from asyncfilter.report.html.charts import precision_recall_chart
 from asyncfilter.report.html.elements import items, page, section, table, text, within
 from asyncfilter.report.html.evaluation_cards import Thumbnail, card, said_html
+from asyncfilter.report.html.evaluation_figures import (
+    comparison_section,
+    curves_section,
+    figures_section,
+    kept_rows,
+    labels_section,
+    left_out_html,
+)
 from asyncfilter.report.html.evaluation_matrix import confusion_section
 
 MOST_BYTES = 5_000_000
@@ -37,10 +35,8 @@ MOST_PICTURES = 240
 
 _LARGEST_BYTES = 60_000
 _CARD_BYTES = PICTURE_BYTES * 4 // 3 + 250_000
-_LABEL_BYTES = 200_000
 _IMAGE_BYTES = 250_000
-_CHART_BYTES = 150_000
-"""Shares of the parts, so that all together stay below ``MOST_BYTES``."""
+"""Shares of these parts; with those of ``evaluation_figures`` they stay below ``MOST_BYTES`` together."""
 
 
 def evaluation_page(
@@ -55,10 +51,10 @@ def evaluation_page(
         why_no_pictures: A sentence for the reader where there are none, or not all.
     """
     parts = [
-        ("figures", "Figures", _figures(found)),
-        ("comparison", "Comparison", "" if comparison is None else _comparison(comparison)),
-        ("labels", "Labels", _labels(found.labels)),
-        ("curves", "Curves", _curves(found)),
+        ("figures", "Figures", figures_section(found)),
+        ("comparison", "Comparison", "" if comparison is None else comparison_section(comparison)),
+        ("labels", "Labels", labels_section(found.labels)),
+        ("curves", "Curves", curves_section(found)),
         ("confusion", "Confusion", confusion_section(found.summary.confusion)),
         ("mistakes", "Mistakes", _mistakes(found, pictures, why_no_pictures)),
         ("images", "All images", _images(found)),
@@ -67,7 +63,7 @@ def evaluation_page(
     body = (
         f'{_head(found)}<nav aria-label="Parts of this page">{links}</nav>\n<main>\n'
         f"{''.join(html for _, _, html in parts)}</main>\n"
-        f"<footer><p>Made by asyncfilter {text(__version__)}. This page needs no network.</p></footer>\n"
+        "<footer><p>Made by asyncfilter model evaluate. This page needs no network and runs no script.</p></footer>\n"
     )
     return page(f"{found.name}: evaluation", body, style="evaluation.css")
 
@@ -93,140 +89,6 @@ def _number(value: int | None) -> str:
     return "an unknown number of" if value is None else count(value)
 
 
-# -- Figures -----------------------------------------------------------------------------------------------------------
-
-
-def _figures(found: Evaluation) -> str:
-    summary, total = found.summary, found.recount.total
-    rows = [
-        ("AWS, all labels", summary.figures, "of the evaluation summary"),
-        (
-            "Recounted, all labels",
-            total.figures,
-            f"{count(total.tp)} right, {count(total.fp)} wrong, {count(total.fn)} missed",
-        ),
-        ("Recounted, mean of the labels", found.recount.macro, "each label counts the same"),
-    ]
-    cells = [[text(name), *_cells(figures), text(about)] for name, figures, about in rows]
-    averages = [
-        f"AWS: {name} {figure(value)}"
-        for name, value in (
-            ("average precision", summary.average_precision),
-            ("average recall", summary.average_recall),
-        )
-        if value is not None
-    ]
-    shown = table("Figures of all labels", ["", "F1", "Precision", "Recall", ""], cells)
-    return section(
-        "figures", "Figures", _tiles(summary.figures, total.figures) + shown + items(map(text, averages)), lead=WHY_BOTH
-    )
-
-
-def _tiles(ours: Figures, counted: Figures) -> str:
-    tiles = [
-        ("F1", ours.f1, counted.f1),
-        ("Precision", ours.precision, counted.precision),
-        ("Recall", ours.recall, counted.recall),
-    ]
-    return "".join(
-        ['<dl class="tiles">']
-        + [
-            f'<div><dt>{name} <span>AWS</span></dt><dd class="big">{figure(aws)}</dd>'
-            f"<dd>recounted {figure(ours)}</dd></div>"
-            for name, aws, ours in tiles
-        ]
-        + ["</dl>\n"]
-    )
-
-
-def _cells(figures: Figures) -> Iterator[str]:
-    for value in (figures.f1, figures.precision, figures.recall):
-        yield _bar(value)
-
-
-def _bar(value: float | None) -> str:
-    """A cell with a figure from 0 to 1 and a bar behind it."""
-    return f'<td class="bar" style="--v:{value:.3f}">{figure(value)}</td>' if value is not None else "<td>-</td>"
-
-
-def _comparison(found: Comparison) -> str:
-    rows = [
-        [text(one.label), figure(one.f1_old), figure(one.f1_new), _delta(one.delta)]
-        for one in sorted(found.labels, key=lambda one: (one.delta is None, one.delta or 0))
-    ]
-    total = [text("All labels"), figure(found.f1_old), figure(found.f1_new), _delta(found.f1_delta)]
-    warning = ""
-    if not found.test_sets_equal:
-        told = "; ".join(found.differences())
-        warning = f'<p class="notice" role="note">{text(f"{told}. {NOT_COMPARABLE}")}</p>\n'
-    lead = f"AWS's F1 of each label in {found.old} and in {found.new}."
-    if found.test_sets_equal:
-        lead += " Both were tested with the same images."
-    kept, left_out = _kept_rows([total, *rows], _LABEL_BYTES)
-    shown = table("F1 of each label in both versions", ["", found.old, found.new, "Change"], kept)
-    return section(
-        "comparison", f"Compared with {found.old}", warning + shown + _left_out(left_out, "labels"), lead=lead
-    )
-
-
-def _delta(value: float | None) -> str:
-    kind = "" if not value else ' class="up"' if value > 0 else ' class="down"'
-    return f"<td{kind}>{delta(value)}</td>"
-
-
-def _labels(labels: Sequence[LabelReport]) -> str:
-    heads = ["Label", "F1", "Precision", "Recall", "Threshold", "Images", "Recounted F1", "Right", "Wrong", "Missed"]
-    rows = [
-        [
-            text(one.result.label),
-            *_cells(one.result.figures),
-            figure(one.result.threshold),
-            "-" if one.result.test_images is None else count(one.result.test_images),
-            _bar(one.tally.figures.f1),
-            *map(count, one.tally),
-        ]
-        for one in labels
-    ]
-    kept, left_out = _kept_rows(rows, _LABEL_BYTES)
-    return section(
-        "labels",
-        "Labels",
-        table("Figures of each label", heads, kept) + _left_out(left_out, "labels"),
-        lead="F1, precision, recall, threshold and images are AWS's; what is counted from the snapshot stands right of "
-        "them. The threshold is the one that AWS assumes: a prediction counts from this confidence on.",
-    )
-
-
-def _kept_rows(rows: Sequence[Sequence[str]], most_bytes: int) -> tuple[Sequence[Sequence[str]], int]:
-    kept, left_out = within(("".join(row) for row in rows), most_bytes)
-    return rows[: len(kept)], left_out
-
-
-def _left_out(number: int, what: str) -> str:
-    return f'<p class="more">{count(number)} more {what} are not on this page.</p>\n' if number else ""
-
-
-def _curves(found: Evaluation) -> str:
-    if found.curves is None:
-        return section("curves", "Curves", "", lead="Curves need scikit-learn: pip install 'asyncfilter[datasets]'.")
-    thresholds = {one.result.label: one.result.threshold for one in found.labels}
-    charts = [
-        f"<figure>{precision_recall_chart(label, points, thresholds.get(label))}"
-        f"<figcaption>{text(label)}</figcaption></figure>\n"
-        for label, points in sorted(found.curves.items(), key=lambda item: max((one.f1 for one in item[1]), default=0))
-        if points
-    ]
-    if not charts:
-        return ""
-    kept, left_out = within(charts, _CHART_BYTES)
-    return section(
-        "curves",
-        "Precision and recall at every threshold",
-        f'<div class="charts">\n{"".join(kept)}</div>\n{_left_out(left_out, "labels")}',
-        lead="From the confidences in the snapshot, the weakest labels first. The dot is AWS's assumed threshold.",
-    )
-
-
 # -- Images ------------------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +102,7 @@ def _mistakes(found: Evaluation, pictures: Mapping[str, Thumbnail], why: str) ->
     return section(
         "mistakes",
         "Mistakes",
-        f'{legend}{note}<ul class="cards">\n{"".join(cards)}</ul>\n{_left_out(left_out, "images with mistakes")}',
+        f'{legend}{note}<ul class="cards">\n{"".join(cards)}</ul>\n{left_out_html(left_out, "images with mistakes")}',
         lead=f"{count(len(wrong))} of {count(len(found.snapshot.images))} test images. Wrong: said, and not so; the "
         "most confident come first. Missed: there, and not said with enough confidence.",
     )
@@ -280,13 +142,13 @@ def _images(found: Evaluation) -> str:
         ]
         for image in images
     ]
-    kept, left_out = _kept_rows(rows, _IMAGE_BYTES)
+    kept, left_out = kept_rows(rows, _IMAGE_BYTES)
     shown = table("All test images", ["Image", "", "Has", "The model said"], kept, kind="images")
     return section(
         "images",
         "All test images",
         f"<details><summary>{text(f'{count(len(images))} images, what they have and what the model said')}</summary>\n"
-        f"{shown}{_left_out(left_out, 'images')}</details>\n",
+        f"{shown}{left_out_html(left_out, 'images')}</details>\n",
     )
 
 
