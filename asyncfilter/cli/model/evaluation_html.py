@@ -18,12 +18,12 @@ from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import FOLDER, S3, S3Location
+from asyncfilter.report.evaluation import images_with_mistakes
 from asyncfilter.report.formatting import count, size
 from asyncfilter.report.html.evaluation_cards import Thumbnail
 from asyncfilter.report.html.evaluation_page import (
     MOST_PICTURES,
     evaluation_page,
-    images_with_mistakes,
     thumbnail_size,
 )
 

@@ -8,7 +8,7 @@ from asyncfilter.custom_labels.evaluation.curves import CurvePoint
 from asyncfilter.report.html.elements import attribute
 
 _WIDTH, _HEIGHT = 220, 170
-_LEFT, _TOP, _RIGHT, _BOTTOM = 30, 8, 8, 26
+_LEFT, _TOP, _RIGHT, _BOTTOM = 38, 8, 8, 26
 _MOST_POINTS = 120
 _TICKS = (0.0, 0.5, 1.0)
 

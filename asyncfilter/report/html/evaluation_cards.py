@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -103,9 +104,11 @@ def _is_same_shape(size: ImageSize, thumbnail: Thumbnail) -> bool:
 
 
 def _drawn(image: SnapshotImage) -> Iterator[_Drawn]:
-    """The boxes that the image has, then those that were said; mistakes have the numbers of ``card``."""
+    """The boxes of the image, those that were said, and those that were missed; mistakes are numbered as in ``card``."""
+    missed = Counter(image.missed)
     for truth in image.truths:
-        if truth.frame is not None:
+        missed[truth] -= 1
+        if truth.frame is not None and missed[truth] < 0:
             yield _Drawn(truth.frame, "truth", None)
     number = 0
     for found in image.predictions:

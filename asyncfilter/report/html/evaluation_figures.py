@@ -28,8 +28,8 @@ def figures_section(found: Evaluation) -> str:
         ("Recounted, all labels", total.figures, counted),
         ("Recounted, mean of the labels", found.recount.macro, "each label counts the same"),
     ]
-    cells = [[text(name), *_cells(figures), f'<td class="about">{text(about)}</td>'] for name, figures, about in rows]
-    shown = table("Figures of all labels", ["", "F1", "Precision", "Recall", ""], cells)
+    cells = [[f"{text(name)} <small>{text(about)}</small>", *_cells(figures)] for name, figures, about in rows]
+    shown = table("Figures of all labels", ["", "F1", "Precision", "Recall"], cells)
     return section("figures", "Figures", f'<dl class="tiles">{"".join(_tiles(found))}</dl>\n{shown}', lead=WHY_BOTH)
 
 
@@ -45,7 +45,7 @@ def _tiles(found: Evaluation) -> Iterator[str]:
     ]
     for number, (name, value, below) in enumerate(rows):
         if number < 3 or value is not None:
-            yield f'<div><dt>{name} <span>AWS</span></dt><dd class="big">{figure(value)}</dd><dd>{below}</dd></div>'
+            yield f'<div><dt>{name}</dt><dd class="big">{figure(value)}</dd><dd>AWS</dd><dd>{below}</dd></div>'
 
 
 def _cells(figures: Figures) -> Iterator[str]:

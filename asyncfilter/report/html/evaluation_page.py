@@ -5,12 +5,12 @@ Its size is bounded whatever the files hold: each part has its share of ``MOST_B
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from asyncfilter.custom_labels.evaluation.comparison import Comparison
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation
 from asyncfilter.custom_labels.evaluation.model import SnapshotImage
-from asyncfilter.report.evaluation import USE_CASES, said_of, truth_text
+from asyncfilter.report.evaluation import USE_CASES, images_with_mistakes, moment, truth_text
 from asyncfilter.report.formatting import count
 from asyncfilter.report.html.elements import items, page, section, table, text, within
 from asyncfilter.report.html.evaluation_cards import Thumbnail, card, said_html
@@ -76,7 +76,7 @@ def _head(found: Evaluation) -> str:
         f"tested with {_number(summary.testing_images)}",
     ]
     if summary.ended:
-        facts.append(f"evaluated {summary.ended[:16].replace('T', ' ')} UTC")
+        facts.append(f"evaluated {moment(summary.ended)}")
     notices = "".join(f'<p class="notice" role="note">{text(notice)}</p>\n' for notice in found.notices())
     project = f"Model evaluation · {summary.project}" if summary.project else "Model evaluation"
     return (
@@ -121,14 +121,6 @@ def thumbnail_size(pictures: int) -> tuple[int, int]:
     """Longest side in pixels and most bytes of each of so many thumbnails: the fewer there are, the larger."""
     most_bytes = min(_LARGEST_BYTES, PICTURE_BYTES // max(1, pictures))
     return (560 if most_bytes >= 40_000 else 420 if most_bytes >= 20_000 else 320), most_bytes
-
-
-def images_with_mistakes(found: Evaluation) -> Sequence[SnapshotImage]:
-    """Images with a mistake: those about which the model was surest come first."""
-    wrong = [image for image in found.snapshot.images if image.has_mistake]
-    return sorted(
-        wrong, key=lambda image: -max((one.confidence or 0 for one in said_of(image) if one.outcome == "fp"), default=0)
-    )
 
 
 def _images(found: Evaluation) -> str:

@@ -16,6 +16,8 @@ from asyncfilter.report.evaluation import (
     WHY_BOTH,
     delta,
     figure,
+    images_with_mistakes,
+    moment,
     said_of,
     said_text,
     truth_text,
@@ -54,7 +56,7 @@ def _head(found: Evaluation) -> RenderableType:
     rows = [("project", summary.project or "-"), ("version", found.name)]
     rows += [("finds", USE_CASES[found.use_case]), ("images", images)]
     if summary.ended:
-        rows.append(("evaluated", summary.ended))
+        rows.append(("evaluated", moment(summary.ended)))
     notices = [("caution", Text(notice, "yellow")) for notice in found.notices()]
     return Facts([*rows, *notices])
 
@@ -68,7 +70,7 @@ def _figures(found: Evaluation) -> RenderableType:
     summary, total = found.summary, found.recount.total
     table.add_row(Text("AWS", "bold"), *_cells(summary.figures))
     table.add_row("recounted", *_cells(total.figures))
-    table.add_row("  mean of labels", *_cells(found.recount.macro))
+    table.add_row("  label mean", *_cells(found.recount.macro))
     boxes = [
         Text(f"AWS: {name} {figure(value)}")
         for name, value in (
@@ -120,7 +122,7 @@ class _Labels:
         for one in self._labels:
             result, tally = one.result, one.tally
             yield Text(result.label, "bold")
-            yield Text(f"  F1 {figure(result.figures.f1)} over {figure(result.threshold)}")
+            yield Text(f"  AWS F1 {figure(result.figures.f1)}, threshold {figure(result.threshold)}")
             yield Text(f"  recount {figure(tally.figures.f1)}: {tally.tp} tp {tally.fp} fp {tally.fn} fn")
 
 
@@ -153,7 +155,7 @@ def _comparison(found: Comparison) -> Iterator[RenderableType]:
 
 
 def _mistakes(found: Evaluation) -> Iterator[RenderableType]:
-    images = [image for image in found.snapshot.images if image.has_mistake]
+    images = images_with_mistakes(found)
     if not images:
         yield Text("no image with a mistake in the snapshot", "green")
         return
