@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
+    from asyncfilter.wiring.evaluations import fetch_evaluation
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
+    from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
     "apply": "wiring",
@@ -63,7 +65,9 @@ _HOMES = {
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fetch_evaluation": "wiring.evaluations",
     "fetch_manifest": "wiring.manifests",
+    "fetch_thumbnails": "wiring.thumbnails",
     "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
@@ -113,7 +117,9 @@ __all__ = [
     "diagnose",
     "draw_bench",
     "examine_sample",
+    "fetch_evaluation",
     "fetch_manifest",
+    "fetch_thumbnails",
     "fits_checkpoint",
     "label_references",
     "label_sample",

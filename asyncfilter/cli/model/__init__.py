@@ -10,10 +10,12 @@ MODEL = Group(
         "Train, run and look after models of Amazon Rekognition Custom Labels. Every wait can be cut, and the same "
         "command takes it up again; nothing is paid for twice.",
         "asyncfilter model status birds      datasets and versions of a project; changes nothing",
+        "asyncfilter model evaluate birds v2 how good a version is, and where it errs",
     ),
     short_help="Train and run models of Custom Labels.",
     commands={
         "status": Entry("asyncfilter.cli.model.status", "Show datasets and versions of a project; changes nothing."),
+        "evaluate": Entry("asyncfilter.cli.model.evaluate", "Show how good a version is, and where it errs."),
     },
 )
 """The group, with its commands in the order of the help."""
