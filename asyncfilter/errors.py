@@ -9,6 +9,7 @@
     │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
     │   ├── CheckpointVersionError       written by a newer asyncfilter
     │   └── CheckpointMismatchError      belongs to another source or detector
+    ├── LedgerError                  3   the ledger of leases cannot be used
     ├── AccessError                  4   the account, not one image: stops the run
     │   ├── CredentialsError             none, expired or unknown
     │   ├── PermissionDeniedError        on list, detect or write
@@ -22,7 +23,8 @@
     │   ├── ResourceInUseError           its present state does not allow it
     │   ├── ResourceLimitError           a quota of the account
     │   ├── ResourceMissingError         it is not there
-    │   └── ResourceNotReadyError        it is not there yet
+    │   ├── ResourceNotReadyError        it is not there yet
+    │   └── LeaseError                   a model cannot be leased as wished
     ├── OutputError                 74   a result cannot be written
     ├── WaitEndedError              75   a wait took longer than the user allows; what is waited for goes on
     ├── AbortedError               130   a second interruption, or a question answered with no
@@ -54,7 +56,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The job file or the command line is wrong; nothing was started."""
     CHECKPOINT = 3
-    """The checkpoint cannot be used."""
+    """The checkpoint, or the ledger of leases, cannot be used."""
     ACCESS = 4
     """Credentials, permission, bucket, region or endpoint."""
     INTERNAL = 70
@@ -150,6 +152,12 @@ class CheckpointMismatchError(CheckpointError):
     """The checkpoint belongs to another source or detector."""
 
 
+class LedgerError(AsyncFilterError):
+    """The ledger of leases cannot be used; what is in it was left as it was."""
+
+    exit_code = ExitCode.CHECKPOINT
+
+
 class AccessError(AsyncFilterError):
     """The account cannot do what the job needs: stops the run, and is never recorded as a failed image."""
 
@@ -230,6 +238,10 @@ class ResourceMissingError(RefusedError):
 
 class ResourceNotReadyError(RefusedError):
     """A project, dataset or version is not ready for it yet."""
+
+
+class LeaseError(RefusedError):
+    """A model cannot be leased as wished: its state, or another lease on it, does not allow it; the code says which."""
 
 
 class OutputError(AsyncFilterError):
