@@ -50,20 +50,29 @@ async def ensure(
         if (found := await look()) is not None:
             return found
         try:
-            await make()
-        except (ResourceExistsError, ResourceInUseError) as error:
-            trouble = error  # there is one that cannot be seen yet, or its surroundings are in use
-        except (ThrottledError, TransientError) as error:
-            if is_certainly_undone(error):
-                raise
-            trouble = error
+            trouble = await _ask(make)
         except RefusedError:
             # The quota that is used up may be used by what an uncertain attempt has made.
             if trouble is not None and (found := await look()) is not None:
                 return found
             raise
-        else:
-            trouble = None
         if (found := await look()) is not None:
             return found
     raise trouble or TransientError(f"{what}: the service has accepted it, and does not show it", may_be_billed=True)
+
+
+async def _ask(make: Callable[[], Awaitable[object]]) -> AsyncFilterError | None:
+    """Ask once; returns the error after which it may be there all the same, None for none.
+
+    Raises:
+        AsyncFilterError: It is certainly not there.
+    """
+    try:
+        await make()
+    except (ResourceExistsError, ResourceInUseError) as error:
+        return error  # there is one that cannot be seen yet, or its surroundings are in use
+    except (ThrottledError, TransientError) as error:
+        if is_certainly_undone(error):
+            raise
+        return error
+    return None

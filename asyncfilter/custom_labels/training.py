@@ -113,10 +113,10 @@ class Trainer:
         if row is not None and not await self._is_replaced(row, wish):
             found = await self._find(row.version)
             is_paid = found is None and row.state is TrainingState.INTENT
-            return TrainingOutlook(version=row.version, is_paid=is_paid, status=found and found.status)
+            return TrainingOutlook(version=row.version, is_paid=is_paid, status=_status(found))
         name = wish.version or default_name
         found = None if wish.version is None else await self._find(name)
-        return TrainingOutlook(version=name, is_paid=found is None, status=found and found.status)
+        return TrainingOutlook(version=name, is_paid=found is None, status=_status(found))
 
     async def train(self, wish: TrainingWish, outlook: TrainingOutlook, *, waits: bool = True) -> Trained:
         """Train, or attach to the training that goes on.
@@ -244,6 +244,10 @@ class Trainer:
 
     async def _find(self, version: str) -> Version | None:
         return await find_version(self._service, self._project, VersionName(version))
+
+
+def _status(version: Version | None) -> str | None:
+    return None if version is None else version.status
 
 
 def _deleted(version: str) -> ResourceMissingError:
