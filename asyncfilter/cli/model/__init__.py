@@ -13,6 +13,7 @@ MODEL = Group(
         "asyncfilter model import birds --train train.manifest --test test.manifest",
         "asyncfilter model train birds --output s3://my-bucket/training/",
         "asyncfilter model status birds      datasets and versions of a project; changes nothing",
+        "asyncfilter model evaluate birds v2 how good a version is, and where it errs",
     ),
     short_help="Train and run models of Custom Labels.",
     commands={
@@ -20,6 +21,7 @@ MODEL = Group(
         "import": Entry("asyncfilter.cli.model.imports", "Check manifests, and make datasets of them."),
         "train": Entry("asyncfilter.cli.model.train", "Train a version, or wait for the training that goes on."),
         "status": Entry("asyncfilter.cli.model.status", "Show datasets and versions of a project; changes nothing."),
+        "evaluate": Entry("asyncfilter.cli.model.evaluate", "Show how good a version is, and where it errs."),
     },
 )
 """The group, with its commands in the order of the help."""
