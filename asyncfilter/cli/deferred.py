@@ -45,11 +45,20 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
+    from asyncfilter.wiring.model_changes import (
+        Patience,
+        create_model_project,
+        plan_training,
+        train_model,
+        training_shown,
+        trainings_now,
+    )
     from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
 
 _HOMES = {
+    "Patience": "wiring.model_changes",
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "check_permissions": "wiring.access",
@@ -58,6 +67,7 @@ _HOMES = {
     "configured_region": "aws",
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
+    "create_model_project": "wiring.model_changes",
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
@@ -75,6 +85,7 @@ _HOMES = {
     "open_aws": "aws",
     "parse_job": "job.load",
     "plan_apply": "wiring",
+    "plan_training": "wiring.model_changes",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
@@ -94,10 +105,14 @@ _HOMES = {
     "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
     "survey": "wiring",
+    "train_model": "wiring.model_changes",
+    "training_shown": "wiring.model_changes",
+    "trainings_now": "wiring.model_changes",
     "undo": "wiring",
 }
 
 __all__ = [
+    "Patience",
     "apply",
     "bench_mapping",
     "check_permissions",
@@ -106,6 +121,7 @@ __all__ = [
     "configured_region",
     "contents_for",
     "count_pending",
+    "create_model_project",
     "diagnose",
     "draw_bench",
     "examine_sample",
@@ -123,6 +139,7 @@ __all__ = [
     "open_aws",
     "parse_job",
     "plan_apply",
+    "plan_training",
     "plan_undo",
     "propose_bench",
     "question",
@@ -142,6 +159,9 @@ __all__ = [
     "run_until_signal",
     "run_with_console",
     "survey",
+    "train_model",
+    "training_shown",
+    "trainings_now",
     "undo",
 ]
 

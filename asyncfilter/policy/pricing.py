@@ -192,3 +192,12 @@ def _check(tiers: tuple[PriceTier, ...]) -> None:
             raise ValueError(f"expected tiers whose up_to rises, found {tiers}")
         if following.micros > one.micros:
             raise ValueError(f"expected prices that never rise from tier to tier, found {tiers}")
+
+
+TRAINING_HOUR_MICROS = 1_000_000
+"""One hour of training, the same in all regions; a training that fails costs nothing (*READMEs of AWS samples*)."""
+
+
+def training_micros(billable_s: float) -> int:
+    """The price of a training of so many billable seconds."""
+    return round(billable_s * TRAINING_HOUR_MICROS / 3600)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from asyncfilter.aws import S3Objects, check_region, open_aws, open_clients
 from asyncfilter.aws.model_service import CustomLabelsService, S3Files
 from asyncfilter.clock import Clock, SystemClock
+from asyncfilter.custom_labels.call_log import CallLog
+from asyncfilter.custom_labels.ledger import Ledger, open_ledger
 from asyncfilter.custom_labels.paced import PacedService
+from asyncfilter.custom_labels.recorded import RecordedFiles, RecordedService
 from asyncfilter.custom_labels.states import ProjectState, project_state
 from asyncfilter.errors import UsageError
 from asyncfilter.job.model_names import ProjectName, VersionName
@@ -35,6 +38,41 @@ class Models:
     service: ModelService
     files: ObjectFiles
     clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangingModels(Models):
+    """What commands use that change something: all changes are in the ledger before they are asked for.
+
+    Attributes:
+        ledger: What was started before.
+        calls: Its record of changes.
+    """
+
+    ledger: Ledger
+    calls: CallLog
+
+
+@asynccontextmanager
+async def open_changing_models(aws: Aws) -> AsyncIterator[ChangingModels]:
+    """Open the ledger, and the service in the region of ``aws``.
+
+    Raises:
+        LedgerError: The ledger cannot be used; the service is not called then.
+        UsageError: No region is set.
+        AccessError: The AWS settings cannot be used.
+    """
+    with open_ledger() as ledger:
+        async with open_models(aws) as models:
+            calls = CallLog(ledger, models.clock)
+            at = {"endpoint": models.service.endpoint, "region": models.service.region}
+            yield ChangingModels(
+                service=RecordedService(models.service, calls),
+                files=RecordedFiles(models.files, calls, **at),
+                clock=models.clock,
+                ledger=ledger,
+                calls=calls,
+            )
 
 
 @asynccontextmanager

@@ -9,10 +9,14 @@ MODEL = Group(
     help=help_text(
         "Train, run and look after models of Amazon Rekognition Custom Labels. Every wait can be cut, and the same "
         "command takes it up again; nothing is paid for twice.",
+        "asyncfilter model create birds",
+        "asyncfilter model train birds --output s3://my-bucket/training/",
         "asyncfilter model status birds      datasets and versions of a project; changes nothing",
     ),
     short_help="Train and run models of Custom Labels.",
     commands={
+        "create": Entry("asyncfilter.cli.model.create", "Make a project, unless it is there."),
+        "train": Entry("asyncfilter.cli.model.train", "Train a version, or wait for the training that goes on."),
         "status": Entry("asyncfilter.cli.model.status", "Show datasets and versions of a project; changes nothing."),
     },
 )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from asyncfilter.custom_labels.states import ProjectState, dataset_mapping, moment_text, version_mapping
+from asyncfilter.custom_labels.training import Trained
+from asyncfilter.custom_labels.training_errors import TrainingError
+from asyncfilter.policy.pricing import training_micros
 from asyncfilter.ports.model_service import Dataset, Version
-from asyncfilter.report.formatting import count
+from asyncfilter.report.formatting import count, duration, usd, usd_number
+
+SHOWN_ERRORS = 20
+"""Most errors that are shown to people; scripts get all."""
 
 
 def status_mapping(state: ProjectState) -> dict[str, Any]:
@@ -49,3 +55,40 @@ def version_text(version: Version) -> str:
     return (
         f"{version.name}  {version.status}{f1}{units}, made {moment_text(version.created_at) or 'at an unknown time'}"
     )
+
+
+def training_mapping(project: str, trained: Trained, errors: Sequence[TrainingError]) -> dict[str, Any]:
+    """A training under its public names; ``usd`` is null until the service says how long it was."""
+    version = trained.version
+    return {
+        "project": project,
+        "version": version.name,
+        "arn": version.arn,
+        "status": version.status,
+        "status_message": version.message or None,
+        "f1": version.f1,
+        "billable_s": version.billable_s,
+        "usd": None if version.billable_s is None else usd_number(training_micros(version.billable_s)),
+        "attached": trained.is_attached,
+        "errors": [
+            {"dataset": error.dataset, "line": error.line, "code": error.code, "message": error.message}
+            for error in errors
+        ],
+    }
+
+
+def training_lines(project: str, trained: Trained, errors: Sequence[TrainingError]) -> Iterator[str]:
+    """A training, and what the service found wrong with its datasets."""
+    version = trained.version
+    billed = "" if version.billable_s is None else f", {duration(version.billable_s)} billed"
+    cost = "" if version.billable_s is None else f" ({usd(training_micros(version.billable_s))})"
+    f1 = "" if version.f1 is None else f", F1 {version.f1:.3f}"
+    yield f"{project} {version.name}: {version.status}{f1}{billed}{cost}"
+    if version.message:
+        yield f"  {version.message}"
+    yield f"  {version.arn}"
+    for error in errors[:SHOWN_ERRORS]:
+        place = " ".join([*([error.dataset] if error.dataset else []), *([f"line {error.line}"] if error.line else [])])
+        yield f"  {place}{': ' if place else ''}{error.code or 'without a code'}: {error.message}"
+    if len(errors) > SHOWN_ERRORS:
+        yield f"  ... and {count(len(errors) - SHOWN_ERRORS)} more (--json shows all)"
