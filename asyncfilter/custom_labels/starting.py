@@ -6,7 +6,7 @@ that runs without a lease of ours is left alone, unless it is adopted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from asyncfilter.custom_labels.lease import MISSING, NOT_RUNNING, RUNS, Lease, LeaseState, is_settled, others
@@ -76,6 +76,14 @@ class Outlook:
         return wish
 
 
+OnTaken = Callable[[Lease], Awaitable[object]]
+"""Called with a lease whose row is durable, before the service is asked to start its model."""
+
+
+async def _nothing(_lease: Lease) -> None:
+    """Nobody watches."""
+
+
 class Starter:
     """Starts one model.
 
@@ -84,8 +92,7 @@ class Starter:
         leases: The table.
         host: Reads the clocks.
         waiter: Waits between looks.
-        on_taken: Called with the lease when its row is durable and before the service is asked, so that somebody can
-            watch it whatever becomes of this process.
+        on_taken: Makes somebody watch the lease, whatever becomes of this process; an error of it ends the start.
     """
 
     def __init__(
@@ -95,7 +102,7 @@ class Starter:
         host: Host,
         waiter: Waiter,
         *,
-        on_taken: Callable[[Lease], object] = lambda _lease: None,
+        on_taken: OnTaken = _nothing,
     ) -> None:
         self._model = model
         self._leases = leases
@@ -150,7 +157,7 @@ class Starter:
                 continue  # another process has just decided so: the look waits for it
             except OtherUnitsError as error:
                 raise other_units(error.lease.arn, error.lease.units, error.lease.max_units) from error
-        self._on_taken(lease)
+        await self._watched(lease)
         if not outlook.runs:
             await self._send(lease)
         return self._leases.get(lease.id) or lease
@@ -185,6 +192,14 @@ class Starter:
         for lease in leases:
             if lease.state is LeaseState.RUNNING:
                 self._leases.release(lease.id)
+
+    async def _watched(self, lease: Lease) -> None:
+        try:
+            await self._on_taken(lease)
+        except AsyncFilterError:
+            if lease.state is LeaseState.INTENT:
+                self._leases.release(lease.id)
+            raise
 
     async def _send(self, lease: Lease) -> None:
         """Ask for the start until the service has accepted it, or certainly has not."""

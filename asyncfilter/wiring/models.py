@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from asyncfilter.aws import S3Objects, check_region, open_aws, open_clients
+from asyncfilter.aws import S3Objects, check_region, identify, open_aws, open_clients
 from asyncfilter.aws.model_service import CustomLabelsService, S3Files
 from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.custom_labels.call_log import CallLog
@@ -33,11 +33,13 @@ class Models:
         service: The service, its calls paced and repeated where that is safe.
         files: The objects that it reads and writes.
         clock: The time of all waits.
+        account: Asks for the number of the account whose credentials are in use.
     """
 
     service: ModelService
     files: ObjectFiles
     clock: Clock
+    account: Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,21 +72,28 @@ async def open_changing_models(aws: Aws) -> AsyncIterator[ChangingModels]:
                 service=RecordedService(models.service, calls),
                 files=RecordedFiles(models.files, calls, **at),
                 clock=models.clock,
+                account=models.account,
                 ledger=ledger,
                 calls=calls,
             )
 
 
 @asynccontextmanager
-async def open_models(aws: Aws) -> AsyncIterator[Models]:
+async def open_models(aws: Aws, *, endpoint_url: str | None = None) -> AsyncIterator[Models]:
     """Open the service in the region of ``aws``.
+
+    Args:
+        aws: Profile and region.
+        endpoint_url: The service's address in place of that of the AWS settings.
 
     Raises:
         UsageError: No region is set.
         AccessError: The AWS settings cannot be used.
     """
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_aws(aws, timeout_s=_TIMEOUT_S, connections=_CONNECTIONS))
+        session = await stack.enter_async_context(
+            open_aws(aws, timeout_s=_TIMEOUT_S, connections=_CONNECTIONS, endpoint_url=endpoint_url)
+        )
         region = session.region
         if region is None:
             raise UsageError("no region is set", hint="Add --region, set AWS_REGION, or give the ARN of the project.")
@@ -93,10 +102,15 @@ async def open_models(aws: Aws) -> AsyncIterator[Models]:
         address = "" if endpoint.is_aws else f"{endpoint.origin}{endpoint.base_path}"
         clients = await stack.enter_async_context(open_clients(aws, session))
         clock = SystemClock()
+
+        async def account() -> str:
+            return (await identify(session)).account
+
         yield Models(
             service=PacedService(CustomLabelsService(session, region, endpoint=address), clock=clock),
             files=S3Files(session, S3Objects(clients.s3)),
             clock=clock,
+            account=account,
         )
 
 

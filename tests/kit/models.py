@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 
-from asyncfilter.custom_labels import ledger as ledger_module
 from asyncfilter.custom_labels.lease import Lease
 from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.ledger import Ledger, open_ledger
 from asyncfilter.custom_labels.processes import Process
 from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.reaper import Reaper
-from asyncfilter.custom_labels.starting import Starter
+from asyncfilter.custom_labels.starting import OnTaken, Starter
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.custom_labels.watching import Watcher
 from asyncfilter.errors import (
     AsyncFilterError,
     ResourceInUseError,
-    ResourceMissingError,
     ThrottleCause,
     ThrottledError,
     TransientError,
@@ -70,10 +68,6 @@ class Killer:
         self.moments.append(name)
         if self.at and len(self.moments) >= self.at:
             raise Crash(name)
-
-
-def never() -> None:
-    """A request that is carried out and never answered, within the time of a call."""
 
 
 class Trouble:
@@ -260,10 +254,8 @@ class Service:
 
 def _unless_refused(effect: Callable[[], None]) -> Callable[[], None]:
     def quietly() -> None:
-        try:
+        with suppress(AsyncFilterError):
             effect()
-        except AsyncFilterError:
-            pass
 
     return quietly
 
@@ -416,8 +408,9 @@ class Commands:
     def reaper(self, timeout_s: float | None = None) -> Reaper:
         return Reaper(self.leases, self.host, self.open_model, self.waiter(timeout_s))
 
-    def starter(self, arn: str = ARN, on_taken: Callable[[Lease], object] = lambda _: None) -> Starter:
-        return Starter(self.model(arn), self.leases, self.host, self.waiter(), on_taken=on_taken)
+    def starter(self, arn: str = ARN, on_taken: OnTaken | None = None) -> Starter:
+        options = {} if on_taken is None else {"on_taken": on_taken}
+        return Starter(self.model(arn), self.leases, self.host, self.waiter(), **options)
 
     def watcher(self) -> Watcher:
         clock = LoopClock(UNIX_S)
@@ -426,5 +419,3 @@ class Commands:
     def die(self) -> None:
         """The process is gone."""
         self._machine.kill(self.host)
-
-

@@ -1,4 +1,4 @@
-"""Leases through kills at every step: no model of ours runs without a row, none after its lease once anybody has looked.
+"""Leases through kills at every step: no model of ours runs without a row, none after its lease once somebody looked.
 
 Each test runs a command in virtual time and kills it at one moment after the other: before and after each durable
 write and each call of the service. Then others look.

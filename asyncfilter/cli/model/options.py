@@ -18,6 +18,7 @@ from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import S3Location
+from asyncfilter.report.terminal.leases import failure_text
 
 ProjectArgument = Annotated[
     str, typer.Argument(metavar="PROJECT", help="Name or ARN of the project.", show_default=False)
@@ -116,19 +117,32 @@ class WaitOptions:
         return deferred.Patience(poll_s=self.poll_s, timeout_s=timeout_s, tell=print_err)
 
 
-def run_verb(verb: Callable[[], Awaitable[R]], bare: Mapping[str, Any], options: ModelOptions) -> R:
+def run_verb(
+    verb: Callable[[], Awaitable[R]], bare: Mapping[str, Any], options: ModelOptions, *, reaps: bool = True
+) -> R:
     """Run a verb, and return its result; where the service refuses, a result is on stdout with ``--json``.
+
+    Before it every model is stopped whose lease has expired or lost its owner, and stderr says so.
 
     Args:
         verb: With all arguments bound.
         bare: The result where nothing was done; with ``error`` it stands for one that is not there.
         options: Of the command.
+        reaps: False for a command that never changes anything.
 
     Raises:
         RefusedError: The service refuses.
+        LedgerError: The ledger cannot be used.
     """
+
+    async def reaping() -> R:
+        if reaps:
+            for failure in await deferred.stop_due(print_err):
+                print_err(failure_text(failure))
+        return await verb()
+
     try:
-        return wait_verb(verb, "what was begun")
+        return wait_verb(reaping, "what was begun")
     except RefusedError as error:
         if options.as_json:
             write_json({**bare, "error": {"code": error.code, "message": error.message}})
