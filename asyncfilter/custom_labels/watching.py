@@ -13,6 +13,7 @@ from asyncfilter.custom_labels.lease import Lease, LeaseKind, LeaseState, end_re
 from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.processes import Host
 from asyncfilter.custom_labels.reaper import Reaper
+from asyncfilter.custom_labels.states import moment_text
 
 TICK_S = {LeaseKind.TIME: 15.0, LeaseKind.RUN: 2.0}
 """Longest pause between two looks at a lease, seconds: a clock may be set meanwhile, an owner may die."""
@@ -52,7 +53,7 @@ class Watcher:
         if claimed is None:
             self._tell("the lease has ended, or has a watcher")
             return
-        self._tell(f"watching {claimed.arn}, at the latest until {claimed.expires_at:.0f}")
+        self._tell(f"watching {claimed.arn}, at the latest until {moment_text(claimed.expires_at)}")
         while (pause_s := await self._turn(identifier)) is not None:
             await self._clock.sleep(pause_s)
 

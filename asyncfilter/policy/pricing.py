@@ -211,4 +211,5 @@ def model_hour_micros(units: int) -> int:
 
 def model_micros(units: int, ran_s: float) -> int:
     """The price of a model that ran so long: every minute that was begun is paid for (guide, *Running a model*)."""
-    return model_hour_micros(units) * math.ceil(ran_s / 60) // 60
+    # Rounded: the difference of two moments in floating point may exceed whole minutes by a fraction of a microsecond.
+    return model_hour_micros(units) * math.ceil(round(ran_s, 3) / 60) // 60

@@ -193,7 +193,7 @@ async def start_model(planned: PlannedStart, options: StartOptions, patience: Pa
 
             async def watch(lease: Lease) -> None:
                 if options.watches:
-                    await start_watcher(lease, leases, models.clock)
+                    await start_watcher(lease, leases, models.clock, poll_s=patience.poll_s)
 
             starter = _starter(models, leases, planned.wish.arn, patience, on_taken=watch)
             lease = await starter.start(planned.wish, adopts=options.adopts)

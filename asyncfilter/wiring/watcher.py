@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncfilter
@@ -26,8 +27,14 @@ START_TIMEOUT_S = 60.0
 _LOOK_S = 0.05
 
 
-async def start_watcher(lease: Lease, leases: Leases, clock: Clock) -> None:
+async def start_watcher(lease: Lease, leases: Leases, clock: Clock, *, poll_s: float) -> None:
     """Start the watcher of a lease that has none, and wait until it watches.
+
+    Args:
+        lease: What is to be watched.
+        leases: The table.
+        clock: Waits.
+        poll_s: The watcher's pause between two looks at a model that is being stopped, seconds.
 
     Raises:
         AsyncFilterError: It does not begin.
@@ -36,7 +43,7 @@ async def start_watcher(lease: Lease, leases: Leases, clock: Clock) -> None:
         return
     folder = state_folder()
     log = log_path(folder, lease.id)
-    process = _spawn(folder, lease.id, log)
+    process = _spawn([str(folder), lease.id, str(poll_s)], folder, log)
     give_up_s = clock.monotonic() + START_TIMEOUT_S
     while not _has_watcher(leases, lease):
         if process.poll() is not None or clock.monotonic() > give_up_s:
@@ -62,7 +69,7 @@ def _has_watcher(leases: Leases, lease: Lease) -> bool:
     )
 
 
-def _spawn(folder: Path, identifier: str, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(arguments: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
     """The process, with the same environment and folder: the AWS settings may depend on both."""
     source = str(Path(asyncfilter.__file__).resolve().parents[1])
     paths = [source, *[str(Path(one).absolute()) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]]
@@ -70,7 +77,7 @@ def _spawn(folder: Path, identifier: str, log: Path) -> subprocess.Popen[bytes]:
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         return subprocess.Popen(  # noqa: S603  this program, with arguments of ours
-            [sys.executable, "-m", "asyncfilter.wiring.watcher_process", str(folder), identifier],
+            [sys.executable, "-m", "asyncfilter.wiring.watcher_process", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=fd,
             stderr=fd,

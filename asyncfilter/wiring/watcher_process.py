@@ -1,4 +1,4 @@
-"""The program of a watcher: ``python -m asyncfilter.wiring.watcher_process FOLDER LEASE`` watches one lease."""
+"""The program of a watcher: ``python -m asyncfilter.wiring.watcher_process FOLDER LEASE POLL`` watches one lease."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from asyncfilter.printable import printable, without_secrets
 from asyncfilter.wiring.leases import open_lease
 
 
-async def watch(folder: Path, identifier: str) -> None:
+async def watch(folder: Path, identifier: str, poll_s: float) -> None:
     """Watch a lease to its end."""
     host, clock = ThisHost(), SystemClock()
     with open_ledger(folder) as ledger:
         leases = Leases(ledger, host)
-        reaper = Reaper(leases, host, open_lease, Waiter(clock, tell=_tell))
+        reaper = Reaper(leases, host, open_lease, Waiter(clock, poll_s=poll_s, tell=_tell))
         await Watcher(leases, reaper, host, clock, tell=_tell).watch(identifier)
 
 
@@ -40,4 +40,4 @@ def _tell(line: str) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    anyio.run(watch, Path(sys.argv[1]), sys.argv[2])
+    anyio.run(watch, Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
