@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
+    from asyncfilter.wiring.evaluations import fetch_evaluation
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
+    from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
     from asyncfilter.wiring.leases import (
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         stop_expired,
         stop_model,
     )
+    from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
     from asyncfilter.wiring.model_changes import (
         Patience,
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
+    from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
     "Patience": "wiring.model_changes",
@@ -81,7 +85,9 @@ _HOMES = {
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fetch_evaluation": "wiring.evaluations",
     "fetch_manifest": "wiring.manifests",
+    "fetch_thumbnails": "wiring.thumbnails",
     "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
@@ -102,6 +108,7 @@ _HOMES = {
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
     "read_labels": "checkpoint",
@@ -125,6 +132,7 @@ _HOMES = {
     "training_shown": "wiring.model_changes",
     "trainings_now": "wiring.model_changes",
     "undo": "wiring",
+    "with_known_bucket": "wiring.located",
 }
 
 __all__ = [
@@ -142,7 +150,9 @@ __all__ = [
     "diagnose",
     "draw_bench",
     "examine_sample",
+    "fetch_evaluation",
     "fetch_manifest",
+    "fetch_thumbnails",
     "fits_checkpoint",
     "label_references",
     "label_sample",
@@ -163,6 +173,7 @@ __all__ = [
     "propose_bench",
     "question",
     "quota_tps",
+    "read_contents",
     "read_duplicates",
     "read_images",
     "read_labels",
@@ -186,6 +197,7 @@ __all__ = [
     "training_shown",
     "trainings_now",
     "undo",
+    "with_known_bucket",
 ]
 
 

@@ -14,6 +14,7 @@ MODEL = Group(
         "asyncfilter model start birds birds.2026-11-27T10.00.00 --for 2h",
         "asyncfilter model stop --expired    for cron or a systemd timer",
         "asyncfilter model status birds      datasets and versions of a project; changes nothing",
+        "asyncfilter model evaluate birds v2 how good a version is, and where it errs",
     ),
     short_help="Train and run models of Custom Labels.",
     commands={
@@ -22,6 +23,7 @@ MODEL = Group(
         "start": Entry("asyncfilter.cli.model.start", "Start a model under a lease, which ends at its time."),
         "stop": Entry("asyncfilter.cli.model.stop", "Stop a model, or all whose lease is over."),
         "status": Entry("asyncfilter.cli.model.status", "Show datasets and versions of a project; changes nothing."),
+        "evaluate": Entry("asyncfilter.cli.model.evaluate", "Show how good a version is, and where it errs."),
     },
 )
 """The group, with its commands in the order of the help."""
