@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asyncfilter.aws import S3Objects, check_region, identify, open_aws, open_clients
 from asyncfilter.aws.model_service import CustomLabelsService, S3Files
 from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.custom_labels.call_log import CallLog
-from asyncfilter.custom_labels.ledger import Ledger, open_ledger
+from asyncfilter.custom_labels.lease import Lease
+from asyncfilter.custom_labels.lease_table import Leases, last_leases
+from asyncfilter.custom_labels.ledger import Ledger, existing_ledger, open_ledger
 from asyncfilter.custom_labels.paced import PacedService
+from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.custom_labels.recorded import RecordedFiles, RecordedService
 from asyncfilter.custom_labels.states import ProjectState, project_state
 from asyncfilter.errors import UsageError
@@ -122,4 +125,18 @@ async def model_status(project: ProjectName, version: VersionName | None, *, aws
         AccessError: The service cannot be asked.
     """
     async with open_models(aws) as models:
-        return await project_state(models.service, project, version)
+        state = await project_state(models.service, project, version)
+        return replace(state, leases=leases_at(models.service.endpoint))
+
+
+def leases_at(endpoint: str) -> dict[str, Lease]:
+    """For each model at an endpoint with an open lease of the user's, the one that ends last; creates no ledger.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+    """
+    ledger = existing_ledger()
+    if ledger is None:
+        return {}
+    with ledger:
+        return last_leases(Leases(ledger, ThisHost()).open(), endpoint)

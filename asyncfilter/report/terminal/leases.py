@@ -39,6 +39,13 @@ def _owner_mapping(lease: Lease) -> dict[str, Any] | None:
     }
 
 
+def lease_text(lease: Lease) -> str:
+    """``leased until 2026-11-27T12:00:00Z by process 123, $4.00 an hour``."""
+    until = f"leased until {moment_text(lease.expires_at)}"
+    owner = "" if lease.kind is LeaseKind.TIME else f" by a run of process {lease.holder.pid} on {lease.holder.host}"
+    return f"{until}{owner}, {lease.state}, {usd(model_hour_micros(lease.most_units))} an hour while it runs"
+
+
 def started_mapping(status: str, lease: Lease) -> dict[str, Any]:
     """The result of ``model start``."""
     return {
