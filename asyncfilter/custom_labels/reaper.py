@@ -23,10 +23,11 @@ from asyncfilter.custom_labels.lease import (
     end_reason,
     is_abandoned,
     is_settled,
+    is_unattended,
     stop_step,
 )
 from asyncfilter.custom_labels.lease_table import Leases
-from asyncfilter.custom_labels.processes import Host, is_dead
+from asyncfilter.custom_labels.processes import Host
 from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.errors import (
@@ -151,7 +152,7 @@ class Reaper:
         A start whose process has died has taken place or not; and a model may have been stopped by somebody else, who
         then may start it again for himself.
         """
-        if lease.state is not LeaseState.RUNNING and not is_dead(lease.holder, self._host):
+        if not is_unattended(lease, self._host):
             return
         async with self._open_model(lease) as model:
             status = await model.status()

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from asyncfilter.custom_labels.lease import MISSING, NOT_RUNNING, RUNS, Lease, LeaseState, is_settled, others
+from asyncfilter.custom_labels.lease import (
+    MISSING,
+    NOT_RUNNING,
+    RUNS,
+    Lease,
+    LeaseState,
+    is_settled,
+    is_unattended,
+    others,
+)
 from asyncfilter.custom_labels.lease_table import BeingStoppedError, Leases, OtherUnitsError, Wish
 from asyncfilter.custom_labels.paced import is_certainly_undone
 from asyncfilter.custom_labels.processes import Host
@@ -152,15 +161,18 @@ class Starter:
                 raise foreign(self._model.arn)
             try:
                 lease = self._leases.take(outlook.completed(wish), runs=outlook.is_foreign)
-                break
             except BeingStoppedError:
                 continue  # another process has just decided so: the look waits for it
             except OtherUnitsError as error:
                 raise other_units(error.lease.arn, error.lease.units, error.lease.max_units) from error
-        await self._watched(lease)
-        if not outlook.runs:
-            await self._send(lease)
-        return self._leases.get(lease.id) or lease
+            await self._watched(lease)
+            if outlook.runs:
+                return lease
+            if lease.holder == self._host.me:
+                await self._send(lease)
+                return lease
+            # By one lease one process starts the model, so that a refusal tells it that somebody else has done so.
+            await self._waiter.pause(f"start of {lease.arn} by process {lease.holder.pid}")
 
     async def until_running(self, lease: Lease) -> Version:
         """Wait until the model runs.
@@ -188,9 +200,9 @@ class Starter:
         return self._leases.of(self._model.arn, self._model.service.endpoint)
 
     def _release_ended(self, leases: list[Lease]) -> None:
-        """Release leases by which the model ran and that somebody else has ended by stopping it."""
+        """Release leases by which the model, which does not run, has run, or whose start has failed."""
         for lease in leases:
-            if lease.state is LeaseState.RUNNING:
+            if is_unattended(lease, self._host) and is_settled(lease, self._host):
                 self._leases.release(lease.id)
 
     async def _watched(self, lease: Lease) -> None:
