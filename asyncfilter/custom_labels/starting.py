@@ -174,8 +174,12 @@ class Starter:
             # By one lease one process starts the model, so that a refusal tells it that somebody else has done so.
             await self._waiter.pause(f"start of {lease.arn} by process {lease.holder.pid}")
 
-    async def until_running(self, lease: Lease) -> Version:
+    async def until_running(self, lease: Lease, *, meanwhile: Callable[[], object] = lambda: None) -> Version:
         """Wait until the model runs.
+
+        Args:
+            lease: Of the model.
+            meanwhile: Called at each look; an error of it ends the wait.
 
         Raises:
             LeaseError: It failed to start, or was stopped before it ran.
@@ -183,6 +187,7 @@ class Starter:
         """
 
         async def look() -> Version:
+            meanwhile()
             version = await self._model.version()
             if version is None:
                 self._leases.release(lease.id)

@@ -53,7 +53,7 @@ async def open_lease(lease: Lease) -> AsyncIterator[ReachedModel]:
     aws = Aws(profile=lease.profile, region=ModelArn.parse(lease.arn).region)
     async with open_models(aws) as models:
         if models.service.endpoint == lease.endpoint:
-            yield _reached(models, lease.arn)
+            yield reached(models, lease.arn)
             return
         seen = models.service.endpoint
     if not lease.endpoint:
@@ -62,10 +62,11 @@ async def open_lease(lease: Lease) -> AsyncIterator[ReachedModel]:
             hint="Unset AWS_ENDPOINT_URL, then stop it with asyncfilter model stop --expired.",
         )
     async with open_models(aws, endpoint_url=lease.endpoint) as models:
-        yield _reached(models, lease.arn)
+        yield reached(models, lease.arn)
 
 
-def _reached(models: Models, arn: str) -> ReachedModel:
+def reached(models: Models, arn: str) -> ReachedModel:
+    """A model at an open service."""
     return ReachedModel(arn=arn, service=models.service, account=models.account)
 
 
@@ -163,7 +164,7 @@ async def plan_start(
             wish = Wish(
                 arn=found.arn,
                 endpoint=models.service.endpoint,
-                profile=_profile(aws),
+                profile=profile_of(aws),
                 units=options.units,
                 max_units=options.max_units,
                 for_s=options.for_s,
@@ -204,13 +205,13 @@ async def start_model(planned: PlannedStart, options: StartOptions, patience: Pa
 def _starter(
     models: Models, leases: Leases, arn: str, patience: Patience, *, on_taken: OnTaken | None = None
 ) -> Starter:
-    model, waiter = _reached(models, arn), patience.waiter()
+    model, waiter = reached(models, arn), patience.waiter()
     if on_taken is None:
         return Starter(model, leases, ThisHost(), waiter)
     return Starter(model, leases, ThisHost(), waiter, on_taken=on_taken)
 
 
-def _profile(aws: Aws) -> str | None:
+def profile_of(aws: Aws) -> str | None:
     """The profile by which another process has the same credentials; keys in the environment come before one."""
     if aws.profile is not None or "AWS_ACCESS_KEY_ID" in os.environ:
         return aws.profile
@@ -255,7 +256,7 @@ async def plan_stop(project: ProjectName, version: VersionName, *, aws: Aws) -> 
             wish = Wish(
                 arn=found.arn,
                 endpoint=models.service.endpoint,
-                profile=_profile(aws),
+                profile=profile_of(aws),
                 units=max(1, found.min_units),
                 max_units=found.max_units,
                 for_s=0.0,

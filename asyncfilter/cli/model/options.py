@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -15,6 +14,7 @@ from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import AbortedError, ExitCode, RefusedError, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
+from asyncfilter.job.durations import FORMS, duration_s
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import S3Location
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
-_UNITS_S = (86_400, 3_600, 60, 1)
-
 
 def parse_duration(text: str) -> float:
     """A duration such as ``90s``, ``45m``, ``2h``, ``1d`` or ``1h30m`` in seconds.
@@ -42,12 +39,9 @@ def parse_duration(text: str) -> float:
     Raises:
         UsageError: It is none, or 0.
     """
-    found = _DURATION.match(text)
-    parts = found.groups() if found else ()
-    duration_s = sum(int(part) * unit_s for part, unit_s in zip(parts, _UNITS_S, strict=False) if part)
-    if not duration_s:
-        raise UsageError(f"{text!r} is no duration", hint="Write 90s, 45m, 2h, 1d or 1h30m.")
-    return float(duration_s)
+    if (found := duration_s(text)) is None:
+        raise UsageError(f"{text!r} is no duration", hint=f"Write {FORMS}.")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
