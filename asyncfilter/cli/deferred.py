@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.equal_images import list_contents
     from asyncfilter.wiring.evaluations import fetch_evaluation
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
+    from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
+    from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
     from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
@@ -83,6 +85,7 @@ _HOMES = {
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
     "read_labels": "checkpoint",
@@ -99,6 +102,7 @@ _HOMES = {
     "run_with_console": "cli.run_console",
     "survey": "wiring",
     "undo": "wiring",
+    "with_known_bucket": "wiring.located",
 }
 
 __all__ = [
@@ -133,6 +137,7 @@ __all__ = [
     "propose_bench",
     "question",
     "quota_tps",
+    "read_contents",
     "read_duplicates",
     "read_images",
     "read_labels",
@@ -149,6 +154,7 @@ __all__ = [
     "run_with_console",
     "survey",
     "undo",
+    "with_known_bucket",
 ]
 
 
