@@ -176,7 +176,8 @@ def check_everything(summary_body: bytes, snapshot_body: bytes) -> None:
         counted.update(one.outcome for one in image.predictions)
         counted[Outcome.FALSE_NEGATIVE] += len(image.missed)
         assert len(image.missed) <= len(image.truths)
-    assert tuple(total) == (counted["tp"], counted["fp"], counted["fn"])  # type: ignore[index]  outcomes are strings
+    expected = (Outcome.TRUE_POSITIVE, Outcome.FALSE_POSITIVE, Outcome.FALSE_NEGATIVE)
+    assert tuple(total) == tuple(counted[outcome] for outcome in expected)
     for curve in (found.curves or {}).values():
         recalls = [point.recall for point in curve]
         assert recalls == sorted(recalls, reverse=True)
