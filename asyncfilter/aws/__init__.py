@@ -21,7 +21,7 @@ from asyncfilter.aws.factory import (
     open_store,
 )
 from asyncfilter.aws.model_state import ModelState, describe_model
-from asyncfilter.aws.preflight import check_region, nearest_region
+from asyncfilter.aws.preflight import Retry, check_region, nearest_region, with_retries
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
 from asyncfilter.aws.s3.end import S3End
@@ -52,6 +52,7 @@ __all__ = [
     "OptOutState",
     "QuotaAnswer",
     "QuotaOrigin",
+    "Retry",
     "S3End",
     "S3Objects",
     "S3Store",
@@ -72,4 +73,5 @@ __all__ = [
     "open_without_keys",
     "opt_out",
     "quota_tps",
+    "with_retries",
 ]

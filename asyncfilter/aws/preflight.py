@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 
@@ -176,6 +176,14 @@ def s3_targets(job: Job) -> dict[str, str]:
     """Targets in S3, as templates, by the key of their action in the job file."""
     targets = {key: action.target for key, action in job.actions_by_key.items()}
     return {key: target for key, target in targets.items() if target and store_of(target) is StoreKind.S3}
+
+
+class Retry(Protocol):
+    """Repeats an attempt that was throttled or failed transiently."""
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], /) -> T:
+        """The result of the first attempt that succeeds; raises the error of the last one."""
+        ...
 
 
 async def with_retries(call: Callable[[], Awaitable[T]]) -> T:

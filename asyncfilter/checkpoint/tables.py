@@ -167,7 +167,7 @@ class Tables:
             found.update((target, Owner(key=key, moved=moved)) for target, key, moved in rows)
         return found
 
-    def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
+    def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool, origin: str = "") -> None:
         """See ``Checkpoint.save_listing``."""
         state = self._listing_state()
         keys = [entry.key for _, entry in ranked]
@@ -176,8 +176,8 @@ class Tables:
             (entry.key, rank, entry.size_bytes, pack_etag(entry.etag), entry.storage_class) for rank, entry in ranked
         ]
         with self.transaction():
-            sql.insert(self._db, "INSERT OR REPLACE INTO listing", rows)
-            write_state(self._db, {LISTING: ListingState(is_whole=is_last, last_key=last_key)})
+            sql.insert(self._db, "INSERT OR IGNORE INTO listing", rows)
+            write_state(self._db, {LISTING: ListingState(is_whole=is_last, last_key=last_key, origin=origin)})
             if is_last:
                 self._db.execute(SHUFFLE)
 
@@ -192,6 +192,15 @@ class Tables:
         """See ``Checkpoint.listing_state``."""
         state = self._listing_state()
         return state.is_whole, state.last_key
+
+    def listing_origin(self) -> str:
+        """See ``Checkpoint.listing_origin``."""
+        return self._listing_state().origin
+
+    def listing_rank(self, key: str) -> int | None:
+        """See ``Checkpoint.listing_rank``."""
+        row = self._db.execute("SELECT rank FROM listing WHERE key = ?", (key,)).fetchone()
+        return None if row is None else int(row[0])
 
     def drop_listing(self) -> None:
         """See ``Checkpoint.drop_listing``."""

@@ -41,12 +41,17 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
+    from asyncfilter.wiring.evaluations import fetch_evaluation
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
+    from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
+    from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
+    from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
+    from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
     "apply": "wiring",
@@ -60,7 +65,9 @@ _HOMES = {
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fetch_evaluation": "wiring.evaluations",
     "fetch_manifest": "wiring.manifests",
+    "fetch_thumbnails": "wiring.thumbnails",
     "fits_checkpoint": "wiring.first_look",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
@@ -70,6 +77,7 @@ _HOMES = {
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
+    "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
     "plan_apply": "wiring",
@@ -77,6 +85,7 @@ _HOMES = {
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
     "read_labels": "checkpoint",
@@ -93,6 +102,7 @@ _HOMES = {
     "run_with_console": "cli.run_console",
     "survey": "wiring",
     "undo": "wiring",
+    "with_known_bucket": "wiring.located",
 }
 
 __all__ = [
@@ -107,7 +117,9 @@ __all__ = [
     "diagnose",
     "draw_bench",
     "examine_sample",
+    "fetch_evaluation",
     "fetch_manifest",
+    "fetch_thumbnails",
     "fits_checkpoint",
     "label_references",
     "label_sample",
@@ -117,6 +129,7 @@ __all__ = [
     "look_at",
     "look_at_images",
     "measure",
+    "model_status",
     "open_aws",
     "parse_job",
     "plan_apply",
@@ -124,6 +137,7 @@ __all__ = [
     "propose_bench",
     "question",
     "quota_tps",
+    "read_contents",
     "read_duplicates",
     "read_images",
     "read_labels",
@@ -140,6 +154,7 @@ __all__ = [
     "run_with_console",
     "survey",
     "undo",
+    "with_known_bucket",
 ]
 
 

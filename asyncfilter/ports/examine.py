@@ -38,6 +38,20 @@ class Source(Protocol):
         ...
 
 
+class Heads(Protocol):
+    """Looks at single objects of a source, for a list that may be older than the store."""
+
+    async def head(self, key: str) -> ListedObject | None:
+        """The object as the source would list it now; None when there is none.
+
+        Raises:
+            ThrottledError: The store throttles.
+            TransientError: Worth repeating.
+            AccessError: It may not be looked at.
+        """
+        ...
+
+
 class Places(Protocol):
     """Other places in the store of a source, which tell where images are when the source has none.
 

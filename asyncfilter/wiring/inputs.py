@@ -18,6 +18,7 @@ from asyncfilter.policy.object_filter import skip_reason
 from asyncfilter.ports.examine import Preparation, Sink, Source
 from asyncfilter.wiring.account import Account, concurrency
 from asyncfilter.wiring.detectors import OPENERS, OpenDetector, own_backend
+from asyncfilter.wiring.lists import open_list
 from asyncfilter.wiring.overrides import Overrides, check_own_stores
 from asyncfilter.wiring.stores import Store, open_store
 
@@ -45,7 +46,22 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
             opened = await OPENERS[job.detector.kind](job, account, store.region, pays=pays)
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=store.cautions)
-        yield msgspec.structs.replace(inputs, places=store.places), store.sink
+        inputs = msgspec.structs.replace(inputs, places=store.places)
+        yield await _with_list(job, inputs, store, account), store.sink
+
+
+async def _with_list(job: Job, inputs: RunInputs, store: Store, account: Account) -> RunInputs:
+    """The inputs with the job's list, if it has one, in place of the listing of its store."""
+    if job.source.listed is None or store.heads is None:
+        return inputs
+    opened = await open_list(job.source.listed, account)
+    return msgspec.structs.replace(
+        inputs,
+        source=opened.source(job.source),
+        origin=opened.origin,
+        heads=store.heads,
+        cautions=(*inputs.cautions, *opened.cautions()),
+    )
 
 
 def inputs_of(
@@ -79,7 +95,10 @@ def _check(job: Job) -> Callable[[ListedObject], Skip | None]:
     """The function that returns why a listed object is skipped; images to convert may exceed the service's limit."""
     keys = KeyFilter(job.source.include, job.source.exclude)
     max_bytes = MAX_CONVERTED_BYTES if job.convert else PROFILES[job.detector.kind].image_limits.max_object_bytes
-    return lambda listed: skip_reason(listed, keys, max_bytes)
+    prefix = job.source.prefix if job.source.listed is not None else ""
+    if not prefix:
+        return lambda listed: skip_reason(listed, keys, max_bytes)
+    return lambda listed: skip_reason(listed, keys, max_bytes) if listed.key.startswith(prefix) else Skip.OUTSIDE
 
 
 def _preparation(job: Job, store: Store, opened: OpenDetector, stack: AsyncExitStack) -> Preparation | None:

@@ -32,6 +32,8 @@ from asyncfilter.policy.reference_labels import resolved
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
 from asyncfilter.wiring.inputs import open_inputs
+from asyncfilter.wiring.lists import in_preview_order
+from asyncfilter.wiring.located import with_bucket
 from asyncfilter.wiring.overrides import Overrides, new_run_id
 from asyncfilter.wiring.references import Ready, resolve
 
@@ -166,9 +168,11 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         CheckpointError: The existing checkpoint cannot be used by this job.
         AccessError: The job cannot work.
     """
+    job = await with_bucket(job)
     async with AsyncExitStack() as stack:
         checkpoint_totals, known, names = await _checkpoint_totals(job, overrides, stack)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides, pays=False))
+        inputs = await in_preview_order(job.source, inputs, stack) if inputs.origin else inputs
         terms = _terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock())
         yield Preview(
             inputs=inputs,

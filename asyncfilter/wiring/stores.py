@@ -29,7 +29,7 @@ from asyncfilter.folders import (
 from asyncfilter.job.addresses import Template, parse_template
 from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import StoreKind, folder_of
-from asyncfilter.ports.examine import Contents, Places, Sink, Source
+from asyncfilter.ports.examine import Contents, Heads, Places, Sink, Source
 from asyncfilter.ports.remover import Remover
 from asyncfilter.ports.transfer import Copier, Objects, StoreEnd
 from asyncfilter.transfers.routing import Pair, RoutedRemover, RoutedSink
@@ -48,6 +48,7 @@ class Store:
     Attributes:
         source: Lists the images.
         sink: Carries out actions.
+        heads: Looks at single objects of the store; None where the caller gave the source.
         places: Other places of the source's store; None where these are not known.
         contents: Reads the images; None where the caller gave source, detector and sink.
         region: Region in which a service can read the images by reference; None where they must be sent.
@@ -56,6 +57,7 @@ class Store:
 
     source: Source
     sink: Sink
+    heads: Heads | None = None
     places: Places | None = None
     contents: Contents | None = None
     region: str | None = None
@@ -91,6 +93,7 @@ async def _s3_store(job: Job, account: Account) -> Store:
     return Store(
         source=opened.source,
         sink=opened.sink,
+        heads=opened.source,
         places=opened.places,
         contents=opened.contents,
         region=opened.region,
@@ -120,8 +123,13 @@ async def _s3_end(_job: Job, account: Account) -> StoreEnd:
 async def _folder_store(job: Job, _account: Account) -> Store:
     folder = _opened_folder(job)
     _check_writable(job, folder)
+    source = FolderSource(folder)
     return Store(
-        source=FolderSource(folder), sink=FolderSink(folder), places=FolderPlaces(folder), contents=FolderContents()
+        source=source,
+        sink=FolderSink(folder),
+        heads=source,
+        places=FolderPlaces(folder),
+        contents=FolderContents(),
     )
 
 
@@ -223,7 +231,7 @@ async def open_store(job: Job, overrides: Overrides, account: Account) -> Store:
         return Store(source=source, sink=sink)
     opened = await STORES[job.source.store].store(job, account)
     if source is not None:
-        opened = replace(opened, source=source, places=None)
+        opened = replace(opened, source=source, heads=None, places=None)
     if sink is not None:
         return replace(opened, sink=sink)
     cautions = await _checked_targets(job, account)

@@ -15,12 +15,16 @@ import pytest
 
 from asyncfilter import Consent, apply, bench, label_references, plan, plan_apply, plan_undo, refilter, run, undo
 from asyncfilter.aws import Endpoint
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.checkpoint import read_images
+from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.job import Job
+from asyncfilter.model import Verdict
 from asyncfilter.policy.permissions import BucketFacts, Command, Need, needs_of, policy_document
+from asyncfilter.records.images import StoredImage
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.iam.documents import matches
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from asyncfilter.wiring.image_contents import read_contents
 from tests.kit import jobs
 from tests.kit.pictures import plain
 from tests.kit.services import serving, set_faults
@@ -75,6 +79,29 @@ async def undone(job: Job) -> bool:
     images = (await plan_undo(job)).images
     summary = await undo(job, Consent(images=images, max_share=ALL))
     return bool(images) and summary.exit_code == 0
+
+
+async def exported(job: Job) -> bool:
+    """``export --format webdataset --verdict keep --verdict review``."""
+    images = [one for one in read_images(job.checkpoint) if one.decision and one.decision.verdict != Verdict.REJECT]
+    received = Received()
+    await read_contents(images, received, job)
+    return bool(images) and received.added == len(images)
+
+
+class Received:
+    """Counts images whose bytes came."""
+
+    def __init__(self) -> None:
+        self.added = 0
+
+    def add(self, _image: StoredImage, content: bytes) -> None:
+        """Count an image."""
+        assert content
+        self.added += 1
+
+    def fail(self, image: StoredImage, error: ImageError) -> None:
+        """Nothing came."""
 
 
 async def labelled(job: Job) -> bool:
@@ -242,6 +269,12 @@ SCENES = {
         verb=partial(applied, stale=True),
         sections={"actions": COPIES},
         before=[(ran, {"rules": [{"keep": {"any": ["Robin", "Dog"]}}]}), (refiltered, {})],
+    ),
+    "export --format webdataset": Scene(
+        command=Command.PICTURES,
+        verb=exported,
+        sections={"actions": {"review": REMOVALS["review"]}},
+        before=APPLIED,
     ),
     "undo": Scene(
         command=Command.UNDO,

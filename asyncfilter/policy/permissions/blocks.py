@@ -132,6 +132,15 @@ def copying(places: JobPlaces) -> Iterator[Need]:
         yield from reading(places)
 
 
+def exporting(places: JobPlaces) -> Iterator[Need]:
+    """Reading pictures in the source, or where they were copied or moved to."""
+    yield from reading(places)
+    for target in (*places.copies, *places.moves):
+        for need in _look(places, target):
+            is_find = need.without is not None
+            yield need if is_find else replace(need, why="read images that left the source, or were replaced there")
+
+
 def tagging(places: JobPlaces) -> Iterator[Need]:
     """Tags of the source's objects."""
     if places.source is None or not places.has(ActionKind.TAG):
