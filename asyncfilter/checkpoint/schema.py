@@ -4,7 +4,7 @@
 the index from ETags to images, without the newest; ``effect`` holds the actions confirmed for an image, by age;
 ``removal`` is the removal journal, whose entries need no other row. ``label`` and ``word`` are the interned tables to
 which the numbers in ``image.detection`` and ``image.label`` refer. ``state`` holds one JSON value for each key,
-``identity`` one text. ``listing`` is used by ``order: random`` only.
+``identity`` one text. ``listing`` is used by ``order: random`` and by lists of keys.
 
 Invariants that the file itself enforces: each position belongs to one row; each target belongs to one key (a tag's
 target is its tags, of which an image has one set); the id of a row is never used twice. Text compares by its UTF-8
@@ -120,6 +120,17 @@ SHUFFLE = "CREATE INDEX IF NOT EXISTS listing_rank ON listing (rank)"
 
 UNSHUFFLE = "DROP INDEX IF EXISTS listing_rank"
 """Undoes ``SHUFFLE`` before a new pass."""
+
+COLLECT = "CREATE TEMP TABLE IF NOT EXISTS collected (key, rank, size_bytes, etag, storage_class)"
+"""The rows of a list in its order, outside of the checkpoint; they are gone with the connection."""
+
+STORE_COLLECTED = "INSERT OR IGNORE INTO listing SELECT * FROM temp.collected ORDER BY key, rowid"
+"""The first row of each key, sorted outside of memory."""
+
+FORGET_COLLECTED = "DROP TABLE IF EXISTS temp.collected"
+
+CACHE_SIZE = "PRAGMA cache_size = -1024"
+"""1 MB: memory does not grow with the file."""
 
 
 def create_tables(db: sqlite3.Connection) -> None:

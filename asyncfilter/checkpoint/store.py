@@ -80,6 +80,8 @@ class TablesOnThread:
         self.save_listing = thread.wrap(tables.save_listing)
         self.listing = thread.wrap(tables.listing)
         self.listing_state = thread.wrap(tables.listing_state)
+        self.listing_origin = thread.wrap(tables.listing_origin)
+        self.listing_rank = thread.wrap(tables.listing_rank)
         self.drop_listing = thread.wrap(tables.drop_listing)
         # RunHistory
         self.begin_run = thread.wrap(tables.begin_run)

@@ -264,7 +264,7 @@ def _with_jobs(
     """
     if not paths:
         return options, ()
-    jobs = [deferred.load_job(path) for path in paths]
+    jobs = [deferred.with_known_bucket(deferred.load_job(path)) for path in paths]
     needed = deferred.contents_for(jobs, pictures=pictures, seed=options.seed)
     draw_files(needed.local, seed=options.seed, yes=yes)
     filled = {name for specs in (options.load, options.samples, options.synthetic) for name, *_ in specs}

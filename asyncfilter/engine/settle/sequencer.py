@@ -153,9 +153,9 @@ class Sequencer:
         for tally in (self.watermark.tally, self.ahead):
             tally.recent = ErrorWindow()
 
-    def begin_pass(self) -> None:
-        """Start a new pass over the listing; all admitted images must be settled."""
-        self.watermark.cursor, self.watermark.listing_done = None, False
+    def begin_pass(self, origin: str = "") -> None:
+        """Start a new pass over the listing, or over the list ``origin``; all admitted images must be settled."""
+        self.watermark.cursor, self.watermark.listing_done, self.watermark.origin = None, False, origin
         self.watermark.pass_seq = self.watermark.seq
         for tally in (self.watermark.tally, self.ahead):
             tally.listed, tally.skipped = 0, {}

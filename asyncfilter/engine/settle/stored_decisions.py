@@ -71,7 +71,13 @@ class StoredDecisions:
         skipped = {reason: count for reason, count in mark.tally.skipped.items() if reason != Skip.DUPLICATE}
         tally = Tally(listed=mark.tally.listed, skipped=skipped)
         found = RedecisionPreview(
-            watermark=Watermark(cursor=mark.cursor, listing_done=mark.listing_done, pass_seq=mark.pass_seq, tally=tally)
+            watermark=Watermark(
+                cursor=mark.cursor,
+                listing_done=mark.listing_done,
+                pass_seq=mark.pass_seq,
+                origin=mark.origin,
+                tally=tally,
+            )
         )
         # One bit each: 125 KB for a million images.
         self._marked = bytearray(mark.seq // 8 + 1)
