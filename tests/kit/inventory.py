@@ -28,7 +28,8 @@ class Listed(NamedTuple):
     is_marker: bool = False
 
 
-SCHEMA = ("Bucket", "Key", "VersionId", "IsLatest", "IsDeleteMarker", "Size", "LastModifiedDate", "ETag", "StorageClass")
+_VERSIONS = ("VersionId", "IsLatest", "IsDeleteMarker")
+SCHEMA = ("Bucket", "Key", *_VERSIONS, "Size", "LastModifiedDate", "ETag", "StorageClass")
 
 
 def csv_gz(rows: Iterable[Listed], columns: Sequence[str] = SCHEMA, bucket: str = "raw") -> bytes:
@@ -78,7 +79,9 @@ def arrow_bytes(rows: Iterable[Listed], *, is_orc: bool = False, bucket: str = "
     return out.getvalue()
 
 
-def manifest_of(files: dict[str, bytes], *, format_: str = "CSV", schema: str = ", ".join(SCHEMA), **changed: Any) -> bytes:
+def manifest_of(
+    files: dict[str, bytes], *, format_: str = "CSV", schema: str = ", ".join(SCHEMA), **changed: Any
+) -> bytes:
     """The ``manifest.json`` for data files by their keys."""
     content = {
         "sourceBucket": "raw",
