@@ -9,6 +9,7 @@
     │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
     │   ├── CheckpointVersionError       written by a newer asyncfilter
     │   └── CheckpointMismatchError      belongs to another source or detector
+    ├── LedgerError                  3   the ledger of leases cannot be used
     ├── AccessError                  4   the account, not one image: stops the run
     │   ├── CredentialsError             none, expired or unknown
     │   ├── PermissionDeniedError        on list, detect or write
@@ -17,7 +18,15 @@
     │   ├── EndpointError                no server answers at the endpoint
     │   └── StoreError                   the store does not do what S3 does
     ├── DataError                    1   something in the data is wrong, with a code
+    ├── RefusedError                 1   the model service refuses, with its own code
+    │   ├── ResourceExistsError          it is there already
+    │   ├── ResourceInUseError           its present state does not allow it
+    │   ├── ResourceLimitError           a quota of the account
+    │   ├── ResourceMissingError         it is not there
+    │   ├── ResourceNotReadyError        it is not there yet
+    │   └── LeaseError                   a model cannot be leased as wished
     ├── OutputError                 74   a result cannot be written
+    ├── WaitEndedError              75   a wait took longer than the user allows; what is waited for goes on
     ├── AbortedError               130   a second interruption, or a question answered with no
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError        4      wait and repeat; does not count against ``max_attempts``
@@ -47,7 +56,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The job file or the command line is wrong; nothing was started."""
     CHECKPOINT = 3
-    """The checkpoint cannot be used."""
+    """The checkpoint, or the ledger of leases, cannot be used."""
     ACCESS = 4
     """Credentials, permission, bucket, region or endpoint."""
     INTERNAL = 70
@@ -143,6 +152,12 @@ class CheckpointMismatchError(CheckpointError):
     """The checkpoint belongs to another source or detector."""
 
 
+class LedgerError(AsyncFilterError):
+    """The ledger of leases cannot be used; what is in it was left as it was."""
+
+    exit_code = ExitCode.CHECKPOINT
+
+
 class AccessError(AsyncFilterError):
     """The account cannot do what the job needs: stops the run, and is never recorded as a failed image."""
 
@@ -189,10 +204,56 @@ class DataError(AsyncFilterError):
         self.code = code
 
 
+class RefusedError(AsyncFilterError):
+    """The service that trains and runs models refuses a request, which had no effect.
+
+    Args:
+        message: What was asked for, and the service's own words.
+        code: The service's name for it, such as ``LimitExceededException``.
+        hint: The remedy.
+    """
+
+    exit_code = ExitCode.SOME_FAILED
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class ResourceExistsError(RefusedError):
+    """What was to be made is there already."""
+
+
+class ResourceInUseError(RefusedError):
+    """The present state of a project, dataset or version does not allow it; or one of this name is there already."""
+
+
+class ResourceLimitError(RefusedError):
+    """A quota of the account would be exceeded."""
+
+
+class ResourceMissingError(RefusedError):
+    """There is no such project, dataset or version."""
+
+
+class ResourceNotReadyError(RefusedError):
+    """A project, dataset or version is not ready for it yet."""
+
+
+class LeaseError(RefusedError):
+    """A model cannot be leased as wished: its state, or another lease on it, does not allow it; the code says which."""
+
+
 class OutputError(AsyncFilterError):
     """A result cannot be written where the user wants it; nothing else is lost."""
 
     exit_code = ExitCode.OUTPUT
+
+
+class WaitEndedError(AsyncFilterError):
+    """A wait took longer than the user allows; what is waited for goes on, and the same command takes it up again."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class AbortedError(AsyncFilterError):

@@ -26,7 +26,7 @@ _GUIDES: dict[str, Sequence[tuple[str, str]]] = {
     "dataset check": [("Datasets for Custom Labels", "datasets.md")],
     "demo": [("Gallery", "gallery.md")],
     "doctor": [("What it looks at", "doctor.md"), ("Credentials", "credentials.md"), ("Deploy", "deploy/README.md")],
-    "export": [("Review later", "how-to/review.md")],
+    "export": [("Formats that people train from", "datasets.md"), ("Review later", "how-to/review.md")],
     "init": [("Filter a bucket", "how-to/filter.md"), ("The job file", "job-file.md")],
     "labels": [("Planning", "planning.md")],
     "manifest stats": [("Datasets for Custom Labels", "datasets.md")],

@@ -17,11 +17,14 @@ from asyncfilter.aws.s3.contents import S3Contents
 from asyncfilter.aws.s3.diagnosis import Diagnosis
 from asyncfilter.aws.s3.places import S3Places
 from asyncfilter.aws.s3.remover import S3Remover
+from asyncfilter.aws.s3.siblings import sibling_cautions
 from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.target_checks import check_targets
 from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Job, for_every_kind
+from asyncfilter.model import StoreKind
+from asyncfilter.records.removal import BucketState, Versioning
 
 
 class AwsClients:
@@ -93,7 +96,7 @@ class S3Store:
         places: Other prefixes of the source's bucket.
         contents: The bytes of the source's objects.
         region: Of the bucket.
-        cautions: What is probably a mistake about the targets, one sentence each.
+        cautions: What is probably a mistake about source and targets, one sentence each.
     """
 
     source: S3Source
@@ -121,7 +124,10 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
         contents=S3Contents(clients.s3),
         sink=S3Sink(clients.s3),
         region=region,
-        cautions=await check_targets(job, clients.session, clients.s3, region),
+        cautions=(
+            *await sibling_cautions(clients.s3, job.source.bucket, job.source.prefix),
+            *await check_targets(job, clients.session, clients.s3, region),
+        ),
     )
 
 
@@ -140,8 +146,17 @@ async def open_detector(job: Job, clients: AwsClients, *, bucket_region: str | N
     return await clients.detector(job.detector, region, reads_s3=bucket_region is not None), region
 
 
+async def check_s3_targets(job: Job, clients: AwsClients) -> tuple[str, ...]:
+    """Check the targets in S3 of a job whose images are elsewhere; the result are cautions, one sentence each.
+
+    Raises:
+        AccessError: A target cannot be written.
+    """
+    return await check_targets(job, clients.session, clients.s3, None)
+
+
 async def open_remover(job: Job, clients: AwsClients) -> S3Remover:
-    """Check that the job's buckets exist, then return the remover of the source's objects.
+    """Check that the job's buckets exist, then return the remover of the source's objects, or of those at its targets.
 
     Args:
         job: Gives bucket and targets.
@@ -152,4 +167,7 @@ async def open_remover(job: Job, clients: AwsClients) -> S3Remover:
     """
     await check_buckets(job, clients.session)
     versions = S3Versions(clients.session)
-    return S3Remover(clients.s3, versions, await with_retries(lambda: versions.state(job.source.bucket)))
+    state = BucketState(versioning=Versioning.UNKNOWN)
+    if job.source.store is StoreKind.S3:
+        state = await with_retries(lambda: versions.state(job.source.bucket))
+    return S3Remover(clients.s3, versions, state)

@@ -15,10 +15,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 import aiohttp
 import aiohttp.http_exceptions
+import anyio
+import anyio.to_thread
 from aiobotocore.awsrequest import AioAWSResponse
 from botocore import exceptions as vendor
 from botocore.awsrequest import AWSPreparedRequest
@@ -36,14 +38,20 @@ METADATA = ResponseLimit(64 * 1024)
 _OF_S3: Final = "X-Amz-Content-SHA256"
 """Header that botocore signs in requests to S3 alone."""
 
+_LIMITS: Final[Mapping[str, ResponseLimit]] = {
+    "RekognitionService.ListDatasetEntries": ResponseLimit(64 * 1024 * 1024),
+}
+"""Of responses that may be larger than others: 100 entries of 100,000 characters, each of which JSON may escape."""
+
 _DEFAULT_TIMEOUT_S: Final = 60.0
+_PIECE_BYTES: Final = 256 * 1024
 
 
 class HttpSession:
     """An HTTP session as aiobotocore's clients use it (``AioConfig.http_session_cls``, with ``tls`` bound).
 
-    Bodies of requests are bytes: asyncfilter sends no streams. Settings of aiobotocore that asyncfilter never makes are
-    ignored, and so is ``verify``: nothing switches the checks off.
+    Bodies of requests are bytes, or a file that is sent in pieces from where it stands. Settings of aiobotocore that
+    asyncfilter never makes are ignored, and so is ``verify``: nothing switches the checks off.
 
     Args:
         tls: The trusted certificates.
@@ -95,13 +103,13 @@ class HttpSession:
                 request.method,
                 URL(request.url, encoded=True),  # as it was signed
                 headers=_headers(request),
-                data=request.body,
+                data=_body(request),
                 proxy=proxy,
                 allow_redirects=False,
             )
             if request.stream_output and response.status < 300:
                 return _response_of(response, response)
-            limit = PAGE if _OF_S3 in request.headers else self._limit
+            limit = PAGE if _OF_S3 in request.headers else _LIMITS.get(_target(request), self._limit)
             async with response:
                 return _response_of(response, _Received(await bounded_body(response, limit)))
 
@@ -175,8 +183,26 @@ def _timeout(timeout: float | tuple[float | None, float | None] | None) -> aioht
     )
 
 
+def _body(request: AWSPreparedRequest) -> bytes | str | AsyncIterator[bytes] | None:
+    body = request.body
+    return _pieces(body) if hasattr(body, "read") else body
+
+
+async def _pieces(content: BinaryIO) -> AsyncIterator[bytes]:
+    """A file in pieces: with the header of its length, which botocore sets, aiohttp sends them as one body."""
+    while piece := await anyio.to_thread.run_sync(content.read, _PIECE_BYTES):
+        yield piece
+
+
+def _target(request: AWSPreparedRequest) -> str:
+    """The operation of a request in JSON; empty for others."""
+    target = request.headers.get("X-Amz-Target", "")
+    return target.decode() if isinstance(target, bytes) else str(target)
+
+
 def _headers(request: AWSPreparedRequest) -> dict[str, str]:
     headers = {name: value.decode() if isinstance(value, bytes) else value for name, value in request.headers.items()}
+    headers.pop("Expect", None)  # botocore's for files: aiohttp would wait for a response that some servers never send
     # A compressed body has no bound, and botocore decodes none (botocore issue 1255).
     return headers | {"Accept-Encoding": "identity"}
 

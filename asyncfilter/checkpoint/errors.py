@@ -75,9 +75,28 @@ def translated(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: {why}", hint="Choose another place with `checkpoint:`.") from exc
 
 
+def cause_of(exc: sqlite3.Error | OSError) -> str | None:
+    """Why SQLite or the system cannot use a file of any kind, in words; None where only their own message says it."""
+    if isinstance(exc, OSError):
+        return _BY_ERRNO.get(exc.errno or 0)
+    if is_damage(exc):
+        return "the file is damaged"
+    code = _code_of(exc)
+    return next((why for prefix, (why, _) in _BY_CODE.items() if code.startswith(prefix)), None)
+
+
+def is_damage(exc: sqlite3.Error) -> bool:
+    """Whether the content of the file is the cause."""
+    return _code_of(exc).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+def _code_of(exc: sqlite3.Error) -> str:
+    return getattr(exc, "sqlite_errorname", None) or ""
+
+
 def _from_sqlite(path: Path, exc: sqlite3.Error) -> CheckpointError:
-    code = getattr(exc, "sqlite_errorname", None) or ""
-    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    code = _code_of(exc)
+    if is_damage(exc):
         return unreadable(path, f"the file is damaged ({exc})")
     size_bytes = len(os.fsencode(path))
     if code.startswith("SQLITE_CANTOPEN") and size_bytes > _SQLITE_PATH_BYTES:

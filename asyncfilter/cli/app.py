@@ -13,6 +13,7 @@ from asyncfilter.cli.dataset import DATASET
 from asyncfilter.cli.exit_codes import exit_code_of
 from asyncfilter.cli.lazy import Entry, Group, lazy_group
 from asyncfilter.cli.manifest import MANIFEST
+from asyncfilter.cli.model import MODEL
 from asyncfilter.cli.options import IS_PRETTY, help_text
 
 CONFIG = Group(
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
     "manifest": MANIFEST,
     "dataset": DATASET,
+    "model": MODEL,
     "config": CONFIG,
     "doctor": Entry("asyncfilter.cli.doctor", "Look at all that a run depends on, and name remedies."),
     "policy": Entry("asyncfilter.cli.policy", "Print the IAM policy of a job, or check what the caller lacks."),

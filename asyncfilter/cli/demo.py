@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +30,7 @@ from asyncfilter.report.program import program
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
 
 FOLDER = Path(".asyncfilter-demo")
+MANIFEST = FOLDER / "train.manifest"
 MARK = "This folder belongs to `asyncfilter demo`, which empties it each time.\n"
 
 _QUOTA_TPS = 25.0
@@ -65,8 +69,8 @@ app = command_group()
     "demo",
     help=help_text(
         "See it work: a sandbox with 300 generated pictures, a whole run with live progress, a second run that costs "
-        "nothing, other rules at no cost, and a page of the pictures that were kept. Takes half a minute; needs no "
-        f"account and writes only to {FOLDER}/.",
+        "nothing, other rules at no cost, a page of the pictures that were kept, and a manifest to train from. Takes "
+        f"half a minute; needs no account and writes only to {FOLDER}/.",
         "asyncfilter demo",
         "asyncfilter demo --serve      keep the sandbox open afterwards, to try more",
     ),
@@ -138,10 +142,15 @@ def _run(job: Job, *, as_json: bool) -> Summary:
     if summary.stop_reason is not StopReason.COMPLETED:
         return summary
     deferred.run_async(_show_repetitions, job)
+    _show_dataset(job)
     print_lines(f"""
 Next steps
-  {FOLDER / "kept.html"}    the pictures that were kept, to review and rejected
-  {FOLDER / "job.yaml"}     the job file; README.md and docs/job-file.md explain every key
+  {FOLDER / "kept.html"}
+      the pictures that were kept, to review and rejected
+  {MANIFEST}
+      the dataset for Custom Labels; docs/datasets.md has other formats
+  {FOLDER / "job.yaml"}
+      the job file; README.md and docs/job-file.md explain every key
   {program()} status {job.path}
       shows what the checkpoint holds
   {program()} export {job.path} --failed | head
@@ -164,6 +173,25 @@ async def _show_repetitions(job: Job) -> None:
         f"{other.this_run.calls} calls: asyncfilter refilter."
     )
     await _draw_page(job)
+
+
+def _show_dataset(job: Job) -> None:
+    """Write a manifest from the run and check it, by the commands that a user would give."""
+    chosen = ["--refs", "source", "--reject-label", "no robin", "-o", str(MANIFEST)]
+    print_lines("\nThe same labels as a dataset to train from:")
+    for command in (["manifest", "from-run", str(job.path), *chosen], ["dataset", "check", str(MANIFEST)]):
+        print_lines(f"\n$ {shlex.join([program(), *command])}")
+        shown = subprocess.run(  # noqa: S603  this program
+            [sys.executable, "-m", "asyncfilter", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+        print_lines(shown.stdout.rstrip())
 
 
 # -- The page ----------------------------------------------------------------------------------------------------------

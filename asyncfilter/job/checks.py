@@ -165,13 +165,11 @@ def _is_local(place: S3Location | Template | None) -> bool:
 
 
 def _kind_of_target(source: S3Location | None, template: Template, form: str) -> Iterator[str]:
-    """Source and target must both be in S3, or both on this machine; a store of the caller goes with either."""
-    is_free = source is None or StoreKind.OWN in {source.store, template.store}
-    if not is_free and _is_local(template) != _is_local(source):
-        wanted = "a folder, as the source is one" if _is_local(source) else "s3://bucket/key, as the source is in S3"
-        yield f"expected {wanted}, found {template}"
-    elif form == LINK and not _is_local(template):
+    """Images are copied and moved from any kind of store to any other; only a file can have a link."""
+    if form == LINK and not _is_local(template):
         yield f"expected a folder, since only files can be linked, found {template}"
+    elif form == LINK and source is not None and source.store is StoreKind.S3:
+        yield f"expected copy in place of link, since only files can be linked and {source.uri} is in S3, found link"
 
 
 def _target(job: Mapping, source: S3Location | None, verdict: str, template: Template) -> Iterator[str]:

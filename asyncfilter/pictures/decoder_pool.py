@@ -45,6 +45,9 @@ _STARTS = 4
 _END_S = 1.0
 _BLOCKED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
 _SCRIPT = Path(__file__).with_name("decode_process.py")
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": f"{32 << 20}", "MALLOC_TRIM_THRESHOLD_": f"{64 << 20}"}
+"""A process keeps up to 64 MB for its next picture, in blocks of up to 32 MB (glibc's M_TRIM_THRESHOLD and
+M_MMAP_THRESHOLD). By default most is returned after each picture, and a third of the time goes into page faults."""
 _REMEDY = (
     "Raise the limits of processes and memory (ulimit -u, or pids and memory of the container), or set convert and "
     "near_duplicates to false."
@@ -299,7 +302,7 @@ def _launched(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603  this interpreter and a file of this package
             [sys.executable, "-I", "-S", str(_SCRIPT), str(connection), str(lifeline)],
-            env={**kept, "ASYNCFILTER_IMPORT_PATH": path},
+            env={**kept, **_ALLOCATOR, "ASYNCFILTER_IMPORT_PATH": path},
             pass_fds=[connection, lifeline],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

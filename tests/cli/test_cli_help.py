@@ -87,7 +87,7 @@ def imported_by(*command_lines: list[str]) -> set[str]:
 def test_every_command_of_the_package_is_in_the_table() -> None:
     """All commands of the modules of ``cli`` are in ``COMMANDS``, under their own names."""
     found: set[tuple[str | None, str]] = set()
-    for info in pkgutil.iter_modules(asyncfilter.cli.__path__, "asyncfilter.cli."):
+    for info in pkgutil.walk_packages(asyncfilter.cli.__path__, "asyncfilter.cli."):
         app = getattr(import_module(info.name), "app", None)
         if isinstance(app, typer.Typer):
             found |= {(command.name, info.name) for command in app.registered_commands}

@@ -28,8 +28,17 @@ class Listed(NamedTuple):
     is_marker: bool = False
 
 
-_VERSIONS = ("VersionId", "IsLatest", "IsDeleteMarker")
-SCHEMA = ("Bucket", "Key", *_VERSIONS, "Size", "LastModifiedDate", "ETag", "StorageClass")
+SCHEMA = (
+    "Bucket",
+    "Key",
+    "VersionId",
+    "IsLatest",
+    "IsDeleteMarker",
+    "Size",
+    "LastModifiedDate",
+    "ETag",
+    "StorageClass",
+)
 
 
 def csv_gz(rows: Iterable[Listed], columns: Sequence[str] = SCHEMA, bucket: str = "raw") -> bytes:

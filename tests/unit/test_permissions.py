@@ -178,7 +178,7 @@ def test_a_policy_grants_exactly_its_needs(
 
 
 def test_free_commands_have_no_paid_action() -> None:
-    """``plan`` lists and reads the quota, ``status`` and ``export`` need no account."""
+    """``plan`` lists and reads the quota, ``status`` and ``export`` of labels need no account."""
     assert actions(Command.PLAN) == {
         "s3:ListBucket", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"
     }  # fmt: skip

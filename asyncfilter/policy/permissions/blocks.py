@@ -138,13 +138,22 @@ def checking(places: JobPlaces) -> Iterator[Need]:
 
 
 def copying(places: JobPlaces) -> Iterator[Need]:
-    """Copies, with their tags and with a look at the target where the job asks for one."""
+    """Copies, with their tags and with a look at the target where the job asks for one; also from and to folders."""
     for target in places.copies:
         yield from _write(places, target)
         if target.is_checked:
             yield from _look(places, target)
-    if places.copies:
+    if places.has(ActionKind.COPY):
         yield from reading(places)
+
+
+def exporting(places: JobPlaces) -> Iterator[Need]:
+    """Reading pictures in the source, or where they were copied or moved to."""
+    yield from reading(places)
+    for target in (*places.copies, *places.moves):
+        for need in _look(places, target):
+            is_find = need.without is not None
+            yield need if is_find else replace(need, why="read images that left the source, or were replaced there")
 
 
 def tagging(places: JobPlaces) -> Iterator[Need]:
@@ -170,45 +179,28 @@ def tagging(places: JobPlaces) -> Iterator[Need]:
 def removing(places: JobPlaces) -> Iterator[Need]:
     """``apply``: moves and deletes."""
     source = places.source
-    if source is None or not places.has(ActionKind.MOVE, ActionKind.DELETE):
-        return
-    yield from _versioning(source)
-    yield from reading(places)
-    yield _find(source, "FindMissingInSource")
+    if source is not None and places.has(ActionKind.MOVE, ActionKind.DELETE):
+        yield from _versioning(source)
+        yield from reading(places)
+        yield _find(source, "FindMissingInSource")
     for target in places.moves:
         yield from _write(places, target)
         yield from _look(places, target)
-    yield Need(
-        action="s3:DeleteObject",
-        resource=source.objects,
-        statement="DeleteFromSource",
-        why="delete images that were moved, or that the rules delete",
-    )
-    yield _listed_versions(source, "continue in a bucket with versions after an interruption")
+    if source is not None and places.has(ActionKind.MOVE, ActionKind.DELETE):
+        yield from _deleting(source)
 
 
 def restoring(places: JobPlaces) -> Iterator[Need]:
     """``undo``: markers removed, moved images copied back, their copies deleted."""
     source = places.source
-    if source is None or not places.has(ActionKind.MOVE, ActionKind.DELETE):
-        return
-    yield from _versioning(source)
-    yield from reading(places)
-    # Images that are to be brought back are missing: to be told so is required here.
-    yield replace(_find(source, "FindMissingInSource"), without=None)
-    yield _listed_versions(source, "find the delete markers of images")
-    yield Need(
-        action="s3:DeleteObjectVersion",
-        resource=source.objects,
-        statement="RemoveMarkers",
-        why="bring images back by removing their delete markers",
-        keeps_versions=True,
-    )
+    if source is not None and places.has(ActionKind.MOVE, ActionKind.DELETE):
+        yield from _finding(places, source)
     for target in places.moves:
         yield from _look(places, target)
         yield from _delete_copies(target)
-        yield from _copy_tags(target, source)
-    if places.moves:
+        if source is not None:
+            yield from _copy_tags(target, source)
+    if source is not None and places.has(ActionKind.MOVE):
         yield Need(
             action="s3:PutObject", resource=source.objects, statement="WriteSource", why="copy moved images back"
         )
@@ -221,11 +213,10 @@ def restoring(places: JobPlaces) -> Iterator[Need]:
 def clearing(places: JobPlaces) -> Iterator[Need]:
     """``apply --stale``: copies that the rules no longer make are deleted."""
     source = places.source
-    if source is None or not places.copies:
-        return
-    yield from _versioning(source)
-    yield from reading(places)
-    yield _find(source, "FindMissingInSource")
+    if source is not None and places.has(ActionKind.COPY):
+        yield from _versioning(source)
+        yield from reading(places)
+        yield _find(source, "FindMissingInSource")
     for target in places.copies:
         yield from _look(places, target)
         yield from _delete_copies(target)
@@ -320,5 +311,30 @@ def _listed_versions(source: Place, why: str) -> Need:
         statement="ListVersions",
         why=why,
         prefix=f"{source.prefix.removesuffix(ANYTHING)}*" if source.prefix else None,
+        keeps_versions=True,
+    )
+
+
+def _deleting(source: Place) -> Iterator[Need]:
+    yield Need(
+        action="s3:DeleteObject",
+        resource=source.objects,
+        statement="DeleteFromSource",
+        why="delete images that were moved, or that the rules delete",
+    )
+    yield _listed_versions(source, "continue in a bucket with versions after an interruption")
+
+
+def _finding(places: JobPlaces, source: Place) -> Iterator[Need]:
+    yield from _versioning(source)
+    yield from reading(places)
+    # Images that are to be brought back are missing: to be told so is required here.
+    yield replace(_find(source, "FindMissingInSource"), without=None)
+    yield _listed_versions(source, "find the delete markers of images")
+    yield Need(
+        action="s3:DeleteObjectVersion",
+        resource=source.objects,
+        statement="RemoveMarkers",
+        why="bring images back by removing their delete markers",
         keeps_versions=True,
     )

@@ -17,6 +17,7 @@ from asyncfilter.policy.permissions.blocks import (
     clearing,
     copying,
     detecting,
+    exporting,
     labels,
     listed,
     listing,
@@ -106,6 +107,7 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.QUOTA: (any_quota,),
     Command.STATUS: (),
     Command.EXPORT: (),
+    Command.PICTURES: (exporting,),
     Command.CHECK: (simulating,),
     Command.DOCTOR: (any_quota, opt_out),
 }

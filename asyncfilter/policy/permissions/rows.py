@@ -21,6 +21,8 @@ class Command(StrEnum):
     QUOTA = "quota"
     STATUS = "status"
     EXPORT = "export"
+    PICTURES = "export --format webdataset"
+    """And ``imagefolder``."""
     CHECK = "policy --check"
     DOCTOR = "doctor"
 

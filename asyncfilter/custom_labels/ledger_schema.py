@@ -1,0 +1,50 @@
+"""The tables of the ledger, and the steps from each of its formats to the next.
+
+``STEPS`` has one item for each format, from 1: the statements that lead to it from the format before. A released step
+never changes; what a later version needs is a new step, and ``user_version`` of the file says how many were taken.
+
+Times are seconds since 1970-01-01 UTC. Text compares by its bytes.
+"""
+
+from __future__ import annotations
+
+from asyncfilter.custom_labels.call_tables import CALLS
+
+APPLICATION_ID = 0x41464C47
+"""``AFLG``: shown by ``file`` and by every SQLite tool."""
+
+LEASES = (
+    """
+CREATE TABLE leases (
+  id TEXT PRIMARY KEY,
+  arn TEXT NOT NULL,
+  endpoint TEXT NOT NULL,
+  profile TEXT,
+  units INTEGER NOT NULL,
+  max_units INTEGER,
+  state TEXT NOT NULL CHECK (state IN ('intent', 'starting', 'running', 'stopping', 'released')),
+  kind TEXT NOT NULL CHECK (kind IN ('time', 'run')),
+  started_at REAL NOT NULL,
+  expires_at REAL NOT NULL,
+  expires_boot_s REAL,
+  sent_at REAL,
+  reason TEXT,
+  ended_at REAL,
+  host TEXT NOT NULL,
+  boot_id TEXT NOT NULL,
+  pid_namespace TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  pid_started TEXT NOT NULL,
+  run_id TEXT,
+  watcher TEXT
+)
+""",
+    "CREATE INDEX leases_open ON leases (arn) WHERE state <> 'released'",
+)
+"""One row for each lease; ``asyncfilter.custom_labels.lease`` says what the columns mean.
+
+``host`` to ``pid_started`` name the process that took it; ``watcher`` names one in the same way, as JSON.
+"""
+
+STEPS: tuple[tuple[str, ...], ...] = (LEASES, CALLS)
+"""The statements of each step; see above."""

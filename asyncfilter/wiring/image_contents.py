@@ -1,0 +1,197 @@
+"""The bytes of examined images, in order: several are read ahead, within a bound of memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from io import BytesIO
+from random import Random
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from asyncfilter.clock import SystemClock
+from asyncfilter.engine.core.retry import Repeater, full_pause
+from asyncfilter.errors import ImageError, PermissionDeniedError
+from asyncfilter.job.spec import Job
+from asyncfilter.model import ObjectRef, S3Location
+from asyncfilter.records.images import StoredImage
+from asyncfilter.wiring.image_readers import ImageReaders, wanted
+
+AT_ONCE = 32
+"""Images that are read at the same time, or wait for earlier ones."""
+
+AHEAD_BYTES = 256 * 1024 * 1024
+"""Most bytes of images that are held at a time; an image that is larger is held alone."""
+
+_MOST_DENIED = 20
+"""So many denials, with nothing read before, concern all images."""
+
+
+class Receiver(Protocol):
+    """Takes images in order. Its methods are called in a thread, one call after the other."""
+
+    def add(self, image: StoredImage, content: bytes) -> object:
+        """Take the bytes of an image, which are those that were examined."""
+        ...
+
+    def fail(self, image: StoredImage, error: ImageError) -> object:
+        """Note that an image cannot be read, and why: ``error.code``."""
+        ...
+
+
+async def read_contents(
+    images: Iterable[StoredImage],
+    receiver: Receiver,
+    job: Job,
+    *,
+    on_read: Callable[[int], object] | None = None,
+    most_bytes: int = AHEAD_BYTES,
+) -> None:
+    """Read all images, and hand them to the receiver in their order.
+
+    An image is read from the source, on condition of the ETag that was examined. One that left the source, or was
+    replaced or deleted there, is read from where it was copied or moved to, if the size is the same.
+
+    Args:
+        images: From a checkpoint.
+        receiver: Takes them.
+        job: Has the source, the AWS settings and the limits.
+        on_read: Called with the number of images so far.
+        most_bytes: Most bytes that are held at a time.
+
+    Raises:
+        PermissionDeniedError: No image can be read.
+        AccessError: Nothing can be read.
+        CallError: The store fails again and again.
+    """
+    async with AsyncExitStack() as stack:
+        repeat = Repeater(max_attempts=job.limits.max_attempts, pause=full_pause(SystemClock()), rng=Random())
+        reads = _Reads(ImageReaders(job, stack, retry=repeat), job.source.bucket)
+        queue = _Queue(receiver, on_read, most_bytes)
+        send, receive = anyio.create_memory_object_stream[_Slot](AT_ONCE)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.start_soon(reads.work, receive.clone())
+            receive.close()
+            async with send:
+                await queue.run(images, send)
+        reads.finish()
+
+
+class _Slot:
+    """The place of one image in the order."""
+
+    def __init__(self, image: StoredImage) -> None:
+        self.image = image
+        self.is_read = anyio.Event()
+        self.result: bytes | ImageError = b""
+
+
+class _Queue:
+    """Images that are being read, or wait for earlier ones, in their order."""
+
+    def __init__(self, receiver: Receiver, on_read: Callable[[int], object] | None, most_bytes: int) -> None:
+        self._receiver, self._on_read, self._most_bytes = receiver, on_read, most_bytes
+        self._slots: deque[_Slot] = deque()
+        self._held_bytes = self._count = 0
+
+    async def run(self, images: Iterable[StoredImage], out: MemoryObjectSendStream[_Slot]) -> None:
+        """Have all images read, and hand each on after those before it."""
+        for image in images:
+            while self._is_full(image.size_bytes):
+                await self._hand_on()
+            slot = _Slot(image)
+            self._slots.append(slot)
+            self._held_bytes += image.size_bytes
+            await out.send(slot)
+        while self._slots:
+            await self._hand_on()
+
+    def _is_full(self, size_bytes: int) -> bool:
+        if not self._slots:
+            return False
+        return len(self._slots) >= AT_ONCE or self._held_bytes + size_bytes > self._most_bytes
+
+    async def _hand_on(self) -> None:
+        slot = self._slots.popleft()
+        await slot.is_read.wait()
+        if isinstance(slot.result, ImageError):
+            await anyio.to_thread.run_sync(self._receiver.fail, slot.image, slot.result)
+        else:
+            await anyio.to_thread.run_sync(self._receiver.add, slot.image, slot.result)
+        self._held_bytes -= slot.image.size_bytes
+        self._count += 1
+        if self._on_read is not None:
+            self._on_read(self._count)
+
+
+class _Reads:
+    """Reads images."""
+
+    def __init__(self, readers: ImageReaders, bucket: str) -> None:
+        self._readers, self._bucket = readers, bucket
+        self._read = 0
+        self._denied: list[ImageError] = []
+
+    async def work(self, slots: MemoryObjectReceiveStream[_Slot]) -> None:
+        """Read images until there are no more."""
+        async with slots:
+            async for slot in slots:
+                try:
+                    slot.result = await self._content(slot.image)
+                    self._read += 1
+                except ImageError as error:
+                    slot.result = error
+                    self._note(error)
+                slot.is_read.set()
+
+    def finish(self) -> None:
+        """Check that images could be read at all.
+
+        Raises:
+            PermissionDeniedError: None could.
+        """
+        if self._denied and not self._read:
+            raise PermissionDeniedError(self._denied[0].message, hint=self._denied[0].hint) from self._denied[0]
+
+    def _note(self, error: ImageError) -> None:
+        if error.access and not self._read:
+            self._denied.append(error)
+            if len(self._denied) >= _MOST_DENIED:
+                self.finish()
+
+    async def _content(self, image: StoredImage) -> bytes:
+        """The bytes of an image, or of its copy.
+
+        Raises:
+            ImageError: Neither can be read.
+        """
+        found = wanted(image, self._bucket)
+        failure = ImageError(f"{found.image.uri}: it was removed, and there is no copy", code="removed")
+        if not found.is_gone:
+            try:
+                return await self._whole(found.image)
+            except ImageError as error:
+                failure = error
+        copy = await self._copy(found.copy)
+        if copy is None or copy.size_bytes != image.size_bytes:
+            raise failure
+        return await self._whole(copy)
+
+    async def _copy(self, uri: str | None) -> ObjectRef | None:
+        try:
+            return None if uri is None else await self._readers.found(uri)
+        except PermissionDeniedError:
+            return None  # a missing key gives 403 to callers that may not list its bucket
+
+    async def _whole(self, image: ObjectRef) -> bytes:
+        reader = await self._readers.of(S3Location(image.bucket, image.key))
+        if reader is None:
+            raise ImageError(f"{image.uri}: is in a store of your own", code="own_store")
+        out = BytesIO()
+        await reader.download(image, out)
+        return out.getvalue()
