@@ -69,7 +69,7 @@ class KillingPort:
             return member
 
         async def call(*args: object, **kwargs: object) -> object:
-            changes = name.split("_")[0] in {"create", "update", "delete", "distribute", "write"}
+            changes = name.split("_", maxsplit=1)[0] in {"create", "update", "delete", "distribute", "write"}
             fault = next(self._faults, "") if changes else ""
             self._killer.moment(f"before {name}")
             if fault == "throttled":

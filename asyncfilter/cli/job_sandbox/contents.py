@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from asyncfilter.cli.job_sandbox.keys import SampleKeys
 from asyncfilter.cli.job_sandbox.labels import SampleLabels, detection_of, reference_labels
+from asyncfilter.cli.job_sandbox.lists import keys_of_list, list_in_s3
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_template
 from asyncfilter.job.model_arn import ModelArn
@@ -110,9 +111,13 @@ def _source_pictures(job: Job, pictures: int, seed: int) -> Iterator[DrawnSpec]:
     """Pictures that the source includes, where its globs allow any, and a text file that it does not include."""
     bucket, keys, labels = job.source.bucket, SampleKeys(job.source), SampleLabels(job, seed)
     chance = random.Random(f"{seed} {uri_of(bucket, job.source.prefix)}")
-    for number in range(1, pictures + 1):
+    listed = keys_of_list(job.source, pictures)
+    named: list[str] = []
+    for number in range(1, (len(listed) if listed else pictures) + 1):
         shown = labels.draw(chance)
-        yield DrawnSpec(bucket, keys.named(number, shown.subject), shown.subject, shown.labels)
+        named.append(listed[number - 1] if listed else keys.named(number, shown.subject))
+        yield DrawnSpec(bucket, named[-1], shown.subject, shown.labels)
+    yield from list_in_s3(job.source, named)
     if (notes := keys.left_out("notes.txt")) is not None:
         yield DrawnSpec(bucket, notes, "")
 
@@ -134,6 +139,8 @@ def _buckets(job: Job) -> Iterator[BucketSpec]:
     model = ModelArn.match(job.detector.model) if job.detector.model else None
     region = job.detector.region or (model.region if model else None) or job.aws.region or ""
     targets = [action.target for action in (*job.actions.values(), job.duplicate) if action and action.target]
-    names = [job.source.bucket, *(parse_template(target).bucket for target in targets)]
+    listed = job.source.listed
+    lists = [location(listed.address).bucket] if listed is not None and listed.address.startswith(S3) else []
+    names = [job.source.bucket, *lists, *(parse_template(target).bucket for target in targets)]
     names += [location(uri).bucket for uri in references_of(job) if uri.startswith(S3)]
     yield from (BucketSpec(name, region) for name in names if store_of(name) is StoreKind.S3)
