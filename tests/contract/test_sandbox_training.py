@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from tests.contract.test_sandbox_rekognition import s3_image
 from tests.kit.manifests import box, box_metadata, size
 from tests.kit.pictures import encoded, plain
 
-pytest.importorskip("numpy", reason="trainings need the extra sandbox-training")
+# numpy is not imported here: a training does so with one thread, which is faster than many.
+pytestmark = pytest.mark.skipif(find_spec("numpy") is None, reason="trainings need the extra sandbox-training")
 
 CLOTHING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "photos" / "clothing"
 BIRDS = ("blackbird", "jay", "robin", "sparrow")
