@@ -116,15 +116,18 @@ def test_a_better_dataset_gives_a_better_model(open_service: Callable[..., Servi
 @pytest.mark.real
 @pytest.mark.skipif(not CLOTHING.exists(), reason=f"no photos at {CLOTHING}")
 def test_real_photos_are_learned(open_service: Callable[..., Service]) -> None:
-    """Ten kinds of clothes: far better than chance, and worse with wrong labels."""
+    """Ten kinds of clothes: the surest label is right three times as often as by chance; wrong labels make it worse."""
     service = open_service(load=(LoadSpec("pics", str(CLOTHING)),), buckets=(BucketSpec("models"),))
     photos = [(key, key.partition("/")[0]) for key in service.sandbox.keys("pics") if key.endswith(".jpg")]
     train = [photo for place, photo in enumerate(photos) if place % 4]
     test = photos[::4]
-    good = f1(ended(service, datasets(service, "good", train, test)))
+    described = ended(service, datasets(service, "good", train, test))
+    snapshot = lines_at(service, described["TestingDataResult"], "Output")
+    surest = [line["rekognition-custom-labels-evaluation-0-metadata"]["class-name"] for line in snapshot]
+    right = sum(found == label for found, (_, label) in zip(surest, test, strict=True))
+    assert right / len(test) > 0.3
     poor = f1(ended(service, datasets(service, "poor", wrong(train, 0.5), test)))
-    chance = f1(ended(service, datasets(service, "chance", wrong(train, 0.9), test)))
-    assert good > max(0.4, poor + 0.05, chance + 0.1), (good, poor, chance)
+    assert f1(described) > poor + 0.05, (f1(described), poor)
 
 
 @pytest.mark.parametrize("shape", SummaryShape)
