@@ -42,6 +42,7 @@ class Contents:
         local: The local ones: of sources whose folder is empty or missing, and missing references.
         profiles: AWS profiles that the jobs name.
         model_arn: The Custom Labels model of the first job that has one.
+        starts_model: Whether that job starts it, so that it must not run.
     """
 
     buckets: tuple[BucketSpec, ...]
@@ -49,6 +50,7 @@ class Contents:
     local: tuple[LocalPicture, ...]
     profiles: tuple[str, ...]
     model_arn: str | None
+    starts_model: bool
 
 
 def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
@@ -67,12 +69,14 @@ def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
         found.setdefault((spec.bucket, spec.key), spec)
     local = [_local(spec) for spec in found.values() if store_of(spec.bucket) is StoreKind.FOLDER]
     stored = [spec for spec in found.values() if store_of(spec.bucket) is StoreKind.S3]
+    detector = next((job.detector for job in jobs if job.detector.model), None)
     return Contents(
         buckets=tuple(dict.fromkeys(chain.from_iterable(map(_buckets, jobs)))),
         drawn=(*stored, *(picture.spec for picture in local)),
         local=tuple(local),
         profiles=tuple(dict.fromkeys(job.aws.profile for job in jobs if job.aws.profile)),
-        model_arn=next((job.detector.model for job in jobs if job.detector.model), None),
+        model_arn=None if detector is None else detector.model,
+        starts_model=detector is not None and detector.start is not None,
     )
 
 
