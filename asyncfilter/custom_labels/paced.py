@@ -22,9 +22,6 @@ from asyncfilter.ports.model_service import Dataset, DatasetLabel, DatasetType, 
 CALLS_A_SECOND = 4.0
 """Most calls of one operation; the quota is 5 (facts of the service's quotas, each operation of the control plane)."""
 
-_CAPACITY = 1 + 1e-6
-"""Of a limiter: one call, and a remainder of rounding, for which it would otherwise wait less than its clock can show."""
-
 MAX_ATTEMPTS = 5
 """Attempts of one call that may fail for another reason than the rate."""
 
@@ -171,7 +168,7 @@ class PacedService:
         attempt: Callable[[], Awaitable[T]],
         may_repeat: Callable[[ThrottledError | TransientError], bool],
     ) -> T:
-        limiter = self._limiters.setdefault(operation, AsyncLimiter(_CAPACITY, _CAPACITY / CALLS_A_SECOND))
+        limiter = self._limiters.setdefault(operation, AsyncLimiter(1, 1 / CALLS_A_SECOND))
         schedule = RetrySchedule(max_attempts=MAX_ATTEMPTS, rng=self._rng)
         give_up_at = self._clock.monotonic() + PATIENCE_S
         while True:

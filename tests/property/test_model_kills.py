@@ -121,7 +121,7 @@ def test_killed_trainings_are_paid_once(tmp_path: Path) -> None:
             return
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(faults=FAULTS)
 def test_lost_answers_pay_once(tmp_path_factory: pytest.TempPathFactory, faults: list[str]) -> None:
     """Whatever answers are lost or throttled, one command pays for one training."""
@@ -135,7 +135,7 @@ def test_lost_answers_pay_once(tmp_path_factory: pytest.TempPathFactory, faults:
     run_virtually(main)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(faults=FAULTS)
 def test_lost_answers_lose_no_line(tmp_path_factory: pytest.TempPathFactory, faults: list[str]) -> None:
     """Whatever answers are lost or throttled, an import by entries is complete."""
