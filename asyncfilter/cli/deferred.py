@@ -46,6 +46,15 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
+    from asyncfilter.wiring.leases import (
+        StartOptions,
+        plan_start,
+        plan_stop,
+        start_model,
+        stop_due,
+        stop_expired,
+        stop_model,
+    )
     from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
     from asyncfilter.wiring.model_changes import (
@@ -65,6 +74,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Patience": "wiring.model_changes",
+    "StartOptions": "wiring.leases",
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "check_permissions": "wiring.access",
@@ -94,6 +104,8 @@ _HOMES = {
     "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
+    "plan_start": "wiring.leases",
+    "plan_stop": "wiring.leases",
     "plan_apply": "wiring",
     "plan_training": "wiring.model_changes",
     "plan_undo": "wiring",
@@ -115,6 +127,10 @@ _HOMES = {
     "run_listing": "cli.console",
     "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
+    "start_model": "wiring.leases",
+    "stop_due": "wiring.leases",
+    "stop_expired": "wiring.leases",
+    "stop_model": "wiring.leases",
     "survey": "wiring",
     "train_model": "wiring.model_changes",
     "training_shown": "wiring.model_changes",
@@ -125,6 +141,7 @@ _HOMES = {
 
 __all__ = [
     "Patience",
+    "StartOptions",
     "apply",
     "bench_mapping",
     "check_permissions",
@@ -155,6 +172,8 @@ __all__ = [
     "open_aws",
     "parse_job",
     "plan_apply",
+    "plan_start",
+    "plan_stop",
     "plan_training",
     "plan_undo",
     "propose_bench",
@@ -175,6 +194,10 @@ __all__ = [
     "run_listing",
     "run_until_signal",
     "run_with_console",
+    "start_model",
+    "stop_due",
+    "stop_expired",
+    "stop_model",
     "survey",
     "train_model",
     "training_shown",

@@ -9,6 +9,7 @@ The table was compiled on 2026-11-22. Images beyond the listed tiers are priced 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -201,3 +202,14 @@ TRAINING_HOUR_MICROS = 1_000_000
 def training_micros(billable_s: float) -> int:
     """The price of a training of so many billable seconds."""
     return round(billable_s * TRAINING_HOUR_MICROS / 3600)
+
+
+def model_hour_micros(units: int) -> int:
+    """The price of one hour of a model that runs with so many inference units."""
+    return units * CUSTOM_LABEL_PRICES.unit_hour_micros
+
+
+def model_micros(units: int, ran_s: float) -> int:
+    """The price of a model that ran so long: every minute that was begun is paid for (guide, *Running a model*)."""
+    # Rounded: the difference of two moments in floating point may exceed whole minutes by a fraction of a microsecond.
+    return model_hour_micros(units) * math.ceil(round(ran_s, 3) / 60) // 60

@@ -10,7 +10,7 @@ import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import anyio
 
@@ -66,8 +66,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[[Unpack[Arguments]], object],
-        *args: Unpack[Arguments],
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """As in every loop; a timer that is due at once moves the time on a little, as real time goes on by itself.

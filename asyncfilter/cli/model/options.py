@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -15,9 +14,11 @@ from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import AbortedError, ExitCode, RefusedError, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
+from asyncfilter.job.durations import FORMS, duration_s
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import S3Location
+from asyncfilter.report.terminal.leases import failure_text
 
 ProjectArgument = Annotated[
     str, typer.Argument(metavar="PROJECT", help="Name or ARN of the project.", show_default=False)
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
-_UNITS_S = (86_400, 3_600, 60, 1)
-
 
 def parse_duration(text: str) -> float:
     """A duration such as ``90s``, ``45m``, ``2h``, ``1d`` or ``1h30m`` in seconds.
@@ -41,12 +39,9 @@ def parse_duration(text: str) -> float:
     Raises:
         UsageError: It is none, or 0.
     """
-    found = _DURATION.match(text)
-    parts = found.groups() if found else ()
-    duration_s = sum(int(part) * unit_s for part, unit_s in zip(parts, _UNITS_S, strict=False) if part)
-    if not duration_s:
-        raise UsageError(f"{text!r} is no duration", hint="Write 90s, 45m, 2h, 1d or 1h30m.")
-    return float(duration_s)
+    if (found := duration_s(text)) is None:
+        raise UsageError(f"{text!r} is no duration", hint=f"Write {FORMS}.")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +111,32 @@ class WaitOptions:
         return deferred.Patience(poll_s=self.poll_s, timeout_s=timeout_s, tell=print_err)
 
 
-def run_verb(verb: Callable[[], Awaitable[R]], bare: Mapping[str, Any], options: ModelOptions) -> R:
+def run_verb(
+    verb: Callable[[], Awaitable[R]], bare: Mapping[str, Any], options: ModelOptions, *, reaps: bool = True
+) -> R:
     """Run a verb, and return its result; where the service refuses, a result is on stdout with ``--json``.
+
+    Before it every model is stopped whose lease has expired or lost its owner, and stderr says so.
 
     Args:
         verb: With all arguments bound.
         bare: The result where nothing was done; with ``error`` it stands for one that is not there.
         options: Of the command.
+        reaps: False for a command that never changes anything.
 
     Raises:
         RefusedError: The service refuses.
+        LedgerError: The ledger cannot be used.
     """
+
+    async def reaping() -> R:
+        if reaps:
+            for failure in await deferred.stop_due(print_err):
+                print_err(failure_text(failure))
+        return await verb()
+
     try:
-        return wait_verb(verb, "what was begun")
+        return wait_verb(reaping, "what was begun")
     except RefusedError as error:
         if options.as_json:
             write_json({**bare, "error": {"code": error.code, "message": error.message}})

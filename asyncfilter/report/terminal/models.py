@@ -12,6 +12,7 @@ from asyncfilter.custom_labels.training_errors import TrainingError
 from asyncfilter.policy.pricing import training_micros
 from asyncfilter.ports.model_service import Dataset, DatasetType, Version
 from asyncfilter.report.formatting import count, duration, usd, usd_number
+from asyncfilter.report.terminal.leases import lease_mapping, lease_text
 
 SHOWN_ERRORS = 20
 """Most errors that are shown to people; scripts get all."""
@@ -24,7 +25,9 @@ def status_mapping(state: ProjectState) -> dict[str, Any]:
         "arn": state.project.arn,
         "status": state.project.status,
         "datasets": {"train": dataset_mapping(state.train), "test": dataset_mapping(state.test)},
-        "versions": [version_mapping(version) for version in state.versions],
+        "versions": [
+            version_mapping(version, lease_mapping(state.leases.get(version.arn))) for version in state.versions
+        ],
     }
 
 
@@ -35,6 +38,8 @@ def status_lines(state: ProjectState) -> Iterator[str]:
     yield f"  test   {_dataset_text(state.test)}"
     for version in state.versions:
         yield f"  {version_text(version)}"
+        if lease := state.leases.get(version.arn):
+            yield f"      {lease_text(lease)}"
         if version.message:
             yield f"      {version.message}"
     if not state.versions:
