@@ -65,6 +65,6 @@ certainly was not started. Of one project, at most one is open.
 
 ``imports`` has one row for each import into a dataset; those of one command share a ``job``. ``digest`` is the SHA-256
 of the file, or of what the test dataset is split from. Of ``entries``, all bytes before ``offset`` are in ``batches``
-batches that the service has taken in; ``sent`` says that it has also accepted the next one. Of the other modes, ``sent``
-says that the call was made. ``entries_before`` are those that the dataset had. Of one dataset, at most one is open.
+batches that the service has taken in; ``sent`` says that it has accepted the next one, too. Of the other modes it says
+that the call was made. ``entries_before`` are those that the dataset had. Of one dataset, at most one is open.
 """

@@ -102,6 +102,15 @@ class ImportLog:
             ).fetchone()
             return [] if row is None else _of_job(db, row[0])
 
+    def find_last(self, project_arn: str) -> list[Import]:
+        """The imports of the project's last job, whatever became of it; empty for none."""
+        with self._ledger.reading() as db:
+            row = db.execute(
+                "SELECT job FROM imports WHERE endpoint = ? AND project_arn = ? ORDER BY id DESC LIMIT 1",
+                (self._endpoint, project_arn),
+            ).fetchone()
+            return [] if row is None else _of_job(db, row[0])
+
     def begin(self, project_arn: str, plans: Sequence[ImportPlan]) -> list[Import]:
         """Write that a job begins; one that was open is dropped. Durable when this returns."""
         job = secrets.token_hex(8)

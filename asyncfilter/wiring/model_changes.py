@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from asyncfilter.aws import configured_region
 from asyncfilter.clock import SystemClock
+from asyncfilter.custom_labels.counting import Counter, ImportedDataset
 from asyncfilter.custom_labels.finding import the_project
+from asyncfilter.custom_labels.import_log import ImportLog
+from asyncfilter.custom_labels.importing import Importer, ImportWish
 from asyncfilter.custom_labels.ledger import open_ledger
 from asyncfilter.custom_labels.projects import MadeProject, make_project
 from asyncfilter.custom_labels.training import Trained, Trainer, TrainingOutlook, TrainingWish
@@ -128,11 +130,46 @@ def training_shown(trained: Trained) -> None:
         TrainingLog(ledger, SystemClock(), endpoint="").end(trained.row, TrainingState.REPORTED)
 
 
+# -- Imports -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """An import as ``import`` shows it.
+
+    Attributes:
+        job: Its name in the ledger.
+        datasets: What became of them.
+    """
+
+    job: str
+    datasets: tuple[ImportedDataset, ...]
+
+
+async def import_manifests(project: ProjectName, wish: ImportWish, patience: Patience, *, aws: Aws) -> ImportReport:
+    """Import manifests that were checked, or take up the import that was cut; then count the datasets.
+
+    Raises:
+        RefusedError: The service refuses.
+        WaitEndedError: The time of the wait is over.
+        LedgerError: The ledger cannot be used.
+        AccessError: The service cannot be asked.
+    """
+    async with open_changing_models(aws) as models:
+        found = await the_project(models.service, project)
+        waiter = patience.waiter()
+        log = ImportLog(models.ledger, models.clock, endpoint=models.service.endpoint)
+        rows = await Importer(models.service, models.files, log, waiter, project).run(found, wish)
+        datasets = await Counter(models.service, waiter, project).count(wish, rows)
+        return ImportReport(job=rows[0].job, datasets=tuple(datasets))
+
+
+def import_shown(report: ImportReport) -> None:
+    """Note in the ledger that the result of an import was shown: the same files are imported anew from now on."""
+    with open_ledger() as ledger:
+        ImportLog(ledger, SystemClock(), endpoint="").report(report.job)
+
+
 def _trainer(models: ChangingModels, project: Project, patience: Patience) -> Trainer:
     log = TrainingLog(models.ledger, models.clock, endpoint=models.service.endpoint)
     return Trainer(models.service, log, patience.waiter(), project)
-
-
-def region_of(aws: Aws) -> str | None:
-    """The region of the settings, for the limits of manifests; None when there is none."""
-    return configured_region(aws)

@@ -12,29 +12,27 @@ from asyncfilter.custom_labels.evaluation.evaluation import Evaluation
 from asyncfilter.custom_labels.evaluation.model import SnapshotImage
 from asyncfilter.report.evaluation import USE_CASES, images_with_mistakes, moment, truth_text
 from asyncfilter.report.formatting import count
-from asyncfilter.report.html.elements import items, page, section, table, text, within
+from asyncfilter.report.html.elements import items, left_out, long_table, page, section, text, within
 from asyncfilter.report.html.evaluation_cards import Thumbnail, card, said_html
 from asyncfilter.report.html.evaluation_figures import (
     comparison_section,
     curves_section,
     figures_section,
-    kept_rows,
     labels_section,
-    left_out_html,
 )
 from asyncfilter.report.html.evaluation_matrix import confusion_section
 
 MOST_BYTES = 5_000_000
 """Largest page."""
 
-PICTURE_BYTES = 3_000_000
+PICTURE_BYTES = 2_700_000
 """Of all thumbnails together, before they are written as text, which takes a third more."""
 
 MOST_PICTURES = 240
 """Most thumbnails, so that each can be seen."""
 
 _LARGEST_BYTES = 60_000
-_CARD_BYTES = PICTURE_BYTES * 4 // 3 + 250_000
+_CARD_BYTES = PICTURE_BYTES * 4 // 3 + 450_000
 _IMAGE_BYTES = 250_000
 """Shares of these parts; with those of ``evaluation_figures`` they stay below ``MOST_BYTES`` together."""
 
@@ -97,12 +95,13 @@ def _mistakes(found: Evaluation, pictures: Mapping[str, Thumbnail], why: str) ->
     if not wrong:
         return section("mistakes", "Mistakes", "", lead="There is no image with a mistake in the snapshot.")
     legend = _LEGEND if any(image.size is not None for image in wrong) else ""
-    cards, left_out = within((card(image, pictures.get(image.source_ref)) for image in wrong), _CARD_BYTES)
+    cards = within((card(image, pictures.get(image.source_ref)) for image in wrong), _CARD_BYTES)
+    more = left_out(len(wrong) - len(cards), "images with mistakes")
     note = f'<p class="more">{text(why)}</p>\n' if why else ""
     return section(
         "mistakes",
         "Mistakes",
-        f'{legend}{note}<ul class="cards">\n{"".join(cards)}</ul>\n{left_out_html(left_out, "images with mistakes")}',
+        f'{legend}{note}<ul class="cards">\n{"".join(cards)}</ul>\n{more}',
         lead=f"{count(len(wrong))} of {count(len(found.snapshot.images))} test images. Wrong: said, and not so; the "
         "most confident come first. Missed: there, and not said with enough confidence.",
     )
@@ -125,7 +124,7 @@ def thumbnail_size(pictures: int) -> tuple[int, int]:
 
 def _images(found: Evaluation) -> str:
     images = found.snapshot.images
-    rows = [
+    rows = (
         [
             text(image.source_ref),
             _verdict(image),
@@ -133,14 +132,21 @@ def _images(found: Evaluation) -> str:
             f'<td class="said">{said_html(image)}</td>',
         ]
         for image in images
-    ]
-    kept, left_out = kept_rows(rows, _IMAGE_BYTES)
-    shown = table("All test images", ["Image", "", "Has", "The model said"], kept, kind="images")
+    )
+    shown = long_table(
+        "All test images",
+        ["Image", "", "Has", "The model said"],
+        rows,
+        total=len(images),
+        what="images",
+        most_bytes=_IMAGE_BYTES,
+        kind="images",
+    )
     return section(
         "images",
         "All test images",
         f"<details><summary>{text(f'{count(len(images))} images, what they have and what the model said')}</summary>\n"
-        f"{shown}{left_out_html(left_out, 'images')}</details>\n",
+        f"{shown}</details>\n",
     )
 
 
