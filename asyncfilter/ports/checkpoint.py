@@ -126,7 +126,8 @@ class ListingStore(Protocol):
         """Add objects to the stored listing; ``rank`` (63 bits) orders them.
 
         Of several objects with one key the first that was added counts. ``origin`` is the version of the list that they
-        come from, the same for all; empty for the listing of the store itself.
+        come from, the same for all; empty for the listing of the store itself. Objects of a list can be read once the
+        last ones are added; before that, nothing of them is kept when the checkpoint is closed.
         """
         ...
 

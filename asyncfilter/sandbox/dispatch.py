@@ -7,13 +7,14 @@ import random
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
 
 from asyncfilter.sandbox.access import Access, Caller, read_caller
 from asyncfilter.sandbox.calls import Call, Style, refuse
+from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
 from asyncfilter.sandbox.faults import LOST, FaultKind, Faults, service_error_of
 from asyncfilter.sandbox.iam.service import VERSION as IAM_VERSION
 from asyncfilter.sandbox.latency import Latency
@@ -24,6 +25,7 @@ from asyncfilter.sandbox.throttle import Quota, Ramp
 
 THROTTLED_LATENCY: Final = 0.1
 """A throttled detection takes this share of a detection's latency, because no image is examined."""
+_CONTROL: Final = frozenset(CONTROL_OPERATIONS)
 
 
 class Service(Protocol):
@@ -56,6 +58,13 @@ class Conditions:
     faults: Faults
     latency: Latency
     s3_latency: Latency
+    control_latency: Latency = field(default_factory=Latency)
+
+    def latency_of(self, call: Call) -> Latency:
+        """The latency of a call."""
+        if call.detects:
+            return self.latency
+        return self.control_latency if call.operation in _CONTROL else self.s3_latency
 
 
 class Dispatcher:
@@ -115,11 +124,11 @@ class Dispatcher:
 
     def _carry_out(self, exchange: Exchange, caller: Caller) -> None:
         call, conditions, operation = exchange.call, self._conditions, exchange.operation
-        latency = conditions.latency if call.detects else conditions.s3_latency
+        latency = conditions.latency_of(call)
         exchange.delay_s = latency.sample(self._chance) if latency.p50_s else 0.0
         try:
             self._access.check(exchange.request, caller, call)
-            if call.detects and (service_error := self._over_quota(call, exchange.at_s)):
+            if service_error := self._over_quota(call, exchange.at_s):
                 operation.throttled(exchange.at_s)
                 exchange.delay_s *= THROTTLED_LATENCY
                 exchange.end(service_error)
@@ -140,10 +149,12 @@ class Dispatcher:
 
     def _over_quota(self, call: Call, at_s: float) -> ServiceError | None:
         conditions = self._conditions
-        if conditions.ramp is not None and not conditions.ramp.admit(at_s):
+        if call.detects and conditions.ramp is not None and not conditions.ramp.admit(at_s):
             return service_error_of(FaultKind.RAMP, call)
         quota = conditions.quotas.get(call.operation)
-        return None if quota is None or quota.admit(at_s) else service_error_of(FaultKind.THROTTLE, call)
+        if quota is not None and not quota.admit(at_s):
+            return service_error_of(FaultKind.THROTTLE, call)
+        return service_error_of(FaultKind.THROTTLE, call) if call.admits and not call.admits(at_s) else None
 
 
 class Exchange(msgspec.Struct, gc=False):

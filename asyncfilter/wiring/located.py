@@ -15,7 +15,8 @@ from asyncfilter.job.addresses import check_bucket, parse_s3_uri, parse_template
 from asyncfilter.job.spec import Job, ListKind, ListSpec
 from asyncfilter.model import FOLDER, S3, S3Location
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
-from asyncfilter.wiring.lists import open_list, opened_file
+from asyncfilter.wiring.list_files import opened_file
+from asyncfilter.wiring.lists import open_list
 
 _HINT = "Name it in the job: source.uri: s3://BUCKET/ (or a folder), beside list or inventory."
 

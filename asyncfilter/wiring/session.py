@@ -34,6 +34,7 @@ from asyncfilter.ports.examine import Sink
 from asyncfilter.wiring.inputs import open_inputs
 from asyncfilter.wiring.lists import in_preview_order
 from asyncfilter.wiring.located import with_bucket
+from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, new_run_id
 from asyncfilter.wiring.references import Ready, resolve
 
@@ -106,9 +107,15 @@ async def open_run(
     """
     async with AsyncExitStack() as stack:
         checkpoint = await existing_checkpoint(job, overrides, stack)
-        inputs, sink = await stack.enter_async_context(open_inputs(job, overrides))
-        checkpoint = checkpoint or await sqlite(job, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
+        use = ModelUse(
+            run_id=context.run_id,
+            clock=context.clock,
+            emit=context.emit,
+            spent_micros=0 if checkpoint is None else checkpoint.opened.totals.spent_micros,
+        )
+        inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
+        checkpoint = checkpoint or await sqlite(job, stack)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
@@ -171,7 +178,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
     job = await with_bucket(job)
     async with AsyncExitStack() as stack:
         checkpoint_totals, known, names = await _checkpoint_totals(job, overrides, stack)
-        inputs, _ = await stack.enter_async_context(open_inputs(job, overrides, pays=False))
+        inputs, _ = await stack.enter_async_context(open_inputs(job, overrides))
         inputs = await in_preview_order(job.source, inputs, stack) if inputs.origin else inputs
         terms = _terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock())
         yield Preview(

@@ -125,6 +125,7 @@ class Scene:
         present: Objects that are there already, by bucket and key.
         faults: Faults during the command.
         tags: Whether an image has tags.
+        is_folder: Whether the images are files.
     """
 
     command: Command
@@ -135,6 +136,7 @@ class Scene:
     present: Sequence[tuple[str, str]] = ()
     faults: Sequence[str] = ()
     tags: bool = True
+    is_folder: bool = False
     prefix: str = "birds/"
     body: bytes = field(default_factory=plain, repr=False)
 
@@ -152,15 +154,20 @@ class Scene:
 
     def job(self, folder: Path, **changes: Any) -> Job:
         """The job."""
-        sections = {"source": f"s3://raw/{self.prefix}", "rules": RULES, **self.sections, **changes}
+        source = "./photos" if self.is_folder else f"s3://raw/{self.prefix}"
+        sections = {"source": source, "rules": RULES, **self.sections, **changes}
         return jobs.make_bare_job(base_dir=folder, **sections)
 
     def needs(self, folder: Path) -> tuple[Need, ...]:
         """What its policy grants."""
         return needs_of(self.job(folder), [self.command], self.facts)
 
-    def fill(self, sandbox: Sandbox) -> None:
-        """Put its objects into the sandbox."""
+    def fill(self, sandbox: Sandbox, folder: Path) -> None:
+        """Put its objects into the sandbox, and its files into their folder."""
+        for at, key in enumerate((*ROBINS, *CATS, *DOGS) if self.is_folder else ()):
+            path = folder / "photos" / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.body + bytes([at]))
         source = sandbox.bucket("raw")
         if self.versions:
             source.versioning = "Enabled"
@@ -174,7 +181,7 @@ class Scene:
     async def play(self, folder: Path, sandbox: Sandbox, needs: Sequence[Need]) -> bool:
         """Carry out what comes before without a policy, then the command with one; whether all was done."""
         sandbox.set_policy(None)
-        self.fill(sandbox)
+        self.fill(sandbox, folder)
         for verb, changes in self.before:
             assert await verb(self.job(folder, **changes))
         await set_faults(sandbox, *self.faults)
@@ -188,6 +195,8 @@ class Scene:
 RUN_FIRST: Sequence[tuple[Verb, Mapping[str, Any]]] = ((ran, {}),)
 APPLIED: Sequence[tuple[Verb, Mapping[str, Any]]] = ((ran, {}), (applied, {}))
 UNTOUCHED = {"actions": None}
+ANY = [{"keep": {"none": "Submarine"}}]
+UPLOADING: Mapping[str, Any] = {"rules": ANY, "detector": {"region": "us-east-1"}, "convert": False}
 
 SCENES = {
     "plan": Scene(command=Command.PLAN, verb=planned, sections={}),
@@ -282,6 +291,69 @@ SCENES = {
         sections={"actions": {"reject": "delete"}},
         before=APPLIED,
         versions=True,
+    ),
+    "run from a folder": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={**UPLOADING, "actions": {"keep": {"copy": "s3://clean/{key}", "if_exists": "skip"}}},
+        present=[("clean", "robin/2.jpg")],
+        is_folder=True,
+    ),
+    "run from a folder that overwrites": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={**UPLOADING, "actions": {"keep": {"copy": "s3://clean/{key}"}}},
+        is_folder=True,
+    ),
+    "run into a folder": Scene(
+        command=Command.RUN, verb=ran, sections={"actions": {"keep": {"copy": "./clean/{key}"}}}
+    ),
+    "refilter into a folder": Scene(
+        command=Command.REFILTER,
+        verb=refiltered,
+        sections={"actions": {"keep": {"copy": "./clean/{key}"}}},
+        before=[(ran, UNTOUCHED)],
+    ),
+    "apply from a folder": Scene(
+        command=Command.APPLY,
+        verb=applied,
+        sections={**UPLOADING, "actions": {"keep": {"move": "s3://clean/{key}"}}},
+        before=RUN_FIRST,
+        is_folder=True,
+    ),
+    "apply into a folder": Scene(
+        command=Command.APPLY,
+        verb=applied,
+        sections={"actions": {"review": {"move": "./cats/{key}"}}},
+        before=RUN_FIRST,
+        versions=True,
+        faults=["reset:DeleteObjects=1x"],
+    ),
+    "apply --stale of uploads": Scene(
+        command=Command.STALE,
+        verb=partial(applied, stale=True),
+        sections={**UPLOADING, "actions": {"reject": {"copy": "s3://clean/{key}"}}},
+        before=[(ran, {"rules": [{"keep": {"any": "Submarine"}}]}), (refiltered, {})],
+        is_folder=True,
+    ),
+    "apply --stale of downloads": Scene(
+        command=Command.STALE,
+        verb=partial(applied, stale=True),
+        sections={"actions": {"keep": {"copy": "./clean/{key}"}}},
+        before=[(ran, {"rules": [{"keep": {"any": ["Robin", "Dog"]}}]}), (refiltered, {})],
+    ),
+    "undo of uploads": Scene(
+        command=Command.UNDO,
+        verb=undone,
+        sections={**UPLOADING, "actions": {"keep": {"move": "s3://clean/{key}"}}},
+        before=APPLIED,
+        is_folder=True,
+    ),
+    "undo of downloads": Scene(
+        command=Command.UNDO,
+        verb=undone,
+        sections={"actions": {"review": {"move": "./cats/{key}"}}},
+        before=APPLIED,
     ),
 }
 

@@ -70,3 +70,45 @@ async def test_the_job_without_a_mistake_says_nothing(tmp_path: Path) -> None:
     async with sandbox():
         assert (await plan(job)).cautions == ()
         assert (await run(job)).cautions == ()
+
+
+OTHERS = ("robin-old/1.jpg", "robin.bak/1.jpg", "robins/nest/1.jpg")
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("client", ["fast", "aioboto3"])
+async def test_a_prefix_without_its_slash_is_told(client: str, other: str, tmp_path: Path) -> None:
+    """Folders beside it are paid for as well: said by plan and run, before the first image."""
+    job = make_job(tmp_path, {"source": "s3://raw/robin", "aws": {"client": client}})
+    events: list[Event] = []
+    async with sandbox() as made:
+        made.put("raw", other, b"picture of something else")
+        found = await plan(job)
+        summary = await run(job, on_event=events.append)
+    told = f"images in s3://raw/{other.partition('/')[0]}/ are examined and paid for as well"
+    for said in (found.cautions, summary.cautions):
+        assert sum(told in sentence and "write s3://raw/robin/" in sentence for sentence in said) == 1, said
+    kinds = [type(event) for event in events if isinstance(event, JobWarning | ImageExamined)]
+    assert kinds.index(ImageExamined) == kinds.count(JobWarning) == 1
+
+
+@pytest.mark.parametrize(
+    ("prefix", "keys"),
+    [
+        ("robin/", OTHERS),
+        ("robin", ("robin.txt", "robin-1.jpg")),
+        ("robin/0", ()),
+        ("robin/000.jpg", ("robin/000.jpg.old/1.jpg",)),
+        ("2024", ("2024-01/1.jpg", "2024-02/1.jpg")),
+        ("", OTHERS),
+    ],
+)
+async def test_a_prefix_that_names_no_folder_alone_is_not_told(
+    prefix: str, keys: tuple[str, ...], tmp_path: Path
+) -> None:
+    """No false alarm about one with its slash, about a beginning of names, and about files beside the folder."""
+    job = make_job(tmp_path, {"source": f"s3://raw/{prefix}"})
+    async with sandbox() as made:
+        for key in keys:
+            made.put("raw", key, b"picture of something else")
+        assert (await plan(job)).cautions == ()

@@ -221,6 +221,8 @@ class Probes:
     async def _writing(self, need: Need) -> Outcome:
         if need.action != "s3:PutObject":
             return NOT_TRIED
+        if self._job.source.store is not StoreKind.S3:
+            return Outcome(Access.UNKNOWN, "not tried: files are uploaded, which no request shows without a write")
         bucket, _, key = sample(need.resource).rpartition(":::")[2].partition("/")
         if not (self._tries_writes or await self._is_aws(bucket)):
             return Outcome(Access.UNKNOWN, "not tried: the store is not AWS's, and may ignore conditions")
