@@ -12,7 +12,7 @@ from asyncfilter.report.formatting import count
 from asyncfilter.report.html.elements import left_out, section, text, within
 from asyncfilter.report.html.evaluation_cards import Thumbnail, card
 
-PICTURE_BYTES = 2_700_000
+PICTURE_BYTES = 2_500_000
 """Of all thumbnails together, before they are written as text, which takes a third more."""
 
 MOST_PICTURES = 240
@@ -22,7 +22,8 @@ MOST_CHOICES = 24
 """Most labels that can be chosen, those with the most mistakes."""
 
 _LARGEST_BYTES = 60_000
-_CARD_BYTES = PICTURE_BYTES * 4 // 3 + 450_000
+_WORD_BYTES = 600_000
+"""Of all cards without their pictures."""
 
 CHOICE_RULES = "".join(
     f"main:has(#choice-{number}:checked) .card:not(.mistake-{number}){{display:none}}\n"
@@ -58,7 +59,8 @@ def mistakes_section(found: Evaluation, pictures: Mapping[str, Thumbnail], why: 
         return section("mistakes", "Mistakes", "", lead="There is no image with a mistake in the snapshot.")
     choices = Counter(label for image in wrong for label in wrong_labels(image)).most_common(MOST_CHOICES)
     numbers = {label: number for number, (label, _) in enumerate(choices)}
-    cards = within((_card(image, pictures, numbers) for image in wrong), _CARD_BYTES)
+    most_bytes = _WORD_BYTES + sum(4 * (len(one.jpeg) + 2) // 3 for one in pictures.values())
+    cards = within((_card(image, pictures, numbers) for image in wrong), most_bytes)
     return section(
         "mistakes",
         "Mistakes",

@@ -56,7 +56,10 @@ def evaluation_page(
         f"{''.join(html for _, _, html in parts)}</main>\n"
         "<footer><p>Made by asyncfilter model evaluate. This page needs no network and runs no script.</p></footer>\n"
     )
-    return page(f"{found.name}: evaluation", body, style="evaluation.css", rules=CHOICE_RULES)
+    html = page(f"{found.name}: evaluation", body, style="evaluation.css", rules=CHOICE_RULES)
+    if pictures and len(html.encode()) >= MOST_BYTES:  # only where labels are as long as they can be
+        return evaluation_page(found, comparison, {}, why_no_pictures="The words leave no room for pictures.")
+    return html
 
 
 def _head(found: Evaluation) -> str:
