@@ -127,7 +127,8 @@ class TestSnapshot:
         (image,) = found.images
         assert [(one.label, one.frame) for one in image.truths] == [("cap", None)]
         (said,) = image.predictions
-        assert said == type(said)("cap", 0.95, Outcome.TRUE_POSITIVE, is_in_truth=True)
+        index = 0 if numbered else None
+        assert said == type(said)("cap", 0.95, Outcome.TRUE_POSITIVE, is_in_truth=True, index=index)
         assert not image.missed
         assert not image.has_mistake
 

@@ -40,10 +40,10 @@ app = command_group()
 @takes_options
 def evaluate(
     project: Annotated[
-        str | None, typer.Argument(metavar="[PROJECT]", help="Name or ARN of the project.", show_default=False)
+        str | None, typer.Argument(metavar="PROJECT", help="Name or ARN of the project.", show_default=False)
     ] = None,
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Name or ARN of the version.", show_default=False)
+        str | None, typer.Argument(metavar="VERSION", help="Name or ARN of the version.", show_default=False)
     ] = None,
     *,
     summary: Annotated[

@@ -52,7 +52,8 @@ class Prediction(msgspec.Struct, frozen=True):
         outcome: As the service judged it; None where it did not.
         is_in_truth: Whether the label, or the box, is one of the image, whatever the confidence.
         frame: None for a label of the whole image.
-        index: Of the box in its attribute, from 0; None for a label of the whole image.
+        index: Of the box in its attribute, from 0; of a label of the whole image the number of its attribute, None
+            where that has none.
     """
 
     label: str
@@ -96,7 +97,7 @@ class Mistake(msgspec.Struct, frozen=True):
         label: What was said, or missed.
         outcome: ``fp`` or ``fn``.
         confidence: Of the prediction; None where there is none.
-        index: Of the box in the predictions; None for a label of the whole image, and without a prediction.
+        index: As in ``Prediction``; None without a prediction.
     """
 
     source_ref: str
@@ -165,3 +166,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     testing_images: int | None = None
     labels: Sequence[LabelResult] = ()
     confusion: Sequence[Confusion] = ()
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The assumed threshold of each label that has one."""
+        return {one.label: one.threshold for one in self.labels if one.threshold is not None}

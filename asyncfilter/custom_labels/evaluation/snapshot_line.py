@@ -148,7 +148,9 @@ class _Pair(NamedTuple):
         """What the model said."""
         if not self.has_boxes:
             found = _Judged.of(self.metadata, self.metadata, self.meta_name)
-            yield Prediction(self._class_name(), found.confidence, found.outcome, found.is_in_truth)
+            number = self.name.rpartition("-")[2]
+            index = int(number) if number.isdecimal() else None
+            yield Prediction(self._class_name(), found.confidence, found.outcome, found.is_in_truth, index=index)
             return
         boxes, objects = list(self._boxes()), self.metadata.get("objects")
         if not isinstance(objects, list):

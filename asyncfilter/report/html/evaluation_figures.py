@@ -115,7 +115,7 @@ def curves_section(found: Evaluation) -> str:
     """A chart for each label; empty where no label has a curve."""
     if found.curves is None:
         return section("curves", "Curves", "", lead="Curves need scikit-learn: pip install 'asyncfilter[datasets]'.")
-    thresholds = {one.result.label: one.result.threshold for one in found.labels}
+    thresholds = found.summary.thresholds
     curves = sorted(found.curves.items(), key=lambda item: max((one.f1 for one in item[1]), default=0))
     curves = [(label, points) for label, points in curves if points]
     if not curves:
