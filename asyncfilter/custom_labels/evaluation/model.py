@@ -44,7 +44,7 @@ class Truth(msgspec.Struct, frozen=True):
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """What the model said of a test image.
+    """One prediction of the model about a test image.
 
     Attributes:
         label: The label.
@@ -72,8 +72,8 @@ class SnapshotImage(msgspec.Struct, frozen=True, kw_only=True):
         line: In the snapshot, from 1.
         size: In which its boxes are; None without boxes.
         truths: What it has.
-        predictions: What the model said, in the order of the line.
-        missed: Those of ``truths`` about which no prediction says anything, which are false negatives, too.
+        predictions: Those of the model, in the order of the line.
+        missed: Those of ``truths`` without a prediction about them, which are false negatives, too.
     """
 
     source_ref: str
@@ -94,7 +94,7 @@ class Mistake(msgspec.Struct, frozen=True):
 
     Attributes:
         source_ref: The image.
-        label: What was said, or missed.
+        label: The label that was predicted, or missed.
         outcome: ``fp`` or ``fn``.
         confidence: Of the prediction; None where there is none.
         index: As in ``Prediction``; None without a prediction.
@@ -116,7 +116,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class LabelResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the service says of one label.
+    """The service's result for one label.
 
     Attributes:
         label: The label.
