@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncfilter.custom_labels.deleting import Deleted, DeletePlan, Deleter, DeleteWish, deletion_plan
+from asyncfilter.custom_labels.training_log import TrainingLog
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.job.spec import Aws
 from asyncfilter.ports.model_service import Project, Version
@@ -48,4 +49,9 @@ async def delete_models(planned: DeletePlan, patience: Patience, *, aws: Aws) ->
             raise failure.error
 
     async with open_changing_models(aws) as models:
-        return await Deleter(models.service, patience.waiter(), stop).run(planned)
+        deleted = await Deleter(models.service, patience.waiter(), stop).run(planned)
+        if planned.project is not None:
+            trainings = TrainingLog(models.ledger, models.clock, endpoint=models.service.endpoint)
+            for version in deleted.versions:
+                trainings.forget(planned.project.arn, version)
+        return deleted

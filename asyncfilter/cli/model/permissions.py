@@ -18,7 +18,8 @@ from asyncfilter.policy.permissions.models import ModelPlaces, model_policy
 
 _NOTE = (
     "This is the policy of the caller: since 2021 the service reads images and manifests with the caller's "
-    "permissions. A bucket policy for rekognition.amazonaws.com is needed by projects from before alone (--legacy-bucket-policy)."
+    "permissions. Only projects from before need a bucket policy for rekognition.amazonaws.com "
+    "(--legacy-bucket-policy)."
 )
 _BUCKET = re.compile(r"[0-9A-Za-z._-]{3,255}\Z")
 _KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/\S+\Z")
