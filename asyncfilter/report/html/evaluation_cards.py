@@ -40,14 +40,14 @@ class _Drawn(NamedTuple):
     number: int | None
 
 
-def card(image: SnapshotImage, thumbnail: Thumbnail | None) -> str:
-    """An image with its picture, where there is one."""
+def card(image: SnapshotImage, thumbnail: Thumbnail | None, *, kind: str) -> str:
+    """An image with its picture, where there is one; ``kind`` has its classes in the style sheet."""
     picture = "" if thumbnail is None else _picture(image, thumbnail)
     said = said_of(image)[:_MOST_CHIPS]
     numbers = list(_numbers(said, has_boxes=image.size is not None))
     chips = items(_chip(one, number) for one, number in zip(said, numbers, strict=True)) or "<p>nothing</p>"
     return (
-        f'<li class="card">{picture}<dl><div><dt>has</dt><dd>{text(truth_text(image.truths))}</dd></div>'
+        f'<li class="{kind}">{picture}<dl><div><dt>has</dt><dd>{text(truth_text(image.truths))}</dd></div>'
         f'<div><dt>said</dt><dd class="said">{chips}</dd></div></dl>'
         f'<p class="ref">{text(image.source_ref)}</p></li>\n'
     )

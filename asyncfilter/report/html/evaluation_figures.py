@@ -30,7 +30,7 @@ def figures_section(found: Evaluation) -> str:
         ("Recounted, mean of the labels", found.recount.macro, "each label counts the same"),
     ]
     cells = [[f"{text(name)} <small>{text(about)}</small>", *_cells(figures)] for name, figures, about in rows]
-    shown = table("Figures of all labels", ["", "F1", "Precision", "Recall"], cells)
+    shown = table("Figures of all labels", ["Figures", "F1", "Precision", "Recall"], cells)
     return section("figures", "Figures", f'<dl class="tiles">{"".join(_tiles(found))}</dl>\n{shown}', lead=WHY_BOTH)
 
 
@@ -73,7 +73,7 @@ def comparison_section(found: Comparison) -> str:
         lead += " Both were tested with the same images."
     shown = long_table(
         "F1 of each label in both versions",
-        ["", found.old, found.new, "Change"],
+        ["Label", found.old, found.new, "Change"],
         rows,
         total=len(ordered) + 1,
         what="labels",
