@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -434,3 +436,47 @@ def test_manifests_are_written_as_they_came(open_service: Callable[..., Service]
     statistics = json.loads(body_at(service, described["ManifestSummary"]))["statistics"]["training"]
     names = ("total_json_lines", "valid_json_lines", "invalid_json_lines", "ignored_json_lines")
     assert [statistics[name] for name in names] == [len(good) + 3, len(good), 2, 1]
+
+
+def test_a_training_needs_numpy(open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra everything else works, and a training says what to install."""
+    service = open_service()
+    train, test = draw_birds(service.sandbox, 16)
+    project = datasets(service, "birds", train, test)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    described = ended(service, project)
+    assert "asyncfilter[sandbox-training]" in described["StatusMessage"]
+    assert described["Status"] == "TRAINING_FAILED"
+
+
+def test_numpy_is_not_imported_before_a_training() -> None:
+    """Who never trains does not wait for it."""
+    program = "import asyncfilter.sandbox, sys; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_defect_ends_a_training(open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the sandbox itself is a failed training, not one without an end."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such thing")
+
+    service = open_service()
+    train, test = draw_birds(service.sandbox, 16)
+    project = datasets(service, "birds", train, test)
+    monkeypatch.setattr("asyncfilter.sandbox.custom_labels.learned.run_test", fail)
+    described = ended(service, project)
+    assert described["Status"] == "TRAINING_FAILED"
+    assert described["StatusMessage"].startswith("Amazon Rekognition experienced a service issue.")
+
+
+def test_boxes_that_fill_their_images(open_service: Callable[..., Service]) -> None:
+    """Without a window that is far from all boxes there is nothing to learn against, and no failure."""
+    service = open_service()
+    lines = [boxed_picture(service.sandbox, number) for number in range(8)]
+    for line in lines:
+        line["boxes"]["annotations"][0] |= {"left": 0, "top": 0, "width": 320, "height": 240}
+    project = service.project()
+    service.dataset(project, "TRAIN", lines[:6])
+    service.dataset(project, "TEST", lines[6:])
+    assert ended(service, project)["Status"] == "TRAINING_COMPLETED"

@@ -92,7 +92,7 @@ def window_vectors(channels: Array, windows: Array) -> Array:
     areas = np.diff(down, axis=1)[:, :, None] * np.diff(across, axis=1)[:, None, :]
     means = cells / np.maximum(areas, 1)[..., None]
     means[..., -ORIENTATIONS:] = _normed(means[..., -ORIENTATIONS:])
-    return np.concatenate([means.reshape(len(windows), -1), windows[:, 2:]], axis=1)
+    return np.concatenate([means.reshape(len(windows), WINDOW_CELLS**2 * CHANNELS), windows[:, 2:]], axis=1)
 
 
 def _edges(ratios: Array) -> NDArray[np.int64]:
