@@ -362,15 +362,32 @@ async def test_a_file_that_changes_while_it_is_read_is_not_uploaded(
     image = upload.source("a.jpg", b"1" * 3_000_000)
     real, seen = folder_end._read, []
 
-    def read(one: ObjectRef, file: Any) -> bytes:
+    def read(one: ObjectRef, *more: Any) -> bytes:
         seen.append(one)
         if len(seen) == 2:
             (upload.root / "a.jpg").write_bytes(b"2" * 3_000_000)
-        return real(one, file)
+        return real(one, *more)
 
     monkeypatch.setattr(folder_end, "_read", read)
     assert await failure(upload, effect(upload, image)) == "changed"
     assert upload.body("a.jpg") is None
+
+
+@pytest.mark.parametrize("if_exists", IfExists)
+async def test_other_bytes_under_the_same_time_and_inode_are_not_uploaded(upload: Upload, if_exists: IfExists) -> None:
+    """Where the hash of what was examined is known; nor do they count as the copy that is there."""
+    image = upload.source("a.jpg", JPEG)
+    path, known = upload.root / "a.jpg", hashlib.blake2b(JPEG, digest_size=16).hexdigest()
+    wanted = structs.replace(effect(upload, image, if_exists=if_exists), blake2b=known)
+    assert (await upload.copier.copy(wanted)).is_new
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"other")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if if_exists is not IfExists.SKIP:
+        assert await failure(upload, wanted) == "changed"
+    assert await failure(upload, structs.replace(wanted, target=upload.target("b.jpg"))) == "changed"
+    assert (upload.body("a.jpg"), upload.body("b.jpg")) == (JPEG, None)
 
 
 async def test_where_nothing_may_be_written_the_run_ends(upload: Upload) -> None:
