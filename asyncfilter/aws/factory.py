@@ -17,6 +17,7 @@ from asyncfilter.aws.s3.contents import S3Contents
 from asyncfilter.aws.s3.diagnosis import Diagnosis
 from asyncfilter.aws.s3.places import S3Places
 from asyncfilter.aws.s3.remover import S3Remover
+from asyncfilter.aws.s3.siblings import sibling_cautions
 from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.aws.session import AwsSession
@@ -95,7 +96,7 @@ class S3Store:
         places: Other prefixes of the source's bucket.
         contents: The bytes of the source's objects.
         region: Of the bucket.
-        cautions: What is probably a mistake about the targets, one sentence each.
+        cautions: What is probably a mistake about source and targets, one sentence each.
     """
 
     source: S3Source
@@ -123,7 +124,10 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
         contents=S3Contents(clients.s3),
         sink=S3Sink(clients.s3),
         region=region,
-        cautions=await check_targets(job, clients.session, clients.s3, region),
+        cautions=(
+            *await sibling_cautions(clients.s3, job.source.bucket, job.source.prefix),
+            *await check_targets(job, clients.session, clients.s3, region),
+        ),
     )
 
 

@@ -16,7 +16,14 @@ from urllib.parse import quote
 from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
 from asyncfilter.checkpoint.lock import PRIVATE_MODE
 from asyncfilter.checkpoint.place import beside, check_file, check_one_name
-from asyncfilter.checkpoint.schema import APPLICATION_ID, FORMAT_VERSION, create_tables, expected_names, table_names
+from asyncfilter.checkpoint.schema import (
+    APPLICATION_ID,
+    CACHE_SIZE,
+    FORMAT_VERSION,
+    create_tables,
+    expected_names,
+    table_names,
+)
 from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_references, read_state, write_state
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
@@ -263,8 +270,7 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     # Some systems build SQLite with it on: deleted content would be overwritten with zeros, at the cost of more writes.
     db.execute("PRAGMA secure_delete = OFF")
-    # 1 MB: memory does not grow with the file.
-    db.execute("PRAGMA cache_size = -1024")
+    db.execute(CACHE_SIZE)
     # 32 MB: a page that several commits change is written into the file once.
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 

@@ -16,7 +16,15 @@ from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.etag_index import EtagIndex
 from asyncfilter.checkpoint.removal_journal import CLAIMS, RemovalTable
 from asyncfilter.checkpoint.rows import CACHED_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
-from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
+from asyncfilter.checkpoint.schema import (
+    ACTIONS,
+    CACHE_SIZE,
+    COLLECT,
+    FORGET_COLLECTED,
+    SHUFFLE,
+    STORE_COLLECTED,
+    UNSHUFFLE,
+)
 from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
     DECIDED_BY,
@@ -115,9 +123,9 @@ class Tables:
         """See ``Checkpoint.references``."""
         return read_references(self._db)
 
-    def labels(self) -> list[Label]:
+    def labels(self, *, boxes: bool = False) -> list[Label]:
         """See ``Checkpoint.labels``."""
-        return self._codec.every_label()
+        return self._codec.every_label(boxes=boxes)
 
     def positioned(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """See ``Checkpoint.positioned``."""
@@ -169,17 +177,37 @@ class Tables:
 
     def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool, origin: str = "") -> None:
         """See ``Checkpoint.save_listing``."""
-        state = self._listing_state()
-        keys = [entry.key for _, entry in ranked]
-        last_key = max([*keys, *([] if state.last_key is None else [state.last_key])], default=None)
         rows = [
             (entry.key, rank, entry.size_bytes, pack_etag(entry.etag), entry.storage_class) for rank, entry in ranked
         ]
+        if origin:
+            self._save_list(rows, is_last=is_last, origin=origin)
+            return
+        state = self._listing_state()
+        keys = [entry.key for _, entry in ranked]
+        last_key = max([*keys, *([] if state.last_key is None else [state.last_key])], default=None)
         with self.transaction():
             sql.insert(self._db, "INSERT OR IGNORE INTO listing", rows)
-            write_state(self._db, {LISTING: ListingState(is_whole=is_last, last_key=last_key, origin=origin)})
+            write_state(self._db, {LISTING: ListingState(is_whole=is_last, last_key=last_key)})
             if is_last:
                 self._db.execute(SHUFFLE)
+
+    def _save_list(self, rows: Sequence[Row], *, is_last: bool, origin: str) -> None:
+        """Add rows of a list, whose keys are in any order.
+
+        They are collected, sorted, and only then stored: one by one nearly each of them would write a page of its own.
+        """
+        self._db.execute(COLLECT)
+        sql.insert(self._db, "INSERT INTO collected", rows)
+        if not is_last:
+            return
+        self._db.execute("PRAGMA cache_size = -16384")  # for sorting
+        with self.transaction():
+            self._db.execute(STORE_COLLECTED)
+            self._db.execute(SHUFFLE)
+            write_state(self._db, {LISTING: ListingState(is_whole=True, origin=origin)})
+        self._db.execute(CACHE_SIZE)
+        self._db.execute(FORGET_COLLECTED)
 
     def listing(self, after: tuple[int, str] | None, limit: int) -> list[ListedObject]:
         """See ``Checkpoint.listing``."""
@@ -204,6 +232,7 @@ class Tables:
 
     def drop_listing(self) -> None:
         """See ``Checkpoint.drop_listing``."""
+        self._db.execute(FORGET_COLLECTED)
         with self.transaction():
             self._db.execute(UNSHUFFLE)
             self._db.execute("DELETE FROM listing")

@@ -46,14 +46,35 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
+    from asyncfilter.wiring.leases import (
+        StartOptions,
+        plan_start,
+        plan_stop,
+        start_model,
+        stop_due,
+        stop_expired,
+        stop_model,
+    )
     from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
+    from asyncfilter.wiring.model_changes import (
+        Patience,
+        create_model_project,
+        import_manifests,
+        import_shown,
+        plan_training,
+        train_model,
+        training_shown,
+        trainings_now,
+    )
     from asyncfilter.wiring.models import model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "Patience": "wiring.model_changes",
+    "StartOptions": "wiring.leases",
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "check_permissions": "wiring.access",
@@ -62,6 +83,7 @@ _HOMES = {
     "configured_region": "aws",
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
+    "create_model_project": "wiring.model_changes",
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
@@ -69,6 +91,8 @@ _HOMES = {
     "fetch_manifest": "wiring.manifests",
     "fetch_thumbnails": "wiring.thumbnails",
     "fits_checkpoint": "wiring.first_look",
+    "import_manifests": "wiring.model_changes",
+    "import_shown": "wiring.model_changes",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
     "list_contents": "wiring.equal_images",
@@ -80,7 +104,10 @@ _HOMES = {
     "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
+    "plan_start": "wiring.leases",
+    "plan_stop": "wiring.leases",
     "plan_apply": "wiring",
+    "plan_training": "wiring.model_changes",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
@@ -100,12 +127,21 @@ _HOMES = {
     "run_listing": "cli.console",
     "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
+    "start_model": "wiring.leases",
+    "stop_due": "wiring.leases",
+    "stop_expired": "wiring.leases",
+    "stop_model": "wiring.leases",
     "survey": "wiring",
+    "train_model": "wiring.model_changes",
+    "training_shown": "wiring.model_changes",
+    "trainings_now": "wiring.model_changes",
     "undo": "wiring",
     "with_known_bucket": "wiring.located",
 }
 
 __all__ = [
+    "Patience",
+    "StartOptions",
     "apply",
     "bench_mapping",
     "check_permissions",
@@ -114,6 +150,7 @@ __all__ = [
     "configured_region",
     "contents_for",
     "count_pending",
+    "create_model_project",
     "diagnose",
     "draw_bench",
     "examine_sample",
@@ -121,6 +158,8 @@ __all__ = [
     "fetch_manifest",
     "fetch_thumbnails",
     "fits_checkpoint",
+    "import_manifests",
+    "import_shown",
     "label_references",
     "label_sample",
     "list_contents",
@@ -133,6 +172,9 @@ __all__ = [
     "open_aws",
     "parse_job",
     "plan_apply",
+    "plan_start",
+    "plan_stop",
+    "plan_training",
     "plan_undo",
     "propose_bench",
     "question",
@@ -152,7 +194,14 @@ __all__ = [
     "run_listing",
     "run_until_signal",
     "run_with_console",
+    "start_model",
+    "stop_due",
+    "stop_expired",
+    "stop_model",
     "survey",
+    "train_model",
+    "training_shown",
+    "trainings_now",
     "undo",
     "with_known_bucket",
 ]

@@ -150,7 +150,7 @@ def export(
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
     groups = "--duplicates" if duplicates else "--near-duplicates" if near_duplicates else None
     _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
-    loaded = deferred.load_job(job, overrides=settings or ())
+    loaded = deferred.with_known_bucket(deferred.load_job(job, overrides=settings or ()))
     if format_ is ExportFormat.IMAGE_FOLDER:
         export_image_folder(loaded, output, verdict or (), options)
         return
@@ -172,7 +172,7 @@ def export(
     elif near_duplicates:
         write = _near_duplicates(loaded, format_, distance)
     else:
-        write = _images(images, format_, deferred.with_known_bucket(loaded).source.bucket)
+        write = _images(images, format_, loaded.source.bucket)
     if spreadsheet:
         write = partial(write, is_spreadsheet=True)
     if output == STDOUT:

@@ -22,7 +22,7 @@ from asyncfilter.datasets.exports.image_folder import ImageFolderWriter, is_of_i
 from asyncfilter.datasets.exports.label_table import TableCounts, arrow, write_parquet
 from asyncfilter.datasets.exports.pictures import PictureCounts, Pictures, PictureWriter
 from asyncfilter.datasets.exports.web_dataset import WebDatasetWriter, is_of_web_dataset, webdataset
-from asyncfilter.errors import DataError, ExitCode, UsageError
+from asyncfilter.errors import DataError, ExitCode, OutputError, UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind, Verdict
 from asyncfilter.records.images import StoredImage
@@ -72,7 +72,7 @@ def export_image_folder(job: Job, output: str, verdicts: Collection[Verdict], op
     """Write pictures and their metadata into a folder. Raises as ``export_web_dataset``."""
     path = _checked(job, IMAGE_FOLDER, output, is_of_image_folder, options)
     with open_folder("--output", path) as folder, ImageFolderWriter(folder) as writer:
-        counts = _write(job, writer, verdicts)
+        counts = _write(job, writer, verdicts, path)
     _report(counts, {}, IMAGE_FOLDER, output, options)
 
 
@@ -93,7 +93,7 @@ def export_web_dataset(
     path = _checked(job, WEB_DATASET, output, is_of_web_dataset, options)
     with open_folder("--output", path) as folder:
         with WebDatasetWriter(folder, shard_bytes=shard_bytes) as writer:
-            counts = _write(job, writer, verdicts)
+            counts = _write(job, writer, verdicts, path)
         shards = writer.shards
     _report(counts, {"shards": shards}, WEB_DATASET, output, options)
 
@@ -113,7 +113,14 @@ def _checked(job: Job, format_: str, output: str, is_ours: Callable[[str], bool]
     return path
 
 
-def _write(job: Job, writer: PictureWriter, verdicts: Collection[Verdict]) -> PictureCounts:
+def _write(job: Job, writer: PictureWriter, verdicts: Collection[Verdict], path: Path) -> PictureCounts:
+    """Write all pictures.
+
+    Raises:
+        OutputError: One cannot be written.
+        DataError: There was none.
+        AccessError: None can be read.
+    """
     pictures = Pictures(
         writer,
         bucket=job.source.bucket,
@@ -122,7 +129,8 @@ def _write(job: Job, writer: PictureWriter, verdicts: Collection[Verdict]) -> Pi
     )
     with _progress() as on_read:
         images = pictures.chosen(deferred.read_images(job.checkpoint))
-        deferred.run_async(partial(deferred.read_contents, images, pictures, job, on_read=on_read))
+        receiver = _Receiver(pictures, path)
+        deferred.run_async(partial(deferred.read_contents, images, receiver, job, on_read=on_read))
     if not pictures.counts.images:
         _tell_failures(pictures.counts)
         raise DataError(
@@ -132,6 +140,21 @@ def _write(job: Job, writer: PictureWriter, verdicts: Collection[Verdict]) -> Pi
             hint="Look at what the checkpoint has: asyncfilter status JOB.",
         )
     return pictures.counts
+
+
+class _Receiver:
+    """Gives images to ``Pictures``; an error of writing leaves the reading tasks as one of the output."""
+
+    def __init__(self, pictures: Pictures, path: Path) -> None:
+        self.fail, self._add, self._path = pictures.fail, pictures.add, path
+
+    def add(self, image: StoredImage, content: bytes) -> None:
+        """Write one picture."""
+        try:
+            self._add(image, content)
+        except OSError as error:
+            message = f"--output {self._path}: {error.strerror or error}; it was left as it was"
+            raise OutputError(message) from error
 
 
 @contextmanager
@@ -156,7 +179,9 @@ def _report(counts: PictureCounts, more: Mapping[str, int], format_: str, output
         left_out = {"skipped": dict(sorted(counts.skipped.items())), "failed": dict(sorted(counts.failed.items()))}
         write_json({**sums, **left_out, "output": output, "format": format_})
     else:
-        files = "".join(f", {count(number)} {what}" for what, number in more.items())
+        files = "".join(
+            f", {count(number)} {what if number > 1 else what.rstrip('s')}" for what, number in more.items()
+        )
         print_err(f"{count(counts.images)} images in {output}: {size(counts.bytes)}{files}")
         for reason, number in sorted(counts.skipped.items()):
             print_err(f"  skipped {reason}: {count(number)}")

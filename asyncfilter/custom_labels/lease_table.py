@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -239,6 +239,12 @@ class Leases:
             if (changed := change(lease)) != lease:
                 _put(db, changed)
             return True
+
+
+def last_leases(leases: Iterable[Lease], endpoint: str) -> dict[str, Lease]:
+    """For each model at an endpoint, by its ARN, that of ``leases`` which ends last."""
+    at_endpoint = [lease for lease in leases if lease.endpoint == endpoint]
+    return {lease.arn: lease for lease in sorted(at_endpoint, key=lambda lease: lease.expires_at)}
 
 
 def _check(present: Sequence[Lease], wish: Wish) -> None:

@@ -8,6 +8,8 @@ Times are seconds since 1970-01-01 UTC. Text compares by its bytes.
 
 from __future__ import annotations
 
+from asyncfilter.custom_labels.call_tables import CALLS
+
 APPLICATION_ID = 0x41464C47
 """``AFLG``: shown by ``file`` and by every SQLite tool."""
 
@@ -44,5 +46,5 @@ CREATE TABLE leases (
 ``host`` to ``pid_started`` name the process that took it; ``watcher`` names one in the same way, as JSON.
 """
 
-STEPS: tuple[tuple[str, ...], ...] = (LEASES,)
+STEPS: tuple[tuple[str, ...], ...] = (LEASES, CALLS)
 """The statements of each step; see above."""

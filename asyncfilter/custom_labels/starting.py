@@ -6,10 +6,19 @@ that runs without a lease of ours is left alone, unless it is adopted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from asyncfilter.custom_labels.lease import MISSING, NOT_RUNNING, RUNS, Lease, LeaseState, is_settled, others
+from asyncfilter.custom_labels.lease import (
+    MISSING,
+    NOT_RUNNING,
+    RUNS,
+    Lease,
+    LeaseState,
+    is_settled,
+    is_unattended,
+    others,
+)
 from asyncfilter.custom_labels.lease_table import BeingStoppedError, Leases, OtherUnitsError, Wish
 from asyncfilter.custom_labels.paced import is_certainly_undone
 from asyncfilter.custom_labels.processes import Host
@@ -76,6 +85,14 @@ class Outlook:
         return wish
 
 
+OnTaken = Callable[[Lease], Awaitable[object]]
+"""Called with a lease whose row is durable, before the service is asked to start its model."""
+
+
+async def _nothing(_lease: Lease) -> None:
+    """Nobody watches."""
+
+
 class Starter:
     """Starts one model.
 
@@ -84,8 +101,7 @@ class Starter:
         leases: The table.
         host: Reads the clocks.
         waiter: Waits between looks.
-        on_taken: Called with the lease when its row is durable and before the service is asked, so that somebody can
-            watch it whatever becomes of this process.
+        on_taken: Makes somebody watch the lease, whatever becomes of this process; an error of it ends the start.
     """
 
     def __init__(
@@ -95,7 +111,7 @@ class Starter:
         host: Host,
         waiter: Waiter,
         *,
-        on_taken: Callable[[Lease], object] = lambda _lease: None,
+        on_taken: OnTaken = _nothing,
     ) -> None:
         self._model = model
         self._leases = leases
@@ -145,18 +161,25 @@ class Starter:
                 raise foreign(self._model.arn)
             try:
                 lease = self._leases.take(outlook.completed(wish), runs=outlook.is_foreign)
-                break
             except BeingStoppedError:
                 continue  # another process has just decided so: the look waits for it
             except OtherUnitsError as error:
                 raise other_units(error.lease.arn, error.lease.units, error.lease.max_units) from error
-        self._on_taken(lease)
-        if not outlook.runs:
-            await self._send(lease)
-        return self._leases.get(lease.id) or lease
+            await self._watched(lease)
+            if outlook.runs:
+                return lease
+            if lease.holder == self._host.me:
+                await self._send(lease)
+                return lease
+            # By one lease one process starts the model, so that a refusal tells it that somebody else has done so.
+            await self._waiter.pause(f"start of {lease.arn} by process {lease.holder.pid}")
 
-    async def until_running(self, lease: Lease) -> Version:
+    async def until_running(self, lease: Lease, *, meanwhile: Callable[[], object] = lambda: None) -> Version:
         """Wait until the model runs.
+
+        Args:
+            lease: Of the model.
+            meanwhile: Called at each look; an error of it ends the wait.
 
         Raises:
             LeaseError: It failed to start, or was stopped before it ran.
@@ -164,6 +187,7 @@ class Starter:
         """
 
         async def look() -> Version:
+            meanwhile()
             version = await self._model.version()
             if version is None:
                 self._leases.release(lease.id)
@@ -181,10 +205,18 @@ class Starter:
         return self._leases.of(self._model.arn, self._model.service.endpoint)
 
     def _release_ended(self, leases: list[Lease]) -> None:
-        """Release leases by which the model ran and that somebody else has ended by stopping it."""
+        """Release leases by which the model, which does not run, has run, or whose start has failed."""
         for lease in leases:
-            if lease.state is LeaseState.RUNNING:
+            if is_unattended(lease, self._host) and is_settled(lease, self._host):
                 self._leases.release(lease.id)
+
+    async def _watched(self, lease: Lease) -> None:
+        try:
+            await self._on_taken(lease)
+        except AsyncFilterError:
+            if lease.state is LeaseState.INTENT:
+                self._leases.release(lease.id)
+            raise
 
     async def _send(self, lease: Lease) -> None:
         """Ask for the start until the service has accepted it, or certainly has not."""

@@ -72,6 +72,16 @@ def _detector(detector: schema.Detector) -> spec.DetectorSpec:
         min_confidence_pct=detector.min_confidence,
         max_labels=detector.max_labels,
         features=tuple(sorted(detector.features)),
+        start=None if detector.start is None else _start(detector.start),
+    )
+
+
+def _start(start: schema.ModelStart) -> spec.ModelStart:
+    return spec.ModelStart(
+        for_s=start.for_,
+        units=start.units,
+        max_units=None if start.max_units == start.units else start.max_units,
+        poll_s=start.poll_s,
     )
 
 

@@ -153,8 +153,29 @@ class SourceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStart:
+    """How a run starts its model, under a lease that it owns.
+
+    Attributes:
+        for_s: Longest time of the lease, seconds.
+        units: Inference units.
+        max_units: Units up to which the service may scale; None without scaling.
+        poll_s: Pause between two looks at the model, seconds.
+    """
+
+    for_s: float
+    units: int = 1
+    max_units: int | None = None
+    poll_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSpec:
-    """The request to the service; a change of any field except the region's default makes stored labels unusable."""
+    """The request to the service; a change of any field except ``start`` makes stored labels unusable.
+
+    Attributes:
+        start: The run starts the model and stops it; None for a model that runs without it.
+    """
 
     kind: DetectorKind = DetectorKind.REKOGNITION
     region: str | None = None
@@ -162,6 +183,7 @@ class DetectorSpec:
     min_confidence_pct: float = 0.0
     max_labels: int = 1000
     features: tuple[str, ...] = ("GENERAL_LABELS",)
+    start: ModelStart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

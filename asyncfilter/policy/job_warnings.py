@@ -10,7 +10,14 @@ from asyncfilter.job.spec import Job
 from asyncfilter.policy.cautions.actions import odd_targets, unreachable_actions
 from asyncfilter.policy.cautions.globs import odd_globs
 from asyncfilter.policy.cautions.label_names import KnownNames, name_findings
-from asyncfilter.policy.cautions.rules import Reachable, few_labels, least_confidence, odd_conditions, one_verdict
+from asyncfilter.policy.cautions.rules import (
+    Reachable,
+    few_labels,
+    least_confidence,
+    odd_conditions,
+    one_verdict,
+    open_areas,
+)
 from asyncfilter.policy.cautions.settings import (
     odd_limits,
     odd_prices,
@@ -31,6 +38,7 @@ def job_warnings(job: Job) -> list[str]:
         *odd_conditions(job),
         *reachable.cautions,
         *one_verdict(reachable),
+        *open_areas(job),
         *least_confidence(job),
         *few_labels(job),
         *odd_globs(job),

@@ -45,8 +45,12 @@ class LabelStore(Protocol):
         """All reference images, by address."""
         ...
 
-    async def labels(self) -> Sequence[Label]:
-        """Every label that images had, each definition once: without instances, and with a confidence of 0."""
+    async def labels(self, *, boxes: bool = False) -> Sequence[Label]:
+        """Every label that images had, each definition once: without instances, and with a confidence of 0.
+
+        With ``boxes`` some answers, the first and the last, are looked at as well: labels that have boxes there come
+        with an instance.
+        """
         ...
 
 
@@ -126,7 +130,8 @@ class ListingStore(Protocol):
         """Add objects to the stored listing; ``rank`` (63 bits) orders them.
 
         Of several objects with one key the first that was added counts. ``origin`` is the version of the list that they
-        come from, the same for all; empty for the listing of the store itself.
+        come from, the same for all; empty for the listing of the store itself. Objects of a list can be read once the
+        last ones are added; before that, nothing of them is kept when the checkpoint is closed.
         """
         ...
 

@@ -78,6 +78,28 @@ class Places(Protocol):
         ...
 
 
+class HeldModel(Protocol):
+    """A model that runs for this run, and costs money until it is stopped."""
+
+    def ran_s(self) -> float:
+        """Seconds for which it costs money so far: from the request to start it, until it is stopped."""
+        ...
+
+    def left_s(self) -> float:
+        """Seconds until it is stopped in any case."""
+        ...
+
+    async def stop(self) -> str | None:
+        """Stop it, and return once the service says that it does not run; a second call has no effect.
+
+        Cancelling does not end the wait.
+
+        Returns:
+            None, or why it could not be stopped, in a sentence for people.
+        """
+        ...
+
+
 class Detector(Protocol):
     """Detects the labels of one image."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation
-from asyncfilter.custom_labels.evaluation.model import Outcome, SnapshotImage, Truth
+from asyncfilter.custom_labels.evaluation.model import MISTAKES, Outcome, SnapshotImage, Truth
 from asyncfilter.datasets.manifests.tally import UseCase
 
 USE_CASES = {
@@ -85,6 +85,12 @@ def images_with_mistakes(found: Evaluation) -> Sequence[SnapshotImage]:
             -max((one.confidence for one in image.predictions if one.outcome is Outcome.FALSE_POSITIVE), default=0)
         ),
     )
+
+
+def wrong_labels(image: SnapshotImage) -> Sequence[str]:
+    """The labels about which there is a mistake, each once."""
+    said = [one.label for one in image.predictions if one.outcome in MISTAKES]
+    return list(dict.fromkeys([*said, *(truth.label for truth in image.missed)]))
 
 
 def moment(text: str) -> str:

@@ -19,18 +19,22 @@ from asyncfilter.ports.examine import Preparation, Sink, Source
 from asyncfilter.wiring.account import Account, concurrency
 from asyncfilter.wiring.detectors import OPENERS, OpenDetector, own_backend
 from asyncfilter.wiring.lists import open_list
+from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, check_own_stores
 from asyncfilter.wiring.stores import Store, open_store
 
 
 @asynccontextmanager
-async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> AsyncIterator[tuple[RunInputs, Sink]]:
+async def open_inputs(
+    job: Job, overrides: Overrides, *, use: ModelUse | None = None
+) -> AsyncIterator[tuple[RunInputs, Sink]]:
     """The inputs of a run, and its sink.
 
     Args:
         job: Names the store and the detector to open.
         overrides: Ports of the caller, used in place of those.
-        pays: False for a run without paid calls, for which a model need not be running.
+        use: What needs a model to run; None for a run without paid calls. A model that is started for it is stopped
+            when the context ends.
 
     Raises:
         UsageError: The job names a store of the caller's own, and one of its ports is missing.
@@ -43,7 +47,9 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
         if overrides.detector is not None:
             backend, preparation = own_backend(job, overrides.detector), overrides.preparation
         else:
-            opened = await OPENERS[job.detector.kind](job, account, store.region, pays=pays)
+            opened = await OPENERS[job.detector.kind](job, account, store.region, use=use)
+            if use is not None and opened.backend.held_model is not None:
+                stack.push_async_callback(use.stop, opened.backend.held_model)
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=store.cautions)
         inputs = msgspec.structs.replace(inputs, places=store.places)
@@ -60,6 +66,7 @@ async def _with_list(job: Job, inputs: RunInputs, store: Store, account: Account
         source=opened.source(job.source),
         origin=opened.origin,
         heads=store.heads,
+        places=None,  # a list says itself where the images are
         cautions=(*inputs.cautions, *opened.cautions()),
     )
 

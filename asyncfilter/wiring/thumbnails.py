@@ -30,6 +30,7 @@ from asyncfilter.pictures.decoder_pool import DecoderPool
 from asyncfilter.pictures.decoding_cost import guessed_bytes
 from asyncfilter.policy.header import read_header
 from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES, ImageLimits
+from asyncfilter.policy.upright import orientation_of
 from asyncfilter.report.html.evaluation_cards import Thumbnail
 from asyncfilter.wiring.manifests import open_objects
 
@@ -150,6 +151,8 @@ class _Fetcher:
                     self._denied = self._denied or error
                     self._result.missing["may not be read"] += 1
                 except ImageError as error:
+                    if error.access:
+                        self._denied = self._denied or PermissionDeniedError(error.message, hint=error.hint)
                     self._result.missing[_REASONS.get(error.code, "cannot be decoded")] += 1
                 except TransientError:
                     self._result.missing["cannot be read now"] += 1
@@ -170,9 +173,10 @@ class _Fetcher:
         image = await self._look(ref)
         request = DecodeRequest(limits=self._limits)
         async with self._store.opened(image) as file:
-            header = read_header(await anyio.to_thread.run_sync(_head, file))
-            decoded = await self._decoders.decode(request, file, guess_bytes=guessed_bytes(header, converts=True))
-        return Thumbnail(decoded.jpeg, decoded.result.width, decoded.result.height)
+            head = await anyio.to_thread.run_sync(_head, file)
+            guess_bytes = guessed_bytes(read_header(head), converts=True)
+            decoded = await self._decoders.decode(request, file, guess_bytes=guess_bytes)
+        return Thumbnail(decoded.jpeg, decoded.result.width, decoded.result.height, orientation_of(head))
 
     async def _look(self, ref: str) -> ObjectRef:
         """The image at the first place that has it.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shlex
 import signal
+import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -20,6 +23,7 @@ import webdataset
 from PIL import Image, ImageOps
 
 import asyncfilter
+from asyncfilter.datasets.exports.pictures import Pictures
 from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess
 from tests.kit.keys import HOSTILE_KEYS
 from tests.kit.pictures import encoded as picture
@@ -48,6 +52,7 @@ KEPT = {
 }
 REJECTED = ("cars/1.jpg", "cars/2.jpg")
 UNSURE = ("birds/1.jpg",)
+TWINS = ("twins/1.jpg", "twins/2.jpg", "twins/3.jpg")
 RULES = [{"keep": {"any": "Robin"}}, {"review": {"any": "Bird"}}]
 SOURCE = {"uri": "s3://raw/", "include": ["*"]}
 
@@ -79,7 +84,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
     """Images whose answers are fixed."""
     answers = tmp_path_factory.mktemp("answers") / "answers.jsonl"
     lines = [{"key": hashlib.md5(content(key)).hexdigest(), "labels": labels_of(key)} for key in KEYS]
-    lines += [{"key": key, "labels": labels_of(key)} for key in KEYS]
+    lines += [{"key": key, "labels": labels_of(key)} for key in (*KEYS, *TWINS)]
     answers.write_text("".join(json.dumps(line) + "\n" for line in lines))
     buckets = (BucketSpec("raw"), BucketSpec("clean"), BucketSpec("empty"))
     with SandboxProcess(SandboxOptions(buckets=buckets, answers=str(answers))) as running:
@@ -316,6 +321,48 @@ def test_a_missing_extra(
     assert not output.exists()
 
 
+@pytest.mark.parametrize("format_", ["imagefolder", "webdataset"])
+def test_a_full_disk(finished: Workspace, output: Path, monkeypatch: pytest.MonkeyPatch, format_: str) -> None:
+    """Exit code 74, and nothing is left."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Pictures, "add", full)
+    code, _, err = finished.here("export", "job.yaml", "--format", format_, "-o", str(output))
+    assert (code, "No space left on device; it was left as it was" in err) == (74, True), err
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_full_disk_for_parquet(finished: Workspace, output: Path) -> None:
+    """Likewise."""
+    command = shlex.join(finished.command("export", "job.yaml", "--format", "parquet", "-o", str(output)))
+    shell = ["sh", "-c", f"ulimit -f 1; exec {command}"]
+    done = subprocess.run(shell, cwd=finished.folder, env=finished.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "File too large; it was left as it was" in done.stderr) == (74, True), done.stderr
+    assert list(output.parent.iterdir()) == []
+
+
+def test_skipped_duplicates_are_not_kept(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """They count under no verdict, as in ``status``; their labels are rows all the same."""
+    with boto_client(sandbox, "s3") as s3:
+        for key in TWINS:
+            s3.put_object(Bucket="empty", Key=key, Body=content("dots/a.b.c.jpg"))
+    source = {"uri": "s3://empty/twins/", "duplicates": "skip"}
+    workspace = Workspace(tmp_path, sandbox, source=source, rules=RULES)
+    assert workspace.json("run", "job.yaml")["keep"] == 1
+    assert workspace.json("status", "job.yaml")["skipped"] == {"duplicate": 2}
+    for format_ in ("imagefolder", "webdataset"):
+        written = workspace.json("export", "job.yaml", "--format", format_, "-o", str(tmp_path / format_))
+        assert (written["images"], written["skipped"]) == (1, {"duplicate": 2})
+    frame = asyncfilter.labels_frame(asyncfilter.load_job(workspace.job))
+    assert frame.groupby("verdict")["key"].nunique().to_dict() == {"keep": 1}
+    assert frame["key"].nunique() == 3
+    assert set(frame[frame["verdict"].isna()]["label"]) == {"Robin", "Bird"}
+    kept = workspace("export", "job.yaml", "--verdict", "keep").stdout.splitlines()
+    assert [json.loads(line)["key"] for line in kept] == ["twins/1.jpg"]
+
+
 def test_no_checkpoint_and_no_image(tmp_path: Path, sandbox: SandboxProcess, finished: Workspace, output: Path) -> None:
     """Nothing is written."""
     fresh = Workspace(tmp_path, sandbox, source=SOURCE, rules=RULES)
@@ -323,9 +370,14 @@ def test_no_checkpoint_and_no_image(tmp_path: Path, sandbox: SandboxProcess, fin
         code, _, err = fresh.here("export", "job.yaml", "--format", format_, "-o", str(output))
         assert (code, "there is no checkpoint" in err) == (3, True), err
         assert not output.exists()
-    rules = ("--set", "source.duplicates=examine")
-    code, _, err = finished.here("export", "job.yaml", "--format", "webdataset", "-o", str(output), *rules)
-    assert code == 0, err
+    with boto_client(sandbox, "s3") as s3:
+        s3.put_object(Bucket="empty", Key="cars/1.jpg", Body=content("cars/1.jpg"))
+    cars = Workspace(tmp_path, sandbox, source="s3://empty/cars/", rules=RULES)
+    assert cars.json("run", "job.yaml")["reject"] == 1
+    for format_ in ("imagefolder", "webdataset"):
+        code, _, err = cars.here("export", "job.yaml", "--format", format_, "-o", str(output), "--json")
+        assert (code, "NO_IMAGES: no image of the job counts under keep" in err) == (1, True), err
+        assert not output.exists()
 
 
 # -- Sources and copies ------------------------------------------------------------------------------------------------

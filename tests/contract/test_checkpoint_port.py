@@ -321,6 +321,16 @@ async def test_references_are_kept_by_address(harness: CheckpointHarness, checkp
     assert checkpoint.opened.totals.calls == 2
 
 
+async def test_labels_come_once_with_boxes_where_asked(checkpoint: Checkpoint) -> None:
+    """Every label that an image had; one that had boxes has an instance, whether the newest images have some or not."""
+    plain = [Label(label.name, 0.0, (), label.parents, label.aliases, label.categories) for label in ROBIN.labels]
+    without = msgspec.structs.replace(ROBIN, labels=tuple(plain))
+    rows = [image(1), *(image(number, detection=without) for number in range(2, 1200))]
+    await checkpoint.commit(Batch(new=rows))
+    assert await checkpoint.labels() == plain
+    assert [label.instances for label in await checkpoint.labels(boxes=True)] == [ROBIN.labels[0].instances, ()]
+
+
 async def test_a_run_begins_once(checkpoint: Checkpoint) -> None:
     """A run id belongs to one run."""
     await checkpoint.begin_run("one", 1.0)

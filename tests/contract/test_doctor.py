@@ -9,13 +9,14 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from asyncfilter import run
+from asyncfilter import __version__, run
 from asyncfilter.checkpoint import open_checkpoint, place_trial, try_place
 from asyncfilter.errors import CheckpointError, ExitCode
 from asyncfilter.job.fingerprint import identity
@@ -371,3 +372,16 @@ def test_access_comes_before_other_trouble() -> None:
     assert exit_code_of([warning]) is ExitCode.OK
     assert exit_code_of([place, warning]) is ExitCode.CHECKPOINT
     assert exit_code_of([place, access]) is ExitCode.ACCESS
+
+
+def test_a_checkout_without_installation_has_versions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``make demo`` installs what asyncfilter requires, and runs the program from its folder."""
+
+    def not_installed(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(machine, "requires", not_installed)
+    found = machine.program()
+    assert found.health is Health.OK
+    assert f"asyncfilter {__version__}, " in found.text
+    assert {"aiobotocore", "pydantic"} <= set(found.facts["libraries"])

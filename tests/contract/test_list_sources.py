@@ -1,4 +1,4 @@
-"""Runs over lists of keys and S3 Inventory in the sandbox: the same answer as over the listing, and nothing paid twice."""
+"""Runs over lists of keys and S3 Inventory: the same answer as over the listing, and nothing is paid for twice."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def rows_of(job: Job) -> list[tuple[int | None, str, str, Any]]:
 
 
 def write_list(folder: Path, name: str, text: str) -> str:
+    """Write a list beside the job; its address."""
     (folder / name).write_text(text, "utf-8")
     return f"./{name}"
 
@@ -277,7 +278,7 @@ async def test_a_list_that_is_not_there(tmp_path: Path) -> None:
     """Here and in S3."""
     async with serving(OPTIONS):
         for address in ("./keys.csv", "s3://lists/keys.csv", "s3://no-such-bucket/keys.csv"):
-            with pytest.raises(UsageError, match="keys.csv|no-such"):
+            with pytest.raises(UsageError, match=r"keys\.csv|no-such"):
                 await run(make_job(base_dir=tmp_path, source={"list": address, "uri": "s3://raw/"}))
 
 

@@ -12,7 +12,7 @@ import pytest
 from asyncfilter import Job, plan, run
 from asyncfilter.errors import ExitCode
 from asyncfilter.events import Event, ImageExamined, JobWarning
-from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
+from asyncfilter.sandbox import BucketSpec, SamplesSpec, Sandbox, SandboxOptions
 from tests.kit import jobs
 from tests.kit.mistakes import MISNAMED, ROBIN, UNLISTED
 from tests.kit.services import serving
@@ -70,3 +70,57 @@ async def test_the_job_without_a_mistake_says_nothing(tmp_path: Path) -> None:
     async with sandbox():
         assert (await plan(job)).cautions == ()
         assert (await run(job)).cautions == ()
+
+
+OTHERS = ("robin-old/1.jpg", "robin.bak/1.jpg", "robins/nest/1.jpg")
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("client", ["fast", "aioboto3"])
+async def test_a_prefix_without_its_slash_is_told(client: str, other: str, tmp_path: Path) -> None:
+    """Folders beside it are paid for as well: said by plan and run, before the first image."""
+    job = make_job(tmp_path, {"source": "s3://raw/robin", "aws": {"client": client}})
+    events: list[Event] = []
+    async with sandbox() as made:
+        made.put("raw", other, b"picture of something else")
+        found = await plan(job)
+        summary = await run(job, on_event=events.append)
+    told = f"images in s3://raw/{other.partition('/')[0]}/ are examined and paid for as well"
+    for said in (found.cautions, summary.cautions):
+        assert sum(told in sentence and "write s3://raw/robin/" in sentence for sentence in said) == 1, said
+    kinds = [type(event) for event in events if isinstance(event, JobWarning | ImageExamined)]
+    assert kinds.index(ImageExamined) == kinds.count(JobWarning) == 1
+
+
+@pytest.mark.parametrize(
+    ("prefix", "keys"),
+    [
+        ("robin/", OTHERS),
+        ("robin", ("robin.txt", "robin-1.jpg")),
+        ("robin/0", ()),
+        ("robin/000.jpg", ("robin/000.jpg.old/1.jpg",)),
+        ("2024", ("2024-01/1.jpg", "2024-02/1.jpg")),
+        ("", OTHERS),
+    ],
+)
+async def test_a_prefix_that_names_no_folder_alone_is_not_told(
+    prefix: str, keys: tuple[str, ...], tmp_path: Path
+) -> None:
+    """No false alarm about one with its slash, about a beginning of names, and about files beside the folder."""
+    job = make_job(tmp_path, {"source": f"s3://raw/{prefix}"})
+    async with sandbox() as made:
+        for key in keys:
+            made.put("raw", key, b"picture of something else")
+        assert (await plan(job)).cautions == ()
+
+
+async def test_a_sample_takes_a_caution_back(tmp_path: Path) -> None:
+    """AWS adds labels and boxes: what the answers of a sample refute is no caution of the plan, nor of a later one."""
+    rules = [{"keep": {"any": ["Robin", "Persson"]}}, {"review": {"count": {"label": "Robin", "min": 1}}}]
+    job = make_job(tmp_path, {"rules": rules, "source": "s3://raw/"})
+    told = ("no label 'Persson'", "'Robin' never has boxes")
+    async with serving(SandboxOptions(samples=(SamplesSpec("raw", 30),))):
+        before = (await plan(job)).cautions
+        assert [sentence in caution for sentence, caution in zip(told, before, strict=True)] == [True, True]
+        for found in (await plan(job, sample=20), await plan(job)):
+            assert [told[0] in caution for caution in found.cautions] == [True]

@@ -192,6 +192,23 @@ SOUND_JOBS: dict[str, dict[str, Any]] = {
         ],
     },
     "no rule but what must not be there": {"rules": [{"keep": {"none": ["Person", "Car"], "confidence": 30}}]},
+    "targets by parts of the name": {
+        "source": {"uri": "s3://raw/", "include": ["*.png"]},
+        "actions": {"keep": {"copy": "s3://clean/{label}/{stem}.png"}, "review": {"copy": "s3://clean/{stem}-r.{ext}"}},
+        "rules": [{"keep": {"any": "Robin", "confidence": 80}}, {"review": {"any": "Robin"}}],
+    },
+    "photos by another program's names": {
+        "source": {"uri": "s3://raw/", "include": ["*"]},
+        "precheck": "header",
+        "actions": {"keep": {"copy": "s3://clean/{stem}"}},
+    },
+    "small birds that are there": {
+        "rules": [{"keep": {"any": "Bird", "area": {"label": "Bird", "max": 0.5}}}, {"reject": {"none": "Bird"}}],
+    },
+    "no large person": {
+        "rules": [{"reject": {"none": "Bird"}}, {"keep": {"area": {"label": "Person", "max": 0.05}}}],
+    },
+    "patience with a slow line": {"limits": {"timeout_s": 120, "max_attempts": 20}},
     "one match is enough": {"stop": {"matches": 1}, "limits": {"budget_usd": 5}},
 }
 

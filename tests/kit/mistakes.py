@@ -127,6 +127,9 @@ CAUTIONED: dict[str, Mistake] = {
     "one percent of the image as one": Mistake(
         _rules({"keep": {"area": {"label": "Robin", "min": 1}}}), "one percent is 0.01"
     ),
+    "small birds, or none": Mistake(
+        _rules({"keep": {"area": {"label": "Bird", "max": 0.5}}}), "which holds for every image without Bird as well"
+    ),
     "everything kept": Mistake({"otherwise": "keep"}, "every image gets the verdict keep"),
     "categories of a model that has none": Mistake(
         _rules({"keep": {"category": "Animals and Pets"}}, {"review": ROBIN}, detector=CUSTOM),
@@ -155,6 +158,25 @@ CAUTIONED: dict[str, Mistake] = {
     "an action on duplicates that are examined": Mistake(
         {"source": {"uri": "s3://raw/", "duplicates": "examine"}, "actions": {"duplicate": "delete"}},
         "actions.duplicate: delete is never carried out",
+    ),
+    "what is to be looked at deleted": Mistake(
+        _rules({"keep": ROBIN}, {"review": {"any": "Bird"}}, actions={"review": "delete"}),
+        "actions.review: delete removes the images that a person should look at",
+    ),
+    "names without an extension": Mistake(
+        {"actions": {"keep": {"copy": "s3://clean/{label}/{stem}"}}}, "makes names without an extension"
+    ),
+    "the extension twice": Mistake(
+        {"actions": {"keep": {"copy": "s3://clean/{basename}.{ext}"}}}, "has the extension twice, as in a.jpg.jpg"
+    ),
+    "an extension behind the extension": Mistake(
+        {"actions": {"keep": {"copy": "s3://clean/{key}.jpg"}}}, "has an extension more, as in a.jpg.jpg"
+    ),
+    "a copy for a conversion": Mistake(
+        {"actions": {"keep": {"copy": "s3://clean/{stem}.png"}}}, "names copies of *.jpeg, *.jpg .png as well"
+    ),
+    "two slashes behind the bucket": Mistake(
+        {"actions": {"keep": {"copy": "s3://clean//robins/{key}"}}}, "makes keys that begin with a slash"
     ),
     # -- Stop rules --
     "enough matches without a match": Mistake(
@@ -192,6 +214,12 @@ CAUTIONED: dict[str, Mistake] = {
     "milliseconds for seconds, downwards": Mistake(
         {"limits": {"tps": 100, "timeout_s": 0.25}}, "limits.timeout_s: 0.25 is shorter than many calls take"
     ),
+    "milliseconds for seconds, upwards": Mistake(
+        {"limits": {"tps": 100, "timeout_s": 3000}}, "limits.timeout_s: 3000 waits 50 minutes"
+    ),
+    "an image paid for a hundred times": Mistake(
+        {"limits": {"tps": 100, "max_attempts": 100}}, "limits.max_attempts: 100 can bill one image 100 times"
+    ),
     "the price of a thousand": Mistake(
         {"pricing": {"tiers": [{"up_to": None, "usd": 1.0}]}}, "is the price of one image, not of a thousand"
     ),
@@ -214,6 +242,16 @@ CAUTIONED: dict[str, Mistake] = {
     ),
     "files that are no pictures": Mistake(
         {"source": {"uri": "s3://raw/", "include": ["*.jpg", "*.mp4"]}, "convert": True}, "*.mp4: such files cannot be"
+    ),
+    "a misspelt extension beside others": Mistake(
+        {"source": {"uri": "s3://raw/", "include": ["*.jpg", "*.pgn"]}}, "'*.pgn' has the extension .pgn"
+    ),
+    "several globs in one": Mistake(
+        {"source": {"uri": "s3://raw/", "include": ["*.jpg", "*.jpeg, *.png"]}}, 'for several write ["*.jpeg", "*.png"]'
+    ),
+    "a folder excluded by its name": Mistake(
+        {"source": {"uri": "s3://raw/", "exclude": ["thumbs"]}},
+        "for the images in a folder of that name write thumbs/*",
     ),
 }
 """Mistakes that a caution tells; the run goes on."""

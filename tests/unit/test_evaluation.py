@@ -23,18 +23,22 @@ DETAILS = "rekognition-custom-labels-evaluation-details"
 
 
 def read(document: object) -> Summary:
+    """A summary."""
     return read_summary(json.dumps(document, indent=1).encode(), file="s.json")
 
 
 def snapshot(*documents: object) -> Snapshot:
+    """A snapshot of these lines."""
     return read_snapshot(io.BytesIO(lines(documents)), file="t.manifest")
 
 
 def evaluation(document: object, *documents: object) -> Evaluation:
+    """An evaluation of a summary and lines."""
     return evaluate(read(document), snapshot(*documents))
 
 
 def mapping(found: Evaluation) -> dict[str, Any]:
+    """What ``--json`` has."""
     result: dict[str, Any] = json.loads(json_text(evaluation_mapping(found, None)))
     return result
 
@@ -253,14 +257,17 @@ class TestSnapshot:
 
 
 def value(line: D) -> Any:
+    """The boxes that were said."""
     return line["rekognition-custom-labels-evaluation"]
 
 
 def meta(line: D) -> Any:
+    """Their metadata."""
     return line["rekognition-custom-labels-evaluation-metadata"]
 
 
 def first(line: D) -> Any:
+    """The first object in it."""
     return meta(line)["objects"][0]
 
 

@@ -47,6 +47,18 @@ MISTAKES: dict[str, tuple[tuple[Any, ...], str]] = {
     "the prefix excluded": ((BIRDS, None, ["birds/*"]), "leaves nothing of source.include"),
     "everything excluded": ((BIRDS, None, ["*"]), "leaves nothing of source.include"),
     "one format excluded": ((BIRDS, ["*.jpg", "*.png"], ["*.png"]), "'*.png' adds nothing"),
+    "globs with commas between": ((BIRDS, ["*.jpg,*.png"]), 'for several write ["*.jpg", "*.png"]'),
+    "globs with blanks between": ((BIRDS, None, ["*.gif  .txt"]), 'for several write ["*.gif", ".txt"]'),
+    "globs with bars between": ((BIRDS, ["*.jpg | *.png"]), 'for several write ["*.jpg", "*.png"]'),
+    "a blank at the end": ((BIRDS, ["*.jpg "]), "which is part of it; write *.jpg"),
+    "a folder's name below the prefix": ((BIRDS, None, ["thumbs"]), "write birds/thumbs/*, for names"),
+    "a folder's name at the top": (
+        (RAW, None, ["old/thumbs"]),
+        "write old/thumbs/*, for names that contain it *thumbs*",
+    ),
+    "a folder of this machine": (("./photos", None, ["small"]), "write small/*"),
+    "exchanged letters": ((BIRDS, ["*.jepg"]), "write *.jpeg"),
+    "a letter too few": ((BIRDS, ["birds/*.jpe", "birds/*.wep"]), "write birds/*.webp"),
 }
 
 
@@ -71,6 +83,8 @@ SOUND: list[tuple[Any, ...]] = [
     (RAW, ["**/*.jpg", "*.jpg"]),
     ("./photos", ["*.jpg", "holiday/*"], ["*/small/*"]),
     ("s3://raw/caf\u00e9/", ["caf\u00e9/*.jpg"]),
+    (RAW, ["*.jp2", "*.pgm", "*.tga", "*.jfif", "*.jp*g", "*.j?g", "*.JPG"], ["*.mpg", "*/a b, c.jpg", "* (1).jpg"]),
+    (BIRDS, ["birds/a b.jpg", "*"], ["birds/.DS_Store", "*/_thumb*", "*_small.*"]),
 ]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.result_file import open_result
@@ -21,11 +23,11 @@ from asyncfilter.model import FOLDER, S3, S3Location
 from asyncfilter.report.evaluation import images_with_mistakes
 from asyncfilter.report.formatting import count, size
 from asyncfilter.report.html.evaluation_cards import Thumbnail
-from asyncfilter.report.html.evaluation_page import (
-    MOST_PICTURES,
-    evaluation_page,
-    thumbnail_size,
-)
+from asyncfilter.report.html.evaluation_mistakes import MOST_PICTURES, thumbnail_size
+from asyncfilter.report.html.evaluation_page import evaluation_page
+
+if TYPE_CHECKING:
+    from asyncfilter.wiring.thumbnails import Thumbnails
 
 
 def write_page(
@@ -49,8 +51,7 @@ def write_page(
     pictures: Mapping[str, Thumbnail] = {}
     why = ""
     if source is not None or reads_s3:
-        refs = [ref for ref in wrong if parse_source_ref(ref) is not None][:MOST_PICTURES]
-        pictures, why = _pictures(refs, None if source is None else _place(source), len(wrong), aws)
+        pictures, why = _pictures(wrong, None if source is None else _place(source), aws)
     elif wrong:
         why = "Without --pictures the page has no pictures."
     body = evaluation_page(found, comparison, pictures, why_no_pictures=why).encode()
@@ -59,24 +60,28 @@ def write_page(
     print_err(f"{path}: {size(len(body))}, {count(len(pictures))} pictures")
 
 
-def _pictures(
-    refs: Sequence[str], source: S3Location | None, wrong: int, aws: Aws
-) -> tuple[Mapping[str, Thumbnail], str]:
+def _pictures(wrong: Sequence[str], source: S3Location | None, aws: Aws) -> tuple[Mapping[str, Thumbnail], str]:
     """Thumbnails by the address of the image, and a sentence about those that are missing."""
+    usable = [ref for ref in wrong if parse_source_ref(ref) is not None]
+    refs = usable[:MOST_PICTURES]
+    result = _fetched(refs, source, aws)
+    missing = Counter(result.missing)
+    missing["have no address in S3"] = len(wrong) - len(usable)
+    missing[f"are beyond the {count(MOST_PICTURES)} of a page"] = len(usable) - len(refs)
+    reasons = [f"{count(number)} {reason}" for reason, number in sorted(missing.items()) if number]
+    return result.found, f"Pictures that are not shown: {', '.join(reasons)}." if reasons else ""
+
+
+def _fetched(refs: Sequence[str], source: S3Location | None, aws: Aws) -> Thumbnails:
     size_px, most_bytes = thumbnail_size(len(refs))
     fetch = partial(deferred.fetch_thumbnails, refs, source=source, size_px=size_px, most_bytes=most_bytes, aws=aws)
     console = stderr_console()
-    if is_live(console):
-        with PROCESS.at_end(show_cursor), console.status("reading pictures") as status:
-            result = deferred.run_async(
-                partial(fetch, on_fetched=lambda number: status.update(f"reading pictures: {count(number)}"))
-            )
-    else:
-        result = deferred.run_async(fetch)
-    reasons = [f"{count(number)} {reason}" for reason, number in sorted(result.missing.items())]
-    if wrong > len(refs):
-        reasons.append(f"{count(wrong - len(refs))} are beyond the {count(MOST_PICTURES)} of a page")
-    return result.found, f"Pictures that are not shown: {', '.join(reasons)}." if reasons else ""
+    if not is_live(console):
+        return deferred.run_async(fetch)
+    with PROCESS.at_end(show_cursor), console.status("reading pictures") as status:
+        return deferred.run_async(
+            partial(fetch, on_fetched=lambda number: status.update(f"reading pictures: {count(number)}"))
+        )
 
 
 def _place(source: str) -> S3Location:

@@ -9,6 +9,9 @@ import msgspec
 
 from asyncfilter.datasets.manifests.model import ImageSize
 
+MAX_LABEL_CHARS = 1_000
+"""Longest label that is read; the service's own have up to 256 characters."""
+
 
 class Outcome(StrEnum):
     """What a prediction is, by the confidence that it has and the threshold of its label."""

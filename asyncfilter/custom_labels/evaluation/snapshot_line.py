@@ -12,13 +12,16 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from asyncfilter.custom_labels.evaluation.model import Frame, Outcome, Prediction, SnapshotImage, Truth
+from asyncfilter.custom_labels.evaluation.model import MAX_LABEL_CHARS, Frame, Outcome, Prediction, SnapshotImage, Truth
 from asyncfilter.datasets.manifests.attribute_checks import is_number, size_of
 from asyncfilter.datasets.manifests.json_object import kind_of
 from asyncfilter.datasets.manifests.model import METADATA, SOURCE_REF, ImageSize
 
 MAX_OBJECTS = 1_000
 """Most labels and most predictions of one image that are read."""
+
+MAX_ADDRESS_CHARS = 2_048
+"""Longest address of an image; one in S3 has at most 1,024 bytes of key."""
 
 _ATTRIBUTE = re.compile(r"rekognition-custom-labels-(training|evaluation)(?:-[0-9]{1,9})?")
 _DETAILS = "rekognition-custom-labels-evaluation-details"
@@ -55,7 +58,7 @@ def parse_line(document: dict[str, Any], *, line: int) -> ParsedLine:
         BadSnapshotLineError: It cannot be read.
     """
     source_ref = document.get(SOURCE_REF)
-    if not isinstance(source_ref, str) or not source_ref:
+    if not isinstance(source_ref, str) or not 0 < len(source_ref) <= MAX_ADDRESS_CHARS:
         raise BadSnapshotLineError(_seen(SOURCE_REF, document.get(SOURCE_REF), "an address"))
     attributes = [(found[1], name) for name in document if (found := _ATTRIBUTE.fullmatch(name))]
     truths: list[Truth] = []
@@ -161,7 +164,7 @@ class _Pair(NamedTuple):
 
     def _class_name(self) -> str:
         name = self.metadata.get("class-name")
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_LABEL_CHARS:
             raise BadSnapshotLineError(_seen(f"{self.meta_name}: class-name", name, "a label"))
         return name
 
@@ -184,7 +187,7 @@ class _Pair(NamedTuple):
         if not isinstance(class_map, dict):
             raise BadSnapshotLineError(_seen(f"{self.meta_name}: class-map", class_map, "an object"))
         label = class_map.get(str(class_id)) if class_id.bit_length() < 64 else None
-        if not isinstance(label, str) or not label:
+        if not isinstance(label, str) or not 0 < len(label) <= MAX_LABEL_CHARS:
             raise BadSnapshotLineError(f"{self.meta_name}: class-map has no class_id {kind_of(class_id)}")
         return label
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
-from asyncfilter.custom_labels.evaluation.model import Confusion, Figures, LabelResult, Summary
+from asyncfilter.custom_labels.evaluation.model import MAX_LABEL_CHARS, Confusion, Figures, LabelResult, Summary
 from asyncfilter.datasets.manifests.attribute_checks import is_number
 from asyncfilter.datasets.manifests.json_object import BadJsonError, JsonLineReader, kind_of
 from asyncfilter.errors import UsageError
@@ -19,12 +19,14 @@ from asyncfilter.errors import UsageError
 MAX_SUMMARY_BYTES = 64 * 1024 * 1024
 """Largest summary that is read; one of 250 labels, the most that a model has, with all pairs of them has about 7 MB."""
 
-_VERSION_ARN = re.compile(r"arn:[^/]*:project/([^/]+)/version/([^/]+)/[^/]+")
+_VERSION_ARN = re.compile(r"arn:[^/]*:project/([^/]{1,255})/version/([^/]{1,255})/[^/]+")
 _BOM = b"\xef\xbb\xbf"
 _AGGREGATES = "AggregatedEvaluationResults"
 _DETAILS = "EvaluationDetails"
 _LABELS = "LabelEvaluationResults"
 _METRICS = "Metrics"
+_MOST_CHARS = 2_048
+"""Longest text; the pattern of an ARN has less."""
 
 
 def read_summary(content: bytes, *, file: str) -> Summary:
@@ -140,21 +142,21 @@ class _Members:
     def texts(self, name: str) -> Iterator[str]:
         """The texts of a list; none where there is no list."""
         for number, found in enumerate(self._list(name)):
-            if not isinstance(found, str) or not found:
+            if not _is_label(found):
                 raise self.wrong(f"{name}[{number}]", found, "a label")
             yield found
 
     def text(self, name: str) -> str | None:
         """A text."""
         found = self._found.get(name)
-        if found is not None and not isinstance(found, str):
-            raise self.wrong(name, found, "a string")
+        if found is not None and (not isinstance(found, str) or len(found) > _MOST_CHARS):
+            raise self.wrong(name, found, "a short string")
         return found
 
     def name(self, name: str) -> str:
         """The name of a label, which must be there."""
-        found = self.text(name)
-        if not found:
+        found = self._found.get(name)
+        if not _is_label(found):
             raise self.wrong(name, found, "a label")
         return found
 
@@ -190,3 +192,7 @@ class _Members:
         if not isinstance(found, list):
             raise self.wrong(name, found, "a list")
         return found
+
+
+def _is_label(found: object) -> TypeGuard[str]:
+    return isinstance(found, str) and 0 < len(found) <= MAX_LABEL_CHARS

@@ -9,7 +9,8 @@ Memory is bounded by one row group. pyarrow is a part of the extra ``parquet`` a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from asyncfilter.datasets.exports.counted import counted_verdict
@@ -47,6 +48,8 @@ LABEL_COLUMNS = ("label", "confidence_pct", "parents", "aliases", "categories", 
 COLUMNS = (*(name for name, _ in IMAGE_COLUMNS), *LABEL_COLUMNS)
 
 _BOX = ("confidence_pct", "left", "top", "width", "height")
+_DEFINITION_COLUMNS = ("label", "parents", "aliases", "categories")
+_NO_LABEL = -1
 _NEVER_NULL = frozenset({"image_id", "bucket", "key", "uri", "etag", "size_bytes"})
 _Definition = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
@@ -66,7 +69,8 @@ def arrow() -> Any:  # noqa: ANN401  pyarrow has no types
     """
     try:
         import pyarrow as pa  # noqa: PLC0415  part of an extra
-        import pyarrow.parquet  # noqa: PLC0415  so that it is an attribute
+        import pyarrow.compute  # noqa: PLC0415  likewise, and an attribute of it
+        import pyarrow.parquet  # noqa: PLC0415  likewise
     except ImportError as error:
         raise UsageError(
             f"Parquet and data frames need pyarrow, which cannot be imported: {error}",
@@ -151,17 +155,18 @@ class _Rows:
     """The rows of one table.
 
     What rows share is held once, and repeated by ``take``: the columns of an image, and the definition of a label.
+    Numbers are in arrays, which Arrow uses as they are.
     """
 
     def __init__(self, bucket: str, *, skips_duplicates: bool) -> None:
         self._bucket, self._skips_duplicates = bucket, skips_duplicates
         self._images: list[tuple[object, ...]] = []
-        self._image_at: list[int] = []
+        self._image_at = array("i")
         self._definitions: dict[_Definition, int] = {}
-        self._definition_at: list[int | None] = []
-        self._confidences_pct: list[float | None] = []
-        self._boxes_from: list[int | None] = []
-        self._boxes: list[tuple[float, ...]] = []
+        self._definition_at = array("i")
+        self._confidences_pct = array("d")
+        self._boxes_from = array("i")
+        self._boxes = {name: array("d") for name in _BOX}
 
     def __len__(self) -> int:
         return len(self._image_at)
@@ -172,49 +177,70 @@ class _Rows:
         self._images.append(_image_values(image, self._bucket, skips_duplicates=self._skips_duplicates))
         labels = image.detection.labels if image.detection is not None else ()
         if not labels:
-            self._row(number, None, None, None)
+            self._row(number, _NO_LABEL, 0.0)
         for label in labels:
-            boxes_from = len(self._boxes)
-            self._boxes += map(_box_values, label.instances)
-            self._row(number, self._definition(label), label.confidence_pct, boxes_from)
+            self._row(number, self._definition(label), label.confidence_pct)
+            for instance in label.instances:
+                self._box(instance)
 
     def table(self) -> Any:  # noqa: ANN401  pyarrow has no types
         """All rows."""
         pa = arrow()
-        columns = [*self._image_columns(pa), *self._definition_columns(pa)]
-        by_name = dict(zip((*COLUMNS[: len(IMAGE_COLUMNS)], "label", *LABEL_COLUMNS[2:5]), columns, strict=True))
-        by_name["confidence_pct"] = pa.array(self._confidences_pct, pa.float64())
-        by_name["instances"] = self._instances(pa)
+        definition_at = _numbers(pa.int32(), self._definition_at)
+        has_label = pa.compute.not_equal(definition_at, _NO_LABEL)
+        columns = [
+            *self._image_columns(pa),
+            *self._definition_columns(pa, pa.compute.if_else(has_label, definition_at, None)),
+            pa.compute.if_else(has_label, _numbers(pa.float64(), self._confidences_pct), None),
+            pa.compute.if_else(has_label, self._instances(pa), None),
+        ]
+        names = (*(name for name, _ in IMAGE_COLUMNS), *_DEFINITION_COLUMNS, "confidence_pct", "instances")
+        by_name = dict(zip(names, columns, strict=True))
         return pa.Table.from_arrays([by_name[name] for name in COLUMNS], schema=table_schema())
 
-    def _row(self, image: int, definition: int | None, confidence_pct: float | None, boxes_from: int | None) -> None:
+    def _row(self, image: int, definition: int, confidence_pct: float) -> None:
         self._image_at.append(image)
         self._definition_at.append(definition)
         self._confidences_pct.append(confidence_pct)
-        self._boxes_from.append(boxes_from)
+        self._boxes_from.append(len(self._boxes["left"]))
+
+    def _box(self, instance: Instance) -> None:
+        box, columns = instance.box, self._boxes
+        columns["confidence_pct"].append(instance.confidence_pct)
+        columns["left"].append(box.left)
+        columns["top"].append(box.top)
+        columns["width"].append(box.width)
+        columns["height"].append(box.height)
 
     def _definition(self, label: Label) -> int:
         definition = (label.name, label.parents, label.aliases, label.categories)
         return self._definitions.setdefault(definition, len(self._definitions))
 
     def _image_columns(self, pa: Any) -> Iterator[Any]:  # noqa: ANN401  pyarrow has no types
-        at = pa.array(self._image_at, pa.int32())
+        at = _numbers(pa.int32(), self._image_at)
         columns = zip(*self._images, strict=True) if self._images else [()] * len(IMAGE_COLUMNS)
         for (_, type_), values in zip(IMAGE_COLUMNS, columns, strict=True):
             yield pa.array(values, getattr(pa, type_)()).take(at)
 
-    def _definition_columns(self, pa: Any) -> Iterator[Any]:  # noqa: ANN401  pyarrow has no types
-        at = pa.array(self._definition_at, pa.int32())
-        names: Sequence[Sequence[Any]] = list(zip(*self._definitions, strict=True)) or [()] * 4
-        for number, values in enumerate(names):
-            yield pa.array(values, pa.list_(pa.string()) if number else pa.string()).take(at)
+    def _definition_columns(self, pa: Any, at: Any) -> Iterator[Any]:  # noqa: ANN401  pyarrow has no types
+        columns = list(zip(*self._definitions, strict=True)) or [()] * len(_DEFINITION_COLUMNS)
+        for name, values in zip(_DEFINITION_COLUMNS, columns, strict=True):
+            yield pa.array(values, table_schema().field(name).type).take(at)
 
     def _instances(self, pa: Any) -> Any:  # noqa: ANN401  pyarrow has no types
         struct = table_schema().field("instances").type.value_type
-        columns = list(zip(*self._boxes, strict=True)) or [()] * len(_BOX)
-        boxes = pa.StructArray.from_arrays([pa.array(one, pa.float64()) for one in columns], fields=list(struct))
-        offsets = pa.array([*self._boxes_from, len(self._boxes)], pa.int32())
-        return pa.ListArray.from_arrays(offsets, boxes)
+        boxes = pa.StructArray.from_arrays(
+            [_numbers(pa.float64(), self._boxes[name]) for name in _BOX], fields=list(struct)
+        )
+        offsets = array("i", self._boxes_from)
+        offsets.append(len(self._boxes["left"]))
+        return pa.ListArray.from_arrays(_numbers(pa.int32(), offsets), boxes)
+
+
+def _numbers(type_: Any, values: array[int] | array[float]) -> Any:  # noqa: ANN401  pyarrow has no types
+    """An Arrow array over the memory of ``values``."""
+    pa = arrow()
+    return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values)])
 
 
 def _image_values(image: StoredImage, bucket: str, *, skips_duplicates: bool) -> tuple[object, ...]:
@@ -239,8 +265,3 @@ def _image_values(image: StoredImage, bucket: str, *, skips_duplicates: bool) ->
         (last.target or None) if last is not None else None,
         detection.model_version if detection is not None else None,
     )
-
-
-def _box_values(instance: Instance) -> tuple[float, ...]:
-    box = instance.box
-    return (instance.confidence_pct, box.left, box.top, box.width, box.height)

@@ -8,16 +8,16 @@ has. Rows are in no order.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
-from typing import BinaryIO
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from asyncfilter.datasets.lists.entries import Entry
-from asyncfilter.datasets.lists.tables import arrow_table, beginning, csv_rows, is_arrow, unpacked
+from asyncfilter.datasets.lists.tables import arrow_table, beginning, csv_cells, is_arrow, unpacked
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import MAX_KEY_BYTES
+from asyncfilter.model import UNKNOWN_BYTES, ListedObject
 
 MOST_MANIFEST_BYTES = 64 * 1024 * 1024
 """Largest manifest that is read: it has some 150 bytes for each data file."""
@@ -25,6 +25,7 @@ MOST_MANIFEST_BYTES = 64 * 1024 * 1024
 _ARN = re.compile(r"arn:[a-z-]+:s3:::([a-z0-9.-]+)\Z")
 _FORMATS = {"CSV", "PARQUET", "ORC"}
 _FILE_HINT = "Name the manifest.json of an S3 Inventory, s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIG-ID/DATE/manifest.json."
+_TRUE, _FALSE = frozenset({True, "true", "True", "TRUE"}), frozenset({False, "false", "False", "FALSE"})
 _WANTED = ("key", "bucket", "islatest", "isdeletemarker", "size", "etag", "storageclass")
 
 
@@ -96,7 +97,9 @@ def read_manifest(name: str, content: bytes) -> InventoryManifest:
     )
 
 
-def inventory_entries(name: str, stream: BinaryIO, manifest: InventoryManifest, prefix: str = "") -> Generator[Entry]:
+def inventory_objects(
+    name: str, stream: BinaryIO, manifest: InventoryManifest, prefix: str = ""
+) -> Generator[ListedObject]:
     """The objects of one data file whose keys begin with ``prefix``.
 
     Args:
@@ -106,11 +109,12 @@ def inventory_entries(name: str, stream: BinaryIO, manifest: InventoryManifest, 
         prefix: Of the source.
 
     Raises:
-        UsageError: The file cannot be read; the message names the line.
+        UsageError: The file cannot be read; the message names the row.
     """
     if manifest.format == "CSV":
         with unpacked(name, stream) as (_, plain):
-            yield from _of_csv(name, plain, manifest, prefix)
+            reader = _RowReader(name, manifest.columns, manifest.source_bucket, prefix, is_encoded=True)
+            yield from reader.objects(csv_cells(name, plain))
         return
     head = beginning(stream, 4)
     if not is_arrow(head):
@@ -120,78 +124,73 @@ def inventory_entries(name: str, stream: BinaryIO, manifest: InventoryManifest, 
     if not {"bucket", "key"} <= by_name.keys():
         raise UsageError(f"{name}: expected columns bucket and key, found {', '.join(table.names[:20])}")
     wanted = [column for column in _WANTED if column in by_name]
-    reader = _RowReader(wanted, manifest.source_bucket, prefix, is_encoded=False)
-    for number, row in enumerate(table.rows([by_name[column] for column in wanted]), 1):
-        if (found := reader.entry(f"{name}, row {number:,}", row)) is not None:
-            yield found
-
-
-def _of_csv(name: str, stream: BinaryIO, manifest: InventoryManifest, prefix: str) -> Generator[Entry]:
-    width = len(manifest.columns)
-    reader = _RowReader(manifest.columns, manifest.source_bucket, prefix, is_encoded=True)
-    for where, row in csv_rows(name, stream):
-        if len(row) != width:
-            raise UsageError(f"{where}: expected {width} cells as in fileSchema, found {len(row)}")
-        if (found := reader.entry(where, row)) is not None:
-            yield found
+    reader = _RowReader(name, wanted, manifest.source_bucket, prefix, is_encoded=False)
+    yield from reader.objects(table.rows([by_name[column] for column in wanted]))
 
 
 class _RowReader:
-    """Reads the rows of a data file.
+    """Reads the rows of a data file; a million of them are read before the first image is paid for.
 
     Args:
+        name: Of the file, for messages.
         columns: The names of the row's values, as ``_name`` has them.
         bucket: That the inventory lists; a row of another one is refused.
         prefix: Rows whose keys do not begin with it are left out.
         is_encoded: The keys are URL-encoded.
     """
 
-    def __init__(self, columns: Sequence[str], bucket: str, prefix: str, *, is_encoded: bool) -> None:
+    def __init__(self, name: str, columns: Sequence[str], bucket: str, prefix: str, *, is_encoded: bool) -> None:
+        self._name = name
+        self._width = len(columns)
         self._bucket = bucket
         self._prefix = prefix
-        self._is_encoded = is_encoded
-        at = {name: position for position, name in enumerate(columns)}
+        self._key_of = _decoded if is_encoded else str
+        at = {column: position for position, column in enumerate(columns)}
         self._at_bucket, self._at_key = at["bucket"], at["key"]
-        self._at_latest, self._at_marker = at.get("islatest"), at.get("isdeletemarker")
+        flags = ((at.get("islatest"), _FALSE), (at.get("isdeletemarker"), _TRUE))
+        self._past = [(position, values) for position, values in flags if position is not None]
         self._at_size, self._at_etag, self._at_class = at.get("size"), at.get("etag"), at.get("storageclass")
 
-    def entry(self, where: str, row: Sequence[object]) -> Entry | None:
-        """The entry of a row; None for an older version, a delete marker, and a key outside the prefix.
+    def objects(self, rows: Iterable[Sequence[Any]]) -> Iterator[ListedObject]:
+        """The objects of rows, without older versions, delete markers, and keys outside the prefix.
 
         Raises:
-            UsageError: The row is of another bucket, or has no key.
+            UsageError: A row is of another bucket, or cannot be read.
         """
+        for number, row in enumerate(rows, 1):
+            try:
+                found = self._object(row)
+            except (ValueError, IndexError, UnicodeDecodeError) as error:
+                raise UsageError(f"{self._name}, row {number:,}: {error}") from error
+            if found is not None:
+                yield found
+
+    def _object(self, row: Sequence[Any]) -> ListedObject | None:
+        if len(row) != self._width:
+            raise ValueError(f"expected {self._width} cells as in fileSchema, found {len(row)}")
         if row[self._at_bucket] != self._bucket:
-            raise UsageError(
-                f"{where}: expected the bucket {self._bucket!r} of the manifest, "
-                f"found {str(row[self._at_bucket])[:80]!r}"
+            raise ValueError(
+                f"expected the bucket {self._bucket!r} of the manifest, found {str(row[self._at_bucket])[:80]!r}"
             )
-        if self._is_past(row):
-            return None
-        key = self._key(where, row[self._at_key])
+        for position, values in self._past:
+            if row[position] in values:
+                return None
+        key = self._key_of(row[self._at_key] or "")
         if not key.startswith(self._prefix):
             return None
-        etag = "" if self._at_etag is None else str(row[self._at_etag] or "").strip('"')
-        size_bytes = None if self._at_size is None else _size(where, row[self._at_size])
-        storage_class = "" if self._at_class is None else str(row[self._at_class] or "")
-        return Entry(where, None, key, size_bytes, etag, storage_class or "STANDARD")
+        if not 0 < len(key) <= MAX_KEY_BYTES:
+            raise ValueError(f"expected a key of 1 to {MAX_KEY_BYTES} bytes, found {len(key)} characters")
+        size = None if self._at_size is None else row[self._at_size]
+        if size is None or size == "":
+            return ListedObject(key, UNKNOWN_BYTES, "", self._class(row))
+        etag = "" if self._at_etag is None else (row[self._at_etag] or "").strip('"')
+        return ListedObject(key, int(size), etag, self._class(row))
 
-    def _is_past(self, row: Sequence[object]) -> bool:
-        """Whether a row is of a version that a listing does not have."""
-        if self._at_latest is not None and _is(row[self._at_latest], "false"):
-            return True
-        return self._at_marker is not None and _is(row[self._at_marker], "true")
-
-    def _key(self, where: str, value: object) -> str:
-        if not isinstance(value, str) or not value:
-            raise UsageError(f"{where}: expected a key, found {str(value)[:80]!r}")
-        key = _decoded(where, value) if self._is_encoded else value
-        if len(key) > MAX_KEY_BYTES:
-            raise UsageError(f"{where}: expected a key of at most {MAX_KEY_BYTES} bytes, found {len(key)} characters")
-        return key
+    def _class(self, row: Sequence[Any]) -> str:
+        return "STANDARD" if self._at_class is None else row[self._at_class] or "STANDARD"
 
 
-def _decoded(where: str, key: str) -> str:
+def _decoded(key: str) -> str:
     """A key without its URL encoding."""
     plain = key.replace("+", " ")
     if "%" not in plain:
@@ -199,22 +198,7 @@ def _decoded(where: str, key: str) -> str:
     try:
         return unquote_to_bytes(plain).decode()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{where}: the key {key[:200]!r} is not UTF-8 when it is decoded") from error
-
-
-def _is(value: object, word: str) -> bool:
-    """Whether a value is ``word``, as text in any case or as a boolean."""
-    return value is not None and str(value).lower() == word
-
-
-def _size(where: str, value: object) -> int | None:
-    if value is None or value == "":
-        return None
-    try:
-        size_bytes = int(str(value))
-    except ValueError as error:
-        raise UsageError(f"{where}: expected a size in bytes, found {str(value)[:80]!r}") from error
-    return size_bytes
+        raise ValueError(f"the key {key[:200]!r} is not UTF-8 when it is decoded") from error
 
 
 def _name(column: str) -> str:

@@ -113,15 +113,19 @@ def text_lines(name: str, stream: BinaryIO) -> Iterator[tuple[str, str]]:
             raise UsageError(f"{name}:{line.number}: the text is not UTF-8", hint="Save it as UTF-8.") from error
 
 
-def csv_rows(name: str, stream: BinaryIO) -> Iterator[tuple[str, list[str]]]:
-    """The rows of CSV, or of TSV by its name; blank lines are passed over.
+def csv_cells(name: str, stream: BinaryIO) -> Iterator[list[str]]:
+    """The rows of CSV, or of TSV by its name; of a blank line there are no cells.
 
     Raises:
         UsageError: The file is not UTF-8, or no CSV.
     """
     delimiter = "\t" if name.lower().endswith((".tsv", ".tab")) else ","
-    table = CsvTable(name, stream, delimiter=delimiter, quotes_hint="Correct the quotes of this line.")
-    for number, row in enumerate(table.rows(), 1):
+    return CsvTable(name, stream, delimiter=delimiter, quotes_hint="Correct the quotes of this line.").rows()
+
+
+def csv_rows(name: str, stream: BinaryIO) -> Iterator[tuple[str, list[str]]]:
+    """The rows of ``csv_cells``, each with where it is; blank lines are passed over."""
+    for number, row in enumerate(csv_cells(name, stream), 1):
         if row:
             yield f"{name}:{number}", row
 

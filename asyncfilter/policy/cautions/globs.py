@@ -12,10 +12,13 @@ from unicodedata import normalize
 
 from asyncfilter.job.spec import Job, SourceSpec
 from asyncfilter.model import S3, StoreKind
+from asyncfilter.policy.extensions import misspelt_extension
 
 _ALTERNATIVES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _WILDCARD = re.compile(r"[*?\[]")
 _REGULAR_EXPRESSION = re.compile(r"^\^|\\\.|\$$")
+_SEVERAL = re.compile(r"\s*[,;|]\s*|\s+")
+_BY_EXTENSION = re.compile(r"\*?\.\w+")
 _BARE_EXTENSION = re.compile(r"\.?(jpe?g|png|webp|gif|tiff?|bmp|avif|hei[cf])", re.IGNORECASE)
 
 
@@ -43,6 +46,11 @@ def _why(glob: str, source: SourceSpec, *, is_include: bool) -> str | None:
     if several := alternatives(glob):
         written = ", ".join(f'"{one}"' for one in several)
         return f"has braces, which have no meaning in a glob and match themselves alone; write [{written}]"
+    if together := _together(glob):
+        written = ", ".join(f'"{one}"' for one in together)
+        return f"is one glob, which hardly matches any key; for several write [{written}]"
+    if glob != glob.strip():
+        return f"has a blank at its end or beginning, which is part of it; write {glob.strip()}"
     if _REGULAR_EXPRESSION.search(glob):
         return "is read as a glob, not as a regular expression, so it hardly matches any key; write for instance *.jpg"
     if glob.startswith("!"):
@@ -51,7 +59,39 @@ def _why(glob: str, source: SourceSpec, *, is_include: bool) -> str | None:
         return f"matches only a key of exactly this name; write *.{glob.lstrip('.')}"
     if glob.endswith("/"):
         return f"matches only the marks of folders, which are never examined; write {glob}*"
-    return _not_below(glob, source) or (_needs_folder(glob, source) if is_include else None)
+    return (
+        _of_one_name(glob, source)
+        or _not_below(glob, source)
+        or ((_needs_folder(glob, source) or _misspelt(glob)) if is_include else None)
+    )
+
+
+def _together(glob: str) -> list[str]:
+    """The globs of a list that was written as one text, such as ``*.jpg, *.png``; none when it is one glob."""
+    parts = _SEVERAL.split(glob.strip())
+    return parts if len(parts) > 1 and all(map(_BY_EXTENSION.fullmatch, parts)) else []
+
+
+def _of_one_name(glob: str, source: SourceSpec) -> str | None:
+    """Why a name alone is probably that of a folder, or a part of names."""
+    name = glob.rpartition("/")[2]
+    if _WILDCARD.search(glob) or "." in name or glob.startswith((S3, "/", "~", ".", "file:")):
+        return None
+    is_below = source.store is StoreKind.S3 and not glob.startswith(source.prefix) and source.prefix.endswith("/")
+    folder = f"{source.prefix if is_below else ''}{glob}"
+    return (
+        f"matches only a key of exactly this name; for the images in a folder of that name write {folder}/*, for "
+        f"names that contain it *{name}*"
+    )
+
+
+def _misspelt(glob: str) -> str | None:
+    """Why the extension of an include glob is probably misspelt."""
+    extension = glob.rpartition(".")[2]
+    meant = misspelt_extension(extension) if "." in glob and not _WILDCARD.search(extension) else None
+    if meant is None:
+        return None
+    return f"has the extension .{extension}, which images hardly have; write {glob.removesuffix(extension)}{meant}"
 
 
 def _not_below(glob: str, source: SourceSpec) -> str | None:

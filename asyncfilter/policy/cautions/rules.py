@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from asyncfilter.job.spec import Area, Condition, Count, Job, nested_conditions
+from asyncfilter.model import Detection, Verdict
 from asyncfilter.policy.cautions.rule_logic import RuleLogic
 from asyncfilter.policy.detectors import PROFILES
+from asyncfilter.policy.rules import compile_rules
 
 _FEW_LABELS = 5
 """Below this many labels an image's specific ones are often cut off, since ancestors (Animal, Bird) count too."""
@@ -93,6 +95,23 @@ def one_verdict(reachable: Reachable) -> Iterator[str]:
     if len(reachable.verdicts) == 1 and not reachable.cautions:
         (verdict,) = reachable.verdicts
         yield f"every image gets the verdict {verdict}, whatever it shows: no rule leads to another, nor does otherwise"
+
+
+def open_areas(job: Job) -> Iterator[str]:
+    """A rule that keeps small objects, and with them every image that shows none."""
+    if any(condition.like for rule in job.rules for condition in nested_conditions(rule.conditions)):
+        return  # what these need is not known yet
+    decided = compile_rules(job).decide(Detection(()))
+    if decided.rule is None or decided.verdict is not Verdict.KEEP:
+        return
+    rule = job.rules[decided.rule]
+    for area in (condition.area for condition in rule.conditions):
+        if area is not None and not area.min and area.max:
+            yield (
+                f"rules[{decided.rule}] ({rule.verdict}) has area: {{label: {area.label}, max: {area.max:g}}}, which "
+                f"holds for every image without {area.label} as well; if one is meant to be there, add any: "
+                f"{area.label}"
+            )
 
 
 def odd_conditions(job: Job) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from asyncfilter.job.spec import HitRate, Job, Order
 from asyncfilter.model import Verdict
 from asyncfilter.policy.detectors import PROFILES
-from asyncfilter.policy.extensions import CONVERTED
+from asyncfilter.policy.extensions import CONVERTED, NO_IMAGES
 from asyncfilter.policy.sequential import is_surely_below
 
 PREFIX_IS_NO_SAMPLE = (
@@ -23,17 +23,17 @@ _UNSURE = 0.8
 
 _LEAST_TIMEOUT_S = 1.0
 
+_MOST_TIMEOUT_S = 300.0
+"""From here on milliseconds were probably meant: the slowest calls take seconds."""
+
+_MANY_ATTEMPTS = 25
+"""More attempts than this hardly help an image that fails, and each may be billed."""
+
 _DEAR_MICROS = 50_000
 """A price of an image, micro-dollars, above which it is more likely that of a thousand: the dearest is under 2,000."""
 
 _MANY_IMAGES = 100_000_000
 """Images a month, from which on a mistake is more likely: they cost tens of thousands of dollars."""
-
-_NO_IMAGES = frozenset(
-    {"svg", "pdf", "psd", "ai", "eps", "raw", "cr2", "cr3", "nef", "arw", "dng", "mp4", "mov", "avi", "txt", "json",
-     "xml", "csv", "zip"}
-)  # fmt: skip
-"""Extensions that neither the service nor the conversion reads."""
 
 
 # -- Stop rules --------------------------------------------------------------------------------------------------------
@@ -92,6 +92,16 @@ def odd_limits(job: Job) -> Iterator[str]:
             f"limits.timeout_s: {limits.timeout_s:g} is shorter than many calls take; a call that is cut off counts as "
             "paid, and is repeated"
         )
+    if limits.timeout_s >= _MOST_TIMEOUT_S:
+        yield (
+            f"limits.timeout_s: {limits.timeout_s:g} waits {limits.timeout_s / 60:.0f} minutes for a call that is "
+            "never answered; it is in seconds, and most calls take less than one"
+        )
+    if limits.max_attempts > _MANY_ATTEMPTS:
+        yield (
+            f"limits.max_attempts: {limits.max_attempts} can bill one image {limits.max_attempts} times: an attempt "
+            "that breaks off counts as paid"
+        )
 
 
 def odd_prices(job: Job) -> Iterator[str]:
@@ -131,7 +141,7 @@ def _odd_tiers(job: Job) -> Iterator[str]:
 def unreadable_formats(job: Job) -> Iterator[str]:
     """Included names whose images cannot be read."""
     wanted = {glob: glob.rpartition(".")[2].lower() for glob in job.source.include if "." in glob}
-    no_image = sorted(glob for glob, extension in wanted.items() if extension in _NO_IMAGES)
+    no_image = sorted(glob for glob, extension in wanted.items() if extension in NO_IMAGES)
     if no_image:
         yield f"source.include: {', '.join(no_image)}: such files cannot be examined, also with convert, and each fails"
     unread = sorted(glob for glob, extension in wanted.items() if extension in CONVERTED)

@@ -20,11 +20,16 @@ _MOST_CHIPS = 60
 
 
 class Thumbnail(NamedTuple):
-    """A small upright JPEG; size in pixels."""
+    """A small upright JPEG; size in pixels.
+
+    Attributes:
+        orientation: How the image is stored, by its EXIF metadata: 1 upright, 5 to 8 on its side.
+    """
 
     jpeg: bytes
     width: int
     height: int
+    orientation: int = 1
 
 
 class _Drawn(NamedTuple):
@@ -35,14 +40,14 @@ class _Drawn(NamedTuple):
     number: int | None
 
 
-def card(image: SnapshotImage, thumbnail: Thumbnail | None) -> str:
-    """An image with its picture, where there is one."""
+def card(image: SnapshotImage, thumbnail: Thumbnail | None, *, kind: str) -> str:
+    """An image with its picture, where there is one; ``kind`` has its classes in the style sheet."""
     picture = "" if thumbnail is None else _picture(image, thumbnail)
     said = said_of(image)[:_MOST_CHIPS]
     numbers = list(_numbers(said, has_boxes=image.size is not None))
     chips = items(_chip(one, number) for one, number in zip(said, numbers, strict=True)) or "<p>nothing</p>"
     return (
-        f'<li class="card">{picture}<dl><div><dt>has</dt><dd>{text(truth_text(image.truths))}</dd></div>'
+        f'<li class="{kind}">{picture}<dl><div><dt>has</dt><dd>{text(truth_text(image.truths))}</dd></div>'
         f'<div><dt>said</dt><dd class="said">{chips}</dd></div></dl>'
         f'<p class="ref">{text(image.source_ref)}</p></li>\n'
     )
@@ -86,15 +91,43 @@ def _picture(image: SnapshotImage, thumbnail: Thumbnail) -> str:
 
 def _overlay(image: SnapshotImage, thumbnail: Thumbnail) -> str:
     """The boxes over the picture; none where the snapshot has another shape of the image, which they would not fit."""
-    size = image.size
+    stored = image.size
     drawn = list(_drawn(image))
-    if size is None or not drawn:
+    if stored is None or not drawn:
         return ""
-    if not _is_same_shape(size, thumbnail):
+    size = _shown_size(stored, thumbnail)
+    if size is None:
         return '<span class="unfit">boxes not drawn: the snapshot has another shape of this image</span>'
+    if size is not stored:
+        drawn = [one._replace(frame=turned(one.frame, stored, thumbnail.orientation)) for one in drawn]
     scale = max(size.width, size.height) / 300
     boxes = "".join(_box(one, size, scale) for one in drawn)
     return f'<svg viewBox="0 0 {size.width} {size.height}" preserveAspectRatio="none" aria-hidden="true">{boxes}</svg>'
+
+
+def _shown_size(size: ImageSize, thumbnail: Thumbnail) -> ImageSize | None:
+    """The size of the upright image: as the snapshot has it, or with its sides changed where that is on its side.
+
+    Whether the service turns images is not known, so both are found in snapshots; None where neither is the shape.
+    """
+    if _is_same_shape(size, thumbnail):
+        return size
+    on_its_side = ImageSize(size.height, size.width)
+    return on_its_side if thumbnail.orientation >= 5 and _is_same_shape(on_its_side, thumbnail) else None
+
+
+def turned(frame: Frame, size: ImageSize, orientation: int) -> Frame:
+    """A box of an image that is stored on its side, in the upright image.
+
+    Args:
+        frame: In the image as it is stored.
+        size: Of the image as it is stored.
+        orientation: 5 to 8.
+    """
+    left, top, width, height = frame.left, frame.top, frame.width, frame.height
+    x = top if orientation in {5, 8} else size.height - top - height
+    y = left if orientation in {5, 6} else size.width - left - width
+    return Frame(x, y, height, width)
 
 
 def _is_same_shape(size: ImageSize, thumbnail: Thumbnail) -> bool:
@@ -104,7 +137,7 @@ def _is_same_shape(size: ImageSize, thumbnail: Thumbnail) -> bool:
 
 
 def _drawn(image: SnapshotImage) -> Iterator[_Drawn]:
-    """The boxes of the image, those that were said, and those that were missed; mistakes are numbered as in ``card``."""
+    """The boxes of the image, those that were said, and those that were missed, with the numbers of ``card``."""
     missed = Counter(image.missed)
     for truth in image.truths:
         missed[truth] -= 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from asyncfilter.custom_labels.evaluation.comparison import Comparison
+from asyncfilter.custom_labels.evaluation.comparison import Comparison, LabelDelta
+from asyncfilter.custom_labels.evaluation.curves import CurvePoint
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, LabelReport
 from asyncfilter.custom_labels.evaluation.model import Figures
 from asyncfilter.report.evaluation import NOT_COMPARABLE, WHY_BOTH, delta, figure
 from asyncfilter.report.formatting import count
 from asyncfilter.report.html.charts import precision_recall_chart
-from asyncfilter.report.html.elements import section, table, text, within
+from asyncfilter.report.html.elements import left_out, long_table, section, table, text, within
 
 LABEL_BYTES = 200_000
 """Of the rows of all labels, at the most."""
@@ -29,7 +30,7 @@ def figures_section(found: Evaluation) -> str:
         ("Recounted, mean of the labels", found.recount.macro, "each label counts the same"),
     ]
     cells = [[f"{text(name)} <small>{text(about)}</small>", *_cells(figures)] for name, figures, about in rows]
-    shown = table("Figures of all labels", ["", "F1", "Precision", "Recall"], cells)
+    shown = table("Figures of all labels", ["Figures", "F1", "Precision", "Recall"], cells)
     return section("figures", "Figures", f'<dl class="tiles">{"".join(_tiles(found))}</dl>\n{shown}', lead=WHY_BOTH)
 
 
@@ -60,11 +61,9 @@ def _bar(value: float | None) -> str:
 
 def comparison_section(found: Comparison) -> str:
     """F1 of both versions, the largest losses first; differences of the test images are told."""
-    rows = [
-        [text(one.label), figure(one.f1_old), figure(one.f1_new), _change(one.delta)]
-        for one in sorted(found.labels, key=lambda one: (one.delta is None, one.delta or 0))
-    ]
-    total = [text("All labels"), figure(found.f1_old), figure(found.f1_new), _change(found.f1_delta)]
+    ordered = sorted(found.labels, key=lambda one: (one.delta is None, one.delta or 0))
+    total = LabelDelta("All labels", found.f1_old, found.f1_new)
+    rows = ([text(one.label), figure(one.f1_old), figure(one.f1_new), _change(one.delta)] for one in (total, *ordered))
     warning = ""
     if not found.test_sets_equal:
         told = "; ".join(found.differences())
@@ -72,11 +71,15 @@ def comparison_section(found: Comparison) -> str:
     lead = f"AWS's F1 of each label in {found.old} and in {found.new}."
     if found.test_sets_equal:
         lead += " Both were tested with the same images."
-    kept, left_out = kept_rows([total, *rows], LABEL_BYTES)
-    shown = table("F1 of each label in both versions", ["", found.old, found.new, "Change"], kept)
-    return section(
-        "comparison", f"Compared with {found.old}", warning + shown + left_out_html(left_out, "labels"), lead=lead
+    shown = long_table(
+        "F1 of each label in both versions",
+        ["Label", found.old, found.new, "Change"],
+        rows,
+        total=len(ordered) + 1,
+        what="labels",
+        most_bytes=LABEL_BYTES,
     )
+    return section("comparison", f"Compared with {found.old}", warning + shown, lead=lead)
 
 
 def _change(value: float | None) -> str:
@@ -87,7 +90,7 @@ def _change(value: float | None) -> str:
 def labels_section(labels: Sequence[LabelReport]) -> str:
     """The figures of each label."""
     heads = ["Label", "F1", "Precision", "Recall", "Threshold", "Images", "Recounted F1", "Right", "Wrong", "Missed"]
-    rows = [
+    rows = (
         [
             text(one.result.label),
             *_cells(one.result.figures),
@@ -97,26 +100,15 @@ def labels_section(labels: Sequence[LabelReport]) -> str:
             *map(count, one.tally),
         ]
         for one in labels
-    ]
-    kept, left_out = kept_rows(rows, LABEL_BYTES)
+    )
+    shown = long_table("Figures of each label", heads, rows, total=len(labels), what="labels", most_bytes=LABEL_BYTES)
     return section(
         "labels",
         "Labels",
-        table("Figures of each label", heads, kept) + left_out_html(left_out, "labels"),
+        shown,
         lead="F1, precision, recall, threshold and images are AWS's; what is counted from the snapshot stands right of "
         "them. The threshold is the one that AWS assumes: a prediction counts from this confidence on.",
     )
-
-
-def kept_rows(rows: Sequence[Sequence[str]], most_bytes: int) -> tuple[Sequence[Sequence[str]], int]:
-    """The first rows that fit, and how many are left out."""
-    kept, left_out = within(("".join(row) for row in rows), most_bytes)
-    return rows[: len(kept)], left_out
-
-
-def left_out_html(number: int, what: str) -> str:
-    """A sentence about what is left out; nothing where all is there."""
-    return f'<p class="more">{count(number)} more {what} are not on this page.</p>\n' if number else ""
 
 
 def curves_section(found: Evaluation) -> str:
@@ -124,18 +116,19 @@ def curves_section(found: Evaluation) -> str:
     if found.curves is None:
         return section("curves", "Curves", "", lead="Curves need scikit-learn: pip install 'asyncfilter[datasets]'.")
     thresholds = {one.result.label: one.result.threshold for one in found.labels}
-    charts = [
-        f"<figure>{precision_recall_chart(label, points, thresholds.get(label))}"
-        f"<figcaption>{text(label)}</figcaption></figure>\n"
-        for label, points in sorted(found.curves.items(), key=lambda item: max((one.f1 for one in item[1]), default=0))
-        if points
-    ]
-    if not charts:
+    curves = sorted(found.curves.items(), key=lambda item: max((one.f1 for one in item[1]), default=0))
+    curves = [(label, points) for label, points in curves if points]
+    if not curves:
         return ""
-    kept, left_out = within(charts, CHART_BYTES)
+    charts = within((_figure(label, points, thresholds.get(label)) for label, points in curves), CHART_BYTES)
     return section(
         "curves",
         "Precision and recall at every threshold",
-        f'<div class="charts">\n{"".join(kept)}</div>\n{left_out_html(left_out, "labels")}',
+        f'<div class="charts">\n{"".join(charts)}</div>\n{left_out(len(curves) - len(charts), "labels")}',
         lead="From the confidences in the snapshot, the weakest labels first. The dot is AWS's assumed threshold.",
     )
+
+
+def _figure(label: str, points: Sequence[CurvePoint], threshold: float | None) -> str:
+    chart = precision_recall_chart(label, points, threshold)
+    return f"<figure>{chart}<figcaption>{text(label)}</figcaption></figure>\n"

@@ -32,7 +32,7 @@ def _matrix(cells: Sequence[Confusion], labels: Sequence[str]) -> str:
         for truth in labels
     ]
     return table(
-        "Confusion matrix: rows are what images have, columns what was said", ["", *labels], rows, kind="matrix"
+        "Confusion matrix: rows are what images have, columns what was said", ["Has", *labels], rows, kind="matrix"
     )
 
 

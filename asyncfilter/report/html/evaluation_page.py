@@ -10,33 +10,24 @@ from collections.abc import Mapping
 from asyncfilter.custom_labels.evaluation.comparison import Comparison
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation
 from asyncfilter.custom_labels.evaluation.model import SnapshotImage
-from asyncfilter.report.evaluation import USE_CASES, images_with_mistakes, moment, truth_text
+from asyncfilter.report.evaluation import USE_CASES, moment, truth_text
 from asyncfilter.report.formatting import count
-from asyncfilter.report.html.elements import items, page, section, table, text, within
-from asyncfilter.report.html.evaluation_cards import Thumbnail, card, said_html
+from asyncfilter.report.html.elements import items, long_table, page, section, text
+from asyncfilter.report.html.evaluation_cards import Thumbnail, said_html
 from asyncfilter.report.html.evaluation_figures import (
     comparison_section,
     curves_section,
     figures_section,
-    kept_rows,
     labels_section,
-    left_out_html,
 )
 from asyncfilter.report.html.evaluation_matrix import confusion_section
+from asyncfilter.report.html.evaluation_mistakes import CHOICE_RULES, mistakes_section
 
 MOST_BYTES = 5_000_000
 """Largest page."""
 
-PICTURE_BYTES = 3_000_000
-"""Of all thumbnails together, before they are written as text, which takes a third more."""
-
-MOST_PICTURES = 240
-"""Most thumbnails, so that each can be seen."""
-
-_LARGEST_BYTES = 60_000
-_CARD_BYTES = PICTURE_BYTES * 4 // 3 + 250_000
 _IMAGE_BYTES = 250_000
-"""Shares of these parts; with those of ``evaluation_figures`` they stay below ``MOST_BYTES`` together."""
+"""Of the rows of all images, at the most; this and the bounds of the other parts stay below ``MOST_BYTES`` together."""
 
 
 def evaluation_page(
@@ -47,7 +38,7 @@ def evaluation_page(
     Args:
         found: The evaluation.
         comparison: With an older version; None without one.
-        pictures: Thumbnails by the address of the image; ``PICTURE_BYTES`` together at the most.
+        pictures: Thumbnails by the address of the image; see ``evaluation_mistakes.thumbnail_size``.
         why_no_pictures: A sentence for the reader where there are none, or not all.
     """
     parts = [
@@ -56,7 +47,7 @@ def evaluation_page(
         ("labels", "Labels", labels_section(found.labels)),
         ("curves", "Curves", curves_section(found)),
         ("confusion", "Confusion", confusion_section(found.summary.confusion)),
-        ("mistakes", "Mistakes", _mistakes(found, pictures, why_no_pictures)),
+        ("mistakes", "Mistakes", mistakes_section(found, pictures, why_no_pictures)),
         ("images", "All images", _images(found)),
     ]
     links = items(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title, html in parts if html)
@@ -65,7 +56,10 @@ def evaluation_page(
         f"{''.join(html for _, _, html in parts)}</main>\n"
         "<footer><p>Made by asyncfilter model evaluate. This page needs no network and runs no script.</p></footer>\n"
     )
-    return page(f"{found.name}: evaluation", body, style="evaluation.css")
+    html = page(f"{found.name}: evaluation", body, style="evaluation.css", rules=CHOICE_RULES)
+    if pictures and len(html.encode()) >= MOST_BYTES:  # only where labels are as long as they can be
+        return evaluation_page(found, comparison, {}, why_no_pictures="The words leave no room for pictures.")
+    return html
 
 
 def _head(found: Evaluation) -> str:
@@ -92,40 +86,9 @@ def _number(value: int | None) -> str:
 # -- Images ------------------------------------------------------------------------------------------------------------
 
 
-def _mistakes(found: Evaluation, pictures: Mapping[str, Thumbnail], why: str) -> str:
-    wrong = images_with_mistakes(found)
-    if not wrong:
-        return section("mistakes", "Mistakes", "", lead="There is no image with a mistake in the snapshot.")
-    legend = _LEGEND if any(image.size is not None for image in wrong) else ""
-    cards, left_out = within((card(image, pictures.get(image.source_ref)) for image in wrong), _CARD_BYTES)
-    note = f'<p class="more">{text(why)}</p>\n' if why else ""
-    return section(
-        "mistakes",
-        "Mistakes",
-        f'{legend}{note}<ul class="cards">\n{"".join(cards)}</ul>\n{left_out_html(left_out, "images with mistakes")}',
-        lead=f"{count(len(wrong))} of {count(len(found.snapshot.images))} test images. Wrong: said, and not so; the "
-        "most confident come first. Missed: there, and not said with enough confidence.",
-    )
-
-
-_LEGEND = (
-    '<ul class="legend" aria-label="Lines in the pictures">'
-    '<li><span class="line truth"></span>what the image has</li>'
-    '<li><span class="line right"></span>rightly said</li>'
-    '<li><span class="line wrong"></span>wrongly said</li>'
-    '<li><span class="line missed"></span>missed, or below the threshold</li></ul>\n'
-)
-
-
-def thumbnail_size(pictures: int) -> tuple[int, int]:
-    """Longest side in pixels and most bytes of each of so many thumbnails: the fewer there are, the larger."""
-    most_bytes = min(_LARGEST_BYTES, PICTURE_BYTES // max(1, pictures))
-    return (560 if most_bytes >= 40_000 else 420 if most_bytes >= 20_000 else 320), most_bytes
-
-
 def _images(found: Evaluation) -> str:
     images = found.snapshot.images
-    rows = [
+    rows = (
         [
             text(image.source_ref),
             _verdict(image),
@@ -133,14 +96,21 @@ def _images(found: Evaluation) -> str:
             f'<td class="said">{said_html(image)}</td>',
         ]
         for image in images
-    ]
-    kept, left_out = kept_rows(rows, _IMAGE_BYTES)
-    shown = table("All test images", ["Image", "", "Has", "The model said"], kept, kind="images")
+    )
+    shown = long_table(
+        "What each test image has, and what the model said",
+        ["Image", "Result", "Has", "The model said"],
+        rows,
+        total=len(images),
+        what="images",
+        most_bytes=_IMAGE_BYTES,
+        kind="images",
+    )
     return section(
         "images",
         "All test images",
         f"<details><summary>{text(f'{count(len(images))} images, what they have and what the model said')}</summary>\n"
-        f"{shown}{left_out_html(left_out, 'images')}</details>\n",
+        f"{shown}</details>\n",
     )
 
 

@@ -7,9 +7,11 @@ import resource
 import sqlite3
 import ssl
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from asyncfilter import __version__
 from asyncfilter.checkpoint import PlaceTrial, Status, read_status, try_place
 from asyncfilter.errors import AsyncFilterError, ExitCode
 from asyncfilter.policy.findings import Finding, Health
@@ -33,7 +35,7 @@ def program() -> Finding:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     missing = sorted(name for name, found in versions.items() if found is None)
     facts = {
-        "asyncfilter": _version("asyncfilter"),
+        "asyncfilter": __version__,
         "python": platform.python_version(),
         "executable": sys.executable,
         "system": platform.platform(),
@@ -41,7 +43,7 @@ def program() -> Finding:
         "openssl": ssl.OPENSSL_VERSION,
         "libraries": versions,
     }
-    text = f"asyncfilter {facts['asyncfilter']}, {python}, {platform.system()} {platform.machine()}; {shown}"
+    text = f"asyncfilter {__version__}, {python}, {platform.system()} {platform.machine()}; {shown}"
     if missing:
         hint = f"Install what is missing ({', '.join(missing)}), for instance by installing asyncfilter again."
         return Finding(name="program", health=Health.ERROR, text=text, hint=hint, facts=facts, code=ExitCode.INTERNAL)
@@ -50,9 +52,18 @@ def program() -> Finding:
 
 def _dependencies() -> list[str]:
     """What asyncfilter requires without its extras."""
-    found = [line for line in requires("asyncfilter") or () if "extra ==" not in line]
+    found = [line for line in _required() if "extra ==" not in line]
     names = ["".join(char if char.isalnum() or char in "-_." else " " for char in line).split()[0] for line in found]
     return sorted(names, key=str.lower)
+
+
+def _required() -> list[str]:
+    """What asyncfilter requires; a checkout from which it runs without being installed has that in a file."""
+    try:
+        return requires("asyncfilter") or []
+    except PackageNotFoundError:
+        checkout = Path(__file__).parents[3] / "pyproject.toml"
+        return tomllib.loads(checkout.read_text("utf-8"))["project"]["dependencies"] if checkout.is_file() else []
 
 
 def _version(name: str) -> str | None:
