@@ -607,6 +607,20 @@ async def test_an_object_without_known_checksum_is_read_twice(download: Download
     assert download.s3.sandbox.stats().operations["GetObject"].attempts == before + 2
 
 
+async def test_a_store_that_sends_no_parts_sends_the_whole(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large objects come in parts; where a store ignores ranges, its whole answer is used."""
+    image = download.source("a.jpg", os.urandom(PART_BYTES + 1))
+
+    async def ignoring(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(download.s3.calls, "read_part", ignoring)
+    assert (await download.copier.copy(effect(download, image))).is_new
+    stored = download.s3.sandbox.bucket(RAW).get(image.key)
+    assert stored is not None
+    assert download.body("a.jpg") == stored.body
+
+
 async def test_a_full_disk_ends_the_run_before_it_is_full(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written, and the hint says what to do; so it is where the disk is full in the middle."""
     image = download.source("a.jpg")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from rich.console import Console
 
 from asyncfilter.aws import AwsClients
 from asyncfilter.errors import TransientError
@@ -19,6 +20,7 @@ from asyncfilter.folders.end import FolderEnd
 from asyncfilter.job import Job
 from asyncfilter.model import Counts, StoreKind
 from asyncfilter.policy.removal_plan import Consent, RemovalSummary
+from asyncfilter.report.terminal.apply import draw_plan
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
 from asyncfilter.testing.crash import CrashPlan, crashing, unless_crashed
@@ -378,3 +380,16 @@ async def test_other_bytes_under_the_same_time_and_inode_stay(
     assert (counts.failed, counts.copied) == ({"changed": 1}, 0)
     assert service.sandbox.keys(bucket) == []
     assert path.exists()
+
+
+@pytest.mark.parametrize(("way", "is_told"), [("up", False), ("down", True), ("down, versions", False)])
+async def test_the_plan_tells_what_does_not_come_back(
+    service: Service, tmp_path: Path, way: str, *, is_told: bool
+) -> None:
+    """An object that was moved into a file comes back without its tags, unless the bucket keeps versions."""
+    images = Examined(service, tmp_path, way)
+    await images.run()
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(draw_plan(await plan_apply(images.job, overrides=await images._overrides()), 1.0))
+    assert ("files have no tags" in captured.get()) is is_told
