@@ -152,10 +152,12 @@ def export(
     _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
     loaded = deferred.load_job(job, overrides=settings or ())
     if format_ is ExportFormat.IMAGE_FOLDER:
-        export_image_folder(loaded, output, verdict or (), options)
+        export_image_folder(_located(loaded), output, verdict or (), options)
         return
     if format_ is ExportFormat.WEB_DATASET:
-        export_web_dataset(loaded, output, verdict or (), options, shard_bytes=(shard_mb or SHARD_MB) * MEGABYTE)
+        export_web_dataset(
+            _located(loaded), output, verdict or (), options, shard_bytes=(shard_mb or SHARD_MB) * MEGABYTE
+        )
         return
     images = select(
         deferred.read_images(loaded.checkpoint),
@@ -165,14 +167,14 @@ def export(
         skips_duplicates=loaded.source.skip_duplicates,
     )
     if format_ is ExportFormat.PARQUET:
-        export_parquet(images, loaded, output, options)
+        export_parquet(images, _located(loaded), output, options)
         return
     if duplicates:
         write = _duplicates(loaded.checkpoint, format_)
     elif near_duplicates:
         write = _near_duplicates(loaded, format_, distance)
     else:
-        write = _images(images, format_, deferred.with_known_bucket(loaded).source.bucket)
+        write = _images(images, format_, _located(loaded).source.bucket)
     if spreadsheet:
         write = partial(write, is_spreadsheet=True)
     if output == STDOUT:
@@ -204,6 +206,11 @@ def _check(
             f"{'--failed' if failed else '--stale'} and --format {format_.value}: pictures are chosen by --verdict",
             hint="Use --format jsonl, csv or parquet.",
         )
+
+
+def _located(job: Job) -> Job:
+    """The job with its bucket, which one whose source is a list may not name."""
+    return job if job.source.bucket else deferred.with_known_bucket(job)
 
 
 Write = Callable[..., int]
