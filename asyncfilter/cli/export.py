@@ -172,7 +172,7 @@ def export(
     if duplicates:
         write = _duplicates(loaded.checkpoint, format_)
     elif near_duplicates:
-        write = _near_duplicates(loaded, format_, distance)
+        write = _near_duplicates(_located(loaded), format_, distance)
     else:
         write = _images(images, format_, _located(loaded).source.bucket)
     if spreadsheet:

@@ -463,3 +463,16 @@ def test_a_folder_as_source(tmp_path: Path, sandbox: SandboxProcess, output: Pat
     assert code == 0, err
     workspace.json("export", "job.yaml", "--format", "webdataset", "-o", str(output), "--yes")
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+def test_a_list_as_source(tmp_path: Path, sandbox: SandboxProcess, output: Path) -> None:
+    """The bucket is that of the addresses in the list."""
+    keys = ("dots/a.b.c.jpg", "turned.jpg", "cars/1.jpg")
+    (tmp_path / "keys.csv").write_text("uri\n" + "".join(f"s3://raw/{key}\n" for key in keys))
+    workspace = Workspace(tmp_path, sandbox, source={"list": "./keys.csv"}, rules=RULES)
+    assert workspace.json("run", "job.yaml")["keep"] == 2
+    frame = asyncfilter.labels_frame(asyncfilter.load_job(workspace.job))
+    assert set(frame["uri"]) == {f"s3://raw/{key}" for key in keys}
+    written = workspace.json("export", "job.yaml", "--format", "imagefolder", "-o", str(output))
+    assert written["images"] == 2
+    assert {line["uri"] for line in records_of(output)} == {"s3://raw/dots/a.b.c.jpg", "s3://raw/turned.jpg"}
