@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -151,13 +151,8 @@ def export(
     groups = "--duplicates" if duplicates else "--near-duplicates" if near_duplicates else None
     _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
     loaded = deferred.load_job(job, overrides=settings or ())
-    if format_ is ExportFormat.IMAGE_FOLDER:
-        export_image_folder(_located(loaded), output, verdict or (), options)
-        return
-    if format_ is ExportFormat.WEB_DATASET:
-        export_web_dataset(
-            _located(loaded), output, verdict or (), options, shard_bytes=(shard_mb or SHARD_MB) * MEGABYTE
-        )
+    if format_.has_pictures:
+        _export_pictures(_located(loaded), format_, output, verdict or (), shard_mb or SHARD_MB, options)
         return
     images = select(
         deferred.read_images(loaded.checkpoint),
@@ -175,8 +170,20 @@ def export(
         write = _near_duplicates(_located(loaded), format_, distance)
     else:
         write = _images(images, format_, _located(loaded).source.bucket)
-    if spreadsheet:
-        write = partial(write, is_spreadsheet=True)
+    write = partial(write, is_spreadsheet=True) if spreadsheet else write
+    _export_text(write, format_, output, "groups" if groups else "images", options)
+
+
+def _export_pictures(
+    job: Job, format_: ExportFormat, output: str, verdicts: Sequence[Verdict], shard_mb: int, options: ResultOptions
+) -> None:
+    if format_ is ExportFormat.IMAGE_FOLDER:
+        export_image_folder(job, output, verdicts, options)
+    else:
+        export_web_dataset(job, output, verdicts, options, shard_bytes=shard_mb * MEGABYTE)
+
+
+def _export_text(write: Write, format_: ExportFormat, output: str, what: str, options: ResultOptions) -> None:
     if output == STDOUT:
         _to_stdout(write, format_)
         return
@@ -184,7 +191,7 @@ def export(
     if options.as_json:
         write_json({"lines": lines, "output": output, "format": format_.value})
     else:
-        print_err(f"{lines:,} {'groups' if groups else 'images'} in {output}")
+        print_err(f"{lines:,} {what} in {output}")
 
 
 def _check(

@@ -209,7 +209,7 @@ class _Reads:
             ImageError: Neither can be read.
         """
         found = wanted(image, self._bucket)
-        failure = ImageError(f"{found.image.uri}: it was removed, and there is no copy", code="removed")
+        failure = ImageError(f"{found.image.uri}: it was removed, and there is no copy", code="vanished")
         if not found.is_gone:
             try:
                 return await self._whole(found.image)
@@ -229,7 +229,7 @@ class _Reads:
     async def _whole(self, image: ObjectRef) -> bytes:
         reader = await self._readers.of(S3Location(image.bucket, image.key))
         if reader is None:
-            raise ImageError(f"{image.uri}: is in a store of your own", code="own_store")
+            raise ImageError(f"{image.uri}: is in a store of your own", code="content_unknown")
         out = BytesIO()
         await reader.download(image, out)
         self._last_read = image

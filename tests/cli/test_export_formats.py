@@ -465,6 +465,22 @@ def test_a_folder_as_source(tmp_path: Path, sandbox: SandboxProcess, output: Pat
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
+def test_deleted_images_are_skipped(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """They are no failures: the job deleted them."""
+    source = tmp_path / "photos"
+    for key in ("cars/1.jpg", "cars/2.jpg", "turned.jpg"):
+        (source / key).parent.mkdir(parents=True, exist_ok=True)
+        (source / key).write_bytes(content(key))
+    workspace = Workspace(tmp_path, sandbox, source="./photos", rules=RULES, actions={"reject": "delete"})
+    assert workspace.json("run", "job.yaml")["reject"] == 2
+    code, _, err = workspace.here("apply", "job.yaml", "--yes", "--expect", "2", "--max-share", "1")
+    assert code == 0, err
+    verdicts = ("--verdict", "reject", "--verdict", "keep")
+    command = ("export", "job.yaml", "--format", "webdataset", *verdicts, "-o", str(tmp_path / "out"))
+    written = workspace.json(*command)
+    assert (written["images"], written["skipped"], written["failed"]) == (1, {"removed": 2}, {})
+
+
 def test_a_list_as_source(tmp_path: Path, sandbox: SandboxProcess, output: Path) -> None:
     """The bucket is that of the addresses in the list."""
     keys = ("dots/a.b.c.jpg", "turned.jpg", "cars/1.jpg")
