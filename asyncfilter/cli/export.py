@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -152,7 +152,11 @@ def export(
     _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
     loaded = deferred.load_job(job, overrides=settings or ())
     if format_.has_pictures:
-        _export_pictures(_located(loaded), format_, output, verdict or (), shard_mb or SHARD_MB, options)
+        loaded, verdicts = _located(loaded), verdict or ()
+        if format_ is ExportFormat.IMAGE_FOLDER:
+            export_image_folder(loaded, output, verdicts, options)
+        else:
+            export_web_dataset(loaded, output, verdicts, options, shard_bytes=(shard_mb or SHARD_MB) * MEGABYTE)
         return
     images = select(
         deferred.read_images(loaded.checkpoint),
@@ -172,15 +176,6 @@ def export(
         write = _images(images, format_, _located(loaded).source.bucket)
     write = partial(write, is_spreadsheet=True) if spreadsheet else write
     _export_text(write, format_, output, "groups" if groups else "images", options)
-
-
-def _export_pictures(
-    job: Job, format_: ExportFormat, output: str, verdicts: Sequence[Verdict], shard_mb: int, options: ResultOptions
-) -> None:
-    if format_ is ExportFormat.IMAGE_FOLDER:
-        export_image_folder(job, output, verdicts, options)
-    else:
-        export_web_dataset(job, output, verdicts, options, shard_bytes=shard_mb * MEGABYTE)
 
 
 def _export_text(write: Write, format_: ExportFormat, output: str, what: str, options: ResultOptions) -> None:
