@@ -17,8 +17,10 @@ from asyncfilter.policy.permissions.blocks import (
     clearing,
     copying,
     detecting,
+    first_labels,
     labels,
     listing,
+    looking,
     model,
     opt_out,
     quota,
@@ -27,6 +29,7 @@ from asyncfilter.policy.permissions.blocks import (
     removing,
     restoring,
     simulating,
+    sizes,
     tagging,
 )
 from asyncfilter.policy.permissions.places import BucketFacts, JobPlaces
@@ -92,6 +95,8 @@ def _both(one: Need, other: Need) -> Need:
 _EXAMINING: tuple[Block, ...] = (model, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
+    Command.INIT: (listing,),
+    Command.INIT_EXAMINE: (listing, any_quota, first_labels),
     Command.LABELS: (any_quota, labels),
     Command.PLAN: (listing, checking, quota, model),
     Command.SAMPLE: (listing, checking, quota, *_EXAMINING),
@@ -104,6 +109,11 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.QUOTA: (any_quota,),
     Command.STATUS: (),
     Command.EXPORT: (),
+    Command.FROM_RUN: (sizes,),
+    Command.FROM_FOLDERS: (listing,),
+    Command.CHECK_IMAGES: (looking,),
+    Command.SPLIT: (listing,),
+    Command.DATASET_IMAGES: (looking,),
     Command.CHECK: (simulating,),
     Command.DOCTOR: (any_quota, opt_out),
 }
