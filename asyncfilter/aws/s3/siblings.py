@@ -18,8 +18,8 @@ _BEHIND_SLASH = "/\U0010ffff"
 async def sibling_cautions(calls: S3Api, bucket: str, prefix: str) -> tuple[str, ...]:
     """A caution when a prefix is that of a folder, without its slash, and other folders begin with it.
 
-    At most three pages are listed, and none for a prefix with its slash. Trouble with them is no error here: the listing
-    of the run meets it, too.
+    At most three pages are listed, and none for a prefix with its slash. Trouble with them is no error here: the
+    listing of the run meets it, too.
 
     Args:
         calls: Either client.
