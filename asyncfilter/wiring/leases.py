@@ -29,6 +29,9 @@ from asyncfilter.wiring.watcher import start_watcher
 COMMAND_PATIENCE_S = 30.0
 """Longest time without an answer of the service that a command which is about something else waits, seconds."""
 
+COMMAND_POLL_S = 2.0
+"""Its pause between two looks, seconds: the user waits."""
+
 Tell = Callable[[str], object]
 
 
@@ -90,7 +93,7 @@ async def stop_due(tell: Tell) -> list[Failure]:
         leases = Leases(ledger, host)
         if not any(end_reason(lease, host) or is_abandoned(lease, host) for lease in leases.open()):
             return []
-        waiter = Waiter(SystemClock(), tell=tell)
+        waiter = Waiter(SystemClock(), poll_s=COMMAND_POLL_S, tell=tell)
         return (await Reaper(leases, host, open_lease, waiter, patience_s=COMMAND_PATIENCE_S).reap()).failed
 
 

@@ -43,7 +43,7 @@ async def start_watcher(lease: Lease, leases: Leases, clock: Clock, *, poll_s: f
         return
     folder = state_folder()
     log = log_path(folder, lease.id)
-    process = _spawn([str(folder), lease.id, str(poll_s)], folder, log)
+    process = _begin([str(folder), lease.id, str(poll_s)], folder, log)
     give_up_s = clock.monotonic() + START_TIMEOUT_S
     while not _has_watcher(leases, lease):
         if process.poll() is not None or clock.monotonic() > give_up_s:
@@ -52,6 +52,7 @@ async def start_watcher(lease: Lease, leases: Leases, clock: Clock, *, poll_s: f
                 hint="Add --no-watcher, and stop the model by `asyncfilter model stop --expired` in time.",
             )
         await clock.sleep(_LOOK_S)
+    process.returncode = 0  # it is not waited for, and Python complains of a process that is forgotten
 
 
 def log_path(folder: Path, identifier: str) -> Path:
@@ -69,7 +70,7 @@ def _has_watcher(leases: Leases, lease: Lease) -> bool:
     )
 
 
-def _spawn(arguments: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
+def _begin(arguments: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
     """The process, with the same environment and folder: the AWS settings may depend on both."""
     source = str(Path(asyncfilter.__file__).resolve().parents[1])
     paths = [source, *[str(Path(one).absolute()) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]]
