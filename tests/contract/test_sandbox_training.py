@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -485,3 +486,39 @@ def test_boxes_that_fill_their_images(open_service: Callable[..., Service]) -> N
     service.dataset(project, "TRAIN", lines[:6])
     service.dataset(project, "TEST", lines[6:])
     assert ended(service, project)["Status"] == "TRAINING_COMPLETED"
+
+
+def test_a_training_holds_nothing_up(open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one works, calls are answered, datasets are made, models detect; its own state waits for it."""
+    service = open_service()
+    train, test = draw_birds(service.sandbox, 16)
+    arn = service.trained(datasets(service, "ready", train, test))
+    service.start(arn)
+    service.wait(480)
+    from asyncfilter.sandbox.custom_labels import learned  # imports numpy
+
+    go_on = threading.Event()
+    run_test = learned.run_test
+
+    def wait_and_test(*arguments: Any) -> Any:
+        go_on.wait(60)
+        return run_test(*arguments)
+
+    monkeypatch.setattr("asyncfilter.sandbox.custom_labels.learned.run_test", wait_and_test)
+    project = datasets(service, "birds", train, test)
+    try:
+        service.train(project)
+        service.wait(7200)
+        assert service.version(project)["Status"] == "TRAINING_IN_PROGRESS"
+        service.dataset(service.project("more"), "TRAIN", [label_line(key, bird) for key, bird in train])
+        found = service.api.detect_custom_labels(
+            ProjectVersionArn=arn, Image=s3_image(test[0][0], "pics"), MinConfidence=0
+        )
+        assert len(found["CustomLabels"]) == 4
+        assert service.version(project)["Status"] == "TRAINING_IN_PROGRESS"
+    finally:
+        go_on.set()
+    while (described := service.version(project))["Status"] == "TRAINING_IN_PROGRESS":
+        pass
+    took = described["TrainingEndTimestamp"] - described["CreationTimestamp"]
+    assert took.total_seconds() >= 7200
