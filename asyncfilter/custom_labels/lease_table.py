@@ -157,7 +157,7 @@ class Leases:
             lease = _get(db, identifier)
             if lease is None or not lease.is_open or lease.state is LeaseState.STOPPING:
                 return lease
-            reason = end_reason(lease, self._host) or (EndReason.ASKED if asked else None)
+            reason = EndReason.ASKED if asked else end_reason(lease, self._host)
             if reason is None:
                 return None
             if others(lease, _open(db)):

@@ -43,8 +43,8 @@ from asyncfilter.ports.model_service import VersionStatus
 OpenModel = Callable[[Lease], AbstractAsyncContextManager[ReachedModel]]
 """Opens the service that has the model of a lease, with the credentials of the lease's profile."""
 
-PATIENCE_S = 600.0
-"""Longest time without an answer of the service before a stop is given up, seconds."""
+PATIENCE_S = 120.0
+"""Longest time without an answer of the service before a stop is told as failed, seconds; the next look goes on."""
 
 
 WHY = {
