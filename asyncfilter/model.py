@@ -197,6 +197,11 @@ class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """See ``uri_of``."""
         return uri_of(self.bucket, self.key)
 
+    @property
+    def store(self) -> StoreKind:
+        """Which kind of store it is in."""
+        return store_of(self.bucket)
+
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """The decision of the rules on a detection.
@@ -262,6 +267,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     is_link: bool = False
     """True for a copy between folders that is made as a hard link."""
     tags: Mapping[str, str] = {}
+    blake2b: str | None = None
+    """Hash of the file that was examined (``Provenance``), for a copy of a file into another kind of store."""
 
 
 class RateChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -140,14 +140,14 @@ def count_pending(path: Path, which: RemovalQuery) -> int:
         return count_pending_removals(db, msgspec.structs.replace(which, settled_by=settled_by))
 
 
-def read_labels(path: Path) -> list[Label]:
-    """Every label that images of the checkpoint at ``path``, or its references, had, without confidence and boxes.
+def read_labels(path: Path, *, boxes: bool = False) -> list[Label]:
+    """Every label that images of the checkpoint at ``path``, or its references, had; see ``LabelStore.labels``.
 
     Raises as ``read_status`` does.
     """
     with _snapshot(without_links(path)) as db:
         of_references = [label for one in read_references(db) for label in one.detection.labels]
-        return [*RowCodec(db).every_label(), *of_references]
+        return [*RowCodec(db).every_label(boxes=boxes), *of_references]
 
 
 def read_stored_references(path: Path) -> list[StoredReference]:

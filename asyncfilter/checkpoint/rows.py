@@ -12,7 +12,7 @@ from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.checkpoint.schema import ACTIONS, VERDICTS
 from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, Row, chunks, insert, marks
-from asyncfilter.model import Decision, Detection, Failure, Label, LabelFilter
+from asyncfilter.model import Decision, Detection, Failure, Instance, Label, LabelFilter
 from asyncfilter.records.images import DoneEffect, StoredImage
 
 WITH_LABELS = "detection"
@@ -24,6 +24,12 @@ CACHED_WITH_LABELS = "CASE WHEN seq IS NULL THEN detection END"
 _VERDICT_OF = {number: verdict for verdict, number in VERDICTS.items()}
 ACTION_OF = {number: kind for kind, number in ACTIONS.items()}
 """The kind of action behind ``effect.kind``."""
+
+_FIRST_AND_LAST = (
+    "SELECT detection FROM image WHERE detection IS NOT NULL ORDER BY id LIMIT 500",
+    "SELECT detection FROM image WHERE detection IS NOT NULL ORDER BY id DESC LIMIT 500",
+)
+"""The answers of which the boxes are looked at."""
 
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
 
@@ -104,9 +110,21 @@ class RowCodec:
             found += self.images(self._db.execute(query, some).fetchall())
         return found
 
-    def every_label(self) -> list[Label]:
-        """Every label that images had, each definition once."""
-        return [Label(name, 0.0, (), *lists) for name, *lists in self.labels.all()]
+    def every_label(self, *, boxes: bool = False) -> list[Label]:
+        """Every label that images had, each definition once; with ``boxes`` as in ``LabelStore.labels``."""
+        found = [Label(name, 0.0, (), *lists) for name, *lists in self.labels.all()]
+        boxed = self._instances() if boxes else {}
+        return [msgspec.structs.replace(label, instances=boxed.get(label.name, ())) for label in found]
+
+    def _instances(self) -> dict[str, tuple[Instance, ...]]:
+        """One instance of each label that has some in the first or the last answers."""
+        found: dict[str, tuple[Instance, ...]] = {}
+        for query in _FIRST_AND_LAST:
+            for (stored,) in self._db.execute(query):
+                for label in decode(stored, self.labels, self.words).labels:
+                    if label.instances and label.name not in found:
+                        found[label.name] = label.instances[:1]
+        return found
 
     def _reader(self, is_asked: LabelFilter | None) -> Callable[[bytes], Detection]:
         """The decoder of stored detections; the results of the last ``is_asked`` are cached."""

@@ -123,9 +123,9 @@ class Tables:
         """See ``Checkpoint.references``."""
         return read_references(self._db)
 
-    def labels(self) -> list[Label]:
+    def labels(self, *, boxes: bool = False) -> list[Label]:
         """See ``Checkpoint.labels``."""
-        return self._codec.every_label()
+        return self._codec.every_label(boxes=boxes)
 
     def positioned(self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None) -> list[StoredImage]:
         """See ``Checkpoint.positioned``."""

@@ -146,8 +146,8 @@ def sandbox(
         _texts(
             "--fault",
             "KIND[:OPERATION][@GLOB]=AMOUNT",
-            "throttle, ramp, s3-read, internal, unavailable, slowdown, timeout, reset, cut, late-error, denied or "
-            "expired; a share (1%) or the first tries on each key (3x).",
+            "throttle, ramp, s3-read, internal, unavailable, slowdown, timeout, reset, cut, late, twice, late-error, "
+            "denied, expired, or the name of an error; a share (1%) or the first tries on each key (3x).",
             _TROUBLE,
         ),
     ] = None,
@@ -276,6 +276,7 @@ def _with_jobs(
         buckets=(*options.buckets, *needed.buckets),
         drawn=tuple(spec for spec in needed.drawn if spec.bucket not in filled),
         model_arn=needed.model_arn or options.model_arn,
+        model_status="STOPPED" if needed.starts_model else options.model_status,
     ), needed.profiles
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.terminal import print_out, write_json
+from asyncfilter.policy.cautions.label_names import uses_boxes
 from asyncfilter.policy.removal_query import removal_query
 from asyncfilter.report.terminal.status import draw_status, status_mapping
 
@@ -26,7 +27,7 @@ def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -
     loaded = deferred.load_job(job, overrides=settings or ())
     found = deferred.read_status(loaded.checkpoint)
     pending = deferred.count_pending(loaded.checkpoint, removal_query(loaded))
-    labels = deferred.read_labels(loaded.checkpoint)
+    labels = deferred.read_labels(loaded.checkpoint, boxes=uses_boxes(loaded))
     if options.as_json:
         write_json(status_mapping(found, loaded.checkpoint, loaded, pending, labels))
     else:

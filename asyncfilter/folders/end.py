@@ -8,6 +8,7 @@ copy beside the target, as ``.asyncfilter-*.part``.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -19,7 +20,7 @@ from typing import BinaryIO
 import anyio
 import anyio.to_thread
 
-from asyncfilter.errors import TransientError
+from asyncfilter.errors import ImageError, TransientError
 from asyncfilter.folders.contents import FolderContents
 from asyncfilter.folders.files import check_same, etag_of, reading, source_path, writing
 from asyncfilter.folders.plain_paths import PlainPath, check_name, open_folder, plain_path
@@ -38,22 +39,34 @@ _NO_FILE_BYTES = -1
 
 
 class FileContent:
-    """``Content`` of a file."""
+    """``Content`` of a file.
 
-    def __init__(self, contents: FolderContents, image: ObjectRef) -> None:
+    Args:
+        contents: Reads files.
+        image: The file.
+        blake2b: The hash that it must have; None where it is not known.
+    """
+
+    def __init__(self, contents: FolderContents, image: ObjectRef, blake2b: str | None = None) -> None:
         self.image = image
         self._contents = contents
+        self._blake2b = blake2b
+        self._hash = hashlib.blake2b(digest_size=16)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """See ``Content``; the file is checked before the first byte and after the last one."""
+        self._hash = hashlib.blake2b(digest_size=16)
         async with self._contents.opened(self.image) as file:
-            while block := await anyio.to_thread.run_sync(_read, self.image, file):
+            while block := await anyio.to_thread.run_sync(_read, self.image, file, self._hash):
                 yield block
 
     async def check(self, digest: Digest) -> None:
-        """See ``Content``: a file has no digest of its own."""
+        """See ``Content``: a file has no digest of its own; the bytes must be those that were examined."""
         if digest.size_bytes != self.image.size_bytes:
             raise TransientError(f"{self.image.uri}: {digest.size_bytes} bytes were read", may_be_billed=False)
+        if self._blake2b not in {None, self._hash.hexdigest()}:
+            message = f"{self.image.uri}: has other bytes than those examined, although time and inode are the same"
+            raise ImageError(message, code="changed")
 
 
 class FolderEnd:
@@ -70,9 +83,9 @@ class FolderEnd:
         self._contents = FolderContents()
         self._threads = anyio.CapacityLimiter(WRITES_AT_ONCE)
 
-    def content(self, image: ObjectRef) -> FileContent:
+    def content(self, image: ObjectRef, blake2b: str | None = None) -> FileContent:
         """See ``StoreEnd``."""
-        return FileContent(self._contents, image)
+        return FileContent(self._contents, image, blake2b)
 
     async def check_examined(self, image: ObjectRef) -> None:
         """See ``StoreEnd``."""
@@ -214,9 +227,11 @@ def _look(path: PlainPath) -> ObjectState | None:
     return ObjectState(etag=etag_of(status), size_bytes=status.st_size if is_file else _NO_FILE_BYTES)
 
 
-def _read(image: ObjectRef, file: BinaryIO) -> bytes:
+def _read(image: ObjectRef, file: BinaryIO, hasher: hashlib.blake2b) -> bytes:
     with reading(image):
-        return file.read(_BLOCK_BYTES)
+        block = file.read(_BLOCK_BYTES)
+    hasher.update(block)
+    return block
 
 
 def _check_examined(image: ObjectRef) -> None:

@@ -133,6 +133,7 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
 class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     """What is known before anything is paid; ``cautions`` say what is probably a mistake in the job.
 
+    ``name_cautions`` are those of ``cautions`` that are about names in rules, which a sample can refute.
     ``nothing`` says why a run would have no image to examine; None when it would have some.
     """
 
@@ -140,6 +141,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_totals: CheckpointTotals
     terms: PricingTerms
     cautions: tuple[str, ...] = ()
+    name_cautions: tuple[str, ...] = ()
     nothing: NothingFound | None = None
 
     @property
@@ -339,8 +341,12 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What is probably a mistake in the job, one sentence each, also from what the sample showed."""
-        found = self.plan_inputs.cautions + (self.sample.cautions if self.sample is not None else ())
-        return tuple(dict.fromkeys(found))
+        inputs = self.plan_inputs
+        if self.sample is None:
+            return inputs.cautions
+        refuted = set(inputs.name_cautions).difference(self.sample.cautions)
+        kept = [caution for caution in inputs.cautions if caution not in refuted]
+        return tuple(dict.fromkeys([*kept, *self.sample.cautions]))
 
     def _repr_html_(self) -> str:
         """For notebooks: listing, forecast, and the estimates of the sample with their intervals."""

@@ -45,8 +45,12 @@ class LabelStore(Protocol):
         """All reference images, by address."""
         ...
 
-    async def labels(self) -> Sequence[Label]:
-        """Every label that images had, each definition once: without instances, and with a confidence of 0."""
+    async def labels(self, *, boxes: bool = False) -> Sequence[Label]:
+        """Every label that images had, each definition once: without instances, and with a confidence of 0.
+
+        With ``boxes`` some answers, the first and the last, are looked at as well: labels that have boxes there come
+        with an instance.
+        """
         ...
 
 

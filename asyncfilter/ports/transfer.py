@@ -50,8 +50,13 @@ class StoreEnd(Protocol):
 
     knows_digests: bool
 
-    def content(self, image: ObjectRef) -> Content:
-        """The bytes of an object, on condition that it is the one that ``image.etag`` names."""
+    def content(self, image: ObjectRef, blake2b: str | None = None) -> Content:
+        """The bytes of an object, on condition that it is the one that ``image.etag`` names.
+
+        Args:
+            image: The object.
+            blake2b: The hash that its bytes must have, if it is known (``Effect.blake2b``).
+        """
         ...
 
     async def check_examined(self, image: ObjectRef) -> None:

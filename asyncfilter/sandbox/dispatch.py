@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -15,7 +16,7 @@ import msgspec
 from asyncfilter.sandbox.access import Access, Caller, read_caller
 from asyncfilter.sandbox.calls import Call, Style, refuse
 from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
-from asyncfilter.sandbox.faults import LOST, FaultKind, Faults, service_error_of
+from asyncfilter.sandbox.faults import EXECUTED, LATE_S, LOST, Fault, FaultKind, Faults, service_error_of
 from asyncfilter.sandbox.iam.service import VERSION as IAM_VERSION
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.message import Delivery, Reply, Request, ServiceError
@@ -136,9 +137,9 @@ class Dispatcher:
             if call.detects:
                 self._counters.examined(call.uri)
             fault = exchange.fault = conditions.faults.draw(call)
-            if fault is not None and fault not in LOST:
-                raise service_error_of(fault, call)
-            outcome = call.run()
+            if fault is not None and fault.kind not in EXECUTED:
+                raise service_error_of(fault.kind, call, fault.code)
+            outcome = call.run() if fault is None else exchange.run_with(fault.kind)
         except ServiceError as service_error:
             exchange.end(service_error)
             return
@@ -165,8 +166,17 @@ class Exchange(msgspec.Struct, gc=False):
     operation: Operation
     at_s: float
     answer: Respond
-    fault: FaultKind | None = None
+    fault: Fault | None = None
     delay_s: float = 0.0
+
+    def run_with(self, kind: FaultKind) -> Reply | Future[Reply]:
+        """Execute the call with a fault of a kind in ``EXECUTED``; raises ``ServiceError``."""
+        if kind is FaultKind.TWICE:
+            with suppress(ServiceError):
+                self.call.run()
+        if kind is FaultKind.LATE:
+            self.delay_s += LATE_S
+        return self.call.run()
 
     def end(self, outcome: Reply | ServiceError) -> None:
         """Send the response, at once or after the latency, with the delivery that the fault sets."""
@@ -176,8 +186,8 @@ class Exchange(msgspec.Struct, gc=False):
         else:
             reply = outcome
         if self.fault is not None:
-            self.operation.faulted(self.fault)
-            reply.delivery = LOST.get(self.fault, Delivery.WHOLE)
+            self.operation.faulted(self.fault.code or self.fault.kind)
+            reply.delivery = LOST.get(self.fault.kind, Delivery.WHOLE)
         if self.delay_s > 0:
             asyncio.get_running_loop().call_later(self.delay_s, self._send, reply, code)
         else:

@@ -77,12 +77,14 @@ class DrawnSpec(NamedTuple):
         bucket: Where it is stored; empty for a picture that is not, but that clients may send.
         key: Decides its format too: PNG or JPEG.
         subject: What is drawn; empty for a text file.
+        text: Of a text file.
     """
 
     bucket: str
     key: str
     subject: str
     labels: tuple[Label, ...] = ()
+    text: str = "Not a picture.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,7 +179,7 @@ class RekognitionService:
         version.check_running()
         picture = self._picture(wanted.image, region, images.CUSTOM_LABELS)
         if version.model is not None:
-            return self._account.in_thread(partial(_detect_with, version.model, picture, wanted))
+            return self._account.detect(partial(_detect_with, version.model, picture, wanted))
 
         def finish(found: LabelSet) -> Reply:
             min_confidence_pct = ASSUMED_PCT if wanted.min_confidence is None else wanted.min_confidence

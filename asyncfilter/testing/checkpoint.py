@@ -147,12 +147,14 @@ class MemoryCheckpoint:
         references = self._held().references
         return [references[uri] for uri in sorted(references)]
 
-    async def labels(self) -> Sequence[Label]:
+    async def labels(self, *, boxes: bool = False) -> Sequence[Label]:
         """See ``Checkpoint``."""
         await yield_to_others()
         detections = (image.detection for image in self._held().rows.by_id.values())
-        every = (label for detection in detections if detection is not None for label in detection.labels)
-        return list(dict.fromkeys(msgspec.structs.replace(label, confidence_pct=0.0, instances=()) for label in every))
+        every = [label for detection in detections if detection is not None for label in detection.labels]
+        instances = {label.name: label.instances[:1] for label in every if boxes and label.instances}
+        plain = dict.fromkeys(msgspec.structs.replace(label, confidence_pct=0.0, instances=()) for label in every)
+        return [msgspec.structs.replace(label, instances=instances.get(label.name, ())) for label in plain]
 
     async def positioned(
         self, after_seq: int, limit: int, *, is_asked: LabelFilter | None = None

@@ -34,7 +34,6 @@ from asyncfilter.ports.model_service import (
 
 ACCOUNT = "123456789012"
 DATASET_S = 30.0
-TRAINING_S = 1800.0
 MOST_TRAININGS = 2
 
 _PREFIX = f"arn:aws:rekognition:us-east-1:{ACCOUNT}:project"
@@ -89,7 +88,8 @@ class MemoryFiles:
         """See ``ObjectFiles``."""
         content.seek(0)
         self.objects[place.uri] = content.read()
-        assert len(self.objects[place.uri]) == size_bytes
+        if len(self.objects[place.uri]) != size_bytes:
+            raise ValueError(f"{place.uri}: {size_bytes} bytes were announced")
         self.written.append(place.uri)
 
 
@@ -104,6 +104,7 @@ class MemoryModelService:
         updates: Every update of entries that was accepted, in order.
         refuses: Entries that the service drops although no rule says so, by address.
         faulty: Entries in which the service finds an error, by address: its code.
+        training_s: How long a training takes, seconds.
         failing: Texts with which the next trainings fail; nothing for one that succeeds.
     """
 
@@ -114,6 +115,7 @@ class MemoryModelService:
         self.updates: list[bytes] = []
         self.refuses: set[str] = set()
         self.faulty: dict[str, str] = {}
+        self.training_s = 1800.0
         self.failing: list[str] = []
         self._ends: dict[str, str] = {}
 
@@ -316,7 +318,7 @@ class MemoryModelService:
 
     def _shown_version(self, one: _Version) -> Version:
         failure = self._ends.get(one.arn, "")
-        if _now() < one.begun_at + TRAINING_S:
+        if _now() < one.begun_at + self.training_s:
             return Version(name=one.name, arn=one.arn, status=VersionStatus.TRAINING_IN_PROGRESS, output=one.output)
         if failure:
             return Version(
@@ -326,7 +328,7 @@ class MemoryModelService:
             name=one.name,
             arn=one.arn,
             status=VersionStatus.TRAINING_COMPLETED,
-            billable_s=round(TRAINING_S),
+            billable_s=round(self.training_s),
             f1=0.9,
             output=one.output,
         )

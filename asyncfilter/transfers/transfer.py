@@ -47,7 +47,8 @@ class Transfer:
                 with suppress(PermissionDeniedError):
                     if (existing := await self._existing(effect)) is not None:
                         return existing
-            etag = await self._target.write(_target(effect), self._source.content(effect.source), only_new=only_new)
+            content = self._source.content(effect.source, effect.blake2b)
+            etag = await self._target.write(_target(effect), content, only_new=only_new)
             if etag is not None:
                 return CopyResult(etag=etag, is_new=True)
             if (existing := await self._existing(effect)) is not None:
@@ -74,7 +75,7 @@ class Transfer:
             await self._source.check_examined(image)
             return CopyResult(etag=found.etag, is_new=False)
         there = ObjectRef(bucket=target.bucket, key=target.key, size_bytes=found.size_bytes, etag=found.etag, seq=0)
-        if not await self._is_same(image, there, gone="target_exists"):
+        if not await self._is_same(image, there, gone="target_exists", blake2b=effect.blake2b):
             raise ImageError(
                 f"{target.uri}: the target has another object ({found.size_bytes} bytes)",
                 code="target_exists",
@@ -82,7 +83,7 @@ class Transfer:
             )
         return CopyResult(etag=found.etag, is_new=False)
 
-    async def _is_same(self, image: ObjectRef, there: ObjectRef, *, gone: str) -> bool:
+    async def _is_same(self, image: ObjectRef, there: ObjectRef, *, gone: str, blake2b: str | None = None) -> bool:
         """Whether an image and an object of the target's store have the same bytes; the image is checked in any case.
 
         The store without digests is read first: then the other may know the answer.
@@ -91,11 +92,12 @@ class Transfer:
             image: In the source's store.
             there: In the target's store.
             gone: The code of the failure when the other object changes or vanishes meanwhile.
+            blake2b: The hash of the image that was examined, if it is known.
         """
         if image.size_bytes != there.size_bytes:
             await self._source.check_examined(image)
             return False
-        image_digest = None if self._source.knows_digests else await digest_of(self._source.content(image))
+        image_digest = None if self._source.knows_digests else await digest_of(self._source.content(image, blake2b))
         with _other_object(gone):
             says = None if image_digest is None else await self._target.has_content(there, image_digest)
             if says is not None:

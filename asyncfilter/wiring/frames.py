@@ -12,6 +12,7 @@ from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Verdict
 from asyncfilter.records.images import StoredImage
+from asyncfilter.wiring.located import with_known_bucket
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,9 @@ def labels_frame(
         UsageError: pandas or pyarrow is not installed, or there is no such column.
         CheckpointError: There is no checkpoint, or it cannot be read.
     """
+    job = with_known_bucket(job)
     pa, arrow_type = arrow(), _pandas().ArrowDtype
+    job = with_known_bucket(job)
     names = list(COLUMNS if columns is None else columns)
     _check_columns(names)
     skips_duplicates = job.source.skip_duplicates

@@ -66,6 +66,7 @@ async def _with_list(job: Job, inputs: RunInputs, store: Store, account: Account
         source=opened.source(job.source),
         origin=opened.origin,
         heads=store.heads,
+        places=None,  # a list says itself where the images are
         cautions=(*inputs.cautions, *opened.cautions()),
     )
 

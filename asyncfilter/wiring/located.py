@@ -28,12 +28,17 @@ async def with_bucket(job: Job) -> Job:
         UsageError: The list cannot be read, or has keys without a bucket; or a target is in the source.
         AccessError: The list may not be read.
     """
+    return job if job.source.bucket else await with_checked_list(job)
+
+
+async def with_checked_list(job: Job) -> Job:
+    """As ``with_bucket``; the list is looked at also where the job names the bucket."""
     listed = job.source.listed
-    if listed is None or job.source.bucket:
+    if listed is None:
         return job
     async with AsyncExitStack() as stack:
         opened = await open_list(listed, Account(job, stack, connections=LEAST_IN_FLIGHT))
-        return _located(job, await opened.bucket())
+        return job if job.source.bucket else _located(job, await opened.bucket())
 
 
 def with_known_bucket(job: Job) -> Job:

@@ -92,9 +92,11 @@ async def survey(
             terms=opened.terms,
             cautions=(
                 *opened.cautions,
+                *opened.name_cautions,
                 *unusable,
                 *([] if nothing is None else [f"nothing to examine: {nothing.message}"]),
             ),
+            name_cautions=opened.name_cautions,
             nothing=nothing,
         )
 

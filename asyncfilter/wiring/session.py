@@ -126,7 +126,7 @@ async def _ignored_names(job: Job, checkpoint: Checkpoint, *, is_own: bool) -> t
     """Cautions about the names that references must not use; the checkpoint is read only when one is in doubt."""
     if not ignored_name_findings(job, KnownNames(is_own=is_own)):
         return ()
-    known = await stored_names(checkpoint, answers=0, is_own=is_own)
+    known = await stored_names(checkpoint, job, answers=0, is_own=is_own)
     return tuple(ignored_name_findings(job, known).values())
 
 
@@ -158,6 +158,7 @@ class Preview:
         known: Returns the stored images of keys.
         terms: Prices and rate.
         cautions: What is probably a mistake in the job, one sentence each.
+        name_cautions: Likewise, about the names in its rules; answers may refute these.
     """
 
     inputs: RunInputs
@@ -165,6 +166,7 @@ class Preview:
     known: Known
     terms: PricingTerms
     cautions: tuple[str, ...]
+    name_cautions: tuple[str, ...]
 
 
 @asynccontextmanager
@@ -186,7 +188,8 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
             checkpoint_totals=checkpoint_totals,
             known=known,
             terms=terms,
-            cautions=(*_cautions(job, inputs, checkpoint_totals, terms), *name_findings(job, names).values()),
+            cautions=_cautions(job, inputs, checkpoint_totals, terms),
+            name_cautions=tuple(name_findings(job, names).values()),
         )
 
 
@@ -198,14 +201,14 @@ async def _checkpoint_totals(
         store, opened = overrides.checkpoint, overrides.checkpoint.opened
         tally = opened.watermark.tally
         stop = stop_at_start(job, tally, opened.decided_by)
-        names = await stored_names(store, answers=tally.judged, is_own=is_own)
+        names = await stored_names(store, job, answers=tally.judged, is_own=is_own)
         return checkpoint_totals(opened.totals, tally, stop, images=opened.next_id - 1), store.by_keys, names
     if not checkpoint_exists(job.checkpoint):
         return CheckpointTotals(), nothing_known, KnownNames(is_own=is_own)
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
     totals, tally = lookup.status.totals, lookup.status.watermark.tally
     stop = stop_at_start(job, tally, lookup.status.decided_by)
-    names = await stored_names(lookup, answers=lookup.status.answers, is_own=is_own)
+    names = await stored_names(lookup, job, answers=lookup.status.answers, is_own=is_own)
     images = lookup.status.positioned + lookup.status.cached
     return checkpoint_totals(totals, tally, stop, images=images), lookup.by_keys, names
 

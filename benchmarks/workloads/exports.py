@@ -21,8 +21,7 @@ FRAME_COLUMNS = ("image_id", "verdict", "label", "confidence_pct")
 
 def measure(bench: Bench) -> dict[str, Any]:
     """Processor time and peak memory of each export, for a few images and for many."""
-    sizes = bench.sizes
-    return {"by_images": {str(images): _exports(bench, images) for images in (sizes.few_rows, sizes.rows)}}
+    return {"by_images": {str(images): _exports(bench, images) for images in bench.sizes.exports}}
 
 
 def _exports(bench: Bench, images: int) -> dict[str, Any]:

@@ -100,19 +100,14 @@ class Across(Workspace):
         """Images at their targets."""
         return self.objects() if self.is_up else self.paths()
 
-    def check_bodies(self, in_bucket: list[str], in_folder: list[str]) -> None:
-        """Check that every one that is there is whole."""
-        for key in in_bucket:
-            assert self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() == BODIES[key]
-        for key in in_folder:
-            assert (self.files / key).read_bytes() == BODIES[key]
-
-    def check(self, *, is_whole: bool = True) -> None:
+    def check(self) -> None:
         """Check that every image is somewhere, and whole wherever it is."""
         objects, paths = self.objects(), self.paths()
-        if is_whole:
-            assert {*objects, *paths} == {*BODIES}
-        self.check_bodies(objects, paths)
+        assert {*objects, *paths} == {*BODIES}
+        for key in objects:
+            assert self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() == BODIES[key]
+        for key in paths:
+            assert (self.files / key).read_bytes() == BODIES[key]
 
     def command_of(self, verb: str) -> list[str]:
         """The arguments of ``apply`` or ``undo`` with the consent to all that is pending."""
@@ -120,10 +115,12 @@ class Across(Workspace):
         more = ["--max-share", "1"] if verb == "apply" else []
         return [verb, "job.yaml", "--yes", "--expect", str(images), *more]
 
-    def interrupted(self, arguments: list[str], signal_: signal.Signals, has_come: Callable[[], object]) -> None:
+    def interrupted(
+        self, arguments: list[str], signal_: signal.Signals, arrived: int, keys: Callable[[], list[str]]
+    ) -> None:
         """Start a command and end it once something has arrived; it may be faster than that."""
         process: subprocess.Popen[str] = self.start(*arguments)
-        wait_until(lambda: process.poll() is not None or has_come())
+        wait_until(lambda: process.poll() is not None or len(keys()) >= arrived)
         process.send_signal(signal_)
         ended(process)
 
@@ -134,7 +131,7 @@ def test_copies_survive_every_signal(sandbox: SandboxProcess, s3: Any, tmp_path:
     """The run that ends at last has copied every image once; nothing at the target was ever half."""
     images = Across(sandbox, s3, tmp_path, is_up=is_up, kind="copy")
     for signal_, arrived in zip(SIGNALS, KILLS_AT, strict=True):
-        images.interrupted(["run", "job.yaml"], signal_, lambda arrived=arrived: len(images.at_target()) >= arrived)
+        images.interrupted(["run", "job.yaml"], signal_, arrived, images.at_target)
         images.check()
     code, out, err = ended(images.start("run", "job.yaml", "--json"))
     assert code == 0, err
@@ -157,8 +154,7 @@ def test_moves_survive_every_signal_there_and_back(
         ("undo", images.at_target, images.at_source),
     ):
         for signal_, arrived in zip(SIGNALS[:2], KILLS_AT[1:], strict=True):
-            arguments = images.command_of(verb)
-            images.interrupted(arguments, signal_, lambda arrived=arrived, at=arriving: len(at()) >= arrived)
+            images.interrupted(images.command_of(verb), signal_, arrived, arriving)
             images.check()
         if left():
             code, _, err = ended(images.start(*images.command_of(verb)))

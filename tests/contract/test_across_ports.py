@@ -362,15 +362,32 @@ async def test_a_file_that_changes_while_it_is_read_is_not_uploaded(
     image = upload.source("a.jpg", b"1" * 3_000_000)
     real, seen = folder_end._read, []
 
-    def read(one: ObjectRef, file: Any) -> bytes:
+    def read(one: ObjectRef, *more: Any) -> bytes:
         seen.append(one)
         if len(seen) == 2:
             (upload.root / "a.jpg").write_bytes(b"2" * 3_000_000)
-        return real(one, file)
+        return real(one, *more)
 
     monkeypatch.setattr(folder_end, "_read", read)
     assert await failure(upload, effect(upload, image)) == "changed"
     assert upload.body("a.jpg") is None
+
+
+@pytest.mark.parametrize("if_exists", IfExists)
+async def test_other_bytes_under_the_same_time_and_inode_are_not_uploaded(upload: Upload, if_exists: IfExists) -> None:
+    """Where the hash of what was examined is known; nor do they count as the copy that is there."""
+    image = upload.source("a.jpg", JPEG)
+    path, known = upload.root / "a.jpg", hashlib.blake2b(JPEG, digest_size=16).hexdigest()
+    wanted = structs.replace(effect(upload, image, if_exists=if_exists), blake2b=known)
+    assert (await upload.copier.copy(wanted)).is_new
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"other")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if if_exists is not IfExists.SKIP:
+        assert await failure(upload, wanted) == "changed"
+    assert await failure(upload, structs.replace(wanted, target=upload.target("b.jpg"))) == "changed"
+    assert (upload.body("a.jpg"), upload.body("b.jpg")) == (JPEG, None)
 
 
 async def test_where_nothing_may_be_written_the_run_ends(upload: Upload) -> None:
@@ -588,6 +605,20 @@ async def test_an_object_without_known_checksum_is_read_twice(download: Download
     before = download.s3.sandbox.stats().operations["GetObject"].attempts
     assert (await download.copier.copy(effect(download, structs.replace(image, etag=stored.etag)))).is_new
     assert download.s3.sandbox.stats().operations["GetObject"].attempts == before + 2
+
+
+async def test_a_store_that_sends_no_parts_sends_the_whole(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large objects come in parts; where a store ignores ranges, its whole answer is used."""
+    image = download.source("a.jpg", os.urandom(PART_BYTES + 1))
+
+    async def ignoring(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(download.s3.calls, "read_part", ignoring)
+    assert (await download.copier.copy(effect(download, image))).is_new
+    stored = download.s3.sandbox.bucket(RAW).get(image.key)
+    assert stored is not None
+    assert download.body("a.jpg") == stored.body
 
 
 async def test_a_full_disk_ends_the_run_before_it_is_full(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:

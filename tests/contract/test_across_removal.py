@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -11,23 +12,27 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from rich.console import Console
 
 from asyncfilter.aws import AwsClients
 from asyncfilter.errors import TransientError
 from asyncfilter.folders.end import FolderEnd
 from asyncfilter.job import Job
-from asyncfilter.model import StoreKind
+from asyncfilter.model import Counts, StoreKind
 from asyncfilter.policy.removal_plan import Consent, RemovalSummary
+from asyncfilter.report.terminal.apply import draw_plan
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
 from asyncfilter.testing.crash import CrashPlan, crashing, unless_crashed
-from asyncfilter.wiring import Overrides, plan_apply, plan_undo, undo
+from asyncfilter.transfers.routing import RoutedSink
+from asyncfilter.wiring import Overrides, plan_apply, plan_undo, refilter, undo
 from asyncfilter.wiring.account import Account
 from asyncfilter.wiring.apply import apply
 from asyncfilter.wiring.run import run
 from asyncfilter.wiring.stores import open_remover, open_store
 from tests.kit.clocks import FastClock
 from tests.kit.jobs import make_bare_job
+from tests.kit.pictures import plain
 from tests.kit.services import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -326,3 +331,65 @@ async def test_a_transfer_in_passing_trouble_is_repeated(
     await images.run()
     assert sorted(images.there()) == GOING
     assert images.job.source.store is StoreKind.S3
+
+
+@pytest.mark.parametrize("when", ["while it runs", "before the refilter", "before apply"])
+async def test_other_bytes_under_the_same_time_and_inode_stay(
+    service: Service, tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that examined a file recorded the hash of its bytes, which its copy must have."""
+    bucket, path = f"images-{next(service.numbers)}", tmp_path / "photos" / "picture.png"
+    path.parent.mkdir()
+    path.write_bytes(plain("PNG"))
+
+    def job(**actions: Any) -> Job:
+        return make_bare_job(
+            base_dir=tmp_path,
+            source="./photos",
+            rules=[{"keep": {"none": "Submarine"}}],
+            detector={"region": "us-east-1"},
+            actions=actions,
+        )
+
+    def spoil() -> None:
+        before = path.stat()
+        with path.open("r+b") as file:
+            file.write(b"other")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    copying = job(keep={"copy": f"s3://{bucket}/{{key}}"})
+    if when == "while it runs":
+        real = RoutedSink.perform
+
+        async def late(sink: RoutedSink, wanted: Any) -> None:
+            spoil()
+            await real(sink, wanted)
+
+        monkeypatch.setattr(RoutedSink, "perform", late)
+        counts = (await run(copying)).counts
+    elif when == "before the refilter":
+        await run(job())
+        spoil()
+        counts = (await refilter(copying)).counts
+    else:
+        moving = job(keep={"move": f"s3://{bucket}/{{key}}"})
+        assert (await run(moving)).pending_removals == 1
+        spoil()
+        summary = await apply(moving, Consent(images=1, max_share=1.0))
+        counts = Counts(failed=summary.failed, copied=summary.moved)
+    assert (counts.failed, counts.copied) == ({"changed": 1}, 0)
+    assert service.sandbox.keys(bucket) == []
+    assert path.exists()
+
+
+@pytest.mark.parametrize(("way", "is_told"), [("up", False), ("down", True), ("down, versions", False)])
+async def test_the_plan_tells_what_does_not_come_back(
+    service: Service, tmp_path: Path, way: str, *, is_told: bool
+) -> None:
+    """An object that was moved into a file comes back without its tags, unless the bucket keeps versions."""
+    images = Examined(service, tmp_path, way)
+    await images.run()
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(draw_plan(await plan_apply(images.job, overrides=await images._overrides()), 1.0))
+    assert ("files have no tags" in captured.get()) is is_told

@@ -1,9 +1,10 @@
-"""Runs over lists of keys and S3 Inventory in the sandbox: the same answer as over the listing, and nothing paid twice."""
+"""Runs over lists of keys and S3 Inventory: the same answer as over the listing, and nothing is paid for twice."""
 
 from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def rows_of(job: Job) -> list[tuple[int | None, str, str, Any]]:
 
 
 def write_list(folder: Path, name: str, text: str) -> str:
+    """Write a list beside the job; its address."""
     (folder / name).write_text(text, "utf-8")
     return f"./{name}"
 
@@ -113,6 +115,19 @@ async def test_a_prefix_limits_an_inventory(tmp_path: Path) -> None:
         source = {"inventory": MANIFEST_URI, "uri": "s3://raw/cats/"}
         summary = await run(make_job(base_dir=tmp_path, source=source))
     assert (summary.counts.listed, summary.counts.keep) == (1, 1)
+
+
+async def test_archived_objects_are_looked_at(tmp_path: Path) -> None:
+    """An inventory does not say which of them are restored."""
+    options = replace(OPTIONS, archived=("raw/cold/*",), restored=("raw/warm/*",))
+    async with serving(options) as sandbox:
+        for key in ("cold/1.jpg", "warm/1.jpg"):
+            sandbox.put("raw", key, b"picture of " + key.encode())
+        rows = [row._replace(storage_class="GLACIER") for row in listed_in(sandbox)]
+        put_inventory(sandbox, {"data/1": csv_gz(rows)})
+        job = make_job(base_dir=tmp_path, source={"inventory": MANIFEST_URI}, actions={})
+        summary = await run(job)
+    assert (summary.counts.skipped, summary.counts.keep) == ({"archived": 1}, 1)
 
 
 async def test_an_inventory_without_optional_columns(tmp_path: Path) -> None:
@@ -277,7 +292,7 @@ async def test_a_list_that_is_not_there(tmp_path: Path) -> None:
     """Here and in S3."""
     async with serving(OPTIONS):
         for address in ("./keys.csv", "s3://lists/keys.csv", "s3://no-such-bucket/keys.csv"):
-            with pytest.raises(UsageError, match="keys.csv|no-such"):
+            with pytest.raises(UsageError, match=r"keys\.csv|no-such"):
                 await run(make_job(base_dir=tmp_path, source={"list": address, "uri": "s3://raw/"}))
 
 

@@ -12,7 +12,7 @@ import pytest
 from asyncfilter import Job, plan, run
 from asyncfilter.errors import ExitCode
 from asyncfilter.events import Event, ImageExamined, JobWarning
-from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
+from asyncfilter.sandbox import BucketSpec, SamplesSpec, Sandbox, SandboxOptions
 from tests.kit import jobs
 from tests.kit.mistakes import MISNAMED, ROBIN, UNLISTED
 from tests.kit.services import serving
@@ -112,3 +112,15 @@ async def test_a_prefix_that_names_no_folder_alone_is_not_told(
         for key in keys:
             made.put("raw", key, b"picture of something else")
         assert (await plan(job)).cautions == ()
+
+
+async def test_a_sample_takes_a_caution_back(tmp_path: Path) -> None:
+    """AWS adds labels and boxes: what the answers of a sample refute is no caution of the plan, nor of a later one."""
+    rules = [{"keep": {"any": ["Robin", "Persson"]}}, {"review": {"count": {"label": "Robin", "min": 1}}}]
+    job = make_job(tmp_path, {"rules": rules, "source": "s3://raw/"})
+    told = ("no label 'Persson'", "'Robin' never has boxes")
+    async with serving(SandboxOptions(samples=(SamplesSpec("raw", 30),))):
+        before = (await plan(job)).cautions
+        assert [sentence in caution for sentence, caution in zip(told, before, strict=True)] == [True, True]
+        for found in (await plan(job, sample=20), await plan(job)):
+            assert [told[0] in caution for caution in found.cautions] == [True]

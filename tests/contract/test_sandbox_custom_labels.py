@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from botocore.exceptions import ClientError
 from asyncfilter.sandbox import BucketSpec, DenyRule, Sandbox, parse_fault
 from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
 from asyncfilter.sandbox.custom_labels.operations import OPERATIONS
+from asyncfilter.sandbox.faults import LATE_S
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.contract.test_sandbox_rekognition import refusal
 from tests.kit.pictures import plain
@@ -547,3 +549,19 @@ def test_malformed_requests(service: Service) -> None:
         assert code(call) in {"ValidationException", "SerializationException"}
     with pytest.raises(ClientError, match="UnknownOperation"):
         service.api.create_collection(CollectionId="x")
+
+
+def test_late_twice_or_never(open_service: Callable[..., Service]) -> None:
+    """A late answer is whole; a call that is carried out twice is refused the second time, and has its effect."""
+    texts = ("twice:CreateProject=1x", "late:DescribeProjects=1x", "LimitExceededException:StartProjectVersion=1x")
+    service = open_service(faults=tuple(map(parse_fault, texts)))
+    assert code(service.project) == "ResourceInUseException"
+    began_s = time.monotonic()
+    (found,) = service.api.describe_projects()["ProjectDescriptions"]
+    assert time.monotonic() - began_s >= LATE_S
+    assert ":project/birds/" in found["ProjectArn"]
+    assert code(partial(service.start, DEFAULT_MODEL_ARN)) == "LimitExceededException"
+    assert code(partial(service.start, DEFAULT_MODEL_ARN)) == "ResourceInUseException"
+    operations = service.sandbox.stats().operations
+    assert operations["CreateProject"].faulted == {"twice": 1}
+    assert operations["StartProjectVersion"].faulted == {"LimitExceededException": 1}

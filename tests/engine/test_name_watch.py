@@ -13,7 +13,7 @@ from asyncfilter import plan
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.events import ImageExamined, JobWarning
 from asyncfilter.job import Job
-from asyncfilter.model import Detection, Label, Summary
+from asyncfilter.model import Box, Detection, Instance, Label, ObjectRef, Summary
 from asyncfilter.testing import MemoryReferences, Stage, run_virtually
 from asyncfilter.wiring import session
 from tests.kit.jobs import make_bare_job
@@ -33,6 +33,19 @@ def said(stage: Stage) -> list[tuple[int, str]]:
         if isinstance(event, JobWarning):
             found.append((examined, event.message))
     return found
+
+
+def add_boxes(stage: Stage, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each label of this name come with a box."""
+    real, instances = stage.detector.detect, (Instance(Box(0.1, 0.1, 0.5, 0.5), 95.0),)
+
+    async def detect(image: ObjectRef) -> Detection:
+        found = await real(image)
+        return Detection(
+            tuple(msgspec.structs.replace(one, instances=instances if one.name == name else ()) for one in found.labels)
+        )
+
+    monkeypatch.setattr(stage.detector, "detect", detect)
 
 
 @pytest.fixture
@@ -120,6 +133,33 @@ def test_a_sample_is_compared_at_its_end() -> None:
     found = run_virtually(partial(plan, job, sample=60, overrides=stage.overrides()))
     (sentence,) = found.cautions
     assert "no answer so far has the label 'Scrach'; the nearest that was seen is 'Scratch'" in sentence
+
+
+@pytest.mark.usefixtures("published")
+def test_a_box_takes_a_caution_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label that the list has without boxes, and an answer with one, can be counted; also in what comes later."""
+    job = make_bare_job(rules=[{"keep": {"count": {"label": "Robin", "min": 1}}}])
+    labels = dict.fromkeys(birds(20), "Robin")
+    assert "'Robin' never has boxes" in Stage(labels).run(job).cautions[0]
+    stage = Stage(labels)
+    add_boxes(stage, "Robin", monkeypatch)
+    assert stage.run(job).cautions == ()
+    assert len(said(stage)) == 1
+
+
+def test_a_model_without_boxes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Custom Labels models of whole images have none, so that a count or an area never holds."""
+    rules = [{"keep": {"count": {"label": "Scratch", "min": 1}}}, {"review": {"area": {"label": "Fine", "max": 0.3}}}]
+    stage = Stage(cycled(400, "Scratch", "Fine"))
+    summary = stage.run(make_bare_job(rules=rules, limits={"tps": 50}))
+    assert all(50 <= examined < 100 for examined, _ in said(stage))
+    assert [text.partition(",")[0] for text in summary.cautions] == [
+        "rules[0] (keep): no answer so far has a box",
+        "rules[1] (review): no answer so far has a box",
+    ]
+    some = Stage(cycled(400, "Scratch", "Fine"))
+    add_boxes(some, "Scratch", monkeypatch)
+    assert some.run(make_bare_job(rules=rules)).cautions == ()
 
 
 def test_few_answers_say_nothing() -> None:

@@ -69,7 +69,7 @@ class KillingPort:
             return member
 
         async def call(*args: object, **kwargs: object) -> object:
-            changes = name.split("_")[0] in {"create", "update", "delete", "distribute", "write"}
+            changes = name.partition("_")[0] in {"create", "update", "delete", "distribute", "write"}
             fault = next(self._faults, "") if changes else ""
             self._killer.moment(f"before {name}")
             if fault == "throttled":
@@ -113,6 +113,7 @@ class Desk:
     def __init__(self, folder: Path, faults: Sequence[str] = ()) -> None:
         self.files = MemoryFiles()
         self.service = MemoryModelService(self.files)
+        self.service.training_s = 60
         self._folder = folder
         self._faults = iter(faults)
         self.told: list[str] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from asyncfilter.custom_labels import manifest_lines
 from asyncfilter.custom_labels.counting import ImportedDataset
 from asyncfilter.custom_labels.importing import ImportBy, ImportWish
+from asyncfilter.custom_labels.ledger import open_ledger
 from asyncfilter.errors import TransientError
 from asyncfilter.ports.model_service import DatasetType, VersionStatus
 from asyncfilter.testing import run_virtually
@@ -32,8 +34,14 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _fd: None)  # this machine is not switched off here
 
 
-def _folders(tmp_path: Path) -> map[Path]:
-    return map(lambda number: tmp_path / str(number), count())
+def _folders(tmp_path: Path) -> Iterator[Path]:
+    """State folders, each with a new ledger; it is made once."""
+    with open_ledger(tmp_path / "new") as made:
+        made.close()
+    for number in count():
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / "new", folder)
+        yield folder
 
 
 async def _persistently(command: Callable[[], Awaitable[T]]) -> T:
@@ -113,7 +121,7 @@ def test_killed_trainings_are_paid_once(tmp_path: Path) -> None:
             return
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(faults=FAULTS)
 def test_lost_answers_pay_once(tmp_path_factory: pytest.TempPathFactory, faults: list[str]) -> None:
     """Whatever answers are lost or throttled, one command pays for one training."""
@@ -127,7 +135,7 @@ def test_lost_answers_pay_once(tmp_path_factory: pytest.TempPathFactory, faults:
     run_virtually(main)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(faults=FAULTS)
 def test_lost_answers_lose_no_line(tmp_path_factory: pytest.TempPathFactory, faults: list[str]) -> None:
     """Whatever answers are lost or throttled, an import by entries is complete."""

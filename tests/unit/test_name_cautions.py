@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from asyncfilter.job import load_job, parse_job
-from asyncfilter.model import Label
+from asyncfilter.model import Box, Instance, Label
 from asyncfilter.policy.cautions.label_names import KnownNames, ignored_name_findings, known_names, name_findings
 from asyncfilter.policy.label_list import published_labels
 from tests.engine.test_planted_mistakes import SOUND_JOBS
@@ -97,6 +98,15 @@ def test_an_answer_refutes_the_list() -> None:
     assert len(told(rule)) == 3
     seen = known_names([Label("Robbin", 0.0, aliases=("redbreast",), categories=("birds",))], answers=1, is_own=False)
     assert told(rule, known=seen) == []
+
+
+def test_a_box_in_an_answer_refutes_the_list() -> None:
+    """AWS adds boxes to labels: one that has some, by its name or an alias, can be counted and measured."""
+    rules = {"keep": {"count": {"label": "Robin", "min": 1}}}, {"review": {"area": {"label": "redbreast", "min": 0.1}}}
+    boxed = Label("Robin", 0.0, (Instance(Box(0, 0, 1, 1), 90.0),), aliases=("Redbreast",))
+    assert told(*rules, known=known_names([boxed], answers=1, is_own=False)) == []
+    without = msgspec.structs.replace(boxed, instances=())
+    assert len(told(*rules, known=known_names([without], answers=1, is_own=False))) == 1
 
 
 @pytest.mark.parametrize("name", SOUND_JOBS)

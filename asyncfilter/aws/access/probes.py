@@ -29,7 +29,7 @@ from asyncfilter.errors import (
     TransientError,
 )
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ListedObject, ObjectRef, S3Location, StoreKind
+from asyncfilter.model import ListedObject, ObjectRef, S3Location, StoreKind, location
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.permissions import Access, Need
 from asyncfilter.policy.permissions.arns import sample
@@ -83,6 +83,7 @@ class Probes:
             "ReadSource": self._reading,
             "DecryptSource": self._reading,
             "ReadReferences": self._reference,
+            "ReadList": self._list,
             "Detect": self._detection,
             "FindModel": self._model,
             "DescribeModel": self._model,
@@ -160,6 +161,13 @@ class Probes:
     async def _reference(self, need: Need) -> Outcome:
         bucket, _, key = sample(need.resource).rpartition(":::")[2].partition("/")
         await self._clients.s3.first_byte(bucket, key)
+        return Outcome(Access.ALLOWED, "its first byte")
+
+    async def _list(self, _need: Need) -> Outcome:
+        listed = self._job.source.listed
+        if listed is None:
+            return NOT_TRIED
+        await self._clients.s3.first_byte(*location(listed.address))
         return Outcome(Access.ALLOWED, "its first byte")
 
     async def _versioning(self, _need: Need) -> Outcome:

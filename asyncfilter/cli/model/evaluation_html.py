@@ -23,11 +23,8 @@ from asyncfilter.model import FOLDER, S3, S3Location
 from asyncfilter.report.evaluation import images_with_mistakes
 from asyncfilter.report.formatting import count, size
 from asyncfilter.report.html.evaluation_cards import Thumbnail
-from asyncfilter.report.html.evaluation_page import (
-    MOST_PICTURES,
-    evaluation_page,
-    thumbnail_size,
-)
+from asyncfilter.report.html.evaluation_mistakes import MOST_PICTURES, thumbnail_size
+from asyncfilter.report.html.evaluation_page import evaluation_page
 
 if TYPE_CHECKING:
     from asyncfilter.wiring.thumbnails import Thumbnails

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from asyncfilter.clock import Clock
 from asyncfilter.events import Emit, JobWarning
 
@@ -27,6 +29,10 @@ class Cautions:
     def take_back(self, message: str) -> None:
         """Leave a sentence out of the summary: what came later refuted it."""
         self._said.pop(message, None)
+
+    def note(self, messages: Iterable[str]) -> None:
+        """Put sentences into the summary that have been said before this run."""
+        self._said.update(dict.fromkeys(messages))
 
     def say(self, message: str) -> None:
         """Emit a sentence that is for people, unless this run has said it."""

@@ -59,11 +59,13 @@ class NameWatch:
     async def finish(self) -> None:
         """Compare with all answers: say what is new, and take back what they refuted.
 
-        Where labels are not published, a sample is the first to have answers, and says what they show.
+        Where labels are not published, a sample is the first to have answers, and says what they show; else what they
+        have not refuted is in its summary, and has been said before the sample.
         """
-        if self._is_off and self._has_list:
-            return
         found = await self._findings()
+        if self._is_off and self._has_list:
+            self._cautions.note(found.values())
+            return
         for key in self._said.keys() - found.keys():
             self._cautions.take_back(self._said.pop(key))
         self._say(found)
@@ -78,7 +80,10 @@ class NameWatch:
         is_right = not name_findings(self._job, KnownNames()) if self._has_list else answers < FEW_ANSWERS
         if is_right:
             return {}
-        return name_findings(self._job, await stored_names(self._checkpoint, answers=answers, is_own=self._is_own))
+        return name_findings(self._job, await self._known(answers))
+
+    async def _known(self, answers: int) -> KnownNames:
+        return await stored_names(self._checkpoint, self._job, answers=answers, is_own=self._is_own)
 
     def _say(self, found: Findings) -> None:
         for key, message in found.items():

@@ -223,7 +223,7 @@ class Sequencer:
     # -- Release -------------------------------------------------------------------------------------------------------
 
     def _outcome(self, item: WorkItem) -> Outcome | None:
-        return self._outcomes.as_stored(item.row()) if self._outcomes is not None else None
+        return self._outcomes.as_stored(item.row(), item.known) if self._outcomes is not None else None
 
     def _release(self, item: WorkItem, outcome: Outcome | None, owners: Mapping[str, Owner]) -> Release | None:
         # In the order of judging, before its action starts: the watermark cannot pass it.

@@ -43,12 +43,14 @@ class KnownNames(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         labels: Names and aliases of labels, as the service writes them, by their casefolded form.
         categories: Of those labels, likewise.
+        boxed: Labels and aliases, casefolded, that had a box in some answer.
         answers: The number of images with an answer.
         is_own: True for a detector of the caller's own, which has names of its own.
     """
 
     labels: Mapping[str, str] = {}
     categories: Mapping[str, str] = {}
+    boxed: frozenset[str] = frozenset()
     answers: int = 0
     is_own: bool = False
 
@@ -59,6 +61,7 @@ def known_names(labels: Iterable[Label], *, answers: int, is_own: bool) -> Known
     return KnownNames(
         labels=_folded(name for label in seen for name in (label.name, *label.aliases)),
         categories=_folded(name for label in seen for name in label.categories),
+        boxed=frozenset(name.casefold() for label in seen if label.instances for name in (label.name, *label.aliases)),
         answers=answers,
         is_own=is_own,
     )
@@ -83,7 +86,7 @@ def name_findings(job: Job, known: KnownNames) -> Findings:
         **_unlisted_labels(_named(job, _labels_of), known, listed),
         **ignored_name_findings(job, known),
         **_unlisted_categories(_named(job, _categories_of), known, listed),
-        **_without_boxes(job, listed),
+        **_without_boxes(job, known, listed),
     }
 
 
@@ -125,20 +128,17 @@ def _unlisted_categories(named: _Named, known: KnownNames, listed: LabelList) ->
     return found
 
 
-def _without_boxes(job: Job, listed: LabelList) -> Findings:
+def _without_boxes(job: Job, known: KnownNames, listed: LabelList) -> Findings:
     """Counts and areas of labels that never have boxes; those of unknown labels are not reported twice."""
     found: Findings = {}
-    for index, rule in enumerate(job.rules):
-        for condition in nested_conditions(rule.conditions):
-            for kind, part in (("count", condition.count), ("area", condition.area)):
-                folded = part.label.casefold() if part is not None else ""
-                if part is None or folded not in listed.names or folded in listed.boxed:
-                    continue
-                found.setdefault(
-                    (kind, folded),
-                    f"rules[{index}] ({rule.verdict}): the label {part.label!r} never has boxes (AWS's list of "
-                    f"{listed.date}), so its {kind} is always 0, which {_at_zero(part)}",
-                )
+    for where, kind, part in _measured(job):
+        folded = part.label.casefold()
+        if folded in listed.names and folded not in listed.boxed | known.boxed:
+            found.setdefault(
+                (kind, folded),
+                f"{where}: the label {part.label!r} never has boxes (AWS's list of {listed.date}), so its {kind} is "
+                f"always 0, which {_at_zero(part)}",
+            )
     return found
 
 
@@ -164,6 +164,20 @@ def _never_seen(job: Job, known: KnownNames) -> Findings:
             if folded not in seen and (is_alike or known.answers >= MANY_ANSWERS):
                 hint = f"; the nearest that was seen is {_nearest(folded, seen)!r}" if seen else ""
                 found[kind, folded] = f"{rules}: no answer so far has the {kind} {name!r}{hint}"
+    return found | _never_boxed(job, known)
+
+
+def _never_boxed(job: Job, known: KnownNames) -> Findings:
+    """Counts and areas of labels that answers have, when no answer has any box: the model is one of whole images."""
+    found: Findings = {}
+    for where, kind, part in _measured(job):
+        folded = part.label.casefold()
+        if folded in known.labels and not known.boxed:
+            found.setdefault(
+                (kind, folded),
+                f"{where}: no answer so far has a box, as those of a model that classifies whole images, so the {kind} "
+                f"of {part.label!r} is always 0, which {_at_zero(part)}",
+            )
     return found
 
 
@@ -182,6 +196,20 @@ def _named(job: Job, names_of: _NamesOf) -> _Named:
                 if where not in rules.setdefault(folded, []):
                     rules[folded].append(where)
     return {folded: (name, ", ".join(rules[folded])) for folded, name in spelt.items()}
+
+
+def uses_boxes(job: Job) -> bool:
+    """Whether a rule counts or measures instances."""
+    return any(True for _ in _measured(job))
+
+
+def _measured(job: Job) -> Iterator[tuple[str, str, Count | Area]]:
+    """Each count and area in the rules, with its rule and its key."""
+    for index, rule in enumerate(job.rules):
+        for condition in nested_conditions(rule.conditions):
+            for key, part in (("count", condition.count), ("area", condition.area)):
+                if part is not None:
+                    yield f"rules[{index}] ({rule.verdict})", key, part
 
 
 def _labels_of(condition: Condition) -> Iterator[str]:

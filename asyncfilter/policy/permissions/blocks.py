@@ -36,6 +36,21 @@ def listing(places: JobPlaces) -> Iterator[Need]:
         )
 
 
+def listed(places: JobPlaces) -> Iterator[Need]:
+    """Reading the list of keys that a job has in place of a listing; the manifest and the files of an inventory."""
+    if places.listed is not None:
+        yield Need(
+            action="s3:GetObject", resource=places.listed.objects, statement="ReadList", why="read the list of keys"
+        )
+
+
+def looking(places: JobPlaces) -> Iterator[Need]:
+    """Looking at the objects of a list, of which some may be gone."""
+    if places.job.source.listed is not None and places.source is not None:
+        gone = "an object of the list that is gone fails, and is not skipped"
+        yield replace(_find(places.source, "FindMissingInSource"), without=gone)
+
+
 def reading(places: JobPlaces) -> Iterator[Need]:
     """Reading images, and decrypting them."""
     if places.source is None:

@@ -10,16 +10,17 @@ from asyncfilter.notebook import isolated
 from asyncfilter.printable import printable, without_secrets
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Pages load nothing and run nothing, whatever a key in them says."""
+"""Pages load nothing and run nothing, whatever the keys in them are."""
 
 
-def page(title: str, html: str, *, style: str) -> str:
+def page(title: str, html: str, *, style: str, rules: str = "") -> str:
     """A whole page.
 
     Args:
         title: Its title.
         html: The body.
         style: A style sheet of this package, such as ``evaluation.css``.
+        rules: More rules for it.
     """
     sheet = files("asyncfilter.report.html").joinpath(style).read_text("utf-8")
     return (
@@ -27,7 +28,7 @@ def page(title: str, html: str, *, style: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="color-scheme" content="light dark">\n<title>{attribute(title)}</title>\n'
-        f"<style>\n{sheet}</style>\n</head>\n<body>\n{html}</body>\n</html>\n"
+        f"<style>\n{sheet}{rules}</style>\n</head>\n<body>\n{html}</body>\n</html>\n"
     )
 
 

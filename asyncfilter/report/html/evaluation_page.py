@@ -1,6 +1,6 @@
 """The page about an evaluation: figures, curves, confusions, and the pictures of the mistakes.
 
-Its size is bounded whatever the files hold: each part has its share of ``MOST_BYTES`` and says what it leaves out.
+Its size is bounded whatever the files hold: each part has its share of ``MOST_BYTES`` and names what it leaves out.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from asyncfilter.custom_labels.evaluation.comparison import Comparison
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation
 from asyncfilter.custom_labels.evaluation.model import SnapshotImage
-from asyncfilter.report.evaluation import USE_CASES, images_with_mistakes, moment, truth_text
+from asyncfilter.report.evaluation import USE_CASES, moment, truth_text
 from asyncfilter.report.formatting import count
-from asyncfilter.report.html.elements import items, left_out, long_table, page, section, text, within
-from asyncfilter.report.html.evaluation_cards import Thumbnail, card, said_html
+from asyncfilter.report.html.elements import items, long_table, page, section, text
+from asyncfilter.report.html.evaluation_cards import Thumbnail, outcomes_html
 from asyncfilter.report.html.evaluation_figures import (
     comparison_section,
     curves_section,
@@ -21,20 +21,13 @@ from asyncfilter.report.html.evaluation_figures import (
     labels_section,
 )
 from asyncfilter.report.html.evaluation_matrix import confusion_section
+from asyncfilter.report.html.evaluation_mistakes import CHOICE_RULES, mistakes_section
 
 MOST_BYTES = 5_000_000
 """Largest page."""
 
-PICTURE_BYTES = 2_700_000
-"""Of all thumbnails together, before they are written as text, which takes a third more."""
-
-MOST_PICTURES = 240
-"""Most thumbnails, so that each can be seen."""
-
-_LARGEST_BYTES = 60_000
-_CARD_BYTES = PICTURE_BYTES * 4 // 3 + 450_000
 _IMAGE_BYTES = 250_000
-"""Shares of these parts; with those of ``evaluation_figures`` they stay below ``MOST_BYTES`` together."""
+"""Of the rows of all images, at the most; this and the bounds of the other parts stay below ``MOST_BYTES`` together."""
 
 
 def evaluation_page(
@@ -45,7 +38,7 @@ def evaluation_page(
     Args:
         found: The evaluation.
         comparison: With an older version; None without one.
-        pictures: Thumbnails by the address of the image; ``PICTURE_BYTES`` together at the most.
+        pictures: Thumbnails by the address of the image; see ``evaluation_mistakes.thumbnail_size``.
         why_no_pictures: A sentence for the reader where there are none, or not all.
     """
     parts = [
@@ -54,7 +47,7 @@ def evaluation_page(
         ("labels", "Labels", labels_section(found.labels)),
         ("curves", "Curves", curves_section(found)),
         ("confusion", "Confusion", confusion_section(found.summary.confusion)),
-        ("mistakes", "Mistakes", _mistakes(found, pictures, why_no_pictures)),
+        ("mistakes", "Mistakes", mistakes_section(found, pictures, why_no_pictures)),
         ("images", "All images", _images(found)),
     ]
     links = items(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title, html in parts if html)
@@ -63,7 +56,10 @@ def evaluation_page(
         f"{''.join(html for _, _, html in parts)}</main>\n"
         "<footer><p>Made by asyncfilter model evaluate. This page needs no network and runs no script.</p></footer>\n"
     )
-    return page(f"{found.name}: evaluation", body, style="evaluation.css")
+    html = page(f"{found.name}: evaluation", body, style="evaluation.css", rules=CHOICE_RULES)
+    if pictures and len(html.encode()) >= MOST_BYTES:  # only where labels are as long as they can be
+        return evaluation_page(found, comparison, {}, why_no_pictures="The words leave no room for pictures.")
+    return html
 
 
 def _head(found: Evaluation) -> str:
@@ -90,38 +86,6 @@ def _number(value: int | None) -> str:
 # -- Images ------------------------------------------------------------------------------------------------------------
 
 
-def _mistakes(found: Evaluation, pictures: Mapping[str, Thumbnail], why: str) -> str:
-    wrong = images_with_mistakes(found)
-    if not wrong:
-        return section("mistakes", "Mistakes", "", lead="There is no image with a mistake in the snapshot.")
-    legend = _LEGEND if any(image.size is not None for image in wrong) else ""
-    cards = within((card(image, pictures.get(image.source_ref)) for image in wrong), _CARD_BYTES)
-    more = left_out(len(wrong) - len(cards), "images with mistakes")
-    note = f'<p class="more">{text(why)}</p>\n' if why else ""
-    return section(
-        "mistakes",
-        "Mistakes",
-        f'{legend}{note}<ul class="cards">\n{"".join(cards)}</ul>\n{more}',
-        lead=f"{count(len(wrong))} of {count(len(found.snapshot.images))} test images. Wrong: said, and not so; the "
-        "most confident come first. Missed: there, and not said with enough confidence.",
-    )
-
-
-_LEGEND = (
-    '<ul class="legend" aria-label="Lines in the pictures">'
-    '<li><span class="line truth"></span>what the image has</li>'
-    '<li><span class="line right"></span>rightly said</li>'
-    '<li><span class="line wrong"></span>wrongly said</li>'
-    '<li><span class="line missed"></span>missed, or below the threshold</li></ul>\n'
-)
-
-
-def thumbnail_size(pictures: int) -> tuple[int, int]:
-    """Longest side in pixels and most bytes of each of so many thumbnails: the fewer there are, the larger."""
-    most_bytes = min(_LARGEST_BYTES, PICTURE_BYTES // max(1, pictures))
-    return (560 if most_bytes >= 40_000 else 420 if most_bytes >= 20_000 else 320), most_bytes
-
-
 def _images(found: Evaluation) -> str:
     images = found.snapshot.images
     rows = (
@@ -129,13 +93,13 @@ def _images(found: Evaluation) -> str:
             text(image.source_ref),
             _verdict(image),
             text(truth_text(image.truths)),
-            f'<td class="said">{said_html(image)}</td>',
+            f'<td class="predicted">{outcomes_html(image)}</td>',
         ]
         for image in images
     )
     shown = long_table(
-        "All test images",
-        ["Image", "", "Has", "The model said"],
+        "Labels and predictions of each test image",
+        ["Image", "Result", "Labels", "Predicted"],
         rows,
         total=len(images),
         what="images",
@@ -145,7 +109,7 @@ def _images(found: Evaluation) -> str:
     return section(
         "images",
         "All test images",
-        f"<details><summary>{text(f'{count(len(images))} images, what they have and what the model said')}</summary>\n"
+        f"<details><summary>{text(f'{count(len(images))} images with their labels and predictions')}</summary>\n"
         f"{shown}</details>\n",
     )
 

@@ -16,7 +16,8 @@ from asyncfilter.sandbox.message import ServiceError
 from asyncfilter.sandbox.store import Attributes, Store
 
 T = TypeVar("T")
-THREADS = 2
+WORKERS = 4
+DETECTORS = 2
 
 
 class Account:
@@ -50,7 +51,9 @@ class Account:
         self.nests_summary = nests_summary
         self.tags: dict[str, dict[str, str]] = {}
         self._projects: list[Project] = []
-        self._threads: ThreadPoolExecutor | None = None
+        self._versions: dict[str, Version] = {}
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="sandbox-custom-labels")
+        self._detectors = ThreadPoolExecutor(DETECTORS, thread_name_prefix="sandbox-detect")
 
     # Resources
 
@@ -87,8 +90,13 @@ class Account:
         Raises:
             ServiceError: ``ResourceNotFoundException``.
         """
-        mine = [version for project in self._named(arn) for version in project.versions]
-        return _found(next((version for version in mine if version.arn == arn), None))
+        version = self._versions.get(arn)
+        return _found(None if version is None or version.is_gone else version)
+
+    def add_version(self, project: Project, version: Version) -> None:
+        """Add a version to a project."""
+        project.add_version(version)
+        self._versions[version.arn] = version
 
     def versions_in(self, *statuses: str) -> list[Version]:
         """The versions in any of these states that count against the account's limits."""
@@ -121,15 +129,17 @@ class Account:
             self.store.put(bucket, key, body, Attributes(content_type="application/json"))
 
     def in_thread(self, work: Callable[[], T]) -> Future[T]:
-        """Start work in a thread."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sandbox-custom-labels")
-        return self._threads.submit(work)
+        """Start long work, such as a training, in a thread."""
+        return self._workers.submit(work)
+
+    def detect(self, work: Callable[[], T]) -> Future[T]:
+        """Start a detection in a thread; it does not wait for long work."""
+        return self._detectors.submit(work)
 
     def close(self) -> None:
         """End the threads; work that has not begun is not done."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._workers, self._detectors):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _found(resource: T | None) -> T:

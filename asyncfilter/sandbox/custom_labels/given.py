@@ -23,5 +23,5 @@ def add_given_model(
     head, _, number = arn.rpartition("/")
     project = Project(f"{head.partition('/version/')[0]}/{number}", account.clock, is_listed=is_listed)
     version = Version(arn, account.clock, status=status, unit_tps=unit_tps, units=units)
-    project.add_version(version)
     account.add(project)
+    account.add_version(project, version)

@@ -111,7 +111,7 @@ def _new_version(
     arn = account.arns.version(project.name, name, account.clock.now_s())
     version = Version(arn, account.clock, unit_tps=account.unit_tps)
     version.output = output
-    project.add_version(version)
+    account.add_version(project, version)
     account.tags[arn] = tags
     return version
 

@@ -65,7 +65,7 @@ class BoxModel:
         vectors = np.concatenate([sample.vectors for sample in samples])
         truth = np.concatenate([sample.truth for sample in samples])
         groups = np.concatenate([np.full(len(sample.truth), sample.image) for sample in samples])
-        return Ridge(vectors, truth, groups, folds)
+        return Ridge(vectors, truth, groups, folds=folds)
 
     def _samples(self, image: int, example: Example, chance: np.random.Generator) -> list[_Sample]:
         """The boxes of an image, also in a mirror, and windows that are far from all of them."""

@@ -16,9 +16,8 @@ HUES: Final = 8
 ORIENTATIONS: Final = 6
 CHANNELS: Final = 3 + HUES + 3 + ORIENTATIONS
 WINDOW_CELLS: Final = 3
-_COLOUR_GRIDS: Final = (1, 2, 4)
-_GRADIENT_GRIDS: Final = (4, 8)
-_COLOUR_WEIGHT: Final = 0.5
+_SHARES: Final = (0.5, 0.9, 0.97, 0.99)
+"""What is brightest, reddest, ... in an image is often the object: these shares of its pixels are below."""
 
 
 class UndecodableError(Exception):
@@ -50,11 +49,30 @@ def mirrored(channels: Array) -> Array:
     return seen
 
 
+def image_blocks(channels: Array) -> list[tuple[float, Array]]:
+    """What describes a whole image, in blocks of equal kind, each with its weight."""
+    colours, gradients = channels[..., :-ORIENTATIONS], channels[..., -ORIENTATIONS:]
+    ordered = np.sort(colours.reshape(-1, CHANNELS - ORIENTATIONS), axis=0)
+    return [
+        (1.0, _cells(colours, 1).ravel()),
+        (0.5, _cells(colours, 2).ravel()),
+        (0.5, _cells(colours, 4).ravel()),
+        (1.0, _normed(_cells(gradients, 4)).ravel()),
+        (3.0, _normed(_cells(gradients, 8)).ravel()),
+        (1.0, channels.reshape(-1, CHANNELS).std(axis=0)),
+        (1.5, ordered[[int(len(ordered) * share) for share in _SHARES]].ravel()),
+    ]
+
+
 def image_vector(channels: Array) -> Array:
-    """One vector of a whole image: colours and gradients in the cells of grids, and how much they vary."""
-    colours = [_cells(channels[..., :-ORIENTATIONS], grid).ravel() * _COLOUR_WEIGHT for grid in _COLOUR_GRIDS]
-    gradients = [_normed(_cells(channels[..., -ORIENTATIONS:], grid)).ravel() for grid in _GRADIENT_GRIDS]
-    return np.concatenate([*colours, *gradients, channels.reshape(-1, CHANNELS).std(axis=0)])
+    """The blocks of an image as one vector."""
+    return np.concatenate([block for _, block in image_blocks(channels)])
+
+
+def image_scales(channels: Array) -> Array:
+    """The weight of each number of such a vector: a block weighs the same whatever its length."""
+    blocks = image_blocks(channels)
+    return np.concatenate([np.full(len(block), weight / len(block) ** 0.5) for weight, block in blocks])
 
 
 def window_vectors(channels: Array, windows: Array) -> Array:
@@ -74,7 +92,7 @@ def window_vectors(channels: Array, windows: Array) -> Array:
     areas = np.diff(down, axis=1)[:, :, None] * np.diff(across, axis=1)[:, None, :]
     means = cells / np.maximum(areas, 1)[..., None]
     means[..., -ORIENTATIONS:] = _normed(means[..., -ORIENTATIONS:])
-    return np.concatenate([means.reshape(len(windows), -1), windows[:, 2:]], axis=1)
+    return np.concatenate([means.reshape(len(windows), WINDOW_CELLS**2 * CHANNELS), windows[:, 2:]], axis=1)
 
 
 def _edges(ratios: Array) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from asyncfilter.sandbox.custom_labels.learning.examples import Example
-from asyncfilter.sandbox.custom_labels.learning.features import Array, image_vector, mirrored
+from asyncfilter.sandbox.custom_labels.learning.features import Array, image_scales, image_vector, mirrored
 from asyncfilter.sandbox.custom_labels.learning.ridge import Ridge
 
 
@@ -26,7 +26,9 @@ class ImageModel:
         ]
         truth = np.array([[label in example.labels for label in labels] for example in examples])
         groups = np.repeat(np.arange(len(examples)), 2)
-        self._ridge = Ridge(np.array(vectors), truth.repeat(2, axis=0), groups)
+        self._ridge = Ridge(
+            np.array(vectors), truth.repeat(2, axis=0), groups, scales=image_scales(examples[0].channels)
+        )
 
     def confidences(self, channels: Array) -> list[float]:
         """The confidence of each label, from 0 to 1."""

@@ -15,7 +15,7 @@ from asyncfilter.sandbox.custom_labels.learning.features import Array
 Truth = NDArray[np.bool_]
 RIDGE: Final = 0.1
 FOLDS: Final = 5
-_SPREAD: Final = 0.1
+_SPREAD: Final = 0.02
 _STEPS: Final = 30
 
 
@@ -26,11 +26,21 @@ class Ridge:
         vectors: One row an example.
         truth: For each example and label whether it has it.
         groups: The image of each example: those of one image are left out together.
+        scales: The weight of each number of a vector; None for equal ones.
         folds: How often a share of the images is left out; below 2, confidences are only good for their order.
     """
 
-    def __init__(self, vectors: Array, truth: Truth, groups: NDArray[np.int64], folds: int = FOLDS) -> None:
-        self._mean, self._spread = vectors.mean(axis=0), vectors.std(axis=0) + _SPREAD
+    def __init__(
+        self,
+        vectors: Array,
+        truth: Truth,
+        groups: NDArray[np.int64],
+        *,
+        scales: Array | None = None,
+        folds: int = FOLDS,
+    ) -> None:
+        self._mean = vectors.mean(axis=0)
+        self._factors = (1 if scales is None else scales) / (vectors.std(axis=0) + _SPREAD)
         self._known = self._scaled(vectors)
         distances = _distances(self._known, self._known)
         middle = float(np.median(distances))
@@ -50,7 +60,7 @@ class Ridge:
         return confidences
 
     def _scaled(self, vectors: Array) -> Array:
-        scaled: Array = (vectors - self._mean) / self._spread
+        scaled: Array = (vectors - self._mean) * self._factors
         return scaled
 
 
