@@ -29,6 +29,7 @@ from asyncfilter.policy.permissions.blocks import (
     references,
     removing,
     restoring,
+    running,
     simulating,
     tagging,
 )
@@ -92,7 +93,7 @@ def _both(one: Need, other: Need) -> Need:
     return replace(one, without=without, keeps_versions=versions)
 
 
-_EXAMINING: tuple[Block, ...] = (model, detecting, reading, references)
+_EXAMINING: tuple[Block, ...] = (model, running, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.LABELS: (any_quota, labels),
