@@ -113,6 +113,13 @@ def is_dead(process: Process, host: Host) -> bool:
     return host.started(process.pid) not in {process.started, ""}
 
 
+def is_alive_here(process: Process, host: Host) -> bool:
+    """Whether a process lives on this host, as far as that is not hidden; False for those of other hosts."""
+    here = host.me
+    same = (process.boot_id, process.pid_namespace) == (here.boot_id, here.pid_namespace)
+    return same and host.started(process.pid) in {process.started, ""}
+
+
 def _boot_id(host: str) -> str:
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
