@@ -32,6 +32,7 @@ from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.errors import (
     AsyncFilterError,
+    LedgerError,
     ResourceInUseError,
     ResourceMissingError,
     ThrottledError,
@@ -122,6 +123,8 @@ class Reaper:
         async def one(lease: Lease) -> None:
             try:
                 await self._attend(lease, reaped, asked=asked)
+            except LedgerError:
+                raise
             except WaitEndedError as error:
                 late.append(error)
             except AsyncFilterError as error:

@@ -237,9 +237,10 @@ def _starter(
     models: Models, leases: Leases, arn: str, patience: Patience, *, on_taken: OnTaken | None = None
 ) -> Starter:
     model, waiter = reached(models, arn), patience.waiter()
+    reaper = Reaper(leases, ThisHost(), open_lease, waiter)
     if on_taken is None:
-        return Starter(model, leases, ThisHost(), waiter)
-    return Starter(model, leases, ThisHost(), waiter, on_taken=on_taken)
+        return Starter(model, leases, ThisHost(), waiter, reaper=reaper)
+    return Starter(model, leases, ThisHost(), waiter, reaper=reaper, on_taken=on_taken)
 
 
 def profile_of(aws: Aws) -> str | None:

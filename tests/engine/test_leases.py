@@ -376,6 +376,17 @@ async def test_start_waits_for_a_stop_that_goes_on(world: World) -> None:
     assert world.service.models[ARN].status == VersionStatus.RUNNING
 
 
+@virtually
+async def test_start_goes_on_with_a_stop_that_was_left(world: World) -> None:
+    """The process that had decided it has died; a start finishes the stop before it begins."""
+    lease = await start(world.process())
+    dead = world.process()
+    dead.leases.end(lease.id, asked=True)
+    dead.die()
+    assert (await start(world.process())).id != lease.id
+    assert world.service.calls == ["start", "stop", "start"]
+
+
 # -- Starts that fail --------------------------------------------------------------------------------------------------
 
 
