@@ -91,15 +91,28 @@ def labels(places: JobPlaces) -> Iterator[Need]:
 
 
 def model(places: JobPlaces) -> Iterator[Need]:
-    """Describing the job's model, where it has one and the job does not say how many units run."""
+    """Describing the job's model, where it has one and it is not known how many units run."""
     detector = places.job.detector
     arn = ModelArn.match(detector.model or "") if PROFILES[detector.kind].needs_model else None
-    if arn is None or places.job.pricing.inference_units is not None:
+    if arn is None or (detector.start is None and places.job.pricing.inference_units is not None):
         return
     why = "see whether the model runs, and its hourly price"
     project = (detector.model or "").partition(f"project/{arn.project}/")[0] + f"project/{arn.project}/*"
     yield Need(action="rekognition:DescribeProjects", resource=ANYTHING, statement="FindModel", why=why)
     yield Need(action="rekognition:DescribeProjectVersions", resource=project, statement="DescribeModel", why=why)
+
+
+def running(places: JobPlaces) -> Iterator[Need]:
+    """Starting the job's model, and stopping it again."""
+    detector = places.job.detector
+    if detector.start is not None:
+        for action in ("rekognition:StartProjectVersion", "rekognition:StopProjectVersion"):
+            yield Need(
+                action=action,
+                resource=detector.model or ANYTHING,
+                statement="RunModel",
+                why="start the model, and stop it again",
+            )
 
 
 def quota(places: JobPlaces) -> Iterator[Need]:

@@ -31,6 +31,7 @@ from asyncfilter.policy.permissions.blocks import (
     references,
     removing,
     restoring,
+    running,
     simulating,
     sizes,
     tagging,
@@ -95,7 +96,7 @@ def _both(one: Need, other: Need) -> Need:
     return replace(one, without=without, keeps_versions=versions)
 
 
-_EXAMINING: tuple[Block, ...] = (model, detecting, reading, references)
+_EXAMINING: tuple[Block, ...] = (model, running, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.INIT: (listing,),
