@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.image_sizes import read_sizes
     from asyncfilter.wiring.leases import (
         StartOptions,
+        forget_lease,
         plan_start,
         plan_stop,
         start_model,
@@ -67,7 +68,8 @@ if TYPE_CHECKING:
         training_shown,
         trainings_now,
     )
-    from asyncfilter.wiring.models import model_status
+    from asyncfilter.wiring.model_deletes import delete_models, plan_delete
+    from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Patience": "wiring.model_changes",
     "StartOptions": "wiring.leases",
+    "forget_lease": "wiring.leases",
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "check_permissions": "wiring.access",
@@ -84,6 +87,7 @@ _HOMES = {
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
     "create_model_project": "wiring.model_changes",
+    "delete_models": "wiring.model_deletes",
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
@@ -101,12 +105,14 @@ _HOMES = {
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
+    "model_list": "wiring.models",
     "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
+    "plan_apply": "wiring",
+    "plan_delete": "wiring.model_deletes",
     "plan_start": "wiring.leases",
     "plan_stop": "wiring.leases",
-    "plan_apply": "wiring",
     "plan_training": "wiring.model_changes",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
@@ -151,6 +157,7 @@ __all__ = [
     "contents_for",
     "count_pending",
     "create_model_project",
+    "delete_models",
     "diagnose",
     "draw_bench",
     "examine_sample",
@@ -158,6 +165,7 @@ __all__ = [
     "fetch_manifest",
     "fetch_thumbnails",
     "fits_checkpoint",
+    "forget_lease",
     "import_manifests",
     "import_shown",
     "label_references",
@@ -168,10 +176,12 @@ __all__ = [
     "look_at",
     "look_at_images",
     "measure",
+    "model_list",
     "model_status",
     "open_aws",
     "parse_job",
     "plan_apply",
+    "plan_delete",
     "plan_start",
     "plan_stop",
     "plan_training",

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import shlex
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,11 +12,12 @@ import anyio
 import typer
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.demo_folder import prepare_folder, show_command, unwritable, use_sandbox
 from asyncfilter.cli.options import LogFormat, OutputOptions, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.run import print_summary
 from asyncfilter.cli.signals import PROCESS
 from asyncfilter.cli.stderr import print_err, print_lines
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
 from asyncfilter.records.images import StoredImage
@@ -31,7 +27,6 @@ from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, Sandbox
 
 FOLDER = Path(".asyncfilter-demo")
 MANIFEST = FOLDER / "train.manifest"
-MARK = "This folder belongs to `asyncfilter demo`, which empties it each time.\n"
 
 _QUOTA_TPS = 25.0
 _OTHER_CONFIDENCE = 70
@@ -88,9 +83,7 @@ def demo(
         f"Drawing {pictures} pictures and starting a sandbox: S3, Rekognition and Service Quotas on a local port."
     )
     with SandboxProcess(_sandbox_options(pictures)) as sandbox:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            os.environ.pop(name, None)
-        os.environ.update(sandbox.environment())
+        use_sandbox(sandbox)
         summary = _run(deferred.load_job(path), as_json=options.as_json)
         if summary.stop_reason is StopReason.INTERRUPTED:
             raise typer.Exit(summary.exit_code)
@@ -106,19 +99,12 @@ def _prepare_folder() -> Path:
     Raises:
         UsageError: The folder was not made by the demo, or cannot be written.
     """
-    mark = FOLDER / "README"
-    if FOLDER.exists() and not (mark.exists() or (FOLDER.is_dir() and not any(FOLDER.iterdir()))):
-        raise UsageError(
-            f"{FOLDER} exists and was not made by the demo", hint="Move it, or run the demo in another folder."
-        )
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    prepare_folder(FOLDER, "demo")
+    path = FOLDER / "job.yaml"
     try:
-        FOLDER.mkdir()
-        mark.write_text(MARK)
-        path = FOLDER / "job.yaml"
         path.write_text(JOB)
     except OSError as error:
-        raise UsageError(f"{FOLDER}: {error.strerror}", hint="Run the demo in a folder that can be written.") from error
+        raise unwritable(FOLDER, error) from error
     return path
 
 
@@ -179,19 +165,8 @@ def _show_dataset(job: Job) -> None:
     """Write a manifest from the run and check it, by the commands that a user would give."""
     chosen = ["--refs", "source", "--reject-label", "no robin", "-o", str(MANIFEST)]
     print_lines("\nThe same labels as a dataset to train from:")
-    for command in (["manifest", "from-run", str(job.path), *chosen], ["dataset", "check", str(MANIFEST)]):
-        print_lines(f"\n$ {shlex.join([program(), *command])}")
-        shown = subprocess.run(  # noqa: S603  this program
-            [sys.executable, "-m", "asyncfilter", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-        print_lines(shown.stdout.rstrip())
+    show_command(["manifest", "from-run", str(job.path), *chosen])
+    show_command(["dataset", "check", str(MANIFEST)])
 
 
 # -- The page ----------------------------------------------------------------------------------------------------------

@@ -150,12 +150,13 @@ def export(
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
     groups = "--duplicates" if duplicates else "--near-duplicates" if near_duplicates else None
     _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
-    loaded = deferred.with_known_bucket(deferred.load_job(job, overrides=settings or ()))
-    if format_ is ExportFormat.IMAGE_FOLDER:
-        export_image_folder(loaded, output, verdict or (), options)
-        return
-    if format_ is ExportFormat.WEB_DATASET:
-        export_web_dataset(loaded, output, verdict or (), options, shard_bytes=(shard_mb or SHARD_MB) * MEGABYTE)
+    loaded = deferred.load_job(job, overrides=settings or ())
+    if format_.has_pictures:
+        loaded, verdicts = _located(loaded), verdict or ()
+        if format_ is ExportFormat.IMAGE_FOLDER:
+            export_image_folder(loaded, output, verdicts, options)
+        else:
+            export_web_dataset(loaded, output, verdicts, options, shard_bytes=(shard_mb or SHARD_MB) * MEGABYTE)
         return
     images = select(
         deferred.read_images(loaded.checkpoint),
@@ -165,16 +166,19 @@ def export(
         skips_duplicates=loaded.source.skip_duplicates,
     )
     if format_ is ExportFormat.PARQUET:
-        export_parquet(images, loaded, output, options)
+        export_parquet(images, _located(loaded), output, options)
         return
     if duplicates:
         write = _duplicates(loaded.checkpoint, format_)
     elif near_duplicates:
-        write = _near_duplicates(loaded, format_, distance)
+        write = _near_duplicates(_located(loaded), format_, distance)
     else:
-        write = _images(images, format_, loaded.source.bucket)
-    if spreadsheet:
-        write = partial(write, is_spreadsheet=True)
+        write = _images(images, format_, _located(loaded).source.bucket)
+    write = partial(write, is_spreadsheet=True) if spreadsheet else write
+    _export_text(write, format_, output, "groups" if groups else "images", options)
+
+
+def _export_text(write: Write, format_: ExportFormat, output: str, what: str, options: ResultOptions) -> None:
     if output == STDOUT:
         _to_stdout(write, format_)
         return
@@ -182,7 +186,7 @@ def export(
     if options.as_json:
         write_json({"lines": lines, "output": output, "format": format_.value})
     else:
-        print_err(f"{lines:,} {'groups' if groups else 'images'} in {output}")
+        print_err(f"{lines:,} {what} in {output}")
 
 
 def _check(
@@ -204,6 +208,11 @@ def _check(
             f"{'--failed' if failed else '--stale'} and --format {format_.value}: pictures are chosen by --verdict",
             hint="Use --format jsonl, csv or parquet.",
         )
+
+
+def _located(job: Job) -> Job:
+    """The job with its bucket, which one whose source is a list may not name."""
+    return job if job.source.bucket else deferred.with_known_bucket(job)
 
 
 Write = Callable[..., int]

@@ -99,6 +99,15 @@ class TrainingLog:
                 (state.value, self._clock.unix(), training_id),
             )
 
+    def forget(self, project_arn: str, version: str) -> None:
+        """Close the training of a version that was deleted: there is no end to show."""
+        with self._ledger.transaction() as db:
+            db.execute(
+                "UPDATE trainings SET state = 'reported', ended_at = ? WHERE endpoint = ? AND project_arn = ?"
+                " AND version = ? AND state IN ('intent', 'started')",
+                (self._clock.unix(), self._endpoint, project_arn, version),
+            )
+
     def _open(self, db: sqlite3.Connection, project_arn: str) -> Training | None:
         row = db.execute(
             "SELECT id, version, output, kms_key, state FROM trainings"

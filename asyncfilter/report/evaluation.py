@@ -1,4 +1,4 @@
-"""Words about an evaluation, for terminal and page: figures, and what an image has beside what was said of it."""
+"""Words about an evaluation, for terminal and page: figures, and labels of an image beside its predictions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ USE_CASES = {
 }
 """What a model finds."""
 
-WORDS = {
+OUTCOME_WORDS = {
     Outcome.TRUE_POSITIVE: "right",
     Outcome.FALSE_POSITIVE: "wrong",
     Outcome.FALSE_NEGATIVE: "missed",
-    Outcome.TRUE_NEGATIVE: "rightly not",
+    Outcome.TRUE_NEGATIVE: "rightly not predicted",
 }
 """What a prediction is."""
 
@@ -31,14 +31,14 @@ WHY_BOTH = (
     "Both are shown, and neither stands for the other."
 )
 
-NOT_COMPARABLE = "The test images differ, so the F1 scores say little about which version is better."
+NOT_COMPARABLE = "The test images differ, so the F1 scores do not show which version is better."
 
 
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2})")
 
 
-class Said(NamedTuple):
-    """One thing that the model said, or did not say: the label, the confidence where there is one, and a word."""
+class LabelOutcome(NamedTuple):
+    """A label that was predicted, or missed; the confidence is None without a prediction."""
 
     label: str
     confidence: float | None
@@ -56,25 +56,25 @@ def delta(value: float | None) -> str:
 
 
 def truth_text(truths: Iterable[Truth]) -> str:
-    """``dress, 2 x hat``, or ``nothing``."""
+    """``dress, 2 x hat``, or ``none``."""
     counts = Counter(truth.label for truth in truths)
     names = [label if number == 1 else f"{number} x {label}" for label, number in counts.items()]
-    return ", ".join(names) or "nothing"
+    return ", ".join(names) or "none"
 
 
-def said_of(image: SnapshotImage) -> Sequence[Said]:
-    """What the model said of an image, without what it rightly did not find; then what it missed altogether.
+def outcomes_of(image: SnapshotImage) -> Sequence[LabelOutcome]:
+    """The predictions about an image without true negatives, then the labels without a prediction.
 
     Boxes keep the order of the snapshot; labels of the whole image are ordered by confidence.
     """
-    said = [
-        Said(one.label, one.confidence, one.outcome)
+    predicted = [
+        LabelOutcome(one.label, one.confidence, one.outcome)
         for one in image.predictions
         if one.outcome is not None and one.outcome is not Outcome.TRUE_NEGATIVE
     ]
     if image.size is None:
-        said.sort(key=lambda one: -(one.confidence or 0))
-    return said + [Said(truth.label, None, Outcome.FALSE_NEGATIVE) for truth in image.missed]
+        predicted.sort(key=lambda one: -(one.confidence or 0))
+    return predicted + [LabelOutcome(truth.label, None, Outcome.FALSE_NEGATIVE) for truth in image.missed]
 
 
 def images_with_mistakes(found: Evaluation) -> Sequence[SnapshotImage]:
@@ -89,8 +89,8 @@ def images_with_mistakes(found: Evaluation) -> Sequence[SnapshotImage]:
 
 def wrong_labels(image: SnapshotImage) -> Sequence[str]:
     """The labels about which there is a mistake, each once."""
-    said = [one.label for one in image.predictions if one.outcome in MISTAKES]
-    return list(dict.fromkeys([*said, *(truth.label for truth in image.missed)]))
+    predicted = [one.label for one in image.predictions if one.outcome in MISTAKES]
+    return list(dict.fromkeys([*predicted, *(truth.label for truth in image.missed)]))
 
 
 def moment(text: str) -> str:
@@ -99,7 +99,7 @@ def moment(text: str) -> str:
     return f"{found[1]} {found[2]} UTC" if found else text
 
 
-def said_text(said: Said) -> str:
+def outcome_text(predicted: LabelOutcome) -> str:
     """``shirt 0.871 wrong``; ``dress missed`` where it has no confidence."""
-    confidence = "" if said.confidence is None else f" {said.confidence:.3f}"
-    return f"{said.label}{confidence} {WORDS[said.outcome]}"
+    confidence = "" if predicted.confidence is None else f" {predicted.confidence:.3f}"
+    return f"{predicted.label}{confidence} {OUTCOME_WORDS[predicted.outcome]}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from io import BytesIO
 from random import Random
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -15,11 +15,13 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.retry import Repeater, full_pause
-from asyncfilter.errors import ImageError, PermissionDeniedError
+from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ObjectRef, S3Location
 from asyncfilter.records.images import StoredImage
 from asyncfilter.wiring.image_readers import ImageReaders, wanted
+
+T = TypeVar("T")
 
 AT_ONCE = 32
 """Images that are read at the same time, or wait for earlier ones."""
@@ -29,6 +31,10 @@ AHEAD_BYTES = 256 * 1024 * 1024
 
 _MOST_DENIED = 20
 """So many denials, with nothing read before, concern all images."""
+
+OUTAGE_ROUNDS, OUTAGE_PAUSE_S = 60, 5.0
+"""How often an image is tried again, each time with all attempts of the job, while no other one can be read either, and
+the pause before. Hours of reading should survive ten minutes without a network."""
 
 
 class Receiver(Protocol):
@@ -54,7 +60,8 @@ async def read_contents(
     """Read all images, and hand them to the receiver in their order.
 
     An image is read from the source, on condition of the ETag that was examined. One that left the source, or was
-    replaced or deleted there, is read from where it was copied or moved to, if the size is the same.
+    replaced or deleted there, is read from where it was copied or moved to, if the size is the same. An image whose
+    attempts all fail while others can be read is left out; an outage is waited for, once something was read.
 
     Args:
         images: From a checkpoint.
@@ -70,7 +77,7 @@ async def read_contents(
     """
     async with AsyncExitStack() as stack:
         repeat = Repeater(max_attempts=job.limits.max_attempts, pause=full_pause(SystemClock()), rng=Random())
-        reads = _Reads(ImageReaders(job, stack, retry=repeat), job.source.bucket)
+        reads = _Reads(ImageReaders(job, stack, retry=_Attempts(repeat)), job.source.bucket)
         queue = _Queue(receiver, on_read, most_bytes)
         send, receive = anyio.create_memory_object_stream[_Slot](AT_ONCE)
         async with anyio.create_task_group() as tasks:
@@ -80,6 +87,37 @@ async def read_contents(
             async with send:
                 await queue.run(images, send)
         reads.finish()
+
+
+class _Attempts:
+    """Repeats attempts, fewer of them at a time after failures: on a slow line many at once would all time out.
+
+    Half as many after each failure, down to one; one more after each as many successes.
+    """
+
+    def __init__(self, repeat: Repeater) -> None:
+        self._repeat = repeat
+        self._limiter = anyio.CapacityLimiter(AT_ONCE)
+        self._successes = 0
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], /) -> T:
+        """See ``Retry``."""
+        return await self._repeat(lambda: self._limited(attempt))
+
+    async def _limited(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        limiter = self._limiter
+        async with limiter:
+            try:
+                found = await attempt()
+            except TransientError:
+                limiter.total_tokens = max(1, limiter.total_tokens // 2)
+                self._successes = 0
+                raise
+        self._successes += 1
+        if self._successes >= limiter.total_tokens < AT_ONCE:
+            limiter.total_tokens += 1
+            self._successes = 0
+        return found
 
 
 class _Slot:
@@ -134,7 +172,7 @@ class _Reads:
 
     def __init__(self, readers: ImageReaders, bucket: str) -> None:
         self._readers, self._bucket = readers, bucket
-        self._read = 0
+        self._last_read: ObjectRef | None = None
         self._denied: list[ImageError] = []
 
     async def work(self, slots: MemoryObjectReceiveStream[_Slot]) -> None:
@@ -142,8 +180,7 @@ class _Reads:
         async with slots:
             async for slot in slots:
                 try:
-                    slot.result = await self._content(slot.image)
-                    self._read += 1
+                    slot.result = await self._patiently(slot.image)
                 except ImageError as error:
                     slot.result = error
                     self._note(error)
@@ -155,14 +192,48 @@ class _Reads:
         Raises:
             PermissionDeniedError: None could.
         """
-        if self._denied and not self._read:
+        if self._denied and self._last_read is None:
             raise PermissionDeniedError(self._denied[0].message, hint=self._denied[0].hint) from self._denied[0]
 
     def _note(self, error: ImageError) -> None:
-        if error.access and not self._read:
+        if error.access and self._last_read is None:
             self._denied.append(error)
             if len(self._denied) >= _MOST_DENIED:
                 self.finish()
+
+    async def _patiently(self, image: StoredImage) -> bytes:
+        """The bytes of an image; an outage is waited for.
+
+        Raises:
+            ImageError: It cannot be read, and another image can, twice.
+            TransientError: None can be read, for long or from the start.
+        """
+        has_failed_alone = False
+        for _ in range(OUTAGE_ROUNDS):
+            try:
+                return await self._content(image)
+            except TransientError as error:
+                if self._last_read is None:
+                    raise
+                is_outage = not await self._is_readable(self._last_read)
+                if has_failed_alone and not is_outage:
+                    raise ImageError(error.message, code="unavailable") from error
+                has_failed_alone = not is_outage
+            if is_outage:
+                await anyio.sleep(OUTAGE_PAUSE_S)
+        return await self._content(image)
+
+    async def _is_readable(self, image: ObjectRef) -> bool:
+        """Whether the store answers when it is asked for an image that was read before."""
+        reader = await self._readers.of(S3Location(image.bucket, image.key))
+        try:
+            if reader is not None:
+                await reader.first_bytes(image, 1)
+        except TransientError:
+            return False
+        except ImageError:
+            return True  # replaced or deleted meanwhile
+        return True
 
     async def _content(self, image: StoredImage) -> bytes:
         """The bytes of an image, or of its copy.
@@ -171,7 +242,7 @@ class _Reads:
             ImageError: Neither can be read.
         """
         found = wanted(image, self._bucket)
-        failure = ImageError(f"{found.image.uri}: it was removed, and there is no copy", code="removed")
+        failure = ImageError(f"{found.image.uri}: it was removed, and there is no copy", code="vanished")
         if not found.is_gone:
             try:
                 return await self._whole(found.image)
@@ -191,7 +262,8 @@ class _Reads:
     async def _whole(self, image: ObjectRef) -> bytes:
         reader = await self._readers.of(S3Location(image.bucket, image.key))
         if reader is None:
-            raise ImageError(f"{image.uri}: is in a store of your own", code="own_store")
+            raise ImageError(f"{image.uri}: is in a store of your own", code="content_unknown")
         out = BytesIO()
         await reader.download(image, out)
+        self._last_read = image
         return out.getvalue()

@@ -44,7 +44,7 @@ class ImageReaders:
     Args:
         job: Has the AWS settings.
         stack: Closes the account.
-        retry: Repeats attempts at objects in S3.
+        retry: Repeats attempts.
     """
 
     def __init__(self, job: Job, stack: AsyncExitStack, *, retry: Retry = with_retries) -> None:
@@ -52,7 +52,7 @@ class ImageReaders:
         self._retry = retry
         self._opening = anyio.Lock()
         self._objects: S3Objects | None = None
-        self._files = FolderFiles()
+        self._files = FolderFiles(retry)
 
     async def of(self, place: S3Location) -> S3Objects | FolderFiles | None:
         """What reads the object at a place; None where nothing can."""
@@ -83,10 +83,14 @@ class ImageReaders:
 
 
 class FolderFiles:
-    """Reads files as ``S3Objects`` reads objects."""
+    """Reads files as ``S3Objects`` reads objects.
 
-    def __init__(self) -> None:
-        self._contents = FolderContents()
+    Args:
+        retry: Repeats reads of whole files.
+    """
+
+    def __init__(self, retry: Retry) -> None:
+        self._contents, self._retry = FolderContents(), retry
 
     async def first_bytes(self, image: ObjectRef, size_bytes: int) -> bytes:
         """At most ``size_bytes`` from the start of a file, on condition that it is the one that is meant."""
@@ -94,7 +98,7 @@ class FolderFiles:
 
     async def download(self, image: ObjectRef, out: BinaryIO) -> None:
         """Write all bytes of a file to ``out``, on the same condition."""
-        out.write(await self._contents.read(image))
+        out.write(await self._retry(lambda: self._contents.read(image)))
 
 
 def _ref(place: S3Location, size_bytes: int, etag: str) -> ObjectRef:

@@ -13,6 +13,7 @@ from asyncfilter.custom_labels.call_log import CallLog
 from asyncfilter.custom_labels.lease import Lease
 from asyncfilter.custom_labels.lease_table import Leases, last_leases
 from asyncfilter.custom_labels.ledger import Ledger, existing_ledger, open_ledger
+from asyncfilter.custom_labels.listing import Listing, list_models
 from asyncfilter.custom_labels.paced import PacedService
 from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.custom_labels.recorded import RecordedFiles, RecordedService
@@ -127,6 +128,12 @@ async def model_status(project: ProjectName, version: VersionName | None, *, aws
     async with open_models(aws) as models:
         state = await project_state(models.service, project, version)
         return replace(state, leases=leases_at(models.service.endpoint))
+
+
+async def model_list(project: ProjectName | None, *, aws: Aws) -> Listing:
+    """Look at all projects, or at one, and their versions; changes nothing. Raises as ``model_status``."""
+    async with open_models(aws) as models:
+        return await list_models(models.service, project, leases_at(models.service.endpoint))
 
 
 def leases_at(endpoint: str) -> dict[str, Lease]:

@@ -463,3 +463,32 @@ def test_a_folder_as_source(tmp_path: Path, sandbox: SandboxProcess, output: Pat
     assert code == 0, err
     workspace.json("export", "job.yaml", "--format", "webdataset", "-o", str(output), "--yes")
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+def test_deleted_images_are_skipped(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """They are no failures: the job deleted them."""
+    source = tmp_path / "photos"
+    for key in ("cars/1.jpg", "cars/2.jpg", "turned.jpg"):
+        (source / key).parent.mkdir(parents=True, exist_ok=True)
+        (source / key).write_bytes(content(key))
+    workspace = Workspace(tmp_path, sandbox, source="./photos", rules=RULES, actions={"reject": "delete"})
+    assert workspace.json("run", "job.yaml")["reject"] == 2
+    code, _, err = workspace.here("apply", "job.yaml", "--yes", "--expect", "2", "--max-share", "1")
+    assert code == 0, err
+    verdicts = ("--verdict", "reject", "--verdict", "keep")
+    command = ("export", "job.yaml", "--format", "webdataset", *verdicts, "-o", str(tmp_path / "out"))
+    written = workspace.json(*command)
+    assert (written["images"], written["skipped"], written["failed"]) == (1, {"removed": 2}, {})
+
+
+def test_a_list_as_source(tmp_path: Path, sandbox: SandboxProcess, output: Path) -> None:
+    """The bucket is that of the addresses in the list."""
+    keys = ("dots/a.b.c.jpg", "turned.jpg", "cars/1.jpg")
+    (tmp_path / "keys.csv").write_text("uri\n" + "".join(f"s3://raw/{key}\n" for key in keys))
+    workspace = Workspace(tmp_path, sandbox, source={"list": "./keys.csv"}, rules=RULES)
+    assert workspace.json("run", "job.yaml")["keep"] == 2
+    frame = asyncfilter.labels_frame(asyncfilter.load_job(workspace.job))
+    assert set(frame["uri"]) == {f"s3://raw/{key}" for key in keys}
+    written = workspace.json("export", "job.yaml", "--format", "imagefolder", "-o", str(output))
+    assert written["images"] == 2
+    assert {line["uri"] for line in records_of(output)} == {"s3://raw/dots/a.b.c.jpg", "s3://raw/turned.jpg"}

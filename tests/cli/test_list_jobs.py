@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess, SyntheticSpec
-from tests.kit.inventory import MANIFEST_URI
+from asyncfilter.sandbox import BucketSpec, Latency, SandboxOptions, SandboxProcess, SyntheticSpec
+from tests.kit.inventory import FOLDER, MANIFEST_URI, Listed, csv_gz, manifest_of
 from tests.kit.services import boto_client
 from tests.kit.workspace import Workspace
 
@@ -131,3 +134,42 @@ def test_a_local_folder_with_a_list(sandbox: SandboxProcess, tmp_path: Path) -> 
     summary = here.summary("run", "job.yaml")
     assert summary["skipped"] == {"missing": 2}
     assert summary["examined"] == 2
+
+
+def test_kills_over_an_inventory(tmp_path: Path) -> None:
+    """``kill -9`` while it is read and while images are examined: the rows are those over the listing."""
+    options = SandboxOptions(
+        synthetic=(SyntheticSpec("raw", 120),),
+        buckets=(BucketSpec("lists"), BucketSpec("clean")),
+        latency=Latency(0.05, 0.3),
+    )
+    limits = {"tps": 200, "concurrency": 20}
+    with SandboxProcess(options) as sandbox:
+        for name in ("listing", "inventory"):
+            (tmp_path / name).mkdir()
+        listing = Workspace(tmp_path / "listing", sandbox, source="s3://raw/", limits=limits)
+        listing.json("run", "job.yaml")
+        with boto_client(sandbox, "s3") as client:
+            found = client.list_objects_v2(Bucket="raw")["Contents"]
+            rows = [Listed(one["Key"], one["Size"], one["ETag"].strip('"')) for one in reversed(found)]
+            files = {f"data/{part}": csv_gz(rows[part::3]) for part in range(3)}
+            for key, body in {**files, f"{FOLDER}/manifest.json": manifest_of(files)}.items():
+                client.put_object(Bucket="lists", Key=key, Body=body)
+        before = billed(sandbox)
+        killed = Workspace(tmp_path / "inventory", sandbox, source={"inventory": MANIFEST_URI}, limits=limits)
+        rng, kills = random.Random(3), 0
+        for _ in range(4):
+            process = killed.start("run", "job.yaml", "--json")
+            time.sleep(rng.uniform(0.8, 2.5))
+            kills += process.poll() is None
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        summary = killed.json("run", "job.yaml")
+        assert billed(sandbox) - before <= 120 + 20 * kills
+        assert (summary["examined"], summary["listed"], summary["stop_reason"]) == (120, 120, "completed")
+        assert killed.here("export", "job.yaml")[1] == listing.here("export", "job.yaml")[1]
+
+
+def billed(sandbox: SandboxProcess) -> int:
+    """Detections so far."""
+    return sandbox.stats().operations["DetectLabels"].billed

@@ -127,13 +127,13 @@ def test_a_page_with_boxes(workspace: Workspace) -> None:
     assert "script" not in page.tags
     assert all(address.startswith(("#", "data:image/jpeg;base64,")) for address in page.addresses)
     assert "default-src 'none'" in html
-    assert "the model said Swoosh 0.009 missed, Swoosh 0.290 wrong" in next(
+    assert "predicted Swoosh 0.009 missed, Swoosh 0.290 wrong" in next(
         text for text in page.pictures if "/01.jpg" in text
     )
 
 
 def test_a_page_without_pictures(workspace: Workspace) -> None:
-    """From files alone no picture is read; the page says so."""
+    """From files alone no picture is read; the page has a note."""
     arguments = write(workspace, *walkthrough())
     workspace.env = {name: value for name, value in workspace.env.items() if "AWS" not in name}
     code, _, err = workspace.here(*arguments, "--html", "p.html")
@@ -144,7 +144,7 @@ def test_a_page_without_pictures(workspace: Workspace) -> None:
 
 
 def test_a_page_with_pictures_in_s3(workspace: Workspace, sandbox: SandboxProcess) -> None:
-    """By the key below a prefix; a picture that is broken or not there is told."""
+    """By the key below a prefix; a picture that is broken or not there is counted."""
     documents = [image_line(f"s3://gone/a/{name}.jpg", ["cap"], []) for name in ("one", "two", "three")]
     documents.append(image_line("s3://gone/a/four.jpg", [], [Judged("cap", 0.9, "tn")]))
     with boto_client(sandbox, "s3") as s3:
@@ -281,7 +281,7 @@ def _judged() -> D:
 
 
 def test_two_versions(workspace: Workspace) -> None:
-    """``--compare`` takes a folder that ``--save`` wrote; other test images are said."""
+    """``--compare`` takes a folder that ``--save`` wrote; other test images are reported."""
     line = image_line("s3://photos/1.jpg", ["cap"], [Judged("cap", 0.9, "tp")])
     other = image_line("s3://photos/2.jpg", ["cap"], [Judged("cap", 0.9, "tp")])
     old = write(workspace, summary({"cap": (1, 1, 0.5, 0.5, 1)}, version="v1", images=(1, 2)), [line, other], "one")
@@ -296,7 +296,7 @@ def test_two_versions(workspace: Workspace) -> None:
     assert found["labels"] == [{"label": "cap", "f1_old": 0.5, "f1_new": 0.75, "delta": 0.25}]
     _, out, _ = workspace.here(*new, "--compare", "kept")
     assert "1 test images of v1 are not among those of v2" in out
-    assert "say little about which version is better" in " ".join(out.split())
+    assert "do not show which version is better" in " ".join(out.split())
     html = (workspace.folder / "p.html").read_text("utf-8")
     assert "1 test images of v1 are not among those of v2" in html
     assert workspace.json(*old, "--compare", "kept")["comparison"]["test_sets_equal"] is True

@@ -91,7 +91,7 @@ def workspace(tmp_path: Path, sandbox: SandboxProcess) -> Workspace:
 
 
 def test_a_trained_version(workspace: Workspace, sandbox: SandboxProcess) -> None:
-    """Figures, a page with the pictures of S3, and the files, which say the same again without the service."""
+    """Figures, a page with the pictures of S3, and the files, which give the same again without the service."""
     found = workspace.json("model", "evaluate", "plants", "v1", "--html", "p.html", "--save", "kept")
     with boto_client(sandbox, "rekognition") as service:
         project = service.describe_projects(ProjectNames=["plants"])["ProjectDescriptions"][0]["ProjectArn"]

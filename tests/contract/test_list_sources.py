@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,19 @@ async def test_a_prefix_limits_an_inventory(tmp_path: Path) -> None:
         source = {"inventory": MANIFEST_URI, "uri": "s3://raw/cats/"}
         summary = await run(make_job(base_dir=tmp_path, source=source))
     assert (summary.counts.listed, summary.counts.keep) == (1, 1)
+
+
+async def test_archived_objects_are_looked_at(tmp_path: Path) -> None:
+    """An inventory does not say which of them are restored."""
+    options = replace(OPTIONS, archived=("raw/cold/*",), restored=("raw/warm/*",))
+    async with serving(options) as sandbox:
+        for key in ("cold/1.jpg", "warm/1.jpg"):
+            sandbox.put("raw", key, b"picture of " + key.encode())
+        rows = [row._replace(storage_class="GLACIER") for row in listed_in(sandbox)]
+        put_inventory(sandbox, {"data/1": csv_gz(rows)})
+        job = make_job(base_dir=tmp_path, source={"inventory": MANIFEST_URI}, actions={})
+        summary = await run(job)
+    assert (summary.counts.skipped, summary.counts.keep) == ({"archived": 1}, 1)
 
 
 async def test_an_inventory_without_optional_columns(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def lines(documents: Iterable[object]) -> bytes:
 def walkthrough() -> tuple[D, list[D]]:
     """A model that finds one logo, with the figures of a published walkthrough: 13 right, 7 wrong, 4 missed.
 
-    The service says precision .60, recall .70 and F1 .646 of it, and its own details come to .65, .765 and .703.
+    The service's figures are precision .60, recall .70 and F1 .646, and its own details come to .65, .765 and .703.
     """
     frame, other = (100, 100, 50, 40), (300, 200, 60, 60)
     document = summary(

@@ -126,8 +126,9 @@ class TestSnapshot:
         found = snapshot(image_line("s3://b/1.jpg", ["cap"], [Judged("cap", 0.95, "tp")], numbered=numbered))
         (image,) = found.images
         assert [(one.label, one.frame) for one in image.truths] == [("cap", None)]
-        (said,) = image.predictions
-        assert said == type(said)("cap", 0.95, Outcome.TRUE_POSITIVE, is_in_truth=True)
+        (predicted,) = image.predictions
+        index = 0 if numbered else None
+        assert predicted == type(predicted)("cap", 0.95, Outcome.TRUE_POSITIVE, is_in_truth=True, index=index)
         assert not image.missed
         assert not image.has_mistake
 
@@ -151,7 +152,7 @@ class TestSnapshot:
         assert image.predictions[0].outcome is Outcome.FALSE_POSITIVE
         assert image.predictions[0].confidence == 0.3
 
-    def test_a_label_that_nothing_was_said_of_is_missed(self) -> None:
+    def test_a_label_without_a_prediction_is_missed(self) -> None:
         """Without a prediction about it, it is a false negative without confidence."""
         found = evaluation(summary(LABELS), image_line("s3://b/1.jpg", ["cap", "watch"], [Judged("cap", 0.95, "tp")]))
         (mistake,) = mapping(found)["mistakes"]
@@ -164,7 +165,7 @@ class TestSnapshot:
         }
 
     def test_the_missed_box_is_the_one_that_nothing_overlaps(self) -> None:
-        """Of two boxes of one label, the found one is told by its overlap."""
+        """Of two boxes of one label, the found one is the one with the overlap."""
         left, right = (0, 0, 50, 50), (200, 0, 50, 50)
         document = box_line(
             "s3://b/1.jpg", [("cap", left), ("cap", right)], [Judged("cap", 0.9, "tp", (195, 2, 50, 50))]
@@ -257,7 +258,7 @@ class TestSnapshot:
 
 
 def value(line: D) -> Any:
-    """The boxes that were said."""
+    """The boxes that were predicted."""
     return line["rekognition-custom-labels-evaluation"]
 
 

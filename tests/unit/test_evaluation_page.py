@@ -52,7 +52,7 @@ def test_the_largest_pictures_leave_room_for_the_words(pictures: int) -> None:
 
 
 def test_fewer_pictures_are_larger() -> None:
-    """Nobody needs a magnifying glass for five mistakes."""
+    """Five mistakes need no magnifying glass."""
     sizes = [thumbnail_size(pictures) for pictures in (1, 40, 100, MOST_PICTURES)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0][0] == 560

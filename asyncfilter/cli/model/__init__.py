@@ -20,12 +20,15 @@ MODEL = Group(
     short_help="Train and run models of Custom Labels.",
     commands={
         "create": Entry("asyncfilter.cli.model.create", "Make a project, unless it is there."),
+        "permissions": Entry("asyncfilter.cli.model.permissions", "Print the IAM policy that the caller needs."),
         "import": Entry("asyncfilter.cli.model.imports", "Check manifests, and make datasets of them."),
         "train": Entry("asyncfilter.cli.model.train", "Train a version, or wait for the training that goes on."),
         "start": Entry("asyncfilter.cli.model.start", "Start a model under a lease, which ends at its time."),
         "stop": Entry("asyncfilter.cli.model.stop", "Stop a model, or all whose lease is over."),
         "status": Entry("asyncfilter.cli.model.status", "Show datasets and versions of a project; changes nothing."),
         "evaluate": Entry("asyncfilter.cli.model.evaluate", "Show how good a version is, and where it errs."),
+        "list": Entry("asyncfilter.cli.model.listing", "Show projects, versions, leases, and what runs."),
+        "delete": Entry("asyncfilter.cli.model.delete", "Delete versions, datasets or a whole project."),
     },
 )
 """The group, with its commands in the order of the help."""

@@ -24,7 +24,7 @@ app = command_group()
 def create(project: ProjectArgument, *, waits: WaitOptions, options: ModelOptions) -> None:
     """Make a project."""
     named = ProjectName.parse(project)
-    verb = partial(deferred.create_model_project, named, waits.patience(), aws=options.aws(named))
+    verb = partial(deferred.create_model_project, named, waits.quiet_patience(), aws=options.aws(named))
     made = run_verb(verb, {"project": named.name, "arn": None, "created": False}, options)
     if options.as_json:
         write_json({"project": made.project.name, "arn": made.project.arn, "created": made.is_new})

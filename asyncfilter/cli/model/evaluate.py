@@ -40,10 +40,10 @@ app = command_group()
 @takes_options
 def evaluate(
     project: Annotated[
-        str | None, typer.Argument(metavar="[PROJECT]", help="Name or ARN of the project.", show_default=False)
+        str | None, typer.Argument(metavar="PROJECT", help="Name or ARN of the project.", show_default=False)
     ] = None,
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Name or ARN of the version.", show_default=False)
+        str | None, typer.Argument(metavar="VERSION", help="Name or ARN of the version.", show_default=False)
     ] = None,
     *,
     summary: Annotated[
@@ -121,7 +121,7 @@ def _check_outputs(html: Path | None, save: Path | None, pictures: str | None, o
         AbortedError: It may not.
     """
     if pictures is not None and html is None:
-        raise UsageError("--pictures is for a page", hint="Say where it goes: --html FILE.")
+        raise UsageError("--pictures is for a page", hint="Name its file: --html FILE.")
     if html is not None:
         check_replaced([html], yes=options.yes)
     if save is not None:
@@ -131,7 +131,7 @@ def _check_outputs(html: Path | None, save: Path | None, pictures: str | None, o
 def _compared(request: Request, found: Evaluation, options: ModelOptions) -> Comparison:
     with request.opened_old(options) as files:
         old = files.evaluation()
-    _tell_problems(old)
+    _print_problems(old)
     return compare(old, found)
 
 
@@ -141,7 +141,7 @@ def _report(found: Evaluation, comparison: Comparison | None, options: ModelOpti
     Raises:
         typer.Exit: With ``ExitCode.SOME_FAILED`` when lines were left out.
     """
-    _tell_problems(found)
+    _print_problems(found)
     if found.curves is None:
         print_err(NO_LIBRARY)
     if options.as_json:
@@ -152,7 +152,7 @@ def _report(found: Evaluation, comparison: Comparison | None, options: ModelOpti
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _tell_problems(found: Evaluation) -> None:
+def _print_problems(found: Evaluation) -> None:
     snapshot = found.snapshot
     for problem in snapshot.problems[:_PROBLEMS_SHOWN]:
         print_err(f"{snapshot.file}:{problem.line}: {problem.message}")

@@ -28,7 +28,7 @@ SNAPSHOT_FILE = "snapshot.manifest"
 
 
 class EvaluationFiles(NamedTuple):
-    """The two files, open, and the names of project and version; None where only the files say them."""
+    """The two files, open, and the names of project and version; None where only the files have them."""
 
     summary: BinaryIO
     summary_name: str

@@ -12,7 +12,14 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import OpenManifest, open_manifest
-from asyncfilter.cli.model.options import ModelOptions, ProjectArgument, WaitOptions, parse_place, run_verb
+from asyncfilter.cli.model.options import (
+    ModelOptions,
+    ProjectArgument,
+    WaitOptions,
+    parse_place,
+    run_verb,
+    show_progress,
+)
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
@@ -90,7 +97,7 @@ def import_(
     if test is not None and auto_split:
         raise UsageError("--auto-split makes the test dataset, and --test gives it", hint="Give only one of them.")
     named = ProjectName.parse(project)
-    aws, patience = options.aws(named), waits.patience()
+    aws, patience = options.aws(named), waits.quiet_patience()
     place = None if manifests is None else parse_place(manifests, "--manifests")
     with ExitStack() as stack:
         checks = _Checks(project=named, manifests=place, region=_region(aws), is_split=auto_split)
@@ -157,7 +164,7 @@ def _checked(stack: ExitStack, name: str, checks: _Checks, aws: Aws, *, training
     fates = LineFates()
     role = Role.TEST if kind is DatasetType.TEST else Role.SINGLE if checks.is_split else Role.TRAIN
     facts = None if training is None else TrainingFacts(file=training.file, tally=training.tally, refs=training.refs)
-    print_err(f"{name}: checking")
+    show_progress(f"{name}: checking")
     validation = validate(
         manifest.stream,
         file=manifest.name,

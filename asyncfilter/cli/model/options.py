@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -101,14 +102,27 @@ class WaitOptions:
         ),
     ] = None
 
-    def patience(self) -> Patience:
+    def patience(self, *, tell: Callable[[str], object] = print_err) -> Patience:
         """How the command waits.
+
+        Args:
+            tell: Called with a sentence when something changes.
 
         Raises:
             UsageError: ``--timeout`` is no duration.
         """
         timeout_s = None if self.timeout is None else parse_duration(self.timeout)
-        return deferred.Patience(poll_s=self.poll_s, timeout_s=timeout_s, tell=print_err)
+        return deferred.Patience(poll_s=self.poll_s, timeout_s=timeout_s, tell=tell)
+
+    def quiet_patience(self) -> Patience:
+        """As ``patience``, for progress that only somebody who watches needs. Raises as ``patience``."""
+        return self.patience(tell=show_progress)
+
+
+def show_progress(text: str) -> None:
+    """Say on stderr how something goes on, if that is a terminal."""
+    if sys.stderr.isatty():
+        print_err(text)
 
 
 def run_verb(

@@ -72,7 +72,7 @@ def train(
     named = ProjectName.parse(project)
     wished = None if version is None else VersionName.parse(version, project=named).name
     wish = TrainingWish(version=wished, output=parse_place(output, "--output"), kms_key=kms)
-    aws, patience = options.aws(named), waits.patience()
+    aws, patience = options.aws(named), waits.quiet_patience()
     bare = _bare(named.name, wished)
     outlook = run_verb(partial(deferred.plan_training, named, wish, patience, aws=aws), bare, options)
     _ask(outlook, options)
@@ -114,7 +114,7 @@ def _going_on(
     if not isinstance(error, ResourceLimitError):
         return []
     found = wait_verb(
-        partial(deferred.trainings_now, project, waits.patience(), aws=options.aws(project)), "the trainings"
+        partial(deferred.trainings_now, project, waits.quiet_patience(), aws=options.aws(project)), "the trainings"
     )
     for name, version in found:
         print_err(f"in training: {name} {version.name} ({version.arn})")

@@ -1,4 +1,4 @@
-"""Two versions compared. F1 scores of different test images say little about the models: the difference is told."""
+"""Two versions compared. F1 scores of different test images do not compare the models: differences are reported."""
 
 from __future__ import annotations
 

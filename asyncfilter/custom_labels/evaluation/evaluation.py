@@ -62,9 +62,9 @@ class Evaluation:
 
     def notices(self) -> Iterator[str]:
         """What a reader of the figures should know of the files."""
-        told, seen = self.summary.testing_images, len(self.snapshot.images)
-        if told is not None and told != self.snapshot.lines:
-            yield f"the summary counts {told:,} test images, the snapshot has {self.snapshot.lines:,}"
+        tested, seen = self.summary.testing_images, len(self.snapshot.images)
+        if tested is not None and tested != self.snapshot.lines:
+            yield f"the summary counts {tested:,} test images, the snapshot has {self.snapshot.lines:,}"
         if self.snapshot.left_out:
             yield (
                 f"{self.snapshot.left_out:,} of {self.snapshot.lines:,} lines of the snapshot cannot be read and are "
@@ -174,7 +174,7 @@ def _label(report: LabelReport) -> dict[str, object]:
 
 
 def _image(image: SnapshotImage) -> dict[str, object]:
-    """One test image: what it has, and what the model said."""
+    """One test image: its labels and its predictions."""
     return {
         "source_ref": image.source_ref,
         "truth": [truth.label for truth in image.truths],

@@ -1,8 +1,8 @@
-"""Figures counted from a snapshot: how often each label was said rightly, wrongly, or not at all.
+"""Figures counted from a snapshot: how often each label was predicted rightly, wrongly, or missed.
 
-True and false positives and false negatives are those of the service's own details; a label or a box about which no
-prediction says anything is a false negative as well. So true positives and false negatives together are the labels that
-the images have. True negatives are no mistake, and are not counted.
+True and false positives and false negatives are those of the service's own details; a label or a box without a
+prediction about it is a false negative as well. So true positives and false negatives together are the labels that the
+images have. True negatives are no mistake, and are not counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asyncfilter.custom_labels.evaluation.model import MISTAKES, Figures, Mistak
 
 
 class Tally(NamedTuple):
-    """How often a label was said rightly, wrongly, or not at all.
+    """How often a label was predicted rightly, wrongly, or missed.
 
     Attributes:
         tp: True positives.

@@ -44,7 +44,7 @@ class Truth(msgspec.Struct, frozen=True):
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """What the model said of a test image.
+    """One prediction of the model about a test image.
 
     Attributes:
         label: The label.
@@ -52,7 +52,8 @@ class Prediction(msgspec.Struct, frozen=True):
         outcome: As the service judged it; None where it did not.
         is_in_truth: Whether the label, or the box, is one of the image, whatever the confidence.
         frame: None for a label of the whole image.
-        index: Of the box in its attribute, from 0; None for a label of the whole image.
+        index: Of the box in its attribute, from 0; of a label of the whole image the number of its attribute, None
+            where that has none.
     """
 
     label: str
@@ -71,8 +72,8 @@ class SnapshotImage(msgspec.Struct, frozen=True, kw_only=True):
         line: In the snapshot, from 1.
         size: In which its boxes are; None without boxes.
         truths: What it has.
-        predictions: What the model said, in the order of the line.
-        missed: Those of ``truths`` about which no prediction says anything, which are false negatives, too.
+        predictions: Those of the model, in the order of the line.
+        missed: Those of ``truths`` without a prediction about them, which are false negatives, too.
     """
 
     source_ref: str
@@ -93,10 +94,10 @@ class Mistake(msgspec.Struct, frozen=True):
 
     Attributes:
         source_ref: The image.
-        label: What was said, or missed.
+        label: The label that was predicted, or missed.
         outcome: ``fp`` or ``fn``.
         confidence: Of the prediction; None where there is none.
-        index: Of the box in the predictions; None for a label of the whole image, and without a prediction.
+        index: As in ``Prediction``; None without a prediction.
     """
 
     source_ref: str
@@ -115,7 +116,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class LabelResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the service says of one label.
+    """The service's result for one label.
 
     Attributes:
         label: The label.
@@ -165,3 +166,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     testing_images: int | None = None
     labels: Sequence[LabelResult] = ()
     confusion: Sequence[Confusion] = ()
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The assumed threshold of each label that has one."""
+        return {one.label: one.threshold for one in self.labels if one.threshold is not None}

@@ -1,6 +1,6 @@
 """The test snapshot: a manifest with the labels and the predictions of every test image, line by line.
 
-A line that cannot be read is left out and told; the others count. Only images that the service could use are in it.
+A line that cannot be read is left out and reported; the others count. Only images that the service could use are in it.
 """
 
 from __future__ import annotations

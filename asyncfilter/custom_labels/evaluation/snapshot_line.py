@@ -37,7 +37,7 @@ _FOUND = frozenset({Outcome.TRUE_POSITIVE, Outcome.FALSE_NEGATIVE})
 
 
 class BadSnapshotLineError(Exception):
-    """A line cannot be read; the message says what is wrong."""
+    """A line cannot be read; the message has the reason."""
 
 
 class ParsedLine(NamedTuple):
@@ -86,7 +86,7 @@ def parse_line(document: dict[str, Any], *, line: int) -> ParsedLine:
 
 
 def _missed(truths: list[Truth], predictions: list[Prediction]) -> list[Truth]:
-    """The labels that no prediction found, not even below its threshold; boxes are told apart by their overlap."""
+    """The labels that no prediction found, not even below its threshold; boxes are distinguished by their overlap."""
     rest = list(truths)
     for found in predictions:
         if found.outcome in _FOUND:
@@ -145,10 +145,12 @@ class _Pair(NamedTuple):
             yield Truth(label, frame)
 
     def predictions(self) -> Iterator[Prediction]:
-        """What the model said."""
+        """The predictions of the model."""
         if not self.has_boxes:
             found = _Judged.of(self.metadata, self.metadata, self.meta_name)
-            yield Prediction(self._class_name(), found.confidence, found.outcome, found.is_in_truth)
+            number = self.name.rpartition("-")[2]
+            index = int(number) if number.isdecimal() else None
+            yield Prediction(self._class_name(), found.confidence, found.outcome, found.is_in_truth, index=index)
             return
         boxes, objects = list(self._boxes()), self.metadata.get("objects")
         if not isinstance(objects, list):
@@ -201,7 +203,7 @@ class _Judged(NamedTuple):
 
     @classmethod
     def of(cls, entry: dict[str, Any], metadata: dict[str, Any], place: str) -> _Judged:
-        """What an entry says; what it does not have may stand in the metadata."""
+        """The judgement in an entry; what the entry does not have may stand in the metadata."""
         confidence = entry.get("confidence", metadata.get("confidence"))
         if not is_number(confidence) or not 0 <= confidence <= 1:
             raise BadSnapshotLineError(_seen(f"{place}: confidence", confidence, "a number from 0 to 1"))

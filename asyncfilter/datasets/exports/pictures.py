@@ -46,6 +46,8 @@ class LeftOut(StrEnum):
     FAILED = "failed"
     DUPLICATE = "duplicate"
     """With ``duplicates: skip``: it has the content of an earlier one."""
+    REMOVED = "removed"
+    """It was deleted, and there is no copy."""
 
 
 class Objects(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,8 +165,10 @@ class Pictures:
 
     def _left_out(self, image: StoredImage) -> LeftOut | None:
         verdict = counted_verdict(image, skips_duplicates=self._skips_duplicates)
+        if verdict is not None and verdict not in self._verdicts:
+            return LeftOut.VERDICT
         if verdict is not None:
-            return None if verdict in self._verdicts else LeftOut.VERDICT
+            return LeftOut.REMOVED if image.removal is not None and image.copied_to is None else None
         return LeftOut.DUPLICATE if self._skips_duplicates and image.same_as is not None else LeftOut.FAILED
 
 

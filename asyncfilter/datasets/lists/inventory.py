@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from asyncfilter.datasets.lists.tables import arrow_table, beginning, csv_cells, is_arrow, unpacked
+from asyncfilter.datasets.lists.tables import MOST_BYTES, arrow_table, beginning, csv_cells, is_arrow, unpacked
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import MAX_KEY_BYTES
 from asyncfilter.model import UNKNOWN_BYTES, ListedObject
@@ -183,8 +183,10 @@ class _RowReader:
         size = None if self._at_size is None else row[self._at_size]
         if size is None or size == "":
             return ListedObject(key, UNKNOWN_BYTES, "", self._class(row))
+        if not 0 <= (size_bytes := int(size)) < MOST_BYTES:
+            raise ValueError(f"expected a size in bytes, found {size_bytes}")
         etag = "" if self._at_etag is None else (row[self._at_etag] or "").strip('"')
-        return ListedObject(key, int(size), etag, self._class(row))
+        return ListedObject(key, size_bytes, etag, self._class(row))
 
     def _class(self, row: Sequence[Any]) -> str:
         return "STANDARD" if self._at_class is None else row[self._at_class] or "STANDARD"

@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from asyncfilter.datasets.lists.entries import Entry, entry_of
 from asyncfilter.datasets.lists.tables import (
+    MOST_BYTES,
     arrow_table,
     beginning,
     csv_rows,
@@ -165,6 +166,6 @@ def _size(where: str, column: str | None, row: Mapping[str, object]) -> int | No
         return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MOST_BYTES:
         raise UsageError(f"{where}: expected a number of bytes in {column}, found {str(value)[:80]!r}")
     return value

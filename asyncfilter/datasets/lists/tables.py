@@ -19,6 +19,9 @@ from asyncfilter.datasets.manifests.csv_table import CsvTable
 from asyncfilter.datasets.manifests.physical_lines import MAX_HELD_BYTES, read_lines
 from asyncfilter.errors import UsageError
 
+MOST_BYTES = 2**63
+"""Sizes are below it: what a checkpoint can store."""
+
 GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _JSON_NAMES = (".jsonl", ".ndjson", ".json", ".jsonlines", ".manifest")

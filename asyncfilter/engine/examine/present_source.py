@@ -17,6 +17,9 @@ from asyncfilter.policy.matching import match
 from asyncfilter.ports.examine import Heads, Page, Source
 from asyncfilter.records.images import StoredImage
 
+_LOOKED_AT = {None, Skip.ARCHIVED}
+"""Also what is archived: a list does not know which objects are restored for the time being."""
+
 AT_ONCE = 64
 """Most objects that are looked at at the same time."""
 
@@ -59,7 +62,7 @@ class PresentSource:
 
     async def _unknown(self, objects: Sequence[ListedObject]) -> list[ListedObject]:
         """Those that may be paid for and were not looked at yet."""
-        wanted = [one for one in objects if one.key not in self._found and self._check(one) is None]
+        wanted = [one for one in objects if one.key not in self._found and self._check(one) in _LOOKED_AT]
         rows: dict[str, list[StoredImage]] = defaultdict(list)
         for row in await self._known([one.key for one in wanted if one.etag]):
             rows[row.key].append(row)

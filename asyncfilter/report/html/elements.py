@@ -10,7 +10,7 @@ from asyncfilter.notebook import isolated
 from asyncfilter.printable import printable, without_secrets
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Pages load nothing and run nothing, whatever a key in them says."""
+"""Pages load nothing and run nothing, whatever the keys in them are."""
 
 
 def page(title: str, html: str, *, style: str, rules: str = "") -> str:

@@ -1,4 +1,4 @@
-"""One test image of an evaluation page: its picture with boxes, what it has, and beside it what the model said."""
+"""One test image of an evaluation page: its picture with boxes, its labels, and its predictions beside them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from asyncfilter.custom_labels.evaluation.model import MISTAKES, Frame, Outcome, SnapshotImage
 from asyncfilter.datasets.manifests.model import ImageSize
-from asyncfilter.report.evaluation import Said, said_of, said_text, truth_text
+from asyncfilter.report.evaluation import LabelOutcome, outcome_text, outcomes_of, truth_text
 from asyncfilter.report.html.elements import attribute, items, text
 
 _TALLEST_PX = 340
@@ -43,25 +43,25 @@ class _Drawn(NamedTuple):
 def card(image: SnapshotImage, thumbnail: Thumbnail | None, *, kind: str) -> str:
     """An image with its picture, where there is one; ``kind`` has its classes in the style sheet."""
     picture = "" if thumbnail is None else _picture(image, thumbnail)
-    said = said_of(image)[:_MOST_CHIPS]
-    numbers = list(_numbers(said, has_boxes=image.size is not None))
-    chips = items(_chip(one, number) for one, number in zip(said, numbers, strict=True)) or "<p>nothing</p>"
+    predicted = outcomes_of(image)[:_MOST_CHIPS]
+    numbers = list(_numbers(predicted, has_boxes=image.size is not None))
+    chips = items(_chip(one, number) for one, number in zip(predicted, numbers, strict=True)) or "<p>none</p>"
     return (
-        f'<li class="{kind}">{picture}<dl><div><dt>has</dt><dd>{text(truth_text(image.truths))}</dd></div>'
-        f'<div><dt>said</dt><dd class="said">{chips}</dd></div></dl>'
+        f'<li class="{kind}">{picture}<dl><div><dt>labels</dt><dd>{text(truth_text(image.truths))}</dd></div>'
+        f'<div><dt>predicted</dt><dd class="predicted">{chips}</dd></div></dl>'
         f'<p class="ref">{text(image.source_ref)}</p></li>\n'
     )
 
 
-def said_html(image: SnapshotImage) -> str:
-    """What the model said of an image, as a list."""
-    return items(_chip(one, None) for one in said_of(image)[:_MOST_CHIPS]) or "nothing"
+def outcomes_html(image: SnapshotImage) -> str:
+    """The predictions about an image, as a list."""
+    return items(_chip(one, None) for one in outcomes_of(image)[:_MOST_CHIPS]) or "none"
 
 
-def _numbers(said: Sequence[Said], *, has_boxes: bool) -> Iterator[int | None]:
+def _numbers(predicted: Sequence[LabelOutcome], *, has_boxes: bool) -> Iterator[int | None]:
     """A number for each mistake about a box."""
     number = 0
-    for one in said:
+    for one in predicted:
         if has_boxes and one.outcome in MISTAKES:
             number += 1
             yield number
@@ -69,9 +69,9 @@ def _numbers(said: Sequence[Said], *, has_boxes: bool) -> Iterator[int | None]:
             yield None
 
 
-def _chip(said: Said, number: int | None) -> str:
+def _chip(predicted: LabelOutcome, number: int | None) -> str:
     badge = "" if number is None else f"<b>{number}</b> "
-    return f'<span class="chip {_CLASSES[said.outcome]}">{badge}{text(said_text(said))}</span>'
+    return f'<span class="chip {_CLASSES[predicted.outcome]}">{badge}{text(outcome_text(predicted))}</span>'
 
 
 # -- The picture -------------------------------------------------------------------------------------------------------
@@ -79,8 +79,8 @@ def _chip(said: Said, number: int | None) -> str:
 
 def _picture(image: SnapshotImage, thumbnail: Thumbnail) -> str:
     width, height = thumbnail.width, thumbnail.height
-    said = ", ".join(map(said_text, said_of(image)[:_MOST_CHIPS])) or "nothing"
-    alt = f"{image.source_ref}: has {truth_text(image.truths)}; the model said {said}"
+    predicted = ", ".join(map(outcome_text, outcomes_of(image)[:_MOST_CHIPS])) or "none"
+    alt = f"{image.source_ref}: labels {truth_text(image.truths)}; predicted {predicted}"
     widest_px = max(1, round(_TALLEST_PX * width / height))
     return (
         f'<div class="picture"><div class="frame" style="max-width:{widest_px}px">'
@@ -137,7 +137,7 @@ def _is_same_shape(size: ImageSize, thumbnail: Thumbnail) -> bool:
 
 
 def _drawn(image: SnapshotImage) -> Iterator[_Drawn]:
-    """The boxes of the image, those that were said, and those that were missed, with the numbers of ``card``."""
+    """The boxes of the image, those that were predicted, and those that were missed, with the numbers of ``card``."""
     missed = Counter(image.missed)
     for truth in image.truths:
         missed[truth] -= 1

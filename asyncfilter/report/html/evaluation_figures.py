@@ -60,14 +60,14 @@ def _bar(value: float | None) -> str:
 
 
 def comparison_section(found: Comparison) -> str:
-    """F1 of both versions, the largest losses first; differences of the test images are told."""
+    """F1 of both versions, the largest losses first; differences of the test images are named."""
     ordered = sorted(found.labels, key=lambda one: (one.delta is None, one.delta or 0))
     total = LabelDelta("All labels", found.f1_old, found.f1_new)
     rows = ([text(one.label), figure(one.f1_old), figure(one.f1_new), _change(one.delta)] for one in (total, *ordered))
     warning = ""
     if not found.test_sets_equal:
-        told = "; ".join(found.differences())
-        warning = f'<p class="notice" role="note">{text(f"{told}. {NOT_COMPARABLE}")}</p>\n'
+        differences = "; ".join(found.differences())
+        warning = f'<p class="notice" role="note">{text(f"{differences}. {NOT_COMPARABLE}")}</p>\n'
     lead = f"AWS's F1 of each label in {found.old} and in {found.new}."
     if found.test_sets_equal:
         lead += " Both were tested with the same images."
@@ -115,7 +115,7 @@ def curves_section(found: Evaluation) -> str:
     """A chart for each label; empty where no label has a curve."""
     if found.curves is None:
         return section("curves", "Curves", "", lead="Curves need scikit-learn: pip install 'asyncfilter[datasets]'.")
-    thresholds = {one.result.label: one.result.threshold for one in found.labels}
+    thresholds = found.summary.thresholds
     curves = sorted(found.curves.items(), key=lambda item: max((one.f1 for one in item[1]), default=0))
     curves = [(label, points) for label, points in curves if points]
     if not curves:

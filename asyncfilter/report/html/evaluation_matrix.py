@@ -32,7 +32,7 @@ def _matrix(cells: Sequence[Confusion], labels: Sequence[str]) -> str:
         for truth in labels
     ]
     return table(
-        "Confusion matrix: rows are what images have, columns what was said", ["Has", *labels], rows, kind="matrix"
+        "Confusion matrix: rows are labels of images, columns are predictions", ["Label", *labels], rows, kind="matrix"
     )
 
 
@@ -47,4 +47,4 @@ def _pairs(cells: Sequence[Confusion]) -> str:
         (cell for cell in cells if cell.truth != cell.predicted and cell.share), key=lambda cell: -cell.share
     )
     rows = [[text(cell.truth), text(cell.predicted), f"{100 * cell.share:.1f} %"] for cell in wrong[:_MOST_PAIRS]]
-    return table("Pairs of labels that are confused most", ["Has", "Taken for", "Share"], rows)
+    return table("Pairs of labels that are confused most", ["Label", "Predicted", "Share"], rows)

@@ -33,9 +33,9 @@ CHOICE_RULES = "".join(
 
 _LEGEND = (
     '<ul class="legend" aria-label="Lines in the pictures">'
-    '<li><span class="line truth"></span>what the image has</li>'
-    '<li><span class="line right"></span>rightly said</li>'
-    '<li><span class="line wrong"></span>wrongly said</li>'
+    '<li><span class="line truth"></span>labels of the image</li>'
+    '<li><span class="line right"></span>right prediction</li>'
+    '<li><span class="line wrong"></span>wrong prediction</li>'
     '<li><span class="line missed"></span>missed, or below the threshold</li></ul>\n'
 )
 
@@ -67,8 +67,8 @@ def mistakes_section(found: Evaluation, pictures: Mapping[str, Thumbnail], why: 
         "".join(_above(wrong, choices, why))
         + f'<ul class="cards">\n{"".join(cards)}</ul>\n'
         + left_out(len(wrong) - len(cards), "images with mistakes"),
-        lead=f"{count(len(wrong))} of {count(len(found.snapshot.images))} test images. Wrong: said, and not so; the "
-        "most confident come first. Missed: there, and not said with enough confidence.",
+        lead=f"{count(len(wrong))} of {count(len(found.snapshot.images))} test images. Wrong: predicted, and no label "
+        "of the image; the most confident come first. Missed: a label of the image, and below the threshold.",
     )
 
 

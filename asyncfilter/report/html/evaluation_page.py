@@ -1,6 +1,6 @@
 """The page about an evaluation: figures, curves, confusions, and the pictures of the mistakes.
 
-Its size is bounded whatever the files hold: each part has its share of ``MOST_BYTES`` and says what it leaves out.
+Its size is bounded whatever the files hold: each part has its share of ``MOST_BYTES`` and names what it leaves out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from asyncfilter.custom_labels.evaluation.model import SnapshotImage
 from asyncfilter.report.evaluation import USE_CASES, moment, truth_text
 from asyncfilter.report.formatting import count
 from asyncfilter.report.html.elements import items, long_table, page, section, text
-from asyncfilter.report.html.evaluation_cards import Thumbnail, said_html
+from asyncfilter.report.html.evaluation_cards import Thumbnail, outcomes_html
 from asyncfilter.report.html.evaluation_figures import (
     comparison_section,
     curves_section,
@@ -93,13 +93,13 @@ def _images(found: Evaluation) -> str:
             text(image.source_ref),
             _verdict(image),
             text(truth_text(image.truths)),
-            f'<td class="said">{said_html(image)}</td>',
+            f'<td class="predicted">{outcomes_html(image)}</td>',
         ]
         for image in images
     )
     shown = long_table(
-        "What each test image has, and what the model said",
-        ["Image", "Result", "Has", "The model said"],
+        "Labels and predictions of each test image",
+        ["Image", "Result", "Labels", "Predicted"],
         rows,
         total=len(images),
         what="images",
@@ -109,7 +109,7 @@ def _images(found: Evaluation) -> str:
     return section(
         "images",
         "All test images",
-        f"<details><summary>{text(f'{count(len(images))} images, what they have and what the model said')}</summary>\n"
+        f"<details><summary>{text(f'{count(len(images))} images with their labels and predictions')}</summary>\n"
         f"{shown}</details>\n",
     )
 

@@ -18,8 +18,8 @@ from asyncfilter.report.evaluation import (
     figure,
     images_with_mistakes,
     moment,
-    said_of,
-    said_text,
+    outcome_text,
+    outcomes_of,
     truth_text,
 )
 from asyncfilter.report.formatting import count
@@ -168,9 +168,9 @@ def _mistakes(found: Evaluation) -> Iterator[RenderableType]:
 
 def _image(image: SnapshotImage) -> Iterator[RenderableType]:
     yield Text(image.source_ref)
-    said = said_of(image)
+    predicted = outcomes_of(image)
     parts: list[str | tuple[str, str]] = []
-    for number, one in enumerate(said):
-        parts += [", " if number else "", (said_text(one), _STYLES[one.outcome])]
-    words = Text.assemble(*parts) if said else Text("nothing")
-    yield Facts([("  has", truth_text(image.truths)), ("  said", words)], label_columns=6)
+    for number, one in enumerate(predicted):
+        parts += [", " if number else "", (outcome_text(one), _STYLES[one.outcome])]
+    words = Text.assemble(*parts) if predicted else Text("none")
+    yield Facts([("  labels", truth_text(image.truths)), ("  predicted", words)], label_columns=11)

@@ -66,7 +66,7 @@ class Dataset:
 
         def then(ended_s: float) -> None:
             if isinstance(entries, DatasetError):
-                self._fail("UPDATE", str(entries), ended_s)
+                self._fail("UPDATE", entries, ended_s)
                 return
             self.entries = entries
             self._succeed("UPDATE", ended_s)
@@ -79,11 +79,11 @@ class Dataset:
 
     def _begin(self, name: str, work: Future[Entries] | None) -> None:
         def then(ended_s: float) -> None:
-            try:
-                self.entries.update(work.result() if work is not None else {})
-            except DatasetError as error:
-                self._fail(name, str(error), ended_s)
+            error = None if work is None else work.exception()
+            if error is not None:
+                self._fail(name, error, ended_s)
                 return
+            self.entries.update({} if work is None else work.result())
             self._succeed(name, ended_s)
 
         self.state.begin(f"{name}_IN_PROGRESS", lasts_s=DATASET_S, then=then, work=work)
@@ -92,9 +92,11 @@ class Dataset:
         self._counts, self._code, self.updated_s = None, "SUCCESS", ended_s
         self.state.settle(f"{name}_COMPLETE")
 
-    def _fail(self, name: str, message: str, ended_s: float) -> None:
-        self._code, self.updated_s = "CLIENT_ERROR", ended_s
-        self.state.settle(f"{name}_FAILED", message)
+    def _fail(self, name: str, error: BaseException, ended_s: float) -> None:
+        """End a change with an error: one of the manifest, or a defect of the sandbox."""
+        is_known = isinstance(error, DatasetError)
+        self._code, self.updated_s = "CLIENT_ERROR" if is_known else "SERVICE_ERROR", ended_s
+        self.state.settle(f"{name}_FAILED", str(error) if is_known else repr(error))
 
     # What it says
 

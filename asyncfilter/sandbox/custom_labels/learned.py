@@ -30,12 +30,13 @@ def learn(account: Account, training: Training, material: Material, test: Materi
         account: Whose the model is.
         training: What is trained.
         material: The training manifest.
-        test: The test manifest: none of its images is learned from.
+        test: The test manifest: none of its images is learned from, unless there are no others.
         outcome: With the validation results.
     """
     use_case = material.use_case
     tested_refs = {line.ref for line in test.usable(use_case)}
-    usable = [line for line in material.usable(use_case) if line.ref not in tested_refs]
+    valid = material.usable(use_case)
+    usable = [line for line in valid if line.ref not in tested_refs] or valid
     known = _examples(spread(usable), material)
     if not known:
         outcome.problem = CONTENT_MESSAGES["ERROR_FAILED_IMAGES_S3_COPY"]

@@ -61,7 +61,7 @@ def label_metrics(label: str, scored: Iterable[Scored], truths: int, images: int
         is_last_of_equals = place == len(rows) or rows[place].confidence < row.confidence
         figures = _figures(right, place, truths)
         if is_last_of_equals and figures[2] > best[2]:
-            best, threshold = figures, row.confidence
+            best, threshold = figures, _between(rows, place)
     precision, recall, f1 = best
     return LabelMetrics(
         label=label,
@@ -100,6 +100,15 @@ def confusion(
             if share:
                 rows.append((truth, label, share))
     return rows
+
+
+def _between(rows: Sequence[Scored], place: int) -> float:
+    """The middle between the last of the first ``place`` confidences and the next lower one."""
+    last = rows[place - 1].confidence
+    if place == len(rows):
+        return last
+    middle = round((last + rows[place].confidence) / 2, 6)
+    return middle if middle > rows[place].confidence else last
 
 
 def _figures(right: int, found: int, truths: int) -> tuple[float, float, float]:

@@ -22,6 +22,7 @@ STARTABLE: Final = frozenset({"TRAINING_COMPLETED", "STOPPED", "FAILED", "COPYIN
 PAID: Final = frozenset({"STARTING", "RUNNING", "STOPPING"})
 """The states in which a model counts as running, and is paid for."""
 
+SERVICE_ISSUE: Final = "Amazon Rekognition experienced a service issue."
 _MESSAGES: Final = {
     "TRAINING_IN_PROGRESS": "The model is being trained.",
     "TRAINING_COMPLETED": "The model is ready to run.",
@@ -114,7 +115,11 @@ class Version:
         """Begin the training; ``write`` puts its files into a bucket at the end."""
 
         def then(ended_s: float) -> None:
-            outcome = work.result()
+            outcome = (
+                work.result()
+                if (error := work.exception()) is None
+                else Outcome(problem=f"{SERVICE_ISSUE} ({error!r})")
+            )
             if self.output is not None:
                 write(self.output.s3_bucket, outcome.files)
             for member, value in outcome.described.items():
