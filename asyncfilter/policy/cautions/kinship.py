@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from asyncfilter.job.spec import Condition, Job, nested_conditions
+from asyncfilter.job.spec import Condition, Job, Rule, nested_conditions
 from asyncfilter.model import Label
+from asyncfilter.policy.cautions.rule_logic import Follows
 from asyncfilter.policy.cautions.rules import Reachable
 from asyncfilter.policy.label_list import LabelList
 
@@ -23,6 +24,10 @@ Kin = Mapping[str, frozenset[Subject]]
 _NAME, _CATEGORY = "name", "category"
 _SAID = {_NAME: "is always labelled", _CATEGORY: "is in the category"}
 _MOST_REASONS = 3
+_MOST_NAMES = 200
+"""Names and rules, up to which the proofs take some hundredths of a second: a run waits for them."""
+_RULE_SIZE = 5
+"""A rule counts like so many names."""
 
 
 def kin_in_answers(labels: Iterable[Label]) -> Kin:
@@ -57,6 +62,8 @@ def hidden_rules(job: Job, listed: LabelList, seen: Kin) -> dict[int, str]:
     def follows(name: str) -> frozenset[Subject]:
         return seen[name] if name in seen else listed.kin.get(name, frozenset())
 
+    if not _are_related(job, follows) or _size(job) > _MOST_NAMES:
+        return {}
     related = Reachable(job, follows)
     hidden = related.reasons.keys() - Reachable(job).reasons.keys()
     return {
@@ -65,11 +72,29 @@ def hidden_rules(job: Job, listed: LabelList, seen: Kin) -> dict[int, str]:
     }
 
 
+def _are_related(job: Job, follows: Follows) -> bool:
+    """Whether a name in the rules has to do with another one, or with a category, in the rules."""
+    wanted = _subjects(job.rules)
+    return any(
+        subject in wanted and subject != (kind, name)
+        for kind, name in wanted
+        if kind == _NAME
+        for subject in follows(name)
+    )
+
+
+def _size(job: Job) -> int:
+    conditions = [one for rule in job.rules for one in nested_conditions(rule.conditions)]
+    return _RULE_SIZE * len(job.rules) + sum(len(list(_of(one))) for one in conditions)
+
+
+def _subjects(rules: Iterable[Rule]) -> set[Subject]:
+    return {subject for rule in rules for one in nested_conditions(rule.conditions) for subject in _of(one)}
+
+
 def _because(job: Job, index: int, listed: LabelList, *, kin: Kin) -> str:
     """The kinship between names of a rule and those of the rules up to it."""
-    wanted = {
-        subject for rule in job.rules[: index + 1] for one in nested_conditions(rule.conditions) for subject in _of(one)
-    }
+    wanted = _subjects(job.rules[: index + 1])
     found = [
         f"{name} {_SAID[kind]} {(listed.categories if kind == _CATEGORY else listed.names).get(other, other)!r}"
         for one in nested_conditions(job.rules[index].conditions)
