@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.leases import (
         StartOptions,
+        forget_lease,
         plan_start,
         plan_stop,
         start_model,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Patience": "wiring.model_changes",
     "StartOptions": "wiring.leases",
+    "forget_lease": "wiring.leases",
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "check_permissions": "wiring.access",
@@ -175,6 +177,7 @@ __all__ = [
     "fetch_manifest",
     "fetch_thumbnails",
     "fits_checkpoint",
+    "forget_lease",
     "import_manifests",
     "import_shown",
     "improve_model",

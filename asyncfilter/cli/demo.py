@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import anyio
 import typer
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.demo_folder import prepare_folder, show_command, unwritable
+from asyncfilter.cli.demo_folder import prepare_folder, show_command, unwritable, use_sandbox
 from asyncfilter.cli.options import LogFormat, OutputOptions, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.run import print_summary
 from asyncfilter.cli.signals import PROCESS
@@ -84,9 +83,7 @@ def demo(
         f"Drawing {pictures} pictures and starting a sandbox: S3, Rekognition and Service Quotas on a local port."
     )
     with SandboxProcess(_sandbox_options(pictures)) as sandbox:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            os.environ.pop(name, None)
-        os.environ.update(sandbox.environment())
+        use_sandbox(sandbox)
         summary = _run(deferred.load_job(path), as_json=options.as_json)
         if summary.stop_reason is StopReason.INTERRUPTED:
             raise typer.Exit(summary.exit_code)

@@ -13,6 +13,7 @@ from pathlib import Path
 from asyncfilter.cli.stderr import print_lines
 from asyncfilter.errors import UsageError
 from asyncfilter.report.program import program
+from asyncfilter.sandbox import SandboxProcess
 
 _MARK = "README"
 
@@ -45,26 +46,29 @@ def unwritable(folder: Path, error: OSError) -> UsageError:
     return UsageError(f"{folder}: {error.strerror}", hint="Run the demo in a folder that can be written.")
 
 
-def show_command(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
+def use_sandbox(sandbox: SandboxProcess, variables: Mapping[str, str] | None = None) -> None:
+    """Let this process, and the commands that it shows, use a sandbox and no settings of the user."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        os.environ.pop(name, None)
+    os.environ.update({**sandbox.environment(), **(variables or {})})
+
+
+def show_command(command: Sequence[str]) -> int:
     """Show a command as a user would give it, run it, and show what it prints; its exit code.
 
     Args:
         command: Its arguments.
-        environment: Variables that it gets beside those of this process.
     """
     print_lines(f"\n$ {shlex.join([program(), *command])}")
-    done = run_command(command, environment=environment)
+    done = run_command(command)
     print_lines(done.stdout.rstrip())
     return done.returncode
 
 
-def run_command(
-    command: Sequence[str], *, environment: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def run_command(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run this program with other arguments; its output, errors among it, is in ``stdout``."""
     return subprocess.run(  # noqa: S603  this program
         [sys.executable, "-m", "asyncfilter", *command],
-        env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

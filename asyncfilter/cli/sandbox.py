@@ -47,6 +47,7 @@ def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
         "asyncfilter sandbox --synthetic raw=2000000 --tps 500 --latency p50=120ms,p99=1.5s",
         "asyncfilter sandbox --samples raw --fault throttle=1% --fault 'reset@raw/robin/*=0.2' --seed 7",
         "asyncfilter sandbox --samples raw --deny 'CopyObject@clean/*' --env-file sandbox.env",
+        "asyncfilter sandbox --samples raw --bucket models --speed 600    Custom Labels: a training takes 3 seconds",
     ),
 )
 @takes_options

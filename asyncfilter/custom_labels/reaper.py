@@ -32,6 +32,7 @@ from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.errors import (
     AsyncFilterError,
+    LedgerError,
     ResourceInUseError,
     ResourceMissingError,
     ThrottledError,
@@ -43,8 +44,8 @@ from asyncfilter.ports.model_service import VersionStatus
 OpenModel = Callable[[Lease], AbstractAsyncContextManager[ReachedModel]]
 """Opens the service that has the model of a lease, with the credentials of the lease's profile."""
 
-PATIENCE_S = 600.0
-"""Longest time without an answer of the service before a stop is given up, seconds."""
+PATIENCE_S = 120.0
+"""Longest time without an answer of the service before a stop is told as failed, seconds; the next look goes on."""
 
 
 WHY = {
@@ -122,6 +123,8 @@ class Reaper:
         async def one(lease: Lease) -> None:
             try:
                 await self._attend(lease, reaped, asked=asked)
+            except LedgerError:
+                raise
             except WaitEndedError as error:
                 late.append(error)
             except AsyncFilterError as error:

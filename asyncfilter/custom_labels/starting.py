@@ -23,6 +23,7 @@ from asyncfilter.custom_labels.lease_table import BeingStoppedError, Leases, Oth
 from asyncfilter.custom_labels.paced import is_certainly_undone
 from asyncfilter.custom_labels.processes import Host
 from asyncfilter.custom_labels.reached_model import ReachedModel
+from asyncfilter.custom_labels.reaper import Reaper
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.errors import (
     AsyncFilterError,
@@ -101,6 +102,7 @@ class Starter:
         leases: The table.
         host: Reads the clocks.
         waiter: Waits between looks.
+        reaper: Goes on with a stop that another process may have left.
         on_taken: Makes somebody watch the lease, whatever becomes of this process; an error of it ends the start.
     """
 
@@ -111,12 +113,14 @@ class Starter:
         host: Host,
         waiter: Waiter,
         *,
+        reaper: Reaper,
         on_taken: OnTaken = _nothing,
     ) -> None:
         self._model = model
         self._leases = leases
         self._host = host
         self._waiter = waiter
+        self._reaper = reaper
         self._on_taken = on_taken
 
     async def look(self) -> Outlook:
@@ -135,13 +139,14 @@ class Starter:
             if version.status in NOT_RUNNING:
                 self._release_ended(before)
             present = self._present()
-            is_stopping = version.status == VersionStatus.STOPPING or any(not lease.lasts for lease in present)
-            if not is_stopping and (before == present or version.status not in RUNS):
+            if ending := [lease for lease in present if not lease.lasts]:
+                self._waiter.tell(f"{self._model.arn}: waiting until it is stopped")
+                await self._reaper.pursue(ending[0])
+            elif version.status == VersionStatus.STOPPING:
+                await self._waiter.pause(f"stop of {self._model.arn}")
+            elif before == present or version.status not in RUNS:
                 _check_state(version)
                 return Outlook(version=version, leases=tuple(present))
-            if is_stopping:
-                self._waiter.tell(f"{self._model.arn}: waiting until it is stopped")
-            await self._waiter.pause(f"stop of {self._model.arn}")
 
     async def start(self, wish: Wish, *, adopts: bool = False) -> Lease:
         """Take a lease, and start the model unless it runs; returns before it is running.

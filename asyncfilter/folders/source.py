@@ -228,6 +228,8 @@ def check_folder(root: Path) -> None:
 
 def _unlistable(folder: bytes, exc: OSError) -> AccessError:
     name = os.fsdecode(folder)
+    if isinstance(exc, NotADirectoryError) and Path(name).is_file():
+        return BucketNotFoundError(f"{name}: there is no such folder: it is a file", hint="Name its folder.")
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return BucketNotFoundError(f"{name}: there is no such folder", hint="Correct source in the job file.")
     if isinstance(exc, PermissionError):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
+from asyncfilter.job.address_slips import meant
 from asyncfilter.model import FOLDER, OWN, S3, S3Location, StoreKind, store_of, uri_of
 
 MAX_KEY_BYTES = 1024
@@ -283,7 +284,8 @@ def _split(text: str) -> tuple[str, str]:
     if (arn := text.removeprefix(S3)).startswith("arn:"):
         raise ValueError(f"expected s3://bucket/prefix, found the ARN {text!r}: {_arn_meaning(arn)}")
     if not text.startswith(S3):
-        raise ValueError(f"expected s3://bucket/prefix, or a folder such as ./photos, found {text!r}")
+        hint = "" if (address := meant(text)) is None else f": write {address}"
+        raise ValueError(f"expected s3://bucket/prefix, or a folder such as ./photos, found {text!r}{hint}")
     bucket, _, key = text.removeprefix(S3).partition("/")
     if "{" in bucket:
         raise ValueError(f"expected a bucket written out, without placeholders, found {bucket!r}")

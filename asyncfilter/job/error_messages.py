@@ -33,7 +33,8 @@ def describe(document: Document, findings: Sequence[Mapping[str, Any]]) -> None:
             path = locate(finding["loc"], document.value)
             allowed = schema.keys_of(path[:-1], _at(document.value, path[:-1]))
             meant.update((*path[:-1], key) for key in difflib.get_close_matches(str(path[-1]), allowed, n=1))
-            message = f"unknown key {path[-1]!r}, nearest is {nearest(str(path[-1]), allowed)!r}; "
+            guess = schema.place_of(str(path[-1]), path[:-1], document.value) or nearest(str(path[-1]), allowed)
+            message = f"unknown key {path[-1]!r}, nearest is {guess!r}; "
             document.add(path, f"{message}allowed here: {', '.join(allowed)}", at_key=True)
     for finding in findings:
         path = locate(finding["loc"], document.value)
@@ -105,6 +106,21 @@ class Phrases:
         forms = [form for node in self._nodes(path) for form in self.forms(node) if "properties" in form]
         begun = [form for form in forms if isinstance(value, dict) and value.keys() >= set(form.get("required", ()))]
         return list(dict.fromkeys(key for form in begun or forms for key in form["properties"]))
+
+    def place_of(self, key: str, path: Path, value: object) -> str | None:
+        """The place of a key that stands one section too high or in another one, such as ``limits.budget_usd``.
+
+        None when a key that is allowed at ``path`` is like it, and when no section has it.
+        """
+        if difflib.get_close_matches(key, self.keys_of(path, _at(value, path)), n=1):
+            return None
+        for base in (path, ()):
+            present = _at(value, base)
+            sections = sorted(self.keys_of(base, present), key=lambda name: name not in present)
+            found = next((name for name in sections if key in self.keys_of((*base, name), None)), None)
+            if found is not None:
+                return f"{found}.{key}"
+        return None
 
     def phrase(self, node: Schema) -> str:
         """The phrase for what one node of the schema allows."""

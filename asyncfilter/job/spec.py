@@ -372,3 +372,9 @@ class Job:
         """Every action, that on duplicates among them, by its key in the job file: ``actions.keep`` and so on."""
         found = {f"actions.{verdict}": action for verdict, action in self.actions.items()}
         return found if self.duplicate is None else {**found, "actions.duplicate": self.duplicate}
+
+    @property
+    def target_stores(self) -> frozenset[StoreKind]:
+        """The kinds of stores that images are copied or moved to."""
+        targets = [action.target for action in self.actions_by_key.values()]
+        return frozenset(store_of(target) for target in targets if target is not None)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from asyncfilter.job.spec import Action, Job
-from asyncfilter.model import ActionKind, Decision, Detection, Effect, ObjectRef, StoreKind, Verdict, store_of
+from asyncfilter.model import ActionKind, Decision, Detection, Effect, ObjectRef, StoreKind, Verdict
 from asyncfilter.policy.provenance import provenance_of
 from asyncfilter.policy.targets import TargetTemplate, compile_target, may_collide
 from asyncfilter.records.images import DoneEffect, StoredImage
@@ -43,8 +43,7 @@ class Effects:
         self._duplicate_target = compile_target(duplicate.target) if duplicate and duplicate.target else None
         others = [compile_target(job.duplicate.target)] if job.duplicate is not None and job.duplicate.target else []
         self.needs_owners = may_collide([*self._targets.values(), *others])
-        stores = {store_of(target.bucket) for target in (*self._targets.values(), *others)}
-        self.needs_hashes = job.source.store is StoreKind.FOLDER and bool(stores - {StoreKind.FOLDER})
+        self.needs_hashes = job.source.store is StoreKind.FOLDER and bool(job.target_stores - {StoreKind.FOLDER})
 
     def action(self, decision: Decision, *, is_duplicate: bool = False) -> Action:
         """The job's action for such an image, of any kind."""

@@ -27,7 +27,7 @@ from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN, SyntheticKeys
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|)")
-_ERROR_NAME: Final = re.compile(r"[A-Z][A-Za-z]+(?:Exception|Error)")
+_ERROR_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]+(?:Exception|Error)")
 _UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
 
 

@@ -36,7 +36,6 @@ def labels_frame(
         UsageError: pandas or pyarrow is not installed, or there is no such column.
         CheckpointError: There is no checkpoint, or it cannot be read.
     """
-    job = with_known_bucket(job)
     pa, arrow_type = arrow(), _pandas().ArrowDtype
     job = with_known_bucket(job)
     names = list(COLUMNS if columns is None else columns)

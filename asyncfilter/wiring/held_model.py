@@ -65,7 +65,8 @@ async def _start(job: Job, start: ModelStart, use: ModelUse, leases: Leases, uni
         async def watch(lease: Lease) -> None:
             await start_watcher(lease, leases, use.clock, poll_s=start.poll_s)
 
-        starter = Starter(reached(models, arn), leases, host, waiter, on_taken=watch)
+        reaper = Reaper(leases, host, open_lease, waiter)
+        starter = Starter(reached(models, arn), leases, host, waiter, reaper=reaper, on_taken=watch)
         if (await starter.look()).is_foreign:
             use.tell(f"{arn} runs without a lease of yours: it is used, and left running")
             return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from io import BytesIO
 from random import Random
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,6 +20,8 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ObjectRef, S3Location
 from asyncfilter.records.images import StoredImage
 from asyncfilter.wiring.image_readers import ImageReaders, wanted
+
+T = TypeVar("T")
 
 AT_ONCE = 32
 """Images that are read at the same time, or wait for earlier ones."""
@@ -75,7 +77,7 @@ async def read_contents(
     """
     async with AsyncExitStack() as stack:
         repeat = Repeater(max_attempts=job.limits.max_attempts, pause=full_pause(SystemClock()), rng=Random())
-        reads = _Reads(ImageReaders(job, stack, retry=repeat), job.source.bucket)
+        reads = _Reads(ImageReaders(job, stack, retry=_Attempts(repeat)), job.source.bucket)
         queue = _Queue(receiver, on_read, most_bytes)
         send, receive = anyio.create_memory_object_stream[_Slot](AT_ONCE)
         async with anyio.create_task_group() as tasks:
@@ -85,6 +87,37 @@ async def read_contents(
             async with send:
                 await queue.run(images, send)
         reads.finish()
+
+
+class _Attempts:
+    """Repeats attempts, fewer of them at a time after failures: on a slow line many at once would all time out.
+
+    Half as many after each failure, down to one; one more after each as many successes.
+    """
+
+    def __init__(self, repeat: Repeater) -> None:
+        self._repeat = repeat
+        self._limiter = anyio.CapacityLimiter(AT_ONCE)
+        self._successes = 0
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], /) -> T:
+        """See ``Retry``."""
+        return await self._repeat(lambda: self._limited(attempt))
+
+    async def _limited(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        limiter = self._limiter
+        async with limiter:
+            try:
+                found = await attempt()
+            except TransientError:
+                limiter.total_tokens = max(1, limiter.total_tokens // 2)
+                self._successes = 0
+                raise
+        self._successes += 1
+        if self._successes >= limiter.total_tokens < AT_ONCE:
+            limiter.total_tokens += 1
+            self._successes = 0
+        return found
 
 
 class _Slot:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from asyncfilter.clock import SystemClock
 from asyncfilter.custom_labels.finding import the_project, the_version
-from asyncfilter.custom_labels.lease import RUNS, Lease, LeaseKind, end_reason, is_abandoned
+from asyncfilter.custom_labels.lease import RUNS, EndReason, Lease, LeaseKind, end_reason, is_abandoned
 from asyncfilter.custom_labels.lease_table import Leases, Wish
 from asyncfilter.custom_labels.ledger import existing_ledger, open_ledger
 from asyncfilter.custom_labels.processes import ThisHost, is_dead
 from asyncfilter.custom_labels.reached_model import ReachedModel
-from asyncfilter.custom_labels.reaper import Failure, Reaped, Reaper
+from asyncfilter.custom_labels.reaper import PATIENCE_S, Failure, Reaped, Reaper
 from asyncfilter.custom_labels.starting import OnTaken, Outlook, Starter, foreign
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.errors import AccessError
@@ -26,8 +26,11 @@ from asyncfilter.wiring.model_changes import Patience
 from asyncfilter.wiring.models import Models, open_models
 from asyncfilter.wiring.watcher import start_watcher
 
-COMMAND_PATIENCE_S = 30.0
+COMMAND_PATIENCE_S = 10.0
 """Longest time without an answer of the service that a command which is about something else waits, seconds."""
+
+STOP_PATIENCE_S = PATIENCE_S
+"""The same for a command that stops models."""
 
 COMMAND_POLL_S = 2.0
 """Its pause between two looks, seconds: the user waits."""
@@ -105,7 +108,32 @@ async def stop_expired(patience: Patience) -> Reaped:
         LedgerError: The ledger cannot be used.
     """
     with open_leases() as leases:
-        return await Reaper(leases, ThisHost(), open_lease, patience.waiter()).reap()
+        return await _reaper(leases, patience).reap()
+
+
+def _reaper(leases: Leases, patience: Patience) -> Reaper:
+    return Reaper(leases, ThisHost(), open_lease, patience.waiter(), patience_s=STOP_PATIENCE_S)
+
+
+def forget_lease(identifier: str, *, agrees: Callable[[Lease], object]) -> Lease | None:
+    """Release a lease without the service's word: nothing stops its model any more. For a service that is gone.
+
+    Args:
+        identifier: Of the lease.
+        agrees: Called with it first; an exception keeps it.
+
+    Returns:
+        The lease; None when there is no open one.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+    """
+    with open_leases() as leases:
+        lease = leases.get(identifier)
+        if lease is None or not lease.is_open:
+            return None
+        agrees(lease)
+        return leases.release(identifier, EndReason.ASKED)
 
 
 # -- Start -------------------------------------------------------------------------------------------------------------
@@ -209,9 +237,10 @@ def _starter(
     models: Models, leases: Leases, arn: str, patience: Patience, *, on_taken: OnTaken | None = None
 ) -> Starter:
     model, waiter = reached(models, arn), patience.waiter()
+    reaper = Reaper(leases, ThisHost(), open_lease, waiter)
     if on_taken is None:
-        return Starter(model, leases, ThisHost(), waiter)
-    return Starter(model, leases, ThisHost(), waiter, on_taken=on_taken)
+        return Starter(model, leases, ThisHost(), waiter, reaper=reaper)
+    return Starter(model, leases, ThisHost(), waiter, reaper=reaper, on_taken=on_taken)
 
 
 def profile_of(aws: Aws) -> str | None:
@@ -280,4 +309,4 @@ async def stop_model(planned: PlannedStop, patience: Patience) -> Reaped:
         ending = leases.of(planned.wish.arn, planned.wish.endpoint)
         if not ending and planned.version.status in RUNS:
             ending = [leases.take(planned.wish, runs=True)]
-        return await Reaper(leases, ThisHost(), open_lease, patience.waiter()).stop(ending)
+        return await _reaper(leases, patience).stop(ending)

@@ -108,18 +108,22 @@ async def open_run(
     async with AsyncExitStack() as stack:
         checkpoint = await existing_checkpoint(job, overrides, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
-        use = ModelUse(
-            run_id=context.run_id,
-            clock=context.clock,
-            emit=context.emit,
-            spent_micros=0 if checkpoint is None else checkpoint.opened.totals.spent_micros,
-        )
+        use = _model_use(job, checkpoint, context)
         inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
         checkpoint = checkpoint or await sqlite(job, stack)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
         yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+
+
+def _model_use(job: Job, checkpoint: Checkpoint | None, context: RunContext) -> ModelUse | None:
+    """What needs the job's model to run; None when a stop rule still holds, so that nothing will be examined."""
+    opened = None if checkpoint is None else checkpoint.opened
+    if opened is not None and stop_at_start(job, opened.watermark.tally, opened.decided_by) is not None:
+        return None
+    spent_micros = 0 if opened is None else opened.totals.spent_micros
+    return ModelUse(run_id=context.run_id, clock=context.clock, emit=context.emit, spent_micros=spent_micros)
 
 
 async def _ignored_names(job: Job, checkpoint: Checkpoint, *, is_own: bool) -> tuple[str, ...]:

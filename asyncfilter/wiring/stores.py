@@ -26,7 +26,7 @@ from asyncfilter.folders import (
     check_targets,
     check_writable,
 )
-from asyncfilter.job.addresses import Template, parse_template
+from asyncfilter.job.addresses import parse_template
 from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import StoreKind, folder_of
 from asyncfilter.ports.examine import Contents, Heads, Places, Sink, Source
@@ -154,7 +154,8 @@ async def _folder_objects(_job: Job, _account: Account) -> Objects:
 
 async def _folder_end(job: Job, _account: Account) -> StoreEnd:
     buckets = [job.source.bucket] if job.source.store is StoreKind.FOLDER else []
-    buckets += [template.bucket for template in _templates(job) if template.store is StoreKind.FOLDER]
+    targets = [parse_template(action.target) for action in job.actions_by_key.values() if action.target is not None]
+    buckets += [target.bucket for target in targets if target.store is StoreKind.FOLDER]
     return FolderEnd([folder_of(bucket) for bucket in buckets])
 
 
@@ -281,12 +282,7 @@ async def _routed(job: Job, own: Sink, account: Account) -> Sink:
 
 def _other_kinds(job: Job) -> list[StoreKind]:
     """The kinds of stores of targets, less that of the images and those of the caller."""
-    kinds = dict.fromkeys(template.store for template in _templates(job))
-    return [kind for kind in kinds if kind not in {job.source.store, StoreKind.OWN}]
-
-
-def _templates(job: Job) -> list[Template]:
-    return [parse_template(action.target) for action in job.actions_by_key.values() if action.target is not None]
+    return sorted(job.target_stores - {job.source.store, StoreKind.OWN})
 
 
 class _Opened(Generic[K, V]):

@@ -18,7 +18,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.custom_labels.lease import Lease
 from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.ledger import STATE_VARIABLE, state_folder
-from asyncfilter.custom_labels.processes import ThisHost, is_dead
+from asyncfilter.custom_labels.processes import ThisHost, is_alive_here
 from asyncfilter.errors import AsyncFilterError
 
 START_TIMEOUT_S = 60.0
@@ -61,13 +61,11 @@ def log_path(folder: Path, identifier: str) -> Path:
 
 
 def _has_watcher(leases: Leases, lease: Lease) -> bool:
-    """Whether a process watches it; one whose end this host cannot know counts."""
+    """Whether a process of this host watches it, or nothing is left to watch."""
     present = leases.get(lease.id)
-    return (
-        present is None
-        or not present.is_open
-        or (present.watcher is not None and not is_dead(present.watcher, ThisHost()))
-    )
+    if present is None or not present.is_open:
+        return True
+    return present.watcher is not None and is_alive_here(present.watcher, ThisHost())
 
 
 def _begin(arguments: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:

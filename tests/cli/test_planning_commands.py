@@ -125,6 +125,18 @@ def test_a_plan_as_text(workspace: Workspace) -> None:
         assert text in " ".join(out.split())
 
 
+def test_a_plan_names_the_next_step(workspace: Workspace) -> None:
+    """A sample before anything is paid, and the run; the run alone when all labels are there."""
+    before = workspace.here("plan", "job.yaml")[1].splitlines()
+    (first,) = (at for at, line in enumerate(before) if line.startswith("next "))
+    assert "--sample" in before[first]
+    assert "run job.yaml" in " ".join(before[first + 1 :])
+    workspace.here("run", "job.yaml", "--dry-run")
+    after = workspace.here("plan", "job.yaml")[1].splitlines()
+    (only,) = (line for line in after if line.startswith("next "))
+    assert "run job.yaml" in only
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

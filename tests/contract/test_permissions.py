@@ -16,20 +16,30 @@ import pytest
 from asyncfilter import Consent, apply, bench, label_references, plan, plan_apply, plan_undo, refilter, run, undo
 from asyncfilter.aws import Endpoint
 from asyncfilter.checkpoint import read_images
+from asyncfilter.datasets.manifests.from_folders import FolderEntry
+from asyncfilter.datasets.manifests.image_journal import ImageJournal
 from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.job import Job
-from asyncfilter.model import Verdict
+from asyncfilter.job.spec import Aws
+from asyncfilter.model import ObjectRef, S3Location, Verdict, uri_of
 from asyncfilter.policy.permissions import BucketFacts, Command, Need, needs_of, policy_document
 from asyncfilter.records.images import StoredImage
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.iam.documents import matches
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from asyncfilter.wiring.equal_images import list_contents
+from asyncfilter.wiring.first_look import label_sample, look_at
 from asyncfilter.wiring.image_contents import read_contents
+from asyncfilter.wiring.image_looks import look_at_images
+from asyncfilter.wiring.image_readers import WantedImage
+from asyncfilter.wiring.image_sizes import read_sizes
+from asyncfilter.wiring.manifests import list_entries
 from tests.kit import jobs
 from tests.kit.pictures import plain
 from tests.kit.services import serving, set_faults
 
 ROBINS, CATS, DOGS = ("robin/1.jpg", "robin/2.jpg"), ("cat/1.jpg", "cat/2.jpg"), ("dog/1.jpg", "dog/2.jpg")
+IMAGES = (*ROBINS, *CATS, *DOGS)
 RULES = [{"keep": {"any": "Robin"}}, {"review": {"any": "Cat"}}]
 COPIES = {"keep": {"copy": "s3://clean/robin/{key}"}}
 REMOVALS = {"review": {"move": "s3://quarantine/{name}/{relative}"}, "reject": "delete"}
@@ -112,6 +122,64 @@ async def labelled(job: Job) -> bool:
     return found.calls == 1
 
 
+def present(job: Job) -> S3Location:
+    """The place of the job's images."""
+    return S3Location(job.source.bucket, job.source.prefix)
+
+
+async def looked(job: Job) -> bool:
+    """``init``."""
+    return (await look_at(present(job), Aws())).look.images == len(IMAGES)
+
+
+async def looked_and_examined(job: Job) -> bool:
+    """``init --examine``."""
+    found = await look_at(present(job), Aws())
+    uris = [uri_of(found.place.bucket, listed.key) for listed in found.sample_of(3)]
+    return (await label_sample(uris, Aws(), folder=job.checkpoint.parent)).calls == len(uris)
+
+
+async def listed_by_folder(job: Job) -> bool:
+    """``manifest from-folders``."""
+    found: list[FolderEntry] = []
+    await list_entries(present(job), found.append, aws=Aws())
+    return len(found) == len(IMAGES)
+
+
+async def listed_by_content(job: Job) -> bool:
+    """``manifest split --images``."""
+    found: dict[str, str] = {}
+    await list_contents(present(job), found.__setitem__, aws=Aws())
+    return len(found) == len(IMAGES)
+
+
+def of_run(job: Job) -> list[StoredImage]:
+    """The images that a run copied or moved."""
+    return [image for image in read_images(job.checkpoint) if image.effects]
+
+
+async def sized(job: Job) -> bool:
+    """``manifest from-run`` with boxes: the first image is there, and of the others the copies."""
+    with ImageJournal(job.checkpoint.parent / "sizes.db") as journal:
+        images = [
+            (ObjectRef(bucket="raw", key=one.key, size_bytes=one.size_bytes, etag=one.etag, seq=0), one.effects[0])
+            for one in of_run(job)
+        ]
+        await read_sizes(
+            [WantedImage(image, at > 0, effect.target) for at, (image, effect) in enumerate(images)], journal, job
+        )
+        return len(images) > 1 and all(journal.facts_at(image.uri, image.etag) for image, _ in images)
+
+
+async def checked(job: Job) -> bool:
+    """``manifest validate --check-images`` and ``dataset check --images``."""
+    with ImageJournal(job.checkpoint.parent / "looks.db") as journal:
+        refs = [uri for one in of_run(job) for uri in (uri_of("raw", one.key), one.effects[0].target)]
+        await look_at_images(refs, journal, aws=Aws())
+        found = [journal.facts(ref) for ref in refs]
+        return bool(found) and not any(facts is None or facts.trouble for facts in found)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """One command of one job.
@@ -171,7 +239,7 @@ class Scene:
         source = sandbox.bucket("raw")
         if self.versions:
             source.versioning = "Enabled"
-        for at, key in enumerate((*ROBINS, *CATS, *DOGS)):
+        for at, key in enumerate(IMAGES):
             stored = sandbox.put("raw", self.prefix + key, self.body + bytes([at]))
             if self.tags and key.endswith("1.jpg"):
                 source.set_tags(stored, {"camera": "left"})
@@ -188,7 +256,7 @@ class Scene:
         sandbox.set_policy(policy_document(needs))
         try:
             return await self.verb(self.job(folder))
-        except AsyncFilterError:
+        except (AsyncFilterError, ExceptionGroup):  # of a task group
             return False
 
 
@@ -205,6 +273,18 @@ SCENES = {
     "plan --sample": Scene(command=Command.SAMPLE, verb=sampled, sections={}),
     "bench": Scene(command=Command.BENCH, verb=benched, sections={"limits": {"tps": 50}}),
     "labels": Scene(command=Command.LABELS, verb=labelled, sections={}),
+    "init": Scene(command=Command.INIT, verb=looked, sections={}),
+    "init of a bucket": Scene(command=Command.INIT, verb=looked, sections={}, prefix=""),
+    "init --examine": Scene(command=Command.INIT_EXAMINE, verb=looked_and_examined, sections={}),
+    "manifest from-run": Scene(command=Command.FROM_RUN, verb=sized, sections={"actions": COPIES}, before=RUN_FIRST),
+    "manifest from-folders": Scene(command=Command.FROM_FOLDERS, verb=listed_by_folder, sections={}),
+    "manifest split --images": Scene(command=Command.SPLIT, verb=listed_by_content, sections={}),
+    "manifest validate --check-images": Scene(
+        command=Command.CHECK_IMAGES, verb=checked, sections={"actions": COPIES}, before=RUN_FIRST
+    ),
+    "dataset check --images": Scene(
+        command=Command.DATASET_IMAGES, verb=checked, sections={"actions": COPIES}, before=RUN_FIRST
+    ),
     "run": Scene(command=Command.RUN, verb=ran, sections={"actions": COPIES}),
     "run with odd keys": Scene(
         command=Command.RUN,

@@ -6,8 +6,10 @@ import json
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from tests.contract.test_sandbox_rekognition import s3_image
 from tests.kit.manifests import box, box_metadata, size
 from tests.kit.pictures import encoded, plain
 
-pytest.importorskip("numpy", reason="trainings need the extra sandbox-training")
+# numpy is not imported here: a training does so with one thread, which is faster than many.
+pytestmark = pytest.mark.skipif(find_spec("numpy") is None, reason="trainings need the extra sandbox-training")
 
 CLOTHING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "photos" / "clothing"
 BIRDS = ("blackbird", "jay", "robin", "sparrow")
@@ -114,15 +117,18 @@ def test_a_better_dataset_gives_a_better_model(open_service: Callable[..., Servi
 @pytest.mark.real
 @pytest.mark.skipif(not CLOTHING.exists(), reason=f"no photos at {CLOTHING}")
 def test_real_photos_are_learned(open_service: Callable[..., Service]) -> None:
-    """Ten kinds of clothes: far better than chance, and worse with wrong labels."""
+    """Ten kinds of clothes: the surest label is right three times as often as by chance; wrong labels make it worse."""
     service = open_service(load=(LoadSpec("pics", str(CLOTHING)),), buckets=(BucketSpec("models"),))
     photos = [(key, key.partition("/")[0]) for key in service.sandbox.keys("pics") if key.endswith(".jpg")]
     train = [photo for place, photo in enumerate(photos) if place % 4]
     test = photos[::4]
-    good = f1(ended(service, datasets(service, "good", train, test)))
+    described = ended(service, datasets(service, "good", train, test))
+    snapshot = lines_at(service, described["TestingDataResult"], "Output")
+    surest = [line["rekognition-custom-labels-evaluation-0-metadata"]["class-name"] for line in snapshot]
+    right = sum(found == label for found, (_, label) in zip(surest, test, strict=True))
+    assert right / len(test) > 0.3
     poor = f1(ended(service, datasets(service, "poor", wrong(train, 0.5), test)))
-    chance = f1(ended(service, datasets(service, "chance", wrong(train, 0.9), test)))
-    assert good > max(0.4, poor + 0.05, chance + 0.1), (good, poor, chance)
+    assert f1(described) > poor + 0.05, (f1(described), poor)
 
 
 @pytest.mark.parametrize("shape", SummaryShape)
@@ -480,3 +486,39 @@ def test_boxes_that_fill_their_images(open_service: Callable[..., Service]) -> N
     service.dataset(project, "TRAIN", lines[:6])
     service.dataset(project, "TEST", lines[6:])
     assert ended(service, project)["Status"] == "TRAINING_COMPLETED"
+
+
+def test_a_training_holds_nothing_up(open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one works, calls are answered, datasets are made, models detect; its own state waits for it."""
+    service = open_service()
+    train, test = draw_birds(service.sandbox, 16)
+    arn = service.trained(datasets(service, "ready", train, test))
+    service.start(arn)
+    service.wait(480)
+    from asyncfilter.sandbox.custom_labels import learned  # imports numpy
+
+    go_on = threading.Event()
+    run_test = learned.run_test
+
+    def wait_and_test(*arguments: Any) -> Any:
+        go_on.wait(60)
+        return run_test(*arguments)
+
+    monkeypatch.setattr("asyncfilter.sandbox.custom_labels.learned.run_test", wait_and_test)
+    project = datasets(service, "birds", train, test)
+    try:
+        service.train(project)
+        service.wait(7200)
+        assert service.version(project)["Status"] == "TRAINING_IN_PROGRESS"
+        service.dataset(service.project("more"), "TRAIN", [label_line(key, bird) for key, bird in train])
+        found = service.api.detect_custom_labels(
+            ProjectVersionArn=arn, Image=s3_image(test[0][0], "pics"), MinConfidence=0
+        )
+        assert len(found["CustomLabels"]) == 4
+        assert service.version(project)["Status"] == "TRAINING_IN_PROGRESS"
+    finally:
+        go_on.set()
+    while (described := service.version(project))["Status"] == "TRAINING_IN_PROGRESS":
+        pass
+    took = described["TrainingEndTimestamp"] - described["CreationTimestamp"]
+    assert took.total_seconds() >= 7200

@@ -325,3 +325,15 @@ async def test_a_bucket_s_targets_in_a_folder_are_checked(verb: Any, tmp_path: P
         with pytest.raises(AccessError, match="taken is no folder"):
             await verb(job)
         assert "DetectLabels" not in called(sandbox)
+
+
+async def test_iam_is_asked_about_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request is tried, at AWS neither: a denial by IAM is a caution before anything is paid."""
+    monkeypatch.setattr("asyncfilter.aws.session._AWS_HOSTS", ("127.0.0.1",))
+    job = folder_job(tmp_path, "s3://clean/{key}", detector={"region": "us-east-1"})
+    async with sandbox_with() as sandbox:
+        assert (await plan(job)).cautions == ()
+        sandbox.set_policy(policy(ASKS))
+        (caution,) = (await plan(job)).cautions
+        assert not {"CopyObject", "PutObject", "GetObject"} & called(sandbox)
+    assert "s3:PutObject on arn:aws:s3:::clean/* is denied by IAM" in caution

@@ -39,7 +39,7 @@ def virtually(scenario: Scenario) -> Callable[[Path], None]:
     def test(tmp_path: Path) -> None:
         run_virtually(lambda: scenario(World(tmp_path)))
 
-    del test.__wrapped__  # type: ignore[attr-defined]  # pytest would take its parameters
+    del test.__wrapped__
     return test
 
 
@@ -376,6 +376,17 @@ async def test_start_waits_for_a_stop_that_goes_on(world: World) -> None:
     assert world.service.models[ARN].status == VersionStatus.RUNNING
 
 
+@virtually
+async def test_start_goes_on_with_a_stop_that_was_left(world: World) -> None:
+    """The process that had decided it has died; a start finishes the stop before it begins."""
+    lease = await start(world.process())
+    dead = world.process()
+    dead.leases.end(lease.id, asked=True)
+    dead.die()
+    assert (await start(world.process())).id != lease.id
+    assert world.service.calls == ["start", "stop", "start"]
+
+
 # -- Starts that fail --------------------------------------------------------------------------------------------------
 
 
@@ -514,6 +525,22 @@ async def test_one_watcher_a_lease(world: World) -> None:
     first.die()
     await world.process().watcher().watch(lease.id)
     assert world.service.running == []
+
+
+@virtually
+async def test_a_watcher_of_another_host_is_followed(world: World) -> None:
+    """Whether it lives cannot be seen from here, so the host that uses the lease watches it; the other one ends."""
+    commands = world.process()
+    lease = await watched(world, commands)
+    elsewhere = world.process(machine=Machine("beta"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.process().watcher().watch, lease.id)
+        await anyio.sleep(60)
+        tasks.start_soon(elsewhere.watcher().watch, lease.id)
+        await anyio.sleep(60)
+        assert world.leases()[0].watcher == elsewhere.host.me
+        assert "another process watches it" in world.told
 
 
 @virtually

@@ -410,7 +410,7 @@ class Commands:
 
     def starter(self, arn: str = ARN, on_taken: OnTaken | None = None) -> Starter:
         options = {} if on_taken is None else {"on_taken": on_taken}
-        return Starter(self.model(arn), self.leases, self.host, self.waiter(), **options)
+        return Starter(self.model(arn), self.leases, self.host, self.waiter(), reaper=self.reaper(), **options)
 
     def watcher(self) -> Watcher:
         clock = LoopClock(UNIX_S)

@@ -122,7 +122,7 @@ def test_what_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(BucketNotFoundError, match="nowhere"):
         check_folder(tmp_path / "nowhere")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(AccessError, match="no such folder"):
+    with pytest.raises(AccessError, match="no such folder: it is a file"):
         check_folder(tmp_path / "file")
     (tmp_path / "closed").mkdir()
     real = os.scandir

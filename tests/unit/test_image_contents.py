@@ -150,3 +150,33 @@ async def test_an_outage_that_does_not_end(tmp_path: Path, network: Network, goo
     assert TransientError.exit_code == 4
     failed = 1_000_000 - network.outage
     assert failed <= AT_ONCE if not good else failed > image_contents.OUTAGE_ROUNDS
+
+
+async def test_a_slow_line_gets_fewer_reads_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where more than three at a time all time out, every image comes all the same."""
+    running, peaks, read = 0, list[int](), FolderContents.read
+
+    async def slow(self: FolderContents, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        nonlocal running
+        running += 1
+        peaks.append(running)
+        try:
+            await anyio.sleep(0.001)
+            if running > 3:
+                raise TransientError(f"{image.uri}: timed out", may_be_billed=False)
+            return await read(self, image, first_bytes=first_bytes)
+        finally:
+            running -= 1
+
+    async def no_pause(_: float) -> bool:
+        await anyio.lowlevel.checkpoint()
+        return True
+
+    monkeypatch.setattr(FolderContents, "read", slow)
+    monkeypatch.setattr(image_contents, "full_pause", lambda _: no_pause)
+    images = [stored(tmp_path, number, b"x") for number in range(1, 101)]
+    received = Received()
+    await read_contents(images, received, make_bare_job(source=str(tmp_path), base_dir=tmp_path))
+    assert received.found == [(image.key, b"x") for image in images]
+    assert max(peaks) > 3
+    assert max(peaks[-50:]) <= 5

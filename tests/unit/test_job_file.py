@@ -11,6 +11,7 @@ import pytest
 
 from asyncfilter.errors import JobError
 from asyncfilter.job import Action, Condition, Count, Job, Order, PriceTier, load_job, parse_job
+from asyncfilter.job.addresses import parse_source
 from asyncfilter.job.spec import Area, ClientKind, DetectorKind, DetectorSpec, Limits, Pricing, SourceSpec, Stop
 from asyncfilter.model import ActionKind, IfExists, Verdict
 
@@ -60,6 +61,17 @@ WRONG = {
         swap("name: ", "nmae: "),
         "2:1: nmae",
         ["unknown key 'nmae'", "nearest is 'name'", "version, name, source"],
+    ),
+    "a key that belongs into a section": (
+        HEAD + "budget_usd: 25",
+        "5:1: budget_usd",
+        ["unknown key 'budget_usd', nearest is 'limits.budget_usd'", "version, name, source"],
+    ),
+    "a key of another section": (HEAD + "stop: {max_images: 9}", "5:8: stop.max_images", ["nearest is 'limits.max_i"]),
+    "a key beside its verdict": (
+        "version: 1\nname: x\nsource: s3://raw/\nrules:\n  - review: {any: Robin}\n    confidence: 85\n",
+        "6:5: rules[0].confidence",
+        ["unknown key 'confidence', nearest is 'review.confidence'", "keep, review, reject"],
     ),
     "unknown key far from any": (HEAD + "xyzzy: 1", "5:1: xyzzy", ["unknown key", "nearest is", "limits"]),
     "unknown nested key": (
@@ -157,6 +169,28 @@ WRONG = {
         HEAD + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n  features: [FACES]",
         "8:14: detector.features[0]",
         ["expected GENERAL_LABELS, found FACES"],
+    ),
+    "start without a model": (
+        HEAD + "detector:\n  start: {for: 2h}",
+        "6:10: detector.start",
+        ["expected kind: rekognition-custom-labels beside start", "found kind: rekognition"],
+    ),
+    "start without a time": (
+        HEAD + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n  start: {{units: 2}}",
+        "8:10: detector.start.for",
+        ["expected"],
+    ),
+    "start for no duration": (
+        HEAD + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n  start: {{for: soon}}",
+        "8:16: detector.start.for",
+        ["expected a duration such as 90s, 45m, 2h, 1d or 1h30m, found soon"],
+    ),
+    "start scaling down": (
+        HEAD
+        + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n"
+        + "  start: {for: 1h, units: 3, max_units: 2}",
+        "8:41: detector.start.max_units",
+        ["expected at least units (3), found 2"],
     ),
     "no detector": (
         HEAD + "detector: 5",
@@ -785,3 +819,31 @@ def test_the_names_of_a_job_come_without_yaml_or_pydantic() -> None:
     code = "import sys, asyncfilter.job; print([m for m in ('yaml', 'pydantic') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("S3://raw/birds/", "s3://raw/birds/"),
+        ("s3:/raw/birds/", "s3://raw/birds/"),
+        ("s3//raw/birds/", "s3://raw/birds/"),
+        (" s3://raw/birds/", "s3://raw/birds/"),
+        ("https://raw.s3.amazonaws.com/a%20b/", "s3://raw/a b/"),
+        ("https://my.raw.s3.eu-west-1.amazonaws.com/birds/1.jpg", "s3://my.raw/birds/1.jpg"),
+        ("https://s3.eu-west-1.amazonaws.com/raw/birds/", "s3://raw/birds/"),
+        ("https://s3-us-west-2.amazonaws.com/raw/birds/", "s3://raw/birds/"),
+        ("https://eu-west-1.console.aws.amazon.com/s3/buckets/raw?region=eu-west-1&prefix=birds/", "s3://raw/birds/"),
+        ("raw/birds", "s3://raw/birds or ./raw/birds"),
+        ("https://example.com/birds/", None),
+        ("http://[", None),
+        ("C:\\photos", None),
+        ("gs://raw/birds/", None),
+    ],
+)
+def test_an_address_that_is_nearly_one_is_written_right(text: str, address: str | None) -> None:
+    """A web address of S3 and a slip at the beginning: the message has what to write, which can be read."""
+    with pytest.raises(ValueError, match="found") as refused:
+        parse_source(text, "/nowhere")
+    assert str(refused.value).partition(": write ")[2] == (address or "")
+    if address is not None:
+        assert parse_source(address.partition(" or ")[0], "/nowhere").key

@@ -236,6 +236,16 @@ def test_a_model_has_its_own_arn() -> None:
     assert "DescribeModel" not in known
 
 
+def test_a_model_that_the_run_starts() -> None:
+    """It is described, started and stopped; a plan only describes it."""
+    detector = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN, "start": {"for": "1h"}}
+    found = statements(Command.RUN, detector=detector, pricing={"inference_units": 1})
+    assert found["RunModel"]["Action"] == ["rekognition:StartProjectVersion", "rekognition:StopProjectVersion"]
+    assert found["RunModel"]["Resource"] == DEFAULT_MODEL_ARN
+    assert "DescribeModel" in found
+    assert "RunModel" not in statements(Command.PLAN, detector=detector)
+
+
 def test_a_local_folder_needs_no_bucket() -> None:
     """Only the detection and the quota."""
     found = actions(Command.RUN, source="./photos", actions=None)

@@ -94,7 +94,7 @@ def start(
     bare: dict[str, Any] = dict.fromkeys(("arn", "status", "units", "usd_per_hour", "max_usd", "lease"))
     planned = run_verb(partial(deferred.plan_start, named, wanted, wish, patience, aws=aws), bare, options)
     _ask(planned, options)
-    started = run_verb(partial(deferred.start_model, planned, wish, patience, aws=aws), bare, options)
+    started = run_verb(partial(deferred.start_model, planned, wish, patience, aws=aws), bare, options, reaps=False)
     if options.as_json:
         write_json(started_mapping(started.version.status, started.lease))
     else:

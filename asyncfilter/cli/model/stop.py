@@ -18,6 +18,7 @@ from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.report.terminal.leases import failure_text, reaped_lines, reaped_mapping
 
 if TYPE_CHECKING:
+    from asyncfilter.custom_labels.lease import Lease
     from asyncfilter.custom_labels.reaper import Failure, Reaped
     from asyncfilter.wiring.leases import PlannedStop
 
@@ -46,10 +47,23 @@ def stop(
     expired: Annotated[
         bool, typer.Option("--expired", help="Stop what has expired or lost its owner, in all regions and projects.")
     ] = False,
+    forget: Annotated[
+        str | None,
+        typer.Option(
+            "--forget",
+            metavar="LEASE",
+            help="Take a lease off the ledger without the word of its service, such as a sandbox that is gone. Nothing "
+            "stops its model any more.",
+            show_default=False,
+        ),
+    ] = None,
     waits: WaitOptions,
     options: ModelOptions,
 ) -> None:
     """Stop one model, or all whose lease is over."""
+    if forget is not None:
+        _forget(forget, options)
+        return
     if expired:
         if project is not None:
             raise UsageError("--expired is for all models", hint="Leave PROJECT and VERSION out, or --expired.")
@@ -61,13 +75,27 @@ def stop(
     _show(reaped, options)
 
 
+def _forget(identifier: str, options: ModelOptions) -> None:
+    def agrees(lease: Lease) -> None:
+        place = lease.endpoint or "AWS"
+        agree(f"{lease.arn} at {place} may go on running, and nothing will stop it. Forget its lease?", options)
+
+    lease = deferred.forget_lease(identifier, agrees=agrees)
+    if lease is None:
+        raise UsageError(f"there is no open lease {identifier}", hint="See asyncfilter model stop --expired --json.")
+    if options.as_json:
+        write_json({"forgotten": {"arn": lease.arn, "lease": lease.id}})
+    else:
+        write_lines([f"forgot the lease on {lease.arn}"])
+
+
 def _stop_by_name(project: str, version: str, waits: WaitOptions, options: ModelOptions) -> Reaped:
     named = ProjectName.parse(project)
     wanted = VersionName.parse(version, project=named)
     bare: dict[str, object] = {"stopped": [], "kept": [], "failed": []}
     planned = run_verb(partial(deferred.plan_stop, named, wanted, aws=options.aws(named)), bare, options)
     _ask(planned, options)
-    return run_verb(partial(deferred.stop_model, planned, waits.patience()), bare, options)
+    return run_verb(partial(deferred.stop_model, planned, waits.patience()), bare, options, reaps=False)
 
 
 def _ask(planned: PlannedStop, options: ModelOptions) -> None:

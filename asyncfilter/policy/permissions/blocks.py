@@ -20,6 +20,10 @@ from asyncfilter.policy.reference_labels import references_of
 _FORBIDDEN = "an object that is missing is reported as forbidden"
 _TAGGED = "copies of objects that have tags fail (access_denied)"
 
+_DETECT_LABELS = Need(
+    action="rekognition:DetectLabels", resource=ANYTHING, statement="Detect", why="examine images; the paid calls"
+)
+
 
 # -- Blocks ------------------------------------------------------------------------------------------------------------
 
@@ -73,25 +77,42 @@ def detecting(places: JobPlaces) -> Iterator[Need]:
     )
 
 
+def first_labels(places: JobPlaces) -> Iterator[Need]:
+    """``init --examine``: labels of a few images of the source, whatever the detector of the job will be."""
+    yield _DETECT_LABELS
+    yield from reading(places)
+
+
 def labels(places: JobPlaces) -> Iterator[Need]:
     """Of images that are not those of the job; some may be in its source."""
-    yield Need(
-        action="rekognition:DetectLabels", resource=ANYTHING, statement="Detect", why="examine images; the paid calls"
-    )
+    yield _DETECT_LABELS
     for need in reading(places):
         yield replace(need, without="images of the source cannot be examined; files can")
 
 
 def model(places: JobPlaces) -> Iterator[Need]:
-    """Describing the job's model, where it has one and the job does not say how many units run."""
+    """Describing the job's model, where it has one and it is not known how many units run."""
     detector = places.job.detector
     arn = ModelArn.match(detector.model or "") if PROFILES[detector.kind].needs_model else None
-    if arn is None or places.job.pricing.inference_units is not None:
+    if arn is None or (detector.start is None and places.job.pricing.inference_units is not None):
         return
     why = "see whether the model runs, and its hourly price"
     project = (detector.model or "").partition(f"project/{arn.project}/")[0] + f"project/{arn.project}/*"
     yield Need(action="rekognition:DescribeProjects", resource=ANYTHING, statement="FindModel", why=why)
     yield Need(action="rekognition:DescribeProjectVersions", resource=project, statement="DescribeModel", why=why)
+
+
+def running(places: JobPlaces) -> Iterator[Need]:
+    """Starting the job's model, and stopping it again."""
+    detector = places.job.detector
+    if detector.start is not None:
+        for action in ("rekognition:StartProjectVersion", "rekognition:StopProjectVersion"):
+            yield Need(
+                action=action,
+                resource=detector.model or ANYTHING,
+                statement="RunModel",
+                why="start the model, and stop it again",
+            )
 
 
 def quota(places: JobPlaces) -> Iterator[Need]:
@@ -220,6 +241,22 @@ def clearing(places: JobPlaces) -> Iterator[Need]:
     for target in places.copies:
         yield from _look(places, target)
         yield from _delete_copies(target)
+
+
+def sizes(places: JobPlaces) -> Iterator[Need]:
+    """``manifest from-run`` with boxes: the headers of images, or of the copies of those that left the source."""
+    yield from reading(places)
+    for target in (*places.copies, *places.moves):
+        yield from _look(places, target)
+
+
+def manifest_images(places: JobPlaces) -> Iterator[Need]:
+    """The images of a manifest that was made of the job: in its source, or at its targets."""
+    yield from reading(places)
+    if places.source is not None:
+        yield _find(places.source, "FindMissingInSource")
+    for target in (*places.copies, *places.moves):
+        yield from _look(places, target)
 
 
 def simulating(_places: JobPlaces) -> Iterator[Need]:

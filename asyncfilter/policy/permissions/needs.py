@@ -18,10 +18,12 @@ from asyncfilter.policy.permissions.blocks import (
     copying,
     detecting,
     exporting,
+    first_labels,
     labels,
     listed,
     listing,
     looking,
+    manifest_images,
     model,
     opt_out,
     quota,
@@ -29,7 +31,9 @@ from asyncfilter.policy.permissions.blocks import (
     references,
     removing,
     restoring,
+    running,
     simulating,
+    sizes,
     tagging,
 )
 from asyncfilter.policy.permissions.places import BucketFacts, JobPlaces
@@ -92,9 +96,11 @@ def _both(one: Need, other: Need) -> Need:
     return replace(one, without=without, keeps_versions=versions)
 
 
-_EXAMINING: tuple[Block, ...] = (model, detecting, reading, references)
+_EXAMINING: tuple[Block, ...] = (model, running, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
+    Command.INIT: (listing,),
+    Command.INIT_EXAMINE: (listing, any_quota, first_labels),
     Command.LABELS: (any_quota, labels),
     Command.PLAN: (listing, listed, checking, quota, model),
     Command.SAMPLE: (listing, listed, looking, checking, quota, *_EXAMINING),
@@ -108,6 +114,11 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.STATUS: (),
     Command.EXPORT: (),
     Command.PICTURES: (exporting,),
+    Command.FROM_RUN: (sizes,),
+    Command.FROM_FOLDERS: (listing,),
+    Command.CHECK_IMAGES: (manifest_images,),
+    Command.SPLIT: (listing,),
+    Command.DATASET_IMAGES: (manifest_images,),
     Command.CHECK: (simulating,),
     Command.DOCTOR: (any_quota, opt_out),
 }

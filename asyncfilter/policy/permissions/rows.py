@@ -9,6 +9,8 @@ from enum import StrEnum
 class Command(StrEnum):
     """A command that uses an account, as it is typed."""
 
+    INIT = "init"
+    INIT_EXAMINE = "init --examine"
     LABELS = "labels"
     PLAN = "plan"
     SAMPLE = "plan --sample"
@@ -23,6 +25,11 @@ class Command(StrEnum):
     EXPORT = "export"
     PICTURES = "export --format webdataset"
     """And ``imagefolder``."""
+    FROM_RUN = "manifest from-run"
+    FROM_FOLDERS = "manifest from-folders"
+    CHECK_IMAGES = "manifest validate --check-images"
+    SPLIT = "manifest split --images"
+    DATASET_IMAGES = "dataset check --images"
     CHECK = "policy --check"
     DOCTOR = "doctor"
 

@@ -128,9 +128,10 @@ def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
         yield "next", found.plan_inputs.nothing.hint
         return
     path = shlex.quote(str(job.path or "JOB"))
+    steps = [f"{program()} run {path}"]
     if found.sample is None and found.plan_inputs.survey.unpaid:
-        yield "next", f"{program()} plan {path} --sample 200   estimates how many match, before you pay for all"
-    yield ("next" if found.sample is not None else ""), f"{program()} run {path}"
+        steps.insert(0, f"{program()} plan {path} --sample 200   estimates how many match, before you pay for all")
+    yield from zip(("next", ""), steps, strict=False)
 
 
 def _listing_rows(found: PlanResult) -> Iterator[Row]:

@@ -122,7 +122,8 @@ class _Look:
 
     def _services(self, own_region: str | None) -> list[Service]:
         region = own_region or self._session.region or _ANY_REGION
-        is_s3 = self._job is None or self._job.source.store is StoreKind.S3
+        job = self._job
+        is_s3 = job is None or StoreKind.S3 in {job.source.store, *job.target_stores}
         return [
             *([Service(name="s3", region=region, is_required=True)] if is_s3 else []),
             Service(name="rekognition", region=region, is_required=True),

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 Array = NDArray[np.float64]
-SIDE_PX: Final = 64
+SIDE_PX: Final = 72
 """Every image is scaled to a square of this side; boxes are ratios, so that they scale with it."""
 HUES: Final = 8
-ORIENTATIONS: Final = 6
+ORIENTATIONS: Final = 9
 CHANNELS: Final = 3 + HUES + 3 + ORIENTATIONS
 WINDOW_CELLS: Final = 3
+_DARK: Final = 0.05
+"""Gradients of this strength are as good as none."""
 _SHARES: Final = (0.5, 0.9, 0.97, 0.99)
 """What is brightest, reddest, ... in an image is often the object: these shares of its pixels are below."""
 
@@ -39,7 +41,7 @@ def channels_of(body: bytes) -> Array:
     scaled = picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
     colours = np.asarray(scaled, dtype=np.float64) / 255
     hsv = np.asarray(scaled.convert("HSV"), dtype=np.float64) / 255
-    return np.concatenate([colours, _hues(hsv), _gradients(colours.mean(axis=2))], axis=2)
+    return np.concatenate([colours, _hues(hsv), _gradients(colours)], axis=2)
 
 
 def mirrored(channels: Array) -> Array:
@@ -52,13 +54,15 @@ def mirrored(channels: Array) -> Array:
 def image_blocks(channels: Array) -> list[tuple[float, Array]]:
     """What describes a whole image, in blocks of equal kind, each with its weight."""
     colours, gradients = channels[..., :-ORIENTATIONS], channels[..., -ORIENTATIONS:]
-    ordered = np.sort(colours.reshape(-1, CHANNELS - ORIENTATIONS), axis=0)
+    fine = _cells(gradients, 8)
+    ordered = np.sort(colours[::3, ::3].reshape(-1, CHANNELS - ORIENTATIONS), axis=0)
     return [
         (1.0, _cells(colours, 1).ravel()),
         (0.5, _cells(colours, 2).ravel()),
         (0.5, _cells(colours, 4).ravel()),
-        (1.0, _normed(_cells(gradients, 4)).ravel()),
-        (3.0, _normed(_cells(gradients, 8)).ravel()),
+        (1.0, _normed_blocks(_cells(gradients, 4)).ravel()),
+        (1.5, _normed_blocks(_cells(gradients, 8)).ravel()),
+        (2.5, np.sqrt(fine / (np.linalg.norm(fine) + _DARK)).ravel()),
         (1.0, channels.reshape(-1, CHANNELS).std(axis=0)),
         (1.5, ordered[[int(len(ordered) * share) for share in _SHARES]].ravel()),
     ]
@@ -110,9 +114,11 @@ def _hues(hsv: Array) -> Array:
     return np.concatenate([_in_bins(hue * HUES, HUES) * strength[..., None], grey], axis=2)
 
 
-def _gradients(lightness: Array) -> Array:
-    """The strength of gradients by orientation, without direction."""
-    down, right = np.gradient(lightness)
+def _gradients(colours: Array) -> Array:
+    """The strength of gradients by orientation, without direction: at each pixel of the colour that changes most."""
+    down, right = np.gradient(colours, axis=(0, 1))
+    most = np.hypot(down, right).argmax(axis=2)[..., None]
+    down, right = (np.take_along_axis(each, most, axis=2)[..., 0] for each in (down, right))
     turn = np.arctan2(down, right) % np.pi / np.pi * ORIENTATIONS
     strength: Array = 4 * np.hypot(down, right)
     return _in_bins(turn, ORIENTATIONS) * strength[..., None]
@@ -134,5 +140,19 @@ def _cells(channels: Array, grid: int) -> Array:
 
 def _normed(gradients: Array) -> Array:
     """Gradients without their strength, so that light does not matter."""
-    normed: Array = gradients / (np.linalg.norm(gradients, axis=-1, keepdims=True) + 0.05)
+    normed: Array = gradients / (np.linalg.norm(gradients, axis=-1, keepdims=True) + _DARK)
+    return normed
+
+
+def _normed_blocks(cells: Array) -> Array:
+    """Gradients of cells by their strength in the blocks of 2 x 2 cells around them (Dalal and Triggs 2005)."""
+    rows, columns = cells.shape[:2]
+    energy = np.pad((cells**2).sum(axis=2), 1, mode="edge")
+    blocks = energy[:-1, :-1] + energy[1:, :-1] + energy[:-1, 1:] + energy[1:, 1:]
+    parts = [
+        np.minimum(cells / (np.sqrt(blocks[down : down + rows, right : right + columns])[..., None] + _DARK), 0.4)
+        for down in (0, 1)
+        for right in (0, 1)
+    ]
+    normed: Array = np.mean(parts, axis=0)
     return normed
