@@ -139,7 +139,8 @@ def _listing_rows(found: PlanResult) -> Iterator[Row]:
     yield "listed", f"{formatting.count(survey.listed)} objects"
     for index, (reason, number) in enumerate(sorted(survey.skipped.items(), key=lambda item: -item[1])):
         yield ("skipped" if not index else ""), f"{formatting.count(number)} {messages.skip(reason)}"
-    yield "images", f"{formatting.count(survey.candidates)}, {formatting.size(survey.size_bytes)}"
+    size = f", {formatting.size(survey.size_bytes)}" if survey.size_bytes or not survey.candidates else ""
+    yield "images", f"{formatting.count(survey.candidates)}{size}"
     if survey.settled or survey.waiting:
         cached = f"; the labels of {formatting.count(survey.waiting)} are not used yet" if survey.waiting else ""
         yield "", f"{formatting.count(survey.settled + survey.waiting)} in the checkpoint already: free{cached}"
