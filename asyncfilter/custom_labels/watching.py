@@ -74,7 +74,7 @@ class Watcher:
 
     async def _attend(self, lease: Lease) -> None:
         if end_reason(lease, self._host) is not None:
-            ended = self._leases.end(lease.id)
+            ended = self._reaper.decide(lease)
             if ended is not None and ended.state is LeaseState.STOPPING:
                 self._tell(f"stopping {lease.arn}: {ended.reason}")
                 await self._reaper.pursue(ended)

@@ -17,6 +17,7 @@ from asyncfilter.errors import (
     AccessError,
     AsyncFilterError,
     LeaseError,
+    LedgerError,
     ResourceLimitError,
     ResourceMissingError,
     TransientError,
@@ -162,6 +163,24 @@ async def test_a_bound_ends_the_wait_and_not_the_stop(world: World) -> None:
         await reap(world, timeout_s=5)
     assert [lease.state for lease in world.leases()] == [LeaseState.STOPPING]
     assert [one.reason for one in (await reap(world)).stopped] == [EndReason.EXPIRED]
+
+
+@virtually
+async def test_a_full_disk_keeps_no_model_running(world: World) -> None:
+    """The ledger can be read and not written: the model is stopped all the same, and the trouble is told."""
+    await start(world.process())
+    await anyio.sleep(HOUR_S)
+    commands = world.process()
+
+    def full() -> None:
+        raise LedgerError("no space is left for it")
+
+    commands.leases._ledger.transaction = full  # type: ignore[method-assign,assignment]
+    with pytest.raises(LedgerError):
+        await commands.reaper().reap()
+    assert world.service.models[ARN].status == VersionStatus.STOPPED
+    assert [lease.state for lease in world.leases()] == [LeaseState.RUNNING]
+    assert len((await reap(world)).stopped) == 1
 
 
 # -- Clocks ------------------------------------------------------------------------------------------------------------

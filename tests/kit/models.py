@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 
-from asyncfilter.custom_labels.lease import Lease
+from asyncfilter.custom_labels.lease import Lease, end_reason
 from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.ledger import Ledger, open_ledger
 from asyncfilter.custom_labels.processes import Process
@@ -384,8 +384,9 @@ class World:
         assert [lease for lease in self.leases() if lease.arn == arn], "a model of ours runs and no row says so"
 
     def _check_stop(self, arn: str) -> None:
+        host = self.machine.process()
         lasting = [lease for lease in self.leases() if lease.arn == arn and lease.lasts]
-        assert not lasting, "a model was stopped by which a lease goes on"
+        assert all(end_reason(lease, host) for lease in lasting), "a model was stopped by which a lease goes on"
 
     def check(self) -> None:
         """Every model that runs by us has an open row."""
