@@ -244,7 +244,7 @@ async def test_a_foreign_model_is_left_alone(world: World) -> None:
 
 @virtually
 async def test_somebody_else_starts_it_between_look_and_request(world: World) -> None:
-    """The request is refused, the row is released, and the other's model runs on."""
+    """The request is refused and the units are others: the row is released, and the other's model runs on."""
     commands = world.process()
     starter = commands.starter(on_taken=lambda _lease: started_elsewhere(world))
     with pytest.raises(LeaseError) as caught:
@@ -258,7 +258,7 @@ async def test_somebody_else_starts_it_between_look_and_request(world: World) ->
 
 async def started_elsewhere(world: World) -> None:
     """Somebody else starts the model just now."""
-    world.service.start_elsewhere()
+    world.service.start_elsewhere(units=3)
 
 
 @virtually
@@ -453,9 +453,9 @@ async def test_an_untrained_model_is_not_started(world: World) -> None:
     assert world.leases() == []
 
 
-@pytest.mark.parametrize("fault", ["lost after", "late", "reset"])
+@pytest.mark.parametrize("fault", ["lost after", "late", "reset", "twice"])
 def test_a_start_without_an_answer_is_ours(tmp_path: Path, fault: str) -> None:
-    """Carried out, carried out later, or not at all: one model runs under one lease, and is stopped at its end."""
+    """Carried out, later, not at all, or twice: one model runs under one lease, and is stopped at its end."""
 
     async def scenario() -> None:
         world = World(tmp_path, Service(Trouble([fault])))

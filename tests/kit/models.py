@@ -78,7 +78,7 @@ class Trouble:
         looks: The same for looks.
     """
 
-    KINDS = ("", "throttled", "lost before", "lost after", "late", "reset")
+    KINDS = ("", "throttled", "lost before", "lost after", "late", "reset", "twice")
 
     def __init__(self, plan: Sequence[str] = (), looks: Sequence[str] = ()) -> None:
         self._plan = iter(plan)
@@ -255,6 +255,8 @@ class Service:
         if fault == "late":
             self._late.append((anyio.current_time() + 45.0, _unless_refused(effect)))
             raise TransientError("no answer in time", may_be_billed=True)
+        if fault == "twice":
+            effect()
         effect()
 
 
