@@ -15,10 +15,10 @@ EXAMPLES ?= 10000
 DIST   := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz audit check release newest format lint types contracts docs site screenshots lock bench bench-quick bench-check sweep clean
+.PHONY: help setup demo demo-train test fuzz audit check release newest format lint types contracts docs site screenshots lock bench bench-quick bench-check sweep clean
 
 help:            ## show what can be made
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## create .venv with the pinned, hashed requirements
 
@@ -30,6 +30,10 @@ $(READY): requirements/dev.txt pyproject.toml
 
 demo: $(PROGRAM) ## run the main job on the embedded sandbox, nothing else needed
 	$(dir $(PROGRAM))bin/python $(dir $(PROGRAM))bin/asyncfilter demo
+
+demo-train: $(PROGRAM) ## train a model, run it, correct it and stop it in the sandbox; two minutes
+	$(dir $(PROGRAM))bin/python -c 'import numpy' 2>/dev/null || $(PYTHON) -m pip --python $(dir $(PROGRAM))bin/python install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/train.txt
+	$(dir $(PROGRAM))bin/python $(dir $(PROGRAM))bin/asyncfilter demo-train
 
 # The program runs from this folder, as in .venv, without being built. What is imported is compiled when it is.
 $(RUNS): requirements/run.txt
@@ -107,6 +111,7 @@ lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --extra dev --extra datasets --extra onnx --extra pandas --extra parquet --extra sandbox-training -o requirements/dev.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt -o requirements/run.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt --extra sandbox-training -o requirements/train.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/audit.txt requirements/audit.in
 	for name in build docs; do $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/$$name.txt requirements/$$name.in; done
 
@@ -119,9 +124,10 @@ bench-quick: $(READY) ## the same in two minutes; rewrites nothing
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
-sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, for an hour
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, and 100 kills of leases, for an hour
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
+	$(BIN)/python -m tests.kit.sweep leases --moments 100
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo

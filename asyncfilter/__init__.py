@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring import Overrides, label_references, plan_apply, plan_undo, undo
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.bench import bench
+    from asyncfilter.wiring.frames import labels_frame
     from asyncfilter.wiring.plan import plan
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
@@ -63,6 +64,7 @@ __all__ = [
     "apply",
     "bench",
     "label_references",
+    "labels_frame",
     "load_job",
     "parse_job",
     "plan",
@@ -89,6 +91,7 @@ _NAMES_BY_MODULE = {
     "asyncfilter.policy.forecast": ("PlanResult",),
     "asyncfilter.policy.reference_labels": ("Labelled",),
     "asyncfilter.policy.removal_plan": ("Consent", "RemovalPlan", "RemovalSummary"),
+    "asyncfilter.wiring.frames": ("labels_frame",),
     "asyncfilter.wiring": (
         "Overrides",
         "apply",

@@ -20,7 +20,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="even
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
-    """The first event of every run."""
+    """The first event of every run, but for those about the model that it starts."""
 
     run_id: str
     name: str
@@ -36,6 +36,12 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
 
 class JobWarning(Event, frozen=True, kw_only=True, tag="cautioned"):
     """A caution: what is probably a mistake in the job; each sentence is emitted once, most at the start."""
+
+    message: str
+
+
+class ModelNotice(Event, frozen=True, kw_only=True, tag="model_notice"):
+    """The state of a model changed that the run starts or stops, or that an ended lease of another run stops."""
 
     message: str
 

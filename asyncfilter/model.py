@@ -62,6 +62,10 @@ class Skip(StrEnum):
     TOO_LARGE = "too_large"
     ARCHIVED = "archived"
     DUPLICATE = "duplicate"
+    OUTSIDE = "outside"
+    """In a list of keys, and not below the prefix of the source."""
+    MISSING = "missing"
+    """In a list of keys, and no longer in the store."""
 
 
 class Box(msgspec.Struct, frozen=True, gc=False):
@@ -122,8 +126,8 @@ class Detection(msgspec.Struct, frozen=True):
 class ListedObject(msgspec.Struct, frozen=True, gc=False):
     """One entry of a listing.
 
-    ``etag`` is without its quotes; ``storage_class`` is the class that it can be read from, STANDARD for a restored
-    object.
+    ``etag`` is without its quotes, and empty where a list of keys has none; ``storage_class`` is the class that it can
+    be read from, STANDARD for a restored object.
     """
 
     key: str
@@ -135,6 +139,12 @@ class ListedObject(msgspec.Struct, frozen=True, gc=False):
 UNREADABLE = "cannot-be-read"
 """ETag of a file that could not be looked at when its folder was listed, or, under a key that ends in a slash, of a
 folder that could not be listed. It is examined like an image, and fails with the cause."""
+
+MISSING = "is-missing"
+"""ETag of an object of a list that is no longer in its store; its size is 0, and it is skipped."""
+
+UNKNOWN_BYTES = 1
+"""Size of an object of a list that does not have it: not 0, since empty objects are skipped."""
 
 FOLDER = "file://"
 """Beginning of ``bucket`` where objects are files: ``file://`` and an absolute folder, without a final slash."""
@@ -186,6 +196,11 @@ class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def uri(self) -> str:
         """See ``uri_of``."""
         return uri_of(self.bucket, self.key)
+
+    @property
+    def store(self) -> StoreKind:
+        """Which kind of store it is in."""
+        return store_of(self.bucket)
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -252,6 +267,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     is_link: bool = False
     """True for a copy between folders that is made as a hard link."""
     tags: Mapping[str, str] = {}
+    blake2b: str | None = None
+    """Hash of the file that was examined (``Provenance``), for a copy of a file into another kind of store."""
 
 
 class RateChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -27,6 +27,7 @@ class Sizes:
         limiter_rates_tps: The rates of the limiters.
         pictures: Files of each format that are sent, compared and converted.
         manifest_lines: Lines of the manifest that is checked.
+        exports: Images of the checkpoints that are exported; 200,000 have over a million labels.
         sandbox_s: Seconds for which each operation of the sandbox is called.
     """
 
@@ -50,6 +51,7 @@ class Sizes:
     limiter_rates_tps: tuple[int, ...]
     pictures: int
     manifest_lines: int
+    exports: tuple[int, ...]
     sandbox_s: float
 
 
@@ -74,6 +76,7 @@ FULL = Sizes(
     limiter_rates_tps=(50, 500, 5_000),
     pictures=96,
     manifest_lines=250_000,
+    exports=(20_000, 200_000),
     sandbox_s=3.0,
 )
 
@@ -98,5 +101,6 @@ QUICK = Sizes(
     limiter_rates_tps=(50, 500),
     pictures=12,
     manifest_lines=10_000,
+    exports=(200, 2_000),
     sandbox_s=0.5,
 )

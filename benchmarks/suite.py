@@ -10,6 +10,7 @@ from benchmarks.workloads import (
     calls,
     checkpoint,
     costs,
+    exports,
     limiters,
     listing,
     manifests,
@@ -36,6 +37,7 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "overshoot": overshoot.measure,
     "pictures": pictures.measure,
     "manifests": manifests.measure,
+    "exports": exports.measure,
     "limiters": limiters.measure,
     "sandbox": sandbox.measure,
 }

@@ -212,6 +212,16 @@ def _memory(measured: Document) -> str:
     return "![](memory.svg)\n\n" + table(("objects", "peak MB", "most in flight", "wall s"), rows)
 
 
+def _exports(measured: Document) -> str:
+    names = ("parquet_cpu_s", "parquet_peak_mb", "parquet_mb", "frame_peak_mb", "pictures", "pictures_a_second")
+    columns = (*names, "webdataset_peak_mb")
+    rows = [
+        (f"{int(images):,}", f"{one['rows']:,}", *(f"{one[name]:,}" for name in columns))
+        for images, one in measured["by_images"].items()
+    ]
+    return table(("images", "rows", *(name.replace("_", " ") for name in columns)), rows)
+
+
 def _overshoot(measured: Document) -> str:
     ends = {"stop": f"`matches: {measured['matches']:,}`", "budget": f"{measured['budget_calls']:,} calls"}
     rows = [
@@ -301,6 +311,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "overshoot": ("Paid in vain at the end", _overshoot),
     "startup": ("Starting", _plain),
     "manifests": ("Manifests of Custom Labels", _plain),
+    "exports": ("Exports for training", _exports),
     "pictures": ("Pictures", _pictures),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),

@@ -11,11 +11,20 @@ import logging
 from asyncfilter.aws.access.check import check_access, detector_region
 from asyncfilter.aws.access.identity import Caller, identify
 from asyncfilter.aws.access.opt_out import OptOutState, opt_out
-from asyncfilter.aws.factory import AwsClients, S3Store, open_clients, open_detector, open_remover, open_store
+from asyncfilter.aws.factory import (
+    AwsClients,
+    S3Store,
+    check_s3_targets,
+    open_clients,
+    open_detector,
+    open_remover,
+    open_store,
+)
 from asyncfilter.aws.model_state import ModelState, describe_model
-from asyncfilter.aws.preflight import check_region, nearest_region
+from asyncfilter.aws.preflight import Retry, check_region, nearest_region, with_retries
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
+from asyncfilter.aws.s3.end import S3End
 from asyncfilter.aws.s3.objects import S3Objects
 from asyncfilter.aws.session import (
     ANY_REGION,
@@ -43,10 +52,13 @@ __all__ = [
     "OptOutState",
     "QuotaAnswer",
     "QuotaOrigin",
+    "Retry",
+    "S3End",
     "S3Objects",
     "S3Store",
     "check_access",
     "check_region",
+    "check_s3_targets",
     "configured_region",
     "describe_model",
     "detector_region",
@@ -61,4 +73,5 @@ __all__ = [
     "open_without_keys",
     "opt_out",
     "quota_tps",
+    "with_retries",
 ]

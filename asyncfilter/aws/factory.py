@@ -23,6 +23,8 @@ from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.target_checks import check_targets
 from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Job, for_every_kind
+from asyncfilter.model import StoreKind
+from asyncfilter.records.removal import BucketState, Versioning
 
 
 class AwsClients:
@@ -144,8 +146,17 @@ async def open_detector(job: Job, clients: AwsClients, *, bucket_region: str | N
     return await clients.detector(job.detector, region, reads_s3=bucket_region is not None), region
 
 
+async def check_s3_targets(job: Job, clients: AwsClients) -> tuple[str, ...]:
+    """Check the targets in S3 of a job whose images are elsewhere; the result are cautions, one sentence each.
+
+    Raises:
+        AccessError: A target cannot be written.
+    """
+    return await check_targets(job, clients.session, clients.s3, None)
+
+
 async def open_remover(job: Job, clients: AwsClients) -> S3Remover:
-    """Check that the job's buckets exist, then return the remover of the source's objects.
+    """Check that the job's buckets exist, then return the remover of the source's objects, or of those at its targets.
 
     Args:
         job: Gives bucket and targets.
@@ -156,4 +167,7 @@ async def open_remover(job: Job, clients: AwsClients) -> S3Remover:
     """
     await check_buckets(job, clients.session)
     versions = S3Versions(clients.session)
-    return S3Remover(clients.s3, versions, await with_retries(lambda: versions.state(job.source.bucket)))
+    state = BucketState(versioning=Versioning.UNKNOWN)
+    if job.source.store is StoreKind.S3:
+        state = await with_retries(lambda: versions.state(job.source.bucket))
+    return S3Remover(clients.s3, versions, state)

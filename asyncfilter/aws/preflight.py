@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 
@@ -160,14 +160,15 @@ def _mismatch(job: Job, home: str, region: str) -> RegionMismatchError:
 
 
 async def check_buckets(job: Job, session: AwsSession) -> None:
-    """Check that source and targets exist.
+    """Check that source and targets in S3 exist.
 
     Raises:
         BucketNotFoundError: One does not exist.
         CredentialsError: AWS does not accept the credentials.
         EndpointError: S3 cannot be reached.
     """
-    for bucket in dict.fromkeys([job.source.bucket, *(location(target).bucket for target in s3_targets(job).values())]):
+    source = [job.source.bucket] if job.source.store is StoreKind.S3 else []
+    for bucket in dict.fromkeys([*source, *(location(target).bucket for target in s3_targets(job).values())]):
         await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
 
 
@@ -175,6 +176,14 @@ def s3_targets(job: Job) -> dict[str, str]:
     """Targets in S3, as templates, by the key of their action in the job file."""
     targets = {key: action.target for key, action in job.actions_by_key.items()}
     return {key: target for key, target in targets.items() if target and store_of(target) is StoreKind.S3}
+
+
+class Retry(Protocol):
+    """Repeats an attempt that was throttled or failed transiently."""
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], /) -> T:
+        """The result of the first attempt that succeeds; raises the error of the last one."""
+        ...
 
 
 async def with_retries(call: Callable[[], Awaitable[T]]) -> T:

@@ -98,7 +98,9 @@ class AwsSession:
             that even a first burst stays within the rate.
     """
 
-    def __init__(self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack, endpoint_url: str | None = None
+    ) -> None:
         with credentials_translated(aws.profile):
             core = CoreSession(profile=aws.profile)
             self.region = _region_set(aws, core)
@@ -114,6 +116,7 @@ class AwsSession:
         self.quota_requests = AsyncLimiter(1, 1 / QUOTA_REQUESTS_TPS)
         self._core = core
         self._stack = stack
+        self._endpoint_url = endpoint_url
         self._config = AioConfig(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=timeout_s,
@@ -141,7 +144,9 @@ class AwsSession:
             if (service, region) not in self._clients:
                 try:
                     with credentials_translated(self.profile):
-                        made = self._core.create_client(service, region_name=region, config=self._config)
+                        made = self._core.create_client(
+                            service, region_name=region, endpoint_url=self._endpoint_url, config=self._config
+                        )
                         self._clients[service, region] = await self._stack.enter_async_context(made)
                 except (vendor.BotoCoreError, ValueError) as exc:
                     raise _no_endpoint(service, region, exc) from exc
@@ -286,25 +291,32 @@ def _no_endpoint(service: str, region: str, exc: Exception) -> EndpointError:
 
 
 @asynccontextmanager
-async def open_aws(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIterator[AwsSession]:
+async def open_aws(
+    aws: Aws, *, timeout_s: float, connections: int, endpoint_url: str | None = None
+) -> AsyncIterator[AwsSession]:
     """Open the account of the job.
 
     Args:
         aws: Profile and region; None means the standard AWS settings.
         timeout_s: Seconds one attempt may take.
         connections: Most connections of one aiobotocore client; the fast client has no limit of its own.
+        endpoint_url: Used for every service in place of the AWS settings.
 
     Raises:
         CredentialsError: The profile does not exist, or there are no credentials.
         EndpointError: The trusted certificates cannot be read.
     """
-    async with open_without_keys(aws, timeout_s=timeout_s, connections=connections) as session:
+    async with open_without_keys(
+        aws, timeout_s=timeout_s, connections=connections, endpoint_url=endpoint_url
+    ) as session:
         await session.keys()
         yield session
 
 
 @asynccontextmanager
-async def open_without_keys(aws: Aws, *, timeout_s: float, connections: int) -> AsyncIterator[AwsSession]:
+async def open_without_keys(
+    aws: Aws, *, timeout_s: float, connections: int, endpoint_url: str | None = None
+) -> AsyncIterator[AwsSession]:
     """As ``open_aws``, but keys are only looked up once they are needed.
 
     Raises:
@@ -312,4 +324,4 @@ async def open_without_keys(aws: Aws, *, timeout_s: float, connections: int) -> 
         EndpointError: The trusted certificates cannot be read.
     """
     async with AsyncExitStack() as stack:
-        yield AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack)
+        yield AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack, endpoint_url=endpoint_url)

@@ -26,14 +26,14 @@ from asyncfilter.policy.permissions.arns import CHECK_NAME, key_pattern, sample
 _ENCRYPTED = "Allow kms:GenerateDataKey on the KMS key of the target's bucket."
 
 
-async def check_targets(job: Job, session: AwsSession, calls: S3Api, home: str) -> tuple[str, ...]:
+async def check_targets(job: Job, session: AwsSession, calls: S3Api, home: str | None) -> tuple[str, ...]:
     """Check the targets in S3; the result are cautions, one sentence each.
 
     Args:
         job: Has the targets, and says how they are checked.
         session: The account.
         calls: Either client.
-        home: Region of the source.
+        home: Region of the source; None where it is not in S3.
 
     Raises:
         BucketNotFoundError: A bucket does not exist.
@@ -46,7 +46,7 @@ async def check_targets(job: Job, session: AwsSession, calls: S3Api, home: str) 
     for key, target in targets.items():
         bucket = location(target).bucket
         region = await with_retries(lambda bucket=bucket: session.bucket_region(bucket))  # type: ignore[misc]
-        if region != home:
+        if home not in {None, region}:
             cautions.append(
                 f"{key}: {bucket} is in {region}, the source in {home}: S3 bills the transfer of every copy"
             )
@@ -60,8 +60,9 @@ async def check_targets(job: Job, session: AwsSession, calls: S3Api, home: str) 
 
 def _writes(job: Job) -> bool:
     """Whether some action changes what is in S3."""
-    return job.source.store is StoreKind.S3 and any(
-        action.kind is not ActionKind.NONE for action in job.actions_by_key.values()
+    return bool(s3_targets(job)) or (
+        job.source.store is StoreKind.S3
+        and any(action.kind is not ActionKind.NONE for action in job.actions_by_key.values())
     )
 
 

@@ -1,8 +1,9 @@
 """Whether the caller may write to the targets of a job, as far as that shows without a write.
 
 At AWS, a copy whose condition cannot hold is asked for: S3 denies it, or finds the condition unmet. Other stores may
-ignore the condition, so it is not sent to them. What is open then, IAM is asked: it knows the caller's own policies and
-those of the organisation, not those of buckets and keys. So its "no" is a caution, and not an error.
+ignore the condition, so it is not sent to them; and files, which are uploaded, have no such request. What is open then,
+IAM is asked: it knows the caller's own policies and those of the organisation, not those of buckets and keys. So its
+"no" is a caution, and not an error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.transport_errors import UNREADABLE
 from asyncfilter.errors import AsyncFilterError, PermissionDeniedError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ObjectRef, S3Location
+from asyncfilter.model import ObjectRef, S3Location, StoreKind
 from asyncfilter.policy.permissions import BucketFacts, Command, Need, needs_of
 from asyncfilter.policy.permissions.arns import sample
 
@@ -48,7 +49,7 @@ async def check_policies(job: Job, session: AwsSession, calls: S3Api, probes: Ma
     Raises:
         PermissionDeniedError: A target may not be written.
     """
-    image = await _some_image(job, calls)
+    image = await _some_image(job, calls) if job.source.store is StoreKind.S3 else None
     may_write = image is not None and all(
         [await _may_write(session, calls, image, key, target) for key, target in probes.items()]
     )

@@ -16,7 +16,13 @@ from urllib.parse import quote
 from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
 from asyncfilter.checkpoint.lock import PRIVATE_MODE
 from asyncfilter.checkpoint.place import beside, check_file, check_one_name
-from asyncfilter.checkpoint.schema import APPLICATION_ID, FORMAT_VERSION, create_tables, expected_names, table_names
+from asyncfilter.checkpoint.schema import (
+    APPLICATION_ID,
+    FORMAT_VERSION,
+    create_tables,
+    expected_names,
+    table_names,
+)
 from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_references, read_state, write_state
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError

@@ -122,6 +122,12 @@ def read_status(path: Path) -> Status:
         )
 
 
+def read_identity(path: Path) -> Mapping[str, str]:
+    """Source and detector settings that the checkpoint at ``path`` is bound to; raises as ``read_status`` does."""
+    with _snapshot(without_links(path)) as db:
+        return stored_identity(db)
+
+
 def count_pending(path: Path, which: RemovalQuery) -> int:
     """Images of the checkpoint at ``path`` that ``apply`` would propose under its decisions.
 

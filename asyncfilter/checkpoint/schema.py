@@ -4,7 +4,7 @@
 the index from ETags to images, without the newest; ``effect`` holds the actions confirmed for an image, by age;
 ``removal`` is the removal journal, whose entries need no other row. ``label`` and ``word`` are the interned tables to
 which the numbers in ``image.detection`` and ``image.label`` refer. ``state`` holds one JSON value for each key,
-``identity`` one text. ``listing`` is used by ``order: random`` only.
+``identity`` one text. ``listing`` is used by ``order: random`` and by lists of keys.
 
 Invariants that the file itself enforces: each position belongs to one row; each target belongs to one key (a tag's
 target is its tags, of which an image has one set); the id of a row is never used twice. Text compares by its UTF-8

@@ -33,10 +33,11 @@ INDEXED = "indexed"
 
 
 class ListingState(msgspec.Struct, kw_only=True):
-    """Whether the stored listing of ``order: random`` is complete, and the last key that it holds."""
+    """Whether the stored listing is complete, the last key that it holds, and the version of the list it is of."""
 
     is_whole: bool = False
     last_key: str | None = None
+    origin: str = ""
 
 
 def read_state(db: sqlite3.Connection, key: str, type_: type[Value]) -> Value | None:

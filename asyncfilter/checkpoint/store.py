@@ -80,6 +80,8 @@ class TablesOnThread:
         self.save_listing = thread.wrap(tables.save_listing)
         self.listing = thread.wrap(tables.listing)
         self.listing_state = thread.wrap(tables.listing_state)
+        self.listing_origin = thread.wrap(tables.listing_origin)
+        self.listing_rank = thread.wrap(tables.listing_rank)
         self.drop_listing = thread.wrap(tables.drop_listing)
         # RunHistory
         self.begin_run = thread.wrap(tables.begin_run)
@@ -105,6 +107,7 @@ class SqliteCheckpoint(TablesOnThread):
             except BaseException:
                 self._lock.release()
                 raise
+        self._tables = tables
         thread = FileThread(path, limiter)
         super().__init__(tables, thread)
         self._close_on_thread = thread.wrap(self._close)
@@ -142,6 +145,7 @@ class SqliteCheckpoint(TablesOnThread):
             return
         self._is_open = False
         try:
+            self._tables.close()
             with closing(self._db):
                 self._db.execute(f"PRAGMA busy_timeout = {_CLOSING_TIMEOUT_MS}")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.collected_list import CollectedList
 from asyncfilter.checkpoint.etag_index import EtagIndex
 from asyncfilter.checkpoint.removal_journal import CLAIMS, RemovalTable
 from asyncfilter.checkpoint.rows import CACHED_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
@@ -55,6 +56,7 @@ class Tables:
         self.removal = RemovalTable(db, self._codec)
         self.etag_index = EtagIndex(db)
         self._inode = _inode(path)
+        self._collected: CollectedList | None = None
 
     def commit(self, batch: Batch) -> None:
         """See ``Checkpoint.commit``."""
@@ -167,19 +169,38 @@ class Tables:
             found.update((target, Owner(key=key, moved=moved)) for target, key, moved in rows)
         return found
 
-    def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
+    def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool, origin: str = "") -> None:
         """See ``Checkpoint.save_listing``."""
-        state = self._listing_state()
-        keys = [entry.key for _, entry in ranked]
-        last_key = max([*keys, *([] if state.last_key is None else [state.last_key])], default=None)
         rows = [
             (entry.key, rank, entry.size_bytes, pack_etag(entry.etag), entry.storage_class) for rank, entry in ranked
         ]
+        if origin:
+            self._save_list(rows, is_last=is_last, origin=origin)
+            return
+        state = self._listing_state()
+        keys = [entry.key for _, entry in ranked]
+        last_key = max([*keys, *([] if state.last_key is None else [state.last_key])], default=None)
         with self.transaction():
-            sql.insert(self._db, "INSERT OR REPLACE INTO listing", rows)
+            sql.insert(self._db, "INSERT OR IGNORE INTO listing", rows)
             write_state(self._db, {LISTING: ListingState(is_whole=is_last, last_key=last_key)})
             if is_last:
                 self._db.execute(SHUFFLE)
+
+    def _save_list(self, rows: Sequence[Row], *, is_last: bool, origin: str) -> None:
+        """Add rows of a list, whose keys are in any order; they are stored together with the last ones."""
+        if self._collected is None:
+            self._collected = CollectedList(self._path)
+        self._collected.add(rows)
+        if is_last:
+            self._check_place()
+            self._collected.store(origin)
+            self.close()
+
+    def close(self) -> None:
+        """Forget a list of which not all rows were added."""
+        if self._collected is not None:
+            self._collected.close()
+            self._collected = None
 
     def listing(self, after: tuple[int, str] | None, limit: int) -> list[ListedObject]:
         """See ``Checkpoint.listing``."""
@@ -193,8 +214,18 @@ class Tables:
         state = self._listing_state()
         return state.is_whole, state.last_key
 
+    def listing_origin(self) -> str:
+        """See ``Checkpoint.listing_origin``."""
+        return self._listing_state().origin
+
+    def listing_rank(self, key: str) -> int | None:
+        """See ``Checkpoint.listing_rank``."""
+        row = self._db.execute("SELECT rank FROM listing WHERE key = ?", (key,)).fetchone()
+        return None if row is None else int(row[0])
+
     def drop_listing(self) -> None:
         """See ``Checkpoint.drop_listing``."""
+        self.close()
         with self.transaction():
             self._db.execute(UNSHUFFLE)
             self._db.execute("DELETE FROM listing")
@@ -220,8 +251,7 @@ class Tables:
         Raises:
             CheckpointError: The file was moved or deleted, so that what is written to it would be lost.
         """
-        if _inode(self._path) != self._inode:
-            raise CheckpointError(f"{self._path}: moved or deleted while it was in use")
+        self._check_place()
         # IMMEDIATE: the write lock is waited for here, and cannot be refused in the middle of the transaction.
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -235,6 +265,10 @@ class Tables:
             raise
         # Only after the commit: after a rollback the new names still have to be written by the next transaction.
         self._codec.interned_saved()
+
+    def _check_place(self) -> None:
+        if _inode(self._path) != self._inode:
+            raise CheckpointError(f"{self._path}: moved or deleted while it was in use")
 
     def _listing_state(self) -> ListingState:
         return read_state(self._db, LISTING, ListingState) or ListingState()

@@ -41,15 +41,50 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
+    from asyncfilter.wiring.evaluations import fetch_evaluation
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
+    from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
+    from asyncfilter.wiring.improvements import (
+        improve_model,
+        improvement_shown,
+        plan_improvement,
+        plan_switch,
+        switch_model,
+    )
+    from asyncfilter.wiring.leases import (
+        StartOptions,
+        forget_lease,
+        plan_start,
+        plan_stop,
+        start_model,
+        stop_due,
+        stop_expired,
+        stop_model,
+    )
+    from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
-    from asyncfilter.wiring.models import model_status
+    from asyncfilter.wiring.model_changes import (
+        Patience,
+        create_model_project,
+        import_manifests,
+        import_shown,
+        plan_training,
+        train_model,
+        training_shown,
+        trainings_now,
+    )
+    from asyncfilter.wiring.model_deletes import delete_models, plan_delete
+    from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.run import run
+    from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "Patience": "wiring.model_changes",
+    "StartOptions": "wiring.leases",
+    "forget_lease": "wiring.leases",
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "check_permissions": "wiring.access",
@@ -58,11 +93,19 @@ _HOMES = {
     "configured_region": "aws",
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
+    "create_model_project": "wiring.model_changes",
+    "delete_models": "wiring.model_deletes",
     "diagnose": "wiring.doctor",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
+    "fetch_evaluation": "wiring.evaluations",
     "fetch_manifest": "wiring.manifests",
+    "fetch_thumbnails": "wiring.thumbnails",
     "fits_checkpoint": "wiring.first_look",
+    "import_manifests": "wiring.model_changes",
+    "import_shown": "wiring.model_changes",
+    "improve_model": "wiring.improvements",
+    "improvement_shown": "wiring.improvements",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
     "list_contents": "wiring.equal_images",
@@ -71,14 +114,22 @@ _HOMES = {
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
+    "model_list": "wiring.models",
     "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
     "plan_apply": "wiring",
+    "plan_delete": "wiring.model_deletes",
+    "plan_improvement": "wiring.improvements",
+    "plan_start": "wiring.leases",
+    "plan_stop": "wiring.leases",
+    "plan_switch": "wiring.improvements",
+    "plan_training": "wiring.model_changes",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
     "read_labels": "checkpoint",
@@ -93,11 +144,22 @@ _HOMES = {
     "run_listing": "cli.console",
     "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
+    "start_model": "wiring.leases",
+    "stop_due": "wiring.leases",
+    "stop_expired": "wiring.leases",
+    "stop_model": "wiring.leases",
     "survey": "wiring",
+    "switch_model": "wiring.improvements",
+    "train_model": "wiring.model_changes",
+    "training_shown": "wiring.model_changes",
+    "trainings_now": "wiring.model_changes",
     "undo": "wiring",
+    "with_known_bucket": "wiring.located",
 }
 
 __all__ = [
+    "Patience",
+    "StartOptions",
     "apply",
     "bench_mapping",
     "check_permissions",
@@ -106,11 +168,20 @@ __all__ = [
     "configured_region",
     "contents_for",
     "count_pending",
+    "create_model_project",
+    "delete_models",
     "diagnose",
     "draw_bench",
     "examine_sample",
+    "fetch_evaluation",
     "fetch_manifest",
+    "fetch_thumbnails",
     "fits_checkpoint",
+    "forget_lease",
+    "import_manifests",
+    "import_shown",
+    "improve_model",
+    "improvement_shown",
     "label_references",
     "label_sample",
     "list_contents",
@@ -119,14 +190,22 @@ __all__ = [
     "look_at",
     "look_at_images",
     "measure",
+    "model_list",
     "model_status",
     "open_aws",
     "parse_job",
     "plan_apply",
+    "plan_delete",
+    "plan_improvement",
+    "plan_start",
+    "plan_stop",
+    "plan_switch",
+    "plan_training",
     "plan_undo",
     "propose_bench",
     "question",
     "quota_tps",
+    "read_contents",
     "read_duplicates",
     "read_images",
     "read_labels",
@@ -141,8 +220,17 @@ __all__ = [
     "run_listing",
     "run_until_signal",
     "run_with_console",
+    "start_model",
+    "stop_due",
+    "stop_expired",
+    "stop_model",
     "survey",
+    "switch_model",
+    "train_model",
+    "training_shown",
+    "trainings_now",
     "undo",
+    "with_known_bucket",
 ]
 
 

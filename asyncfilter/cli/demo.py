@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,11 +12,12 @@ import anyio
 import typer
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.demo_folder import prepare_folder, show_command, unwritable, use_sandbox
 from asyncfilter.cli.options import LogFormat, OutputOptions, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.run import print_summary
 from asyncfilter.cli.signals import PROCESS
 from asyncfilter.cli.stderr import print_err, print_lines
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
 from asyncfilter.records.images import StoredImage
@@ -27,7 +26,7 @@ from asyncfilter.report.program import program
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
 
 FOLDER = Path(".asyncfilter-demo")
-MARK = "This folder belongs to `asyncfilter demo`, which empties it each time.\n"
+MANIFEST = FOLDER / "train.manifest"
 
 _QUOTA_TPS = 25.0
 _OTHER_CONFIDENCE = 70
@@ -65,8 +64,8 @@ app = command_group()
     "demo",
     help=help_text(
         "See it work: a sandbox with 300 generated pictures, a whole run with live progress, a second run that costs "
-        "nothing, other rules at no cost, and a page of the pictures that were kept. Takes half a minute; needs no "
-        f"account and writes only to {FOLDER}/.",
+        "nothing, other rules at no cost, a page of the pictures that were kept, and a manifest to train from. Takes "
+        f"half a minute; needs no account and writes only to {FOLDER}/.",
         "asyncfilter demo",
         "asyncfilter demo --serve      keep the sandbox open afterwards, to try more",
     ),
@@ -84,9 +83,7 @@ def demo(
         f"Drawing {pictures} pictures and starting a sandbox: S3, Rekognition and Service Quotas on a local port."
     )
     with SandboxProcess(_sandbox_options(pictures)) as sandbox:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            os.environ.pop(name, None)
-        os.environ.update(sandbox.environment())
+        use_sandbox(sandbox)
         summary = _run(deferred.load_job(path), as_json=options.as_json)
         if summary.stop_reason is StopReason.INTERRUPTED:
             raise typer.Exit(summary.exit_code)
@@ -102,19 +99,12 @@ def _prepare_folder() -> Path:
     Raises:
         UsageError: The folder was not made by the demo, or cannot be written.
     """
-    mark = FOLDER / "README"
-    if FOLDER.exists() and not (mark.exists() or (FOLDER.is_dir() and not any(FOLDER.iterdir()))):
-        raise UsageError(
-            f"{FOLDER} exists and was not made by the demo", hint="Move it, or run the demo in another folder."
-        )
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    prepare_folder(FOLDER, "demo")
+    path = FOLDER / "job.yaml"
     try:
-        FOLDER.mkdir()
-        mark.write_text(MARK)
-        path = FOLDER / "job.yaml"
         path.write_text(JOB)
     except OSError as error:
-        raise UsageError(f"{FOLDER}: {error.strerror}", hint="Run the demo in a folder that can be written.") from error
+        raise unwritable(FOLDER, error) from error
     return path
 
 
@@ -138,10 +128,15 @@ def _run(job: Job, *, as_json: bool) -> Summary:
     if summary.stop_reason is not StopReason.COMPLETED:
         return summary
     deferred.run_async(_show_repetitions, job)
+    _show_dataset(job)
     print_lines(f"""
 Next steps
-  {FOLDER / "kept.html"}    the pictures that were kept, to review and rejected
-  {FOLDER / "job.yaml"}     the job file; README.md and docs/job-file.md explain every key
+  {FOLDER / "kept.html"}
+      the pictures that were kept, to review and rejected
+  {MANIFEST}
+      the dataset for Custom Labels; docs/datasets.md has other formats
+  {FOLDER / "job.yaml"}
+      the job file; README.md and docs/job-file.md explain every key
   {program()} status {job.path}
       shows what the checkpoint holds
   {program()} export {job.path} --failed | head
@@ -164,6 +159,14 @@ async def _show_repetitions(job: Job) -> None:
         f"{other.this_run.calls} calls: asyncfilter refilter."
     )
     await _draw_page(job)
+
+
+def _show_dataset(job: Job) -> None:
+    """Write a manifest from the run and check it, by the commands that a user would give."""
+    chosen = ["--refs", "source", "--reject-label", "no robin", "-o", str(MANIFEST)]
+    print_lines("\nThe same labels as a dataset to train from:")
+    show_command(["manifest", "from-run", str(job.path), *chosen])
+    show_command(["dataset", "check", str(MANIFEST)])
 
 
 # -- The page ----------------------------------------------------------------------------------------------------------

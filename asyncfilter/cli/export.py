@@ -14,6 +14,16 @@ from typing import Annotated
 import typer
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.export_formats import (
+    IMAGE_FOLDER,
+    MEGABYTE,
+    PARQUET,
+    SHARD_MB,
+    WEB_DATASET,
+    export_image_folder,
+    export_parquet,
+    export_web_dataset,
+)
 from asyncfilter.cli.options import (
     STDOUT,
     JobPath,
@@ -43,23 +53,41 @@ app = command_group()
 
 
 class ExportFormat(StrEnum):
-    """The format of the lines."""
+    """The format of an export."""
 
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = PARQUET
+    IMAGE_FOLDER = IMAGE_FOLDER
+    WEB_DATASET = WEB_DATASET
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it has lines of text."""
+        return self in {ExportFormat.JSONL, ExportFormat.CSV}
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether it has the pictures themselves."""
+        return self in {ExportFormat.IMAGE_FOLDER, ExportFormat.WEB_DATASET}
 
 
 @app.command(
     "export",
     help=help_text(
-        "Write labels, verdicts and boxes of the stored images as JSON Lines or CSV, one line for each image. No "
-        "service is called, and a run in progress is not disturbed.",
+        "Write what the checkpoint holds: labels, verdicts and boxes as JSON Lines or CSV, one line an image, or as "
+        "Parquet, one row a label; or the pictures that were kept, as an image folder of Hugging Face (imagefolder) or "
+        "as tars of WebDataset (webdataset). No detector is called, a run in progress is not disturbed, and only "
+        "pictures need an account.",
         "asyncfilter export job.yaml > images.jsonl",
         "asyncfilter export job.yaml --format csv --output kept.csv --verdict keep",
         "asyncfilter export job.yaml --format csv --spreadsheet -o images.csv    for Excel and the like",
         "asyncfilter export job.yaml --duplicates --format csv --output duplicates.csv",
         "asyncfilter export job.yaml --near-duplicates --distance 4 > alike.jsonl",
         "asyncfilter export job.yaml --failed | jq -r .error | sort | uniq -c",
+        "asyncfilter export job.yaml --format parquet --output labels.parquet",
+        "asyncfilter export job.yaml --format imagefolder --output birds/",
+        "asyncfilter export job.yaml --format webdataset --output shards/ --verdict keep --verdict review",
     ),
 )
 @takes_options
@@ -68,14 +96,25 @@ def export(
     *,
     settings: Settings = None,
     format_: Annotated[
-        ExportFormat, typer.Option("--format", metavar="FORMAT", help="jsonl (all fields) or csv.")
+        ExportFormat,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="jsonl (all fields), csv, parquet (one row a label), imagefolder or webdataset (pictures).",
+        ),
     ] = ExportFormat.JSONL,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is stdout.")
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write, for pictures the folder; - is stdout."),
     ] = STDOUT,
     verdict: Annotated[
         list[Verdict] | None,
-        typer.Option("--verdict", metavar="VERDICT", help="Only keep, review or reject; may be repeated."),
+        typer.Option(
+            "--verdict",
+            metavar="VERDICT",
+            help="Only keep, review or reject; may be repeated. Default: all, of pictures keep.",
+            show_default=False,
+        ),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only images that failed.")] = False,
     duplicates: Annotated[
@@ -95,27 +134,51 @@ def export(
         int, typer.Option("--distance", min=0, max=16, help="Bits of 64 in which images that look alike may differ.")
     ] = 6,
     stale: Annotated[bool, typer.Option("--stale", help="Only copies that the rules no longer make.")] = False,
+    shard_mb: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-mb",
+            metavar="MB",
+            min=1,
+            help=f"With --format webdataset: most megabytes of pictures in one tar. Default: {SHARD_MB}.",
+            show_default=False,
+        ),
+    ] = None,
     options: ResultOptions,
 ) -> None:
     """Export stored images."""
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
-    if spreadsheet and format_ is not ExportFormat.CSV:
-        raise UsageError("--spreadsheet is for CSV alone", hint="Add --format csv.")
+    groups = "--duplicates" if duplicates else "--near-duplicates" if near_duplicates else None
+    _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
     loaded = deferred.load_job(job, overrides=settings or ())
+    if format_.has_pictures:
+        loaded, verdicts = _located(loaded), verdict or ()
+        if format_ is ExportFormat.IMAGE_FOLDER:
+            export_image_folder(loaded, output, verdicts, options)
+        else:
+            export_web_dataset(loaded, output, verdicts, options, shard_bytes=(shard_mb or SHARD_MB) * MEGABYTE)
+        return
+    images = select(
+        deferred.read_images(loaded.checkpoint),
+        verdicts={name.value for name in verdict or ()},
+        failed=failed,
+        is_stale=stale_in(loaded) if stale else None,
+        skips_duplicates=loaded.source.skip_duplicates,
+    )
+    if format_ is ExportFormat.PARQUET:
+        export_parquet(images, _located(loaded), output, options)
+        return
     if duplicates:
         write = _duplicates(loaded.checkpoint, format_)
     elif near_duplicates:
-        write = _near_duplicates(loaded, format_, distance)
+        write = _near_duplicates(_located(loaded), format_, distance)
     else:
-        images = select(
-            deferred.read_images(loaded.checkpoint),
-            verdicts={name.value for name in verdict or ()},
-            failed=failed,
-            is_stale=stale_in(loaded) if stale else None,
-        )
-        write = _images(images, format_, loaded.source.bucket)
-    if spreadsheet:
-        write = partial(write, is_spreadsheet=True)
+        write = _images(images, format_, _located(loaded).source.bucket)
+    write = partial(write, is_spreadsheet=True) if spreadsheet else write
+    _export_text(write, format_, output, "groups" if groups else "images", options)
+
+
+def _export_text(write: Write, format_: ExportFormat, output: str, what: str, options: ResultOptions) -> None:
     if output == STDOUT:
         _to_stdout(write, format_)
         return
@@ -123,7 +186,33 @@ def export(
     if options.as_json:
         write_json({"lines": lines, "output": output, "format": format_.value})
     else:
-        print_err(f"{lines:,} {'groups' if duplicates or near_duplicates else 'images'} in {output}")
+        print_err(f"{lines:,} {what} in {output}")
+
+
+def _check(
+    format_: ExportFormat, *, groups: str | None, failed: bool, stale: bool, spreadsheet: bool, shard_mb: int | None
+) -> None:
+    """Check which options go together.
+
+    Raises:
+        UsageError: Some do not.
+    """
+    if spreadsheet and format_ is not ExportFormat.CSV:
+        raise UsageError("--spreadsheet is for CSV alone", hint="Add --format csv.")
+    if shard_mb is not None and format_ is not ExportFormat.WEB_DATASET:
+        raise UsageError("--shard-mb is for WebDataset alone", hint="Add --format webdataset.")
+    if groups is not None and not format_.is_text:
+        raise UsageError(f"{groups} has no form in {format_.value}", hint="Use --format jsonl or csv.")
+    if format_.has_pictures and (failed or stale):
+        raise UsageError(
+            f"{'--failed' if failed else '--stale'} and --format {format_.value}: pictures are chosen by --verdict",
+            hint="Use --format jsonl, csv or parquet.",
+        )
+
+
+def _located(job: Job) -> Job:
+    """The job with its bucket, which one whose source is a list may not name."""
+    return job if job.source.bucket else deferred.with_known_bucket(job)
 
 
 Write = Callable[..., int]

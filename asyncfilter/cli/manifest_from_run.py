@@ -24,14 +24,14 @@ from asyncfilter.datasets.manifests.run_refs import Refs, RunRefs
 from asyncfilter.datasets.manifests.writing import ManifestWriter
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ObjectRef, Verdict
+from asyncfilter.model import Verdict, uri_of
 from asyncfilter.policy.reference_labels import references_of, resolved
 from asyncfilter.records.images import StoredImage
 from asyncfilter.report.formatting import count
 
 if TYPE_CHECKING:
     from asyncfilter.datasets.manifests.image_journal import ImageJournal
-    from asyncfilter.wiring.image_sizes import SizeRequest
+    from asyncfilter.wiring.image_readers import WantedImage
 
 app = command_group()
 
@@ -96,7 +96,7 @@ def from_run(
     """Write a line for each image of a run that is chosen."""
     _check_reject_label(reject_label, kind)
     prefix = checked_s3_path(s3_path)
-    loaded = deferred.load_job(job, overrides=settings or ())
+    loaded = deferred.with_known_bucket(deferred.load_job(job, overrides=settings or ()))
     addresses = RunRefs(loaded, refs, prefix)
     choice = RunChoice(
         kind=kind,
@@ -108,7 +108,7 @@ def from_run(
     )
 
     def write(writer: ManifestWriter, beside: Beside) -> None:
-        with _facts(loaded, choice, addresses) as facts:
+        with _facts(loaded, choice) as facts:
             lines = RunLines(writer, classes=options.labels(), choice=choice, facts=facts, rejected=beside.rejected)
             lines.write(deferred.read_images(loaded.checkpoint))
 
@@ -162,7 +162,7 @@ Facts = Callable[[StoredImage], ImageFacts | None]
 
 
 @contextmanager
-def _facts(job: Job, choice: RunChoice, addresses: RunRefs) -> Iterator[Facts]:
+def _facts(job: Job, choice: RunChoice) -> Iterator[Facts]:
     """What is known of each image itself; for boxes their headers are read first.
 
     Raises:
@@ -176,9 +176,9 @@ def _facts(job: Job, choice: RunChoice, addresses: RunRefs) -> Iterator[Facts]:
 
     next(deferred.read_images(job.checkpoint), None)  # an error before the file of the sizes is made
     with ImageJournal(sizes_path(job.checkpoint)) as journal:
-        _read_sizes(_requests(job, choice, addresses), journal, job)
+        _read_sizes(_requests(job, choice), journal, job)
         bucket = job.source.bucket
-        yield lambda image: journal.facts_at(_examined(image, bucket).uri, image.etag)
+        yield lambda image: journal.facts_at(uri_of(bucket, image.key), image.etag)
 
 
 def sizes_path(checkpoint: Path) -> Path:
@@ -186,23 +186,14 @@ def sizes_path(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.name}.sizes")
 
 
-def _requests(job: Job, choice: RunChoice, addresses: RunRefs) -> Iterator[SizeRequest]:
-    from asyncfilter.wiring.image_sizes import SizeRequest  # noqa: PLC0415  it imports the client
+def _requests(job: Job, choice: RunChoice) -> Iterator[WantedImage]:
+    from asyncfilter.wiring.image_readers import wanted  # noqa: PLC0415  it imports the client
 
     for found in choice.boxed(deferred.read_images(job.checkpoint)):
-        image = found.image
-        yield SizeRequest(
-            image=_examined(image, job.source.bucket),
-            is_gone=image.removal is not None,
-            copy=addresses.target(image),
-        )
+        yield wanted(found.image, job.source.bucket)
 
 
-def _examined(image: StoredImage, bucket: str) -> ObjectRef:
-    return ObjectRef(bucket=bucket, key=image.key, size_bytes=image.size_bytes, etag=image.etag, seq=image.seq or 0)
-
-
-def _read_sizes(requests: Iterator[SizeRequest], journal: ImageJournal, job: Job) -> None:
+def _read_sizes(requests: Iterator[WantedImage], journal: ImageJournal, job: Job) -> None:
     console = stderr_console()
     if not is_live(console):
         deferred.run_async(partial(deferred.read_sizes, requests, journal, job))

@@ -146,7 +146,7 @@ def policy(
 ) -> None:
     """Print or check the policy; the exit code is 4 when the caller lacks what a command cannot do without."""
     _refuse_contradictions(check=check, try_writes=try_writes, for_bucket=for_bucket, bucket=bucket, command=command)
-    loaded = deferred.load_job(job, overrides=settings or ())
+    loaded = deferred.with_known_bucket(deferred.load_job(job, overrides=settings or ()))
     commands = tuple(dict.fromkeys(command or commands_of(loaded)))
     if for_bucket:
         _print_bucket_policy(loaded, bucket, facts.of(loaded).partition, as_json=options.as_json)

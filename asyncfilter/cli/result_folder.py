@@ -32,13 +32,17 @@ def check_folder(option: str, path: Path, *, is_ours: Callable[[str], bool], yes
         return
     if not path.is_dir() or path.is_symlink():
         raise UsageError(f"{option} {path}: it is there, and no folder", hint="Name a new folder.")
-    entries = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
-    other = next((name for entry in entries if not is_ours(name := entry.relative_to(path).as_posix())), None)
-    if other is not None:
-        raise UsageError(
-            f"{option} {path}: it has other files, such as {other}; nothing was written", hint="Name a new folder."
-        )
-    if not entries or yes:
+    is_empty = True
+    for folder, _, names in os.walk(path):
+        for name in names:
+            is_empty = False
+            entry = (Path(folder) / name).relative_to(path).as_posix()
+            if not is_ours(entry):
+                raise UsageError(
+                    f"{option} {path}: it has other files, such as {entry}; nothing was written",
+                    hint="Name a new folder.",
+                )
+    if is_empty or yes:
         return
     if not has_terminal():
         raise AbortedError(

@@ -20,6 +20,7 @@ from asyncfilter.cli.streams import StdoutEndedError
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import UsageError
 from asyncfilter.sandbox import LabelSource, OptOut, Quirk, SandboxOptions, client_environment, serve, syntax
+from asyncfilter.sandbox.options import SummaryShape
 from asyncfilter.sandbox.throttle import ThrottleMode
 
 app = command_group()
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 _Texts = list[str] | None
 _CONTENT, _LABELS, _LIMITS, _TROUBLE = "Content", "Labels", "Speed and limits", "Trouble"
+_MODELS = "Custom Labels"
 
 
 def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
@@ -45,6 +47,7 @@ def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
         "asyncfilter sandbox --synthetic raw=2000000 --tps 500 --latency p50=120ms,p99=1.5s",
         "asyncfilter sandbox --samples raw --fault throttle=1% --fault 'reset@raw/robin/*=0.2' --seed 7",
         "asyncfilter sandbox --samples raw --deny 'CopyObject@clean/*' --env-file sandbox.env",
+        "asyncfilter sandbox --samples raw --bucket models --speed 600    Custom Labels: a training takes 3 seconds",
     ),
 )
 @takes_options
@@ -110,13 +113,42 @@ def sandbox(
         str, _texts("--latency", "TIME", "Latency of detections: 300ms, or p50=120ms,p99=1.5s.", _LIMITS)
     ] = "0s",
     s3_latency: Annotated[str, _texts("--s3-latency", "TIME", "Latency of all other requests.", _LIMITS)] = "0s",
+    speed: Annotated[
+        float,
+        typer.Option(
+            "--speed",
+            metavar="N",
+            help="Divides the times of Custom Labels: dataset 30 s, training 30 min, start 8 min, stop 2 min.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = 1.0,
+    summary_shape: Annotated[
+        str,
+        typer.Option(
+            "--summary-shape",
+            metavar="SHAPE",
+            help="The shape of a training's summary file: flat or nested.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = "flat",
+    unit_tps: Annotated[
+        float | None,
+        _texts("--unit-tps", "RATE", "Detections a second of one inference unit; default: 5.", _MODELS),
+    ] = None,
+    control_tps: Annotated[
+        float | None,
+        _texts("--control-tps", "RATE", "Quota of each control-plane operation (AWS: 5); default: no limit.", _MODELS),
+    ] = None,
+    control_latency: Annotated[
+        str, _texts("--control-latency", "TIME", "Latency of control-plane requests.", _MODELS)
+    ] = "0s",
     fault: Annotated[
         _Texts,
         _texts(
             "--fault",
             "KIND[:OPERATION][@GLOB]=AMOUNT",
-            "throttle, ramp, s3-read, internal, unavailable, slowdown, timeout, reset, cut, late-error, denied or "
-            "expired; a share (1%) or the first tries on each key (3x).",
+            "throttle, ramp, s3-read, internal, unavailable, slowdown, timeout, reset, cut, late, twice, late-error, "
+            "denied, expired, or the name of an error; a share (1%) or the first tries on each key (3x).",
             _TROUBLE,
         ),
     ] = None,
@@ -197,6 +229,11 @@ def sandbox(
             ramp=ramp,
             latency=syntax.parse_latency(latency),
             s3_latency=syntax.parse_latency(s3_latency),
+            speed=speed,
+            summary_shape=SummaryShape(summary_shape),
+            unit_tps=unit_tps,
+            control_tps=control_tps,
+            control_latency=syntax.parse_latency(control_latency),
             faults=_parsed(syntax.parse_fault, fault),
             deny=_parsed(syntax.parse_deny, deny),
             policy=_text(policy),
@@ -228,7 +265,7 @@ def _with_jobs(
     """
     if not paths:
         return options, ()
-    jobs = [deferred.load_job(path) for path in paths]
+    jobs = [deferred.with_known_bucket(deferred.load_job(path)) for path in paths]
     needed = deferred.contents_for(jobs, pictures=pictures, seed=options.seed)
     draw_files(needed.local, seed=options.seed, yes=yes)
     filled = {name for specs in (options.load, options.samples, options.synthetic) for name, *_ in specs}
@@ -240,6 +277,7 @@ def _with_jobs(
         buckets=(*options.buckets, *needed.buckets),
         drawn=tuple(spec for spec in needed.drawn if spec.bucket not in filled),
         model_arn=needed.model_arn or options.model_arn,
+        model_status="STOPPED" if needed.starts_model else options.model_status,
     ), needed.profiles
 
 

@@ -4,4 +4,5 @@
 - ``paced``: the service's calls at a steady rate, repeated where that is safe.
 - ``lease``: what a lease is, and what follows from one; ``lease_table``: leases in the ledger; ``processes``: their
   owners; ``reaper``: stops what has expired or lost its owner.
+- ``evaluation``: how good a version is, by the files that its training wrote.
 """

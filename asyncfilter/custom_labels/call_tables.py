@@ -38,6 +38,7 @@ CREATE TABLE trainings (
     """
 CREATE TABLE imports (
   id INTEGER PRIMARY KEY,
+  job TEXT NOT NULL,
   endpoint TEXT NOT NULL,
   project_arn TEXT NOT NULL,
   dataset TEXT NOT NULL CHECK (dataset IN ('TRAIN', 'TEST')),
@@ -47,8 +48,8 @@ CREATE TABLE imports (
   offset INTEGER NOT NULL,
   batches INTEGER NOT NULL,
   sent INTEGER NOT NULL,
-  entries_before INTEGER,
-  state TEXT NOT NULL CHECK (state IN ('open', 'done', 'failed', 'dropped')),
+  entries_before INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('open', 'done', 'reported', 'failed', 'dropped')),
   asked_at REAL NOT NULL,
   ended_at REAL
 )
@@ -62,8 +63,8 @@ an intent, and what happened is seen at the service.
 sent; ``started`` says that the service has it, ``reported`` that a command has shown its end, ``dropped`` that it
 certainly was not started. Of one project, at most one is open.
 
-``imports`` has one row for each import into a dataset. ``digest`` is the SHA-256 of the file, or of what the test
-dataset is split from. Of ``entries``, all bytes before ``offset`` are in ``batches`` batches that the service has taken
-in; ``sent`` says that it has also accepted the next one. Of the other modes, ``sent`` says that the call was made.
-``entries_before`` are those that the dataset had. Of one dataset, at most one is open.
+``imports`` has one row for each import into a dataset; those of one command share a ``job``. ``digest`` is the SHA-256
+of the file, or of what the test dataset is split from. Of ``entries``, all bytes before ``offset`` are in ``batches``
+batches that the service has taken in; ``sent`` says that it has accepted the next one, too. Of the other modes it says
+that the call was made. ``entries_before`` are those that the dataset had. Of one dataset, at most one is open.
 """

@@ -139,6 +139,11 @@ def end_reason(lease: Lease, host: Host) -> EndReason | None:
     return None
 
 
+def is_unattended(lease: Lease, host: Host) -> bool:
+    """Whether no process is starting the model of a lease that lasts, so that the model's state decides about it."""
+    return lease.lasts and (lease.state is LeaseState.RUNNING or is_dead(lease.holder, host))
+
+
 def is_abandoned(lease: Lease, host: Host) -> bool:
     """Whether the process that was to start the model ended before the service was known to have accepted it."""
     return lease.state is LeaseState.INTENT and is_dead(lease.holder, host)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from asyncfilter.custom_labels.lease import EndReason, Lease, LeaseKind, LeaseState, end_reason, others
 from asyncfilter.custom_labels.ledger import Ledger
-from asyncfilter.custom_labels.processes import Host, is_dead
+from asyncfilter.custom_labels.processes import Host, is_alive_here, is_dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class Leases:
             lease = _get(db, identifier)
             if lease is None or not lease.is_open or lease.state is LeaseState.STOPPING:
                 return lease
-            reason = end_reason(lease, self._host) or (EndReason.ASKED if asked else None)
+            reason = EndReason.ASKED if asked else end_reason(lease, self._host)
             if reason is None:
                 return None
             if others(lease, _open(db)):
@@ -185,13 +185,13 @@ class Leases:
     # -- The watcher
 
     def claim(self, identifier: str) -> Lease | None:
-        """Become the watcher of a lease; None when it has one that lives, or has ended."""
+        """Become the watcher of a lease; None when it has one that lives on this host, or has ended."""
         with self._ledger.transaction() as db:
             lease = _get(db, identifier)
             if lease is None or not lease.is_open:
                 return None
             me = self._host.me
-            if lease.watcher is not None and lease.watcher != me and not is_dead(lease.watcher, self._host):
+            if lease.watcher is not None and lease.watcher != me and is_alive_here(lease.watcher, self._host):
                 return None
             lease = replace(lease, watcher=me)
             _put(db, lease)
@@ -239,6 +239,12 @@ class Leases:
             if (changed := change(lease)) != lease:
                 _put(db, changed)
             return True
+
+
+def last_leases(leases: Iterable[Lease], endpoint: str) -> dict[str, Lease]:
+    """For each model at an endpoint, by its ARN, that of ``leases`` which ends last."""
+    at_endpoint = [lease for lease in leases if lease.endpoint == endpoint]
+    return {lease.arn: lease for lease in sorted(at_endpoint, key=lambda lease: lease.expires_at)}
 
 
 def _check(present: Sequence[Lease], wish: Wish) -> None:

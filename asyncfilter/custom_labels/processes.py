@@ -49,7 +49,7 @@ class Host(Protocol):
         ...
 
     def started(self, pid: int) -> str | None:
-        """When the process with a number started; None when there is none that lives."""
+        """When the process with a number started, empty where that is hidden; None when there is none that lives."""
         ...
 
     def unix_s(self) -> float:
@@ -80,12 +80,12 @@ class ThisHost:
         return self._me
 
     def started(self, pid: int) -> str | None:
-        """See ``Host``; where the system does not tell when a process started, an empty text."""
+        """See ``Host``; an empty text where the system hides when it started, or does not know."""
         try:
             # One read: the file is made when it is read, and the name of the program may hold blanks and parentheses.
             stat = Path(f"/proc/{pid}/stat").read_bytes()
-        except OSError:
-            return _lives(pid) if not _BOOT_ID.exists() else None
+        except OSError:  # none, or of another user and hidden (hidepid), or not Linux
+            return "" if _lives(pid) else None
         found = _STATE_AND_REST.search(stat[stat.rfind(b")") :])
         if found is None or found["state"] in _DEAD_STATES:
             return None
@@ -101,7 +101,7 @@ class ThisHost:
 
 
 def is_dead(process: Process, host: Host) -> bool:
-    """Whether a process has certainly ended; False where this host cannot know.
+    """Whether a process has certainly ended; False where that cannot be known from here.
 
     It has ended when its host was booted again, or has no process of that number, or one that started at another time.
     """
@@ -110,7 +110,14 @@ def is_dead(process: Process, host: Host) -> bool:
         return process.host == here.host
     if process.pid_namespace != here.pid_namespace:
         return False
-    return host.started(process.pid) != process.started
+    return host.started(process.pid) not in {process.started, ""}
+
+
+def is_alive_here(process: Process, host: Host) -> bool:
+    """Whether a process lives on this host, as far as that is not hidden; False for those of other hosts."""
+    here = host.me
+    same = (process.boot_id, process.pid_namespace) == (here.boot_id, here.pid_namespace)
+    return same and host.started(process.pid) in {process.started, ""}
 
 
 def _boot_id(host: str) -> str:
@@ -127,11 +134,11 @@ def _pid_namespace() -> str:
         return ""
 
 
-def _lives(pid: int) -> str | None:
+def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return None
+        return False
     except PermissionError:
-        return ""
-    return ""
+        pass
+    return True

@@ -1,6 +1,7 @@
 """The reaper: stops models whose lease has expired or lost its owner, and pursues that to its end.
 
-What it has decided is in the ledger before the service is asked, so that the next one goes on where it died. Reapers do not exclude each other: to stop a model twice does no harm. A lease is released only on the service's word.
+What it has decided is in the ledger before the service is asked, so that the next one goes on where it died. Reapers do
+not exclude each other: to stop a model twice does no harm. A lease is released only on the service's word.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from asyncfilter.custom_labels.lease import (
     end_reason,
     is_abandoned,
     is_settled,
+    is_unattended,
     stop_step,
 )
 from asyncfilter.custom_labels.lease_table import Leases
@@ -30,6 +32,7 @@ from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.errors import (
     AsyncFilterError,
+    LedgerError,
     ResourceInUseError,
     ResourceMissingError,
     ThrottledError,
@@ -41,8 +44,8 @@ from asyncfilter.ports.model_service import VersionStatus
 OpenModel = Callable[[Lease], AbstractAsyncContextManager[ReachedModel]]
 """Opens the service that has the model of a lease, with the credentials of the lease's profile."""
 
-PATIENCE_S = 600.0
-"""Longest time without an answer of the service before a stop is given up, seconds."""
+PATIENCE_S = 120.0
+"""Longest time without an answer of the service before a stop is told as failed, seconds; the next look goes on."""
 
 
 WHY = {
@@ -120,6 +123,8 @@ class Reaper:
         async def one(lease: Lease) -> None:
             try:
                 await self._attend(lease, reaped, asked=asked)
+            except LedgerError:
+                raise
             except WaitEndedError as error:
                 late.append(error)
             except AsyncFilterError as error:
@@ -137,16 +142,21 @@ class Reaper:
     async def _attend(self, lease: Lease, reaped: Reaped, *, asked: bool) -> None:
         ended = self._leases.end(lease.id, asked=asked)
         if ended is None:
-            if is_abandoned(lease, self._host):
-                await self._look_after(lease)
+            await self.look_after(lease)
         elif ended.state is LeaseState.STOPPING:
             self._waiter.tell(f"stopping {ended.arn}: {WHY[ended.reason or EndReason.ASKED]}")
             reaped.stopped.append(await self.pursue(ended))
         elif lease.is_open:
             reaped.passed_on.append(ended)
 
-    async def _look_after(self, lease: Lease) -> None:
-        """Find out whether a start whose process has died took place."""
+    async def look_after(self, lease: Lease) -> None:
+        """Compare a lease that lasts with its model, unless a process is just starting it.
+
+        A start whose process has died has taken place or not; and a model may have been stopped by somebody else, who
+        then may start it again for himself.
+        """
+        if not is_unattended(lease, self._host):
+            return
         async with self._open_model(lease) as model:
             status = await model.status()
         if status in RUNS:

@@ -6,14 +6,24 @@ that runs without a lease of ours is left alone, unless it is adopted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from asyncfilter.custom_labels.lease import MISSING, NOT_RUNNING, RUNS, Lease, LeaseState, is_settled, others
+from asyncfilter.custom_labels.lease import (
+    MISSING,
+    NOT_RUNNING,
+    RUNS,
+    Lease,
+    LeaseState,
+    is_settled,
+    is_unattended,
+    others,
+)
 from asyncfilter.custom_labels.lease_table import BeingStoppedError, Leases, OtherUnitsError, Wish
 from asyncfilter.custom_labels.paced import is_certainly_undone
 from asyncfilter.custom_labels.processes import Host
 from asyncfilter.custom_labels.reached_model import ReachedModel
+from asyncfilter.custom_labels.reaper import Reaper
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.errors import (
     AsyncFilterError,
@@ -76,6 +86,14 @@ class Outlook:
         return wish
 
 
+OnTaken = Callable[[Lease], Awaitable[object]]
+"""Called with a lease whose row is durable, before the service is asked to start its model."""
+
+
+async def _nothing(_lease: Lease) -> None:
+    """Nobody watches."""
+
+
 class Starter:
     """Starts one model.
 
@@ -84,8 +102,8 @@ class Starter:
         leases: The table.
         host: Reads the clocks.
         waiter: Waits between looks.
-        on_taken: Called with the lease when its row is durable and before the service is asked, so that somebody can
-            watch it whatever becomes of this process.
+        reaper: Goes on with a stop that another process may have left.
+        on_taken: Makes somebody watch the lease, whatever becomes of this process; an error of it ends the start.
     """
 
     def __init__(
@@ -95,12 +113,14 @@ class Starter:
         host: Host,
         waiter: Waiter,
         *,
-        on_taken: Callable[[Lease], object] = lambda _lease: None,
+        reaper: Reaper,
+        on_taken: OnTaken = _nothing,
     ) -> None:
         self._model = model
         self._leases = leases
         self._host = host
         self._waiter = waiter
+        self._reaper = reaper
         self._on_taken = on_taken
 
     async def look(self) -> Outlook:
@@ -119,13 +139,14 @@ class Starter:
             if version.status in NOT_RUNNING:
                 self._release_ended(before)
             present = self._present()
-            is_stopping = version.status == VersionStatus.STOPPING or any(not lease.lasts for lease in present)
-            if not is_stopping and (before == present or version.status not in RUNS):
+            if ending := [lease for lease in present if not lease.lasts]:
+                self._waiter.tell(f"{self._model.arn}: waiting until it is stopped")
+                await self._reaper.pursue(ending[0])
+            elif version.status == VersionStatus.STOPPING:
+                await self._waiter.pause(f"stop of {self._model.arn}")
+            elif before == present or version.status not in RUNS:
                 _check_state(version)
                 return Outlook(version=version, leases=tuple(present))
-            if is_stopping:
-                self._waiter.tell(f"{self._model.arn}: waiting until it is stopped")
-            await self._waiter.pause(f"stop of {self._model.arn}")
 
     async def start(self, wish: Wish, *, adopts: bool = False) -> Lease:
         """Take a lease, and start the model unless it runs; returns before it is running.
@@ -145,18 +166,25 @@ class Starter:
                 raise foreign(self._model.arn)
             try:
                 lease = self._leases.take(outlook.completed(wish), runs=outlook.is_foreign)
-                break
             except BeingStoppedError:
                 continue  # another process has just decided so: the look waits for it
             except OtherUnitsError as error:
                 raise other_units(error.lease.arn, error.lease.units, error.lease.max_units) from error
-        self._on_taken(lease)
-        if not outlook.runs:
-            await self._send(lease)
-        return self._leases.get(lease.id) or lease
+            await self._watched(lease)
+            if outlook.runs:
+                return lease
+            if lease.holder == self._host.me:
+                await self._send(lease)
+                return lease
+            # By one lease one process starts the model, so that a refusal tells it that somebody else has done so.
+            await self._waiter.pause(f"start of {lease.arn} by process {lease.holder.pid}")
 
-    async def until_running(self, lease: Lease) -> Version:
+    async def until_running(self, lease: Lease, *, meanwhile: Callable[[], object] = lambda: None) -> Version:
         """Wait until the model runs.
+
+        Args:
+            lease: Of the model.
+            meanwhile: Called at each look; an error of it ends the wait.
 
         Raises:
             LeaseError: It failed to start, or was stopped before it ran.
@@ -164,6 +192,7 @@ class Starter:
         """
 
         async def look() -> Version:
+            meanwhile()
             version = await self._model.version()
             if version is None:
                 self._leases.release(lease.id)
@@ -181,10 +210,18 @@ class Starter:
         return self._leases.of(self._model.arn, self._model.service.endpoint)
 
     def _release_ended(self, leases: list[Lease]) -> None:
-        """Release leases by which the model ran and that somebody else has ended by stopping it."""
+        """Release leases by which the model, which does not run, has run, or whose start has failed."""
         for lease in leases:
-            if lease.state is LeaseState.RUNNING:
+            if is_unattended(lease, self._host) and is_settled(lease, self._host):
                 self._leases.release(lease.id)
+
+    async def _watched(self, lease: Lease) -> None:
+        try:
+            await self._on_taken(lease)
+        except AsyncFilterError:
+            if lease.state is LeaseState.INTENT:
+                self._leases.release(lease.id)
+            raise
 
     async def _send(self, lease: Lease) -> None:
         """Ask for the start until the service has accepted it, or certainly has not."""

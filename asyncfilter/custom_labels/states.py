@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from asyncfilter.custom_labels.finding import all_versions, the_project, the_version
+from asyncfilter.custom_labels.lease import Lease
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.ports.model_service import Dataset, DatasetType, ModelService, Project, Version
 
@@ -18,12 +20,14 @@ class ProjectState:
     Attributes:
         train: The training dataset; None when there is none. ``test`` alike.
         versions: Newest first.
+        leases: For each model with an open lease of ours, by its ARN, the lease that ends last.
     """
 
     project: Project
     train: Dataset | None
     test: Dataset | None
     versions: tuple[Version, ...]
+    leases: Mapping[str, Lease] = field(default_factory=dict)
 
 
 async def project_state(service: ModelService, wanted: ProjectName, version: VersionName | None) -> ProjectState:

@@ -18,7 +18,22 @@ from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, O
 from asyncfilter.records.removal import BucketState, Versioning
 
 
-class FolderRemover:
+class FolderObjects:
+    """``Objects`` of folders: files, wherever they are."""
+
+    def __init__(self) -> None:
+        self._threads = anyio.CapacityLimiter(WRITES_AT_ONCE)
+
+    async def head(self, place: S3Location) -> ObjectState | None:
+        """See ``Remover``."""
+        return await anyio.to_thread.run_sync(_head, place, limiter=self._threads)
+
+    async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
+        """See ``Remover``."""
+        return [await anyio.to_thread.run_sync(_delete, bucket, one, limiter=self._threads) for one in requests]
+
+
+class FolderRemover(FolderObjects):
     """``Remover`` of a folder.
 
     Args:
@@ -26,16 +41,12 @@ class FolderRemover:
     """
 
     def __init__(self, source: Path) -> None:
+        super().__init__()
         self._source = source
-        self._threads = anyio.CapacityLimiter(WRITES_AT_ONCE)
 
     async def state(self) -> BucketState:
         """See ``Remover``."""
         return BucketState(versioning=Versioning.OFF)
-
-    async def head(self, place: S3Location) -> ObjectState | None:
-        """See ``Remover``."""
-        return await anyio.to_thread.run_sync(_head, place, limiter=self._threads)
 
     async def copy(self, effect: Effect) -> CopyResult:
         """See ``Remover``; a hard link is the same file, with the same time and inode."""
@@ -49,10 +60,6 @@ class FolderRemover:
     async def same_content(self, image: ObjectRef, original: ObjectRef) -> bool:
         """See ``Remover``; the bytes are compared."""
         return await anyio.to_thread.run_sync(same_content, image, original, limiter=self._threads)
-
-    async def delete(self, bucket: str, requests: Sequence[DeleteRequest]) -> Sequence[DeleteResult | CallError]:
-        """See ``Remover``."""
-        return [await anyio.to_thread.run_sync(_delete, bucket, one, limiter=self._threads) for one in requests]
 
     async def versions(self, place: S3Location) -> Sequence[Version]:
         """See ``Remover``: a folder keeps none."""

@@ -37,7 +37,7 @@ WRITES_AT_ONCE = 16
 _BLOCK_BYTES = 1024 * 1024
 
 
-_UNLINKABLE = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+UNLINKABLE = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
 class UnlinkableError(AccessError):
@@ -142,7 +142,7 @@ def _take_name(part: Path, path: Path) -> None:
         # A link and not a rename, which would replace an existing file without an error.
         path.hardlink_to(part)
     except OSError as exc:
-        if exc.errno not in _UNLINKABLE:
+        if exc.errno not in UNLINKABLE:
             raise
         path.touch(exist_ok=False)
         part.replace(path)
@@ -156,7 +156,7 @@ def _link(effect: Effect, part: Path) -> None:
     try:
         part.hardlink_to(path)
     except OSError as exc:
-        if exc.errno not in _UNLINKABLE:
+        if exc.errno not in UNLINKABLE:
             raise
         raise UnlinkableError(
             f"{_target(effect).uri}: no hard link to {image.uri} is possible there ({exc.strerror})",

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import anyio.to_thread
 
 from asyncfilter.errors import AccessError, BucketNotFoundError, PermissionDeniedError
-from asyncfilter.folders.files import NO_TEXT, etag_of
+from asyncfilter.folders.files import NO_TEXT, etag_of, real_path
 from asyncfilter.model import UNREADABLE, ListedObject
 from asyncfilter.ports.examine import Page
 
@@ -33,7 +33,7 @@ _OUT_OF_MEANS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class FolderSource:
-    """``Source``: the files below a folder.
+    """``Source`` and ``Heads``: the files below a folder.
 
     Args:
         root: The folder.
@@ -50,6 +50,21 @@ class FolderSource:
     async def page(self, after: str | None) -> Page:
         """Up to 1,000 files that follow the key ``after``; see ``Source``."""
         return await anyio.to_thread.run_sync(self._page, after)
+
+    async def head(self, key: str) -> ListedObject | None:
+        """See ``Heads``; a key that the listing of the folder cannot have is of no file."""
+        return await anyio.to_thread.run_sync(self._head, key)
+
+    def _head(self, key: str) -> ListedObject | None:
+        names = key.split("/")
+        if {"", ".", ".."} & set(names) or "\0" in key:
+            return None
+        path = self._root.joinpath(*names)
+        # As the listing, which does not follow links to folders.
+        if real_path(path.parent) != real_path(self._root).joinpath(*names[:-1]):
+            return None
+        found = _listed(os.fsencode(path), key, is_text=True)
+        return None if found is None or found.key != key else found
 
     def _page(self, after: str | None) -> Page:
         if not self._is_begun or after != self._last:

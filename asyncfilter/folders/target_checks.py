@@ -16,11 +16,11 @@ from asyncfilter.model import StoreKind, folder_of
 _CHOOSE = "Choose targets that you may write to."
 
 
-def check_writable(source: Path, actions: Mapping[str, Action], *, tries: bool) -> None:
+def check_writable(source: Path | None, actions: Mapping[str, Action], *, tries: bool) -> None:
     """Check that the folders of all targets could be made and written.
 
     Args:
-        source: The folder that the images are in.
+        source: The folder that the images are in; None where they are in another kind of store.
         actions: By their keys in the job file.
         tries: Write an empty file there and take it away again; else nothing is written.
 
@@ -35,7 +35,7 @@ def check_writable(source: Path, actions: Mapping[str, Action], *, tries: bool) 
         beginning, _, _ = template.literal_prefix().rpartition("/")
         folder = _existing(folder_of(template.bucket) / beginning)
         _check_folder(key, folder)
-        if action.is_link and _device(folder) != _device(source):
+        if source is not None and action.is_link and _device(folder) != _device(source):
             raise UnlinkableError(
                 f"{key}: {folder} is on another file system than the source {source}, so that no hard link is possible",
                 hint="Use copy in place of link.",

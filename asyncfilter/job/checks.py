@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import TypeGuard
 
 from asyncfilter.job.addresses import Placeholder, Template, absolute_template, parse_source, parse_template
-from asyncfilter.job.schema import as_list, wrap_uri
+from asyncfilter.job.schema import SOURCE_KEYS, as_list, wrap_uri
 from asyncfilter.job.yaml_positions import Path
-from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict
+from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict, store_of
 
 LINK = "link"
 """The key in a job for a copy that is a hard link."""
@@ -29,7 +29,7 @@ Mapping = dict[str, object]
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
     """Every contradiction between keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_rules, _tiers):
+        for part in (_source_form, _rules, _tiers):
             yield from part(job)
         yield from _actions(job, base_dir)
         yield from _paths(job, base_dir)
@@ -42,6 +42,34 @@ def _mapping(value: object) -> Mapping:
 def as_items(value: object) -> list[object]:
     """The items of a list; of any other value, none."""
     return value if isinstance(value, list) else []
+
+
+def _source_form(job: Mapping) -> Iterator[Finding]:
+    """Which of the keys that say where the images are stand together."""
+    source = wrap_uri(job.get("source"))
+    if not isinstance(source, dict):
+        return
+    uri, is_list, is_inventory = source.get("uri"), source.get("list") is not None, source.get("inventory") is not None
+    if is_list and is_inventory:
+        yield ("source", "inventory"), "expected list or inventory, found both"
+    elif uri is None and not (is_list or is_inventory) and source.keys() <= SOURCE_KEYS:
+        yield ("source", "uri"), "this key is missing; expected s3://bucket/prefix, or a folder such as ./photos"
+    if source.get("column") is not None and not is_list:
+        yield ("source", "column"), "expected list beside column, which is one of its columns"
+    if not isinstance(uri, str):
+        return
+    kind = StoreKind.FOLDER if _is_folder_address(uri) else store_of(uri)
+    if is_inventory and kind is not StoreKind.S3:
+        yield ("source", "uri"), f"expected s3://bucket/prefix beside inventory, which is of a bucket, found {uri!r}"
+    elif is_list and kind is StoreKind.OWN:
+        yield ("source", "uri"), f"expected s3://bucket/prefix or a folder beside list, found {uri!r}"
+
+
+def _is_folder_address(uri: str) -> bool:
+    try:
+        return parse_source(uri, "/").store is StoreKind.FOLDER
+    except ValueError:
+        return False  # the schema reports it
 
 
 def _rules(job: Mapping) -> Iterator[Finding]:
@@ -137,13 +165,11 @@ def _is_local(place: S3Location | Template | None) -> bool:
 
 
 def _kind_of_target(source: S3Location | None, template: Template, form: str) -> Iterator[str]:
-    """Source and target must both be in S3, or both on this machine; a store of the caller goes with either."""
-    is_free = source is None or StoreKind.OWN in {source.store, template.store}
-    if not is_free and _is_local(template) != _is_local(source):
-        wanted = "a folder, as the source is one" if _is_local(source) else "s3://bucket/key, as the source is in S3"
-        yield f"expected {wanted}, found {template}"
-    elif form == LINK and not _is_local(template):
+    """Images are copied and moved from any kind of store to any other; only a file can have a link."""
+    if form == LINK and not _is_local(template):
         yield f"expected a folder, since only files can be linked, found {template}"
+    elif form == LINK and source is not None and source.store is StoreKind.S3:
+        yield f"expected copy in place of link, since only files can be linked and {source.uri} is in S3, found link"
 
 
 def _target(job: Mapping, source: S3Location | None, verdict: str, template: Template) -> Iterator[str]:

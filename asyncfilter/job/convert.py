@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asyncfilter.job import schema, spec
 from asyncfilter.job.addresses import absolute_template, folder_path, parse_source, parse_template
-from asyncfilter.model import S3, ActionKind, IfExists, StoreKind, Verdict
+from asyncfilter.model import S3, ActionKind, IfExists, S3Location, StoreKind, Verdict
 
 
 def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.Job:
@@ -38,8 +38,10 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
 
 
 def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
-    place = parse_source(source.uri, str(base_dir))
-    spelled = folder_path(source.uri).rstrip("/") or "/" if place.store is StoreKind.FOLDER else None
+    uri = source.uri
+    place = S3Location("", "") if uri is None else parse_source(uri, str(base_dir))
+    is_folder = uri is not None and place.store is StoreKind.FOLDER
+    spelled = folder_path(uri).rstrip("/") or "/" if uri is not None and is_folder else None
     return spec.SourceSpec(
         bucket=place.bucket,
         prefix=place.key,
@@ -50,7 +52,16 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
         seed=source.seed,
         skip_duplicates=source.duplicates == "skip",
         examine_duplicates=source.duplicates == "examine",
+        listed=_listed(source, base_dir),
     )
+
+
+def _listed(source: schema.Source, base_dir: Path) -> spec.ListSpec | None:
+    if source.inventory is not None:
+        return spec.ListSpec(kind=spec.ListKind.INVENTORY, address=source.inventory)
+    if source.list_ is None:
+        return None
+    return spec.ListSpec(kind=spec.ListKind.LIST, address=_reference(source.list_, base_dir), column=source.column)
 
 
 def _detector(detector: schema.Detector) -> spec.DetectorSpec:
@@ -61,6 +72,16 @@ def _detector(detector: schema.Detector) -> spec.DetectorSpec:
         min_confidence_pct=detector.min_confidence,
         max_labels=detector.max_labels,
         features=tuple(sorted(detector.features)),
+        start=None if detector.start is None else _start(detector.start),
+    )
+
+
+def _start(start: schema.ModelStart) -> spec.ModelStart:
+    return spec.ModelStart(
+        for_s=start.for_,
+        units=start.units,
+        max_units=None if start.max_units == start.units else start.max_units,
+        poll_s=start.poll_s,
     )
 
 

@@ -119,6 +119,8 @@ def _targets() -> Iterator[str]:
         "`{{` and `}}` stand for braces. A target that could be inside the source is rejected, and so is `{label}`\n"
         "for a verdict that an image can get without a label. Two images of one run never share a target: the first\n"
         "one gets it, the second one fails with `target_collision`.\n\n"
+        "Images of a folder may be copied and moved to `s3://bucket/key`, and those of a bucket into a folder: see\n"
+        "[across-stores.md](across-stores.md). Only files can be linked, and only objects in S3 tagged.\n\n"
         "`own:NAME/key` is in a store that the calling program provides, as `source: own:NAME` is: see\n"
         "[python.md](python.md). The command line rejects such a job, since it has no such store.\n"
     )

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from asyncfilter.model import ActionKind, IfExists, StoreKind, Verdict, folder_of, store_of
+from asyncfilter.model import ActionKind, IfExists, StoreKind, Verdict, folder_of, store_of, uri_of
 
 DEFAULT_CONFIDENCE_PCT = 55.0
 """Default confidence of a rule, percent: the default MinConfidence of DetectLabels."""
@@ -26,6 +26,15 @@ class Order(StrEnum):
 
     LISTING = "listing"
     RANDOM = "random"
+
+
+class ListKind(StrEnum):
+    """The kinds of lists of keys that may be a source."""
+
+    LIST = "list"
+    """A table with a column of keys or addresses, or a manifest; its order is that of its rows."""
+    INVENTORY = "inventory"
+    """An S3 Inventory, whose rows have no order; its order is that of the listing."""
 
 
 class DetectorKind(StrEnum):
@@ -83,16 +92,31 @@ class ClientKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListSpec:
+    """A list of keys in place of the listing of the source.
+
+    Attributes:
+        address: ``s3://bucket/key``, or an absolute path.
+        column: The column of keys or addresses; None to find it.
+    """
+
+    kind: ListKind
+    address: str
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
     """The location of the images, and the keys to include and exclude.
 
     Globs match the whole key, without regard to case.
 
     Attributes:
-        bucket: A bucket of S3, or ``file://`` and an absolute folder.
+        bucket: A bucket of S3, or ``file://`` and an absolute folder; empty while only a list names it.
         spelled: The folder as written in the job file, so that a project can be moved; None for S3.
         skip_duplicates: Images with the content of an earlier one are not examined and have no verdict.
         examine_duplicates: Every image is examined by itself, whatever its ETag.
+        listed: The list of keys to examine; None for all that the store lists.
     """
 
     bucket: str
@@ -104,6 +128,13 @@ class SourceSpec:
     seed: int = 0
     skip_duplicates: bool = False
     examine_duplicates: bool = False
+    listed: ListSpec | None = None
+
+    @property
+    def described(self) -> str:
+        """The source in a few words, for people."""
+        where = uri_of(self.bucket, self.prefix) if self.bucket else ""
+        return where if self.listed is None else f"{self.listed.kind} {self.listed.address}{where and f' of {where}'}"
 
     @property
     def duplicates(self) -> str:
@@ -122,8 +153,29 @@ class SourceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStart:
+    """How a run starts its model, under a lease that it owns.
+
+    Attributes:
+        for_s: Longest time of the lease, seconds.
+        units: Inference units.
+        max_units: Units up to which the service may scale; None without scaling.
+        poll_s: Pause between two looks at the model, seconds.
+    """
+
+    for_s: float
+    units: int = 1
+    max_units: int | None = None
+    poll_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSpec:
-    """The request to the service; a change of any field except the region's default makes stored labels unusable."""
+    """The request to the service; a change of any field except ``start`` makes stored labels unusable.
+
+    Attributes:
+        start: The run starts the model and stops it; None for a model that runs without it.
+    """
 
     kind: DetectorKind = DetectorKind.REKOGNITION
     region: str | None = None
@@ -131,6 +183,7 @@ class DetectorSpec:
     min_confidence_pct: float = 0.0
     max_labels: int = 1000
     features: tuple[str, ...] = ("GENERAL_LABELS",)
+    start: ModelStart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,3 +372,9 @@ class Job:
         """Every action, that on duplicates among them, by its key in the job file: ``actions.keep`` and so on."""
         found = {f"actions.{verdict}": action for verdict, action in self.actions.items()}
         return found if self.duplicate is None else {**found, "actions.duplicate": self.duplicate}
+
+    @property
+    def target_stores(self) -> frozenset[StoreKind]:
+        """The kinds of stores that images are copied or moved to."""
+        targets = [action.target for action in self.actions_by_key.values()]
+        return frozenset(store_of(target) for target in targets if target is not None)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import urlencode
 
+import msgspec
+
 from asyncfilter.job.spec import Action, Job
-from asyncfilter.model import ActionKind, Decision, Effect, ObjectRef, Verdict
+from asyncfilter.model import ActionKind, Decision, Detection, Effect, ObjectRef, StoreKind, Verdict
+from asyncfilter.policy.provenance import provenance_of
 from asyncfilter.policy.targets import TargetTemplate, compile_target, may_collide
 from asyncfilter.records.images import DoneEffect, StoredImage
 
@@ -24,6 +27,7 @@ class Effects:
 
     Attributes:
         needs_owners: True when two objects could map to one target, so that claims must be checked.
+        needs_hashes: True when files are copied into another kind of store, by the hash of what was examined.
     """
 
     def __init__(self, job: Job, kinds: Collection[ActionKind] = IMMEDIATE) -> None:
@@ -39,6 +43,7 @@ class Effects:
         self._duplicate_target = compile_target(duplicate.target) if duplicate and duplicate.target else None
         others = [compile_target(job.duplicate.target)] if job.duplicate is not None and job.duplicate.target else []
         self.needs_owners = may_collide([*self._targets.values(), *others])
+        self.needs_hashes = job.source.store is StoreKind.FOLDER and bool(job.target_stores - {StoreKind.FOLDER})
 
     def action(self, decision: Decision, *, is_duplicate: bool = False) -> Action:
         """The job's action for such an image, of any kind."""
@@ -87,6 +92,17 @@ class Effects:
 def image_of(bucket: str, row: StoredImage) -> ObjectRef:
     """The object of a row."""
     return ObjectRef(bucket=bucket, key=row.key, size_bytes=row.size_bytes, etag=row.etag, seq=row.seq or 0)
+
+
+def with_hash(effect: Effect, detection: Detection | None) -> Effect:
+    """``effect`` with the hash of the file that was examined, where a file is copied into another kind of store.
+
+    Its ETag is time and inode, which a program can keep when it writes other bytes. Copies between folders do not read
+    the bytes, and an object of S3 is read on condition of its ETag.
+    """
+    if effect.target is None or effect.source.store is not StoreKind.FOLDER or effect.target.store is StoreKind.FOLDER:
+        return effect
+    return msgspec.structs.replace(effect, blake2b=provenance_of(detection).blake2b)
 
 
 def done(effect: Effect) -> DoneEffect:

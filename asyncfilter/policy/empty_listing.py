@@ -112,6 +112,9 @@ def _cause(source: SourceSpec, evidence: Evidence) -> Cause:
         return _OF_THE_OBJECTS[reason]
     if evidence.spelling is not None:
         return evidence.spelling, f"Set source.uri to {_exact(evidence)}{_with_globs(source)}."
+    if not evidence.listed and source.listed is not None:
+        below = f" that begins with {source.prefix!r}" if source.prefix else ""
+        return f"the {source.listed.kind} has no key{below}", f"Correct source.{source.listed.kind}."
     if not evidence.listed:
         return _no_object(source, evidence)
     if reason == Skip.NOT_INCLUDED:
@@ -126,6 +129,11 @@ _OF_THE_OBJECTS: Mapping[str, Cause] = {
     Skip.EMPTY: ("every object is empty (0 bytes)", "Upload the images again."),
     Skip.ARCHIVED: ("every object is archived", "Restore the objects in S3, then run again."),
     Skip.TOO_LARGE: ("every object is larger than the service accepts", "Set convert: true, or scale the images down."),
+    Skip.MISSING: (
+        "no key of the list is in the store",
+        "Check that the keys are whole, as S3 has them, and that source.uri is theirs.",
+    ),
+    Skip.OUTSIDE: ("no key of the list begins with the prefix in source.uri", "Correct source.uri, or leave it out."),
 }
 
 

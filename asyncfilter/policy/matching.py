@@ -50,8 +50,11 @@ def match(rows: Sequence[StoredImage], listed: ListedObject, *, retry_failed: bo
 
 
 def newest(rows: Sequence[StoredImage], listed: ListedObject) -> StoredImage | None:
-    """The best row for ``listed``: the one with a position, else the last one; None when there is none."""
-    same = [row for row in rows if is_of(row, listed)]
+    """The best row for ``listed``: the one with a position, else the last one; None when there is none.
+
+    An object of a list that does not say which version it is counts as the one that is known.
+    """
+    same = [row for row in rows if not listed.etag or is_of(row, listed)]
     return next((row for row in same if row.seq is not None), same[-1] if same else None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncfilter.model import UNREADABLE, ListedObject, Skip
+from asyncfilter.model import MISSING, UNREADABLE, ListedObject, Skip
 from asyncfilter.policy.globs import KeyFilter
 
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -29,7 +29,7 @@ def skip_reason(listed: ListedObject, keys: KeyFilter, max_bytes: int) -> Skip |
     if (skip := keys.skip(listed.key)) is not None:
         return skip
     if listed.size_bytes == 0:
-        return Skip.EMPTY
+        return Skip.MISSING if listed.etag == MISSING else Skip.EMPTY
     if listed.size_bytes > max_bytes:
         return Skip.TOO_LARGE
     if listed.storage_class in ARCHIVED_CLASSES:

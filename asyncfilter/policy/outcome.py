@@ -16,13 +16,13 @@ import msgspec
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Decision, Detection, Effect, Failure, Skip, Verdict
-from asyncfilter.policy.effects import IMMEDIATE, Effects, done, image_of
+from asyncfilter.policy.effects import IMMEDIATE, Effects, done, image_of, with_hash
 from asyncfilter.policy.rules import Ruleset
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.removal import REMOVING
 from asyncfilter.records.tally import Tally
 
-TARGET_FAILURES = frozenset({"target_collision", "target_too_long", "target_empty"})
+TARGET_FAILURES = frozenset({"target_collision", "target_too_long", "target_empty", "target_unsafe"})
 """Failures that new rules or targets may cure without another attempt."""
 
 
@@ -110,17 +110,22 @@ class Outcomes:
             human: The verdict of a person.
         """
         decision = self.decide(row.detection, human)
-        effect, failure = self._wanted(row, decision)
+        effect, failure = self._wanted(row, decision, row.detection)
         if failure is None and row.failure is not None:
             failure = self._standing(row, row.failure, decision, effect)
         return self._outcome(row, decision, failure, effect)
 
-    def as_stored(self, row: StoredImage) -> Outcome:
+    def as_stored(self, row: StoredImage, detection: Detection | None = None) -> Outcome:
         """The outcome of an image by the decision that its row holds; its labels are not used.
 
         A stored failure always applies. A row without a position has no wanted action: all its copies are stale.
+
+        Args:
+            row: The image.
+            detection: What is recorded about its bytes, where the row does not have it.
         """
-        effect, failure = self._wanted(row, row.decision) if row.seq is not None else (None, None)
+        seen = row.detection or detection
+        effect, failure = self._wanted(row, row.decision, seen) if row.seq is not None else (None, None)
         return self._outcome(row, row.decision, row.failure or failure, effect)
 
     def decide(self, detection: Detection | None, human: Verdict | None = None) -> Decision | None:
@@ -143,7 +148,9 @@ class Outcomes:
         """Whether an image counts as a skipped duplicate and nothing else."""
         return self._skips_duplicates and row.same_as is not None
 
-    def _wanted(self, row: StoredImage, decision: Decision | None) -> tuple[Effect | None, Failure | None]:
+    def _wanted(
+        self, row: StoredImage, decision: Decision | None, detection: Detection | None
+    ) -> tuple[Effect | None, Failure | None]:
         """The action for an image with this decision, or why its target cannot be made.
 
         An image that left the source, or is skipped, has no action.
@@ -154,7 +161,8 @@ class Outcomes:
         if self.is_skipped(row) or row.removal is not None:
             return None, None
         try:
-            return self.effects.effect(decision, image_of(self._bucket, row), is_duplicate=is_duplicate), None
+            effect = self.effects.effect(decision, image_of(self._bucket, row), is_duplicate=is_duplicate)
+            return None if effect is None else with_hash(effect, detection), None
         except ImageError as error:
             return None, Failure(error.code, error.message)
 

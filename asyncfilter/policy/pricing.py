@@ -9,6 +9,7 @@ The table was compiled on 2026-11-22. Images beyond the listed tiers are priced 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -192,3 +193,23 @@ def _check(tiers: tuple[PriceTier, ...]) -> None:
             raise ValueError(f"expected tiers whose up_to rises, found {tiers}")
         if following.micros > one.micros:
             raise ValueError(f"expected prices that never rise from tier to tier, found {tiers}")
+
+
+TRAINING_HOUR_MICROS = 1_000_000
+"""One hour of training, the same in all regions; a training that fails costs nothing (*READMEs of AWS samples*)."""
+
+
+def training_micros(billable_s: float) -> int:
+    """The price of a training of so many billable seconds."""
+    return round(billable_s * TRAINING_HOUR_MICROS / 3600)
+
+
+def model_hour_micros(units: int) -> int:
+    """The price of one hour of a model that runs with so many inference units."""
+    return units * CUSTOM_LABEL_PRICES.unit_hour_micros
+
+
+def model_micros(units: int, ran_s: float) -> int:
+    """The price of a model that ran so long: every minute that was begun is paid for (guide, *Running a model*)."""
+    # Rounded: the difference of two moments in floating point may exceed whole minutes by a fraction of a microsecond.
+    return model_hour_micros(units) * math.ceil(round(ran_s, 3) / 60) // 60

@@ -59,6 +59,13 @@ def read_upright(head: bytes, *, is_whole: bool = False) -> UprightHeader:
     return UprightHeader(header, Upright(header.width, header.height, channels, is_turned=False))
 
 
+def orientation_of(head: bytes) -> int:
+    """The EXIF orientation, 1 to 8, in the first bytes of a JPEG; 1 for any other file."""
+    header = read_header(head)
+    found = _jpeg(head)[1] if header.format is Format.JPEG else 1
+    return found if 1 <= found <= 8 else 1
+
+
 def _jpeg(head: bytes) -> tuple[int, int]:
     """Channels and EXIF orientation of a JPEG, up to its frame header."""
     orientation = 1

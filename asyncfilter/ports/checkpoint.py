@@ -122,10 +122,17 @@ class RemovalJournal(Protocol):
 
 
 class ListingStore(Protocol):
-    """The stored listing of ``order: random``: the objects of the source, in random order."""
+    """A stored listing, by rank: of ``order: random``, or of a list whose keys are in any order."""
 
-    async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
-        """Add objects to the stored listing; ``rank`` (63 bits) orders them."""
+    async def save_listing(
+        self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool, origin: str = ""
+    ) -> None:
+        """Add objects to the stored listing; ``rank`` (63 bits) orders them.
+
+        Of several objects with one key the first that was added counts. ``origin`` is the version of the list that they
+        come from, the same for all; empty for the listing of the store itself. Objects of a list can be read once the
+        last ones are added; before that, nothing of them is kept when the checkpoint is closed.
+        """
         ...
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
@@ -134,6 +141,14 @@ class ListingStore(Protocol):
 
     async def listing_state(self) -> tuple[bool, str | None]:
         """Whether the stored listing is complete, and the last key it holds (None when it is empty)."""
+        ...
+
+    async def listing_origin(self) -> str:
+        """The ``origin`` of the stored listing; empty when there is none."""
+        ...
+
+    async def listing_rank(self, key: str) -> int | None:
+        """The rank of a key in the stored listing; None when it is not in it."""
         ...
 
     async def drop_listing(self) -> None:

@@ -38,6 +38,20 @@ class Source(Protocol):
         ...
 
 
+class Heads(Protocol):
+    """Looks at single objects of a source, for a list that may be older than the store."""
+
+    async def head(self, key: str) -> ListedObject | None:
+        """The object as the source would list it now; None when there is none.
+
+        Raises:
+            ThrottledError: The store throttles.
+            TransientError: Worth repeating.
+            AccessError: It may not be looked at.
+        """
+        ...
+
+
 class Places(Protocol):
     """Other places in the store of a source, which tell where images are when the source has none.
 
@@ -61,6 +75,28 @@ class Places(Protocol):
 
     async def objects(self, prefix: str) -> Sequence[ListedObject]:
         """Some of the objects in a place."""
+        ...
+
+
+class HeldModel(Protocol):
+    """A model that runs for this run, and costs money until it is stopped."""
+
+    def ran_s(self) -> float:
+        """Seconds for which it costs money so far: from the request to start it, until it is stopped."""
+        ...
+
+    def left_s(self) -> float:
+        """Seconds until it is stopped in any case."""
+        ...
+
+    async def stop(self) -> str | None:
+        """Stop it, and return once the service says that it does not run; a second call has no effect.
+
+        Cancelling does not end the wait.
+
+        Returns:
+            None, or why it could not be stopped, in a sentence for people.
+        """
         ...
 
 

@@ -53,6 +53,12 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
         return next((effect for effect in self.effects if effect.kind in REMOVING), None)
 
     @property
+    def copied_to(self) -> str | None:
+        """The address that the image was copied or moved to last; None when it was not."""
+        kinds = (ActionKind.COPY, ActionKind.MOVE)
+        return next((effect.target for effect in reversed(self.effects) if effect.kind in kinds), None)
+
+    @property
     def is_unexamined(self) -> bool:
         """True for an image whose examination failed; one whose action failed has a decision."""
         return self.failure is not None and self.decision is None

@@ -18,6 +18,7 @@ class Watermark(msgspec.Struct, kw_only=True):
         cursor: Key of the last object settled in the current pass over the listing; None at its start.
         listing_done: True once the pass reached the end of the listing.
         pass_seq: Position at which the pass began: images behind it are known to be in the listing as it is now.
+        origin: Version of the list that the pass is over; empty for the listing of the store itself.
         tally: The counts at this position.
     """
 
@@ -25,6 +26,7 @@ class Watermark(msgspec.Struct, kw_only=True):
     cursor: str | None = None
     listing_done: bool = False
     pass_seq: int = 0
+    origin: str = ""
     tally: Tally = msgspec.field(default_factory=Tally)
 
 

@@ -23,6 +23,7 @@ from asyncfilter.events import (
     ImageFailed,
     JobWarning,
     LikeResolved,
+    ModelNotice,
     RateChanged,
     RulesApplied,
     RunEnded,
@@ -123,6 +124,7 @@ class LogLines:
         listeners: dict[type[Event], Callable[..., None]] = {
             RunStarted: self._started,
             JobWarning: self._as_it_is("warning"),
+            ModelNotice: self._as_it_is("warning"),
             LikeResolved: self._like_resolved,
             RulesApplied: self._rules_applied,
             RateChanged: self._rate_changed,

@@ -50,6 +50,8 @@ SKIPS = {
     Skip.TOO_LARGE: "too large",
     Skip.ARCHIVED: "archived",
     Skip.DUPLICATE: "duplicates",
+    Skip.OUTSIDE: "in the list, not below source.uri",
+    Skip.MISSING: "in the list, no longer in the store",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
 from asyncfilter.sandbox.calls import Call, Style
+from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
 from asyncfilter.sandbox.iam.access_log import AccessLog
 from asyncfilter.sandbox.iam.actions import action_of, permission_of
 from asyncfilter.sandbox.iam.documents import Decision, IdentityPolicy, Permission
@@ -234,9 +235,7 @@ def rule_action(operation: str) -> str:
 
 
 _SERVICES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(
-        ("DetectLabels", "DetectCustomLabels", "DescribeProjects", "DescribeProjectVersions"), "rekognition"
-    ),
+    **dict.fromkeys(("DetectLabels", "DetectCustomLabels", *CONTROL_OPERATIONS), "rekognition"),
     **dict.fromkeys(("GetServiceQuota", "GetAWSDefaultServiceQuota"), "servicequotas"),
 }
 

@@ -16,15 +16,19 @@ from asyncfilter.sandbox import quotas as service_quotas
 from asyncfilter.sandbox.access import Access
 from asyncfilter.sandbox.answers.build import build_source
 from asyncfilter.sandbox.control import ControlPath, new_quotas
+from asyncfilter.sandbox.custom_labels.account import Account
+from asyncfilter.sandbox.custom_labels.arns import Arns
+from asyncfilter.sandbox.custom_labels.given import add_given_model
+from asyncfilter.sandbox.custom_labels.limits import UNIT_TPS
+from asyncfilter.sandbox.custom_labels.states import Clock
 from asyncfilter.sandbox.dispatch import Conditions, Dispatcher
 from asyncfilter.sandbox.faults import Faults
 from asyncfilter.sandbox.iam.access_log import AccessLog
 from asyncfilter.sandbox.iam.documents import IdentityPolicy
 from asyncfilter.sandbox.iam.service import IamService
 from asyncfilter.sandbox.loading import fill
-from asyncfilter.sandbox.options import SECRET_KEY, SandboxOptions
+from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN, SECRET_KEY, SandboxOptions, SummaryShape
 from asyncfilter.sandbox.organizations import OrganizationsService
-from asyncfilter.sandbox.projects import CustomModel
 from asyncfilter.sandbox.rekognition import RekognitionService
 from asyncfilter.sandbox.s3.service import S3Service
 from asyncfilter.sandbox.server import HttpConnection
@@ -58,6 +62,7 @@ class Sandbox:
         self._rekognition: RekognitionService | None = None
         self._log = AccessLog() if self.options.access_log else None
         self._access: Access | None = None
+        self.clock = Clock(self.options.speed)
 
     async def __aenter__(self) -> Self:
         dispatcher = await anyio.to_thread.run_sync(self._build)
@@ -145,16 +150,17 @@ class Sandbox:
             partition=partition,
         )
         self._access = access
-        model = CustomModel(options.model_arn, options.model_status, options.inference_units)
+        account = _account(options, store, access, self.clock, partition)
         source = build_source(options, drawn)
-        rekognition = RekognitionService(store, access, source, model, check_images=options.check_images)
+        rekognition = RekognitionService(store, access, source, account, check_images=options.check_images)
         self._rekognition = rekognition
         conditions = Conditions(
-            quotas=new_quotas(options.tps, options.throttle_mode),
+            quotas=new_quotas(options.tps, options.throttle_mode, control_tps=options.control_tps),
             ramp=None if options.ramp is None else Ramp(options.ramp),
             faults=Faults(options.faults, options.seed),
             latency=options.latency,
             s3_latency=options.s3_latency,
+            control_latency=options.control_latency,
         )
         dispatcher = Dispatcher(
             rekognition=rekognition,
@@ -168,7 +174,7 @@ class Sandbox:
             counters=self.counters,
             seed=options.seed,
         )
-        dispatcher.control = ControlPath(conditions, self.counters, access, log, seed=options.seed)
+        dispatcher.control = ControlPath(conditions, self.counters, access, log, self.clock, seed=options.seed)
         return dispatcher
 
 
@@ -192,6 +198,28 @@ def client_environment(options: SandboxOptions, endpoint_url: str) -> dict[str, 
 def _partition(region: str) -> str:
     """The partition of a region, as far as the sandbox distinguishes them."""
     return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(region.rsplit("-", 2)[0], "aws")
+
+
+def _account(options: SandboxOptions, store: Store, access: Access, clock: Clock, partition: str) -> Account:
+    """What the account has of Custom Labels when the sandbox begins."""
+    account = Account(
+        store=store,
+        access=access,
+        clock=clock,
+        arns=Arns(partition, options.region, options.account),
+        region=options.region,
+        nests_summary=options.summary_shape is SummaryShape.NESTED,
+        unit_tps=UNIT_TPS if options.unit_tps is None else options.unit_tps,
+    )
+    add_given_model(
+        account,
+        options.model_arn,
+        status=options.model_status,
+        units=options.inference_units,
+        unit_tps=options.unit_tps,
+        is_listed=options.model_arn != DEFAULT_MODEL_ARN,
+    )
+    return account
 
 
 async def serve(options: SandboxOptions, *, started: Callable[[str], None]) -> None:

@@ -33,6 +33,7 @@ class Call(msgspec.Struct, gc=False):
         headers: Further headers of an error response.
         detects: True for the paid, rate-limited operations.
         permission: Gives the IAM action and resource; None for an operation that needs none.
+        admits: False for a call that arrives over the rate of what it calls; None for what has no rate of its own.
     """
 
     style: Style
@@ -42,6 +43,7 @@ class Call(msgspec.Struct, gc=False):
     headers: dict[str, str] = {}
     detects: bool = False
     permission: Callable[[], Permission | None] | None = None
+    admits: Callable[[float], bool] | None = None
 
 
 def new_request_id() -> str:

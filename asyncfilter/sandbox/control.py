@@ -6,8 +6,9 @@ GET  /_sandbox/access      what the option access_log noted
 POST /_sandbox/policy    {"policy": {"Version": "2012-10-17", "Statement": []}}, or null
 POST /_sandbox/reset-stats
 POST /_sandbox/faults    {"faults": ["throttle=1%", ...]}
-POST /_sandbox/quota     {"tps": 50, "mode": "window", "ramp": null}
-POST /_sandbox/latency   {"detect": "p50=120ms,p99=1s", "s3": "20ms"}
+POST /_sandbox/quota     {"tps": 50, "mode": "window", "ramp": null, "control_tps": 5}
+POST /_sandbox/latency   {"detect": "p50=120ms,p99=1s", "s3": "20ms", "control": "1s"}
+POST /_sandbox/clock     {"advance_s": 1800}      lets time pass for Custom Labels
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Final
 import msgspec
 
 from asyncfilter.sandbox.access import Access
+from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
+from asyncfilter.sandbox.custom_labels.states import Clock
 from asyncfilter.sandbox.dispatch import Conditions
 from asyncfilter.sandbox.faults import Faults
 from asyncfilter.sandbox.iam.access_log import AccessLog
@@ -39,11 +42,17 @@ class _QuotaWanted(msgspec.Struct, forbid_unknown_fields=True):
     tps: float | None
     mode: ThrottleMode = ThrottleMode.WINDOW
     ramp: float | None = None
+    control_tps: float | None = None
 
 
 class _LatencyWanted(msgspec.Struct, forbid_unknown_fields=True):
     detect: str | None = None
     s3: str | None = None
+    control: str | None = None
+
+
+class _ClockWanted(msgspec.Struct, forbid_unknown_fields=True):
+    advance_s: float
 
 
 class _PolicyWanted(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,12 +63,20 @@ class ControlPath:
     """Handles requests to the control path; a ``Control``."""
 
     def __init__(
-        self, conditions: Conditions, counters: Counters, access: Access, log: AccessLog | None, *, seed: int
+        self,
+        conditions: Conditions,
+        counters: Counters,
+        access: Access,
+        log: AccessLog | None,
+        clock: Clock,
+        *,
+        seed: int,
     ) -> None:
         self._conditions = conditions
         self._counters = counters
         self._access = access
         self._log = log
+        self._clock = clock
         self._seed = seed
         self._paths = {
             ("GET", "health"): lambda _: {"ok": True},
@@ -69,6 +86,7 @@ class ControlPath:
             ("POST", "faults"): self._set_faults,
             ("POST", "quota"): self._set_quota,
             ("POST", "latency"): self._set_latency,
+            ("POST", "clock"): self._advance_clock,
             ("POST", "policy"): self._set_policy,
         }
 
@@ -95,7 +113,7 @@ class ControlPath:
 
     def _set_quota(self, body: bytes) -> object:
         wanted = msgspec.json.decode(body, type=_QuotaWanted)
-        self._conditions.quotas = new_quotas(wanted.tps, wanted.mode)
+        self._conditions.quotas = new_quotas(wanted.tps, wanted.mode, control_tps=wanted.control_tps)
         self._conditions.ramp = None if wanted.ramp is None else Ramp(wanted.ramp)
         return {"ok": True}
 
@@ -110,20 +128,29 @@ class ControlPath:
             self._conditions.latency = parse_latency(wanted.detect)
         if wanted.s3 is not None:
             self._conditions.s3_latency = parse_latency(wanted.s3)
+        if wanted.control is not None:
+            self._conditions.control_latency = parse_latency(wanted.control)
+        return {"ok": True}
+
+    def _advance_clock(self, body: bytes) -> object:
+        self._clock.advance(msgspec.json.decode(body, type=_ClockWanted).advance_s)
         return {"ok": True}
 
 
-def new_quotas(tps: float | None, mode: ThrottleMode) -> Mapping[str, Quota]:
-    """A new quota for each detection; empty if ``tps`` is None.
+def new_quotas(tps: float | None, mode: ThrottleMode, *, control_tps: float | None = None) -> Mapping[str, Quota]:
+    """A new quota for each detection, and for each operation of the control plane; none where the rate is None.
 
     Raises:
-        ValueError: If the rate is not positive.
+        ValueError: If a rate is not positive.
     """
-    if tps is None:
-        return {}
-    if tps <= 0:
-        raise ValueError(f"a quota must be above 0 calls a second, not {tps}")
-    return {operation: new_quota(tps, mode) for operation in DETECTIONS}
+    quotas: dict[str, Quota] = {}
+    for rate, operations in ((tps, DETECTIONS), (control_tps, CONTROL_OPERATIONS)):
+        if rate is None:
+            continue
+        if rate <= 0:
+            raise ValueError(f"a quota must be above 0 calls a second, not {rate}")
+        quotas |= {operation: new_quota(rate, mode) for operation in operations}
+    return quotas
 
 
 def _json(status: int, body: object) -> Reply:

@@ -7,14 +7,16 @@ import random
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
 
 from asyncfilter.sandbox.access import Access, Caller, read_caller
 from asyncfilter.sandbox.calls import Call, Style, refuse
-from asyncfilter.sandbox.faults import LOST, FaultKind, Faults, service_error_of
+from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
+from asyncfilter.sandbox.faults import EXECUTED, LATE_S, LOST, Fault, FaultKind, Faults, service_error_of
 from asyncfilter.sandbox.iam.service import VERSION as IAM_VERSION
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.message import Delivery, Reply, Request, ServiceError
@@ -24,6 +26,7 @@ from asyncfilter.sandbox.throttle import Quota, Ramp
 
 THROTTLED_LATENCY: Final = 0.1
 """A throttled detection takes this share of a detection's latency, because no image is examined."""
+_CONTROL: Final = frozenset(CONTROL_OPERATIONS)
 
 
 class Service(Protocol):
@@ -56,6 +59,13 @@ class Conditions:
     faults: Faults
     latency: Latency
     s3_latency: Latency
+    control_latency: Latency = field(default_factory=Latency)
+
+    def latency_of(self, call: Call) -> Latency:
+        """The latency of a call."""
+        if call.detects:
+            return self.latency
+        return self.control_latency if call.operation in _CONTROL else self.s3_latency
 
 
 class Dispatcher:
@@ -115,11 +125,11 @@ class Dispatcher:
 
     def _carry_out(self, exchange: Exchange, caller: Caller) -> None:
         call, conditions, operation = exchange.call, self._conditions, exchange.operation
-        latency = conditions.latency if call.detects else conditions.s3_latency
+        latency = conditions.latency_of(call)
         exchange.delay_s = latency.sample(self._chance) if latency.p50_s else 0.0
         try:
             self._access.check(exchange.request, caller, call)
-            if call.detects and (service_error := self._over_quota(call, exchange.at_s)):
+            if service_error := self._over_quota(call, exchange.at_s):
                 operation.throttled(exchange.at_s)
                 exchange.delay_s *= THROTTLED_LATENCY
                 exchange.end(service_error)
@@ -127,9 +137,9 @@ class Dispatcher:
             if call.detects:
                 self._counters.examined(call.uri)
             fault = exchange.fault = conditions.faults.draw(call)
-            if fault is not None and fault not in LOST:
-                raise service_error_of(fault, call)
-            outcome = call.run()
+            if fault is not None and fault.kind not in EXECUTED:
+                raise service_error_of(fault.kind, call, fault.code)
+            outcome = call.run() if fault is None else exchange.run_with(fault.kind)
         except ServiceError as service_error:
             exchange.end(service_error)
             return
@@ -140,10 +150,12 @@ class Dispatcher:
 
     def _over_quota(self, call: Call, at_s: float) -> ServiceError | None:
         conditions = self._conditions
-        if conditions.ramp is not None and not conditions.ramp.admit(at_s):
+        if call.detects and conditions.ramp is not None and not conditions.ramp.admit(at_s):
             return service_error_of(FaultKind.RAMP, call)
         quota = conditions.quotas.get(call.operation)
-        return None if quota is None or quota.admit(at_s) else service_error_of(FaultKind.THROTTLE, call)
+        if quota is not None and not quota.admit(at_s):
+            return service_error_of(FaultKind.THROTTLE, call)
+        return service_error_of(FaultKind.THROTTLE, call) if call.admits and not call.admits(at_s) else None
 
 
 class Exchange(msgspec.Struct, gc=False):
@@ -154,8 +166,17 @@ class Exchange(msgspec.Struct, gc=False):
     operation: Operation
     at_s: float
     answer: Respond
-    fault: FaultKind | None = None
+    fault: Fault | None = None
     delay_s: float = 0.0
+
+    def run_with(self, kind: FaultKind) -> Reply | Future[Reply]:
+        """Execute the call with a fault of a kind in ``EXECUTED``; raises ``ServiceError``."""
+        if kind is FaultKind.TWICE:
+            with suppress(ServiceError):
+                self.call.run()
+        if kind is FaultKind.LATE:
+            self.delay_s += LATE_S
+        return self.call.run()
 
     def end(self, outcome: Reply | ServiceError) -> None:
         """Send the response, at once or after the latency, with the delivery that the fault sets."""
@@ -165,8 +186,8 @@ class Exchange(msgspec.Struct, gc=False):
         else:
             reply = outcome
         if self.fault is not None:
-            self.operation.faulted(self.fault)
-            reply.delivery = LOST.get(self.fault, Delivery.WHOLE)
+            self.operation.faulted(self.fault.code or self.fault.kind)
+            reply.delivery = LOST.get(self.fault.kind, Delivery.WHOLE)
         if self.delay_s > 0:
             asyncio.get_running_loop().call_later(self.delay_s, self._send, reply, code)
         else:

@@ -41,6 +41,12 @@ class FaultKind(StrEnum):
     """The call is executed and half of the response body is sent."""
     LATE_ERROR = "late-error"
     """CopyObject: status 200 with an error in the body; nothing is copied."""
+    LATE = "late"
+    """The call is executed at once and its response is sent ``LATE_S`` later."""
+    TWICE = "twice"
+    """The call is executed twice, as if the network had repeated it; the response is that of the second time."""
+    NAMED = "named"
+    """The error of the rule's ``code``, with status 400, and 500 for an internal one; nothing is executed."""
     DENIED = "denied"
     """The caller has no permission."""
     EXPIRED = "expired"
@@ -52,6 +58,9 @@ LOST: Final[Mapping[FaultKind, Delivery]] = {
     FaultKind.RESET: Delivery.RESET,
     FaultKind.CUT: Delivery.CUT,
 }
+EXECUTED: Final = frozenset({*LOST, FaultKind.LATE, FaultKind.TWICE})
+"""The kinds with which a call is executed."""
+LATE_S: Final = 3.0
 _DENIALS: Final = {FaultKind.DENIED: Denial.FORBIDDEN, FaultKind.EXPIRED: Denial.EXPIRED}
 _THROTTLED: Final = "ProvisionedThroughputExceededException"
 _JSON: Final[Mapping[FaultKind, tuple[str, int, str]]] = {
@@ -91,6 +100,7 @@ class Fault(NamedTuple):
         operation: Glob on the operation. Empty means the operations in which the kind occurs: all object operations for
             ``slowdown``, CopyObject for ``late-error``, the detections for all others.
         times: If positive, the first ``times`` attempts on each key fail, and ``rate`` is ignored.
+        code: Name of the error, of ``named`` alone.
     """
 
     kind: FaultKind
@@ -98,6 +108,7 @@ class Fault(NamedTuple):
     uri: str = "*"
     operation: str = ""
     times: int = 0
+    code: str = ""
 
     @property
     def operations(self) -> str:
@@ -113,7 +124,7 @@ class Faults:
         self._seed = seed
         self._attempts: Counter[str] = Counter()
 
-    def draw(self, call: Call) -> FaultKind | None:
+    def draw(self, call: Call) -> Fault | None:
         """Count an attempt; returns the fault that it gets, None if it gets none."""
         if not self._rules:
             return None
@@ -124,7 +135,7 @@ class Faults:
             if not (fnmatchcase(call.operation, rule.operations) and fnmatchcase(call.uri, rule.uri)):
                 continue
             if attempt <= rule.times or (not rule.times and self._chance(index, name, attempt) < rule.rate):
-                return rule.kind
+                return rule
         return None
 
     def _chance(self, index: int, name: str, attempt: int) -> float:
@@ -133,12 +144,15 @@ class Faults:
         return (zlib.crc32(text) * 0x9E3779B1 % _SCALE) / _SCALE
 
 
-def service_error_of(kind: FaultKind, call: Call) -> ServiceError:
-    """The error response of a fault.
+def service_error_of(kind: FaultKind, call: Call, code: str = "") -> ServiceError:
+    """The error response of a fault; ``code`` is that of a ``named`` one.
 
     Raises:
-        KeyError: For the kinds in ``LOST``, which have no error response.
+        KeyError: For the kinds in ``EXECUTED``, which have no error response.
     """
+    if kind is FaultKind.NAMED:
+        status = 500 if code in {"InternalServerError", "InternalError"} else 400
+        return ServiceError(code, f"The sandbox was told to answer with {code}", status)
     if kind in _DENIALS:
         return denial(call.style, _DENIALS[kind], needed_action(call))
     code, status, message = (_S3 if call.style is Style.S3 else _JSON)[kind]

@@ -48,7 +48,7 @@ def fill(store: Store, options: SandboxOptions) -> Mapping[str, LabelSet]:
 
 def drawn_body(spec: DrawnSpec, seed: int) -> bytes:
     """The bytes of a drawn picture, or of a text file."""
-    return draw_picture(spec.subject, spec.key, seed) if spec.subject else b"Not a picture.\n"
+    return draw_picture(spec.subject, spec.key, seed) if spec.subject else spec.text.encode()
 
 
 def content_type(key: str) -> str:

@@ -32,6 +32,15 @@ class LabelSource(StrEnum):
     ONNX = "onnx"
 
 
+class SummaryShape(StrEnum):
+    """The two shapes in which the guide shows the summary of a training."""
+
+    FLAT = "flat"
+    """The metrics stand in ``AggregatedEvaluationResults``, as in the guide's example."""
+    NESTED = "nested"
+    """They stand in its ``Metrics``, as in the guide's reference."""
+
+
 class BucketSpec(NamedTuple):
     """An empty bucket; an empty region means the sandbox's."""
 
@@ -68,12 +77,14 @@ class DrawnSpec(NamedTuple):
         bucket: Where it is stored; empty for a picture that is not, but that clients may send.
         key: Decides its format too: PNG or JPEG.
         subject: What is drawn; empty for a text file.
+        text: Of a text file.
     """
 
     bucket: str
     key: str
     subject: str
     labels: tuple[Label, ...] = ()
+    text: str = "Not a picture.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +101,20 @@ class SandboxOptions:
         announced_tps: The quota that Service Quotas returns; None returns ``tps``, or AWS's default if ``tps`` is None.
         ramp: Throttle rates that grow by more than this factor per second.
         latency: Latency of detections.
-        s3_latency: Latency of all other operations.
+        s3_latency: Latency of all operations without a latency of their own.
         archived, restored, kms_denied, denied: Globs on ``bucket/key`` of objects in that state; a restored object is
             an archived one that can be read.
         quirks: How the S3 differs from AWS's.
         policy: File with the identity policy of every caller; None allows everything.
         access_log: Note the IAM permissions that requests need, for ``GET /_sandbox/access``.
         ai_opt_out: What the organisation of the account says about AWS keeping images.
+        model_arn, model_status, inference_units: A Custom Labels model that is there from the start. Its labels are
+            those of ``labels``, at any rate unless ``unit_tps`` is given. The default one is found by its name only.
+        unit_tps: Detections a second of one inference unit; None for 5, the figure of the first API text.
+        control_tps: Quota of each operation of the control plane of Custom Labels (5 at AWS); None accepts any rate.
+        control_latency: Latency of the control plane of Custom Labels.
+        speed: How many times faster than at AWS datasets, trainings, starts and stops of Custom Labels are.
+        summary_shape: The shape of the summary file of a training.
         credentials: Secret keys by access key.
         any_credentials: Accept other access keys as well; without effect if ``verify_signatures`` is set.
         session_s: Lifetime of the temporary keys that AssumeRole returns, seconds; None for what the request asks for.
@@ -137,6 +155,11 @@ class SandboxOptions:
     model_arn: str = DEFAULT_MODEL_ARN
     model_status: str = "RUNNING"
     inference_units: int = 1
+    unit_tps: float | None = None
+    control_tps: float | None = None
+    control_latency: Latency = field(default_factory=Latency)
+    speed: float = 1.0
+    summary_shape: SummaryShape = SummaryShape.FLAT
     check_images: bool = True
     verify_signatures: bool = False
     credentials: Mapping[str, str] = field(default_factory=lambda: {ACCESS_KEY: SECRET_KEY})

@@ -1,4 +1,4 @@
-"""The Rekognition of the sandbox: detections, and the state of its one Custom Labels model (JSON 1.1).
+"""The Rekognition of the sandbox: detections, and the control plane of Custom Labels (JSON 1.1).
 
 Request members and their bounds are those of the service model (rekognition, 2016-06-27).
 """
@@ -19,14 +19,19 @@ from asyncfilter.sandbox import images
 from asyncfilter.sandbox.access import Access, Caller
 from asyncfilter.sandbox.answers.source import AnswerSource, LabelSet, Picture
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
+from asyncfilter.sandbox.custom_labels.account import Account
+from asyncfilter.sandbox.custom_labels.arns import uri
+from asyncfilter.sandbox.custom_labels.operations import OPERATIONS, resource_of
+from asyncfilter.sandbox.custom_labels.versions import Model, Version
 from asyncfilter.sandbox.iam.documents import Permission
 from asyncfilter.sandbox.labelling import LabelFilter, Labelling, custom_labels_body
 from asyncfilter.sandbox.message import JSON_TYPE, Reply, Request, ServiceError
-from asyncfilter.sandbox.projects import CustomModel, describe_projects, describe_versions
 from asyncfilter.sandbox.store import Store, md5_hex
 
 TARGET: Final = b"RekognitionService."
 _UNREADABLE: Final = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
+ASSUMED_PCT: Final = 50.0
+"""The assumed threshold of the labels of a model that was not trained here."""
 _JSON_HEAD: Final = f"Content-Type: {JSON_TYPE}\r\nx-amzn-RequestId: ".encode()
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -86,31 +91,13 @@ class DetectCustomLabels(msgspec.Struct, rename="pascal", gc=False):
     project_version_arn: Annotated[str, Meta(min_length=20, max_length=2048)]
     image: Image
     max_results: Annotated[int, Meta(ge=0)] | None = None
-    min_confidence: Percent = 50.0
-
-
-class DescribeProjectVersions(msgspec.Struct, rename="pascal", gc=False):
-    """Request of DescribeProjectVersions."""
-
-    project_arn: Annotated[str, Meta(min_length=20, max_length=2048)]
-    version_names: Annotated[list[str], Meta(min_length=1, max_length=10)] | None = None
-    next_token: str | None = None
-    max_results: Annotated[int, Meta(ge=1, le=100)] = 100
-
-
-class DescribeProjects(msgspec.Struct, rename="pascal", gc=False):
-    """Request of DescribeProjects."""
-
-    project_names: Annotated[list[str], Meta(min_length=1, max_length=50)] | None = None
-    next_token: str | None = None
-    max_results: Annotated[int, Meta(ge=1, le=100)] = 100
+    min_confidence: Percent | None = None
 
 
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[object]]] = {
     "DetectLabels": msgspec.json.Decoder(DetectLabels),
     "DetectCustomLabels": msgspec.json.Decoder(DetectCustomLabels),
-    "DescribeProjects": msgspec.json.Decoder(DescribeProjects),
-    "DescribeProjectVersions": msgspec.json.Decoder(DescribeProjectVersions),
+    **{name: operation.decoder for name, operation in OPERATIONS.items()},
 }
 
 _MAY: Final = {operation: partial(Permission, f"rekognition:{operation}", "*") for operation in _DECODERS}
@@ -124,19 +111,19 @@ class RekognitionService:
         store: The S3 of the sandbox, from which images are read.
         access: The caller's permissions in S3.
         source: The source of labels.
-        model: The one Custom Labels model.
+        account: What the account has of Custom Labels.
         check_images: False accepts any bytes as an image.
     """
 
     style: Final = Style.JSON
 
     def __init__(
-        self, store: Store, access: Access, source: AnswerSource, model: CustomModel, *, check_images: bool
+        self, store: Store, access: Access, source: AnswerSource, account: Account, *, check_images: bool
     ) -> None:
         self._store = store
         self._access = access
         self._source = source
-        self._model = model
+        self._account = account
         self._check_images = check_images
         self._labelling = Labelling()
         self._threads = ThreadPoolExecutor(thread_name_prefix="sandbox-labels") if source.slow else None
@@ -165,15 +152,16 @@ class RekognitionService:
         if isinstance(wanted, DetectCustomLabels):
             run = partial(self._detect_custom_labels, wanted, caller.region)
             may = partial(Permission, f"rekognition:{operation}", wanted.project_version_arn)
-            return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True, may)  # noqa: FBT003 - Call.detects
-        if isinstance(wanted, DescribeProjects):
-            return Call(Style.JSON, operation, "", partial(self._describe_projects, wanted), permission=_MAY[operation])
-        assert isinstance(wanted, DescribeProjectVersions)  # noqa: S101 - the decoders make nothing else
-        may = partial(Permission, f"rekognition:{operation}", wanted.project_arn)
-        return Call(Style.JSON, operation, "", partial(self._describe, wanted), permission=may)
+            admits = partial(self._admits, wanted.project_version_arn)
+            return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True, may, admits)  # noqa: FBT003 - Call.detects
+        arn = resource_of(wanted, self._account)
+        may = partial(Permission, f"rekognition:{operation}", arn or "*")
+        run = partial(self._control, operation, wanted)
+        return Call(Style.JSON, operation, uri(arn) if arn else "", run, permission=may)
 
     def close(self) -> None:
-        """Shut down the thread pool, if there is one."""
+        """Shut down the thread pools, if there are any."""
+        self._account.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -187,20 +175,30 @@ class RekognitionService:
         return self._find_labels(picture, finish)
 
     def _detect_custom_labels(self, wanted: DetectCustomLabels, region: str) -> Reply | Future[Reply]:
-        self._model.check_running(wanted.project_version_arn)
+        version = self._account.version(wanted.project_version_arn)
+        version.check_running()
         picture = self._picture(wanted.image, region, images.CUSTOM_LABELS)
+        if version.model is not None:
+            return self._account.detect(partial(_detect_with, version.model, picture, wanted))
 
         def finish(found: LabelSet) -> Reply:
-            return _reply(custom_labels_body(found, wanted.min_confidence, wanted.max_results))
+            min_confidence_pct = ASSUMED_PCT if wanted.min_confidence is None else wanted.min_confidence
+            return _reply(custom_labels_body(found, min_confidence_pct, wanted.max_results))
 
         return self._find_labels(picture, finish)
 
-    def _describe_projects(self, wanted: DescribeProjects) -> Reply:
-        return _reply(msgspec.json.encode(describe_projects(self._model, wanted.project_names)))
+    def _admits(self, arn: str, at_s: float) -> bool:
+        version = self._found(arn)
+        return version is None or version.admit(at_s)
 
-    def _describe(self, wanted: DescribeProjectVersions) -> Reply:
-        body = describe_versions(self._model, wanted.project_arn, wanted.version_names)
-        return _reply(msgspec.json.encode(body))
+    def _found(self, arn: str) -> Version | None:
+        try:
+            return self._account.version(arn)
+        except ServiceError:
+            return None
+
+    def _control(self, operation: str, wanted: object) -> Reply:
+        return _reply(msgspec.json.encode(OPERATIONS[operation].act(self._account, wanted)))
 
     def _find_labels(self, picture: Picture, finish: Callable[[LabelSet], Reply]) -> Reply | Future[Reply]:
         if self._threads is None:
@@ -241,6 +239,17 @@ def _inline(text: str) -> Picture:
     except binascii.Error as exc:
         raise ServiceError("SerializationException", "Invalid Base64 in a blob") from exc
     return Picture("", "", body, md5_hex(body))
+
+
+def _detect_with(model: Model, picture: Picture, wanted: DetectCustomLabels) -> Reply:
+    """Detect with a trained model; without a minimum, the assumed threshold of each label applies."""
+    least = wanted.min_confidence
+    rows = [
+        row
+        for row in model.detect(picture)
+        if row["Confidence"] >= (model.assumed_pct(row["Name"]) if least is None else least)
+    ]
+    return _reply(msgspec.json.encode({"CustomLabels": rows[: wanted.max_results]}))
 
 
 def _uri(image: Image) -> str:

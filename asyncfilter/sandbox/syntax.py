@@ -8,8 +8,10 @@
     samples    BUCKET[=COUNT]
     deny       OPERATION[@GLOB]                               CopyObject@clean/*
 
-GLOB is compared with ``bucket/key``; ``*`` also matches slashes. AMOUNT is a share of the attempts (0.2 or 20%) or, as
-in ``3x``, a number of attempts on each key, from the first. Invalid text is a ``ValueError`` with the expected form.
+KIND is one of ``FaultKind``, or the name of an error, such as LimitExceededException. GLOB is compared with
+``bucket/key``, or for Custom Labels with the ARN from ``project/`` on, without its number; ``*`` also matches slashes.
+AMOUNT is a share of the attempts (0.2 or 20%) or, as in ``3x``, a number of attempts on each key, from the first.
+Invalid text is a ``ValueError`` with the expected form.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN, SyntheticKeys
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|)")
+_ERROR_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]+(?:Exception|Error)")
 _UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
 
 
@@ -39,11 +42,16 @@ def parse_fault(text: str) -> Fault:
         raise ValueError(f"fault {text!r} needs an amount, such as {text}=1% or {text}=3x")
     head, _, glob = where.partition("@")
     kind, _, operation = head.partition(":")
-    if kind not in set(FaultKind):
-        raise ValueError(f"fault {text!r}: {kind!r} is none of {', '.join(FaultKind)}")
+    is_named = _ERROR_NAME.fullmatch(kind) is not None
+    kinds = [each for each in FaultKind if each is not FaultKind.NAMED]
+    if not is_named and kind not in kinds:
+        raise ValueError(f"fault {text!r}: {kind!r} is none of {', '.join(kinds)}, and no name of an error")
     times = re.fullmatch(r"(\d+)x", amount.strip())
     rate = 0.0 if times else _share(amount, text)
-    return Fault(FaultKind(kind), rate, glob or "*", operation, int(times[1]) if times else 0)
+    number = int(times[1]) if times else 0
+    if is_named:
+        return Fault(FaultKind.NAMED, rate, glob or "*", operation, number, kind)
+    return Fault(FaultKind(kind), rate, glob or "*", operation, number)
 
 
 def parse_quirk(text: str) -> Quirk:

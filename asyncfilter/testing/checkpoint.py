@@ -47,6 +47,7 @@ class _Disk:
     listing: dict[str, tuple[int, ListedObject]] = field(default_factory=dict)
     listing_is_whole: bool = False
     last_listed_key: str | None = None
+    listing_origin: str = ""
     runs: dict[str, MemoryRun] = field(default_factory=dict)
     journal: dict[int, Removal] = field(default_factory=dict)
 
@@ -227,12 +228,15 @@ class MemoryCheckpoint:
         claims = [one for one in self.journal if one.target in wanted and one.step in CLAIMING]
         return written | {one.target: Owner(key=one.key, moved=one.image) for one in claims}
 
-    async def save_listing(self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool) -> None:
+    async def save_listing(
+        self, ranked: Sequence[tuple[int, ListedObject]], *, is_last: bool, origin: str = ""
+    ) -> None:
         """See ``Checkpoint``."""
         await yield_to_others()
         disk = self._held()
-        disk.listing.update((entry.key, (rank, entry)) for rank, entry in ranked)
-        disk.listing_is_whole = is_last
+        for rank, entry in ranked:
+            disk.listing.setdefault(entry.key, (rank, entry))
+        disk.listing_is_whole, disk.listing_origin = is_last, origin
         disk.last_listed_key = max(disk.listing, default=None)
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
@@ -247,11 +251,22 @@ class MemoryCheckpoint:
         await yield_to_others()
         return self._held().listing_is_whole, self._held().last_listed_key
 
+    async def listing_origin(self) -> str:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        return self._held().listing_origin
+
+    async def listing_rank(self, key: str) -> int | None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        found = self._held().listing.get(key)
+        return None if found is None else found[0]
+
     async def drop_listing(self) -> None:
         """See ``Checkpoint``."""
         await yield_to_others()
         disk = self._held()
-        disk.listing, disk.listing_is_whole, disk.last_listed_key = {}, False, None
+        disk.listing, disk.listing_is_whole, disk.last_listed_key, disk.listing_origin = {}, False, None, ""
 
     async def begin_run(self, run_id: str, started_unix_s: float) -> None:
         """See ``Checkpoint``."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from contextvars import Context
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import anyio
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+_LEAST_S = 2e-9
+"""Shortest wait: timers that are due within 1 ns, the resolution of the clock, run before the loop waits."""
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -57,6 +62,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._jumping.now_s
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As in every loop; a timer that is due at once moves the time on a little, as real time goes on by itself.
+
+        Otherwise code that waits for a remainder of rounding would wait for ever: the time, added to it, is the same.
+        """
+        when = max(when, self._jumping.now_s + _LEAST_S)
+        return super().call_at(when, callback, *args, context=context)
 
 
 class LoopClock:

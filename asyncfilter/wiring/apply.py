@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from asyncfilter.checkpoint import checkpoint_exists
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.stopping import Interrupt
@@ -24,6 +25,7 @@ from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import Remover
 from asyncfilter.records.removal import BucketState
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
+from asyncfilter.wiring.located import with_known_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores, new_run_id
 from asyncfilter.wiring.session import existing_checkpoint, with_known_references
 from asyncfilter.wiring.stores import open_remover
@@ -150,6 +152,8 @@ async def _open_removal(job: Job, overrides: Overrides | None) -> AsyncIterator[
     """The job with label names in place of references, its checkpoint, which is opened first, and its remover."""
     overrides = overrides or Overrides()
     check_own_stores(job, overrides, "remover")
+    if overrides.checkpoint is not None or checkpoint_exists(job.checkpoint):
+        job = with_known_bucket(job)
     async with AsyncExitStack() as stack:
         checkpoint = await existing_checkpoint(job, overrides, stack)
         if checkpoint is None:

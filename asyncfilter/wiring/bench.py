@@ -130,7 +130,7 @@ async def measure(
         return await examine_ahead(
             bench_job(job, bench_plan),
             lambda inputs: probe.wrap(_tried(inputs)),
-            goes_on=job.source.order is Order.LISTING,
+            goes_on=job.source.order is Order.LISTING and job.source.listed is None,
             overrides=overrides,
             interrupt=until,
             on_event=on_event,

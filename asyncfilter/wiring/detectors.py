@@ -18,6 +18,7 @@ from asyncfilter.policy.detectors import price_list
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.ports.examine import Detector
 from asyncfilter.wiring.account import Account
+from asyncfilter.wiring.model_use import ModelUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +37,16 @@ class OpenDetector:
 class Opener(Protocol):
     """Opens one kind of detector."""
 
-    async def __call__(self, job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:
+    async def __call__(
+        self, job: Job, account: Account, bucket_region: str | None, *, use: ModelUse | None
+    ) -> OpenDetector:
         """Open the job's detector.
 
         Args:
             job: Has the settings and prices of the detector.
             account: Opened by the kinds that need it.
             bucket_region: Region in which images can be read by reference; None where they must be sent.
-            pays: Images will be examined, so that a model must be running.
+            use: What needs a model to run; None when no image will be examined.
 
         Raises:
             AccessError: The detector cannot be reached, or its model is not running.
@@ -51,18 +54,37 @@ class Opener(Protocol):
         ...
 
 
-async def _open_labels(job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:  # noqa: ARG001  no model has to run
+async def _open_labels(
+    job: Job,
+    account: Account,
+    bucket_region: str | None,
+    *,
+    use: ModelUse | None,  # noqa: ARG001  no model has to run
+) -> OpenDetector:
     clients = await account.clients()
     detector, region = await aws.open_detector(job, clients, bucket_region=bucket_region)
     backend = await aws_backend(job, clients.session, detector, region)
     return OpenDetector(backend=backend, send=detector.detect_content)
 
 
-async def _open_custom_labels(job: Job, account: Account, bucket_region: str | None, *, pays: bool) -> OpenDetector:
-    opened = await _open_labels(job, account, bucket_region, pays=pays)
-    units = await _inference_units(job, (await account.clients()).session, must_run=pays)
+async def _open_custom_labels(
+    job: Job, account: Account, bucket_region: str | None, *, use: ModelUse | None
+) -> OpenDetector:
+    opened = await _open_labels(job, account, bucket_region, use=use)
     unit_hour_micros = opened.backend.prices.unit_hour_micros if opened.backend.prices is not None else 0
-    return replace(opened, backend=structs.replace(opened.backend, hourly_micros=unit_hour_micros * units))
+    held = None
+    if use is not None:
+        from asyncfilter.wiring.held_model import hold_model  # noqa: PLC0415  not needed by most runs
+
+        held = await hold_model(job, use, unit_hour_micros)
+    if held is not None:
+        units = held.most_units
+    elif job.detector.start is not None and use is None:
+        units = max(job.detector.start.units, job.detector.start.max_units or 0)
+    else:
+        units = await _inference_units(job, (await account.clients()).session, must_run=use is not None)
+    backend = structs.replace(opened.backend, hourly_micros=unit_hour_micros * units, held_model=held)
+    return replace(opened, backend=backend)
 
 
 OPENERS: Mapping[DetectorKind, Opener] = for_every_kind(

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import NamedTuple
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from asyncfilter.aws import S3Objects
 from asyncfilter.datasets.manifests.image_facts import ImageFacts
 from asyncfilter.datasets.manifests.image_journal import ImageJournal
 from asyncfilter.errors import ImageError, PermissionDeniedError, TransientError
-from asyncfilter.folders import FolderContents
-from asyncfilter.folders.files import etag_of
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ObjectRef, S3Location, StoreKind, folder_of, location
+from asyncfilter.model import ObjectRef, S3Location
 from asyncfilter.policy.upright import UprightHeader
-from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
-from asyncfilter.wiring.image_looks import AT_ONCE, FirstBytes, read_image_header
+from asyncfilter.wiring.image_looks import AT_ONCE, read_image_header
+from asyncfilter.wiring.image_readers import ImageReaders, WantedImage
 
 _TURN = 256
 """Images that are skipped before the event loop gets its turn."""
 
 
-class SizeRequest(NamedTuple):
-    """An image whose size is wanted.
-
-    Attributes:
-        image: As it was examined.
-        is_gone: Whether it left the source.
-        copy: The address of its copy; None when it has none.
-    """
-
-    image: ObjectRef
-    is_gone: bool
-    copy: str | None
-
-
 async def read_sizes(
-    requests: Iterable[SizeRequest], journal: ImageJournal, job: Job, *, on_read: Callable[[int], object] | None = None
+    requests: Iterable[WantedImage], journal: ImageJournal, job: Job, *, on_read: Callable[[int], object] | None = None
 ) -> None:
     """Read the headers of all images that the journal does not have, and keep what they say.
 
@@ -59,8 +39,8 @@ async def read_sizes(
         AccessError: No image can be read.
     """
     async with AsyncExitStack() as stack:
-        sizes = _Sizes(_Readers(job, stack), journal, on_read)
-        send, receive = anyio.create_memory_object_stream[SizeRequest](AT_ONCE)
+        sizes = _Sizes(ImageReaders(job, stack), journal, on_read)
+        send, receive = anyio.create_memory_object_stream[WantedImage](AT_ONCE)
         async with anyio.create_task_group() as tasks:
             for _ in range(AT_ONCE):
                 tasks.start_soon(sizes.work, receive.clone())
@@ -74,63 +54,15 @@ async def read_sizes(
         sizes.finish()
 
 
-class _Readers:
-    """Reads first bytes in any store; the account is opened when an object in S3 is read."""
-
-    def __init__(self, job: Job, stack: AsyncExitStack) -> None:
-        self._account = Account(job, stack, connections=LEAST_IN_FLIGHT)
-        self._opening = anyio.Lock()
-        self._objects: S3Objects | None = None
-        self._files = _FolderBytes()
-
-    async def of(self, place: S3Location) -> FirstBytes | None:
-        """What reads the object at a place; None where nothing can."""
-        if place.store is StoreKind.S3:
-            return await self.objects()
-        return self._files if place.store is StoreKind.FOLDER else None
-
-    async def objects(self) -> S3Objects:
-        """Objects in S3."""
-        async with self._opening:
-            if self._objects is None:
-                self._objects = S3Objects((await self._account.clients()).s3)
-            return self._objects
-
-    async def found(self, uri: str) -> ObjectRef | None:
-        """The object or file at an address, as it is now; None when there is none."""
-        place = location(uri)
-        if place.store is StoreKind.FOLDER:
-            try:
-                status = await anyio.to_thread.run_sync(os.stat, folder_of(place.bucket) / place.key)
-            except OSError:
-                return None
-            return _ref(place, status.st_size, etag_of(status))
-        if place.store is not StoreKind.S3:
-            return None
-        head = await (await self.objects()).head(place)
-        return None if head is None else _ref(place, head.size_bytes, head.etag)
-
-
-class _FolderBytes:
-    """``FirstBytes`` of files."""
-
-    def __init__(self) -> None:
-        self._contents = FolderContents()
-
-    async def first_bytes(self, image: ObjectRef, size_bytes: int) -> bytes:
-        """See ``FirstBytes``."""
-        return await self._contents.read(image, first_bytes=size_bytes)
-
-
 class _Sizes:
     """The reads of one command."""
 
-    def __init__(self, readers: _Readers, journal: ImageJournal, on_read: Callable[[int], object] | None) -> None:
+    def __init__(self, readers: ImageReaders, journal: ImageJournal, on_read: Callable[[int], object] | None) -> None:
         self._readers, self._journal, self._on_read = readers, journal, on_read
         self._count = self._read = 0
         self._denied: ImageError | None = None
 
-    async def work(self, requests: MemoryObjectReceiveStream[SizeRequest]) -> None:
+    async def work(self, requests: MemoryObjectReceiveStream[WantedImage]) -> None:
         """Read headers until there are no more."""
         async with requests:
             async for request in requests:
@@ -150,7 +82,7 @@ class _Sizes:
         if self._denied is not None and not self._read:
             raise PermissionDeniedError(self._denied.message, hint=self._denied.hint) from self._denied
 
-    async def _header(self, request: SizeRequest) -> UprightHeader | None:
+    async def _header(self, request: WantedImage) -> UprightHeader | None:
         """The header of an image, or of its copy; None when neither can be read."""
         header = None if request.is_gone else await self._header_of(request.image)
         if header is None and request.copy is not None:
@@ -170,10 +102,6 @@ class _Sizes:
             return None
         self._read += 1
         return header
-
-
-def _ref(place: S3Location, size_bytes: int, etag: str) -> ObjectRef:
-    return ObjectRef(bucket=place.bucket, key=place.key, size_bytes=size_bytes, etag=etag, seq=0)
 
 
 def _facts(image: ObjectRef, header: UprightHeader) -> ImageFacts:

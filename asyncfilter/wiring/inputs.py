@@ -18,18 +18,23 @@ from asyncfilter.policy.object_filter import skip_reason
 from asyncfilter.ports.examine import Preparation, Sink, Source
 from asyncfilter.wiring.account import Account, concurrency
 from asyncfilter.wiring.detectors import OPENERS, OpenDetector, own_backend
+from asyncfilter.wiring.lists import open_list
+from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, check_own_stores
 from asyncfilter.wiring.stores import Store, open_store
 
 
 @asynccontextmanager
-async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> AsyncIterator[tuple[RunInputs, Sink]]:
+async def open_inputs(
+    job: Job, overrides: Overrides, *, use: ModelUse | None = None
+) -> AsyncIterator[tuple[RunInputs, Sink]]:
     """The inputs of a run, and its sink.
 
     Args:
         job: Names the store and the detector to open.
         overrides: Ports of the caller, used in place of those.
-        pays: False for a run without paid calls, for which a model need not be running.
+        use: What needs a model to run; None for a run without paid calls. A model that is started for it is stopped
+            when the context ends.
 
     Raises:
         UsageError: The job names a store of the caller's own, and one of its ports is missing.
@@ -42,10 +47,28 @@ async def open_inputs(job: Job, overrides: Overrides, *, pays: bool = True) -> A
         if overrides.detector is not None:
             backend, preparation = own_backend(job, overrides.detector), overrides.preparation
         else:
-            opened = await OPENERS[job.detector.kind](job, account, store.region, pays=pays)
+            opened = await OPENERS[job.detector.kind](job, account, store.region, use=use)
+            if use is not None and opened.backend.held_model is not None:
+                stack.push_async_callback(use.stop, opened.backend.held_model)
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=store.cautions)
-        yield msgspec.structs.replace(inputs, places=store.places), store.sink
+        inputs = msgspec.structs.replace(inputs, places=store.places)
+        yield await _with_list(job, inputs, store, account), store.sink
+
+
+async def _with_list(job: Job, inputs: RunInputs, store: Store, account: Account) -> RunInputs:
+    """The inputs with the job's list, if it has one, in place of the listing of its store."""
+    if job.source.listed is None or store.heads is None:
+        return inputs
+    opened = await open_list(job.source.listed, account)
+    return msgspec.structs.replace(
+        inputs,
+        source=opened.source(job.source),
+        origin=opened.origin,
+        heads=store.heads,
+        places=None,  # a list says itself where the images are
+        cautions=(*inputs.cautions, *opened.cautions()),
+    )
 
 
 def inputs_of(
@@ -79,7 +102,10 @@ def _check(job: Job) -> Callable[[ListedObject], Skip | None]:
     """The function that returns why a listed object is skipped; images to convert may exceed the service's limit."""
     keys = KeyFilter(job.source.include, job.source.exclude)
     max_bytes = MAX_CONVERTED_BYTES if job.convert else PROFILES[job.detector.kind].image_limits.max_object_bytes
-    return lambda listed: skip_reason(listed, keys, max_bytes)
+    prefix = job.source.prefix if job.source.listed is not None else ""
+    if not prefix:
+        return lambda listed: skip_reason(listed, keys, max_bytes)
+    return lambda listed: skip_reason(listed, keys, max_bytes) if listed.key.startswith(prefix) else Skip.OUTSIDE
 
 
 def _preparation(job: Job, store: Store, opened: OpenDetector, stack: AsyncExitStack) -> Preparation | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from random import Random
 
 import msgspec
@@ -21,6 +22,8 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ListedObject, NothingFound, Progress, Summary
 from asyncfilter.policy.forecast import ListingSurvey, PlanInputs, PlanResult, plan_result
 from asyncfilter.policy.sampling import Ranking, Sampler
+from asyncfilter.wiring.lists import in_preview_order
+from asyncfilter.wiring.located import with_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world
 from asyncfilter.wiring.references import unusable_references
 from asyncfilter.wiring.session import open_preview, open_run
@@ -152,6 +155,11 @@ async def examine_ahead(
     ``job`` is the job to examine, and ``by`` returns the inputs to use for the job's own inputs. With ``goes_on`` the
     listing starts at the job's cursor. Other arguments and errors are those of ``run``.
     """
-    async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
+    job = await with_bucket(job)
+    async with (
+        AsyncExitStack() as stack,
+        open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened,
+    ):
         view = SampleView(opened.ready.checkpoint, opened.ready.job, goes_on=goes_on)
-        return await opened.examine(Options(dry_run=True, is_preview=True), inputs=by(opened.inputs), checkpoint=view)
+        inputs = by(await in_preview_order(job.source, opened.inputs, stack))
+        return await opened.examine(Options(dry_run=True, is_preview=True), inputs=inputs, checkpoint=view)

@@ -13,6 +13,7 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, Summary
 from asyncfilter.wiring.account import Account
+from asyncfilter.wiring.located import with_known_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
 from asyncfilter.wiring.session import new_context, sqlite, with_known_references, without_writes
 from asyncfilter.wiring.stores import open_sink
@@ -42,6 +43,7 @@ async def refilter(
             f"{job.checkpoint}: there is no checkpoint, so there are no stored labels",
             hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
         )
+    job = with_known_bucket(job)
     async with AsyncExitStack() as stack:
         checkpoint = overrides.checkpoint or await sqlite(job, stack)
         work = Refilter(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from asyncfilter.checkpoint import archive_checkpoint, checkpoint_exists
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.examine.inputs import Options
-from asyncfilter.engine.examine.stored_listing import ShuffledSource
 from asyncfilter.events import Emit, ignore
-from asyncfilter.job.spec import Job, Order
+from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, Summary
+from asyncfilter.wiring.lists import in_order
+from asyncfilter.wiring.located import with_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
 from asyncfilter.wiring.session import open_run, without_writes
 
@@ -54,12 +53,10 @@ async def run(
     """
     job, overrides = without_writes(job, dry_run=dry_run), overrides or Overrides()
     check_own_stores(job, overrides, "source", "detector", "sink")
+    job = await with_bucket(job)
     if fresh and checkpoint_exists(job.checkpoint):
         archive_checkpoint(job.checkpoint)
     async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
-        inputs = opened.inputs
-        if job.source.order is Order.RANDOM:
-            shuffled = ShuffledSource(inputs.source, opened.stored, job.source.seed)
-            inputs = msgspec.structs.replace(inputs, source=shuffled)
+        inputs = in_order(job.source, opened.inputs, opened.stored)
         options = Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead)
         return await opened.examine(options, inputs=inputs)

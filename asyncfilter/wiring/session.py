@@ -32,6 +32,9 @@ from asyncfilter.policy.reference_labels import resolved
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
 from asyncfilter.wiring.inputs import open_inputs
+from asyncfilter.wiring.lists import in_preview_order
+from asyncfilter.wiring.located import with_bucket
+from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, new_run_id
 from asyncfilter.wiring.references import Ready, resolve
 
@@ -104,13 +107,23 @@ async def open_run(
     """
     async with AsyncExitStack() as stack:
         checkpoint = await existing_checkpoint(job, overrides, stack)
-        inputs, sink = await stack.enter_async_context(open_inputs(job, overrides))
-        checkpoint = checkpoint or await sqlite(job, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
+        use = _model_use(job, checkpoint, context)
+        inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
+        checkpoint = checkpoint or await sqlite(job, stack)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
         yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+
+
+def _model_use(job: Job, checkpoint: Checkpoint | None, context: RunContext) -> ModelUse | None:
+    """What needs the job's model to run; None when a stop rule still holds, so that nothing will be examined."""
+    opened = None if checkpoint is None else checkpoint.opened
+    if opened is not None and stop_at_start(job, opened.watermark.tally, opened.decided_by) is not None:
+        return None
+    spent_micros = 0 if opened is None else opened.totals.spent_micros
+    return ModelUse(run_id=context.run_id, clock=context.clock, emit=context.emit, spent_micros=spent_micros)
 
 
 async def _ignored_names(job: Job, checkpoint: Checkpoint, *, is_own: bool) -> tuple[str, ...]:
@@ -168,9 +181,11 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         CheckpointError: The existing checkpoint cannot be used by this job.
         AccessError: The job cannot work.
     """
+    job = await with_bucket(job)
     async with AsyncExitStack() as stack:
         checkpoint_totals, known, names = await _checkpoint_totals(job, overrides, stack)
-        inputs, _ = await stack.enter_async_context(open_inputs(job, overrides, pays=False))
+        inputs, _ = await stack.enter_async_context(open_inputs(job, overrides))
+        inputs = await in_preview_order(job.source, inputs, stack) if inputs.origin else inputs
         terms = _terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock())
         yield Preview(
             inputs=inputs,

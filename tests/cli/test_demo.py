@@ -22,12 +22,13 @@ def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_shows_a_whole_run_twice(tmp_path: Path) -> None:
-    """Exit 0 both times; a run, a second one without a call, other rules without a call, and an HTML page."""
+    """Exit 0 both times; a run, one without a call, other rules without a call, an HTML page and a manifest."""
     for _ in range(2):
         done = demo(tmp_path)
         assert done.returncode == 0, done.stderr
         assert "finished: the listing was examined to its end" in done.stderr
         assert "The same command again: 0 calls" in done.stderr
+        assert "ok train labels_min 2, limit 2" in done.stderr
         assert "asyncfilter status .asyncfilter-demo/job.yaml" in done.stderr
     page = (tmp_path / ".asyncfilter-demo" / "kept.html").read_text()
     assert page.count("<img ") >= 3

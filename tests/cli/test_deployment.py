@@ -124,10 +124,16 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     """``systemd-analyze verify`` has nothing to say about service and timer."""
     assert SYSTEMD_ANALYZE is not None
     program = shutil.copy("/bin/true", tmp_path / "asyncfilter")
-    for name in ("asyncfilter@.service", "asyncfilter@.timer"):
+    for name in (
+        "asyncfilter@.service",
+        "asyncfilter@.timer",
+        "asyncfilter-leases.service",
+        "asyncfilter-leases.timer",
+    ):
         text = (EXAMPLES / "systemd" / name).read_text("utf-8")
         (tmp_path / name).write_text(text.replace("/opt/asyncfilter/bin/asyncfilter", str(program)))
-    units = [str(tmp_path / "asyncfilter@robins.service"), str(tmp_path / "asyncfilter@robins.timer")]
+    names = ("asyncfilter@robins.service", "asyncfilter@robins.timer", "asyncfilter-leases.service")
+    units = [str(tmp_path / name) for name in (*names, "asyncfilter-leases.timer")]
     done = subprocess.run(
         [SYSTEMD_ANALYZE, "verify", "--man=no", *units], capture_output=True, text=True, check=False, timeout=60
     )
@@ -147,6 +153,23 @@ def test_the_service_runs_its_job_and_takes_its_exit_codes_as_meant(tmp_path: Pa
     assert (tmp_path / "robins.db").exists()
     assert service["SuccessExitStatus"].split() == ["1", "75"]
     assert service["RestartPreventExitStatus"].split() == ["2", "3", "4", "70", "74"]
+
+
+def test_the_timer_and_the_crontab_for_leases_work(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """Both run the same command, in a bare environment; a stop that is not over yet is no failure."""
+    service = unit("asyncfilter-leases.service")["Service"]
+    cron = (EXAMPLES / "cron" / "leases").read_text("utf-8").splitlines()[-1]
+    found = re.fullmatch(r"\*/5 \* \* \* \* (\S+) (.+?) >>\S+ 2>&1", cron)
+    assert found is not None
+    env = bare_environment(tmp_path) | sandbox.environment()
+    for line in (service["ExecStart"], f"{found[1]} {found[2]}"):
+        program, *arguments = line.split()
+        assert program == "/opt/asyncfilter/bin/asyncfilter"
+        done = subprocess.run(
+            [*COMMAND, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "no model runs by a lease\n"), done.stderr
+    assert service["SuccessExitStatus"] == "75"
 
 
 # -- cron --------------------------------------------------------------------------------------------------------------

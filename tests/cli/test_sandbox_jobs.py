@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from tests.kit.documents import ROOT
@@ -75,6 +76,43 @@ def test_a_bucket_that_is_filled_otherwise_has_nothing_else(tmp_path: Path) -> N
     write_job(tmp_path / "job.yaml", actions={"keep": {"copy": "s3://clean/{key}"}})
     with served(tmp_path, "--for", "job.yaml", "--synthetic", "raw=9:robin/{n}.jpg") as env:
         assert run_job(tmp_path, env)["listed"] == 9
+
+
+# -- Custom Labels -----------------------------------------------------------------------------------------------------
+
+
+def test_options_of_custom_labels(tmp_path: Path) -> None:
+    """A training takes a second at a speed of 3600, and writes its summary in the wanted shape."""
+    options = ("--samples", "raw=16", "--bucket", "models", "--speed", "3600", "--summary-shape", "nested")
+    with served(tmp_path, *options, "--unit-tps", "2", "--control-tps", "500", "--control-latency", "1ms") as env:
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
+        keys = dict(
+            zip(("aws_access_key_id", "aws_secret_access_key", "region_name"), map(env.get, names), strict=True)
+        )
+        session = boto3.session.Session(**keys)
+        api, s3 = (session.client(name, endpoint_url=env["AWS_ENDPOINT_URL"]) for name in ("rekognition", "s3"))
+        subprocess.run(
+            [*COMMAND, "manifest", "from-folders", "s3://raw/raw/", "-o", "m"], cwd=tmp_path, env=env, check=True
+        )
+        s3.put_object(Bucket="models", Key="m.manifest", Body=(tmp_path / "m").read_bytes())
+        place = {"GroundTruthManifest": {"S3Object": {"Bucket": "models", "Name": "m.manifest"}}}
+        project = api.create_project(ProjectName="birds")["ProjectArn"]
+        version = api.create_project_version(
+            ProjectArn=project,
+            VersionName="v1",
+            OutputConfig={"S3Bucket": "models", "S3KeyPrefix": "out"},
+            TrainingData={"Assets": [place]},
+            TestingData={"Assets": [place]},
+        )["ProjectVersionArn"]
+        while True:
+            (found,) = api.describe_project_versions(ProjectArn=project)["ProjectVersionDescriptions"]
+            if found["Status"] != "TRAINING_IN_PROGRESS":
+                break
+        assert found["ProjectVersionArn"] == version
+        assert found["Status"] == "TRAINING_COMPLETED", found
+        summary = found["EvaluationResult"]["Summary"]["S3Object"]
+        body = s3.get_object(Bucket=summary["Bucket"], Key=summary["Name"])["Body"].read()
+        assert list(json.loads(body)["AggregatedEvaluationResults"]) == ["Metrics"]
 
 
 # -- Local folders -----------------------------------------------------------------------------------------------------

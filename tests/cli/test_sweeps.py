@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.lease_sweep import sweep_leases
 from tests.kit.sweep import sweep_kills, sweep_signals
 
 SEED = int(os.environ.get("ASYNCFILTER_SWEEP_SEED", "0")) or int.from_bytes(os.urandom(2))
@@ -17,6 +18,13 @@ MOMENTS = int(os.environ.get("ASYNCFILTER_SWEEP_MOMENTS", "2"))
 def test_signals_at_any_moment(tmp_path: Path) -> None:
     """Exit 75 or 130 and no traceback; the signal is never lost; the same command gives the same result."""
     sweep = sweep_signals(tmp_path, moments=MOMENTS, seed=SEED)
+    assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
+
+
+@pytest.mark.slow
+def test_kills_of_leases(tmp_path: Path) -> None:
+    """No model runs without a row, none after its lease once its watcher or a command has looked."""
+    sweep = sweep_leases(tmp_path, moments=MOMENTS, seed=SEED)
     assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
 
 

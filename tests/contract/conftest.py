@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,6 +16,14 @@ from asyncfilter.sandbox import Sandbox, SandboxOptions
 
 OpenSandbox = Callable[..., Sandbox]
 Client = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder of the test, in place of that of the user who runs it; nothing is in it."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("ASYNCFILTER_STATE", str(folder))
+    return folder
 
 
 @pytest.fixture

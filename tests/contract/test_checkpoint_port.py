@@ -300,6 +300,29 @@ async def test_the_stored_listing_is_read_by_rank(harness: CheckpointHarness, ch
     assert await again.listing(None, 10) == []
 
 
+async def test_a_stored_list_has_each_key_once(harness: CheckpointHarness, checkpoint: Checkpoint) -> None:
+    """With its version; of several rows of a key the first counts; a list that is not whole is not kept."""
+    ranked = [(rank, ListedObject(key, rank, "")) for rank, key in enumerate(["c", "a", "c", "b\n", "a", "\U0001f426"])]
+    assert (await checkpoint.listing_origin(), await checkpoint.listing_rank("c")) == ("", None)
+    await checkpoint.save_listing(ranked[:3], is_last=False, origin="v1")
+    await harness.crash()
+    again = await harness.open()
+    await again.drop_listing()
+    await again.save_listing(ranked[:4], is_last=False, origin="v1")
+    await again.save_listing(ranked[4:], is_last=True, origin="v1")
+    await harness.crash()
+    last = await harness.open()
+    assert (await last.listing_state())[0]
+    assert await last.listing_origin() == "v1"
+    assert [await last.listing_rank(key) for key in ("c", "a", "b\n", "\U0001f426", "d")] == [0, 1, 3, 5, None]
+    assert await last.listing(None, 10) == [ranked[place][1] for place in (0, 1, 3, 5)]
+    assert await last.listing((1, "a"), 1) == [ranked[3][1]]
+    await last.drop_listing()
+    assert (await last.listing_origin(), await last.listing_state()) == ("", (False, None))
+    await last.save_listing([], is_last=True, origin="v2")
+    assert (await last.listing_state())[0]
+
+
 async def test_an_empty_last_page_ends_the_listing(checkpoint: Checkpoint) -> None:
     """The last page of a listing may be empty."""
     await checkpoint.save_listing([(1, ListedObject("a", 1, "e"))], is_last=False)

@@ -7,6 +7,7 @@ with a newline, and files cannot have every key.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from asyncfilter import Consent, Overrides, apply, parse_job, plan_apply, plan_undo, run, undo
-from asyncfilter.aws import open_aws
+from asyncfilter.aws import S3End, open_aws
 from asyncfilter.aws.clients.boto import BotoS3
 from asyncfilter.aws.clients.fast import FastS3
 from asyncfilter.aws.clients.protocols import S3Api
@@ -27,11 +29,14 @@ from asyncfilter.aws.s3.remover import S3Remover
 from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.errors import BucketNotFoundError, ImageError, StoreError, TransientError
+from asyncfilter.folders import FolderEnd
+from asyncfilter.folders.files import etag_of
 from asyncfilter.job.spec import Aws, ClientKind
-from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
+from asyncfilter.model import FOLDER, ActionKind, Effect, IfExists, ObjectRef, S3Location
 from asyncfilter.ports.remover import DeleteRequest, DeleteResult
 from asyncfilter.records.removal import Versioning
 from asyncfilter.testing import ScriptedDetector
+from asyncfilter.transfers.transfer import Transfer
 from tests.kit.services import aws_settings, moto_server, rclone_path, rclone_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -298,3 +303,37 @@ async def test_a_run_an_apply_and_an_undo(server: Server, tmp_path: Path, client
     assert not [name for name in server.names(BIN) if name in bodies]
     again = await run(job, overrides=Overrides(detector=detector))
     assert (again.this_run.calls, again.counts.failed) == (0, {})
+
+
+# -- Between a folder and a store --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("if_exists", IfExists)
+async def test_files_are_uploaded_and_downloaded(foreign: Foreign, tmp_path: Path, if_exists: IfExists) -> None:
+    """Conditions that a store ignores are looked at before; what is there is never overwritten without being asked."""
+    folder, store = FolderEnd([tmp_path]), S3End(foreign.calls)
+    name, body = f"{tmp_path.name}.jpg", os.urandom(3 * 1024 * 1024)
+    (tmp_path / name).write_bytes(body)
+    status = (tmp_path / name).stat()
+    image = ObjectRef(bucket=f"{FOLDER}{tmp_path}", key=name, size_bytes=len(body), etag=etag_of(status), seq=1)
+    up = Effect(kind=ActionKind.COPY, source=image, target=S3Location(CLEAN, name), if_exists=if_exists)
+    copied = await Transfer(folder, store).copy(up)
+    assert (copied.is_new, foreign.server.body(CLEAN, name)) == (True, body)
+    assert (await Transfer(folder, store).copy(up)).is_new is (if_exists is IfExists.OVERWRITE)
+    stored = ObjectRef(bucket=CLEAN, key=name, size_bytes=len(body), etag=copied.etag, seq=1)
+    down = Effect(
+        kind=ActionKind.COPY, source=stored, target=S3Location(f"{FOLDER}{tmp_path}/back", name), if_exists=if_exists
+    )
+    assert (await Transfer(store, folder).copy(down)).is_new
+    assert (tmp_path / "back" / name).read_bytes() == body
+    foreign.server.put(name, b"another", CLEAN)
+    with pytest.raises(ImageError) as caught:
+        await Transfer(store, folder).copy(structs.replace(down, if_exists=IfExists.OVERWRITE))
+    assert caught.value.code == "changed"
+    assert (tmp_path / "back" / name).read_bytes() == body
+    if if_exists is IfExists.FAIL:
+        with pytest.raises(ImageError, match="the target has another object"):
+            await Transfer(folder, store).copy(up)
+    else:
+        await Transfer(folder, store).copy(up)
+    assert foreign.server.body(CLEAN, name) == (body if if_exists is IfExists.OVERWRITE else b"another")

@@ -18,10 +18,10 @@ from asyncfilter.aws import Endpoint
 from asyncfilter.checkpoint import read_images
 from asyncfilter.datasets.manifests.from_folders import FolderEntry
 from asyncfilter.datasets.manifests.image_journal import ImageJournal
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.errors import AsyncFilterError, ImageError
 from asyncfilter.job import Job
 from asyncfilter.job.spec import Aws
-from asyncfilter.model import ObjectRef, S3Location, uri_of
+from asyncfilter.model import ObjectRef, S3Location, Verdict, uri_of
 from asyncfilter.policy.permissions import BucketFacts, Command, Need, needs_of, policy_document
 from asyncfilter.records.images import StoredImage
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
@@ -29,8 +29,10 @@ from asyncfilter.sandbox.iam.documents import matches
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from asyncfilter.wiring.equal_images import list_contents
 from asyncfilter.wiring.first_look import label_sample, look_at
+from asyncfilter.wiring.image_contents import read_contents
 from asyncfilter.wiring.image_looks import look_at_images
-from asyncfilter.wiring.image_sizes import SizeRequest, read_sizes
+from asyncfilter.wiring.image_readers import WantedImage
+from asyncfilter.wiring.image_sizes import read_sizes
 from asyncfilter.wiring.manifests import list_entries
 from tests.kit import jobs
 from tests.kit.pictures import plain
@@ -89,6 +91,29 @@ async def undone(job: Job) -> bool:
     return bool(images) and summary.exit_code == 0
 
 
+async def exported(job: Job) -> bool:
+    """``export --format webdataset --verdict keep --verdict review``."""
+    images = [one for one in read_images(job.checkpoint) if one.decision and one.decision.verdict != Verdict.REJECT]
+    received = Received()
+    await read_contents(images, received, job)
+    return bool(images) and received.added == len(images)
+
+
+class Received:
+    """Counts images whose bytes came."""
+
+    def __init__(self) -> None:
+        self.added = 0
+
+    def add(self, _image: StoredImage, content: bytes) -> None:
+        """Count an image."""
+        assert content
+        self.added += 1
+
+    def fail(self, image: StoredImage, error: ImageError) -> None:
+        """Nothing came."""
+
+
 async def labelled(job: Job) -> bool:
     """``labels``."""
     found = await label_references(
@@ -141,7 +166,7 @@ async def sized(job: Job) -> bool:
             for one in of_run(job)
         ]
         await read_sizes(
-            [SizeRequest(image, at > 0, effect.target) for at, (image, effect) in enumerate(images)], journal, job
+            [WantedImage(image, at > 0, effect.target) for at, (image, effect) in enumerate(images)], journal, job
         )
         return len(images) > 1 and all(journal.facts_at(image.uri, image.etag) for image, _ in images)
 
@@ -168,6 +193,7 @@ class Scene:
         present: Objects that are there already, by bucket and key.
         faults: Faults during the command.
         tags: Whether an image has tags.
+        is_folder: Whether the images are files.
     """
 
     command: Command
@@ -178,6 +204,7 @@ class Scene:
     present: Sequence[tuple[str, str]] = ()
     faults: Sequence[str] = ()
     tags: bool = True
+    is_folder: bool = False
     prefix: str = "birds/"
     body: bytes = field(default_factory=plain, repr=False)
 
@@ -195,15 +222,20 @@ class Scene:
 
     def job(self, folder: Path, **changes: Any) -> Job:
         """The job."""
-        sections = {"source": f"s3://raw/{self.prefix}", "rules": RULES, **self.sections, **changes}
+        source = "./photos" if self.is_folder else f"s3://raw/{self.prefix}"
+        sections = {"source": source, "rules": RULES, **self.sections, **changes}
         return jobs.make_bare_job(base_dir=folder, **sections)
 
     def needs(self, folder: Path) -> tuple[Need, ...]:
         """What its policy grants."""
         return needs_of(self.job(folder), [self.command], self.facts)
 
-    def fill(self, sandbox: Sandbox) -> None:
-        """Put its objects into the sandbox."""
+    def fill(self, sandbox: Sandbox, folder: Path) -> None:
+        """Put its objects into the sandbox, and its files into their folder."""
+        for at, key in enumerate((*ROBINS, *CATS, *DOGS) if self.is_folder else ()):
+            path = folder / "photos" / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.body + bytes([at]))
         source = sandbox.bucket("raw")
         if self.versions:
             source.versioning = "Enabled"
@@ -217,7 +249,7 @@ class Scene:
     async def play(self, folder: Path, sandbox: Sandbox, needs: Sequence[Need]) -> bool:
         """Carry out what comes before without a policy, then the command with one; whether all was done."""
         sandbox.set_policy(None)
-        self.fill(sandbox)
+        self.fill(sandbox, folder)
         for verb, changes in self.before:
             assert await verb(self.job(folder, **changes))
         await set_faults(sandbox, *self.faults)
@@ -231,6 +263,8 @@ class Scene:
 RUN_FIRST: Sequence[tuple[Verb, Mapping[str, Any]]] = ((ran, {}),)
 APPLIED: Sequence[tuple[Verb, Mapping[str, Any]]] = ((ran, {}), (applied, {}))
 UNTOUCHED = {"actions": None}
+ANY = [{"keep": {"none": "Submarine"}}]
+UPLOADING: Mapping[str, Any] = {"rules": ANY, "detector": {"region": "us-east-1"}, "convert": False}
 
 SCENES = {
     "plan": Scene(command=Command.PLAN, verb=planned, sections={}),
@@ -316,6 +350,12 @@ SCENES = {
         sections={"actions": COPIES},
         before=[(ran, {"rules": [{"keep": {"any": ["Robin", "Dog"]}}]}), (refiltered, {})],
     ),
+    "export --format webdataset": Scene(
+        command=Command.PICTURES,
+        verb=exported,
+        sections={"actions": {"review": REMOVALS["review"]}},
+        before=APPLIED,
+    ),
     "undo": Scene(
         command=Command.UNDO,
         verb=undone,
@@ -331,6 +371,69 @@ SCENES = {
         sections={"actions": {"reject": "delete"}},
         before=APPLIED,
         versions=True,
+    ),
+    "run from a folder": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={**UPLOADING, "actions": {"keep": {"copy": "s3://clean/{key}", "if_exists": "skip"}}},
+        present=[("clean", "robin/2.jpg")],
+        is_folder=True,
+    ),
+    "run from a folder that overwrites": Scene(
+        command=Command.RUN,
+        verb=ran,
+        sections={**UPLOADING, "actions": {"keep": {"copy": "s3://clean/{key}"}}},
+        is_folder=True,
+    ),
+    "run into a folder": Scene(
+        command=Command.RUN, verb=ran, sections={"actions": {"keep": {"copy": "./clean/{key}"}}}
+    ),
+    "refilter into a folder": Scene(
+        command=Command.REFILTER,
+        verb=refiltered,
+        sections={"actions": {"keep": {"copy": "./clean/{key}"}}},
+        before=[(ran, UNTOUCHED)],
+    ),
+    "apply from a folder": Scene(
+        command=Command.APPLY,
+        verb=applied,
+        sections={**UPLOADING, "actions": {"keep": {"move": "s3://clean/{key}"}}},
+        before=RUN_FIRST,
+        is_folder=True,
+    ),
+    "apply into a folder": Scene(
+        command=Command.APPLY,
+        verb=applied,
+        sections={"actions": {"review": {"move": "./cats/{key}"}}},
+        before=RUN_FIRST,
+        versions=True,
+        faults=["reset:DeleteObjects=1x"],
+    ),
+    "apply --stale of uploads": Scene(
+        command=Command.STALE,
+        verb=partial(applied, stale=True),
+        sections={**UPLOADING, "actions": {"reject": {"copy": "s3://clean/{key}"}}},
+        before=[(ran, {"rules": [{"keep": {"any": "Submarine"}}]}), (refiltered, {})],
+        is_folder=True,
+    ),
+    "apply --stale of downloads": Scene(
+        command=Command.STALE,
+        verb=partial(applied, stale=True),
+        sections={"actions": {"keep": {"copy": "./clean/{key}"}}},
+        before=[(ran, {"rules": [{"keep": {"any": ["Robin", "Dog"]}}]}), (refiltered, {})],
+    ),
+    "undo of uploads": Scene(
+        command=Command.UNDO,
+        verb=undone,
+        sections={**UPLOADING, "actions": {"keep": {"move": "s3://clean/{key}"}}},
+        before=APPLIED,
+        is_folder=True,
+    ),
+    "undo of downloads": Scene(
+        command=Command.UNDO,
+        verb=undone,
+        sections={"actions": {"review": {"move": "./cats/{key}"}}},
+        before=APPLIED,
     ),
 }
 

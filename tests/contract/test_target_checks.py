@@ -289,3 +289,51 @@ async def test_a_folder_is_tried_where_the_job_allows_it(tmp_path: Path) -> None
         summary = await run(job)
     assert [path.name for path in target.rglob("*.*")] == ["1.png"]
     assert summary.cautions == ()
+
+
+# -- The other kind of store -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [plan, run])
+async def test_a_folder_s_targets_in_s3_are_checked(verb: Any, tmp_path: Path) -> None:
+    """A bucket that does not exist, or where the job allows a try may not be written, ends it before a call."""
+    missing = folder_job(tmp_path, "s3://claen-images/{key}", detector={"region": "us-east-1"})
+    denied = folder_job(tmp_path, "s3://clean/{key}", detector={"region": "us-east-1"}, check_targets="write")
+    async with sandbox_with(DenyRule("PutObject", "clean/*")) as sandbox:
+        with pytest.raises(BucketNotFoundError, match="'claen-images' does not exist"):
+            await verb(missing)
+        with pytest.raises(PermissionDeniedError, match=r"actions\.keep: the target cannot be written"):
+            await verb(denied)
+        assert "DetectLabels" not in called(sandbox)
+
+
+async def test_a_bucket_in_any_region_is_a_target_of_a_folder(tmp_path: Path) -> None:
+    """Nothing is said about regions: each upload costs the same."""
+    job = folder_job(tmp_path, "s3://far/{key}", detector={"region": "us-east-1"}, convert=False)
+    async with sandbox_with() as sandbox:
+        summary = await run(job)
+        assert sandbox.keys("far") == ["1.png"]
+    assert (summary.cautions, summary.counts.copied) == ((), 1)
+
+
+@pytest.mark.parametrize("verb", [plan, run])
+async def test_a_bucket_s_targets_in_a_folder_are_checked(verb: Any, tmp_path: Path) -> None:
+    """A file in place of the folder ends it before a call."""
+    (tmp_path / "taken").write_bytes(b"")
+    job = make_job(base_dir=tmp_path, actions={"keep": {"copy": "./taken/{key}"}})
+    async with sandbox_with() as sandbox:
+        with pytest.raises(AccessError, match="taken is no folder"):
+            await verb(job)
+        assert "DetectLabels" not in called(sandbox)
+
+
+async def test_iam_is_asked_about_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request is tried, at AWS neither: a denial by IAM is a caution before anything is paid."""
+    monkeypatch.setattr("asyncfilter.aws.session._AWS_HOSTS", ("127.0.0.1",))
+    job = folder_job(tmp_path, "s3://clean/{key}", detector={"region": "us-east-1"})
+    async with sandbox_with() as sandbox:
+        assert (await plan(job)).cautions == ()
+        sandbox.set_policy(policy(ASKS))
+        (caution,) = (await plan(job)).cautions
+        assert not {"CopyObject", "PutObject", "GetObject"} & called(sandbox)
+    assert "s3:PutObject on arn:aws:s3:::clean/* is denied by IAM" in caution

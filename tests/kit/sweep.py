@@ -335,7 +335,14 @@ def sweep_kills(folder: Path, *, moments: int, seed: int) -> Sweep:
     return kills.sweep
 
 
-SWEEPS = {"signals": sweep_signals, "kills": sweep_kills}
+def _sweep_leases(folder: Path, *, moments: int, seed: int) -> Sweep:
+    """See ``lease_sweep``, which uses this module."""
+    from tests.kit.lease_sweep import sweep_leases
+
+    return sweep_leases(folder, moments=moments, seed=seed)
+
+
+SWEEPS = {"signals": sweep_signals, "kills": sweep_kills, "leases": _sweep_leases}
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asyncfilter import Job, JobError
+from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Precheck
 from asyncfilter.model import ActionKind, S3Location, Verdict, uri_of
@@ -101,12 +102,9 @@ def test_links_are_copies_of_another_make() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"actions": {"keep": {"copy": "s3://clean/{key}"}}}, "expected a folder, as the source is one"),
-        (
-            {"source": "s3://raw/", "actions": {"keep": {"copy": "./clean/"}}},
-            "expected s3://bucket/key, as the source is",
-        ),
         ({"source": "s3://raw/", "actions": {"keep": {"link": "s3://clean/"}}}, "only files can be linked"),
+        ({"actions": {"keep": {"link": "s3://clean/"}}}, "expected a folder, since only files can be linked"),
+        ({"source": "s3://raw/", "actions": {"keep": {"link": "./clean/"}}}, "expected copy in place of link"),
         ({"actions": {"keep": {"copy": "./photos/clean/"}}}, "outside the source file:///home/me/job/photos/"),
         ({"actions": {"keep": {"copy": "/home/me/job/photos/{stem}"}}}, "outside the source"),
         ({"actions": {"keep": {"copy": "./{label}/{key}"}}, "otherwise": "reject"}, "could land inside it"),
@@ -125,6 +123,28 @@ def test_links_are_copies_of_another_make() -> None:
 def test_what_cannot_work_is_refused(changes: dict[str, Any], words: str) -> None:
     """Each mistake is named with the expected value."""
     assert words in problem(**changes)
+
+
+@pytest.mark.parametrize("form", ["copy", "move"])
+def test_images_go_from_any_store_to_any_other(form: str) -> None:
+    """A folder as source may have targets in S3, and a bucket targets in a folder; one job may have both."""
+    into_s3 = make_job(actions={"keep": {form: "s3://clean/{label}/{key}"}, "reject": {form: "./others/"}})
+    assert into_s3.actions[Verdict.KEEP].target == "s3://clean/{label}/{key}"
+    into_folder = make_job(source="s3://raw/birds/", actions={"keep": {form: "./clean/{relative}"}})
+    target = into_folder.actions[Verdict.KEEP].target
+    assert target is not None
+    found = compile_target(target).locate(key="birds/a.jpg", prefix="birds/", label=None, name="here")
+    assert found.uri == "file:///home/me/job/clean/a.jpg"
+
+
+@pytest.mark.parametrize("key", ["../a.jpg", "x/../../a.jpg", "/a.jpg", "x//a.jpg", "./a.jpg", "nul\0.jpg"])
+def test_a_key_that_is_no_path_has_no_target_in_a_folder(key: str) -> None:
+    """It fails before anything is written; in S3 it is a key as any other."""
+    into_folder = compile_target("file:///out/{key}")
+    with pytest.raises(ImageError) as caught:
+        into_folder.locate(key=key, prefix="", label=None, name="here")
+    assert caught.value.code == "target_unsafe"
+    assert compile_target("s3://out/{key}").locate(key=key, prefix="", label=None, name="here").key == key
 
 
 def test_a_sibling_with_the_same_beginning_is_outside() -> None:

@@ -321,3 +321,23 @@ def test_folders_in_folders_of_any_depth(tmp_path: Path, name: str, levels: int)
             assert refused(reference(root, deepest.key)) == "invalid_name"
     finally:
         subprocess.run(["rm", "-rf", root], check=True)  # shutil.rmtree is recursive
+
+
+def test_a_head_is_the_listed_file(tmp_path: Path) -> None:
+    """Every listed file has its head; a key that the listing cannot have is of no file."""
+    root = tmp_path / "photos"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "out.jpg").write_bytes(b"outside")
+    (root / "sub" / "a b.jpg").write_bytes(b"0123")
+    (root / "plain.jpg").write_bytes(b"01")
+    (root / "link.jpg").symlink_to(root / "plain.jpg")
+    (root / "linked").symlink_to(root / "sub")
+    found = listed(root)
+
+    async def head(key: str) -> ListedObject | None:
+        return await FolderSource(root).head(key)
+
+    for key in ("sub/a b.jpg", "plain.jpg", "link.jpg"):
+        assert anyio.run(head, key) == found[key]
+    strange = ("none.jpg", "sub", "linked/a b.jpg", "../out.jpg", "sub/../plain.jpg", "/plain.jpg", "", ".", "a\0b")
+    assert [key for key in strange if anyio.run(head, key) is not None] == []

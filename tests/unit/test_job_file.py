@@ -170,10 +170,32 @@ WRONG = {
         "8:14: detector.features[0]",
         ["expected GENERAL_LABELS, found FACES"],
     ),
+    "start without a model": (
+        HEAD + "detector:\n  start: {for: 2h}",
+        "6:10: detector.start",
+        ["expected kind: rekognition-custom-labels beside start", "found kind: rekognition"],
+    ),
+    "start without a time": (
+        HEAD + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n  start: {{units: 2}}",
+        "8:10: detector.start.for",
+        ["expected"],
+    ),
+    "start for no duration": (
+        HEAD + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n  start: {{for: soon}}",
+        "8:16: detector.start.for",
+        ["expected a duration such as 90s, 45m, 2h, 1d or 1h30m, found soon"],
+    ),
+    "start scaling down": (
+        HEAD
+        + f"detector:\n  kind: rekognition-custom-labels\n  model: {MODEL}\n"
+        + "  start: {for: 1h, units: 3, max_units: 2}",
+        "8:41: detector.start.max_units",
+        ["expected at least units (3), found 2"],
+    ),
     "no detector": (
         HEAD + "detector: 5",
         "5:11: detector",
-        ["expected a mapping with kind, model, region, min_confidence, max_labels, features, found 5"],
+        ["expected a mapping with kind, model, start, region, min_confidence, max_labels, features, found 5"],
     ),
     "features without labels": (
         HEAD + "detector: {features: [IMAGE_PROPERTIES]}",

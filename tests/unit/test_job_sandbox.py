@@ -20,6 +20,7 @@ from asyncfilter.model import Verdict
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.sandbox import BucketSpec
+from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit.documents import ROOT
 from tests.kit.jobs import make_bare_job
 
@@ -139,3 +140,13 @@ def test_a_store_of_a_program_cannot_be_served() -> None:
     """It is an error with the reason."""
     with pytest.raises(UsageError, match="own:mine"):
         contents_for([make_bare_job(source="own:mine")], pictures=1, seed=0)
+
+
+@pytest.mark.parametrize("start", [None, {"for": "2h"}])
+def test_a_model_that_the_job_starts_does_not_run_yet(start: dict[str, str] | None) -> None:
+    """The sandbox of a job has its model: running, unless the job starts it."""
+    detector: dict[str, Any] = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN}
+    found = contents_for(
+        [make_bare_job(detector=detector | ({} if start is None else {"start": start}))], pictures=1, seed=0
+    )
+    assert (found.model_arn, found.starts_model) == (DEFAULT_MODEL_ARN, start is not None)

@@ -178,7 +178,7 @@ def test_a_policy_grants_exactly_its_needs(
 
 
 def test_free_commands_have_no_paid_action() -> None:
-    """``plan`` lists and reads the quota, ``status`` and ``export`` need no account."""
+    """``plan`` lists and reads the quota, ``status`` and ``export`` of labels need no account."""
     assert actions(Command.PLAN) == {
         "s3:ListBucket", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"
     }  # fmt: skip
@@ -234,6 +234,16 @@ def test_a_model_has_its_own_arn() -> None:
     assert found["DescribeModel"]["Resource"] == f"{project}/*"
     known = statements(Command.RUN, detector=detector, pricing={"inference_units": 1})
     assert "DescribeModel" not in known
+
+
+def test_a_model_that_the_run_starts() -> None:
+    """It is described, started and stopped; a plan only describes it."""
+    detector = {"kind": "rekognition-custom-labels", "model": DEFAULT_MODEL_ARN, "start": {"for": "1h"}}
+    found = statements(Command.RUN, detector=detector, pricing={"inference_units": 1})
+    assert found["RunModel"]["Action"] == ["rekognition:StartProjectVersion", "rekognition:StopProjectVersion"]
+    assert found["RunModel"]["Resource"] == DEFAULT_MODEL_ARN
+    assert "DescribeModel" in found
+    assert "RunModel" not in statements(Command.PLAN, detector=detector)
 
 
 def test_a_local_folder_needs_no_bucket() -> None:

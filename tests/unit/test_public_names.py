@@ -52,6 +52,7 @@ def test_public_names_are_pinned() -> None:
             "apply",
             "bench",
             "label_references",
+            "labels_frame",
             "load_job",
             "parse_job",
             "plan",

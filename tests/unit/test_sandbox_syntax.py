@@ -40,6 +40,11 @@ from asyncfilter.sandbox import (
         ("timeout@a=b@c=1", Fault(FaultKind.TIMEOUT, 1.0, "a=b@c")),
         ("slowdown:List*=100%", Fault(FaultKind.SLOW_DOWN, 1.0, "*", "List*")),
         ("s3-read:DetectLabels@raw/*=2x", Fault(FaultKind.S3_READ, 0.0, "raw/*", "DetectLabels", 2)),
+        ("twice:CreateProject=1x", Fault(FaultKind.TWICE, 0.0, "*", "CreateProject", 1)),
+        (
+            "LimitExceededException:Start*@project/birds/*=5%",
+            Fault(FaultKind.NAMED, 0.05, "project/birds/*", "Start*", 0, "LimitExceededException"),
+        ),
     ],
 )
 def test_faults_are_read(text: str, fault: Fault) -> None:

@@ -29,7 +29,7 @@ from asyncfilter.errors import (
     TransientError,
 )
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ListedObject, ObjectRef, S3Location, StoreKind
+from asyncfilter.model import ListedObject, ObjectRef, S3Location, StoreKind, location
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.permissions import Access, Need
 from asyncfilter.policy.permissions.arns import sample
@@ -83,6 +83,7 @@ class Probes:
             "ReadSource": self._reading,
             "DecryptSource": self._reading,
             "ReadReferences": self._reference,
+            "ReadList": self._list,
             "Detect": self._detection,
             "FindModel": self._model,
             "DescribeModel": self._model,
@@ -162,6 +163,13 @@ class Probes:
         await self._clients.s3.first_byte(bucket, key)
         return Outcome(Access.ALLOWED, "its first byte")
 
+    async def _list(self, _need: Need) -> Outcome:
+        listed = self._job.source.listed
+        if listed is None:
+            return NOT_TRIED
+        await self._clients.s3.first_byte(*location(listed.address))
+        return Outcome(Access.ALLOWED, "its first byte")
+
     async def _versioning(self, _need: Need) -> Outcome:
         await self._ask_source(Operation.GET_BUCKET_VERSIONING)
         return Outcome(Access.ALLOWED, "GetBucketVersioning")
@@ -221,6 +229,8 @@ class Probes:
     async def _writing(self, need: Need) -> Outcome:
         if need.action != "s3:PutObject":
             return NOT_TRIED
+        if self._job.source.store is not StoreKind.S3:
+            return Outcome(Access.UNKNOWN, "not tried: files are uploaded, which no request shows without a write")
         bucket, _, key = sample(need.resource).rpartition(":::")[2].partition("/")
         if not (self._tries_writes or await self._is_aws(bucket)):
             return Outcome(Access.UNKNOWN, "not tried: the store is not AWS's, and may ignore conditions")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -13,10 +14,13 @@ from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
 from asyncfilter.aws.clients.protocols import (
     PAGE_SIZE,
     RESTORE_STATUS,
+    SLOWEST_UPLOAD_BYTES_S,
     Deleted,
     Listing,
     ObjectHead,
     ObjectVersion,
+    Written,
+    checksums_of,
     is_part,
     operation_of,
     parameters_of,
@@ -110,6 +114,27 @@ class BotoS3:
             raise TransientError(f"{what}: the response has no result of the copy", may_be_billed=True)
         return etag.strip('"')
 
+    async def put_object(
+        self, target: S3Location, body: bytes, *, content_type: str, sha256: bytes, only_new: bool
+    ) -> Written:
+        """See ``S3Api``."""
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        extra_s = len(body) / SLOWEST_UPLOAD_BYTES_S
+        async with self._attempt(Operation.PUT_OBJECT, target.bucket, target.key, extra_s=extra_s) as client:
+            written = await client.put_object(
+                Bucket=target.bucket,
+                Key=target.key,
+                Body=body,
+                ContentType=content_type,
+                ChecksumSHA256=b2a_base64(sha256, newline=False).decode(),
+                **condition,
+            )
+        etag: str = written.get("ETag", "")
+        if not etag:
+            what = f"{Operation.PUT_OBJECT} on {target.uri}"
+            raise TransientError(f"{what}: the response has no ETag", may_be_billed=True)
+        return Written(etag.strip('"'), checksums_of(written["ResponseMetadata"]["HTTPHeaders"]))
+
     async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
         """See ``S3Api``."""
         async with self._attempt(Operation.DELETE_OBJECT, bucket, key) as client:
@@ -160,10 +185,12 @@ class BotoS3:
             await client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": tag_set}, **_versioned(version))
 
     @asynccontextmanager
-    async def _attempt(self, operation: Operation, bucket: str, key: str) -> AsyncIterator[AioClient]:
+    async def _attempt(
+        self, operation: Operation, bucket: str, key: str, *, extra_s: float = 0.0
+    ) -> AsyncIterator[AioClient]:
         """The bucket's client, under the attempt's deadline and with its errors translated."""
         client = await self._session.s3(bucket)
-        with vendor_translated(operation, uri(bucket, key)), fail_after(self._session.timeout_s):
+        with vendor_translated(operation, uri(bucket, key)), fail_after(self._session.timeout_s + extra_s):
             yield client
 
 

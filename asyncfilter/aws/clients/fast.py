@@ -21,10 +21,13 @@ from asyncfilter.aws.clients.list_xml import read_page
 from asyncfilter.aws.clients.protocols import (
     PAGE_SIZE,
     RESTORE_STATUS,
+    SLOWEST_UPLOAD_BYTES_S,
     Deleted,
     Listing,
     ObjectHead,
     ObjectVersion,
+    Written,
+    checksums_of,
     is_part,
     operation_of,
     parameters_of,
@@ -130,6 +133,30 @@ class FastS3:
             raise ErrorResponseError(response)
         raise TransientError(f"{response}: the response has no result of the copy", may_be_billed=True)
 
+    async def put_object(
+        self, target: S3Location, body: bytes, *, content_type: str, sha256: bytes, only_new: bool
+    ) -> Written:
+        """See ``S3Api``."""
+        headers = {
+            "content-type": content_type,
+            "x-amz-checksum-sha256": b2a_base64(sha256, newline=False).decode(),
+            **({"if-none-match": "*"} if only_new else {}),
+        }
+        reply = await self._object(
+            Operation.PUT_OBJECT,
+            "PUT",
+            target.bucket,
+            target.key,
+            headers,
+            body=body,
+            extra_s=len(body) / SLOWEST_UPLOAD_BYTES_S,
+        )
+        etag = reply.headers.get("etag", "").strip('"')
+        if not etag:
+            what = f"{Operation.PUT_OBJECT} on {target.uri}"
+            raise TransientError(f"{what}: the response has no ETag", may_be_billed=True)
+        return Written(etag, checksums_of(reply.headers))
+
     async def delete_object(self, bucket: str, key: str, etag: str) -> Deleted:
         """See ``S3Api``."""
         reply = await self._object(Operation.DELETE_OBJECT, "DELETE", bucket, key, {"if-match": f'"{etag}"'})
@@ -192,6 +219,7 @@ class FastS3:
         query: str = "",
         body: bytes = b"",
         limit: ResponseLimit = SMALL,
+        extra_s: float = 0.0,
     ) -> HttpResponse:
         return await self._signed_client.send(
             operation,
@@ -203,6 +231,7 @@ class FastS3:
             headers=headers,
             body=body,
             limit=limit,
+            extra_s=extra_s,
         )
 
 

@@ -15,6 +15,9 @@ from asyncfilter.job.spec import DetectorKind, DetectorSpec, for_every_kind
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 from asyncfilter.policy.detectors import PROFILES
 
+SLOWEST_UPLOAD_BYTES_S = 64 * 1024
+"""Bytes a second at which a body is sent at least; an attempt has that much more time than one without a body."""
+
 PAGE_SIZE = 1000
 """Most keys that S3 returns in one page."""
 
@@ -72,13 +75,16 @@ class ObjectHead(NamedTuple):
             etag=lower.get("etag", "").strip('"'),
             size_bytes=size_bytes,
             archived=bool(stored) and not restored,
-            checksums={
-                name: value
-                for name, value in lower.items()
-                if name.startswith("x-amz-checksum-") and name != "x-amz-checksum-type"
-            },
+            checksums=checksums_of(lower),
             version=lower.get("x-amz-version-id", ""),
         )
+
+
+class Written(NamedTuple):
+    """The result of PutObject: the ETag without its quotes, and the store's checksums by lower-case header name."""
+
+    etag: str
+    checksums: Mapping[str, str]
 
 
 class Deleted(NamedTuple):
@@ -94,6 +100,16 @@ class ObjectVersion(NamedTuple):
     etag: str
     size_bytes: int
     is_marker: bool
+
+
+def checksums_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The checksums in the headers of a response, by lower-case name."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    return {
+        name: value
+        for name, value in lower.items()
+        if name.startswith("x-amz-checksum-") and name != "x-amz-checksum-type"
+    }
 
 
 def is_part(status: int, content_range: str, start: int) -> bool:
@@ -131,6 +147,15 @@ class S3Api(Protocol):
 
         Returns:
             The copy's ETag, without its quotes.
+        """
+        ...
+
+    async def put_object(
+        self, target: S3Location, body: bytes, *, content_type: str, sha256: bytes, only_new: bool
+    ) -> Written:
+        """PutObject with the SHA-256 of its body, with ``only_new`` on condition that there is no object.
+
+        The attempt has more time than others, by the size of the body.
         """
         ...
 

@@ -96,6 +96,7 @@ class SignedClient:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         limit: ResponseLimit = SMALL,
+        extra_s: float = 0.0,
     ) -> HttpResponse:
         """Make one attempt and read its response to the end.
 
@@ -109,6 +110,7 @@ class SignedClient:
             headers: Further headers, by lower-case name; all are signed.
             body: The body.
             limit: The bound on the response.
+            extra_s: Time that the attempt may take beyond that of others, seconds.
 
         Raises:
             ErrorResponseError: The status of the response is 300 or higher.
@@ -125,7 +127,7 @@ class SignedClient:
         signed = signer.sign(keys, method=method, path=full_path, query=query, headers=given, payload_sha256=sha256)
         request = HttpRequest(method, f"{full_path}?{query}" if query else full_path, signed, body)
         try:
-            reply = await self._exchange(endpoint, request, limit)
+            reply = await self._exchange(endpoint, request, limit, extra_s)
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{operation} on {where}") from exc
         return self._checked(reply, operation, where, signed["x-amz-date"])
@@ -172,15 +174,18 @@ class SignedClient:
         except TRANSPORT_FAILURES as exc:
             raise transport_failure(exc, f"{endpoint.service} at {endpoint.origin}") from exc
 
-    def _exchange(self, endpoint: Endpoint, request: HttpRequest, limit: ResponseLimit) -> Awaitable[HttpResponse]:
+    def _exchange(
+        self, endpoint: Endpoint, request: HttpRequest, limit: ResponseLimit, extra_s: float = 0.0
+    ) -> Awaitable[HttpResponse]:
         if endpoint.proxy is not None:
-            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request, limit)
+            return self._proxied.exchange(endpoint.origin, endpoint.proxy, request, limit, extra_s=extra_s)
         return self._pool.exchange(
             endpoint.origin,
             request.encode(),
             limit,
             is_repeatable=request.is_repeatable,
             is_head=request.method == "HEAD",
+            extra_s=extra_s,
         )
 
     def _checked(self, reply: HttpResponse, operation: Operation, where: str, signed: str) -> HttpResponse:

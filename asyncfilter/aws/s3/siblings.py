@@ -34,10 +34,11 @@ async def sibling_cautions(calls: S3Api, bucket: str, prefix: str) -> tuple[str,
         return ()
     if sibling is None:
         return ()
-    return (
+    caution = (
         f"source: {uri_of(bucket, prefix)} has no slash at its end, so that images in {uri_of(bucket, sibling)} are "
-        f"examined and paid for as well; for those in the folder alone write {uri_of(bucket, prefix)}/",
+        f"examined and paid for as well; for those in the folder alone write {uri_of(bucket, prefix)}/"
     )
+    return (caution,)
 
 
 async def _sibling(calls: S3Api, bucket: str, prefix: str) -> str | None:

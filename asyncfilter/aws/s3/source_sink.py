@@ -10,20 +10,27 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError
-from asyncfilter.aws.clients.protocols import ObjectHead, S3Api
+from asyncfilter.aws.clients.protocols import ObjectHead, S3Api, uri
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.s3.denials import Denials
 from asyncfilter.aws.s3.heads import examined_head, head
 from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.aws.s3.tags import tag_object
-from asyncfilter.errors import ImageError, PermissionDeniedError, ThrottledError, TransientError, UsageError
-from asyncfilter.model import ActionKind, Effect, IfExists, S3Location
+from asyncfilter.errors import (
+    ImageError,
+    PermissionDeniedError,
+    StoreError,
+    ThrottledError,
+    TransientError,
+    UsageError,
+)
+from asyncfilter.model import ActionKind, Effect, IfExists, ListedObject, S3Location
 from asyncfilter.ports.examine import Page
 from asyncfilter.ports.remover import CopyResult
 
 
 class S3Source:
-    """``Source``: the objects below a prefix.
+    """``Source`` and ``Heads``: the objects below a prefix.
 
     Args:
         calls: Either client.
@@ -44,6 +51,22 @@ class S3Source:
         """
         listing = await list_page(self._calls, self._bucket, self._prefix, after=after)
         return Page(listing.objects, is_last=listing.token is None)
+
+    async def head(self, key: str) -> ListedObject | None:
+        """See ``Heads``.
+
+        Raises:
+            StoreError: The store gives no ETag.
+        """
+        found = await head(self._calls, S3Location(self._bucket, key))
+        if found is None:
+            return None
+        if not found.etag:
+            raise StoreError(
+                f"{uri(self._bucket, key)}: the store gives no ETag, which shows whether it was replaced",
+                hint="Use a store that gives ETags, or copy the images to S3 or to a local folder.",
+            )
+        return ListedObject(key, found.size_bytes, found.etag, "GLACIER" if found.archived else "STANDARD")
 
 
 class S3Sink:

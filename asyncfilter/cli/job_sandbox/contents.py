@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from asyncfilter.cli.job_sandbox.keys import SampleKeys
 from asyncfilter.cli.job_sandbox.labels import SampleLabels, detection_of, reference_labels
+from asyncfilter.cli.job_sandbox.lists import keys_of_list, list_in_s3
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_template
 from asyncfilter.job.model_arn import ModelArn
@@ -41,6 +42,7 @@ class Contents:
         local: The local ones: of sources whose folder is empty or missing, and missing references.
         profiles: AWS profiles that the jobs name.
         model_arn: The Custom Labels model of the first job that has one.
+        starts_model: Whether that job starts it, so that it must not run.
     """
 
     buckets: tuple[BucketSpec, ...]
@@ -48,6 +50,7 @@ class Contents:
     local: tuple[LocalPicture, ...]
     profiles: tuple[str, ...]
     model_arn: str | None
+    starts_model: bool
 
 
 def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
@@ -66,12 +69,14 @@ def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
         found.setdefault((spec.bucket, spec.key), spec)
     local = [_local(spec) for spec in found.values() if store_of(spec.bucket) is StoreKind.FOLDER]
     stored = [spec for spec in found.values() if store_of(spec.bucket) is StoreKind.S3]
+    detector = next((job.detector for job in jobs if job.detector.model), None)
     return Contents(
         buckets=tuple(dict.fromkeys(chain.from_iterable(map(_buckets, jobs)))),
         drawn=(*stored, *(picture.spec for picture in local)),
         local=tuple(local),
         profiles=tuple(dict.fromkeys(job.aws.profile for job in jobs if job.aws.profile)),
-        model_arn=next((job.detector.model for job in jobs if job.detector.model), None),
+        model_arn=None if detector is None else detector.model,
+        starts_model=detector is not None and detector.start is not None,
     )
 
 
@@ -106,9 +111,13 @@ def _source_pictures(job: Job, pictures: int, seed: int) -> Iterator[DrawnSpec]:
     """Pictures that the source includes, where its globs allow any, and a text file that it does not include."""
     bucket, keys, labels = job.source.bucket, SampleKeys(job.source), SampleLabels(job, seed)
     chance = random.Random(f"{seed} {uri_of(bucket, job.source.prefix)}")
-    for number in range(1, pictures + 1):
+    listed = keys_of_list(job.source, pictures)
+    named: list[str] = []
+    for number in range(1, (len(listed) if listed else pictures) + 1):
         shown = labels.draw(chance)
-        yield DrawnSpec(bucket, keys.named(number, shown.subject), shown.subject, shown.labels)
+        named.append(listed[number - 1] if listed else keys.named(number, shown.subject))
+        yield DrawnSpec(bucket, named[-1], shown.subject, shown.labels)
+    yield from list_in_s3(job.source, named)
     if (notes := keys.left_out("notes.txt")) is not None:
         yield DrawnSpec(bucket, notes, "")
 
@@ -130,6 +139,8 @@ def _buckets(job: Job) -> Iterator[BucketSpec]:
     model = ModelArn.match(job.detector.model) if job.detector.model else None
     region = job.detector.region or (model.region if model else None) or job.aws.region or ""
     targets = [action.target for action in (*job.actions.values(), job.duplicate) if action and action.target]
-    names = [job.source.bucket, *(parse_template(target).bucket for target in targets)]
+    listed = job.source.listed
+    lists = [location(listed.address).bucket] if listed is not None and listed.address.startswith(S3) else []
+    names = [job.source.bucket, *lists, *(parse_template(target).bucket for target in targets)]
     names += [location(uri).bucket for uri in references_of(job) if uri.startswith(S3)]
     yield from (BucketSpec(name, region) for name in names if store_of(name) is StoreKind.S3)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import Json, Profile, Yes
-from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import write_json
-from asyncfilter.errors import RefusedError, UsageError
+from asyncfilter.errors import AbortedError, ExitCode, RefusedError, UsageError
+from asyncfilter.job.addresses import parse_s3_uri
+from asyncfilter.job.durations import FORMS, duration_s
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.job.spec import Aws
+from asyncfilter.model import S3Location
+from asyncfilter.report.terminal.leases import failure_text
 
 ProjectArgument = Annotated[
     str, typer.Argument(metavar="PROJECT", help="Name or ARN of the project.", show_default=False)
@@ -24,10 +28,10 @@ VersionArgument = Annotated[
     str, typer.Argument(metavar="VERSION", help="Name or ARN of the version.", show_default=False)
 ]
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from asyncfilter.wiring.model_changes import Patience
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
-_UNITS_S = (86_400, 3_600, 60, 1)
+R = TypeVar("R")
 
 
 def parse_duration(text: str) -> float:
@@ -36,12 +40,9 @@ def parse_duration(text: str) -> float:
     Raises:
         UsageError: It is none, or 0.
     """
-    found = _DURATION.match(text)
-    parts = found.groups() if found else ()
-    duration_s = sum(int(part) * unit_s for part, unit_s in zip(parts, _UNITS_S, strict=False) if part)
-    if not duration_s:
-        raise UsageError(f"{text!r} is no duration", hint="Write 90s, 45m, 2h, 1d or 1h30m.")
-    return float(duration_s)
+    if (found := duration_s(text)) is None:
+        raise UsageError(f"{text!r} is no duration", hint=f"Write {FORMS}.")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,35 +102,101 @@ class WaitOptions:
         ),
     ] = None
 
-    @property
-    def timeout_s(self) -> float | None:
-        """``timeout`` in seconds.
+    def patience(self, *, tell: Callable[[str], object] = print_err) -> Patience:
+        """How the command waits.
+
+        Args:
+            tell: Called with a sentence when something changes.
 
         Raises:
-            UsageError: It is no duration.
+            UsageError: ``--timeout`` is no duration.
         """
-        return None if self.timeout is None else parse_duration(self.timeout)
+        timeout_s = None if self.timeout is None else parse_duration(self.timeout)
+        return deferred.Patience(poll_s=self.poll_s, timeout_s=timeout_s, tell=tell)
+
+    def quiet_patience(self) -> Patience:
+        """As ``patience``, for progress that only somebody who watches needs. Raises as ``patience``."""
+        return self.patience(tell=show_progress)
 
 
-def run_verb(verb: Callable[[], Awaitable[R]], bare: Mapping[str, Any], options: ModelOptions) -> R:
+def show_progress(text: str) -> None:
+    """Say on stderr how something goes on, if that is a terminal."""
+    if sys.stderr.isatty():
+        print_err(text)
+
+
+def run_verb(
+    verb: Callable[[], Awaitable[R]], bare: Mapping[str, Any], options: ModelOptions, *, reaps: bool = True
+) -> R:
     """Run a verb, and return its result; where the service refuses, a result is on stdout with ``--json``.
+
+    Before it every model is stopped whose lease has expired or lost its owner, and stderr says so.
 
     Args:
         verb: With all arguments bound.
         bare: The result where nothing was done; with ``error`` it stands for one that is not there.
         options: Of the command.
+        reaps: False for a command that never changes anything.
 
     Raises:
         RefusedError: The service refuses.
+        LedgerError: The ledger cannot be used.
     """
+
+    async def reaping() -> R:
+        if reaps:
+            for failure in await deferred.stop_due(print_err):
+                print_err(failure_text(failure))
+        return await verb()
+
     try:
-        return deferred.run_async(verb)
+        return wait_verb(reaping, "what was begun")
     except RefusedError as error:
         if options.as_json:
             write_json({**bare, "error": {"code": error.code, "message": error.message}})
         raise
 
 
-def tell(text: str) -> None:
-    """Say on stderr how a wait goes on."""
-    print_err(text)
+def wait_verb(verb: Callable[[], Awaitable[R]], what: str) -> R:
+    """Run a verb that waits for the service; an interruption says what goes on.
+
+    Raises:
+        typer.Exit: With ``ExitCode.INTERRUPTED`` after a signal.
+    """
+    try:
+        return deferred.run_async(verb)
+    except typer.Exit as ended:
+        if ended.exit_code == ExitCode.INTERRUPTED:
+            print_err(f"interrupted: {what} goes on at the service; the same command takes it up again")
+        raise
+
+
+def parse_place(text: str, option: str) -> S3Location:
+    """Bucket and prefix of ``s3://B/P/``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        place = parse_s3_uri(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: {error}", hint="Write it as s3://BUCKET/PREFIX/.") from error
+    return S3Location(place.bucket, place.key)
+
+
+def agree(question: str, options: ModelOptions) -> None:
+    """Ask a question whose answer may be no.
+
+    Raises:
+        AbortedError: There is no terminal to ask on, which means no.
+        typer.Exit: The answer is no.
+    """
+    if options.yes:
+        return
+    if not has_terminal():
+        raise AbortedError(
+            f"{question} The answer is no, since there is no terminal to ask on; nothing was changed",
+            hint="Add --yes.",
+        )
+    if not ask(question, yes=False):
+        raise typer.Exit(ExitCode.ABORTED)

@@ -45,7 +45,7 @@ def status(
         "datasets": {"train": None, "test": None},
         "versions": [],
     }
-    state = run_verb(partial(deferred.model_status, named, wanted, aws=aws), bare, options)
+    state = run_verb(partial(deferred.model_status, named, wanted, aws=aws), bare, options, reaps=False)
     if options.as_json:
         write_json(status_mapping(state))
     else:

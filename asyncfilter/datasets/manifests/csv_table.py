@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
@@ -56,10 +57,18 @@ class CsvTable:
         name: For messages.
         stream: The bytes, which can be read again with ``seek(0)``.
         delimiter: Between cells.
+        quotes_hint: What to do about quotes that are wrong.
     """
 
-    def __init__(self, name: str, stream: BinaryIO, *, delimiter: str = ",") -> None:
-        self._name, self._stream, self._delimiter = name, stream, delimiter
+    def __init__(
+        self,
+        name: str,
+        stream: BinaryIO,
+        *,
+        delimiter: str = ",",
+        quotes_hint: str = "Correct the quotes, or give the character between cells with --delimiter.",
+    ) -> None:
+        self._name, self._stream, self._delimiter, self._quotes_hint = name, stream, delimiter, quotes_hint
 
     def rows(self) -> Iterator[list[str]]:
         """All rows from the first on; of a blank one all cells are blank.
@@ -78,12 +87,12 @@ class CsvTable:
             encoding = "UTF-16" if is_utf16 else "UTF-8"
             raise self._unreadable(reader.line_num + 1, f"the text is not {encoding}", "Save it as UTF-8.") from error
         except csv.Error as error:
-            hint = "Correct the quotes, or give the character between cells with --delimiter."
-            raise self._unreadable(reader.line_num, str(error), hint) from error
+            raise self._unreadable(reader.line_num, str(error), self._quotes_hint) from error
         except OSError as error:
             raise UsageError(f"{self._name}: {error.strerror or error}") from error
         finally:
-            text.detach()
+            with suppress(ValueError):  # the caller has closed the stream before all rows were read
+                text.detach()
 
     def form(self, *, header: CsvHeader, kind: CsvKind) -> TableForm:
         """The form of the file, from its first row that is not blank.

@@ -8,7 +8,7 @@ from asyncfilter.datasets.manifests.source_ref import join_path
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_template
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, StoreKind, store_of, uri_of
+from asyncfilter.model import StoreKind, store_of, uri_of
 from asyncfilter.records.images import StoredImage
 
 
@@ -42,7 +42,7 @@ class RunRefs:
 
     def of(self, image: StoredImage) -> str | None:
         """The address of an image; None when it is not there any more, or not below a folder of the job."""
-        moved_or_copied = self.target(image)
+        moved_or_copied = image.copied_to
         if self._refs is Refs.TARGET and moved_or_copied is not None:
             return self._in_s3(moved_or_copied)
         if image.removal is not None:
@@ -50,11 +50,6 @@ class RunRefs:
         if store_of(self._bucket) is StoreKind.S3:
             return uri_of(self._bucket, image.key)
         return None if self._s3_path is None else join_path(self._s3_path, image.key)
-
-    def target(self, image: StoredImage) -> str | None:
-        """Where an image was copied or moved to last; None when it was not."""
-        kinds = (ActionKind.COPY, ActionKind.MOVE)
-        return next((effect.target for effect in reversed(image.effects) if effect.kind in kinds), None)
 
     def _in_s3(self, target: str) -> str | None:
         if store_of(target) is StoreKind.S3:

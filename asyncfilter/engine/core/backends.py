@@ -15,7 +15,7 @@ from asyncfilter.engine.core.limiter import LimiterStatistics, RateLimiter
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.policy.rate import RateController
-from asyncfilter.ports.examine import Detector
+from asyncfilter.ports.examine import Detector, HeldModel
 
 
 class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +27,7 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
         tps_origin: The origin of that figure, as text for people.
         price_micros: Price of the n-th image billed in a UTC month, n from 1; it never rises with n.
         hourly_micros: The price of the detector per hour of the run, with or without calls.
+        held_model: The model that this run has started and must stop; None without one.
         prices: The price list behind ``price_micros``; None where nothing is paid.
         region: The AWS region of the detector; empty for a detector of the calling program.
         quota: The result of the quota lookup; None where it was not looked up.
@@ -38,6 +39,7 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
     tps_origin: str
     price_micros: Callable[[int], int]
     hourly_micros: int = 0
+    held_model: HeldModel | None = None
     prices: PriceList | None = None
     region: str = ""
     quota: QuotaAnswer | None = None
@@ -86,6 +88,11 @@ class Backends:
     def hourly_micros(self) -> int:
         """The price of all backends per hour."""
         return sum(backend.hourly_micros for backend in self._specs)
+
+    @property
+    def held_model(self) -> HeldModel | None:
+        """The model that the run has started; there is at most one."""
+        return next((backend.held_model for backend in self._specs if backend.held_model is not None), None)
 
     @property
     def limit_tps(self) -> float | None:

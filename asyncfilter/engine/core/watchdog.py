@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.stopping import StopSignal
@@ -23,6 +25,10 @@ HOURLY_BLOCK_S = 10.0
 """Hourly detectors: possible spending is made durable for this time ahead."""
 
 HOUR_S = 3600
+MINUTE_S = 60.0
+
+_LEASE_OVER = "the lease of the model is over (detector.start.for)"
+_LEASE_HINT = "Run the same command to go on under a new lease; nothing is lost."
 
 
 class Watchdog:
@@ -50,8 +56,11 @@ class Watchdog:
         self._backends = backends
         self._budget = budget
         self._hourly_micros = backends.hourly_micros
-        # Time costs money until the last call in flight ends, and a check notices the end one interval late.
-        self._margin_micros = round(self._hourly_micros * (margin_s + WATCH_INTERVAL_S) / HOUR_S)
+        self._held_model = backends.held_model
+        # Time costs money until the last call in flight ends, and a check notices the end one interval late. A model
+        # that is held costs money by the minute.
+        self._margin_s = margin_s + WATCH_INTERVAL_S
+        self._margin_micros = round(self._hourly_micros * max(self._margin_s, self._least_s) / HOUR_S)
         self._stop_signal = stop_signal
         self._emit = emit
         self._clock = clock
@@ -61,7 +70,12 @@ class Watchdog:
     @property
     def block_micros(self) -> int:
         """Possible spending on hourly detectors that must be durable ahead."""
-        return round(self._hourly_micros * HOURLY_BLOCK_S / HOUR_S)
+        return round(self._hourly_micros * max(HOURLY_BLOCK_S, self._least_s) / HOUR_S)
+
+    @property
+    def _least_s(self) -> float:
+        """The shortest time that is paid for."""
+        return 0.0 if self._held_model is None else MINUTE_S
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -81,6 +95,8 @@ class Watchdog:
         self.settle()
         if self._hourly_micros and not self._budget.affords(self._margin_micros):
             self._stop_signal.request(StopReason.BUDGET)
+        if self._held_model is not None and self._held_model.left_s() <= self._margin_s:
+            self._stop_signal.request(StopReason.INTERRUPTED, AsyncFilterError(_LEASE_OVER, hint=_LEASE_HINT))
         now_s = self._clock.monotonic()
         # The least of all: one backend that accepts attempts is enough to continue.
         throttled_s = min(backend.controller.unbroken_throttling_s(now_s) for backend in self._backends)
@@ -97,10 +113,15 @@ class Watchdog:
 
     def _charge(self) -> None:
         """Charge the time since the last check; rounded over the whole time, so that rounding errors do not add up."""
-        elapsed_s = self._clock.monotonic() - self._started_s
-        due_micros = round(self._hourly_micros * elapsed_s / HOUR_S)
+        due_micros = round(self._hourly_micros * self._paid_s() / HOUR_S)
         self._budget.charge(due_micros - self._charged_micros)
         self._charged_micros = due_micros
+
+    def _paid_s(self) -> float:
+        """Seconds that are paid for so far; of a model that is held, all minutes that were begun."""
+        if self._held_model is None:
+            return self._clock.monotonic() - self._started_s
+        return MINUTE_S * math.ceil(round(self._held_model.ran_s(), 3) / MINUTE_S)
 
     def _report_changes(self) -> None:
         for change in [change for backend in self._backends for change in backend.controller.changes()]:

@@ -55,6 +55,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
         readiness: Set when its preparation is over; None when there is none.
         prepared: The result of its preparation, until its call is over.
         decision: The decision of the rules; None while there are no labels.
+        recorded: What is recorded about its bytes, once its labels are durable; kept where its action needs the hash.
         failure: Why there is no outcome, or why the action failed.
         same_as: Row of the image with the same content, whose labels it shares; None when it was examined itself.
         followers: Images with the same content that wait for its outcome.
@@ -84,6 +85,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
     prepared: Prepared | None = None
     decision: Decision | None = None
     detection: Detection | None = None
+    recorded: Detection | None = None
     failure: Failure | None = None
     same_as: int | None = None
     followers: list[WorkItem] = []
@@ -127,6 +129,23 @@ class WorkItem(msgspec.Struct, kw_only=True):
             same_as=self.same_as,
             effects=stored.effects if stored is not None and stored.id == self.row_id else (),
         )
+
+    def forget_labels(self, *, keeps_recorded: bool) -> None:
+        """Drop the labels, which are durable and need no memory while the image waits in the window.
+
+        Args:
+            keeps_recorded: Keep what is recorded beside them.
+        """
+        if keeps_recorded and self.detection is not None:
+            self.recorded = Detection((), extra=self.detection.extra)
+        self.detection = None
+
+    @property
+    def known(self) -> Detection | None:
+        """What is recorded about its bytes, by this run or by its row; None where it is not kept."""
+        if self.recorded is not None:
+            return self.recorded
+        return self.stored.detection if self.stored is not None and self.stored.id == self.row_id else None
 
     @property
     def is_new(self) -> bool:

@@ -54,6 +54,7 @@ class Admission:
         producer: Producer,
         prefetch: PrefetchStage,
         listing: ListingStore,
+        origin: str,
         outcomes: Outcomes,
         redecider: Redecider,
         sequencer: Sequencer,
@@ -74,6 +75,7 @@ class Admission:
         self._producer = producer
         self._prefetch = prefetch
         self._listing = listing
+        self._origin = origin
         self._outcomes = outcomes
         self._redecider = redecider
         self._sequencer = sequencer
@@ -110,11 +112,11 @@ class Admission:
         await self._sequencer.wait_settled()
         await self._loop.flush()  # replaced rows must have lost their positions before keys are looked up
         mark = self._sequencer.watermark
-        if mark.listing_done and self._job.source.order is Order.RANDOM:
+        if mark.listing_done and self._job.source.order is Order.RANDOM and not self._origin:
             # The stored listing is used up: a new pass has to see new and changed objects.
             await self._listing.drop_listing()
-        if mark.listing_done or mark.cursor is None:
-            self._sequencer.begin_pass()
+        if mark.listing_done or mark.cursor is None or mark.origin != self._origin:
+            self._sequencer.begin_pass(self._origin)
         await self._admit(self._prefetch.ahead(self._producer.listing(mark.cursor)), tasks)
         if self._stop_signal.is_requested:
             return

@@ -19,6 +19,7 @@ from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.examine.listing_count import ListingCounter
 from asyncfilter.engine.examine.pipeline import Pipeline
 from asyncfilter.engine.examine.prefetch import PrefetchStage
+from asyncfilter.engine.examine.present_source import PresentSource
 from asyncfilter.engine.examine.producer import Producer
 from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
@@ -30,7 +31,7 @@ from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
 from asyncfilter.policy.retrying import PACED_CAP_S
 from asyncfilter.ports.checkpoint import Checkpoint
-from asyncfilter.ports.examine import Sink
+from asyncfilter.ports.examine import Sink, Source
 from asyncfilter.records.progress import Totals
 
 
@@ -141,9 +142,13 @@ class _Assembly:
                 is_service=bool(self._inputs.primary.region),
                 stop=stop_at_start(job, opened.watermark.tally, opened.decided_by),
                 is_used_old=budget.month_use.has_old_used,
+                is_list_changed=self._is_list_changed(opened.watermark.origin),
                 of_places=self._inputs.cautions,
             ),
         )
+
+    def _is_list_changed(self, former: str) -> bool:
+        return bool(former and self._inputs.origin) and former != self._inputs.origin
 
     def _duplicate_tracker(self) -> DuplicateTracker:
         core, settlement = self._core, self._settlement
@@ -184,6 +189,7 @@ class _Assembly:
             producer=self._producer(),
             prefetch=self._prefetch,
             listing=core.checkpoint,
+            origin=self._inputs.origin,
             outcomes=core.outcomes,
             redecider=settlement.redecider,
             sequencer=settlement.sequencer,
@@ -211,7 +217,7 @@ class _Assembly:
         bucket = core.job.source.bucket
         return Producer(
             reader=ListingReader(
-                self._inputs.source,
+                self._source(),
                 repeat=core.repeater(core.stop_signal.pause),
                 where=f"the listing of {uri_of(bucket, '')}",
                 hint="Run the same command again once S3 responds; nothing is lost.",
@@ -224,4 +230,17 @@ class _Assembly:
             retry_failed=core.options.retry_failed,
             next_seq=opened.watermark.seq + 1,
             next_id=opened.next_id,
+        )
+
+    def _source(self) -> Source:
+        """The objects to examine; those of a list as they are now."""
+        core, inputs = self._core, self._inputs
+        if inputs.heads is None:
+            return inputs.source
+        return PresentSource(
+            inputs.source,
+            inputs.heads,
+            check=inputs.check,
+            known=core.checkpoint.by_keys,
+            retry_failed=core.options.retry_failed,
         )

@@ -9,7 +9,7 @@ import msgspec
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Effect, ListedObject, Skip
-from asyncfilter.ports.examine import Places, Preparation, Sink, Source
+from asyncfilter.ports.examine import Heads, Places, Preparation, Sink, Source
 
 
 class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +20,8 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
         check: Returns the reason why a listed object is not examined, or None.
         backends: Where images are examined; at least one.
         concurrency: Calls in flight at the most, over all backends.
+        origin: Version of the list that ``source`` reads; empty when it lists the store itself.
+        heads: Looks at the objects of a list before they are paid for; None when ``source`` lists the store itself.
         places: Other places of the source's store, for a listing without images; None where these are not known.
         preparation: Prepares every image before it is paid for; None to examine the objects as they are.
         cautions: What is probably a mistake about the places that the job reads and writes, one sentence each.
@@ -29,6 +31,8 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     check: Callable[[ListedObject], Skip | None]
     backends: tuple[DetectorBackend, ...]
     concurrency: int
+    origin: str = ""
+    heads: Heads | None = None
     places: Places | None = None
     preparation: Preparation | None = None
     cautions: tuple[str, ...] = ()

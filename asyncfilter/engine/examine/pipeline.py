@@ -123,9 +123,16 @@ class Pipeline:
             # What is left runs until cancelled: settle loop, watchdog, idle workers, the wait for an interrupt.
             tasks.cancel_scope.cancel()
         self._lifecycle.check_aborted()
+        await self._stop_model()
         # Hourly prices up to now, before the last figures are written.
         self._watchdog.settle()
         return await self._lifecycle.finish()
+
+    async def _stop_model(self) -> None:
+        """Stop the model that the run has started: its time until then is in the last figures."""
+        held = self._backends.held_model
+        if held is not None and (problem := await held.stop()):
+            self._lifecycle.caution(problem)
 
     def progress(self) -> Progress:
         """The state of the run at this moment; callable before ``run`` starts and after it ends, too."""

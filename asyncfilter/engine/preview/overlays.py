@@ -50,6 +50,8 @@ class View:
         self.save_listing = checkpoint.save_listing
         self.listing = checkpoint.listing
         self.listing_state = checkpoint.listing_state
+        self.listing_origin = checkpoint.listing_origin
+        self.listing_rank = checkpoint.listing_rank
         self.drop_listing = checkpoint.drop_listing
 
 

@@ -23,6 +23,7 @@ from asyncfilter.errors import ImageError, ThrottledError, TransientError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, location, uri_of
+from asyncfilter.policy.effects import with_hash
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.policy.removal_places import PlaceCount, Places
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
@@ -232,6 +233,7 @@ class Apply:
             target=location(removal.target),
             if_exists=self._if_exists(item),
         )
+        effect = effect if item.row is None else with_hash(effect, item.row.detection)
 
         async def attempt() -> None:
             try:

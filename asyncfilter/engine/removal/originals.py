@@ -69,9 +69,16 @@ class DuplicateGuard:
         return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
     async def _find(self, original: StoredImage, head: Head) -> ObjectRef | None:
-        """An image at the key at which it was examined, or at the target to which it was moved."""
+        """An image at the key at which it was examined, or at the target to which it was moved.
+
+        Another kind of store gives it another ETag; its bytes are compared by ``check`` in any case.
+        """
         moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
-        for where in (S3Location(self._job.source.bucket, original.key), *moves):
-            if await head(where) == ObjectState(etag=original.etag, size_bytes=original.size_bytes):
-                return structs.replace(image_of(where.bucket, original), key=where.key)
+        source = S3Location(self._job.source.bucket, original.key)
+        for where in (source, *moves):
+            found = await head(where)
+            if found is None or found.size_bytes != original.size_bytes:
+                continue
+            if found.etag == original.etag or where.store is not source.store:
+                return structs.replace(image_of(where.bucket, original), key=where.key, etag=found.etag)
         return None

@@ -59,7 +59,11 @@ def assemble_settlement(
     is_dry = core.options.dry_run
     certain_stop = CertainStop(job.stop)
     committer = GroupCommitter(
-        checkpoint=checkpoint, spending=spending, pending=core.pending, certain_stop=certain_stop
+        checkpoint=checkpoint,
+        spending=spending,
+        pending=core.pending,
+        certain_stop=certain_stop,
+        keeps_recorded=core.outcomes.effects.needs_hashes,
     )
     committer.writes_watermark = not is_dry
     sequencer = _sequencer(core, certain_stop)

@@ -30,6 +30,7 @@ class GroupCommitter:
         spending: The money that is written with every batch; None where nothing is paid.
         pending: Set when there is something to write.
         certain_stop: Is told of every outcome, durable or not, at a position that is not counted yet.
+        keeps_recorded: Keep what is recorded beside labels until images are settled.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class GroupCommitter:
         spending: SpendingRecord | None,
         pending: PendingSignal,
         certain_stop: CertainStop,
+        keeps_recorded: bool = False,
     ) -> None:
         self.writes_watermark = True
         """False while the watermark must not become durable: in a dry run, and while stored images are redecided."""
@@ -46,6 +48,7 @@ class GroupCommitter:
         self._spending = spending
         self._pending = pending
         self._certain_stop = certain_stop
+        self._keeps_recorded = keeps_recorded
         self._items: list[WorkItem] = []
         self._effects: list[tuple[int, DoneEffect]] = []
         self._failures: list[tuple[int, Failure]] = []
@@ -101,8 +104,7 @@ class GroupCommitter:
             self._spending.confirm()
         for item in items:
             item.is_ready = True
-            # Durable now: the labels need no memory while the image waits in the window.
-            item.detection = None
+            item.forget_labels(keeps_recorded=self._keeps_recorded)
         # The rest of a large batch needs a round of its own, also when no further change requests one.
         if self._items:
             self._pending.set()

@@ -117,6 +117,10 @@ class RunLifecycle:
         await self._loop.flush()
         await self._redecider.finish()
 
+    def caution(self, message: str) -> None:
+        """Say a sentence about something that stops no run; the summary has it, too."""
+        self._cautions.say(message)
+
     def check_aborted(self) -> None:
         """Raise when the user aborted the run.
 

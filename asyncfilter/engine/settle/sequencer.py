@@ -153,9 +153,9 @@ class Sequencer:
         for tally in (self.watermark.tally, self.ahead):
             tally.recent = ErrorWindow()
 
-    def begin_pass(self) -> None:
-        """Start a new pass over the listing; all admitted images must be settled."""
-        self.watermark.cursor, self.watermark.listing_done = None, False
+    def begin_pass(self, origin: str = "") -> None:
+        """Start a new pass over the listing, or over the list ``origin``; all admitted images must be settled."""
+        self.watermark.cursor, self.watermark.listing_done, self.watermark.origin = None, False, origin
         self.watermark.pass_seq = self.watermark.seq
         for tally in (self.watermark.tally, self.ahead):
             tally.listed, tally.skipped = 0, {}
@@ -223,7 +223,7 @@ class Sequencer:
     # -- Release -------------------------------------------------------------------------------------------------------
 
     def _outcome(self, item: WorkItem) -> Outcome | None:
-        return self._outcomes.as_stored(item.row()) if self._outcomes is not None else None
+        return self._outcomes.as_stored(item.row(), item.known) if self._outcomes is not None else None
 
     def _release(self, item: WorkItem, outcome: Outcome | None, owners: Mapping[str, Owner]) -> Release | None:
         # In the order of judging, before its action starts: the watermark cannot pass it.

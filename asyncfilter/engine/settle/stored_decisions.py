@@ -71,7 +71,13 @@ class StoredDecisions:
         skipped = {reason: count for reason, count in mark.tally.skipped.items() if reason != Skip.DUPLICATE}
         tally = Tally(listed=mark.tally.listed, skipped=skipped)
         found = RedecisionPreview(
-            watermark=Watermark(cursor=mark.cursor, listing_done=mark.listing_done, pass_seq=mark.pass_seq, tally=tally)
+            watermark=Watermark(
+                cursor=mark.cursor,
+                listing_done=mark.listing_done,
+                pass_seq=mark.pass_seq,
+                origin=mark.origin,
+                tally=tally,
+            )
         )
         # One bit each: 125 KB for a million images.
         self._marked = bytearray(mark.seq // 8 + 1)
@@ -96,7 +102,9 @@ class StoredDecisions:
                 wanted += [8 * index + bit for bit in range(8) if bits & (1 << bit)]
             if wanted and (len(wanted) >= READ_IMAGES or index == len(self._marked) - 1):
                 positions = [seq for seq in wanted if seq <= up_to_seq]
-                yield list(await self._checkpoint.at(positions, is_asked=self._is_asked))
+                # Hashes are stored beside the labels, in what decoding only some of them leaves out.
+                is_asked = None if self._outcomes.effects.needs_hashes else self._is_asked
+                yield list(await self._checkpoint.at(positions, is_asked=is_asked))
                 wanted = []
 
     def _preview_one(self, row: StoredImage, found: RedecisionPreview) -> None:

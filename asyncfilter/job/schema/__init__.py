@@ -9,8 +9,8 @@ The text of a ``ValueError`` raised here is the complete message for the user.
 """
 
 from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAction, LinkAction, MoveAction, TagAction
-from asyncfilter.job.schema.detectors import DETECTOR_TAGS, SECTIONS, Detector
-from asyncfilter.job.schema.job_file import JobFile, Source, json_schema, wrap_uri
+from asyncfilter.job.schema.detectors import DETECTOR_TAGS, SECTIONS, Detector, ModelStart
+from asyncfilter.job.schema.job_file import SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
 from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop
 from asyncfilter.job.schema.rules import Condition, Rule
 from asyncfilter.job.schema.types import SEEN, as_list
@@ -22,6 +22,7 @@ __all__ = [
     "DETECTOR_TAGS",
     "SECTIONS",
     "SEEN",
+    "SOURCE_KEYS",
     "TAGS",
     "Action",
     "Actions",
@@ -32,6 +33,7 @@ __all__ = [
     "JobFile",
     "Limits",
     "LinkAction",
+    "ModelStart",
     "MoveAction",
     "Pricing",
     "Rule",

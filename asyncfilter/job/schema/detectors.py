@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from asyncfilter.job import spec
 from asyncfilter.job.addresses import nearest
+from asyncfilter.job.durations import FORMS, duration_s
 from asyncfilter.job.model_arn import FORM, ModelArn
 from asyncfilter.job.schema.types import SEEN, Percent, Region, Section
 from asyncfilter.job.spec import DetectorKind, for_every_kind
@@ -24,6 +25,21 @@ def _arn(text: str) -> str:
     if ModelArn.match(text) is None:
         raise ValueError(f"expected the ARN of a model version ({FORM}), found {SEEN}")
     return text
+
+
+def _duration(value: object) -> object:
+    found = duration_s(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"expected a duration such as {FORMS}, found {SEEN}")
+    return found
+
+
+def _no_start(value: object, info: ValidationInfo) -> object:
+    """As ``_no_model``: a model that is not there cannot be started."""
+    if value is not None and "kind" in info.data:
+        found = info.data["kind"]
+        raise ValueError(f"expected kind: {DetectorKind.CUSTOM_LABELS} beside start, found kind: {found}")
+    return None
 
 
 def _no_model(value: object, info: ValidationInfo) -> object:
@@ -47,11 +63,38 @@ def _labels_alone(features: object) -> object:
     return features
 
 
+class ModelStart(Section):
+    """The run starts the model under a lease that it owns, and stops it however it ends."""
+
+    for_: Annotated[
+        float,
+        BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(title=f"a duration such as {FORMS}")]),
+    ] = Field(alias="for", description="Longest time: the model is stopped then, whatever goes on.")
+    units: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1, description="Inference units, each paid for by the hour from the start of the model to its stop."
+    )
+    max_units: Annotated[int | None, Field(ge=1, le=1000)] = Field(
+        default=None, description="Units up to which the service may scale. Default: no scaling."
+    )
+    poll_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+        default=10.0, description="Seconds between two looks at a model that starts or stops."
+    )
+
+    @field_validator("max_units")
+    @classmethod
+    def _at_least_units(cls, max_units: int | None, info: ValidationInfo) -> int | None:
+        units = info.data.get("units")
+        if max_units is not None and units is not None and max_units < units:
+            raise ValueError(f"expected at least units ({units}), found {max_units}")
+        return max_units
+
+
 class DetectorSection(Section):
     """The keys of all kinds."""
 
     kind: str
     model: str | None
+    start: ModelStart | None
     region: Region | None = Field(
         default=_DETECTOR.region,
         description="Default: the region of the source's bucket; for a folder `aws.region`, or that of the AWS "
@@ -74,6 +117,9 @@ class LabelsDetector(DetectorSection):
     model: Annotated[None, BeforeValidator(_no_model)] = Field(
         default=None, description="Only `rekognition-custom-labels` has one."
     )
+    start: Annotated[None, BeforeValidator(_no_start)] = Field(
+        default=None, description="Only `rekognition-custom-labels` has one."
+    )
     features: Annotated[
         list[Literal["GENERAL_LABELS", "IMAGE_PROPERTIES"]],
         AfterValidator(_distinct),
@@ -90,6 +136,11 @@ class CustomLabelsDetector(DetectorSection):
     kind: Literal["rekognition-custom-labels"] = Field(description="The service that examines the images.")
     model: Annotated[str, AfterValidator(_arn), Field(title="the ARN of a model version")] = Field(
         description="A Custom Labels project version."
+    )
+    start: ModelStart | None = Field(
+        default=None,
+        description="The run starts the model under a lease, and stops it when it ends: finished, stopped, interrupted "
+        "or killed. Without it the model must run, and is left running.",
     )
     features: Annotated[list[Literal["GENERAL_LABELS"]], BeforeValidator(_labels_alone), Field(min_length=1)] = Field(
         default=["GENERAL_LABELS"], description="This kind has no other feature."

@@ -17,6 +17,8 @@ from asyncfilter.job.schema.types import (
     Address,
     CheckpointPath,
     Globs,
+    InventoryAddress,
+    ListAddress,
     Region,
     Section,
     SomeGlobs,
@@ -46,10 +48,29 @@ def _version(value: object) -> object:
 class Source(Section):
     """The location of the images, and the keys to include and exclude."""
 
-    uri: SourceAddress = Field(
-        description="Bucket and optional key prefix, used literally; nothing is decoded. Or a folder (`./`, `../`, "
-        "`/`, `~/` or `file:` first), relative to the job file, whose images are sent by their bytes. Or "
-        "`own:NAME/prefix`, a store that the calling program provides (python.md)."
+    uri: SourceAddress | None = Field(
+        default=None,
+        description="Needed, except beside `list` or `inventory`. Bucket and optional key prefix, used literally; "
+        "nothing is decoded. Or a folder (`./`, `../`, `/`, `~/` or `file:` first), relative to the job file, whose "
+        "images are sent by their bytes. Or `own:NAME/prefix`, a store that the calling program provides (python.md).",
+    )
+    list_: ListAddress | None = Field(
+        default=None,
+        alias="list",
+        description="Examine the keys of a list, in its order, in place of a whole listing: CSV or Parquet with a "
+        "column `key` or `uri`, JSON Lines such as a manifest with `source-ref`, or text with one of them on each "
+        "line. `s3://bucket/key`, or a file, relative to the job file. `uri` beside it names the bucket or folder of "
+        "the keys; without it they must be addresses of one bucket (lists.md).",
+    )
+    inventory: InventoryAddress | None = Field(
+        default=None,
+        description="Examine the keys of an S3 Inventory, in the order of a listing: `s3://.../manifest.json`. `uri` "
+        "beside it limits it to a prefix (lists.md).",
+    )
+    column: Annotated[str, Field(min_length=1, title="the name of a column")] | None = Field(
+        default=None,
+        description="The column of `list` with keys or addresses. Default: the first of `source-ref`, `uri`, `key` and "
+        "some more that it has.",
     )
     include: SomeGlobs = Field(
         default=list(_SOURCE.include),
@@ -58,7 +79,8 @@ class Source(Section):
     exclude: Globs = Field(default=list(_SOURCE.exclude), description="Globs on the whole key; none may match.")
     order: Annotated[spec.Order, Field(strict=False)] = Field(
         default=_SOURCE.order,
-        description="`listing`: as S3 lists. `random`: shuffled by `seed`, which needs the whole listing first.",
+        description="`listing`: as S3 lists, or as `list` has the keys. `random`: shuffled by `seed`, which needs the "
+        "whole listing first.",
     )
     seed: WholeNumber = Field(default=_SOURCE.seed, description="Makes `order: random` repeatable.")
     duplicates: Literal["same", "skip", "examine"] = Field(
@@ -67,6 +89,10 @@ class Source(Section):
         "for; they get its labels and a verdict of their own. `skip`: they are not examined at all. `examine`: every "
         "image is examined and paid for by itself, for pictures from people who may make two with one MD5.",
     )
+
+
+SOURCE_KEYS = frozenset(field.alias or name for name, field in Source.model_fields.items())
+"""The keys of ``source``."""
 
 
 class Aws(Section):

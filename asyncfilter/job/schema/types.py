@@ -83,6 +83,18 @@ def _template(text: str) -> str:
     return text if template.store is StoreKind.FOLDER else str(template)
 
 
+def _list(text: str) -> str:
+    if not text.startswith(S3) and _SCHEME.match(text):
+        raise ValueError(f"expected s3://bucket/key, or the path of a file on this machine, found {SEEN}")
+    return _reference(text)
+
+
+def _inventory(text: str) -> str:
+    if not text.startswith(S3) or not parse_s3_uri(text).key.endswith(".json"):
+        raise ValueError(f"expected s3://bucket/key of the manifest.json of an S3 Inventory, found {SEEN}")
+    return text
+
+
 def _address(text: str) -> str:
     parse_source(text, "/")
     return text
@@ -116,6 +128,10 @@ _ReferenceList = Annotated[list[Reference], Field(min_length=1)]
 References = Annotated[_ReferenceList, BeforeValidator(as_list, json_schema_input_type=Reference | _ReferenceList)]
 Address = Annotated[str, Field(title="s3://bucket/prefix, or a folder such as ./photos")]
 SourceAddress = Annotated[Address, AfterValidator(_address)]
+ListAddress = Annotated[str, AfterValidator(_list), Field(title="s3://bucket/key or the path of a file")]
+InventoryAddress = Annotated[
+    str, AfterValidator(_inventory), Field(title="s3://bucket/key of the manifest.json of an S3 Inventory")
+]
 CheckpointPath = Annotated[str, AfterValidator(_checkpoint), Field(title="the path of a file")]
 VerdictName = Annotated[Verdict, Field(strict=False)]
 

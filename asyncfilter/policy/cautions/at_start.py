@@ -26,6 +26,12 @@ _LIMITS = {
 }
 
 
+LIST_CHANGED = (
+    "the list is not the one of the last run: it is read anew from its start; what is new in it is examined after the "
+    "images that are known, and those are not paid for again"
+)
+
+
 class AtStart(msgspec.Struct, frozen=True, kw_only=True):
     """What is known when a run or a plan of it begins.
 
@@ -36,6 +42,7 @@ class AtStart(msgspec.Struct, frozen=True, kw_only=True):
         is_service: True for a service of AWS, False for a detector of the caller's own.
         stop: The stop rule that holds already; see ``stop_at_start``.
         is_used_old: True when ``pricing.used_this_month`` is of an earlier month, and not counted.
+        is_list_changed: True when the list is not the one that the last run read.
         of_places: Cautions about the places that the job reads and writes.
     """
 
@@ -45,6 +52,7 @@ class AtStart(msgspec.Struct, frozen=True, kw_only=True):
     is_service: bool = True
     stop: StopReason | None = None
     is_used_old: bool = False
+    is_list_changed: bool = False
     of_places: tuple[str, ...] = ()
 
 
@@ -65,6 +73,7 @@ def start_warnings(job: Job, start: AtStart) -> list[str]:
     return [
         *start.of_places,
         *([USED_IS_OLD] if start.is_used_old else []),
+        *([LIST_CHANGED] if start.is_list_changed else []),
         *_stops(start),
         *_money(job, start),
         *_rate(job, start),

@@ -40,6 +40,21 @@ def listing(places: JobPlaces) -> Iterator[Need]:
         )
 
 
+def listed(places: JobPlaces) -> Iterator[Need]:
+    """Reading the list of keys that a job has in place of a listing; the manifest and the files of an inventory."""
+    if places.listed is not None:
+        yield Need(
+            action="s3:GetObject", resource=places.listed.objects, statement="ReadList", why="read the list of keys"
+        )
+
+
+def looking(places: JobPlaces) -> Iterator[Need]:
+    """Looking at the objects of a list, of which some may be gone."""
+    if places.job.source.listed is not None and places.source is not None:
+        gone = "an object of the list that is gone fails, and is not skipped"
+        yield replace(_find(places.source, "FindMissingInSource"), without=gone)
+
+
 def reading(places: JobPlaces) -> Iterator[Need]:
     """Reading images, and decrypting them."""
     if places.source is None:
@@ -76,15 +91,28 @@ def labels(places: JobPlaces) -> Iterator[Need]:
 
 
 def model(places: JobPlaces) -> Iterator[Need]:
-    """Describing the job's model, where it has one and the job does not say how many units run."""
+    """Describing the job's model, where it has one and it is not known how many units run."""
     detector = places.job.detector
     arn = ModelArn.match(detector.model or "") if PROFILES[detector.kind].needs_model else None
-    if arn is None or places.job.pricing.inference_units is not None:
+    if arn is None or (detector.start is None and places.job.pricing.inference_units is not None):
         return
     why = "see whether the model runs, and its hourly price"
     project = (detector.model or "").partition(f"project/{arn.project}/")[0] + f"project/{arn.project}/*"
     yield Need(action="rekognition:DescribeProjects", resource=ANYTHING, statement="FindModel", why=why)
     yield Need(action="rekognition:DescribeProjectVersions", resource=project, statement="DescribeModel", why=why)
+
+
+def running(places: JobPlaces) -> Iterator[Need]:
+    """Starting the job's model, and stopping it again."""
+    detector = places.job.detector
+    if detector.start is not None:
+        for action in ("rekognition:StartProjectVersion", "rekognition:StopProjectVersion"):
+            yield Need(
+                action=action,
+                resource=detector.model or ANYTHING,
+                statement="RunModel",
+                why="start the model, and stop it again",
+            )
 
 
 def quota(places: JobPlaces) -> Iterator[Need]:
@@ -131,13 +159,22 @@ def checking(places: JobPlaces) -> Iterator[Need]:
 
 
 def copying(places: JobPlaces) -> Iterator[Need]:
-    """Copies, with their tags and with a look at the target where the job asks for one."""
+    """Copies, with their tags and with a look at the target where the job asks for one; also from and to folders."""
     for target in places.copies:
         yield from _write(places, target)
         if target.is_checked:
             yield from _look(places, target)
-    if places.copies:
+    if places.has(ActionKind.COPY):
         yield from reading(places)
+
+
+def exporting(places: JobPlaces) -> Iterator[Need]:
+    """Reading pictures in the source, or where they were copied or moved to."""
+    yield from reading(places)
+    for target in (*places.copies, *places.moves):
+        for need in _look(places, target):
+            is_find = need.without is not None
+            yield need if is_find else replace(need, why="read images that left the source, or were replaced there")
 
 
 def tagging(places: JobPlaces) -> Iterator[Need]:
@@ -163,45 +200,28 @@ def tagging(places: JobPlaces) -> Iterator[Need]:
 def removing(places: JobPlaces) -> Iterator[Need]:
     """``apply``: moves and deletes."""
     source = places.source
-    if source is None or not places.has(ActionKind.MOVE, ActionKind.DELETE):
-        return
-    yield from _versioning(source)
-    yield from reading(places)
-    yield _find(source, "FindMissingInSource")
+    if source is not None and places.has(ActionKind.MOVE, ActionKind.DELETE):
+        yield from _versioning(source)
+        yield from reading(places)
+        yield _find(source, "FindMissingInSource")
     for target in places.moves:
         yield from _write(places, target)
         yield from _look(places, target)
-    yield Need(
-        action="s3:DeleteObject",
-        resource=source.objects,
-        statement="DeleteFromSource",
-        why="delete images that were moved, or that the rules delete",
-    )
-    yield _listed_versions(source, "continue in a bucket with versions after an interruption")
+    if source is not None and places.has(ActionKind.MOVE, ActionKind.DELETE):
+        yield from _deleting(source)
 
 
 def restoring(places: JobPlaces) -> Iterator[Need]:
     """``undo``: markers removed, moved images copied back, their copies deleted."""
     source = places.source
-    if source is None or not places.has(ActionKind.MOVE, ActionKind.DELETE):
-        return
-    yield from _versioning(source)
-    yield from reading(places)
-    # Images that are to be brought back are missing: to be told so is required here.
-    yield replace(_find(source, "FindMissingInSource"), without=None)
-    yield _listed_versions(source, "find the delete markers of images")
-    yield Need(
-        action="s3:DeleteObjectVersion",
-        resource=source.objects,
-        statement="RemoveMarkers",
-        why="bring images back by removing their delete markers",
-        keeps_versions=True,
-    )
+    if source is not None and places.has(ActionKind.MOVE, ActionKind.DELETE):
+        yield from _finding(places, source)
     for target in places.moves:
         yield from _look(places, target)
         yield from _delete_copies(target)
-        yield from _copy_tags(target, source)
-    if places.moves:
+        if source is not None:
+            yield from _copy_tags(target, source)
+    if source is not None and places.has(ActionKind.MOVE):
         yield Need(
             action="s3:PutObject", resource=source.objects, statement="WriteSource", why="copy moved images back"
         )
@@ -214,11 +234,10 @@ def restoring(places: JobPlaces) -> Iterator[Need]:
 def clearing(places: JobPlaces) -> Iterator[Need]:
     """``apply --stale``: copies that the rules no longer make are deleted."""
     source = places.source
-    if source is None or not places.copies:
-        return
-    yield from _versioning(source)
-    yield from reading(places)
-    yield _find(source, "FindMissingInSource")
+    if source is not None and places.has(ActionKind.COPY):
+        yield from _versioning(source)
+        yield from reading(places)
+        yield _find(source, "FindMissingInSource")
     for target in places.copies:
         yield from _look(places, target)
         yield from _delete_copies(target)
@@ -231,7 +250,7 @@ def sizes(places: JobPlaces) -> Iterator[Need]:
         yield from _look(places, target)
 
 
-def looking(places: JobPlaces) -> Iterator[Need]:
+def manifest_images(places: JobPlaces) -> Iterator[Need]:
     """The images of a manifest that was made of the job: in its source, or at its targets."""
     yield from reading(places)
     if places.source is not None:
@@ -329,5 +348,30 @@ def _listed_versions(source: Place, why: str) -> Need:
         statement="ListVersions",
         why=why,
         prefix=f"{source.prefix.removesuffix(ANYTHING)}*" if source.prefix else None,
+        keeps_versions=True,
+    )
+
+
+def _deleting(source: Place) -> Iterator[Need]:
+    yield Need(
+        action="s3:DeleteObject",
+        resource=source.objects,
+        statement="DeleteFromSource",
+        why="delete images that were moved, or that the rules delete",
+    )
+    yield _listed_versions(source, "continue in a bucket with versions after an interruption")
+
+
+def _finding(places: JobPlaces, source: Place) -> Iterator[Need]:
+    yield from _versioning(source)
+    yield from reading(places)
+    # Images that are to be brought back are missing: to be told so is required here.
+    yield replace(_find(source, "FindMissingInSource"), without=None)
+    yield _listed_versions(source, "find the delete markers of images")
+    yield Need(
+        action="s3:DeleteObjectVersion",
+        resource=source.objects,
+        statement="RemoveMarkers",
+        why="bring images back by removing their delete markers",
         keeps_versions=True,
     )

@@ -31,6 +31,7 @@ _PLACES = (
     ("arn:aws:s3:::the-source", "bucket of the source"),
     ("arn:aws:s3:::the-target", "buckets of the targets"),
     ("arn:aws:s3:::the-references/good.jpg", "the references"),
+    ("arn:aws:s3:::the-lists/keys.csv", "the list"),
     ("*", "`*`"),
 )
 """Resources of the job below, in words."""
@@ -61,6 +62,7 @@ def _jobs() -> list[Job]:
         _job(actions={"keep": {"copy": _TARGET, "if_exists": "skip"}, "review": {"move": _TARGET}, "reject": "delete"}),
         _job(actions={"reject": {"copy": _TARGET}}, check_targets="write"),
         _job(actions={"keep": {"tag": {"a": "b"}}}),
+        _job(source={"uri": _SOURCE, "list": "s3://the-lists/keys.csv"}),
         _job(detector={"kind": "rekognition-custom-labels", "model": model}),
     ]
 

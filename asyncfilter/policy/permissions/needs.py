@@ -17,10 +17,13 @@ from asyncfilter.policy.permissions.blocks import (
     clearing,
     copying,
     detecting,
+    exporting,
     first_labels,
     labels,
+    listed,
     listing,
     looking,
+    manifest_images,
     model,
     opt_out,
     quota,
@@ -28,6 +31,7 @@ from asyncfilter.policy.permissions.blocks import (
     references,
     removing,
     restoring,
+    running,
     simulating,
     sizes,
     tagging,
@@ -92,16 +96,16 @@ def _both(one: Need, other: Need) -> Need:
     return replace(one, without=without, keeps_versions=versions)
 
 
-_EXAMINING: tuple[Block, ...] = (model, detecting, reading, references)
+_EXAMINING: tuple[Block, ...] = (model, running, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.INIT: (listing,),
     Command.INIT_EXAMINE: (listing, any_quota, first_labels),
     Command.LABELS: (any_quota, labels),
-    Command.PLAN: (listing, checking, quota, model),
-    Command.SAMPLE: (listing, checking, quota, *_EXAMINING),
-    Command.BENCH: (listing, checking, any_quota, *_EXAMINING),
-    Command.RUN: (listing, checking, quota, *_EXAMINING, copying, tagging),
+    Command.PLAN: (listing, listed, checking, quota, model),
+    Command.SAMPLE: (listing, listed, looking, checking, quota, *_EXAMINING),
+    Command.BENCH: (listing, listed, looking, checking, any_quota, *_EXAMINING),
+    Command.RUN: (listing, listed, looking, checking, quota, *_EXAMINING, copying, tagging),
     Command.REFILTER: (listing, checking, copying, tagging),
     Command.APPLY: (removing,),
     Command.STALE: (clearing,),
@@ -109,11 +113,12 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.QUOTA: (any_quota,),
     Command.STATUS: (),
     Command.EXPORT: (),
+    Command.PICTURES: (exporting,),
     Command.FROM_RUN: (sizes,),
     Command.FROM_FOLDERS: (listing,),
-    Command.CHECK_IMAGES: (looking,),
+    Command.CHECK_IMAGES: (manifest_images,),
     Command.SPLIT: (listing,),
-    Command.DATASET_IMAGES: (looking,),
+    Command.DATASET_IMAGES: (manifest_images,),
     Command.CHECK: (simulating,),
     Command.DOCTOR: (any_quota, opt_out),
 }

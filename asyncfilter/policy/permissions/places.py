@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asyncfilter.job.addresses import Placeholder, parse_template
-from asyncfilter.job.spec import Action, Job
-from asyncfilter.model import ActionKind, IfExists, StoreKind
-from asyncfilter.policy.permissions.arns import bucket_arn, key_pattern, literal, narrowed, objects_arn
+from asyncfilter.job.spec import Action, Job, ListKind
+from asyncfilter.model import S3, ActionKind, IfExists, StoreKind, location
+from asyncfilter.policy.permissions.arns import ANYTHING, bucket_arn, key_pattern, literal, narrowed, objects_arn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,7 @@ class JobPlaces:
         source: The images; None where they are not in S3.
         copies: Targets of copies.
         moves: Targets of moves.
+        listed: The list of keys that the job reads; None where it has none in S3.
     """
 
     job: Job
@@ -64,6 +65,7 @@ class JobPlaces:
     source: Place | None
     copies: tuple[Place, ...]
     moves: tuple[Place, ...]
+    listed: Place | None = None
 
     @classmethod
     def of(cls, job: Job, facts: BucketFacts) -> JobPlaces:
@@ -74,6 +76,7 @@ class JobPlaces:
             source=_source(job, facts.partition),
             copies=tuple(_targets(job, facts.partition, ActionKind.COPY)),
             moves=tuple(_targets(job, facts.partition, ActionKind.MOVE)),
+            listed=_listed(job, facts.partition),
         )
 
     def has(self, *kinds: ActionKind) -> bool:
@@ -100,6 +103,19 @@ def _source(job: Job, partition: str) -> Place | None:
         ),
         prefix=prefix,
     )
+
+
+def _listed(job: Job, partition: str) -> Place | None:
+    """The object that is the list; of an inventory, what is below the folder that has its manifest and its files."""
+    listed = job.source.listed
+    if listed is None or not listed.address.startswith(S3):
+        return None
+    bucket, key = location(listed.address)
+    pattern = literal(key)
+    if listed.kind is ListKind.INVENTORY:
+        # .../config-id/date/manifest.json beside .../config-id/data/ (S3 user guide, *Locating your inventory list*)
+        pattern = literal("".join(f"{part}/" for part in key.split("/")[:-2])) + ANYTHING
+    return Place(bucket=bucket_arn(partition, bucket), objects=objects_arn(partition, bucket, pattern))
 
 
 def _targets(job: Job, partition: str, kind: ActionKind) -> Iterator[Place]:

@@ -23,6 +23,8 @@ class Command(StrEnum):
     QUOTA = "quota"
     STATUS = "status"
     EXPORT = "export"
+    PICTURES = "export --format webdataset"
+    """And ``imagefolder``."""
     FROM_RUN = "manifest from-run"
     FROM_FOLDERS = "manifest from-folders"
     CHECK_IMAGES = "manifest validate --check-images"

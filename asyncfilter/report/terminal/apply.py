@@ -122,6 +122,8 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
     kinds = {group.kind for group in plan.groups}
     if ActionKind.MOVE in kinds:
         yield "moving", "each image is copied, the copy is verified, then the image is deleted; undo brings it back"
+    if _loses_metadata(plan):
+        yield "", "files have no tags, metadata or storage class: undo brings back a new object with the same bytes"
     if ActionKind.DELETE in kinds:
         yield "deleting", _FOR_EVER if store_of(plan.source) is StoreKind.FOLDER else _DELETED[plan.state.versioning]
     if plan.state.mfa_delete and kinds:
@@ -134,6 +136,13 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
         yield "held back", f"{formatting.count(plan.held_back)} were brought back by undo: not included without --again"
     if not plan.listing_done:
         yield "so far", "the source is not completely examined yet"
+
+
+def _loses_metadata(plan: RemovalPlan) -> bool:
+    """Whether objects of S3 would be moved into files; with versions ``undo`` brings back the object itself."""
+    targets = {store_of(group.target) for group in plan.groups if group.kind is ActionKind.MOVE}
+    is_kept = plan.state.versioning is Versioning.ON and not plan.state.mfa_delete
+    return store_of(plan.source) is StoreKind.S3 and StoreKind.FOLDER in targets and not is_kept
 
 
 def _place_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 
 from asyncfilter.aws import SERVICE_CODE
 from asyncfilter.job.spec import Job
-from asyncfilter.model import StopReason, uri_of
+from asyncfilter.model import StopReason
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.quota_advice import SPREAD_S, AdvisedSettings, Demand, demand, is_as_quota, settings
 from asyncfilter.policy.rate import START_TPS
@@ -216,7 +216,7 @@ class _Snippet:
 
 def _measured_rows(job: Job, found: Measurement) -> Iterator[Row]:
     now, bench_plan, throughput = found.summary.this_run, found.bench_plan, found.throughput
-    yield "job", Text.assemble((job.name, "bold"), f", {uri_of(job.source.bucket, job.source.prefix)}")
+    yield "job", Text.assemble((job.name, "bold"), f", {job.source.described}")
     paid = f", {usd(now.spent_micros)}" if now.spent_micros else ""
     yield "measured", f"{formatting.count(now.calls)} calls in {formatting.duration(_measured_s(found))}{paid}"
     refused = f"; {formatting.count(found.samples.refused)} images refused" if found.samples.refused else ""

@@ -10,7 +10,6 @@ from rich.console import RenderableType
 
 from asyncfilter.errors import Problem
 from asyncfilter.job.spec import Job
-from asyncfilter.model import uri_of
 from asyncfilter.policy.job_warnings import warnings_before_answers
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
@@ -25,7 +24,7 @@ def checked_mapping(file: str, job: Job) -> dict[str, object]:
         "problems": [],
         "cautions": warnings_before_answers(job),
         "name": job.name,
-        "source": uri_of(job.source.bucket, job.source.prefix),
+        "source": job.source.described,
         "checkpoint": str(job.checkpoint),
     }
 
@@ -42,7 +41,7 @@ def draw_checked(file: str, job: Job) -> RenderableType:
 
 def _rows(file: str, job: Job) -> Iterator[tuple[str, str | Text]]:
     yield "valid", Text.assemble((file, "bold"), ": the job file has no problems")
-    yield "job", f"{job.name}, {uri_of(job.source.bucket, job.source.prefix)}"
+    yield "job", f"{job.name}, {job.source.described}"
     for caution in warnings_before_answers(job):
         yield "note", Text(caution, "yellow")
     yield "next", f"{program()} plan {shlex.quote(file)}   checks access too, and shows cost and time; free"

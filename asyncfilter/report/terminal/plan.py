@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
-from asyncfilter.model import StopReason, uri_of
+from asyncfilter.model import StopReason
 from asyncfilter.policy.by_hand import OWN_SOURCE, PEOPLE, ReviewByPeople
 from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
 from asyncfilter.report import formatting, messages
@@ -115,7 +115,7 @@ def draw_plan(job: Job, found: PlanResult) -> RenderableType:
 
 
 def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
-    yield "job", Text.assemble((job.name, "bold"), f", {uri_of(job.source.bucket, job.source.prefix)}")
+    yield "job", Text.assemble((job.name, "bold"), f", {job.source.described}")
     yield from _listing_rows(found)
     yield "", ""
     yield from _forecast_rows(job, found)

@@ -107,10 +107,13 @@ async def job_access(job: Job, clients: AwsClients) -> Finding:
     bucket_region: str | None = None
     cautions: tuple[str, ...] = ()
     try:
+        # Without a write to the targets, also where the job allows one.
+        plain = dataclasses.replace(job, check_targets=TargetCheck.EXISTS)
         if job.source.store is StoreKind.S3:
-            # Without a write to the targets, also where the job allows one.
-            store = await aws.open_store(dataclasses.replace(job, check_targets=TargetCheck.EXISTS), clients)
+            store = await aws.open_store(plain, clients)
             bucket_region, cautions = store.region, store.cautions
+        else:
+            cautions = await aws.check_s3_targets(plain, clients)
         _, found = await aws.open_detector(job, clients, bucket_region=bucket_region)
         if PROFILES[job.detector.kind].needs_model:
             return await _model(job, clients.session)

@@ -17,6 +17,7 @@ from asyncfilter.model import StoreKind, folder_of
 from asyncfilter.policy.findings import Finding, Health
 from asyncfilter.wiring.doctor import account, machine, network
 from asyncfilter.wiring.doctor.network import Service
+from asyncfilter.wiring.located import with_checked_list
 
 _TIMEOUT_S = 5.0
 _CONNECTIONS = 8
@@ -36,12 +37,24 @@ async def diagnose(job: Job | None = None, aws: Aws | None = None) -> list[Findi
     """
     settings = aws or (job.aws if job is not None else Aws())
     place = job.checkpoint if job is not None else Path.cwd() / DEFAULT_CHECKPOINT
+    job, of_list = await _of_list(job)
     return [
         machine.program(),
         machine.open_files(),
         *await _of_aws(job, settings),
+        *of_list,
         await to_thread.run_sync(machine.checkpoint, place),
     ]
+
+
+async def _of_list(job: Job | None) -> tuple[Job | None, list[Finding]]:
+    """The job with the bucket of its list; no job, and why, when its list cannot be used."""
+    if job is None:
+        return None, []
+    try:
+        return await with_checked_list(job), []
+    except AsyncFilterError as error:
+        return None, [Finding.failed("job", error)]
 
 
 async def _of_aws(job: Job | None, aws: Aws) -> list[Finding]:
@@ -109,7 +122,8 @@ class _Look:
 
     def _services(self, own_region: str | None) -> list[Service]:
         region = own_region or self._session.region or _ANY_REGION
-        is_s3 = self._job is None or self._job.source.store is StoreKind.S3
+        job = self._job
+        is_s3 = job is None or StoreKind.S3 in {job.source.store, *job.target_stores}
         return [
             *([Service(name="s3", region=region, is_required=True)] if is_s3 else []),
             Service(name="rekognition", region=region, is_required=True),

@@ -62,7 +62,14 @@ class Pool:
         self._watching: Deadline | None = None
 
     async def exchange(
-        self, origin: str, request: bytes, limit: ResponseLimit, *, is_repeatable: bool, is_head: bool = False
+        self,
+        origin: str,
+        request: bytes,
+        limit: ResponseLimit,
+        *,
+        is_repeatable: bool,
+        is_head: bool = False,
+        extra_s: float = 0.0,
     ) -> HttpResponse:
         """Send a request and read its response to the end.
 
@@ -72,12 +79,13 @@ class Pool:
             limit: The bound on the response.
             is_repeatable: The request may be sent again when a reused connection breaks before any byte of a response.
             is_head: The method is HEAD.
+            extra_s: Time beyond the deadline of other exchanges, seconds.
 
         Raises:
             ExchangeError: No complete response was received.
             TimeoutError: There was a connection, but no complete response in time.
         """
-        deadline_s = self._loop.time() + self._timeout_s
+        deadline_s = self._loop.time() + self._timeout_s + extra_s
         while (connection := self._kept(origin)) is not None:
             try:
                 return await self._over(connection, origin, request, limit, deadline_s, is_head=is_head)
@@ -141,7 +149,7 @@ class Pool:
             connection.abort()
         return outcome
 
-    # deadlines: one for all exchanges, since all have the same length and hardly any expires
+    # deadlines: one timer for all exchanges, since most have the same length and hardly any expires
 
     def _watch(self, next_deadline_s: float) -> None:
         if self._watching is not None:

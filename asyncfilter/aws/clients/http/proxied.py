@@ -35,7 +35,9 @@ class Proxied:
         self._timeout_s = timeout_s
         self._opened: aiohttp.ClientSession | None = None
 
-    async def exchange(self, origin: str, proxy: str, request: HttpRequest, limit: ResponseLimit) -> HttpResponse:
+    async def exchange(
+        self, origin: str, proxy: str, request: HttpRequest, limit: ResponseLimit, *, extra_s: float = 0.0
+    ) -> HttpResponse:
         """Send a request and read its response to the end.
 
         Args:
@@ -43,6 +45,7 @@ class Proxied:
             proxy: URL of the proxy.
             request: The request.
             limit: The bound on the response.
+            extra_s: Time beyond the deadline of other exchanges, seconds.
 
         Raises:
             aiohttp.ClientError: No complete response was received.
@@ -50,7 +53,7 @@ class Proxied:
         """
         if self._opened is None:
             self._opened = self._session()
-        with fail_after(self._timeout_s):
+        with fail_after(self._timeout_s + extra_s):
             return await self._send(self._opened, origin, proxy, request, limit)
 
     @staticmethod

@@ -1,0 +1,128 @@
+"""``asyncfilter model train``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from asyncfilter.cli import deferred
+from asyncfilter.cli.model.options import (
+    ModelOptions,
+    ProjectArgument,
+    WaitOptions,
+    agree,
+    parse_place,
+    run_verb,
+    wait_verb,
+)
+from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.terminal import write_json, write_lines
+from asyncfilter.custom_labels.training import TrainingOutlook, TrainingWish
+from asyncfilter.errors import ExitCode, RefusedError, ResourceLimitError
+from asyncfilter.job.model_names import ProjectName, VersionName
+from asyncfilter.ports.model_service import VersionStatus
+from asyncfilter.report.terminal.models import training_lines, training_mapping
+
+PRICE = "a training costs $1 an hour and takes from 30 minutes to 24 hours; one that fails costs nothing"
+"""What a training costs, in words."""
+
+app = command_group()
+
+
+@app.command(
+    "train",
+    help=help_text(
+        "Train a version with the datasets of a project, and wait for the end. Says the price, and asks. A training "
+        "that was begun is attached to, never paid for twice: repeat the command after Ctrl-C, a crash or a reboot. "
+        "Another training may be begun once the end of this one was shown.",
+        "asyncfilter model train birds --output s3://my-bucket/training/",
+        "asyncfilter model train birds --output s3://my-bucket/training/ --version v2 --no-wait --yes",
+    ),
+)
+@takes_options
+def train(
+    project: ProjectArgument,
+    *,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            metavar="s3://B/P/",
+            help="Where the service writes the results of training and evaluation.",
+            show_default=False,
+        ),
+    ],
+    version: Annotated[
+        str | None,
+        typer.Option("--version", metavar="NAME", help="Default: PROJECT.YYYY-MM-DDTHH.MM.SS.", show_default=False),
+    ] = None,
+    kms: Annotated[
+        str | None,
+        typer.Option("--kms", metavar="ARN", help="KMS key of what the training keeps.", show_default=False),
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return once the training is begun; the same command waits for it.")
+    ] = False,
+    waits: WaitOptions,
+    options: ModelOptions,
+) -> None:
+    """Train, or attach to the training that goes on."""
+    named = ProjectName.parse(project)
+    wished = None if version is None else VersionName.parse(version, project=named).name
+    wish = TrainingWish(version=wished, output=parse_place(output, "--output"), kms_key=kms)
+    aws, patience = options.aws(named), waits.quiet_patience()
+    bare = _bare(named.name, wished)
+    outlook = run_verb(partial(deferred.plan_training, named, wish, patience, aws=aws), bare, options)
+    _ask(outlook, options)
+    bare = _bare(named.name, outlook.version)
+    verb = partial(deferred.train_model, named, wish, outlook, patience, waits=not no_wait, aws=aws)
+    try:
+        report = wait_verb(verb, f"the training of {outlook.version}")
+    except RefusedError as error:
+        going_on = _going_on(named, error, waits, options)
+        if options.as_json:
+            write_json({**bare, "training": going_on, "error": {"code": error.code, "message": error.message}})
+        raise
+    if options.as_json:
+        write_json(training_mapping(named.name, report.trained, report.errors))
+    else:
+        write_lines(training_lines(named.name, report.trained, report.errors))
+    deferred.training_shown(report.trained)
+    if report.trained.is_over and report.trained.version.status in _FAILED:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+_FAILED = frozenset({VersionStatus.TRAINING_FAILED, VersionStatus.FAILED, VersionStatus.DELETING})
+
+
+def _ask(outlook: TrainingOutlook, options: ModelOptions) -> None:
+    if outlook.is_paid:
+        print_err(f"{outlook.version}: {PRICE}")
+        agree(f"Train {outlook.version} and pay for it?", options)
+    else:
+        print_err(
+            f"{outlook.version} is there ({outlook.status or 'begun'}): attaching to it; nothing more is paid for"
+        )
+
+
+def _going_on(
+    project: ProjectName, error: RefusedError, waits: WaitOptions, options: ModelOptions
+) -> list[dict[str, str]]:
+    """What is being trained, where that is why no other training can be begun; it is said on stderr, too."""
+    if not isinstance(error, ResourceLimitError):
+        return []
+    found = wait_verb(
+        partial(deferred.trainings_now, project, waits.quiet_patience(), aws=options.aws(project)), "the trainings"
+    )
+    for name, version in found:
+        print_err(f"in training: {name} {version.name} ({version.arn})")
+    return [{"project": name, "version": version.name, "arn": version.arn} for name, version in found]
+
+
+def _bare(project: str, version: str | None) -> dict[str, Any]:
+    """The result where nothing was trained."""
+    empty = dict.fromkeys(("arn", "status", "status_message", "f1", "billable_s", "usd"))
+    return {"project": project, "version": version, **empty, "attached": False, "errors": []}

@@ -1,0 +1,261 @@
+"""A training from its beginning to its end: begun once, attached to by every later command, paid for once.
+
+The steps, each of which may be the last one of a process:
+
+1. The name of the version is in the ledger.
+2. CreateProjectVersion is sent. Names are unique, so a repetition with the same name is refused, not paid for.
+3. The service is looked at until the version is no longer ``TRAINING_IN_PROGRESS``.
+4. The end is shown, and then the ledger notes that it was.
+
+A command that begins at any of them goes on from what ledger and service say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asyncfilter.custom_labels.ensuring import ensure
+from asyncfilter.custom_labels.finding import all_projects, all_versions, find_version
+from asyncfilter.custom_labels.paced import is_certainly_undone
+from asyncfilter.custom_labels.training_log import Training, TrainingLog, TrainingState
+from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.errors import (
+    AccessError,
+    CallError,
+    RefusedError,
+    ResourceInUseError,
+    ResourceMissingError,
+    ThrottledError,
+    TransientError,
+)
+from asyncfilter.job.model_names import VersionName
+from asyncfilter.model import S3Location
+from asyncfilter.ports.model_service import ModelService, Project, Version, VersionStatus
+
+TRAINING_OPEN = "TRAINING_OPEN"
+"""Code of a training that goes on, or whose end was not shown, where another one is wished for."""
+
+_LOOKS = 3
+"""So many looks in a row must not show a version that the service had, before it counts as deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingWish:
+    """What the user asks for.
+
+    Attributes:
+        version: Name of the version; None for one of the moment.
+        output: Bucket and prefix of what the training writes.
+        kms_key: Key of its files; None for the service's own.
+    """
+
+    version: str | None
+    output: S3Location
+    kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOutlook:
+    """What ``train`` will do.
+
+    Attributes:
+        version: Name of the version.
+        is_paid: Whether a training will be started and paid for; else one that is there is attached to.
+        status: Of the version; None while the service has none.
+    """
+
+    version: str
+    is_paid: bool
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A training as it was last seen.
+
+    Attributes:
+        version: At the service.
+        is_attached: Whether an earlier command, or somebody else, had started it.
+        row: Its number in the ledger; None for one that the ledger does not have.
+    """
+
+    version: Version
+    is_attached: bool
+    row: int | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the training has ended."""
+        return self.version.status != VersionStatus.TRAINING_IN_PROGRESS
+
+
+class Trainer:
+    """Trains versions of one project.
+
+    Args:
+        service: The service.
+        log: The ledger's record of trainings.
+        waiter: Waits for the end.
+        project: The project.
+    """
+
+    def __init__(self, service: ModelService, log: TrainingLog, waiter: Waiter, project: Project) -> None:
+        self._service = service
+        self._log = log
+        self._waiter = waiter
+        self._project = project
+
+    async def outlook(self, wish: TrainingWish, *, default_name: str) -> TrainingOutlook:
+        """What ``train`` will do; changes nothing at the service.
+
+        Raises:
+            RefusedError: Another training of the project is open, and the wish names one.
+        """
+        row = self._log.find_open(self._project.arn)
+        if row is not None and not await self._is_replaced(row, wish):
+            found = await self._find(row.version)
+            is_paid = found is None and row.state is TrainingState.INTENT
+            return TrainingOutlook(version=row.version, is_paid=is_paid, status=_status(found))
+        name = wish.version or default_name
+        found = None if wish.version is None else await self._find(name)
+        return TrainingOutlook(version=name, is_paid=found is None, status=_status(found))
+
+    async def train(self, wish: TrainingWish, outlook: TrainingOutlook, *, waits: bool = True) -> Trained:
+        """Train, or attach to the training that goes on.
+
+        Args:
+            wish: What the user asks for.
+            outlook: From ``outlook``; the user has agreed to pay where it says so.
+            waits: Whether to wait for the end.
+
+        Raises:
+            RefusedError: The service refuses, or the version was deleted meanwhile.
+            WaitEndedError: The time of the wait is over.
+        """
+        row = self._log.find_open(self._project.arn)
+        found = await self._find(outlook.version)
+        is_attached = found is not None
+        if row is None or row.version != outlook.version:
+            if found is not None:  # not in the ledger, or shown before
+                return Trained(version=await self._end(found, waits=waits), is_attached=True, row=None)
+            row, is_mine = self._begin(wish, outlook)
+            is_attached = not is_mine
+            found = None if is_mine else await self._find(row.version)
+        if found is None:
+            found = await self._started(row, may_pay=outlook.is_paid)
+        self._log.start(row, found.arn)
+        return Trained(version=await self._end(found, waits=waits), is_attached=is_attached, row=row.id)
+
+    async def training_now(self) -> Sequence[tuple[str, Version]]:
+        """The versions of the account that are being trained, with their projects."""
+        return [
+            (project.name, version)
+            for project in await all_projects(self._service)
+            for version in await all_versions(self._service, project)
+            if version.status == VersionStatus.TRAINING_IN_PROGRESS
+        ]
+
+    def _begin(self, wish: TrainingWish, outlook: TrainingOutlook) -> tuple[Training, bool]:
+        """The row of a new training, and whether it is one of this command; another process may be faster."""
+        if not outlook.is_paid:
+            raise _deleted(outlook.version)
+        return self._log.begin(self._project.arn, outlook.version, output=wish.output, kms_key=wish.kms_key)
+
+    async def _started(self, row: Training, *, may_pay: bool) -> Version:
+        """The version of an open row that one look did not show: the service has it, or is asked for it.
+
+        Raises:
+            ResourceMissingError: The service had it, and it is not there any more.
+        """
+        if row.state is TrainingState.STARTED:
+            return await self._still_there(row)
+        if not may_pay:
+            raise _deleted(row.version)
+        return await self._ask(row)
+
+    async def _ask(self, row: Training) -> Version:
+        may_be_made = False
+
+        async def make() -> None:
+            nonlocal may_be_made
+            try:
+                await self._service.create_version(
+                    self._project.arn, row.version, output=row.output, kms_key=row.kms_key
+                )
+            except (ThrottledError, TransientError) as error:
+                may_be_made = may_be_made or not is_certainly_undone(error)
+                raise
+
+        try:
+            return await ensure(f"version {row.version}", lambda: self._find(row.version), make, self._waiter)
+        except ResourceInUseError:
+            raise  # there may be one of this name that cannot be seen yet: the row stays open
+        except (RefusedError, AccessError, CallError):
+            if not may_be_made:
+                self._log.end(row.id, TrainingState.DROPPED)
+            raise
+
+    async def _still_there(self, row: Training) -> Version:
+        """A version that the service had, and that one look did not show.
+
+        Raises:
+            ResourceMissingError: It is not there any more.
+        """
+        for _ in range(_LOOKS):
+            await self._waiter.pause(f"version {row.version}")
+            if found := await self._find(row.version):
+                return found
+        self._log.end(row.id, TrainingState.REPORTED)
+        raise _deleted(row.version)
+
+    async def _end(self, version: Version, *, waits: bool) -> Version:
+        """A version once its training is over; as it is now without a wait."""
+        if not waits:
+            return version
+        what = f"training of {version.name}"
+        missed = 0
+
+        def is_over(seen: Version | None) -> bool:
+            nonlocal missed
+            missed = 0 if seen is not None else missed + 1
+            return missed >= _LOOKS or (seen is not None and seen.status != VersionStatus.TRAINING_IN_PROGRESS)
+
+        seen = await self._waiter.until(
+            what, lambda: self._find(version.name), is_over, lambda found: found.status if found else "not shown"
+        )
+        if seen is None:
+            raise _deleted(version.name)
+        return seen
+
+    async def _is_replaced(self, row: Training, wish: TrainingWish) -> bool:
+        """Whether an open training is none: it was never started, and the wish names another version.
+
+        Raises:
+            RefusedError: It goes on, or its end was not shown, and the wish names another version.
+        """
+        if wish.version in {None, row.version}:
+            return False
+        if row.state is TrainingState.INTENT and await self._find(row.version) is None:
+            self._log.end(row.id, TrainingState.DROPPED)
+            return True
+        raise RefusedError(
+            f"the training of {row.version} goes on, or its end was not shown yet",
+            code=TRAINING_OPEN,
+            hint=f"See its end first: asyncfilter model train {self._project.name} --version {row.version}.",
+        )
+
+    async def _find(self, version: str) -> Version | None:
+        return await find_version(self._service, self._project, VersionName(version))
+
+
+def _status(version: Version | None) -> str | None:
+    return None if version is None else version.status
+
+
+def _deleted(version: str) -> ResourceMissingError:
+    return ResourceMissingError(
+        f"version {version} was deleted while it was trained, or since",
+        code="ResourceNotFoundException",
+        hint="Repeat the command to train a new version.",
+    )

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: no script, no other file, no server; every text from outside is escaped."""
