@@ -149,7 +149,7 @@ class Desk:
         with self._opened(killer) as process:
             log = ImportLog(process.ledger, LoopClock(), endpoint="memory:")
             project = await the_project(process.service, PROJECT)
-            rows = await Importer(process.service, process.files, log, process.waiter, PROJECT).run(project, wish)
+            rows = await Importer(process.service, process.files, log, process.waiter).run(project, wish)
             datasets = await Counter(process.service, process.waiter, PROJECT).count(wish, rows)
             self.shown += 1
             log.report(rows[0].job)
