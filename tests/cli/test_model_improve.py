@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,7 @@ def _project(sandbox: SandboxProcess, name: str) -> None:
             s3.put_object(Bucket="models", Key=f"{kind}.manifest", Body=_manifest(labels))
             place = {"GroundTruthManifest": {"S3Object": {"Bucket": "models", "Name": f"{kind}.manifest"}}}
             made = service.create_dataset(ProjectArn=project, DatasetType=kind, DatasetSource=place)["DatasetArn"]
-            _until(
-                lambda made=made: service.describe_dataset(DatasetArn=made)["DatasetDescription"]["Status"],
-                "CREATE_COMPLETE",
-            )
+            _until(partial(_dataset_status, service, made), "CREATE_COMPLETE")
         service.create_project_version(
             ProjectArn=project, VersionName="v1", OutputConfig={"S3Bucket": "models", "S3KeyPrefix": "out"}
         )
@@ -73,6 +71,10 @@ def _project(sandbox: SandboxProcess, name: str) -> None:
             lambda: service.describe_project_versions(ProjectArn=project)["ProjectVersionDescriptions"][0]["Status"],
             "TRAINING_COMPLETED",
         )
+
+
+def _dataset_status(service: Any, arn: str) -> str:
+    return str(service.describe_dataset(DatasetArn=arn)["DatasetDescription"]["Status"])
 
 
 def _until(status: Callable[[], object], wanted: str) -> None:
@@ -109,7 +111,7 @@ def calls(sandbox: SandboxProcess, *operations: str) -> int:
 def test_better(workspace: Workspace, sandbox: SandboxProcess) -> None:
     """F1 on the same test images is higher; then a switch replaces the model that runs, and pays for no training."""
     _project(sandbox, "birds")
-    old = workspace.json("model", "evaluate", "birds", "v1")
+    (old,) = workspace.json("model", "status", "birds")["versions"]
     found = workspace.json(*arguments("birds", "--version", "v2", "--yes"))
     assert (found["added"], found["replaced"], found["skipped"]) == (0, len(WRONG), {"in_test_set": 1})
     assert (found["old"]["version"], found["new"]["version"]) == ("v1", "v2")
@@ -203,7 +205,7 @@ def test_projects_that_cannot_be_improved(
 
 
 def test_killed_again_and_again(workspace: Workspace, sandbox: SandboxProcess) -> None:
-    """kill -9 at random moments, then Ctrl-C: the same command completes it, with one training, and tells the counts."""
+    """Kill -9 at random moments: the same command completes it, with one training, and tells the counts."""
     _project(sandbox, "killed")
     command = arguments("killed", "--yes")
     chance = random.Random(5)
@@ -232,7 +234,7 @@ def test_interrupted(workspace: Workspace, sandbox: SandboxProcess) -> None:
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert (code, "the same command takes it up again" in err) == (75, True), err
-    code, out, err = workspace.here(*arguments("interrupted"))
+    code, _, err = workspace.here(*arguments("interrupted"))
     assert code == 0, err
     assert "nothing more is paid for its training" in err
     assert len(versions(workspace, "interrupted")) == 2
