@@ -277,6 +277,7 @@ def _with_jobs(
         buckets=(*options.buckets, *needed.buckets),
         drawn=tuple(spec for spec in needed.drawn if spec.bucket not in filled),
         model_arn=needed.model_arn or options.model_arn,
+        model_thresholds=needed.model_thresholds,
         model_status="STOPPED" if needed.starts_model else options.model_status,
     ), needed.profiles
 
