@@ -18,15 +18,24 @@ from asyncfilter.checkpoint.lock import PRIVATE_MODE
 from asyncfilter.checkpoint.place import beside, check_file, check_one_name
 from asyncfilter.checkpoint.schema import (
     APPLICATION_ID,
-    CACHE_SIZE,
     FORMAT_VERSION,
     create_tables,
     expected_names,
     table_names,
 )
-from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_references, read_state, write_state
+from asyncfilter.checkpoint.state import (
+    DECIDED_BY,
+    MODEL,
+    NAME,
+    TOTALS,
+    WATERMARK,
+    read_references,
+    read_state,
+    write_state,
+)
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
+from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Opened, Totals, Watermark
 
 _MAGIC = b"SQLite format 3\0"
@@ -270,7 +279,8 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     # Some systems build SQLite with it on: deleted content would be overwritten with zeros, at the cost of more writes.
     db.execute("PRAGMA secure_delete = OFF")
-    db.execute(CACHE_SIZE)
+    # 1 MB: memory does not grow with the file.
+    db.execute("PRAGMA cache_size = -1024")
     # 32 MB: a page that several commits change is written into the file once.
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 
@@ -295,4 +305,5 @@ def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opene
         decided_by=read_state(db, DECIDED_BY, str),
         next_id=last_id + 1,
         is_new=is_new,
+        model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
     )

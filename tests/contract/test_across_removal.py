@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -38,6 +39,7 @@ from tests.kit.services import serving
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LABELS = {"a robin.jpg": "Robin", "deep/b.jpg": "Person", "deep/c&d.jpg": "Person", "ü.jpg": "Person"}
+EVIL = {"../evil.jpg": "Person"}
 GOING = sorted(key for key, label in LABELS.items() if label == "Person")
 STAYING = {"a robin.jpg": b"a robin.jpg"}
 ALL = {key: key.encode() for key in LABELS}
@@ -136,7 +138,7 @@ class Examined:
         begin(plan, at)
         overrides = Overrides(
             source=store.source,
-            detector=ScriptedDetector({key: [(label, 90.0)] for key, label in LABELS.items()}),
+            detector=ScriptedDetector({key: [(label, 90.0)] for key, label in (LABELS | EVIL).items()}),
             sink=store.sink,
             checkpoint=self.checkpoint,
             clock=FastClock(),
@@ -393,3 +395,54 @@ async def test_the_plan_tells_what_does_not_come_back(
     with console.capture() as captured:
         console.print(draw_plan(await plan_apply(images.job, overrides=await images._overrides()), 1.0))
     assert ("files have no tags" in captured.get()) is is_told
+
+
+async def test_a_hostile_key_fails_alone(service: Service, tmp_path: Path) -> None:
+    """The images beside it are copied, moved and brought back."""
+    for action in ("copy", "move"):
+        images = Examined(service, tmp_path, "down", action)
+        service.sandbox.put(images.bucket, "../evil.jpg", b"evil")
+        summary = await images.run()
+        if action == "copy":
+            assert (summary.counts.copied, summary.counts.failed) == (3, {"target_unsafe": 1})
+        else:
+            moved = await images.apply()
+            assert moved is not None
+            assert (moved.moved, moved.failed) == (3, {"target_unsafe": 1})
+            assert service.sandbox.bucket(images.bucket).get("../evil.jpg") is not None
+        assert sorted(images.there()) == GOING
+        assert not (tmp_path / "evil.jpg").exists()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("way", WAYS)
+async def test_kills_and_other_programs_in_any_order(service: Service, tmp_path: Path, way: str, seed: int) -> None:
+    """What others wrote stays as it is; what they left alone is never lost, and is where it was after the last undo."""
+    images, chance = Examined(service, tmp_path, way), random.Random(seed)
+    await images.run()
+    others: dict[tuple[bool, str], bytes] = {}
+    for number in range(5):
+        verb = chance.choice([images.apply, images.undo])
+        await verb(chance.randrange(1, 70))
+        if chance.random() < 0.5:
+            at_target, key, body = chance.random() < 0.5, chance.choice(GOING), b"of others %d" % number
+            images.put(key, body, at_target=at_target)
+            others[at_target, key] = body
+        check_others(images, others)
+    await images.apply()
+    check_others(images, others)
+    await images.undo()
+    check_others(images, others)
+    for key in set(LABELS) - {key for _, key in others}:
+        assert images.here()[key] == key.encode()
+        assert key not in images.there()
+
+
+def check_others(images: Examined, others: dict[tuple[bool, str], bytes]) -> None:
+    """Check that the objects of other programs are there, and every image that they left alone."""
+    here, there = images.here(), images.there()
+    for (at_target, key), body in others.items():
+        assert (there if at_target else here)[key] == body
+    for key in set(LABELS) - {key for _, key in others}:
+        assert key.encode() in {here.get(key), there.get(key)}
+        assert {here.get(key), there.get(key)} <= {key.encode(), None}

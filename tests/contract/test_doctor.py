@@ -287,7 +287,7 @@ async def test_a_missing_permission(tmp_path: Path) -> None:
 async def test_a_folder_whose_target_bucket_does_not_exist(tmp_path: Path) -> None:
     """The targets of uploads are looked at, too."""
     (tmp_path / "photos").mkdir()
-    sections = {"source": "./photos", "actions": {"keep": {"copy": "s3://nowhere/{key}"}}}
+    sections: dict[str, Any] = {"source": "./photos", "actions": {"keep": {"copy": "s3://nowhere/{key}"}}}
     async with serving(SandboxOptions()):
         found = await findings(tmp_path, detector={"region": "us-east-1"}, **sections)
     assert found["job"].health is Health.ERROR
@@ -360,6 +360,16 @@ def test_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (finding.health, finding.facts["file_system"]) == (Health.WARNING, "nfs4")
 
 
+@pytest.mark.parametrize("kind", ["tmpfs", "overlay"])
+def test_a_file_system_that_does_not_last(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was paid for is gone with the memory or the container; that is worth a word."""
+    monkeypatch.setattr(place_trial, "read_mounts", lambda: [Mount("0:40", "/", "/", kind)])
+    finding = checkpoint_of(tmp_path / "job.db")
+    assert (finding.health, finding.facts["file_system"]) == (Health.NOTE, kind)
+    assert finding.hint is not None
+    assert "gone with" in finding.hint
+
+
 def test_locks_that_keep_nobody_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs would pay twice."""
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
@@ -394,4 +404,4 @@ def test_a_checkout_without_installation_has_versions_too(monkeypatch: pytest.Mo
     found = machine.program()
     assert found.health is Health.OK
     assert f"asyncfilter {__version__}, " in found.text
-    assert {"aiobotocore", "pydantic"} <= set(found.facts["libraries"])
+    assert all(f"'{name}'" in str(found.facts["libraries"]) for name in ("aiobotocore", "pydantic"))

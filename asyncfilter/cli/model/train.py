@@ -26,7 +26,8 @@ from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.ports.model_service import VersionStatus
 from asyncfilter.report.terminal.models import training_lines, training_mapping
 
-_PRICE = "a training costs $1 an hour and takes from 30 minutes to 24 hours; one that fails costs nothing"
+PRICE = "a training costs $1 an hour and takes from 30 minutes to 24 hours; one that fails costs nothing"
+"""What a training costs, in words."""
 
 app = command_group()
 
@@ -81,7 +82,7 @@ def train(
     try:
         report = wait_verb(verb, f"the training of {outlook.version}")
     except RefusedError as error:
-        going_on = _going_on(named, error, waits, options)
+        going_on = trainings_going_on(named, error, waits, options)
         if options.as_json:
             write_json({**bare, "training": going_on, "error": {"code": error.code, "message": error.message}})
         raise
@@ -99,7 +100,7 @@ _FAILED = frozenset({VersionStatus.TRAINING_FAILED, VersionStatus.FAILED, Versio
 
 def _ask(outlook: TrainingOutlook, options: ModelOptions) -> None:
     if outlook.is_paid:
-        print_err(f"{outlook.version}: {_PRICE}")
+        print_err(f"{outlook.version}: {PRICE}")
         agree(f"Train {outlook.version} and pay for it?", options)
     else:
         print_err(
@@ -107,7 +108,7 @@ def _ask(outlook: TrainingOutlook, options: ModelOptions) -> None:
         )
 
 
-def _going_on(
+def trainings_going_on(
     project: ProjectName, error: RefusedError, waits: WaitOptions, options: ModelOptions
 ) -> list[dict[str, str]]:
     """What is being trained, where that is why no other training can be begun; it is said on stderr, too."""
