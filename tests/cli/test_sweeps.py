@@ -33,7 +33,7 @@ def test_kills_of_leases(tmp_path: Path) -> None:
 def test_kills_of_trainings(tmp_path: Path) -> None:
     """No batch is sent again but the last, no training is paid for twice; the same command goes on to the end."""
     pytest.importorskip("numpy", reason="training in the sandbox needs the extra sandbox-training")
-    sweep = sweep_trainings(tmp_path, moments=MOMENTS, seed=SEED)
+    sweep = sweep_trainings(tmp_path, moments=max(1, MOMENTS // 2), seed=SEED)
     assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
 
 
