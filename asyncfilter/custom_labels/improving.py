@@ -186,7 +186,7 @@ class Improver:
     def __init__(self, service: ModelService, files: ObjectFiles, logs: Logs, waiter: Waiter, project: Project) -> None:
         named = ProjectName(project.name, arn=project.arn)
         self._service = service
-        self._importer = Importer(service, files, logs.imports, waiter, named)
+        self._importer = Importer(service, files, logs.imports, waiter)
         self._counter = Counter(service, waiter, named)
         self._trainer = Trainer(service, logs.trainings, waiter, project)
         self._log = logs.improvements

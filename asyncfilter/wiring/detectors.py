@@ -11,7 +11,7 @@ from msgspec import structs
 from asyncfilter import aws
 from asyncfilter.aws import AwsSession, describe_model, quota_tps
 from asyncfilter.engine.core.backends import DetectorBackend
-from asyncfilter.errors import AccessError
+from asyncfilter.errors import AccessError, PermissionDeniedError
 from asyncfilter.job.spec import DetectorKind, Job, for_every_kind
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.policy.detectors import price_list
@@ -28,10 +28,12 @@ class OpenDetector:
     Attributes:
         backend: Examines images by reference, with its rate and its prices.
         send: Examines the given bytes in place of an image; raises as ``Detector.detect`` does.
+        cautions: What could not be found out about it, one sentence each.
     """
 
     backend: DetectorBackend
     send: Callable[[ObjectRef, bytes], Awaitable[Detection]]
+    cautions: tuple[str, ...] = ()
 
 
 class Opener(Protocol):
@@ -77,14 +79,15 @@ async def _open_custom_labels(
         from asyncfilter.wiring.held_model import hold_model  # noqa: PLC0415  not needed by most runs
 
         held = await hold_model(job, use, unit_hour_micros)
+    caution = None
     if held is not None:
         units = held.most_units
     elif job.detector.start is not None and use is None:
         units = max(job.detector.start.units, job.detector.start.max_units or 0)
     else:
-        units = await _inference_units(job, (await account.clients()).session, must_run=use is not None)
-    backend = structs.replace(opened.backend, hourly_micros=unit_hour_micros * units, held_model=held)
-    return replace(opened, backend=backend)
+        units, caution = await _inference_units(job, (await account.clients()).session, must_run=use is not None)
+    backend = structs.replace(opened.backend, hourly_micros=unit_hour_micros * units, units=units, held_model=held)
+    return replace(opened, backend=backend, cautions=() if caution is None else (caution,))
 
 
 OPENERS: Mapping[DetectorKind, Opener] = for_every_kind(
@@ -138,14 +141,24 @@ async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str
     return answer.tps * limits.share, f"quota, {answer.origin.value}", answer
 
 
-async def _inference_units(job: Job, session: AwsSession, *, must_run: bool) -> int:
-    """Most inference units that the job's model runs with, at least one; the cost of an hour depends on them."""
-    if job.pricing.inference_units is not None:
-        return job.pricing.inference_units
-    state = await describe_model(session, job.detector.model or "")
+async def _inference_units(job: Job, session: AwsSession, *, must_run: bool) -> tuple[int, str | None]:
+    """Most inference units that the job's model runs with, at least one; the cost of an hour depends on them.
+
+    Calls need no permission to look at the model: where it was not looked at, the second value is a caution.
+    """
+    if (units := job.pricing.inference_units) is not None:
+        counted = f"time is counted for {units} inference units"
+        return units, f"the model is not looked at: {counted}, as pricing.inference_units says"
+    try:
+        state = await describe_model(session, job.detector.model or "")
+    except PermissionDeniedError as error:
+        return 1, (
+            f"the model cannot be looked at ({error.message}): time is counted for 1 inference unit; set "
+            "pricing.inference_units to what it runs with"
+        )
     if must_run and state.status != "RUNNING":
         raise AccessError(
             f"the model {state.arn} is {state.status}, not RUNNING",
             hint="Start the model and run again once it is RUNNING.",
         )
-    return max(1, state.max_inference_units)
+    return max(1, state.max_inference_units), None

@@ -160,7 +160,7 @@ async def _evaluation(files: ObjectFiles, version: Version) -> Evaluation:
         summary.seek(0)
         snapshot.seek(0)
         figures = read_summary(summary.read(MAX_SUMMARY_BYTES + 1), file=names[0])
-        found = evaluate(figures, read_snapshot(snapshot, file=names[1]))
+        found = evaluate(figures, read_snapshot(snapshot, file=names[1]), draws_curves=False)
         return found.named(project=found.summary.project or "", version=version.name)
 
 

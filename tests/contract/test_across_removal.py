@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -411,3 +412,37 @@ async def test_a_hostile_key_fails_alone(service: Service, tmp_path: Path) -> No
             assert service.sandbox.bucket(images.bucket).get("../evil.jpg") is not None
         assert sorted(images.there()) == GOING
         assert not (tmp_path / "evil.jpg").exists()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("way", WAYS)
+async def test_kills_and_other_programs_in_any_order(service: Service, tmp_path: Path, way: str, seed: int) -> None:
+    """What others wrote stays as it is; what they left alone is never lost, and is where it was after the last undo."""
+    images, chance = Examined(service, tmp_path, way), random.Random(seed)
+    await images.run()
+    others: dict[tuple[bool, str], bytes] = {}
+    for number in range(5):
+        verb = chance.choice([images.apply, images.undo])
+        await verb(chance.randrange(1, 70))
+        if chance.random() < 0.5:
+            at_target, key, body = chance.random() < 0.5, chance.choice(GOING), b"of others %d" % number
+            images.put(key, body, at_target=at_target)
+            others[at_target, key] = body
+        check_others(images, others)
+    await images.apply()
+    check_others(images, others)
+    await images.undo()
+    check_others(images, others)
+    for key in set(LABELS) - {key for _, key in others}:
+        assert images.here()[key] == key.encode()
+        assert key not in images.there()
+
+
+def check_others(images: Examined, others: dict[tuple[bool, str], bytes]) -> None:
+    """Check that the objects of other programs are there, and every image that they left alone."""
+    here, there = images.here(), images.there()
+    for (at_target, key), body in others.items():
+        assert (there if at_target else here)[key] == body
+    for key in set(LABELS) - {key for _, key in others}:
+        assert key.encode() in {here.get(key), there.get(key)}
+        assert {here.get(key), there.get(key)} <= {key.encode(), None}

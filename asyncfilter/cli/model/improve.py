@@ -21,9 +21,10 @@ from asyncfilter.cli.model.options import (
     parse_place,
     run_verb,
     show_progress,
+    wait_verb,
 )
 from asyncfilter.cli.model.stop import exit_for
-from asyncfilter.cli.model.train import PRICE
+from asyncfilter.cli.model.train import PRICE, trainings_going_on
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
@@ -113,8 +114,7 @@ def improve(
         if outlook.is_empty:
             _refuse_nothing(outlook, options)
         _ask(outlook, options)
-        verb = partial(deferred.improve_model, outlook, wish, waits.quiet_patience(), aws=command.aws)
-        report = run_verb(verb, planned_mapping(outlook), options)
+        report = command.run(outlook)
         command.finish(outlook, report)
     if not report.improved.ok:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -191,6 +191,22 @@ class _Command:
     waits: WaitOptions
     options: ModelOptions
     aws: Aws
+
+    def run(self, outlook: ImprovementOutlook) -> ImprovementReport:
+        """Improve; where the service trains as much as it may already, say what that is.
+
+        Raises:
+            RefusedError: The service refuses.
+        """
+        verb = partial(deferred.improve_model, outlook, self.wish, self.waits.quiet_patience(), aws=self.aws)
+        try:
+            return wait_verb(verb, f"the improvement to {outlook.training.version}")
+        except RefusedError as error:
+            going_on = trainings_going_on(self.project, error, self.waits, self.options)
+            if self.options.as_json:
+                told = {"trainings": going_on, "error": {"code": error.code, "message": error.message}}
+                write_json({**planned_mapping(outlook), **told})
+            raise
 
     def finish(self, outlook: ImprovementOutlook, report: ImprovementReport) -> None:
         """Show the result, and switch where that is wished for; then note that it was shown.
