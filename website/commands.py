@@ -31,6 +31,13 @@ _GUIDES: dict[str, Sequence[tuple[str, str]]] = {
     "labels": [("Planning", "planning.md")],
     "manifest stats": [("Datasets for Custom Labels", "datasets.md")],
     "manifest validate": [("Datasets for Custom Labels", "datasets.md")],
+    "model create": [("Models of Custom Labels", "custom-labels.md")],
+    "model delete": [("Models of Custom Labels", "custom-labels.md")],
+    "model import": [("Models of Custom Labels", "custom-labels.md")],
+    "model list": [("Models of Custom Labels", "custom-labels.md")],
+    "model permissions": [("Models of Custom Labels", "custom-labels.md")],
+    "model status": [("Models of Custom Labels", "custom-labels.md")],
+    "model train": [("Models of Custom Labels", "custom-labels.md")],
     "plan": [("Sample before you pay", "how-to/sample.md"), ("Planning", "planning.md")],
     "policy": [
         ("Permissions", "permissions.md"),

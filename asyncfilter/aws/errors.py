@@ -221,6 +221,7 @@ _RULES: dict[str, _Rule] = {
         (
             "InternalServerError", "InternalError", "InternalFailure", "RequestTimeout", "RequestTimeoutException",
             "PriorRequestNotComplete", "OperationAborted", "ConditionalRequestConflict", "BadDigest",
+            "XAmzContentSHA256Mismatch",
         ),
         _transient,
     ),

@@ -18,7 +18,6 @@ from asyncfilter.checkpoint.lock import PRIVATE_MODE
 from asyncfilter.checkpoint.place import beside, check_file, check_one_name
 from asyncfilter.checkpoint.schema import (
     APPLICATION_ID,
-    CACHE_SIZE,
     FORMAT_VERSION,
     create_tables,
     expected_names,
@@ -280,7 +279,8 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     # Some systems build SQLite with it on: deleted content would be overwritten with zeros, at the cost of more writes.
     db.execute("PRAGMA secure_delete = OFF")
-    db.execute(CACHE_SIZE)
+    # 1 MB: memory does not grow with the file.
+    db.execute("PRAGMA cache_size = -1024")
     # 32 MB: a page that several commits change is written into the file once.
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 

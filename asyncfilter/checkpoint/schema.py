@@ -121,17 +121,6 @@ SHUFFLE = "CREATE INDEX IF NOT EXISTS listing_rank ON listing (rank)"
 UNSHUFFLE = "DROP INDEX IF EXISTS listing_rank"
 """Undoes ``SHUFFLE`` before a new pass."""
 
-COLLECT = "CREATE TEMP TABLE IF NOT EXISTS collected (key, rank, size_bytes, etag, storage_class)"
-"""The rows of a list in its order, outside of the checkpoint; they are gone with the connection."""
-
-STORE_COLLECTED = "INSERT OR IGNORE INTO listing SELECT * FROM temp.collected ORDER BY key, rowid"
-"""The first row of each key, sorted outside of memory."""
-
-FORGET_COLLECTED = "DROP TABLE IF EXISTS temp.collected"
-
-CACHE_SIZE = "PRAGMA cache_size = -1024"
-"""1 MB: memory does not grow with the file."""
-
 
 def create_tables(db: sqlite3.Connection) -> None:
     """Fill an empty database file with the tables, and mark it as a checkpoint."""

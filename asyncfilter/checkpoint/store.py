@@ -107,6 +107,7 @@ class SqliteCheckpoint(TablesOnThread):
             except BaseException:
                 self._lock.release()
                 raise
+        self._tables = tables
         thread = FileThread(path, limiter)
         super().__init__(tables, thread)
         self._close_on_thread = thread.wrap(self._close)
@@ -144,6 +145,7 @@ class SqliteCheckpoint(TablesOnThread):
             return
         self._is_open = False
         try:
+            self._tables.close()
             with closing(self._db):
                 self._db.execute(f"PRAGMA busy_timeout = {_CLOSING_TIMEOUT_MS}")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

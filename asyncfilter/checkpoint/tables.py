@@ -13,18 +13,11 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.collected_list import CollectedList
 from asyncfilter.checkpoint.etag_index import EtagIndex
 from asyncfilter.checkpoint.removal_journal import CLAIMS, RemovalTable
 from asyncfilter.checkpoint.rows import CACHED_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
-from asyncfilter.checkpoint.schema import (
-    ACTIONS,
-    CACHE_SIZE,
-    COLLECT,
-    FORGET_COLLECTED,
-    SHUFFLE,
-    STORE_COLLECTED,
-    UNSHUFFLE,
-)
+from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
     DECIDED_BY,
@@ -64,6 +57,7 @@ class Tables:
         self.removal = RemovalTable(db, self._codec)
         self.etag_index = EtagIndex(db)
         self._inode = _inode(path)
+        self._collected: CollectedList | None = None
 
     def commit(self, batch: Batch) -> None:
         """See ``Checkpoint.commit``."""
@@ -194,21 +188,20 @@ class Tables:
                 self._db.execute(SHUFFLE)
 
     def _save_list(self, rows: Sequence[Row], *, is_last: bool, origin: str) -> None:
-        """Add rows of a list, whose keys are in any order.
+        """Add rows of a list, whose keys are in any order; they are stored together with the last ones."""
+        if self._collected is None:
+            self._collected = CollectedList(self._path)
+        self._collected.add(rows)
+        if is_last:
+            self._check_place()
+            self._collected.store(origin)
+            self.close()
 
-        They are collected, sorted, and only then stored: one by one nearly each of them would write a page of its own.
-        """
-        self._db.execute(COLLECT)
-        sql.insert(self._db, "INSERT INTO collected", rows)
-        if not is_last:
-            return
-        self._db.execute("PRAGMA cache_size = -16384")  # for sorting
-        with self.transaction():
-            self._db.execute(STORE_COLLECTED)
-            self._db.execute(SHUFFLE)
-            write_state(self._db, {LISTING: ListingState(is_whole=True, origin=origin)})
-        self._db.execute(CACHE_SIZE)
-        self._db.execute(FORGET_COLLECTED)
+    def close(self) -> None:
+        """Forget a list of which not all rows were added."""
+        if self._collected is not None:
+            self._collected.close()
+            self._collected = None
 
     def listing(self, after: tuple[int, str] | None, limit: int) -> list[ListedObject]:
         """See ``Checkpoint.listing``."""
@@ -233,7 +226,7 @@ class Tables:
 
     def drop_listing(self) -> None:
         """See ``Checkpoint.drop_listing``."""
-        self._db.execute(FORGET_COLLECTED)
+        self.close()
         with self.transaction():
             self._db.execute(UNSHUFFLE)
             self._db.execute("DELETE FROM listing")
@@ -259,8 +252,7 @@ class Tables:
         Raises:
             CheckpointError: The file was moved or deleted, so that what is written to it would be lost.
         """
-        if _inode(self._path) != self._inode:
-            raise CheckpointError(f"{self._path}: moved or deleted while it was in use")
+        self._check_place()
         # IMMEDIATE: the write lock is waited for here, and cannot be refused in the middle of the transaction.
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -274,6 +266,10 @@ class Tables:
             raise
         # Only after the commit: after a rollback the new names still have to be written by the next transaction.
         self._codec.interned_saved()
+
+    def _check_place(self) -> None:
+        if _inode(self._path) != self._inode:
+            raise CheckpointError(f"{self._path}: moved or deleted while it was in use")
 
     def _listing_state(self) -> ListingState:
         return read_state(self._db, LISTING, ListingState) or ListingState()

@@ -167,6 +167,7 @@ class NewJob:
             keep=keep,
             labels_from=origin if given.keep is None and keep == default else LabelsFrom.GIVEN,
             profile=given.profile,
+            kept_beside=self._file.kept_beside(found.place) if found.is_folder else "",
             **msgspec.structs.asdict(found_settings(found, has_plugin=self._has_plugin)),
         )
         self._job(draft)

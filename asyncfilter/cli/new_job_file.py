@@ -19,6 +19,8 @@ from asyncfilter.job.addresses import folder_path, parse_source
 from asyncfilter.model import S3Location, StoreKind, folder_of, store_of
 
 DEFAULT_NAME = "job.yaml"
+KEPT = "kept"
+"""Name of the folder for copies in the example of a new job file."""
 
 
 class NewJobFile:
@@ -96,13 +98,22 @@ class NewJobFile:
     def target(self, text: str) -> str:
         """A target that the user named, as it is to stand in the file.
 
-        Raises:
-            UsageError: It is not text.
+        One that names neither a placeholder nor ends in a slash is a folder or prefix: as a name it would be that of
+        every copy.
         """
+        if "{" not in text and not text.endswith("/"):
+            text += "/"
         if not text.startswith(("./", "../")):
             return text
         folder = self._relative(os.path.abspath(folder_path(text)))  # noqa: PTH100  text that may hold placeholders
         return f"{folder}/" if text.endswith("/") else folder
+
+    def kept_beside(self, location: S3Location) -> str:
+        """A folder for copies, as it is to stand in the file: beside it, or beside the source that contains it."""
+        source = folder_of(location.bucket)
+        if not self.base_dir.absolute().is_relative_to(source):
+            return f"./{KEPT}/"
+        return f"{self._relative(str(source.parent / KEPT))}/"
 
     def _from_here(self, text: str, location: S3Location) -> str:
         if location.store is not StoreKind.FOLDER or text.startswith("~"):

@@ -14,6 +14,7 @@ from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_gr
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import print_out, stderr_console, write_json
 from asyncfilter.errors import CredentialsError, ExitCode, UsageError
+from asyncfilter.job.addresses import check_bucket
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.permissions import (
@@ -164,6 +165,11 @@ def _refuse_contradictions(
         raise UsageError("--bucket needs --bucket-policy")
     if try_writes and not check:
         raise UsageError("--try-writes needs --check")
+    if bucket is not None:
+        try:
+            check_bucket(bucket)
+        except ValueError as error:
+            raise UsageError(f"--bucket: {error}") from error
     if for_bucket and command:
         raise UsageError("--bucket-policy is the same for every command", hint="Leave --command out.")
 

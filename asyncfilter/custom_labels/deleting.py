@@ -178,10 +178,7 @@ class Deleter:
         name = VersionName(version.name, version.arn)
 
         async def look() -> str | None:
-            try:
-                found = await find_version(self._service, project, name)
-            except ResourceMissingError:
-                return None
+            found = await find_version(self._service, project, name)
             return None if found is None else found.status
 
         busy = {VersionStatus.TRAINING_IN_PROGRESS, VersionStatus.STOPPING}

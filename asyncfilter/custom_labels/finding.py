@@ -16,7 +16,10 @@ MISSING = "ResourceNotFoundException"
 
 async def find_project(service: ModelService, wanted: ProjectName) -> Project | None:
     """The project of a name; None when there is none, or when it has another ARN than the one given."""
-    page = await service.describe_projects(names=[wanted.name])
+    try:
+        page = await service.describe_projects(names=[wanted.name])
+    except ResourceMissingError:  # whether a name that is not there is an error, no page of AWS says
+        return None
     return next(
         (one for one in page.items if one.name == wanted.name and wanted.arn in {None, one.arn}),
         None,
@@ -40,7 +43,10 @@ async def the_project(service: ModelService, wanted: ProjectName) -> Project:
 
 async def find_version(service: ModelService, project: Project, wanted: VersionName) -> Version | None:
     """The version of a name; None when there is none, or when it has another ARN than the one given."""
-    page = await service.describe_versions(project.arn, names=[wanted.name])
+    try:
+        page = await service.describe_versions(project.arn, names=[wanted.name])
+    except ResourceMissingError:  # see ``find_project``
+        return None
     return next(
         (one for one in page.items if one.name == wanted.name and wanted.arn in {None, one.arn}),
         None,

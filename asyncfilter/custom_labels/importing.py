@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import BinaryIO, TypeVar
 
 from asyncfilter.custom_labels.ensuring import ensure
+from asyncfilter.custom_labels.finding import find_project
 from asyncfilter.custom_labels.import_log import Import, ImportLog, ImportMode, ImportPlan, ImportState
 from asyncfilter.custom_labels.manifest_lines import LineFates, batches
 from asyncfilter.custom_labels.paced import is_certainly_undone
@@ -121,17 +122,13 @@ class Importer:
         files: Writes manifests.
         log: The ledger's record of imports.
         waiter: Waits for the service.
-        project: Name of the project.
     """
 
-    def __init__(
-        self, service: ModelService, files: ObjectFiles, log: ImportLog, waiter: Waiter, project: ProjectName
-    ) -> None:
+    def __init__(self, service: ModelService, files: ObjectFiles, log: ImportLog, waiter: Waiter) -> None:
         self._service = service
         self._files = files
         self._log = log
         self._waiter = waiter
-        self._wanted = project
 
     async def run(self, project: Project, wish: ImportWish) -> list[Import]:
         """Import, or take up the import that was cut; returns its rows.
@@ -360,8 +357,7 @@ class Importer:
 
     async def _dataset(self, project: Project, kind: DatasetType) -> Dataset | None:
         """A dataset of the project; None when there is none."""
-        page = await self._service.describe_projects(names=[self._wanted.name])
-        now = next((one for one in page.items if one.arn == project.arn), None)
+        now = await find_project(self._service, ProjectName(project.name, arn=project.arn))
         found = None if now is None else now.dataset(kind)
         if found is None:
             return None

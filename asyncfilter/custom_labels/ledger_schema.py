@@ -46,5 +46,29 @@ CREATE TABLE leases (
 ``host`` to ``pid_started`` name the process that took it; ``watcher`` names one in the same way, as JSON.
 """
 
-STEPS: tuple[tuple[str, ...], ...] = (LEASES, CALLS)
+IMPROVEMENTS = (
+    """
+CREATE TABLE improvements (
+  id INTEGER PRIMARY KEY,
+  endpoint TEXT NOT NULL,
+  project_arn TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  version TEXT NOT NULL,
+  old_version TEXT,
+  entries_before INTEGER NOT NULL,
+  added INTEGER,
+  replaced INTEGER,
+  state TEXT NOT NULL CHECK (state IN ('open', 'imported', 'shown', 'failed', 'dropped')),
+  asked_at REAL NOT NULL,
+  ended_at REAL
+)
+""",
+    "CREATE UNIQUE INDEX improvements_open ON improvements (endpoint, project_arn) WHERE state IN ('open', 'imported')",
+)
+"""One row for each improvement; ``asyncfilter.custom_labels.improvement_log`` says what the columns mean.
+
+Its import and its training have rows of their own. Of one project, at most one is open.
+"""
+
+STEPS: tuple[tuple[str, ...], ...] = (LEASES, CALLS, IMPROVEMENTS)
 """The statements of each step; see above."""

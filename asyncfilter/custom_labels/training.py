@@ -33,6 +33,9 @@ from asyncfilter.job.model_names import VersionName
 from asyncfilter.model import S3Location
 from asyncfilter.ports.model_service import ModelService, Project, Version, VersionStatus
 
+TRAINING_OPEN = "TRAINING_OPEN"
+"""Code of a training that goes on, or whose end was not shown, where another one is wished for."""
+
 _LOOKS = 3
 """So many looks in a row must not show a version that the service had, before it counts as deleted."""
 
@@ -238,7 +241,7 @@ class Trainer:
             return True
         raise RefusedError(
             f"the training of {row.version} goes on, or its end was not shown yet",
-            code="TRAINING_OPEN",
+            code=TRAINING_OPEN,
             hint=f"See its end first: asyncfilter model train {self._project.name} --version {row.version}.",
         )
 

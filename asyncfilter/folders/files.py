@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from asyncfilter.errors import AccessError, ImageError, PermissionDeniedError, TransientError
 from asyncfilter.model import ObjectRef, S3Location, folder_of
+from asyncfilter.policy.targets import is_plain
 
 NO_TEXT = "name-is-not-utf-8"
 """ETag of a file whose name is not UTF-8: it is listed with its bytes as escapes, and not examined."""
@@ -108,9 +109,9 @@ def target_path(target: S3Location, source_root: Path) -> Path:
         ImageError: ``target_unsafe`` for a target that is not a plain path below its folder, or is inside the source.
         OSError: Its folder cannot be created.
     """
-    names = target.key.split("/")
-    if {"", ".", ".."} & set(names) or "\0" in target.key:
+    if not is_plain(target.key):
         raise ImageError(f"{target.uri}: not a plain path below its folder", code="target_unsafe")
+    names = target.key.split("/")
     folder = folder_of(target.bucket).joinpath(*names[:-1])
     if real_path(folder).is_relative_to(source_root):
         raise ImageError(f"{target.uri}: is inside the source, through a symbolic link", code="target_unsafe")

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from asyncfilter.errors import ImageError
 from asyncfilter.folders.files import sync
 from asyncfilter.model import FOLDER, S3Location, folder_of
+from asyncfilter.policy.targets import is_plain
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -49,14 +50,13 @@ def plain_path(target: S3Location, roots: Sequence[Path]) -> PlainPath:
     Raises:
         ImageError: ``target_unsafe`` for a target that is not a plain path below its folder.
     """
-    names = tuple(target.key.split("/"))
-    if {"", ".", ".."} & {*names} or "\0" in target.key:
+    if not is_plain(target.key):
         raise ImageError(
             f"{target.uri}: not a plain path below its folder",
             code="target_unsafe",
             remedy="Use {basename} or {stem} under actions, or rename the objects.",
         )
-    root = folder_of(target.bucket)
+    root, names = folder_of(target.bucket), tuple(target.key.split("/"))
     if target.bucket == FOLDER:
         path = root.joinpath(*names)
         above = [one for one in roots if one in path.parents]

@@ -54,6 +54,7 @@ class JobDraft:
         profile: Profile of the AWS settings; None for the default.
         keep: Labels of the images to keep; not empty.
         labels_from: Where they come from.
+        kept_beside: For a folder, another one that is not inside of it, for the example of an action.
         copy_to: Target of the copies of kept images; None for no action.
         budget_micros: The most to spend; None for no limit.
     """
@@ -68,6 +69,7 @@ class JobDraft:
     profile: str | None = None
     keep: tuple[str, ...]
     labels_from: LabelsFrom = LabelsFrom.GIVEN
+    kept_beside: str = "./kept/"
     copy_to: str | None = None
     budget_micros: int | None = None
 
@@ -151,7 +153,7 @@ class JobDraft:
     def _actions(self) -> list[str]:
         if self.copy_to is not None:
             return ["actions:", f"  keep: {{copy: {scalar(self.copy_to)}}}"]
-        target = "./kept/{relative}" if self.is_folder else "s3://YOUR-BUCKET/kept/{relative}"
+        target = f"{self.kept_beside}{{relative}}" if self.is_folder else "s3://YOUR-BUCKET/kept/{relative}"
         return [
             "# Nothing is copied yet. The labels are paid for once and kept, so that this can be added later.",
             "# actions:",

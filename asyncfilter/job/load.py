@@ -110,7 +110,8 @@ def _content(file: str) -> bytes:
             return stream.read(yaml_positions.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        found = f"expected a job file that can be read, found: {reason}"
+        stdin = "; standard input is /dev/stdin" if file == "-" else ""
+        found = f"expected a job file that can be read, found: {reason}{stdin}"
         raise yaml_positions.refuse(Place(file, 1, 1), found) from error
 
 

@@ -25,6 +25,7 @@ class LabelList(msgspec.Struct, frozen=True, kw_only=True):
         boxed: Those labels and aliases that can have boxes.
         category_of: The category of each label and alias that has one.
         categories: All categories, as AWS writes them.
+        kin: What an image surely has with a label or alias: its other names and its category, as (kind, name).
     """
 
     date: str
@@ -33,6 +34,7 @@ class LabelList(msgspec.Struct, frozen=True, kw_only=True):
     boxed: frozenset[str]
     category_of: Mapping[str, str]
     categories: Mapping[str, str]
+    kin: Mapping[str, frozenset[tuple[str, str]]]
 
 
 @functools.cache
@@ -48,6 +50,7 @@ def parse(lines: Iterable[str]) -> LabelList:
     boxed: set[str] = set()
     category_of: dict[str, str] = {}
     categories: dict[str, str] = {}
+    kin: dict[str, frozenset[tuple[str, str]]] = {}
     category = ""
     for line in lines:
         if line.startswith("#"):
@@ -59,6 +62,9 @@ def parse(lines: Iterable[str]) -> LabelList:
                 categories[category.casefold()] = category
         else:
             label, *aliases = line.split("=")
+            every = [name.casefold() for name in (label.removesuffix("*"), *aliases)]
+            subjects = frozenset([*(("name", name) for name in every), *_category(category)])
+            kin.update({name: kin.get(name, subjects) & subjects for name in every})
             for name in (label.removesuffix("*"), *aliases):
                 folded = name.casefold()
                 names[folded] = name
@@ -73,4 +79,9 @@ def parse(lines: Iterable[str]) -> LabelList:
         boxed=frozenset(boxed),
         category_of=category_of,
         categories=categories,
+        kin=kin,
     )
+
+
+def _category(name: str) -> list[tuple[str, str]]:
+    return [("category", name.casefold())] if name else []

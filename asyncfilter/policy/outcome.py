@@ -22,7 +22,7 @@ from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.removal import REMOVING
 from asyncfilter.records.tally import Tally
 
-TARGET_FAILURES = frozenset({"target_collision", "target_too_long", "target_empty"})
+TARGET_FAILURES = frozenset({"target_collision", "target_too_long", "target_empty", "target_unsafe"})
 """Failures that new rules or targets may cure without another attempt."""
 
 

@@ -29,7 +29,7 @@ class TargetTemplate:
             ``{key}`` or ``{relative}``, and otherwise only text and ``{name}``.
     """
 
-    __slots__ = ("_parts", "bucket", "is_injective", "literal_prefix", "text")
+    __slots__ = ("_is_folder", "_parts", "bucket", "is_injective", "literal_prefix", "text")
 
     def __init__(self, template: Template) -> None:
         placeholders = {part for part in template.parts if isinstance(part, Placeholder)}
@@ -40,6 +40,7 @@ class TargetTemplate:
             Placeholder.NAME
         }
         self._parts = template.parts
+        self._is_folder = template.store is StoreKind.FOLDER
 
     def locate(self, *, key: str, prefix: str, label: str | None, name: str) -> S3Location:
         """The target of one image.
@@ -53,7 +54,7 @@ class TargetTemplate:
 
         Raises:
             ImageError: ``target_too_long`` when a key of S3 exceeds 1,024 bytes, ``target_empty`` when the key is
-                empty.
+                empty, ``target_unsafe`` when it is no plain path below a folder.
         """
         target = "".join(
             _value(part, key=key, prefix=prefix, label=label, name=name) if isinstance(part, Placeholder) else part
@@ -65,7 +66,18 @@ class TargetTemplate:
             raise ImageError(message, code="target_too_long", remedy="Shorten the target under actions.")
         if not target:
             raise ImageError(f"the target of {key!r} is empty", code="target_empty", remedy="Use {key} under actions.")
+        if self._is_folder and not is_plain(target):
+            raise ImageError(
+                f"the target of {key!r} is not a plain path below its folder: {target!r}",
+                code="target_unsafe",
+                remedy="Use {basename} or {stem} under actions, or rename the objects.",
+            )
         return S3Location(self.bucket, target)
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path leads below its folder by its names alone; the keys of a bucket may be anything."""
+    return "\0" not in path and not {"", ".", ".."} & {*path.split("/")}
 
 
 def compile_target(template: str) -> TargetTemplate:

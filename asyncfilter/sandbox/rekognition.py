@@ -154,7 +154,7 @@ class RekognitionService:
             may = partial(Permission, f"rekognition:{operation}", wanted.project_version_arn)
             admits = partial(self._admits, wanted.project_version_arn)
             return Call(Style.JSON, operation, _uri(wanted.image), run, {}, True, may, admits)  # noqa: FBT003 - Call.detects
-        arn = resource_of(wanted)
+        arn = resource_of(wanted, self._account)
         may = partial(Permission, f"rekognition:{operation}", arn or "*")
         run = partial(self._control, operation, wanted)
         return Call(Style.JSON, operation, uri(arn) if arn else "", run, permission=may)

@@ -179,6 +179,8 @@ class MemoryModelService:
         """See ``ModelService``."""
         del token
         versions = self._project(project_arn).versions.values()
+        if names and not any(one.name in names for one in versions):
+            raise _missing(", ".join(names))
         return Page(items=[self._shown_version(one) for one in versions if not names or one.name in names])
 
     # -- Changes
@@ -282,6 +284,12 @@ class MemoryModelService:
             for version in project.versions.values()
             if self._shown_version(version).status == VersionStatus.TRAINING_IN_PROGRESS
         ]
+
+    def fail(self, kind: DatasetType, status: str, message: str) -> None:
+        """Let a dataset of the only project have failed."""
+        (project,) = self._projects.values()
+        dataset = project.datasets[kind.value]
+        dataset.status, dataset.message, dataset.then = status, message, ""
 
     def refs(self, kind: DatasetType) -> list[str]:
         """Addresses of the entries of a dataset of the only project."""

@@ -47,11 +47,24 @@ async def fetch_evaluation(
     """
     async with open_models(aws) as models:
         found = await the_version(models.service, await the_project(models.service, project), version)
-        if found.summary is None or not found.testing.output:
-            raise _without(found)
-        await _fetch(models.files, [found.summary], summary, MAX_SUMMARY_BYTES, found)
-        await _fetch(models.files, found.testing.output, snapshot, MAX_MANIFEST_BYTES, found)
-        return FetchedEvaluation(project.name, found.name, found.summary.uri, found.testing.output[0].uri)
+        summary_uri, snapshot_uri = await fetch_files(models.files, found, summary=summary, snapshot=snapshot)
+        return FetchedEvaluation(project.name, found.name, summary_uri, snapshot_uri)
+
+
+async def fetch_files(
+    files: ObjectFiles, version: Version, *, summary: BinaryIO, snapshot: BinaryIO
+) -> tuple[str, str]:
+    """Write the evaluation summary and the test snapshot of a version that was looked at; returns their addresses.
+
+    Raises:
+        ResourceNotReadyError: It has no evaluation.
+        AccessError: S3 cannot be reached, or denies access.
+    """
+    if version.summary is None or not version.testing.output:
+        raise _without(version)
+    await _fetch(files, [version.summary], summary, MAX_SUMMARY_BYTES, version)
+    await _fetch(files, version.testing.output, snapshot, MAX_MANIFEST_BYTES, version)
+    return version.summary.uri, version.testing.output[0].uri
 
 
 async def fetch_summary(project: ProjectName, version: VersionName, out: BinaryIO, *, aws: Aws) -> str:

@@ -159,7 +159,7 @@ async def import_manifests(project: ProjectName, wish: ImportWish, patience: Pat
         found = await the_project(models.service, project)
         waiter = patience.waiter()
         log = ImportLog(models.ledger, models.clock, endpoint=models.service.endpoint)
-        rows = await Importer(models.service, models.files, log, waiter, project).run(found, wish)
+        rows = await Importer(models.service, models.files, log, waiter).run(found, wish)
         datasets = await Counter(models.service, waiter, project).count(wish, rows)
         return ImportReport(job=rows[0].job, datasets=tuple(datasets))
 

@@ -15,6 +15,7 @@ from asyncfilter.job import Job, load_job
 from asyncfilter.job.shipped_schema import schema_line
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, SyntheticSpec
 from asyncfilter.sandbox.options import LoadSpec
+from tests.kit.pictures import plain
 from tests.kit.services import boto_client
 from tests.kit.terminal import Terminal
 from tests.kit.workspace import Workspace
@@ -92,6 +93,30 @@ def test_without_a_terminal_the_defaults_are_written(workspace: Workspace) -> No
     assert planned(workspace)["candidates"] == PICTURES
     assert workspace.billed() == before
     assert not (workspace.folder / ".asyncfilter").exists()
+
+
+@pytest.mark.parametrize("target", ["s3://clean/x", "s3://clean"])
+def test_a_target_is_a_prefix(workspace: Workspace, target: str) -> None:
+    """Without its slash it would be the name of every copy: one copy, and all others collide with it."""
+    found = workspace.json("init", PLACE, "--copy-to", target)
+    assert found["copy_to"] == f"{target}/"
+    assert not any("one target" in caution for caution in found["cautions"])
+
+
+@pytest.mark.parametrize(
+    ("place", "output", "target"),
+    [("./", "job.yaml", "../kept/"), ("./pics", "job.yaml", "./kept/"), ("./pics", "pics/job.yaml", "../kept/")],
+)
+def test_the_example_of_an_action_can_be_used(workspace: Workspace, place: str, output: str, target: str) -> None:
+    """The folder in it is not inside the source, which would be refused."""
+    (workspace.folder / "pics").mkdir()
+    (workspace.folder / "pics" / "1.jpg").write_bytes(plain())
+    workspace.json("init", place, "-o", output)
+    file = workspace.folder / output
+    text = file.read_text("utf-8")
+    assert f'#   keep: {{copy: "{target}{{relative}}"}}' in text
+    file.write_text(text.replace("# actions:", "actions:").replace("#   keep:", "  keep:"), "utf-8")
+    assert workspace.here("config", "check", output)[0] == 0
 
 
 def test_options_replace_the_questions(workspace: Workspace) -> None:

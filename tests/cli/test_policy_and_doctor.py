@@ -95,6 +95,7 @@ def test_the_bucket_policy(workspace: Workspace) -> None:
         ["--bucket", "raw"],
         ["--try-writes"],
         ["--bucket-policy", "--command", "run"],
+        ["--bucket-policy", "--bucket", "Bad Bucket"],
         ["--command", "fly"],
     ],
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 import pytest_asyncio
@@ -24,6 +25,7 @@ from asyncfilter.aws.clients.boto import BotoS3
 from asyncfilter.aws.clients.fast import FastS3
 from asyncfilter.aws.clients.protocols import S3Api, Written
 from asyncfilter.aws.clients.signed_http import open_signed_client
+from asyncfilter.aws.s3 import end as s3_end
 from asyncfilter.aws.s3.end import PART_BYTES
 from asyncfilter.errors import (
     AccessError,
@@ -446,6 +448,52 @@ async def test_more_than_one_request_takes_is_refused(upload: Upload) -> None:
     """Before anything is read."""
     image = structs.replace(upload.source("a.jpg"), size_bytes=5 * 1024**3 + 1)
     assert await failure(upload, effect(upload, image, if_exists=IfExists.OVERWRITE)) == "too_large_to_copy"
+
+
+async def test_bodies_in_memory_are_bounded(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads wait for their turn; one that is larger than the bound goes alone."""
+    monkeypatch.setattr(s3_end, "UPLOAD_BYTES", 25)
+    copier, real = Transfer(FolderEnd([upload.root]), S3End(upload.s3.calls)), upload.s3.calls.put_object
+    held, most = [0], [0]
+
+    async def put(target: S3Location, body: bytes, **more: Any) -> Written:
+        held[0] += len(body)
+        most[0] = max(most[0], held[0])
+        try:
+            return await real(target, body, **more)
+        finally:
+            held[0] -= len(body)
+
+    monkeypatch.setattr(upload.s3.calls, "put_object", put)
+    async with anyio.create_task_group() as tasks:
+        for at in range(9):
+            image = upload.source(f"{at}.jpg", b"x" * (40 if at == 4 else 10))
+            tasks.start_soon(copier.copy, effect(upload, image, f"{at}.jpg"))
+    assert most == [40]
+    assert [len(upload.body(f"{at}.jpg") or b"") for at in range(9)] == [10] * 4 + [40] + [10] * 4
+
+
+@pytest.mark.parametrize("client", ClientKind)
+async def test_a_large_body_has_more_time_than_other_requests(client: ClientKind) -> None:
+    """A second for every 64 KiB: a slow line is no failure."""
+    async with (
+        serving(SandboxOptions(buckets=(BucketSpec(CLEAN),))) as sandbox,
+        open_aws(Aws(client=client), timeout_s=0.5, connections=2) as session,
+        open_signed_client(session) as signed_client,
+    ):
+        calls: S3Api = FastS3(session, signed_client) if client is ClientKind.FAST else BotoS3(session)
+        await session.place(CLEAN)
+        async with aiohttp.ClientSession() as http:
+            url = f"{sandbox.endpoint_url}/_sandbox/latency"
+            async with http.post(url, json={"s3": "1s"}) as response:
+                assert response.status == 200
+        body, digest = bytes(20 * 64 * 1024), hashlib.sha256(bytes(20 * 64 * 1024)).digest()
+        with pytest.raises(TransientError):
+            await calls.head_object(CLEAN, "large")
+        written = await calls.put_object(
+            S3Location(CLEAN, "large"), body, content_type="image/jpeg", sha256=digest, only_new=True
+        )
+        assert written.etag == hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 # -- Downloads ---------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from tests.kit.services import serving
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LABELS = {"a robin.jpg": "Robin", "deep/b.jpg": "Person", "deep/c&d.jpg": "Person", "ü.jpg": "Person"}
+EVIL = {"../evil.jpg": "Person"}
 GOING = sorted(key for key, label in LABELS.items() if label == "Person")
 STAYING = {"a robin.jpg": b"a robin.jpg"}
 ALL = {key: key.encode() for key in LABELS}
@@ -136,7 +137,7 @@ class Examined:
         begin(plan, at)
         overrides = Overrides(
             source=store.source,
-            detector=ScriptedDetector({key: [(label, 90.0)] for key, label in LABELS.items()}),
+            detector=ScriptedDetector({key: [(label, 90.0)] for key, label in (LABELS | EVIL).items()}),
             sink=store.sink,
             checkpoint=self.checkpoint,
             clock=FastClock(),
@@ -393,3 +394,20 @@ async def test_the_plan_tells_what_does_not_come_back(
     with console.capture() as captured:
         console.print(draw_plan(await plan_apply(images.job, overrides=await images._overrides()), 1.0))
     assert ("files have no tags" in captured.get()) is is_told
+
+
+async def test_a_hostile_key_fails_alone(service: Service, tmp_path: Path) -> None:
+    """The images beside it are copied, moved and brought back."""
+    for action in ("copy", "move"):
+        images = Examined(service, tmp_path, "down", action)
+        service.sandbox.put(images.bucket, "../evil.jpg", b"evil")
+        summary = await images.run()
+        if action == "copy":
+            assert (summary.counts.copied, summary.counts.failed) == (3, {"target_unsafe": 1})
+        else:
+            moved = await images.apply()
+            assert moved is not None
+            assert (moved.moved, moved.failed) == (3, {"target_unsafe": 1})
+            assert service.sandbox.bucket(images.bucket).get("../evil.jpg") is not None
+        assert sorted(images.there()) == GOING
+        assert not (tmp_path / "evil.jpg").exists()

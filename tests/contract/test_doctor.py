@@ -360,6 +360,16 @@ def test_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (finding.health, finding.facts["file_system"]) == (Health.WARNING, "nfs4")
 
 
+@pytest.mark.parametrize("kind", ["tmpfs", "overlay"])
+def test_a_file_system_that_does_not_last(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was paid for is gone with the memory or the container; that is worth a word."""
+    monkeypatch.setattr(place_trial, "read_mounts", lambda: [Mount("0:40", "/", "/", kind)])
+    finding = checkpoint_of(tmp_path / "job.db")
+    assert (finding.health, finding.facts["file_system"]) == (Health.NOTE, kind)
+    assert finding.hint is not None
+    assert "gone with" in finding.hint
+
+
 def test_locks_that_keep_nobody_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs would pay twice."""
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)

@@ -124,3 +124,28 @@ async def test_a_sample_takes_a_caution_back(tmp_path: Path) -> None:
         assert [sentence in caution for sentence, caution in zip(told, before, strict=True)] == [True, True]
         for found in (await plan(job, sample=20), await plan(job)):
             assert [told[0] in caution for caution in found.cautions] == [True]
+
+
+async def test_a_rule_behind_an_ancestor_is_told_after_fifty_answers(tmp_path: Path) -> None:
+    """Every Robin is an Animal: that is not published, so the answers tell; by then fifty images are paid for."""
+    job = make_job(
+        tmp_path,
+        {
+            "source": "s3://raw/",
+            "rules": [{"reject": {"any": "Animal"}}, {"keep": {"any": "Robin"}}],
+            "limits": {"tps": 40},
+        },
+    )
+    events: list[Event] = []
+    async with sandbox() as made:
+        for number in range(100):
+            made.put("raw", f"robin/more-{number:03d}.jpg", b"another picture %d" % number)
+        assert (await plan(job)).cautions == ()
+        summary = await run(job, on_event=events.append)
+        assert (await plan(job)).cautions == summary.cautions
+    kinds = [event for event in events if isinstance(event, JobWarning | ImageExamined)]
+    (at,) = (at for at, event in enumerate(kinds) if isinstance(event, JobWarning))
+    assert 40 <= at < 110
+    (told,) = summary.cautions
+    assert told.startswith("rules[1] (keep) can never match: rules[0] (reject) comes first")
+    assert told.endswith("(Robin is always labelled 'Animal')")

@@ -12,6 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from asyncfilter.policy.permissions.models import ModelPlaces, model_policy
 from asyncfilter.sandbox import BucketSpec, DenyRule, Sandbox, parse_fault
 from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
 from asyncfilter.sandbox.custom_labels.operations import OPERATIONS
@@ -513,7 +514,7 @@ def test_a_lost_answer_has_its_effect(open_service: Callable[..., Service]) -> N
 
 def test_faults_and_denials_reach_single_resources(open_service: Callable[..., Service]) -> None:
     """By the part of the ARN that has names."""
-    faults = (parse_fault("throttle:*@project/birds*=1x"), parse_fault("internal:DescribeProjects=1x"))
+    faults = (parse_fault("throttle:Describe*@project/birds*=1x"), parse_fault("internal:DescribeProjects=1x"))
     service = open_service(faults=faults, deny=(DenyRule("StopProjectVersion"),))
     assert refusal(service.api.describe_projects)[0::2] == ("InternalServerError", 500)
     bees, birds = service.project("bees"), service.project("birds")
@@ -565,3 +566,25 @@ def test_late_twice_or_never(open_service: Callable[..., Service]) -> None:
     operations = service.sandbox.stats().operations
     assert operations["CreateProject"].faulted == {"twice": 1}
     assert operations["StartProjectVersion"].faulted == {"LimitExceededException": 1}
+
+
+def test_the_policy_of_the_commands_allows_the_path(service: Service) -> None:
+    """All that a caller needs by ``model permissions`` is what the sandbox asks for; without it, nothing goes."""
+    places = ModelPlaces(buckets=["pics"], output="models")
+    service.sandbox.set_policy(model_policy(places))
+    project = service.ready()
+    arn = service.trained(project)
+    service.start(arn)
+    service.wait(480)
+    image = {"S3Object": {"Bucket": "pics", "Name": "jay/1.jpg"}}
+    assert service.api.detect_custom_labels(ProjectVersionArn=arn, Image=image, MinConfidence=0)["CustomLabels"]
+    assert service.sandbox.keys("models")
+    allowed = model_policy(ModelPlaces(buckets=["pics"], output="pics"))
+    service.sandbox.set_policy(allowed)
+    service.train(project, "v2")
+    service.wait(1800)
+    while (described := service.version(project, "v2"))["Status"] == "TRAINING_IN_PROGRESS":
+        pass
+    assert described["StatusMessage"] == "Unable to write to output S3 bucket."
+    service.sandbox.set_policy({"Version": "2012-10-17", "Statement": []})
+    assert code(partial(service.project, "bees")) == "AccessDeniedException"

@@ -18,6 +18,7 @@ from asyncfilter.testing import MemoryReferences, Stage, run_virtually
 from asyncfilter.wiring import session
 from tests.kit.jobs import make_bare_job
 from tests.kit.labels import birds, cycled
+from tests.kit.mistakes import CUSTOM
 
 
 def make_job(*names: str, **sections: Any) -> Job:
@@ -147,11 +148,13 @@ def test_a_box_takes_a_caution_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(said(stage)) == 1
 
 
+@pytest.mark.usefixtures("published")
 def test_a_model_without_boxes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Custom Labels models of whole images have none, so that a count or an area never holds."""
     rules = [{"keep": {"count": {"label": "Scratch", "min": 1}}}, {"review": {"area": {"label": "Fine", "max": 0.3}}}]
     stage = Stage(cycled(400, "Scratch", "Fine"))
-    summary = stage.run(make_bare_job(rules=rules, limits={"tps": 50}))
+    job = make_bare_job(rules=rules, limits={"tps": 50}, detector=CUSTOM)
+    summary = stage.run(job)
     assert all(50 <= examined < 100 for examined, _ in said(stage))
     assert [text.partition(",")[0] for text in summary.cautions] == [
         "rules[0] (keep): no answer so far has a box",
@@ -159,7 +162,7 @@ def test_a_model_without_boxes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     some = Stage(cycled(400, "Scratch", "Fine"))
     add_boxes(some, "Scratch", monkeypatch)
-    assert some.run(make_bare_job(rules=rules)).cautions == ()
+    assert some.run(job).cautions == ()
 
 
 def test_few_answers_say_nothing() -> None:

@@ -287,6 +287,10 @@ MISNAMED: dict[str, Mistake] = {
     "a count of what has no boxes": Mistake(_rules({"keep": {"count": {"label": "Sunset", "min": 1}}}), "'Sunset'"),
     "an area of what has no boxes": Mistake(_rules({"keep": {"area": {"label": "Beach", "min": 0.1}}}), "'Beach'"),
     "a category that does not exist": Mistake(_rules({"keep": {"category": "Animals"}}), "'Animals'"),
+    "a label behind its category": Mistake(
+        _rules({"reject": {"category": "Animals and Pets"}}, {"keep": {"any": "Robin"}}),
+        "(Robin is in the category 'Animals and Pets')",
+    ),
 }
 """Names that the service does not have; a detector of the caller's own may have any."""
 

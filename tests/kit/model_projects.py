@@ -10,10 +10,22 @@ from random import Random
 from typing import BinaryIO, TypeVar
 
 from asyncfilter.custom_labels.call_log import CallLog
+from asyncfilter.custom_labels.corrections import check_corrections
 from asyncfilter.custom_labels.counting import Counter, ImportedDataset
 from asyncfilter.custom_labels.finding import the_project
 from asyncfilter.custom_labels.import_log import ImportLog
 from asyncfilter.custom_labels.importing import ImportBy, Importer, ImportWish, ManifestSource
+from asyncfilter.custom_labels.improvement_log import ImprovementLog
+from asyncfilter.custom_labels.improving import (
+    Improved,
+    ImprovementOutlook,
+    ImprovementWish,
+    Improver,
+    Judge,
+    Logs,
+    Verdict,
+    note_shown,
+)
 from asyncfilter.custom_labels.ledger import Ledger, open_ledger
 from asyncfilter.custom_labels.manifest_lines import LineFates, digest_of
 from asyncfilter.custom_labels.paced import PacedService
@@ -26,7 +38,7 @@ from asyncfilter.datasets.manifests.validation import validate
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.model import S3Location
-from asyncfilter.ports.model_service import DatasetType
+from asyncfilter.ports.model_service import DatasetType, Version
 from asyncfilter.testing import LoopClock
 from asyncfilter.testing.crash import Crash
 from asyncfilter.testing.models import MemoryFiles, MemoryModelService
@@ -108,6 +120,8 @@ class Desk:
 
     Attributes:
         shown: How many results were shown to the user.
+        paid: For each improvement, whether the user was asked to pay.
+        judged: The versions that were compared, old and new.
     """
 
     def __init__(self, folder: Path, faults: Sequence[str] = ()) -> None:
@@ -118,6 +132,12 @@ class Desk:
         self._faults = iter(faults)
         self.told: list[str] = []
         self.shown = 0
+        self.paid: list[bool] = []
+        self.judged: list[tuple[str | None, str]] = []
+
+    def fail_with(self, faults: Sequence[str]) -> None:
+        """Let the next changes fail; see ``KillingPort``."""
+        self._faults = iter(faults)
 
     async def create(self, killer: Killer) -> MadeProject:
         """One process of ``create``."""
@@ -129,7 +149,7 @@ class Desk:
         with self._opened(killer) as process:
             log = ImportLog(process.ledger, LoopClock(), endpoint="memory:")
             project = await the_project(process.service, PROJECT)
-            rows = await Importer(process.service, process.files, log, process.waiter, PROJECT).run(project, wish)
+            rows = await Importer(process.service, process.files, log, process.waiter).run(project, wish)
             datasets = await Counter(process.service, process.waiter, PROJECT).count(wish, rows)
             self.shown += 1
             log.report(rows[0].job)
@@ -148,6 +168,39 @@ class Desk:
                 self.shown += 1
                 log.end(trained.row, TrainingState.REPORTED)
             return trained
+
+    async def improve(
+        self, killer: Killer, content: bytes, *, version: str | None = None, switches: bool = False
+    ) -> tuple[ImprovementOutlook, Improved]:
+        """One process of ``improve``, whose user agrees to pay."""
+        stream = io.BytesIO(content)
+        corrections = check_corrections(stream, name="c.manifest", size_bytes=len(content))
+        asked = ImprovementWish(version=version, output=OUTPUT, switches=switches)
+        with self._opened(killer) as process:
+            project = await the_project(process.service, PROJECT)
+            at = {"endpoint": "memory:"}
+            logs = Logs(
+                improvements=ImprovementLog(process.ledger, LoopClock(), **at),
+                imports=ImportLog(process.ledger, LoopClock(), **at),
+                trainings=TrainingLog(process.ledger, LoopClock(), **at),
+            )
+            improver = Improver(process.service, process.files, logs, process.waiter, project)
+            name = f"birds.{len(killer.moments)}.{LoopClock().unix():.0f}"
+            outlook = await improver.outlook(corrections, asked, io.BytesIO(), default_name=name)
+            self.paid.append(outlook.training.is_paid)
+            improved = await improver.run(outlook, asked, self._judge(killer))
+            killer.moment("before it is shown")
+            self.shown += 1
+            note_shown(outlook, improved, logs)
+            return outlook, improved
+
+    def _judge(self, killer: Killer) -> Judge:
+        async def judge(old: Version | None, new: Version) -> Verdict:
+            killer.moment("before the evaluation")
+            self.judged.append((None if old is None else old.name, new.name))
+            return Verdict(f1_old=None if old is None else 0.5, f1_new=0.9, test_sets_equal=old is not None or None)
+
+        return judge
 
     @contextmanager
     def _opened(self, killer: Killer) -> Iterator[_Process]:
@@ -196,11 +249,10 @@ def wish(*sources: ManifestSource, by: ImportBy = ImportBy.AUTO, is_split: bool 
     return ImportWish(sources=sources, by=by, is_split=is_split)
 
 
-def lines(count: int, *, first: int = 0) -> bytes:
-    """So many good lines."""
-    names = ("Robin", "Wren")
+def lines(count: int, *, first: int = 0, names: Sequence[str] = ("Robin", "Wren")) -> bytes:
+    """So many good lines, with these labels in turn."""
     made = [
-        manifests.encoded(manifests.image_line(names[number % 2], source_ref=manifests.ref(number)))
+        manifests.encoded(manifests.image_line(names[number % len(names)], source_ref=manifests.ref(number)))
         for number in range(first, first + count)
     ]
     return b"".join(line + b"\n" for line in made)

@@ -133,6 +133,7 @@ class Service:
         self.trouble = trouble or Trouble()
         self.start_s, self.stop_s = start_s, stop_s
         self.on_start: Callable[[str], object] = lambda _arn: None
+        self.on_stop: Callable[[str], object] = lambda _arn: None
         self.calls: list[str] = []
         self._late: list[tuple[float, Callable[[], object]]] = []
 
@@ -227,7 +228,12 @@ class Service:
 
     async def stop_version(self, version_arn: str) -> str:
         self.calls.append("stop")
-        await self._answer(self.trouble.of_change(), lambda: self._stop(version_arn))
+
+        def effect() -> None:
+            self._stop(version_arn)
+            self.on_stop(version_arn)
+
+        await self._answer(self.trouble.of_change(), effect)
         return str(self.models[version_arn].status)
 
     async def caller(self) -> str:
@@ -363,6 +369,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.service.on_start = self._check_row
+        self.service.on_stop = self._check_stop
 
     def process(self, killer: Killer | None = None, machine: Machine | None = None) -> Commands:
         """A process in which commands run."""
@@ -375,6 +382,10 @@ class World:
 
     def _check_row(self, arn: str) -> None:
         assert [lease for lease in self.leases() if lease.arn == arn], "a model of ours runs and no row says so"
+
+    def _check_stop(self, arn: str) -> None:
+        lasting = [lease for lease in self.leases() if lease.arn == arn and lease.lasts]
+        assert not lasting, "a model was stopped by which a lease goes on"
 
     def check(self) -> None:
         """Every model that runs by us has an open row."""

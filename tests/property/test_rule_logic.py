@@ -156,6 +156,35 @@ def test_a_rule_that_can_match_is_not_named(case: str) -> None:
     assert (found.cautions, found.deciding) == ([], [0, 1])
 
 
+KIN = {"robin": [("name", "bird"), ("category", "animals and pets")], "bird": [("name", "animal")]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_hidden"),
+    [
+        ({"any": "Bird"}, {"any": "Robin"}, True),
+        ({"any": "Bird", "confidence": 60}, {"any": ["Robin", "Bird"], "confidence": 80}, True),
+        ({"any": "Bird", "confidence": 80}, {"any": "Robin", "confidence": 60}, False),
+        ({"any": "Robin"}, {"any": "Bird"}, False),
+        ({"any": "Animal"}, {"any": "Robin"}, False),
+        ({"category": "Animals and Pets"}, {"all": ["Robin", "Nest"]}, True),
+        ({"category": "Animals and Pets"}, {"any": ["Robin", "Nest"]}, False),
+        ({"any": "Cat"}, {"any": "Robin", "none": "Bird"}, True),
+        ({"any": "Cat"}, {"any": "Robin", "none": "Bird", "confidence": 90}, True),
+        ({"any": "Cat"}, {"any": "Robin", "not": {"any": "Bird", "confidence": 90}}, False),
+        ({"none": "Bird"}, {"none": "Robin"}, False),
+        ({"none": "Robin"}, {"none": "Bird"}, True),
+    ],
+)
+def test_what_follows_from_a_name(first: dict[str, object], second: dict[str, object], is_hidden: bool) -> None:
+    """Other names and categories hold at each confidence up to that of the name, and not the other way."""
+    job = make_bare_job(rules=[{"reject": first}, {"keep": second}])
+    assert Reachable(job).deciding == [0, 1]
+    found = Reachable(job, lambda name: KIN.get(name, []))
+    assert found.deciding == ([0] if is_hidden else [0, 1])
+    assert list(found.reasons) == ([1] if is_hidden else [])
+
+
 def test_several_rules_can_hide_one() -> None:
     """Two rules that leave nothing together are both named, and no third."""
     found = Reachable(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asyncfilter import Job, JobError
+from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Precheck
 from asyncfilter.model import ActionKind, S3Location, Verdict, uri_of
@@ -134,6 +135,16 @@ def test_images_go_from_any_store_to_any_other(form: str) -> None:
     assert target is not None
     found = compile_target(target).locate(key="birds/a.jpg", prefix="birds/", label=None, name="here")
     assert found.uri == "file:///home/me/job/clean/a.jpg"
+
+
+@pytest.mark.parametrize("key", ["../a.jpg", "x/../../a.jpg", "/a.jpg", "x//a.jpg", "./a.jpg", "nul\0.jpg"])
+def test_a_key_that_is_no_path_has_no_target_in_a_folder(key: str) -> None:
+    """It fails before anything is written; in S3 it is a key as any other."""
+    into_folder = compile_target("file:///out/{key}")
+    with pytest.raises(ImageError) as caught:
+        into_folder.locate(key=key, prefix="", label=None, name="here")
+    assert caught.value.code == "target_unsafe"
+    assert compile_target("s3://out/{key}").locate(key=key, prefix="", label=None, name="here").key == key
 
 
 def test_a_sibling_with_the_same_beginning_is_outside() -> None:

@@ -821,6 +821,12 @@ def test_the_names_of_a_job_come_without_yaml_or_pydantic() -> None:
     assert shown.stdout.strip() == "[]"
 
 
+def test_standard_input_has_a_name() -> None:
+    """``-`` is no file; the message has the one that is."""
+    with pytest.raises(JobError, match="No such file or directory; standard input is /dev/stdin"):
+        load_job("-")
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [

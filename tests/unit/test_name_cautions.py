@@ -100,6 +100,46 @@ def test_an_answer_refutes_the_list() -> None:
     assert told(rule, known=seen) == []
 
 
+HIDDEN: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "behind a category": (
+        [{"reject": {"category": "Animals and Pets"}}, {"keep": {"any": "Robin", "confidence": 80}}],
+        "rules[1] (keep) can never match: rules[0] (reject) comes first.*(Robin is in the category 'Animals and Pets')",
+    ),
+    "behind another name": (
+        [{"reject": {"any": "human"}}, {"keep": {"any": "Person"}}],
+        "rules[1] (keep) can never match.*(Person is always labelled 'Human')",
+    ),
+    "another name excluded": (
+        [{"keep": {"any": "Person", "none": "Human"}}],
+        "rules[0] (keep) can never match: its conditions exclude each other (Person is always labelled 'Human')",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_rule_that_related_labels_hide_is_told(name: str) -> None:
+    """By the list alone, once; in the order that works, nothing."""
+    rules, sentence = HIDDEN[name]
+    (said,) = told(*rules)
+    assert re.search(re.escape(sentence).replace(r"\.\*", ".*"), said), said
+    if name == "behind a category":
+        assert told(*reversed(rules)) == []
+
+
+def test_ancestors_are_told_by_the_answers() -> None:
+    """A Robin is a Bird; what only some answers say, and what they refute, hides nothing."""
+    rules = [{"reject": {"any": "Bird"}}, {"keep": {"any": "Robin"}}]
+    robin, blurred = Label("Robin", 0.0, parents=("Bird", "Animal")), Label("Robin", 0.0, parents=("Animal",))
+    assert told(*rules) == []
+    (said,) = told(*rules, known=known_names([robin], answers=1, is_own=False))
+    assert "rules[1] (keep) can never match" in said
+    assert said.endswith("(Robin is always labelled 'Bird')")
+    assert told(*rules, known=known_names([robin, blurred], answers=2, is_own=False)) == []
+    assert told(*rules, known=known_names([robin], answers=1, is_own=True)) == []
+    elsewhere = known_names([Label("Robin", 0.0, categories=("Plants",))], answers=1, is_own=False)
+    assert told(*HIDDEN["behind a category"][0], known=elsewhere) == []
+
+
 def test_a_box_in_an_answer_refutes_the_list() -> None:
     """AWS adds boxes to labels: one that has some, by its name or an alias, can be counted and measured."""
     rules = {"keep": {"count": {"label": "Robin", "min": 1}}}, {"review": {"area": {"label": "redbreast", "min": 0.1}}}

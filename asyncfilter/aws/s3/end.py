@@ -31,8 +31,11 @@ PART_BYTES = 2 * 1024 * 1024
 MAX_PUT_BYTES = 5 * 1024**3
 """Largest object of one PutObject (S3 user guide, *Uploading objects*); images have at most 200 MiB."""
 
-UPLOAD_BYTES = 256 * 1024 * 1024
-"""Bytes of uploads in memory at a time: SHA-256 and length of an object must be known before its first byte is sent."""
+UPLOAD_BYTES = 64 * 1024 * 1024
+"""Bytes of uploads at a time: SHA-256 and length of an object must be known before its first byte is sent.
+
+While a body is sent, the request and the transport's buffer hold it too.
+"""
 
 _SHA256 = "x-amz-checksum-sha256"
 

@@ -27,6 +27,9 @@ MODEL = Group(
         "stop": Entry("asyncfilter.cli.model.stop", "Stop a model, or all whose lease is over."),
         "status": Entry("asyncfilter.cli.model.status", "Show datasets and versions of a project; changes nothing."),
         "evaluate": Entry("asyncfilter.cli.model.evaluate", "Show how good a version is, and where it errs."),
+        "improve": Entry(
+            "asyncfilter.cli.model.improve", "Train with corrections, and compare with the newest version."
+        ),
         "list": Entry("asyncfilter.cli.model.listing", "Show projects, versions, leases, and what runs."),
         "delete": Entry("asyncfilter.cli.model.delete", "Delete versions, datasets or a whole project."),
     },

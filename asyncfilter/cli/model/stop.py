@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,7 @@ from asyncfilter.report.terminal.leases import failure_text, reaped_lines, reape
 
 if TYPE_CHECKING:
     from asyncfilter.custom_labels.lease import Lease
-    from asyncfilter.custom_labels.reaper import Reaped
+    from asyncfilter.custom_labels.reaper import Failure, Reaped
     from asyncfilter.wiring.leases import PlannedStop
 
 app = command_group()
@@ -113,8 +114,17 @@ def _show(reaped: Reaped, options: ModelOptions) -> None:
         write_json(reaped_mapping(reaped))
     else:
         write_lines(reaped_lines(reaped))
-    for failure in reaped.failed:
+    exit_for(reaped.failed)
+
+
+def exit_for(failed: Sequence[Failure]) -> None:
+    """Say what could not be stopped.
+
+    Raises:
+        typer.Exit: There is something.
+    """
+    for failure in failed:
         print_err(failure_text(failure))
-    if reaped.failed:
-        is_access = any(failure.error.exit_code == ExitCode.ACCESS for failure in reaped.failed)
+    if failed:
+        is_access = any(failure.error.exit_code == ExitCode.ACCESS for failure in failed)
         raise typer.Exit(ExitCode.ACCESS if is_access else ExitCode.SOME_FAILED)

@@ -26,7 +26,8 @@ from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.ports.model_service import VersionStatus
 from asyncfilter.report.terminal.models import training_lines, training_mapping
 
-_PRICE = "a training costs $1 an hour and takes from 30 minutes to 24 hours; one that fails costs nothing"
+PRICE = "a training costs $1 an hour and takes from 30 minutes to 24 hours; one that fails costs nothing"
+"""What a training costs, in words."""
 
 app = command_group()
 
@@ -99,7 +100,7 @@ _FAILED = frozenset({VersionStatus.TRAINING_FAILED, VersionStatus.FAILED, Versio
 
 def _ask(outlook: TrainingOutlook, options: ModelOptions) -> None:
     if outlook.is_paid:
-        print_err(f"{outlook.version}: {_PRICE}")
+        print_err(f"{outlook.version}: {PRICE}")
         agree(f"Train {outlook.version} and pay for it?", options)
     else:
         print_err(

@@ -13,6 +13,7 @@ import msgspec
 from asyncfilter.engine.core.stored_names import stored_names
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.policy.cautions.kinship import has_order
 from asyncfilter.policy.cautions.label_names import (
     FEW_ANSWERS,
     MANY_ANSWERS,
@@ -52,8 +53,11 @@ class NameWatch:
             self._say(await self._findings())
 
     async def run(self) -> None:
-        """Compare with the first answers, where labels are not published; then return."""
-        if self._is_off or self._has_list:
+        """Compare with the first answers; then return.
+
+        They tell names where labels are not published, and otherwise what labels have to do with each other.
+        """
+        if self._is_off or (self._has_list and not has_order(self._job)):
             return
         for enough in (FEW_ANSWERS, MANY_ANSWERS):
             while self._answers < enough:
@@ -81,9 +85,8 @@ class NameWatch:
     async def _findings(self) -> Findings:
         """What is wrong with the names; the checkpoint is read only when something may be."""
         answers = self._answers
-        known = KnownNames(model=self._model)
-        is_right = not name_findings(self._job, known) if self._has_list else answers < FEW_ANSWERS
-        if is_right:
+        is_sure = not has_order(self._job) and not name_findings(self._job, KnownNames(model=self._model))
+        if is_sure if self._has_list else answers < FEW_ANSWERS:
             return {}
         return name_findings(self._job, await self._known(answers))
 

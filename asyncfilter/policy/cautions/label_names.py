@@ -13,6 +13,7 @@ import msgspec
 
 from asyncfilter.job.spec import Area, Condition, Count, Job, nested_conditions
 from asyncfilter.model import Label
+from asyncfilter.policy.cautions.kinship import Kin, hidden_rules, kin_in_answers
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.label_list import LabelList, published_labels
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
@@ -26,7 +27,7 @@ MANY_ANSWERS = 200
 _ALIKE = 0.75
 """Similarity of two names, 0 to 1, from which on one of them is more likely a misspelling of the other."""
 
-_LABEL, _CATEGORY = "label", "category"
+_LABEL, _CATEGORY, _RULE = "label", "category", "rule"
 
 _NamesOf = Callable[[Condition], Iterable[str]]
 """The names of one kind in a condition."""
@@ -35,7 +36,7 @@ _Named = dict[str, tuple[str, str]]
 """By their casefolded form: names as they are spelt first, and the rules that use them."""
 
 Findings = dict[tuple[str, str], str]
-"""One sentence for each mistake, by its kind and the casefolded name; the key stays while the wording may change."""
+"""One sentence for each mistake, by its kind and the casefolded name, or the rule; only the key stays."""
 
 
 class KnownNames(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,7 @@ class KnownNames(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         labels: Names and aliases of labels, as the service writes them, by their casefolded form.
         categories: Of those labels, likewise.
+        kin: What goes with a name in every answer that has it.
         boxed: Labels and aliases, casefolded, that had a box in some answer.
         answers: The number of images with an answer.
         is_own: True for a detector of the caller's own, which has names of its own.
@@ -52,6 +54,7 @@ class KnownNames(msgspec.Struct, frozen=True, kw_only=True):
 
     labels: Mapping[str, str] = {}
     categories: Mapping[str, str] = {}
+    kin: Kin = {}
     boxed: frozenset[str] = frozenset()
     answers: int = 0
     is_own: bool = False
@@ -66,6 +69,7 @@ def known_names(
     return KnownNames(
         labels=_folded(name for label in seen for name in (label.name, *label.aliases)),
         categories=_folded(name for label in seen for name in label.categories),
+        kin=kin_in_answers(seen),
         boxed=frozenset(name.casefold() for label in seen if label.instances for name in (label.name, *label.aliases)),
         answers=answers,
         is_own=is_own,
@@ -95,6 +99,7 @@ def name_findings(job: Job, known: KnownNames) -> Findings:
         **ignored_name_findings(job, known),
         **_unlisted_categories(_named(job, _categories_of), known, listed),
         **_without_boxes(job, known, listed),
+        **{(_RULE, str(index)): told for index, told in hidden_rules(job, listed, known.kin).items()},
     }
 
 
@@ -199,6 +204,8 @@ def _never_seen(job: Job, known: KnownNames) -> Findings:
 def _never_boxed(job: Job, known: KnownNames) -> Findings:
     """Counts and areas of labels that answers have, when no answer has any box: the model is one of whole images."""
     found: Findings = {}
+    if known.is_own:
+        return found
     for where, kind, part in _measured(job):
         folded = part.label.casefold()
         if folded in known.labels and not known.boxed:

@@ -2,8 +2,9 @@
 
 The atoms are thresholds: "Robin at 85 % or more", "two instances of Person at 80 %". Atoms of one name depend on each
 other: what is there at 85 % is there at 60 %, two instances are also one, and a box larger than nothing is an instance.
-Names are independent of each other here, although one label can have several. So there are images here that no service
-can describe, but none is missing: a rule that is said to be unreachable is, and no sound rule is said to be.
+Names are independent of each other, although one label can have several, unless it is said what follows from which.
+So there are images here that no service can describe, but none is missing: a rule that is said to be unreachable is,
+and no sound rule is said to be.
 
 References (``like``) and thresholds that are not known yet (``confidence: assumed``) are independent atoms until names
 and numbers replace them.
@@ -11,7 +12,7 @@ and numbers replace them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, pairwise, permutations
 from typing import Any
 
@@ -35,6 +36,9 @@ _Subject = tuple[Any, ...]
 _Threshold = tuple[Any, ...]
 """One threshold implies another when each of its parts is at least as high."""
 
+Follows = Callable[[str], Collection[tuple[str, str]]]
+"""From a casefolded name to subjects of the kinds ``name`` and ``category``."""
+
 _MOST_LINKED = 64
 """Most thresholds of two parts on one subject that are compared pair by pair; the others count as independent."""
 
@@ -50,9 +54,11 @@ class RuleLogic:
 
     Args:
         job: The job; its references need not be resolved.
+        follows: Names and categories that an image surely has at the confidence of a name.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, follows: Follows = lambda _: ()) -> None:
+        self._follows = follows
         self._least_pct = job.detector.min_confidence_pct
         self._has_categories = PROFILES[job.detector.kind].has_categories
         self._atoms: dict[_Subject, dict[_Threshold, Literal]] = {}
@@ -143,8 +149,18 @@ class RuleLogic:
             thresholds = sorted(atoms)
             pairs = pairwise(thresholds) if kind in {"name", "category"} else permutations(thresholds[:_MOST_LINKED], 2)
             yield from ((-atoms[high], atoms[low]) for low, high in pairs if _is_implied(low, high))
+            if kind == "name":
+                yield from self._kin(subject[0], atoms)
             if kind == "area":
                 yield from self._boxes_are_instances(atoms, self._atoms.get(("count", *subject), {}))
+
+    def _kin(self, name: str, atoms: dict[_Threshold, Literal]) -> Iterator[Clause]:
+        """An image with a name also has what follows from it, at each confidence up to that of the name."""
+        for subject in self._follows(name):
+            others = self._atoms.get(subject, {}) if subject != ("name", name) else {}
+            for high, atom in atoms.items():
+                lower = [threshold for threshold in others if threshold <= high]
+                yield from ((-atom, others[max(lower)]) for _ in lower[:1])
 
     def _boxes_are_instances(
         self, areas: dict[_Threshold, Literal], counts: dict[_Threshold, Literal]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from asyncfilter.job.spec import Area, Assumed, Condition, Count, Job, nested_conditions
 from asyncfilter.model import Detection, Verdict
 from asyncfilter.policy.assumed import has_unknown_thresholds
-from asyncfilter.policy.cautions.rule_logic import RuleLogic
+from asyncfilter.policy.cautions.rule_logic import Follows, RuleLogic
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.rules import compile_rules
 
@@ -20,16 +20,19 @@ class Reachable:
 
     Args:
         job: The job.
+        follows: As for ``RuleLogic``.
 
     Attributes:
         cautions: Why the others cannot, one sentence each.
+        reasons: Those about a rule that can never match, by its index.
         deciding: Indexes of the rules that can.
         verdicts: What images can get.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, follows: Follows = lambda _: ()) -> None:
         self._job = job
-        self._logic = RuleLogic(job)
+        self._logic = RuleLogic(job, follows)
+        self.reasons: dict[int, str] = {}
         self.deciding: list[int] = []
         self.cautions: list[str] = []
         for index in range(len(job.rules)):
@@ -42,7 +45,8 @@ class Reachable:
     def _look_at(self, index: int) -> bool:
         """Find out what a rule can decide; False when the rules after it can decide nothing, whatever they are."""
         if why := self._why_not(index):
-            self.cautions.append(f"{self._named(index)} can never match: {why}")
+            self.reasons[index] = f"{self._named(index)} can never match: {why}"
+            self.cautions.append(self.reasons[index])
             return True
         self.deciding.append(index)
         is_last = index + 1 == len(self._job.rules)

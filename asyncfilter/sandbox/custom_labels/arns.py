@@ -21,6 +21,10 @@ class Arns:
         """The ARN of a new project."""
         return f"{self._head}{name}/{self._number(now_s)}"
 
+    def future_project(self, name: str) -> str:
+        """What stands for the ARN of a project before it is there, where permissions are concerned."""
+        return f"{self._head}{name}/0"
+
     def dataset(self, project: str, kind: str, now_s: float) -> str:
         """The ARN of a new dataset; ``kind`` is TRAIN or TEST."""
         return f"{self._head}{project}/dataset/{kind.lower()}/{self._number(now_s)}"

@@ -14,7 +14,7 @@ from asyncfilter.sandbox.custom_labels.learning.image_model import ImageModel
 from asyncfilter.sandbox.custom_labels.material import Material, UseCase
 from asyncfilter.sandbox.custom_labels.messages import CONTENT_MESSAGES
 from asyncfilter.sandbox.custom_labels.metrics import means
-from asyncfilter.sandbox.custom_labels.testing import run_test
+from asyncfilter.sandbox.custom_labels.testing import TestResult, run_test
 from asyncfilter.sandbox.custom_labels.trained import Trained
 from asyncfilter.sandbox.custom_labels.training_input import Training
 from asyncfilter.sandbox.custom_labels.versions import Outcome
@@ -36,8 +36,7 @@ def learn(account: Account, training: Training, material: Material, test: Materi
     use_case = material.use_case
     tested_refs = {line.ref for line in test.usable(use_case)}
     valid = material.usable(use_case)
-    usable = [line for line in valid if line.ref not in tested_refs] or valid
-    known = _examples(spread(usable), material)
+    known = _examples(spread([line for line in valid if line.ref not in tested_refs] or valid), material)
     if not known:
         outcome.problem = CONTENT_MESSAGES["ERROR_FAILED_IMAGES_S3_COPY"]
         return outcome
@@ -45,31 +44,45 @@ def learn(account: Account, training: Training, material: Material, test: Materi
     examples = [example for _, example in known]
     model = ImageModel(examples, labels) if use_case is UseCase.IMAGE else BoxModel(examples, labels)
     result = run_test(model, _examples(spread(test.usable(use_case), MOST_TESTED), test))
-    outcome.model, outcome.f1 = Trained(model, result.thresholds), means(result.labels).f1
+    outcome.model = Trained(model, result.thresholds)
+    trained = [line for line, _ in known]
+    _add_results(account, training, outcome, use_case=use_case, trained=trained, result=result)
+    return outcome
+
+
+def _add_results(
+    account: Account,
+    training: Training,
+    outcome: Outcome,
+    *,
+    use_case: UseCase,
+    trained: Sequence[JudgedLine],
+    result: TestResult,
+) -> None:
+    """Add summary and snapshots to the outcome, and where they are."""
     ended_s = account.clock.now_s()
+    name = f"{training.project}-{training.version}.json"
     summary = files.evaluation_summary(
         training.arn,
         result,
-        training_images=len(usable),
+        training_images=len(trained),
         ended_s=ended_s,
         use_case=use_case,
         is_nested=account.nests_summary,
     )
-    name = f"{training.project}-{training.version}.json"
     bodies = {
         f"EvaluationSummary-{name}": summary,
-        f"TrainingGroundTruth-{name}": files.training_snapshot(usable, use_case, ended_s),
+        f"TrainingGroundTruth-{name}": files.training_snapshot(trained, use_case, ended_s),
         f"TestingGroundTruth-{name}": files.test_snapshot(result, use_case, ended_s),
     }
     outcome.files |= {training.key("evaluation", file): body for file, body in bodies.items()}
     outcome.described["EvaluationResult"] = {
-        "F1Score": outcome.f1,
+        "F1Score": means(result.labels).f1,
         "Summary": training.place("evaluation", f"EvaluationSummary-{name}"),
     }
     for member, file in (("TrainingDataResult", "TrainingGroundTruth"), ("TestingDataResult", "TestingGroundTruth")):
         assets = [{"GroundTruthManifest": training.place("evaluation", f"{file}-{name}")}]
         outcome.described[member]["Output"] = {"Assets": assets}
-    return outcome
 
 
 def _examples(lines: Sequence[JudgedLine], material: Material) -> list[tuple[JudgedLine, Example]]:

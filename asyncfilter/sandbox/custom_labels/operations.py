@@ -27,8 +27,10 @@ class Operation(NamedTuple):
     act: Callable[[Account, Any], dict[str, Any]]
 
 
-def resource_of(wanted: object) -> str:
-    """The ARN of the resource of a request; empty if it names none."""
+def resource_of(wanted: object, account: Account) -> str:
+    """The ARN of the resource of a request, as permissions and faults name it; empty if it names none."""
+    if isinstance(wanted, requests.CreateProject):
+        return account.arns.future_project(wanted.project_name)
     if isinstance(wanted, requests.DistributeDatasetEntries):
         return wanted.datasets[0].arn
     return next((str(getattr(wanted, name)) for name in _ARNS if hasattr(wanted, name)), "")

@@ -58,14 +58,12 @@ class Outcome(msgspec.Struct, kw_only=True):
     Attributes:
         model: None after a failure, and for a model whose labels come from the sandbox's source of labels.
         problem: The service's message of a failure; empty after a success.
-        f1: Of the whole model on the test images.
         files: Bodies of the objects to write, by their key.
         described: The members that DescribeProjectVersions adds.
     """
 
     model: Model | None = None
     problem: str = ""
-    f1: float | None = None
     files: dict[str, bytes] = {}
     described: dict[str, Any] = {}
 

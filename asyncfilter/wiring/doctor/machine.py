@@ -25,6 +25,13 @@ _LEAST_USABLE_BYTES = 20_000_000
 _SLOW_COMMIT_S = 0.05
 """Paid work is durable this soon (docs/guarantees.md, *Paid work is durable*)."""
 
+_PASSING = {
+    "tmpfs": "Set `checkpoint:` to a folder on a disk: this one is in memory, and gone with the machine's next start.",
+    "ramfs": "Set `checkpoint:` to a folder on a disk: this one is in memory, and gone with the machine's next start.",
+    "overlay": "In a container, put it on a volume: without one, what was paid for is gone with the container.",
+}
+"""What to say of file systems that do not outlive a machine or a container, by kind."""
+
 _SHOWN = ("botocore", "aiobotocore", "aiohttp", "pillow")
 
 
@@ -132,4 +139,4 @@ def _trouble(trial: PlaceTrial) -> tuple[Health, str | None]:
         return Health.WARNING, "Free space on its disk: a million images take about 300 MB."
     if trial.commit_s > _SLOW_COMMIT_S:
         return Health.WARNING, "Set `checkpoint:` to a folder on a faster disk: paid labels are to be durable in 50 ms."
-    return Health.OK, None
+    return (Health.NOTE, _PASSING[trial.kind]) if trial.kind in _PASSING else (Health.OK, None)

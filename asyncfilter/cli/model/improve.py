@@ -1,0 +1,262 @@
+"""``asyncfilter model improve``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asyncfilter.cli import deferred
+from asyncfilter.cli.manifest_input import open_manifest
+from asyncfilter.cli.model.options import (
+    ModelOptions,
+    ProjectArgument,
+    WaitOptions,
+    agree,
+    parse_place,
+    run_verb,
+    show_progress,
+)
+from asyncfilter.cli.model.stop import exit_for
+from asyncfilter.cli.model.train import PRICE
+from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.terminal import write_json, write_lines
+from asyncfilter.custom_labels.corrections import IN_TEST_SET, Corrections, check_corrections
+from asyncfilter.custom_labels.improving import ImprovementOutlook, ImprovementWish
+from asyncfilter.custom_labels.reaper import Failure
+from asyncfilter.errors import AbortedError, ExitCode, RefusedError
+from asyncfilter.job.model_names import ProjectName, VersionName
+from asyncfilter.job.spec import Aws
+from asyncfilter.policy.pricing import model_micros
+from asyncfilter.report.formatting import count, duration, usd
+from asyncfilter.report.terminal.improvements import (
+    bare_improvement,
+    correction_lines,
+    improvement_lines,
+    improvement_mapping,
+    planned_mapping,
+    refused_mapping,
+)
+from asyncfilter.report.terminal.leases import lease_mapping, price_text, reaped_lines, started_lines
+
+if TYPE_CHECKING:
+    from asyncfilter.wiring.improvements import ImprovementReport, PlannedSwitch
+
+app = command_group()
+
+
+@app.command(
+    "improve",
+    help=help_text(
+        "Merge corrections into the training dataset, train a version with them, compare it with the newest one on the "
+        "same test images, and propose to switch to it or to keep the old one. Says the price, and asks. An image of "
+        "the test dataset never enters training. Repeat the command after Ctrl-C, a crash or a reboot: nothing is "
+        "imported or paid for twice. With --switch the model that runs by a lease is replaced, if the new one is "
+        "better.",
+        "asyncfilter model improve birds --corrections corrections.manifest --output s3://my-bucket/training/",
+        "asyncfilter model improve birds --corrections c.manifest --output s3://my-bucket/training/ --switch",
+    ),
+)
+@takes_options
+def improve(
+    project: ProjectArgument,
+    *,
+    corrections: Annotated[
+        str,
+        typer.Option(
+            "--corrections",
+            metavar="MANIFEST",
+            help="The corrected lines: a file, or s3://BUCKET/KEY. The last line for an image holds.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            metavar="s3://B/P/",
+            help="Where the service writes the results of training and evaluation.",
+            show_default=False,
+        ),
+    ],
+    version: Annotated[
+        str | None,
+        typer.Option("--version", metavar="NAME", help="Default: PROJECT.YYYY-MM-DDTHH.MM.SS.", show_default=False),
+    ] = None,
+    switch: Annotated[
+        bool,
+        typer.Option(
+            "--switch",
+            help="If the new version is better, start it in place of the old one that runs by a lease; asks.",
+        ),
+    ] = False,
+    waits: WaitOptions,
+    options: ModelOptions,
+) -> None:
+    """Improve, or go on with what was begun."""
+    named = ProjectName.parse(project)
+    wished = None if version is None else VersionName.parse(version, project=named).name
+    wish = ImprovementWish(version=wished, output=parse_place(output, "--output"), switches=switch)
+    command = _Command(project=named, wish=wish, waits=waits, options=options, aws=options.aws(named))
+    with ExitStack() as stack:
+        checked = _checked(stack, corrections, command)
+        held = stack.enter_context(tempfile.TemporaryFile())
+        plan = partial(deferred.plan_improvement, named, checked, wish, held, waits.quiet_patience(), aws=command.aws)
+        outlook = run_verb(plan, bare_improvement(named.name), options)
+        _tell(outlook)
+        if outlook.is_empty:
+            _refuse_nothing(outlook, options)
+        _ask(outlook, options)
+        verb = partial(deferred.improve_model, outlook, wish, waits.quiet_patience(), aws=command.aws)
+        report = run_verb(verb, planned_mapping(outlook), options)
+        command.finish(outlook, report)
+    if not report.improved.ok:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _checked(stack: ExitStack, name: str, command: _Command) -> Corrections:
+    """The corrections, which have no error.
+
+    Raises:
+        typer.Exit: They have errors; the service was not called.
+    """
+    manifest = stack.enter_context(open_manifest(name, aws=command.aws))
+    show_progress(f"{name}: checking")
+    found = check_corrections(manifest.stream, name=manifest.name, size_bytes=manifest.size_bytes)
+    if not found.errors:
+        return found
+    if command.options.as_json:
+        write_json(refused_mapping(command.project.name, found.errors))
+    else:
+        write_lines(correction_lines(found))
+    print_err("nothing was imported: correct the manifest (asyncfilter manifest validate --fix)")
+    raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+# -- Before ------------------------------------------------------------------------------------------------------------
+
+
+def _tell(outlook: ImprovementOutlook) -> None:
+    """Say what is skipped, and what was done before."""
+    selected, row = outlook.selected, outlook.row
+    if number := selected.skipped[IN_TEST_SET]:
+        print_err(
+            f"{count(number)} corrections skipped ({IN_TEST_SET}): their images are in the test dataset, and never "
+            f"enter training: {', '.join(selected.examples)}{', ...' if number > len(selected.examples) else ''}"
+        )
+    if row is not None and row.is_open:
+        print_err(f"taking up the improvement to {outlook.training.version} that was begun")
+    elif row is None and outlook.before is not None:
+        print_err(f"these corrections are in the training dataset already: {outlook.before} was trained with them")
+
+
+def _refuse_nothing(outlook: ImprovementOutlook, options: ModelOptions) -> None:
+    """Say that no correction is left.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    if options.as_json:
+        write_json(planned_mapping(outlook))
+    print_err("nothing was imported or trained: no correction is left")
+    raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _ask(outlook: ImprovementOutlook, options: ModelOptions) -> None:
+    """Say what the training costs, and ask."""
+    name = outlook.training.version
+    if not outlook.training.is_paid:
+        print_err(f"{name} is there ({outlook.training.status or 'begun'}): nothing more is paid for its training")
+        return
+    images = count(len(outlook.selected.refs))
+    print_err(f"{name}: {PRICE}")
+    agree(f"Correct {images} images of the training dataset, train {name} and pay for it?", options)
+
+
+# -- After -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Command:
+    """What the user asked for."""
+
+    project: ProjectName
+    wish: ImprovementWish
+    waits: WaitOptions
+    options: ModelOptions
+    aws: Aws
+
+    def finish(self, outlook: ImprovementOutlook, report: ImprovementReport) -> None:
+        """Show the result, and switch where that is wished for; then note that it was shown.
+
+        With ``--json`` the result is shown after the switch, which it tells of.
+        """
+        improved = report.improved
+        result = improvement_mapping(outlook, improved, report.errors)
+        if not self.options.as_json:
+            write_lines(improvement_lines(outlook, improved, report.errors))
+            deferred.improvement_shown(outlook, improved)
+        failed: Sequence[Failure] = ()
+        try:
+            if self.wish.switches:
+                failed = self._switch(result)
+        except RefusedError:  # the result stands in ``run_verb``
+            self._json_shown(outlook, report)
+            raise
+        except (AbortedError, typer.Exit) as error:
+            if isinstance(error, AbortedError) or error.exit_code == ExitCode.ABORTED:
+                self._show_json(result)
+                self._json_shown(outlook, report)
+            raise
+        self._show_json(result)
+        self._json_shown(outlook, report)
+        exit_for(failed)
+
+    def _show_json(self, result: dict[str, Any]) -> None:
+        if self.options.as_json:
+            write_json(result)
+
+    def _json_shown(self, outlook: ImprovementOutlook, report: ImprovementReport) -> None:
+        if self.options.as_json:
+            deferred.improvement_shown(outlook, report.improved)
+
+    def _switch(self, result: dict[str, Any]) -> Sequence[Failure]:
+        """Replace the old version by the new one, where that is proposed and the old one runs by a lease of ours.
+
+        Returns:
+            What could not be stopped.
+        """
+        old, new = result["old"]["version"], result["new"]["version"]
+        if result["proposal"] != "switch":
+            print_err("not switched: the proposal is to keep the old version")
+            return ()
+        planned = None
+        if old is not None:
+            verb = partial(deferred.plan_switch, self.project, old, aws=self.aws)
+            planned = run_verb(verb, result, self.options)
+        if planned is None:
+            print_err(f"not switched: {old or 'no old version'} does not run by a lease of yours")
+            return ()
+        self._ask_switch(old, new, planned)
+        verb_of_switch = partial(deferred.switch_model, self.project, new, planned, self.waits.patience(), aws=self.aws)
+        switched = run_verb(verb_of_switch, result, self.options)
+        result |= {"switched": True, "lease": lease_mapping(switched.started.lease)}
+        if not self.options.as_json:
+            write_lines(started_lines(switched.started.version.status, switched.started.lease))
+            write_lines(reaped_lines(switched.reaped))
+        return switched.reaped.failed
+
+    def _ask_switch(self, old: str, new: str, planned: PlannedSwitch) -> None:
+        lease = planned.lease
+        most = usd(model_micros(lease.most_units, planned.left_s))
+        print_err(
+            f"{new}: {price_text(lease.units, lease.max_units)}; until the lease ends, in {duration(planned.left_s)}, "
+            f"at most {most}. {old} is stopped once {new} runs: until then both are paid for"
+        )
+        agree(f"Start {new} in place of {old}?", self.options)

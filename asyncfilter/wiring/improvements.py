@@ -1,0 +1,226 @@
+"""The verbs of ``model improve``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from asyncfilter.clock import Clock, SystemClock
+from asyncfilter.custom_labels.corrections import Corrections
+from asyncfilter.custom_labels.evaluation.comparison import compare
+from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, evaluate
+from asyncfilter.custom_labels.evaluation.snapshot import read_snapshot
+from asyncfilter.custom_labels.evaluation.summary import MAX_SUMMARY_BYTES, read_summary
+from asyncfilter.custom_labels.finding import the_project
+from asyncfilter.custom_labels.import_log import ImportLog
+from asyncfilter.custom_labels.improvement_log import ImprovementLog
+from asyncfilter.custom_labels.improving import (
+    Improved,
+    ImprovementOutlook,
+    ImprovementWish,
+    Improver,
+    Logs,
+    Verdict,
+    note_shown,
+)
+from asyncfilter.custom_labels.lease import RUNS, Lease, LeaseKind
+from asyncfilter.custom_labels.ledger import Ledger, open_ledger
+from asyncfilter.custom_labels.processes import ThisHost
+from asyncfilter.custom_labels.reaper import Reaped, Reaper
+from asyncfilter.custom_labels.training_errors import TrainingError, training_errors
+from asyncfilter.custom_labels.training_log import TrainingLog
+from asyncfilter.errors import ResourceNotReadyError, UsageError
+from asyncfilter.job.model_names import ProjectName, VersionName
+from asyncfilter.job.spec import Aws
+from asyncfilter.ports.model_service import ObjectFiles, Project, Version
+from asyncfilter.wiring.evaluations import fetch_files
+from asyncfilter.wiring.leases import Started, StartOptions, open_lease, open_leases, plan_start, plan_stop, start_model
+from asyncfilter.wiring.model_changes import Patience
+from asyncfilter.wiring.models import ChangingModels, open_changing_models
+
+
+async def plan_improvement(
+    project: ProjectName,
+    corrections: Corrections,
+    wish: ImprovementWish,
+    held: BinaryIO,
+    patience: Patience,
+    *,
+    aws: Aws,
+) -> ImprovementOutlook:
+    """What ``improve`` will do, and whether it will cost something; changes nothing at the service.
+
+    Args:
+        project: The project.
+        corrections: They have no error.
+        wish: What the user asks for.
+        held: Where the lines go that are to be imported; it is open until ``improve_model`` has ended.
+        patience: How to wait.
+        aws: The AWS settings.
+
+    Raises:
+        RefusedError: A dataset is missing, a name is taken, or another training of the project is open.
+        LedgerError: The ledger cannot be used.
+        AccessError: The service cannot be asked.
+    """
+    async with open_changing_models(aws) as models:
+        found = await the_project(models.service, project)
+        now = datetime.fromtimestamp(models.clock.unix(), UTC)
+        name = f"{found.name}.{now.strftime('%Y-%m-%dT%H.%M.%S')}"
+        return await _improver(models, found, patience).outlook(corrections, wish, held, default_name=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImprovementReport:
+    """An improvement as ``improve`` shows it.
+
+    Attributes:
+        improved: What became of it.
+        errors: What the service found wrong with the datasets, where the training failed.
+    """
+
+    improved: Improved
+    errors: tuple[TrainingError, ...] = ()
+
+
+async def improve_model(
+    outlook: ImprovementOutlook, wish: ImprovementWish, patience: Patience, *, aws: Aws
+) -> ImprovementReport:
+    """Import the corrections, train, evaluate and compare; or go on with what was begun.
+
+    Raises:
+        RefusedError: The service refuses.
+        WaitEndedError: The time of the waits is over.
+        LedgerError: The ledger cannot be used.
+        AccessError: The service cannot be asked.
+    """
+    async with open_changing_models(aws) as models:
+
+        async def judge(old: Version | None, new: Version) -> Verdict:
+            return await _judged(models.files, old, new, patience.tell)
+
+        improver = _improver(models, outlook.project, patience)
+        improved = await improver.run(outlook, wish, judge)
+        errors: tuple[TrainingError, ...] = ()
+        if improved.trained is not None and not improved.ok:
+            with tempfile.TemporaryFile() as held:
+                errors = tuple(await training_errors(models.files, improved.trained.version, held))
+        return ImprovementReport(improved=improved, errors=errors)
+
+
+def improvement_shown(outlook: ImprovementOutlook, improved: Improved) -> None:
+    """Note in the ledger that a result was shown: the same corrections train a new version from now on."""
+    with open_ledger() as ledger:
+        note_shown(outlook, improved, _logs(ledger, SystemClock(), outlook.endpoint))
+
+
+def _logs(ledger: Ledger, clock: Clock, endpoint: str) -> Logs:
+    return Logs(
+        improvements=ImprovementLog(ledger, clock, endpoint=endpoint),
+        imports=ImportLog(ledger, clock, endpoint=endpoint),
+        trainings=TrainingLog(ledger, clock, endpoint=endpoint),
+    )
+
+
+def _improver(models: ChangingModels, project: Project, patience: Patience) -> Improver:
+    logs = _logs(models.ledger, models.clock, models.service.endpoint)
+    return Improver(models.service, models.files, logs, patience.waiter(), project)
+
+
+# -- The comparison ----------------------------------------------------------------------------------------------------
+
+
+async def _judged(files: ObjectFiles, old: Version | None, new: Version, tell: Callable[[str], object]) -> Verdict:
+    """Compare two versions; an old one whose evaluation is gone cannot be compared with."""
+    tell(f"evaluating {new.name}")
+    found = await _evaluation(files, new)
+    if old is None:
+        return Verdict(f1_old=None, f1_new=found.summary.figures.f1, test_sets_equal=None)
+    try:
+        former = await _evaluation(files, old)
+    except (ResourceNotReadyError, UsageError) as error:
+        return Verdict(
+            f1_old=old.f1, f1_new=found.summary.figures.f1, test_sets_equal=False, differences=(error.message,)
+        )
+    compared = compare(former, found)
+    return Verdict(
+        f1_old=compared.f1_old,
+        f1_new=compared.f1_new,
+        test_sets_equal=compared.test_sets_equal,
+        differences=tuple(compared.differences()),
+    )
+
+
+async def _evaluation(files: ObjectFiles, version: Version) -> Evaluation:
+    with tempfile.TemporaryFile() as summary, tempfile.TemporaryFile() as snapshot:
+        names = await fetch_files(files, version, summary=summary, snapshot=snapshot)
+        summary.seek(0)
+        snapshot.seek(0)
+        figures = read_summary(summary.read(MAX_SUMMARY_BYTES + 1), file=names[0])
+        found = evaluate(figures, read_snapshot(snapshot, file=names[1]))
+        return found.named(project=found.summary.project or "", version=version.name)
+
+
+# -- The switch --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSwitch:
+    """A switch that the user is asked about.
+
+    Attributes:
+        lease: Of ours, by which the old version runs.
+        left_s: How long it lasts, seconds.
+    """
+
+    lease: Lease
+    left_s: float
+
+
+async def plan_switch(project: ProjectName, old: str, *, aws: Aws) -> PlannedSwitch | None:
+    """What a switch from an old version would do; None where it does not run by a lease of ours. Changes nothing.
+
+    Raises:
+        RefusedError: There is no such version.
+        LedgerError: The ledger cannot be used.
+        AccessError: The service cannot be asked.
+    """
+    seen = await plan_stop(project, VersionName(old), aws=aws)
+    timed = [lease for lease in seen.leases if lease.lasts and lease.kind is LeaseKind.TIME]
+    if not timed or seen.version.status not in RUNS:
+        return None
+    left_s = timed[0].expires_at - SystemClock().unix()
+    return PlannedSwitch(lease=timed[0], left_s=left_s) if left_s > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched:
+    """A switch that was made: the new version runs, and what became of the old one."""
+
+    started: Started
+    reaped: Reaped
+
+
+async def switch_model(
+    project: ProjectName, new: str, planned: PlannedSwitch, patience: Patience, *, aws: Aws
+) -> Switched:
+    """Start the new version with the end of the old one's lease; once it runs, stop the old one.
+
+    Raises:
+        RefusedError: The new version cannot be started; the old one goes on running.
+        WaitEndedError: The time of the waits is over.
+        LedgerError: The ledger cannot be used.
+        AccessError: The service cannot be asked.
+    """
+    lease = planned.lease
+    options = StartOptions(
+        for_s=max(1.0, lease.expires_at - SystemClock().unix()), units=lease.units, max_units=lease.max_units
+    )
+    start = await plan_start(project, VersionName(new), options, patience, aws=aws)
+    started = await start_model(start, options, patience, aws=aws)
+    with open_leases() as leases:
+        reaped = await Reaper(leases, ThisHost(), open_lease, patience.waiter()).stop([lease])
+    return Switched(started=started, reaped=reaped)
