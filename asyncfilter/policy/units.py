@@ -47,6 +47,17 @@ class UnitTerms(msgspec.Struct, frozen=True, kw_only=True):
         """The rate of the units that there are; None when they are not known."""
         return None if self.units is None else self.tps_of(self.units)
 
+    @property
+    def described(self) -> str:
+        """The origin of the rate of the present units, as text for reports."""
+        count = "1 unit" if self.units == 1 else f"{self.units} units"
+        return f"{count} at {self.unit_tps:g} a second, {self.origin}"
+
+    @property
+    def origin(self) -> str:
+        """The origin of ``unit_tps``."""
+        return "as bench measured" if self.is_measured else "a guess, since AWS publishes none"
+
     def tps_of(self, units: int) -> float:
         """The rate of so many units, as far as the account allows it."""
         tps = units * self.unit_tps
