@@ -31,6 +31,7 @@ from asyncfilter.policy.forecast import CheckpointTotals, PricingTerms
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.reference_labels import resolved
+from asyncfilter.policy.units import GUESSED_UNIT_TPS, UnitTerms
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
@@ -202,7 +203,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         names = msgspec.structs.replace(names, model=model)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides))
         inputs = await in_preview_order(job.source, inputs, stack) if inputs.origin else inputs
-        terms = _terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock())
+        terms = _terms(job, inputs.primary, checkpoint_totals, model, overrides.clock or SystemClock())
         yield Preview(
             inputs=inputs,
             checkpoint_totals=checkpoint_totals,
@@ -244,11 +245,17 @@ async def _checkpoint_totals(
     return checkpoint_totals(totals, tally, stop, images=images), lookup.by_keys, names
 
 
-def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, clock: Clock) -> PricingTerms:
+def _terms(
+    job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, model: KnownModel, clock: Clock
+) -> PricingTerms:
     now_s = clock.unix()
     period = period_at(now_s)
     use = use_in(period.month, checkpoint_totals.month_use, job.pricing.used_this_month)
     free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="a detector of your own")
+    unit = _unit_terms(job, backend, model)
+    limit_tps, tps_origin = backend.limit_tps, backend.tps_origin
+    if unit is not None and unit.present_tps is not None and unit.present_tps != limit_tps:
+        limit_tps, tps_origin = unit.present_tps, unit.described
     return PricingTerms(
         prices=backend.prices or free,
         # The last minutes of a month cost what the first images of the next one cost.
@@ -256,8 +263,23 @@ def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTota
         month_left_s=period.month_ends_s - now_s,
         is_used_old=use.has_old_used,
         hourly_micros=backend.hourly_micros,
+        limit_tps=limit_tps,
+        tps_origin=tps_origin,
+        unit=unit,
+    )
+
+
+def _unit_terms(job: Job, backend: DetectorBackend, model: KnownModel) -> UnitTerms | None:
+    """What the units of the job's model do; None for detectors without one."""
+    if not PROFILES[job.detector.kind].needs_model or backend.prices is None or not backend.region:
+        return None
+    return UnitTerms(
+        unit_tps=model.unit_tps or GUESSED_UNIT_TPS,
+        is_measured=model.unit_tps is not None,
+        hour_micros=backend.prices.unit_hour_micros,
+        units=backend.units or None,
         limit_tps=backend.limit_tps,
-        tps_origin=backend.tps_origin,
+        wanted_tps=None if job.limits.tps is None else backend.limit_tps,
     )
 
 

@@ -46,7 +46,7 @@ ALL = {key: key.encode() for key in LABELS}
 BUCKETS = 400
 """Each process has one of its own; the last test fails when there are too few."""
 
-WAYS = ["up", "down", "down, versions"]
+DIRECTIONS = ["up", "down", "down, versions"]
 
 
 class Service:
@@ -82,11 +82,11 @@ async def service() -> AsyncIterator[Service]:
 class Examined:
     """Images that were examined, in one kind of store, whose job has targets in the other."""
 
-    def __init__(self, service: Service, root: Path, way: str, action: str = "move") -> None:
+    def __init__(self, service: Service, root: Path, direction: str, action: str = "move") -> None:
         number = next(service.numbers)
-        self.service, self.is_up = service, way == "up"
+        self.service, self.is_up = service, direction == "up"
         self.bucket, self.folder = f"images-{number}", root / f"folder {number}"
-        service.sandbox.bucket(self.bucket).versioning = "Enabled" if "versions" in way else None
+        service.sandbox.bucket(self.bucket).versioning = "Enabled" if "versions" in direction else None
         self.folder.mkdir()
         for key in LABELS:
             self.put(key, key.encode())
@@ -179,11 +179,11 @@ def begin(plan: CrashPlan, at: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_kill_around_every_call(service: Service, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_a_kill_around_every_call(service: Service, tmp_path: Path, direction: str) -> None:
     """No image is lost, left over or moved twice; ``undo`` brings every one back, and no call is paid for again."""
     for at in count(1):
-        images = Examined(service, tmp_path, way)
+        images = Examined(service, tmp_path, direction)
         await images.run()
         was_killed = await images.apply(at) is None
         assert images.here() | images.there() == ALL
@@ -200,13 +200,13 @@ async def test_a_kill_around_every_call(service: Service, tmp_path: Path, way: s
             break
 
 
-@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("direction", DIRECTIONS[:2])
 async def test_a_run_that_is_killed_around_every_request_copies_every_image(
-    service: Service, tmp_path: Path, way: str
+    service: Service, tmp_path: Path, direction: str
 ) -> None:
     """Once; no copy is half, and the source is as it was."""
     for at in count(1):
-        images = Examined(service, tmp_path, way, "copy")
+        images = Examined(service, tmp_path, direction, "copy")
         was_killed = await images.run(at) is None
         assert images.there().items() <= ALL.items()
         if was_killed:
@@ -218,10 +218,10 @@ async def test_a_run_that_is_killed_around_every_request_copies_every_image(
             break
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_what_changed_or_vanished_stays_as_it_is(service: Service, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_what_changed_or_vanished_stays_as_it_is(service: Service, tmp_path: Path, direction: str) -> None:
     """And is reported; nothing that another program put there is overwritten, neither there nor back."""
-    images = Examined(service, tmp_path, way)
+    images = Examined(service, tmp_path, direction)
     await images.run()
     images.put(GOING[0], b"newer")
     images.put(GOING[1], b"older", at_target=True)
@@ -238,10 +238,12 @@ async def test_what_changed_or_vanished_stays_as_it_is(service: Service, tmp_pat
     assert images.there()[GOING[2]] == GOING[2].encode()
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_an_equal_object_at_the_target_is_no_copy_of_ours(service: Service, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_an_equal_object_at_the_target_is_no_copy_of_ours(
+    service: Service, tmp_path: Path, direction: str
+) -> None:
     """The move counts it as the copy; undo leaves it there."""
-    images = Examined(service, tmp_path, way)
+    images = Examined(service, tmp_path, direction)
     await images.run()
     images.put(GOING[0], GOING[0].encode(), at_target=True)
     await images.apply()
@@ -250,12 +252,12 @@ async def test_an_equal_object_at_the_target_is_no_copy_of_ours(service: Service
     assert (images.here(), sorted(images.there())) == (ALL, GOING[:1])
 
 
-@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("direction", DIRECTIONS[:2])
 async def test_no_image_goes_while_its_copy_is_not_verified(
-    service: Service, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, tmp_path: Path, direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy that is taken away or replaced between two steps keeps the image in the source."""
-    images = Examined(service, tmp_path, way)
+    images = Examined(service, tmp_path, direction)
     await images.run()
     account = service.account()
     remover: Any = await open_remover(images.job, Overrides(), account)
@@ -273,10 +275,10 @@ async def test_no_image_goes_while_its_copy_is_not_verified(
     assert images.here() == ALL
 
 
-@pytest.mark.parametrize("way", WAYS[:2])
-async def test_stale_copies_in_the_other_store_are_deleted(service: Service, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS[:2])
+async def test_stale_copies_in_the_other_store_are_deleted(service: Service, tmp_path: Path, direction: str) -> None:
     """While their images exist, and where the bytes show that they are copies; the former target is named."""
-    images = Examined(service, tmp_path, way, "copy")
+    images = Examined(service, tmp_path, direction, "copy")
     await images.run()
     images.put(GOING[1], b"somebody's own", at_target=True)
     images.job = images.a_job("none")
@@ -384,12 +386,12 @@ async def test_other_bytes_under_the_same_time_and_inode_stay(
     assert path.exists()
 
 
-@pytest.mark.parametrize(("way", "is_told"), [("up", False), ("down", True), ("down, versions", False)])
+@pytest.mark.parametrize(("direction", "is_told"), [("up", False), ("down", True), ("down, versions", False)])
 async def test_the_plan_tells_what_does_not_come_back(
-    service: Service, tmp_path: Path, way: str, *, is_told: bool
+    service: Service, tmp_path: Path, direction: str, *, is_told: bool
 ) -> None:
     """An object that was moved into a file comes back without its tags, unless the bucket keeps versions."""
-    images = Examined(service, tmp_path, way)
+    images = Examined(service, tmp_path, direction)
     await images.run()
     console = Console(width=200)
     with console.capture() as captured:
@@ -415,10 +417,12 @@ async def test_a_hostile_key_fails_alone(service: Service, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("way", WAYS)
-async def test_kills_and_other_programs_in_any_order(service: Service, tmp_path: Path, way: str, seed: int) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_kills_and_other_programs_in_any_order(
+    service: Service, tmp_path: Path, direction: str, seed: int
+) -> None:
     """What others wrote stays as it is; what they left alone is never lost, and is where it was after the last undo."""
-    images, chance = Examined(service, tmp_path, way), random.Random(seed)
+    images, chance = Examined(service, tmp_path, direction), random.Random(seed)
     await images.run()
     others: dict[tuple[bool, str], bytes] = {}
     for number in range(5):

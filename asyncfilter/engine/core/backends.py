@@ -27,7 +27,7 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
         tps_origin: The origin of that figure, as text for people.
         price_micros: Price of the n-th image billed in a UTC month, n from 1; it never rises with n.
         hourly_micros: The price of the detector per hour of the run, with or without calls.
-        units: Inference units of a model; 0 for a detector without a model.
+        units: Inference units with which a model runs; 0 where that is not known, and for a detector without a model.
         held_model: The model that this run has started and must stop; None without one.
         prices: The price list behind ``price_micros``; None where nothing is paid.
         region: The AWS region of the detector; empty for a detector of the calling program.
