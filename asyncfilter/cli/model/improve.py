@@ -44,7 +44,7 @@ from asyncfilter.report.terminal.improvements import (
     planned_mapping,
     refused_mapping,
 )
-from asyncfilter.report.terminal.leases import lease_mapping, price_text, reaped_lines, started_lines
+from asyncfilter.report.terminal.leases import lease_mapping, lease_text, price_text, reaped_lines, started_lines
 
 if TYPE_CHECKING:
     from asyncfilter.wiring.improvements import ImprovementReport, PlannedSwitch
@@ -174,9 +174,13 @@ def _ask(outlook: ImprovementOutlook, options: ModelOptions) -> None:
     if not outlook.training.is_paid:
         print_err(f"{name} is there ({outlook.training.status or 'begun'}): nothing more is paid for its training")
         return
-    images = count(len(outlook.selected.refs))
     print_err(f"{name}: {PRICE}")
-    agree(f"Correct {images} images of the training dataset, train {name} and pay for it?", options)
+    what = (
+        f"Correct {count(len(outlook.selected.refs))} images of the training dataset, train"
+        if outlook.imports
+        else "Train"
+    )
+    agree(f"{what} {name} and pay for it?", options)
 
 
 # -- After -------------------------------------------------------------------------------------------------------------
@@ -254,10 +258,14 @@ class _Command:
             return ()
         planned = None
         if old is not None:
-            verb = partial(deferred.plan_switch, self.project, old, aws=self.aws)
+            verb = partial(deferred.plan_switch, self.project, old, new, aws=self.aws)
             planned = run_verb(verb, result, self.options)
         if planned is None:
             print_err(f"not switched: {old or 'no old version'} does not run by a lease of yours")
+            return ()
+        if planned.is_made:
+            print_err(f"{new} runs already, and {old} does not: {lease_text(planned.lease)}")
+            result |= {"switched": True, "lease": lease_mapping(planned.lease)}
             return ()
         self._ask_switch(old, new, planned)
         verb_of_switch = partial(deferred.switch_model, self.project, new, planned, self.waits.patience(), aws=self.aws)
