@@ -217,7 +217,7 @@ def test_a_dataset_that_was_made_anew(tmp_path: Path) -> None:
     ("line", "code"),
     [
         (manifests.image_line("Wren", source_ref="s3://elsewhere/1.jpg"), "ERROR_IMAGES_IN_MULTIPLE_S3_BUCKETS"),
-        (manifests.box_line("Wren", source_ref=manifests.ref(1)), "OTHER_USE_CASE"),
+        (manifests.box_line() | {"source-ref": manifests.ref(1)}, "OTHER_USE_CASE"),
     ],
 )
 def test_corrections_that_do_not_fit(tmp_path: Path, line: dict[str, object], code: str) -> None:
