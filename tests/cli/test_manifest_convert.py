@@ -387,6 +387,19 @@ def test_pycocotools_agrees(workspace: Workspace) -> None:
     assert len(found.getAnnIds(catIds=found.getCatIds(catNms=["Robin"]))) == 3
 
 
+@pytest.mark.parametrize("to", ["coco", "sagemaker-multilabel"])
+def test_labels_that_utf_8_cannot_hold(workspace: Workspace, to: str) -> None:
+    """Half a surrogate pair, which JSON can say, comes there and back."""
+    boxes = box_line(box(), metadata=box_metadata(1, **{"class-map": {"0": "Wren\udc00"}}))
+    line = boxes if to == "coco" else image_line("Wren\udc00")
+    write(workspace, json.dumps(line).encode())
+    convert(workspace, "in", to, "there")
+    convert(workspace, "there", "custom-labels", "back", "--s3-path", "s3://pictures")
+    back = (workspace.folder / "back").read_bytes()
+    assert back.count(b'"Wren\\udc00"') == 1
+    assert b"sagemaker" not in back
+
+
 def test_usage(workspace: Workspace) -> None:
     """Exit 2 for what cannot be meant."""
     write(workspace, image_line())

@@ -85,6 +85,14 @@ def test_findings_are_lines(workspace: Workspace) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_the_summary_has_the_severity_of_the_findings(workspace: Workspace) -> None:
+    """A name without an extension is a warning, though the code is one of an error, too; the hint is its own."""
+    write(workspace, *good(), name="a")
+    done = workspace("manifest", "validate", "a")
+    assert done.returncode == 0
+    assert "1 warning ERROR_MANIFEST_INACCESSIBLE_OR_UNSUPPORTED_FORMAT: End the name in .manifest." in done.stdout
+
+
 def test_json_has_every_field(workspace: Workspace) -> None:
     """Findings are objects with all of their fields."""
     write(workspace, *good(), b"{")

@@ -111,10 +111,7 @@ def _use_case(summary: Summary, images: Sequence[SnapshotImage]) -> UseCase:
     kinds.update(one.frame is not None for image in images for one in image.truths)
     if kinds[True] or kinds[False]:
         return UseCase.BOXES if kinds[True] >= kinds[False] else UseCase.IMAGE
-    if summary.confusion:
-        return UseCase.IMAGE
-    has_boxes = summary.average_precision is not None or summary.average_recall is not None
-    return UseCase.BOXES if has_boxes else UseCase.UNKNOWN
+    return {True: UseCase.BOXES, False: UseCase.IMAGE, None: UseCase.UNKNOWN}[summary.finds_objects]
 
 
 # -- For programs ------------------------------------------------------------------------------------------------------
