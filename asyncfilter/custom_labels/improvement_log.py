@@ -91,8 +91,9 @@ class ImprovementLog:
     ) -> Improvement:
         """Write that an improvement begins, or go on with the open one of the same corrections.
 
-        One that is open with other corrections, or for a dataset that was there before, is dropped. One that goes on may
-        get another version, as long as nothing is trained for it: the caller has seen to that. Durable when this returns.
+        One that is open with other corrections, or for a dataset that was there before, is dropped. One that goes on
+        may get another version, as long as nothing is trained for it: the caller has seen to that. Durable when this
+        returns.
         """
         with self._ledger.transaction() as db:
             found = self._last(db, project_arn)

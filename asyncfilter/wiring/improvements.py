@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -225,6 +225,8 @@ async def switch_model(
         for_s=max(1.0, lease.expires_at - SystemClock().unix()), units=lease.units, max_units=lease.max_units
     )
     start = await plan_start(project, VersionName(new), options, patience, aws=aws)
+    left_s = max(1.0, lease.expires_at - SystemClock().unix())
+    start = replace(start, wish=replace(start.wish, for_s=left_s))  # to look took time
     started = await start_model(start, options, patience, aws=aws)
     with open_leases() as leases:
         reaped = await Reaper(leases, ThisHost(), open_lease, patience.waiter()).stop([lease])

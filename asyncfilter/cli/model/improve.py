@@ -146,10 +146,13 @@ def _tell(outlook: ImprovementOutlook) -> None:
     """Say what is skipped, and what was done before."""
     selected, row = outlook.selected, outlook.row
     if number := selected.skipped[IN_TEST_SET]:
+        more = ", ..." if number > len(selected.examples) else ""
         print_err(
-            f"{count(number)} corrections skipped ({IN_TEST_SET}): their images are in the test dataset, and never "
-            f"enter training: {', '.join(selected.examples)}{', ...' if number > len(selected.examples) else ''}"
+            f"skipped {IN_TEST_SET}: {count(number)}: what is in the test dataset never enters training: "
+            f"{', '.join(selected.examples)}{more}"
         )
+    if number := outlook.corrections.tally.ignored:
+        print_err(f"without a label: {count(number)}: a training does not use such images")
     if row is not None and row.is_open:
         print_err(f"taking up the improvement to {outlook.training.version} that was begun")
     elif row is None and outlook.before is not None:
