@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import BinaryIO, TypeVar
 
+from anyio import sleep
+
 from asyncfilter.custom_labels.call_log import CallLog
 from asyncfilter.custom_labels.corrections import check_corrections
 from asyncfilter.custom_labels.counting import Counter, ImportedDataset
@@ -41,7 +43,7 @@ from asyncfilter.model import S3Location
 from asyncfilter.ports.model_service import DatasetType, Version
 from asyncfilter.testing import LoopClock
 from asyncfilter.testing.crash import Crash
-from asyncfilter.testing.models import MemoryFiles, MemoryModelService
+from asyncfilter.testing.models import DATASET_S, MemoryFiles, MemoryModelService
 from tests.kit import manifests
 
 T = TypeVar("T")
@@ -138,6 +140,17 @@ class Desk:
     def fail_with(self, faults: Sequence[str]) -> None:
         """Let the next changes fail; see ``KillingPort``."""
         self._faults = iter(faults)
+
+    async def remake_dataset(self, content: bytes) -> None:
+        """Somebody deletes the training dataset and makes it again."""
+        (project,) = (await self.service.describe_projects()).items
+        (dataset,) = [one for one in project.datasets if one.type == DatasetType.TRAIN]
+        await sleep(DATASET_S)
+        await self.service.delete_dataset(dataset.arn)
+        made = await self.service.create_dataset(project.arn, DatasetType.TRAIN)
+        await sleep(DATASET_S)
+        await self.service.update_entries(made, content)
+        self.service.updates.clear()
 
     async def create(self, killer: Killer) -> MadeProject:
         """One process of ``create``."""
