@@ -33,7 +33,7 @@ demo: $(PROGRAM) ## run the main job on the embedded sandbox, nothing else neede
 
 demo-train: $(PROGRAM) ## train a model, run it, correct it and stop it in the sandbox; two minutes
 	$(dir $(PROGRAM))bin/python -c 'import numpy' 2>/dev/null || $(PYTHON) -m pip --python $(dir $(PROGRAM))bin/python install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/train.txt
-	$(dir $(PROGRAM))bin/python $(dir $(PROGRAM))bin/asyncfilter demo-train
+	$(dir $(PROGRAM))bin/python $(dir $(PROGRAM))bin/asyncfilter demo --train
 
 # The program runs from this folder, as in .venv, without being built. What is imported is compiled when it is.
 $(RUNS): requirements/run.txt

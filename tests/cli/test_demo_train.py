@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,13 +26,14 @@ def test_the_demo_goes_from_folders_to_a_stopped_model(tmp_path: Path) -> None:
         "HTTP_PROXY": "http://127.0.0.1:9",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "asyncfilter", "demo-train"],
+        [sys.executable, "-m", "asyncfilter", "demo", "--train", "--json"],
         cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [one["status"] for one in result["versions"]] == ["STOPPED", "STOPPED"]
+    assert result["usd"] == 2.4
     assert "birds: 0 images added, 10 corrected" in done.stderr
-    assert "v2  STOPPED" in done.stderr
-    assert "v1  STOPPED" in done.stderr
     assert "On AWS this would have cost about $" in done.stderr
     assert "compared with v1" in done.stderr
     assert "<html" in (tmp_path / FOLDER / "v1.html").read_text(encoding="utf-8")
