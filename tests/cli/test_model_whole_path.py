@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from asyncfilter.sandbox import BucketSpec, LoadSpec, SandboxOptions, SandboxProcess
+from tests.kit.jobs import write_job
 from tests.kit.workspace import Workspace
 
 pytest.importorskip("numpy", reason="trainings in the sandbox need the extra sandbox-training")
@@ -56,6 +57,14 @@ def test_the_whole_path(tmp_path: Path) -> None:
         command = ("model", "improve", "clothes", "--corrections", "corrections.manifest", *OUTPUT)
         improved = workspace.json(*command, "--version", "v2", "--switch")
         evaluated = workspace.json("model", "evaluate", "clothes", "v2", "--compare", "v1", "--html", "v2.html")
+        write_job(
+            workspace.job,
+            source="s3://photos/",
+            detector={"kind": "rekognition-custom-labels", "model": evaluated["arn"]},
+            rules=[{"keep": {"any": "shoes", "confidence": "assumed"}}],
+        )
+        workspace.json("run", "job.yaml")
+        kept = workspace.here("export", "job.yaml", "--verdict", "keep")[1].splitlines()
         stopped = workspace.json("model", "stop", "clothes", "v2", *POLL, "--yes")
         shown = workspace.json("model", "status", "clothes")
     assert (improved["added"], improved["replaced"]) == (0, len(right))
@@ -64,5 +73,7 @@ def test_the_whole_path(tmp_path: Path) -> None:
     assert evaluated["f1"] == pytest.approx(improved["new"]["f1"])
     assert evaluated["f1"] > 0.3  # by chance a tenth is right
     assert evaluated["comparison"]["f1_delta"] == pytest.approx(improved["new"]["f1"] - improved["old"]["f1"])
+    shoes = sum('"shoes/' in line for line in kept)
+    assert shoes > len(kept) / 2
     assert len(stopped["stopped"]) == 1
     assert {one["version"]: one["status"] for one in shown["versions"]} == {"v1": "STOPPED", "v2": "STOPPED"}
