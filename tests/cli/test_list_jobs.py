@@ -126,11 +126,11 @@ def test_an_export_is_a_list(format_: str, workspace: Workspace) -> None:
     workspace.json("run", "job.yaml")
     output = f"kept.{format_}"
     assert workspace.here("export", "job.yaml", "--format", format_, "-o", output)[0] == 0
-    settings = ("--set", f"source.list=./{output}", "--set", "checkpoint=other.db")
+    settings = ["--set", f"source.list=./{output}", "--set", "checkpoint=other.db"]
     if format_ == "parquet":
-        settings += ("--set", "source.uri=s3://raw/")
+        settings += ["--set", "source.uri=s3://raw/"]
     assert workspace.json("run", "job.yaml", *settings)["examined"] == 2
-    lines = [workspace.here("export", "job.yaml", *options)[1].splitlines() for options in ((), settings)]
+    lines = [workspace.here("export", "job.yaml", *options)[1].splitlines() for options in ([], settings)]
     assert [json.loads(line)["key"] for line in lines[0]] == [json.loads(line)["key"] for line in lines[1]]
 
 

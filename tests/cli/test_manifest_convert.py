@@ -375,7 +375,7 @@ def test_folders_are_replaced_with_care(workspace: Workspace) -> None:
 def test_pycocotools_agrees(workspace: Workspace) -> None:
     """An independent library reads the same."""
     coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
-    scene(workspace)
+    body = scene(workspace)
     convert(workspace, "in", "coco", "out.json")
     found = coco.COCO(str(workspace.folder / "out.json"))
     assert [image["file_name"] for image in found.loadImgs(found.getImgIds())] == [
@@ -385,6 +385,19 @@ def test_pycocotools_agrees(workspace: Workspace) -> None:
         "4.jpg",
     ]
     assert len(found.getAnnIds(catIds=found.getCatIds(catNms=["Robin"]))) == 3
+    names = {category["id"]: category["name"] for category in found.loadCats(found.getCatIds())}
+    boxes = [
+        [(names[one["category_id"]], *one["bbox"]) for one in found.loadAnns(found.getAnnIds(imgIds=image))]
+        for image in found.getImgIds()
+    ]
+    assert boxes == [
+        [
+            (attribute["class-map"][str(one["class_id"])], *(one[side] for side in ("left", "top", "width", "height")))
+            for one in line["boxes"]["annotations"]
+        ]
+        for line in map(json.loads, body.splitlines())
+        for attribute in [line["boxes-metadata"]]
+    ]
 
 
 @pytest.mark.parametrize("to", ["coco", "sagemaker-multilabel"])

@@ -225,6 +225,23 @@ def test_fix_asks_before_it_replaces(workspace: Workspace) -> None:
     assert rejected.read_bytes() == b""
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--fix", "-"),
+        ("--findings", "-"),
+        ("--fix", "out", "--findings", "./out"),
+        ("--fix", "out", "--findings", "out-rejected.jsonl"),
+    ],
+)
+def test_files_that_cannot_be_meant(workspace: Workspace, options: tuple[str, ...]) -> None:
+    """Stdout is no file of a repair, and no file replaces another one of the same command."""
+    write(workspace, *good(), b"{")
+    before = set(workspace.folder.iterdir())
+    assert workspace.here("manifest", "validate", "a.manifest", *options, "--yes")[0] == 2
+    assert set(workspace.folder.iterdir()) == before
+
+
 def test_nothing_to_save(workspace: Workspace) -> None:
     """OUT is not made."""
     write(workspace, b"{", b"")

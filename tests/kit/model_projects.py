@@ -168,9 +168,11 @@ class Desk:
             log.report(rows[0].job)
             return datasets
 
-    async def train(self, killer: Killer, version: str | None = None, *, waits: bool = True) -> Trained:
+    async def train(
+        self, killer: Killer, version: str | None = None, *, waits: bool = True, output: S3Location = OUTPUT
+    ) -> Trained:
         """One process of ``train``, whose user agrees to pay."""
-        wish = TrainingWish(version=version, output=OUTPUT)
+        wish = TrainingWish(version=version, output=output)
         with self._opened(killer) as process:
             log = TrainingLog(process.ledger, LoopClock(), endpoint="memory:")
             project = await the_project(process.service, PROJECT)
