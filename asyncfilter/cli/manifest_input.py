@@ -48,7 +48,7 @@ def open_manifest(name: str, *, aws: Aws | None = None) -> Iterator[OpenManifest
 
     Raises:
         UsageError: It cannot be read.
-        ManifestMissingError: There is no such object.
+        ObjectMissingError: There is no such object.
         AccessError: S3 cannot be read.
     """
     if not name.startswith(S3):

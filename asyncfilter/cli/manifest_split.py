@@ -111,9 +111,11 @@ def _check(train: Path, test: Path, share: float) -> None:
 def _read_groups(splitter: Splitter, path: Path) -> None:
     try:
         with path.open(encoding="utf-8-sig", newline="") as rows:
-            splitter.read_groups(rows, file=str(path))
+            unknown = splitter.read_groups(rows, file=str(path))
     except OSError as error:
         raise UsageError(f"--groups {path}: {error.strerror or error}", hint="Name a file that can be read.") from error
+    if unknown:
+        print_err(f"--groups {path}: rows that name no image of the manifest: {count(unknown)}")
 
 
 def _group_equal(splitter: Splitter, source: str, aws: Aws) -> None:

@@ -83,9 +83,9 @@ def test_boxes_count_as_labels(workspace: Workspace) -> None:
 
 
 def test_groups(workspace: Workspace) -> None:
-    """Images of a group are on one side; other addresses and a header are passed over."""
+    """Images of a group are on one side; a header is passed over."""
     lines = write(workspace, *birds())
-    rows = ["source-ref,group", *(f"{ref(index)},g{index // 4}" for index in range(16)), f"{ref(99)},g0", ""]
+    rows = ["source-ref,group", *(f"{ref(index)},g{index // 4}" for index in range(16)), ""]
     (workspace.folder / "groups.csv").write_text("\ufeff" + "\n".join(rows))
     counts, train, test = split(workspace, "--groups", "groups.csv")
     assert (counts["groups"], counts["ungrouped"]) == (4, 4)
@@ -104,7 +104,22 @@ def test_a_label_in_one_group(workspace: Workspace) -> None:
     assert done.stdout.startswith("19 train, 4 test (17.4 %)\n  1 groups; 20 images in none\n")
 
 
-@pytest.mark.parametrize("text", ["a\n", "a,b,c\n", 'a,"b\n', b"\xff,b"])
+def test_groups_of_other_images_are_told(workspace: Workspace) -> None:
+    """Rows that name no image keep nothing together: some are told, and a table of nothing else is refused."""
+    write(workspace, *birds())
+    table = workspace.folder / "g.csv"
+    table.write_text(f"image,group\n{ref(0)},a\n{ref(1)},a\n2.jpg,a\n{ref(99)},b\n")
+    done = workspace("manifest", "split", "all", *SIDES, "--groups", "g.csv")
+    assert (done.returncode, done.stderr) == (0, "--groups g.csv: rows that name no image of the manifest: 2\n")
+    before = [(workspace.folder / name).read_bytes() for name in ("train", "test")]
+    table.write_text("image,group\n0.jpg,a\n1.jpg,a\n")
+    done = workspace("manifest", "split", "all", *SIDES, "--groups", "g.csv", "--yes")
+    assert done.returncode == 2
+    assert "none of its rows names an image" in done.stderr
+    assert [(workspace.folder / name).read_bytes() for name in ("train", "test")] == before
+
+
+@pytest.mark.parametrize("text", ["a\n", "a,b,c\n", "a,\n", 'a,"b\n', b"\xff,b"])
 def test_bad_groups(workspace: Workspace, text: str | bytes) -> None:
     """Exit 2."""
     write(workspace, *birds())

@@ -121,3 +121,10 @@ def test_characters_are_counted_and_not_bytes() -> None:
         assert len(line) == count
         (checked,) = read_manifest(io.BytesIO(line.encode()))
         assert ("LINE_TOO_LONG" in [found.code for found in checked.findings]) is is_long
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_does_not_have_are_named(name: str) -> None:
+    """The message has the word, and no place where it is not."""
+    (checked,) = read_manifest(io.BytesIO(b'{"source-ref":"s3://pictures/1.jpg","x":[' + name.encode() + b"]}"))
+    assert [found.message for found in checked.findings] == [f"the line is not JSON: it has {name}"]

@@ -106,7 +106,7 @@ def _short(value: object) -> str:
 
 
 def _refused(name: str) -> NoReturn:
-    raise json.JSONDecodeError(f"{name} is no JSON", "", 0)
+    raise BadJsonError(f"is not JSON: it has {name}")
 
 
 def _is_too_deep(text: str) -> bool:

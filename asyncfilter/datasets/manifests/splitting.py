@@ -18,6 +18,7 @@ from asyncfilter.datasets.manifests.ref_index import RefIndex
 from asyncfilter.datasets.manifests.stratifying import Division, Units
 from asyncfilter.datasets.manifests.writing import empty_manifest
 from asyncfilter.errors import DataError, UsageError
+from asyncfilter.model import S3
 
 _TRAIN, _TEST, _LEFT_OUT = range(3)
 _REPEATED = "REPEATED_SOURCE_REF"
@@ -135,29 +136,40 @@ class Splitter:
 
     # -- Groups --------------------------------------------------------------------------------------------------------
 
-    def read_groups(self, rows: Iterable[str], *, file: str) -> None:
+    def read_groups(self, rows: Iterable[str], *, file: str) -> int:
         """Keep together what a table puts into one group.
 
         Args:
             rows: Lines of CSV: source-ref and group; a first row without an address is a header.
             file: Its name, for messages.
 
+        Returns:
+            How many rows name no image of the manifest.
+
         Raises:
-            UsageError: A row is no pair.
+            UsageError: A row is no pair, or no row names an image of the manifest.
         """
-        seen = RefIndex()
+        seen, found, unknown = RefIndex(), 0, 0
         reader = csv.reader(rows, strict=True)
         try:
-            for number, row in enumerate(reader):
+            for number, row in enumerate(reader, 1):
                 if not any(row):
                     continue
                 if len(row) != 2 or not row[1]:
-                    raise UsageError(
-                        f"--groups {file}: row {number + 1} has {len(row)} cells", hint="Write source-ref,group."
-                    )
-                self.group(row[0], row[1], seen)
+                    what = "no group" if len(row) == 2 else f"{len(row)} cells"
+                    raise UsageError(f"--groups {file}: row {number} has {what}", hint="Write source-ref,group.")
+                if self.group(row[0], row[1], seen):
+                    found += 1
+                elif number > 1 or row[0].startswith(S3):
+                    unknown += 1
         except (csv.Error, UnicodeDecodeError) as error:
             raise UsageError(f"--groups {file}: {error}", hint="Write source-ref,group as CSV in UTF-8.") from error
+        if unknown and not found:
+            raise UsageError(
+                f"--groups {file}: none of its rows names an image of the manifest",
+                hint="Write each image as the manifest has it: s3://BUCKET/KEY,group.",
+            )
+        return unknown
 
     def group(self, source_ref: str, name: str, seen: RefIndex, *, even_alone: bool = True) -> bool:
         """Keep an image together with the others of its group.
