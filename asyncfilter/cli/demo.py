@@ -124,7 +124,8 @@ def _run(job: Job, *, as_json: bool) -> Summary:
     print_lines(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
     output = OutputOptions(events=str(FOLDER / "events.jsonl"))
     summary = deferred.run_with_console(job, functools.partial(deferred.run, job, counts_ahead=True), PROCESS, output)
-    print_summary(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False)
+    # Its next steps need a service, and the sandbox is gone then; those of the demo work without one.
+    print_summary(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False, with_steps=False)
     if summary.stop_reason is not StopReason.COMPLETED:
         return summary
     deferred.run_async(_show_repetitions, job)
@@ -142,7 +143,9 @@ Next steps
   {program()} export {job.path} --failed | head
       shows why images failed (some were made broken on purpose)
   {program()} demo --serve
-      runs the demo again and keeps the sandbox open""")
+      runs the demo again and keeps the sandbox open
+  {program()} init s3://YOUR-BUCKET/PREFIX/
+      looks at your own images, or at a folder, and writes a job for them; free""")
     return summary
 
 

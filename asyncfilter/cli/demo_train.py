@@ -227,9 +227,9 @@ def _closing(versions: int) -> str:
     # Each version was started and stopped once; the first one examined the bucket in between.
     ran = model_micros(1, START_S + _RAW / UNIT_TPS + STOP_S) + (versions - 1) * model_micros(1, START_S + STOP_S)
     return f"""
-On AWS this would have cost about {usd(trained + ran)}: {usd(trained)} for {versions} trainings of half an hour, and
-{usd(ran)} for the minutes in which a model was started, ran, and was stopped (a lease of 1 h costs
-{usd(model_micros(1, 3600))} at the most). It would have taken about an hour and a half.
+On AWS this would have cost about {_dollars(trained + ran)} and taken about an hour and a half:
+{_dollars(trained)} for {versions} trainings of half an hour, and {_dollars(ran)} for the minutes in which a model was
+started, ran, and was stopped. A lease of 1 h costs {_dollars(model_micros(1, 3600))} at the most.
 
 Where to look
   {FOLDER / "v1.html"}
@@ -240,3 +240,7 @@ Where to look
       the job that used the model
   docs/custom-labels.md
       the same with pictures of yours, and what a lease guarantees"""
+
+
+def _dollars(micros: int) -> str:
+    return usd(round(micros, -4))  # whole cents

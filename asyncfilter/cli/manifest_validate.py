@@ -13,7 +13,7 @@ import typer
 from asyncfilter.cli.manifest_images import checked_images
 from asyncfilter.cli.manifest_input import ManifestPath, OpenManifest, Region, open_manifest
 from asyncfilter.cli.manifest_output import CreationDate, check_replaced, command_moment
-from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_text, takes_options
+from asyncfilter.cli.options import STDOUT, Profile, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.result_file import LazyResult, open_result
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.datasets.manifests.codes import Finding
@@ -22,7 +22,7 @@ from asyncfilter.datasets.manifests.fixing import Fixer
 from asyncfilter.datasets.manifests.image_facts import ImageChecker
 from asyncfilter.datasets.manifests.line_checks import ImageCheck
 from asyncfilter.datasets.manifests.validation import Validation, unreadable, validate
-from asyncfilter.errors import AsyncFilterError, ExitCode, ObjectMissingError, PermissionDeniedError
+from asyncfilter.errors import AsyncFilterError, ExitCode, ObjectMissingError, PermissionDeniedError, UsageError
 from asyncfilter.job.spec import Aws
 from asyncfilter.report.as_json import json_line
 from asyncfilter.report.terminal.manifest import validation_lines
@@ -155,8 +155,20 @@ class Outputs:
         return None if self.fix is None else self.fix.with_name(f"{self.fix.name}-rejected.jsonl")
 
     def check(self) -> None:
-        """Ask whether existing files may be replaced."""
-        check_replaced([path for path in (self.fix, self.rejected, self.findings) if path is not None], yes=self.yes)
+        """Check the names, and ask whether existing files may be replaced.
+
+        Raises:
+            UsageError: One is stdout, or two are the same file.
+        """
+        for option, path in (("--fix", self.fix), ("--findings", self.findings)):
+            if path is not None and str(path) == STDOUT:
+                raise UsageError(f"{option} - is not a file", hint="Name a file: stdout has the findings.")
+        paths = [path for path in (self.fix, self.rejected, self.findings) if path is not None]
+        if len({path.resolve() for path in paths}) < len(paths):
+            raise UsageError(
+                f"--fix {self.fix} and --findings {self.findings} write the same file", hint="Name two files."
+            )
+        check_replaced(paths, yes=self.yes)
 
 
 def _training(name: str, aws: Aws) -> TrainingFacts:

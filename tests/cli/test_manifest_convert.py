@@ -375,7 +375,7 @@ def test_folders_are_replaced_with_care(workspace: Workspace) -> None:
 def test_pycocotools_agrees(workspace: Workspace) -> None:
     """An independent library reads the same."""
     coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
-    scene(workspace)
+    body = scene(workspace)
     convert(workspace, "in", "coco", "out.json")
     found = coco.COCO(str(workspace.folder / "out.json"))
     assert [image["file_name"] for image in found.loadImgs(found.getImgIds())] == [
@@ -385,6 +385,32 @@ def test_pycocotools_agrees(workspace: Workspace) -> None:
         "4.jpg",
     ]
     assert len(found.getAnnIds(catIds=found.getCatIds(catNms=["Robin"]))) == 3
+    names = {category["id"]: category["name"] for category in found.loadCats(found.getCatIds())}
+    boxes = [
+        [(names[one["category_id"]], *one["bbox"]) for one in found.loadAnns(found.getAnnIds(imgIds=image))]
+        for image in found.getImgIds()
+    ]
+    assert boxes == [
+        [
+            (attribute["class-map"][str(one["class_id"])], *(one[side] for side in ("left", "top", "width", "height")))
+            for one in line["boxes"]["annotations"]
+        ]
+        for line in map(json.loads, body.splitlines())
+        for attribute in [line["boxes-metadata"]]
+    ]
+
+
+@pytest.mark.parametrize("to", ["coco", "sagemaker-multilabel"])
+def test_labels_that_utf_8_cannot_hold(workspace: Workspace, to: str) -> None:
+    """Half a surrogate pair, which JSON can say, comes there and back."""
+    boxes = box_line(box(), metadata=box_metadata(1, **{"class-map": {"0": "Wren\udc00"}}))
+    line = boxes if to == "coco" else image_line("Wren\udc00")
+    write(workspace, json.dumps(line).encode())
+    convert(workspace, "in", to, "there")
+    convert(workspace, "there", "custom-labels", "back", "--s3-path", "s3://pictures")
+    back = (workspace.folder / "back").read_bytes()
+    assert back.count(b'"Wren\\udc00"') == 1
+    assert b"sagemaker" not in back
 
 
 def test_usage(workspace: Workspace) -> None:

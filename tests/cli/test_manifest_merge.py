@@ -102,6 +102,16 @@ def test_union_of_labels(workspace: Workspace) -> None:
     assert json.loads(lines[1]) == image_line("Robin", source_ref=ref(2))
 
 
+def test_union_of_what_utf_8_cannot_hold(workspace: Workspace) -> None:
+    """Half a surrogate pair in a label, and a number of more than 64 bits beside it, are taken over."""
+    write(workspace, "a", json.dumps(image_line("Robin\ud83d", source_ref=ref(1)) | {"extra": 2**70}).encode())
+    write(workspace, "b", json.dumps(image_line("Wren", source_ref=ref(1))).encode())
+    _, lines = merged(workspace, "a", "b", "--on-conflict", "union")
+    line = json.loads(lines[0])
+    assert (line["label0-metadata"]["class-name"], line["label1-metadata"]["class-name"]) == ("Robin\ud83d", "Wren")
+    assert line["extra"] == 2**70
+
+
 def without_extra(line: D) -> D:
     """A copy without ``extra``."""
     return {name: value for name, value in line.items() if name != "extra"}

@@ -85,6 +85,14 @@ def test_findings_are_lines(workspace: Workspace) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_the_summary_has_the_severity_of_the_findings(workspace: Workspace) -> None:
+    """A name without an extension is a warning, though the code is one of an error, too; the hint is its own."""
+    write(workspace, *good(), name="a")
+    done = workspace("manifest", "validate", "a")
+    assert done.returncode == 0
+    assert "1 warning ERROR_MANIFEST_INACCESSIBLE_OR_UNSUPPORTED_FORMAT: End the name in .manifest." in done.stdout
+
+
 def test_json_has_every_field(workspace: Workspace) -> None:
     """Findings are objects with all of their fields."""
     write(workspace, *good(), b"{")
@@ -215,6 +223,23 @@ def test_fix_asks_before_it_replaces(workspace: Workspace) -> None:
     assert workspace.here("manifest", "validate", "a.manifest", "--fix", "out.manifest", "--yes")[0] == 0
     assert out.read_bytes() == (workspace.folder / "a.manifest").read_bytes()
     assert rejected.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--fix", "-"),
+        ("--findings", "-"),
+        ("--fix", "out", "--findings", "./out"),
+        ("--fix", "out", "--findings", "out-rejected.jsonl"),
+    ],
+)
+def test_files_that_cannot_be_meant(workspace: Workspace, options: tuple[str, ...]) -> None:
+    """Stdout is no file of a repair, and no file replaces another one of the same command."""
+    write(workspace, *good(), b"{")
+    before = set(workspace.folder.iterdir())
+    assert workspace.here("manifest", "validate", "a.manifest", *options, "--yes")[0] == 2
+    assert set(workspace.folder.iterdir()) == before
 
 
 def test_nothing_to_save(workspace: Workspace) -> None:

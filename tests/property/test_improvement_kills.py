@@ -200,6 +200,39 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
     run_virtually(main)
 
 
+def test_a_dataset_that_was_made_anew(tmp_path: Path) -> None:
+    """What was imported into a dataset that is gone is imported again."""
+
+    async def main() -> None:
+        desk = await trained(tmp_path)
+        await unless_crashed(desk.improve(_killer_before("create_version"), CORRECTIONS))
+        await desk.remake_dataset(lines(TRAINED))
+        _outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        check(desk, improved.row.version)
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (manifests.image_line("Wren", source_ref="s3://elsewhere/1.jpg"), "ERROR_IMAGES_IN_MULTIPLE_S3_BUCKETS"),
+        (manifests.box_line() | {"source-ref": manifests.ref(1)}, "OTHER_USE_CASE"),
+    ],
+)
+def test_corrections_that_do_not_fit(tmp_path: Path, line: dict[str, object], code: str) -> None:
+    """Images in another bucket, or boxes for labels of images: a training would fail or not use them."""
+
+    async def main() -> None:
+        desk = await trained(tmp_path)
+        with pytest.raises(RefusedError) as refused:
+            await desk.improve(LIVE, manifests.encoded(line) + b"\n")
+        assert refused.value.code == code
+        assert desk.service.updates == []
+
+    run_virtually(main)
+
+
 def test_the_last_word() -> None:
     """The last line for an image holds, wherever the first one stands; an image of the test dataset is left out."""
     content = lines(2) + lines(1, names=("Magpie",)) + lines(1, first=7)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,6 +98,30 @@ def test_several_labels_an_image() -> None:
             if images > 1:
                 assert 0 < tested < images, (seed, name)
                 assert abs(tested - share * images) <= max(2, 0.05 * images), (seed, name)
+
+
+def test_as_even_as_the_peer() -> None:
+    """The package iterative-stratification (Sechidis 2011) parts the same images no more evenly, by half an image."""
+    peer = pytest.importorskip("iterstrat.ml_stratifiers", reason="iterative-stratification is not installed")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
+    for seed in range(8):
+        chance = random.Random(seed)
+        names = [f"l{index}" for index in range(chance.choice([3, 10, 40]))]
+        weights = [1 / (index + 1) for index in range(len(names))]
+        labels = [
+            list(dict.fromkeys(chance.choices(names, weights, k=chance.randint(1, 5))))
+            for _ in range(chance.choice([60, 400, 1500]))
+        ]
+        share = chance.choice([0.1, 0.2, 0.5])
+        ours = [
+            abs(tested - share * images) for _, images, tested in Split(labels, share=share, seed=seed).label_counts()
+        ]
+        has = numpy.array([[name in found for name in names] for found in labels], dtype=int)
+        splitter = peer.MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+        _, test = next(splitter.split(has, has))
+        theirs = abs(has[test].sum(axis=0) - share * has.sum(axis=0))
+        assert max(ours) <= theirs.max() + 0.5
+        assert sum(ours) / len(ours) <= theirs.mean() + 0.25
 
 
 @given(

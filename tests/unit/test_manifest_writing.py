@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from asyncfilter.datasets.manifests.line_form import (
     attribute_problem,
     confidence_number,
     creation_date,
+    encode_json,
     line_form,
 )
 from asyncfilter.datasets.manifests.model import ImageSize, PixelBox
@@ -204,3 +206,10 @@ def test_boxes_that_are_too_small() -> None:
     kept = lines.usable(ImageSize(640, 480), [PixelBox("a", 0, 0, 1, 9), PixelBox("a", 0, 0, 2, 9)])
     assert [box.width for box in kept] == [2]
     assert lines.counts.notes["boxes_too_small"] == 1
+
+
+def test_text_and_numbers_beyond_utf_8_and_64_bits() -> None:
+    """A lone half of a surrogate pair stays an escape, a long whole number keeps its digits: no command ends."""
+    content = encode_json({"a\ud800": ["ü", 2**70, float("inf"), {"b": 0.5}]})
+    assert content == '{"a\\ud800":["ü",1180591620717411303424,null,{"b":0.5}]}'.encode()
+    assert json.loads(content)["a\ud800"][:2] == ["ü", 2**70]

@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-import msgspec
-
 from asyncfilter.datasets.exchange.boxed_image import BoxedImage, Edges
 from asyncfilter.datasets.exchange.globox_objects import annotation_of, edges_of, globox
 from asyncfilter.datasets.exchange.rejects import Rejects
 from asyncfilter.datasets.manifests.attribute_checks import is_number
+from asyncfilter.datasets.manifests.line_form import encode_json
 from asyncfilter.datasets.manifests.model import ImageSize, PixelBox
 from asyncfilter.datasets.manifests.writing import Classes
 from asyncfilter.errors import UsageError
@@ -22,7 +21,6 @@ CROWD = "crowd"
 """Why an annotation of a crowd is skipped: it is a region, not an object."""
 
 _PIECE_BYTES = 1024 * 1024
-_ENCODE = msgspec.json.Encoder().encode
 
 
 # -- Reading -----------------------------------------------------------------------------------------------------------
@@ -157,11 +155,11 @@ class CocoWriter:
         annotation = annotation_of(name, size, boxes, with_confidence=True)
         found = globox().AnnotationSet([annotation]).to_coco(label_to_id=ids, imageid_to_id={name: self._images})
         self._out.write(b",\n" if self._images > 1 else b"\n")
-        self._out.write(_ENCODE(found["images"][0]))
+        self._out.write(encode_json(found["images"][0]))
         for box in found["annotations"]:
             self._annotations += 1
             self._held.write(b",\n" if self._annotations > 1 else b"\n")
-            self._held.write(_ENCODE({**box, "id": self._annotations}))
+            self._held.write(encode_json({**box, "id": self._annotations}))
 
     def finish(self) -> None:
         """Write what follows the images."""
@@ -174,4 +172,4 @@ class CocoWriter:
             {"id": number + 1, "name": label, "supercategory": "none"}
             for label, number in sorted(self._classes.numbers.items(), key=lambda item: item[1])
         ]
-        self._out.write(b'\n],"categories":' + _ENCODE(categories) + b"}\n")
+        self._out.write(b'\n],"categories":' + encode_json(categories) + b"}\n")

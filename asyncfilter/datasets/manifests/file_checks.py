@@ -29,6 +29,8 @@ MOST_BAD_SHARE = 0.2
 """Largest share of lines that may be invalid, or dropped."""
 
 _SHOWN = 5
+_INVISIBLE = "Cf"
+"""Unicode category of characters without a width, such as the zero-width space."""
 
 
 class Role(StrEnum):
@@ -197,11 +199,12 @@ def _overlap(trained: set[str], tested: set[str]) -> float:
 
 
 def _similar(labels: Iterable[str]) -> list[list[str]]:
-    """Labels that differ in case, blanks or Unicode form only, in groups of two and more."""
+    """Labels that differ in case, blanks, invisible characters or Unicode form only, in groups of two and more."""
     groups: dict[str, list[str]] = {}
     for name in labels:
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-        groups.setdefault("".join(folded.split()), []).append(name)
+        visible = "".join(char for char in folded if not char.isspace() and unicodedata.category(char) != _INVISIBLE)
+        groups.setdefault(visible, []).append(name)
     return [names for names in groups.values() if len(names) > 1]
 
 

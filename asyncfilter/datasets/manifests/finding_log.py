@@ -16,12 +16,14 @@ class FindingLog:
 
     Attributes:
         counts: Findings of each code, in order of first appearance.
+        first: The first finding of each code.
         severities: Findings of each severity.
         fatal: Codes of findings for which the file is of no use.
     """
 
     def __init__(self, *, most: int, on_finding: Callable[[Finding], object] | None = None) -> None:
         self.counts: dict[str, int] = {}
+        self.first: dict[str, Finding] = {}
         self.severities = dict.fromkeys(Severity, 0)
         self.fatal: set[str] = set()
         self.total = 0
@@ -33,6 +35,7 @@ class FindingLog:
     def add(self, found: Finding) -> None:
         """Count a finding; those about the file come last."""
         self.total += 1
+        self.first.setdefault(found.code, found)
         self.counts[found.code] = self.counts.get(found.code, 0) + 1
         self.severities[found.severity] += 1
         if found.effect is Consequence.FATAL:

@@ -5,6 +5,8 @@ Image-level attributes are numbered and never made from a label's text, so that 
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,12 +138,30 @@ def _written_moment(moment: datetime) -> str:
 
 
 def encode_line(members: Mapping[str, Any]) -> bytes:
-    """One line: compact JSON in UTF-8 and a line feed; only what JSON cannot hold raw is escaped.
+    """One line: compact JSON in UTF-8 and a line feed; only what JSON cannot hold raw is escaped."""
+    return encode_json(members) + b"\n"
 
-    Raises:
-        UnicodeEncodeError: A text has a lone half of a surrogate pair.
+
+def encode_json(value: object) -> bytes:
+    """Compact JSON in UTF-8, of anything that a manifest may hold.
+
+    A lone half of a surrogate pair, which UTF-8 does not have, stays an escape; a number beyond the range of a float
+    becomes null.
     """
-    return _ENCODER.encode(members) + b"\n"
+    try:
+        return _ENCODER.encode(value)
+    except (UnicodeEncodeError, OverflowError):  # OverflowError: a whole number of more than 64 bits
+        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
+
+
+def _finite(value: object) -> object:
+    """A value with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_finite(member) for member in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def confidence_number(confidence: float) -> float | int:

@@ -7,6 +7,7 @@ answers alone, once there are enough of them. No finding stops a run. One that a
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
@@ -28,6 +29,9 @@ _ALIKE = 0.75
 """Similarity of two names, 0 to 1, from which on one of them is more likely a misspelling of the other."""
 
 _LABEL, _CATEGORY, _RULE = "label", "category", "rule"
+
+_BETWEEN = re.compile(r"\s*[,;/|&+]\s*|\s+(?:or|and)\s+", re.IGNORECASE)
+"""What stands between names that were written as one."""
 
 _NamesOf = Callable[[Condition], Iterable[str]]
 """The names of one kind in a condition."""
@@ -120,10 +124,20 @@ def _unlisted_labels(named: _Named, known: KnownNames, listed: LabelList) -> Fin
         what = f"{rules}: Rekognition has no label {name!r} (AWS's list of {listed.date}), and no answer so far has it"
         if folded in listed.categories:
             what += f"; it is a category: write category: {listed.categories[folded]}"
+        elif several := _several(name, listed):
+            what += f"; for several labels write a list: [{', '.join(several)}]"
         else:
             what += f"; the nearest is {_nearest(folded, {**listed.names, **known.labels})!r}"
         found[_LABEL, folded] = what
     return found
+
+
+def _several(name: str, listed: LabelList) -> list[str]:
+    """The labels in a text such as ``Robin or Bird``; none when not every part of it is one."""
+    parts = [part.casefold() for part in _BETWEEN.split(name)]
+    return (
+        [listed.names[part] for part in parts] if len(parts) > 1 and all(part in listed.names for part in parts) else []
+    )
 
 
 def _unlisted_categories(named: _Named, known: KnownNames, listed: LabelList) -> Findings:

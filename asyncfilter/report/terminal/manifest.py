@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from asyncfilter.datasets.check import LimitResult
-from asyncfilter.datasets.manifests.codes import CODES, RANKS, Severity
+from asyncfilter.datasets.manifests.codes import RANKS, Severity
 from asyncfilter.datasets.manifests.splitting import SplitCounts
 from asyncfilter.datasets.manifests.statistics import Statistics
 from asyncfilter.datasets.manifests.tally import Tally
@@ -37,8 +37,8 @@ def _summary(result: Validation) -> Iterator[str]:
     labels = f"{_counted(len(tally.labels), 'label')} in {_counted(tally.valid, 'image')}{boxes}"
     yield f"  {tally.use_case.value}: {labels}; {_buckets(tally)}"
     for code in sorted(result.log.counts, key=RANKS.__getitem__):
-        facts = CODES[code]
-        yield f"  {count(result.log.counts[code]):>7} {facts.severity} {code}: {facts.hint}"
+        first = result.log.first[code]
+        yield f"  {count(result.log.counts[code]):>7} {first.severity} {code}: {first.hint}"
     imports, trains = ("would" if does else "would not" for does in (result.would_import, result.would_train))
     yield f"  the service {imports} import it, and {trains} train with it"
     if "kept" in result.notes:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason
-from asyncfilter.policy.by_hand import PEOPLE, ReviewByPeople
+from asyncfilter.policy.by_hand import OWN_SOURCE, PEOPLE, ReviewByPeople
 from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
 from asyncfilter.policy.units import compared
 from asyncfilter.report import formatting, messages
@@ -164,7 +164,8 @@ def _listing_rows(found: PlanResult) -> Iterator[Row]:
     yield "listed", f"{formatting.count(survey.listed)} objects"
     for index, (reason, number) in enumerate(sorted(survey.skipped.items(), key=lambda item: -item[1])):
         yield ("skipped" if not index else ""), f"{formatting.count(number)} {messages.skip(reason)}"
-    yield "images", f"{formatting.count(survey.candidates)}, {formatting.size(survey.size_bytes)}"
+    size = f", {formatting.size(survey.size_bytes)}" if survey.size_bytes or not survey.candidates else ""
+    yield "images", f"{formatting.count(survey.candidates)}{size}"
     if survey.settled or survey.waiting:
         cached = f"; the labels of {formatting.count(survey.waiting)} are not used yet" if survey.waiting else ""
         yield "", f"{formatting.count(survey.settled + survey.waiting)} in the checkpoint already: free{cached}"
@@ -224,7 +225,8 @@ def _by_hand_rows(review: ReviewByPeople) -> Iterator[Row]:
     people = f"{PEOPLE[0]} to {PEOPLE[1]} people look at each image"
     pace = f"{review.terms.images_per_hour:,.0f} an hour at {usd(review.terms.hour_micros)} an hour"
     yield "by hand", f"{usd(low)} to {usd(high)}, {_work(*review.hours)}: {people}, {pace}"
-    yield "", Text(f"{'; '.join(review.sources)} (your own: pricing.by_hand)", "dim")
+    own = "" if OWN_SOURCE in review.sources else " (your own: pricing.by_hand)"
+    yield "", Text(f"{'; '.join(review.sources)}{own}", "dim")
 
 
 def _work(least_hours: float, most_hours: float) -> str:
