@@ -137,7 +137,7 @@ class Importer:
             RefusedError: The service refuses, or the wish does not fit what is there.
             WaitEndedError: The time of the waits is over.
         """
-        rows = self._taken_up(project, wish) or await self._split_before(project, wish)
+        rows = await self._taken_up(project, wish) or await self._split_before(project, wish)
         if not rows:
             rows = self._log.begin(project.arn, await self._plans(project, wish))
         has_failed = False
@@ -150,8 +150,8 @@ class Importer:
 
     # -- The beginning
 
-    def _taken_up(self, project: Project, wish: ImportWish) -> list[Import]:
-        """The rows of the job that was cut, if it is the wished one."""
+    async def _taken_up(self, project: Project, wish: ImportWish) -> list[Import]:
+        """The rows of the job that was cut, if it is the wished one, and its datasets were not deleted since."""
         rows = self._log.find(project.arn)
         if {row.plan.kind: row.plan.digest for row in rows} != wish.digests:
             return []
@@ -161,6 +161,10 @@ class Importer:
             return []
         if any(row.state in {ImportState.FAILED, ImportState.DROPPED} for row in rows):
             return []
+        for row in rows:
+            has_effect = row.is_sent or row.offset or row.state is not ImportState.OPEN
+            if has_effect and await self._dataset(project, row.plan.kind) is None:
+                return []
         self._waiter.tell("taking up the import that was cut")
         return rows
 

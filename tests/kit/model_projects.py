@@ -143,14 +143,20 @@ class Desk:
 
     async def remake_dataset(self, content: bytes) -> None:
         """Somebody deletes the training dataset and makes it again."""
-        (project,) = (await self.service.describe_projects()).items
-        (dataset,) = [one for one in project.datasets if one.type == DatasetType.TRAIN]
-        await sleep(DATASET_S)
-        await self.service.delete_dataset(dataset.arn)
-        made = await self.service.create_dataset(project.arn, DatasetType.TRAIN)
+        project_arn = await self.delete_dataset()
+        made = await self.service.create_dataset(project_arn, DatasetType.TRAIN)
         await sleep(DATASET_S)
         await self.service.update_entries(made, content)
         self.service.updates.clear()
+
+    async def delete_dataset(self) -> str:
+        """Somebody deletes the training dataset, if there is one; the ARN of its project."""
+        (project,) = (await self.service.describe_projects()).items
+        await sleep(DATASET_S)
+        for dataset in project.datasets:
+            if dataset.type == DatasetType.TRAIN:
+                await self.service.delete_dataset(dataset.arn)
+        return project.arn
 
     async def create(self, killer: Killer) -> MadeProject:
         """One process of ``create``."""

@@ -109,6 +109,25 @@ def test_a_dataset_that_failed_is_made_again(tmp_path: Path) -> None:
     at_desk(tmp_path, main)
 
 
+@pytest.mark.parametrize("by", [ImportBy.REFERENCE, ImportBy.ENTRIES])
+def test_a_dataset_that_was_deleted_after_a_cut_import_is_made_again(by: ImportBy, tmp_path: Path) -> None:
+    """What the ledger has of it says nothing about a dataset that is not there any more."""
+
+    async def main(desk: Desk) -> None:
+        wished = wish(source(lines(4)), by=by)
+        counted = Killer()
+        await desk.imports(counted, wished)
+        for at in range(1, len(counted.moments) + 1):
+            await desk.delete_dataset()
+            await unless_crashed(desk.imports(Killer(at), wished))
+            await desk.delete_dataset()
+            (found,) = await desk.imports(LIVE, wished)
+            assert found.ok
+            assert len(desk.service.refs(DatasetType.TRAIN)) == 4
+
+    at_desk(tmp_path, main)
+
+
 def test_a_missing_project(tmp_path: Path) -> None:
     """It is refused with the service's own code."""
 
