@@ -33,7 +33,7 @@ demo: $(PROGRAM) ## run the main job on the embedded sandbox, nothing else neede
 
 demo-train: $(PROGRAM) ## train a model, run it, correct it and stop it in the sandbox; two minutes
 	$(dir $(PROGRAM))bin/python -c 'import numpy' 2>/dev/null || $(PYTHON) -m pip --python $(dir $(PROGRAM))bin/python install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/train.txt
-	$(dir $(PROGRAM))bin/python $(dir $(PROGRAM))bin/asyncfilter demo-train
+	$(dir $(PROGRAM))bin/python $(dir $(PROGRAM))bin/asyncfilter demo --train
 
 # The program runs from this folder, as in .venv, without being built. What is imported is compiled when it is.
 $(RUNS): requirements/run.txt
@@ -124,10 +124,11 @@ bench-quick: $(READY) ## the same in two minutes; rewrites nothing
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
-sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, and 100 kills of leases, for an hour
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, for hours
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
 	$(BIN)/python -m tests.kit.sweep leases --moments 100
+	$(BIN)/python -m tests.kit.sweep trainings --moments 100
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo

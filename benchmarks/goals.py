@@ -303,6 +303,12 @@ GOALS = (
         digits=0,
     ),
     Goal(
+        what="run over an S3 Inventory of a million keys that examines its first images, processor time",
+        figure=lambda results: results["lists"]["by_keys"]["1000000"]["first_cpu_s"],
+        unit=" s",
+        goal=10,
+    ),
+    Goal(
         what="`asyncfilter --help`",
         figure=lambda results: results["startup"]["help_wall_s"],
         unit=" s",

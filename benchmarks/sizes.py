@@ -27,6 +27,7 @@ class Sizes:
         limiter_rates_tps: The rates of the limiters.
         pictures: Files of each format that are sent, compared and converted.
         manifest_lines: Lines of the manifest that is checked.
+        inventory: Keys of the inventories over which a run is measured.
         exports: Images of the checkpoints that are exported; 200,000 have over a million labels.
         sandbox_s: Seconds for which each operation of the sandbox is called.
     """
@@ -51,6 +52,7 @@ class Sizes:
     limiter_rates_tps: tuple[int, ...]
     pictures: int
     manifest_lines: int
+    inventory: tuple[int, ...]
     exports: tuple[int, ...]
     sandbox_s: float
 
@@ -76,6 +78,7 @@ FULL = Sizes(
     limiter_rates_tps=(50, 500, 5_000),
     pictures=96,
     manifest_lines=250_000,
+    inventory=(100_000, 1_000_000),
     exports=(20_000, 200_000),
     sandbox_s=3.0,
 )
@@ -101,6 +104,7 @@ QUICK = Sizes(
     limiter_rates_tps=(50, 500),
     pictures=12,
     manifest_lines=10_000,
+    inventory=(1_000, 10_000),
     exports=(200, 2_000),
     sandbox_s=0.5,
 )

@@ -13,6 +13,7 @@ from benchmarks.workloads import (
     exports,
     limiters,
     listing,
+    lists,
     manifests,
     memory,
     overshoot,
@@ -38,6 +39,7 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "pictures": pictures.measure,
     "manifests": manifests.measure,
     "exports": exports.measure,
+    "lists": lists.measure,
     "limiters": limiters.measure,
     "sandbox": sandbox.measure,
 }

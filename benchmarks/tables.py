@@ -222,6 +222,12 @@ def _exports(measured: Document) -> str:
     return table(("images", "rows", *(name.replace("_", " ") for name in columns)), rows)
 
 
+def _lists(measured: Document) -> str:
+    names = ("first_cpu_s", "first_peak_mb", "resumed_cpu_s", "resumed_peak_mb")
+    rows = [(f"{int(keys):,}", *(f"{one[name]:,}" for name in names)) for keys, one in measured["by_keys"].items()]
+    return table(("keys", *(name.replace("_", " ") for name in names)), rows)
+
+
 def _overshoot(measured: Document) -> str:
     ends = {"stop": f"`matches: {measured['matches']:,}`", "budget": f"{measured['budget_calls']:,} calls"}
     rows = [
@@ -312,6 +318,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "startup": ("Starting", _plain),
     "manifests": ("Manifests of Custom Labels", _plain),
     "exports": ("Exports for training", _exports),
+    "lists": ("A run over an S3 Inventory", _lists),
     "pictures": ("Pictures", _pictures),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),

@@ -125,10 +125,16 @@ async def open_store(job: Job, clients: AwsClients) -> S3Store:
         sink=S3Sink(clients.s3),
         region=region,
         cautions=(
-            *await sibling_cautions(clients.s3, job.source.bucket, job.source.prefix),
+            *await _sibling_cautions(job, clients.s3),
             *await check_targets(job, clients.session, clients.s3, region),
         ),
     )
+
+
+async def _sibling_cautions(job: Job, calls: S3Api) -> tuple[str, ...]:
+    """Those of a source that is listed; a list of keys has no others."""
+    source = job.source
+    return () if source.listed is not None else await sibling_cautions(calls, source.bucket, source.prefix)
 
 
 async def open_detector(job: Job, clients: AwsClients, *, bucket_region: str | None) -> tuple[RekognitionDetector, str]:

@@ -185,7 +185,15 @@ def _timeout(timeout: float | tuple[float | None, float | None] | None) -> aioht
 
 def _body(request: AWSPreparedRequest) -> bytes | str | AsyncIterator[bytes] | None:
     body = request.body
-    return _pieces(body) if hasattr(body, "read") else body
+    if hasattr(body, "read"):
+        return _pieces(body)
+    # In one piece aiohttp would hand it all to the socket at once, and warn of that from 1 MiB on.
+    return _slices(body) if isinstance(body, bytes) and len(body) > _PIECE_BYTES else body
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE_BYTES):
+        yield body[start : start + _PIECE_BYTES]
 
 
 async def _pieces(content: BinaryIO) -> AsyncIterator[bytes]:

@@ -23,9 +23,19 @@ from asyncfilter.checkpoint.schema import (
     expected_names,
     table_names,
 )
-from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_references, read_state, write_state
+from asyncfilter.checkpoint.state import (
+    DECIDED_BY,
+    MODEL,
+    NAME,
+    TOTALS,
+    WATERMARK,
+    read_references,
+    read_state,
+    write_state,
+)
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
+from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Opened, Totals, Watermark
 
 _MAGIC = b"SQLite format 3\0"
@@ -295,4 +305,5 @@ def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opene
         decided_by=read_state(db, DECIDED_BY, str),
         next_id=last_id + 1,
         is_new=is_new,
+        model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
     )

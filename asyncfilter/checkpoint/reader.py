@@ -23,11 +23,12 @@ from asyncfilter.checkpoint.open_file import DIED, check_header, connect, stored
 from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.removal_journal import count_pending_removals
 from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
-from asyncfilter.checkpoint.state import DECIDED_BY, NAME, TOTALS, WATERMARK, read_references, read_state
+from asyncfilter.checkpoint.state import DECIDED_BY, MODEL, NAME, TOTALS, WATERMARK, read_references, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Label
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.records.images import StoredImage, StoredReference
+from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Totals, Watermark
 
 RUNNING = "running"
@@ -66,6 +67,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         size_bytes: Of the file and its write-ahead log.
         runs: The history, oldest first.
         held_by: The process that holds it now; None when there is none.
+        model: What is known about the detector's model.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     runs: Sequence[RunRecord]
     held_by: Holder | None
+    model: KnownModel = NOTHING_KNOWN
 
     @property
     def answers(self) -> int:
@@ -119,6 +122,7 @@ def read_status(path: Path) -> Status:
             size_bytes=sum(side.stat().st_size for side in sides if side.exists()),
             runs=_runs(db, RUNNING if held_by else DIED),
             held_by=held_by,
+            model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
         )
 
 

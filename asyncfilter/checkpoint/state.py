@@ -25,6 +25,9 @@ DECIDED_BY = "decided_by"
 REFERENCES = "references"
 """Reference images with their labels, by address; they are few and need no table."""
 
+MODEL = "model"
+"""What is known about the detector's model."""
+
 LISTING = "listing"
 """State of the stored listing."""
 

@@ -22,6 +22,7 @@ from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
     DECIDED_BY,
     LISTING,
+    MODEL,
     REFERENCES,
     TOTALS,
     WATERMARK,
@@ -86,7 +87,7 @@ class Tables:
             if batch.failures:
                 failures = [(id_, failure.code, failure.message) for id_, failure in batch.failures]
                 self._update(("failure", "message"), failures)
-            state: dict[str, object] = {WATERMARK: batch.watermark, TOTALS: batch.totals}
+            state: dict[str, object] = {WATERMARK: batch.watermark, TOTALS: batch.totals, MODEL: batch.model}
             if batch.references:
                 state[REFERENCES] = merged(read_references(self._db), batch.references)
             write_state(self._db, {key: value for key, value in state.items() if value is not None})

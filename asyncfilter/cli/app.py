@@ -45,7 +45,6 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "quota": Entry("asyncfilter.cli.quota", "Show quota, price and limits of the account in a region."),
     "sandbox": Entry("asyncfilter.cli.sandbox", "Serve a double of S3, Rekognition and Service Quotas."),
     "demo": Entry("asyncfilter.cli.demo", "Show a whole run in a sandbox; needs no account."),
-    "demo-train": Entry("asyncfilter.cli.demo_train", "Show a model trained and run in a sandbox; needs no account."),
 }
 """Every command, in the order of the help."""
 

@@ -28,7 +28,8 @@ app = command_group()
     "bench",
     help=help_text(
         "Measure how many calls a second the account really accepts, at which concurrency and latency, and compare "
-        "that with the value in Service Quotas. The result includes settings for the job file and the figures for a "
+        "that with the value in Service Quotas; for a Custom Labels model also what an inference "
+        "unit takes. The result includes settings for the job file and the figures for a "
         "quota request. The job's own next images are examined (a dry run: nothing is written to S3); their labels "
         "are kept, and are free for the job's run. The command shows the price and asks first, except for a sandbox "
         "on this machine. Ctrl-C ends the measurement and shows its result so far (exit 75).",

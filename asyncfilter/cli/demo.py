@@ -17,7 +17,8 @@ from asyncfilter.cli.options import LogFormat, OutputOptions, ResultOptions, com
 from asyncfilter.cli.run import print_summary
 from asyncfilter.cli.signals import PROCESS
 from asyncfilter.cli.stderr import print_err, print_lines
-from asyncfilter.errors import ExitCode
+from asyncfilter.cli.terminal import write_json
+from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
 from asyncfilter.records.images import StoredImage
@@ -28,6 +29,7 @@ from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, Sandbox
 FOLDER = Path(".asyncfilter-demo")
 MANIFEST = FOLDER / "train.manifest"
 
+_PICTURES = 300
 _QUOTA_TPS = 25.0
 _OTHER_CONFIDENCE = 70
 _REJECTS_SHOWN = 24
@@ -68,16 +70,23 @@ app = command_group()
         f"half a minute; needs no account and writes only to {FOLDER}/.",
         "asyncfilter demo",
         "asyncfilter demo --serve      keep the sandbox open afterwards, to try more",
+        "asyncfilter demo --train      train a model on drawn pictures, run it under a lease, correct and stop it",
     ),
 )
 @takes_options
 def demo(
     *,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="How many pictures to generate.")] = 300,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="How many pictures to generate.")] = _PICTURES,
     serve: Annotated[bool, typer.Option("--serve", help="Keep the sandbox open afterwards, until Ctrl-C.")] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Show a model of Custom Labels from folders of pictures to its stop.")
+    ] = False,
     options: ResultOptions,
 ) -> None:
-    """Show a whole run."""
+    """Show a whole run, or the way to a model."""
+    if train:
+        _show_training(pictures=pictures, serve=serve, as_json=options.as_json)
+        return
     path = _prepare_folder()
     print_err(
         f"Drawing {pictures} pictures and starting a sandbox: S3, Rekognition and Service Quotas on a local port."
@@ -91,6 +100,21 @@ def demo(
             _serve(sandbox)
     if summary.stop_reason is not StopReason.COMPLETED:
         raise typer.Exit(summary.exit_code or ExitCode.SOME_FAILED)
+
+
+def _show_training(*, pictures: int, serve: bool, as_json: bool) -> None:
+    """The other demo.
+
+    Raises:
+        UsageError: An option is not for it.
+    """
+    if serve or pictures != _PICTURES:
+        raise UsageError("--train takes neither --pictures nor --serve", hint="Leave them out.")
+    from asyncfilter.cli.demo_train import demo_train  # noqa: PLC0415  what the usual demo does not need
+
+    result = demo_train()
+    if as_json:
+        write_json(result)
 
 
 def _prepare_folder() -> Path:
@@ -124,7 +148,8 @@ def _run(job: Job, *, as_json: bool) -> Summary:
     print_lines(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
     output = OutputOptions(events=str(FOLDER / "events.jsonl"))
     summary = deferred.run_with_console(job, functools.partial(deferred.run, job, counts_ahead=True), PROCESS, output)
-    print_summary(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False)
+    # Its next steps need a service, and the sandbox is gone then; those of the demo work without one.
+    print_summary(summary, job, as_json=as_json, log_format=LogFormat.TEXT, dry_run=False, with_steps=False)
     if summary.stop_reason is not StopReason.COMPLETED:
         return summary
     deferred.run_async(_show_repetitions, job)
@@ -142,7 +167,9 @@ Next steps
   {program()} export {job.path} --failed | head
       shows why images failed (some were made broken on purpose)
   {program()} demo --serve
-      runs the demo again and keeps the sandbox open""")
+      runs the demo again and keeps the sandbox open
+  {program()} init s3://YOUR-BUCKET/PREFIX/
+      looks at your own images, or at a folder, and writes a job for them; free""")
     return summary
 
 

@@ -1,4 +1,4 @@
-"""``asyncfilter demo-train``: from folders of pictures to a running model, better after corrections, in a sandbox."""
+"""``asyncfilter demo --train``: from folders of pictures to a running model, better after corrections, in a sandbox."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 import typer
 
 from asyncfilter.cli.demo_folder import prepare_folder, run_command, show_command, unwritable, use_sandbox
-from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err, print_lines
 from asyncfilter.custom_labels.ledger import STATE_VARIABLE
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.policy.pricing import model_micros, training_micros
-from asyncfilter.report.formatting import usd
+from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
 from asyncfilter.sandbox import BucketSpec, LoadSpec, SamplesSpec, SandboxOptions, SandboxProcess
 from asyncfilter.sandbox.custom_labels.limits import UNIT_TPS
@@ -42,7 +41,7 @@ _RAW = 200
 _OUTPUT = ["--output", "s3://demo-models/training/"]
 
 JOB = """\
-# What `asyncfilter demo-train` ran: the trained model looks for robins in a bucket with dirt.
+# What `asyncfilter demo --train` ran: the trained model looks for robins in a bucket with dirt.
 version: 1
 name: demo-train
 
@@ -68,28 +67,19 @@ class Wrong(NamedTuple):
     label: str
 
 
-app = command_group()
+def demo_train() -> dict[str, Any]:
+    """Show the way from folders to a model; the result for ``--json``.
 
-
-@app.command(
-    "demo-train",
-    help=help_text(
-        "See a model trained in a sandbox: pictures in folders, a manifest, the check of the dataset, import, "
-        "training, evaluation, a start under a lease, a run over a bucket with dirt, corrections of wrong labels, a "
-        "better model, and the stop. Takes a minute; needs no account, writes only to "
-        f"{FOLDER}/, and ends with what it would have cost on AWS.",
-        "asyncfilter demo-train",
-    ),
-)
-@takes_options
-def demo_train() -> None:
-    """Show the way from folders to a model."""
+    Raises:
+        UsageError: numpy is not installed, or the folder cannot be used.
+        typer.Exit: A command has failed.
+    """
     if importlib.util.find_spec("numpy") is None:
         raise UsageError(
             "the sandbox trains with numpy, which is not installed",
             hint="Install it: pip install 'asyncfilter[sandbox-training]'.",
         )
-    prepare_folder(FOLDER, "demo-train")
+    prepare_folder(FOLDER, "demo --train")
     try:
         wrong = draw_pictures(PICTURES)
     except OSError as error:
@@ -105,7 +95,7 @@ def demo_train() -> None:
         demo.train()
         demo.detect()
         demo.improve(wrong)
-        demo.finish()
+        return demo.finish()
 
 
 def draw_pictures(folder: Path) -> list[Wrong]:
@@ -191,12 +181,18 @@ class _Demo:
         compared = ["--compare", "v1", "--html", self._path("v2.html")]
         self._run("model", "evaluate", "birds", "v2", *compared)
 
-    def finish(self) -> None:
+    def finish(self) -> dict[str, Any]:
         """Stop what runs, and say what all of it would have cost."""
         self._title("5. Nothing is left running")
         self._run("model", "stop", "birds", "v2", *_POLL, "--yes")
         self._run("model", "list")
-        print_lines(_closing(len(self._versions())))
+        versions = self._versions()
+        trained, ran = _costs_micros(len(versions))
+        print_lines(_closing(len(versions), trained, ran))
+        return {
+            "versions": [{name: one[name] for name in ("version", "arn", "status", "f1")} for one in versions],
+            "usd": usd_number(trained + ran),
+        }
 
     def _versions(self) -> list[dict[str, Any]]:
         shown = run_command(["model", "status", "birds", "--json"])
@@ -221,15 +217,22 @@ class _Demo:
             raise typer.Exit(code)
 
 
-def _closing(versions: int) -> str:
+def _costs_micros(versions: int) -> tuple[int, int]:
+    """What the trainings and the running models would have cost on AWS.
+
+    Each version was started and stopped once; the first one examined the bucket in between.
+    """
+    examined_s = _RAW / UNIT_TPS
+    ran = model_micros(1, START_S + examined_s + STOP_S) + (versions - 1) * model_micros(1, START_S + STOP_S)
+    return versions * training_micros(TRAINING_S), round(ran, -4)  # whole cents
+
+
+def _closing(versions: int, trained: int, ran: int) -> str:
     """What the commands would have cost, and where to look."""
-    trained = versions * training_micros(TRAINING_S)
-    # Each version was started and stopped once; the first one examined the bucket in between.
-    ran = model_micros(1, START_S + _RAW / UNIT_TPS + STOP_S) + (versions - 1) * model_micros(1, START_S + STOP_S)
     return f"""
-On AWS this would have cost about {usd(trained + ran)}: {usd(trained)} for {versions} trainings of half an hour, and
-{usd(ran)} for the minutes in which a model was started, ran, and was stopped (a lease of 1 h costs
-{usd(model_micros(1, 3600))} at the most). It would have taken about an hour and a half.
+On AWS this would have cost about {usd(trained + ran)} and taken about an hour and a half:
+{usd(trained)} for {versions} trainings of half an hour, and {usd(ran)} for the minutes in which a model was
+started, ran, and was stopped. A lease of 1 h costs {usd(model_micros(1, 3600))} at the most.
 
 Where to look
   {FOLDER / "v1.html"}

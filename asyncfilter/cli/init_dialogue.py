@@ -66,8 +66,8 @@ class Dialogue:
             usable: Returns the target as it is to stand in the file, and raises when it cannot be used.
         """
         return self._asked(
-            "2 of 3. Where are copies of these images to go? s3://bucket/prefix/ or a folder, as the source is; it can "
-            "be added later at no cost.",
+            "2 of 3. Where are copies of these images to go? s3://bucket/prefix/ or a folder; it can be added later at "
+            "no cost.",
             "Copy to",
             NOWHERE,
             lambda answer: None if answer == NOWHERE else usable(answer),

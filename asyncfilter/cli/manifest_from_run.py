@@ -25,6 +25,7 @@ from asyncfilter.datasets.manifests.writing import ManifestWriter
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Verdict, uri_of
+from asyncfilter.policy.assumed import uses_assumed, with_stored_thresholds
 from asyncfilter.policy.reference_labels import references_of, resolved
 from asyncfilter.records.images import StoredImage
 from asyncfilter.report.formatting import count
@@ -151,7 +152,9 @@ def _choice(given: str, least_pct: float, job: Job) -> Choice:
 
 
 def _with_names(job: Job) -> Job:
-    """The job with names in place of its references."""
+    """The job with the thresholds of its model, and with names in place of its references."""
+    if uses_assumed(job):
+        job = with_stored_thresholds(job, deferred.read_status(job.checkpoint).model)
     if not references_of(job):
         return job
     stored = deferred.read_stored_references(job.checkpoint)

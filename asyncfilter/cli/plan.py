@@ -36,8 +36,9 @@ app = command_group()
     "plan",
     help=help_text(
         "Show the expected result of a job before it runs: how many objects are listed, how many are skipped and why, "
-        "cost and hours at the quota, and whether the budget or a limit would end the run. This is free, and nothing "
-        "is written. With --sample N, N images drawn at random from the whole listing are examined. They are paid "
+        "cost and hours at the quota, and whether the budget or a limit would end the run; for a Custom Labels model "
+        "also rate, hours and dollars of 1 to 5 inference units. This is free, and nothing is written. With "
+        "--sample N, N images drawn at random from the whole listing are examined. They are paid "
         "for, their labels are kept, and are free for the run. The result adds hit rate, failures, total cost and "
         "cost of each kept image, with 95 % intervals.",
         "asyncfilter plan job.yaml",

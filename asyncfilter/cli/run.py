@@ -81,10 +81,21 @@ def _may_start_afresh(job: Job, *, yes: bool) -> bool:
     return ask(f"{job.checkpoint} holds {paid}. Move it aside and pay again?", yes=yes)
 
 
-def print_summary(summary: Summary, job: Job, *, as_json: bool, log_format: LogFormat, dry_run: bool) -> None:
+def print_summary(
+    summary: Summary, job: Job, *, as_json: bool, log_format: LogFormat, dry_run: bool, with_steps: bool = True
+) -> None:
     """Print the summary on stderr for people, and with ``as_json`` on stdout for scripts."""
     if log_format is LogFormat.TEXT:
         console = stderr_console()
-        console.print(draw_summary(summary, job, width=console.width, dry_run=dry_run, ascii_only=is_ascii(console)))
+        console.print(
+            draw_summary(
+                summary,
+                job,
+                width=console.width,
+                dry_run=dry_run,
+                ascii_only=is_ascii(console),
+                with_steps=with_steps,
+            )
+        )
     if as_json:
         write_json(summary_mapping(summary))

@@ -31,6 +31,9 @@ _Texts = list[str] | None
 _CONTENT, _LABELS, _LIMITS, _TROUBLE = "Content", "Labels", "Speed and limits", "Trouble"
 _MODELS = "Custom Labels"
 
+_QUICK_START = 100.0
+"""The speed of a sandbox for a job that starts its model, unless another is given."""
+
 
 def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
     return typer.Option(flag, metavar=metavar, help=text, rich_help_panel=panel, show_default=False)
@@ -277,7 +280,10 @@ def _with_jobs(
         buckets=(*options.buckets, *needed.buckets),
         drawn=tuple(spec for spec in needed.drawn if spec.bucket not in filled),
         model_arn=needed.model_arn or options.model_arn,
+        model_thresholds=needed.model_thresholds,
         model_status="STOPPED" if needed.starts_model else options.model_status,
+        # As slow as at AWS, a job that starts its model would wait for ten minutes.
+        speed=_QUICK_START if needed.starts_model and options.speed == 1 else options.speed,
     ), needed.profiles
 
 

@@ -7,19 +7,24 @@ seen it would be tested with what it knows by heart.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO
 
 from asyncfilter.custom_labels.manifest_lines import LineFates, digest_of, source_ref_of
 from asyncfilter.datasets.manifests.codes import Finding, Severity
 from asyncfilter.datasets.manifests.physical_lines import read_lines
 from asyncfilter.datasets.manifests.ref_index import RefIndex
+from asyncfilter.datasets.manifests.tally import Tally, UseCase
 from asyncfilter.datasets.manifests.validation import validate
+from asyncfilter.errors import RefusedError
 
 IN_TEST_SET = "in_test_set"
 REPEATED = "repeated"
 """The reasons for which a line is skipped."""
+
+OTHER_USE_CASE = "OTHER_USE_CASE"
 
 _NO_ERRORS = frozenset(
     {
@@ -45,16 +50,16 @@ class Corrections:
         name: As the user named it.
         stream: Its bytes, which can be read again and again.
         digest: SHA-256 of it, as hexadecimal digits.
-        lines: Physical lines.
         refs: Its images, with the numbers of their first lines.
+        tally: Of its lines.
         errors: What is wrong with it, at most the first thousand; nothing may be imported unless there are none.
     """
 
     name: str
     stream: BinaryIO
     digest: str
-    lines: int
     refs: RefIndex
+    tally: Tally
     errors: tuple[Finding, ...]
 
 
@@ -73,10 +78,32 @@ def check_corrections(stream: BinaryIO, *, name: str, size_bytes: int) -> Correc
         name=name,
         stream=stream,
         digest=digest_of(stream),
-        lines=checked.tally.lines,
         refs=checked.refs,
+        tally=checked.tally,
         errors=tuple(errors),
     )
+
+
+def check_fit(corrections: Corrections, entries: Sequence[str]) -> None:
+    """Check that corrections are of the kind of a training dataset, by some of its entries.
+
+    Raises:
+        RefusedError: Their images are in another bucket, or they have labels where it has boxes.
+    """
+    found = validate(BytesIO("\n".join(entries).encode()), file="the training dataset").tally
+    here, there = corrections.tally, found
+    if others := [bucket for bucket in here.buckets if there.buckets and bucket not in there.buckets]:
+        raise RefusedError(
+            f"{corrections.name} has images in {others[0]}, and the training dataset in {next(iter(there.buckets))}",
+            code="ERROR_IMAGES_IN_MULTIPLE_S3_BUCKETS",
+            hint="Copy the images to the bucket of the dataset: a training takes images of one bucket.",
+        )
+    if UseCase.UNKNOWN not in {here.use_case, there.use_case} and here.use_case is not there.use_case:
+        raise RefusedError(
+            f"{corrections.name} is for {here.use_case.value}, and the training dataset for {there.use_case.value}",
+            code=OTHER_USE_CASE,
+            hint="Give lines of the same kind: the training would not use the corrected images.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +168,7 @@ def select(corrections: Corrections, test_refs: RefIndex, out: BinaryIO) -> Sele
 
 def _last_lines(corrections: Corrections) -> array[int]:
     """For the number of an image's first line, that of its last one."""
-    last = array("I", bytes(4 * (corrections.lines + 1)))
+    last = array("I", bytes(4 * (corrections.tally.lines + 1)))
     for number, source_ref, _content in _lines(corrections.stream):
         last[corrections.refs.find(source_ref)] = number
     return last

@@ -34,6 +34,7 @@ class Improvement:
 
     Attributes:
         id: Its number.
+        dataset_arn: The training dataset; one that was made anew has another ARN, and lacks what was imported.
         digest: SHA-256 of the corrections as the user gave them.
         version: Name of the version that is trained with them.
         old_version: The newest trained version at the beginning; None when there was none.
@@ -44,6 +45,7 @@ class Improvement:
     """
 
     id: int
+    dataset_arn: str
     digest: str
     version: str
     old_version: str | None
@@ -78,16 +80,24 @@ class ImprovementLog:
             return self._last(db, project_arn)
 
     def begin(
-        self, project_arn: str, digest: str, *, version: str, old_version: str | None, entries_before: int
+        self,
+        project_arn: str,
+        dataset_arn: str,
+        digest: str,
+        *,
+        version: str,
+        old_version: str | None,
+        entries_before: int,
     ) -> Improvement:
         """Write that an improvement begins, or go on with the open one of the same corrections.
 
-        One that is open with other corrections is dropped. One that goes on may get another version, as long as nothing
-        is trained for it: the caller has seen to that. Durable when this returns.
+        One that is open with other corrections, or for a dataset that was there before, is dropped. One that goes on
+        may get another version, as long as nothing is trained for it: the caller has seen to that. Durable when this
+        returns.
         """
         with self._ledger.transaction() as db:
             found = self._last(db, project_arn)
-            if found is not None and found.is_open and found.digest == digest:
+            if found is not None and found.is_open and (found.dataset_arn, found.digest) == (dataset_arn, digest):
                 db.execute("UPDATE improvements SET version = ? WHERE id = ?", (version, found.id))
                 return _get(db, found.id)
             now = self._clock.unix()
@@ -97,9 +107,9 @@ class ImprovementLog:
                 (now, self._endpoint, project_arn),
             )
             made = db.execute(
-                "INSERT INTO improvements (endpoint, project_arn, digest, version, old_version, entries_before, state,"
-                " asked_at) VALUES (?, ?, ?, ?, ?, ?, 'open', ?)",
-                (self._endpoint, project_arn, digest, version, old_version, entries_before, now),
+                "INSERT INTO improvements (endpoint, project_arn, dataset_arn, digest, version, old_version,"
+                " entries_before, state, asked_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'open', ?)",
+                (self._endpoint, project_arn, dataset_arn, digest, version, old_version, entries_before, now),
             )
             return _get(db, int(made.lastrowid or 0))
 
@@ -130,12 +140,14 @@ class ImprovementLog:
 
 
 def _get(db: sqlite3.Connection, number: int) -> Improvement:
-    digest, version, old, before, added, replaced, state = db.execute(
-        "SELECT digest, version, old_version, entries_before, added, replaced, state FROM improvements WHERE id = ?",
+    dataset, digest, version, old, before, added, replaced, state = db.execute(
+        "SELECT dataset_arn, digest, version, old_version, entries_before, added, replaced, state"
+        " FROM improvements WHERE id = ?",
         (number,),
     ).fetchone()
     return Improvement(
         id=number,
+        dataset_arn=dataset,
         digest=digest,
         version=version,
         old_version=old,

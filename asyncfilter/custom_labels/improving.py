@@ -18,10 +18,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from asyncfilter.custom_labels.corrections import Corrections, Selected, select
+from asyncfilter.custom_labels.corrections import Corrections, Selected, check_fit, select
 from asyncfilter.custom_labels.counting import Counter, ImportedDataset
 from asyncfilter.custom_labels.finding import all_versions, find_version
-from asyncfilter.custom_labels.import_log import ImportLog
+from asyncfilter.custom_labels.import_log import ImportLog, ImportState
 from asyncfilter.custom_labels.importing import FAILED, ImportBy, Importer, ImportWish, ManifestSource, once_ready
 from asyncfilter.custom_labels.improvement_log import Improvement, ImprovementLog, ImprovementState
 from asyncfilter.custom_labels.manifest_lines import source_ref_of
@@ -37,6 +37,7 @@ from asyncfilter.ports.model_service import (
     DatasetType,
     ModelService,
     ObjectFiles,
+    Page,
     Project,
     Version,
     VersionStatus,
@@ -79,6 +80,7 @@ class ImprovementOutlook:
     Attributes:
         endpoint: Of the service; empty for AWS's own.
         project: The project.
+        dataset_arn: Its training dataset.
         corrections: As the user gave them.
         selected: The lines that are to be imported.
         row: The improvement that is taken up; None for a new one.
@@ -90,6 +92,7 @@ class ImprovementOutlook:
 
     endpoint: str
     project: Project
+    dataset_arn: str
     corrections: Corrections
     selected: Selected
     row: Improvement | None
@@ -186,10 +189,11 @@ class Improver:
     def __init__(self, service: ModelService, files: ObjectFiles, logs: Logs, waiter: Waiter, project: Project) -> None:
         named = ProjectName(project.name, arn=project.arn)
         self._service = service
-        self._importer = Importer(service, files, logs.imports, waiter, named)
+        self._importer = Importer(service, files, logs.imports, waiter)
         self._counter = Counter(service, waiter, named)
         self._trainer = Trainer(service, logs.trainings, waiter, project)
         self._log = logs.improvements
+        self._imports = logs.imports
         self._waiter = waiter
         self._project = project
 
@@ -210,9 +214,11 @@ class Improver:
             RefusedError: A dataset or the name cannot be used, or another training of the project is open.
         """
         train, test = await self._dataset(DatasetType.TRAIN), await self._dataset(DatasetType.TEST)
+        check_fit(corrections, (await self._page(train, None)).items)
         selected = select(corrections, await self._refs(test), held)
-        last = self._log.last(self._project.arn)
-        same = last if last is not None and last.digest == corrections.digest else None
+        same = self._log.last(self._project.arn)
+        if same is not None and (same.dataset_arn, same.digest) != (train.arn, corrections.digest):
+            same = None
         row = await self._row(same, wish)
         version = wish.version or (row.version if row is not None else default_name)
         training = await self._trainer.outlook(
@@ -223,6 +229,7 @@ class Improver:
         return ImprovementOutlook(
             endpoint=self._service.endpoint,
             project=self._project,
+            dataset_arn=train.arn,
             corrections=corrections,
             selected=selected,
             row=row,
@@ -274,16 +281,15 @@ class Improver:
     async def _entries(self, dataset: Dataset) -> AsyncIterator[str]:
         token: str | None = None
         while True:
-            page = await once_ready(
-                self._waiter,
-                "entries",
-                lambda token=token: self._service.list_entries(dataset.arn, token=token),  # type: ignore[misc]
-            )
+            page = await self._page(dataset, token)
             for entry in page.items:
                 yield entry
             token = page.token
             if token is None:
                 return
+
+    async def _page(self, dataset: Dataset, token: str | None) -> Page[str]:
+        return await once_ready(self._waiter, "entries", lambda: self._service.list_entries(dataset.arn, token=token))
 
     # -- The steps
 
@@ -315,13 +321,22 @@ class Improver:
     def _begun(self, outlook: ImprovementOutlook) -> Improvement:
         if outlook.row is not None and not outlook.row.is_open:
             return outlook.row
+        if outlook.row is None:
+            self._drop_imports(outlook)
         return self._log.begin(
             self._project.arn,
+            outlook.dataset_arn,
             outlook.corrections.digest,
             version=outlook.training.version,
             old_version=outlook.old_version,
             entries_before=outlook.entries_before,
         )
+
+    def _drop_imports(self, outlook: ImprovementOutlook) -> None:
+        """Drop an import of the same lines that an improvement before this one began: what it sent may be gone."""
+        for row in self._imports.find(self._project.arn):
+            if row.plan.digest == outlook.selected.digest:
+                self._imports.end(row, ImportState.DROPPED)
 
     async def _import(self, selected: Selected) -> ImportedDataset:
         source = ManifestSource(

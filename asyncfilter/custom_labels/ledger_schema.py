@@ -52,6 +52,7 @@ CREATE TABLE improvements (
   id INTEGER PRIMARY KEY,
   endpoint TEXT NOT NULL,
   project_arn TEXT NOT NULL,
+  dataset_arn TEXT NOT NULL,
   digest TEXT NOT NULL,
   version TEXT NOT NULL,
   old_version TEXT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -24,6 +24,7 @@ from asyncfilter.custom_labels.lease import (
     is_abandoned,
     is_settled,
     is_unattended,
+    others,
     stop_step,
 )
 from asyncfilter.custom_labels.lease_table import Leases
@@ -118,29 +119,27 @@ class Reaper:
 
     async def _all(self, leases: Sequence[Lease], *, asked: bool) -> Reaped:
         reaped = Reaped()
-        late: list[WaitEndedError] = []
+        unfinished: list[LedgerError | WaitEndedError] = []
 
         async def one(lease: Lease) -> None:
             try:
                 await self._attend(lease, reaped, asked=asked)
-            except LedgerError:
-                raise
-            except WaitEndedError as error:
-                late.append(error)
+            except (LedgerError, WaitEndedError) as error:
+                unfinished.append(error)
             except AsyncFilterError as error:
                 reaped.failed.append(Failure(lease=lease, error=error))
 
         async with anyio.create_task_group() as tasks:
             for lease in leases:
                 tasks.start_soon(one, lease)
-        if late:
-            raise late[0]
+        if unfinished:
+            raise min(unfinished, key=lambda error: error.exit_code)
         failed = {failure.lease.id for failure in reaped.failed}
         reaped.kept = [lease for lease in self._leases.open() if lease.id not in failed]
         return reaped
 
     async def _attend(self, lease: Lease, reaped: Reaped, *, asked: bool) -> None:
-        ended = self._leases.end(lease.id, asked=asked)
+        ended = self.decide(lease, asked=asked)
         if ended is None:
             await self.look_after(lease)
         elif ended.state is LeaseState.STOPPING:
@@ -148,6 +147,23 @@ class Reaper:
             reaped.stopped.append(await self.pursue(ended))
         elif lease.is_open:
             reaped.passed_on.append(ended)
+
+    def decide(self, lease: Lease, *, asked: bool = False) -> Lease | None:
+        """Decide whether a lease ends now: see ``Leases.end``.
+
+        A ledger that can be read and not written, on a full disk, keeps no model from being stopped.
+
+        Raises:
+            LedgerError: The ledger cannot be read; or not be written, and it is not certain that the model is to stop.
+        """
+        try:
+            return self._leases.end(lease.id, asked=asked)
+        except LedgerError:
+            present = self._leases.open()
+            reason = EndReason.ASKED if asked else end_reason(lease, self._host)
+            if reason is None or lease not in present or others(lease, present):
+                raise
+            return replace(lease, state=LeaseState.STOPPING, reason=reason)
 
     async def look_after(self, lease: Lease) -> None:
         """Compare a lease that lasts with its model, unless a process is just starting it.

@@ -1,7 +1,7 @@
 """The start of a model under a lease: the row first, then the request, and the wait until it runs.
 
-After a request whose answer was lost the model counts as ours, since it did not run when the row was written. A model
-that runs without a lease of ours is left alone, unless it is adopted.
+After a request whose answer was lost, or that was refused because the model is in use, the model counts as ours, since
+it did not run when we looked. A model that runs without a lease of ours is left alone, unless it is adopted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from asyncfilter.custom_labels.lease import (
     LeaseState,
     is_settled,
     is_unattended,
-    others,
 )
 from asyncfilter.custom_labels.lease_table import BeingStoppedError, Leases, OtherUnitsError, Wish
 from asyncfilter.custom_labels.paced import is_certainly_undone
@@ -176,7 +175,7 @@ class Starter:
             if lease.holder == self._host.me:
                 await self._send(lease)
                 return lease
-            # By one lease one process starts the model, so that a refusal tells it that somebody else has done so.
+            # By one lease one process starts the model; if it dies, the next round takes its place.
             await self._waiter.pause(f"start of {lease.arn} by process {lease.holder.pid}")
 
     async def until_running(self, lease: Lease, *, meanwhile: Callable[[], object] = lambda: None) -> Version:
@@ -238,7 +237,7 @@ class Starter:
         try:
             await self._model.service.start_version(lease.arn, min_units=lease.units, max_units=lease.max_units)
         except ResourceInUseError:
-            return await self._is_ours(lease, doubt)
+            return await self._is_ours(lease)
         except (ThrottledError, TransientError) as error:
             if not is_certainly_undone(error):
                 doubt.begin()
@@ -255,18 +254,22 @@ class Starter:
             raise
         return True
 
-    async def _is_ours(self, lease: Lease, doubt: _Doubt) -> bool:
-        """Whether a model that is in use has been started by us; False while it is being stopped.
+    async def _is_ours(self, lease: Lease) -> bool:
+        """Whether a model that is in use counts as started by us; False while it is being stopped.
+
+        It did not run when we looked. A refusal may answer a repetition of our own request, which the network has
+        made; only other units show that somebody else was faster.
 
         Raises:
             LeaseError: Somebody else has started it.
         """
-        if doubt.exists or others(lease, self._present()):
-            return True
-        if await self._model.status() in RUNS:
+        version = await self._model.version()
+        if version is None or version.status not in RUNS:
+            return False
+        if version.min_units not in {0, lease.units}:
             self._leases.release(lease.id)
             raise foreign(lease.arn)
-        return False
+        return True
 
     async def _was_accepted(self) -> bool:
         try:

@@ -143,6 +143,7 @@ class Trainer:
             is_attached = not is_mine
             found = None if is_mine else await self._find(row.version)
         if found is None:
+            row = self._renewed(row, wish)
             found = await self._started(row, may_pay=outlook.is_paid)
         self._log.start(row, found.arn)
         return Trained(version=await self._end(found, waits=waits), is_attached=is_attached, row=row.id)
@@ -161,6 +162,13 @@ class Trainer:
         if not outlook.is_paid:
             raise _deleted(outlook.version)
         return self._log.begin(self._project.arn, outlook.version, output=wish.output, kms_key=wish.kms_key)
+
+    def _renewed(self, row: Training, wish: TrainingWish) -> Training:
+        """The row of a training that the service does not show, with the present wish; the name stays the same."""
+        if row.state is not TrainingState.INTENT or (row.output, row.kms_key) == (wish.output, wish.kms_key):
+            return row
+        self._log.end(row.id, TrainingState.DROPPED)
+        return self._log.begin(self._project.arn, row.version, output=wish.output, kms_key=wish.kms_key)[0]
 
     async def _started(self, row: Training, *, may_pay: bool) -> Version:
         """The version of an open row that one look did not show: the service has it, or is asked for it.

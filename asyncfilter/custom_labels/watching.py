@@ -1,7 +1,7 @@
 """A watcher: waits for the end of one lease, and stops its model then, whatever has become of who took the lease.
 
-It keeps neither a lock nor a connection in between, reads the lease anew each time, and gives up nothing: what fails is
-tried again for as long as the lease is open.
+It keeps neither a lock nor a session of the service in between, reads the lease anew each time, and gives up nothing:
+what fails is tried again for as long as the lease is open.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Watcher:
 
     async def _attend(self, lease: Lease) -> None:
         if end_reason(lease, self._host) is not None:
-            ended = self._leases.end(lease.id)
+            ended = self._reaper.decide(lease)
             if ended is not None and ended.state is LeaseState.STOPPING:
                 self._tell(f"stopping {lease.arn}: {ended.reason}")
                 await self._reaper.pursue(ended)

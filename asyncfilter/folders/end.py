@@ -76,7 +76,7 @@ class FolderEnd:
         roots: The folders of the job's targets, and of its source.
     """
 
-    knows_digests = False
+    has_digests = False
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = tuple(roots)
@@ -96,10 +96,10 @@ class FolderEnd:
         del image, digest
         return None
 
-    async def look(self, target: S3Location) -> ObjectState | None:
+    async def head(self, target: S3Location) -> ObjectState | None:
         """See ``StoreEnd``."""
         path = plain_path(target, self._roots)
-        return await anyio.to_thread.run_sync(_look, path, limiter=self._threads)
+        return await anyio.to_thread.run_sync(_head, path, limiter=self._threads)
 
     async def write(self, target: S3Location, content: Content, *, only_new: bool) -> str | None:
         """See ``StoreEnd``: written under another name beside the target, made durable, then renamed."""
@@ -208,7 +208,7 @@ def _check_space(folder: int, size_bytes: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _look(path: PlainPath) -> ObjectState | None:
+def _head(path: PlainPath) -> ObjectState | None:
     with writing(path.target):
         try:
             folder = open_folder(path, makes=False)

@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import TypeGuard
 
 from asyncfilter.job.addresses import Placeholder, Template, absolute_template, parse_source, parse_template
-from asyncfilter.job.schema import SOURCE_KEYS, as_list, wrap_uri
+from asyncfilter.job.schema import ASSUMED, SOURCE_KEYS, as_list, wrap_uri
+from asyncfilter.job.spec import DetectorKind
 from asyncfilter.job.yaml_positions import Path
 from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict, store_of
 
@@ -29,7 +30,7 @@ Mapping = dict[str, object]
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
     """Every contradiction between keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_source_form, _rules, _tiers):
+        for part in (_source_form, _rules, _assumed, _tiers):
             yield from part(job)
         yield from _actions(job, base_dir)
         yield from _paths(job, base_dir)
@@ -98,6 +99,28 @@ def _conditions(value: object, path: Path) -> Iterator[Finding]:
                 yield from _range(condition[part], (*where, part))
         if "not" in condition:
             yield from _conditions(condition["not"], (*where, "not"))
+
+
+def _assumed(job: Mapping) -> Iterator[Finding]:
+    """Where ``confidence: assumed`` has no model whose thresholds it could stand for."""
+    kind = _mapping(job.get("detector")).get("kind", DetectorKind.REKOGNITION)
+    if kind != DetectorKind.REKOGNITION:
+        return  # a kind that does not exist is reported alone
+    for index, rule in enumerate(as_items(job.get("rules"))):
+        for verdict in _VERDICTS:
+            for where in _with_assumed(_mapping(rule).get(verdict), ("rules", index, verdict)):
+                model = f"a model ({DetectorKind.CUSTOM_LABELS} as detector.kind) has thresholds of its own"
+                yield where, f"expected a number from 0 to 100, as only {model}, found {ASSUMED}"
+
+
+def _with_assumed(value: object, path: Path) -> Iterator[Path]:
+    for index, condition in enumerate(as_list(value)):
+        where = (*path, index) if isinstance(value, list) else path
+        if isinstance(condition, dict):
+            if condition.get("confidence") == ASSUMED:
+                yield (*where, "confidence")
+            if "not" in condition:
+                yield from _with_assumed(condition["not"], (*where, "not"))
 
 
 def _range(value: Mapping, path: Path) -> Iterator[Finding]:

@@ -107,7 +107,7 @@ def _condition(condition: schema.Condition, base_dir: Path) -> spec.Condition:
         like=tuple(dict.fromkeys(_reference(uri, base_dir) for uri in condition.like)),
         ignore=tuple(condition.ignore),
         not_=_conditions(condition.not_, base_dir),
-        confidence_pct=condition.confidence,
+        confidence_pct=spec.Assumed() if condition.confidence == schema.ASSUMED else condition.confidence,
     )
 
 

@@ -205,6 +205,17 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assumed:
+    """``confidence: assumed``: each label has its own threshold, that of the evaluation of the model.
+
+    Attributes:
+        thresholds_pct: Casefolded labels with their thresholds, percent; None until they are read (``policy.assumed``).
+    """
+
+    thresholds_pct: tuple[tuple[str, float], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """One condition of a rule; all parts that are given must hold."""
 
@@ -220,7 +231,13 @@ class Condition:
     """Reference images, ``s3://bucket/key`` or an absolute path; label names replace them before the first decision."""
     ignore: tuple[str, ...] = ()
     """Label names that ``like`` must not use."""
-    confidence_pct: float = DEFAULT_CONFIDENCE_PCT
+    confidence_pct: float | Assumed = DEFAULT_CONFIDENCE_PCT
+
+    def least_pct(self, label: str) -> float | None:
+        """Least confidence of ``label``, percent; None while the threshold that it stands for is not known."""
+        if not isinstance(self.confidence_pct, Assumed):
+            return self.confidence_pct
+        return dict(self.confidence_pct.thresholds_pct or ()).get(label.casefold())
 
 
 def nested_conditions(conditions: Iterable[Condition]) -> Iterator[Condition]:

@@ -7,7 +7,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from math import ceil, floor
 
@@ -19,6 +19,7 @@ from asyncfilter.model import Counts, ListedObject, NothingFound, StopReason, Su
 from asyncfilter.policy.by_hand import ReviewByPeople, review_by_people
 from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
 from asyncfilter.policy.pricing import PriceList
+from asyncfilter.policy.units import UnitTerms
 from asyncfilter.records.progress import MonthUse
 
 HOUR_S = 3600
@@ -88,6 +89,7 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
         hourly_micros: What the detector costs an hour while a run lasts.
         limit_tps: Calls a second; None when it is not known.
         tps_origin: The source of that figure, as text for reports.
+        unit: Of the inference units of a model; None for detectors without a model.
     """
 
     prices: PriceList
@@ -97,6 +99,7 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
     tps_origin: str
     month_left_s: float | None = None
     is_used_old: bool = False
+    unit: UnitTerms | None = None
 
     def duration_s(self, calls: int) -> float | None:
         """Seconds that ``calls`` take at the rate; None when that is not known."""
@@ -135,6 +138,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
 
     ``name_cautions`` are those of ``cautions`` that are about names in rules, which a sample can refute.
     ``nothing`` says why a run would have no image to examine; None when it would have some.
+    ``thresholds_pct`` are what ``confidence: assumed`` stands for in the rules, by label.
     """
 
     survey: ListingSurvey
@@ -143,6 +147,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     cautions: tuple[str, ...] = ()
     name_cautions: tuple[str, ...] = ()
     nothing: NothingFound | None = None
+    thresholds_pct: Mapping[str, float] = {}
 
     @property
     def sample_micros(self) -> int:

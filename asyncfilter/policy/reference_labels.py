@@ -15,8 +15,9 @@ import msgspec
 
 from asyncfilter import notebook
 from asyncfilter.errors import UsageError
-from asyncfilter.job.spec import Condition, Job, Rule, nested_conditions
+from asyncfilter.job.spec import Assumed, Condition, Job, Rule, nested_conditions
 from asyncfilter.model import Detection, Label
+from asyncfilter.policy.assumed import limited
 
 GENERAL = frozenset(
     {"animal", "indoors", "landscape", "nature", "outdoors", "photo", "photography", "plant", "scenery", "vegetation"}
@@ -84,17 +85,18 @@ class CommonLabels(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def common_labels(
-    references: Mapping[str, Detection], confidence_pct: float, ignore: Collection[str] = ()
+    references: Mapping[str, Detection], confidence_pct: float | Assumed, ignore: Collection[str] = ()
 ) -> CommonLabels:
     """Compare references.
 
     Args:
         references: Labels by the reference's address.
-        confidence_pct: What a label must reach in an image to count there.
+        confidence_pct: What a label must reach in an image to count there; one without a threshold does not count.
         ignore: Names that are never selected by.
     """
     ignored = {name.casefold() for name in ignore}
-    hits = {uri: _hits(detection, confidence_pct) for uri, detection in references.items()}
+    asked = Condition(confidence_pct=confidence_pct)
+    hits = {uri: _hits(detection, asked) for uri, detection in references.items()}
     child_of = _children(label for labels in hits.values() for label in labels)
     found: dict[str, list[Label]] = {}
     for labels in hits.values():
@@ -114,8 +116,9 @@ def common_labels(
     )
 
 
-def _hits(detection: Detection, confidence_pct: float) -> list[Label]:
-    return [label for label in detection.labels if label.confidence_pct >= confidence_pct]
+def _hits(detection: Detection, asked: Condition) -> list[Label]:
+    least = [(label, asked.least_pct(label.name)) for label in detection.labels]
+    return [label for label, pct in least if pct is not None and label.confidence_pct >= pct]
 
 
 def _children(labels: Iterable[Label]) -> dict[str, str]:
@@ -203,9 +206,10 @@ def _resolved_conditions(
             condition, like=(), ignore=(), not_=_resolved_conditions(condition.not_, references, where)
         )
         if condition.like:
-            found.append(Condition(any=_names(condition, references, where), confidence_pct=condition.confidence_pct))
+            names = _names(condition, references, where)
+            found.append(limited(Condition(any=names, confidence_pct=condition.confidence_pct)))
         if plain != Condition(confidence_pct=condition.confidence_pct) or not condition.like:
-            found.append(plain)
+            found.append(limited(plain))
     return tuple(found)
 
 
@@ -218,8 +222,13 @@ def _names(condition: Condition, references: Mapping[str, Detection], where: str
         )
     shared = common_labels({uri: references[uri] for uri in condition.like}, condition.confidence_pct, condition.ignore)
     if shared.unlike:
+        at = _shown(condition.confidence_pct)
         raise UsageError(
-            f"{where}: no label of {', '.join(shared.unlike)} is specific enough, at {condition.confidence_pct:g} %",
+            f"{where}: no label of {', '.join(shared.unlike)} is specific enough, at {at}",
             hint="Show its labels with `asyncfilter labels`; lower confidence, ignore less, or name labels with any.",
         )
     return shared.names
+
+
+def _shown(confidence_pct: float | Assumed) -> str:
+    return "its assumed threshold" if isinstance(confidence_pct, Assumed) else f"{confidence_pct:g} %"

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from asyncfilter.job.spec import Area, Condition, Count, Job, Rule, nested_conditions
+from asyncfilter.job.spec import Area, Assumed, Condition, Count, Job, Rule, nested_conditions
 from asyncfilter.model import Decision, Detection, Instance, Label, Verdict
 
 _ABSENT_PCT = -1.0
 """The confidence used for a missing label: below every threshold."""
+
+_ANY_PCT = 0.0
+"""The least confidence of a category with ``confidence: assumed``, since only labels have thresholds."""
 
 
 class _SeenLabels:
@@ -130,7 +133,7 @@ def _label_names(conditions: Sequence[Condition]) -> Iterator[_Candidate]:
     """Names of ``any`` and ``all``."""
     for condition in conditions:
         for name in (*condition.any, *condition.all):
-            yield name, _has_name(name, condition.confidence_pct)
+            yield name, _has_name(name, least_pct(condition, name))
 
 
 def _other_names(conditions: Sequence[Condition]) -> Iterator[_Candidate]:
@@ -140,7 +143,7 @@ def _other_names(conditions: Sequence[Condition]) -> Iterator[_Candidate]:
     """
     for condition in conditions:
         for name in condition.category:
-            yield name, _has_category(name, condition.confidence_pct)
+            yield name, _has_category(name, _least_category_pct(condition))
         for part in _measured(condition):
             if part.min:
                 yield part.label, _always
@@ -150,21 +153,37 @@ def _compile_condition(condition: Condition) -> _Predicate:
     """Whether all parts of a condition hold."""
     if condition.like:
         raise ValueError("references must be resolved to names before rules are compiled")
-    pct = condition.confidence_pct
-    parts: list[_Predicate] = [_has_name(name, pct) for name in condition.all]
+    parts: list[_Predicate] = [_has_name(name, least_pct(condition, name)) for name in condition.all]
     if condition.any:
-        parts.append(_has_any(condition.any, pct))
+        parts.append(_has_any(condition, condition.any))
     if condition.none:
-        parts.append(_not(_has_any(condition.none, pct)))
+        parts.append(_not(_has_any(condition, condition.none)))
     if condition.category:
+        pct = _least_category_pct(condition)
         parts.append(_any_of([_has_category(name, pct) for name in condition.category]))
     if condition.count is not None:
-        parts.append(_counts(condition.count, pct))
+        parts.append(_counts(condition.count, least_pct(condition, condition.count.label)))
     if condition.area is not None:
-        parts.append(_covers(condition.area, pct))
+        parts.append(_covers(condition.area, least_pct(condition, condition.area.label)))
     if condition.not_:
         parts.append(_not(_all_of(map(_compile_condition, condition.not_))))
     return _all_of(parts)
+
+
+def least_pct(condition: Condition, label: str) -> float:
+    """Least confidence of ``label`` in a condition, percent.
+
+    Raises:
+        ValueError: The threshold that it stands for is not known.
+    """
+    pct = condition.least_pct(label)
+    if pct is None:
+        raise ValueError("thresholds must replace confidence: assumed before rules are compiled")
+    return pct
+
+
+def _least_category_pct(condition: Condition) -> float:
+    return _ANY_PCT if isinstance(condition.confidence_pct, Assumed) else condition.confidence_pct
 
 
 def _has_name(name: str, least_pct: float) -> _Predicate:
@@ -172,13 +191,15 @@ def _has_name(name: str, least_pct: float) -> _Predicate:
     return lambda seen: seen.names.get(folded, _ABSENT_PCT) >= least_pct
 
 
-def _has_any(names: Iterable[str], least_pct: float) -> _Predicate:
-    folded = tuple(name.casefold() for name in names)
+def _has_any(condition: Condition, names: Iterable[str]) -> _Predicate:
+    if isinstance(condition.confidence_pct, Assumed):
+        return _any_of([_has_name(name, least_pct(condition, name)) for name in names])
+    folded, least = tuple(name.casefold() for name in names), condition.confidence_pct
 
     def holds(seen: _SeenLabels) -> bool:
         confidence = seen.names.get
         for name in folded:  # noqa: SIM110  a generator here costs as much as the whole rule
-            if confidence(name, _ABSENT_PCT) >= least_pct:
+            if confidence(name, _ABSENT_PCT) >= least:
                 return True
         return False
 

@@ -21,6 +21,7 @@ from asyncfilter.model import Summary
 from asyncfilter.policy.forecast import HOUR_S, PricingTerms
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.policy.rate import START_TPS
+from asyncfilter.policy.units import UnitTerms
 
 BEYOND = 1.5
 """The ceiling as a multiple of the quota: enough to detect a higher quota, with few throttles if it is not."""
@@ -56,6 +57,7 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
         limit_micros: The corresponding ``limits.budget_micros``, which includes what was spent before.
         quota_micros: The price if the rate is that of the quota; never more than the allowance.
         images: Images of the whole listing that must be paid for; None when they were not counted.
+        unit: Of the inference units of a model; None for detectors without a model.
     """
 
     seconds_s: float
@@ -67,6 +69,7 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
     limit_micros: int
     quota_micros: int
     images: int | None = None
+    unit: UnitTerms | None = None
 
 
 def price_micros(terms: PricingTerms, calls: int, seconds_s: float) -> int:
@@ -262,6 +265,22 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     samples: Samples
     throughput: Throughput | None
     is_time_up: bool
+
+    @property
+    def unit_tps(self) -> float | None:
+        """Calls a second that one inference unit of a model takes at least; None when too little was measured."""
+        unit, found = self.bench_plan.unit, self.throughput
+        if unit is None or found is None or not unit.units or not found.measured_tps:
+            return None
+        return found.measured_tps / unit.units
+
+    @property
+    def is_unit_limit(self) -> bool:
+        """Whether the units limited the rate, and neither the account's quota nor the highest rate that was tried."""
+        found, quota = self.throughput, self.bench_plan.quota
+        if self.unit_tps is None or found is None or not found.is_steady or found.bound is not Bound.QUOTA:
+            return False
+        return quota is None or found.measured_tps < NEARLY * quota.tps
 
     def _repr_html_(self) -> str:
         """For notebooks: what was accepted, with what latency, and the cost."""

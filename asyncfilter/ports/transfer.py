@@ -24,7 +24,7 @@ class Content(Protocol):
         ...
 
     def pieces(self) -> AsyncGenerator[bytes, None]:
-        """All bytes in order; whoever does not read to the end closes the generator.
+        """All bytes in order; a caller that does not read to the end closes the generator.
 
         Raises:
             ImageError: ``changed`` or ``vanished`` since it was examined, or a cause of its own.
@@ -32,7 +32,7 @@ class Content(Protocol):
         ...
 
     async def check(self, digest: Digest) -> None:
-        """Check that what was received is what the store has: called after the last piece, before a copy gets its name.
+        """Check the received bytes against the store; called after the last piece, before a copy gets its name.
 
         Raises:
             TransientError: The bytes were changed on their way.
@@ -45,10 +45,10 @@ class StoreEnd(Protocol):
     """One kind of store as an end of copies from and to other kinds.
 
     Attributes:
-        knows_digests: The store itself may know digests of its objects, so that they need not be read.
+        has_digests: The store may have digests of its objects, so that they need not be read to be compared.
     """
 
-    knows_digests: bool
+    has_digests: bool
 
     def content(self, image: ObjectRef, blake2b: str | None = None) -> Content:
         """The bytes of an object, on condition that it is the one that ``image.etag`` names.
@@ -68,10 +68,10 @@ class StoreEnd(Protocol):
         ...
 
     async def has_content(self, image: ObjectRef, digest: Digest) -> bool | None:
-        """Whether the store says that an object has exactly these bytes; None when it does not say."""
+        """Whether an object has exactly these bytes, by the store's own digest; None when it has none."""
         ...
 
-    async def look(self, target: S3Location) -> ObjectState | None:
+    async def head(self, target: S3Location) -> ObjectState | None:
         """The object at the target of a copy; None when there is none.
 
         Raises:

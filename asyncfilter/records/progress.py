@@ -6,6 +6,7 @@ import msgspec
 
 from asyncfilter.model import Failure
 from asyncfilter.records.images import DoneEffect, StoredImage, StoredReference
+from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.removal import Removal
 from asyncfilter.records.tally import Tally
 
@@ -100,6 +101,7 @@ class Batch(msgspec.Struct, kw_only=True):
         unpositioned: Ids of rows that lose their position, because the object was examined anew; a row without labels
             is deleted.
         references: Reference images to keep, in place of those with the same address.
+        model: What is known about the detector's model; None when that did not change.
         watermark: The new watermark; None when it did not move.
         totals: The sums, including money; None when they did not change.
     """
@@ -113,6 +115,7 @@ class Batch(msgspec.Struct, kw_only=True):
     removals: list[Removal] = []
     unpositioned: list[int] = []
     references: list[StoredReference] = []
+    model: KnownModel | None = None
     watermark: Watermark | None = None
     totals: Totals | None = None
 
@@ -126,6 +129,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         decided_by: Fingerprint of rules, actions and limits that made the stored decisions; None in a new file.
         next_id: First row id that was never used.
         is_new: True when the checkpoint was created by this opening.
+        model: What is known about the detector's model.
     """
 
     watermark: Watermark
@@ -133,3 +137,4 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str | None
     next_id: int
     is_new: bool
+    model: KnownModel = NOTHING_KNOWN

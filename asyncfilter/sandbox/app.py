@@ -218,6 +218,7 @@ def _account(options: SandboxOptions, store: Store, access: Access, clock: Clock
         units=options.inference_units,
         unit_tps=options.unit_tps,
         is_listed=options.model_arn != DEFAULT_MODEL_ARN,
+        thresholds=dict(options.model_thresholds),
     )
     return account
 

@@ -110,6 +110,8 @@ class SandboxOptions:
         ai_opt_out: What the organisation of the account says about AWS keeping images.
         model_arn, model_status, inference_units: A Custom Labels model that is there from the start. Its labels are
             those of ``labels``, at any rate unless ``unit_tps`` is given. The default one is found by its name only.
+        model_thresholds: Its labels with their assumed thresholds, 0 to 1; with any, its evaluation has a summary, in a
+            bucket of its own.
         unit_tps: Detections a second of one inference unit; None for 5, the figure of the first API text.
         control_tps: Quota of each operation of the control plane of Custom Labels (5 at AWS); None accepts any rate.
         control_latency: Latency of the control plane of Custom Labels.
@@ -154,6 +156,7 @@ class SandboxOptions:
     quirks: tuple[Quirk, ...] = ()
     model_arn: str = DEFAULT_MODEL_ARN
     model_status: str = "RUNNING"
+    model_thresholds: tuple[tuple[str, float], ...] = ()
     inference_units: int = 1
     unit_tps: float | None = None
     control_tps: float | None = None

@@ -18,6 +18,7 @@ from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Detection, Label, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.records.images import Owner, StoredImage, StoredReference
+from asyncfilter.records.known_model import KnownModel
 from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
 from asyncfilter.records.removal import CLAIMING, REMOVING, Removal, Step
 from asyncfilter.testing.rows import Rows
@@ -44,6 +45,7 @@ class _Disk:
     totals: Totals = field(default_factory=Totals)
     decided_by: str | None = None
     references: dict[str, StoredReference] = field(default_factory=dict)
+    model: KnownModel = field(default_factory=KnownModel)
     listing: dict[str, tuple[int, ListedObject]] = field(default_factory=dict)
     listing_is_whole: bool = False
     last_listed_key: str | None = None
@@ -117,6 +119,7 @@ class MemoryCheckpoint:
         disk.journal.update((removal.image, removal) for removal in batch.removals)
         disk.next_id = max([disk.next_id, *(image.id + 1 for image in batch.new)])
         disk.references |= {reference.uri: reference for reference in batch.references}
+        disk.model = batch.model or disk.model
         disk.watermark = disk.watermark if batch.watermark is None else deepcopy(batch.watermark)
         disk.totals = disk.totals if batch.totals is None else deepcopy(batch.totals)
 
@@ -301,6 +304,7 @@ class MemoryCheckpoint:
             decided_by=disk.decided_by,
             next_id=disk.next_id,
             is_new=is_new,
+            model=disk.model,
         )
 
 

@@ -204,7 +204,7 @@ class MemoryModelService:
         project = self._project(project_arn)
         if kind.value in project.datasets:
             raise ResourceExistsError("there is one", code="ResourceAlreadyExistsException")
-        arn = f"{_PREFIX}/{project.name}/dataset/{kind.value.lower()}/1700000000000"
+        arn = f"{_PREFIX}/{project.name}/dataset/{kind.value.lower()}/{1_700_000_000_000 + round(_now() * 1000)}"
         made = _Dataset(arn)
         if manifest is not None:
             self._take_in(made, self._files.objects[manifest.uri], drops=True)

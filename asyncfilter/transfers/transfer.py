@@ -68,7 +68,7 @@ class Transfer:
 
     async def _existing(self, effect: Effect) -> CopyResult | None:
         image, target = effect.source, _target(effect)
-        found = await self._target.look(target)
+        found = await self._target.head(target)
         if found is None:
             return None
         if effect.if_exists is not IfExists.FAIL:
@@ -86,7 +86,7 @@ class Transfer:
     async def _is_same(self, image: ObjectRef, there: ObjectRef, *, gone: str, blake2b: str | None = None) -> bool:
         """Whether an image and an object of the target's store have the same bytes; the image is checked in any case.
 
-        The store without digests is read first: then the other may know the answer.
+        The store without digests is read first: the digest that the other store has may then be enough.
 
         Args:
             image: In the source's store.
@@ -97,15 +97,15 @@ class Transfer:
         if image.size_bytes != there.size_bytes:
             await self._source.check_examined(image)
             return False
-        image_digest = None if self._source.knows_digests else await digest_of(self._source.content(image, blake2b))
+        image_digest = None if self._source.has_digests else await digest_of(self._source.content(image, blake2b))
         with _other_object(gone):
-            says = None if image_digest is None else await self._target.has_content(there, image_digest)
-            if says is not None:
-                return says
+            is_same = None if image_digest is None else await self._target.has_content(there, image_digest)
+            if is_same is not None:
+                return is_same
             there_digest = await digest_of(self._target.content(there))
         if image_digest is None:
-            if (says := await self._source.has_content(image, there_digest)) is not None:
-                return says
+            if (is_same := await self._source.has_content(image, there_digest)) is not None:
+                return is_same
             image_digest = await digest_of(self._source.content(image))
         return image_digest.sha256 == there_digest.sha256
 

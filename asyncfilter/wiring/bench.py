@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import msgspec
 
@@ -17,7 +18,7 @@ from asyncfilter.engine.preview.probe import Probe
 from asyncfilter.engine.preview.timed import run_for
 from asyncfilter.errors import UsageError
 from asyncfilter.events import Emit, ignore
-from asyncfilter.job.spec import Job, Order
+from asyncfilter.job.spec import Job, Limits, Order
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.throughput import (
     BENCH_S,
@@ -29,9 +30,11 @@ from asyncfilter.policy.throughput import (
     rounded_up,
     throughput,
 )
+from asyncfilter.wiring.known_model import keep
+from asyncfilter.wiring.located import with_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world
 from asyncfilter.wiring.plan import examine_ahead, survey
-from asyncfilter.wiring.session import open_preview
+from asyncfilter.wiring.session import open_preview, sqlite
 
 
 @accepts_world
@@ -109,7 +112,12 @@ async def propose_bench(
         limit_micros=checkpoint_totals.spent_micros + allowance,
         quota_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), seconds_s)),
         images=None if plan_inputs is None else plan_inputs.survey.calls,
+        unit=None if terms.unit is None else msgspec.structs.replace(terms.unit, wanted_tps=_wanted_tps(limits)),
     )
+
+
+def _wanted_tps(limits: Limits) -> float | None:
+    return None if limits.tps is None else limits.tps * limits.share
 
 
 async def measure(
@@ -140,13 +148,24 @@ async def measure(
     summary, is_over = await run_for(
         bench_plan.seconds_s, examine, begun=probe.begun, clock=clock, interrupt=interrupt or Interrupt()
     )
-    return Measurement(
+    found = Measurement(
         bench_plan=bench_plan,
         summary=summary,
         samples=probe.samples,
         throughput=throughput(probe.samples, bench_plan.ceiling_tps),
         is_time_up=is_over and summary.stop_reason is StopReason.COMPLETED,
     )
+    if found.is_unit_limit and overrides.checkpoint is None:
+        await _keep_unit_tps(job, found.unit_tps)
+    return found
+
+
+async def _keep_unit_tps(job: Job, unit_tps: float | None) -> None:
+    """Store what a unit of the model takes, for ``plan``."""
+    async with AsyncExitStack() as stack:
+        checkpoint = await sqlite(await with_bucket(job), stack)
+        known = checkpoint.opened.model
+        await keep(checkpoint, msgspec.structs.replace(known, unit_tps=unit_tps), known)
 
 
 def _tried(inputs: RunInputs) -> RunInputs:

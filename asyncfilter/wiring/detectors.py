@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import structs
 
 from asyncfilter import aws
 from asyncfilter.aws import AwsSession, describe_model, quota_tps
 from asyncfilter.engine.core.backends import DetectorBackend
-from asyncfilter.errors import AccessError
+from asyncfilter.errors import AccessError, PermissionDeniedError
 from asyncfilter.job.spec import DetectorKind, Job, for_every_kind
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.policy.detectors import price_list
@@ -28,10 +28,12 @@ class OpenDetector:
     Attributes:
         backend: Examines images by reference, with its rate and its prices.
         send: Examines the given bytes in place of an image; raises as ``Detector.detect`` does.
+        cautions: What could not be found out about it, one sentence each.
     """
 
     backend: DetectorBackend
     send: Callable[[ObjectRef, bytes], Awaitable[Detection]]
+    cautions: tuple[str, ...] = ()
 
 
 class Opener(Protocol):
@@ -77,14 +79,15 @@ async def _open_custom_labels(
         from asyncfilter.wiring.held_model import hold_model  # noqa: PLC0415  not needed by most runs
 
         held = await hold_model(job, use, unit_hour_micros)
-    if held is not None:
-        units = held.most_units
-    elif job.detector.start is not None and use is None:
-        units = max(job.detector.start.units, job.detector.start.max_units or 0)
+    start = job.detector.start
+    if start is not None and (held is not None or use is None):
+        found = _Units(start.units, max(start.units, start.max_units or 0))
     else:
-        units = await _inference_units(job, (await account.clients()).session, must_run=use is not None)
-    backend = structs.replace(opened.backend, hourly_micros=unit_hour_micros * units, held_model=held)
-    return replace(opened, backend=backend)
+        found = await _inference_units(job, (await account.clients()).session, must_run=use is not None)
+    backend = structs.replace(
+        opened.backend, hourly_micros=unit_hour_micros * found.most, units=found.least, held_model=held
+    )
+    return replace(opened, backend=backend, cautions=() if found.caution is None else (found.caution,))
 
 
 OPENERS: Mapping[DetectorKind, Opener] = for_every_kind(
@@ -138,14 +141,33 @@ async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str
     return answer.tps * limits.share, f"quota, {answer.origin.value}", answer
 
 
-async def _inference_units(job: Job, session: AwsSession, *, must_run: bool) -> int:
-    """Most inference units that the job's model runs with, at least one; the cost of an hour depends on them."""
-    if job.pricing.inference_units is not None:
-        return job.pricing.inference_units
-    state = await describe_model(session, job.detector.model or "")
+class _Units(NamedTuple):
+    """The inference units of a model.
+
+    Attributes:
+        least: With which it runs; 0 where that is not known.
+        most: Up to which it may scale, at least one; the cost of an hour depends on them.
+        caution: Why they could not be looked at; None where they were.
+    """
+
+    least: int
+    most: int
+    caution: str | None = None
+
+
+async def _inference_units(job: Job, session: AwsSession, *, must_run: bool) -> _Units:
+    """The inference units that the job's model runs with; calls need no permission to look at it."""
+    if (units := job.pricing.inference_units) is not None:
+        counted = f"time is counted for {units} inference units"
+        return _Units(units, units, f"the model is not looked at: {counted}, as pricing.inference_units says")
+    try:
+        state = await describe_model(session, job.detector.model or "")
+    except PermissionDeniedError as error:
+        why = f"the model cannot be looked at ({error.message}): time is counted for 1 inference unit"
+        return _Units(0, 1, f"{why}; set pricing.inference_units to what it runs with")
     if must_run and state.status != "RUNNING":
         raise AccessError(
             f"the model {state.arn} is {state.status}, not RUNNING",
             hint="Start the model and run again once it is RUNNING.",
         )
-    return max(1, state.max_inference_units)
+    return _Units(max(1, state.inference_units), max(1, state.max_inference_units))

@@ -61,12 +61,20 @@ async def fetch_files(
         AccessError: S3 cannot be reached, or denies access.
     """
     if version.summary is None or not version.testing.output:
-        raise _none(
-            version, f"its state is {version.status}", hint="Wait for TRAINING_COMPLETED: asyncfilter model status."
-        )
+        raise _without(version)
     await _fetch(files, [version.summary], summary, MAX_SUMMARY_BYTES, version)
     await _fetch(files, version.testing.output, snapshot, MAX_MANIFEST_BYTES, version)
     return version.summary.uri, version.testing.output[0].uri
+
+
+async def fetch_summary(project: ProjectName, version: VersionName, out: BinaryIO, *, aws: Aws) -> str:
+    """Write the evaluation summary of a version, and return its address. Arguments and errors: ``fetch_evaluation``."""
+    async with open_models(aws) as models:
+        found = await the_version(models.service, await the_project(models.service, project), version)
+        if found.summary is None:
+            raise _without(found)
+        await _fetch(models.files, [found.summary], out, MAX_SUMMARY_BYTES, found)
+        return found.summary.uri
 
 
 async def _fetch(
@@ -83,6 +91,11 @@ async def _fetch(
         await files.read(place, out)
         if place is not places[-1]:
             out.write(b"\n")
+
+
+def _without(version: Version) -> ResourceNotReadyError:
+    hint = "Wait for TRAINING_COMPLETED: asyncfilter model status."
+    return _none(version, f"its state is {version.status}", hint=hint)
 
 
 def _none(version: Version, why: str, *, hint: str) -> ResourceNotReadyError:

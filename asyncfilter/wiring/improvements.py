@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -100,7 +100,7 @@ async def improve_model(
     async with open_changing_models(aws) as models:
 
         async def judge(old: Version | None, new: Version) -> Verdict:
-            return await _judged(models.files, old, new, patience.tell)
+            return await judge_versions(models.files, old, new, patience.tell)
 
         improver = _improver(models, outlook.project, patience)
         improved = await improver.run(outlook, wish, judge)
@@ -133,7 +133,9 @@ def _improver(models: ChangingModels, project: Project, patience: Patience) -> I
 # -- The comparison ----------------------------------------------------------------------------------------------------
 
 
-async def _judged(files: ObjectFiles, old: Version | None, new: Version, tell: Callable[[str], object]) -> Verdict:
+async def judge_versions(
+    files: ObjectFiles, old: Version | None, new: Version, tell: Callable[[str], object]
+) -> Verdict:
     """Compare two versions; an old one whose evaluation is gone cannot be compared with."""
     tell(f"evaluating {new.name}")
     found = await _evaluation(files, new)
@@ -160,7 +162,7 @@ async def _evaluation(files: ObjectFiles, version: Version) -> Evaluation:
         summary.seek(0)
         snapshot.seek(0)
         figures = read_summary(summary.read(MAX_SUMMARY_BYTES + 1), file=names[0])
-        found = evaluate(figures, read_snapshot(snapshot, file=names[1]))
+        found = evaluate(figures, read_snapshot(snapshot, file=names[1]), draws_curves=False)
         return found.named(project=found.summary.project or "", version=version.name)
 
 
@@ -172,28 +174,31 @@ class PlannedSwitch:
     """A switch that the user is asked about.
 
     Attributes:
-        lease: Of ours, by which the old version runs.
+        lease: Of ours, by which the old version runs; the new one where the switch was made before.
         left_s: How long it lasts, seconds.
+        is_made: Whether the new version runs by it, and the old one by none.
     """
 
     lease: Lease
     left_s: float
+    is_made: bool = False
 
 
-async def plan_switch(project: ProjectName, old: str, *, aws: Aws) -> PlannedSwitch | None:
-    """What a switch from an old version would do; None where it does not run by a lease of ours. Changes nothing.
+async def plan_switch(project: ProjectName, old: str, new: str, *, aws: Aws) -> PlannedSwitch | None:
+    """What a switch would do; None where neither version runs by a lease of ours. Changes nothing.
 
     Raises:
         RefusedError: There is no such version.
         LedgerError: The ledger cannot be used.
         AccessError: The service cannot be asked.
     """
-    seen = await plan_stop(project, VersionName(old), aws=aws)
-    timed = [lease for lease in seen.leases if lease.lasts and lease.kind is LeaseKind.TIME]
-    if not timed or seen.version.status not in RUNS:
-        return None
-    left_s = timed[0].expires_at - SystemClock().unix()
-    return PlannedSwitch(lease=timed[0], left_s=left_s) if left_s > 0 else None
+    for version in (old, new):
+        seen = await plan_stop(project, VersionName(version), aws=aws)
+        timed = [lease for lease in seen.leases if lease.lasts and lease.kind is LeaseKind.TIME]
+        left_s = timed[0].expires_at - SystemClock().unix() if timed else 0.0
+        if left_s > 0 and seen.version.status in RUNS:
+            return PlannedSwitch(lease=timed[0], left_s=left_s, is_made=version == new)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +225,8 @@ async def switch_model(
         for_s=max(1.0, lease.expires_at - SystemClock().unix()), units=lease.units, max_units=lease.max_units
     )
     start = await plan_start(project, VersionName(new), options, patience, aws=aws)
+    left_s = max(1.0, lease.expires_at - SystemClock().unix())
+    start = replace(start, wish=replace(start.wish, for_s=left_s))  # to look took time
     started = await start_model(start, options, patience, aws=aws)
     with open_leases() as leases:
         reaped = await Reaper(leases, ThisHost(), open_lease, patience.waiter()).stop([lease])

@@ -46,12 +46,14 @@ async def open_inputs(
         store = await open_store(job, overrides, account)
         if overrides.detector is not None:
             backend, preparation = own_backend(job, overrides.detector), overrides.preparation
+            cautions = store.cautions
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, use=use)
             if use is not None and opened.backend.held_model is not None:
                 stack.push_async_callback(use.stop, opened.backend.held_model)
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
-        inputs = inputs_of(job, store.source, backend, preparation, cautions=store.cautions)
+            cautions = (*store.cautions, *opened.cautions)
+        inputs = inputs_of(job, store.source, backend, preparation, cautions=cautions)
         inputs = msgspec.structs.replace(inputs, places=store.places)
         yield await _with_list(job, inputs, store, account), store.sink
 

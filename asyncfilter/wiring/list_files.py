@@ -16,7 +16,14 @@ from anyio import to_thread
 
 from asyncfilter.aws import S3Objects
 from asyncfilter.datasets.lists import InventoryFile
-from asyncfilter.errors import BucketNotFoundError, ImageError, ObjectMissingError, PermissionDeniedError, UsageError
+from asyncfilter.errors import (
+    AccessError,
+    BucketNotFoundError,
+    ImageError,
+    ObjectMissingError,
+    PermissionDeniedError,
+    UsageError,
+)
 from asyncfilter.folders.files import etag_of
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 
@@ -121,6 +128,10 @@ async def fetched(objects: S3Objects, found: ObjectRef) -> BinaryIO:
     try:
         await _download(objects, found, stream)
         stream.seek(0)
+    except OSError as error:
+        stream.close()
+        hint = "Free space there, or set TMPDIR to a folder that has room for the list."
+        raise AccessError(f"{tempfile.gettempdir()}: {error.strerror or error}", hint=hint) from error
     except BaseException:
         stream.close()
         raise

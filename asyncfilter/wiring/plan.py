@@ -98,6 +98,7 @@ async def survey(
             ),
             name_cautions=opened.name_cautions,
             nothing=nothing,
+            thresholds_pct=opened.thresholds_pct,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,16 +22,21 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier, TargetCheck
 from asyncfilter.model import Progress, Summary
+from asyncfilter.policy.assumed import thresholds_in, with_stored_thresholds, with_thresholds
 from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
 from asyncfilter.policy.cautions.label_names import KnownNames, ignored_name_findings, name_findings
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.forecast import CheckpointTotals, PricingTerms
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.reference_labels import resolved
+from asyncfilter.policy.units import GUESSED_UNIT_TPS, UnitTerms
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
+from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.wiring.inputs import open_inputs
+from asyncfilter.wiring.known_model import keep, known_model
 from asyncfilter.wiring.lists import in_preview_order
 from asyncfilter.wiring.located import with_bucket
 from asyncfilter.wiring.model_use import ModelUse
@@ -108,9 +113,14 @@ async def open_run(
     async with AsyncExitStack() as stack:
         checkpoint = await existing_checkpoint(job, overrides, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
+        stored = NOTHING_KNOWN if checkpoint is None else checkpoint.opened.model
+        model = await known_model(job, stored, is_own=context.has_own_labels)
+        job = with_thresholds(job, model.labels)
         use = _model_use(job, checkpoint, context)
         inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
         checkpoint = checkpoint or await sqlite(job, stack)
+        await keep(checkpoint, model, stored)
+        context = msgspec.structs.replace(context, model=model)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
@@ -163,6 +173,8 @@ class Preview:
         terms: Prices and rate.
         cautions: What is probably a mistake in the job, one sentence each.
         name_cautions: Likewise, about the names in its rules; answers may refute these.
+        model: What is known about the detector's model.
+        thresholds_pct: What ``confidence: assumed`` stands for in the rules, by label.
     """
 
     inputs: RunInputs
@@ -171,6 +183,8 @@ class Preview:
     terms: PricingTerms
     cautions: tuple[str, ...]
     name_cautions: tuple[str, ...]
+    model: KnownModel
+    thresholds_pct: Mapping[str, float]
 
 
 @asynccontextmanager
@@ -183,10 +197,13 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
     """
     job = await with_bucket(job)
     async with AsyncExitStack() as stack:
+        model = await known_model(job, await _stored_model(job, overrides), is_own=overrides.detector is not None)
+        job = with_thresholds(job, model.labels)
         checkpoint_totals, known, names = await _checkpoint_totals(job, overrides, stack)
+        names = msgspec.structs.replace(names, model=model)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides))
         inputs = await in_preview_order(job.source, inputs, stack) if inputs.origin else inputs
-        terms = _terms(job, inputs.primary, checkpoint_totals, overrides.clock or SystemClock())
+        terms = _terms(job, inputs.primary, checkpoint_totals, model, overrides.clock or SystemClock())
         yield Preview(
             inputs=inputs,
             checkpoint_totals=checkpoint_totals,
@@ -194,7 +211,18 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
             terms=terms,
             cautions=_cautions(job, inputs, checkpoint_totals, terms),
             name_cautions=tuple(name_findings(job, names).values()),
+            model=model,
+            thresholds_pct=thresholds_in(job),
         )
+
+
+async def _stored_model(job: Job, overrides: Overrides) -> KnownModel:
+    if overrides.checkpoint is not None:
+        return overrides.checkpoint.opened.model
+    if not PROFILES[job.detector.kind].needs_model or not checkpoint_exists(job.checkpoint):
+        return NOTHING_KNOWN
+    async with open_lookup(job.checkpoint, identity(job)) as lookup:
+        return lookup.status.model
 
 
 async def _checkpoint_totals(
@@ -217,11 +245,17 @@ async def _checkpoint_totals(
     return checkpoint_totals(totals, tally, stop, images=images), lookup.by_keys, names
 
 
-def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, clock: Clock) -> PricingTerms:
+def _terms(
+    job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, model: KnownModel, clock: Clock
+) -> PricingTerms:
     now_s = clock.unix()
     period = period_at(now_s)
     use = use_in(period.month, checkpoint_totals.month_use, job.pricing.used_this_month)
     free = PriceList(tiers=(PriceTier(up_to=None, micros=0),), source="a detector of your own")
+    unit = _unit_terms(job, backend, model)
+    limit_tps, tps_origin = backend.limit_tps, backend.tps_origin
+    if unit is not None and unit.present_tps is not None and unit.present_tps != limit_tps:
+        limit_tps, tps_origin = unit.present_tps, unit.described
     return PricingTerms(
         prices=backend.prices or free,
         # The last minutes of a month cost what the first images of the next one cost.
@@ -229,8 +263,23 @@ def _terms(job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTota
         month_left_s=period.month_ends_s - now_s,
         is_used_old=use.has_old_used,
         hourly_micros=backend.hourly_micros,
+        limit_tps=limit_tps,
+        tps_origin=tps_origin,
+        unit=unit,
+    )
+
+
+def _unit_terms(job: Job, backend: DetectorBackend, model: KnownModel) -> UnitTerms | None:
+    """What the units of the job's model do; None for detectors without one."""
+    if not PROFILES[job.detector.kind].needs_model or backend.prices is None or not backend.region:
+        return None
+    return UnitTerms(
+        unit_tps=model.unit_tps or GUESSED_UNIT_TPS,
+        is_measured=model.unit_tps is not None,
+        hour_micros=backend.prices.unit_hour_micros,
+        units=backend.units or None,
         limit_tps=backend.limit_tps,
-        tps_origin=backend.tps_origin,
+        wanted_tps=None if job.limits.tps is None else backend.limit_tps,
     )
 
 
@@ -276,5 +325,9 @@ async def sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:
 
 
 async def with_known_references(job: Job, checkpoint: Checkpoint) -> Job:
-    """The job with label names in place of its references, as stored in the checkpoint; nothing is paid for."""
+    """The job with the thresholds of its model and label names in place of its references, as stored in the checkpoint.
+
+    No service is called.
+    """
+    job = with_stored_thresholds(job, checkpoint.opened.model)
     return resolved(job, {known.uri: known.detection for known in await checkpoint.references()})

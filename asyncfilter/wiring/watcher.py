@@ -19,10 +19,12 @@ from asyncfilter.custom_labels.lease import Lease
 from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.ledger import STATE_VARIABLE, state_folder
 from asyncfilter.custom_labels.processes import ThisHost, is_alive_here
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.errors import LeaseError
 
 START_TIMEOUT_S = 60.0
 """Longest time in which a watcher must have begun, seconds."""
+
+NO_WATCHER = "WATCHER_FAILED"
 
 _LOOK_S = 0.05
 
@@ -37,22 +39,30 @@ async def start_watcher(lease: Lease, leases: Leases, clock: Clock, *, poll_s: f
         poll_s: The watcher's pause between two looks at a model that is being stopped, seconds.
 
     Raises:
-        AsyncFilterError: It does not begin.
+        LeaseError: It does not begin.
     """
     if _has_watcher(leases, lease):
         return
     folder = state_folder()
     log = log_path(folder, lease.id)
-    process = _begin([str(folder), lease.id, str(poll_s)], folder, log)
+    try:
+        process = _begin([str(folder), lease.id, str(poll_s)], folder, log)
+    except OSError as exc:
+        raise _failed(lease, exc.strerror or str(exc)) from exc
     give_up_s = clock.monotonic() + START_TIMEOUT_S
     while not _has_watcher(leases, lease):
         if process.poll() is not None or clock.monotonic() > give_up_s:
-            raise AsyncFilterError(
-                f"the watcher of the lease on {lease.arn} does not begin; its log is {log}",
-                hint="Add --no-watcher, and stop the model by `asyncfilter model stop --expired` in time.",
-            )
+            raise _failed(lease, f"its log is {log}")
         await clock.sleep(_LOOK_S)
     process.returncode = 0  # it is not waited for, and Python complains of a process that is forgotten
+
+
+def _failed(lease: Lease, why: str) -> LeaseError:
+    return LeaseError(
+        f"no watcher begins for the lease on {lease.arn}, and nothing was started: {why}",
+        code=NO_WATCHER,
+        hint="See what keeps a process from starting; `model start --no-watcher` starts none.",
+    )
 
 
 def log_path(folder: Path, identifier: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,8 +34,9 @@ async def watch(folder: Path, identifier: str, poll_s: float) -> None:
 def _tell(line: str) -> None:
     """A line of the log."""
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    sys.stdout.write(f"{moment} {os.getpid()} {printable(without_secrets(line))}\n")
-    sys.stdout.flush()
+    with suppress(OSError):  # a full disk keeps no model from being stopped
+        sys.stdout.write(f"{moment} {os.getpid()} {printable(without_secrets(line))}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ def test_the_demo_shows_a_whole_run_twice(tmp_path: Path) -> None:
         assert "The same command again: 0 calls" in done.stderr
         assert "ok train labels_min 2, limit 2" in done.stderr
         assert "asyncfilter status .asyncfilter-demo/job.yaml" in done.stderr
+        assert "asyncfilter init s3://YOUR-BUCKET/PREFIX/" in done.stderr
+        assert "refilter .asyncfilter-demo" not in done.stderr  # it needs the sandbox, which is gone
     page = (tmp_path / ".asyncfilter-demo" / "kept.html").read_text()
     assert page.count("<img ") >= 3
     assert "http" not in page

@@ -199,7 +199,7 @@ def test_stdout_is_a_file_too(workspace: Workspace) -> None:
         (("init", PLACE, "--budget", "-1"), 2, "expected dollars"),
         (("init", PLACE, "--budget", "0.0000001"), 2, "expected dollars"),
         (("init", PLACE, "--copy-to", "s3://raw/raw/x/"), 2, "--copy-to: expected a destination outside"),
-        (("init", PLACE, "--copy-to", "./kept/"), 2, "--copy-to: expected s3://bucket/key"),
+        (("init", PLACE, "--copy-to", "./kept/{kye}"), 2, "--copy-to: unknown placeholder"),
         (("init", PLACE, "--copy-to", "s3://no-such-bucket/"), 4, "no-such-bucket"),
         (("init", PLACE, "--region", "mars-north-1"), 4, "mars-north-1"),
         (("init", PLACE, "--examine", "3"), 2, "--yes"),

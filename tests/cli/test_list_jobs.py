@@ -120,6 +120,20 @@ def test_a_list_in_s3_without_a_bucket_of_its_own(workspace: Workspace, sandbox:
     assert sample["listed"] == 3
 
 
+@pytest.mark.parametrize("format_", ["jsonl", "csv", "parquet"])
+def test_an_export_is_a_list(format_: str, workspace: Workspace) -> None:
+    """Of what a run has found: another job examines the same images, in the same order."""
+    workspace.json("run", "job.yaml")
+    output = f"kept.{format_}"
+    assert workspace.here("export", "job.yaml", "--format", format_, "-o", output)[0] == 0
+    settings = ["--set", f"source.list=./{output}", "--set", "checkpoint=other.db"]
+    if format_ == "parquet":
+        settings += ["--set", "source.uri=s3://raw/"]
+    assert workspace.json("run", "job.yaml", *settings)["examined"] == 2
+    lines = [workspace.here("export", "job.yaml", *options)[1].splitlines() for options in ([], settings)]
+    assert [json.loads(line)["key"] for line in lines[0]] == [json.loads(line)["key"] for line in lines[1]]
+
+
 def test_a_local_folder_with_a_list(sandbox: SandboxProcess, tmp_path: Path) -> None:
     """Keys below the folder; what leads out of it is no file of the source."""
     photos = tmp_path / "photos"
@@ -134,6 +148,30 @@ def test_a_local_folder_with_a_list(sandbox: SandboxProcess, tmp_path: Path) -> 
     summary = here.summary("run", "job.yaml")
     assert summary["skipped"] == {"missing": 2}
     assert summary["examined"] == 2
+
+
+def test_nothing_is_deleted_that_is_not_what_was_examined(tmp_path: Path) -> None:
+    """An inventory from before: what was replaced after the run stays, and so does what the inventory never had."""
+    options = SandboxOptions(buckets=(BucketSpec("lists"), BucketSpec("raw")), check_images=False)
+    with SandboxProcess(options) as sandbox, boto_client(sandbox, "s3") as client:
+        for key in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
+            client.put_object(Bucket="raw", Key=key, Body=key.encode())
+        rows = [Listed(key, 5, f"{number:032x}") for number, key in enumerate(("a.jpg", "b.jpg", "c.jpg"))]
+        body = csv_gz(rows)
+        client.put_object(Bucket="lists", Key="data/0", Body=body)
+        client.put_object(Bucket="lists", Key=f"{FOLDER}/manifest.json", Body=manifest_of({"data/0": body}))
+        rules = [{"keep": {"any": "Nothing"}}]
+        job = Workspace(
+            tmp_path, sandbox, source={"inventory": MANIFEST_URI}, rules=rules, actions={"reject": "delete"}
+        )
+        assert job.json("run", "job.yaml")["reject"] == 3
+        client.put_object(Bucket="raw", Key="b.jpg", Body=b"another picture")
+        client.delete_object(Bucket="raw", Key="c.jpg")
+        code, out, _ = job.here("apply", "job.yaml", "--yes", "--expect", "3", "--max-share", "1", "--json")
+        left = [one["Key"] for one in client.list_objects_v2(Bucket="raw")["Contents"]]
+    assert code == 1
+    assert json.loads(out)["deleted"] == 1
+    assert left == ["b.jpg", "d.jpg"]
 
 
 def test_kills_over_an_inventory(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def test_a_folder_is_planned_without_a_call(workspace: Workspace) -> None:
     ("change", "code", "text"),
     [
         ("source=./nowhere", 4, "there is no such folder"),
-        ("actions={keep: {copy: s3://clean/}}", 2, "expected a folder, as the source is one"),
+        ("actions={keep: {link: s3://clean/}}", 2, "expected a folder, since only files can be linked"),
+        ("actions={keep: {copy: s3://clean/}}", 4, "Bucket 'clean' does not exist"),
         ("actions={keep: {copy: ./photos/clean/}}", 2, "expected a destination outside the source"),
         ("actions={keep: {copy: ./clean}}", 2, "expected a folder that ends in /"),
         ("actions={keep: {tag: {a: b}}}", 2, "files of a folder have no tags"),

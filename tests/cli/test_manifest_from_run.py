@@ -359,3 +359,19 @@ def test_real_photographs_lie_on_their_side(tmp_path: Path, sandbox: SandboxProc
         (size,) = found.by_name[path.name]["boxes"]["image_size"]
         with Image.open(path) as stored, ImageOps.exif_transpose(stored) as upright:
             assert (size["width"], size["height"]) == upright.size
+
+
+def test_images_of_a_folder_that_were_copied_into_s3(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """They have addresses there; one that was not needs ``--s3-path``, and nothing is written without it."""
+    (tmp_path / "raw").mkdir()
+    for key in ("a.jpg", "c.jpg"):
+        (tmp_path / "raw" / key).write_bytes(content(key))
+    with boto_client(sandbox, "s3") as s3:
+        s3.create_bucket(Bucket="uploads")
+        s3.put_object(Bucket="uploads", Key="c.jpg", Body=b"another")
+        workspace = run(tmp_path, sandbox, {"keep": {"copy": "s3://uploads/", "if_exists": "fail"}}, source="./raw")
+        found = Written(workspace)
+        assert (found.code, "c.jpg is not in S3" in found.err) == (2, True)
+        s3.delete_object(Bucket="uploads", Key="c.jpg")
+    assert workspace.summary("run", "job.yaml", "--retry-failed")["copied"] == 2
+    assert [line["source-ref"] for line in Written(workspace).lines] == ["s3://uploads/a.jpg", "s3://uploads/c.jpg"]

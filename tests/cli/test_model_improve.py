@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,86 +18,224 @@ from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess
 from asyncfilter.sandbox.pictures import draw_picture
 from tests.kit.manifests import image_line
 from tests.kit.services import boto_client
-from tests.kit.workspace import Workspace
+from tests.kit.workspace import PATIENCE_S, Workspace, ended, read_until
 
 pytest.importorskip("numpy", reason="trainings in the sandbox need the extra sandbox-training")
 
 BIRDS = ("blackbird", "jay", "robin")
-PICTURES = 48
-OUTPUT = ("--output", "s3://models/out/", "--poll", "0.05", "--yes")
-SPEED = 5000.0
+TRAIN = [number for number in range(48) if number // 3 % 4 != 3]
+TEST = [number for number in range(48) if number // 3 % 4 == 3]
+WRONG = [number for number in TRAIN if number % 5 < 3]
+OUTPUT = ("--output", "s3://models/out/")
+POLL = ("--poll", "0.05")
+SPEED = 1000.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxProcess]:
-    """A service with buckets of pictures and of models."""
+    """A service with pictures in a bucket, in which a training takes two seconds."""
     options = SandboxOptions(buckets=(BucketSpec("pictures"), BucketSpec("models")), speed=SPEED)
     with SandboxProcess(options) as running, boto_client(running, "s3") as s3:
-        for number in range(PICTURES):
+        for number in (*TRAIN, *TEST):
             s3.put_object(Bucket="pictures", Key=_key(number), Body=draw_picture(BIRDS[number % 3], _key(number)))
         yield running
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, sandbox: SandboxProcess) -> Workspace:
-    """Files of manifests, and a project with a version ``v1`` that was trained with wrong labels."""
-    found = Workspace(tmp_path, sandbox)
-    train = [number for number in range(PICTURES) if number // 3 % 4 != 3]
-    test = [number for number in range(PICTURES) if number // 3 % 4 == 3]
-    _write(found.folder / "train.manifest", {number: BIRDS[(number + (number % 5 < 3)) % 3] for number in train})
-    _write(found.folder / "test.manifest", {number: BIRDS[number % 3] for number in test})
-    right = {number: BIRDS[number % 3] for number in train if number % 5 < 3}
-    _write(found.folder / "corrections.manifest", {**right, test[0]: BIRDS[0]})
-    found.json("model", "create", "birds", "--poll", "0.05")
-    found.json("model", "import", "birds", "--train", "train.manifest", "--test", "test.manifest", "--poll", "0.05")
-    found.json("model", "train", "birds", "--version", "v1", *OUTPUT)
-    return found
 
 
 def _key(number: int) -> str:
     return f"{BIRDS[number % 3]}/{number}.jpg"
 
 
-def _write(file: Path, labels: dict[int, str]) -> None:
+def _manifest(labels: Mapping[int, str]) -> bytes:
     lines = [image_line(label, source_ref=f"s3://pictures/{_key(number)}") for number, label in labels.items()]
-    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def improve(workspace: Workspace, *more: str, corrections: str = "corrections.manifest") -> dict[str, Any]:
-    """The result of the command."""
-    return workspace.json("model", "improve", "birds", "--corrections", corrections, *OUTPUT, *more)
+def _right(numbers: list[int]) -> dict[int, str]:
+    return {number: BIRDS[number % 3] for number in numbers}
 
 
-def test_better(workspace: Workspace) -> None:
+def _project(sandbox: SandboxProcess, name: str) -> None:
+    """A project whose version ``v1`` was trained with wrong labels."""
+    train = _right(TRAIN) | {number: BIRDS[(number + 1) % 3] for number in WRONG}
+    with boto_client(sandbox, "rekognition") as service, boto_client(sandbox, "s3") as s3:
+        project = service.create_project(ProjectName=name)["ProjectArn"]
+        for kind, labels in (("TRAIN", train), ("TEST", _right(TEST))):
+            s3.put_object(Bucket="models", Key=f"{kind}.manifest", Body=_manifest(labels))
+            place = {"GroundTruthManifest": {"S3Object": {"Bucket": "models", "Name": f"{kind}.manifest"}}}
+            made = service.create_dataset(ProjectArn=project, DatasetType=kind, DatasetSource=place)["DatasetArn"]
+            _until(partial(_dataset_status, service, made), "CREATE_COMPLETE")
+        service.create_project_version(
+            ProjectArn=project, VersionName="v1", OutputConfig={"S3Bucket": "models", "S3KeyPrefix": "out"}
+        )
+        _until(
+            lambda: service.describe_project_versions(ProjectArn=project)["ProjectVersionDescriptions"][0]["Status"],
+            "TRAINING_COMPLETED",
+        )
+
+
+def _dataset_status(service: Any, arn: str) -> str:
+    return str(service.describe_dataset(DatasetArn=arn)["DatasetDescription"]["Status"])
+
+
+def _until(status: Callable[[], object], wanted: object) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := status()) != wanted:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, sandbox: SandboxProcess) -> Workspace:
+    """A folder with corrections of all wrong labels, and one of an image that is tested with."""
+    found = Workspace(tmp_path, sandbox)
+    (tmp_path / "c.manifest").write_bytes(_manifest(_right([*WRONG, TEST[0]])))
+    return found
+
+
+def arguments(project: str, *more: str, corrections: str = "c.manifest") -> tuple[str, ...]:
+    """The command."""
+    return ("model", "improve", project, "--corrections", corrections, *OUTPUT, *POLL, *more)
+
+
+def versions(workspace: Workspace, project: str) -> dict[str, str]:
+    """The states of the versions of a project."""
+    return {one["version"]: one["status"] for one in workspace.json("model", "status", project)["versions"]}
+
+
+def calls(sandbox: SandboxProcess, *operations: str) -> int:
+    """How often the service was called."""
+    found = sandbox.stats().operations
+    return sum(found[name].attempts for name in operations if name in found)
+
+
+def test_better(workspace: Workspace, sandbox: SandboxProcess) -> None:
     """F1 on the same test images is higher; then a switch replaces the model that runs, and pays for no training."""
-    old = workspace.json("model", "evaluate", "birds", "v1")
-    found = improve(workspace, "--version", "v2")
-    assert (found["added"], found["skipped"]) == (0, {"in_test_set": 1})
-    assert found["replaced"] == len((workspace.folder / "corrections.manifest").read_text().splitlines()) - 1
+    _project(sandbox, "birds")
+    (old,) = workspace.json("model", "status", "birds")["versions"]
+    found = workspace.json(*arguments("birds", "--version", "v2", "--yes"))
+    assert (found["added"], found["replaced"], found["skipped"]) == (0, len(WRONG), {"in_test_set": 1})
     assert (found["old"]["version"], found["new"]["version"]) == ("v1", "v2")
     assert found["old"]["f1"] == pytest.approx(old["f1"])
     assert found["new"]["f1"] > found["old"]["f1"]
     assert (found["test_sets_equal"], found["better"], found["proposal"]) == (True, True, "switch")
     assert (found["switched"], found["errors"]) == (False, [])
 
-    started = workspace.json("model", "start", "birds", "v1", "--for", "1h", "--poll", "0.05", "--yes")
-    found = improve(workspace, "--switch")
-    assert (found["switched"], found["new"]["version"]) == (True, "v2")
+    started = workspace.json("model", "start", "birds", "v1", "--for", "1h", "--no-watcher", *POLL, "--yes")
+    code, out, err = workspace.here(*arguments("birds", "--switch"))
+    assert code == 130, err
+    assert "proposal: switch to v2: its F1 is higher on the same test images" in out
+    assert "v1 is stopped once v2 runs: until then both are paid for" in err
+    assert "$4.00 an hour" in err
+    assert versions(workspace, "birds") == {"v1": "RUNNING", "v2": "TRAINING_COMPLETED"}
+
+    process = workspace.start(*arguments("birds", "--switch", "--yes"))
+    _until(lambda: versions(workspace, "birds")["v2"] in {"STARTING", "RUNNING"}, wanted=True)
+    process.kill()
+    ended(process)
+    found = workspace.json(*arguments("birds", "--switch", "--yes"))
+    assert (found["switched"], found["new"]["version"], found["proposal"]) == (True, "v2", "switch")
     assert found["lease"]["expires_at"][:15] == started["lease"]["expires_at"][:15]
-    states = {one["version"]: one["status"] for one in workspace.json("model", "status", "birds")["versions"]}
-    assert states == {"v1": "STOPPED", "v2": "RUNNING"}
-    workspace.json("model", "stop", "birds", "v2", "--poll", "0.05")  # with its watcher
+    assert versions(workspace, "birds") == {"v1": "STOPPED", "v2": "RUNNING"}
+    workspace.json("model", "stop", "birds", "v2", *POLL)  # with its watcher
 
 
-def test_text(workspace: Workspace) -> None:
-    """What people read; a second run says that the corrections are in, and asks."""
-    code, out, err = workspace.here("model", "improve", "birds", "--corrections", "corrections.manifest", *OUTPUT)
+def test_again(workspace: Workspace, sandbox: SandboxProcess) -> None:
+    """A second run says that the corrections are in, and asks to pay; wrong corrections are no improvement."""
+    _project(sandbox, "again")
+    code, out, err = workspace.here(*arguments("again", "--version", "v2", "--yes"))
     assert code == 0, err
-    assert "proposal: switch to birds." in out
-    assert "in the test dataset, and never enter training: s3://pictures/" in err
-    assert "a training costs $1 an hour" in err
-    arguments = [one for one in OUTPUT if one != "--yes"]
-    code, out, err = workspace.here("model", "improve", "birds", "--corrections", "corrections.manifest", *arguments)
+    assert "proposal: switch to v2" in out
+    tested = f"s3://pictures/{_key(TEST[0])}"
+    assert f"skipped in_test_set: 1: what is in the test dataset never enters training: {tested}" in err
+    code, out, err = workspace.here(*arguments("again"))
     assert (code, out) == (130, "")
-    assert "these corrections are in the training dataset already: birds." in err
-    assert len(workspace.json("model", "status", "birds")["versions"]) == 2
+    assert "these corrections are in the training dataset already: v2 was trained with them" in err
+    assert "a training costs $1 an hour" in err
+    assert len(versions(workspace, "again")) == 2
+    wrong = {number: BIRDS[(number + 1) % 3] for number in TRAIN}
+    (workspace.folder / "w.manifest").write_bytes(_manifest(wrong))
+    code, out, err = workspace.here(
+        *arguments("again", "--switch", "--version", "v3", "--yes", corrections="w.manifest")
+    )
+    assert code == 0, err
+    assert "proposal: keep v2: the F1 of v3 is not higher" in out
+    assert "not switched: the proposal is to keep the old version" in err
+
+
+def test_errors_before_any_call(workspace: Workspace, sandbox: SandboxProcess) -> None:
+    """Corrections with errors are told; one label alone, and an image twice, are none."""
+    before = sum(one.attempts for one in sandbox.stats().operations.values())
+    lines = [image_line("robin", source_ref="http://pictures/1.jpg"), image_line("", source_ref="s3://pictures/1.jpg")]
+    (workspace.folder / "c.manifest").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+    found = workspace.summary(*arguments("birds", "--yes"))
+    assert {(one["line"], one["code"]) for one in found["errors"]} >= {(1, "ERROR_INVALID_SOURCE_REF_FORMAT")}
+    assert {one["line"] for one in found["errors"]} >= {1, 2}
+    code, out, err = workspace.here(*arguments("birds", "--yes"))
+    assert code == 1
+    assert "c.manifest:1: error ERROR_INVALID_SOURCE_REF_FORMAT" in out
+    assert "nothing was imported" in err
+    assert sum(one.attempts for one in sandbox.stats().operations.values()) == before
+
+
+def test_nothing_is_left(workspace: Workspace, sandbox: SandboxProcess) -> None:
+    """All corrections are of images that are tested with: nothing is trained, and nothing is asked."""
+    _project(sandbox, "nothing")
+    (workspace.folder / "c.manifest").write_bytes(_manifest(_right(TEST[:2])))
+    before = calls(sandbox, "CreateProjectVersion", "UpdateDatasetEntries")
+    found = workspace.summary(*arguments("nothing"))
+    assert (found["skipped"], found["proposal"], found["old"]["version"]) == ({"in_test_set": 2}, "keep", "v1")
+    code, _, err = workspace.here(*arguments("nothing"))
+    assert code == 1
+    assert "no correction is left" in err
+    assert calls(sandbox, "CreateProjectVersion", "UpdateDatasetEntries") == before
+
+
+@pytest.mark.parametrize(
+    ("project", "code", "text"), [("none", 1, "there is no project none"), ("empty", 1, "has no TRAIN dataset")]
+)
+def test_projects_that_cannot_be_improved(
+    workspace: Workspace, sandbox: SandboxProcess, project: str, code: int, text: str
+) -> None:
+    """There is no such project, or it has no dataset."""
+    if project == "empty":
+        with boto_client(sandbox, "rekognition") as service:
+            service.create_project(ProjectName=project)
+    found, out, err = workspace.here(*arguments(project, "--yes", "--json"))
+    assert (found, json.loads(out)["error"]["message"] in err) == (code, True), err
+    assert text in err
+
+
+def test_killed_again_and_again(workspace: Workspace, sandbox: SandboxProcess) -> None:
+    """Kill -9 at random moments: the same command completes it, with one training, and tells the counts."""
+    _project(sandbox, "killed")
+    command = arguments("killed", "--yes")
+    chance = random.Random(5)
+    for _ in range(4):
+        process = workspace.start(*command)
+        try:
+            process.wait(chance.uniform(0.6, 3.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        ended(process)
+    found = workspace.json(*command)
+    trained = [name for name in versions(workspace, "killed") if name != "v1"]
+    assert found["new"]["version"] in trained
+    shown_before = len(trained) - 1  # one of the four may have come to its end
+    assert shown_before <= 1
+    assert found["replaced"] == len(WRONG)
+    assert found["better"] is (shown_before == 0)
+
+
+def test_interrupted(workspace: Workspace, sandbox: SandboxProcess) -> None:
+    """Ctrl-C says what goes on, and that the same command takes it up."""
+    _project(sandbox, "interrupted")
+    process = workspace.start(*arguments("interrupted", "--yes"))
+    read_until(process, "a training costs")
+    _until(lambda: str(len(versions(workspace, "interrupted"))), "2")
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert (code, "the same command takes it up again" in err) == (75, True), err
+    code, _, err = workspace.here(*arguments("interrupted"))
+    assert code == 0, err
+    assert "nothing more is paid for its training" in err
+    assert len(versions(workspace, "interrupted")) == 2

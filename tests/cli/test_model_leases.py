@@ -229,3 +229,16 @@ def test_a_watcher_outlives_its_terminal(workspace: Workspace) -> None:
     assert status(workspace) == "STOPPED"
     log = Path(workspace.env["ASYNCFILTER_STATE"]) / f"watch-{lease.id}.log"
     assert "expired" in log.read_text()
+
+
+def test_a_watcher_that_cannot_begin_starts_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1 before the service is asked; no lease is left."""
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    arguments = [one for one in START if one != "--no-watcher"]
+    refused = result(workspace, *arguments, "--for", "1h", code=1)
+    assert refused["error"]["code"] == "WATCHER_FAILED"
+    assert result(workspace, "model", "stop", "--expired")["kept"] == []
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    refused = result(workspace, *arguments, "--for", "1h", code=1)
+    assert "its log is" in refused["error"]["message"]
+    assert status(workspace) == "STOPPED"

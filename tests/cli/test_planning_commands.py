@@ -125,6 +125,18 @@ def test_a_plan_as_text(workspace: Workspace) -> None:
         assert text in " ".join(out.split())
 
 
+def test_labels_of_many_images_need_a_yes(workspace: Workspace) -> None:
+    """A pattern of the shell that matched too much pays for nothing."""
+    many = [f"s3://raw/{number}.jpg" for number in range(21)]
+    before = workspace.billed()
+    code, _, err = workspace.here("labels", *many)
+    assert (code, workspace.billed()) == (2, before)
+    assert "21 images are more than a few references, and each is paid for" in err
+    assert "--yes" in err
+    assert "no such object" in workspace.here("labels", *many, "--yes")[2]
+    assert "no such object" in workspace.here("labels", *many[:20], many[0])[2]
+
+
 def test_a_plan_names_the_next_step(workspace: Workspace) -> None:
     """A sample before anything is paid, and the run; the run alone when all labels are there."""
     before = workspace.here("plan", "job.yaml")[1].splitlines()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.kit.lease_sweep import sweep_leases
 from tests.kit.sweep import sweep_kills, sweep_signals
+from tests.kit.training_sweep import sweep_trainings
 
 SEED = int(os.environ.get("ASYNCFILTER_SWEEP_SEED", "0")) or int.from_bytes(os.urandom(2))
 MOMENTS = int(os.environ.get("ASYNCFILTER_SWEEP_MOMENTS", "2"))
@@ -25,6 +26,14 @@ def test_signals_at_any_moment(tmp_path: Path) -> None:
 def test_kills_of_leases(tmp_path: Path) -> None:
     """No model runs without a row, none after its lease once its watcher or a command has looked."""
     sweep = sweep_leases(tmp_path, moments=MOMENTS, seed=SEED)
+    assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
+
+
+@pytest.mark.slow
+def test_kills_of_trainings(tmp_path: Path) -> None:
+    """No batch is sent again but the last, no training is paid for twice; the same command goes on to the end."""
+    pytest.importorskip("numpy", reason="training in the sandbox needs the extra sandbox-training")
+    sweep = sweep_trainings(tmp_path, moments=max(1, MOMENTS // 2), seed=SEED)
     assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
 
 

@@ -53,7 +53,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RAW, CLEAN = "raw-images", "clean-images"
 JPEG = b"\xff\xd8\xff\xe0 a picture"
-WAYS = ["up", "down"]
+DIRECTIONS = ["up", "down"]
 
 
 @dataclass
@@ -158,13 +158,13 @@ class Download:
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if not path.is_dir())
 
 
-Way = Upload | Download
+Direction = Upload | Download
 
 
-@pytest.fixture(params=[Upload, Download], ids=WAYS)
-def way(request: pytest.FixtureRequest, s3: S3, tmp_path: Path) -> Way:
+@pytest.fixture(params=[Upload, Download], ids=DIRECTIONS)
+def direction(request: pytest.FixtureRequest, s3: S3, tmp_path: Path) -> Direction:
     """Either direction."""
-    made: Way = request.param(s3, tmp_path)
+    made: Direction = request.param(s3, tmp_path)
     return made
 
 
@@ -180,15 +180,15 @@ def download(s3: S3, tmp_path: Path) -> Download:
     return Download(s3, tmp_path)
 
 
-def effect(way: Way, image: ObjectRef, key: str = "a.jpg", if_exists: IfExists = IfExists.FAIL) -> Effect:
+def effect(direction: Direction, image: ObjectRef, key: str = "a.jpg", if_exists: IfExists = IfExists.FAIL) -> Effect:
     """A copy."""
-    return Effect(kind=ActionKind.COPY, source=image, target=way.target(key), if_exists=if_exists)
+    return Effect(kind=ActionKind.COPY, source=image, target=direction.target(key), if_exists=if_exists)
 
 
-async def failure(way: Way, wanted: Effect) -> str:
+async def failure(direction: Direction, wanted: Effect) -> str:
     """The code with which a copy fails."""
     with pytest.raises(ImageError) as caught:
-        await way.copier.copy(wanted)
+        await direction.copier.copy(wanted)
     return caught.value.code
 
 
@@ -198,121 +198,123 @@ async def failure(way: Way, wanted: Effect) -> str:
 @pytest.mark.parametrize("if_exists", IfExists)
 @pytest.mark.parametrize("body", [b"x", JPEG, bytes(PART_BYTES), os.urandom(2 * PART_BYTES + 77)])
 async def test_a_copy_has_the_bytes_of_the_image_and_may_be_repeated(
-    way: Way, body: bytes, if_exists: IfExists
+    direction: Direction, body: bytes, if_exists: IfExists
 ) -> None:
     """Of any size; the first one is new, and a repetition finds it."""
-    image = way.source("a.jpg", body)
-    copied = await way.copier.copy(effect(way, image, if_exists=if_exists))
+    image = direction.source("a.jpg", body)
+    copied = await direction.copier.copy(effect(direction, image, if_exists=if_exists))
     assert copied.is_new
-    assert way.body("a.jpg") == body
-    again = await way.copier.copy(effect(way, image, if_exists=if_exists))
+    assert direction.body("a.jpg") == body
+    again = await direction.copier.copy(effect(direction, image, if_exists=if_exists))
     assert again.is_new is (if_exists is IfExists.OVERWRITE)
-    assert way.body("a.jpg") == body
+    assert direction.body("a.jpg") == body
     if if_exists is not IfExists.OVERWRITE:
         assert again.etag == copied.etag
 
 
 @pytest.mark.parametrize("if_exists", IfExists)
-async def test_what_changed_or_vanished_is_not_copied(way: Way, if_exists: IfExists) -> None:
+async def test_what_changed_or_vanished_is_not_copied(direction: Direction, if_exists: IfExists) -> None:
     """The copy is on condition of what was examined; nothing is written."""
-    image = way.source("a.jpg")
-    way.source("a.jpg", b"another picture")
-    assert await failure(way, effect(way, image, if_exists=if_exists)) == "changed"
-    way.vanish(image)
-    assert await failure(way, effect(way, image, if_exists=if_exists)) == "vanished"
-    assert way.body("a.jpg") is None
-    way.put("a.jpg", JPEG)
-    assert await failure(way, effect(way, image, if_exists=if_exists)) == "vanished"
+    image = direction.source("a.jpg")
+    direction.source("a.jpg", b"another picture")
+    assert await failure(direction, effect(direction, image, if_exists=if_exists)) == "changed"
+    direction.vanish(image)
+    assert await failure(direction, effect(direction, image, if_exists=if_exists)) == "vanished"
+    assert direction.body("a.jpg") is None
+    direction.put("a.jpg", JPEG)
+    assert await failure(direction, effect(direction, image, if_exists=if_exists)) == "vanished"
 
 
 @pytest.mark.parametrize("other", [b"another", bytes(len(JPEG))])
-async def test_other_objects_at_the_target(way: Way, other: bytes) -> None:
+async def test_other_objects_at_the_target(direction: Direction, other: bytes) -> None:
     """``fail`` and ``skip`` leave them as they are, ``overwrite`` replaces them."""
-    image = way.source("a.jpg")
-    there = way.put("a.jpg", other)
-    assert await failure(way, effect(way, image)) == "target_exists"
-    skipped = await way.copier.copy(effect(way, image, if_exists=IfExists.SKIP))
+    image = direction.source("a.jpg")
+    there = direction.put("a.jpg", other)
+    assert await failure(direction, effect(direction, image)) == "target_exists"
+    skipped = await direction.copier.copy(effect(direction, image, if_exists=IfExists.SKIP))
     assert skipped == CopyResult(etag=there.etag, is_new=False)
-    assert way.body("a.jpg") == other
-    assert (await way.copier.copy(effect(way, image, if_exists=IfExists.OVERWRITE))).is_new
-    assert way.body("a.jpg") == JPEG
+    assert direction.body("a.jpg") == other
+    assert (await direction.copier.copy(effect(direction, image, if_exists=IfExists.OVERWRITE))).is_new
+    assert direction.body("a.jpg") == JPEG
 
 
-async def test_equal_bytes_count_as_the_copy_and_equal_md5_does_not(way: Way) -> None:
+async def test_equal_bytes_count_as_the_copy_and_equal_md5_does_not(direction: Direction) -> None:
     """Whoever wrote them; another picture with the same MD5 and size is another picture."""
     one, other = same_md5(b"rest")
-    image = way.source("a.jpg", one)
-    way.put("a.jpg", one)
-    assert not (await way.copier.copy(effect(way, image))).is_new
-    way.put("b.jpg", other)
-    assert await failure(way, effect(way, image, "b.jpg")) == "target_exists"
-    assert way.body("b.jpg") == other
+    image = direction.source("a.jpg", one)
+    direction.put("a.jpg", one)
+    assert not (await direction.copier.copy(effect(direction, image))).is_new
+    direction.put("b.jpg", other)
+    assert await failure(direction, effect(direction, image, "b.jpg")) == "target_exists"
+    assert direction.body("b.jpg") == other
 
 
-async def test_an_object_at_a_target_is_checked_before_a_delete(way: Way) -> None:
+async def test_an_object_at_a_target_is_checked_before_a_delete(direction: Direction) -> None:
     """``existing_copy`` gives None, a copy of the image as it was examined, or an error."""
-    image = way.source("a.jpg")
-    wanted = effect(way, image)
-    assert await way.copier.existing_copy(wanted) is None
-    made = await way.copier.copy(wanted)
-    assert await way.copier.existing_copy(wanted) == CopyResult(etag=made.etag, is_new=False)
-    way.put("a.jpg", b"another")
+    image = direction.source("a.jpg")
+    wanted = effect(direction, image)
+    assert await direction.copier.existing_copy(wanted) is None
+    made = await direction.copier.copy(wanted)
+    assert await direction.copier.existing_copy(wanted) == CopyResult(etag=made.etag, is_new=False)
+    direction.put("a.jpg", b"another")
     for error in ("target_exists", "changed", "vanished"):
         with pytest.raises(ImageError) as caught:
-            await way.copier.existing_copy(wanted)
+            await direction.copier.existing_copy(wanted)
         assert caught.value.code == error
         if error == "changed":
-            way.vanish(image)
+            direction.vanish(image)
         else:
-            way.source("a.jpg", b"newer")
+            direction.source("a.jpg", b"newer")
 
 
-async def test_the_same_content_is_told_by_the_bytes(way: Way) -> None:
+async def test_the_same_content_is_told_by_the_bytes(direction: Direction) -> None:
     """And errors tell which of the two is not what it was."""
     one, other = same_md5(b"x" * 100)
-    image, twin, different = way.source("a.jpg", one), way.put("b.jpg", one), way.put("c.jpg", other)
-    assert await way.copier.same_content(image, twin)
-    assert not await way.copier.same_content(image, different)
-    assert not await way.copier.same_content(image, way.put("d.jpg", b"short"))
-    way.put("b.jpg", bytes(len(one)))
+    image, twin, different = direction.source("a.jpg", one), direction.put("b.jpg", one), direction.put("c.jpg", other)
+    assert await direction.copier.same_content(image, twin)
+    assert not await direction.copier.same_content(image, different)
+    assert not await direction.copier.same_content(image, direction.put("d.jpg", b"short"))
+    direction.put("b.jpg", bytes(len(one)))
     with pytest.raises(ImageError) as caught:
-        await way.copier.same_content(image, twin)
+        await direction.copier.same_content(image, twin)
     assert caught.value.code == "original_gone"
-    way.vanish(image)
+    direction.vanish(image)
     with pytest.raises(ImageError) as caught:
-        await way.copier.same_content(image, different)
+        await direction.copier.same_content(image, different)
     assert caught.value.code == "vanished"
 
 
 @pytest.mark.parametrize("fault", ["slowdown", "internal", "reset", "cut"])
-async def test_a_copy_that_failed_in_passing_can_be_repeated(way: Way, fault: str) -> None:
+async def test_a_copy_that_failed_in_passing_can_be_repeated(direction: Direction, fault: str) -> None:
     """Whether it took effect or not: the repetition finds a copy or makes one; nothing half remains."""
-    if fault == "cut" and isinstance(way, Upload):
+    if fault == "cut" and isinstance(direction, Upload):
         pytest.skip("the answer to an upload has no body to cut")
-    image = way.source("a.jpg")
-    operation = "PutObject" if isinstance(way, Upload) else "GetObject"
-    await set_faults(way.s3.sandbox, f"{fault}:{operation}=100%")
+    image = direction.source("a.jpg")
+    operation = "PutObject" if isinstance(direction, Upload) else "GetObject"
+    await set_faults(direction.s3.sandbox, f"{fault}:{operation}=100%")
     try:
         with pytest.raises(CallError) as caught:
-            await way.copier.copy(effect(way, image))
+            await direction.copier.copy(effect(direction, image))
         assert isinstance(caught.value, ThrottledError | TransientError)
     finally:
-        await set_faults(way.s3.sandbox)
-    await way.copier.copy(effect(way, image))
-    assert way.body("a.jpg") == JPEG
-    if isinstance(way, Download):
-        assert way.files() == ["a.jpg"]
+        await set_faults(direction.s3.sandbox)
+    await direction.copier.copy(effect(direction, image))
+    assert direction.body("a.jpg") == JPEG
+    if isinstance(direction, Download):
+        assert direction.files() == ["a.jpg"]
 
 
 @pytest.mark.parametrize("if_exists", IfExists)
-async def test_many_copies_to_one_target_leave_one_whole_object(way: Way, if_exists: IfExists) -> None:
+async def test_many_copies_to_one_target_leave_one_whole_object(direction: Direction, if_exists: IfExists) -> None:
     """Races have one winner."""
-    images = [way.source(f"{at}.jpg", f"{at}".encode() * 1000) for at in range(6)]
+    images = [direction.source(f"{at}.jpg", f"{at}".encode() * 1000) for at in range(6)]
     results: list[str] = []
 
     async def copy(image: ObjectRef) -> None:
         try:
-            results.append("new" if (await way.copier.copy(effect(way, image, "one", if_exists))).is_new else "old")
+            results.append(
+                "new" if (await direction.copier.copy(effect(direction, image, "one", if_exists))).is_new else "old"
+            )
         except ImageError as error:
             results.append(error.code)
 
@@ -321,7 +323,7 @@ async def test_many_copies_to_one_target_leave_one_whole_object(way: Way, if_exi
             tasks.start_soon(copy, image)
     others = {IfExists.FAIL: "target_exists", IfExists.SKIP: "old", IfExists.OVERWRITE: "new"}[if_exists]
     assert sorted(results) == sorted(["new", *[others] * 5])
-    assert way.body("one") in {f"{at}".encode() * 1000 for at in range(6)}
+    assert direction.body("one") in {f"{at}".encode() * 1000 for at in range(6)}
 
 
 # -- Uploads -----------------------------------------------------------------------------------------------------------
@@ -533,8 +535,8 @@ async def test_no_link_below_the_folder_is_followed(
     assert await failure(download, effect(download, image, "link/a.jpg", if_exists)) == "target_unsafe"
     assert await failure(download, effect(download, image, "link/b/a.jpg", if_exists)) == "target_unsafe"
     assert list(place.iterdir()) == []
-    (tmp_path / "way in").symlink_to(place)
-    wanted = Effect(kind=ActionKind.COPY, source=image, target=S3Location(f"{FOLDER}{tmp_path}/way in", "a.jpg"))
+    (tmp_path / "direction in").symlink_to(place)
+    wanted = Effect(kind=ActionKind.COPY, source=image, target=S3Location(f"{FOLDER}{tmp_path}/direction in", "a.jpg"))
     await download.copier.copy(wanted)
     assert (place / "a.jpg").read_bytes() == JPEG
 

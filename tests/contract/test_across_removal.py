@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -45,7 +46,7 @@ ALL = {key: key.encode() for key in LABELS}
 BUCKETS = 400
 """Each process has one of its own; the last test fails when there are too few."""
 
-WAYS = ["up", "down", "down, versions"]
+DIRECTIONS = ["up", "down", "down, versions"]
 
 
 class Service:
@@ -81,11 +82,11 @@ async def service() -> AsyncIterator[Service]:
 class Examined:
     """Images that were examined, in one kind of store, whose job has targets in the other."""
 
-    def __init__(self, service: Service, root: Path, way: str, action: str = "move") -> None:
+    def __init__(self, service: Service, root: Path, direction: str, action: str = "move") -> None:
         number = next(service.numbers)
-        self.service, self.is_up = service, way == "up"
+        self.service, self.is_up = service, direction == "up"
         self.bucket, self.folder = f"images-{number}", root / f"folder {number}"
-        service.sandbox.bucket(self.bucket).versioning = "Enabled" if "versions" in way else None
+        service.sandbox.bucket(self.bucket).versioning = "Enabled" if "versions" in direction else None
         self.folder.mkdir()
         for key in LABELS:
             self.put(key, key.encode())
@@ -178,11 +179,11 @@ def begin(plan: CrashPlan, at: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_kill_around_every_call(service: Service, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_a_kill_around_every_call(service: Service, tmp_path: Path, direction: str) -> None:
     """No image is lost, left over or moved twice; ``undo`` brings every one back, and no call is paid for again."""
     for at in count(1):
-        images = Examined(service, tmp_path, way)
+        images = Examined(service, tmp_path, direction)
         await images.run()
         was_killed = await images.apply(at) is None
         assert images.here() | images.there() == ALL
@@ -199,13 +200,13 @@ async def test_a_kill_around_every_call(service: Service, tmp_path: Path, way: s
             break
 
 
-@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("direction", DIRECTIONS[:2])
 async def test_a_run_that_is_killed_around_every_request_copies_every_image(
-    service: Service, tmp_path: Path, way: str
+    service: Service, tmp_path: Path, direction: str
 ) -> None:
     """Once; no copy is half, and the source is as it was."""
     for at in count(1):
-        images = Examined(service, tmp_path, way, "copy")
+        images = Examined(service, tmp_path, direction, "copy")
         was_killed = await images.run(at) is None
         assert images.there().items() <= ALL.items()
         if was_killed:
@@ -217,10 +218,10 @@ async def test_a_run_that_is_killed_around_every_request_copies_every_image(
             break
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_what_changed_or_vanished_stays_as_it_is(service: Service, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_what_changed_or_vanished_stays_as_it_is(service: Service, tmp_path: Path, direction: str) -> None:
     """And is reported; nothing that another program put there is overwritten, neither there nor back."""
-    images = Examined(service, tmp_path, way)
+    images = Examined(service, tmp_path, direction)
     await images.run()
     images.put(GOING[0], b"newer")
     images.put(GOING[1], b"older", at_target=True)
@@ -237,10 +238,12 @@ async def test_what_changed_or_vanished_stays_as_it_is(service: Service, tmp_pat
     assert images.there()[GOING[2]] == GOING[2].encode()
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_an_equal_object_at_the_target_is_no_copy_of_ours(service: Service, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_an_equal_object_at_the_target_is_no_copy_of_ours(
+    service: Service, tmp_path: Path, direction: str
+) -> None:
     """The move counts it as the copy; undo leaves it there."""
-    images = Examined(service, tmp_path, way)
+    images = Examined(service, tmp_path, direction)
     await images.run()
     images.put(GOING[0], GOING[0].encode(), at_target=True)
     await images.apply()
@@ -249,12 +252,12 @@ async def test_an_equal_object_at_the_target_is_no_copy_of_ours(service: Service
     assert (images.here(), sorted(images.there())) == (ALL, GOING[:1])
 
 
-@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("direction", DIRECTIONS[:2])
 async def test_no_image_goes_while_its_copy_is_not_verified(
-    service: Service, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, tmp_path: Path, direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy that is taken away or replaced between two steps keeps the image in the source."""
-    images = Examined(service, tmp_path, way)
+    images = Examined(service, tmp_path, direction)
     await images.run()
     account = service.account()
     remover: Any = await open_remover(images.job, Overrides(), account)
@@ -272,10 +275,10 @@ async def test_no_image_goes_while_its_copy_is_not_verified(
     assert images.here() == ALL
 
 
-@pytest.mark.parametrize("way", WAYS[:2])
-async def test_stale_copies_in_the_other_store_are_deleted(service: Service, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS[:2])
+async def test_stale_copies_in_the_other_store_are_deleted(service: Service, tmp_path: Path, direction: str) -> None:
     """While their images exist, and where the bytes show that they are copies; the former target is named."""
-    images = Examined(service, tmp_path, way, "copy")
+    images = Examined(service, tmp_path, direction, "copy")
     await images.run()
     images.put(GOING[1], b"somebody's own", at_target=True)
     images.job = images.a_job("none")
@@ -383,12 +386,12 @@ async def test_other_bytes_under_the_same_time_and_inode_stay(
     assert path.exists()
 
 
-@pytest.mark.parametrize(("way", "is_told"), [("up", False), ("down", True), ("down, versions", False)])
+@pytest.mark.parametrize(("direction", "is_told"), [("up", False), ("down", True), ("down, versions", False)])
 async def test_the_plan_tells_what_does_not_come_back(
-    service: Service, tmp_path: Path, way: str, *, is_told: bool
+    service: Service, tmp_path: Path, direction: str, *, is_told: bool
 ) -> None:
     """An object that was moved into a file comes back without its tags, unless the bucket keeps versions."""
-    images = Examined(service, tmp_path, way)
+    images = Examined(service, tmp_path, direction)
     await images.run()
     console = Console(width=200)
     with console.capture() as captured:
@@ -411,3 +414,39 @@ async def test_a_hostile_key_fails_alone(service: Service, tmp_path: Path) -> No
             assert service.sandbox.bucket(images.bucket).get("../evil.jpg") is not None
         assert sorted(images.there()) == GOING
         assert not (tmp_path / "evil.jpg").exists()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("direction", DIRECTIONS)
+async def test_kills_and_other_programs_in_any_order(
+    service: Service, tmp_path: Path, direction: str, seed: int
+) -> None:
+    """What others wrote stays as it is; what they left alone is never lost, and is where it was after the last undo."""
+    images, chance = Examined(service, tmp_path, direction), random.Random(seed)
+    await images.run()
+    others: dict[tuple[bool, str], bytes] = {}
+    for number in range(5):
+        verb = chance.choice([images.apply, images.undo])
+        await verb(chance.randrange(1, 70))
+        if chance.random() < 0.5:
+            at_target, key, body = chance.random() < 0.5, chance.choice(GOING), b"of others %d" % number
+            images.put(key, body, at_target=at_target)
+            others[at_target, key] = body
+        check_others(images, others)
+    await images.apply()
+    check_others(images, others)
+    await images.undo()
+    check_others(images, others)
+    for key in set(LABELS) - {key for _, key in others}:
+        assert images.here()[key] == key.encode()
+        assert key not in images.there()
+
+
+def check_others(images: Examined, others: dict[tuple[bool, str], bytes]) -> None:
+    """Check that the objects of other programs are there, and every image that they left alone."""
+    here, there = images.here(), images.there()
+    for (at_target, key), body in others.items():
+        assert (there if at_target else here)[key] == body
+    for key in set(LABELS) - {key for _, key in others}:
+        assert key.encode() in {here.get(key), there.get(key)}
+        assert {here.get(key), there.get(key)} <= {key.encode(), None}

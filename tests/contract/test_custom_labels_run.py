@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncfilter import AccessError, Summary, bench, run
+from asyncfilter import AccessError, Summary, bench, plan, run
 from asyncfilter.sandbox import BucketSpec, SandboxOptions, SyntheticSpec
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit import jobs
@@ -73,3 +73,19 @@ async def test_a_stopped_model_is_reported_before_anything_is_listed(tmp_path: P
     with pytest.raises(AccessError, match="STOPPED") as caught:
         await run_model(tmp_path, options=stopped)
     assert caught.value.hint == "Start the model and run again once it is RUNNING."
+
+
+@pytest.mark.slow
+async def test_a_bench_says_what_a_unit_takes(tmp_path: Path) -> None:
+    """Units throttle long before the quota; what one takes is kept for ``plan``."""
+    options = SandboxOptions(synthetic=(SyntheticSpec("raw", 400),), inference_units=2, unit_tps=3)
+    job = make_job(base_dir=tmp_path, actions=None)
+    async with serving(options):
+        before = await plan(job)
+        found = await bench(job, seconds_s=15, tps=24)
+        after = await plan(job)
+    assert found.is_unit_limit
+    assert found.unit_tps == pytest.approx(3, rel=0.15)
+    units = [result.plan_inputs.terms.unit for result in (before, after)]
+    assert [(unit.units, unit.is_measured) for unit in units if unit is not None] == [(2, False), (2, True)]
+    assert after.plan_inputs.terms.limit_tps == pytest.approx(6, rel=0.15)

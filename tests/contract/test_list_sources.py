@@ -15,6 +15,7 @@ from asyncfilter import Summary, run
 from asyncfilter.checkpoint import read_images
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
+from asyncfilter.policy.permissions import BucketFacts, Command, needs_of, policy_document
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from tests.kit import jobs
 from tests.kit.inventory import (
@@ -182,6 +183,21 @@ async def test_truncated_data(tmp_path: Path) -> None:
         fill(sandbox)
         put_inventory(sandbox, {"data/1": csv_gz(listed_in(sandbox))[:-20]})
         assert "incomplete" in await failed(make_job(base_dir=tmp_path, source={"inventory": MANIFEST_URI}))
+
+
+async def test_the_policy_of_the_job_is_enough(tmp_path: Path) -> None:
+    """With exactly what ``policy`` prints an inventory is read, and what is gone is told from what is forbidden."""
+    options = replace(OPTIONS, access_log=True)
+    async with serving(options) as sandbox:
+        keys = fill(sandbox, 4)
+        put_inventory(sandbox, {"inv/raw/daily/data/1": csv_gz(listed_in(sandbox))})
+        sandbox.bucket("raw").delete(keys[0])
+        source = {"inventory": MANIFEST_URI, "uri": "s3://raw/birds/"}
+        job = make_job(base_dir=tmp_path, source=source)
+        sandbox.set_policy(policy_document(needs_of(job, [Command.RUN], BucketFacts())))
+        summary = await run(job)
+    assert (summary.counts.keep, summary.counts.copied, summary.counts.failed) == (3, 3, {})
+    assert summary.counts.skipped == {"missing": 1, "not_included": 1}
 
 
 # -- Lists of keys -----------------------------------------------------------------------------------------------------

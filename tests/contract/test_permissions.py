@@ -440,6 +440,7 @@ SCENES = {
 OPTIONS = SandboxOptions(
     buckets=tuple(map(BucketSpec, ("raw", "clean", "quarantine", "refs"))),
     access_log=True,
+    model_thresholds=(("Robin", 0.5),),
     verify_signatures=True,
     any_credentials=False,
 )

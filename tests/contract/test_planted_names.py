@@ -149,3 +149,13 @@ async def test_a_rule_behind_an_ancestor_is_told_after_fifty_answers(tmp_path: P
     (told,) = summary.cautions
     assert told.startswith("rules[1] (keep) can never match: rules[0] (reject) comes first")
     assert told.endswith("(Robin is always labelled 'Animal')")
+
+
+async def test_a_list_has_no_siblings(tmp_path: Path) -> None:
+    """Only its keys are examined, whatever else is in the bucket; nothing more is listed for a caution."""
+    (tmp_path / "keys.txt").write_text("robin/000.jpg\nrobin/001.jpg\n")
+    job = make_job(tmp_path, {"source": {"uri": "s3://raw/robin", "list": "./keys.txt"}})
+    async with sandbox() as made:
+        made.put("raw", OTHERS[0], b"picture of something else")
+        assert (await plan(job)).cautions == ()
+        assert made.stats().operations["ListObjectsV2"].attempts == 1  # the check that the source can be listed

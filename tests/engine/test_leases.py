@@ -17,6 +17,7 @@ from asyncfilter.errors import (
     AccessError,
     AsyncFilterError,
     LeaseError,
+    LedgerError,
     ResourceLimitError,
     ResourceMissingError,
     TransientError,
@@ -164,6 +165,24 @@ async def test_a_bound_ends_the_wait_and_not_the_stop(world: World) -> None:
     assert [one.reason for one in (await reap(world)).stopped] == [EndReason.EXPIRED]
 
 
+@virtually
+async def test_a_full_disk_keeps_no_model_running(world: World) -> None:
+    """The ledger can be read and not written: the model is stopped all the same, and the trouble is told."""
+    await start(world.process())
+    await anyio.sleep(HOUR_S)
+    commands = world.process()
+
+    def full() -> None:
+        raise LedgerError("no space is left for it")
+
+    commands.leases._ledger.transaction = full  # type: ignore[method-assign,assignment]
+    with pytest.raises(LedgerError):
+        await commands.reaper().reap()
+    assert world.service.models[ARN].status == VersionStatus.STOPPED
+    assert [lease.state for lease in world.leases()] == [LeaseState.RUNNING]
+    assert len((await reap(world)).stopped) == 1
+
+
 # -- Clocks ------------------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +244,7 @@ async def test_a_foreign_model_is_left_alone(world: World) -> None:
 
 @virtually
 async def test_somebody_else_starts_it_between_look_and_request(world: World) -> None:
-    """The request is refused, the row is released, and the other's model runs on."""
+    """The request is refused and the units are others: the row is released, and the other's model runs on."""
     commands = world.process()
     starter = commands.starter(on_taken=lambda _lease: started_elsewhere(world))
     with pytest.raises(LeaseError) as caught:
@@ -239,7 +258,7 @@ async def test_somebody_else_starts_it_between_look_and_request(world: World) ->
 
 async def started_elsewhere(world: World) -> None:
     """Somebody else starts the model just now."""
-    world.service.start_elsewhere()
+    world.service.start_elsewhere(units=3)
 
 
 @virtually
@@ -434,9 +453,9 @@ async def test_an_untrained_model_is_not_started(world: World) -> None:
     assert world.leases() == []
 
 
-@pytest.mark.parametrize("fault", ["lost after", "late", "reset"])
+@pytest.mark.parametrize("fault", ["lost after", "late", "reset", "twice"])
 def test_a_start_without_an_answer_is_ours(tmp_path: Path, fault: str) -> None:
-    """Carried out, carried out later, or not at all: one model runs under one lease, and is stopped at its end."""
+    """Carried out, later, not at all, or twice: one model runs under one lease, and is stopped at its end."""
 
     async def scenario() -> None:
         world = World(tmp_path, Service(Trouble([fault])))

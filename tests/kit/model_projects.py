@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import BinaryIO, TypeVar
 
+from anyio import sleep
+
 from asyncfilter.custom_labels.call_log import CallLog
 from asyncfilter.custom_labels.corrections import check_corrections
 from asyncfilter.custom_labels.counting import Counter, ImportedDataset
@@ -41,7 +43,7 @@ from asyncfilter.model import S3Location
 from asyncfilter.ports.model_service import DatasetType, Version
 from asyncfilter.testing import LoopClock
 from asyncfilter.testing.crash import Crash
-from asyncfilter.testing.models import MemoryFiles, MemoryModelService
+from asyncfilter.testing.models import DATASET_S, MemoryFiles, MemoryModelService
 from tests.kit import manifests
 
 T = TypeVar("T")
@@ -139,6 +141,17 @@ class Desk:
         """Let the next changes fail; see ``KillingPort``."""
         self._faults = iter(faults)
 
+    async def remake_dataset(self, content: bytes) -> None:
+        """Somebody deletes the training dataset and makes it again."""
+        (project,) = (await self.service.describe_projects()).items
+        (dataset,) = [one for one in project.datasets if one.type == DatasetType.TRAIN]
+        await sleep(DATASET_S)
+        await self.service.delete_dataset(dataset.arn)
+        made = await self.service.create_dataset(project.arn, DatasetType.TRAIN)
+        await sleep(DATASET_S)
+        await self.service.update_entries(made, content)
+        self.service.updates.clear()
+
     async def create(self, killer: Killer) -> MadeProject:
         """One process of ``create``."""
         with self._opened(killer) as process:
@@ -155,9 +168,11 @@ class Desk:
             log.report(rows[0].job)
             return datasets
 
-    async def train(self, killer: Killer, version: str | None = None, *, waits: bool = True) -> Trained:
+    async def train(
+        self, killer: Killer, version: str | None = None, *, waits: bool = True, output: S3Location = OUTPUT
+    ) -> Trained:
         """One process of ``train``, whose user agrees to pay."""
-        wish = TrainingWish(version=version, output=OUTPUT)
+        wish = TrainingWish(version=version, output=output)
         with self._opened(killer) as process:
             log = TrainingLog(process.ledger, LoopClock(), endpoint="memory:")
             project = await the_project(process.service, PROJECT)

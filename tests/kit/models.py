@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 
-from asyncfilter.custom_labels.lease import Lease
+from asyncfilter.custom_labels.lease import Lease, end_reason
 from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.ledger import Ledger, open_ledger
 from asyncfilter.custom_labels.processes import Process
@@ -78,7 +78,7 @@ class Trouble:
         looks: The same for looks.
     """
 
-    KINDS = ("", "throttled", "lost before", "lost after", "late", "reset")
+    KINDS = ("", "throttled", "lost before", "lost after", "late", "reset", "twice")
 
     def __init__(self, plan: Sequence[str] = (), looks: Sequence[str] = ()) -> None:
         self._plan = iter(plan)
@@ -255,6 +255,8 @@ class Service:
         if fault == "late":
             self._late.append((anyio.current_time() + 45.0, _unless_refused(effect)))
             raise TransientError("no answer in time", may_be_billed=True)
+        if fault == "twice":
+            effect()
         effect()
 
 
@@ -384,8 +386,9 @@ class World:
         assert [lease for lease in self.leases() if lease.arn == arn], "a model of ours runs and no row says so"
 
     def _check_stop(self, arn: str) -> None:
+        host = self.machine.process()
         lasting = [lease for lease in self.leases() if lease.arn == arn and lease.lasts]
-        assert not lasting, "a model was stopped by which a lease goes on"
+        assert all(end_reason(lease, host) for lease in lasting), "a model was stopped by which a lease goes on"
 
     def check(self) -> None:
         """Every model that runs by us has an open row."""

@@ -342,7 +342,14 @@ def _sweep_leases(folder: Path, *, moments: int, seed: int) -> Sweep:
     return sweep_leases(folder, moments=moments, seed=seed)
 
 
-SWEEPS = {"signals": sweep_signals, "kills": sweep_kills, "leases": _sweep_leases}
+def _sweep_trainings(folder: Path, *, moments: int, seed: int) -> Sweep:
+    # It imports this module.
+    from tests.kit.training_sweep import sweep_trainings
+
+    return sweep_trainings(folder, moments=moments, seed=seed)
+
+
+SWEEPS = {"signals": sweep_signals, "kills": sweep_kills, "leases": _sweep_leases, "trainings": _sweep_trainings}
 
 
 def main() -> int:

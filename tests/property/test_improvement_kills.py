@@ -23,6 +23,7 @@ from asyncfilter.custom_labels.ledger import open_ledger
 from asyncfilter.datasets.manifests.ref_index import RefIndex
 from asyncfilter.errors import RefusedError, TransientError
 from asyncfilter.ports.model_service import DatasetType
+from asyncfilter.report.terminal.improvements import improvement_lines, improvement_mapping
 from asyncfilter.testing import run_virtually
 from asyncfilter.testing.crash import unless_crashed
 from tests.kit import manifests
@@ -161,8 +162,14 @@ def test_a_training_that_fails(tmp_path: Path) -> None:
     async def main() -> None:
         desk = await trained(tmp_path)
         desk.service.failing = ["something is wrong"]
-        _outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        outlook, improved = await desk.improve(LIVE, CORRECTIONS)
         assert (improved.ok, improved.is_better) == (False, False)
+        found = improvement_mapping(outlook, improved, ())
+        assert (found["new"]["version"], found["new"]["f1"], found["proposal"]) == (improved.row.version, None, "keep")
+        assert found["training"]["status"] == "TRAINING_FAILED"
+        text = "\n".join(improvement_lines(outlook, improved, ()))
+        assert "something is wrong" in text
+        assert "proposal: keep; the training has failed" in text
         outlook, improved = await desk.improve(LIVE, CORRECTIONS)
         assert (improved.ok, outlook.before) == (True, None)
 
@@ -176,7 +183,11 @@ def test_corrections_that_do_not_arrive(tmp_path: Path) -> None:
         desk = await trained(tmp_path)
         desk.service.faulty = {manifests.ref(3): "ERROR_INVALID_IMAGE"}  # not one of the corrections
         desk.service.refuses = {manifests.ref(TRAINED)}
-        _outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        found = improvement_mapping(outlook, improved, ())
+        assert [line["code"] for line in found["import"]["missing"]] == ["NOT_IN_DATASET"]
+        assert (found["new"]["version"], found["training"], found["proposal"]) == (None, None, "keep")
+        assert "nothing was trained" in "\n".join(improvement_lines(outlook, improved, ()))
         assert improved.imported is not None
         assert [line.source_ref for line in improved.imported.missing] == [manifests.ref(TRAINED)]
         assert desk.service.trainings == []
@@ -195,6 +206,39 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
         with pytest.raises(RefusedError, match="v1 of birds is there already") as refused:
             await desk.improve(LIVE, CORRECTIONS, version="v1")
         assert refused.value.code == "VERSION_EXISTS"
+        assert desk.service.updates == []
+
+    run_virtually(main)
+
+
+def test_a_dataset_that_was_made_anew(tmp_path: Path) -> None:
+    """What was imported into a dataset that is gone is imported again."""
+
+    async def main() -> None:
+        desk = await trained(tmp_path)
+        await unless_crashed(desk.improve(_killer_before("create_version"), CORRECTIONS))
+        await desk.remake_dataset(lines(TRAINED))
+        _outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        check(desk, improved.row.version)
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (manifests.image_line("Wren", source_ref="s3://elsewhere/1.jpg"), "ERROR_IMAGES_IN_MULTIPLE_S3_BUCKETS"),
+        (manifests.box_line() | {"source-ref": manifests.ref(1)}, "OTHER_USE_CASE"),
+    ],
+)
+def test_corrections_that_do_not_fit(tmp_path: Path, line: dict[str, object], code: str) -> None:
+    """Images in another bucket, or boxes for labels of images: a training would fail or not use them."""
+
+    async def main() -> None:
+        desk = await trained(tmp_path)
+        with pytest.raises(RefusedError) as refused:
+            await desk.improve(LIVE, manifests.encoded(line) + b"\n")
+        assert refused.value.code == code
         assert desk.service.updates == []
 
     run_virtually(main)

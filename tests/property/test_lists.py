@@ -140,7 +140,7 @@ def test_no_manifest_crashes_the_reader(content: bytes) -> None:
         ("a/b.jpg", "a/b.jpg"),
         ("./a.jpg", "a.jpg"),
         ("/photos/a.jpg", "a.jpg"),
-        ("file:///photos/a%20b.jpg", "a b.jpg"),
+        ("file:///photos/a%20b.jpg", "a%20b.jpg"),
         ("../a.jpg", "../a.jpg"),  # no file of the folder
         ("/elsewhere/a.jpg", None),
         ("s3://raw/a.jpg", None),
@@ -177,3 +177,12 @@ def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         keys_of("k.parquet", content)
     assert caught.value.hint == "Install the extra: pip install 'asyncfilter[parquet]'"
     assert keys_of("k.txt", b"a.jpg") == ["a.jpg"]
+
+
+def test_a_table_without_a_header() -> None:
+    """Told by an address, or by the name of an image that stands alone."""
+    assert keys_of("k.csv", b"a/1.jpg\na/2.png\n") == ["a/1.jpg", "a/2.png"]
+    assert keys_of("k.csv", b"s3://raw/1,x\ns3://raw/2,y\n") == ["1", "2"]
+    for content in (b"a\nb", b"a.jpg,x\nb.jpg,y"):
+        with pytest.raises(UsageError, match="expected a column key"):
+            keys_of("k.csv", content)

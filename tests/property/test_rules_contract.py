@@ -83,9 +83,15 @@ def within(value: float, low: float | None, high: float | None) -> bool:
     return (low is None or value >= low) and (high is None or value <= high)
 
 
+def asked_pct(condition: Condition) -> float:
+    """The confidence of a condition; none here leaves it to a model."""
+    assert isinstance(condition.confidence_pct, (int, float))
+    return condition.confidence_pct
+
+
 def holds(condition: Condition, seen: Detection) -> bool:
     """All given parts must hold."""
-    pct = condition.confidence_pct
+    pct = asked_pct(condition)
     parts = []
     if condition.any:
         parts.append(any(there(seen, name, pct) for name in condition.any))
@@ -107,11 +113,11 @@ def named(rule: Rule, seen: Detection) -> str | None:
     """The first name of the rule's own list that matched, labels before categories and measures."""
     for part in rule.conditions:
         for name in (*part.any, *part.all):
-            if there(seen, name, part.confidence_pct):
+            if there(seen, name, asked_pct(part)):
                 return name
     for part in rule.conditions:
         for name in part.category:
-            if categorised(seen, name, part.confidence_pct):
+            if categorised(seen, name, asked_pct(part)):
                 return name
         for measure in (part.count, part.area):
             if measure is not None and measure.min:

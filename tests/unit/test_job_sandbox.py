@@ -17,6 +17,7 @@ from asyncfilter.cli.job_sandbox.labels import SampleLabels, detection_of
 from asyncfilter.errors import UsageError
 from asyncfilter.job import Job, SourceSpec, load_job
 from asyncfilter.model import Verdict
+from asyncfilter.policy.assumed import with_thresholds
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.sandbox import BucketSpec
@@ -39,7 +40,8 @@ GLOBS = {
 
 
 def decided(job: Job, images: int = 400) -> Counter[tuple[Verdict, int | None]]:
-    """How often each rule decides."""
+    """How often each rule decides; a job with ``confidence: assumed`` has the thresholds of the sandbox's model."""
+    job = with_thresholds(job, dict(contents_for([job], pictures=1, seed=0).model_thresholds))
     labels, ruleset, chance = SampleLabels(job, 0), compile_rules(job), random.Random(0)
     found: Counter[tuple[Verdict, int | None]] = Counter()
     for _ in range(images):

@@ -209,7 +209,7 @@ def test_boxes_that_are_too_small() -> None:
 
 
 def test_text_and_numbers_beyond_utf_8_and_64_bits() -> None:
-    """A lone half of a surrogate pair stays an escape, a long whole number all of its digits."""
+    """A lone half of a surrogate pair stays an escape, a long whole number keeps its digits: no command ends."""
     content = encode_json({"a\ud800": ["ü", 2**70, float("inf"), {"b": 0.5}]})
     assert content == '{"a\\ud800":["ü",1180591620717411303424,null,{"b":0.5}]}'.encode()
     assert json.loads(content)["a\ud800"][:2] == ["ü", 2**70]

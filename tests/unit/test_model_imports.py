@@ -15,8 +15,10 @@ from asyncfilter.custom_labels.manifest_lines import MAX_BATCH_BYTES, LineFates,
 from asyncfilter.custom_labels.messages import code_of
 from asyncfilter.datasets.manifests.validation import validate
 from asyncfilter.errors import RefusedError, ResourceMissingError
+from asyncfilter.model import S3Location
 from asyncfilter.ports.model_service import DatasetStatus, DatasetType, VersionStatus
 from asyncfilter.testing import run_virtually
+from asyncfilter.testing.crash import unless_crashed
 from tests.kit.manifests import encoded, image_line, ref
 from tests.kit.model_projects import Desk, Killer, lines, source, wish
 
@@ -146,6 +148,21 @@ def test_an_open_training_keeps_others_from_beginning(tmp_path: Path) -> None:
         trained = await desk.train(LIVE)
         assert (trained.version.name, trained.is_attached) == ("v1", True)
         assert desk.service.trainings == ["v1"]
+
+    at_desk(tmp_path, main)
+
+
+def test_a_corrected_wish_holds(tmp_path: Path) -> None:
+    """Killed before the service was asked: the next command's output is used, under the same name."""
+
+    async def main(desk: Desk) -> None:
+        killer = Killer()
+        await desk.train(killer, "v0")
+        at = killer.moments.index("before create_version") + 1
+        assert await unless_crashed(desk.train(Killer(at), "v1", output=S3Location("wrong", ""))) is None
+        trained = await desk.train(LIVE, output=S3Location("right", ""))
+        assert (trained.version.name, trained.version.output) == ("v1", S3Location("right", ""))
+        assert desk.service.trainings == ["v0", "v1"]
 
     at_desk(tmp_path, main)
 

@@ -35,6 +35,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a letter too few": ({"keep": {"any": ["Bird", "Persn"]}}, "no label 'Persn'.*nearest is 'Person'"),
     "letters exchanged": ({"keep": {"all": "Brid"}}, "no label 'Brid'.*nearest is 'Bird'"),
     "a plural": ({"keep": {"any": "Raccoons"}}, "no label 'Raccoons'.*nearest is 'Raccoon'"),
+    "two in one": ({"keep": {"any": "Robin or bird"}}, r"no label 'Robin or bird'.*write a list: \[Robin, Bird\]"),
+    "three in one": ({"keep": {"all": "Cat, Dog / Person"}}, r"for several labels write a list: \[Cat, Dog, Person\]"),
     "an underscore": ({"keep": {"any": "golden_retriever"}}, "nearest is 'Golden Retriever'"),
     "part of a name": ({"keep": {"any": "Retriever"}}, "nearest is 'Golden Retriever'"),
     "another language": ({"keep": {"any": "Rotkehlchen"}}, "no label 'Rotkehlchen'.*nearest is"),

@@ -39,7 +39,7 @@ def test_what_cannot_be_known_is_no_death() -> None:
     assert is_dead(gone, host)
     assert not is_dead(replace(gone, host="elsewhere", boot_id="another"), host)
     assert not is_dead(replace(gone, pid_namespace="pid:[7]"), host)
-    host.started = lambda _pid: ""  # type: ignore[method-assign]  # hidepid
+    host.started = lambda pid: ""  # type: ignore[method-assign]  # hidepid
     assert not is_dead(gone, host)
 
 

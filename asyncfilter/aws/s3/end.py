@@ -69,10 +69,10 @@ class S3Content:
         """See ``Content``: by a checksum of the store or an ETag that is MD5; without either it is read again."""
         with denied_as_image(self.image.uri):
             found = await examined_head(self._calls, self.image)
-        says = _says(found, digest)
-        if says is None and found.etag != digest.md5.hex():
-            says = await self.sha256() == digest.sha256
-        if says is False:
+        is_same = _agrees(found, digest)
+        if is_same is None and found.etag != digest.md5.hex():
+            is_same = await self.sha256() == digest.sha256
+        if is_same is False:
             message = f"{self.image.uri}: the bytes that came are not those that the store has"
             raise TransientError(message, may_be_billed=False)
 
@@ -92,7 +92,7 @@ class S3End:
         calls: Either client.
     """
 
-    knows_digests = True
+    has_digests = True
 
     def __init__(self, calls: S3Api) -> None:
         self._calls = calls
@@ -115,7 +115,7 @@ class S3End:
         value = found.checksums.get(_SHA256, "")
         return value == _base64(digest.sha256) if value and "-" not in value else None
 
-    async def look(self, target: S3Location) -> ObjectState | None:
+    async def head(self, target: S3Location) -> ObjectState | None:
         """See ``StoreEnd``.
 
         Raises:
@@ -160,10 +160,10 @@ class S3End:
         if written.etag == digest.md5.hex() or written.checksums.get(_SHA256) == _base64(digest.sha256):
             return
         there = ObjectRef(bucket=target.bucket, key=target.key, size_bytes=digest.size_bytes, etag=written.etag, seq=0)
-        says = await self.has_content(there, digest)
-        if says is None:
-            says = await self.content(there).sha256() == digest.sha256
-        if not says:
+        is_same = await self.has_content(there, digest)
+        if is_same is None:
+            is_same = await self.content(there).sha256() == digest.sha256
+        if not is_same:
             message = f"{target.uri}: the store does not have the bytes that were sent"
             raise ImageError(message, code="not_verified", remedy="Delete the object, check the store, and run again.")
 
@@ -203,8 +203,8 @@ async def _collected(content: Content) -> tuple[bytes, Digest]:
     return bytes(whole), digest
 
 
-def _says(found: ObjectHead, digest: Digest) -> bool | None:
-    """Whether the checksums of a whole object are those of some bytes; None where there is none that is known here.
+def _agrees(found: ObjectHead, digest: Digest) -> bool | None:
+    """Whether the checksums of a whole object are those of some bytes; None where there is none that is computed here.
 
     A checksum over parts (``…-3``) is not one of the bytes.
     """

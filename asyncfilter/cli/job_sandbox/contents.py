@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asyncfilter.cli.job_sandbox.keys import SampleKeys
-from asyncfilter.cli.job_sandbox.labels import SampleLabels, detection_of, reference_labels
+from asyncfilter.cli.job_sandbox.labels import SampleLabels, detection_of, names_of, reference_labels
 from asyncfilter.cli.job_sandbox.lists import keys_of_list, list_in_s3
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_template
 from asyncfilter.job.model_arn import ModelArn
-from asyncfilter.job.spec import Job
+from asyncfilter.job.spec import Job, nested_conditions
 from asyncfilter.model import FOLDER, S3, StoreKind, folder_of, location, store_of, uri_of
+from asyncfilter.policy.assumed import with_thresholds
 from asyncfilter.policy.reference_labels import references_of, resolved
 from asyncfilter.sandbox import BucketSpec, DrawnSpec
 from asyncfilter.sandbox.answers.taxonomy import label_name
@@ -42,6 +43,7 @@ class Contents:
         local: The local ones: of sources whose folder is empty or missing, and missing references.
         profiles: AWS profiles that the jobs name.
         model_arn: The Custom Labels model of the first job that has one.
+        model_thresholds: Its labels with their assumed thresholds.
         starts_model: Whether that job starts it, so that it must not run.
     """
 
@@ -50,6 +52,7 @@ class Contents:
     local: tuple[LocalPicture, ...]
     profiles: tuple[str, ...]
     model_arn: str | None
+    model_thresholds: tuple[tuple[str, float], ...]
     starts_model: bool
 
 
@@ -76,12 +79,14 @@ def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
         local=tuple(local),
         profiles=tuple(dict.fromkeys(job.aws.profile for job in jobs if job.aws.profile)),
         model_arn=None if detector is None else detector.model,
+        model_thresholds=() if detector is None else _thresholds(next(job for job in jobs if job.detector.model)),
         starts_model=detector is not None and detector.start is not None,
     )
 
 
 def _pictures(job: Job, pictures: int, seed: int) -> Iterator[DrawnSpec]:
     """References that are not there yet, then the pictures of the source."""
+    job = with_thresholds(job, dict(_thresholds(job)))
     references = {uri: reference_labels(_subject(uri), random.Random(f"{seed} {uri}")) for uri in references_of(job)}
     for uri, shown in references.items():
         place = location(uri if uri.startswith(S3) else uri_of(FOLDER, uri.removeprefix("/")))
@@ -90,6 +95,12 @@ def _pictures(job: Job, pictures: int, seed: int) -> Iterator[DrawnSpec]:
     if _is_to_fill(job):
         plain = resolved(job, {uri: detection_of(shown) for uri, shown in references.items()})
         yield from _source_pictures(plain, pictures, seed)
+
+
+def _thresholds(job: Job) -> tuple[tuple[str, float], ...]:
+    """Assumed thresholds for the labels in the rules, as a training would choose them."""
+    names = sorted({name for rule in job.rules for one in nested_conditions(rule.conditions) for name in names_of(one)})
+    return tuple((name, round(random.Random(f"threshold of {name}").uniform(0.3, 0.7), 3)) for name in names)
 
 
 def _is_to_fill(job: Job) -> bool:

@@ -10,10 +10,10 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from asyncfilter.job.spec import Condition, Job, nested_conditions
+from asyncfilter.job.spec import Assumed, Condition, Job, nested_conditions
 from asyncfilter.model import Box, Detection, Instance, Label, Verdict
 from asyncfilter.policy.label_list import published_labels
-from asyncfilter.policy.rules import compile_rules
+from asyncfilter.policy.rules import compile_rules, least_pct
 from asyncfilter.sandbox.answers import source as sandbox
 from asyncfilter.sandbox.answers.folder import build_labels
 
@@ -47,7 +47,7 @@ class SampleLabels:
         self._job = job
         self._ruleset = compile_rules(job)
         conditions = [inner for rule in job.rules for inner in nested_conditions(rule.conditions)]
-        self._named = sorted({name for condition in conditions for name in _names(condition)})
+        self._named = sorted({name for condition in conditions for name in names_of(condition)})
         outcomes = [*((index, rule.verdict) for index, rule in enumerate(job.rules)), (None, job.otherwise)]
         chance = random.Random(f"{seed} outcomes")
         possible = [(rule, verdict) for rule, verdict in outcomes if self._try(rule, chance) is not None]
@@ -104,20 +104,24 @@ class _Scene:
 
     def satisfy(self, condition: Condition) -> None:
         """Add what a condition asks for; what it excludes is left to the check."""
-        chance, least_pct = self._chance, condition.confidence_pct
+        chance = self._chance
         for name in condition.all:
-            self.show(name, least_pct)
+            self.show(name, least_pct(condition, name))
         if condition.any:
-            self.show(chance.choice((condition.any[0], *condition.any)), least_pct)
-        if condition.category:
-            self._show_category(chance.choice(condition.category), least_pct)
+            name = chance.choice((condition.any[0], *condition.any))
+            self.show(name, least_pct(condition, name))
+        if condition.category and not isinstance(condition.confidence_pct, Assumed):  # which no category reaches
+            self._show_category(chance.choice(condition.category), condition.confidence_pct)
         if (count := condition.count) is not None:
             low = count.min or 0
             number = chance.randint(low, low + 2 if count.max is None else count.max)
-            self._show_boxes(count.label, [chance.uniform(0.02, 0.1) for _ in range(number)], least_pct)
+            self._show_boxes(
+                count.label, [chance.uniform(0.02, 0.1) for _ in range(number)], least_pct(condition, count.label)
+            )
         if (area := condition.area) is not None:
             low_share, high_share = area.min or 0.0, 1.0 if area.max is None else area.max
-            self._show_boxes(area.label, [chance.uniform(low_share, min(high_share, low_share + 0.4))], least_pct)
+            share = chance.uniform(low_share, min(high_share, low_share + 0.4))
+            self._show_boxes(area.label, [share], least_pct(condition, area.label))
 
     def show(self, name: str, least_pct: float) -> str:
         """Add a label; returns its name in the spelling of AWS's list, where that has it."""
@@ -158,7 +162,8 @@ class _Scene:
         return sandbox.Instance(sandbox.Box(width=side, height=side, left=left, top=top), confidence_pct)
 
 
-def _names(condition: Condition) -> Iterator[str]:
+def names_of(condition: Condition) -> Iterator[str]:
+    """The labels that a condition names itself."""
     yield from (*condition.any, *condition.all, *condition.none)
     yield from (part.label for part in (condition.count, condition.area) if part is not None)
 

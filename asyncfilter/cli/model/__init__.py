@@ -16,6 +16,7 @@ MODEL = Group(
         "asyncfilter model stop --expired    for cron or a systemd timer",
         "asyncfilter model status birds      datasets and versions of a project; changes nothing",
         "asyncfilter model evaluate birds v2 how good a version is, and where it errs",
+        "asyncfilter model improve birds --corrections c.manifest --output s3://my-bucket/training/",
     ),
     short_help="Train and run models of Custom Labels.",
     commands={

@@ -21,9 +21,10 @@ from asyncfilter.cli.model.options import (
     parse_place,
     run_verb,
     show_progress,
+    wait_verb,
 )
 from asyncfilter.cli.model.stop import exit_for
-from asyncfilter.cli.model.train import PRICE
+from asyncfilter.cli.model.train import PRICE, trainings_going_on
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
@@ -43,7 +44,7 @@ from asyncfilter.report.terminal.improvements import (
     planned_mapping,
     refused_mapping,
 )
-from asyncfilter.report.terminal.leases import lease_mapping, price_text, reaped_lines, started_lines
+from asyncfilter.report.terminal.leases import lease_mapping, lease_text, price_text, reaped_lines, started_lines
 
 if TYPE_CHECKING:
     from asyncfilter.wiring.improvements import ImprovementReport, PlannedSwitch
@@ -113,8 +114,7 @@ def improve(
         if outlook.is_empty:
             _refuse_nothing(outlook, options)
         _ask(outlook, options)
-        verb = partial(deferred.improve_model, outlook, wish, waits.quiet_patience(), aws=command.aws)
-        report = run_verb(verb, planned_mapping(outlook), options)
+        report = command.run(outlook)
         command.finish(outlook, report)
     if not report.improved.ok:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -146,10 +146,13 @@ def _tell(outlook: ImprovementOutlook) -> None:
     """Say what is skipped, and what was done before."""
     selected, row = outlook.selected, outlook.row
     if number := selected.skipped[IN_TEST_SET]:
+        more = ", ..." if number > len(selected.examples) else ""
         print_err(
-            f"{count(number)} corrections skipped ({IN_TEST_SET}): their images are in the test dataset, and never "
-            f"enter training: {', '.join(selected.examples)}{', ...' if number > len(selected.examples) else ''}"
+            f"skipped {IN_TEST_SET}: {count(number)}: what is in the test dataset never enters training: "
+            f"{', '.join(selected.examples)}{more}"
         )
+    if number := outlook.corrections.tally.ignored:
+        print_err(f"without a label: {count(number)}: a training does not use such images")
     if row is not None and row.is_open:
         print_err(f"taking up the improvement to {outlook.training.version} that was begun")
     elif row is None and outlook.before is not None:
@@ -174,9 +177,13 @@ def _ask(outlook: ImprovementOutlook, options: ModelOptions) -> None:
     if not outlook.training.is_paid:
         print_err(f"{name} is there ({outlook.training.status or 'begun'}): nothing more is paid for its training")
         return
-    images = count(len(outlook.selected.refs))
     print_err(f"{name}: {PRICE}")
-    agree(f"Correct {images} images of the training dataset, train {name} and pay for it?", options)
+    what = (
+        f"Correct {count(len(outlook.selected.refs))} images of the training dataset, train"
+        if outlook.imports
+        else "Train"
+    )
+    agree(f"{what} {name} and pay for it?", options)
 
 
 # -- After -------------------------------------------------------------------------------------------------------------
@@ -191,6 +198,22 @@ class _Command:
     waits: WaitOptions
     options: ModelOptions
     aws: Aws
+
+    def run(self, outlook: ImprovementOutlook) -> ImprovementReport:
+        """Improve; where the service trains as much as it may already, say what that is.
+
+        Raises:
+            RefusedError: The service refuses.
+        """
+        verb = partial(deferred.improve_model, outlook, self.wish, self.waits.quiet_patience(), aws=self.aws)
+        try:
+            return wait_verb(verb, f"the improvement to {outlook.training.version}")
+        except RefusedError as error:
+            going_on = trainings_going_on(self.project, error, self.waits, self.options)
+            if self.options.as_json:
+                told = {"trainings": going_on, "error": {"code": error.code, "message": error.message}}
+                write_json({**planned_mapping(outlook), **told})
+            raise
 
     def finish(self, outlook: ImprovementOutlook, report: ImprovementReport) -> None:
         """Show the result, and switch where that is wished for; then note that it was shown.
@@ -238,10 +261,14 @@ class _Command:
             return ()
         planned = None
         if old is not None:
-            verb = partial(deferred.plan_switch, self.project, old, aws=self.aws)
+            verb = partial(deferred.plan_switch, self.project, old, new, aws=self.aws)
             planned = run_verb(verb, result, self.options)
         if planned is None:
             print_err(f"not switched: {old or 'no old version'} does not run by a lease of yours")
+            return ()
+        if planned.is_made:
+            print_err(f"{new} runs already, and {old} does not: {lease_text(planned.lease)}")
+            result |= {"switched": True, "lease": lease_mapping(planned.lease)}
             return ()
         self._ask_switch(old, new, planned)
         verb_of_switch = partial(deferred.switch_model, self.project, new, planned, self.waits.patience(), aws=self.aws)

@@ -82,7 +82,7 @@ def train(
     try:
         report = wait_verb(verb, f"the training of {outlook.version}")
     except RefusedError as error:
-        going_on = _going_on(named, error, waits, options)
+        going_on = trainings_going_on(named, error, waits, options)
         if options.as_json:
             write_json({**bare, "training": going_on, "error": {"code": error.code, "message": error.message}})
         raise
@@ -108,7 +108,7 @@ def _ask(outlook: TrainingOutlook, options: ModelOptions) -> None:
         )
 
 
-def _going_on(
+def trainings_going_on(
     project: ProjectName, error: RefusedError, waits: WaitOptions, options: ModelOptions
 ) -> list[dict[str, str]]:
     """What is being trained, where that is why no other training can be begun; it is said on stderr, too."""

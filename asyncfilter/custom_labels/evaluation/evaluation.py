@@ -39,7 +39,7 @@ class Evaluation:
         use_case: Whether it classifies images or finds boxes.
         labels: Those of the summary in its order, then those that only the snapshot has.
         recount: Counted from the snapshot.
-        curves: Of each label that some image has; None without scikit-learn.
+        curves: Of each label that some image has; None without scikit-learn, and where they are not wanted.
         mistakes: In the order of the snapshot.
     """
 
@@ -75,8 +75,14 @@ class Evaluation:
             yield f"{unjudged:,} predictions have no outcome in the snapshot's details, and count as none"
 
 
-def evaluate(summary: Summary, snapshot: Snapshot) -> Evaluation:
-    """Count what a snapshot holds, beside the figures of a summary."""
+def evaluate(summary: Summary, snapshot: Snapshot, *, draws_curves: bool = True) -> Evaluation:
+    """Count what a snapshot holds, beside the figures of a summary.
+
+    Args:
+        summary: The service's own figures.
+        snapshot: The test images.
+        draws_curves: False where the curves are not shown; to load their library takes seconds.
+    """
     counted = recount(snapshot.images)
     return Evaluation(
         summary=summary,
@@ -84,7 +90,7 @@ def evaluate(summary: Summary, snapshot: Snapshot) -> Evaluation:
         use_case=_use_case(summary, snapshot.images),
         labels=_labels(summary, counted, snapshot.images),
         recount=counted,
-        curves=curves_of(snapshot.images),
+        curves=curves_of(snapshot.images) if draws_curves else None,
         mistakes=tuple(mistakes(snapshot.images)),
     )
 
@@ -105,10 +111,7 @@ def _use_case(summary: Summary, images: Sequence[SnapshotImage]) -> UseCase:
     kinds.update(one.frame is not None for image in images for one in image.truths)
     if kinds[True] or kinds[False]:
         return UseCase.BOXES if kinds[True] >= kinds[False] else UseCase.IMAGE
-    if summary.confusion:
-        return UseCase.IMAGE
-    has_boxes = summary.average_precision is not None or summary.average_recall is not None
-    return UseCase.BOXES if has_boxes else UseCase.UNKNOWN
+    return {True: UseCase.BOXES, False: UseCase.IMAGE, None: UseCase.UNKNOWN}[summary.finds_objects]
 
 
 # -- For programs ------------------------------------------------------------------------------------------------------

@@ -171,3 +171,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def thresholds(self) -> dict[str, float]:
         """The assumed threshold of each label that has one."""
         return {one.label: one.threshold for one in self.labels if one.threshold is not None}
+
+    @property
+    def finds_objects(self) -> bool | None:
+        """Whether the version finds boxes, by the figures that the summary has; None where it has none that tell."""
+        if self.confusion:
+            return False
+        return True if self.average_precision is not None or self.average_recall is not None else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import MAX_KEY_BYTES
@@ -51,7 +50,7 @@ def entry_of(
         if not slash:
             raise UsageError(f"{where}: expected s3://bucket/key, found {text!r}")
     elif text.startswith(FOLDER):
-        bucket, key = FOLDER, unquote(text.removeprefix(FOLDER))
+        bucket, key = FOLDER, text.removeprefix(FOLDER)
     elif text.startswith("arn:") or "://" in text[:12]:
         raise UsageError(f"{where}: expected a key or s3://bucket/key, found {text[:200]!r}")
     else:

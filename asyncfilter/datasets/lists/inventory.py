@@ -43,7 +43,7 @@ class _Manifest(msgspec.Struct, frozen=True, rename="camel"):
     file_format: str
     file_schema: str
     files: list[InventoryFile]
-    creation_timestamp: str = ""
+    creation_timestamp: str | int = ""
 
 
 class InventoryManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ def read_manifest(name: str, content: bytes) -> InventoryManifest:
     columns = tuple(map(_name, read.file_schema.split(","))) if read.file_format.upper() == "CSV" else ()
     if columns and not {"bucket", "key"} <= set(columns):
         raise UsageError(f"{name}: expected Bucket and Key in fileSchema, found {read.file_schema[:200]!r}")
-    stamp = read.creation_timestamp
+    stamp = str(read.creation_timestamp)
     return InventoryManifest(
         source_bucket=read.source_bucket,
         bucket=arn[1],

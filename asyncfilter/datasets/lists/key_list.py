@@ -23,6 +23,7 @@ from asyncfilter.datasets.lists.tables import (
 )
 from asyncfilter.errors import UsageError
 from asyncfilter.model import S3
+from asyncfilter.policy.extensions import CONVERTED, READ_AS_THEY_ARE, extension_of
 
 KEY_COLUMNS = (
     "source-ref",
@@ -108,7 +109,7 @@ def _of_json(name: str, stream: BinaryIO, column: str | None) -> Generator[Entry
 def _of_csv(name: str, stream: BinaryIO, column: str | None) -> Generator[Entry]:
     rows = csv_rows(name, stream)
     where, header = next(rows, (name, []))
-    if column is None and header and header[0].startswith(S3):
+    if column is None and _is_data(header):
         yield entry_of(where, header[0])
         yield from (entry_of(where, row[0]) for where, row in rows)
         return
@@ -120,6 +121,13 @@ def _of_csv(name: str, stream: BinaryIO, column: str | None) -> Generator[Entry]
         if len(row) != len(names):
             raise UsageError(f"{where}: expected {len(names)} cells as in the first line, found {len(row)}")
         yield columns.entry(where, dict(zip(names, row, strict=True)))
+
+
+def _is_data(row: Sequence[str]) -> bool:
+    """Whether the first row of a table is none of names: it begins with an address, or is the name of one image."""
+    if not row:
+        return False
+    return row[0].startswith(S3) or (len(row) == 1 and extension_of(row[0]) in READ_AS_THEY_ARE | CONVERTED)
 
 
 def _columns(where: str, names: Sequence[str], column: str | None) -> Columns:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from asyncfilter.job.spec import Condition, Job
+from asyncfilter.job.spec import Assumed, Condition, Job
 from asyncfilter.model import Instance, Label, Verdict
+from asyncfilter.policy.rules import least_pct
 from asyncfilter.records.images import StoredImage
 
 _ABSENT_PCT = -1.0
@@ -51,9 +52,9 @@ def of_rules(job: Job) -> Choice:
 
     def choice(image: StoredImage) -> Sequence[ChosenLabel]:
         found: dict[str, ChosenLabel] = {}
-        for name, is_category, least_pct in wanted:
+        for name, is_category, pct in wanted:
             chosen = _chosen_category(image, name) if is_category else _chosen(image, name)
-            if chosen is not None and chosen.confidence_pct >= least_pct:
+            if chosen is not None and chosen.confidence_pct >= pct:
                 found.setdefault(name.casefold(), chosen)
         return tuple(found.values())
 
@@ -74,12 +75,13 @@ def of_names(names: Sequence[str], least_pct: float) -> Choice:
 def _names(conditions: Iterable[Condition]) -> Iterator[tuple[str, bool, float]]:
     """The names that conditions need to be there; whether each is a category; the confidence that it must have."""
     for condition in conditions:
-        least_pct = condition.confidence_pct
-        yield from ((name, False, least_pct) for name in (*condition.any, *condition.all))
-        yield from ((name, True, least_pct) for name in condition.category)
+        yield from ((name, False, least_pct(condition, name)) for name in (*condition.any, *condition.all))
+        if not isinstance(condition.confidence_pct, Assumed):  # which categories have no threshold for
+            pct = condition.confidence_pct
+            yield from ((name, True, pct) for name in condition.category)
         for part in (condition.count, condition.area):
             if part is not None and part.min:
-                yield part.label, False, least_pct
+                yield part.label, False, least_pct(condition, part.label)
 
 
 def _chosen(image: StoredImage, name: str) -> ChosenLabel | None:

@@ -29,19 +29,24 @@ class RunRefs:
         s3_path: Stands for the source's folder, and for each folder of targets; needed for images that are not in S3.
 
     Raises:
-        UsageError: The source is not in S3, and ``s3_path`` is None.
+        UsageError: No image can be in S3, and ``s3_path`` is None.
     """
 
     def __init__(self, job: Job, refs: Refs, s3_path: str | None) -> None:
         self._bucket, self._refs, self._s3_path = job.source.bucket, refs, s3_path
-        if job.source.store is not StoreKind.S3 and s3_path is None:
+        is_copied = refs is Refs.TARGET and StoreKind.S3 in job.target_stores
+        if job.source.store is not StoreKind.S3 and s3_path is None and not is_copied:
             raise _needs_s3_path(self._bucket)
         targets = [action.target for action in job.actions_by_key.values() if action.target is not None]
         roots = {f"{parse_template(target).bucket}/" for target in targets if store_of(target) is not StoreKind.S3}
         self._roots = sorted(roots, key=len, reverse=True)
 
     def of(self, image: StoredImage) -> str | None:
-        """The address of an image; None when it is not there any more, or not below a folder of the job."""
+        """The address of an image; None when it is not there any more, or not below a folder of the job.
+
+        Raises:
+            UsageError: The image is not in S3, and ``s3_path`` is None.
+        """
         moved_or_copied = image.copied_to
         if self._refs is Refs.TARGET and moved_or_copied is not None:
             return self._in_s3(moved_or_copied)
@@ -49,7 +54,9 @@ class RunRefs:
             return None
         if store_of(self._bucket) is StoreKind.S3:
             return uri_of(self._bucket, image.key)
-        return None if self._s3_path is None else join_path(self._s3_path, image.key)
+        if self._s3_path is None:
+            raise _needs_s3_path(uri_of(self._bucket, image.key))
+        return join_path(self._s3_path, image.key)
 
     def _in_s3(self, target: str) -> str | None:
         if store_of(target) is StoreKind.S3:

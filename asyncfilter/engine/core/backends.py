@@ -27,6 +27,7 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
         tps_origin: The origin of that figure, as text for people.
         price_micros: Price of the n-th image billed in a UTC month, n from 1; it never rises with n.
         hourly_micros: The price of the detector per hour of the run, with or without calls.
+        units: Inference units with which a model runs; 0 where that is not known, and for a detector without a model.
         held_model: The model that this run has started and must stop; None without one.
         prices: The price list behind ``price_micros``; None where nothing is paid.
         region: The AWS region of the detector; empty for a detector of the calling program.
@@ -39,6 +40,7 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
     tps_origin: str
     price_micros: Callable[[int], int]
     hourly_micros: int = 0
+    units: int = 0
     held_model: HeldModel | None = None
     prices: PriceList | None = None
     region: str = ""

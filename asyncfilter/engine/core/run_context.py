@@ -10,6 +10,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.events import Emit
 from asyncfilter.model import Progress
+from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         on_start: Called with a function that returns the progress, before anything is paid for; ``apply`` and
             ``undo`` have none.
         has_own_labels: True where the detector is the caller's own, whose labels are not those that AWS publishes.
+        model: What is known about the detector's model when the run begins.
     """
 
     run_id: str
@@ -31,3 +33,4 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     interrupt: Interrupt | None = None
     on_start: Callable[[Callable[[], Progress]], None] | None = None
     has_own_labels: bool = False
+    model: KnownModel = NOTHING_KNOWN

@@ -123,7 +123,7 @@ class Surveyor:
             if skip is None:
                 candidates.append(listed)
                 self._sampler.offer(listed)
-                survey.size_bytes += listed.size_bytes
+                survey.size_bytes += listed.size_bytes if listed.etag else 0  # a list may not have it
             else:
                 number = survey.skipped.get(skip.value, 0)
                 survey.skipped[skip.value] = number + 1

@@ -1,11 +1,14 @@
 """The names in a job's rules, compared with the labels that exist, while a run goes on.
 
-Before anything is paid for, names are compared with the list of labels that ships with the package, and with the labels
-of earlier runs. Where labels are not published, names are compared with the answers, once there are enough. At the end
+Before anything is paid for, names are compared with the list of labels that ships with the package, or with those that
+the evaluation of a model has, and with the labels of earlier runs. Where neither is known, names are compared with the
+answers, once there are enough. At the end
 everything is compared once more: what an answer refuted is no caution of the summary.
 """
 
 from __future__ import annotations
+
+import msgspec
 
 from asyncfilter.engine.core.stored_names import stored_names
 from asyncfilter.engine.settle.run_core import RunCore
@@ -38,7 +41,8 @@ class NameWatch:
         self._cautions = core.cautions
         self._clock = core.clock
         self._is_own = core.has_own_labels
-        self._has_list = label_list_of(core.job, is_own=core.has_own_labels) is not None
+        self._model = core.model
+        self._has_list = bool(core.model.labels) or label_list_of(core.job, is_own=core.has_own_labels) is not None
         self._is_off = core.options.is_preview
         self._sequencer = sequencer
         self._said: Findings = {}
@@ -81,13 +85,14 @@ class NameWatch:
     async def _findings(self) -> Findings:
         """What is wrong with the names; the checkpoint is read only when something may be."""
         answers = self._answers
-        is_sure = not has_order(self._job) and not name_findings(self._job, KnownNames())
+        is_sure = not has_order(self._job) and not name_findings(self._job, KnownNames(model=self._model))
         if is_sure if self._has_list else answers < FEW_ANSWERS:
             return {}
         return name_findings(self._job, await self._known(answers))
 
     async def _known(self, answers: int) -> KnownNames:
-        return await stored_names(self._checkpoint, self._job, answers=answers, is_own=self._is_own)
+        found = await stored_names(self._checkpoint, self._job, answers=answers, is_own=self._is_own)
+        return msgspec.structs.replace(found, model=self._model)
 
     def _say(self, found: Findings) -> None:
         for key, message in found.items():

@@ -34,6 +34,7 @@ class RunCore:
     Attributes:
         emit: The context's listener, guarded: the run ends when it raises.
         has_own_labels: See ``RunContext``.
+        model: See ``RunContext``.
         cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
@@ -57,6 +58,7 @@ class RunCore:
         self.interrupt = context.interrupt or Interrupt()
         self.clock = context.clock
         self.has_own_labels = context.has_own_labels
+        self.model = context.model
         self.rng = rng or Random()
         self.outcomes = Outcomes(job, compile_rules(job))
         self.stop_signal = StopSignal()

@@ -12,13 +12,14 @@ from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAct
 from asyncfilter.job.schema.detectors import DETECTOR_TAGS, SECTIONS, Detector, ModelStart
 from asyncfilter.job.schema.job_file import SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
 from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop
-from asyncfilter.job.schema.rules import Condition, Rule
+from asyncfilter.job.schema.rules import ASSUMED, Condition, Rule
 from asyncfilter.job.schema.types import SEEN, as_list
 
 TAGS = ACTION_TAGS | DETECTOR_TAGS
 """Pydantic's names of the forms of a mapping in the path of an error; none can be a key."""
 
 __all__ = [
+    "ASSUMED",
     "DETECTOR_TAGS",
     "SECTIONS",
     "SEEN",

@@ -124,8 +124,9 @@ class Pricing(Section):
     )
     inference_units: Positive | None = Field(
         default=None,
-        description="Most units that the Custom Labels model runs with. `null`: read from the service, which needs the "
-        "permissions rekognition:DescribeProjects and rekognition:DescribeProjectVersions.",
+        description="Most units that the Custom Labels model runs with; the model is not looked at then. `null`: read "
+        "from the service; without the permissions rekognition:DescribeProjects and "
+        "rekognition:DescribeProjectVersions time is counted for one.",
     )
     by_hand: ByHand = Field(
         default=ByHand(), description="What people cost who would review the images themselves, for `plan`."

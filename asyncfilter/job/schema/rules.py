@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -19,7 +19,8 @@ from asyncfilter.job.schema.types import (
     as_list,
 )
 
-_CONDITION = spec.Condition()
+ASSUMED: Literal["assumed"] = "assumed"
+"""The confidence that stands for the thresholds of a model."""
 
 
 class Count(Section):
@@ -44,10 +45,11 @@ class Condition(Section):
     any: Names = Field(default_factory=list, description="At least one of these labels is present.")
     all: Names = Field(default_factory=list, description="All of these labels are present.")
     none: Names = Field(default_factory=list, description="None of these labels is present.")
-    confidence: Percent = Field(
-        default=_CONDITION.confidence_pct,
+    confidence: Percent | Literal["assumed"] = Field(
+        default=spec.DEFAULT_CONFIDENCE_PCT,
         description="Percent. Least confidence of a label, or of an instance in `count` and `area`. Not inherited "
-        "by `not`.",
+        "by `not`. `assumed`, only with a Custom Labels model: for each label the threshold of the model's evaluation, "
+        "as a percentage.",
     )
     category: Names = Field(
         default_factory=list,

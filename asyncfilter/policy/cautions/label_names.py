@@ -7,6 +7,7 @@ answers alone, once there are enough of them. No finding stops a run. One that a
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
@@ -16,6 +17,7 @@ from asyncfilter.model import Label
 from asyncfilter.policy.cautions.kinship import Kin, hidden_rules, kin_in_answers
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.label_list import LabelList, published_labels
+from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 
 FEW_ANSWERS = 50
 """Answers from which on a name that resembles one of theirs is taken for a mistake, where labels are not published."""
@@ -27,6 +29,9 @@ _ALIKE = 0.75
 """Similarity of two names, 0 to 1, from which on one of them is more likely a misspelling of the other."""
 
 _LABEL, _CATEGORY, _RULE = "label", "category", "rule"
+
+_BETWEEN = re.compile(r"\s*[,;/|&+]\s*|\s+(?:or|and)\s+", re.IGNORECASE)
+"""What stands between names that were written as one."""
 
 _NamesOf = Callable[[Condition], Iterable[str]]
 """The names of one kind in a condition."""
@@ -48,6 +53,7 @@ class KnownNames(msgspec.Struct, frozen=True, kw_only=True):
         boxed: Labels and aliases, casefolded, that had a box in some answer.
         answers: The number of images with an answer.
         is_own: True for a detector of the caller's own, which has names of its own.
+        model: What is known about a model; its labels are all that it has.
     """
 
     labels: Mapping[str, str] = {}
@@ -56,10 +62,13 @@ class KnownNames(msgspec.Struct, frozen=True, kw_only=True):
     boxed: frozenset[str] = frozenset()
     answers: int = 0
     is_own: bool = False
+    model: KnownModel = NOTHING_KNOWN
 
 
-def known_names(labels: Iterable[Label], *, answers: int, is_own: bool) -> KnownNames:
-    """The names of ``labels``, which are those of ``answers`` images."""
+def known_names(
+    labels: Iterable[Label], *, answers: int, is_own: bool, model: KnownModel = NOTHING_KNOWN
+) -> KnownNames:
+    """The names of ``labels``, which are those of ``answers`` images; ``model`` is what is known beside these."""
     seen = list(labels)
     return KnownNames(
         labels=_folded(name for label in seen for name in (label.name, *label.aliases)),
@@ -68,6 +77,7 @@ def known_names(labels: Iterable[Label], *, answers: int, is_own: bool) -> Known
         boxed=frozenset(name.casefold() for label in seen if label.instances for name in (label.name, *label.aliases)),
         answers=answers,
         is_own=is_own,
+        model=model,
     )
 
 
@@ -84,6 +94,8 @@ def name_findings(job: Job, known: KnownNames) -> Findings:
         known: The names in the answers so far.
     """
     listed = label_list_of(job, is_own=known.is_own)
+    if listed is None and known.model.labels:
+        return _unknown_to_model(job, known)
     if listed is None:
         return _never_seen(job, known)
     return {
@@ -112,10 +124,20 @@ def _unlisted_labels(named: _Named, known: KnownNames, listed: LabelList) -> Fin
         what = f"{rules}: Rekognition has no label {name!r} (AWS's list of {listed.date}), and no answer so far has it"
         if folded in listed.categories:
             what += f"; it is a category: write category: {listed.categories[folded]}"
+        elif several := _several(name, listed):
+            what += f"; for several labels write a list: [{', '.join(several)}]"
         else:
             what += f"; the nearest is {_nearest(folded, {**listed.names, **known.labels})!r}"
         found[_LABEL, folded] = what
     return found
+
+
+def _several(name: str, listed: LabelList) -> list[str]:
+    """The labels in a text such as ``Robin or Bird``; none when not every part of it is one."""
+    parts = [part.casefold() for part in _BETWEEN.split(name)]
+    return (
+        [listed.names[part] for part in parts] if len(parts) > 1 and all(part in listed.names for part in parts) else []
+    )
 
 
 def _unlisted_categories(named: _Named, known: KnownNames, listed: LabelList) -> Findings:
@@ -150,6 +172,27 @@ def _without_boxes(job: Job, known: KnownNames, listed: LabelList) -> Findings:
 def _at_zero(part: Count | Area) -> str:
     """What follows for the condition when there are no boxes."""
     return "is never enough" if part.min else "is always within max"
+
+
+# -- Compared with the evaluation of a model ---------------------------------------------------------------------------
+
+
+def _unknown_to_model(job: Job, known: KnownNames) -> Findings:
+    """Labels that a model does not have, and boxes of one that classifies whole images."""
+    labels, found = _folded(known.model.labels), Findings()
+    for folded, (name, rules) in _named(job, _labels_of).items():
+        if folded not in labels and folded not in known.labels:
+            nearest = _nearest(folded, labels)
+            found[_LABEL, folded] = f"{rules}: the model has no label {name!r}; the nearest is {nearest!r}"
+    if known.model.finds_objects is not False or known.boxed:
+        return found
+    for where, kind, part in _measured(job):
+        found.setdefault(
+            (kind, part.label.casefold()),
+            f"{where}: the model classifies whole images and finds no boxes, so the {kind} of {part.label!r} is always "
+            f"0, which {_at_zero(part)}",
+        )
+    return found
 
 
 # -- Compared with the answers -----------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ Names are independent of each other, although one label can have several, unless
 So there are images here that no service can describe, but none is missing: a rule that is said to be unreachable is,
 and no sound rule is said to be.
 
-References (``like``) are independent atoms until names replace them.
+References (``like``) and thresholds that are not known yet (``confidence: assumed``) are independent atoms until names
+and numbers replace them.
 """
 
 from __future__ import annotations
@@ -91,44 +92,47 @@ class RuleLogic:
         return AllOf(tuple(map(self._condition, conditions)))
 
     def _condition(self, condition: Condition) -> Formula:
-        pct = condition.confidence_pct
-        parts: list[Formula] = [self._name(name, pct) for name in condition.all]
+        pct_of = condition.least_pct
+        parts: list[Formula] = [self._name(name, pct_of(name)) for name in condition.all]
         if condition.any:
-            parts.append(OneOf(tuple(self._name(name, pct) for name in condition.any)))
-        parts += [-self._name(name, pct) for name in condition.none]
+            parts.append(OneOf(tuple(self._name(name, pct_of(name)) for name in condition.any)))
+        parts += [-self._name(name, pct_of(name)) for name in condition.none]
         if condition.category:
-            parts.append(OneOf(tuple(self._category(name, pct) for name in condition.category)))
+            parts.append(OneOf(tuple(self._category(name, pct_of("")) for name in condition.category)))
         if (count := condition.count) is not None:
+            pct = pct_of(count.label)
             parts.append(self._at_least_instances(count.label, pct, count.min or 0))
             if count.max is not None:
                 parts.append(negated(self._at_least_instances(count.label, pct, count.max + 1)))
         if (area := condition.area) is not None:
+            pct = pct_of(area.label)
             parts.append(self._larger(area.label, pct, area.min or 0.0, is_open=False))
             if area.max is not None:
                 parts.append(negated(self._larger(area.label, pct, area.max, is_open=True)))
         if condition.not_:
             parts.append(negated(self._all(condition.not_)))
         if condition.like:
-            parts.append(self._atom(("like", condition.like, condition.ignore, pct), ()))
+            parts.append(self._atom(("like", condition.like, condition.ignore, condition.confidence_pct), ()))
         return AllOf(tuple(parts))
 
-    def _name(self, name: str, pct: float) -> Literal:
+    def _name(self, name: str, pct: float | None) -> Literal:
+        return self._least("name", name, pct)
+
+    def _category(self, name: str, pct: float | None) -> Formula:
+        return self._least("category", name, pct) if self._has_categories else NEVER
+
+    def _least(self, kind: str, name: str, pct: float | None) -> Literal:
         # Labels below the detector's own threshold are left out by the service.
-        return self._atom(("name", name.casefold()), (max(pct, self._least_pct),))
+        return self._atom(_subject(kind, name, pct), (max(pct or 0.0, self._least_pct),))
 
-    def _category(self, name: str, pct: float) -> Formula:
-        if not self._has_categories:
-            return NEVER
-        return self._atom(("category", name.casefold()), (max(pct, self._least_pct),))
+    def _at_least_instances(self, label: str, pct: float | None, number: int) -> Formula:
+        return self._atom(_subject("count", label, pct), (pct or 0.0, number)) if number > 0 else ALWAYS
 
-    def _at_least_instances(self, label: str, pct: float, number: int) -> Formula:
-        return self._atom(("count", label.casefold()), (pct, number)) if number > 0 else ALWAYS
-
-    def _larger(self, label: str, pct: float, area: float, *, is_open: bool) -> Formula:
+    def _larger(self, label: str, pct: float | None, area: float, *, is_open: bool) -> Formula:
         """The largest box covers more than ``area``, or exactly that where the bound is not open."""
         if area <= 0 and not is_open:
             return ALWAYS
-        return self._atom(("area", label.casefold()), (pct, (area, is_open)))
+        return self._atom(_subject("area", label, pct), (pct or 0.0, (area, is_open)))
 
     def _atom(self, subject: _Subject, threshold: _Threshold) -> Literal:
         atoms = self._atoms.setdefault(subject, {})
@@ -163,6 +167,11 @@ class RuleLogic:
     ) -> Iterator[Clause]:
         for (area_pct, _), area in areas.items():
             yield from ((-area, counts[pct, n]) for pct, n in counts if n == 1 and pct <= area_pct)
+
+
+def _subject(kind: str, name: str, pct: float | None) -> _Subject:
+    """What a threshold applies to; one that is not known yet implies no other, and none implies it."""
+    return (kind if pct is not None else f"{kind} assumed", name.casefold())
 
 
 def _is_implied(low: _Threshold, high: _Threshold) -> bool:

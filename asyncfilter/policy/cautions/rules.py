@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from asyncfilter.job.spec import Area, Condition, Count, Job, nested_conditions
+from asyncfilter.job.spec import Area, Assumed, Condition, Count, Job, nested_conditions
 from asyncfilter.model import Detection, Verdict
+from asyncfilter.policy.assumed import has_unknown_thresholds
 from asyncfilter.policy.cautions.rule_logic import Follows, RuleLogic
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.rules import compile_rules
@@ -103,7 +104,8 @@ def one_verdict(reachable: Reachable) -> Iterator[str]:
 
 def open_areas(job: Job) -> Iterator[str]:
     """A rule that keeps small objects, and with them every image that shows none."""
-    if any(condition.like for rule in job.rules for condition in nested_conditions(rule.conditions)):
+    conditions = [condition for rule in job.rules for condition in nested_conditions(rule.conditions)]
+    if any(condition.like for condition in conditions) or has_unknown_thresholds(job):
         return  # what these need is not known yet
     decided = compile_rules(job).decide(Detection(()))
     if decided.rule is None or decided.verdict is not Verdict.KEEP:
@@ -127,9 +129,12 @@ def odd_conditions(job: Job) -> Iterator[str]:
 
 
 def _confidences(job: Job, conditions: Sequence[Condition]) -> Iterator[str]:
-    asked = [condition.confidence_pct for condition in conditions]
+    given = [condition.confidence_pct for condition in conditions]
+    written = [pct for pct in given if not isinstance(pct, Assumed)]
+    assumed = [pct for one in given if isinstance(one, Assumed) for _, pct in one.thresholds_pct or ()]
+    asked = [*written, *assumed]
     least_pct = job.detector.min_confidence_pct
-    fractions = [pct for pct in asked if 0 < pct <= 1]
+    fractions = [pct for pct in written if 0 < pct <= 1]
     if fractions:
         pct = fractions[0]
         meant = f"for {pct:.0%} write {100 * pct:g}" if pct < 1 else "for nearly certain labels write 99"
@@ -139,7 +144,7 @@ def _confidences(job: Job, conditions: Sequence[Condition]) -> Iterator[str]:
             f"needs labels from confidence {min(asked):g} on, but with detector.min_confidence: {least_pct:g} the "
             "service leaves out those below it, for this rule and for any later one"
         )
-    if any(pct >= 100 for pct in asked):
+    if any(pct >= 100 for pct in written):
         yield "has confidence: 100, which only labels without any doubt reach; for nearly certain ones write 99"
 
 

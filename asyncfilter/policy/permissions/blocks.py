@@ -11,6 +11,7 @@ from dataclasses import replace
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import TargetCheck
 from asyncfilter.model import S3, ActionKind, location
+from asyncfilter.policy.assumed import uses_assumed
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.permissions.arns import ANYTHING, literal, objects_arn
 from asyncfilter.policy.permissions.places import JobPlaces, Place
@@ -19,6 +20,8 @@ from asyncfilter.policy.reference_labels import references_of
 
 _FORBIDDEN = "an object that is missing is reported as forbidden"
 _TAGGED = "copies of objects that have tags fail (access_denied)"
+
+_UNSEEN = "time is counted for one inference unit, and names in rules are compared with the answers alone"
 
 _DETECT_LABELS = Need(
     action="rekognition:DetectLabels", resource=ANYTHING, statement="Detect", why="examine images; the paid calls"
@@ -91,15 +94,30 @@ def labels(places: JobPlaces) -> Iterator[Need]:
 
 
 def model(places: JobPlaces) -> Iterator[Need]:
-    """Describing the job's model, where it has one and it is not known how many units run."""
+    """Looking at the job's model and reading its evaluation, where the job has one; calls need neither."""
     detector = places.job.detector
     arn = ModelArn.match(detector.model or "") if PROFILES[detector.kind].needs_model else None
-    if arn is None or (detector.start is None and places.job.pricing.inference_units is not None):
+    is_assumed = uses_assumed(places.job)
+    is_looked_at = detector.start is not None or places.job.pricing.inference_units is None
+    if arn is None or not (is_looked_at or is_assumed):
         return
-    why = "see whether the model runs, and its hourly price"
+    why = "see whether the model runs, with how many units, and the labels of its evaluation"
+    without = None if detector.start is not None or is_assumed else _UNSEEN
     project = (detector.model or "").partition(f"project/{arn.project}/")[0] + f"project/{arn.project}/*"
-    yield Need(action="rekognition:DescribeProjects", resource=ANYTHING, statement="FindModel", why=why)
-    yield Need(action="rekognition:DescribeProjectVersions", resource=project, statement="DescribeModel", why=why)
+    for action, resource, statement in (
+        ("rekognition:DescribeProjects", ANYTHING, "FindModel"),
+        ("rekognition:DescribeProjectVersions", project, "DescribeModel"),
+    ):
+        yield Need(action=action, resource=resource, statement=statement, why=why, without=without)
+    if is_assumed or places.job.pricing.inference_units is None:
+        name = f"*EvaluationSummary-{literal(arn.project)}-{literal(arn.version)}.json"
+        yield Need(
+            action="s3:GetObject",
+            resource=objects_arn(places.facts.partition, ANYTHING, name),
+            statement="ReadEvaluation",
+            why="read the thresholds and labels of the model, wherever its training wrote them",
+            without=None if is_assumed else "names in rules are compared with the answers alone",
+        )
 
 
 def running(places: JobPlaces) -> Iterator[Need]:

@@ -15,6 +15,7 @@ from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.quota_advice import SPREAD_S, AdvisedSettings, Demand, demand, is_as_quota, settings
 from asyncfilter.policy.rate import START_TPS
 from asyncfilter.policy.throughput import BenchPlan, Bound, Measurement, Throughput
+from asyncfilter.policy.units import units_for
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
@@ -74,6 +75,7 @@ def bench_mapping(job: Job, found: Measurement, within_s: float | None = None) -
         "settings_yaml": None if advised is None else settings_yaml(job, found, advised),
         "request": None if bench_plan.quota is None else _request_mapping(job, found, demanded),
         "demand": None if demanded is None else _demand_mapping(demanded),
+        "model": _model_mapping(found, demanded),
         "error": found.summary.error,
         "hint": found.summary.hint,
     }
@@ -139,6 +141,30 @@ def _demand_mapping(demanded: Demand) -> dict[str, object]:
     }
 
 
+def _model_mapping(found: Measurement, demanded: Demand | None) -> dict[str, object] | None:
+    """What a unit takes, and what a wanted rate needs; null for detectors without a model."""
+    unit, unit_tps = found.bench_plan.unit, found.unit_tps
+    if unit is None:
+        return None
+    wanted_tps = _wanted_tps(found, demanded)
+    wanted_units = None if wanted_tps is None or unit_tps is None else units_for(wanted_tps, unit_tps)
+    return {
+        "units": unit.units,
+        "unit_tps": None if unit_tps is None else round(unit_tps, 2),
+        "is_limit": found.is_unit_limit,
+        "wanted_tps": wanted_tps,
+        "wanted_units": wanted_units,
+        "wanted_usd_per_hour": None if wanted_units is None else usd_number(wanted_units * unit.hour_micros),
+    }
+
+
+def _wanted_tps(found: Measurement, demanded: Demand | None) -> float | None:
+    """The rate that ``--within`` needs, else that of ``limits.tps``; None without either."""
+    if demanded is not None:
+        return float(demanded.needed_tps)
+    return None if found.bench_plan.unit is None else found.bench_plan.unit.wanted_tps
+
+
 # -- Settings ----------------------------------------------------------------------------------------------------------
 
 
@@ -188,11 +214,12 @@ def _number(value: float | None) -> str:
 def draw_bench(job: Job, found: Measurement, within_s: float | None = None) -> RenderableType:
     """A few lines for each: the measurement, the settings, the figures of a quota request."""
     advised = settings(found, job.limits)
-    parts: list[RenderableType] = [Facts(_measured_rows(job, found))]
+    demanded = None if within_s is None else demand(found, within_s)
+    parts: list[RenderableType] = [Facts(_measured_rows(job, found, demanded))]
     if advised is not None:
         parts += [Text(), Text("for the job file", "bold"), _Snippet(job, found, advised)]
-    demanded = None if within_s is None else demand(found, within_s)
-    if found.bench_plan.quota is not None and found.throughput is not None:
+    # Where the units are the limit, a higher quota would change nothing.
+    if found.bench_plan.quota is not None and found.throughput is not None and not found.is_unit_limit:
         parts += [Text(), Text("for a quota request", "bold"), Facts(_request_rows(job, found, demanded))]
     parts.append(Text())
     parts.append(Facts([("next", f"{program()} run {shlex.quote(str(job.path or 'JOB'))}")]))
@@ -214,7 +241,7 @@ class _Snippet:
             yield Text(line, no_wrap=True, overflow="ignore")
 
 
-def _measured_rows(job: Job, found: Measurement) -> Iterator[Row]:
+def _measured_rows(job: Job, found: Measurement, demanded: Demand | None) -> Iterator[Row]:
     now, bench_plan, throughput = found.summary.this_run, found.bench_plan, found.throughput
     yield "job", Text.assemble((job.name, "bold"), f", {job.source.described}")
     paid = f", {usd(now.spent_micros)}" if now.spent_micros else ""
@@ -238,6 +265,25 @@ def _measured_rows(job: Job, found: Measurement) -> Iterator[Row]:
         yield "accepted", "not known: too few calls were made"
     else:
         yield from _throughput_rows(found, throughput)
+        yield from _unit_rows(found, demanded)
+
+
+def _unit_rows(found: Measurement, demanded: Demand | None) -> Iterator[Row]:
+    """What an inference unit of the model takes, and how many a wanted rate needs."""
+    unit, unit_tps = found.bench_plan.unit, found.unit_tps
+    if unit is None or unit_tps is None:
+        return
+    count = "1 unit" if unit.units == 1 else f"{unit.units} units"
+    at_least = "" if found.is_unit_limit else "at least "
+    yield "units", Text.assemble(f"{count} x {at_least}", (formatting.tps(unit_tps), "bold"), " calls a second")
+    if not found.is_unit_limit:
+        yield "", Text("the units were not the limit: a unit may take more", "dim")
+    wanted_tps = _wanted_tps(found, demanded)
+    if wanted_tps is not None:
+        needed = units_for(wanted_tps, unit_tps)
+        price = f"{usd(needed * unit.hour_micros)} an hour"
+        units = "1 unit" if needed == 1 else f"{'' if found.is_unit_limit else 'at most '}{needed} units"
+        yield "", f"{formatting.tps(wanted_tps)} calls a second need {units}, {price}"
 
 
 def _throughput_rows(found: Measurement, throughput: Throughput) -> Iterator[Row]:

@@ -57,7 +57,9 @@ def _dataset_text(dataset: Dataset | None) -> str:
 def version_text(version: Version) -> str:
     """A version in one line."""
     f1 = "" if version.f1 is None else f", F1 {version.f1:.3f}"
-    units = f", {version.min_units} units" if version.status in {"STARTING", "RUNNING"} else ""
+    number = version.min_units
+    is_on = version.status in {"STARTING", "RUNNING"}
+    units = f", {number} {'unit' if number == 1 else 'units'}" if is_on else ""
     return (
         f"{version.name}  {version.status}{f1}{units}, made {moment_text(version.created_at) or 'at an unknown time'}"
     )

@@ -9,8 +9,9 @@ from rich.console import RenderableType
 
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason
-from asyncfilter.policy.by_hand import PEOPLE, ReviewByPeople
+from asyncfilter.policy.by_hand import OWN_SOURCE, PEOPLE, ReviewByPeople
 from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
+from asyncfilter.policy.units import compared
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping, nothing_mapping
 from asyncfilter.report.formatting import usd, usd_number
@@ -56,9 +57,32 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "billed_this_month": terms.used,
         "price_source": terms.prices.source,
         "price_is_estimate": terms.prices.is_estimate,
+        "thresholds": dict(found.plan_inputs.thresholds_pct),
+        **_units_mapping(found),
         "cautions": list(found.cautions),
         "nothing_to_examine": None if nothing is None else nothing_mapping(nothing),
         "sample": None if found.sample is None else _sample_mapping(found),
+    }
+
+
+def _units_mapping(found: PlanResult) -> dict[str, object]:
+    unit = found.plan_inputs.terms.unit
+    if unit is None:
+        return dict.fromkeys(("unit_tps", "unit_tps_measured", "wanted_tps", "advised_units", "units"))
+    return {
+        "unit_tps": round(unit.unit_tps, 4),
+        "unit_tps_measured": unit.is_measured,
+        "wanted_tps": unit.wanted_tps,
+        "advised_units": unit.advised_units,
+        "units": [
+            {
+                "units": row.units,
+                "tps": round(row.tps, 4),
+                "hours": round(row.duration_s / 3600, 4),
+                "usd": usd_number(row.cost_micros),
+            }
+            for row in compared(unit, found.plan_inputs.survey.calls)
+        ],
     }
 
 
@@ -117,6 +141,7 @@ def draw_plan(job: Job, found: PlanResult) -> RenderableType:
 def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
     yield "job", Text.assemble((job.name, "bold"), f", {job.source.described}")
     yield from _listing_rows(found)
+    yield from _threshold_rows(found)
     yield "", ""
     yield from _forecast_rows(job, found)
     if found.sample is not None:
@@ -139,7 +164,8 @@ def _listing_rows(found: PlanResult) -> Iterator[Row]:
     yield "listed", f"{formatting.count(survey.listed)} objects"
     for index, (reason, number) in enumerate(sorted(survey.skipped.items(), key=lambda item: -item[1])):
         yield ("skipped" if not index else ""), f"{formatting.count(number)} {messages.skip(reason)}"
-    yield "images", f"{formatting.count(survey.candidates)}, {formatting.size(survey.size_bytes)}"
+    size = f", {formatting.size(survey.size_bytes)}" if survey.size_bytes or not survey.candidates else ""
+    yield "images", f"{formatting.count(survey.candidates)}{size}"
     if survey.settled or survey.waiting:
         cached = f"; the labels of {formatting.count(survey.waiting)} are not used yet" if survey.waiting else ""
         yield "", f"{formatting.count(survey.settled + survey.waiting)} in the checkpoint already: free{cached}"
@@ -167,7 +193,31 @@ def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
         all_cost = usd(forecast.whole_micros)
         yield "limit", f"limits.max_images ends the run at {limit} images; all images would cost {all_cost}"
     yield "time", _time(found)
+    yield from _unit_rows(found)
     yield from _by_hand_rows(forecast.by_hand)
+
+
+def _unit_rows(found: PlanResult) -> Iterator[Row]:
+    """What one to five inference units would do and cost."""
+    unit = found.plan_inputs.terms.unit
+    if unit is None:
+        return
+    for row in compared(unit, found.plan_inputs.survey.calls):
+        count = "1 unit" if row.units == 1 else f"{row.units} units"
+        rate = f"{formatting.tps(row.tps)} calls a second"
+        line = f"{count}: {rate}, {formatting.duration(row.duration_s)}, {usd(row.cost_micros)}"
+        yield ("units" if row.units == 1 else ""), Text(line, "bold" if row.units == unit.units else "")
+    yield "", Text(f"{formatting.tps(unit.unit_tps)} calls a second for each unit, {unit.origin}", "dim")
+    if unit.advised_units is not None:
+        needed = "1 unit" if unit.advised_units == 1 else f"{unit.advised_units} units"
+        yield "", f"limits.tps: {formatting.tps(unit.wanted_tps or 0)} calls a second need {needed}"
+
+
+def _threshold_rows(found: PlanResult) -> Iterator[Row]:
+    """What ``confidence: assumed`` stands for."""
+    shown = [f"{label} {pct:.1f} %" for label, pct in sorted(found.plan_inputs.thresholds_pct.items())]
+    if shown:
+        yield "assumed", f"{', '.join(shown)}, from the evaluation of the model"
 
 
 def _by_hand_rows(review: ReviewByPeople) -> Iterator[Row]:
@@ -175,7 +225,8 @@ def _by_hand_rows(review: ReviewByPeople) -> Iterator[Row]:
     people = f"{PEOPLE[0]} to {PEOPLE[1]} people look at each image"
     pace = f"{review.terms.images_per_hour:,.0f} an hour at {usd(review.terms.hour_micros)} an hour"
     yield "by hand", f"{usd(low)} to {usd(high)}, {_work(*review.hours)}: {people}, {pace}"
-    yield "", Text(f"{'; '.join(review.sources)} (your own: pricing.by_hand)", "dim")
+    own = "" if OWN_SOURCE in review.sources else " (your own: pricing.by_hand)"
+    yield "", Text(f"{'; '.join(review.sources)}{own}", "dim")
 
 
 def _work(least_hours: float, most_hours: float) -> str:

@@ -75,7 +75,8 @@ def draw_status(
 
 
 def _cautions(status: Status, job: Job, labels: Sequence[Label]) -> list[str]:
-    known = known_names(labels, answers=status.answers, is_own=job.source.store is StoreKind.OWN)
+    is_own = job.source.store is StoreKind.OWN
+    known = known_names(labels, answers=status.answers, is_own=is_own, model=status.model)
     return [*job_warnings(job), *name_findings(job, known).values()]
 
 

@@ -27,7 +27,13 @@ _EXIT_STYLES: dict[int, str] = {ExitCode.OK: "green", ExitCode.SOME_FAILED: "yel
 
 
 def draw_summary(
-    summary: Summary, job: Job, *, width: int, dry_run: bool = False, ascii_only: bool = False
+    summary: Summary,
+    job: Job,
+    *,
+    width: int,
+    dry_run: bool = False,
+    ascii_only: bool = False,
+    with_steps: bool = True,
 ) -> RenderableType:
     """The summary as a panel of at most ``WIDEST`` columns.
 
@@ -37,6 +43,7 @@ def draw_summary(
         width: Columns of the terminal.
         dry_run: Nothing was written.
         ascii_only: Draw without bars.
+        with_steps: Say what can be done next; False where that is said elsewhere.
     """
     width = min(width, WIDEST)
     style = _EXIT_STYLES.get(summary.exit_code, "red")
@@ -44,7 +51,7 @@ def draw_summary(
     parts += [Text(), Facts(_fact_rows(summary, job, dry_run=dry_run), label_columns=_LABEL_COLUMNS)]
     if summary.counts.failed:
         parts += [Text(), _failures(summary.counts, width)]
-    steps = next_steps(summary, job, dry_run=dry_run)
+    steps = next_steps(summary, job, dry_run=dry_run) if with_steps else []
     if steps:
         parts += [
             Text(),
