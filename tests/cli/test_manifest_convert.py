@@ -400,6 +400,16 @@ def test_pycocotools_agrees(workspace: Workspace) -> None:
     ]
 
 
+@needs_globox
+@pytest.mark.parametrize(("confidence", "score"), [(97.5, None), (-1, 0), (0.5, 0.5), (1e308, None)])
+def test_confidences_beyond_their_range(workspace: Workspace, confidence: float, score: float | None) -> None:
+    """The service takes any number as the confidence of a box; COCO gets one of 0 to 1, and 1 is not written."""
+    write(workspace, box_line(box(), metadata=box_metadata(objects=[{"confidence": confidence}])))
+    convert(workspace, "in", "coco", "out.json")
+    (annotation,) = json.loads((workspace.folder / "out.json").read_bytes())["annotations"]
+    assert annotation.get("score") == score
+
+
 @pytest.mark.parametrize("to", ["coco", "sagemaker-multilabel"])
 def test_labels_that_utf_8_cannot_hold(workspace: Workspace, to: str) -> None:
     """Half a surrogate pair, which JSON can say, comes there and back."""

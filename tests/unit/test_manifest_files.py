@@ -118,10 +118,11 @@ FILES: dict[str, tuple[list[Any], dict[str, Any], list[str]]] = {
     "mixed": (MIXED, {}, ["MIXED_USE_CASES"]),
     "both in each line": ([box_line(**image_line())], {}, ["MIXED_USE_CASES"]),
     "similar": (
-        images(["Robin", "robin\u200b", "ro bin", "Caf\u00e9", "Cafe\u0301", "Wren"]),
+        images(["Robin", "robin ", "robin\u200b", "ro bin", "Caf\u00e9", "Cafe\u0301", "Wren"]),
         {},
         ["SIMILAR_LABELS"] * 2,
     ),
+    "alike but for a character without a width": (images(["Robin", "Robin\u200b", "Wren"]), {}, ["SIMILAR_LABELS"]),
     "autosplit": (
         [*images(["Robin", "Wren"], 2), *images(["Crow"])],
         {"role": Role.SINGLE},

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from asyncfilter.datasets.exchange.boxed_image import Edges
+from asyncfilter.datasets.manifests.line_form import confidence_number
 from asyncfilter.datasets.manifests.model import ImageSize, PixelBox
 from asyncfilter.errors import UsageError
 
@@ -35,9 +36,10 @@ def annotation_of(name: str, size: ImageSize, boxes: Iterable[PixelBox], *, with
         name: The file name of the image.
         size: Of the image.
         boxes: In pixels.
-        with_confidence: Whether a confidence below 1 is carried over; 1 is that of a person.
+        with_confidence: Whether a confidence below 1 is carried over; 1 is that of a person, and all that is more.
     """
     library = globox()
+    scores = ((box, confidence_number(box.confidence)) for box in boxes)
     return library.Annotation(
         image_id=name,
         image_size=(size.width, size.height),
@@ -45,10 +47,10 @@ def annotation_of(name: str, size: ImageSize, boxes: Iterable[PixelBox], *, with
             library.BoundingBox.create(
                 label=box.label,
                 coords=(box.left, box.top, box.width, box.height),
-                confidence=box.confidence if with_confidence and box.confidence != 1 else None,
+                confidence=score if with_confidence and score != 1 else None,
                 box_format=library.BoxFormat.LTWH,
             )
-            for box in boxes
+            for box, score in scores
         ],
     )
 
