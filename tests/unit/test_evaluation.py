@@ -87,7 +87,7 @@ class TestSummary:
             (b"[]", "is an empty list, not an object"),
             (b"{}", "neither AggregatedEvaluationResults nor LabelEvaluationResults"),
             (b"\xff{}", "byte 1 is not UTF-8"),
-            (b'{"AggregatedEvaluationResults": NaN}', "NaN is no JSON"),
+            (b'{"AggregatedEvaluationResults": NaN}', "the file is not JSON: it has NaN"),
             (b'{"AggregatedEvaluationResults": []}', "AggregatedEvaluationResults is an empty list"),
             (b'{"AggregatedEvaluationResults": {"F1Score": 93.1}}', "F1Score is the number 93.1, not a number from 0"),
             (

@@ -146,7 +146,7 @@ def _judge_pairs(judged: JudgedLine) -> None:
     if sum(bool(pair.label) for pair in pairs) > MAX_LABELS_OF_IMAGE:
         judged.spoil(messages.NO_VALID_ATTRIBUTES)
     for pair in pairs:
-        if pair.size is not None and (code := size_fault(pair.size)):
+        if pair.given_size is not None and (code := size_fault(pair.given_size)):
             judged.spoil(code)
 
 

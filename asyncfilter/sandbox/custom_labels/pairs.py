@@ -60,6 +60,7 @@ class Pair:
         label: The image-level label of a usable one.
         boxes: The boxes that can be used.
         size: Width and height that a sound set of boxes gives for its image.
+        given_size: The same of any set of boxes, sound or not.
         annotations: The number of its boxes, usable or not.
         faults: What is wrong with it.
     """
@@ -70,6 +71,7 @@ class Pair:
         "annotations",
         "boxes",
         "faults",
+        "given_size",
         "is_empty",
         "is_usable",
         "label",
@@ -83,6 +85,7 @@ class Pair:
         self.label = ""
         self.boxes: list[Box] = []
         self.size: tuple[int, int] | None = None
+        self.given_size: tuple[int, int] | None = None
         self.annotations = 0
         self.faults: list[Fault] = []
         self._judge()
@@ -137,9 +140,9 @@ class Pair:
     def _judge_boxes(self, kind: object) -> None:
         found = self._value.get("annotations") if isinstance(self._value, dict) else None
         self.annotations = len(found) if isinstance(found, list) else 0
+        size = self.given_size = _size(self._value.get("image_size")) if isinstance(self._value, dict) else None
         if not self._has_common(kind):
             return
-        size = _size(self._value.get("image_size")) if isinstance(self._value, dict) else None
         annotations = [] if found is None else found
         if size is None or not isinstance(annotations, list) or not all(map(_is_annotation, annotations)):
             self._add(messages.FORMAT)
