@@ -25,7 +25,9 @@ class Sizes:
         end_matches: Matches at which a run stops whose overshoot is measured; ``end_calls``: the calls of a budget.
         limiter_s: Seconds for which each limiter is called.
         limiter_rates_tps: The rates of the limiters.
-        pictures: Files of each format that are sent, compared and converted.
+        pictures: Files of each format that are sent, compared and converted in a run.
+        conversions: Files that are converted beside the loops of peers; many, so that the start of processes counts
+            for as little as in a run.
         manifest_lines: Lines of the manifest that is checked.
         inventory: Keys of the inventories over which a run is measured.
         exports: Images of the checkpoints that are exported; 200,000 have over a million labels.
@@ -51,6 +53,7 @@ class Sizes:
     limiter_s: float
     limiter_rates_tps: tuple[int, ...]
     pictures: int
+    conversions: int
     manifest_lines: int
     inventory: tuple[int, ...]
     exports: tuple[int, ...]
@@ -77,6 +80,7 @@ FULL = Sizes(
     limiter_s=2.0,
     limiter_rates_tps=(50, 500, 5_000),
     pictures=96,
+    conversions=400,
     manifest_lines=250_000,
     inventory=(100_000, 1_000_000),
     exports=(20_000, 200_000),
@@ -103,6 +107,7 @@ QUICK = Sizes(
     limiter_s=0.2,
     limiter_rates_tps=(50, 500),
     pictures=12,
+    conversions=12,
     manifest_lines=10_000,
     inventory=(1_000, 10_000),
     exports=(200, 2_000),
