@@ -11,13 +11,15 @@ from typing import TypeVar
 import pytest
 
 from asyncfilter.custom_labels.importing import ImportBy
+from asyncfilter.custom_labels.ledger import open_ledger
 from asyncfilter.custom_labels.manifest_lines import MAX_BATCH_BYTES, LineFates, batches, digest_of
 from asyncfilter.custom_labels.messages import code_of
+from asyncfilter.custom_labels.training_log import TrainingLog
 from asyncfilter.datasets.manifests.validation import validate
 from asyncfilter.errors import RefusedError, ResourceMissingError
 from asyncfilter.model import S3Location
 from asyncfilter.ports.model_service import DatasetStatus, DatasetType, VersionStatus
-from asyncfilter.testing import run_virtually
+from asyncfilter.testing import ManualClock, run_virtually
 from asyncfilter.testing.crash import unless_crashed
 from tests.kit.manifests import encoded, image_line, ref
 from tests.kit.model_projects import Desk, Killer, lines, source, wish
@@ -155,6 +157,16 @@ def test_trainings_one_after_the_other(tmp_path: Path) -> None:
         assert desk.service.trainings == ["v1", "v2"]
 
     at_desk(tmp_path, main)
+
+
+def test_two_commands_that_begin_at_once_begin_one_training(tmp_path: Path) -> None:
+    """The one that comes second gets the row of the first, and pays for nothing."""
+    with open_ledger(tmp_path) as ledger:
+        log = TrainingLog(ledger, ManualClock(), endpoint="")
+        first, is_first = log.begin("project", "v1", output=S3Location("results", ""), kms_key=None)
+        second, is_second = log.begin("project", "v2", output=S3Location("results", ""), kms_key=None)
+    assert (is_first, is_second) == (True, False)
+    assert second == first
 
 
 def test_an_open_training_keeps_others_from_beginning(tmp_path: Path) -> None:
