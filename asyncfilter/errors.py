@@ -10,6 +10,7 @@
     │   ├── CheckpointVersionError       written by a newer asyncfilter
     │   └── CheckpointMismatchError      belongs to another source or detector
     ├── LedgerError                  3   the ledger of leases cannot be used
+    ├── AnswersError                 3   the file of people's answers cannot be used
     ├── AccessError                  4   the account, not one image: stops the run
     │   ├── CredentialsError             none, expired or unknown
     │   ├── PermissionDeniedError        on list, detect or write
@@ -154,6 +155,12 @@ class CheckpointMismatchError(CheckpointError):
 
 class LedgerError(AsyncFilterError):
     """The ledger of leases cannot be used; what is in it was left as it was."""
+
+    exit_code = ExitCode.CHECKPOINT
+
+
+class AnswersError(AsyncFilterError):
+    """The file of people's answers cannot be used: damaged, newer, foreign, another one, or locked; left as it was."""
 
     exit_code = ExitCode.CHECKPOINT
 
