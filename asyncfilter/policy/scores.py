@@ -5,8 +5,8 @@ the label, whose score is 0). ``any`` and ``category`` count by their best label
 its m-th best instance, ``area`` by the best box that is large enough; of several parts or conditions the least counts.
 
 Some rules have no score, since raising their threshold can let more images through: those with ``none``, ``not`` or a
-``max``. Nor have those without one threshold for all of their conditions: a number that is moved would be another in
-each, and ``confidence: assumed`` is a number for each label.
+``max``. Nor have those with ``like``, whose names depend on the confidence, and those without one threshold for all of
+their conditions: a number that is moved would be another in each, and ``confidence: assumed`` is a number for each label.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def one_threshold(rule: Rule) -> float | None:
 def why_no_score(rule: Rule) -> str | None:
     """Why a rule has no score, as the end of a sentence about it; None when it has one."""
     for condition in rule.conditions:
-        for name, part in (("none", condition.none), ("not", condition.not_)):
+        for name, part in (("none", condition.none), ("not", condition.not_), ("like", condition.like)):
             if part:
                 return f"has {name}"
         for name, measured in (("count", condition.count), ("area", condition.area)):
@@ -49,15 +49,13 @@ def why_no_score(rule: Rule) -> str | None:
 
 
 def score_of(rule: Rule) -> Score | None:
-    """The score of images for ``rule``, whose references must be resolved; None when it has none."""
+    """The score of images for ``rule``; None when it has none."""
     if why_no_score(rule) is not None:
         return None
     return _least([part for condition in rule.conditions for part in _parts(condition)])
 
 
 def _parts(condition: Condition) -> list[Score]:
-    if condition.like:
-        raise ValueError("references must be resolved to names before images have scores")
     parts = [_of_name(name) for name in condition.all]
     if condition.any:
         parts.append(_best([_of_name(name) for name in condition.any]))
