@@ -65,9 +65,7 @@ def is_at_least_rarer(hits: int, *, sample: int, total: int, whole: int, level: 
 def fewest_in_whole(hits: int, *, sample: int, whole: int, level: Fraction) -> int:
     """The least total with which ``hits`` or more have a probability above ``level``: a one-sided lower bound.
 
-    Args:
-        hits: From 0 to ``sample``, which is at most ``whole``.
-        level: Above 0, below 1: the bound is above the truth with at most this probability.
+    With a probability of at most ``level``, from 0 to 1, the bound is above the truth.
     """
 
     def is_likely(total: int) -> bool:
