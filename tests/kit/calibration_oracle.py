@@ -1,4 +1,4 @@
-"""The definitions of ``calibrate``, written down as they are read, in fractions and without any shortcut: for small N."""
+"""The definitions of ``calibrate``, written down as they are read, in fractions, without shortcuts: for small N."""
 
 from __future__ import annotations
 
