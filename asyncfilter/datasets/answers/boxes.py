@@ -21,7 +21,8 @@ def envelope(box: Fractions, rotation_deg: float, *, width_px: float, height_px:
     Args:
         box: As it was before it was rotated.
         rotation_deg: Clockwise about its left top corner, as it is seen in pixels.
-        width_px: Of the picture, above 0; likewise ``height_px``.
+        width_px: Of the picture, above 0.
+        height_px: Likewise.
     """
     across, down = box.width * width_px, box.height * height_px
     sine, cosine = sin(radians(rotation_deg)), cos(radians(rotation_deg))

@@ -68,8 +68,11 @@ def csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[CsvRow]:
     """The rows in lines of text."""
     ahead: deque[str] = deque()
     number = 1
-    while ahead or (line := next(lines, None)) is not None:
+    while True:
         if not ahead:
+            line = next(lines, None)
+            if line is None:
+                return
             ahead.append(line)
         taken, cells = _joined(ahead, lines, delimiter)
         if cells is None:

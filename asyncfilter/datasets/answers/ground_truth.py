@@ -16,8 +16,14 @@ from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Said, Sk
 from asyncfilter.datasets.answers.words import VerdictWords, moment_unix_s
 from asyncfilter.datasets.manifests.attribute_checks import is_number
 from asyncfilter.datasets.manifests.json_object import kind_of
-from asyncfilter.datasets.manifests.model import BOX_TYPE, IMAGE_TYPE, METADATA, MULTI_LABEL_TYPE, SERVICE_KEYS
-from asyncfilter.datasets.manifests.model import SOURCE_REF
+from asyncfilter.datasets.manifests.model import (
+    BOX_TYPE,
+    IMAGE_TYPE,
+    METADATA,
+    MULTI_LABEL_TYPE,
+    SERVICE_KEYS,
+    SOURCE_REF,
+)
 from asyncfilter.policy.answers.checks import MAX_BOXES, BadAnswerError, checked_box, checked_label, checked_labels
 from asyncfilter.records.answers import LabelledBox, PersonVerdict
 
@@ -248,5 +254,6 @@ def _size(value: object) -> tuple[float, float] | None:
     if not isinstance(size, dict):
         return None
     width, height = size.get("width"), size.get("height")
-    is_known = is_number(width) and is_number(height) and width > 0 and height > 0
-    return (width, height) if is_known else None
+    if not (is_number(width) and is_number(height) and width > 0 and height > 0):
+        return None
+    return width, height

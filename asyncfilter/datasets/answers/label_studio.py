@@ -10,8 +10,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from asyncfilter.datasets.answers.addresses import Addresses
-from asyncfilter.datasets.answers.json_values import BLANKS, BOM, BadJsonValueError, NotJson, array_elements, json_value
-from asyncfilter.datasets.answers.json_values import whole_content
+from asyncfilter.datasets.answers.json_values import (
+    BLANKS,
+    BOM,
+    BadJsonValueError,
+    NotJson,
+    array_elements,
+    json_value,
+    whole_content,
+)
 from asyncfilter.datasets.answers.label_studio_results import BOXES, LABELS, BadResultError, Results
 from asyncfilter.datasets.answers.units import Address, Left, ReadNotes, Reject, RotatedBox, Said, Skip, Unit
 from asyncfilter.datasets.answers.words import VerdictWords, moment_unix_s
@@ -20,6 +27,7 @@ from asyncfilter.datasets.manifests.json_object import kind_of
 from asyncfilter.datasets.manifests.physical_lines import read_lines
 from asyncfilter.errors import UsageError
 from asyncfilter.policy.answers.checks import BadAnswerError, checked_note, checked_reviewer, checked_uid
+from asyncfilter.records.answers import AskedAs
 
 NAME = "label-studio"
 """Reviewer of annotations that name nobody."""
@@ -142,6 +150,7 @@ class LabelStudioReader:
             boxes=boxes,
             note=note,
             uid=_uid(made_from.get("uid")),
+            asked_as=AskedAs.ADJUDICATE if made_from.get("asked_as") == AskedAs.ADJUDICATE else AskedAs.DECIDE,
         )
 
     # -- Its image -----------------------------------------------------------------------------------------------------
@@ -199,7 +208,7 @@ _EXPORT_JSON = "Export the project from Label Studio as JSON."
 
 
 def first_bytes(stream: BinaryIO) -> bytes:
-    """Some bytes at the beginning of a stream, after a byte order mark and blanks; the stream stays at its beginning."""
+    """Some bytes at the beginning of a stream, which stays there: after a byte order mark and blanks."""
     stream.seek(0)
     beginning = stream.read(64 * 1024)
     stream.seek(0)
@@ -207,13 +216,10 @@ def first_bytes(stream: BinaryIO) -> bytes:
 
 
 def _array(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
-    elements = array_elements(stream)
-    number, is_flat = 0, True
     try:
-        for number, element in enumerate(elements, start=1):
-            if is_flat:
+        for number, element in enumerate(array_elements(stream), start=1):
+            if number == 1:
                 _check_flat(element)
-                is_flat = False
             yield number, element
     except BadJsonValueError as error:
         raise UsageError(f"the file {error}", hint="Export it again; a part of it may be missing.") from error
@@ -317,7 +323,7 @@ def _ours(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reviewer(annotation: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
     person = annotation.get("completed_by")
-    named = [made_from.get("reviewer"), person.get("email") if isinstance(person, dict) else person]
+    named: list[object] = [made_from.get("reviewer"), person.get("email") if isinstance(person, dict) else person]
     if isinstance(person, dict):
         named.append(person.get("id"))
     for name in named:

@@ -56,7 +56,13 @@ class Results:
     """
 
     def __init__(
-        self, results: object, *, words: VerdictWords, notes: ReadNotes, is_ours: bool, on_rotated: Callable[[str], object]
+        self,
+        results: object,
+        *,
+        words: VerdictWords,
+        notes: ReadNotes,
+        is_ours: bool,
+        on_rotated: Callable[[str], object],
     ) -> None:
         self.verdict: PersonVerdict | None = None
         self._words, self._notes, self._is_ours, self._on_rotated = words, notes, is_ours, on_rotated
@@ -109,10 +115,11 @@ class Results:
             self._notes.boxes["image_rotated"] += len(labels)
             return
         if rotation % 360:
-            box = self._upright(box, rotation, result)
-            if box is None:
+            upright = self._upright(box, rotation, result)
+            if upright is None:
                 self._notes.boxes["no_size"] += len(labels)
                 return
+            box = upright
             self._notes.boxes["rotated"] += len(labels)
             self._on_rotated(f"result {number}: a box rotated by {rotation:g} degrees became its envelope")
         for label in labels:
@@ -120,10 +127,10 @@ class Results:
 
     def _upright(self, box: Fractions, rotation_deg: float, result: dict[str, Any]) -> Fractions | None:
         """The envelope of a rotated box; None where the picture's size is not known."""
-        sides = [result.get(f"original_{side}") for side in ("width", "height")]
-        if not all(is_number(side) and side > 0 for side in sides):
+        width, height = result.get("original_width"), result.get("original_height")
+        if not (is_number(width) and is_number(height) and width > 0 and height > 0):
             return None
-        return envelope(box, rotation_deg, width_px=sides[0], height_px=sides[1])
+        return envelope(box, rotation_deg, width_px=width, height_px=height)
 
     def _take(self, number: int, label: str, box: Fractions) -> None:
         try:

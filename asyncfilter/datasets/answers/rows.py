@@ -96,7 +96,8 @@ class _Members:
 
     def text(self, name: str) -> str | None:
         """A text."""
-        return self._of(name, str, "a text")
+        found: str | None = self._of(name, str, "a text")
+        return found
 
     def flag(self, name: str) -> bool:
         """True or false; false where it is missing."""
@@ -104,7 +105,7 @@ class _Members:
 
     def whole(self, name: str) -> int | None:
         """A whole number of at least 0."""
-        found = self._of(name, int, "a whole number")
+        found: int | None = self._of(name, int, "a whole number")
         if found is not None and (isinstance(found, bool) or not 0 <= found <= _MOST_MS):
             raise _BadRowError(f"{name} is {kind_of(found)}")
         return found
@@ -193,9 +194,7 @@ def _boxes(members: _Members, notes: ReadNotes) -> tuple[LabelledBox, ...] | Non
         return None
     if len(found) > MAX_BOXES:
         raise _BadRowError(f"{len(found):,} boxes, {MAX_BOXES:,} are taken")
-    checked = [
-        checked_box(box.label, left=box.left, top=box.top, width=box.width, height=box.height) for box in found
-    ]
+    checked = [checked_box(box.label, left=box.left, top=box.top, width=box.width, height=box.height) for box in found]
     notes.boxes["clamped"] += sum(one.is_clamped and one.box is not None for one in checked)
     notes.boxes["too_small"] += sum(one.box is None for one in checked)
     return tuple(one.box for one in checked if one.box is not None)

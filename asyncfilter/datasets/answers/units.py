@@ -40,6 +40,8 @@ class Reject:
     BAD_VERDICT = "bad_verdict"
     NO_IMAGE = "no_image"
     NO_TASK_DATA = "no_task_data"
+    NOT_YOURS = "not_yours"
+    """It takes back an answer of another person."""
     SHORT_ROW = "short_row"
     TWO_VERDICTS = "two_verdicts"
     UNKNOWN_UID = "unknown_uid"
