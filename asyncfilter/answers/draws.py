@@ -1,7 +1,7 @@
 """The frozen draws of audits, in the answers file: its own two tables, on the calling thread.
 
-A draw is never changed or deleted. Its number comes from the file, so that several jobs may share one; a job's draws are
-found by the name of the job.
+A draw is never changed or deleted. Its number comes from the file, so that several jobs may share one; the draws of a
+job are found by its name.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import msgspec
 
 from asyncfilter.records.draws import Draw, DrawnImage, DrawnPart, NewDraw, PartName
 
-TABLES = """
+STATEMENTS = (
+    """
 CREATE TABLE draw (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   job TEXT NOT NULL,
   rule INTEGER NOT NULL,
   frozen TEXT NOT NULL
-);
-CREATE INDEX draw_rule ON draw (job, rule);
+)
+""",
+    "CREATE INDEX draw_rule ON draw (job, rule)",
+    """
 CREATE TABLE draw_position (
   draw INTEGER NOT NULL REFERENCES draw (number),
   part TEXT NOT NULL,
@@ -31,9 +34,10 @@ CREATE TABLE draw_position (
   size_bytes INTEGER NOT NULL,
   score REAL,
   PRIMARY KEY (draw, part, position)
-) WITHOUT ROWID;
-"""
-"""``draw.frozen`` is a ``NewDraw`` as JSON without positions; these stand in ``draw_position``, from 1."""
+) WITHOUT ROWID
+""",
+)
+"""What makes the tables. ``draw.frozen`` is a ``NewDraw`` as JSON without positions; these stand in ``draw_position``."""
 
 
 def last_number(db: sqlite3.Connection) -> int:
@@ -61,7 +65,9 @@ def read_draw(db: sqlite3.Connection, number: int) -> Draw | None:
     if row is None:
         return None
     frozen = msgspec.json.decode(row[0], type=NewDraw)
-    parts = {name.value: msgspec.structs.replace(frozen.part(name), positions=_read(db, number, name)) for name in PartName}
+    parts = {
+        name.value: msgspec.structs.replace(frozen.part(name), positions=_read(db, number, name)) for name in PartName
+    }
     return Draw(number=number, **{**msgspec.structs.asdict(frozen), **parts})
 
 

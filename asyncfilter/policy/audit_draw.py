@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Verdict
+from asyncfilter.model import Decision, Verdict
 from asyncfilter.policy.calibration import candidates
 from asyncfilter.policy.rules import Ruleset, SeenLabels, compile_rules
 from asyncfilter.policy.sampling import Ranking
@@ -100,15 +100,16 @@ class PopulationCount:
             self._thresholds = candidates(floor=measured.floor, present=measured.present)
         self._scores: Counter[int] = Counter()
 
-    def add(self, image: StoredImage, bucket: str, seen: SeenLabels, verdict: Verdict, rule: int | None) -> None:
+    def add(self, image: StoredImage, bucket: str, seen: SeenLabels, decision: Decision) -> None:
         """Count an image that has labels.
 
         Args:
             image: The image; its key must be new.
             bucket: Its bucket.
             seen: What the rules read of it.
-            verdict: Of the rules; likewise ``rule``, which is None for ``otherwise``.
+            decision: Of the rules.
         """
+        rule = decision.rule
         if rule is not None and rule < self.measured.rule:
             return
         self.images += 1
@@ -117,7 +118,7 @@ class PopulationCount:
         if is_taken:
             part = self.taken
             self._scores[len(self._thresholds) if score is None else bisect_right(self._thresholds, score)] += 1
-        elif verdict is not Verdict.KEEP:
+        elif decision.verdict is not Verdict.KEEP:
             part = self.rest
         else:
             return
@@ -168,7 +169,7 @@ class PopulationCounts:
             return
         decision, seen = self._ruleset.decide(image.detection), self._ruleset.collect(image.detection)
         for population in self.populations:
-            population.add(image, self._bucket, seen, decision.verdict, decision.rule)
+            population.add(image, self._bucket, seen, decision)
 
 
 def new_draws(
