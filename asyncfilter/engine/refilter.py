@@ -6,8 +6,6 @@ cannot pay for a call.
 
 from __future__ import annotations
 
-from random import Random
-
 import anyio
 
 from asyncfilter.engine.core.run_context import RunContext
@@ -30,7 +28,6 @@ class Refilter:
         checkpoint: Open, and locked by this process.
         sink: Carries out actions.
         dry_run: Report what would change; write neither to the sink nor to the checkpoint's images.
-        rng: Draws the jitter of retries.
     """
 
     def __init__(
@@ -41,9 +38,8 @@ class Refilter:
         checkpoint: Checkpoint,
         sink: Sink,
         dry_run: bool = False,
-        rng: Random | None = None,
     ) -> None:
-        self._core = RunCore(job, context=context, checkpoint=checkpoint, options=Options(dry_run=dry_run), rng=rng)
+        self._core = RunCore(job, context=context, checkpoint=checkpoint, options=Options(dry_run=dry_run))
         self._parts: Settlement = assemble_settlement(self._core, sink=sink)
 
     async def run(self) -> Summary:

@@ -62,7 +62,7 @@ class Stage:
 
     Args:
         labels: The label of each image, by key; ``BROKEN`` for an image that cannot be read.
-        seed: Seed of latencies (lognormal with a long tail) and faults.
+        seed: Seed of latencies (lognormal with a long tail), faults, and the jitter of retries.
         fault_rate: Share of attempts of detector and sink that fail with a transient error.
         fault: Faults of the detector, in place of the random ones.
         sink_fault: Faults of the sink, in place of the random ones.
@@ -87,6 +87,7 @@ class Stage:
         page_objects: int = 7,
     ) -> None:
         rng = random.Random(seed)
+        self._seed = seed
         self.labels = dict(labels)
         self.latency_s = {key: 0.05 + rng.lognormvariate(-2, 1) for key in labels}
         self.seeded = SeededFaults(self.labels, seed=seed, rate=fault_rate)
@@ -131,6 +132,7 @@ class Stage:
             references=self.references,
             preparation=self.preparation,
             clock=self.clock,
+            rng=random.Random(self._seed),
         )
 
     def copied(self) -> list[str]:

@@ -7,6 +7,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable
+from random import Random
 from typing import ParamSpec, TypeVar
 
 import msgspec
@@ -27,7 +28,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     ``sink`` to run, and ``remover`` to apply and undo. A job that copies to such a store needs ``sink``.
 
     The price of your own detector is ``pricing.tiers`` of the job, by default 0; its rate is ``limits.tps``, by default
-    without limit. Your own clock is for tests.
+    without limit. Your own clock and ``rng``, which draws the jitter of retries, are for tests.
     """
 
     source: Source | None = None
@@ -38,6 +39,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     references: References | None = None
     preparation: Preparation | None = None
     clock: Clock | None = None
+    rng: Random | None = None
 
 
 P = ParamSpec("P")

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 
 import msgspec
 
@@ -156,6 +157,7 @@ def new_context(
         run_id=new_run_id(),
         emit=on_event,
         clock=overrides.clock or SystemClock(),
+        rng=overrides.rng or Random(),
         interrupt=interrupt,
         on_start=on_start,
         has_own_labels=overrides.detector is not None,

@@ -44,6 +44,11 @@ make_job = partial(
 )
 
 
+@pytest.fixture(autouse=True)
+def pace() -> None:
+    """That of users: a run has to last longer than its keys."""
+
+
 @contextmanager
 def assuming(sandbox: Sandbox, folder: Path) -> Iterator[None]:
     """Settings with which profile ``p`` gets temporary keys from the sandbox's STS; there is no default region."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import msgspec
 
@@ -20,6 +21,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         run_id: Identifies it in the checkpoint's run history.
         emit: Called with every event.
         clock: Time.
+        rng: Draws the jitter of retries.
         interrupt: Requested once, work in flight is finished and kept; twice, it is abandoned. None: never.
         on_start: Called with a function that returns the progress, before anything is paid for; ``apply`` and
             ``undo`` have none.
@@ -30,6 +32,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     emit: Emit
     clock: Clock
+    rng: Random = msgspec.field(default_factory=Random)
     interrupt: Interrupt | None = None
     on_start: Callable[[Callable[[], Progress]], None] | None = None
     has_own_labels: bool = False

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import anyio
+import msgspec
 from anyio.abc import ObjectSendStream, TaskGroup
 
 from asyncfilter.engine.core.backends import Backends
@@ -168,7 +169,7 @@ class Admission:
                 self._stop_signal.request(StopReason.FAILED, unexpected(error, "the source"))
 
     def _admit_known(self, item: WorkItem, stored: StoredImage) -> None:
-        item.take_outcome(stored, self._outcomes.of(stored))
+        item.take_outcome(stored, self._outcomes.of(msgspec.structs.replace(stored, answer=item.answer)))
         if item.is_new:
             item.failure = None  # what failed is tried again
         self._sequencer.admit(item)
