@@ -37,7 +37,7 @@ CREATE TABLE draw_position (
 ) WITHOUT ROWID
 """,
 )
-"""What makes the tables. ``draw.frozen`` is a ``NewDraw`` as JSON without positions; these stand in ``draw_position``."""
+"""What makes the tables: ``draw.frozen`` is a ``NewDraw`` as JSON without positions, ``draw_position`` has these."""
 
 
 def last_number(db: sqlite3.Connection) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -22,7 +22,8 @@ from asyncfilter.checkpoint.lock import Holder, holder
 from asyncfilter.checkpoint.open_file import DIED, check_header, connect, stored_identity
 from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.removal_journal import count_pending_removals
-from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
+from asyncfilter.checkpoint.rows import WITH_LABELS, WITHOUT_LABELS, RowCodec, select, unpack_etag
+from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, chunks, marks
 from asyncfilter.checkpoint.state import DECIDED_BY, MODEL, NAME, TOTALS, WATERMARK, read_references, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Label
@@ -163,10 +164,13 @@ def read_stored_references(path: Path) -> list[StoredReference]:
         return read_references(db)
 
 
-def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
+def read_images(
+    path: Path, *, batch: int = 1000, is_asked: Callable[[Label], bool] | None = None
+) -> Iterator[StoredImage]:
     """All images of the checkpoint at ``path`` with their labels: in order of examination, then the cached ones by id.
 
-    Memory is bounded: ``batch`` rows are held at a time. Raises as ``read_status`` does, when iteration begins.
+    Memory is bounded: ``batch`` rows are held at a time. With ``is_asked`` only the labels for which it is true, and no
+    boxes; this takes a third of the time. Raises as ``read_status`` does, when iteration begins.
     """
     path = without_links(path)
     with _snapshot(path) as db:
@@ -174,7 +178,19 @@ def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
         for condition in ("WHERE seq IS NOT NULL ORDER BY seq", "WHERE seq IS NULL ORDER BY id"):
             rows = db.execute(select(WITH_LABELS) + condition)
             while some := rows.fetchmany(batch):
-                yield from codec.images(some)
+                yield from codec.images(some, is_asked)
+
+
+def read_images_named(path: Path, keys: Iterable[str]) -> Iterator[StoredImage]:
+    """The images with these keys of the checkpoint at ``path``, cached ones too, without labels.
+
+    Raises as ``read_status`` does, when iteration begins.
+    """
+    with _snapshot(without_links(path)) as db:
+        codec = RowCodec(db)
+        for some in chunks(sorted(set(keys)), VALUES_PER_STATEMENT):
+            query = f"{select(WITHOUT_LABELS)} WHERE key IN ({marks(len(some))}) ORDER BY id"
+            yield from codec.images(db.execute(query, some).fetchall())
 
 
 def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:

@@ -99,9 +99,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if self.is_skipped:
             return
         failure = None if kind is not None and decision is not None else self.failure
-        tally.count_again(
-            None if decision is None else decision.verdict, None if failure is None else failure.code, by
-        )
+        tally.count_again(None if decision is None else decision.verdict, None if failure is None else failure.code, by)
         if decision is not None and decision.ruled is not None:
             tally.count_reviewed(decision.verdict, decision.ruled, by)
 
