@@ -10,6 +10,7 @@ from asyncfilter.checkpoint.place_trial import PlaceTrial, try_place
 from asyncfilter.checkpoint.reader import (
     RunRecord,
     Status,
+    count_outside,
     count_pending,
     read_duplicates,
     read_identity,
@@ -30,6 +31,7 @@ __all__ = [
     "Status",
     "archive_checkpoint",
     "checkpoint_exists",
+    "count_outside",
     "count_pending",
     "open_checkpoint",
     "open_lookup",

@@ -23,14 +23,17 @@ from asyncfilter.checkpoint.open_file import DIED, check_header, connect, stored
 from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.removal_journal import count_pending_removals
 from asyncfilter.checkpoint.rows import WITH_LABELS, WITHOUT_LABELS, RowCodec, select, unpack_etag
+from asyncfilter.checkpoint.schema import ACTIONS
 from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, chunks, marks
 from asyncfilter.checkpoint.state import DECIDED_BY, MODEL, NAME, TOTALS, WATERMARK, read_references, read_state
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Label
 from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.records.draws import ImageCounts
 from asyncfilter.records.images import StoredImage, StoredReference
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Totals, Watermark
+from asyncfilter.records.removal import REMOVING
 
 RUNNING = "running"
 """Outcome of a run that still holds the checkpoint."""
@@ -191,6 +194,25 @@ def read_images_named(path: Path, keys: Iterable[str]) -> Iterator[StoredImage]:
         for some in chunks(sorted(set(keys)), VALUES_PER_STATEMENT):
             query = f"{select(WITHOUT_LABELS)} WHERE key IN ({marks(len(some))}) ORDER BY id"
             yield from codec.images(db.execute(query, some).fetchall())
+
+
+def count_outside(path: Path, *, skips_duplicates: bool, after_seq: int) -> ImageCounts:
+    """Images of the checkpoint at ``path`` that are in no population of an audit, and those behind a position.
+
+    Raises as ``read_status`` does.
+    """
+    kinds = ", ".join(str(ACTIONS[kind]) for kind in sorted(REMOVING))
+    removed = f"EXISTS (SELECT 1 FROM effect WHERE effect.image = image.id AND kind IN ({kinds}))"  # noqa: S608  numbers
+    placed = f"image WHERE seq IS NOT NULL AND NOT {removed}"
+    with _snapshot(without_links(path)) as db:
+        twins = _count(db, f"{placed} AND detection IS NOT NULL AND same_as IS NOT NULL") if skips_duplicates else 0
+        return ImageCounts(
+            failed=_count(db, f"{placed} AND detection IS NULL"),
+            unplaced=_count(db, "image WHERE seq IS NULL"),
+            removed=_count(db, f"image WHERE seq IS NOT NULL AND {removed}"),
+            duplicate=twins,
+            later=_count(db, "image WHERE seq > ? AND detection IS NOT NULL", after_seq),
+        )
 
 
 def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:

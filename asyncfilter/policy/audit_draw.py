@@ -14,8 +14,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Decision, Verdict
 from asyncfilter.policy.calibration import candidates
@@ -29,31 +27,10 @@ _RANKED = "audit\n"
 """Before a key, so that its rank is another than in ``order: random``."""
 
 
-class Excluded(msgspec.Struct, kw_only=True):
-    """Images of the checkpoint that are in no population.
-
-    Attributes:
-        failed: Without labels.
-        unplaced: Without a position in the order of examination.
-        removed: Out of the source: ``apply`` has moved or deleted them.
-        duplicate: With the content of an earlier one, where the job skips such images.
-    """
-
-    failed: int = 0
-    unplaced: int = 0
-    removed: int = 0
-    duplicate: int = 0
-
-
-def excluded_as(image: StoredImage, *, skips_duplicates: bool) -> str | None:
-    """The field of ``Excluded`` that an image counts in; None for one that is in populations."""
-    if image.seq is None:
-        return "unplaced"
-    if image.removal is not None:
-        return "removed"
-    if image.detection is None:
-        return "failed"
-    return "duplicate" if skips_duplicates and image.same_as is not None else None
+def is_counted(image: StoredImage, *, skips_duplicates: bool) -> bool:
+    """Whether an image is in populations: it has a place and labels, and is there."""
+    is_there = image.seq is not None and image.detection is not None and image.removal is None
+    return is_there and not (skips_duplicates and image.same_as is not None)
 
 
 class _Ranked:
@@ -146,7 +123,6 @@ class PopulationCounts:
     def __init__(self, known: Job, rules: Iterable[tuple[MeasuredRule, int]], positions: int) -> None:
         self._ruleset: Ruleset = compile_rules(known)
         self._bucket, self._skips_duplicates = known.source.bucket, known.source.skip_duplicates
-        self.excluded = Excluded()
         self.last_seq = 0
         self.populations = tuple(
             PopulationCount(
@@ -162,10 +138,7 @@ class PopulationCounts:
         """Count one image of the checkpoint."""
         if image.seq is not None and image.detection is not None:
             self.last_seq = max(self.last_seq, image.seq)
-        why = excluded_as(image, skips_duplicates=self._skips_duplicates)
-        if why is not None or image.detection is None:
-            field = why or "failed"
-            setattr(self.excluded, field, getattr(self.excluded, field) + 1)
+        if image.detection is None or not is_counted(image, skips_duplicates=self._skips_duplicates):
             return
         decision, seen = self._ruleset.decide(image.detection), self._ruleset.collect(image.detection)
         for population in self.populations:
