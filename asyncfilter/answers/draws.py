@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+
 from asyncfilter.answers.errors import told
 from asyncfilter.answers.file import exists, open_reading, open_writing, real_path
-
 from asyncfilter.records.draws import Draw, DrawnImage, DrawnPart, NewDraw, PartName
 
 NewDraws = Callable[[Sequence[Draw], int], Sequence[NewDraw]]
