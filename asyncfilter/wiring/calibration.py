@@ -182,13 +182,13 @@ def _threshold(job: Job, number: int, otherwise: float) -> float:
 
 def _with_patch(found: RuleCalibration, job: Job, advice: Advice) -> RuleCalibration:
     """The calibration with what makes its advice true."""
+    document, patch, problem = None, Patched((), b""), None
     try:
         content, file = read_job_file(job)
-        document: Document | None = yaml_positions.read(yaml_positions.decode(content, file), file)
-        patch = patch_of([found], content, file)
-        problem = None
+        document = _document(content, file)
+        patch = patch_of(job, [found], content, file)
     except UsageError as error:
-        document, patch, problem = None, Patched((), b""), error.message
+        problem = error.message
     return msgspec.structs.replace(
         found,
         settings=tuple(_settings(job, document, found, advice)),
@@ -211,33 +211,43 @@ def read_job_file(job: Job) -> tuple[bytes, str]:
         raise UsageError(f"{job.path}: {error.strerror or error}", hint="Allow reading of the job file.") from error
 
 
-def patch_of(rules: Iterable[RuleCalibration], content: bytes, file: str) -> Patched:
+def patch_of(job: Job, rules: Iterable[RuleCalibration], content: bytes, file: str) -> Patched:
     """The job file with the advice of all rules that have some.
+
+    Args:
+        job: As the file has it.
+        rules: The rules.
+        content: Of the file.
+        file: Its name.
 
     Raises:
         UsageError: A number is not written in the file, or cannot be changed alone.
     """
-    document = yaml_positions.read(yaml_positions.decode(content, file), file)
+    document = _document(content, file)
     wanted: dict[Path, float] = {}
     for found in rules:
         if found.figures.advice is not None:
-            for rule, verdict, number in _advised(found, found.figures.advice):
+            for rule, verdict, number in _advised(job, found, found.figures.advice):
                 wanted |= dict.fromkeys(confidence_paths(document, rule, verdict), number)
     return patched(content, file, wanted)
 
 
-def _advised(found: RuleCalibration, advice: Advice) -> Iterator[tuple[int, Verdict, float]]:
-    """Rules with their verdicts, and the confidence that each should have."""
+def _document(content: bytes, file: str) -> Document:
+    return yaml_positions.read(yaml_positions.decode(content, file), file)
+
+
+def _advised(job: Job, found: RuleCalibration, advice: Advice) -> Iterator[tuple[int, Verdict, float]]:
+    """Rules with their verdicts, and the confidence that each should have, where it has another one."""
     measured = found.standings.draw.measured
-    yield measured.rule, Verdict.KEEP, advice.keep_from
-    if measured.asks is not None:
+    if _threshold(job, measured.rule, advice.keep_from) != advice.keep_from:
+        yield measured.rule, Verdict.KEEP, advice.keep_from
+    if measured.asks is not None and _threshold(job, measured.asks, advice.ask_from) != advice.ask_from:
         yield measured.asks, Verdict.REVIEW, advice.ask_from
 
 
 def _settings(job: Job, document: Document | None, found: RuleCalibration, advice: Advice) -> Iterator[str]:
     """Arguments for ``--set``, of the numbers that are others now."""
-    for rule, verdict, number in _advised(found, advice):
-        paths = [("rules", rule, verdict.value, "confidence")]
-        if _threshold(job, rule, number) != number:
-            for path in paths if document is None else confidence_paths(document, rule, verdict):
-                yield f"{dotted(path)}={number_text(number)}"
+    for rule, verdict, number in _advised(job, found, advice):
+        only: Path = ("rules", rule, verdict.value, "confidence")
+        for path in (only,) if document is None else confidence_paths(document, rule, verdict):
+            yield f"{dotted(path)}={number_text(number)}"
