@@ -14,10 +14,8 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Verdict
+from asyncfilter.model import Decision, Verdict
 from asyncfilter.policy.calibration import candidates
 from asyncfilter.policy.rules import Ruleset, SeenLabels, compile_rules
 from asyncfilter.policy.sampling import Ranking
@@ -29,31 +27,10 @@ _RANKED = "audit\n"
 """Before a key, so that its rank is another than in ``order: random``."""
 
 
-class Excluded(msgspec.Struct, kw_only=True):
-    """Images of the checkpoint that are in no population.
-
-    Attributes:
-        failed: Without labels.
-        unplaced: Without a position in the order of examination.
-        removed: Out of the source: ``apply`` has moved or deleted them.
-        duplicate: With the content of an earlier one, where the job skips such images.
-    """
-
-    failed: int = 0
-    unplaced: int = 0
-    removed: int = 0
-    duplicate: int = 0
-
-
-def excluded_as(image: StoredImage, *, skips_duplicates: bool) -> str | None:
-    """The field of ``Excluded`` that an image counts in; None for one that is in populations."""
-    if image.seq is None:
-        return "unplaced"
-    if image.removal is not None:
-        return "removed"
-    if image.detection is None:
-        return "failed"
-    return "duplicate" if skips_duplicates and image.same_as is not None else None
+def is_counted(image: StoredImage, *, skips_duplicates: bool) -> bool:
+    """Whether an image is in populations: it has a place and labels, and is there."""
+    is_there = image.seq is not None and image.detection is not None and image.removal is None
+    return is_there and not (skips_duplicates and image.same_as is not None)
 
 
 class _Ranked:
@@ -100,15 +77,16 @@ class PopulationCount:
             self._thresholds = candidates(floor=measured.floor, present=measured.present)
         self._scores: Counter[int] = Counter()
 
-    def add(self, image: StoredImage, bucket: str, seen: SeenLabels, verdict: Verdict, rule: int | None) -> None:
+    def add(self, image: StoredImage, bucket: str, seen: SeenLabels, decision: Decision) -> None:
         """Count an image that has labels.
 
         Args:
             image: The image; its key must be new.
             bucket: Its bucket.
             seen: What the rules read of it.
-            verdict: Of the rules; likewise ``rule``, which is None for ``otherwise``.
+            decision: Of the rules.
         """
+        rule = decision.rule
         if rule is not None and rule < self.measured.rule:
             return
         self.images += 1
@@ -117,7 +95,7 @@ class PopulationCount:
         if is_taken:
             part = self.taken
             self._scores[len(self._thresholds) if score is None else bisect_right(self._thresholds, score)] += 1
-        elif verdict is not Verdict.KEEP:
+        elif decision.verdict is not Verdict.KEEP:
             part = self.rest
         else:
             return
@@ -145,7 +123,6 @@ class PopulationCounts:
     def __init__(self, known: Job, rules: Iterable[tuple[MeasuredRule, int]], positions: int) -> None:
         self._ruleset: Ruleset = compile_rules(known)
         self._bucket, self._skips_duplicates = known.source.bucket, known.source.skip_duplicates
-        self.excluded = Excluded()
         self.last_seq = 0
         self.populations = tuple(
             PopulationCount(
@@ -161,14 +138,11 @@ class PopulationCounts:
         """Count one image of the checkpoint."""
         if image.seq is not None and image.detection is not None:
             self.last_seq = max(self.last_seq, image.seq)
-        why = excluded_as(image, skips_duplicates=self._skips_duplicates)
-        if why is not None or image.detection is None:
-            field = why or "failed"
-            setattr(self.excluded, field, getattr(self.excluded, field) + 1)
+        if image.detection is None or not is_counted(image, skips_duplicates=self._skips_duplicates):
             return
         decision, seen = self._ruleset.decide(image.detection), self._ruleset.collect(image.detection)
         for population in self.populations:
-            population.add(image, self._bucket, seen, decision.verdict, decision.rule)
+            population.add(image, self._bucket, seen, decision)
 
 
 def new_draws(

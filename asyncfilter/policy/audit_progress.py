@@ -10,6 +10,9 @@ from asyncfilter.policy.calibration import Part, Position, milestones_of
 from asyncfilter.records.answers import CurrentVerdict
 from asyncfilter.records.draws import Draw, DrawnImage, DrawnPart, PartName
 
+_ALL = 100.0
+"""Stands for the score where a rule has none: what it takes counts at its only threshold."""
+
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is known now about the image at a position.
@@ -86,7 +89,7 @@ class PartStandings(msgspec.Struct, frozen=True, kw_only=True):
             images=self.part.images,
             milestones=self.milestones,
             positions=tuple(
-                Position(image.score or 0.0, standing.answer)
+                Position(_ALL if image.score is None else image.score, standing.answer)
                 for image, standing in zip(self.part.positions, self.standings, strict=True)
             ),
         )

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from asyncfilter.policy.audit_draw import Excluded
 from asyncfilter.policy.audit_progress import DrawStandings
 from asyncfilter.policy.calibration import Agreement, Figures
+from asyncfilter.records.draws import ImageCounts
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,15 +18,13 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
         draws: By number of the rule.
         texts: Each rule in a few words.
         outdated: Numbers of the draws whose rule has changed since.
-        examined_since: Images with labels that were examined after the oldest of these draws.
-        excluded: Images of the checkpoint that are in no population.
+        counts: Images of the checkpoint that are in no population, and those examined after the oldest of these draws.
     """
 
     draws: tuple[DrawStandings, ...]
     texts: tuple[str, ...]
     outdated: frozenset[int]
-    examined_since: int
-    excluded: Excluded
+    counts: ImageCounts
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

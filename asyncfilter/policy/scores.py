@@ -6,7 +6,7 @@ its m-th best instance, ``area`` by the best box that is large enough; of severa
 
 Some rules have no score, since raising their threshold can let more images through: those with ``none``, ``not`` or a
 ``max``. Nor have those with ``like``, whose names depend on the confidence, and those without one threshold for all of
-their conditions: a number that is moved would be another in each, and ``confidence: assumed`` is a number for each label.
+their conditions: each would move by itself, and ``confidence: assumed`` is a number for each label.
 """
 
 from __future__ import annotations

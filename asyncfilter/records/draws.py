@@ -43,6 +43,24 @@ class DrawnPart(msgspec.Struct, frozen=True, kw_only=True):
     positions: Sequence[DrawnImage] = ()
 
 
+class ImageCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Images of a checkpoint that are in no population, and those that came later than a draw.
+
+    Attributes:
+        failed: Without labels.
+        unplaced: Without a position in the order of examination.
+        removed: Out of the source: ``apply`` has moved or deleted them.
+        duplicate: With the content of an earlier one, where the job skips such images.
+        later: With labels, and behind a given position.
+    """
+
+    failed: int
+    unplaced: int
+    removed: int
+    duplicate: int
+    later: int
+
+
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
     """What was announced before anybody was asked.
 

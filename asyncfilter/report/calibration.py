@@ -23,12 +23,13 @@ def audit_mapping(found: Audited, *, written: int, output: str | None, format_: 
         output: The file; None without one, and then ``format_`` too.
         format_: Of the output.
     """
-    excluded = msgspec.structs.asdict(found.excluded)
+    excluded = msgspec.structs.asdict(found.counts)
+    later = excluded.pop("later")
     if not excluded["duplicate"]:
         del excluded["duplicate"]
     return {
         "draws": [_draw_mapping(one, is_outdated=one.draw.number in found.outdated) for one in found.draws],
-        "examined_since": found.examined_since,
+        "examined_since": later,
         "excluded": excluded,
         "written": written,
         "output": output,
