@@ -68,6 +68,11 @@ class MemoryAnswers:
         await yield_to_others()
         return len(self.rows)
 
+    async def count(self, after: int, *, up_to: int) -> int:
+        """See ``Answers``."""
+        await yield_to_others()
+        return len(self.rows[after:up_to])
+
     async def current(self, objects: Sequence[Subject], *, up_to: int) -> Sequence[CurrentAnswer | None]:
         """See ``Answers``."""
         await yield_to_others()

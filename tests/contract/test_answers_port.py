@@ -155,6 +155,7 @@ async def test_since_pages_through_all_images(harness: Harness) -> None:
     (third, *_) = await harness.port.since(2, up_to=6, limit=2)
     assert (third.serial, third.current and third.current.verdict) == (3, "reject")
     assert [one.serial for one in await harness.port.since(4, up_to=5, limit=9)] == [5]
+    assert (await harness.port.count(4, up_to=5), await harness.port.count(0, up_to=9)) == (1, 6)
 
 
 async def test_an_image_whose_answers_are_taken_back_comes_without_one(harness: Harness) -> None:
