@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from asyncfilter import __version__
+from asyncfilter.cli.answers import ANSWERS
 from asyncfilter.cli.dataset import DATASET
 from asyncfilter.cli.exit_codes import exit_code_of
 from asyncfilter.cli.lazy import Entry, Group, lazy_group
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, after a confirmation."),
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
+    "answers": ANSWERS,
     "manifest": MANIFEST,
     "dataset": DATASET,
     "model": MODEL,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from asyncfilter.cli.job_sandbox.contents import contents_for
     from asyncfilter.cli.run_console import run_with_console
     from asyncfilter.job.load import load_job, parse_job
+    from asyncfilter.report.answers import answers_mapping
+    from asyncfilter.report.terminal.answers import draw_answers
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
     from asyncfilter.wiring import (
         examine_sample,
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
         undo,
     )
     from asyncfilter.wiring.access import check_permissions
+    from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
+    from asyncfilter.wiring.answer_list import list_answers
+    from asyncfilter.wiring.answers import find_answers
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
@@ -84,7 +89,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Patience": "wiring.model_changes",
     "StartOptions": "wiring.leases",
-    "forget_lease": "wiring.leases",
+    "Word": "wiring.answer_changes",
+    "answers_mapping": "report.answers",
     "apply": "wiring",
     "bench_mapping": "report.terminal.bench",
     "check_permissions": "wiring.access",
@@ -96,24 +102,29 @@ _HOMES = {
     "create_model_project": "wiring.model_changes",
     "delete_models": "wiring.model_deletes",
     "diagnose": "wiring.doctor",
+    "draw_answers": "report.terminal.answers",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
     "fetch_evaluation": "wiring.evaluations",
     "fetch_manifest": "wiring.manifests",
     "fetch_thumbnails": "wiring.thumbnails",
+    "find_answers": "wiring.answers",
     "fits_checkpoint": "wiring.first_look",
+    "forget_lease": "wiring.leases",
     "import_manifests": "wiring.model_changes",
     "import_shown": "wiring.model_changes",
     "improve_model": "wiring.improvements",
     "improvement_shown": "wiring.improvements",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
+    "list_answers": "wiring.answer_list",
     "list_contents": "wiring.equal_images",
     "list_entries": "wiring.manifests",
     "load_job": "job.load",
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
+    "merge_answers": "wiring.answer_changes",
     "model_list": "wiring.models",
     "model_status": "wiring.models",
     "open_aws": "aws",
@@ -144,6 +155,7 @@ _HOMES = {
     "run_listing": "cli.console",
     "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
+    "set_answer": "wiring.answer_changes",
     "start_model": "wiring.leases",
     "stop_due": "wiring.leases",
     "stop_expired": "wiring.leases",
@@ -160,6 +172,8 @@ _HOMES = {
 __all__ = [
     "Patience",
     "StartOptions",
+    "Word",
+    "answers_mapping",
     "apply",
     "bench_mapping",
     "check_permissions",
@@ -171,11 +185,13 @@ __all__ = [
     "create_model_project",
     "delete_models",
     "diagnose",
+    "draw_answers",
     "draw_bench",
     "examine_sample",
     "fetch_evaluation",
     "fetch_manifest",
     "fetch_thumbnails",
+    "find_answers",
     "fits_checkpoint",
     "forget_lease",
     "import_manifests",
@@ -184,12 +200,14 @@ __all__ = [
     "improvement_shown",
     "label_references",
     "label_sample",
+    "list_answers",
     "list_contents",
     "list_entries",
     "load_job",
     "look_at",
     "look_at_images",
     "measure",
+    "merge_answers",
     "model_list",
     "model_status",
     "open_aws",
@@ -220,6 +238,7 @@ __all__ = [
     "run_listing",
     "run_until_signal",
     "run_with_console",
+    "set_answer",
     "start_model",
     "stop_due",
     "stop_expired",
