@@ -203,7 +203,13 @@ class TakeOver:
 
     def _admit(self, row: StoredImage, outcome: Outcome, *, is_changed: bool) -> None:
         item = WorkItem(
-            image=image_of(self._bucket, row), row_id=row.id, stored=row, is_positioned=True, moves_cursor=False
+            image=image_of(self._bucket, row),
+            row_id=row.id,
+            stored=row,
+            is_positioned=True,
+            moves_cursor=False,
+            # A transaction that has its action must have the count of it, too: no later pass counts the image anew.
+            counted_in=self._sequencer.life_and_run,
         )
         item.take_outcome(row, outcome)
         self._sequencer.admit(item)
