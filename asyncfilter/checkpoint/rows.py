@@ -20,6 +20,9 @@ from asyncfilter.records.images import DoneEffect, StoredImage
 WITH_LABELS = "detection"
 """For ``select``: every row with its labels."""
 
+WITHOUT_LABELS = "NULL"
+"""For ``select``: no row with its labels."""
+
 CACHED_WITH_LABELS = "CASE WHEN seq IS NULL THEN detection END"
 """For ``select``: only cached rows with their labels."""
 
@@ -39,7 +42,7 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...])
 def select(detection: str) -> str:
     """The beginning of a query whose rows ``RowCodec.images`` reads; conditions on ``image`` may follow."""
     columns = f"id, seq, key, etag, size_bytes, decision, label, failure, message, same_as, {detection}"
-    return f"SELECT {columns} FROM image "  # noqa: S608  one of the two constants above
+    return f"SELECT {columns} FROM image "  # noqa: S608  one of the three constants above
 
 
 def pack_etag(etag: str) -> bytes | str:

@@ -185,3 +185,15 @@ class TakenOver(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     serial: int
+
+
+class ImageRows(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an answers file has about one image.
+
+    Attributes:
+        subjects: All versions of objects that are known to be this image.
+        rows: Everything that was said about any of them, by serial.
+    """
+
+    subjects: tuple[Subject, ...]
+    rows: tuple[Answer, ...]
