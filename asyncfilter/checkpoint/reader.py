@@ -25,10 +25,20 @@ from asyncfilter.checkpoint.removal_journal import count_pending_removals
 from asyncfilter.checkpoint.rows import WITH_LABELS, WITHOUT_LABELS, RowCodec, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS
 from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, chunks, marks
-from asyncfilter.checkpoint.state import DECIDED_BY, MODEL, NAME, TOTALS, WATERMARK, read_references, read_state
+from asyncfilter.checkpoint.state import (
+    ANSWERS,
+    DECIDED_BY,
+    MODEL,
+    NAME,
+    TOTALS,
+    WATERMARK,
+    read_references,
+    read_state,
+)
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Label
 from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.draws import ImageCounts
 from asyncfilter.records.images import StoredImage, StoredReference
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
@@ -72,6 +82,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         runs: The history, oldest first.
         held_by: The process that holds it now; None when there is none.
         model: What is known about the detector's model.
+        taken_over: How far it follows an answers file; None where no answer was ever taken over.
     """
 
     name: str
@@ -88,6 +99,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     runs: Sequence[RunRecord]
     held_by: Holder | None
     model: KnownModel = NOTHING_KNOWN
+    taken_over: TakenOver | None = None
 
     @property
     def answers(self) -> int:
@@ -127,6 +139,7 @@ def read_status(path: Path) -> Status:
             runs=_runs(db, RUNNING if held_by else DIED),
             held_by=held_by,
             model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
+            taken_over=read_state(db, ANSWERS, TakenOver),
         )
 
 

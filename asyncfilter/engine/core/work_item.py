@@ -104,7 +104,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
 
     def take_outcome(self, stored: StoredImage, outcome: Outcome) -> None:
         """Take the outcome that follows from stored labels."""
-        self.same_as = stored.same_as
+        self.same_as, self.answer = stored.same_as, stored.answer
         self.is_skipped = outcome.is_skipped
         self.decision, self.failure = outcome.decision, outcome.failure
 

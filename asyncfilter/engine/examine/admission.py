@@ -34,6 +34,7 @@ from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.engine.settle.take_over import TakeOver
 from asyncfilter.errors import AsyncFilterError, unexpected
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import StopReason
@@ -45,7 +46,7 @@ from asyncfilter.records.progress import Totals
 
 
 class Admission:
-    """Admits all images, in three steps: redecided images, failed images, the listing."""
+    """Admits all images: those that newer answers are about, redecided ones, failed ones, and those of the listing."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Admission:
         origin: str,
         outcomes: Outcomes,
         redecider: Redecider,
+        take_over: TakeOver,
         sequencer: Sequencer,
         committer: GroupCommitter,
         loop: SettleLoop,
@@ -79,6 +81,7 @@ class Admission:
         self._origin = origin
         self._outcomes = outcomes
         self._redecider = redecider
+        self._take_over = take_over
         self._sequencer = sequencer
         self._committer = committer
         self._loop = loop
@@ -94,7 +97,9 @@ class Admission:
 
     async def run(self, tasks: TaskGroup) -> None:
         """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends earlier."""
+        await self._take_over.begin()
         await self._redecider.run()
+        await self._take_over.record()
         if self._options.retry_failed:
             self._sequencer.restart_error_window()
         # A rule may hold at the stored position already; then no image is admitted.

@@ -64,7 +64,8 @@ def checked_reviewer(name: str) -> str:
     found = name.strip()
     if not 1 <= len(found) <= MAX_REVIEWER_CHARS:
         raise BadAnswerError("bad_reviewer", f"expected a name of 1 to {MAX_REVIEWER_CHARS} characters, found {name!r}")
-    if any(unicodedata.category(character) == "Cc" for character in found) or not _is_text(found):
+    has_control = not found.isprintable() and any(unicodedata.category(character) == "Cc" for character in found)
+    if has_control or not _is_text(found):
         raise BadAnswerError("bad_reviewer", f"expected a name without control characters, found {name!r}")
     return found
 
@@ -213,4 +214,8 @@ def _check_row(row: NewAnswer) -> None:
 
 def _is_text(text: str) -> bool:
     """Whether a text can be stored: a lone surrogate is no character."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -111,7 +111,7 @@ def certify(tests: Sequence[PrecisionTest], weights: Sequence[Fraction], level: 
             left[heir] += weight
 
 
-def tests_at(draw: RuleDraw, n: int, target: Fraction) -> list[PrecisionTest]:
+def precision_tests(draw: RuleDraw, n: int, target: Fraction) -> list[PrecisionTest]:
     """The test of each candidate, made of the first ``n`` positions."""
     counts = Counts(draw.taken.positions[:n])
     return [
@@ -130,7 +130,7 @@ def decide(draw: RuleDraw, target: Fraction) -> list[Milestone]:
     weights = weights_of(draw.candidates, draw.present)
     decided = []
     for n in draw.taken.reached:
-        tests = tests_at(draw, n, target)
+        tests = precision_tests(draw, n, target)
         certified = certify(tests, weights, draw.announced.alpha / len(draw.taken.milestones))
         decided.append(Milestone(at=n, p_values=tuple(test.p_value for test in tests), certified=certified))
     return decided
