@@ -120,15 +120,17 @@ def audit(
         milestones=None if milestones is None else milestones_in(milestones),
         seed=seed,
     )
-    prefix = checked_s3_path(s3_path)
+    asked = deferred.QuestionOptions(
+        format_=format_, is_all=all_, shows_machine=show_machine, s3_path=checked_s3_path(s3_path)
+    )
     loaded = deferred.load_job(job, overrides=settings or ())
+    if output is not None:
+        deferred.check_options(loaded, asked)
     found: Audited = deferred.audit(loaded, announced, numbers=rule or None, is_new=new)
     written = 0
     if output is not None:
         with open_output(output, yes=options.yes) as out:
-            written = deferred.write_questions(
-                loaded, found, out, format_=format_, is_all=all_, shows_machine=show_machine, s3_path=prefix
-            )
+            written = deferred.write_questions(loaded, found, out, asked)
     _report(found, written, output, format_, as_json=options.as_json)
 
 
