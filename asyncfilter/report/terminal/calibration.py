@@ -1,4 +1,4 @@
-"""Output of ``calibrate``: precision by threshold with small plots, and in plain words what is certain and what next."""
+"""Output of ``calibrate``: precision by threshold with its intervals, and in plain words what is shown and missing."""
 
 from __future__ import annotations
 
