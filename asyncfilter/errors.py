@@ -20,6 +20,7 @@
     │   ├── EndpointError                no server answers at the endpoint
     │   └── StoreError                   the store does not do what S3 does
     ├── DataError                    1   something in the data is wrong, with a code
+    ├── NothingToWorkOnError         1   what a command works on is not there yet: a checkpoint, a draw
     ├── RefusedError                 1   the model service refuses, with its own code
     │   ├── ResourceExistsError          it is there already
     │   ├── ResourceInUseError           its present state does not allow it
@@ -214,6 +215,12 @@ class DataError(AsyncFilterError):
     def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
         super().__init__(f"{code}: {message}", hint=hint)
         self.code = code
+
+
+class NothingToWorkOnError(AsyncFilterError):
+    """What a command works on is not there, or not yet: a checkpoint, a draw, an image, a rule to measure."""
+
+    exit_code = ExitCode.SOME_FAILED
 
 
 class RefusedError(AsyncFilterError):

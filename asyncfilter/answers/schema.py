@@ -18,6 +18,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+from asyncfilter.answers.draw_tables import STATEMENTS as DRAWS
+
 APPLICATION_ID = 0x4146414E
 """``AFAN``: shown by ``file`` and by every SQLite tool."""
 
@@ -78,7 +80,7 @@ END
     "CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
 
-STATEMENTS: tuple[str, ...] = _CORE
+STATEMENTS: tuple[str, ...] = (*_CORE, *DRAWS)
 """What makes an empty database file an answers file."""
 
 

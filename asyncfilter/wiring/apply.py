@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from random import Random
 
 from asyncfilter.checkpoint import checkpoint_exists
 from asyncfilter.clock import SystemClock
@@ -143,8 +144,14 @@ def _places(job: Job, allowed: Sequence[str]) -> Places:
 
 
 def _removal_context(name: str, overrides: Overrides | None, interrupt: Interrupt | None, emit: Emit) -> RunContext:
-    clock = overrides.clock if overrides is not None and overrides.clock is not None else SystemClock()
-    return RunContext(run_id=f"{name}-{new_run_id()}", interrupt=interrupt or Interrupt(), emit=emit, clock=clock)
+    given = overrides or Overrides()
+    return RunContext(
+        run_id=f"{name}-{new_run_id()}",
+        interrupt=interrupt or Interrupt(),
+        emit=emit,
+        clock=given.clock or SystemClock(),
+        rng=given.rng or Random(),
+    )
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 
 import msgspec
 
@@ -36,6 +37,7 @@ from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.wiring.inputs import open_inputs
+from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.known_model import keep, known_model
 from asyncfilter.wiring.lists import in_preview_order
 from asyncfilter.wiring.located import with_bucket
@@ -120,7 +122,8 @@ async def open_run(
         inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
         checkpoint = checkpoint or await sqlite(job, stack)
         await keep(checkpoint, model, stored)
-        context = msgspec.structs.replace(context, model=model)
+        answers = await known_answers(job, checkpoint, overrides, stack)
+        context = msgspec.structs.replace(context, model=model, answers=answers)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
@@ -156,6 +159,7 @@ def new_context(
         run_id=new_run_id(),
         emit=on_event,
         clock=overrides.clock or SystemClock(),
+        rng=overrides.rng or Random(),
         interrupt=interrupt,
         on_start=on_start,
         has_own_labels=overrides.detector is not None,

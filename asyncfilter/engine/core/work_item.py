@@ -10,6 +10,7 @@ from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRe
 from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.outcome import Outcome
 from asyncfilter.ports.examine import Prepared
+from asyncfilter.records.answers import CurrentAnswer
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.tally import Tally
 
@@ -20,7 +21,8 @@ class WorkItem(msgspec.Struct, kw_only=True):
     ===============================================  ======================================================
     field                                            written by
     ===============================================  ======================================================
-    image ... skipped (set at creation)              the producer; the redecider for stored images
+    image ... skipped (set at creation)              the producer; the redecider and the take-over for stored images
+    answer                                           the producer, before admission; at creation for stored images
     replaced_effect, replaced_stale                  admission
     readiness, prepared                              the prefetch stage; the memory limit clears ``prepared``
     reservation, backend                             admission; the detect stage takes both for its attempt
@@ -54,7 +56,8 @@ class WorkItem(msgspec.Struct, kw_only=True):
         backend: The backend whose permit it has; its next attempt is made there.
         readiness: Set when its preparation is over; None when there is none.
         prepared: The result of its preparation, until its call is over.
-        decision: The decision of the rules; None while there are no labels.
+        answer: What people say about it; None where nobody said anything.
+        decision: The decision of a person or of the rules; None while there are no labels.
         recorded: What is recorded about its bytes, once its labels are durable; kept where its action needs the hash.
         failure: Why there is no outcome, or why the action failed.
         same_as: Row of the image with the same content, whose labels it shares; None when it was examined itself.
@@ -83,6 +86,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
     backend: PacedBackend | None = None
     readiness: anyio.Event | None = None
     prepared: Prepared | None = None
+    answer: CurrentAnswer | None = None
     decision: Decision | None = None
     detection: Detection | None = None
     recorded: Detection | None = None
@@ -100,7 +104,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
 
     def take_outcome(self, stored: StoredImage, outcome: Outcome) -> None:
         """Take the outcome that follows from stored labels."""
-        self.same_as = stored.same_as
+        self.same_as, self.answer = stored.same_as, stored.answer
         self.is_skipped = outcome.is_skipped
         self.decision, self.failure = outcome.decision, outcome.failure
 
@@ -128,6 +132,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
             detection=self.detection,
             same_as=self.same_as,
             effects=stored.effects if stored is not None and stored.id == self.row_id else (),
+            answer=self.answer,
         )
 
     def forget_labels(self, *, keeps_recorded: bool) -> None:
@@ -159,8 +164,8 @@ class WorkItem(msgspec.Struct, kw_only=True):
 
     @property
     def counted_verdict(self) -> Verdict | None:
-        """The verdict that ``count_judged`` counts; None where it counts a failure or a skip."""
-        return self.decision.verdict if self.decision is not None and not self.is_skipped else None
+        """The verdict of the rules that ``count_judged`` counts; None where it counts a failure or a skip."""
+        return self.decision.by_rules if self.decision is not None and not self.is_skipped else None
 
     def count_judged(self, tally: Tally) -> None:
         """Count its verdict, failure or skip in ``tally``; every tally counts images in order."""
@@ -169,7 +174,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
         if self.is_skipped:
             tally.count_listed(0, {Skip.DUPLICATE.value: 1})
         elif self.decision is not None:
-            tally.count_verdict(self.decision.verdict)
+            tally.count_verdict(self.decision.verdict, self.decision.ruled)
         elif self.failure is not None:
             tally.count_failure(self.failure.code)
 
@@ -195,4 +200,5 @@ class WorkItem(msgspec.Struct, kw_only=True):
                 row.failure.code if row.failure is not None else None,
                 self.replaced_effect,
                 self.replaced_stale,
+                ruled=row.decision.ruled if row.decision is not None else None,
             )

@@ -99,6 +99,8 @@ class Sequencer:
         self._unsettled: deque[WorkItem] = deque()
         self._is_stopped = False
         self._moved = anyio.Event()
+        self._first_seq = watermark.seq
+        self._forgotten = 0
 
     # -- Admission -----------------------------------------------------------------------------------------------------
 
@@ -146,7 +148,22 @@ class Sequencer:
         """Continue from a position whose counts were made again; all admitted images must be settled."""
         self.watermark = watermark
         self.ahead = watermark.tally.copy()
+        self._first_seq = watermark.seq
         self.certain_stop.start_at(watermark.seq, self.ahead)
+
+    def count_instead(self, seq: int, after: Outcome, before: Outcome) -> None:
+        """Count a settled image by the outcome ``after``, where it was counted by ``before``.
+
+        Stop rules have seen it, and do not see it again.
+        """
+        for tally in (self.watermark.tally, self.ahead, *([self.this_run] if seq > self._first_seq else [])):
+            after.count_instead_of(before, tally)
+
+    def forget_unjudged(self) -> None:
+        """Forget the images beyond the stop, once the run has drained: settled ones may be decided again after that."""
+        self._forgotten = self.overshoot
+        self._undecided.clear()
+        self._is_stopped = False
 
     def restart_error_window(self) -> None:
         """Restart the error window of ``stop.errors``, because failed images are tried again."""
@@ -169,7 +186,9 @@ class Sequencer:
     @property
     def overshoot(self) -> int:
         """Images that this run paid for beyond its stop position."""
-        return sum(p.is_ready and p.stored is None and p.decision is not None for p in self._undecided)
+        return self._forgotten + sum(
+            p.is_ready and p.stored is None and p.decision is not None for p in self._undecided
+        )
 
     # -- In order: only the settle loop calls these methods ------------------------------------------------------------
 
