@@ -197,15 +197,15 @@ def read_images(
                 yield from codec.images(some, is_asked)
 
 
-def read_images_named(path: Path, keys: Iterable[str]) -> Iterator[StoredImage]:
-    """The images with these keys of the checkpoint at ``path``, cached ones too, without labels.
+def read_images_named(path: Path, keys: Iterable[str], *, labels: bool = False) -> Iterator[StoredImage]:
+    """The images with these keys of the checkpoint at ``path``, cached ones too; with their labels where asked.
 
     Raises as ``read_status`` does, when iteration begins.
     """
     with _snapshot(without_links(path)) as db:
         codec = RowCodec(db)
         for some in chunks(sorted(set(keys)), VALUES_PER_STATEMENT):
-            query = f"{select(WITHOUT_LABELS)} WHERE key IN ({marks(len(some))}) ORDER BY id"
+            query = f"{select(WITH_LABELS if labels else WITHOUT_LABELS)} WHERE key IN ({marks(len(some))}) ORDER BY id"
             yield from codec.images(db.execute(query, some).fetchall())
 
 

@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "refilter": Entry("asyncfilter.cli.refilter", "Apply changed rules or actions to the stored labels, at no cost."),
     "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, after a confirmation."),
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
+    "audit": Entry("asyncfilter.cli.audit", "Draw images to ask people about, to know how good the rules are."),
+    "calibrate": Entry("asyncfilter.cli.calibrate", "Show which thresholds the answers to an audit certify."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
     "manifest": MANIFEST,
     "dataset": DATASET,

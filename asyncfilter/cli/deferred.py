@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.audit import QuestionOptions, audit, check_options, write_questions
+    from asyncfilter.wiring.calibration import CalibrationQuery, calibrate, patch_of, read_job_file
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
     from asyncfilter.wiring.evaluations import fetch_evaluation
@@ -82,11 +84,15 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
+    "QuestionOptions": "wiring.audit",
     "StartOptions": "wiring.leases",
-    "forget_lease": "wiring.leases",
     "apply": "wiring",
+    "audit": "wiring.audit",
     "bench_mapping": "report.terminal.bench",
+    "calibrate": "wiring.calibration",
+    "check_options": "wiring.audit",
     "check_permissions": "wiring.access",
     "check_places": "wiring.first_look",
     "checkpoint_exists": "checkpoint",
@@ -102,6 +108,7 @@ _HOMES = {
     "fetch_manifest": "wiring.manifests",
     "fetch_thumbnails": "wiring.thumbnails",
     "fits_checkpoint": "wiring.first_look",
+    "forget_lease": "wiring.leases",
     "import_manifests": "wiring.model_changes",
     "import_shown": "wiring.model_changes",
     "improve_model": "wiring.improvements",
@@ -118,6 +125,7 @@ _HOMES = {
     "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
+    "patch_of": "wiring.calibration",
     "plan_apply": "wiring",
     "plan_delete": "wiring.model_deletes",
     "plan_improvement": "wiring.improvements",
@@ -132,6 +140,7 @@ _HOMES = {
     "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
+    "read_job_file": "wiring.calibration",
     "read_labels": "checkpoint",
     "read_sizes": "wiring.image_sizes",
     "read_status": "checkpoint",
@@ -155,13 +164,19 @@ _HOMES = {
     "trainings_now": "wiring.model_changes",
     "undo": "wiring",
     "with_known_bucket": "wiring.located",
+    "write_questions": "wiring.audit",
 }
 
 __all__ = [
+    "CalibrationQuery",
     "Patience",
+    "QuestionOptions",
     "StartOptions",
     "apply",
+    "audit",
     "bench_mapping",
+    "calibrate",
+    "check_options",
     "check_permissions",
     "check_places",
     "checkpoint_exists",
@@ -194,6 +209,7 @@ __all__ = [
     "model_status",
     "open_aws",
     "parse_job",
+    "patch_of",
     "plan_apply",
     "plan_delete",
     "plan_improvement",
@@ -208,6 +224,7 @@ __all__ = [
     "read_contents",
     "read_duplicates",
     "read_images",
+    "read_job_file",
     "read_labels",
     "read_sizes",
     "read_status",
@@ -231,6 +248,7 @@ __all__ = [
     "trainings_now",
     "undo",
     "with_known_bucket",
+    "write_questions",
 ]
 
 
