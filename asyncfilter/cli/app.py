@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from asyncfilter import __version__
+from asyncfilter.cli.answers import ANSWERS
 from asyncfilter.cli.dataset import DATASET
 from asyncfilter.cli.exit_codes import exit_code_of
 from asyncfilter.cli.lazy import Entry, Group, lazy_group
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "audit": Entry("asyncfilter.cli.audit", "Draw images to ask people about, to know how good the rules are."),
     "calibrate": Entry("asyncfilter.cli.calibrate", "Show which thresholds the answers to an audit certify."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
+    "answers": ANSWERS,
     "manifest": MANIFEST,
     "dataset": DATASET,
     "model": MODEL,
