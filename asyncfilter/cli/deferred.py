@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
     from asyncfilter.wiring.answer_list import list_answers
+    from asyncfilter.wiring.answer_imports import import_answers
     from asyncfilter.wiring.answers import find_answers
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.audit import QuestionOptions, audit, check_options, write_questions
@@ -118,6 +119,7 @@ _HOMES = {
     "find_answers": "wiring.answers",
     "fits_checkpoint": "wiring.first_look",
     "forget_lease": "wiring.leases",
+    "import_answers": "wiring.answer_imports",
     "import_manifests": "wiring.model_changes",
     "import_shown": "wiring.model_changes",
     "improve_model": "wiring.improvements",
@@ -209,6 +211,7 @@ __all__ = [
     "find_answers",
     "fits_checkpoint",
     "forget_lease",
+    "import_answers",
     "import_manifests",
     "import_shown",
     "improve_model",
