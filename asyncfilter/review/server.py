@@ -1,0 +1,139 @@
+"""The HTTP server: a socket, and one function that answers every request.
+
+Every answer has the strict headers, also that to a request which is not HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import structlog
+from aiohttp import web
+
+from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, UsageError
+from asyncfilter.review.gate import Gate
+from asyncfilter.review.replies import Refusal, refused
+
+CLOSING_S = 1.0
+"""Requests that are being served have so long when the server closes."""
+
+_LINGERING_S = 2.0
+"""The rest of a body that is not taken is read so long, so that its sender sees the answer."""
+_BACKLOG = 128
+
+Answerer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Protocol(web.RequestHandler):  # type: ignore[misc, type-arg, unused-ignore]  aiohttp has it generic or not
+    """One connection."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is not HTTP, or to a defect: nothing of the request is repeated in it."""
+        del exc, message
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of the answer is sent already")
+        reply = refused(_MALFORMED if status < 500 else _DEFECT)
+        reply.force_close()
+        return reply
+
+
+_MALFORMED = Refusal(400, "bad_request", "This is no request of HTTP.")
+_DEFECT = Refusal(500, "internal", "The server failed to answer. Its log has the cause.")
+
+
+class _Server(web.Server):  # type: ignore[misc, type-arg, unused-ignore]  as above
+    def __call__(self) -> web.RequestHandler:  # type: ignore[type-arg, unused-ignore]  as above
+        return _Protocol(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # its lines have addresses of pictures, which are capabilities
+            lingering_time=_LINGERING_S,
+            auto_decompress=False,
+        )
+
+
+def answerer(gate: Gate) -> Answerer:
+    """The function that answers every request."""
+    log = structlog.get_logger("asyncfilter.review")
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            call, route = await gate.admit(request)
+            return await route.serve(call)
+        except Refusal as refusal:
+            reply = refused(refusal)
+        except AnswersLockedError:
+            reply = refused(Refusal(503, "busy", "Another program writes answers. Try again.", {"Retry-After": "1"}))
+        except AnswersError:
+            reply = refused(Refusal(500, "answers_unusable", "The answers file cannot be used. The log has the cause."))
+        except AccessError:
+            reply = refused(Refusal(502, "unreadable", "The source cannot be read now. The log has the cause."))
+        except ConnectionError:
+            raise
+        except Exception:  # noqa: BLE001  one request cannot stop the server
+            log.exception("a request failed")
+            reply = refused(_DEFECT)
+        if not request.content.at_eof():
+            reply.force_close()
+        return reply
+
+    return answer
+
+
+@asynccontextmanager
+async def serving(sock: socket.socket, answer: Answerer) -> AsyncIterator[None]:
+    """Serve inside of the context; at its end requests that are being served are finished."""
+    runner = web.ServerRunner(_Server(answer), handle_signals=False, shutdown_timeout=CLOSING_S)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, sock, backlog=_BACKLOG).start()
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket at an address; 0 is any free port.
+
+    Raises:
+        PortTakenError: Another program has it.
+        UsageError: There is no such address here.
+    """
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _no_address(host, error) from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(where)
+        sock.listen(_BACKLOG)  # now: two sockets may be bound to one port until one of them listens
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            raise PortTakenError(f"port {port} cannot be had ({error.strerror})", hint="Name another --port.") from error
+        raise _no_address(host, error) from error
+    return sock
+
+
+class PortTakenError(UsageError):
+    """Another program listens on the port, or it may not be used."""
+
+
+def _no_address(host: str, error: OSError) -> UsageError:
+    return UsageError(
+        f"--host {host}: cannot listen there ({error.strerror or error})", hint="Name an address of this machine."
+    )
