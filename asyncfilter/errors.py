@@ -11,6 +11,7 @@
     │   └── CheckpointMismatchError      belongs to another source or detector
     ├── LedgerError                  3   the ledger of leases cannot be used
     ├── AnswersError                 3   the file of people's answers cannot be used
+    │   └── AnswersLockedError           another program writes to it for too long
     ├── AccessError                  4   the account, not one image: stops the run
     │   ├── CredentialsError             none, expired or unknown
     │   ├── PermissionDeniedError        on list, detect or write
@@ -163,6 +164,10 @@ class AnswersError(AsyncFilterError):
     """The file of people's answers cannot be used: damaged, newer, foreign, another one, or locked; left as it was."""
 
     exit_code = ExitCode.CHECKPOINT
+
+
+class AnswersLockedError(AnswersError):
+    """Another program keeps the file of people's answers locked; nothing was written."""
 
 
 class AccessError(AsyncFilterError):

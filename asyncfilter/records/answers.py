@@ -155,3 +155,15 @@ class CurrentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str | None:
         """The person's first label."""
         return self.labels[0] if self.labels else None
+
+
+class ImageRows(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an answers file has about one image.
+
+    Attributes:
+        subjects: All versions of objects that are known to be this image.
+        rows: Everything that was said about any of them, by serial.
+    """
+
+    subjects: tuple[Subject, ...]
+    rows: tuple[Answer, ...]
