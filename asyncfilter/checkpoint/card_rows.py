@@ -5,7 +5,6 @@ As in ``reader``, nothing is held between two calls.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -94,6 +93,15 @@ def find_versions(path: Path, versions: Sequence[tuple[str, str, int]]) -> list[
         ]
 
 
+def count_placed(path: Path) -> int:
+    """How many images have a place; 0 without a checkpoint. Raises as ``read_status`` does."""
+    if not checkpoint_exists(path):
+        return 0
+    with snapshot(without_links(path)) as db:
+        (found,) = db.execute("SELECT count(*) FROM image WHERE seq IS NOT NULL").fetchone()
+    return int(found)
+
+
 def is_run_going(path: Path) -> bool:
     """Whether a run holds the checkpoint, under any name."""
     if not checkpoint_exists(path):
@@ -107,7 +115,7 @@ def _version(path: Path) -> str:
     found = []
     for side in (path, beside(path, "-wal")):
         try:
-            status = os.stat(side)
+            status = side.stat()
         except FileNotFoundError:
             continue
         found.append(f"{status.st_ino}.{status.st_mtime_ns}.{status.st_size}")

@@ -78,11 +78,14 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
+    from asyncfilter.wiring.reviewing import ReviewOptions, Served, review_folder, review_job
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
     "Patience": "wiring.model_changes",
+    "ReviewOptions": "wiring.reviewing",
+    "Served": "wiring.reviewing",
     "StartOptions": "wiring.leases",
     "forget_lease": "wiring.leases",
     "apply": "wiring",
@@ -138,6 +141,8 @@ _HOMES = {
     "read_stored_references": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
+    "review_folder": "wiring.reviewing",
+    "review_job": "wiring.reviewing",
     "run": "wiring",
     "run_async": "cli.console",
     "run_draining": "cli.console",
@@ -159,6 +164,8 @@ _HOMES = {
 
 __all__ = [
     "Patience",
+    "ReviewOptions",
+    "Served",
     "StartOptions",
     "apply",
     "bench_mapping",
@@ -214,6 +221,8 @@ __all__ = [
     "read_stored_references",
     "refilter",
     "remove_with_console",
+    "review_folder",
+    "review_job",
     "run",
     "run_async",
     "run_draining",

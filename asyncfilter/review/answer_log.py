@@ -153,20 +153,22 @@ class AnswerLog:
         return await self.write(lambda writing: _stored(writing, drafts))
 
     async def write(self, work: Callable[[Writing], T]) -> T:
-        """Call ``work`` in a transaction. It is not given up: neither by a lost connection nor by the end of the server.
+        """Call ``work`` in a transaction, which a lost connection or the end of the server does not interrupt.
 
         Raises:
             AnswersLockedError: Another program kept the file locked; nothing was written.
         """
 
-        def write() -> T:
+        def write() -> None:
             if self._writer is None:
                 self._writer = open_answers(self.path)
             with self._writer.transaction() as writing:
-                return work(writing)
+                found.append(work(writing))
 
+        found: list[T] = []
         with anyio.CancelScope(shield=True):
-            return await anyio.to_thread.run_sync(write, limiter=self._thread)
+            await anyio.to_thread.run_sync(write, limiter=self._thread)
+        return found[0]
 
     async def _read(self, work: Callable[[AnswersReader], T], otherwise: T) -> T:
         """The result of ``work`` with a reader; ``otherwise`` while there is no file."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from asyncfilter.checkpoint.card_rows import (
+    count_placed,
     find_versions,
     is_run_going,
     read_by_ids,
@@ -80,6 +81,10 @@ class CheckpointRows:
         base = self._base
         versions = [(one.key, one.etag, one.size_bytes) for one in subjects if one.bucket == self._bucket]
         return [base + id_ for id_ in find_versions(self._path, versions)]
+
+    def count(self) -> int:
+        """See ``Rows``."""
+        return count_placed(self._path)
 
     def is_running(self) -> bool:
         """See ``Rows``."""

@@ -147,6 +147,10 @@ class Endpoints:
             "/api/undo": Route("POST", self.undo),
         }
 
+    async def work(self) -> None:
+        """Do what is done besides calls; never ends."""
+        await self._ahead.work()
+
     # -- Reading -------------------------------------------------------------------------------------------------------
 
     async def job(self, call: Call) -> web.StreamResponse:

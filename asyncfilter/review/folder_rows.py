@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 import anyio.from_thread
 
@@ -25,7 +26,7 @@ class FolderRows:
         list_files: The present files, by key.
     """
 
-    def __init__(self, list_files: Callable[[], Awaitable[Sequence[Subject]]]) -> None:
+    def __init__(self, list_files: Callable[[], Coroutine[Any, Any, Sequence[Subject]]]) -> None:
         self._list_files = list_files
         self._files: dict[int, Subject] = {}
         self._ids: dict[tuple[str, str, str, int], int] = {}
@@ -62,6 +63,10 @@ class FolderRows:
     def find(self, subjects: Sequence[Subject]) -> Sequence[int]:
         """See ``Rows``."""
         return [self._ids[_version(one)] for one in subjects if _version(one) in self._ids]
+
+    def count(self) -> int:
+        """See ``Rows``."""
+        return len(self._files)
 
     def is_running(self) -> bool:
         """See ``Rows``."""

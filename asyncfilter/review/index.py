@@ -134,6 +134,10 @@ class CardIndex:
             self._all = array("q", sorted(self._ids))
         return self._all
 
+    def place_behind(self, id_: int | None) -> int:
+        """The place in ``all_ids`` behind an id; 0 for None."""
+        return 0 if id_ is None else bisect_right(self.all_ids(), id_)
+
     def _set(self, id_: int, state: ImageState) -> None:
         former = self._states.get(id_)
         if former is not None and former.verdict is not None:

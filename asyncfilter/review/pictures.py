@@ -25,6 +25,8 @@ from asyncfilter.records.answers import Subject
 from asyncfilter.review.rows import CardRow
 
 READS_AT_ONCE = 16
+LOOK_S = 3.0
+"""An answer waits so long, at the most, for a look at whether its image was replaced."""
 _BLOCK_BYTES = 1 << 20
 _PX = {"320": 320, "1280": 1280, "full": 65_500}
 """Longest side of each rendition; a JPEG has at most 65,535."""
@@ -62,6 +64,10 @@ class Originals(Protocol):
         """
         ...
 
+    async def is_changed(self, row: CardRow) -> bool:
+        """Whether another version stands in its place now; False where that cannot be told."""
+        ...
+
 
 class Cache(Protocol):
     """Keeps renditions and facts; see ``PictureCache``."""
@@ -83,6 +89,10 @@ class Cache(Protocol):
         ...
 
 
+def _ignore(_row: CardRow, _facts: PictureFacts) -> None:
+    """Nobody is told."""
+
+
 class Pictures:
     """Makes and keeps renditions.
 
@@ -98,11 +108,12 @@ class Pictures:
         originals: Originals,
         decoders: DecoderPool,
         cache: Cache,
-        on_facts: Callable[[CardRow, PictureFacts], object] = lambda row, facts: None,
+        on_facts: Callable[[CardRow, PictureFacts], object] = _ignore,
     ) -> None:
         self._originals, self._decoders, self._cache = originals, decoders, cache
         self._on_facts = on_facts
         self._reads = anyio.CapacityLimiter(READS_AT_ONCE)
+        self._looks = anyio.CapacityLimiter(READS_AT_ONCE)
         self._disk = anyio.CapacityLimiter(1)
         self._making: dict[tuple[Subject, str], anyio.Event] = {}
 
@@ -133,6 +144,21 @@ class Pictures:
         finally:
             del self._making[wanted]
             done.set()
+
+    async def changed(self, rows: Sequence[CardRow]) -> frozenset[int]:
+        """The ids of those images in whose place another version stands now, as far as that can be told soon."""
+        found: set[int] = set()
+
+        async def look(row: CardRow) -> None:
+            async with self._looks:
+                if await self._originals.is_changed(row):
+                    found.add(row.id)
+
+        with anyio.move_on_after(LOOK_S):
+            async with anyio.create_task_group() as tasks:
+                for row in rows:
+                    tasks.start_soon(look, row)
+        return frozenset(found)
 
     async def ahead(self, row: CardRow, *sizes: str) -> None:
         """Make renditions that are not there; what fails will fail again when it is asked for."""

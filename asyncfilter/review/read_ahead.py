@@ -50,10 +50,10 @@ class ReadAhead:
 
     async def _work(self) -> None:
         while True:
-            if not self._wanted:
-                self._is_wanted = anyio.Event()
+            while not self._wanted:
+                if self._is_wanted.is_set():
+                    self._is_wanted = anyio.Event()
                 await self._is_wanted.wait()
-                continue
             id_ = self._wanted.popleft()
             try:
                 for row in await self._card_rows([id_]):

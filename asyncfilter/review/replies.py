@@ -44,14 +44,10 @@ class Refusal(Exception):  # noqa: N818  it is an answer and no defect
         self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
 
 
-
-
 def refused(refusal: Refusal) -> web.Response:
     """The answer to a request that is not served."""
     body = msgspec.json.encode({"error": refusal.code, "message": refusal.message})
-    return replied(
-        body, kind="application/json", status=refusal.status, cache=NEVER, headers=refusal.headers
-    )
+    return replied(body, kind="application/json", status=refusal.status, cache=NEVER, headers=refusal.headers)
 
 
 def json_reply(value: object, *, status: int = 200) -> web.Response:

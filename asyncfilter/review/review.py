@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
-import structlog
 
 from asyncfilter.answers import Writing
 from asyncfilter.answers.leases import LEASE_S, leases, put_leases, renew_leases
@@ -27,6 +26,7 @@ from asyncfilter.review.index import CardIndex
 from asyncfilter.review.rows import CardRow, Mark, Part, Rows
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 LOOK_S = 1.0
 """How often the files are looked at."""
@@ -47,6 +47,7 @@ class Review:
         log: The answers.
         events: Told of what changes.
         labels_decide: See ``CardIndex``.
+        warn: Told of what cannot be read.
 
     Attributes:
         index: All cards.
@@ -54,8 +55,11 @@ class Review:
         is_running: Whether a run works on the images.
     """
 
-    def __init__(self, rows: Rows, log: AnswerLog, events: Events, *, labels_decide: bool) -> None:
+    def __init__(
+        self, rows: Rows, log: AnswerLog, events: Events, *, labels_decide: bool, warn: Callable[[str], object]
+    ) -> None:
         self.rows, self.log, self.events = rows, log, events
+        self._warn = warn
         self._labels_decide = labels_decide
         self.index = CardIndex(labels_decide=labels_decide)
         self.serial = 0
@@ -74,7 +78,6 @@ class Review:
         self.serial = await self.log.everything(lambda images: [self._book.put(image) for image in images])
         with suppress(AnswersError):
             await self._remember_leases()
-        log = structlog.get_logger("asyncfilter.review")
         said = ""
         while True:
             try:
@@ -82,7 +85,7 @@ class Review:
                 said = ""
             except AsyncFilterError as error:
                 if error.message != said:
-                    log.warning("the review cannot be brought up to date", error=error.message)
+                    self._warn(error.message)
                 said = error.message
             await anyio.sleep(LOOK_S)
 
@@ -127,8 +130,8 @@ class Review:
 
     async def _scan(self, index: CardIndex, *, after: int = 0) -> None:
         for part in Part:
-            found = await self._off(lambda part=part: self.rows.scan(part, after=after))
-            while (some := await self._off(lambda found=found: next(found, None))) is not None:
+            found = self.rows.scan(part, after=after)
+            while (some := await self._off(next, found, None)) is not None:
                 index.add(some, self._book)
 
     async def take_answers(self) -> None:
@@ -145,7 +148,7 @@ class Review:
         """Note what was said about an image; ``ids`` are its cards, as far as they are known."""
         state = self._book.put(image)
         newest = image.rows[-1]
-        cards = set(ids) or set(await self._off(lambda: self.rows.find(image.subjects)))
+        cards = set(ids) or set(await self._off(self.rows.find, image.subjects))
         for id_ in {one for card in cards if card in self.index for one in self.index.set_state(card, state)}:
             self.events.send("answer", {"id": id_, "serial": newest.serial, "reviewer": newest.reviewer})
         return state
@@ -170,7 +173,7 @@ class Review:
         known = list(dict.fromkeys(id_ for id_ in ids if id_ in self.index))
         if not known:
             return []
-        found = {row.id: row for row in await self._off(lambda: self.rows.cards(known))}
+        found = {row.id: row for row in await self._off(self.rows.cards, known)}
         return [found[id_] for id_ in known if id_ in found]
 
     async def take(self, ids: Iterator[int], count: int, reviewer: str) -> tuple[list[int], float]:
@@ -211,9 +214,7 @@ class Review:
         subjects = [row.subject for row in due]
         with suppress(AnswersError):
             await self.log.write(
-                lambda writing: renew_leases(
-                    writing, subjects, reviewer, now_unix_s=now, until_unix_s=now + LEASE_S
-                )
+                lambda writing: renew_leases(writing, subjects, reviewer, now_unix_s=now, until_unix_s=now + LEASE_S)
             )
             self._note_renewal(due, reviewer)
 
@@ -229,6 +230,6 @@ class Review:
             held = await self.log.write(lambda writing: leases(writing, now_unix_s=time.time()))
             self._renewed.update(((reviewer, name), 0.0) for name, (reviewer, _) in held.items())
 
-    async def _off(self, work: Callable[[], T]) -> T:
+    async def _off(self, work: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
         """The result of ``work`` in another thread."""
-        return await anyio.to_thread.run_sync(work, limiter=self._files)
+        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._files)

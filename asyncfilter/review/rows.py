@@ -97,6 +97,10 @@ class Rows(Protocol):
         """The ids of the images that are one of ``subjects`` by bucket, key, ETag and size."""
         ...
 
+    def count(self) -> int:
+        """How many images there are, after ``mark``."""
+        ...
+
     def is_running(self) -> bool:
         """Whether a run works on the images."""
         ...

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
-import structlog
 from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
 
 from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, UsageError
 from asyncfilter.review.gate import Gate
@@ -29,7 +30,7 @@ _BACKLOG = 128
 Answerer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class _Protocol(web.RequestHandler):  # type: ignore[misc, type-arg, unused-ignore]  aiohttp has it generic or not
+class _Protocol(web.RequestHandler):
     """One connection."""
 
     def handle_error(
@@ -52,20 +53,31 @@ _MALFORMED = Refusal(400, "bad_request", "This is no request of HTTP.")
 _DEFECT = Refusal(500, "internal", "The server failed to answer. Its log has the cause.")
 
 
-class _Server(web.Server):  # type: ignore[misc, type-arg, unused-ignore]  as above
-    def __call__(self) -> web.RequestHandler:  # type: ignore[type-arg, unused-ignore]  as above
+class _Silent(AbstractAccessLogger):
+    """No line for a request."""
+
+    @property
+    def enabled(self) -> bool:
+        """See ``AbstractAccessLogger``."""
+        return False
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """See ``AbstractAccessLogger``."""
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
         return _Protocol(
             self,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # its lines have addresses of pictures, which are capabilities
+            access_log_class=_Silent,  # its lines have addresses of pictures, which are capabilities
             lingering_time=_LINGERING_S,
             auto_decompress=False,
         )
 
 
-def answerer(gate: Gate) -> Answerer:
-    """The function that answers every request."""
-    log = structlog.get_logger("asyncfilter.review")
+def answerer(gate: Gate, warn: Callable[[str], object]) -> Answerer:
+    """The function that answers every request; ``warn`` is told what failed, without anything of the request."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -75,20 +87,28 @@ def answerer(gate: Gate) -> Answerer:
             reply = refused(refusal)
         except AnswersLockedError:
             reply = refused(Refusal(503, "busy", "Another program writes answers. Try again.", {"Retry-After": "1"}))
-        except AnswersError:
+        except AnswersError as error:
+            warn(error.message)
             reply = refused(Refusal(500, "answers_unusable", "The answers file cannot be used. The log has the cause."))
-        except AccessError:
+        except AccessError as error:
+            warn(error.message)
             reply = refused(Refusal(502, "unreadable", "The source cannot be read now. The log has the cause."))
         except ConnectionError:
             raise
-        except Exception:  # noqa: BLE001  one request cannot stop the server
-            log.exception("a request failed")
+        except Exception as error:  # noqa: BLE001  one request cannot stop the server
+            warn(f"internal error: {where_from(error)}")
             reply = refused(_DEFECT)
         if not request.content.at_eof():
             reply.force_close()
         return reply
 
     return answer
+
+
+def where_from(error: BaseException) -> str:
+    """An exception and the lines of code that it passed, without values."""
+    lines = " < ".join(f"{at.name}:{at.lineno}" for at in reversed(traceback.extract_tb(error.__traceback__)[-4:]))
+    return f"{type(error).__name__} at {lines}"
 
 
 @asynccontextmanager
@@ -120,11 +140,13 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(where)
         sock.listen(_BACKLOG)  # now: two sockets may be bound to one port until one of them listens
-        sock.setblocking(False)
+        sock.settimeout(0)
     except OSError as error:
         sock.close()
         if error.errno in {errno.EADDRINUSE, errno.EACCES}:
-            raise PortTakenError(f"port {port} cannot be had ({error.strerror})", hint="Name another --port.") from error
+            raise PortTakenError(
+                f"port {port} cannot be had ({error.strerror})", hint="Name another --port."
+            ) from error
         raise _no_address(host, error) from error
     return sock
 
