@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
-    from asyncfilter.wiring.answer_list import list_answers
     from asyncfilter.wiring.answer_imports import import_answers
+    from asyncfilter.wiring.answer_list import list_answers
     from asyncfilter.wiring.answers import find_answers
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.audit import QuestionOptions, audit, check_options, write_questions
@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
+    from asyncfilter.wiring.reviewing import ReviewOptions, Served, review_folder, review_job
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
@@ -93,6 +94,8 @@ _HOMES = {
     "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
     "QuestionOptions": "wiring.audit",
+    "ReviewOptions": "wiring.reviewing",
+    "Served": "wiring.reviewing",
     "StartOptions": "wiring.leases",
     "Word": "wiring.answer_changes",
     "answers_mapping": "report.answers",
@@ -160,6 +163,8 @@ _HOMES = {
     "read_stored_references": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
+    "review_folder": "wiring.reviewing",
+    "review_job": "wiring.reviewing",
     "run": "wiring",
     "run_async": "cli.console",
     "run_draining": "cli.console",
@@ -185,6 +190,8 @@ __all__ = [
     "CalibrationQuery",
     "Patience",
     "QuestionOptions",
+    "ReviewOptions",
+    "Served",
     "StartOptions",
     "Word",
     "answers_mapping",
@@ -252,6 +259,8 @@ __all__ = [
     "read_stored_references",
     "refilter",
     "remove_with_console",
+    "review_folder",
+    "review_job",
     "run",
     "run_async",
     "run_draining",
