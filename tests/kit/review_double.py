@@ -47,6 +47,7 @@ class FakeReview:
         is_away: True while every request is cut off.
         is_busy: True while answers are refused with ``busy``.
         images: Requests for pictures.
+        posts: How many POST requests came.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class FakeReview:
         self.near: list[int] = []
         self.rules: list[dict[str, Any]] = []
         self.images: list[str] = []
-        self.is_away = self.is_busy = self.is_ready = False
+        self.is_away = self.is_busy = False
         self.is_ready = True
+        self.posts = 0
         self.job_id = "0" * 32
         self._picture = picture
         self._serial = itertools.count(1)
@@ -174,6 +176,7 @@ class FakeReview:
 
     async def _post(self, request: web.Request) -> web.Response:
         name, body = request.match_info["name"], json.loads(await request.read())
+        self.posts += 1
         if name == "take":
             return _json({"ids": self._queue(body["queue"])[: body["n"]], "until": 0})
         if name == "apply":
