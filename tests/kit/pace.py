@@ -18,4 +18,4 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
     """Let calls of this process follow each other at once, from the first second on."""
     patch.setattr(session, "QUOTA_REQUESTS_TPS", QUICK_TPS)
     patch.setattr(paced, "CALLS_A_SECOND", QUICK_TPS)
-    patch.setitem(RateController.__init__.__kwdefaults__, "start_tps", QUICK_TPS)
+    patch.setitem(RateController.__init__.__kwdefaults__ or {}, "start_tps", QUICK_TPS)
