@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncfilter.answers import merge_files
     from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import (
         checkpoint_exists,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
         undo,
     )
     from asyncfilter.wiring.access import check_permissions
-    from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
+    from asyncfilter.wiring.answer_changes import Word, set_answer
     from asyncfilter.wiring.answer_list import list_answers
     from asyncfilter.wiring.answers import find_answers
     from asyncfilter.wiring.apply import apply
@@ -124,7 +125,7 @@ _HOMES = {
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
-    "merge_answers": "wiring.answer_changes",
+    "merge_files": "answers",
     "model_list": "wiring.models",
     "model_status": "wiring.models",
     "open_aws": "aws",
@@ -207,7 +208,7 @@ __all__ = [
     "look_at",
     "look_at_images",
     "measure",
-    "merge_answers",
+    "merge_files",
     "model_list",
     "model_status",
     "open_aws",
