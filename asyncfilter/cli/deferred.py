@@ -42,9 +42,13 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.answer_changes import Word, set_answer
+    from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
+    from asyncfilter.wiring.answer_imports import import_answers
     from asyncfilter.wiring.answer_list import list_answers
     from asyncfilter.wiring.answers import find_answers
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.audit import QuestionOptions, audit, check_options, write_questions
+    from asyncfilter.wiring.calibration import CalibrationQuery, calibrate, patch_of, read_job_file
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
     from asyncfilter.wiring.evaluations import fetch_evaluation
@@ -84,16 +88,24 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
+    from asyncfilter.wiring.reviewing import ReviewOptions, Served, review_folder, review_job
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
+    "QuestionOptions": "wiring.audit",
+    "ReviewOptions": "wiring.reviewing",
+    "Served": "wiring.reviewing",
     "StartOptions": "wiring.leases",
     "Word": "wiring.answer_changes",
     "answers_mapping": "report.answers",
     "apply": "wiring",
+    "audit": "wiring.audit",
     "bench_mapping": "report.terminal.bench",
+    "calibrate": "wiring.calibration",
+    "check_options": "wiring.audit",
     "check_permissions": "wiring.access",
     "check_places": "wiring.first_look",
     "checkpoint_exists": "checkpoint",
@@ -112,6 +124,7 @@ _HOMES = {
     "find_answers": "wiring.answers",
     "fits_checkpoint": "wiring.first_look",
     "forget_lease": "wiring.leases",
+    "import_answers": "wiring.answer_imports",
     "import_manifests": "wiring.model_changes",
     "import_shown": "wiring.model_changes",
     "improve_model": "wiring.improvements",
@@ -130,6 +143,7 @@ _HOMES = {
     "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
+    "patch_of": "wiring.calibration",
     "plan_apply": "wiring",
     "plan_delete": "wiring.model_deletes",
     "plan_improvement": "wiring.improvements",
@@ -144,12 +158,15 @@ _HOMES = {
     "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
+    "read_job_file": "wiring.calibration",
     "read_labels": "checkpoint",
     "read_sizes": "wiring.image_sizes",
     "read_status": "checkpoint",
     "read_stored_references": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
+    "review_folder": "wiring.reviewing",
+    "review_job": "wiring.reviewing",
     "run": "wiring",
     "run_async": "cli.console",
     "run_draining": "cli.console",
@@ -168,15 +185,23 @@ _HOMES = {
     "trainings_now": "wiring.model_changes",
     "undo": "wiring",
     "with_known_bucket": "wiring.located",
+    "write_questions": "wiring.audit",
 }
 
 __all__ = [
+    "CalibrationQuery",
     "Patience",
+    "QuestionOptions",
+    "ReviewOptions",
+    "Served",
     "StartOptions",
     "Word",
     "answers_mapping",
     "apply",
+    "audit",
     "bench_mapping",
+    "calibrate",
+    "check_options",
     "check_permissions",
     "check_places",
     "checkpoint_exists",
@@ -195,6 +220,7 @@ __all__ = [
     "find_answers",
     "fits_checkpoint",
     "forget_lease",
+    "import_answers",
     "import_manifests",
     "import_shown",
     "improve_model",
@@ -213,6 +239,7 @@ __all__ = [
     "model_status",
     "open_aws",
     "parse_job",
+    "patch_of",
     "plan_apply",
     "plan_delete",
     "plan_improvement",
@@ -227,12 +254,15 @@ __all__ = [
     "read_contents",
     "read_duplicates",
     "read_images",
+    "read_job_file",
     "read_labels",
     "read_sizes",
     "read_status",
     "read_stored_references",
     "refilter",
     "remove_with_console",
+    "review_folder",
+    "review_job",
     "run",
     "run_async",
     "run_draining",
@@ -251,6 +281,7 @@ __all__ = [
     "trainings_now",
     "undo",
     "with_known_bucket",
+    "write_questions",
 ]
 
 
