@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from asyncfilter.answers import open_port
+from asyncfilter.answers.file import exists
 from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.job.spec import Job
 from asyncfilter.ports.answers import Answers
@@ -26,7 +27,10 @@ async def known_answers(job: Job, checkpoint: Checkpoint, overrides: Overrides, 
     """
 
     async def open_answers() -> Answers | None:
-        return overrides.answers or await stack.enter_async_context(open_port(job.answers_path))
+        # Most jobs have no such file: one look, and no thread.
+        if overrides.answers is not None or not exists(job.answers_path):
+            return overrides.answers
+        return await stack.enter_async_context(open_port(job.answers_path))
 
     found = KnownAnswers(open_answers, bucket=job.source.bucket, taken=checkpoint.opened.answers)
     await found.look()
