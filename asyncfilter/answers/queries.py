@@ -49,6 +49,11 @@ def file_id(db: sqlite3.Connection) -> str:
     return str(found)
 
 
+def format_of(db: sqlite3.Connection) -> int:
+    """The format of the file, from 1."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
 def merged_ids(db: sqlite3.Connection) -> frozenset[str]:
     """The ids of files that were merged into this one."""
     row = db.execute("SELECT value FROM setting WHERE key = ?", (MERGED,)).fetchone()

@@ -37,6 +37,7 @@ class AnswersReader:
         self._db = db
         with self._reading():
             self.id = queries.file_id(db)
+            self.format = queries.format_of(db)
             self.merged: Collection[str] = queries.merged_ids(db)
 
     @property

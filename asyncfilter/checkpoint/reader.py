@@ -197,15 +197,15 @@ def read_images(
                 yield from codec.images(some, is_asked)
 
 
-def read_images_named(path: Path, keys: Iterable[str]) -> Iterator[StoredImage]:
-    """The images with these keys of the checkpoint at ``path``, cached ones too, without labels.
+def read_images_named(path: Path, keys: Iterable[str], *, labels: bool = False) -> Iterator[StoredImage]:
+    """The images with these keys of the checkpoint at ``path``, cached ones too; with their labels where asked.
 
     Raises as ``read_status`` does, when iteration begins.
     """
     with _snapshot(without_links(path)) as db:
         codec = RowCodec(db)
         for some in chunks(sorted(set(keys)), VALUES_PER_STATEMENT):
-            query = f"{select(WITHOUT_LABELS)} WHERE key IN ({marks(len(some))}) ORDER BY id"
+            query = f"{select(WITH_LABELS if labels else WITHOUT_LABELS)} WHERE key IN ({marks(len(some))}) ORDER BY id"
             yield from codec.images(db.execute(query, some).fetchall())
 
 
@@ -241,6 +241,19 @@ def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:
     with _snapshot(without_links(path)) as db:
         for (etag, size_bytes), rows in groupby(db.execute(query), key=itemgetter(0, 1)):
             yield unpack_etag(etag), size_bytes, [key for _, _, key in rows]
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """One snapshot of the checkpoint at ``path``, read only.
+
+    Args:
+        path: From ``without_links``.
+
+    Raises as ``read_status`` does.
+    """
+    with _snapshot(path) as db:
+        yield db
 
 
 @contextmanager

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import BinaryIO
+
+import msgspec
 
 from asyncfilter.answers import open_reader
 from asyncfilter.answers.draws import freeze
 from asyncfilter.checkpoint import count_outside, read_images
-from asyncfilter.errors import NothingToWorkOnError
+from asyncfilter.datasets.answers.predictions import Predictions
+from asyncfilter.datasets.answers.questions import AskedImage, question_writer
+from asyncfilter.datasets.manifests.source_ref import join_path
+from asyncfilter.errors import NothingToWorkOnError, UsageError
 from asyncfilter.job.spec import Job
+from asyncfilter.model import StoreKind, uri_of
 from asyncfilter.policy.audit_draw import PopulationCounts, new_draws
 from asyncfilter.policy.audit_options import Announcement
+from asyncfilter.policy.audit_questions import Question, QuestionFormat, questions
 from asyncfilter.policy.audit_rules import measured_rules
 from asyncfilter.policy.calibrated import Audited
 from asyncfilter.policy.rule_text import rule_text
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.records.draws import Draw, MeasuredRule, NewDraw
-from asyncfilter.wiring.draws import answered, is_outdated, known_job
+from asyncfilter.records.images import StoredImage
+from asyncfilter.wiring.draws import answered, images_there, is_outdated, known_job
+
+_QUESTIONS_AT_ONCE = 1000
 
 
 def audit(
@@ -110,4 +122,78 @@ def _no_population(job: Job, wanted: Sequence[int]) -> NothingToWorkOnError:
     return NothingToWorkOnError(
         f"{job.checkpoint}: no image with labels is left for {rules}: earlier rules take all, or none was examined",
         hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
+    )
+
+
+# -- Questions ---------------------------------------------------------------------------------------------------------
+
+
+class QuestionOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How questions are written.
+
+    Attributes:
+        is_all: All positions that can be asked, answered or not.
+        shows_machine: With what the machine says.
+        s3_path: Stands for the source's folder in the lines of a manifest.
+    """
+
+    format_: QuestionFormat = QuestionFormat.LABEL_STUDIO
+    is_all: bool = False
+    shows_machine: bool = False
+    s3_path: str | None = None
+
+
+def write_questions(job: Job, found: Audited, out: BinaryIO, options: QuestionOptions) -> int:
+    """Write what is to be asked, and return how many questions that are.
+
+    Raises:
+        UsageError: A manifest names images in S3, and these are not there; or the format cannot show the machine.
+        CheckpointError: The checkpoint cannot be used.
+    """
+    job, known = known_job(job)
+    check_options(job, options)
+    predictions = Predictions(known) if options.shows_machine else None
+    writer, written = question_writer(options.format_, out), 0
+    asked = questions(found.draws, options.format_, is_all=options.is_all)
+    while some := list(islice(asked, _QUESTIONS_AT_ONCE)):
+        rows = images_there([one.image for one in some], job.checkpoint, labels=options.shows_machine)
+        for one in some:
+            writer.write(_asked(one, rows.get(one.image), options, predictions))
+        written += len(some)
+    writer.finish()
+    return written
+
+
+def check_options(job: Job, options: QuestionOptions) -> None:
+    """Check how questions are to be written.
+
+    Raises:
+        UsageError: They cannot be written so.
+    """
+    if options.shows_machine and options.format_ not in {QuestionFormat.LABEL_STUDIO, QuestionFormat.JSONL}:
+        raise UsageError(
+            f"--show-machine: {options.format_} has no place for what the machine says",
+            hint="Use --format label-studio or jsonl.",
+        )
+    is_manifest = options.format_ is QuestionFormat.GROUND_TRUTH
+    if is_manifest and options.s3_path is None and job.source.store is not StoreKind.S3:
+        raise UsageError(
+            f"{job.source.described} is not in S3, and a manifest names images in S3",
+            hint="Say where they will be: --s3-path s3://BUCKET/PREFIX.",
+        )
+
+
+def _asked(
+    question: Question, row: StoredImage | None, options: QuestionOptions, predictions: Predictions | None
+) -> AskedImage:
+    image, prediction, rule = question.image, None, None
+    if predictions is not None and row is not None and row.detection is not None:
+        prediction, rule = predictions.of(row.detection)
+    own = uri_of(image.bucket, image.key)
+    return AskedImage(
+        question=question,
+        seq=None if row is None else row.seq,
+        address=own if options.s3_path is None else join_path(options.s3_path, image.key),
+        prediction=prediction,
+        rule=rule,
     )

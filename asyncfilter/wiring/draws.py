@@ -6,7 +6,7 @@ No lock is taken and nothing is called: checkpoint and answers file are read; a 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -83,7 +83,7 @@ def answered(draws: Sequence[Draw], checkpoint: Path, reader: AnswersReader) -> 
     images = list(dict.fromkeys(image for draw in draws for name in PartName for image in draw.part(name).positions))
     serial = reader.last_serial()
     rows = _rows(images, reader, serial)
-    there = _there(images, checkpoint)
+    there = images_there(images, checkpoint)
     standings = {image: _standing(rows.get(image, ()), there.get(image)) for image in images}
     return AnsweredDraws(serial=serial, draws=tuple(with_standings(draw, standings) for draw in draws), rows=rows)
 
@@ -103,10 +103,12 @@ def subject_of(image: DrawnImage) -> Subject:
     return Subject(bucket=image.bucket, key=image.key, etag=image.etag, size_bytes=image.size_bytes)
 
 
-def _there(images: Iterable[DrawnImage], checkpoint: Path) -> dict[DrawnImage, StoredImage]:
-    """The row of each image that the checkpoint still has as it was drawn."""
+def images_there(
+    images: Sequence[DrawnImage], checkpoint: Path, *, labels: bool = False
+) -> dict[DrawnImage, StoredImage]:
+    """The row of each image that the checkpoint still has as it was drawn; with its labels where asked."""
     by_key: dict[str, list[StoredImage]] = defaultdict(list)
-    for row in read_images_named(checkpoint, (image.key for image in images)):
+    for row in read_images_named(checkpoint, (image.key for image in images), labels=labels):
         by_key[row.key].append(row)
     found: dict[DrawnImage, StoredImage] = {}
     for image in images:

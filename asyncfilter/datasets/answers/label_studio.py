@@ -333,7 +333,7 @@ def _reviewer(annotation: Mapping[str, Any], made_from: Mapping[str, Any]) -> st
             except BadAnswerError as error:
                 raise BadResultError(Reject.BAD_REVIEWER, error.message) from error
         if is_number(name):
-            return f"{NAME}:{name:g}" if isinstance(name, float) else f"{NAME}:{name}"
+            return f"{NAME}:{str(name).removesuffix('.0')}"
     return NAME
 
 
