@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncfilter.answers.state import read_answers_state
     from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import (
         checkpoint_exists,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         read_labels,
         read_status,
         read_stored_references,
+        read_taken_over,
     )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
@@ -153,6 +155,7 @@ _HOMES = {
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_answers_state": "answers.state",
     "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
@@ -161,6 +164,7 @@ _HOMES = {
     "read_sizes": "wiring.image_sizes",
     "read_status": "checkpoint",
     "read_stored_references": "checkpoint",
+    "read_taken_over": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
     "review_folder": "wiring.reviewing",
@@ -249,6 +253,7 @@ __all__ = [
     "propose_bench",
     "question",
     "quota_tps",
+    "read_answers_state",
     "read_contents",
     "read_duplicates",
     "read_images",
@@ -257,6 +262,7 @@ __all__ = [
     "read_sizes",
     "read_status",
     "read_stored_references",
+    "read_taken_over",
     "refilter",
     "remove_with_console",
     "review_folder",
