@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncfilter.answers import merge_files
+    from asyncfilter.answers.state import read_answers_state
     from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import (
         checkpoint_exists,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         read_labels,
         read_status,
         read_stored_references,
+        read_taken_over,
     )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
@@ -154,6 +156,7 @@ _HOMES = {
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_answers_state": "answers.state",
     "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
@@ -162,6 +165,7 @@ _HOMES = {
     "read_sizes": "wiring.image_sizes",
     "read_status": "checkpoint",
     "read_stored_references": "checkpoint",
+    "read_taken_over": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
     "review_folder": "wiring.reviewing",
@@ -250,6 +254,7 @@ __all__ = [
     "propose_bench",
     "question",
     "quota_tps",
+    "read_answers_state",
     "read_contents",
     "read_duplicates",
     "read_images",
@@ -258,6 +263,7 @@ __all__ = [
     "read_sizes",
     "read_status",
     "read_stored_references",
+    "read_taken_over",
     "refilter",
     "remove_with_console",
     "review_folder",
