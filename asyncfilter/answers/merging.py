@@ -10,9 +10,10 @@ from typing import NamedTuple
 import msgspec
 
 from asyncfilter.answers.reader import AnswersReader, open_reader
-from asyncfilter.answers.writer import AnswersFile
+from asyncfilter.answers.writer import AnswersFile, Stored, Writing
 from asyncfilter.checkpoint import sql
-from asyncfilter.errors import UsageError
+from asyncfilter.errors import AnswersError, UsageError
+from asyncfilter.policy.answers.checks import BadAnswerError
 from asyncfilter.records.answers import Answer, NewAnswer
 
 _BATCH = 1000
@@ -50,14 +51,28 @@ def merge_files(target: AnswersFile, files: Sequence[Path]) -> list[MergedFile]:
         with target.transaction() as writing:
             added = [0] * len(files)
             for some in sql.chunks(_in_order_of_time(rows), _BATCH):
-                stored = writing.add([row for _, row in some])
-                for (number, _), one in zip(some, stored, strict=True):
+                for (number, _), one in zip(some, _added(writing, some, readers), strict=True):
                     added[number] += one.is_new
             writing.remember_merged([one for reader in readers for one in (reader.id, *reader.merged)])
         return [
             MergedFile(file=str(file), id=reader.id, rows=len(those), added=new, repeated=len(those) - new)
             for file, reader, those, new in zip(files, readers, rows, added, strict=True)
         ]
+
+
+def _added(
+    writing: Writing, rows: Sequence[tuple[int, NewAnswer]], readers: Sequence[AnswersReader]
+) -> Sequence[Stored]:
+    """Add rows, each with the number of its file.
+
+    Raises:
+        AnswersError: A row cannot have been written by asyncfilter.
+    """
+    try:
+        return writing.add([row for _, row in rows])
+    except BadAnswerError as error:
+        files = ", ".join(str(reader.path) for reader in readers)
+        raise AnswersError(f"{files}: a row cannot be taken over: {error.message}; nothing was merged") from error
 
 
 def _opened(file: Path) -> AnswersReader:

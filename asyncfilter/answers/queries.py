@@ -49,6 +49,11 @@ def file_id(db: sqlite3.Connection) -> str:
     return str(found)
 
 
+def format_of(db: sqlite3.Connection) -> int:
+    """The format of the file, from 1."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
 def merged_ids(db: sqlite3.Connection) -> frozenset[str]:
     """The ids of files that were merged into this one."""
     row = db.execute("SELECT value FROM setting WHERE key = ?", (MERGED,)).fetchone()
@@ -64,9 +69,15 @@ def last_serial(db: sqlite3.Connection) -> int:
     return int(found)
 
 
-def count_rows(db: sqlite3.Connection) -> int:
-    """How many rows there are."""
-    (found,) = db.execute("SELECT count(*) FROM answer").fetchone()
+def count_rows(db: sqlite3.Connection, after: int, *, up_to: int) -> int:
+    """How many rows have a serial with ``after < serial <= up_to``."""
+    (found,) = db.execute("SELECT count(*) FROM answer WHERE serial > ? AND serial <= ?", (after, up_to)).fetchone()
+    return int(found)
+
+
+def count_subjects(db: sqlite3.Connection, *, up_to: int) -> int:
+    """How many versions of objects have a row with a serial of at most ``up_to``."""
+    (found,) = db.execute("SELECT count(*) FROM subject WHERE since <= ?", (up_to,)).fetchone()
     return int(found)
 
 

@@ -37,6 +37,7 @@ class AnswersReader:
         self._db = db
         with self._reading():
             self.id = queries.file_id(db)
+            self.format = queries.format_of(db)
             self.merged: Collection[str] = queries.merged_ids(db)
 
     @property
@@ -49,10 +50,15 @@ class AnswersReader:
         with self._reading():
             return queries.last_serial(self._db)
 
-    def count_rows(self) -> int:
-        """How many rows there are, undo rows included."""
+    def count(self, after: int, *, up_to: int) -> int:
+        """See ``Answers.count``."""
         with self._reading():
-            return queries.count_rows(self._db)
+            return queries.count_rows(self._db, after, up_to=up_to)
+
+    def count_subjects(self, *, up_to: int) -> int:
+        """How many versions of objects have a row with a serial of at most ``up_to``."""
+        with self._reading():
+            return queries.count_subjects(self._db, up_to=up_to)
 
     def images_of(self, objects: Sequence[Subject], *, up_to: int) -> list[ImageRows | None]:
         """All that is known about the image of each of ``objects``, in their order; None where no row is about it."""
@@ -133,6 +139,7 @@ class SqliteAnswers:
         self._reader = reader
         thread = FileThread(reader.path, anyio.CapacityLimiter(1), told)
         self.last_serial = thread.wrap(reader.last_serial)
+        self.count = thread.wrap(reader.count)
         self.current = thread.wrap(reader.current)
         self.since = thread.wrap(reader.since)
 

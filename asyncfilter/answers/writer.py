@@ -219,24 +219,19 @@ class Writing:
 
     def _subject_ids(self, wanted: Sequence[tuple[Subject, int]]) -> dict[Name, int]:
         """Row ids of subjects by name; missing ones are added, and what was not known of their content is noted."""
-        names = list(dict.fromkeys(name_of(subject) for subject, _ in wanted))
-        known = self._known_subjects(names)
-        new: dict[Name, tuple[Subject, int]] = {}
+        known = self._known_subjects(list(dict.fromkeys(name_of(subject) for subject, _ in wanted)))
+        new: dict[Name, int] = {}
+        contents: dict[Name, tuple[str, int]] = {}
         for subject, serial in wanted:
             name = name_of(subject)
             if name not in known:
-                former = new.setdefault(name, (subject, serial))
-                if former[0].content is None and subject.content is not None:
-                    new[name] = (subject, former[1])
-            elif known[name][1] is None and subject.content is not None:
-                known[name] = (known[name][0], subject.content)
-                self.db.execute(
-                    "UPDATE subject SET content = ?, content_since = ? WHERE id = ?",
-                    (subject.content, serial, known[name][0]),
-                )
-        rows = [(*name, one.content, serial, one.content and serial) for name, (one, serial) in new.items()]
-        into = "INSERT INTO subject (bucket, key, etag, size_bytes, content, since, content_since)"
-        sql.insert(self.db, into, rows)
+                new.setdefault(name, serial)
+            if subject.content is not None and known.get(name, (0, None))[1] is None:
+                contents.setdefault(name, (subject.content, serial))
+        into = "INSERT INTO subject (bucket, key, etag, size_bytes, since, content, content_since)"
+        sql.insert(self.db, into, [(*name, since, *contents.pop(name, (None, None))) for name, since in new.items()])
+        query = "UPDATE subject SET content = ?, content_since = ? WHERE id = ?"
+        self.db.executemany(query, [(*content, known[name][0]) for name, content in contents.items()])
         return {name: id_ for name, (id_, _) in {**known, **self._known_subjects(list(new))}.items()}
 
     def _known_subjects(self, names: Sequence[Name]) -> dict[Name, tuple[int, str | None]]:

@@ -68,6 +68,11 @@ class MemoryAnswers:
         await yield_to_others()
         return len(self.rows)
 
+    async def count(self, after: int, *, up_to: int) -> int:
+        """See ``Answers``."""
+        await yield_to_others()
+        return len(self.rows[after:up_to])
+
     async def current(self, objects: Sequence[Subject], *, up_to: int) -> Sequence[CurrentAnswer | None]:
         """See ``Answers``."""
         await yield_to_others()
@@ -77,8 +82,9 @@ class MemoryAnswers:
         """See ``Answers``."""
         await yield_to_others()
         found: dict[frozenset[Name], AnsweredImage] = {}
+        known = {name_of(one): one for one in self._subjects(up_to)}
         for row in self.rows[after:up_to]:
-            subjects, rows = self._about(row.subject, up_to)
+            subjects, rows = self._about(known[name_of(row.subject)], up_to)
             image = frozenset(map(name_of, subjects))
             if image not in found and len(found) < limit:
                 found[image] = AnsweredImage(serial=row.serial, subjects=tuple(subjects), current=fold(rows))
@@ -107,7 +113,7 @@ class MemoryAnswers:
         return subjects, [row for row in self.rows[:up_to] if name_of(row.subject) in names]
 
     def _subjects(self, up_to: int) -> Iterator[Subject]:
-        """Each subject once, with its content where one of the rows tells it."""
+        """Each subject once, with the content that the first row with one tells."""
         found: dict[Name, Subject] = {}
         for row in self.rows[:up_to]:
             former = found.setdefault(name_of(row.subject), row.subject)

@@ -218,6 +218,11 @@ class Import:
         if len(self._problems) < MOST_PROBLEMS:
             self._problems.append(problem)
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether there is anything that may be written."""
+        return self.read > self.lost.total() + self.skipped.total() + self.rejected.total()
+
     # -- Writing -------------------------------------------------------------------------------------------------------
 
     def write(self, rows: Rows) -> None:

@@ -332,8 +332,8 @@ def _reviewer(annotation: Mapping[str, Any], made_from: Mapping[str, Any]) -> st
                 return checked_reviewer(name)
             except BadAnswerError as error:
                 raise BadResultError(Reject.BAD_REVIEWER, error.message) from error
-        if isinstance(name, int | float) and is_number(name):
-            return f"{NAME}:{name:g}" if isinstance(name, float) else f"{NAME}:{name}"
+        if is_number(name):
+            return f"{NAME}:{str(name).removesuffix('.0')}"
     return NAME
 
 

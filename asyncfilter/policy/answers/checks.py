@@ -24,6 +24,8 @@ BOX_DIGITS = 6
 """Decimals of the fractions of a box."""
 
 _CONTENT = re.compile(r"[0-9a-f]{64}")
+_LAST_UNIX_S = 253_402_300_799.0
+"""The last second of the year 9999."""
 _MAX_INTEGER = 2**63 - 1
 _UID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -203,8 +205,8 @@ def _check_row(row: NewAnswer) -> None:
     Raises:
         BadAnswerError: It says nothing, or too much, or at no time.
     """
-    if not math.isfinite(row.at_unix_s) or not 0 <= (row.shown_ms or 0) <= _MAX_INTEGER:
-        raise BadAnswerError("bad_time", "expected a time of the answer, and a time shown of at least 0 ms")
+    if not 0 <= row.at_unix_s <= _LAST_UNIX_S or not 0 <= (row.shown_ms or 0) <= _MAX_INTEGER:
+        raise BadAnswerError("bad_time", "expected a time from 1970 to 9999, and a time shown of at least 0 ms")
     says = any(part is not None for part in (row.verdict, row.labels, row.boxes))
     if not says and row.note is None and row.undoes is None:
         raise BadAnswerError("bad_row", "expected a verdict, labels, boxes, a note or a row to take back, found none")

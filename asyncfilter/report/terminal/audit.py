@@ -60,8 +60,10 @@ def part_rows(name: PartName, progress: PartProgress, draw: Draw) -> Iterator[tu
     else:
         what = "taken by the rule as it stands"
     yield name.value, f"{count(progress.images)} images {what}"
-    changed = f", {count(progress.changed)} of them changed or gone (unsure)" if progress.changed else ""
-    yield "", f"{count(progress.answered)} answered{changed}, the first {count(progress.prefix)} without a gap"
+    if progress.answered:
+        changed = f", {count(progress.changed)} of them changed or gone (unsure)" if progress.changed else ""
+        gap = f"; without a gap {count(progress.prefix)}" if progress.prefix < progress.answered else ""
+        yield "", f"{count(progress.answered)} answered{changed}{gap}"
     yield "", missing_text(progress)
 
 
@@ -69,9 +71,7 @@ def missing_text(progress: PartProgress) -> str:
     """How many answers are missing for the next statement."""
     if progress.next_milestone is None:
         return f"complete: all {count(progress.milestones[-1])} are answered"
-    missing = f"{count(progress.missing or 0)} answers missing"
-    later = [str(milestone) for milestone in progress.milestones if milestone > progress.next_milestone]
-    return f"{missing} for the statement at {progress.next_milestone}{f', then {_joined(later)}' if later else ''}"
+    return f"{count(progress.missing or 0)} missing for the statement at {count(progress.next_milestone)} answers"
 
 
 def _joined(words: list[str]) -> str:

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from asyncfilter.policy.calibrated import Calibration, RuleCalibration
 from asyncfilter.policy.calibration import Advice, AdviceReason, Next, ThresholdFigures
 from asyncfilter.records.draws import PartName
-from asyncfilter.report.formatting import count, duration, usd
+from asyncfilter.report.formatting import count, duration
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.audit import (
     OUTDATED,
@@ -151,7 +151,7 @@ def _next(found: RuleCalibration, job: Path) -> str | None:
     present = f"from {found.standings.draw.measured.present:g}"
     target = percent(found.precision)
     if following.too_near:
-        return _too_near(following, present, target)
+        return _too_near(following, job, present=present, target=target)
     more = (
         f"about {count(following.more or 0)} more answers will show {target} {present}, if they are like those so far"
     )
@@ -162,11 +162,12 @@ def _next(found: RuleCalibration, job: Path) -> str | None:
     return f"{more}, which is beyond the announced milestones: {again}"
 
 
-def _too_near(following: Next, present: str, target: str) -> str:
+def _too_near(following: Next, job: Path, *, present: str, target: str) -> str:
     text = f"the share of good images {present} is too near {target} for 5,000 answers to show it"
     if following.instead is None:
         return text
-    return f"{text}; {percent(following.instead)} could be shown (announce it: audit --new --precision)"
+    again = f"{program()} audit {shlex.quote(str(job))} --new --precision {following.instead:g}"
+    return f"{text}; {percent(following.instead)} could be shown: {again}"
 
 
 def _losses(found: RuleCalibration) -> str:
@@ -198,7 +199,7 @@ def _advice(found: RuleCalibration, advice: Advice, job: Path) -> Iterator[tuple
     asked = f"{count(advice.kept)} images are kept unseen, {count(advice.asked)} are asked"
     if advice.asked:
         people = f" (${advice.usd_people:,.2f})" if advice.usd_people else ""
-        asked += f": {duration(3600 * advice.hours)} of people{people}, or {usd(round(1e6 * advice.usd_ground_truth))} "
+        asked += f": {duration(3600 * advice.hours)} of people{people}, or ${advice.usd_ground_truth:,.2f} "
         asked += "at Ground Truth's price"
     yield "", asked
     if not found.settings:

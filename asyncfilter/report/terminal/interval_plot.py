@@ -91,10 +91,9 @@ class IntervalPlot:
 
     def _narrow(self, marks: _Marks, columns: int) -> RenderResult:
         width = max(_LEAST_COLUMNS, columns - 3)
-        name, images, hits = self._heads
+        name, _, hits = self._heads
         for row in self._rows:
-            share = "" if row.share is None else f"{_percent(row.share)}, "
-            figures = f"{name} {row.name}: {share}{hits} {row.hits}, {row.images} {images}"
+            figures = f"{name} {row.name}: {_percent(row.share)}, {hits} {row.hits}"
             yield Text(f"{figures}{f', {row.note}' if row.note else ''}", row.style)
             yield Text(f"  {self._line(row, marks, width)}", row.style)
         yield Text(f"  {self._scale(width)}", "dim")
