@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
-    from asyncfilter.wiring.answer_list import list_answers
+    from asyncfilter.wiring.answer_exports import AnswerExport, ExportOptions, job_of
     from asyncfilter.wiring.answer_imports import import_answers
+    from asyncfilter.wiring.answer_list import list_answers
     from asyncfilter.wiring.answers import find_answers
     from asyncfilter.wiring.apply import apply
     from asyncfilter.wiring.audit import QuestionOptions, audit, check_options, write_questions
@@ -90,6 +91,9 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "AnswerExport": "wiring.answer_exports",
+    "ExportOptions": "wiring.answer_exports",
+    "job_of": "wiring.answer_exports",
     "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
     "QuestionOptions": "wiring.audit",
@@ -182,7 +186,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnswerExport",
     "CalibrationQuery",
+    "ExportOptions",
     "Patience",
     "QuestionOptions",
     "StartOptions",
@@ -216,6 +222,7 @@ __all__ = [
     "import_shown",
     "improve_model",
     "improvement_shown",
+    "job_of",
     "label_references",
     "label_sample",
     "list_answers",
