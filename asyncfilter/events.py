@@ -46,6 +46,12 @@ class ModelNotice(Event, frozen=True, kw_only=True, tag="model_notice"):
     message: str
 
 
+class ThresholdsAssumed(Event, frozen=True, kw_only=True, tag="thresholds_assumed"):
+    """What ``confidence: assumed`` stands for in the rules: the thresholds of the model's evaluation, in percent."""
+
+    thresholds: dict[str, float]
+
+
 class LikeResolved(Event, frozen=True, kw_only=True, tag="like_resolved"):
     """The references of a rule were replaced by names; ``calls`` were made for all references of the job."""
 

@@ -244,6 +244,19 @@ def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:
 
 
 @contextmanager
+def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """One snapshot of the checkpoint at ``path``, read only.
+
+    Args:
+        path: From ``without_links``.
+
+    Raises as ``read_status`` does.
+    """
+    with _snapshot(path) as db:
+        yield db
+
+
+@contextmanager
 def _snapshot(path: Path) -> Iterator[sqlite3.Connection]:
     if not checkpoint_exists(path):
         raise CheckpointError(f"{path}: there is no checkpoint", hint="Make one with `asyncfilter run`.")

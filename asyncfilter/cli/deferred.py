@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
+    from asyncfilter.wiring.reviewing import ReviewOptions, Served, review_folder, review_job
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
@@ -97,6 +98,8 @@ _HOMES = {
     "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
     "QuestionOptions": "wiring.audit",
+    "ReviewOptions": "wiring.reviewing",
+    "Served": "wiring.reviewing",
     "StartOptions": "wiring.leases",
     "Word": "wiring.answer_changes",
     "answers_mapping": "report.answers",
@@ -164,6 +167,8 @@ _HOMES = {
     "read_stored_references": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
+    "review_folder": "wiring.reviewing",
+    "review_job": "wiring.reviewing",
     "run": "wiring",
     "run_async": "cli.console",
     "run_draining": "cli.console",
@@ -191,6 +196,8 @@ __all__ = [
     "ExportOptions",
     "Patience",
     "QuestionOptions",
+    "ReviewOptions",
+    "Served",
     "StartOptions",
     "Word",
     "answers_mapping",
@@ -259,6 +266,8 @@ __all__ = [
     "read_stored_references",
     "refilter",
     "remove_with_console",
+    "review_folder",
+    "review_job",
     "run",
     "run_async",
     "run_draining",

@@ -1,7 +1,7 @@
 """``refilter``: applies changed rules and actions to stored labels.
 
-It consists of the settle loop, the take-over of people's answers and the redecider only. There is no source, detector, limiter or budget, so a refilter
-cannot pay for a call.
+It consists of the settle loop, the take-over of people's answers and the redecider only. There is no source, detector,
+limiter or budget, so a refilter cannot pay for a call.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from asyncfilter.engine.core.stored_names import stored_names
 from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.preview.survey import Known, checkpoint_totals, nothing_known
-from asyncfilter.events import Emit, ignore
+from asyncfilter.events import Emit, ThresholdsAssumed, after_start, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier, TargetCheck
 from asyncfilter.model import Progress, Summary
@@ -123,11 +123,20 @@ async def open_run(
         checkpoint = checkpoint or await sqlite(job, stack)
         await keep(checkpoint, model, stored)
         answers = await known_answers(job, checkpoint, overrides, stack)
-        context = msgspec.structs.replace(context, model=model, answers=answers)
+        emit = _with_thresholds_told(job, context)
+        context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
         yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+
+
+def _with_thresholds_told(job: Job, context: RunContext) -> Emit:
+    thresholds = thresholds_in(job)
+    if not thresholds:
+        return context.emit
+    told = ThresholdsAssumed(at_unix_s=context.clock.unix(), thresholds=dict(sorted(thresholds.items())))
+    return after_start(context.emit, [told])
 
 
 def _model_use(job: Job, checkpoint: Checkpoint | None, context: RunContext) -> ModelUse | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def _model(*arguments: str) -> tuple[int, str]:
         return command_line(["model", *arguments]), err.getvalue()
 
 
-def _is_use(row: dict[str, Any], need: Need) -> bool:
+def _is_use(row: Mapping[str, Any], need: Need) -> bool:
     return bool(row["allowed"]) and row["action"] == need.action and matches(need.resource, row["resource"])
 
 

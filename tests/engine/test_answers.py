@@ -8,13 +8,13 @@ from typing import Any
 import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.kit.memory_answers import MemoryAnswers
 
 from asyncfilter import Job
 from asyncfilter.records.answers import Subject
 from asyncfilter.testing import BROKEN, Stage
 from tests.engine.test_same_answer import LABELS, STOPS, one_by_one
 from tests.kit import jobs
-from tests.kit.memory_answers import MemoryAnswers
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FINAL = {"keep": "keep", "reject": "reject", "unsure": "review"}

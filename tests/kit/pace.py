@@ -16,11 +16,6 @@ QUICK_TPS = 1000.0
 
 def hurry(patch: pytest.MonkeyPatch) -> None:
     """Let calls of this process follow each other at once, from the first second on."""
-    hurry_control(patch)
-    patch.setitem(RateController.__init__.__kwdefaults__, "start_tps", QUICK_TPS)
-
-
-def hurry_control(patch: pytest.MonkeyPatch) -> None:
-    """The same for all calls but those of a run."""
     patch.setattr(session, "QUOTA_REQUESTS_TPS", QUICK_TPS)
     patch.setattr(paced, "CALLS_A_SECOND", QUICK_TPS)
+    patch.setitem(RateController.__init__.__kwdefaults__ or {}, "start_tps", QUICK_TPS)

@@ -35,6 +35,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
     is_ready                                         the committer, once the outcome is durable
     stale                                            the sequencer, when it releases the image
     claim                                            the target claims, at the same moment
+    counted_in                                       the take-over, at creation
     effect, failure of an action, is_acted,          the sequencer (nothing to do, target refused), or the sink
     is_settled                                       stage (action confirmed or failed)
     ===============================================  ======================================================
@@ -69,6 +70,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
         stale: Copies of the object that the present decision would not make.
         claim: The target that is reserved for it until it is settled; no other object may write there.
         is_acted: True once an action of it succeeded or failed in this run.
+        counted_in: Tallies that count its action as soon as it is over; empty where it is counted when it is settled.
         is_settled: True once nothing is left to do for it.
     """
 
@@ -100,6 +102,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
     stale: int = 0
     claim: str | None = None
     is_acted: bool = False
+    counted_in: tuple[Tally, ...] = ()
     is_settled: bool = False
 
     def take_outcome(self, stored: StoredImage, outcome: Outcome) -> None:
@@ -111,12 +114,17 @@ class WorkItem(msgspec.Struct, kw_only=True):
     def confirm_action(self, kind: ActionKind) -> None:
         """Record that its action was confirmed; nothing is left to do for it."""
         self.effect = kind
-        self.is_acted = self.is_settled = True
+        self._end_action()
 
     def fail_action(self, failure: Failure) -> None:
         """Record that its action failed, or cannot be carried out; nothing is left to do for it."""
         self.failure = failure
+        self._end_action()
+
+    def _end_action(self) -> None:
         self.is_acted = self.is_settled = True
+        for tally in self.counted_in:
+            self.count_acted(tally)
 
     def row(self) -> StoredImage:
         """The row to write to the checkpoint, with the actions that are confirmed for it."""

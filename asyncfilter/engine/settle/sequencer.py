@@ -159,6 +159,11 @@ class Sequencer:
         for tally in (self.watermark.tally, self.ahead, *([self.this_run] if seq > self._first_seq else [])):
             after.count_instead_of(before, tally)
 
+    @property
+    def life_and_run(self) -> tuple[Tally, Tally]:
+        """The settled counts of the checkpoint's life, and those of this run."""
+        return self.watermark.tally, self.this_run
+
     def forget_unjudged(self) -> None:
         """Forget the images beyond the stop, once the run has drained: settled ones may be decided again after that."""
         self._forgotten = self.overshoot
@@ -272,10 +277,11 @@ class Sequencer:
     def _settle_one(self, item: WorkItem) -> None:
         mark = self.watermark
         item.revoke_replaced(mark.tally)
-        for tally in (mark.tally, self.this_run):
+        for tally in self.life_and_run:
             if not item.is_positioned:
                 item.count_judged(tally)
-            item.count_acted(tally)
+            if not item.counted_in:
+                item.count_acted(tally)
         # A redecided image is before the watermark, which `start_at` put behind all of them.
         if not item.is_positioned:
             mark.seq = item.image.seq

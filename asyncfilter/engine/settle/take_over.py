@@ -15,11 +15,11 @@ Invariants:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from asyncfilter.engine.core.answered_rows import Answered, answered_rows
 from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.settle.committer import BATCH_ROWS, GroupCommitter
@@ -32,12 +32,8 @@ from asyncfilter.errors import AnswersError, AsyncFilterError
 from asyncfilter.events import AnswersTakenOver, OutcomeChange
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.model import StopReason
-from asyncfilter.policy.answers.identity import marks_of, names_content
 from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcome
-from asyncfilter.ports.answers import AnsweredImage
-from asyncfilter.ports.checkpoint import LabelStore
-from asyncfilter.records.answers import CurrentAnswer, Subject
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Batch
 
@@ -55,23 +51,6 @@ ENDS = frozenset(
     }
 )
 """The ends of a run at which newer answers are taken over once more: neither an interruption nor an error."""
-
-
-class Answered(NamedTuple):
-    """A stored image with a newer answer.
-
-    Attributes:
-        row: As the checkpoint has it.
-        answer: What people say now; None when they took everything back.
-    """
-
-    row: StoredImage
-    answer: CurrentAnswer | None
-
-    @property
-    def new_row(self) -> StoredImage:
-        """The row with the newer answer."""
-        return msgspec.structs.replace(self.row, answer=self.answer)
 
 
 class TakeOver:
@@ -203,7 +182,13 @@ class TakeOver:
 
     def _admit(self, row: StoredImage, outcome: Outcome, *, is_changed: bool) -> None:
         item = WorkItem(
-            image=image_of(self._bucket, row), row_id=row.id, stored=row, is_positioned=True, moves_cursor=False
+            image=image_of(self._bucket, row),
+            row_id=row.id,
+            stored=row,
+            is_positioned=True,
+            moves_cursor=False,
+            # A transaction that has its action must have the count of it, too: no later pass counts the image anew.
+            counted_in=self._sequencer.life_and_run,
         )
         item.take_outcome(row, outcome)
         self._sequencer.admit(item)
@@ -256,35 +241,6 @@ class _Changes(msgspec.Struct, kw_only=True):
         names = outcome_name(before.decision, before.failure), outcome_name(after.decision, after.failure)
         if names[0] != names[1]:
             self.changes[names] += 1
-
-
-async def answered_rows(checkpoint: LabelStore, bucket: str, page: Iterable[AnsweredImage]) -> list[Answered]:
-    """The stored images that answers are about, with their labels, by row id.
-
-    Args:
-        checkpoint: Holds the images.
-        bucket: Their bucket.
-        page: The answers.
-    """
-    answers: dict[Hashable, CurrentAnswer | None] = {}
-    keys: set[str] = set()
-    etags: set[str] = set()
-    for image in page:
-        for subject in image.subjects:
-            answers.update(dict.fromkeys(marks_of(subject), image.current))
-            if subject.bucket == bucket:
-                keys.add(subject.key)
-            if names_content(subject.etag):
-                etags.add(subject.etag)
-    candidates = [*await checkpoint.by_keys(sorted(keys)), *await checkpoint.by_etags(sorted(etags))]
-    ids = sorted({row.id for row in candidates if _mark(row, bucket, answers) is not None})
-    return [Answered(row, answers[_mark(row, bucket, answers)]) for row in await checkpoint.rows(ids)]
-
-
-def _mark(row: StoredImage, bucket: str, answers: dict[Hashable, CurrentAnswer | None]) -> Hashable:
-    """By which of its marks a row is the image that an answer is about; None when it is not."""
-    subject = Subject(bucket=bucket, key=row.key, etag=row.etag, size_bytes=row.size_bytes)
-    return next((mark for mark in marks_of(subject) if mark in answers), None)
 
 
 def _chunks(rows: Sequence[Answered]) -> Iterable[Sequence[Answered]]:

@@ -6,7 +6,7 @@ import { enqueue, isUnderWay, newUid } from "./outbox.js";
 import { counts, countDecided, dismiss, job, notify, speak } from "./state.js";
 import { WORDS, basename, plural } from "./text.js";
 
-/** What this person did, oldest first: `{items: [{uid, id, before}], words}`. It outlives a reload. */
+/** What this person did, oldest first: `{items: [{uid, id, before}]}`. It outlives a reload. */
 export const done = signal([]);
 
 let scope = "";
@@ -38,14 +38,26 @@ function foreseen(card, body) {
   };
 }
 
-const countsAsAnswered = (answer) => (answer?.verdict ? 1 : 0);
+/** Whether an image waits while nobody has answered: the rules say review, or there are none (a folder). */
+const waits = (card) => !card?.blind && (card?.rule_verdict ?? "review") === "review";
+
+/** Move the counts of the job by answers that change: `[card, before, after]` each. The server's own come behind. */
+function shiftCounts(moves) {
+  const next = { ...counts.value };
+  for (const [card, before, after] of moves) {
+    if (before?.verdict) next[before.verdict] = Math.max(0, (next[before.verdict] ?? 0) - 1);
+    if (after?.verdict) next[after.verdict] = (next[after.verdict] ?? 0) + 1;
+    if (waits(card)) next.waiting = Math.max(0, next.waiting + !after?.verdict - !before?.verdict);
+  }
+  counts.value = next;
+}
 
 /**
  * Answer: `changes` is a list of `{id, verdict, labels, boxes, note}`, all taken back by one undo.
  *
  * Returns the action, or null when there is nothing to answer.
  */
-export function answer(changes, { how = "key", askedAs = "decide", shownMs = null, words = "" } = {}) {
+export function answer(changes, { how = "key", askedAs = "decide", shownMs = null } = {}) {
   const known = changes.filter((change) => cardOf(change.id));
   if (!known.length) return null;
   const rows = [];
@@ -58,10 +70,9 @@ export function answer(changes, { how = "key", askedAs = "decide", shownMs = nul
       items.push({ uid: body.uid, id: card.id, before: card.answer ?? null });
       patch(card.id, { answer: foreseen(card, body) });
     }
-    const fresh = known.filter(({ verdict }, at) => verdict && !countsAsAnswered(items[at].before)).length;
-    counts.value = { ...counts.value, waiting: Math.max(0, counts.value.waiting - fresh) };
+    shiftCounts(items.map(({ id, before }) => [cardOf(id), before, cardOf(id).answer]));
     if (known[0].verdict) countDecided(known.length);
-    remember({ items, words, scope, fresh });
+    remember({ items, scope });
     enqueue(rows);
     dismiss("conflict");
   });
@@ -86,8 +97,8 @@ export async function undo() {
   await load(action.items.map(({ id }) => id)).catch(() => {}); // after a reload its cards may not be here yet
   batch(() => {
     enqueue(action.items.map(({ uid, id }) => ({ route: "undo", id, key: cardOf(id)?.key, body: { uid: newUid(), undoes: uid } })));
+    shiftCounts(action.items.map(({ id, before }) => [cardOf(id), cardOf(id)?.answer, before]));
     for (const { id, before } of action.items) patch(id, { answer: before });
-    counts.value = { ...counts.value, waiting: counts.value.waiting + (action.fresh ?? 0) };
     countDecided(-action.items.length);
   });
   const [first] = action.items;

@@ -16,6 +16,9 @@ function changed(box, part, value, picture) {
   return atLeastOnePixel({ ...box, [part]: Math.min(Math.round(value), most) }, picture);
 }
 
+/** The focus goes back to the box, where keys go on. */
+const backToBox = (index) => requestAnimationFrame(() => document.querySelector(`[data-testid=box][data-index="${index}"]`)?.focus());
+
 export function BoxFields({ card, picture, askedAs, onDone }) {
   const index = selected.value;
   const boxes = boxesOf(card);
@@ -30,7 +33,7 @@ export function BoxFields({ card, picture, askedAs, onDone }) {
     ${box
       ? html`
         <${Combobox} key=${`label-${index}-${boxes[index].label}`} testid="box-label" id="box-label" label="Label of this box" clears=${false}
-          value=${boxes[index].label} known=${knownLabels(card)} onChoose=${(label) => setLabel(card, index, label.trim(), askedAs)} />
+          value=${boxes[index].label} known=${knownLabels(card)} onChoose=${(label) => (setLabel(card, index, label.trim(), askedAs), backToBox(index))} />
         ${FIELDS.map(([name, part]) => html`<label class="number-field"><span>${name}</span>
           <input type="number" data-testid=${`box-${name}`} aria-label=${`Box ${name} in pixels`} min=${part === "w" || part === "h" ? 1 : 0}
             max=${picture[part === "x" || part === "w" ? 0 : 1]} step="1" value=${Math.round(box[part])} onChange=${set(part)} /></label>`)}

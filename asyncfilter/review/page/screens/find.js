@@ -102,6 +102,7 @@ export function Find() {
     // A filter looks at every card: more than were loaded at once are asked for now.
     reading.value = true;
     void loadAll().catch(() => {}).finally(() => (reading.value = false));
+    if (document.activeElement === document.body) document.querySelector("[data-testid=grid]").focus({ preventScroll: true });
   }, []);
   useEffect(() => {
     at.value = -1;

@@ -59,7 +59,7 @@ export function Group({ card, group, onDecide, onClose }) {
   }, LEVEL.dialog);
   return html`<${Dialog} testid="group-panel" label="Look-alikes" onClose=${onClose} class="wide">
     <header class="dialog-head"><h2>${count(chosen.size + 1)} alike</h2>
-      <div class="segments">${kinds.map((one) => html`<button aria-pressed=${String(one === kind.value)} onClick=${() => (kind.value = one)}>${KINDS[one]}</button>`)}</div>
+      ${kinds.length > 1 && html`<div class="segments">${kinds.map((one) => html`<button aria-pressed=${String(one === kind.value)} onClick=${() => (kind.value = one)}>${KINDS[one]}</button>`)}</div>`}
       <button class="quiet" onClick=${onClose}>Close <kbd>Esc</kbd></button></header>
     <div class="members">
       <span class="member anchor"><img src=${card.thumb} alt="The picture itself" /></span>

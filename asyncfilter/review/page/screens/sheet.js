@@ -118,7 +118,7 @@ export function Sheet() {
   return html`<${Head} queue=${queue} size=${size} />
     ${state.value === "empty"
       ? html`<div class="empty" data-testid="empty"><h2>Nothing waits in this queue.</h2></div>`
-      : html`<div class="sheet" ref=${grid} role="grid" data-testid="sheet" tabindex="0" aria-label="Pictures to commit" aria-busy=${String(state.value === "loading")}
+      : html`<div class="tiles" ref=${grid} role="grid" data-testid="sheet" tabindex="0" aria-label="Pictures to commit" aria-busy=${String(state.value === "loading")}
           aria-activedescendant=${ids.value.length ? `sheet-${ids.value[at.value]}` : null}>
           <div role="row" class="row">${ids.value.map((id, index) => html`<${Tile} key=${id} id=${id} index=${index} />`)}</div></div>`}`;
 }
