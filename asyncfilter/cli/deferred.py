@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.answer_changes import Word, set_answer
+    from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
+    from asyncfilter.wiring.answer_exports import AnswerExport, ExportOptions, job_of
     from asyncfilter.wiring.answer_imports import import_answers
     from asyncfilter.wiring.answer_list import list_answers
     from asyncfilter.wiring.answers import find_answers
@@ -94,6 +96,9 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "AnswerExport": "wiring.answer_exports",
+    "ExportOptions": "wiring.answer_exports",
+    "job_of": "wiring.answer_exports",
     "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
     "QuestionOptions": "wiring.audit",
@@ -192,7 +197,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnswerExport",
     "CalibrationQuery",
+    "ExportOptions",
     "Patience",
     "QuestionOptions",
     "ReviewOptions",
@@ -228,6 +235,7 @@ __all__ = [
     "import_shown",
     "improve_model",
     "improvement_shown",
+    "job_of",
     "label_references",
     "label_sample",
     "list_answers",
