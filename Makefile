@@ -47,8 +47,8 @@ $(RUNS): requirements/run.txt
 
 # Most of the time of tests/cli is waiting for processes: three at a time use two cores.
 test: $(READY)   ## run the tests, three processes at a time
-	@printf '%s\n' tests/contract "$(wildcard tests/cli/test_[a-l]*.py)" "$(wildcard tests/cli/test_[m-z]*.py)" \
-	"tests/property tests/engine" "tests/unit tests/real" \
+	@printf '%s\n' "$(wildcard tests/contract/test_[a-l]*.py)" "$(wildcard tests/contract/test_[m-z]*.py)" \
+	"$(wildcard tests/cli/test_[a-l]*.py)" "$(wildcard tests/cli/test_[m-z]*.py)" "tests/property tests/engine" "tests/unit tests/real" \
 	| xargs -P 3 -L 1 $(BIN)/python -m pytest -q
 
 fuzz: $(READY)   ## 10,000 damaged documents for every reader of foreign bytes; EXAMPLES=N for another number

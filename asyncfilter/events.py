@@ -46,6 +46,12 @@ class ModelNotice(Event, frozen=True, kw_only=True, tag="model_notice"):
     message: str
 
 
+class ThresholdsAssumed(Event, frozen=True, kw_only=True, tag="thresholds_assumed"):
+    """What ``confidence: assumed`` stands for in the rules: the thresholds of the model's evaluation, in percent."""
+
+    thresholds: dict[str, float]
+
+
 class LikeResolved(Event, frozen=True, kw_only=True, tag="like_resolved"):
     """The references of a rule were replaced by names; ``calls`` were made for all references of the job."""
 
@@ -80,6 +86,22 @@ class RulesApplied(Event, frozen=True, kw_only=True, tag="rules_applied"):
     actions: int
     stale: int
     dropped: int
+
+
+class AnswersTakenOver(Event, frozen=True, kw_only=True, tag="answers_taken_over"):
+    """The effect of people's newer answers on stored images.
+
+    Attributes:
+        answers: Newer answers.
+        images: Stored images that were decided anew for them; of changed rules, ``rules_applied`` says what follows.
+        changes: Outcomes that changed.
+        actions: Copies and tags that follow.
+    """
+
+    answers: int
+    images: int
+    changes: list[OutcomeChange]
+    actions: int
 
 
 class ImageExamined(Event, frozen=True, kw_only=True, tag="image_examined"):

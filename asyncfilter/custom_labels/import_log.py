@@ -67,6 +67,7 @@ class Import:
         offset: Bytes of the file that the service has taken in.
         batches: Batches of them.
         is_sent: Whether the service has accepted the batch after them; of other modes, the call.
+        dataset_arn: The dataset that it went to; None before anything was sent.
     """
 
     id: int
@@ -76,6 +77,7 @@ class Import:
     offset: int
     batches: int
     is_sent: bool
+    dataset_arn: str | None
 
 
 class ImportLog:
@@ -128,11 +130,11 @@ class ImportLog:
                 )
             return _of_job(db, job)
 
-    def send(self, one: Import) -> None:
-        """Write that the service has accepted the next batch, or the call."""
-        one.is_sent = True
+    def send(self, one: Import, dataset_arn: str) -> None:
+        """Write that the service has accepted the next batch, or the call, for a dataset."""
+        one.is_sent, one.dataset_arn = True, dataset_arn
         with self._ledger.transaction() as db:
-            db.execute("UPDATE imports SET sent = 1 WHERE id = ?", (one.id,))
+            db.execute("UPDATE imports SET sent = 1, dataset_arn = ? WHERE id = ?", (dataset_arn, one.id))
 
     def advance(self, one: Import, offset: int) -> None:
         """Write that the service has taken in a batch that ends at ``offset``."""
@@ -162,7 +164,7 @@ def _columns(plan: ImportPlan) -> tuple[object, ...]:
 
 def _of_job(db: sqlite3.Connection, job: str) -> list[Import]:
     rows = db.execute(
-        "SELECT id, dataset, mode, digest, manifest, entries_before, state, offset, batches, sent"
+        "SELECT id, dataset, mode, digest, manifest, entries_before, state, offset, batches, sent, dataset_arn"
         " FROM imports WHERE job = ? ORDER BY id",
         (job,),
     ).fetchall()
@@ -170,7 +172,7 @@ def _of_job(db: sqlite3.Connection, job: str) -> list[Import]:
 
 
 def _import(job: str, row: Sequence[object]) -> Import:
-    number, dataset, mode, digest, manifest, before, state, offset, batches, sent = row
+    number, dataset, mode, digest, manifest, before, state, offset, batches, sent, dataset_arn = row
     plan = ImportPlan(
         kind=DatasetType(str(dataset)),
         mode=ImportMode(str(mode)),
@@ -186,4 +188,5 @@ def _import(job: str, row: Sequence[object]) -> Import:
         offset=int(str(offset)),
         batches=int(str(batches)),
         is_sent=bool(sent),
+        dataset_arn=None if dataset_arn is None else str(dataset_arn),
     )

@@ -13,7 +13,7 @@ What was begun with the same files is taken up; of what was sent, nothing is sen
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import BinaryIO, TypeVar
 
@@ -151,7 +151,7 @@ class Importer:
     # -- The beginning
 
     async def _taken_up(self, project: Project, wish: ImportWish) -> list[Import]:
-        """The rows of the job that was cut, if it is the wished one, and its datasets were not deleted since."""
+        """The rows of the job that was cut, if it is the wished one, and its datasets are still there."""
         rows = self._log.find(project.arn)
         if {row.plan.kind: row.plan.digest for row in rows} != wish.digests:
             return []
@@ -162,11 +162,23 @@ class Importer:
         if any(row.state in {ImportState.FAILED, ImportState.DROPPED} for row in rows):
             return []
         for row in rows:
-            has_effect = row.is_sent or row.offset or row.state is not ImportState.OPEN
-            if has_effect and await self._dataset(project, row.plan.kind) is None:
+            if await self._is_lost(project, row, wish):
                 return []
         self._waiter.tell("taking up the import that was cut")
         return rows
+
+    async def _is_lost(self, project: Project, row: Import, wish: ImportWish) -> bool:
+        """Whether what was sent is gone: its dataset was deleted since, or deleted and made again by somebody else."""
+        found = await self._dataset(project, row.plan.kind)
+        if row.is_sent or row.offset or row.state is not ImportState.OPEN:
+            return found is None or (row.dataset_arn is not None and found.arn != row.dataset_arn)
+        if found is None or row.plan.mode is not ImportMode.REFERENCE:
+            return False
+        # Made by our call, whose answer nobody has noted, or by somebody else: the entries tell, and are listed later.
+        ready = await self._idle(found, row.plan.kind)
+        row.plan = replace(row.plan, entries_before=ready.entries)
+        is_whole = ready.entries == len(_given(wish.source(row.plan.kind)).refs)
+        return wish.by is ImportBy.AUTO and not is_whole and ready.status not in FAILED
 
     async def _split_before(self, project: Project, wish: ImportWish) -> list[Import]:
         """The rows of the last job, if it was the wished one with a split, whose datasets are there.
@@ -261,7 +273,7 @@ class Importer:
             self._waiter,
         )
         if not row.is_sent:
-            self._log.send(row)
+            self._log.send(row, found.arn)
         return await self._idle(found, kind)
 
     async def _put(self, source: ManifestSource, place: S3Location) -> None:
@@ -284,7 +296,7 @@ class Importer:
         for batch in batches(source.stream, source.fates, row.offset):
             if not row.is_sent:
                 await self._update(now, kind, batch.content)
-                self._log.send(row)
+                self._log.send(row, now.arn)
             now = await self._idle(now, kind)
             if now.status in FAILED:
                 return now
@@ -334,7 +346,7 @@ class Importer:
         if not row.is_sent and not test.entries and test.status not in FAILED:
             await self._distribute(train, test)
         if not row.is_sent:
-            self._log.send(row)
+            self._log.send(row, test.arn)
         test = await self._idle(test, DatasetType.TEST)
         train = await self._idle(train, DatasetType.TRAIN)
         return train if train.status in FAILED else test

@@ -71,5 +71,8 @@ CREATE TABLE improvements (
 Its import and its training have rows of their own. Of one project, at most one is open.
 """
 
-STEPS: tuple[tuple[str, ...], ...] = (LEASES, CALLS, IMPROVEMENTS)
+IMPORTED_DATASETS = ("ALTER TABLE imports ADD COLUMN dataset_arn TEXT",)
+"""The dataset that an import was sent to; its ARN has the time at which it was made."""
+
+STEPS: tuple[tuple[str, ...], ...] = (LEASES, CALLS, IMPROVEMENTS, IMPORTED_DATASETS)
 """The statements of each step; see above."""

@@ -1,12 +1,10 @@
 """``refilter``: applies changed rules and actions to stored labels.
 
-It consists of the settle loop and the redecider only. There is no source, detector, limiter or budget, so a refilter
-cannot pay for a call.
+It consists of the settle loop, the take-over of people's answers and the redecider only. There is no source, detector,
+limiter or budget, so a refilter cannot pay for a call.
 """
 
 from __future__ import annotations
-
-from random import Random
 
 import anyio
 
@@ -30,7 +28,6 @@ class Refilter:
         checkpoint: Open, and locked by this process.
         sink: Carries out actions.
         dry_run: Report what would change; write neither to the sink nor to the checkpoint's images.
-        rng: Draws the jitter of retries.
     """
 
     def __init__(
@@ -41,9 +38,8 @@ class Refilter:
         checkpoint: Checkpoint,
         sink: Sink,
         dry_run: bool = False,
-        rng: Random | None = None,
     ) -> None:
-        self._core = RunCore(job, context=context, checkpoint=checkpoint, options=Options(dry_run=dry_run), rng=rng)
+        self._core = RunCore(job, context=context, checkpoint=checkpoint, options=Options(dry_run=dry_run))
         self._parts: Settlement = assemble_settlement(self._core, sink=sink)
 
     async def run(self) -> Summary:
@@ -88,7 +84,9 @@ class Refilter:
         )
 
     async def _redecide(self) -> None:
+        await self._parts.take_over.begin()
         await self._parts.redecider.run()
+        await self._parts.take_over.record()
         stop = self._parts.sequencer.due_stop()
         if stop is not None:
             self._core.stop_signal.request(stop.reason, stop.cause)

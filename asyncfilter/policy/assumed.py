@@ -64,6 +64,14 @@ def with_stored_thresholds(job: Job, stored: KnownModel) -> Job:
     return with_thresholds(job, stored.labels)
 
 
+def stored_thresholds_in(job: Job, stored: KnownModel) -> dict[str, float]:
+    """The thresholds in percent that the rules would have by a checkpoint; empty where it does not know them all."""
+    try:
+        return thresholds_in(with_stored_thresholds(job, stored))
+    except UsageError:
+        return {}
+
+
 def limited(condition: Condition) -> Condition:
     """The condition with the thresholds of its own labels alone: others decide nothing.
 

@@ -6,7 +6,7 @@ rounded, with more decimals for smaller sums.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -75,6 +75,12 @@ def size(size_bytes: int) -> str:
             break
         amount, unit = amount / 1000, larger
     return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def thresholds(pcts: Mapping[str, float]) -> str:
+    """What ``confidence: assumed`` stands for, by label."""
+    shown = [f"{label} {pct:.1f} %" for label, pct in sorted(pcts.items())]
+    return f"{', '.join(shown)}, from the evaluation of the model"
 
 
 def sparkline(values: Sequence[float], top: float) -> str:

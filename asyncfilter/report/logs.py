@@ -28,10 +28,12 @@ from asyncfilter.events import (
     RulesApplied,
     RunEnded,
     RunStarted,
+    ThresholdsAssumed,
 )
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason
 from asyncfilter.printable import printable, printable_json, without_secrets
+from asyncfilter.report import formatting
 from asyncfilter.report.messages import FAILURES
 from asyncfilter.report.terminal.eta import EtaEstimator
 
@@ -125,6 +127,7 @@ class LogLines:
             RunStarted: self._started,
             JobWarning: self._as_it_is("warning"),
             ModelNotice: self._as_it_is("warning"),
+            ThresholdsAssumed: self._thresholds_assumed,
             LikeResolved: self._like_resolved,
             RulesApplied: self._rules_applied,
             RateChanged: self._rate_changed,
@@ -197,6 +200,9 @@ class LogLines:
             stale=event.stale,
             dropped=event.dropped,
         )
+
+    def _thresholds_assumed(self, event: ThresholdsAssumed) -> None:
+        self._log.info("thresholds_assumed", thresholds=formatting.thresholds(event.thresholds))
 
     def _like_resolved(self, event: LikeResolved) -> None:
         self._log.info(

@@ -19,6 +19,7 @@ from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, Transi
 from asyncfilter.events import Event
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
+from asyncfilter.ports.answers import Answers
 from asyncfilter.ports.examine import Preparation
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.ports import Fault, MemoryReferences, MemorySource, RecordingSink, ScriptedDetector, no_fault
@@ -62,7 +63,7 @@ class Stage:
 
     Args:
         labels: The label of each image, by key; ``BROKEN`` for an image that cannot be read.
-        seed: Seed of latencies (lognormal with a long tail) and faults.
+        seed: Seed of latencies (lognormal with a long tail), faults, and the jitter of retries.
         fault_rate: Share of attempts of detector and sink that fail with a transient error.
         fault: Faults of the detector, in place of the random ones.
         sink_fault: Faults of the sink, in place of the random ones.
@@ -72,6 +73,7 @@ class Stage:
         events: The events that the runs emitted.
         references: The reference images of rules with ``like``; to be set before a run of such rules.
         preparation: Checks images before they are paid for; to be set before a run.
+        answers: What people say about the images; to be set before a run.
         clock: Time; to be replaced before a run at another date.
         seeded: The faults that ``seed`` and ``fault_rate`` choose.
     """
@@ -87,6 +89,7 @@ class Stage:
         page_objects: int = 7,
     ) -> None:
         rng = random.Random(seed)
+        self._seed = seed
         self.labels = dict(labels)
         self.latency_s = {key: 0.05 + rng.lognormvariate(-2, 1) for key in labels}
         self.seeded = SeededFaults(self.labels, seed=seed, rate=fault_rate)
@@ -100,6 +103,7 @@ class Stage:
         self.references: MemoryReferences | None = None
         self.checkpoint = MemoryCheckpoint()
         self.preparation: Preparation | None = None
+        self.answers: Answers | None = None
         self.clock: Clock = LoopClock()
         self.events: list[Event] = []
 
@@ -130,7 +134,9 @@ class Stage:
             checkpoint=self.checkpoint,
             references=self.references,
             preparation=self.preparation,
+            answers=self.answers,
             clock=self.clock,
+            rng=random.Random(self._seed),
         )
 
     def copied(self) -> list[str]:

@@ -7,6 +7,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable
+from random import Random
 from typing import ParamSpec, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind, store_of, uri_of
+from asyncfilter.ports.answers import Answers
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Detector, Preparation, References, Sink, Source
 from asyncfilter.ports.remover import Remover
@@ -27,7 +29,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     ``sink`` to run, and ``remover`` to apply and undo. A job that copies to such a store needs ``sink``.
 
     The price of your own detector is ``pricing.tiers`` of the job, by default 0; its rate is ``limits.tps``, by default
-    without limit. Your own clock is for tests.
+    without limit. Your own clock and ``rng``, which draws the jitter of retries, are for tests.
     """
 
     source: Source | None = None
@@ -37,7 +39,9 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: Checkpoint | None = None
     references: References | None = None
     preparation: Preparation | None = None
+    answers: Answers | None = None
     clock: Clock | None = None
+    rng: Random | None = None
 
 
 P = ParamSpec("P")

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 
 import msgspec
 
@@ -18,7 +19,7 @@ from asyncfilter.engine.core.stored_names import stored_names
 from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.preview.survey import Known, checkpoint_totals, nothing_known
-from asyncfilter.events import Emit, ignore
+from asyncfilter.events import Emit, ThresholdsAssumed, after_start, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier, TargetCheck
 from asyncfilter.model import Progress, Summary
@@ -36,6 +37,7 @@ from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.wiring.inputs import open_inputs
+from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.known_model import keep, known_model
 from asyncfilter.wiring.lists import in_preview_order
 from asyncfilter.wiring.located import with_bucket
@@ -120,11 +122,21 @@ async def open_run(
         inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
         checkpoint = checkpoint or await sqlite(job, stack)
         await keep(checkpoint, model, stored)
-        context = msgspec.structs.replace(context, model=model)
+        answers = await known_answers(job, checkpoint, overrides, stack)
+        emit = _with_thresholds_told(job, context)
+        context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
         yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+
+
+def _with_thresholds_told(job: Job, context: RunContext) -> Emit:
+    thresholds = thresholds_in(job)
+    if not thresholds:
+        return context.emit
+    told = ThresholdsAssumed(at_unix_s=context.clock.unix(), thresholds=dict(sorted(thresholds.items())))
+    return after_start(context.emit, [told])
 
 
 def _model_use(job: Job, checkpoint: Checkpoint | None, context: RunContext) -> ModelUse | None:
@@ -156,6 +168,7 @@ def new_context(
         run_id=new_run_id(),
         emit=on_event,
         clock=overrides.clock or SystemClock(),
+        rng=overrides.rng or Random(),
         interrupt=interrupt,
         on_start=on_start,
         has_own_labels=overrides.detector is not None,

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import asyncfilter
@@ -25,6 +26,9 @@ START_TIMEOUT_S = 60.0
 """Longest time in which a watcher must have begun, seconds."""
 
 NO_WATCHER = "WATCHER_FAILED"
+
+LOG_KEPT_S = 30 * 86_400.0
+"""How long the log of a watcher is kept after its last line, seconds."""
 
 _LOOK_S = 0.05
 
@@ -44,6 +48,7 @@ async def start_watcher(lease: Lease, leases: Leases, clock: Clock, *, poll_s: f
     if _has_watcher(leases, lease):
         return
     folder = state_folder()
+    remove_old_logs(folder, leases, before_unix_s=clock.unix() - LOG_KEPT_S)
     log = log_path(folder, lease.id)
     try:
         process = _begin([str(folder), lease.id, str(poll_s)], folder, log)
@@ -68,6 +73,18 @@ def _failed(lease: Lease, why: str) -> LeaseError:
 def log_path(folder: Path, identifier: str) -> Path:
     """The log of a lease's watcher."""
     return folder / f"watch-{identifier}.log"
+
+
+def remove_old_logs(folder: Path, leases: Leases, *, before_unix_s: float) -> None:
+    """Remove the logs of watchers that have ended, whose last line is older than ``before_unix_s``.
+
+    A watcher writes nothing while its lease lasts, however long that is: the log of an open lease stays.
+    """
+    kept = {log_path(folder, lease.id) for lease in leases.open()}
+    for log in folder.glob(log_path(Path(), "*").name):
+        with suppress(OSError):  # removed by another command, or not ours to remove: no reason to start no model
+            if log not in kept and log.lstat().st_mtime < before_unix_s:
+                log.unlink()
 
 
 def _has_watcher(leases: Leases, lease: Lease) -> bool:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,39 @@ def _project(sandbox: SandboxProcess, name: str) -> None:
         service.create_project_version(
             ProjectArn=project, VersionName="v1", OutputConfig={"S3Bucket": "models", "S3KeyPrefix": "out"}
         )
-        _until(
-            lambda: service.describe_project_versions(ProjectArn=project)["ProjectVersionDescriptions"][0]["Status"],
-            "TRAINING_COMPLETED",
-        )
+        _until(lambda: _version(service, project)["Status"], "TRAINING_COMPLETED")
+
+
+@contextmanager
+def _another_running(sandbox: SandboxProcess, name: str) -> Iterator[None]:
+    """Within, a copy of a project's first version runs too, in another project: with that, the account has its most."""
+    with boto_client(sandbox, "rekognition") as service:
+        projects = {
+            one["ProjectArn"].split("/")[1]: one["ProjectArn"]
+            for one in service.describe_projects()["ProjectDescriptions"]
+        }
+        other = service.create_project(ProjectName=f"{name}-copy")["ProjectArn"]
+        arn = service.copy_project_version(
+            SourceProjectArn=projects[name],
+            SourceProjectVersionArn=_version(service, projects[name])["ProjectVersionArn"],
+            DestinationProjectArn=other,
+            VersionName="v1",
+            OutputConfig={"S3Bucket": "models", "S3KeyPrefix": "out"},
+        )["ProjectVersionArn"]
+        _until(lambda: _version(service, other)["Status"], "COPYING_COMPLETED")
+        service.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=1)
+        _until(lambda: _version(service, other)["Status"], "RUNNING")
+        try:
+            yield
+        finally:
+            service.stop_project_version(ProjectVersionArn=arn)
+            _until(lambda: _version(service, other)["Status"], "STOPPED")
+
+
+def _version(service: Any, project: str) -> dict[str, Any]:
+    """The first version of a project."""
+    found: list[dict[str, Any]] = service.describe_project_versions(ProjectArn=project)["ProjectVersionDescriptions"]
+    return min(found, key=lambda one: str(one["ProjectVersionArn"]))
 
 
 def _dataset_status(service: Any, arn: str) -> str:
@@ -127,6 +157,16 @@ def test_better(workspace: Workspace, sandbox: SandboxProcess) -> None:
     assert "v1 is stopped once v2 runs: until then both are paid for" in err
     assert "$4.00 an hour" in err
     assert versions(workspace, "birds") == {"v1": "RUNNING", "v2": "TRAINING_COMPLETED"}
+
+    with _another_running(sandbox, "birds"):
+        before = calls(sandbox, "CreateProjectVersion", "StopProjectVersion")
+        code, out, err = workspace.here(*arguments("birds", "--switch", "--yes"))
+        assert code == 1, err
+        assert "An account can have 2 running models" in err
+        assert calls(sandbox, "CreateProjectVersion", "StopProjectVersion") == before
+        assert versions(workspace, "birds") == {"v1": "RUNNING", "v2": "TRAINING_COMPLETED"}
+        (kept,) = workspace.json("model", "stop", "--expired")["kept"]
+        assert (kept["arn"], kept["expires_at"]) == (started["arn"], started["lease"]["expires_at"])
 
     process = workspace.start(*arguments("birds", "--switch", "--yes"))
     _until(lambda: versions(workspace, "birds")["v2"] in {"STARTING", "RUNNING"}, wanted=True)

@@ -13,6 +13,7 @@ from anyio.from_thread import start_blocking_portal
 from botocore.config import Config
 
 from asyncfilter.sandbox import Sandbox, SandboxOptions
+from tests.kit.pace import hurry
 
 OpenSandbox = Callable[..., Sandbox]
 Client = Callable[..., Any]
@@ -24,6 +25,12 @@ def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "state"
     monkeypatch.setenv("ASYNCFILTER_STATE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses between calls. A module whose runs must last defines the fixture anew."""
+    hurry(monkeypatch)
 
 
 @pytest.fixture

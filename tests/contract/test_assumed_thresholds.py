@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from asyncfilter import plan, refilter, run
 from asyncfilter.checkpoint import read_status
 from asyncfilter.errors import PermissionDeniedError, ResourceNotReadyError, UsageError
+from asyncfilter.events import Event, RunStarted, ThresholdsAssumed
+from asyncfilter.report.terminal.status import draw_status, status_mapping
 from asyncfilter.sandbox import BucketSpec, DenyRule, SandboxOptions, SyntheticSpec
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit import jobs
@@ -46,11 +49,20 @@ async def test_thresholds_decide_and_are_kept(tmp_path: Path) -> None:
     """A run decides as one with the numbers, and ``refilter`` needs no service to do so again."""
     job = make_job(base_dir=tmp_path)
     numbers = [{"keep": {"any": "Robin", "confidence": 90}}, {"keep": {"any": "Person", "confidence": 42}}]
+    events: list[Event] = []
     async with serving(OPTIONS):
-        summary = await run(job)
+        summary = await run(job, on_event=events.append)
         other = await run(make_job(base_dir=tmp_path, rules=numbers, checkpoint=str(tmp_path / "other.sqlite")))
     assert summary.counts.keep == other.counts.keep > 0
     assert read_status(job.checkpoint).model.labels == {"Robin": 0.9, "Person": 0.42}
+    assert isinstance(events[0], RunStarted)
+    (told,) = [event for event in events if isinstance(event, ThresholdsAssumed)]
+    assert told.thresholds == {"Robin": 90.0, "Person": 42.0}
+    status = read_status(job.checkpoint)
+    assert status_mapping(status, job.checkpoint, job)["thresholds"] == told.thresholds
+    console = Console(record=True, width=100)
+    console.print(draw_status(status, job.checkpoint, job))
+    assert "Person 42.0 %, Robin 90.0 %, from the evaluation of the model" in console.export_text()
     async with serving(OPTIONS) as sandbox:
         again = await refilter(job)
         assert again.counts.keep == summary.counts.keep

@@ -27,7 +27,7 @@ OPTIONS = SandboxOptions(
     verify_signatures=True,
     credentials={"AKIASOURCE": "source-secret"},
     any_credentials=False,
-    session_s=2.5,
+    session_s=2.0,
 )
 ROLE = """
 [profile p]
@@ -58,7 +58,7 @@ def assuming(sandbox: Sandbox, folder: Path) -> Iterator[None]:
 @pytest.mark.parametrize("client", ["fast", "aioboto3"])
 async def test_keys_are_renewed_while_a_run_goes_on(client: str, tmp_path: Path) -> None:
     """No request is signed with expired keys; STS is asked once at a time; a renewal that fails is repeated."""
-    job = make_job(base_dir=tmp_path, limits={"tps": 40}, aws={"client": client, "profile": "p"})
+    job = make_job(base_dir=tmp_path, limits={"tps": 32}, aws={"client": client, "profile": "p"})
     async with Sandbox(OPTIONS) as sandbox, anyio.create_task_group() as tasks:
         with assuming(sandbox, tmp_path):
             tasks.start_soon(partial(_sts_fails, sandbox, after=1, times=1))
@@ -81,7 +81,7 @@ async def test_credentials_that_end_in_a_run_end_it_with_everything_kept(
 ) -> None:
     """Exit code 4; what the service examined is what is billed and kept, and the next run pays for the rest alone."""
     monkeypatch.setattr("asyncfilter.aws.credentials._PAUSE_S", 0.1)
-    job = make_job(base_dir=tmp_path, limits={"tps": 40}, aws={"client": client, "profile": "p"})
+    job = make_job(base_dir=tmp_path, limits={"tps": 32}, aws={"client": client, "profile": "p"})
     async with Sandbox(OPTIONS) as sandbox, anyio.create_task_group() as tasks:
         with assuming(sandbox, tmp_path):
             tasks.start_soon(partial(_sts_fails, sandbox, after=1, times=None, fault=fault))

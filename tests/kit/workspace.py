@@ -19,6 +19,7 @@ import pytest
 from asyncfilter.cli.app import command_line
 from asyncfilter.sandbox import SandboxProcess
 from tests.kit.jobs import write_job
+from tests.kit.pace import hurry
 from tests.kit.terminal import Terminal
 
 PATIENCE_S = 120.0
@@ -88,6 +89,7 @@ class Workspace:
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(self.folder)
+            hurry(patch)
             for name, value in self.env.items():
                 patch.setenv(name, value)
             try:

@@ -130,6 +130,41 @@ def test_a_dataset_that_was_deleted_after_a_cut_import_is_made_again(by: ImportB
     at_desk(tmp_path, main)
 
 
+@pytest.mark.parametrize("by", [ImportBy.REFERENCE, ImportBy.ENTRIES])
+def test_a_dataset_that_was_made_anew_after_a_cut_import(by: ImportBy, tmp_path: Path) -> None:
+    """Somebody else deletes it and makes another one: what was sent to the first is sent again."""
+
+    async def main(desk: Desk) -> None:
+        wished, auto = wish(source(lines(4)), by=by), wish(source(lines(4)))
+        counted = Killer()
+        await desk.imports(counted, wished)
+        for at in range(1, len(counted.moments) + 1):
+            await desk.delete_dataset()
+            await unless_crashed(desk.imports(Killer(at), wished))
+            await desk.remake_dataset(lines(1, first=50))
+            (found,) = await desk.imports(LIVE, auto)
+            assert found.ok, counted.moments[at - 1]
+            assert len(desk.service.refs(DatasetType.TRAIN)) == 5, counted.moments[at - 1]
+
+    at_desk(tmp_path, main)
+
+
+def test_another_dataset_with_as_many_entries_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """The entries are compared, and those that are missing are named: the import was cut before its call was noted."""
+
+    async def main(desk: Desk) -> None:
+        wished = wish(source(lines(4)))
+        counted = Killer()
+        await desk.imports(counted, wished)
+        await desk.delete_dataset()
+        await unless_crashed(desk.imports(Killer(counted.moments.index("before create_dataset") + 1), wished))
+        await desk.remake_dataset(lines(4, first=50))
+        (found,) = await desk.imports(LIVE, wished)
+        assert [(one.line, one.code) for one in found.missing] == [(line, "NOT_IN_DATASET") for line in range(1, 5)]
+
+    at_desk(tmp_path, main)
+
+
 def test_a_missing_project(tmp_path: Path) -> None:
     """It is refused with the service's own code."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import msgspec
 
 from asyncfilter.clock import Clock
+from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.events import Emit
 from asyncfilter.model import Progress
@@ -20,17 +22,21 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         run_id: Identifies it in the checkpoint's run history.
         emit: Called with every event.
         clock: Time.
+        rng: Draws the jitter of retries.
         interrupt: Requested once, work in flight is finished and kept; twice, it is abandoned. None: never.
         on_start: Called with a function that returns the progress, before anything is paid for; ``apply`` and
             ``undo`` have none.
         has_own_labels: True where the detector is the caller's own, whose labels are not those that AWS publishes.
         model: What is known about the detector's model when the run begins.
+        answers: What people said about images; None where nobody is asked.
     """
 
     run_id: str
     emit: Emit
     clock: Clock
+    rng: Random = msgspec.field(default_factory=Random)
     interrupt: Interrupt | None = None
     on_start: Callable[[Callable[[], Progress]], None] | None = None
     has_own_labels: bool = False
     model: KnownModel = NOTHING_KNOWN
+    answers: KnownAnswers | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.listing import ListingReader
@@ -43,7 +41,6 @@ def assemble(
     sink: Sink,
     inputs: RunInputs,
     options: Options | None = None,
-    rng: Random | None = None,
     since: Totals | None = None,
 ) -> Pipeline:
     """Make the pipeline of one run.
@@ -55,10 +52,9 @@ def assemble(
         sink: Carries out actions.
         inputs: Source, detector and their limits.
         options: The options of this run.
-        rng: Draws the jitter of retries.
         since: The sums before this run, where it paid for something (reference images) before the pipeline began.
     """
-    core = RunCore(job, context=context, checkpoint=checkpoint, options=options or Options(), rng=rng)
+    core = RunCore(job, context=context, checkpoint=checkpoint, options=options or Options())
     return _Assembly(core, inputs, sink, since).pipeline()
 
 
@@ -117,6 +113,7 @@ class _Assembly:
             budget_micros=core.job.limits.budget_micros,
             warnings=self._warnings(),
             lifecycle=settlement.lifecycle,
+            take_over=settlement.take_over,
             summary=settlement.summary,
             admission=self._admission(),
             stage=self._stage,
@@ -192,6 +189,7 @@ class _Assembly:
             origin=self._inputs.origin,
             outcomes=core.outcomes,
             redecider=settlement.redecider,
+            take_over=settlement.take_over,
             sequencer=settlement.sequencer,
             committer=settlement.committer,
             loop=settlement.loop,
@@ -228,6 +226,7 @@ class _Assembly:
             check=self._inputs.check,
             skips_duplicates=core.job.source.skip_duplicates,
             retry_failed=core.options.retry_failed,
+            answers=core.answers,
             next_seq=opened.watermark.seq + 1,
             next_id=opened.next_id,
         )

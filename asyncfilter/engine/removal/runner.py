@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from random import Random
 from typing import Protocol
 
 import anyio
@@ -47,7 +46,6 @@ async def carry_out(
     checkpoint: Checkpoint,
     remover: Remover,
     context: RunContext,
-    rng: Random | None = None,
 ) -> RemovalSummary:
     """Carry out what the user consented to, and nothing else.
 
@@ -58,7 +56,6 @@ async def carry_out(
         checkpoint: Open, and locked by this process.
         remover: Writes to the store.
         context: The context of this ``apply`` or ``undo``.
-        rng: Draws the jitter of retries.
 
     Raises:
         UsageError: The plan is not what the user consented to; nothing was done.
@@ -75,7 +72,7 @@ async def carry_out(
         stop_signal=stop_signal,
         emit=context.emit,
         clock=clock,
-        rng=rng or Random(),
+        rng=context.rng,
     )
     started_s = clock.monotonic()
     await checkpoint.begin_run(context.run_id, clock.unix())
@@ -113,6 +110,7 @@ def _summary(
         cleared=stages.done[CLEAR],
         failed=dict(stages.failed),
         left=plan.images - stages.done.total() - stages.failed.total(),
+        new_answers=plan.new_answers,
         size_bytes=stages.size_bytes,
         wall_s=wall_s,
         checkpoint=where,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from random import Random
 
 import msgspec
 
@@ -29,12 +28,12 @@ class RunCore:
         context: The run's id, listener, clock and interrupt.
         checkpoint: Open, and locked by this run.
         options: The options of this run.
-        rng: Draws the jitter of retries; None for one seeded by the system.
 
     Attributes:
         emit: The context's listener, guarded: the run ends when it raises.
         has_own_labels: See ``RunContext``.
         model: See ``RunContext``.
+        answers: See ``RunContext``; a preview asks nobody.
         cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
@@ -49,7 +48,6 @@ class RunCore:
         context: RunContext,
         checkpoint: Checkpoint,
         options: Options,
-        rng: Random | None = None,
     ) -> None:
         self.job = job
         self.run_id = context.run_id
@@ -59,7 +57,8 @@ class RunCore:
         self.clock = context.clock
         self.has_own_labels = context.has_own_labels
         self.model = context.model
-        self.rng = rng or Random()
+        self.answers = None if options.is_preview else context.answers
+        self.rng = context.rng
         self.outcomes = Outcomes(job, compile_rules(job))
         self.stop_signal = StopSignal()
         self.pending = PendingSignal()

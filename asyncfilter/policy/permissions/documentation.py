@@ -32,6 +32,11 @@ _PLACES = (
     ("arn:aws:s3:::the-target", "buckets of the targets"),
     ("arn:aws:s3:::the-references/good.jpg", "the references"),
     ("arn:aws:s3:::the-lists/keys.csv", "the list"),
+    ("arn:aws:s3:::the-target/*", "objects in the bucket of the images"),
+    ("arn:aws:s3:::the-source/*", "objects in the bucket of the images"),
+    ("arn:aws:s3:::the-target/asyncfilter/manifests/*", "manifests in the bucket of the images"),
+    ("arn:aws:s3:::the-source/asyncfilter/manifests/*", "manifests in the bucket of the images"),
+    ("arn:aws:rekognition:*:*:project/*", "every project, where the job has no model"),
     ("*", "`*`"),
 )
 """Resources of the job below, in words."""

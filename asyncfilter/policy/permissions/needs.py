@@ -36,6 +36,19 @@ from asyncfilter.policy.permissions.blocks import (
     sizes,
     tagging,
 )
+from asyncfilter.policy.permissions.model_blocks import (
+    creating,
+    datasets,
+    deleting,
+    entries,
+    finding,
+    importing,
+    results,
+    starting,
+    stopping,
+    training,
+    versions,
+)
 from asyncfilter.policy.permissions.places import BucketFacts, JobPlaces
 from asyncfilter.policy.permissions.rows import Command, Need
 
@@ -119,6 +132,16 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.CHECK_IMAGES: (manifest_images,),
     Command.SPLIT: (listing,),
     Command.DATASET_IMAGES: (manifest_images,),
+    Command.MODEL_CREATE: (finding, creating),
+    Command.MODEL_IMPORT: (finding, datasets, importing),
+    Command.MODEL_TRAIN: (finding, versions, training, results),
+    Command.MODEL_STATUS: (finding, versions, datasets),
+    Command.MODEL_LIST: (finding, versions),
+    Command.MODEL_EVALUATE: (finding, versions, results),
+    Command.MODEL_START: (finding, versions, starting),
+    Command.MODEL_STOP: (finding, versions, stopping),
+    Command.MODEL_IMPROVE: (finding, versions, datasets, entries, training, results, starting),
+    Command.MODEL_DELETE: (finding, versions, deleting),
     Command.CHECK: (simulating,),
     Command.DOCTOR: (any_quota, opt_out),
 }

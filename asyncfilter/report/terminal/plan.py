@@ -215,9 +215,8 @@ def _unit_rows(found: PlanResult) -> Iterator[Row]:
 
 def _threshold_rows(found: PlanResult) -> Iterator[Row]:
     """What ``confidence: assumed`` stands for."""
-    shown = [f"{label} {pct:.1f} %" for label, pct in sorted(found.plan_inputs.thresholds_pct.items())]
-    if shown:
-        yield "assumed", f"{', '.join(shown)}, from the evaluation of the model"
+    if found.plan_inputs.thresholds_pct:
+        yield "assumed", formatting.thresholds(found.plan_inputs.thresholds_pct)
 
 
 def _by_hand_rows(review: ReviewByPeople) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from rich.table import Table
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Counts, Label, StoreKind, Verdict
+from asyncfilter.policy.assumed import stored_thresholds_in
 from asyncfilter.policy.cautions.label_names import known_names, name_findings
 from asyncfilter.policy.counts import counts
 from asyncfilter.policy.job_warnings import job_warnings
@@ -51,6 +52,7 @@ def status_mapping(
         "cursor": status.watermark.cursor,
         "pending": status.pending,
         "pending_removals": pending_removals,
+        "thresholds": stored_thresholds_in(job, status.model),
         "cautions": _cautions(status, job, labels),
         "size_bytes": status.size_bytes,
         "identity": dict(status.identity),
@@ -103,6 +105,8 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
     if status.cached:
         rows.append(("cached", Text(_cached(status.cached))))
     rows.append(("money", Text(_money(status, job))))
+    if thresholds := stored_thresholds_in(job, status.model):
+        rows.append(("assumed", Text(formatting.thresholds(thresholds))))
     rows.append(("kept in", Text(f"{path}, {formatting.size(status.size_bytes)}")))
     return rows
 

@@ -1,0 +1,17 @@
+"""For all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import botocore.session
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def services_read_once() -> Iterator[None]:
+    """Sessions share what they read of botocore's descriptions of services, which takes longer than many tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
