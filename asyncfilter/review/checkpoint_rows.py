@@ -94,7 +94,7 @@ class CheckpointRows:
         return self._skips_duplicates and image.same_as is not None
 
     def _row(self, base: int, image: StoredImage) -> IndexRow:
-        verdict = None if image.decision is None else image.decision.verdict
+        verdict = None if image.decision is None else image.decision.by_rules
         waits = verdict is Verdict.REVIEW
         return IndexRow(
             id=base + image.id,
@@ -110,7 +110,7 @@ class CheckpointRows:
         return CardRow(
             id=base + image.id,
             subject=self._subject(image),
-            verdict=None if decision is None else decision.verdict,
+            verdict=None if decision is None else decision.by_rules,
             rule=None if decision is None else decision.rule,
             detection=image.detection,
             failure=image.failure.code if image.failure is not None and image.is_unexamined else None,

@@ -57,6 +57,7 @@ class AskedImages(Protocol):
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What ``/api/job`` says that never changes while the server runs."""
 
+    id: str
     name: str
     reviewers: Sequence[str]
     rules: Sequence[Mapping[str, Any]]

@@ -46,7 +46,7 @@ class Review:
         rows: The images.
         log: The answers.
         events: Told of what changes.
-        labels_decide: See ``CardIndex``.
+        of_folder: See ``CardIndex``.
         warn: Told of what cannot be read.
 
     Attributes:
@@ -56,12 +56,12 @@ class Review:
     """
 
     def __init__(
-        self, rows: Rows, log: AnswerLog, events: Events, *, labels_decide: bool, warn: Callable[[str], object]
+        self, rows: Rows, log: AnswerLog, events: Events, *, of_folder: bool, warn: Callable[[str], object]
     ) -> None:
         self.rows, self.log, self.events = rows, log, events
         self._warn = warn
-        self._labels_decide = labels_decide
-        self.index = CardIndex(labels_decide=labels_decide)
+        self._of_folder = of_folder
+        self.index = CardIndex(of_folder=of_folder)
         self.serial = 0
         self.is_running = False
         self._book = Book()
@@ -110,14 +110,14 @@ class Review:
     async def _load(self) -> None:
         """Read all images, of which each is there as soon as it is read."""
         began_s = time.monotonic()
-        self.index = CardIndex(labels_decide=self._labels_decide)
+        self.index = CardIndex(of_folder=self._of_folder)
         await self._scan(self.index)
         self._finish_scan(began_s)
 
     async def _renew(self) -> None:
         """Read all images again."""
         began_s = time.monotonic()
-        fresh = CardIndex(labels_decide=self._labels_decide)
+        fresh = CardIndex(of_folder=self._of_folder)
         await self._scan(fresh)
         self.index = fresh
         self._finish_scan(began_s)

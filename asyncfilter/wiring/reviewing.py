@@ -163,7 +163,7 @@ class _Reviewed(NamedTuple):
     rows: Callable[[LinkFile], Rows]
     is_folder: bool = False
 
-    def description(self, options: ReviewOptions) -> Description:
+    def description(self, options: ReviewOptions, links: LinkFile) -> Description:
         """What the page is told about it."""
         rules = [
             {"verdict": rule.verdict.value, "text": rule_text(rule), "confidence": rule_confidence(rule)}
@@ -198,7 +198,7 @@ async def _serve(
         await log.last_serial()
         events = Events()
         rows = what.rows(links)
-        review = Review(rows, log, events, labels_decide=what.is_folder, warn=warn)
+        review = Review(rows, log, events, of_folder=what.is_folder, warn=warn)
         images = await anyio.to_thread.run_sync(_count, rows)
         endpoints = _endpoints(what, options, review, links, stack)
         routes = {**_static(read_page()), **endpoints.routes()}
@@ -231,7 +231,7 @@ def _endpoints(
     pictures = Pictures(StoredOriginals(readers.of, readers.found), decoders, cache)
     return Endpoints(
         review,
-        what.description(options),
+        what.description(options, links),
         cards=Cards(capabilities, what.thresholds),
         capabilities=capabilities,
         pictures=pictures,

@@ -19,7 +19,6 @@ from aiohttp import web
 from PIL import Image, ImageOps
 
 PAGE = Path(__file__).parents[2] / "asyncfilter" / "review" / "page"
-TOKEN = "t" * 43
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -47,7 +46,7 @@ class FakeReview:
         is_away: True while every request is cut off.
         is_busy: True while answers are refused with ``busy``.
         images: Requests for pictures.
-        posts: How many POST requests came.
+        job_id, token: Of the job and the reviewer; another job under the same address has others.
     """
 
     def __init__(
@@ -63,8 +62,7 @@ class FakeReview:
         self.images: list[str] = []
         self.is_away = self.is_busy = False
         self.is_ready = True
-        self.posts = 0
-        self.job_id = "0" * 32
+        self.job_id, self.token = "0" * 32, "t" * 43
         self._picture = picture
         self._serial = itertools.count(1)
         self._streams: set[asyncio.Queue[tuple[str, Any]]] = set()
@@ -74,7 +72,7 @@ class FakeReview:
     @property
     def url(self) -> str:
         """The link of the reviewer."""
-        return f"http://127.0.0.1:{self.port}/#t={TOKEN}"
+        return f"http://127.0.0.1:{self.port}/#t={self.token}"
 
     async def start(self) -> None:
         """Listen, on the port of before if there was one."""
@@ -96,8 +94,10 @@ class FakeReview:
             stream.put_nowait(("end", None))
         await self._runner.cleanup()
 
-    def send(self, name: str, data: object) -> None:
-        """An event to every open page."""
+    async def send(self, name: str, data: object) -> None:
+        """An event to every open page, once there is one."""
+        while not self._streams:
+            await asyncio.sleep(0.01)
         for stream in self._streams:
             stream.put_nowait((name, data))
 
@@ -116,7 +116,7 @@ class FakeReview:
             assert request.transport is not None
             request.transport.close()
             return web.Response()
-        if request.path.startswith("/api/") and request.headers.get("X-Asyncfilter-Token") != TOKEN:
+        if request.path.startswith("/api/") and request.headers.get("X-Asyncfilter-Token") != self.token:
             return _json({"error": "bad_token", "message": "no"}, 401)
         reply: web.StreamResponse = await handler(request)
         if not reply.prepared:
@@ -176,13 +176,12 @@ class FakeReview:
 
     async def _post(self, request: web.Request) -> web.Response:
         name, body = request.match_info["name"], json.loads(await request.read())
-        self.posts += 1
         if name == "take":
             return _json({"ids": self._queue(body["queue"])[: body["n"]], "until": 0})
         if name == "apply":
             if body["step"] == "plan":
                 return _json({"plan": "p1", "counts": {"copied": 3, "stale": 1}})
-            self.send("apply", {"state": "done", "counts": {"copied": 3}})
+            await self.send("apply", {"state": "done", "counts": {"copied": 3}})
             return _json({"started": True}, 202)
         if self.is_busy:
             return _json({"error": "busy", "message": "locked"}, 503)

@@ -152,19 +152,26 @@ def _next(found: RuleCalibration, job: Path) -> str | None:
     present = f"from {found.standings.draw.measured.present:g}"
     target = percent(found.precision)
     if following.too_near:
-        return _too_near(following, job, present=present, target=target)
-    more = (
-        f"about {count(following.more or 0)} more answers will show {target} {present}, if they are like those so far"
-    )
+        return _too_near(found, following, job, present=present, target=target)
+    more, at = count(following.more or 0), count(following.milestone or 0)
     if not following.beyond_plan:
-        return f"{more} (at {count(following.milestone or 0)})"
+        return f"about {more} more answers will show {target} {present}, if they are like those so far (at {at})"
+    # Its positions are others: of the answers so far only those count that it happens to ask for, too.
     milestones = ",".join(map(str, (*found.standings.draw.targets.milestones, following.milestone)))
     again = f"{program()} audit {shlex.quote(str(job))} --new --milestones {milestones}"
-    return f"{more}, which is beyond the announced milestones: {again}"
+    return (
+        f"about {at} answers would show {target} {present}, if they are like those so far; that is beyond the "
+        f"announced milestones, and takes a new draw: {again}"
+    )
 
 
-def _too_near(following: Next, job: Path, *, present: str, target: str) -> str:
-    text = f"the share of good images {present} is too near {target} for 5,000 answers to show it"
+def _too_near(found: RuleCalibration, following: Next, job: Path, *, present: str, target: str) -> str:
+    drawn = found.standings.draw.measured.present
+    share = next((one.share for one in found.figures.thresholds if one.threshold == drawn), None)
+    if share is not None and share < found.precision:
+        text = f"of the answered images {present}, {_floored(share)} are good: {target} cannot be shown"
+    else:
+        text = f"the share of good images {present} is too near {target} for 5,000 answers to show it"
     if following.instead is None:
         return text
     again = f"{program()} audit {shlex.quote(str(job))} --new --precision {following.instead:g}"
