@@ -58,8 +58,9 @@ def _rule(found: RuleCalibration, job: Path) -> Iterator[RenderableType]:
         rows += part_rows(part.name, part.progress, draw)
     yield Facts(rows)
     yield Text()
-    yield _plot(found)
-    yield Text()
+    if any(one.n for one in found.figures.thresholds):
+        yield _plot(found)
+        yield Text()
     yield Facts(list(_statements(found, job)))
 
 
