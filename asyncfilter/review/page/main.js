@@ -61,7 +61,8 @@ const EVENTS = {
   lease({ ids, reviewer }) {
     if (reviewer !== job.value.reviewer) leave(ids);
   },
-  counts(value) {
+  counts({ ready, ...value }) {
+    if (ready !== undefined && ready !== job.value.ready) job.value = { ...job.value, ready };
     // Our own unsent answers are in our counts and not in the server's.
     if (!outbox.unsaved.value) counts.value = { ...counts.value, ...value };
   },
@@ -94,7 +95,7 @@ async function fetchJob() {
 async function start() {
   const value = await fetchJob();
   if (!value) return;
-  const owner = `${value.id ?? value.name}\n${value.reviewer}`;
+  const owner = `${value.name}\n${value.reviewer}`;
   await restore(owner);
   const durable = await outbox.start({ owner, stillRight, result: onResult, refused: onRefused });
   if (!durable) notify({ kind: "busy", text: "This browser keeps nothing (a private window?): answers are safe once they are saved." });
