@@ -24,9 +24,9 @@ class CardIndex:
     """The images of a review.
 
     Args:
-        of_folder: Whether the images are those of a folder. Their ids do not rise, and they keep the order in which they
-            were added; and an answer without a verdict, that gives labels or boxes, is enough: without rules, people may
-            only want to label.
+        of_folder: Whether the images are those of a folder. Their ids do not rise, and they keep the order in which
+            they were added; and an answer without a verdict, that gives labels or boxes, is enough: without rules,
+            people may only want to label.
 
     Attributes:
         last_id: The highest id.

@@ -171,7 +171,7 @@ class _Reviewed(NamedTuple):
         ]
         named = [name for rule in self.job.rules if rule.verdict is not Verdict.REJECT for name in rule_names(rule)]
         labels = options.labels or self.job.review.labels or tuple(dict.fromkeys(named))
-        return Description(name=self.name, reviewers=options.reviewers, rules=rules, labels=labels, keys=DEFAULT_KEYS)
+        return Description(id=links.link.id, name=self.name, reviewers=options.reviewers, rules=rules, labels=labels, keys=DEFAULT_KEYS)
 
 
 async def _serve(
