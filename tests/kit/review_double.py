@@ -156,7 +156,7 @@ class FakeReview:
         counts = {one: verdicts.count(one) for one in ("keep", "reject", "unsure", "unresolved")}
         counts |= {"images": len(self.cards), "waiting": len(self._queue("waiting"))}
         return {
-            "name": self.name, "reviewer": "anna", "reviewers": ["anna", "ben"],
+            "id": f"id of {self.name}", "name": self.name, "reviewer": "anna", "reviewers": ["anna", "ben"],
             "rules": self.rules, "labels": list(self.labels), "keys": {}, "counts": counts,
             "serial": len(self.rows), "ready": self.is_ready, "running": False,
         }  # fmt: skip

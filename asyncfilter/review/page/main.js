@@ -95,7 +95,7 @@ async function fetchJob() {
 async function start() {
   const value = await fetchJob();
   if (!value) return;
-  const owner = `${value.name}\n${value.reviewer}`;
+  const owner = `${value.id ?? value.name}\n${value.reviewer}`;
   await restore(owner);
   const durable = await outbox.start({ owner, stillRight, result: onResult, refused: onRefused });
   if (!durable) notify({ kind: "busy", text: "This browser keeps nothing (a private window?): answers are safe once they are saved." });
