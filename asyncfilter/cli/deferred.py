@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.answer_changes import Word, set_answer
-    from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
     from asyncfilter.wiring.answer_exports import AnswerExport, ExportOptions, job_of
     from asyncfilter.wiring.answer_imports import import_answers
     from asyncfilter.wiring.answer_list import list_answers
