@@ -353,7 +353,7 @@ async def test_what_is_stored_survives_any_end_of_the_server(tmp_path: Path, ses
             ]
 
             async def decide() -> None:
-                for number in range(400):  # noqa: B023
+                for number in range(400):
                     uid = f"round-{round_}-{number:03}"  # noqa: B023
                     for result in await page.answer(given(ids[number % 6], uid, ("keep", "reject")[number % 2])):  # noqa: B023
                         acknowledged[uid] = result["serial"]
