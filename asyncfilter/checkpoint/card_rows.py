@@ -13,12 +13,16 @@ from asyncfilter.checkpoint.file_lock import is_held
 from asyncfilter.checkpoint.lock import holder
 from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.reader import snapshot
-from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, pack_etag, select
-from asyncfilter.checkpoint.schema import VERDICTS
+from asyncfilter.checkpoint.rows import WITH_LABELS, WITHOUT_LABELS, RowCodec, pack_etag, select
+from asyncfilter.checkpoint.schema import REVIEWED, VERDICTS
+from asyncfilter.checkpoint.state import TOTALS, WATERMARK, read_state
 from asyncfilter.model import LabelFilter, Verdict
 from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Totals, Watermark
 
-_REVIEW = VERDICTS[Verdict.REVIEW]
+_BY_RULES = f"CASE WHEN decision >= {REVIEWED} THEN decision / {REVIEWED} - 1 ELSE decision % 4 END"
+"""The verdict of the rules, whoever decided."""
+_IS_REVIEW = f"{_BY_RULES} = {VERDICTS[Verdict.REVIEW]}"
 _PLACED = "WHERE seq IS NOT NULL AND id > ?"
 _BATCH = 1000
 
@@ -55,13 +59,13 @@ def read_version(path: Path) -> str | None:
 
 
 def scan_review(path: Path, *, after: int, is_asked: LabelFilter) -> Iterator[list[StoredImage]]:
-    """Placed images whose verdict is review, by id, with the labels that are asked for.
+    """Placed images that the rules send to review, by id, with the labels that are asked for.
 
     Raises as ``read_status`` does, when iteration begins.
     """
     with snapshot(without_links(path)) as db:
         codec = RowCodec(db)
-        rows = db.execute(f"{select(WITH_LABELS)} {_PLACED} AND decision % 4 = {_REVIEW} ORDER BY id", (after,))
+        rows = db.execute(f"{select(WITH_LABELS)} {_PLACED} AND {_IS_REVIEW} ORDER BY id", (after,))
         while some := rows.fetchmany(_BATCH):
             yield codec.images(some, is_asked)
 
@@ -70,8 +74,8 @@ def scan_others(path: Path, *, after: int) -> Iterator[list[StoredImage]]:
     """All other placed images, by id, without labels; raises as ``scan_review``."""
     with snapshot(without_links(path)) as db:
         codec = RowCodec(db)
-        others = f"AND (decision IS NULL OR decision % 4 <> {_REVIEW}) ORDER BY id"
-        rows = db.execute(f"{select('NULL')} {_PLACED} {others}", (after,))
+        others = f"AND (decision IS NULL OR NOT {_IS_REVIEW}) ORDER BY id"
+        rows = db.execute(f"{select(WITHOUT_LABELS)} {_PLACED} {others}", (after,))
         while some := rows.fetchmany(_BATCH):
             yield codec.images(some)
 
@@ -100,6 +104,15 @@ def count_placed(path: Path) -> int:
     with snapshot(without_links(path)) as db:
         (found,) = db.execute("SELECT count(*) FROM image WHERE seq IS NOT NULL").fetchone()
     return int(found)
+
+
+def read_progress(path: Path) -> tuple[Watermark, Totals] | None:
+    """How far a run is, and its sums; None without a checkpoint. Raises as ``read_status`` does."""
+    if not checkpoint_exists(path):
+        return None
+    with snapshot(without_links(path)) as db:
+        watermark, totals = read_state(db, WATERMARK, Watermark), read_state(db, TOTALS, Totals)
+    return None if watermark is None or totals is None else (watermark, totals)
 
 
 def is_run_going(path: Path) -> bool:

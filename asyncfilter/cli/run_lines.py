@@ -133,7 +133,7 @@ def _facts(job: Job, choice: RunChoice) -> Iterator[Facts]:
 
     next(deferred.read_images(job.checkpoint), None)  # an error before the file of the sizes is made
     with ImageJournal(sizes_path(job.checkpoint)) as journal:
-        _read_sizes(_requests(job, choice), journal, job)
+        read_sizes(_requests(job, choice), journal, job)
         bucket = job.source.bucket
         yield lambda image: journal.facts_at(uri_of(bucket, image.key), image.etag)
 
@@ -150,7 +150,8 @@ def _requests(job: Job, choice: RunChoice) -> Iterator[WantedImage]:
         yield wanted(found.image, job.source.bucket)
 
 
-def _read_sizes(requests: Iterator[WantedImage], journal: ImageJournal, job: Job) -> None:
+def read_sizes(requests: Iterator[WantedImage], journal: ImageJournal, job: Job) -> None:
+    """Read the sizes that the journal does not have, and show how many on a terminal; raises as ``image_sizes``."""
     console = stderr_console()
     if not is_live(console):
         deferred.run_async(partial(deferred.read_sizes, requests, journal, job))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from asyncfilter.checkpoint.card_rows import (
@@ -10,6 +10,7 @@ from asyncfilter.checkpoint.card_rows import (
     find_versions,
     is_run_going,
     read_by_ids,
+    read_progress,
     read_stamp,
     scan_others,
     scan_review,
@@ -86,6 +87,26 @@ class CheckpointRows:
         """See ``Rows``."""
         return count_placed(self._path)
 
+    def pulse(self) -> Mapping[str, float] | None:
+        """See ``Rows``."""
+        found = read_progress(self._path)
+        if found is None:
+            return None
+        (mark, totals), tally = found, found[0].tally
+        return {
+            "examined": tally.examined,
+            "keep": tally.keep,
+            "review": tally.review,
+            "reject": tally.reject,
+            "failed": sum(tally.failed.values()),
+            "listed": tally.listed,
+            "settled": mark.seq,
+            "attempts": totals.attempts,
+            "throttled": totals.throttled,
+            "retried": totals.retried,
+            "spent_micros": totals.spent_micros,
+        }
+
     def is_running(self) -> bool:
         """See ``Rows``."""
         return is_run_going(self._path)
@@ -94,7 +115,7 @@ class CheckpointRows:
         return self._skips_duplicates and image.same_as is not None
 
     def _row(self, base: int, image: StoredImage) -> IndexRow:
-        verdict = None if image.decision is None else image.decision.verdict
+        verdict = None if image.decision is None else image.decision.by_rules
         waits = verdict is Verdict.REVIEW
         return IndexRow(
             id=base + image.id,
@@ -110,7 +131,7 @@ class CheckpointRows:
         return CardRow(
             id=base + image.id,
             subject=self._subject(image),
-            verdict=None if decision is None else decision.verdict,
+            verdict=None if decision is None else decision.by_rules,
             rule=None if decision is None else decision.rule,
             detection=image.detection,
             failure=image.failure.code if image.failure is not None and image.is_unexamined else None,

@@ -24,8 +24,9 @@ class CardIndex:
     """The images of a review.
 
     Args:
-        labels_decide: Whether an answer without a verdict, that gives labels or boxes, is enough: without rules, people
-            may only want to label.
+        of_folder: Whether the images are those of a folder. Their ids do not rise, and they keep the order in which
+            they were added; and an answer without a verdict, that gives labels or boxes, is enough: without rules,
+            people may only want to label.
 
     Attributes:
         last_id: The highest id.
@@ -34,12 +35,12 @@ class CardIndex:
         waiting_count: Images that wait.
     """
 
-    def __init__(self, *, labels_decide: bool = False) -> None:
+    def __init__(self, *, of_folder: bool = False) -> None:
         self.last_id = 0
         self.is_whole = False
         self.by_verdict: Counter[CurrentVerdict] = Counter()
         self.waiting_count = 0
-        self._labels_decide = labels_decide
+        self._of_folder = of_folder
         self._ids = array("q")
         self._verdicts = bytearray()
         self._distances = array("d")
@@ -48,7 +49,7 @@ class CardIndex:
         self._families: dict[int, list[int]] = {}
         self._first_of: dict[int, int] = {}
         self._states: dict[int, ImageState] = {}
-        self._waiting = _Order(self._distances, self._ids)
+        self._waiting = _Order(self._distances)
         self._all: Sequence[int] | None = None
 
     def __len__(self) -> int:
@@ -129,14 +130,20 @@ class CardIndex:
         return sorted(id_ for id_, state in self._states.items() if state.verdict is verdict)
 
     def all_ids(self) -> Sequence[int]:
-        """All ids, rising."""
+        """All ids: rising, or in the order of the folder."""
+        if self._of_folder:
+            return self._ids
         if self._all is None:
             self._all = array("q", sorted(self._ids))
         return self._all
 
     def place_behind(self, id_: int | None) -> int:
         """The place in ``all_ids`` behind an id; 0 for None."""
-        return 0 if id_ is None else bisect_right(self.all_ids(), id_)
+        if id_ is None:
+            return 0
+        if self._of_folder:
+            return self._places.get(id_, len(self._ids) - 1) + 1
+        return bisect_right(self.all_ids(), id_)
 
     def _set(self, id_: int, state: ImageState) -> None:
         former = self._states.get(id_)
@@ -151,19 +158,18 @@ class CardIndex:
     def _is_decided(self, state: ImageState | None) -> bool:
         if state is None:
             return False
-        return state.verdict is not None or (self._labels_decide and state.says_anything)
+        return state.verdict is not None or (self._of_folder and state.says_anything)
 
 
 class _Order:
-    """Places of images by distance, then id; sorted when it is read.
+    """Places of images by distance, then in order; sorted when it is read.
 
     Args:
         distances: By place.
-        ids: By place.
     """
 
-    def __init__(self, distances: array[float], ids: array[int]) -> None:
-        self._distances, self._ids = distances, ids
+    def __init__(self, distances: array[float]) -> None:
+        self._distances = distances
         self._places: list[int] = []
         self._is_sorted = True
 
@@ -189,7 +195,7 @@ class _Order:
         return self._key(one) > self._key(place)
 
     def _key(self, place: int) -> tuple[float, int]:
-        return self._distances[place], self._ids[place]
+        return self._distances[place], place
 
     def _sorted(self) -> list[int]:
         if not self._is_sorted:
