@@ -15,8 +15,10 @@ from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_link
 from asyncfilter.checkpoint.reader import snapshot
 from asyncfilter.checkpoint.rows import WITH_LABELS, WITHOUT_LABELS, RowCodec, pack_etag, select
 from asyncfilter.checkpoint.schema import REVIEWED, VERDICTS
+from asyncfilter.checkpoint.state import TOTALS, WATERMARK, read_state
 from asyncfilter.model import LabelFilter, Verdict
 from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Totals, Watermark
 
 _BY_RULES = f"CASE WHEN decision >= {REVIEWED} THEN decision / {REVIEWED} - 1 ELSE decision % 4 END"
 """The verdict of the rules, whoever decided."""
@@ -102,6 +104,15 @@ def count_placed(path: Path) -> int:
     with snapshot(without_links(path)) as db:
         (found,) = db.execute("SELECT count(*) FROM image WHERE seq IS NOT NULL").fetchone()
     return int(found)
+
+
+def read_progress(path: Path) -> tuple[Watermark, Totals] | None:
+    """How far a run is, and its sums; None without a checkpoint. Raises as ``read_status`` does."""
+    if not checkpoint_exists(path):
+        return None
+    with snapshot(without_links(path)) as db:
+        watermark, totals = read_state(db, WATERMARK, Watermark), read_state(db, TOTALS, Totals)
+    return None if watermark is None or totals is None else (watermark, totals)
 
 
 def is_run_going(path: Path) -> bool:

@@ -86,7 +86,8 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
-    from asyncfilter.wiring.reviewing import ReviewOptions, Served, review_folder, review_job
+    from asyncfilter.wiring.review_parts import ReviewOptions
+    from asyncfilter.wiring.reviewing import Served, review_folder, review_job
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
@@ -94,7 +95,7 @@ _HOMES = {
     "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
     "QuestionOptions": "wiring.audit",
-    "ReviewOptions": "wiring.reviewing",
+    "ReviewOptions": "wiring.review_parts",
     "Served": "wiring.reviewing",
     "StartOptions": "wiring.leases",
     "Word": "wiring.answer_changes",

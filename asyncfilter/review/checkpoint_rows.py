@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from asyncfilter.checkpoint.card_rows import (
@@ -10,6 +10,7 @@ from asyncfilter.checkpoint.card_rows import (
     find_versions,
     is_run_going,
     read_by_ids,
+    read_progress,
     read_stamp,
     scan_others,
     scan_review,
@@ -85,6 +86,26 @@ class CheckpointRows:
     def count(self) -> int:
         """See ``Rows``."""
         return count_placed(self._path)
+
+    def pulse(self) -> Mapping[str, float] | None:
+        """See ``Rows``."""
+        found = read_progress(self._path)
+        if found is None:
+            return None
+        (mark, totals), tally = found, found[0].tally
+        return {
+            "examined": tally.examined,
+            "keep": tally.keep,
+            "review": tally.review,
+            "reject": tally.reject,
+            "failed": sum(tally.failed.values()),
+            "listed": tally.listed,
+            "settled": mark.seq,
+            "attempts": totals.attempts,
+            "throttled": totals.throttled,
+            "retried": totals.retried,
+            "spent_micros": totals.spent_micros,
+        }
 
     def is_running(self) -> bool:
         """See ``Rows``."""

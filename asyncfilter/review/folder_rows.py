@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 import anyio.from_thread
@@ -67,6 +67,10 @@ class FolderRows:
     def count(self) -> int:
         """See ``Rows``."""
         return len(self._files)
+
+    def pulse(self) -> Mapping[str, float] | None:
+        """See ``Rows``."""
+        return None
 
     def is_running(self) -> bool:
         """See ``Rows``."""

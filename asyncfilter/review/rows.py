@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -99,6 +99,10 @@ class Rows(Protocol):
 
     def count(self) -> int:
         """How many images there are, after ``mark``."""
+        ...
+
+    def pulse(self) -> Mapping[str, float] | None:
+        """Figures of the run that works on the images, by name; None where there is no run."""
         ...
 
     def is_running(self) -> bool:
