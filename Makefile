@@ -15,7 +15,7 @@ EXAMPLES ?= 10000
 DIST   := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-train test fuzz audit check release newest format lint types contracts docs site screenshots lock bench bench-quick bench-check sweep clean
+.PHONY: help setup demo demo-train test fuzz audit check release newest format lint types contracts docs site screenshots lock vendor bench bench-quick bench-check sweep clean
 
 help:            ## show what can be made
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -117,6 +117,11 @@ lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/audit.txt requirements/audit.in
 	for name in build docs; do $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/$$name.txt requirements/$$name.in; done
 
+# npm reads nothing but the lock, whose packages are pinned by their hashes; none of their scripts runs.
+vendor:          ## remake the libraries of the review page from the pinned, hashed npm packages
+	npm ci --prefix requirements/page --ignore-scripts --no-audit --no-fund --silent
+	node requirements/page/bundle.js
+
 bench: $(READY)  ## measure ours and its peers for half an hour; BENCH="--data FOLDER" for recorded answers
 	$(BIN)/python -m benchmarks $(BENCH)
 
@@ -133,4 +138,4 @@ sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
 
 clean:           ## remove what make made
-	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo .asyncfilter-demo-train
+	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo .asyncfilter-demo-train requirements/page/node_modules

@@ -11,6 +11,7 @@
     │   └── CheckpointMismatchError      belongs to another source or detector
     ├── LedgerError                  3   the ledger of leases cannot be used
     ├── AnswersError                 3   the file of people's answers cannot be used
+    │   └── AnswersLockedError           another program writes to it for too long
     ├── AccessError                  4   the account, not one image: stops the run
     │   ├── CredentialsError             none, expired or unknown
     │   ├── PermissionDeniedError        on list, detect or write
@@ -19,6 +20,7 @@
     │   ├── EndpointError                no server answers at the endpoint
     │   └── StoreError                   the store does not do what S3 does
     ├── DataError                    1   something in the data is wrong, with a code
+    ├── NothingToWorkOnError         1   what a command works on is not there yet: a checkpoint, a draw
     ├── RefusedError                 1   the model service refuses, with its own code
     │   ├── ResourceExistsError          it is there already
     │   ├── ResourceInUseError           its present state does not allow it
@@ -165,6 +167,10 @@ class AnswersError(AsyncFilterError):
     exit_code = ExitCode.CHECKPOINT
 
 
+class AnswersLockedError(AnswersError):
+    """Another program keeps the file of people's answers locked; nothing was written."""
+
+
 class AccessError(AsyncFilterError):
     """The account cannot do what the job needs: stops the run, and is never recorded as a failed image."""
 
@@ -209,6 +215,12 @@ class DataError(AsyncFilterError):
     def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
         super().__init__(f"{code}: {message}", hint=hint)
         self.code = code
+
+
+class NothingToWorkOnError(AsyncFilterError):
+    """What a command works on is not there, or not yet: a checkpoint, a draw, an image, a rule to measure."""
+
+    exit_code = ExitCode.SOME_FAILED
 
 
 class RefusedError(AsyncFilterError):

@@ -88,6 +88,22 @@ class RulesApplied(Event, frozen=True, kw_only=True, tag="rules_applied"):
     dropped: int
 
 
+class AnswersTakenOver(Event, frozen=True, kw_only=True, tag="answers_taken_over"):
+    """The effect of people's newer answers on stored images.
+
+    Attributes:
+        answers: Newer answers.
+        images: Stored images that were decided anew for them; of changed rules, ``rules_applied`` says what follows.
+        changes: Outcomes that changed.
+        actions: Copies and tags that follow.
+    """
+
+    answers: int
+    images: int
+    changes: list[OutcomeChange]
+    actions: int
+
+
 class ImageExamined(Event, frozen=True, kw_only=True, tag="image_examined"):
     """An image has its verdict; emitted in order of examination."""
 

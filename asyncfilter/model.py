@@ -204,17 +204,24 @@ class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The decision of the rules on a detection.
+    """The decision on an image: of the rules, or of a person, who takes precedence.
 
     Attributes:
-        verdict: keep, review or reject.
-        rule: Index of the rule that matched, from 0; None when ``otherwise`` decided.
-        label: First name of the rule's own list that matched; None when the rule names none.
+        verdict: keep, review or reject: the one that counts and is acted on.
+        rule: Index of the rule that matched, from 0; None when ``otherwise`` decided. Also where a person decided.
+        label: A person's first label, else the first name of the rule's own list that matched; None without either.
+        ruled: The verdict of the rules where a person decided, the same one or another; None where no person did.
     """
 
     verdict: Verdict
     rule: int | None = None
     label: str | None = None
+    ruled: Verdict | None = None
+
+    @property
+    def by_rules(self) -> Verdict:
+        """The verdict of the rules: the only one that stop rules see."""
+        return self.verdict if self.ruled is None else self.ruled
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
@@ -280,6 +287,36 @@ class RateChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
+class Reviewed(msgspec.Struct, kw_only=True, frozen=True):
+    """Examined images by the verdict of a person.
+
+    Attributes:
+        unsure: Images of which nobody could tell, or of which as many people say keep as reject.
+        overruled: Images that the rules keep and a person rejects, or the reverse.
+    """
+
+    keep: int = 0
+    reject: int = 0
+    unsure: int = 0
+    overruled: int = 0
+
+
+class AnswersState(msgspec.Struct, kw_only=True, frozen=True):
+    """How far a checkpoint follows an answers file.
+
+    Attributes:
+        file: The file.
+        id: The id that it was given when it was made.
+        serial: Of the last answer that was taken over; 0 before the first.
+        pending: Answers that are not taken over yet.
+    """
+
+    file: str
+    id: str
+    serial: int
+    pending: int
+
+
 class Counts(msgspec.Struct, kw_only=True):
     """The countable part of a summary; their scope is given where they are used (``Summary``, ``Progress``).
 
@@ -310,6 +347,7 @@ class Counts(msgspec.Struct, kw_only=True):
     spent_micros: int = 0
     duplicates: int = 0
     saved_micros: int = 0
+    reviewed: Reviewed = Reviewed()
 
 
 class Progress(msgspec.Struct, kw_only=True, frozen=True):
@@ -395,6 +433,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """Why there is no image to examine, when ``stop_reason`` is ``nothing_to_examine``."""
     cautions: tuple[str, ...] = ()
     """What is probably a mistake in the job, one sentence each; none of them stops a run."""
+    answers: AnswersState | None = None
+    """The file of people's answers; None where there is none."""
 
     def _repr_html_(self) -> str:
         """For notebooks: the main figures; an action that was not carried out is left out."""

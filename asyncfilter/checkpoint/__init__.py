@@ -10,13 +10,16 @@ from asyncfilter.checkpoint.place_trial import PlaceTrial, try_place
 from asyncfilter.checkpoint.reader import (
     RunRecord,
     Status,
+    count_outside,
     count_pending,
     read_duplicates,
     read_identity,
     read_images,
+    read_images_named,
     read_labels,
     read_status,
     read_stored_references,
+    read_taken_over,
 )
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
@@ -29,14 +32,17 @@ __all__ = [
     "Status",
     "archive_checkpoint",
     "checkpoint_exists",
+    "count_outside",
     "count_pending",
     "open_checkpoint",
     "open_lookup",
     "read_duplicates",
     "read_identity",
     "read_images",
+    "read_images_named",
     "read_labels",
     "read_status",
     "read_stored_references",
+    "read_taken_over",
     "try_place",
 ]

@@ -21,9 +21,11 @@ from asyncfilter.checkpoint.schema import (
     FORMAT_VERSION,
     create_tables,
     expected_names,
+    format_of,
     table_names,
 )
 from asyncfilter.checkpoint.state import (
+    ANSWERS,
     DECIDED_BY,
     MODEL,
     NAME,
@@ -35,6 +37,7 @@ from asyncfilter.checkpoint.state import (
 )
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
+from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Opened, Totals, Watermark
 
@@ -180,7 +183,7 @@ def check_content(db: sqlite3.Connection, path: Path) -> None:
         sqlite3.DatabaseError: SQLite finds it damaged.
         msgspec.DecodeError: A value of the state is damaged.
     """
-    missing = expected_names() - table_names(db)
+    missing = expected_names(format_of(db)) - table_names(db)
     if missing:
         raise unreadable(path, f"the file is damaged (without {', '.join(sorted(missing))})")
     if read_state(db, WATERMARK, Watermark) is None or read_state(db, TOTALS, Totals) is None:
@@ -306,4 +309,5 @@ def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opene
         next_id=last_id + 1,
         is_new=is_new,
         model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
+        answers=read_state(db, ANSWERS, TakenOver),
     )

@@ -11,9 +11,10 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from asyncfilter.checkpoint.errors import translated
-from asyncfilter.errors import CheckpointError
+from asyncfilter.errors import AsyncFilterError, CheckpointError
 from asyncfilter.mounts import is_mount_point, read_mounts
 
 SIDES = ("-wal", "-shm", "-journal")
@@ -27,6 +28,23 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+class Kept(NamedTuple):
+    """What the file at a place is, for messages about it.
+
+    Attributes:
+        noun: With its article.
+        key: The key of the job file that names it.
+        error: The class of the errors.
+    """
+
+    noun: str
+    key: str
+    error: type[AsyncFilterError]
+
+
+CHECKPOINT = Kept("a checkpoint", "checkpoint", CheckpointError)
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -66,47 +84,49 @@ def kind_of(status: os.stat_result) -> str:
     return _KINDS.get(stat.S_IFMT(status.st_mode), "a file")
 
 
-def check_file(path: Path) -> None:
-    """Check that a checkpoint is a regular file, and that SQLite made what is beside it.
+def check_file(path: Path, kept: Kept = CHECKPOINT) -> None:
+    """Check that a checkpoint, or what is kept like one, is a regular file, and that SQLite made what is beside it.
 
     Args:
         path: From ``without_links``.
+        kept: What the file is.
 
     Raises:
-        CheckpointError: It is something else.
+        CheckpointError: It is something else; or the error of ``kept``.
         OSError: It does not exist, or may not be looked at.
     """
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
-        raise CheckpointError(
-            f"{path}: it is {kind_of(status)}, not a checkpoint; it was left as it is",
-            hint="Set `checkpoint:` to the path of a file.",
+        raise kept.error(
+            f"{path}: it is {kind_of(status)}, not {kept.noun}; it was left as it is",
+            hint=f"Set `{kept.key}:` to the path of a file.",
         )
     for side in _foreign_sides(path, status):
-        raise CheckpointError(
+        raise kept.error(
             f"{side}: it is {kind_of(side.lstat())} that asyncfilter did not make; {path.name} was left as it is",
             hint="Find out who made it, and remove it.",
         )
 
 
-def check_one_name(path: Path) -> None:
+def check_one_name(path: Path, kept: Kept = CHECKPOINT) -> None:
     """Check that a checkpoint to be written has no other name, under which there could be another log.
 
     Args:
         path: From ``without_links``.
+        kept: As for ``check_file``.
 
     Raises:
-        CheckpointError: It has.
+        CheckpointError: It has; or the error of ``kept``.
         OSError: It does not exist, or may not be looked at.
     """
     names = path.lstat().st_nlink
     if names > 1:
-        raise CheckpointError(
+        raise kept.error(
             f"{path}: the file has {names} names (hard links), and the log of its changes is kept beside only one",
             hint="Remove the other names (find -samefile shows them), or copy the file (cp) and use the copy.",
         )
     if is_mount_point(path, read_mounts()):
-        raise CheckpointError(
+        raise kept.error(
             f"{path}: the file is mounted here by itself, without the log of its changes, which is kept beside it",
             hint="Mount the folder that holds it.",
         )

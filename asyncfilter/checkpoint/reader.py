@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -22,14 +22,28 @@ from asyncfilter.checkpoint.lock import Holder, holder
 from asyncfilter.checkpoint.open_file import DIED, check_header, connect, stored_identity
 from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.removal_journal import count_pending_removals
-from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, select, unpack_etag
-from asyncfilter.checkpoint.state import DECIDED_BY, MODEL, NAME, TOTALS, WATERMARK, read_references, read_state
+from asyncfilter.checkpoint.rows import WITH_LABELS, WITHOUT_LABELS, RowCodec, select, unpack_etag
+from asyncfilter.checkpoint.schema import ACTIONS
+from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, chunks, marks
+from asyncfilter.checkpoint.state import (
+    ANSWERS,
+    DECIDED_BY,
+    MODEL,
+    NAME,
+    TOTALS,
+    WATERMARK,
+    read_references,
+    read_state,
+)
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Label
 from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.records.answers import TakenOver
+from asyncfilter.records.draws import ImageCounts
 from asyncfilter.records.images import StoredImage, StoredReference
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Totals, Watermark
+from asyncfilter.records.removal import REMOVING
 
 RUNNING = "running"
 """Outcome of a run that still holds the checkpoint."""
@@ -68,6 +82,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         runs: The history, oldest first.
         held_by: The process that holds it now; None when there is none.
         model: What is known about the detector's model.
+        taken_over: How far it follows an answers file; None where no answer was ever taken over.
     """
 
     name: str
@@ -84,6 +99,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     runs: Sequence[RunRecord]
     held_by: Holder | None
     model: KnownModel = NOTHING_KNOWN
+    taken_over: TakenOver | None = None
 
     @property
     def answers(self) -> int:
@@ -123,6 +139,7 @@ def read_status(path: Path) -> Status:
             runs=_runs(db, RUNNING if held_by else DIED),
             held_by=held_by,
             model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
+            taken_over=read_state(db, ANSWERS, TakenOver),
         )
 
 
@@ -130,6 +147,12 @@ def read_identity(path: Path) -> Mapping[str, str]:
     """Source and detector settings that the checkpoint at ``path`` is bound to; raises as ``read_status`` does."""
     with _snapshot(without_links(path)) as db:
         return stored_identity(db)
+
+
+def read_taken_over(path: Path) -> TakenOver | None:
+    """How far the checkpoint at ``path`` follows an answers file; raises as ``read_status`` does."""
+    with _snapshot(without_links(path)) as db:
+        return read_state(db, ANSWERS, TakenOver)
 
 
 def count_pending(path: Path, which: RemovalQuery) -> int:
@@ -163,10 +186,13 @@ def read_stored_references(path: Path) -> list[StoredReference]:
         return read_references(db)
 
 
-def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
+def read_images(
+    path: Path, *, batch: int = 1000, is_asked: Callable[[Label], bool] | None = None
+) -> Iterator[StoredImage]:
     """All images of the checkpoint at ``path`` with their labels: in order of examination, then the cached ones by id.
 
-    Memory is bounded: ``batch`` rows are held at a time. Raises as ``read_status`` does, when iteration begins.
+    Memory is bounded: ``batch`` rows are held at a time. With ``is_asked`` only the labels for which it is true, and no
+    boxes; this takes a third of the time. Raises as ``read_status`` does, when iteration begins.
     """
     path = without_links(path)
     with _snapshot(path) as db:
@@ -174,7 +200,38 @@ def read_images(path: Path, *, batch: int = 1000) -> Iterator[StoredImage]:
         for condition in ("WHERE seq IS NOT NULL ORDER BY seq", "WHERE seq IS NULL ORDER BY id"):
             rows = db.execute(select(WITH_LABELS) + condition)
             while some := rows.fetchmany(batch):
-                yield from codec.images(some)
+                yield from codec.images(some, is_asked)
+
+
+def read_images_named(path: Path, keys: Iterable[str], *, labels: bool = False) -> Iterator[StoredImage]:
+    """The images with these keys of the checkpoint at ``path``, cached ones too; with their labels where asked.
+
+    Raises as ``read_status`` does, when iteration begins.
+    """
+    with _snapshot(without_links(path)) as db:
+        codec = RowCodec(db)
+        for some in chunks(sorted(set(keys)), VALUES_PER_STATEMENT):
+            query = f"{select(WITH_LABELS if labels else WITHOUT_LABELS)} WHERE key IN ({marks(len(some))}) ORDER BY id"
+            yield from codec.images(db.execute(query, some).fetchall())
+
+
+def count_outside(path: Path, *, skips_duplicates: bool, after_seq: int) -> ImageCounts:
+    """Images of the checkpoint at ``path`` that are in no population of an audit, and those behind a position.
+
+    Raises as ``read_status`` does.
+    """
+    kinds = ", ".join(str(ACTIONS[kind]) for kind in sorted(REMOVING))
+    removed = f"EXISTS (SELECT 1 FROM effect WHERE effect.image = image.id AND kind IN ({kinds}))"  # noqa: S608  numbers
+    placed = f"image WHERE seq IS NOT NULL AND NOT {removed}"
+    with _snapshot(without_links(path)) as db:
+        twins = _count(db, f"{placed} AND detection IS NOT NULL AND same_as IS NOT NULL") if skips_duplicates else 0
+        return ImageCounts(
+            failed=_count(db, f"{placed} AND detection IS NULL"),
+            unplaced=_count(db, "image WHERE seq IS NULL"),
+            removed=_count(db, f"image WHERE seq IS NOT NULL AND {removed}"),
+            duplicate=twins,
+            later=_count(db, "image WHERE seq > ? AND detection IS NOT NULL", after_seq),
+        )
 
 
 def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:
@@ -190,6 +247,19 @@ def read_duplicates(path: Path) -> Iterator[tuple[str, int, list[str]]]:
     with _snapshot(without_links(path)) as db:
         for (etag, size_bytes), rows in groupby(db.execute(query), key=itemgetter(0, 1)):
             yield unpack_etag(etag), size_bytes, [key for _, _, key in rows]
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """One snapshot of the checkpoint at ``path``, read only.
+
+    Args:
+        path: From ``without_links``.
+
+    Raises as ``read_status`` does.
+    """
+    with _snapshot(path) as db:
+        yield db
 
 
 @contextmanager

@@ -7,16 +7,21 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from asyncfilter.checkpoint.answers import has_answers, read_answers
 from asyncfilter.checkpoint.codec import AskedLabels, decode, encode
 from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
-from asyncfilter.checkpoint.schema import ACTIONS, VERDICTS
+from asyncfilter.checkpoint.schema import ACTIONS, REVIEWED, VERDICTS
 from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, Row, chunks, insert, marks
 from asyncfilter.model import Decision, Detection, Failure, Instance, Label, LabelFilter
+from asyncfilter.records.answers import CurrentAnswer
 from asyncfilter.records.images import DoneEffect, StoredImage
 
 WITH_LABELS = "detection"
 """For ``select``: every row with its labels."""
+
+WITHOUT_LABELS = "NULL"
+"""For ``select``: no row with its labels."""
 
 CACHED_WITH_LABELS = "CASE WHEN seq IS NULL THEN detection END"
 """For ``select``: only cached rows with their labels."""
@@ -37,7 +42,7 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...])
 def select(detection: str) -> str:
     """The beginning of a query whose rows ``RowCodec.images`` reads; conditions on ``image`` may follow."""
     columns = f"id, seq, key, etag, size_bytes, decision, label, failure, message, same_as, {detection}"
-    return f"SELECT {columns} FROM image "  # noqa: S608  one of the two constants above
+    return f"SELECT {columns} FROM image "  # noqa: S608  one of the three constants above
 
 
 def pack_etag(etag: str) -> bytes | str:
@@ -66,6 +71,18 @@ class RowCodec:
         self.words: Interned[str] = Interned(self._load_words)
         self._asked: AskedLabels | None = None
         self._decisions: dict[tuple[int, int | None], Decision] = {}  # few, and immutable
+        self._has_answers: bool | None = None
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether the file has answers of people; read once."""
+        if self._has_answers is None:
+            self._has_answers = has_answers(self._db)
+        return self._has_answers
+
+    @has_answers.setter
+    def has_answers(self, found: bool) -> None:
+        self._has_answers = found
 
     def new_row(self, image: StoredImage) -> Row:
         """The values of a new row, in the order of the table's columns."""
@@ -79,6 +96,8 @@ class RowCodec:
         if image.decision is not None:
             rule = image.decision.rule
             verdict = VERDICTS[image.decision.verdict] + 4 * (0 if rule is None else rule + 1)
+            if image.decision.ruled is not None:
+                verdict += REVIEWED * (VERDICTS[image.decision.ruled] + 1)
             if image.decision.label is not None:
                 label = self.words.number(image.decision.label)
         if image.failure is not None:
@@ -94,9 +113,10 @@ class RowCodec:
         Raises:
             CorruptRowError: An image cannot have been stored like this.
         """
-        effects = self._effects([row[0] for row in rows])
+        ids = [row[0] for row in rows]
+        effects, said = self._effects(ids), read_answers(self._db, ids) if self.has_answers else {}
         read = self._reader(is_asked)
-        return [self._image(row, effects.get(row[0], ()), read) for row in rows]
+        return [self._image(row, effects.get(row[0], ()), said.get(row[0]), read) for row in rows]
 
     def by_ids(self, ids: Sequence[int]) -> list[StoredImage]:
         """The images with these ids, as far as they exist, with their labels, by id.
@@ -136,7 +156,13 @@ class RowCodec:
         asked.catch_up()
         return asked.decode
 
-    def _image(self, row: Row, effects: tuple[DoneEffect, ...], read: Callable[[bytes], Detection]) -> StoredImage:
+    def _image(
+        self,
+        row: Row,
+        effects: tuple[DoneEffect, ...],
+        answer: CurrentAnswer | None,
+        read: Callable[[bytes], Detection],
+    ) -> StoredImage:
         id_, seq, key, etag, size_bytes, verdict, label, code, message, same_as, stored = row
         try:
             return StoredImage(
@@ -150,6 +176,7 @@ class RowCodec:
                 detection=None if stored is None else read(stored),
                 same_as=same_as,
                 effects=effects,
+                answer=answer,
             )
         except (LookupError, TypeError, AttributeError) as exc:
             raise CorruptRowError(f"row {id_} is not a valid image: {exc}") from exc
@@ -177,9 +204,11 @@ class RowCodec:
     def _decision(self, stored: int, label: int | None) -> Decision:
         known = self._decisions.get((stored, label))
         if known is None:
-            rule, verdict = divmod(stored, 4)
+            reviewed, by_rules = divmod(stored, REVIEWED)
+            rule, verdict = divmod(by_rules, 4)
             name = None if label is None else self.words.values(label + 1)[label]
-            known = Decision(_VERDICT_OF[verdict], rule - 1 if rule else None, name)
+            ruled = _VERDICT_OF[reviewed - 1] if reviewed else None
+            known = Decision(_VERDICT_OF[verdict], rule - 1 if rule else None, name, ruled)
             self._decisions[stored, label] = known
         return known
 

@@ -4,7 +4,8 @@
 the index from ETags to images, without the newest; ``effect`` holds the actions confirmed for an image, by age;
 ``removal`` is the removal journal, whose entries need no other row. ``label`` and ``word`` are the interned tables to
 which the numbers in ``image.detection`` and ``image.label`` refer. ``state`` holds one JSON value for each key,
-``identity`` one text. ``listing`` is used by ``order: random`` and by lists of keys.
+``identity`` one text. ``listing`` is used by ``order: random`` and by lists of keys. ``answer`` holds what people say
+about an image, as it was taken over from an answers file; a file of format 1 lacks it.
 
 Invariants that the file itself enforces: each position belongs to one row; each target belongs to one key (a tag's
 target is its tags, of which an image has one set); the id of a row is never used twice. Text compares by its UTF-8
@@ -22,11 +23,21 @@ from asyncfilter.records.removal import Step
 APPLICATION_ID = 0x41464C54
 """``AFLT``: shown by ``file`` and by every SQLite tool."""
 
-FORMAT_VERSION = 1
-"""Raised whenever an older asyncfilter could misread the file; kept in ``user_version``."""
+FORMAT_VERSION = 2
+"""The newest format that is read; the format of a file is its ``user_version``. It is raised whenever an older
+asyncfilter could misread the file: 1 is a file without people's answers, 2 one that follows an answers file."""
+
+ANSWERS_FORMAT = 2
+"""The format from which on a file has the table ``answer``."""
 
 VERDICTS = {Verdict.KEEP: 0, Verdict.REVIEW: 1, Verdict.REJECT: 2}
-"""How ``image.decision`` holds a verdict: this plus four times the rule's number from 1, 0 for ``otherwise``."""
+"""How ``image.decision`` holds a verdict: this plus four times the rule's number from 1, 0 for ``otherwise``.
+
+So the lowest two bits are the verdict that counts. Where a person decided, ``REVIEWED`` times the verdict of the rules,
+from 1, is added."""
+
+REVIEWED = 1 << 32
+"""Above every rule's number times four; a multiple of four, so that a person's verdict is in the lowest bits, too."""
 
 ACTIONS = {ActionKind.NONE: 0, ActionKind.COPY: 1, ActionKind.TAG: 2, ActionKind.MOVE: 3, ActionKind.DELETE: 4}
 """How ``effect.kind`` holds a kind of action."""
@@ -112,6 +123,17 @@ CREATE TABLE listing (
 ) WITHOUT ROWID;
 """  # noqa: S608  a number
 
+ANSWER = """CREATE TABLE answer (
+  image INTEGER PRIMARY KEY REFERENCES image (id) ON DELETE CASCADE,
+  serial INTEGER NOT NULL,
+  verdict TEXT,
+  labels TEXT,
+  boxes TEXT,
+  reviewer TEXT NOT NULL,
+  at_unix_s REAL NOT NULL
+)"""
+"""Created when the first answer is taken over; a file without it can be used by an older asyncfilter."""
+
 CONTENT = "CREATE TABLE content (beginning, image INTEGER NOT NULL, PRIMARY KEY (beginning, image)) WITHOUT ROWID"
 """Created from the rows where it is missing: in a new file, or in one that is older than this index."""
 
@@ -127,8 +149,20 @@ def create_tables(db: sqlite3.Connection) -> None:
     # Rows are hardly ever deleted and freed pages are used again: moving pages would gain nothing.
     db.execute("PRAGMA auto_vacuum = NONE")
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    db.execute("PRAGMA user_version = 1")
     db.executescript(f"BEGIN; {TABLES} COMMIT;")
+
+
+def format_of(db: sqlite3.Connection) -> int:
+    """The format of a file."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def add_answers(db: sqlite3.Connection) -> None:
+    """Raise a file to the format with answers; to be called inside the transaction that stores the first one."""
+    db.execute(ANSWER)
+    db.execute(f"PRAGMA user_version = {ANSWERS_FORMAT}")
 
 
 def table_names(db: sqlite3.Connection) -> set[str]:
@@ -137,8 +171,10 @@ def table_names(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in rows}
 
 
-def expected_names() -> set[str]:
-    """What ``table_names`` gives for a checkpoint that is not damaged."""
+def expected_names(version: int) -> set[str]:
+    """What ``table_names`` gives at least for a checkpoint of a format that is not damaged."""
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(TABLES)
+        if version >= ANSWERS_FORMAT:
+            db.execute(ANSWER)
         return table_names(db)

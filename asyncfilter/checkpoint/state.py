@@ -28,6 +28,9 @@ REFERENCES = "references"
 MODEL = "model"
 """What is known about the detector's model."""
 
+ANSWERS = "answers"
+"""How far the answers file is followed; absent until an answer is taken over."""
+
 LISTING = "listing"
 """State of the stored listing."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.answers import write_answers
 from asyncfilter.checkpoint.collected_list import CollectedList
 from asyncfilter.checkpoint.etag_index import EtagIndex
 from asyncfilter.checkpoint.removal_journal import CLAIMS, RemovalTable
@@ -20,6 +21,7 @@ from asyncfilter.checkpoint.rows import CACHED_WITH_LABELS, WITH_LABELS, RowCode
 from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
 from asyncfilter.checkpoint.state import (
+    ANSWERS,
     DECIDED_BY,
     LISTING,
     MODEL,
@@ -73,6 +75,7 @@ class Tables:
             if batch.positioned:
                 outcomes = [(image.id, image.seq, *codec.outcome(image)) for image in batch.positioned]
                 self._update(("seq", "decision", "label", "failure", "message"), outcomes)
+            has_answers = write_answers(self._db, batch, is_first=not codec.has_answers)
             if batch.revoked:
                 self.removal.revoke(batch.revoked)
             if batch.renewed:
@@ -87,10 +90,17 @@ class Tables:
             if batch.failures:
                 failures = [(id_, failure.code, failure.message) for id_, failure in batch.failures]
                 self._update(("failure", "message"), failures)
-            state: dict[str, object] = {WATERMARK: batch.watermark, TOTALS: batch.totals, MODEL: batch.model}
+            state: dict[str, object] = {
+                WATERMARK: batch.watermark,
+                TOTALS: batch.totals,
+                MODEL: batch.model,
+                ANSWERS: batch.answers,
+            }
             if batch.references:
                 state[REFERENCES] = merged(read_references(self._db), batch.references)
             write_state(self._db, {key: value for key, value in state.items() if value is not None})
+        # Only after the commit: a rollback removes the table, too.
+        codec.has_answers = has_answers
 
     def by_keys(self, keys: Sequence[str]) -> list[StoredImage]:
         """See ``Checkpoint.by_keys``."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from asyncfilter import __version__
+from asyncfilter.cli.answers import ANSWERS
 from asyncfilter.cli.dataset import DATASET
 from asyncfilter.cli.exit_codes import exit_code_of
 from asyncfilter.cli.lazy import Entry, Group, lazy_group
@@ -32,9 +33,13 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "run": Entry("asyncfilter.cli.run", "Run a job, or resume it when its checkpoint exists."),
     "status": Entry("asyncfilter.cli.status", "Show what the checkpoint of a job holds."),
     "refilter": Entry("asyncfilter.cli.refilter", "Apply changed rules or actions to the stored labels, at no cost."),
-    "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, after a confirmation."),
+    "review": Entry("asyncfilter.cli.review", "Serve a local page on which people decide and label images."),
+    "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, once confirmed."),
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
+    "audit": Entry("asyncfilter.cli.audit", "Draw images to ask people about, to know how good the rules are."),
+    "calibrate": Entry("asyncfilter.cli.calibrate", "Show which thresholds the answers to an audit certify."),
     "export": Entry("asyncfilter.cli.export", "Write labels, verdicts and boxes as JSON Lines or CSV."),
+    "answers": ANSWERS,
     "manifest": MANIFEST,
     "dataset": DATASET,
     "model": MODEL,

@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncfilter.answers import merge_files
+    from asyncfilter.answers.state import read_answers_state
     from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import (
         checkpoint_exists,
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
         read_labels,
         read_status,
         read_stored_references,
+        read_taken_over,
     )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
     from asyncfilter.cli.job_sandbox.contents import contents_for
     from asyncfilter.cli.run_console import run_with_console
     from asyncfilter.job.load import load_job, parse_job
+    from asyncfilter.report.answers import answers_mapping
+    from asyncfilter.report.terminal.answers import draw_answers
     from asyncfilter.report.terminal.bench import bench_mapping, draw_bench, question
     from asyncfilter.wiring import (
         examine_sample,
@@ -38,7 +43,14 @@ if TYPE_CHECKING:
         undo,
     )
     from asyncfilter.wiring.access import check_permissions
+    from asyncfilter.wiring.answer_changes import Word, set_answer
+    from asyncfilter.wiring.answer_exports import AnswerExport, ExportOptions, job_of
+    from asyncfilter.wiring.answer_imports import import_answers
+    from asyncfilter.wiring.answer_list import list_answers
+    from asyncfilter.wiring.answers import find_answers
     from asyncfilter.wiring.apply import apply
+    from asyncfilter.wiring.audit import QuestionOptions, audit, check_options, write_questions
+    from asyncfilter.wiring.calibration import CalibrationQuery, calibrate, patch_of, read_job_file
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
     from asyncfilter.wiring.evaluations import fetch_evaluation
@@ -78,15 +90,28 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
+    from asyncfilter.wiring.review_parts import ReviewOptions
+    from asyncfilter.wiring.reviewing import Served, review_folder, review_job
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "AnswerExport": "wiring.answer_exports",
+    "ExportOptions": "wiring.answer_exports",
+    "job_of": "wiring.answer_exports",
+    "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
+    "QuestionOptions": "wiring.audit",
+    "ReviewOptions": "wiring.review_parts",
+    "Served": "wiring.reviewing",
     "StartOptions": "wiring.leases",
-    "forget_lease": "wiring.leases",
+    "Word": "wiring.answer_changes",
+    "answers_mapping": "report.answers",
     "apply": "wiring",
+    "audit": "wiring.audit",
     "bench_mapping": "report.terminal.bench",
+    "calibrate": "wiring.calibration",
+    "check_options": "wiring.audit",
     "check_permissions": "wiring.access",
     "check_places": "wiring.first_look",
     "checkpoint_exists": "checkpoint",
@@ -96,28 +121,35 @@ _HOMES = {
     "create_model_project": "wiring.model_changes",
     "delete_models": "wiring.model_deletes",
     "diagnose": "wiring.doctor",
+    "draw_answers": "report.terminal.answers",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
     "fetch_evaluation": "wiring.evaluations",
     "fetch_manifest": "wiring.manifests",
     "fetch_thumbnails": "wiring.thumbnails",
+    "find_answers": "wiring.answers",
     "fits_checkpoint": "wiring.first_look",
+    "forget_lease": "wiring.leases",
+    "import_answers": "wiring.answer_imports",
     "import_manifests": "wiring.model_changes",
     "import_shown": "wiring.model_changes",
     "improve_model": "wiring.improvements",
     "improvement_shown": "wiring.improvements",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
+    "list_answers": "wiring.answer_list",
     "list_contents": "wiring.equal_images",
     "list_entries": "wiring.manifests",
     "load_job": "job.load",
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
+    "merge_files": "answers",
     "model_list": "wiring.models",
     "model_status": "wiring.models",
     "open_aws": "aws",
     "parse_job": "job.load",
+    "patch_of": "wiring.calibration",
     "plan_apply": "wiring",
     "plan_delete": "wiring.model_deletes",
     "plan_improvement": "wiring.improvements",
@@ -129,21 +161,27 @@ _HOMES = {
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_answers_state": "answers.state",
     "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
+    "read_job_file": "wiring.calibration",
     "read_labels": "checkpoint",
     "read_sizes": "wiring.image_sizes",
     "read_status": "checkpoint",
     "read_stored_references": "checkpoint",
+    "read_taken_over": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
+    "review_folder": "wiring.reviewing",
+    "review_job": "wiring.reviewing",
     "run": "wiring",
     "run_async": "cli.console",
     "run_draining": "cli.console",
     "run_listing": "cli.console",
     "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
+    "set_answer": "wiring.answer_changes",
     "start_model": "wiring.leases",
     "stop_due": "wiring.leases",
     "stop_expired": "wiring.leases",
@@ -155,13 +193,25 @@ _HOMES = {
     "trainings_now": "wiring.model_changes",
     "undo": "wiring",
     "with_known_bucket": "wiring.located",
+    "write_questions": "wiring.audit",
 }
 
 __all__ = [
+    "AnswerExport",
+    "CalibrationQuery",
+    "ExportOptions",
     "Patience",
+    "QuestionOptions",
+    "ReviewOptions",
+    "Served",
     "StartOptions",
+    "Word",
+    "answers_mapping",
     "apply",
+    "audit",
     "bench_mapping",
+    "calibrate",
+    "check_options",
     "check_permissions",
     "check_places",
     "checkpoint_exists",
@@ -171,29 +221,36 @@ __all__ = [
     "create_model_project",
     "delete_models",
     "diagnose",
+    "draw_answers",
     "draw_bench",
     "examine_sample",
     "fetch_evaluation",
     "fetch_manifest",
     "fetch_thumbnails",
+    "find_answers",
     "fits_checkpoint",
     "forget_lease",
+    "import_answers",
     "import_manifests",
     "import_shown",
     "improve_model",
     "improvement_shown",
+    "job_of",
     "label_references",
     "label_sample",
+    "list_answers",
     "list_contents",
     "list_entries",
     "load_job",
     "look_at",
     "look_at_images",
     "measure",
+    "merge_files",
     "model_list",
     "model_status",
     "open_aws",
     "parse_job",
+    "patch_of",
     "plan_apply",
     "plan_delete",
     "plan_improvement",
@@ -205,21 +262,27 @@ __all__ = [
     "propose_bench",
     "question",
     "quota_tps",
+    "read_answers_state",
     "read_contents",
     "read_duplicates",
     "read_images",
+    "read_job_file",
     "read_labels",
     "read_sizes",
     "read_status",
     "read_stored_references",
+    "read_taken_over",
     "refilter",
     "remove_with_console",
+    "review_folder",
+    "review_job",
     "run",
     "run_async",
     "run_draining",
     "run_listing",
     "run_until_signal",
     "run_with_console",
+    "set_answer",
     "start_model",
     "stop_due",
     "stop_expired",
@@ -231,6 +294,7 @@ __all__ = [
     "trainings_now",
     "undo",
     "with_known_bucket",
+    "write_questions",
 ]
 
 

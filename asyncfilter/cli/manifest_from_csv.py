@@ -80,7 +80,7 @@ def from_csv(
     options: ManifestOptions,
 ) -> None:
     """Write a line for each image of a table."""
-    prefix, between = checked_s3_path(s3_path), _checked_delimiter(delimiter)
+    prefix, between = checked_s3_path(s3_path), checked_delimiter(delimiter)
     with open_manifest(file, aws=Aws(profile=profile)) as opened:
         table = _table(opened, between)
         form = table.form(header=header, kind=kind)
@@ -101,7 +101,7 @@ def from_csv(
         write_manifest(options, write, of=file, human_annotated=True, has_duplicates=has_duplicates, delimiter=between)
 
 
-def _checked_delimiter(given: str) -> str:
+def checked_delimiter(given: str) -> str:
     r"""The character between cells; ``\t`` stands for a tab.
 
     Raises:

@@ -19,6 +19,7 @@ from asyncfilter.cli.terminal import is_live, stderr_console
 from asyncfilter.datasets.manifests.from_run import RunChoice, RunKind, RunLines
 from asyncfilter.datasets.manifests.image_facts import ImageFacts
 from asyncfilter.datasets.manifests.model import MAX_LABEL_CHARS
+from asyncfilter.datasets.manifests.run_answers import People
 from asyncfilter.datasets.manifests.run_labels import Choice, of_names, of_rule, of_rules
 from asyncfilter.datasets.manifests.run_refs import Refs, RunRefs
 from asyncfilter.datasets.manifests.writing import ManifestWriter
@@ -43,10 +44,11 @@ _RULE, _RULES = "rule", "rules"
     "from-run",
     help=help_text(
         "Write a manifest from the images that a run has examined: the labels that decided, or boxes. The detector is "
-        "not called. For boxes the sizes of the images are read from their first bytes, once, and kept in "
-        "CHECKPOINT.sizes.",
+        "not called. What people say comes before what the rules say. For boxes the sizes of the images are read from "
+        "their first bytes, once, and kept in CHECKPOINT.sizes.",
         "asyncfilter manifest from-run job.yaml -o train.manifest",
         "asyncfilter manifest from-run job.yaml --reject-label other -o train.manifest    two labels",
+        "asyncfilter manifest from-run job.yaml --reviewed -o corrections.manifest        what people decided",
         "asyncfilter manifest from-run job.yaml --kind boxes --labels Dog,Cat --min-confidence 80 -o boxes.manifest",
     ),
 )
@@ -92,6 +94,12 @@ def from_run(
         ),
     ] = Refs.TARGET,
     s3_path: S3Path = None,
+    reviewed: Annotated[
+        bool,
+        typer.Option(
+            "--reviewed", help="Only images that people answered, with their labels and boxes (human-annotated: yes)."
+        ),
+    ] = False,
     options: ManifestOptions,
 ) -> None:
     """Write a line for each image of a run that is chosen."""
@@ -103,6 +111,8 @@ def from_run(
         kind=kind,
         verdicts=verdict or (Verdict.KEEP,),
         choice=_choice(labels, min_confidence, loaded),
+        people=People(names=_names(labels), confirms=labels == _RULE, only_people=reviewed),
+        only_reviewed=reviewed,
         reject_label=reject_label,
         refs=addresses,
         skips_duplicates=loaded.source.skip_duplicates,
@@ -143,12 +153,19 @@ def _choice(given: str, least_pct: float, job: Job) -> Choice:
     """
     if given == _RULE:
         return of_rule
-    if given == _RULES:
+    names = _names(given)
+    if names is None:
         return of_rules(_with_names(job))
-    names = [name for part in given.split(",") if (name := part.strip())]
     if not names:
         raise UsageError("--labels names no label", hint="Give rule, rules, or names with commas between them.")
     return of_names(names, least_pct)
+
+
+def _names(given: str) -> list[str] | None:
+    """The names of ``--labels``; None where it chooses by rules."""
+    if given in {_RULE, _RULES}:
+        return None
+    return [name for part in given.split(",") if (name := part.strip())]
 
 
 def _with_names(job: Job) -> Job:
@@ -179,7 +196,7 @@ def _facts(job: Job, choice: RunChoice) -> Iterator[Facts]:
 
     next(deferred.read_images(job.checkpoint), None)  # an error before the file of the sizes is made
     with ImageJournal(sizes_path(job.checkpoint)) as journal:
-        _read_sizes(_requests(job, choice), journal, job)
+        read_sizes(_requests(job, choice), journal, job)
         bucket = job.source.bucket
         yield lambda image: journal.facts_at(uri_of(bucket, image.key), image.etag)
 
@@ -196,7 +213,8 @@ def _requests(job: Job, choice: RunChoice) -> Iterator[WantedImage]:
         yield wanted(found.image, job.source.bucket)
 
 
-def _read_sizes(requests: Iterator[WantedImage], journal: ImageJournal, job: Job) -> None:
+def read_sizes(requests: Iterator[WantedImage], journal: ImageJournal, job: Job) -> None:
+    """Read the sizes that the journal does not have, and show how many on a terminal; raises as ``image_sizes``."""
     console = stderr_console()
     if not is_live(console):
         deferred.run_async(partial(deferred.read_sizes, requests, journal, job))

@@ -1,7 +1,7 @@
 """``refilter``: applies changed rules and actions to stored labels.
 
-It consists of the settle loop and the redecider only. There is no source, detector, limiter or budget, so a refilter
-cannot pay for a call.
+It consists of the settle loop, the take-over of people's answers and the redecider only. There is no source, detector,
+limiter or budget, so a refilter cannot pay for a call.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class Refilter:
         )
 
     async def _redecide(self) -> None:
+        await self._parts.take_over.begin()
         await self._parts.redecider.run()
+        await self._parts.take_over.record()
         stop = self._parts.sequencer.due_stop()
         if stop is not None:
             self._core.stop_signal.request(stop.reason, stop.cause)

@@ -13,7 +13,7 @@ from asyncfilter.model import S3, ActionKind, IfExists, S3Location, StoreKind, V
 
 
 def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.Job:
-    """The job that ``file`` describes; a relative checkpoint is below ``base_dir``."""
+    """The job that ``file`` describes; relative paths are below ``base_dir``."""
     checkpoint = Path(file.checkpoint) if file.checkpoint else Path(".asyncfilter") / f"{file.name}.db"
     source = _source(file.source, base_dir)
     return spec.Job(
@@ -28,6 +28,8 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         limits=_limits(file.limits),
         stop=_stop(file.stop),
         checkpoint=base_dir / checkpoint,
+        answers=base_dir / file.answers if file.answers else None,
+        review=spec.Review(labels=tuple(dict.fromkeys(file.review.labels))),
         pricing=_pricing(file.pricing),
         aws=spec.Aws(profile=file.aws.profile, region=file.aws.region, client=file.aws.client),
         precheck=file.precheck,

@@ -20,6 +20,9 @@ DEFAULT_CONFIDENCE_PCT = 55.0
 MAX_WINDOW = 1000
 """Largest window of ``stop.errors``, images; their failures are stored with every watermark."""
 
+ANSWERS_SUFFIX = ".answers.db"
+"""Of the file of people's answers, after the checkpoint's name without ``.db``."""
+
 
 class Order(StrEnum):
     """The order in which images are examined."""
@@ -352,12 +355,24 @@ class Aws:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What people are shown.
+
+    Attributes:
+        labels: The labels to choose from; empty for those of the keep and review rules.
+    """
+
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A whole job.
 
     Attributes:
         path: The job file; None for a job made in a program.
         checkpoint: The SQLite file that holds the paid results.
+        answers: The SQLite file of people's answers; None for the one beside the checkpoint (``answers_path``).
         actions: One per verdict; every verdict is present.
         duplicate: The action on images with the same content as an earlier one; None: the action of their verdict.
         precheck: Whether headers are read before a call is paid for.
@@ -383,6 +398,16 @@ class Job:
     check_targets: TargetCheck = TargetCheck.POLICY
     convert: bool = False
     near_duplicates: bool = False
+    answers: Path | None = None
+    review: Review = field(default_factory=Review)
+
+    @property
+    def answers_path(self) -> Path:
+        """The SQLite file of people's answers: the one named, else the checkpoint's path without ``.db``, and suffix.
+
+        It need not exist.
+        """
+        return self.answers or self.checkpoint.with_name(f"{self.checkpoint.name.removesuffix('.db')}{ANSWERS_SUFFIX}")
 
     @property
     def actions_by_key(self) -> dict[str, Action]:

@@ -59,11 +59,11 @@ class CertainStop:
 
     def replace(self, decision: Decision | None) -> None:
         """Count an image that takes the place of a row with ``decision``; before its own outcome is counted."""
-        if decision is not None and decision.verdict is Verdict.KEEP:
+        if decision is not None and decision.by_rules is Verdict.KEEP:
             self._matches -= 1
 
     def decide(self, seq: int, verdict: Verdict | None) -> None:
-        """Count the outcome of an image; ``verdict`` is None for one that counts for no stop rule here."""
+        """Count the verdict of the rules on an image; None for one that counts for no stop rule here."""
         if self._matches_wanted is not None and verdict is Verdict.KEEP:
             self._matches += 1
             self._last_match = max(self._last_match, seq)

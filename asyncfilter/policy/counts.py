@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from asyncfilter.errors import AsyncFilterError, ExitCode
-from asyncfilter.model import Counts, StopReason
+from asyncfilter.model import Counts, Reviewed, StopReason
 from asyncfilter.records.progress import Totals
 from asyncfilter.records.tally import Tally
 
@@ -41,6 +43,7 @@ def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None
         stale=tally.stale,
         billed_calls=totals.billed_calls - before.billed_calls,
         spent_micros=totals.spent_micros - before.spent_micros,
+        reviewed=msgspec.convert(tally.reviewed, Reviewed),
     )
 
 

@@ -1,10 +1,15 @@
 """Outcomes: what follows for an image. Used by examination, refilter, ``apply``, stale copies and reports alike.
 
-Input: a row, stored or about to be stored (labels, decision, failure, confirmed actions, duplicate or not, removal), a
-person's verdict if there is one, and the job's rules and actions. Output: the decision, the failure that still applies,
-the wanted action and whether it was done already, and the stale copies.
+Input: a row, stored or about to be stored (labels, decision, failure, confirmed actions, duplicate or not, removal, the
+answer of people), and the job's rules and actions. Output: the decision, the failure that still applies, the wanted
+action and whether it was done already, and the stale copies.
 
-Pure: the same row, verdict and job give the same outcome. A person's verdict takes precedence over the rules.
+Pure: the same row and job give the same outcome. This is the one place where a person's answer meets the rules:
+
+- Where people say keep or reject, that is the verdict. Where they could not tell, or disagree, it is review.
+- The person's first label takes the place of the rule's.
+- An image without labels (not examined yet, or failed) has no decision, whatever people say about it.
+- An image that counts as a skipped duplicate stays one.
 """
 
 from __future__ import annotations
@@ -15,9 +20,10 @@ import msgspec
 
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Decision, Detection, Effect, Failure, Skip, Verdict
+from asyncfilter.model import ActionKind, Decision, Detection, Effect, Failure, Skip
 from asyncfilter.policy.effects import IMMEDIATE, Effects, done, image_of, with_hash
 from asyncfilter.policy.rules import Ruleset
+from asyncfilter.records.answers import CurrentAnswer
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.removal import REMOVING
 from asyncfilter.records.tally import Tally
@@ -30,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The outcome of one image.
 
     Attributes:
-        decision: Of a person or of the rules; None without labels and without a person's verdict.
+        decision: Of a person or of the rules; None without labels.
         failure: The failure that still applies: the image could not be examined (no ``decision``), its action failed,
             or its target cannot be made (no ``effect``).
         effect: The action that the job wants for the image, confirmed or not; None when it wants none.
@@ -70,7 +76,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if self.is_skipped:
             tally.count_listed(0, {Skip.DUPLICATE.value: 1})
         elif self.decision is not None:
-            tally.count_verdict(self.decision.verdict)
+            tally.count_verdict(self.decision.verdict, self.decision.ruled)
         elif self.failure is not None:
             tally.count_failure(self.failure.code)
         tally.stale += len(self.stale)
@@ -79,6 +85,23 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             tally.count_effect(kind)
         elif self.failure is not None and self.decision is not None and not self.is_skipped:
             tally.count_failed_action(self.decision.verdict, self.failure.code)
+
+    def count_instead_of(self, before: Outcome, tally: Tally) -> None:
+        """Count the image by this outcome where it was counted by ``before``; what stop rules see stays as it is."""
+        before._count_again(tally, -1)
+        self._count_again(tally, 1)
+
+    def _count_again(self, tally: Tally, by: int) -> None:
+        tally.stale += by * len(self.stale)
+        kind, decision = self.counted, self.decision
+        if kind is not None:
+            tally.count_effect(kind, by)
+        if self.is_skipped:
+            return
+        failure = None if kind is not None and decision is not None else self.failure
+        tally.count_again(None if decision is None else decision.verdict, None if failure is None else failure.code, by)
+        if decision is not None and decision.ruled is not None:
+            tally.count_reviewed(decision.verdict, decision.ruled, by)
 
 
 class Outcomes:
@@ -99,17 +122,16 @@ class Outcomes:
         self._bucket = job.source.bucket
         self._skips_duplicates = job.source.skip_duplicates
 
-    def of(self, row: StoredImage, *, human: Verdict | None = None) -> Outcome:
+    def of(self, row: StoredImage) -> Outcome:
         """The outcome of an image by its labels, whether just received or read from the checkpoint.
 
         A row without a position gets the same outcome as one with it. A failure of the action applies until the action
         is tried again, is done, or is no longer wanted.
 
         Args:
-            row: The image, with its labels.
-            human: The verdict of a person.
+            row: The image, with its labels, and with the answer of people where there is one.
         """
-        decision = self.decide(row.detection, human)
+        decision = self.decide(row.detection, row.answer)
         effect, failure = self._wanted(row, decision, row.detection)
         if failure is None and row.failure is not None:
             failure = self._standing(row, row.failure, decision, effect)
@@ -128,11 +150,12 @@ class Outcomes:
         effect, failure = self._wanted(row, row.decision, seen) if row.seq is not None else (None, None)
         return self._outcome(row, row.decision, row.failure or failure, effect)
 
-    def decide(self, detection: Detection | None, human: Verdict | None = None) -> Decision | None:
-        """The decision of a person, else of the rules; None when there is neither.
+    def decide(self, detection: Detection | None, human: CurrentAnswer | None = None) -> Decision | None:
+        """The decision of a person, else of the rules; None without labels.
 
-        When the person's verdict is that of the rules, the result is the decision of the rules, with its rule and
-        label.
+        Args:
+            detection: The labels.
+            human: What people say about the image.
 
         Raises:
             ValueError: There are no rules.
@@ -140,9 +163,12 @@ class Outcomes:
         if self._rules is None:
             raise ValueError("these outcomes were made without rules: only stored decisions can be asked about")
         ruled = self._rules.decide(detection) if detection is not None else None
-        if human is None or (ruled is not None and ruled.verdict is human):
+        if human is None or ruled is None:
             return ruled
-        return Decision(verdict=human)
+        verdict, label = human.decides, human.label or ruled.label
+        if verdict is None:
+            return Decision(ruled.verdict, ruled.rule, label)
+        return Decision(verdict, ruled.rule, label, ruled.verdict)
 
     def is_skipped(self, row: StoredImage) -> bool:
         """Whether an image counts as a skipped duplicate and nothing else."""
@@ -172,8 +198,6 @@ class Outcomes:
         """The stored ``failure``, if it still applies after the image is decided anew."""
         if decision is None:
             return failure
-        if row.decision is None and row.detection is None:
-            return None  # it could not be examined, and a person decided
         if failure.code in TARGET_FAILURES or row.removal is not None:
             return None
         if effect is not None:

@@ -79,6 +79,8 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
         is_removal: False for a plan to undo.
         is_stale: True for a plan about copies that the rules no longer make: ``images`` and ``examined`` count copies.
         digest: Changes with any change to the plan.
+        new_answers: Answers of people that no run has taken over yet.
+        spared: Images that would leave, if these answers did not say something else about them.
         places: Where images or copies would be deleted or written; nothing is done while one is not covered.
     """
 
@@ -99,6 +101,8 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
     state: BucketState
     digest: str
     places: tuple[PlaceUse, ...] = ()
+    new_answers: int = 0
+    spared: int = 0
 
     @property
     def uncovered(self) -> tuple[PlaceUse, ...]:
@@ -262,6 +266,7 @@ class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
         cleared: Copies deleted that the rules no longer make.
         failed: Images that were left as they were, by cause.
         left: Images that were not reached; the same command continues with them.
+        new_answers: Answers of people that no run has taken over yet: images that they turned into reject wait for one.
     """
 
     run_id: str
@@ -274,6 +279,7 @@ class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
     cleared: int = 0
     failed: dict[str, int] = {}
     left: int = 0
+    new_answers: int = 0
     size_bytes: int = 0
     wall_s: float = 0.0
     checkpoint: str = ""

@@ -3,7 +3,7 @@
 Pure and repeatable: a decision depends on the detection and the rules alone. Names are compared casefolded, against a
 label's name and its aliases; confidences with ``>=``. The first rule that holds decides, else ``otherwise``.
 
-Only the labels that some rule names are read; ``_SeenLabels`` collects from one detection all that conditions need.
+Only the labels that some rule names are read; ``SeenLabels`` collects from one detection all that conditions need.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ _ANY_PCT = 0.0
 """The least confidence of a category with ``confidence: assumed``, since only labels have thresholds."""
 
 
-class _SeenLabels:
-    """The labels of one image that rules name."""
+class SeenLabels:
+    """The labels of one image that rules name, by casefolded name.
+
+    Attributes:
+        names: The confidence of each name or alias, percent; of several labels the highest.
+        categories: Likewise, of labels of a category.
+        instances: All instances of a name.
+    """
 
     __slots__ = ("categories", "instances", "names")
 
@@ -34,7 +40,7 @@ class _SeenLabels:
 _CACHED_NAMES = 50_000
 """Size of the cache of casefolded label names: far more than Rekognition has, a bound for other detectors."""
 
-_Predicate = Callable[[_SeenLabels], bool]
+_Predicate = Callable[[SeenLabels], bool]
 _Candidate = tuple[str, _Predicate]
 """A name that a rule can add to its decision, and whether it matched."""
 
@@ -69,7 +75,7 @@ class Ruleset:
 
     def decide(self, detection: Detection) -> Decision:
         """The verdict on one image, with the rule that decided and the name that made it match."""
-        seen = self._collect(detection)
+        seen = self.collect(detection)
         for holds, plain, candidates in self._rules:
             if holds(seen):
                 for name, matched in candidates:
@@ -78,8 +84,9 @@ class Ruleset:
                 return plain
         return self._otherwise
 
-    def _collect(self, detection: Detection) -> _SeenLabels:
-        seen = _SeenLabels()
+    def collect(self, detection: Detection) -> SeenLabels:
+        """What the rules read of one image."""
+        seen = SeenLabels()
         names, known = seen.names, self._known
         for label in detection.labels:
             aliases = label.aliases
@@ -102,7 +109,7 @@ class Ruleset:
         self._known[(label.name, label.aliases) if label.aliases else label.name] = wanted
         return wanted
 
-    def _collect_details(self, detection: Detection, seen: _SeenLabels) -> None:
+    def _collect_details(self, detection: Detection, seen: SeenLabels) -> None:
         """Categories and boxes, which few rules need."""
         for label in detection.labels:
             for category in map(str.casefold, label.categories):
@@ -196,7 +203,7 @@ def _has_any(condition: Condition, names: Iterable[str]) -> _Predicate:
         return _any_of([_has_name(name, least_pct(condition, name)) for name in names])
     folded, least = tuple(name.casefold() for name in names), condition.confidence_pct
 
-    def holds(seen: _SeenLabels) -> bool:
+    def holds(seen: SeenLabels) -> bool:
         confidence = seen.names.get
         for name in folded:  # noqa: SIM110  a generator here costs as much as the whole rule
             if confidence(name, _ABSENT_PCT) >= least:
@@ -214,7 +221,7 @@ def _has_category(name: str, least_pct: float) -> _Predicate:
 def _counts(count: Count, least_pct: float) -> _Predicate:
     label, low, high = count.label.casefold(), count.min, count.max
 
-    def holds(seen: _SeenLabels) -> bool:
+    def holds(seen: SeenLabels) -> bool:
         found = sum(instance.confidence_pct >= least_pct for instance in seen.instances.get(label, ()))
         return (low is None or found >= low) and (high is None or found <= high)
 
@@ -224,7 +231,7 @@ def _counts(count: Count, least_pct: float) -> _Predicate:
 def _covers(area: Area, least_pct: float) -> _Predicate:
     label, low, high = area.label.casefold(), area.min, area.max
 
-    def holds(seen: _SeenLabels) -> bool:
+    def holds(seen: SeenLabels) -> bool:
         boxes = (each.box.area for each in seen.instances.get(label, ()) if each.confidence_pct >= least_pct)
         largest = max(boxes, default=0.0)
         return (low is None or largest >= low) and (high is None or largest <= high)
@@ -245,5 +252,5 @@ def _not(predicate: _Predicate) -> _Predicate:
     return lambda seen: not predicate(seen)
 
 
-def _always(_: _SeenLabels) -> bool:
+def _always(_: SeenLabels) -> bool:
     return True

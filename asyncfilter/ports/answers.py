@@ -52,6 +52,10 @@ class Answers(Protocol):
         """The serial of the newest row; 0 when there is none."""
         ...
 
+    async def count(self, after: int, *, up_to: int) -> int:
+        """How many rows have a serial with ``after < serial <= up_to``, undo rows among them."""
+        ...
+
     async def current(self, objects: Sequence[Subject], *, up_to: int) -> Sequence[CurrentAnswer | None]:
         """The current answer about each of ``objects``, in their order, by the rows up to the serial ``up_to``."""
         ...

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from asyncfilter.model import Verdict
+
 
 class PersonVerdict(StrEnum):
     """What a person says about an image."""
@@ -155,3 +157,43 @@ class CurrentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str | None:
         """The person's first label."""
         return self.labels[0] if self.labels else None
+
+    @property
+    def decides(self) -> Verdict | None:
+        """The verdict that the image gets, whatever the rules say; None where the rules decide.
+
+        Images of which nobody could tell are to be reviewed, so that none of them is removed.
+        """
+        return None if self.verdict is None else _DECIDES[self.verdict]
+
+
+_DECIDES = {
+    CurrentVerdict.KEEP: Verdict.KEEP,
+    CurrentVerdict.REJECT: Verdict.REJECT,
+    CurrentVerdict.UNSURE: Verdict.REVIEW,
+    CurrentVerdict.UNRESOLVED: Verdict.REVIEW,
+}
+
+
+class TakenOver(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a checkpoint follows an answers file: all answers up to a serial are taken over and acted on.
+
+    Attributes:
+        id: The id of the answers file.
+        serial: Of the last answer taken over.
+    """
+
+    id: str
+    serial: int
+
+
+class ImageRows(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an answers file has about one image.
+
+    Attributes:
+        subjects: All versions of objects that are known to be this image.
+        rows: Everything that was said about any of them, by serial.
+    """
+
+    subjects: tuple[Subject, ...]
+    rows: tuple[Answer, ...]

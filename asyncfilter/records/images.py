@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from asyncfilter.model import ActionKind, Decision, Detection, Failure
+from asyncfilter.records.answers import CurrentAnswer
 from asyncfilter.records.removal import REMOVING
 
 
@@ -27,11 +28,12 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Number of the row, from 1, given by the engine, never used again.
-        decision: The decision of the rules; None where there are no labels.
+        decision: The decision of a person or of the rules; None where there are no labels.
         failure: Why it has no outcome, or why its action failed.
         detection: The labels; None where there are none or they were not asked for.
         same_as: Row of an earlier image with the same content, whose labels these are; None for one examined itself.
         effects: The actions confirmed for it, oldest first: usually none or one, more when rules or targets changed.
+        answer: The answer of people that was taken over for it; None where there is none.
     """
 
     id: int
@@ -44,6 +46,7 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     detection: Detection | None = None
     same_as: int | None = None
     effects: tuple[DoneEffect, ...] = ()
+    answer: CurrentAnswer | None = None
 
     @property
     def removal(self) -> DoneEffect | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from asyncfilter.model import Failure
+from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.images import DoneEffect, StoredImage, StoredReference
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.removal import Removal
@@ -91,8 +92,7 @@ class Batch(msgspec.Struct, kw_only=True):
 
     Attributes:
         new: Rows to insert.
-        positioned: Cached rows that get their position: ``id`` exists already; seq, decision and failure are set, the
-            stored labels stay.
+        positioned: Rows that exist already: seq, decision, failure and answer are set, the stored labels stay.
         effects: Confirmed actions, by row id; a target that an older row of the same key wrote passes to this one.
         failures: Rows whose action failed, by row id.
         revoked: Confirmed actions that were undone, by row id.
@@ -104,6 +104,7 @@ class Batch(msgspec.Struct, kw_only=True):
         model: What is known about the detector's model; None when that did not change.
         watermark: The new watermark; None when it did not move.
         totals: The sums, including money; None when they did not change.
+        answers: How far the answers file is followed; None when that did not change.
     """
 
     new: list[StoredImage] = []
@@ -118,6 +119,7 @@ class Batch(msgspec.Struct, kw_only=True):
     model: KnownModel | None = None
     watermark: Watermark | None = None
     totals: Totals | None = None
+    answers: TakenOver | None = None
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +132,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         next_id: First row id that was never used.
         is_new: True when the checkpoint was created by this opening.
         model: What is known about the detector's model.
+        answers: How far the answers file is followed; None where no answer was ever taken over.
     """
 
     watermark: Watermark
@@ -138,3 +141,4 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     next_id: int
     is_new: bool
     model: KnownModel = NOTHING_KNOWN
+    answers: TakenOver | None = None

@@ -1,5 +1,6 @@
 """Ports in memory, for tests, notebooks and your own programs: they need no AWS, no network and no disk."""
 
+from asyncfilter.testing.answers import MemoryAnswers
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.clock import ManualClock
 from asyncfilter.testing.crash import Crash, CrashingProxy, CrashPlan
@@ -15,6 +16,7 @@ __all__ = [
     "CrashingProxy",
     "LoopClock",
     "ManualClock",
+    "MemoryAnswers",
     "MemoryCheckpoint",
     "MemoryReferences",
     "MemorySource",

@@ -17,6 +17,7 @@ from anyio.lowlevel import checkpoint as yield_to_others
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Detection, Label, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.images import Owner, StoredImage, StoredReference
 from asyncfilter.records.known_model import KnownModel
 from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
@@ -52,6 +53,7 @@ class _Disk:
     listing_origin: str = ""
     runs: dict[str, MemoryRun] = field(default_factory=dict)
     journal: dict[int, Removal] = field(default_factory=dict)
+    answers: TakenOver | None = None
 
 
 class MemoryCheckpoint:
@@ -121,6 +123,7 @@ class MemoryCheckpoint:
         disk.references |= {reference.uri: reference for reference in batch.references}
         disk.model = batch.model or disk.model
         disk.watermark = disk.watermark if batch.watermark is None else deepcopy(batch.watermark)
+        disk.answers = batch.answers or disk.answers
         disk.totals = disk.totals if batch.totals is None else deepcopy(batch.totals)
 
     async def by_keys(self, keys: Sequence[str]) -> Sequence[StoredImage]:
@@ -305,6 +308,7 @@ class MemoryCheckpoint:
             next_id=disk.next_id,
             is_new=is_new,
             model=disk.model,
+            answers=disk.answers,
         )
 
 

@@ -62,7 +62,9 @@ class Rows:
             self._put(_replaced(image, effects=()))
         for image in batch.positioned:
             old = self._get(image.id)
-            self._put(_replaced(old, seq=image.seq, decision=image.decision, failure=image.failure))
+            self._put(
+                _replaced(old, seq=image.seq, decision=image.decision, failure=image.failure, answer=image.answer)
+            )
         for id_, effect in batch.revoked:
             self._revoke(id_, effect)
         for id_, etag in batch.renewed:

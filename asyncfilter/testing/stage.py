@@ -19,6 +19,7 @@ from asyncfilter.errors import ImageError, ThrottleCause, ThrottledError, Transi
 from asyncfilter.events import Event
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
+from asyncfilter.ports.answers import Answers
 from asyncfilter.ports.examine import Preparation
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
 from asyncfilter.testing.ports import Fault, MemoryReferences, MemorySource, RecordingSink, ScriptedDetector, no_fault
@@ -72,6 +73,7 @@ class Stage:
         events: The events that the runs emitted.
         references: The reference images of rules with ``like``; to be set before a run of such rules.
         preparation: Checks images before they are paid for; to be set before a run.
+        answers: What people say about the images; to be set before a run.
         clock: Time; to be replaced before a run at another date.
         seeded: The faults that ``seed`` and ``fault_rate`` choose.
     """
@@ -101,6 +103,7 @@ class Stage:
         self.references: MemoryReferences | None = None
         self.checkpoint = MemoryCheckpoint()
         self.preparation: Preparation | None = None
+        self.answers: Answers | None = None
         self.clock: Clock = LoopClock()
         self.events: list[Event] = []
 
@@ -131,6 +134,7 @@ class Stage:
             checkpoint=self.checkpoint,
             references=self.references,
             preparation=self.preparation,
+            answers=self.answers,
             clock=self.clock,
             rng=random.Random(self._seed),
         )

@@ -8,6 +8,7 @@ from random import Random
 
 from asyncfilter.checkpoint import checkpoint_exists
 from asyncfilter.clock import SystemClock
+from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.removal.apply import Apply
@@ -26,6 +27,7 @@ from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import Remover
 from asyncfilter.records.removal import BucketState
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
+from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.located import with_known_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores, new_run_id
 from asyncfilter.wiring.session import existing_checkpoint, with_known_references
@@ -56,9 +58,12 @@ async def plan_apply(
         CheckpointError: There is no checkpoint, or it cannot be used.
         AccessError: The source cannot be reached.
     """
-    async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
+    async with AsyncExitStack() as stack, _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         places = _places(resolved_job, allow_places)
-        command = _apply(resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale)
+        answers = await known_answers(resolved_job, checkpoint.opened.answers, overrides or Overrides(), stack)
+        command = _apply(
+            resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale, answers=answers
+        )
         return await command.plan()
 
 
@@ -82,9 +87,12 @@ async def apply(
         UsageError: The plan is not the one agreed to, or its share is too large: nothing was done.
         AbortedError: ``interrupt`` was requested twice.
     """
-    async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
+    async with AsyncExitStack() as stack, _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         places = _places(resolved_job, allow_places)
-        operation = _apply(resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale)
+        answers = await known_answers(resolved_job, checkpoint.opened.answers, overrides or Overrides(), stack)
+        operation = _apply(
+            resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale, answers=answers
+        )
         context = _removal_context("apply", overrides, interrupt, on_event)
         return await carry_out(
             resolved_job, operation, consent, checkpoint=checkpoint, remover=remover, context=context
@@ -123,11 +131,18 @@ async def undo(
 
 
 def _apply(
-    job: Job, checkpoint: Checkpoint, state: BucketState, places: Places, *, again: bool, stale: bool
+    job: Job,
+    checkpoint: Checkpoint,
+    state: BucketState,
+    places: Places,
+    *,
+    again: bool,
+    stale: bool,
+    answers: KnownAnswers,
 ) -> Apply | Clear:
     if stale:
-        return Clear(job, checkpoint, state, places=places)
-    return Apply(job, checkpoint, state, again=again, places=places)
+        return Clear(job, checkpoint, state, places=places, answers=answers)
+    return Apply(job, checkpoint, state, again=again, places=places, answers=answers)
 
 
 def _places(job: Job, allowed: Sequence[str]) -> Places:

@@ -16,6 +16,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind, store_of, uri_of
+from asyncfilter.ports.answers import Answers
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Detector, Preparation, References, Sink, Source
 from asyncfilter.ports.remover import Remover
@@ -38,6 +39,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: Checkpoint | None = None
     references: References | None = None
     preparation: Preparation | None = None
+    answers: Answers | None = None
     clock: Clock | None = None
     rng: Random | None = None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+import msgspec
+
 from asyncfilter.checkpoint import checkpoint_exists
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.refilter import Refilter
@@ -13,6 +15,7 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, Summary
 from asyncfilter.wiring.account import Account
+from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.located import with_known_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
 from asyncfilter.wiring.session import new_context, sqlite, with_known_references, without_writes
@@ -46,9 +49,11 @@ async def refilter(
     job = with_known_bucket(job)
     async with AsyncExitStack() as stack:
         checkpoint = overrides.checkpoint or await sqlite(job, stack)
+        context = new_context(overrides, interrupt=interrupt, on_event=on_event)
+        answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         work = Refilter(
             await with_known_references(job, checkpoint),
-            context=new_context(overrides, interrupt=interrupt, on_event=on_event),
+            context=msgspec.structs.replace(context, answers=answers),
             checkpoint=checkpoint,
             sink=await open_sink(job, overrides, Account(job, stack)),
             dry_run=dry_run,

@@ -176,10 +176,10 @@ async def test_what_is_no_sound_checkpoint_is_refused_untouched(filled: Path, da
 async def test_a_newer_format_is_refused_untouched(filled: Path) -> None:
     """An older program never writes into a file of a newer format."""
     with sqlite3.connect(filled) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
     before = folder(filled)
-    with pytest.raises(CheckpointVersionError, match=r"newer asyncfilter \(format 2"):
+    with pytest.raises(CheckpointVersionError, match=r"newer asyncfilter \(format 3"):
         await opened(filled)
     with pytest.raises(CheckpointVersionError):
         read_status(filled)

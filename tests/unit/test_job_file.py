@@ -12,6 +12,7 @@ import pytest
 from asyncfilter.errors import JobError
 from asyncfilter.job import Action, Condition, Count, Job, Order, PriceTier, load_job, parse_job
 from asyncfilter.job.addresses import parse_source
+from asyncfilter.job.fingerprint import decided_by, identity
 from asyncfilter.job.spec import Area, ClientKind, DetectorKind, DetectorSpec, Limits, Pricing, SourceSpec, Stop
 from asyncfilter.model import ActionKind, IfExists, Verdict
 
@@ -402,6 +403,17 @@ WRONG = {
         "5:13: checkpoint",
         ["a home folder", "found ~nobody-at-all/x.db"],
     ),
+    "answers elsewhere": (
+        HEAD + "answers: s3://bucket/answers.db",
+        "5:10: answers",
+        ["a file on this machine", "people's answers", "found s3://bucket/answers.db"],
+    ),
+    "a label that is too long": (
+        HEAD + f"review: {{labels: [{'x' * 256}]}}",
+        "5:19: review.labels[0]",
+        ["1 to 255"],
+    ),
+    "a label with blanks around it": (HEAD + "review: {labels: [' x']}", "5:19: review.labels[0]", ["no spaces"]),
     "rising prices": (
         HEAD + "pricing: {tiers: [{up_to: 10, usd: 1}, {up_to: null, usd: 2}]}",
         "5:59: pricing.tiers[1].usd",
@@ -571,6 +583,8 @@ def test_defaults_are_as_documented(tmp_path: Path) -> None:
     )
     assert job.stop == Stop(matches=None, misses_in_a_row=None)
     assert job.checkpoint == tmp_path / ".asyncfilter" / "robins.db"
+    assert job.answers_path == tmp_path / ".asyncfilter" / "robins.answers.db"
+    assert job.review.labels == ()
     assert job.pricing == Pricing(used_this_month=0, tiers=None, inference_unit_hour_micros=None)
     assert (job.aws.profile, job.aws.region, job.aws.client) == (None, None, ClientKind.FAST)
 
@@ -586,6 +600,8 @@ def test_writing_the_defaults_out_changes_nothing(tmp_path: Path) -> None:
                  timeout_s: 15}
         stop: {matches: null, misses_in_a_row: null}
         checkpoint: null
+        answers: null
+        review: {labels: []}
         pricing: {used_this_month: 0, tiers: null, inference_unit_hour_usd: null}
         aws: {profile: null, region: null, client: fast}
     """)
@@ -615,6 +631,8 @@ def test_every_key_arrives(tmp_path: Path) -> None:
                       timeout_s: 2.5}}
             stop: {{matches: 50, misses_in_a_row: 20}}
             checkpoint: state/run.db
+            answers: ../people.db
+            review: {{labels: [Robin, Wren, Robin]}}
             pricing: {{used_this_month: 5, inference_unit_hour_usd: 4.1,
                        tiers: [{{up_to: 1000000, usd: 0.001}}, {{up_to: null, usd: 0.00025}}]}}
             aws: {{profile: team, region: us-gov-west-1, client: aioboto3}}
@@ -645,12 +663,35 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     )
     assert job.stop == Stop(matches=50, misses_in_a_row=20)
     assert job.checkpoint == tmp_path / "state" / "run.db"
+    assert job.answers_path == tmp_path / ".." / "people.db"
+    assert job.review.labels == ("Robin", "Wren")
     assert job.pricing == Pricing(
         used_this_month=5,
         tiers=(PriceTier(up_to=1_000_000, micros=1000), PriceTier(up_to=None, micros=250)),
         inference_unit_hour_micros=4_100_000,
     )
     assert (job.aws.profile, job.aws.region, job.aws.client) == ("team", "us-gov-west-1", ClientKind.AIOBOTO3)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "expected"),
+    [
+        ("a.db", "a.answers.db"),
+        ("a.sqlite", "a.sqlite.answers.db"),
+        ("b/.db", "b/.answers.db"),
+        ("a.db.db", "a.db.answers.db"),
+    ],
+)
+def test_answers_are_beside_the_checkpoint(checkpoint: str, expected: str, tmp_path: Path) -> None:
+    """Without ``answers`` the file has the checkpoint's path without ``.db``, and ``.answers.db``."""
+    assert load(HEAD + f"checkpoint: {checkpoint}", tmp_path).answers_path == tmp_path / expected
+
+
+def test_answers_and_review_are_outside_every_fingerprint(tmp_path: Path) -> None:
+    """Both keys can change at any time: no checkpoint is bound to them, and no decision is made again."""
+    plain = load(HEAD, tmp_path)
+    changed = load(HEAD + "answers: other.db\nreview: {labels: [Robin]}\n", tmp_path)
+    assert (identity(plain), decided_by(plain)) == (identity(changed), decided_by(changed))
 
 
 def test_destinations_beside_the_source_pass(tmp_path: Path) -> None:

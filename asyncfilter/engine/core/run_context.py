@@ -8,6 +8,7 @@ from random import Random
 import msgspec
 
 from asyncfilter.clock import Clock
+from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.events import Emit
 from asyncfilter.model import Progress
@@ -27,6 +28,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
             ``undo`` have none.
         has_own_labels: True where the detector is the caller's own, whose labels are not those that AWS publishes.
         model: What is known about the detector's model when the run begins.
+        answers: What people said about images; None where nobody is asked.
     """
 
     run_id: str
@@ -37,3 +39,4 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     on_start: Callable[[Callable[[], Progress]], None] | None = None
     has_own_labels: bool = False
     model: KnownModel = NOTHING_KNOWN
+    answers: KnownAnswers | None = None

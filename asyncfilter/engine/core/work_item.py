@@ -10,6 +10,7 @@ from asyncfilter.model import ActionKind, Decision, Detection, Failure, ObjectRe
 from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.outcome import Outcome
 from asyncfilter.ports.examine import Prepared
+from asyncfilter.records.answers import CurrentAnswer
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.tally import Tally
 
@@ -20,7 +21,8 @@ class WorkItem(msgspec.Struct, kw_only=True):
     ===============================================  ======================================================
     field                                            written by
     ===============================================  ======================================================
-    image ... skipped (set at creation)              the producer; the redecider for stored images
+    image ... skipped (set at creation)              the producer; the redecider and the take-over for stored images
+    answer                                           the producer, before admission; at creation for stored images
     replaced_effect, replaced_stale                  admission
     readiness, prepared                              the prefetch stage; the memory limit clears ``prepared``
     reservation, backend                             admission; the detect stage takes both for its attempt
@@ -33,6 +35,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
     is_ready                                         the committer, once the outcome is durable
     stale                                            the sequencer, when it releases the image
     claim                                            the target claims, at the same moment
+    counted_in                                       the take-over, at creation
     effect, failure of an action, is_acted,          the sequencer (nothing to do, target refused), or the sink
     is_settled                                       stage (action confirmed or failed)
     ===============================================  ======================================================
@@ -54,7 +57,8 @@ class WorkItem(msgspec.Struct, kw_only=True):
         backend: The backend whose permit it has; its next attempt is made there.
         readiness: Set when its preparation is over; None when there is none.
         prepared: The result of its preparation, until its call is over.
-        decision: The decision of the rules; None while there are no labels.
+        answer: What people say about it; None where nobody said anything.
+        decision: The decision of a person or of the rules; None while there are no labels.
         recorded: What is recorded about its bytes, once its labels are durable; kept where its action needs the hash.
         failure: Why there is no outcome, or why the action failed.
         same_as: Row of the image with the same content, whose labels it shares; None when it was examined itself.
@@ -66,6 +70,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
         stale: Copies of the object that the present decision would not make.
         claim: The target that is reserved for it until it is settled; no other object may write there.
         is_acted: True once an action of it succeeded or failed in this run.
+        counted_in: Tallies that count its action as soon as it is over; empty where it is counted when it is settled.
         is_settled: True once nothing is left to do for it.
     """
 
@@ -83,6 +88,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
     backend: PacedBackend | None = None
     readiness: anyio.Event | None = None
     prepared: Prepared | None = None
+    answer: CurrentAnswer | None = None
     decision: Decision | None = None
     detection: Detection | None = None
     recorded: Detection | None = None
@@ -96,23 +102,29 @@ class WorkItem(msgspec.Struct, kw_only=True):
     stale: int = 0
     claim: str | None = None
     is_acted: bool = False
+    counted_in: tuple[Tally, ...] = ()
     is_settled: bool = False
 
     def take_outcome(self, stored: StoredImage, outcome: Outcome) -> None:
         """Take the outcome that follows from stored labels."""
-        self.same_as = stored.same_as
+        self.same_as, self.answer = stored.same_as, stored.answer
         self.is_skipped = outcome.is_skipped
         self.decision, self.failure = outcome.decision, outcome.failure
 
     def confirm_action(self, kind: ActionKind) -> None:
         """Record that its action was confirmed; nothing is left to do for it."""
         self.effect = kind
-        self.is_acted = self.is_settled = True
+        self._end_action()
 
     def fail_action(self, failure: Failure) -> None:
         """Record that its action failed, or cannot be carried out; nothing is left to do for it."""
         self.failure = failure
+        self._end_action()
+
+    def _end_action(self) -> None:
         self.is_acted = self.is_settled = True
+        for tally in self.counted_in:
+            self.count_acted(tally)
 
     def row(self) -> StoredImage:
         """The row to write to the checkpoint, with the actions that are confirmed for it."""
@@ -128,6 +140,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
             detection=self.detection,
             same_as=self.same_as,
             effects=stored.effects if stored is not None and stored.id == self.row_id else (),
+            answer=self.answer,
         )
 
     def forget_labels(self, *, keeps_recorded: bool) -> None:
@@ -159,8 +172,8 @@ class WorkItem(msgspec.Struct, kw_only=True):
 
     @property
     def counted_verdict(self) -> Verdict | None:
-        """The verdict that ``count_judged`` counts; None where it counts a failure or a skip."""
-        return self.decision.verdict if self.decision is not None and not self.is_skipped else None
+        """The verdict of the rules that ``count_judged`` counts; None where it counts a failure or a skip."""
+        return self.decision.by_rules if self.decision is not None and not self.is_skipped else None
 
     def count_judged(self, tally: Tally) -> None:
         """Count its verdict, failure or skip in ``tally``; every tally counts images in order."""
@@ -169,7 +182,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
         if self.is_skipped:
             tally.count_listed(0, {Skip.DUPLICATE.value: 1})
         elif self.decision is not None:
-            tally.count_verdict(self.decision.verdict)
+            tally.count_verdict(self.decision.verdict, self.decision.ruled)
         elif self.failure is not None:
             tally.count_failure(self.failure.code)
 
@@ -195,4 +208,5 @@ class WorkItem(msgspec.Struct, kw_only=True):
                 row.failure.code if row.failure is not None else None,
                 self.replaced_effect,
                 self.replaced_stale,
+                ruled=row.decision.ruled if row.decision is not None else None,
             )

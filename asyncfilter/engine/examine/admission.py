@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import anyio
+import msgspec
 from anyio.abc import ObjectSendStream, TaskGroup
 
 from asyncfilter.engine.core.backends import Backends
@@ -33,6 +34,7 @@ from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.engine.settle.loop import SettleLoop
 from asyncfilter.engine.settle.redecide import Redecider
 from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.engine.settle.take_over import TakeOver
 from asyncfilter.errors import AsyncFilterError, unexpected
 from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import StopReason
@@ -44,7 +46,7 @@ from asyncfilter.records.progress import Totals
 
 
 class Admission:
-    """Admits all images, in three steps: redecided images, failed images, the listing."""
+    """Admits all images: those that newer answers are about, redecided ones, failed ones, and those of the listing."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Admission:
         origin: str,
         outcomes: Outcomes,
         redecider: Redecider,
+        take_over: TakeOver,
         sequencer: Sequencer,
         committer: GroupCommitter,
         loop: SettleLoop,
@@ -78,6 +81,7 @@ class Admission:
         self._origin = origin
         self._outcomes = outcomes
         self._redecider = redecider
+        self._take_over = take_over
         self._sequencer = sequencer
         self._committer = committer
         self._loop = loop
@@ -93,7 +97,9 @@ class Admission:
 
     async def run(self, tasks: TaskGroup) -> None:
         """Admit until nothing is left, with producers in ``tasks``; cancelled when the run ends earlier."""
+        await self._take_over.begin()
         await self._redecider.run()
+        await self._take_over.record()
         if self._options.retry_failed:
             self._sequencer.restart_error_window()
         # A rule may hold at the stored position already; then no image is admitted.
@@ -168,7 +174,7 @@ class Admission:
                 self._stop_signal.request(StopReason.FAILED, unexpected(error, "the source"))
 
     def _admit_known(self, item: WorkItem, stored: StoredImage) -> None:
-        item.take_outcome(stored, self._outcomes.of(stored))
+        item.take_outcome(stored, self._outcomes.of(msgspec.structs.replace(stored, answer=item.answer)))
         if item.is_new:
             item.failure = None  # what failed is tried again
         self._sequencer.admit(item)

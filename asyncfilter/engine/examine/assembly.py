@@ -113,6 +113,7 @@ class _Assembly:
             budget_micros=core.job.limits.budget_micros,
             warnings=self._warnings(),
             lifecycle=settlement.lifecycle,
+            take_over=settlement.take_over,
             summary=settlement.summary,
             admission=self._admission(),
             stage=self._stage,
@@ -188,6 +189,7 @@ class _Assembly:
             origin=self._inputs.origin,
             outcomes=core.outcomes,
             redecider=settlement.redecider,
+            take_over=settlement.take_over,
             sequencer=settlement.sequencer,
             committer=settlement.committer,
             loop=settlement.loop,
@@ -224,6 +226,7 @@ class _Assembly:
             check=self._inputs.check,
             skips_duplicates=core.job.source.skip_duplicates,
             retry_failed=core.options.retry_failed,
+            answers=core.answers,
             next_seq=opened.watermark.seq + 1,
             next_id=opened.next_id,
         )

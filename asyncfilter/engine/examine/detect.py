@@ -95,7 +95,7 @@ class PaidCalls:
             return False
         else:
             self._breaker.success()
-            item.decision = self._outcomes.decide(item.detection)
+            item.decision = self._outcomes.decide(item.detection, item.answer)
         finally:
             # On every path, also without an outcome: the prefetch may be waiting for this memory.
             self._memory_limit.clear(item)

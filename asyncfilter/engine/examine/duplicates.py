@@ -205,7 +205,7 @@ class DuplicateTracker:
         """
         self._memory_limit.clear(item)
         item.detection = detection
-        item.decision = self._outcomes.decide(detection)
+        item.decision = self._outcomes.decide(detection, item.answer)
         if is_listed:
             item.same_as = row_id
             item.is_skipped = self._skips

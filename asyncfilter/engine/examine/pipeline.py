@@ -10,7 +10,7 @@ The path of one image:
    the stop rules and releases it; the sink stage carries out the action of its verdict; the watermark moves past it.
 
 A drain has the same steps for every stop reason: admission ends, calls in flight finish and are kept, released actions
-finish unless the run ends at once, the last figures become durable.
+finish unless the run ends at once, what people said meanwhile is taken over, the last figures become durable.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
+from asyncfilter.engine.settle.take_over import TakeOver
 from asyncfilter.model import Progress, Summary
 from asyncfilter.policy.counts import counts
 from asyncfilter.records.progress import Totals, Watermark
@@ -46,6 +47,7 @@ class Pipeline:
         budget_micros: The budget of the job; None without one.
         warnings: Cautions beside those about the job.
         lifecycle: Begins, drains and finishes the run.
+        take_over: Takes over what people said while the run went on.
         summary: Makes the summary from the counts.
         admission: Admits images in order.
         stage: Examines them.
@@ -67,6 +69,7 @@ class Pipeline:
         budget_micros: int | None,
         warnings: Sequence[str],
         lifecycle: RunLifecycle,
+        take_over: TakeOver,
         summary: RunSummary,
         admission: Admission,
         stage: ExamineStage,
@@ -84,6 +87,7 @@ class Pipeline:
         self._budget_micros = budget_micros
         self._warnings = warnings
         self._lifecycle = lifecycle
+        self._take_over = take_over
         self._summary = summary
         self._admission = admission
         self._stage = stage
@@ -120,6 +124,7 @@ class Pipeline:
                 self._stop_signal.on_request(scope.cancel)
                 await self._admission.run(tasks)
             await self._drain()
+            await self._take_over.again()
             # What is left runs until cancelled: settle loop, watchdog, idle workers, the wait for an interrupt.
             tasks.cancel_scope.cancel()
         self._lifecycle.check_aborted()

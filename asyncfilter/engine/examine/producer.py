@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.engine.core.listing import ListingReader, following
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.model import ListedObject, ObjectRef, Skip
@@ -35,6 +36,7 @@ class Producer:
         check: Returns the reason why a listed object is not examined, or None.
         skips_duplicates: True when known images that are duplicates of an earlier one count as skipped.
         retry_failed: True to try images again that failed beyond the position at which the last run stopped.
+        answers: What people say about the images.
         next_seq: Position of the next image in the order of examination.
         next_id: Id of the next row.
     """
@@ -49,6 +51,7 @@ class Producer:
         check: Callable[[ListedObject], Skip | None],
         skips_duplicates: bool,
         retry_failed: bool = False,
+        answers: KnownAnswers | None = None,
         next_seq: int,
         next_id: int,
     ) -> None:
@@ -59,6 +62,7 @@ class Producer:
         self._check = check
         self._skips_duplicates = skips_duplicates
         self._retry_failed = retry_failed
+        self._answers = answers
         self._next_seq = next_seq
         self._next_id = next_id
         self.trailing_listed = 0
@@ -77,9 +81,8 @@ class Producer:
         after_seq = 0
         while rows := await self._positions.failed(after_seq, up_to_seq, BATCH_IMAGES):
             after_seq = rows[-1].seq or up_to_seq
-            yield [
-                self._retried(row) for row in rows if row.failure is not None and row.failure.code not in NEVER_AGAIN
-            ]
+            again = [row for row in rows if row.failure is not None and row.failure.code not in NEVER_AGAIN]
+            yield await self._asked([self._retried(row) for row in again])
 
     async def listing(self, cursor: str | None) -> AsyncIterator[list[WorkItem]]:
         """Yield the images that the source lists after the key ``cursor``, page by page.
@@ -107,6 +110,12 @@ class Producer:
             item = self._listed(listed, known.get(listed.key, ()))
             if item is not None:
                 items.append(item)
+        return await self._asked(items)
+
+    async def _asked(self, items: list[WorkItem]) -> list[WorkItem]:
+        """The images of one page with what people say about them."""
+        if self._answers is not None:
+            await self._answers.attach(items)
         return items
 
     def _skip(self, reason: Skip, key: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+from asyncfilter.engine.core.known_answers import KnownAnswers
+from asyncfilter.engine.removal.newer_verdicts import NewerVerdicts
 from asyncfilter.engine.removal.originals import DuplicateGuard
 from asyncfilter.engine.removal.recovery import Recovery, aim, resumed
 from asyncfilter.engine.removal.stages import (
@@ -45,6 +47,7 @@ class Apply:
         state: The versioning of the source, which decides whether a delete can be undone.
         again: True to include images that were restored by ``undo`` under these same decisions.
         places: The places that may be written to; None for those of the job.
+        answers: What people say about the images, up to now.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Apply:
         *,
         again: bool = False,
         places: Places | None = None,
+        answers: KnownAnswers | None = None,
     ) -> None:
         self._places = places or Places(job)
         self._job = job
@@ -63,7 +67,9 @@ class Apply:
         self._which = removal_query(job, None if again else decided_by(job))
         self._outcomes = Outcomes(job, compile_rules(job), kinds=REMOVING)
         self._duplicates = DuplicateGuard(job, checkpoint)
+        self._changes = NewerVerdicts(answers, checkpoint, self._outcomes, job.source.bucket)
         self._bucket = job.source.bucket
+        self._spared = 0
 
     async def plan(self) -> RemovalPlan:
         """The plan of all pending removals. Every decision is made again from the stored labels and compared.
@@ -73,6 +79,7 @@ class Apply:
         """
         if self._checkpoint.opened.decided_by != decided_by(self._job):
             raise other_decisions(self._job)
+        new_answers = await self._changes.look()
         count, places = GroupCount(self._state), PlaceCount(self._places)
         under_way = undone = 0
         async for page in self._pages():
@@ -99,7 +106,9 @@ class Apply:
             examined=tally.examined,
             under_way=under_way,
             undone=undone,
-            held_back=everything - count.images,
+            held_back=everything - count.images - self._spared,
+            new_answers=new_answers,
+            spared=self._spared,
             listing_done=watermark.listing_done,
             state=self._state,
             digest=count.digest,
@@ -108,7 +117,9 @@ class Apply:
 
     def _count(self, count: GroupCount, row: StoredImage) -> Removal:
         decision = row.decision
-        if decision is None or (row.detection is not None and self._outcomes.decide(row.detection) != decision):
+        if decision is None or (
+            row.detection is not None and self._outcomes.decide(row.detection, row.answer) != decision
+        ):
             raise other_decisions(self._job)
         target = self._action(row, decision).target or ""
         is_duplicate = row.same_as is not None and self._job.duplicate is not None
@@ -120,13 +131,16 @@ class Apply:
         return self._outcomes.effects.action(decision, is_duplicate=row.same_as is not None)
 
     async def _pages(self) -> AsyncIterator[Sequence[tuple[StoredImage, Removal | None]]]:
-        after_seq = 0
+        """Pending images, except those that newer answers are about: their new verdict waits for a run or refilter."""
+        after_seq = self._spared = 0
         while not self._which.is_empty:
             page = await self._checkpoint.pending_removals(self._which, after_seq, WAVE_IMAGES)
             if not page:
                 return
             after_seq = page[-1][0].seq or 0
-            yield page
+            kept = [pair for pair in page if pair[0].id not in self._changes.ids]
+            self._spared += len(page) - len(kept)
+            yield kept
 
     # -- Waves ---------------------------------------------------------------------------------------------------------
 
@@ -155,6 +169,8 @@ class Apply:
     def _is_wanted(self, recorded: Removal, row: StoredImage | None) -> bool:
         """Whether the job requires exactly the removal that the journal holds."""
         if row is None or row.seq is None or row.failure is not None or row.decision is None:
+            return False
+        if row.id in self._changes.ids:
             return False
         is_covered = self._which.covers(row.decision.verdict, is_duplicate=row.same_as is not None)
         return is_covered and aim(self._removal(row)) == aim(recorded)

@@ -110,6 +110,7 @@ def _summary(
         cleared=stages.done[CLEAR],
         failed=dict(stages.failed),
         left=plan.images - stages.done.total() - stages.failed.total(),
+        new_answers=plan.new_answers,
         size_bytes=stages.size_bytes,
         wall_s=wall_s,
         checkpoint=where,

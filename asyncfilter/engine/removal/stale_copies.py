@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import zip_longest
 
+from asyncfilter.engine.core.known_answers import KnownAnswers
+from asyncfilter.engine.removal.newer_verdicts import NewerVerdicts
 from asyncfilter.engine.removal.stages import WAVE_IMAGES, RemovalItem, RemovalStages, other_decisions
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
@@ -19,6 +21,7 @@ from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.policy.removal_places import PlaceCount, Places
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
+from asyncfilter.policy.rules import compile_rules
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import DeleteRequest
 from asyncfilter.records.images import DoneEffect, StoredImage
@@ -37,14 +40,24 @@ class Clear:
         checkpoint: Records the copies.
         state: The versioning of the source.
         places: The places that may be written to; None for those of the job.
+        answers: What people say about the images, up to now.
     """
 
-    def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState, *, places: Places | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        checkpoint: Checkpoint,
+        state: BucketState,
+        *,
+        places: Places | None = None,
+        answers: KnownAnswers | None = None,
+    ) -> None:
         self._places = places or Places(job)
         self._job = job
         self._checkpoint = checkpoint
         self._state = state
-        self._outcomes = Outcomes(job)
+        self._outcomes = Outcomes(job, compile_rules(job))
+        self._changes = NewerVerdicts(answers, checkpoint, self._outcomes, job.source.bucket)
         self._bucket = job.source.bucket
 
     async def plan(self) -> RemovalPlan:
@@ -55,6 +68,7 @@ class Clear:
         """
         if self._checkpoint.opened.decided_by != decided_by(self._job):
             raise other_decisions(self._job)
+        new_answers = await self._changes.look()
         count, places, copies = GroupCount(self._state), PlaceCount(self._places), 0
         async for page in self._pages():
             for row in page:
@@ -71,6 +85,7 @@ class Clear:
             name=self._job.name,
             is_removal=True,
             is_stale=True,
+            new_answers=new_answers,
             source=uri_of(self._bucket, self._job.source.prefix),
             groups=count.groups(),
             images=count.images,
@@ -83,12 +98,12 @@ class Clear:
         )
 
     async def _pages(self) -> AsyncIterator[list[StoredImage]]:
-        """Images with copies, page by page."""
+        """Images with copies, page by page; a newer answer may want one of them again, so its image is left out."""
         after_seq = 0
         # No label is needed, so none is decoded.
         while page := await self._checkpoint.positioned(after_seq, WAVE_IMAGES, is_asked=lambda _: False):
             after_seq = page[-1].seq or 0
-            yield [row for row in page if row.effects]
+            yield [row for row in page if row.effects and row.id not in self._changes.ids]
 
     def _removals(self, row: StoredImage) -> list[Removal]:
         return [

@@ -17,6 +17,7 @@ from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.engine.settle.stored_decisions import StoredDecisions
+from asyncfilter.engine.settle.take_over import TakeOver
 from asyncfilter.engine.settle.target_claims import TargetClaims
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.certain_stop import CertainStop
@@ -32,6 +33,7 @@ class Settlement:
     sequencer: Sequencer
     loop: SettleLoop
     redecider: Redecider
+    take_over: TakeOver
     summary: RunSummary
     lifecycle: RunLifecycle
 
@@ -85,6 +87,9 @@ def assemble_settlement(
     )
     decisions = StoredDecisions(job, checkpoint, core.outcomes)
     redecider = Redecider(core, decisions=decisions, sequencer=sequencer, committer=committer, loop=loop)
+    take_over = TakeOver(
+        core, decisions=decisions, sequencer=sequencer, committer=committer, sink_stage=sink_stage, loop=loop
+    )
     summary = RunSummary(
         core, sequencer=sequencer, since=since or checkpoint.opened.totals, budget=budget, tps_limit=tps_limit
     )
@@ -103,6 +108,7 @@ def assemble_settlement(
         sequencer=sequencer,
         loop=loop,
         redecider=redecider,
+        take_over=take_over,
         summary=summary,
         lifecycle=lifecycle,
     )

@@ -18,10 +18,10 @@ from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
-from asyncfilter.errors import AbortedError
+from asyncfilter.errors import AbortedError, AnswersError
 from asyncfilter.events import Draining, RunEnded
 from asyncfilter.job.fingerprint import decided_by
-from asyncfilter.model import Summary
+from asyncfilter.model import AnswersState, Summary
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.removal_query import removal_query
 
@@ -56,6 +56,7 @@ class RunLifecycle:
         self._run_id = core.run_id
         self._checkpoint = core.checkpoint
         self._options = core.options
+        self._answers = core.answers
         self._interrupt = core.interrupt
         self._stop_signal = core.stop_signal
         self._emit = core.emit
@@ -143,10 +144,19 @@ class RunLifecycle:
         kept = self._checkpoint.opened.watermark if is_dry else sequencer.watermark
         await self._checkpoint.drop_positions_after(kept.seq)
         overshoot = sequencer.overshoot if is_dry else await self._checkpoint.overshoot()
-        summary = self._summary.summary(overshoot=overshoot, pending_removals=await self._pending_removals())
+        summary = self._summary.summary(
+            overshoot=overshoot, pending_removals=await self._pending_removals(), answers=await self._answers_state()
+        )
         await self._checkpoint.end_run(self._run_id, self._clock.unix(), summary.stop_reason, summary.counts)
         self._emit(RunEnded(at_unix_s=self._clock.unix(), summary=summary))
         return summary
+
+    async def _answers_state(self) -> AnswersState | None:
+        try:
+            return await self._answers.state() if self._answers is not None else None
+        except AnswersError as error:
+            self._cautions.say(f"{error.message}: how many answers wait is not known")
+            return None
 
     async def _pending_removals(self) -> int:
         which = removal_query(self._job, decided_by(self._job))

@@ -33,6 +33,7 @@ class RunCore:
         emit: The context's listener, guarded: the run ends when it raises.
         has_own_labels: See ``RunContext``.
         model: See ``RunContext``.
+        answers: See ``RunContext``; a preview asks nobody.
         cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
@@ -56,6 +57,7 @@ class RunCore:
         self.clock = context.clock
         self.has_own_labels = context.has_own_labels
         self.model = context.model
+        self.answers = None if options.is_preview else context.answers
         self.rng = context.rng
         self.outcomes = Outcomes(job, compile_rules(job))
         self.stop_signal = StopSignal()

@@ -7,7 +7,7 @@ import msgspec
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.events import RunStarted
-from asyncfilter.model import StopReason, Summary
+from asyncfilter.model import AnswersState, StopReason, Summary
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.counts import counts, exit_code
 from asyncfilter.policy.empty_listing import NothingToExamineError
@@ -77,12 +77,13 @@ class RunSummary:
             dry_run=self._options.dry_run,
         )
 
-    def summary(self, *, overshoot: int, pending_removals: int) -> Summary:
+    def summary(self, *, overshoot: int, pending_removals: int, answers: AnswersState | None = None) -> Summary:
         """The summary of the run.
 
         Args:
             overshoot: Images paid for beyond the stop position, over the checkpoint's life.
             pending_removals: Images that ``apply`` would take out of the source.
+            answers: The answers file, and how far it was followed.
         """
         reason, error = self._stop_signal.reason or StopReason.COMPLETED, self._stop_signal.error
         sequencer, sums, wall_s = self._sequencer, self.sums(), self.elapsed_s
@@ -107,4 +108,5 @@ class RunSummary:
             complete=reason is StopReason.COMPLETED and sequencer.watermark.listing_done,
             nothing=error.found if isinstance(error, NothingToExamineError) else None,
             cautions=self._cautions.said,
+            answers=answers,
         )

@@ -99,6 +99,8 @@ class Sequencer:
         self._unsettled: deque[WorkItem] = deque()
         self._is_stopped = False
         self._moved = anyio.Event()
+        self._first_seq = watermark.seq
+        self._forgotten = 0
 
     # -- Admission -----------------------------------------------------------------------------------------------------
 
@@ -146,7 +148,27 @@ class Sequencer:
         """Continue from a position whose counts were made again; all admitted images must be settled."""
         self.watermark = watermark
         self.ahead = watermark.tally.copy()
+        self._first_seq = watermark.seq
         self.certain_stop.start_at(watermark.seq, self.ahead)
+
+    def count_instead(self, seq: int, after: Outcome, before: Outcome) -> None:
+        """Count a settled image by the outcome ``after``, where it was counted by ``before``.
+
+        Stop rules have seen it, and do not see it again.
+        """
+        for tally in (self.watermark.tally, self.ahead, *([self.this_run] if seq > self._first_seq else [])):
+            after.count_instead_of(before, tally)
+
+    @property
+    def life_and_run(self) -> tuple[Tally, Tally]:
+        """The settled counts of the checkpoint's life, and those of this run."""
+        return self.watermark.tally, self.this_run
+
+    def forget_unjudged(self) -> None:
+        """Forget the images beyond the stop, once the run has drained: settled ones may be decided again after that."""
+        self._forgotten = self.overshoot
+        self._undecided.clear()
+        self._is_stopped = False
 
     def restart_error_window(self) -> None:
         """Restart the error window of ``stop.errors``, because failed images are tried again."""
@@ -169,7 +191,9 @@ class Sequencer:
     @property
     def overshoot(self) -> int:
         """Images that this run paid for beyond its stop position."""
-        return sum(p.is_ready and p.stored is None and p.decision is not None for p in self._undecided)
+        return self._forgotten + sum(
+            p.is_ready and p.stored is None and p.decision is not None for p in self._undecided
+        )
 
     # -- In order: only the settle loop calls these methods ------------------------------------------------------------
 
@@ -253,10 +277,11 @@ class Sequencer:
     def _settle_one(self, item: WorkItem) -> None:
         mark = self.watermark
         item.revoke_replaced(mark.tally)
-        for tally in (mark.tally, self.this_run):
+        for tally in self.life_and_run:
             if not item.is_positioned:
                 item.count_judged(tally)
-            item.count_acted(tally)
+            if not item.counted_in:
+                item.count_acted(tally)
         # A redecided image is before the watermark, which `start_at` put behind all of them.
         if not item.is_positioned:
             mark.seq = item.image.seq

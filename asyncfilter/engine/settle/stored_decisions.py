@@ -19,6 +19,7 @@ from asyncfilter.policy.outcome import Outcome, Outcomes
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.policy.stopping import stop_due
 from asyncfilter.ports.checkpoint import Positions
+from asyncfilter.records.answers import CurrentAnswer
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Watermark
 from asyncfilter.records.tally import Tally
@@ -54,6 +55,9 @@ class StoredDecisions:
         job: The job as it is now.
         checkpoint: Holds the labels.
         outcomes: Compute the outcome of an image.
+
+    Attributes:
+        newer: Newer answers of people than the rows have, by row id: a dry run stores none.
     """
 
     def __init__(self, job: Job, checkpoint: Positions, outcomes: Outcomes) -> None:
@@ -64,6 +68,7 @@ class StoredDecisions:
         self._is_asked = None if rules.needs_boxes else rules.asks_for
         self._outcomes = outcomes
         self._marked = bytearray()
+        self.newer: dict[int, CurrentAnswer | None] = {}
 
     async def preview(self, mark: Watermark) -> RedecisionPreview:
         """Decide every image up to ``mark`` without writing anything; it can be cancelled at any time."""
@@ -108,6 +113,8 @@ class StoredDecisions:
                 wanted = []
 
     def _preview_one(self, row: StoredImage, found: RedecisionPreview) -> None:
+        if row.id in self.newer:
+            row = msgspec.structs.replace(row, answer=self.newer[row.id])
         outcome = self._outcomes.of(row)
         outcome.count(found.watermark.tally)
         if outcome.pending is not None:
@@ -121,7 +128,7 @@ class StoredDecisions:
 
     def _note_change(self, row: StoredImage, outcome: Outcome, found: RedecisionPreview) -> None:
         self._mark(row.seq or 0)
-        before, after = _outcome(row.decision, row.failure), _outcome(outcome.decision, outcome.failure)
+        before, after = outcome_name(row.decision, row.failure), outcome_name(outcome.decision, outcome.failure)
         if before != after:
             found.changes[before, after] += 1
 
@@ -129,7 +136,8 @@ class StoredDecisions:
         self._marked[seq // 8] |= 1 << (seq % 8)
 
 
-def _outcome(decision: Decision | None, failure: Failure | None) -> str:
+def outcome_name(decision: Decision | None, failure: Failure | None) -> str:
+    """The outcome of an image in one word, as counts name it."""
     if failure is not None or decision is None:
         return "failed"
     return decision.verdict.value

@@ -15,9 +15,11 @@ from asyncfilter.job.schema.rules import Rule
 from asyncfilter.job.schema.types import (
     SEEN,
     Address,
+    AnswersPath,
     CheckpointPath,
     Globs,
     InventoryAddress,
+    LabelNames,
     ListAddress,
     Region,
     Section,
@@ -31,6 +33,7 @@ from asyncfilter.model import Verdict
 
 _SOURCE = spec.SourceSpec(bucket="")
 _AWS = spec.Aws()
+_REVIEW = spec.Review()
 
 
 def wrap_uri(value: object) -> Any:  # noqa: ANN401  any content of the file
@@ -109,6 +112,15 @@ class Aws(Section):
     )
 
 
+class Review(Section):
+    """The images that people look at. No key here changes what a run does."""
+
+    labels: LabelNames = Field(
+        default=list(_REVIEW.labels),
+        description="The labels that people choose from. Default: the names in the keep and review rules.",
+    )
+
+
 class JobFile(Section):
     """A job. `${NAME}` in strings is the environment variable, `${NAME:-x}` has a default, `$$` is a dollar sign."""
 
@@ -156,6 +168,12 @@ class JobFile(Section):
         description="The SQLite file that holds the paid results. Default: `.asyncfilter/<name>.db` beside the job "
         "file; in the working folder when the job comes from a pipe.",
     )
+    answers: AnswersPath | None = Field(
+        default=None,
+        description="The SQLite file of what people say about the images; several jobs may share one. Default: the "
+        "path of the checkpoint without `.db`, and `.answers.db`.",
+    )
+    review: Review = Field(default=Review(), description="The images that people look at.")
     pricing: Pricing = Field(default=Pricing(), description="Usage and prices of the account.")
     aws: Aws = Field(default=Aws(), description="Access to AWS.")
 

@@ -65,8 +65,16 @@ def _file(text: str) -> str:
 
 
 def _checkpoint(text: str) -> str:
+    return _local_file(text, "a checkpoint")
+
+
+def _answers(text: str) -> str:
+    return _local_file(text, "people's answers")
+
+
+def _local_file(text: str, what: str) -> str:
     if _SCHEME.match(text):
-        raise ValueError(f"expected the path of a file on this machine, found {SEEN}: a checkpoint cannot be elsewhere")
+        raise ValueError(f"expected the path of a file on this machine, found {SEEN}: {what} cannot be elsewhere")
     return _file(text)
 
 
@@ -113,6 +121,10 @@ Usd = Annotated[
 Name = Annotated[str, Field(pattern=r"^\S(?:.*\S)?$", title="a name (no spaces around it)")]
 _NameList = Annotated[list[Name], Field(min_length=1)]
 Names = Annotated[_NameList, BeforeValidator(as_list, json_schema_input_type=Name | _NameList)]
+_Label = Annotated[
+    str, Field(pattern=r"^\S(?:.*\S)?$", max_length=255, title="a label (1 to 255 characters, no spaces around it)")
+]
+LabelNames = Annotated[list[_Label], Field(max_length=1000)]
 Glob = Annotated[str, Field(min_length=1, title="a glob such as *.jpg")]
 Globs = Annotated[list[Glob], BeforeValidator(as_list, json_schema_input_type=Glob | list[Glob])]
 _GlobList = Annotated[list[Glob], Field(min_length=1)]
@@ -133,6 +145,7 @@ InventoryAddress = Annotated[
     str, AfterValidator(_inventory), Field(title="s3://bucket/key of the manifest.json of an S3 Inventory")
 ]
 CheckpointPath = Annotated[str, AfterValidator(_checkpoint), Field(title="the path of a file")]
+AnswersPath = Annotated[str, AfterValidator(_answers), Field(title="the path of a file")]
 VerdictName = Annotated[Verdict, Field(strict=False)]
 
 

@@ -1,0 +1,136 @@
+"""The frozen draws of audits, in two tables of the answers file (``draw_tables``), on the calling thread.
+
+A draw is never changed or deleted. Its number comes from the file, so that several jobs may share one; the draws of a
+job are found by its name.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from asyncfilter.answers.errors import told
+from asyncfilter.answers.file import exists, open_reading, open_writing, real_path
+from asyncfilter.records.draws import Draw, DrawnImage, DrawnPart, NewDraw, PartName
+
+NewDraws = Callable[[Sequence[Draw], int], Sequence[NewDraw]]
+"""What to freeze: from the newest draw of each rule of the job, and the number that the first new one will have."""
+
+
+def stored_draws(path: Path, job: str) -> list[Draw]:
+    """The newest draw of each rule of a job, by the number of the rule; none without an answers file.
+
+    Raises:
+        AnswersError: The file cannot be used.
+    """
+    return _before(real_path(path), job)[0]
+
+
+def stored_draw(path: Path, number: int) -> Draw | None:
+    """The draw with this number; None when there is none. Raises as ``stored_draws``."""
+    path = real_path(path)
+    if not exists(path):
+        return None
+    with told(path), closing(open_reading(path)) as db:
+        return _read(db, number)
+
+
+def freeze(path: Path, job: str, make: NewDraws) -> list[Draw]:
+    """Store new draws, and return the newest of each rule of a job.
+
+    ``make`` may take its time, since the file is not locked meanwhile. Where another process has stored a draw by then,
+    it is called again with that. The file is created with the first draw.
+
+    Raises:
+        AnswersError: The file cannot be used.
+    """
+    path = real_path(path)
+    before, last = _before(path, job)
+    while new := make(before, last + 1):
+        with told(path), closing(open_writing(path)) as db:
+            is_stored = _store(db, new, after=last)
+            before, last = _newest(db, job), _last_number(db)
+        if is_stored:
+            break
+    return before
+
+
+def _before(path: Path, job: str) -> tuple[list[Draw], int]:
+    """The newest draws of a job, and the number of the newest of all."""
+    if not exists(path):
+        return [], 0
+    with told(path), closing(open_reading(path)) as db:
+        db.execute("BEGIN")
+        return _newest(db, job), _last_number(db)
+
+
+def _last_number(db: sqlite3.Connection) -> int:
+    (found,) = db.execute("SELECT coalesce(max(number), 0) FROM draw").fetchone()
+    return int(found)
+
+
+def _store(db: sqlite3.Connection, draws: Iterable[NewDraw], *, after: int) -> bool:
+    """Store all of the draws, or, where ``after`` is no longer the newest, none."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        is_newest = _last_number(db) == after
+        if is_newest:
+            _insert(db, draws)
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    return is_newest
+
+
+def _insert(db: sqlite3.Connection, draws: Iterable[NewDraw]) -> None:
+    for draw in draws:
+        bare = msgspec.structs.replace(draw, taken=_bare(draw.taken), rest=_bare(draw.rest))
+        frozen = msgspec.json.encode(bare).decode()
+        insert = "INSERT INTO draw (job, rule, frozen) VALUES (?, ?, ?)"
+        number = db.execute(insert, (draw.job, draw.measured.rule, frozen)).lastrowid
+        db.executemany(
+            "INSERT INTO draw_position VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((number, name.value, *position) for name in PartName for position in _positions(draw.part(name))),
+        )
+
+
+def _newest(db: sqlite3.Connection, job: str) -> list[Draw]:
+    query = "SELECT max(number) FROM draw WHERE job = ? GROUP BY rule ORDER BY rule"
+    numbers = [number for (number,) in db.execute(query, (job,)).fetchall()]
+    return [draw for number in numbers if (draw := _read(db, number)) is not None]
+
+
+def _read(db: sqlite3.Connection, number: int) -> Draw | None:
+    row = db.execute("SELECT frozen FROM draw WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        return None
+    frozen = msgspec.json.decode(row[0], type=NewDraw)
+    parts = {
+        name.value: msgspec.structs.replace(frozen.part(name), positions=_drawn(db, number, name)) for name in PartName
+    }
+    fields = {name: getattr(frozen, name) for name in NewDraw.__struct_fields__}
+    return Draw(number=number, **{**fields, **parts})
+
+
+def _bare(part: DrawnPart) -> DrawnPart:
+    return DrawnPart(images=part.images)
+
+
+def _positions(part: DrawnPart) -> Iterator[tuple[object, ...]]:
+    for number, image in enumerate(part.positions, 1):
+        yield number, image.bucket, image.key, image.etag, image.size_bytes, image.score
+
+
+def _drawn(db: sqlite3.Connection, number: int, name: PartName) -> Sequence[DrawnImage]:
+    query = (
+        "SELECT bucket, key, etag, size_bytes, score FROM draw_position WHERE draw = ? AND part = ? ORDER BY position"
+    )
+    return tuple(
+        DrawnImage(bucket=bucket, key=key, etag=etag, size_bytes=size_bytes, score=score)
+        for bucket, key, etag, size_bytes, score in db.execute(query, (number, name.value))
+    )

@@ -1,0 +1,58 @@
+"""Leases of images to people: who decides an image now, so that nobody else is given it.
+
+They are a table of the answers file: several servers of one file see each other's, and those of a server that was
+killed go on to hold. A lease that nobody renews ends by itself. Whether an answer counts never depends on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asyncfilter.answers.writer import Writing
+from asyncfilter.checkpoint import sql
+from asyncfilter.policy.answers.identity import Name, name_of
+from asyncfilter.records.answers import Subject
+
+LEASE_S = 300.0
+"""How long a lease holds after the last call about its image."""
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS lease (
+  bucket TEXT NOT NULL,
+  key TEXT NOT NULL,
+  etag TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  reviewer TEXT NOT NULL,
+  until_unix_s REAL NOT NULL,
+  PRIMARY KEY (bucket, key, etag, size_bytes)
+) WITHOUT ROWID
+"""
+"""Made when it is needed first: most answers files are never served."""
+
+_PUT = "INSERT OR REPLACE INTO lease (bucket, key, etag, size_bytes, reviewer, until_unix_s)"
+
+
+def leases(writing: Writing, *, now_unix_s: float) -> dict[Name, tuple[str, float]]:
+    """All leases that hold, by the name of the version: the reviewer, and until when. Those that ended are removed."""
+    writing.db.execute(_TABLE)
+    writing.db.execute("DELETE FROM lease WHERE until_unix_s <= ?", (now_unix_s,))
+    rows = writing.db.execute("SELECT bucket, key, etag, size_bytes, reviewer, until_unix_s FROM lease")
+    return {(bucket, key, etag, size): (reviewer, until) for bucket, key, etag, size, reviewer, until in rows}
+
+
+def put_leases(writing: Writing, subjects: Sequence[Subject], reviewer: str, *, until_unix_s: float) -> None:
+    """Lease images to a person, whoever had them before."""
+    writing.db.execute(_TABLE)
+    sql.insert(writing.db, _PUT, [(*name_of(one), reviewer, until_unix_s) for one in subjects])
+
+
+def renew_leases(
+    writing: Writing, subjects: Sequence[Subject], reviewer: str, *, now_unix_s: float, until_unix_s: float
+) -> None:
+    """Renew those leases on images that a person still holds."""
+    writing.db.execute(_TABLE)
+    query = (
+        "UPDATE lease SET until_unix_s = ? WHERE bucket = ? AND key = ? AND etag = ? AND size_bytes = ? "
+        "AND reviewer = ? AND until_unix_s > ?"
+    )
+    writing.db.executemany(query, [(until_unix_s, *name_of(one), reviewer, now_unix_s) for one in subjects])

@@ -1,0 +1,351 @@
+"""Importing a file of answers: the image of each unit, what is there already, and counts in which each unit is once.
+
+Reading comes first (``add_all``), then the conflicts of the file (``settle``), then writing (``write``), in one
+transaction of the caller's. A trial writes into ``Trial``, and counts the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from asyncfilter.datasets.answers.held_answers import HeldAnswer, HeldAnswers, NextAnswer
+from asyncfilter.datasets.answers.known import KnownImages
+from asyncfilter.datasets.answers.units import Left, Place, ReadNotes, Reject, RotatedBox, Said, Unit
+from asyncfilter.policy.answers.fold import last_word
+from asyncfilter.records.answers import Answer, ImageRows, NewAnswer, PersonVerdict, Subject
+
+MOST_PROBLEMS = 1_000
+"""Problems that are kept; all are counted."""
+_AT_ONCE = 500
+"""Units that are looked up or written together."""
+
+STALE, UNKNOWN, CONFLICTING, ROTATED = "stale", "unknown", "conflicting", "rotated"
+
+
+class Problem(NamedTuple):
+    """Something that was not taken as it is in the file.
+
+    Attributes:
+        at: Where it stands.
+        code: What it is.
+        key: The image that it names.
+        message: All of it, for people.
+        number: Of its unit, from 1.
+    """
+
+    at: Place
+    code: str
+    key: str | None
+    message: str
+    number: int
+
+
+class Rows(Protocol):
+    """The rows of an answers file, to which rows are added; ``asyncfilter.answers.Writing`` is one."""
+
+    @property
+    def last_serial(self) -> int:
+        """The serial of the newest row."""
+        ...
+
+    def images_of(self, objects: Sequence[Subject]) -> Sequence[ImageRows | None]:
+        """All that is known about the image of each of ``objects``."""
+        ...
+
+    def rows_with(self, uids: Sequence[str]) -> dict[str, Answer]:
+        """The rows with these uids."""
+        ...
+
+    def add(self, rows: Sequence[NewAnswer]) -> object:
+        """Add rows."""
+        ...
+
+
+class Reading(Protocol):
+    """An answers file that is read; ``asyncfilter.answers.AnswersReader`` is one."""
+
+    def last_serial(self) -> int:
+        """The serial of the newest row."""
+        ...
+
+    def images_of(self, objects: Sequence[Subject], *, up_to: int) -> Sequence[ImageRows | None]:
+        """All that is known about the image of each of ``objects``."""
+        ...
+
+    def rows_with(self, uids: Sequence[str]) -> dict[str, Answer]:
+        """The rows with these uids."""
+        ...
+
+
+class Trial:
+    """The rows of an answers file to which nothing is added.
+
+    Args:
+        reader: The file; None where there is none.
+    """
+
+    def __init__(self, reader: Reading | None) -> None:
+        self._reader = reader
+        self.last_serial = 0 if reader is None else reader.last_serial()
+
+    def images_of(self, objects: Sequence[Subject]) -> Sequence[ImageRows | None]:
+        """All that is known about the image of each of ``objects``."""
+        if self._reader is None:
+            return [None] * len(objects)
+        return self._reader.images_of(objects, up_to=self.last_serial)
+
+    def rows_with(self, uids: Sequence[str]) -> dict[str, Answer]:
+        """The rows with these uids."""
+        return {} if self._reader is None else self._reader.rows_with(uids)
+
+    def add(self, rows: Sequence[NewAnswer]) -> None:
+        """Nothing is added."""
+
+
+class Import:
+    """One import.
+
+    Args:
+        known: The images that answers may be about.
+        reviewer: Whose all answers are; None for whom the file names.
+        default_reviewer: Whose they are where it names nobody.
+        now_unix_s: When they were given where it does not say.
+
+    Attributes:
+        notes: For the reader.
+        read: How many units there are.
+        imported: New rows; ``changed`` of these give another verdict than the person had given.
+        repeated: Units whose row is there already.
+        lost: Units that are stale, unknown or conflicting, by which of these.
+        skipped: By code. Likewise ``rejected``.
+        reviewers: Units that are imported or repeated, by reviewer.
+        problems: The first of them, in the order of the file.
+        problems_total: How many there are.
+    """
+
+    def __init__(self, *, known: KnownImages, reviewer: str | None, default_reviewer: str, now_unix_s: float) -> None:
+        self._known, self._reviewer, self._default_reviewer = known, reviewer, default_reviewer
+        self._now_unix_s = now_unix_s
+        self._held = HeldAnswers()
+        self.notes = ReadNotes(self._note_rotated)
+        self.read = self.imported = self.repeated = self.changed = self.boxes_taken = 0
+        self.lost: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.reviewers: Counter[str] = Counter()
+        self._problems: list[Problem] = []
+        self.problems_total = 0
+
+    def close(self) -> None:
+        """Forget what was read."""
+        self._held.close()
+
+    @property
+    def matched(self) -> int:
+        """Units whose image is known and whose words are taken: imported or repeated."""
+        return self.imported + self.repeated
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all was taken that was not left out on purpose."""
+        return not self.lost.total() and not self.rejected.total()
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The first problems, in the order of the file."""
+        return sorted(self._problems, key=lambda problem: problem.number)
+
+    # -- Reading -------------------------------------------------------------------------------------------------------
+
+    def add_all(self, units: Iterable[Unit]) -> None:
+        """Read units, and find their images."""
+        numbered = self._numbered(units)
+        while some := list(islice(numbered, _AT_ONCE)):
+            said = [unit for _, unit in some if isinstance(unit, Said)]
+            found = self._known.find([image.key for unit in said for image in unit.images])
+            for number, unit in some:
+                if isinstance(unit, Said):
+                    self._match(number, unit, found)
+                else:
+                    self._leave(number, unit)
+
+    def settle(self) -> None:
+        """Find what one person says twice in the file; to be called when all units were read."""
+        self._held.settle()
+
+    def _numbered(self, units: Iterable[Unit]) -> Iterator[tuple[int, Unit]]:
+        for unit in units:
+            self.read += 1
+            yield self.read, unit
+
+    def _leave(self, number: int, unit: Left) -> None:
+        if unit.is_rejected:
+            self.rejected[unit.code] += 1
+            self._note(Problem(unit.at, unit.code, unit.key, unit.message, number))
+        else:
+            self.skipped[unit.code] += 1
+
+    def _match(self, number: int, said: Said, found: Mapping[str, Subject]) -> None:
+        buckets = (None, self._known.bucket)
+        here = [found[image.key] for image in said.images if image.bucket in buckets and image.key in found]
+        subject = here[0] if here else None
+        key = said.images[0].key
+        if subject is None:
+            self._lose(number, said.at, UNKNOWN, key, _unknown(said, self._known.bucket))
+            return
+        differing = _differing(said, subject)
+        if differing is not None:
+            self._lose(number, said.at, STALE, subject.key, differing)
+            return
+        if said.content is not None and said.etag is not None:
+            subject = msgspec.structs.replace(subject, content=said.content)
+        self._held.add(number, said, subject, self._reviewer or said.reviewer or self._default_reviewer)
+
+    def _lose(self, number: int, at: Place, code: str, key: str | None, message: str) -> None:
+        self.lost[code] += 1
+        self._note(Problem(at, code, key, message, number))
+
+    def _note_rotated(self, box: RotatedBox) -> None:
+        self._note(Problem(box.at, ROTATED, box.key, box.message, self.read + 1))
+
+    def _note(self, problem: Problem) -> None:
+        self.problems_total += 1
+        if len(self._problems) < MOST_PROBLEMS:
+            self._problems.append(problem)
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether there is anything that may be written."""
+        return self.read > self.lost.total() + self.skipped.total() + self.rejected.total()
+
+    # -- Writing -------------------------------------------------------------------------------------------------------
+
+    def write(self, rows: Rows) -> None:
+        """Add what is new to the rows of an answers file; to be called once, after ``settle``."""
+        answers = self._held.in_order()
+        taken: dict[str, str] = {}
+        while some := list(islice(answers, _AT_ONCE)):
+            rows.add(list(self._new(some, rows, taken)))
+
+    def _new(self, some: Sequence[NextAnswer], rows: Rows, taken: dict[str, str]) -> Iterator[NewAnswer]:
+        """The rows of those answers that are new.
+
+        Args:
+            some: In the order of writing.
+            rows: What is there.
+            taken: Whose the earlier answers of the file are that rows may take back, by uid.
+        """
+        wanted = [uid for one in some for uid in _uids(one.answer)]
+        there, images = (
+            rows.rows_with(list(dict.fromkeys(wanted))),
+            rows.images_of([one.answer.subject for one in some]),
+        )
+        for one, image in zip(some, images, strict=True):
+            answer, said = one.answer, one.answer.said
+            if one.is_conflicting:
+                message = f"{answer.reviewer} says different things about the image, and no times tell the later"
+                self._lose(answer.number, said.at, CONFLICTING, answer.subject.key, message)
+                continue
+            said_here = _rows_of(image, answer.reviewer)
+            if one.is_repeated or answer.uid in there or _is_made_from(said, there, said_here, answer.reviewer):
+                self._count(answer)
+                self.repeated += 1
+                continue
+            problem = _undo_problem(answer, there, taken)
+            if problem is not None:
+                code, message = problem
+                self._leave(answer.number, Left(said.at, code, message, answer.subject.key))
+                continue
+            if said.keeps_uid:
+                taken[answer.uid] = answer.reviewer
+            self._count(answer)
+            self.imported += 1
+            former = one.former or _last_verdict(image, answer.reviewer)
+            self.changed += said.verdict is not None and former is not None and former is not said.verdict
+            yield self._row(answer)
+
+    def _count(self, answer: HeldAnswer) -> None:
+        self.reviewers[answer.reviewer] += 1
+        self.boxes_taken += len(answer.said.boxes or ())
+
+    def _row(self, answer: HeldAnswer) -> NewAnswer:
+        said = answer.said
+        return NewAnswer(
+            uid=answer.uid,
+            subject=answer.subject,
+            reviewer=answer.reviewer,
+            at_unix_s=self._now_unix_s if said.at_unix_s is None else said.at_unix_s,
+            verdict=said.verdict,
+            labels=said.labels,
+            boxes=said.boxes,
+            note=said.note,
+            shown_ms=said.shown_ms,
+            how=said.how,
+            asked_as=said.asked_as,
+            blind=said.blind,
+            saw=said.saw,
+            undoes=said.undoes,
+        )
+
+
+def _unknown(said: Said, bucket: str) -> str:
+    image = said.images[0]
+    where = bucket if image.bucket is None else image.bucket
+    return f"{image.key!r} in {where} is not among the images of the job"
+
+
+def _differing(said: Said, subject: Subject) -> str | None:
+    """What shows that an answer is about another version of the object; None where nothing does."""
+    if said.etag is not None and said.etag != subject.etag:
+        return f"the answer is about ETag {said.etag[:64]}; the object has {subject.etag} now"
+    if said.size_bytes is not None and said.size_bytes != subject.size_bytes:
+        return f"the answer is about {said.size_bytes:,} bytes; the object has {subject.size_bytes:,} now"
+    return None
+
+
+def _uids(answer: HeldAnswer) -> Iterator[str]:
+    yield answer.uid
+    for uid in (answer.said.uid, answer.said.undoes):
+        if uid is not None:
+            yield uid
+
+
+def _rows_of(image: ImageRows | None, reviewer: str) -> list[Answer]:
+    return [] if image is None else [row for row in image.rows if row.reviewer == reviewer]
+
+
+def _last_verdict(image: ImageRows | None, reviewer: str) -> PersonVerdict | None:
+    word = None if image is None else last_word(image.rows, reviewer)
+    return None if word is None else word.verdict
+
+
+def _is_made_from(said: Said, there: dict[str, Answer], rows: Sequence[Answer], reviewer: str) -> bool:
+    """Whether an annotation says what the person had said in the row that it was made from, or since."""
+    origin = None if said.uid is None else there.get(said.uid)
+    if origin is None or origin.reviewer != reviewer:
+        return False
+    words: list[object] = [None, None, None]
+    for row in rows:
+        for part, word in enumerate((row.verdict, row.labels, row.boxes)):
+            words[part] = words[part] if word is None else word
+        if row.serial >= origin.serial and words == [said.verdict, said.labels, said.boxes]:
+            return True
+    return False
+
+
+def _undo_problem(answer: HeldAnswer, there: dict[str, Answer], taken: dict[str, str]) -> tuple[str, str] | None:
+    """Why a row cannot take another one back; None where it can, or takes none back."""
+    undoes = answer.said.undoes
+    if undoes is None:
+        return None
+    former = taken.get(undoes) or (there[undoes].reviewer if undoes in there else None)
+    if former is None:
+        return Reject.UNKNOWN_UID, f"it takes back {undoes}, which is not there"
+    if former != answer.reviewer:
+        return Reject.NOT_YOURS, f"it takes back an answer of {former}; one may take back one's own"
+    return None

@@ -1,0 +1,87 @@
+"""The pictures of a folder that no job has: every one waits to be decided."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any
+
+import anyio.from_thread
+
+from asyncfilter.records.answers import Subject
+from asyncfilter.review.rows import FAR, CardRow, IndexRow, Mark, Part
+
+ID_BITS = 52
+"""Bits of an id: a page holds it exactly, and two pictures of a million share one in one case of ten thousand."""
+
+_BATCH = 1000
+
+
+class FolderRows:
+    """``Rows`` of a folder.
+
+    An id is made from the version of a file, so that it is the same after a restart and never that of another one.
+
+    Args:
+        list_files: The present files, by key.
+    """
+
+    def __init__(self, list_files: Callable[[], Coroutine[Any, Any, Sequence[Subject]]]) -> None:
+        self._list_files = list_files
+        self._files: dict[int, Subject] = {}
+        self._ids: dict[tuple[str, str, str, int], int] = {}
+
+    def mark(self) -> Mark | None:
+        """See ``Rows``."""
+        files: dict[int, Subject] = {}
+        for subject in anyio.from_thread.run(self._list_files):
+            id_ = _id_of(subject)
+            while id_ in files:
+                id_ += 1
+            files[id_] = subject
+        self._files = files
+        self._ids = {_version(subject): id_ for id_, subject in files.items()}
+        digest = hashlib.blake2b(",".join(map(str, sorted(files))).encode(), digest_size=16)
+        return Mark("folder", digest.hexdigest(), 1 << ID_BITS)
+
+    def scan(self, part: Part, *, after: int = 0) -> Iterator[Sequence[IndexRow]]:
+        """See ``Rows``; ids do not rise, so that no row is behind another one."""
+        if part is not Part.BAND or after:
+            return
+        files = list(self._files.items())
+        for at in range(0, len(files), _BATCH):
+            yield [
+                IndexRow(id=id_, verdict=None, distance=FAR, twin=0, subject=subject, waits=True)
+                for id_, subject in files[at : at + _BATCH]
+            ]
+
+    def cards(self, ids: Sequence[int]) -> Sequence[CardRow]:
+        """See ``Rows``."""
+        files = self._files
+        return [CardRow(id=id_, subject=files[id_]) for id_ in ids if id_ in files]
+
+    def find(self, subjects: Sequence[Subject]) -> Sequence[int]:
+        """See ``Rows``."""
+        return [self._ids[_version(one)] for one in subjects if _version(one) in self._ids]
+
+    def count(self) -> int:
+        """See ``Rows``."""
+        return len(self._files)
+
+    def pulse(self) -> Mapping[str, float] | None:
+        """See ``Rows``."""
+        return None
+
+    def is_running(self) -> bool:
+        """See ``Rows``."""
+        return False
+
+
+def _version(subject: Subject) -> tuple[str, str, str, int]:
+    return subject.bucket, subject.key, subject.etag, subject.size_bytes
+
+
+def _id_of(subject: Subject) -> int:
+    named = f"{subject.key}\0{subject.etag}\0{subject.size_bytes}".encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(named, digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> (64 - ID_BITS) or 1

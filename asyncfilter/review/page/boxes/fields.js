@@ -1,0 +1,44 @@
+// The selected box in numbers: for people who cannot drag, and for exact work.
+import { html } from "../vendor/preact.js";
+import { keepFocus } from "../parts.js";
+import { Combobox, knownLabels } from "../screens/labels.js";
+import { count } from "../text.js";
+import { boxesOf, flush, selected, setBox, setLabel } from "./drafts.js";
+import { removeBox } from "./editor.js";
+import { atLeastOnePixel, moved, toPixels } from "./geometry.js";
+
+const FIELDS = [["left", "x"], ["top", "y"], ["width", "w"], ["height", "h"]];
+
+/** The box with one of its numbers changed, inside the picture. */
+function changed(box, part, value, picture) {
+  if (part === "x" || part === "y") return moved({ ...box, [part]: value }, 0, 0, picture);
+  const most = part === "w" ? picture[0] - box.x : picture[1] - box.y;
+  return atLeastOnePixel({ ...box, [part]: Math.min(Math.round(value), most) }, picture);
+}
+
+/** The focus goes back to the box, where keys go on. */
+const backToBox = (index) => requestAnimationFrame(() => document.querySelector(`[data-testid=box][data-index="${index}"]`)?.focus());
+
+export function BoxFields({ card, picture, askedAs, onDone }) {
+  const index = selected.value;
+  const boxes = boxesOf(card);
+  const box = boxes[index] && toPixels(boxes[index], picture);
+  const set = (part) => (event) => {
+    const value = Number(event.target.value);
+    if (event.target.value === "" || !Number.isFinite(value)) return;
+    setBox(card, index, changed(box, part, value, picture), picture, askedAs);
+    flush();
+  };
+  return html`<div class="box-fields" role="group" aria-label="The selected box">
+    ${box
+      ? html`
+        <${Combobox} key=${`label-${index}-${boxes[index].label}`} testid="box-label" id="box-label" label="Label of this box" clears=${false}
+          value=${boxes[index].label} known=${knownLabels(card)} onChoose=${(label) => (setLabel(card, index, label.trim(), askedAs), backToBox(index))} />
+        ${FIELDS.map(([name, part]) => html`<label class="number-field"><span>${name}</span>
+          <input type="number" data-testid=${`box-${name}`} aria-label=${`Box ${name} in pixels`} min=${part === "w" || part === "h" ? 1 : 0}
+            max=${picture[part === "x" || part === "w" ? 0 : 1]} step="1" value=${Math.round(box[part])} onChange=${set(part)} /></label>`)}
+        <button class="quiet" data-testid="box-delete" onMouseDown=${keepFocus} onClick=${() => removeBox({ card, askedAs, index })}>Delete box</button>`
+      : html`<p class="faint">${boxes.length ? `${count(boxes.length)} here. ` : ""}Drag on the picture, or press <kbd>N</kbd>, for a new box.</p>`}
+    <button data-testid="boxes-done" onClick=${() => (flush(), onDone())}>Done <kbd>Enter</kbd></button>
+  </div>`;
+}

@@ -1,0 +1,85 @@
+// Every card this page knows. A card is plain data; a component that shows one subscribes to it alone, so that a
+// decision repaints one tile and not ten thousand.
+import { signal } from "./vendor/preact.js";
+import { get } from "./api.js";
+import { isUnderWay } from "./outbox.js";
+
+const BATCH = 200; // the most that one request may ask for
+const REQUESTS = 3; // Chromium opens six connections to a host; pictures need the others
+
+const cards = new Map();
+const watched = new Map();
+
+/** The number of changes to any card: what depends on all of them reads it. */
+export const changes = signal(0);
+
+/** The card, or undefined while it is not loaded. */
+export const cardOf = (id) => cards.get(id);
+
+/** The card as a signal: null while it is not loaded. */
+export function watch(id) {
+  let found = watched.get(id);
+  if (!found) watched.set(id, (found = signal(cards.get(id) ?? null)));
+  return found;
+}
+
+/** Take over a card. */
+export function put(card) {
+  cards.set(card.id, card);
+  const one = watched.get(card.id);
+  if (one) one.value = card;
+}
+
+/** Change parts of a card. */
+export function patch(id, parts) {
+  const card = cards.get(id);
+  if (!card) return;
+  put({ ...card, ...parts });
+  changes.value += 1;
+}
+
+const waiting = new Map(); // id -> promise of the request that brings it
+
+async function request(ids) {
+  const { cards: found } = await get("/api/cards", { ids: ids.join(",") });
+  // An answer of ours that is under way is newer than the server's.
+  for (const card of found) put(isUnderWay(card.id) ? { ...card, answer: cards.get(card.id)?.answer ?? card.answer } : card);
+  changes.value += 1;
+}
+
+function ask(ids) {
+  const promise = request(ids).finally(() => ids.forEach((id) => waiting.delete(id)));
+  ids.forEach((id) => waiting.set(id, promise));
+  return promise;
+}
+
+/** Load the cards that are not there yet (all, with `again`), a few requests at a time, in the order given. */
+export async function load(ids, { again = false, onStep = () => {} } = {}) {
+  const already = new Set();
+  const wanted = ids.filter((id) => {
+    if (waiting.has(id)) already.add(waiting.get(id));
+    return again || (!cards.has(id) && !waiting.has(id));
+  });
+  let at = 0;
+  const worker = async () => {
+    while (at < wanted.length) {
+      const part = wanted.slice(at, (at += BATCH));
+      await ask(part);
+      onStep();
+    }
+  };
+  await Promise.all([...already, ...Array.from({ length: Math.min(REQUESTS, Math.ceil(wanted.length / BATCH)) }, worker)]);
+}
+
+/** All ids of a queue, page by page. */
+export async function* idsOf(name, { limit = 2000 } = {}) {
+  let after = null;
+  do {
+    const page = await get("/api/queue", { name, limit, ...(after === null ? {} : { after }) });
+    yield page.ids;
+    after = page.after;
+  } while (after !== null && after !== undefined);
+}
+
+/** The verdict of a card's current answer, or "". */
+export const verdictOf = (card) => card?.answer?.verdict ?? "";

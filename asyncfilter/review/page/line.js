@@ -1,0 +1,150 @@
+// The line of images that one person decides in Decide. Ids are leased from the server (two people never get one), a few
+// ahead of the position; an image that was passed over keeps its place.
+import { batch, computed, signal } from "./vendor/preact.js";
+import { get, post } from "./api.js";
+import { cardOf, idsOf, load, verdictOf } from "./cards.js";
+import { prefetch } from "./pictures.js";
+import { counts } from "./state.js";
+
+/** The queues of Decide: what they are for, and as what an answer in them counts. */
+export const QUEUES = {
+  waiting: { words: "Waiting", askedAs: "decide" },
+  audit: { words: "Audit", askedAs: "audit" },
+  second: { words: "Second looks", askedAs: "second" },
+  disagreements: { words: "Disagreements", askedAs: "adjudicate" },
+  unsure: { words: "Unsure", askedAs: "decide" },
+  all: { words: "All images", askedAs: "free" },
+};
+
+const AHEAD = 24;
+const MOST_TAKEN = 64;
+const RENEW_MS = 120_000; // a lease lasts 300 s
+
+export const queue = signal("waiting");
+export const line = signal([]);
+export const position = signal(0);
+/** Ids decided in this line; taken back ones are not in it. */
+export const finished = signal(new Set());
+/** True when the server has nothing more for this person. */
+export const drained = signal(false);
+/** How many are left in a queue other than `waiting`, whose number is in the counts of the job. */
+const restOfQueue = signal(0);
+
+export const current = computed(() => line.value[position.value] ?? null);
+export const rest = computed(() => {
+  if (queue.value === "waiting") return counts.value.waiting;
+  return Math.max(0, restOfQueue.value - finished.value.size);
+});
+
+let topping = null;
+
+/** Ids that are new to this line. The server gives those that this person holds already, too. */
+async function take(name, missing) {
+  const known = new Set(line.value);
+  const mine = line.value.filter((id) => !finished.value.has(id)).length;
+  const n = Math.min(MOST_TAKEN, mine + missing);
+  const { ids } = await post("/api/take", { queue: name, n });
+  const fresh = ids.filter((id) => !known.has(id));
+  return fresh.length || ids.length < n ? fresh : beyond(name, known);
+}
+
+/** So many were passed over that they fill what one may hold: the queue itself has more. */
+async function beyond(name, known) {
+  for await (const page of idsOf(name)) {
+    const fresh = page.filter((id) => !known.has(id)).slice(0, AHEAD);
+    if (fresh.length) return fresh;
+  }
+  return [];
+}
+
+async function extend(missing) {
+  const name = queue.value;
+  const fresh = await take(name, missing);
+  if (name !== queue.value) return;
+  await load(fresh);
+  const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && verdictOf(cardOf(id))));
+  drained.value = usable.length === 0;
+  if (usable.length) line.value = [...line.value, ...usable];
+  prefetch(line.value, position.value);
+}
+
+/** Fill the line ahead of the position; one request at a time. */
+export function topUp() {
+  const missing = AHEAD - (line.value.length - position.value);
+  if (missing <= AHEAD / 2 && line.value.length > position.value) return topping ?? Promise.resolve();
+  topping ??= extend(Math.max(missing, 1)).finally(() => (topping = null));
+  return topping;
+}
+
+/** Begin a line, with `id` at its head if one is given. */
+export async function begin(name, id = null) {
+  batch(() => {
+    queue.value = name;
+    line.value = [];
+    position.value = 0;
+    finished.value = new Set();
+    drained.value = false;
+  });
+  if (id !== null) {
+    await load([id]);
+    if (cardOf(id)) line.value = [id];
+  }
+  await Promise.all([topUp(), measure(name)]);
+}
+
+async function measure(name) {
+  if (name === "waiting") return;
+  const { ids, rest: more } = await get("/api/queue", { name, limit: 1 });
+  restOfQueue.value = ids.length + more;
+}
+
+/** Go to a place of the line. */
+export function moveTo(place) {
+  position.value = Math.max(0, Math.min(place, line.value.length));
+  prefetch(line.value, position.value);
+  void topUp().catch(() => {});
+}
+
+/** Show an image: where it is in the line, or put in before the present one. */
+export async function show(id) {
+  let place = line.value.indexOf(id);
+  if (place < 0) {
+    await load([id]);
+    if (!cardOf(id)) return;
+    place = position.value;
+    line.value = [...line.value.slice(0, place), id, ...line.value.slice(place)];
+  }
+  moveTo(place);
+}
+
+/** Note ids as decided, and go to the next one that is not. */
+export function finish(ids) {
+  finished.value = new Set([...finished.value, ...ids]);
+  const next = line.value.findIndex((id, place) => place > position.value && !finished.value.has(id));
+  moveTo(next < 0 ? line.value.length : next);
+}
+
+/** Note ids as not decided any more, and show the first of them. */
+export function reopen(ids) {
+  finished.value = new Set([...finished.value].filter((id) => !ids.includes(id)));
+  return show(ids[0]);
+}
+
+/** Places of the images that were passed over. */
+export const passedOver = computed(() => {
+  const places = line.value.flatMap((id, place) => (place < position.value && !finished.value.has(id) ? [place] : []));
+  return places.filter((place) => !verdictOf(cardOf(line.value[place])) || queue.value !== "waiting");
+});
+
+/** Take out of the line what another person holds or has answered, unless it is on the screen. */
+export function leave(ids) {
+  const gone = new Set(ids.filter((id) => id !== current.value && line.value.indexOf(id) > position.value));
+  if (gone.size) line.value = line.value.filter((id) => !gone.has(id));
+}
+
+// Any call about leased ids renews them; a person who looks at one picture for long makes none.
+setInterval(() => {
+  if (document.visibilityState !== "visible") return;
+  const held = line.value.slice(position.value, position.value + AHEAD).filter((id) => !finished.value.has(id));
+  if (held.length) get("/api/cards", { ids: held.join(",") }).catch(() => {});
+}, RENEW_MS);

@@ -1,0 +1,80 @@
+// The picture of a card, as large as its place allows. What is drawn over it (boxes) lies exactly on it.
+import { html, useLayoutEffect, useRef, useSignal } from "./vendor/preact.js";
+import { pictureOf, sizeOf } from "./pictures.js";
+import { basename } from "./text.js";
+
+const MOST_ENLARGED = 3; // a small picture blown up further shows nothing more
+
+/** Size of the stage, kept current. */
+function useSize(element) {
+  const size = useSignal(null);
+  useLayoutEffect(() => {
+    const measure = () => (size.value = [element.current.clientWidth, element.current.clientHeight]);
+    const observer = new ResizeObserver(measure);
+    observer.observe(element.current);
+    measure();
+    return () => observer.disconnect();
+  }, []);
+  return size.value;
+}
+
+/** The largest size of a picture inside a stage, in CSS pixels. */
+function fit([width, height], [across, down]) {
+  const scale = Math.min(across / width, down / height, MOST_ENLARGED);
+  return [Math.max(1, Math.floor(width * scale)), Math.max(1, Math.floor(height * scale))];
+}
+
+/** Calls `then` once what is in the document now has been painted. */
+function afterPaint(then) {
+  let stopped = false;
+  requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => !stopped && then();
+    channel.port2.postMessage(null);
+  });
+  return () => (stopped = true);
+}
+
+function altOf(card) {
+  return `Picture ${basename(card.key) || card.id}`;
+}
+
+/** Puts the prefetched element itself into the document: a new one would be decoded again. */
+function usePicture(card, holder, onPainted) {
+  useLayoutEffect(() => {
+    const { image, state } = pictureOf(card);
+    image.dataset.testid = "photo";
+    image.alt = altOf(card);
+    holder.current.replaceChildren(image);
+    let stop = () => {};
+    const unsubscribe = state.subscribe((value) => {
+      if (value === "loading") return;
+      stop = afterPaint(() => onPainted(value));
+    });
+    return () => (unsubscribe(), stop());
+  }, [card.id]);
+  return pictureOf(card).state.value;
+}
+
+/** The original's own pixels, in place of the smaller rendition, while `full` is on. */
+const FullSize = ({ card, size }) =>
+  html`<img class="full" src=${card.full} alt="" width=${size[0]} height=${size[1]} draggable=${false} />`;
+
+export function Photo({ card, full, onPainted, children }) {
+  const stage = useRef(null);
+  const holder = useRef(null);
+  const room = useSize(stage);
+  const state = usePicture(card, holder, onPainted);
+  const picture = sizeOf(card);
+  const own = [picture[0] / devicePixelRatio, picture[1] / devicePixelRatio];
+  const size = full ? own : room ? fit(picture, room) : [1, 1];
+  const broken = state === "broken";
+  return html`<div class=${`stage ${full ? "is-full" : ""}`} ref=${stage}>
+    <div class=${`frame ${broken ? "is-broken" : ""}`} style=${{ width: `${size[0]}px`, height: `${size[1]}px` }}>
+      <div class="holder" ref=${holder}></div>
+      ${full && !broken && html`<${FullSize} card=${card} size=${own} />`}
+      ${broken && html`<p class="broken" data-testid="broken">This picture cannot be shown: it is damaged, too large, or no picture.</p>`}
+      ${!broken && room && children?.({ picture, size })}
+    </div>
+  </div>`;
+}

@@ -1,0 +1,74 @@
+// Look-alikes of the picture on the screen, decided together: the number is in the button, one undo takes all back.
+import { html, useEffect, useRef, useSignal } from "../vendor/preact.js";
+import { get } from "../api.js";
+import { cardOf, load, verdictOf, watch } from "../cards.js";
+import { LEVEL, bindings, keyName, useKeys } from "../keys.js";
+import { Dialog, Icon, keepFocus } from "../parts.js";
+import { WORDS, basename, count } from "../text.js";
+
+const LIMIT = 24;
+const REST_MS = 200; // a person who goes on asks for no group
+
+const KINDS = { look: "By look", labels: "By labels" };
+
+/** Images like this one that have no answer yet: `{ids, count}`, asked for once the picture stays. */
+export function useGroup(card, ready) {
+  const found = useSignal({});
+  useEffect(() => {
+    found.value = {};
+    // A group by the machine's labels would tell what a blind card hides.
+    if (!ready || card.blind) return undefined;
+    const abort = new AbortController();
+    const timer = setTimeout(() => Object.keys(KINDS).forEach((by) => ask(card.id, by, abort.signal, found)), REST_MS);
+    return () => (clearTimeout(timer), abort.abort());
+  }, [card.id, ready]);
+  const largest = Math.max(0, ...Object.values(found.value).map((ids) => ids.length));
+  return { found: found.value, count: largest ? largest + 1 : 0 };
+}
+
+async function ask(id, by, signal, found) {
+  try {
+    const { ids } = await get("/api/near", { id, by, limit: LIMIT }, { signal });
+    await load(ids);
+    const open = ids.filter((one) => one !== id && cardOf(one) && !cardOf(one).blind && !verdictOf(cardOf(one)));
+    if (!signal.aborted && open.length) found.value = { ...found.value, [by]: open };
+  } catch {
+    // No group then: the picture is decided alone.
+  }
+}
+
+function Member({ id, chosen, onToggle }) {
+  const card = watch(id).value;
+  const on = chosen.has(id);
+  return html`<button class="member" data-testid="group-tile" data-id=${id} aria-pressed=${String(on)} aria-label=${`${basename(card.key)}: ${on ? "in the group" : "left out"}`}
+    onMouseDown=${keepFocus} onClick=${() => onToggle(id)}><img src=${card.thumb} alt="" draggable=${false} /></button>`;
+}
+
+export function Group({ card, group, onDecide, onClose }) {
+  const kinds = Object.keys(group.found);
+  const kind = useSignal(kinds.includes("look") ? "look" : kinds[0]);
+  const left = useSignal(new Set());
+  const members = (group.found[kind.value] ?? []).filter((id) => id !== card.id);
+  const chosen = new Set(members.filter((id) => !left.value.has(id)));
+  const decide = (verdict, event) => onDecide(verdict, [...chosen], event);
+  const toggle = (id) => (left.value = new Set(left.value.has(id) ? [...left.value].filter((one) => one !== id) : [...left.value, id]));
+  const closing = useRef(false); // a key may come before the dialog has left the document
+  const close = () => ((closing.current = true), onClose());
+  useKeys((event, action) => {
+    if (closing.current) return false;
+    if (event.key === "Escape" || action === "group") return (close(), true);
+    if (["keep", "reject", "unsure"].includes(action) && !event.repeat) decide(action, event);
+    return action !== null;
+  }, LEVEL.dialog);
+  return html`<${Dialog} testid="group-panel" label="Look-alikes" onClose=${close} class="wide">
+    <header class="dialog-head"><h2>${count(chosen.size + 1)} alike</h2>
+      ${kinds.length > 1 && html`<div class="segments">${kinds.map((one) => html`<button aria-pressed=${String(one === kind.value)} onClick=${() => (kind.value = one)}>${KINDS[one]}</button>`)}</div>`}
+      <button class="quiet" onClick=${close}>Close <kbd>Esc</kbd></button></header>
+    <div class="members">
+      <span class="member anchor"><img src=${card.thumb} alt="The picture itself" /></span>
+      ${members.map((id) => html`<${Member} key=${id} id=${id} chosen=${chosen} onToggle=${toggle} />`)}
+    </div>
+    <div class="verdicts">${["reject", "unsure", "keep"].map((verdict) => html`<button class=${`decision ${verdict}`} data-testid=${`group-${verdict}`}
+      onClick=${(event) => decide(verdict, event)}><${Icon} name=${verdict} /><span>${WORDS[verdict]} ${count(chosen.size + 1)}</span><kbd>${keyName(bindings.value[verdict][0] ?? "")}</kbd></button>`)}</div>
+  <//>`;
+}

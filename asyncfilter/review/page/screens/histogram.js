@@ -1,0 +1,60 @@
+// A histogram of scores with two thresholds that can be dragged, and moved by arrows: from where images are kept, and
+// from where people are asked.
+import { html, useRef } from "../vendor/preact.js";
+import { count } from "../text.js";
+
+const WIDTH = 640;
+const HEIGHT = 150;
+const BASE = 130;
+
+const xOf = (percent) => (percent / 100) * WIDTH;
+
+/** Images with a score of at least `percent`; `bins[p]` are those from p to below p + 1. */
+export const atLeast = (bins, percent) => bins.slice(Math.max(0, Math.ceil(percent))).reduce((sum, one) => sum + one, 0);
+
+function Handle({ name, testid, value, low, high, onChange, chart }) {
+  const set = (next) => onChange(Math.min(high, Math.max(low, Math.round(next))));
+  const onKey = (event) => {
+    const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
+    if (!step && event.key !== "Home" && event.key !== "End") return;
+    event.preventDefault();
+    event.stopPropagation();
+    set(step ? value + step : event.key === "Home" ? low : high);
+  };
+  const drag = (event) => {
+    if (!event.currentTarget.hasPointerCapture(event.pointerId)) return;
+    const rect = chart.current.getBoundingClientRect();
+    set(((event.clientX - rect.left) / rect.width) * 100);
+  };
+  return html`<div class=${`threshold ${testid}`} style=${{ left: `${value}%` }} role="slider" tabindex="0" data-testid=${testid} aria-label=${name}
+      aria-valuemin=${low} aria-valuemax=${high} aria-valuenow=${value} aria-valuetext=${`${name} ${value}`} onKeyDown=${onKey}
+      onPointerDown=${(event) => event.currentTarget.setPointerCapture(event.pointerId)} onPointerMove=${drag}>
+    <span class="flag">${value}</span>
+  </div>`;
+}
+
+export function Histogram({ bins, keep, ask, onKeep, onAsk, words }) {
+  const chart = useRef(null);
+  const most = Math.max(1, ...bins);
+  const kept = atLeast(bins, keep);
+  const asked = atLeast(bins, ask) - kept;
+  const alternative = `${words}: ${count(kept)} images from ${keep} on, ${count(asked)} from ${ask} to ${keep}, ${count(atLeast(bins, 0) - kept - asked)} below.`;
+  const zone = (percent) => (percent >= keep ? "kept" : percent >= ask ? "asked" : "left");
+  return html`<div class="histogram-box">
+    <div class="plot" ref=${chart}>
+      <svg class="histogram" data-testid="histogram" role="img" aria-label=${alternative} viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none">
+        ${bins.map((number, percent) => number > 0 && html`<rect class=${zone(percent)} x=${xOf(percent) + 0.6} width=${WIDTH / 100 - 1.2}
+          y=${BASE - Math.max(1.5, (number / most) * (BASE - 8))} height=${Math.max(1.5, (number / most) * (BASE - 8))} />`)}
+        <line x1="0" x2=${WIDTH} y1=${BASE} y2=${BASE} />
+      </svg>
+      <${Handle} name="Keep from" testid="threshold-keep" value=${keep} low=${ask} high=${100} onChange=${onKeep} chart=${chart} />
+      <${Handle} name="Ask from" testid="threshold-ask" value=${ask} low=${0} high=${keep} onChange=${onAsk} chart=${chart} />
+    </div>
+    <div class="axis" aria-hidden="true">${[0, 25, 50, 75, 100].map((tick) => html`<span>${tick}</span>`)}</div>
+    <dl class="figures">
+      <div><dt>Would be kept</dt><dd data-testid="would-keep" data-count=${kept}>${count(kept)}</dd></div>
+      <div><dt>Would be asked</dt><dd data-testid="would-ask" data-count=${asked}>${count(asked)}</dd></div>
+      <div><dt>Left to the other rules</dt><dd>${count(atLeast(bins, 0) - kept - asked)}</dd></div>
+    </dl>
+  </div>`;
+}

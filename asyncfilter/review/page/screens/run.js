@@ -1,0 +1,126 @@
+// Run: how the run goes, and carrying out what people decided.
+import { html, signal } from "../vendor/preact.js";
+import { post } from "../api.js";
+import { unsaved } from "../outbox.js";
+import { applied, job, pulses } from "../state.js";
+import { clock, count, visible } from "../text.js";
+
+const plan = signal(null);
+const problem = signal(null);
+const working = signal(false);
+
+const WIDTH = 640;
+const HEIGHT = 90;
+
+/** Images a second between two pulses. */
+function rates() {
+  return pulses.value.slice(1).map((one, at) => {
+    const before = pulses.value[at];
+    return Math.max(0, (one.examined - before.examined) / Math.max(0.001, one.at_unix_s - before.at_unix_s));
+  });
+}
+
+function Curve() {
+  const values = rates();
+  if (values.length < 2) return null;
+  const most = Math.max(...values, 1e-9);
+  const points = values.map((value, at) => `${(at / (values.length - 1)) * WIDTH},${HEIGHT - 4 - (value / most) * (HEIGHT - 12)}`);
+  return html`<svg class="curve" role="img" aria-label=${`Images a second, now ${values.at(-1).toFixed(1)}, at most ${most.toFixed(1)}`}
+    viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none"><polyline points=${points.join(" ")} /></svg>`;
+}
+
+const FIGURES = {
+  examined: ["Examined", count],
+  attempts: ["Requests", count],
+  throttled: ["Throttled", count],
+  retried: ["Retried", count],
+  allowed_tps: ["Allowed a second", (value) => value.toFixed(1)],
+  in_flight: ["In flight", count],
+  p50_ms: ["Median latency", (value) => `${count(Math.round(value))} ms`],
+  p95_ms: ["95 % latency", (value) => `${count(Math.round(value))} ms`],
+  spent_micros: ["Spent", (value) => `$${(value / 1e6).toFixed(2)}`],
+};
+
+function Pulse() {
+  const last = pulses.value.at(-1);
+  if (!last) return html`<div data-testid="pulse" class="pulse"><p class="faint">${job.value.running ? "A run goes on; its first figures come within seconds." : "No run is going on."}</p></div>`;
+  const shown = Object.entries(FIGURES).filter(([name]) => last[name] != null);
+  return html`<div data-testid="pulse" class="pulse">
+    <${Curve} />
+    <dl class="figures">${shown.map(([name, [words, format]]) => html`<div><dt>${words}</dt><dd>${format(last[name])}</dd></div>`)}</dl>
+    ${last.at_unix_s && html`<p class="faint">As of ${clock(last.at_unix_s)}</p>`}
+  </div>`;
+}
+
+const SAID = {
+  running: "A run holds the lock: it takes the answers over itself.",
+  outdated: "Newer answers came: look at the plan again.",
+};
+
+async function step(body) {
+  working.value = true;
+  problem.value = null;
+  try {
+    return await post("/api/apply", body);
+  } catch (error) {
+    problem.value = SAID[error.code] ?? error.message;
+    if (error.code === "outdated") plan.value = null;
+    return null;
+  } finally {
+    working.value = false;
+  }
+}
+
+async function look() {
+  applied.value = null;
+  plan.value = await step({ step: "plan" });
+}
+
+async function carryOut() {
+  applied.value = { state: "started" }; // its events can be here before the answer is
+  if (await step({ step: "go", plan: plan.value.plan })) plan.value = null;
+  else applied.value = null;
+}
+
+const words = (name) => visible(name).replaceAll("_", " ");
+
+/** Counts of any depth, one row a number. */
+function flat(counts, before = "") {
+  return Object.entries(counts ?? {}).flatMap(([name, value]) =>
+    value !== null && typeof value === "object" ? flat(value, `${before}${words(name)}, `) : [[before + words(name), value]],
+  );
+}
+
+function Counts({ counts }) {
+  const rows = flat(counts).filter(([, value]) => value !== null && value !== 0);
+  return html`<dl class="figures" data-testid="apply-counts">
+    ${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${typeof value === "number" ? count(value) : visible(value)}</dd></div>`)}
+    ${!rows.length && html`<div><dt>Changes</dt><dd>none</dd></div>`}</dl>`;
+}
+
+function Result() {
+  const { value } = applied;
+  if (!value) return null;
+  const { state = "done", message, counts, ...rest } = value;
+  return html`<div data-testid="apply-result" data-state=${state}>
+    <p>${message ? visible(message) : { started: "Started…", running: "At work…", done: "Done.", failed: "It did not end well." }[state] ?? words(state)}</p>
+    ${(counts || Object.keys(rest).length > 0) && html`<dl class="figures">${flat(counts ?? rest).filter(([, one]) => one !== null && one !== 0)
+      .map(([name, one]) => html`<div><dt>${name}</dt><dd>${typeof one === "number" ? count(one) : visible(one)}</dd></div>`)}</dl>`}
+  </div>`;
+}
+
+export function Run() {
+  const waits = unsaved.value > 0;
+  return html`<div class="column">
+    <section><h2>Run</h2><${Pulse} /></section>
+    <section><h2>Apply the answers</h2>
+      <p class="faint">Copies what people kept and marks what they rejected, as <code>asyncfilter refilter</code> does: no call to the detector, no cost, and nothing is deleted.</p>
+      <p><button data-testid="apply-plan" disabled=${working.value || waits} onClick=${look}>${plan.value ? "Look again" : "What would change?"}</button></p>
+      ${waits && html`<p class="faint">Answers are being saved first.</p>`}
+      ${problem.value && html`<p class="why" role="alert">${problem.value}</p>`}
+      ${plan.value && html`<${Counts} counts=${plan.value.counts} />
+        <p><button class="primary" data-testid="apply-go" disabled=${working.value} onClick=${carryOut}>Apply</button></p>`}
+      <${Result} />
+    </section>
+  </div>`;
+}

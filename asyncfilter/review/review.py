@@ -1,0 +1,259 @@
+"""A review: images, answers and leases as they are now, kept up to date while runs and other people work.
+
+Everything here runs in the event loop's thread; files are read and written in others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import TypeVar, TypeVarTuple, Unpack
+
+import anyio
+import anyio.to_thread
+
+from asyncfilter.answers import Writing
+from asyncfilter.answers.leases import LEASE_S, leases, put_leases, renew_leases
+from asyncfilter.errors import AnswersError, AsyncFilterError
+from asyncfilter.policy.answers.identity import Name, name_of
+from asyncfilter.records.answers import CurrentVerdict, ImageRows
+from asyncfilter.review.answer_log import AnswerLog
+from asyncfilter.review.book import Book, ImageState
+from asyncfilter.review.events import Events
+from asyncfilter.review.index import CardIndex
+from asyncfilter.review.rows import CardRow, Mark, Part, Rows
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+LOOK_S = 1.0
+"""How often the files are looked at."""
+PULSE_S = 2.0
+"""How often pages are told how a run goes."""
+_SCAN_S = 5.0
+_SCAN_SHARE = 20
+"""All images are read again at most so often, or in a twentieth of the time."""
+_RENEWED_S = 30.0
+_LEAST_LOOKED_AT = 64
+"""Images of a queue that are looked at together, to find some that nobody holds."""
+_MOST_RENEWALS = 10_000
+
+
+class Review:
+    """The state of a review.
+
+    Args:
+        rows: The images.
+        log: The answers.
+        events: Told of what changes.
+        of_folder: See ``CardIndex``.
+        warn: Told of what cannot be read.
+
+    Attributes:
+        index: All cards.
+        serial: Of the newest answer that the index has.
+        is_running: Whether a run works on the images.
+    """
+
+    def __init__(
+        self, rows: Rows, log: AnswerLog, events: Events, *, of_folder: bool, warn: Callable[[str], object]
+    ) -> None:
+        self.rows, self.log, self.events = rows, log, events
+        self._warn = warn
+        self._of_folder = of_folder
+        self.index = CardIndex(of_folder=of_folder)
+        self.serial = 0
+        self.is_running = False
+        self._book = Book()
+        self._mark: Mark | None = None
+        self._scan_s = 0.0
+        self._scanned_s = 0.0
+        self._felt_s = 0.0
+        self._renewed: dict[tuple[str, Name], float] = {}
+        self._files = anyio.CapacityLimiter(4)
+
+    # -- Looking -------------------------------------------------------------------------------------------------------
+
+    async def follow(self) -> None:
+        """Load everything, then keep it up to date; never ends."""
+        self.serial = await self.log.everything(lambda images: [self._book.put(image) for image in images])
+        with suppress(AnswersError):
+            await self._remember_leases()
+        said = ""
+        while True:
+            try:
+                await self._look()
+                said = ""
+            except AsyncFilterError as error:
+                if error.message != said:
+                    self._warn(error.message)
+                said = error.message
+            await anyio.sleep(LOOK_S)
+
+    async def _look(self) -> None:
+        await self.take_answers()
+        await self._feel_pulse()
+        mark = await self._off(self.rows.mark)
+        if mark is None or mark == self._mark:
+            return
+        former, self._mark = self._mark, mark
+        if former is None or former.origin != mark.origin:
+            await self._load()
+            return
+        if mark.last_id > self.index.last_id:
+            await self._scan(self.index, after=self.index.last_id)
+        if time.monotonic() - self._scanned_s >= max(_SCAN_S, _SCAN_SHARE * self._scan_s):
+            await self._renew()
+        else:
+            self._mark = mark._replace(version="")  # looked at again
+        self.tell_counts()
+
+    async def _feel_pulse(self) -> None:
+        """Note whether a run works on the images, and tell pages how it goes."""
+        was_running, self.is_running = self.is_running, await self._off(self.rows.is_running)
+        if was_running != self.is_running:
+            self.tell_counts()
+        is_due = self.events.has_readers and time.monotonic() - self._felt_s >= PULSE_S
+        if (self.is_running and is_due) or was_running != self.is_running:
+            self._felt_s = time.monotonic()
+            figures = await self._off(self.rows.pulse)
+            if figures is not None:
+                self.events.send("pulse", {"running": self.is_running, "at_unix_s": time.time(), **figures})
+
+    async def _load(self) -> None:
+        """Read all images, of which each is there as soon as it is read."""
+        began_s = time.monotonic()
+        self.index = CardIndex(of_folder=self._of_folder)
+        await self._scan(self.index)
+        self._finish_scan(began_s)
+
+    async def _renew(self) -> None:
+        """Read all images again."""
+        began_s = time.monotonic()
+        fresh = CardIndex(of_folder=self._of_folder)
+        await self._scan(fresh)
+        self.index = fresh
+        self._finish_scan(began_s)
+
+    def _finish_scan(self, began_s: float) -> None:
+        self.index.is_whole = True
+        self._scanned_s = time.monotonic()
+        self._scan_s = self._scanned_s - began_s
+        self.tell_counts()
+
+    async def _scan(self, index: CardIndex, *, after: int = 0) -> None:
+        for part in Part:
+            found = self.rows.scan(part, after=after)
+            while (some := await self._off(next, found, None)) is not None:
+                index.add(some, self._book)
+
+    async def take_answers(self) -> None:
+        """Take over what was written to the answers file since, by this server or another program."""
+        serial, images = await self.log.since(self.serial)
+        if serial == self.serial:
+            return
+        for image in images:
+            await self.note(image)
+        self.serial = max(self.serial, serial)
+        self.tell_counts()
+
+    async def note(self, image: ImageRows, *ids: int) -> ImageState:
+        """Note what was said about an image; ``ids`` are its cards, as far as they are known."""
+        state = self._book.put(image)
+        newest = image.rows[-1]
+        cards = set(ids) or set(await self._off(self.rows.find, image.subjects))
+        for id_ in {one for card in cards if card in self.index for one in self.index.set_state(card, state)}:
+            self.events.send("answer", {"id": id_, "serial": newest.serial, "reviewer": newest.reviewer})
+        return state
+
+    def counts(self) -> dict[str, int]:
+        """The figures of ``/api/job``."""
+        by_verdict = self.index.by_verdict
+        return {
+            "images": len(self.index),
+            "waiting": self.index.waiting_count,
+            **{verdict.value: by_verdict[verdict] for verdict in CurrentVerdict},
+        }
+
+    def state(self) -> dict[str, int]:
+        """The figures, and the parts of ``/api/job`` that change."""
+        return {
+            **self.counts(),
+            "serial": self.serial,
+            "ready": self.index.is_whole,
+            "running": self.is_running,
+        }
+
+    def tell_counts(self) -> None:
+        """Send the figures to every page."""
+        self.events.send("counts", self.state())
+
+    # -- Cards and leases ----------------------------------------------------------------------------------------------
+
+    async def card_rows(self, ids: Sequence[int]) -> list[CardRow]:
+        """The images with these ids, in this order, as far as they are in the index."""
+        known = list(dict.fromkeys(id_ for id_ in ids if id_ in self.index))
+        if not known:
+            return []
+        found = {row.id: row for row in await self._off(self.rows.cards, known)}
+        return [found[id_] for id_ in known if id_ in found]
+
+    async def take(self, ids: Iterator[int], count: int, reviewer: str) -> tuple[list[int], float]:
+        """Lease the first ``count`` of some ids that nobody else holds; returns them, and until when."""
+        until = time.time() + LEASE_S
+        taken: list[int] = []
+        while len(taken) < count:
+            some = list(islice(ids, max(_LEAST_LOOKED_AT, 2 * count)))
+            if not some:
+                break
+            taken += await self._lease(await self.card_rows(some), count - len(taken), reviewer, until)
+        if taken:
+            self.events.send("lease", {"ids": taken, "reviewer": reviewer, "until": until})
+        return taken, until
+
+    async def _lease(self, rows: Sequence[CardRow], count: int, reviewer: str, until: float) -> list[int]:
+        now = time.time()
+
+        def work(writing: Writing) -> list[CardRow]:
+            held = leases(writing, now_unix_s=now)
+            free = [row for row in rows if held.get(name_of(row.subject), (reviewer, 0.0))[0] == reviewer][:count]
+            put_leases(writing, [row.subject for row in free], reviewer, until_unix_s=until)
+            return free
+
+        free = await self.log.write(work)
+        self._note_renewal(free, reviewer)
+        return [row.id for row in free]
+
+    async def renew(self, rows: Sequence[CardRow], reviewer: str) -> None:
+        """Renew the leases of a person on some images, those that were not renewed just now.
+
+        A lease is a courtesy: nothing fails because one could not be renewed.
+        """
+        now_s, now = time.monotonic(), time.time()
+        due = [row for row in rows if now_s - self._renewed.get((reviewer, name_of(row.subject)), now_s) > _RENEWED_S]
+        if not due:
+            return
+        subjects = [row.subject for row in due]
+        with suppress(AnswersError):
+            await self.log.write(
+                lambda writing: renew_leases(writing, subjects, reviewer, now_unix_s=now, until_unix_s=now + LEASE_S)
+            )
+            self._note_renewal(due, reviewer)
+
+    def _note_renewal(self, rows: Sequence[CardRow], reviewer: str) -> None:
+        if len(self._renewed) > _MOST_RENEWALS:
+            least_s = time.monotonic() - LEASE_S
+            self._renewed = {held: at_s for held, at_s in self._renewed.items() if at_s > least_s}
+        self._renewed.update(((reviewer, name_of(row.subject)), time.monotonic()) for row in rows)
+
+    async def _remember_leases(self) -> None:
+        """Note the leases that a former server left, so that they are renewed."""
+        if self.log.path.exists():
+            held = await self.log.write(lambda writing: leases(writing, now_unix_s=time.time()))
+            self._renewed.update(((reviewer, name), 0.0) for name, (reviewer, _) in held.items())
+
+    async def _off(self, work: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
+        """The result of ``work`` in another thread."""
+        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._files)

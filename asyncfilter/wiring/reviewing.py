@@ -1,0 +1,246 @@
+"""The review page of a job, or of a folder of pictures: everything that its server is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from socket import socket
+from typing import NamedTuple
+
+import anyio
+import anyio.to_thread
+from aiohttp import web
+
+from asyncfilter.checkpoint import checkpoint_exists, read_status, read_stored_references
+from asyncfilter.engine.preview.jobs import store_job
+from asyncfilter.errors import AnswersError, UsageError
+from asyncfilter.folders import FolderSource, check_folder
+from asyncfilter.folders.files import NO_TEXT, real_path
+from asyncfilter.job.spec import Aws, Job
+from asyncfilter.model import FOLDER, UNREADABLE
+from asyncfilter.policy.assumed import with_stored_thresholds
+from asyncfilter.policy.extensions import CONVERTED, READ_AS_THEY_ARE, extension_of
+from asyncfilter.policy.reference_labels import resolved
+from asyncfilter.records.answers import Subject
+from asyncfilter.review.answer_log import AnswerLog
+from asyncfilter.review.checkpoint_rows import CheckpointRows
+from asyncfilter.review.events import Events
+from asyncfilter.review.folder_rows import FolderRows
+from asyncfilter.review.gate import Call, Gate, Route
+from asyncfilter.review.links import Held, LinkFile
+from asyncfilter.review.page_files import PageFile, read_page
+from asyncfilter.review.replies import PRIVATE, replied
+from asyncfilter.review.review import Review
+from asyncfilter.review.rows import Rows
+from asyncfilter.review.server import PortTakenError, answerer, bind, serving
+from asyncfilter.review.thresholds import Thresholds
+from asyncfilter.wiring.located import with_known_bucket
+from asyncfilter.wiring.review_parts import Reviewed, ReviewOptions, open_endpoints
+
+_OWN_END_S = 3.0
+"""A server that is just ending is waited for so long."""
+
+
+class Served(NamedTuple):
+    """A server that accepts connections.
+
+    Attributes:
+        urls: The link of each reviewer.
+        answers: The answers file.
+        images: How many there are now.
+    """
+
+    urls: Mapping[str, str]
+    port: int
+    answers: Path
+    images: int
+
+
+async def review_job(
+    job: Job, options: ReviewOptions, *, on_open: Callable[[Served], object], warn: Callable[[str], object]
+) -> None:
+    """Serve the review of a job until it is cancelled; what is being written then is finished.
+
+    Args:
+        job: The job; its checkpoint need not exist yet.
+        options: How it is served.
+        on_open: Called when connections are accepted.
+        warn: Told of what goes wrong; no line has a token.
+
+    Raises:
+        AnswersError: The answers file cannot be used, or another server of it is running.
+        CheckpointError: The checkpoint cannot be used.
+        UsageError: The port or the address cannot be had.
+    """
+    job = _resolved(with_known_bucket(job))
+    answers = options.answers or job.answers_path
+    thresholds = Thresholds(job)
+
+    def rows(links: LinkFile) -> Rows:
+        return CheckpointRows(
+            job.checkpoint,
+            bucket=job.source.bucket,
+            thresholds=thresholds,
+            skips_duplicates=job.source.skip_duplicates,
+            epoch_of=links.epoch_of,
+        )
+
+    await _serve(Reviewed(job.name, job, answers, thresholds, rows), options, on_open=on_open, warn=warn)
+
+
+async def review_folder(
+    folder: Path, options: ReviewOptions, *, on_open: Callable[[Served], object], warn: Callable[[str], object]
+) -> None:
+    """Serve the review of the pictures of a folder; arguments and errors are those of ``review_job``.
+
+    Raises:
+        AccessError: The folder cannot be listed.
+    """
+    folder = real_path(folder)
+    check_folder(folder)
+    answers = options.answers or folder / ".asyncfilter" / "review.answers.db"
+    job = store_job(folder, Aws())
+
+    def rows(_: LinkFile) -> Rows:
+        return FolderRows(lambda: _list(folder))
+
+    await _serve(
+        Reviewed(folder.name or "pictures", job, answers, Thresholds(job), rows, is_folder=True),
+        options, on_open=on_open, warn=warn,
+    )  # fmt: skip
+
+
+async def _serve(
+    what: Reviewed,
+    options: ReviewOptions,
+    *,
+    on_open: Callable[[Served], object],
+    warn: Callable[[str], object],
+) -> None:
+    links = LinkFile(what.answers)
+    async with AsyncExitStack() as stack:
+        held = await _hold(links, waits=options.port is None)
+        if held is not None:
+            stack.enter_context(held)
+        sock = _bound(links, options, is_alone=held is not None, warn=warn)
+        stack.callback(sock.close)
+        port = sock.getsockname()[1]
+        tokens = links.tokens(options.reviewers, makes_new=options.new_link)
+        if held is not None or not links.link.port:
+            links.link.port = port
+        links.save()
+        log = AnswerLog(what.answers)
+        stack.push_async_callback(log.close)
+        await log.last_serial()
+        events = Events()
+        rows = what.rows(links)
+        review = Review(rows, log, events, of_folder=what.is_folder, warn=warn)
+        images = await anyio.to_thread.run_sync(_count, rows)
+        endpoints = open_endpoints(what, options, review, links=links, stack=stack, warn=warn)
+        routes = {**_static(read_page()), **endpoints.routes()}
+        gate = Gate(
+            lambda path: routes.get(path) or endpoints.find_picture(path),
+            {token: name for name, token in tokens.items()},
+            port,
+            _bracketed(options.host) if options.is_remote else None,
+        )
+        async with serving(sock, answerer(gate, warn)), anyio.create_task_group() as tasks:
+            tasks.start_soon(review.follow)
+            tasks.start_soon(endpoints.work)
+            base = f"http://{_shown(options.host)}:{port}/"
+            urls = {name: f"{base}#t={token}" for name, token in tokens.items()}
+            on_open(Served(urls, port, what.answers, images))
+            try:
+                await anyio.sleep_forever()
+            finally:
+                events.close()
+
+
+def _static(page: Mapping[str, PageFile]) -> dict[str, Route]:
+    """The routes of the page's files."""
+
+    def route(file: PageFile) -> Route:
+        async def send(_: Call) -> web.StreamResponse:
+            return replied(file.body, kind=file.kind, cache=PRIVATE)
+
+        return Route("GET", send)
+
+    return {path: route(file) for path, file in page.items()}
+
+
+async def _hold(links: LinkFile, *, waits: bool) -> Held | None:
+    """The lock of this answers file's server; None when another server has another port of its own.
+
+    Raises:
+        AnswersError: Another server is running, and no other port was asked for.
+    """
+    held = links.hold()
+    if held is not None or not waits:
+        return held
+    with anyio.move_on_after(_OWN_END_S):
+        while held is None:
+            await anyio.sleep(0.1)
+            held = links.hold()
+    if held is None:
+        raise AnswersError(
+            f"{links.path}: a server of these answers is running, on port {links.link.port}",
+            hint="Open the link that it printed, end it, or give this one a --port of its own.",
+        )
+    return held
+
+
+def _bound(links: LinkFile, options: ReviewOptions, *, is_alone: bool, warn: Callable[[str], object]) -> socket:
+    """A socket at the port that was asked for, or remembered, or at a free one."""
+    if options.port is not None:
+        return bind(options.host, options.port)
+    if not links.link.port:
+        return bind(options.host, 0)
+    try:
+        return bind(options.host, links.link.port)
+    except PortTakenError:
+        sock = bind(options.host, 0)
+        if is_alone:
+            warn(f"port {links.link.port} is in use by another program: open tabs must be opened again by the new link")
+        return sock
+
+
+def _count(rows: Rows) -> int:
+    return 0 if rows.mark() is None else rows.count()
+
+
+def _shown(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else _bracketed(host)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _resolved(job: Job) -> Job:
+    """The job with what its checkpoint knows about its model and references; unchanged without one."""
+    if not checkpoint_exists(job.checkpoint):
+        return job
+    try:
+        job = with_stored_thresholds(job, read_status(job.checkpoint).model)
+        known = {known.uri: known.detection for known in read_stored_references(job.checkpoint)}
+        return resolved(job, known)
+    except UsageError:  # not known yet: cards then show no threshold
+        return job
+
+
+async def _list(folder: Path) -> list[Subject]:
+    """The pictures below a folder; folders whose name begins with a dot are not looked into."""
+    bucket, source, after = f"{FOLDER}{folder}", FolderSource(folder), None
+    found: list[Subject] = []
+    while True:
+        page = await source.page(after)
+        for listed in page.objects:
+            is_hidden = any(part.startswith(".") for part in listed.key.split("/"))
+            if is_hidden or listed.etag in {NO_TEXT, UNREADABLE} or not listed.size_bytes:
+                continue
+            if extension_of(listed.key) in READ_AS_THEY_ARE | CONVERTED:
+                found.append(Subject(bucket=bucket, key=listed.key, etag=listed.etag, size_bytes=listed.size_bytes))
+        if page.is_last:
+            return found
+        after = page.objects[-1].key
