@@ -61,7 +61,7 @@ def uids(path: Path) -> list[str]:
 
 
 def test_four_processes_write_eight_hundred_answers(tmp_path: Path) -> None:
-    """docs/guarantees.md, *Answers are durable, and never changed*: 800 rows, each person's in the order in which they were given."""
+    """docs/guarantees.md, *Answers are durable, and never changed*: 800 rows, each person's in their order."""
     path = tmp_path / "a.answers.db"
     started = [writer(path, f"person{number}", 0, 200, batch=number * 3 + 1) for number in range(4)]
     for one in started:
