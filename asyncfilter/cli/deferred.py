@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncfilter.answers import merge_files
     from asyncfilter.answers.state import read_answers_state
     from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import (
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
         undo,
     )
     from asyncfilter.wiring.access import check_permissions
-    from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
+    from asyncfilter.wiring.answer_changes import Word, set_answer
+    from asyncfilter.wiring.answer_exports import AnswerExport, ExportOptions, job_of
     from asyncfilter.wiring.answer_imports import import_answers
     from asyncfilter.wiring.answer_list import list_answers
     from asyncfilter.wiring.answers import find_answers
@@ -88,15 +90,19 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
-    from asyncfilter.wiring.reviewing import ReviewOptions, Served, review_folder, review_job
+    from asyncfilter.wiring.review_parts import ReviewOptions
+    from asyncfilter.wiring.reviewing import Served, review_folder, review_job
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "AnswerExport": "wiring.answer_exports",
+    "ExportOptions": "wiring.answer_exports",
+    "job_of": "wiring.answer_exports",
     "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
     "QuestionOptions": "wiring.audit",
-    "ReviewOptions": "wiring.reviewing",
+    "ReviewOptions": "wiring.review_parts",
     "Served": "wiring.reviewing",
     "StartOptions": "wiring.leases",
     "Word": "wiring.answer_changes",
@@ -138,7 +144,7 @@ _HOMES = {
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
-    "merge_answers": "wiring.answer_changes",
+    "merge_files": "answers",
     "model_list": "wiring.models",
     "model_status": "wiring.models",
     "open_aws": "aws",
@@ -191,7 +197,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnswerExport",
     "CalibrationQuery",
+    "ExportOptions",
     "Patience",
     "QuestionOptions",
     "ReviewOptions",
@@ -227,6 +235,7 @@ __all__ = [
     "import_shown",
     "improve_model",
     "improvement_shown",
+    "job_of",
     "label_references",
     "label_sample",
     "list_answers",
@@ -236,7 +245,7 @@ __all__ = [
     "look_at",
     "look_at_images",
     "measure",
-    "merge_answers",
+    "merge_files",
     "model_list",
     "model_status",
     "open_aws",

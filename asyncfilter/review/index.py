@@ -13,19 +13,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from asyncfilter.model import Verdict
 from asyncfilter.records.answers import CurrentVerdict
-from asyncfilter.review.book import Book, ImageState
-from asyncfilter.review.rows import IndexRow
+from asyncfilter.review.book import ImageState
+from asyncfilter.review.rows import FAR, VERDICT_CODES, Chunk
 
-_VERDICTS: tuple[Verdict | None, ...] = (Verdict.KEEP, Verdict.REVIEW, Verdict.REJECT, None)
-_CODES = {verdict: code for code, verdict in enumerate(_VERDICTS)}
+_VERDICTS = {code: verdict for verdict, code in VERDICT_CODES.items()}
 
 
 class CardIndex:
     """The images of a review.
 
     Args:
-        labels_decide: Whether an answer without a verdict, that gives labels or boxes, is enough: without rules, people
-            may only want to label.
+        of_folder: Whether the images are those of a folder. Their ids do not rise, and they keep the order in which
+            they were added; and an answer without a verdict, that gives labels or boxes, is enough: without rules,
+            people may only want to label.
 
     Attributes:
         last_id: The highest id.
@@ -34,12 +34,12 @@ class CardIndex:
         waiting_count: Images that wait.
     """
 
-    def __init__(self, *, labels_decide: bool = False) -> None:
+    def __init__(self, *, of_folder: bool = False) -> None:
         self.last_id = 0
         self.is_whole = False
         self.by_verdict: Counter[CurrentVerdict] = Counter()
         self.waiting_count = 0
-        self._labels_decide = labels_decide
+        self._of_folder = of_folder
         self._ids = array("q")
         self._verdicts = bytearray()
         self._distances = array("d")
@@ -48,7 +48,7 @@ class CardIndex:
         self._families: dict[int, list[int]] = {}
         self._first_of: dict[int, int] = {}
         self._states: dict[int, ImageState] = {}
-        self._waiting = _Order(self._distances, self._ids)
+        self._waiting = _Order(self._distances)
         self._all: Sequence[int] | None = None
 
     def __len__(self) -> int:
@@ -57,27 +57,26 @@ class CardIndex:
     def __contains__(self, id_: int) -> bool:
         return id_ in self._places
 
-    def add(self, rows: Iterable[IndexRow], book: Book) -> None:
-        """Add images, and what the book says about them; those that are there already are left as they are."""
-        for row in rows:
-            if row.id in self._places:
-                continue
-            place = len(self._ids)
-            self._places[row.id] = place
-            self._ids.append(row.id)
-            self._verdicts.append(_CODES[row.verdict])
-            self._distances.append(row.distance)
-            self._waits.append(row.waits)
-            self.last_id = max(self.last_id, row.id)
-            if row.waits:
-                self._waiting.add(place)
-                self.waiting_count += 1
-            if row.twin:
-                self._families.setdefault(row.twin, [row.twin]).append(row.id)
-                self._first_of[row.id] = row.twin
-            state = book.of(row.subject) or (self._states.get(row.twin) if row.twin else None)
-            if state is not None:
-                self._set(row.id, state)
+    def add(self, chunk: Chunk) -> None:
+        """Add images; their ids are new."""
+        start, count = len(self._ids), len(chunk.ids)
+        self._ids.extend(chunk.ids)
+        self._verdicts.extend(chunk.verdicts)
+        self._places.update(zip(chunk.ids, range(start, start + count), strict=True))
+        self._distances.extend(chunk.distances or [FAR] * count)
+        self._waits.extend(bytes([chunk.distances is not None]) * count)
+        if chunk.distances is not None:
+            self._waiting.extend(range(start, start + count))
+            self.waiting_count += count
+        self.last_id = max(self.last_id, *chunk.ids[-1:], 0)
+        for id_, twin in chunk.twins:
+            self._families.setdefault(twin, [twin]).append(id_)
+            self._first_of[id_] = twin
+        for id_, state in chunk.states:
+            self.set_state(id_, state)
+        for id_, twin in chunk.twins:
+            if twin in self._states and id_ not in self._states:
+                self._set(id_, self._states[twin])
         self._all = None
 
     def set_state(self, id_: int, state: ImageState) -> list[int]:
@@ -129,14 +128,20 @@ class CardIndex:
         return sorted(id_ for id_, state in self._states.items() if state.verdict is verdict)
 
     def all_ids(self) -> Sequence[int]:
-        """All ids, rising."""
+        """All ids: rising, or in the order of the folder."""
+        if self._of_folder:
+            return self._ids
         if self._all is None:
             self._all = array("q", sorted(self._ids))
         return self._all
 
     def place_behind(self, id_: int | None) -> int:
         """The place in ``all_ids`` behind an id; 0 for None."""
-        return 0 if id_ is None else bisect_right(self.all_ids(), id_)
+        if id_ is None:
+            return 0
+        if self._of_folder:
+            return self._places.get(id_, len(self._ids) - 1) + 1
+        return bisect_right(self.all_ids(), id_)
 
     def _set(self, id_: int, state: ImageState) -> None:
         former = self._states.get(id_)
@@ -151,25 +156,24 @@ class CardIndex:
     def _is_decided(self, state: ImageState | None) -> bool:
         if state is None:
             return False
-        return state.verdict is not None or (self._labels_decide and state.says_anything)
+        return state.verdict is not None or (self._of_folder and state.says_anything)
 
 
 class _Order:
-    """Places of images by distance, then id; sorted when it is read.
+    """Places of images by distance, then in order; sorted when it is read.
 
     Args:
         distances: By place.
-        ids: By place.
     """
 
-    def __init__(self, distances: array[float], ids: array[int]) -> None:
-        self._distances, self._ids = distances, ids
+    def __init__(self, distances: array[float]) -> None:
+        self._distances = distances
         self._places: list[int] = []
         self._is_sorted = True
 
-    def add(self, place: int) -> None:
-        """Add a place."""
-        self._places.append(place)
+    def extend(self, places: Iterable[int]) -> None:
+        """Add places."""
+        self._places.extend(places)
         self._is_sorted = False
 
     def behind(self, place: int | None) -> Iterator[int]:
@@ -189,7 +193,7 @@ class _Order:
         return self._key(one) > self._key(place)
 
     def _key(self, place: int) -> tuple[float, int]:
-        return self._distances[place], self._ids[place]
+        return self._distances[place], place
 
     def _sorted(self) -> list[int]:
         if not self._is_sorted:

@@ -29,12 +29,14 @@ class Link(msgspec.Struct, kw_only=True):
         port: 0 before the first start.
         tokens: By reviewer.
         secret: Of the addresses of pictures.
+        id: By which a page tells this review from another one at the same address.
         origins: The checkpoints that were reviewed, by the ids of their first runs, in this order.
     """
 
     port: int = 0
     tokens: dict[str, str] = {}
     secret: str = ""
+    id: str = ""
     origins: list[str] = []
 
 
@@ -61,6 +63,7 @@ class LinkFile:
         for name in reviewers:
             self.link.tokens.setdefault(name, secrets.token_urlsafe(_TOKEN_BYTES))
         self.link.secret = self.link.secret or secrets.token_urlsafe(_TOKEN_BYTES)
+        self.link.id = self.link.id or secrets.token_hex(8)
         return {name: self.link.tokens[name] for name in reviewers}
 
     def epoch_of(self, origin: str) -> int:

@@ -41,7 +41,7 @@ function useFindKeys(ids, columns) {
   useKeys((event, action) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns.current, ArrowDown: columns.current, Home: -Infinity, End: Infinity }[event.key];
     if (step && !event.altKey) {
-      const next = at.value < 0 ? 0 : Math.min(Math.max(at.value + step, 0), ids.length - 1);
+      const next = at.value < 0 && Number.isFinite(step) ? 0 : Math.min(Math.max(at.value + step, 0), ids.length - 1);
       if (ids.length) select(ids, next, { range: event.shiftKey });
     } else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "a") selection.value = new Set(ids);
     else if (event.key === "Escape" && selection.value.size) selection.value = new Set();

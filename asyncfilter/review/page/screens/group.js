@@ -1,5 +1,5 @@
 // Look-alikes of the picture on the screen, decided together: the number is in the button, one undo takes all back.
-import { html, useEffect, useSignal } from "../vendor/preact.js";
+import { html, useEffect, useRef, useSignal } from "../vendor/preact.js";
 import { get } from "../api.js";
 import { cardOf, load, verdictOf, watch } from "../cards.js";
 import { LEVEL, bindings, keyName, useKeys } from "../keys.js";
@@ -52,15 +52,18 @@ export function Group({ card, group, onDecide, onClose }) {
   const chosen = new Set(members.filter((id) => !left.value.has(id)));
   const decide = (verdict, event) => onDecide(verdict, [...chosen], event);
   const toggle = (id) => (left.value = new Set(left.value.has(id) ? [...left.value].filter((one) => one !== id) : [...left.value, id]));
+  const closing = useRef(false); // a key may come before the dialog has left the document
+  const close = () => ((closing.current = true), onClose());
   useKeys((event, action) => {
+    if (closing.current) return false;
+    if (event.key === "Escape" || action === "group") return (close(), true);
     if (["keep", "reject", "unsure"].includes(action) && !event.repeat) decide(action, event);
-    else if (action === "group") onClose();
     return action !== null;
   }, LEVEL.dialog);
-  return html`<${Dialog} testid="group-panel" label="Look-alikes" onClose=${onClose} class="wide">
+  return html`<${Dialog} testid="group-panel" label="Look-alikes" onClose=${close} class="wide">
     <header class="dialog-head"><h2>${count(chosen.size + 1)} alike</h2>
       ${kinds.length > 1 && html`<div class="segments">${kinds.map((one) => html`<button aria-pressed=${String(one === kind.value)} onClick=${() => (kind.value = one)}>${KINDS[one]}</button>`)}</div>`}
-      <button class="quiet" onClick=${onClose}>Close <kbd>Esc</kbd></button></header>
+      <button class="quiet" onClick=${close}>Close <kbd>Esc</kbd></button></header>
     <div class="members">
       <span class="member anchor"><img src=${card.thumb} alt="The picture itself" /></span>
       ${members.map((id) => html`<${Member} key=${id} id=${id} chosen=${chosen} onToggle=${toggle} />`)}

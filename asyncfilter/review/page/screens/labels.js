@@ -94,7 +94,7 @@ export function LabelChooser({ card }) {
   const labels = labelsOf(card);
   const offered = job.value.labels.slice(0, DIGITS);
   return html`<section class="labels" aria-label="Labels of this picture">
-    <h3>Labels</h3>
+    <h2 class="cap">Labels</h2>
     <div class="chips">
       ${labels.map((label) => html`<button key=${label} class="chip on" data-testid="label-chip" data-label=${visible(label)}
         aria-label=${`Remove label ${visible(label)}`} onMouseDown=${keepFocus} onClick=${() => removeLabel(card, label)}>

@@ -33,7 +33,7 @@ function Labels({ card }) {
   if (!sorted.length) return null;
   const shown = all.value ? sorted : sorted.slice(0, ROWS);
   return html`<section aria-label="What the machine saw">
-    <h3>Seen</h3>
+    <h2 class="cap">Seen</h2>
     <ul class="label-rows">${shown.map((label) => html`<${LabelRow} key=${label.name} label=${label} />`)}</ul>
     ${sorted.length > ROWS && html`<button class="quiet small" onClick=${() => (all.value = !all.value)}>
       ${all.value ? "Fewer" : `${count(sorted.length - ROWS)} more`}</button>`}
@@ -43,7 +43,7 @@ function Labels({ card }) {
 function Recent() {
   const actions = done.value.slice(-RECENT).reverse();
   if (!actions.length) return null;
-  return html`<section aria-label="Decided before"><h3>Before</h3>
+  return html`<section aria-label="Decided before"><h2 class="cap">Before</h2>
     <ul class="recent">${actions.map(({ items }) => {
       const card = cardOf(items[0].id);
       const name = items.length > 1 ? `${count(items.length)} images` : basename(card?.key ?? `image ${items[0].id}`);
@@ -79,7 +79,7 @@ export function Panel({ card }) {
     <${LabelChooser} card=${card} />
     <${Note} card=${card} />
     <div class="history" data-testid="history">
-      ${card.answer && html`<section aria-label="Answer"><h3>Answered</h3><${Said} answer=${card.answer} /></section>`}
+      ${card.answer && html`<section aria-label="Answer"><h2 class="cap">Answered</h2><${Said} answer=${card.answer} /></section>`}
       <${Recent} />
     </div>
   </aside>`;

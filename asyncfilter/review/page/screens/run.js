@@ -77,10 +77,9 @@ async function look() {
 }
 
 async function carryOut() {
-  const started = await step({ step: "go", plan: plan.value.plan });
-  if (!started) return;
-  applied.value = { state: "started" };
-  plan.value = null;
+  applied.value = { state: "started" }; // its events can be here before the answer is
+  if (await step({ step: "go", plan: plan.value.plan })) plan.value = null;
+  else applied.value = null;
 }
 
 const words = (name) => visible(name).replaceAll("_", " ");
