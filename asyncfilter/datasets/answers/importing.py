@@ -167,7 +167,7 @@ class Import:
         numbered = self._numbered(units)
         while some := list(islice(numbered, _AT_ONCE)):
             said = [unit for _, unit in some if isinstance(unit, Said)]
-            found = self._known.find([image.key for unit in said for image in unit.images])
+            found = self._known.find([image.key for unit in said for image in unit.images if _is_text(image.key)])
             for number, unit in some:
                 if isinstance(unit, Said):
                     self._match(number, unit, found)
@@ -204,6 +204,7 @@ class Import:
             return
         if said.content is not None and said.etag is not None:
             subject = msgspec.structs.replace(subject, content=said.content)
+        said = msgspec.structs.replace(said, images=())
         self._held.add(number, said, subject, self._reviewer or said.reviewer or self._default_reviewer)
 
     def _lose(self, number: int, at: Place, code: str, key: str | None, message: str) -> None:
@@ -291,6 +292,15 @@ class Import:
             saw=said.saw,
             undoes=said.undoes,
         )
+
+
+def _is_text(key: str) -> bool:
+    """Whether a key can be one: JSON may have half of a surrogate pair."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unknown(said: Said, bucket: str) -> str:
