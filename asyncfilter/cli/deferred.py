@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.access import check_permissions
     from asyncfilter.wiring.answer_changes import Word, set_answer
-    from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
     from asyncfilter.wiring.answer_exports import AnswerExport, ExportOptions, job_of
     from asyncfilter.wiring.answer_imports import import_answers
     from asyncfilter.wiring.answer_list import list_answers
@@ -91,7 +90,8 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.refilter import refilter
-    from asyncfilter.wiring.reviewing import ReviewOptions, Served, review_folder, review_job
+    from asyncfilter.wiring.review_parts import ReviewOptions
+    from asyncfilter.wiring.reviewing import Served, review_folder, review_job
     from asyncfilter.wiring.run import run
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
@@ -102,7 +102,7 @@ _HOMES = {
     "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
     "QuestionOptions": "wiring.audit",
-    "ReviewOptions": "wiring.reviewing",
+    "ReviewOptions": "wiring.review_parts",
     "Served": "wiring.reviewing",
     "StartOptions": "wiring.leases",
     "Word": "wiring.answer_changes",

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.manifest_output import data_errors_told
 from asyncfilter.cli.options import STDOUT, ResultOptions
 from asyncfilter.cli.result_file import is_replaced, open_result
 from asyncfilter.cli.result_folder import check_folder, open_folder
@@ -73,7 +74,12 @@ def export_image_folder(
 ) -> None:
     """Write pictures and their metadata into a folder. Raises as ``export_web_dataset``."""
     path = _checked(job, IMAGE_FOLDER, output, is_of_image_folder, options)
-    with open_folder("--output", path) as folder, ImageFolderWriter(folder) as writer:
+    bare = {"images": 0, "output": None, "format": IMAGE_FOLDER}
+    with (
+        data_errors_told(bare, as_json=options.as_json),
+        open_folder("--output", path) as folder,
+        ImageFolderWriter(folder) as writer,
+    ):
         counts = _write(job, writer, verdicts, path, reviewed=reviewed)
     _report(counts, {}, IMAGE_FOLDER, output, options)
 
@@ -99,7 +105,8 @@ def export_web_dataset(
     """
     webdataset()
     path = _checked(job, WEB_DATASET, output, is_of_web_dataset, options)
-    with open_folder("--output", path) as folder:
+    bare = {"images": 0, "output": None, "format": WEB_DATASET}
+    with data_errors_told(bare, as_json=options.as_json), open_folder("--output", path) as folder:
         with WebDatasetWriter(folder, shard_bytes=shard_bytes) as writer:
             counts = _write(job, writer, verdicts, path, reviewed=reviewed)
         shards = writer.shards

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
+import anyio
 import msgspec
 from aiohttp import web
 from msgspec import Meta
@@ -15,11 +16,13 @@ from msgspec import Meta
 from asyncfilter.errors import ImageError, TransientError
 from asyncfilter.records.answers import AskedAs, CurrentVerdict, How, ImageRows, LabelledBox, NewAnswer, PersonVerdict
 from asyncfilter.review.answer_log import Draft, Result, Status, checked
+from asyncfilter.review.applying import Applying
 from asyncfilter.review.book import state_of
 from asyncfilter.review.capability import SIZES, Capabilities
 from asyncfilter.review.cards import Cards, answer_json, ids_of
 from asyncfilter.review.events import Events
 from asyncfilter.review.gate import Call, Route
+from asyncfilter.review.likeness import Likeness
 from asyncfilter.review.pictures import Pictures
 from asyncfilter.review.read_ahead import ReadAhead
 from asyncfilter.review.replies import FOREVER, Refusal, json_reply, replied
@@ -93,6 +96,13 @@ class GivenAnswers(msgspec.Struct):
     answers: Annotated[list[Given], Meta(min_length=1, max_length=MOST_ANSWERS)]
 
 
+class Step(msgspec.Struct):
+    """The body of ``/api/apply``."""
+
+    step: Literal["plan", "go"]
+    plan: str = ""
+
+
 class TakenBack(msgspec.Struct):
     """One row that takes another one back."""
 
@@ -117,6 +127,9 @@ class Endpoints:
         pictures: Makes renditions.
         ahead: Makes renditions that will be asked for.
         asked: The images that audits ask about.
+        likeness: Finds images that are alike.
+        figures: What ``calibrate`` tells.
+        applying: Carries out what people decided; None without a job.
         events: The streams.
     """
 
@@ -130,11 +143,15 @@ class Endpoints:
         pictures: Pictures,
         ahead: ReadAhead,
         asked: AskedImages,
+        likeness: Likeness,
+        figures: Callable[[], Awaitable[Mapping[str, Any]]],
+        applying: Applying | None,
         events: Events,
     ) -> None:
         self._review, self._description = review, description
         self._cards, self._capabilities, self._pictures, self._ahead = cards, capabilities, pictures, ahead
         self._asked, self._events = asked, events
+        self._likeness, self._figures, self._applying = likeness, figures, applying
 
     def routes(self) -> dict[str, Route]:
         """The routes with names of their own."""
@@ -142,6 +159,9 @@ class Endpoints:
             "/api/job": Route("GET", self.job),
             "/api/queue": Route("GET", self.queue),
             "/api/cards": Route("GET", self.card_list),
+            "/api/near": Route("GET", self.near),
+            "/api/figures": Route("GET", self.figures),
+            "/api/apply": Route("POST", self.apply),
             "/api/events": Route("GET", self.stream),
             "/api/take": Route("POST", self.take),
             "/api/answers": Route("POST", self.answer),
@@ -150,7 +170,10 @@ class Endpoints:
 
     async def work(self) -> None:
         """Do what is done besides calls; never ends."""
-        await self._ahead.work()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._ahead.work)
+            if self._applying is not None:
+                tasks.start_soon(self._applying.work)
 
     # -- Reading -------------------------------------------------------------------------------------------------------
 
@@ -196,8 +219,34 @@ class Endpoints:
 
     async def stream(self, call: Call) -> web.StreamResponse:
         """``GET /api/events``."""
-        counts = {**self._review.counts(), "serial": self._review.serial, "ready": self._review.index.is_whole}
-        return await self._events.serve(call, ("counts", counts))
+        return await self._events.serve(call, ("counts", self._review.state()))
+
+    async def near(self, call: Call) -> web.StreamResponse:
+        """``GET /api/near``; a blind image has no group, since it would tell what the machine says."""
+        id_ = _number(call.query.get("id", ""), 0, 1 << 62)
+        by, limit = call.query.get("by", ""), _number(call.query.get("limit", "24"), 1, MOST_CARDS)
+        if by not in {"labels", "look"}:
+            raise _unfit("by: expected labels or look")
+        is_blind = self._asked.is_blind
+        if id_ not in self._review.index or (by == "labels" and is_blind(id_, call.reviewer)):
+            return json_reply({"ids": []})
+        found = await self._likeness.near(id_, by_look=by == "look", limit=limit)
+        return json_reply({"ids": [one for one in found if by == "look" or not is_blind(one, call.reviewer)]})
+
+    async def figures(self, _: Call) -> web.StreamResponse:
+        """``GET /api/figures``."""
+        return json_reply(await self._figures())
+
+    async def apply(self, call: Call) -> web.StreamResponse:
+        """``POST /api/apply``."""
+        wanted = _body(call, Step)
+        if self._applying is None:
+            raise Refusal(409, "no_job", "A folder has no job that could be applied.")
+        if wanted.step == "plan":
+            plan, counts = await self._applying.plan()
+            return json_reply({"plan": plan, "counts": counts})
+        await self._applying.agree(wanted.plan)
+        return json_reply({"started": True}, status=202)
 
     def find_picture(self, path: str) -> Route | None:
         """The route of a picture; None for a path that is none."""

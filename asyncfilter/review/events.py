@@ -37,6 +37,11 @@ class Events:
                 self._queues.discard(queue)
                 _end(queue)
 
+    @property
+    def has_readers(self) -> bool:
+        """Whether a page is open."""
+        return bool(self._queues)
+
     def close(self) -> None:
         """End all streams."""
         self._is_closed = True

@@ -89,10 +89,6 @@ class Cache(Protocol):
         ...
 
 
-def _ignore(_row: CardRow, _facts: PictureFacts) -> None:
-    """Nobody is told."""
-
-
 class Pictures:
     """Makes and keeps renditions.
 
@@ -100,7 +96,6 @@ class Pictures:
         originals: Reads pictures.
         decoders: Decode them.
         cache: Keeps what was made.
-        on_facts: Called with the id and what became known about a picture.
     """
 
     def __init__(
@@ -108,14 +103,17 @@ class Pictures:
         originals: Originals,
         decoders: DecoderPool,
         cache: Cache,
-        on_facts: Callable[[CardRow, PictureFacts], object] = _ignore,
     ) -> None:
         self._originals, self._decoders, self._cache = originals, decoders, cache
-        self._on_facts = on_facts
+        self._listeners: list[Callable[[CardRow, PictureFacts], object]] = []
         self._reads = anyio.CapacityLimiter(READS_AT_ONCE)
         self._looks = anyio.CapacityLimiter(READS_AT_ONCE)
         self._disk = anyio.CapacityLimiter(1)
         self._making: dict[tuple[Subject, str], anyio.Event] = {}
+
+    def listen(self, listener: Callable[[CardRow, PictureFacts], object]) -> None:
+        """Call ``listener`` with what becomes known about pictures."""
+        self._listeners.append(listener)
 
     async def facts(self, subjects: Sequence[Subject]) -> list[PictureFacts | None]:
         """What is known about pictures; None about one that was not read yet."""
@@ -195,7 +193,8 @@ class Pictures:
 
     async def _note(self, row: CardRow, facts: PictureFacts) -> None:
         await anyio.to_thread.run_sync(self._cache.note, row.subject, facts, limiter=self._disk)
-        self._on_facts(row, facts)
+        for listener in self._listeners:
+            listener(row, facts)
 
     async def _decoded(self, row: CardRow, sizes: Sequence[str]) -> tuple[list[bytes], PictureFacts]:
         if row.subject.size_bytes > MAX_CONVERTED_BYTES:

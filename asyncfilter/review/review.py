@@ -30,6 +30,8 @@ Arguments = TypeVarTuple("Arguments")
 
 LOOK_S = 1.0
 """How often the files are looked at."""
+PULSE_S = 2.0
+"""How often pages are told how a run goes."""
 _SCAN_S = 5.0
 _SCAN_SHARE = 20
 """All images are read again at most so often, or in a twentieth of the time."""
@@ -68,6 +70,7 @@ class Review:
         self._mark: Mark | None = None
         self._scan_s = 0.0
         self._scanned_s = 0.0
+        self._felt_s = 0.0
         self._renewed: dict[tuple[str, Name], float] = {}
         self._files = anyio.CapacityLimiter(4)
 
@@ -91,7 +94,7 @@ class Review:
 
     async def _look(self) -> None:
         await self.take_answers()
-        self.is_running = await self._off(self.rows.is_running)
+        await self._feel_pulse()
         mark = await self._off(self.rows.mark)
         if mark is None or mark == self._mark:
             return
@@ -106,6 +109,18 @@ class Review:
         else:
             self._mark = mark._replace(version="")  # looked at again
         self.tell_counts()
+
+    async def _feel_pulse(self) -> None:
+        """Note whether a run works on the images, and tell pages how it goes."""
+        was_running, self.is_running = self.is_running, await self._off(self.rows.is_running)
+        if was_running != self.is_running:
+            self.tell_counts()
+        is_due = self.events.has_readers and time.monotonic() - self._felt_s >= PULSE_S
+        if (self.is_running and is_due) or was_running != self.is_running:
+            self._felt_s = time.monotonic()
+            figures = await self._off(self.rows.pulse)
+            if figures is not None:
+                self.events.send("pulse", {"running": self.is_running, "at_unix_s": time.time(), **figures})
 
     async def _load(self) -> None:
         """Read all images, of which each is there as soon as it is read."""
@@ -130,9 +145,9 @@ class Review:
 
     async def _scan(self, index: CardIndex, *, after: int = 0) -> None:
         for part in Part:
-            found = self.rows.scan(part, after=after)
+            found = self.rows.scan(part, self._book, after=after)
             while (some := await self._off(next, found, None)) is not None:
-                index.add(some, self._book)
+                index.add(some)
 
     async def take_answers(self) -> None:
         """Take over what was written to the answers file since, by this server or another program."""
@@ -162,9 +177,18 @@ class Review:
             **{verdict.value: by_verdict[verdict] for verdict in CurrentVerdict},
         }
 
+    def state(self) -> dict[str, int]:
+        """The figures, and the parts of ``/api/job`` that change."""
+        return {
+            **self.counts(),
+            "serial": self.serial,
+            "ready": self.index.is_whole,
+            "running": self.is_running,
+        }
+
     def tell_counts(self) -> None:
         """Send the figures to every page."""
-        self.events.send("counts", {**self.counts(), "serial": self.serial, "ready": self.index.is_whole})
+        self.events.send("counts", self.state())
 
     # -- Cards and leases ----------------------------------------------------------------------------------------------
 

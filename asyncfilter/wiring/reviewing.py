@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 from typing import NamedTuple
@@ -19,64 +18,28 @@ from asyncfilter.errors import AnswersError, UsageError
 from asyncfilter.folders import FolderSource, check_folder
 from asyncfilter.folders.files import NO_TEXT, real_path
 from asyncfilter.job.spec import Aws, Job
-from asyncfilter.model import FOLDER, UNREADABLE, Verdict
-from asyncfilter.pictures.decoder_pool import DecoderPool
+from asyncfilter.model import FOLDER, UNREADABLE
 from asyncfilter.policy.assumed import with_stored_thresholds
 from asyncfilter.policy.extensions import CONVERTED, READ_AS_THEY_ARE, extension_of
 from asyncfilter.policy.reference_labels import resolved
 from asyncfilter.records.answers import Subject
 from asyncfilter.review.answer_log import AnswerLog
-from asyncfilter.review.capability import Capabilities
-from asyncfilter.review.cards import Cards
 from asyncfilter.review.checkpoint_rows import CheckpointRows
-from asyncfilter.review.endpoints import Description, Endpoints
 from asyncfilter.review.events import Events
 from asyncfilter.review.folder_rows import FolderRows
 from asyncfilter.review.gate import Call, Gate, Route
-from asyncfilter.review.keys import DEFAULT_KEYS
 from asyncfilter.review.links import Held, LinkFile
-from asyncfilter.review.originals import StoredOriginals
 from asyncfilter.review.page_files import PageFile, read_page
-from asyncfilter.review.picture_cache import PictureCache
-from asyncfilter.review.pictures import Pictures
-from asyncfilter.review.read_ahead import ReadAhead
 from asyncfilter.review.replies import PRIVATE, replied
 from asyncfilter.review.review import Review
 from asyncfilter.review.rows import Rows
 from asyncfilter.review.server import PortTakenError, answerer, bind, serving
-from asyncfilter.review.thresholds import Thresholds, rule_confidence, rule_names, rule_text
-from asyncfilter.wiring.image_readers import ImageReaders
+from asyncfilter.review.thresholds import Thresholds
 from asyncfilter.wiring.located import with_known_bucket
+from asyncfilter.wiring.review_parts import Reviewed, ReviewOptions, open_endpoints
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OWN_END_S = 3.0
 """A server that is just ending is waited for so long."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewOptions:
-    """How a review is served.
-
-    Attributes:
-        reviewers: The people, each with a link.
-        answers: The answers file; None for the usual one.
-        labels: The labels to choose from; None for those of the job.
-        port: None for the remembered one, or a free one.
-        host: Address to listen on.
-        new_link: Whether former links end.
-    """
-
-    reviewers: Sequence[str]
-    answers: Path | None = None
-    labels: Sequence[str] | None = None
-    port: int | None = None
-    host: str = "127.0.0.1"
-    new_link: bool = False
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether other machines can reach it."""
-        return self.host not in LOOPBACK
 
 
 class Served(NamedTuple):
@@ -123,7 +86,7 @@ async def review_job(
             epoch_of=links.epoch_of,
         )
 
-    await _serve(_Reviewed(job.name, job, answers, thresholds, rows), options, on_open=on_open, warn=warn)
+    await _serve(Reviewed(job.name, job, answers, thresholds, rows), options, on_open=on_open, warn=warn)
 
 
 async def review_folder(
@@ -143,39 +106,13 @@ async def review_folder(
         return FolderRows(lambda: _list(folder))
 
     await _serve(
-        _Reviewed(folder.name or "pictures", job, answers, Thresholds(job), rows, is_folder=True),
+        Reviewed(folder.name or "pictures", job, answers, Thresholds(job), rows, is_folder=True),
         options, on_open=on_open, warn=warn,
     )  # fmt: skip
 
 
-class _Reviewed(NamedTuple):
-    """What is reviewed.
-
-    Attributes:
-        job: Has the rules and the AWS settings.
-        rows: Makes the source of images.
-    """
-
-    name: str
-    job: Job
-    answers: Path
-    thresholds: Thresholds
-    rows: Callable[[LinkFile], Rows]
-    is_folder: bool = False
-
-    def description(self, options: ReviewOptions, links: LinkFile) -> Description:
-        """What the page is told about it."""
-        rules = [
-            {"verdict": rule.verdict.value, "text": rule_text(rule), "confidence": rule_confidence(rule)}
-            for rule in self.job.rules
-        ]
-        named = [name for rule in self.job.rules if rule.verdict is not Verdict.REJECT for name in rule_names(rule)]
-        labels = options.labels or self.job.review.labels or tuple(dict.fromkeys(named))
-        return Description(name=self.name, reviewers=options.reviewers, rules=rules, labels=labels, keys=DEFAULT_KEYS)
-
-
 async def _serve(
-    what: _Reviewed,
+    what: Reviewed,
     options: ReviewOptions,
     *,
     on_open: Callable[[Served], object],
@@ -200,7 +137,7 @@ async def _serve(
         rows = what.rows(links)
         review = Review(rows, log, events, of_folder=what.is_folder, warn=warn)
         images = await anyio.to_thread.run_sync(_count, rows)
-        endpoints = _endpoints(what, options, review, links, stack)
+        endpoints = open_endpoints(what, options, review, links=links, stack=stack, warn=warn)
         routes = {**_static(read_page()), **endpoints.routes()}
         gate = Gate(
             lambda path: routes.get(path) or endpoints.find_picture(path),
@@ -218,43 +155,6 @@ async def _serve(
                 await anyio.sleep_forever()
             finally:
                 events.close()
-
-
-def _endpoints(
-    what: _Reviewed, options: ReviewOptions, review: Review, links: LinkFile, stack: AsyncExitStack
-) -> Endpoints:
-    capabilities = Capabilities(links.link.secret.encode())
-    readers = ImageReaders(what.job, stack)
-    cache = PictureCache(_cache_path(what.answers))
-    stack.callback(cache.close)
-    decoders = stack.enter_context(DecoderPool())
-    pictures = Pictures(StoredOriginals(readers.of, readers.found), decoders, cache)
-    return Endpoints(
-        review,
-        what.description(options, links),
-        cards=Cards(capabilities, what.thresholds),
-        capabilities=capabilities,
-        pictures=pictures,
-        ahead=ReadAhead(pictures, review.card_rows),
-        asked=_NobodyAsks(),
-        events=review.events,
-    )
-
-
-class _NobodyAsks:
-    """``AskedImages`` while there are no audits."""
-
-    def audit(self, reviewer: str) -> Sequence[int]:
-        """See ``AskedImages``."""
-        del reviewer
-        return ()
-
-    second = audit
-
-    def is_blind(self, id_: int, reviewer: str) -> bool:
-        """See ``AskedImages``."""
-        del id_, reviewer
-        return False
 
 
 def _static(page: Mapping[str, PageFile]) -> dict[str, Route]:
@@ -307,10 +207,6 @@ def _bound(links: LinkFile, options: ReviewOptions, *, is_alone: bool, warn: Cal
 
 def _count(rows: Rows) -> int:
     return 0 if rows.mark() is None else rows.count()
-
-
-def _cache_path(answers: Path) -> Path:
-    return answers.with_name(f"{answers.name.removesuffix('.answers.db')}.pictures.db")
 
 
 def _shown(host: str) -> str:

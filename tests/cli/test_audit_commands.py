@@ -371,7 +371,7 @@ def test_the_checkpoint_is_only_read(commands: Commands) -> None:
 
 
 def test_the_text_says_what_is_certain_and_what_is_missing(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In 40 columns too, and with ASCII alone."""
+    """In 40 columns too."""
     commands.ask("--precision", "0.8", "--milestones", "100,200")
     _, out, _ = commands("calibrate")
     assert "no threshold is certified yet" in out

@@ -46,7 +46,7 @@ class FakeReview:
         is_away: True while every request is cut off.
         is_busy: True while answers are refused with ``busy``.
         images: Requests for pictures.
-        job_id, token: Of the job and the reviewer; another job under the same address has others.
+        name, token: Of the job and the reviewer; another job under the same address has others.
     """
 
     def __init__(
@@ -62,9 +62,10 @@ class FakeReview:
         self.images: list[str] = []
         self.is_away = self.is_busy = False
         self.is_ready = True
-        self.job_id, self.token = "0" * 32, "t" * 43
+        self.name, self.token = "robins", "t" * 43
         self._picture = picture
         self._serial = itertools.count(1)
+        self._by_uid: dict[str, dict[str, Any]] = {}
         self._streams: set[asyncio.Queue[tuple[str, Any]]] = set()
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -136,9 +137,10 @@ class FakeReview:
             return _json(self._job())
         if name == "queue":
             ids = self._queue(query["name"])
-            start, limit = int(query.get("after", 0)), int(query.get("limit", 2000))
-            end = start + limit
-            return _json({"ids": ids[start:end], "rest": len(ids), "after": end if end < len(ids) else None})
+            start = ids.index(int(query["after"])) + 1 if "after" in query else 0
+            page = ids[start : start + int(query.get("limit", 2000))]
+            rest = len(ids) - start - len(page)
+            return _json({"ids": page, "rest": rest, "after": page[-1] if rest else None})
         if name == "cards":
             ids = [int(one) for one in query["ids"].split(",")]
             assert len(ids) <= 200
@@ -154,7 +156,7 @@ class FakeReview:
         counts = {one: verdicts.count(one) for one in ("keep", "reject", "unsure", "unresolved")}
         counts |= {"images": len(self.cards), "waiting": len(self._queue("waiting"))}
         return {
-            "id": self.job_id, "name": "robins", "reviewer": "anna", "reviewers": ["anna", "ben"],
+            "id": f"id of {self.name}", "name": self.name, "reviewer": "anna", "reviewers": ["anna", "ben"],
             "rules": self.rules, "labels": list(self.labels), "keys": {}, "counts": counts,
             "serial": len(self.rows), "ready": self.is_ready, "running": False,
         }  # fmt: skip
@@ -189,7 +191,7 @@ class FakeReview:
         return _json({"results": [take(one) for one in body[name]], "serial": len(self.rows)})
 
     def _known(self, uid: str) -> dict[str, Any] | None:
-        return next((row for row in self.rows if row["uid"] == uid), None)
+        return self._by_uid.get(uid)
 
     def _answer(self, row: dict[str, Any]) -> dict[str, Any]:
         card = self.cards.get(row["id"])
@@ -200,7 +202,8 @@ class FakeReview:
         before = card["answer"] or {}
         if before.get("reviewer", "anna") != "anna" and row["base"] < card["base"]:
             return {"uid": row["uid"], "status": "conflict", "serial": None, "current": before}
-        self.rows.append(row | {"before": card["answer"]})
+        self._by_uid[row["uid"]] = row | {"before": card["answer"]}
+        self.rows.append(row)
         card["base"] = next(self._serial)
         parts = {name: row[name] if row[name] is not None else before.get(name) for name in _PARTS}
         card["answer"] = parts | {
@@ -213,6 +216,7 @@ class FakeReview:
         assert undone is not None, "an undo before its answer"
         card = self.cards[undone["id"]]
         if self._known(row["uid"]) is None:
+            self._by_uid[row["uid"]] = row
             self.rows.append(row)
             card["base"] = next(self._serial)
             card["answer"] = undone["before"]
@@ -222,7 +226,11 @@ class FakeReview:
         self.images.append(request.path)
         body = self._picture(int(request.match_info["id"]), request.match_info["size"])
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        return web.Response(body=body, content_type="image/jpeg", headers=headers) if body else _json({"error": "broken", "message": ""}, 422)
+        return (
+            web.Response(body=body, content_type="image/jpeg", headers=headers)
+            if body
+            else _json({"error": "broken", "message": ""}, 422)
+        )
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         reply = web.StreamResponse(headers=_HEADERS | {"Content-Type": "text/event-stream"})

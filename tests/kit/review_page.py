@@ -9,7 +9,7 @@ from tests.kit.browser import Watched
 if TYPE_CHECKING:
     from playwright.async_api import Locator, Page
 
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 
 
 class ReviewPage:

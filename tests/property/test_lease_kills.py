@@ -151,7 +151,7 @@ async def switch(commands: Commands, old: str, new: str) -> None:
 
 
 def test_kill_at_every_step_of_a_switch(tmp_path: Path) -> None:
-    """One of the two runs all the time; the same command brings it to its end, and the lease ends when it would have."""
+    """One of the two runs all the time; the same command completes it, and the lease ends when it would have."""
 
     async def killed_switch(world: World, killer: Killer) -> bool:
         world.service.models[OTHER] = Model(OTHER)

@@ -244,3 +244,14 @@ async def test_user_timing_is_left(open_page: Opener, review: FakeReview) -> Non
     await page.page.locator("[data-testid=app][data-index-ready=true]").wait_for()
     names = await page.look("performance.getEntries().map((one) => one.name).filter((one) => one.startsWith('async'))")
     assert sorted(names) == ["asyncfilter:decide"] * 2 + ["asyncfilter:first-card", "asyncfilter:index"]
+
+
+async def test_more_passed_over_than_one_may_hold(open_page: Opener, review: FakeReview) -> None:
+    """A person who passes over more images than one may hold still comes to the end of the queue."""
+    review.cards |= {number: card(number, f"birds/{number:03}.jpg") for number in range(41, 101)}
+    page = await open_page()
+    await page.ready()
+    for number in range(2, 91):
+        await page.page.keyboard.press("ArrowRight")
+        await page.page.locator(f"[data-testid=card][data-id='{number}']").wait_for()
+    assert await page.decide("k") == 90

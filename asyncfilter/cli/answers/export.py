@@ -11,7 +11,6 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, Target, reviewer_of
-from asyncfilter.cli.manifest_from_run import read_sizes, sizes_path
 from asyncfilter.cli.manifest_output import CreationDate, check_replaced, command_moment, open_output
 from asyncfilter.cli.manifest_writers import checked_s3_path
 from asyncfilter.cli.options import (
@@ -24,6 +23,7 @@ from asyncfilter.cli.options import (
     takes_options,
 )
 from asyncfilter.cli.result_file import open_result
+from asyncfilter.cli.run_lines import read_sizes, sizes_path
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.datasets.answers.detecting import AnswerFormat

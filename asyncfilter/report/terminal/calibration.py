@@ -16,8 +16,8 @@ from asyncfilter.report.program import program
 from asyncfilter.report.terminal.audit import (
     OUTDATED,
     announced_text,
+    minute_text,
     missing_text,
-    moment_text,
     part_rows,
     percent,
 )
@@ -51,7 +51,7 @@ def _rule(found: RuleCalibration, job: Path) -> Iterator[RenderableType]:
     asked = "" if found.ask_from is None else f", asked from {found.ask_from:g}"
     yield Text(f"rules[{draw.measured.rule}] keep {found.text}, from {found.keep_from:g}{asked}", "bold")
     rows: list[tuple[str, str | Text]] = [
-        ("draw", f"{draw.number} of {moment_text(draw.created_at_unix_s)}"),
+        ("draw", f"{draw.number} of {minute_text(draw.created_at_unix_s)}"),
         ("announced", announced_text(draw)),
     ]
     for part in found.standings.parts.values():

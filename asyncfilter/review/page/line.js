@@ -2,7 +2,7 @@
 // ahead of the position; an image that was passed over keeps its place.
 import { batch, computed, signal } from "./vendor/preact.js";
 import { get, post } from "./api.js";
-import { cardOf, load, verdictOf } from "./cards.js";
+import { cardOf, idsOf, load, verdictOf } from "./cards.js";
 import { prefetch } from "./pictures.js";
 import { counts } from "./state.js";
 
@@ -38,17 +38,28 @@ export const rest = computed(() => {
 
 let topping = null;
 
-/** Ids that the server gives to this person now. Our own leases may be among them. */
-async function take(missing) {
+/** Ids that are new to this line. The server gives those that this person holds already, too. */
+async function take(name, missing) {
+  const known = new Set(line.value);
   const mine = line.value.filter((id) => !finished.value.has(id)).length;
-  const { ids } = await post("/api/take", { queue: queue.value, n: Math.min(MOST_TAKEN, mine + missing) });
-  return ids;
+  const n = Math.min(MOST_TAKEN, mine + missing);
+  const { ids } = await post("/api/take", { queue: name, n });
+  const fresh = ids.filter((id) => !known.has(id));
+  return fresh.length || ids.length < n ? fresh : beyond(name, known);
+}
+
+/** So many were passed over that they fill what one may hold: the queue itself has more. */
+async function beyond(name, known) {
+  for await (const page of idsOf(name)) {
+    const fresh = page.filter((id) => !known.has(id)).slice(0, AHEAD);
+    if (fresh.length) return fresh;
+  }
+  return [];
 }
 
 async function extend(missing) {
   const name = queue.value;
-  const known = new Set(line.value);
-  const fresh = (await take(missing)).filter((id) => !known.has(id));
+  const fresh = await take(name, missing);
   if (name !== queue.value) return;
   await load(fresh);
   const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && verdictOf(cardOf(id))));
@@ -84,7 +95,7 @@ export async function begin(name, id = null) {
 async function measure(name) {
   if (name === "waiting") return;
   const { ids, rest: more } = await get("/api/queue", { name, limit: 1 });
-  restOfQueue.value = Math.max(more, ids.length);
+  restOfQueue.value = ids.length + more;
 }
 
 /** Go to a place of the line. */

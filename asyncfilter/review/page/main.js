@@ -61,7 +61,8 @@ const EVENTS = {
   lease({ ids, reviewer }) {
     if (reviewer !== job.value.reviewer) leave(ids);
   },
-  counts(value) {
+  counts({ ready, ...value }) {
+    if (ready !== undefined && ready !== job.value.ready) job.value = { ...job.value, ready };
     // Our own unsent answers are in our counts and not in the server's.
     if (!outbox.unsaved.value) counts.value = { ...counts.value, ...value };
   },

@@ -1,0 +1,488 @@
+"""The review server as a process: what it refuses, what it stores, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import sqlite3
+import stat
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from asyncfilter.review.replies import CONTENT_SECURITY_POLICY
+from tests.kit.review import Answer, Page, ReviewProcess, given, picture_folder
+
+PICTURES = 8
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewProcess]:
+    folder = picture_folder(tmp_path_factory.mktemp("review") / "photos", PICTURES)
+    with ReviewProcess(folder, "--label-set", "robin,wren") as running:
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(30)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def anna(session: aiohttp.ClientSession, server: ReviewProcess) -> Page:
+    return Page(session, server, "anna")
+
+
+@pytest.fixture
+async def ben(session: aiohttp.ClientSession, server: ReviewProcess) -> Page:
+    return Page(session, server, "ben")
+
+
+def check_strict(answer: Answer) -> None:
+    """Every answer has the strict headers, and names neither a path nor a token."""
+    headers = answer.headers
+    assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Cache-Control"].startswith("private")
+    assert not [name for name in headers if name.lower() == "set-cookie" or name.lower().startswith("access-control")]
+
+
+def check_refused(answer: Answer, status: int, code: str) -> None:
+    """A refusal is JSON with a code and a message, and nothing of this machine."""
+    assert (answer.status, answer.code) == (status, code)
+    assert set(answer.json) == {"error", "message"}
+    assert "/tmp" not in answer.json["message"]
+    check_strict(answer)
+
+
+# -- Refusals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["evil.test", "127.0.0.1", "127.0.0.1:1", "localhost:1", "[::1]:1", ""])
+async def test_another_host_is_refused_before_anything_else(anna: Page, host: str) -> None:
+    for path in ("/", "/api/job", "/nothing"):
+        check_refused(await anna.call("GET", path, headers={"Host": host}), 403, "bad_host")
+
+
+async def test_names_of_this_machine_are_served(anna: Page, server: ReviewProcess) -> None:
+    for name in ("127.0.0.1", "localhost", "[::1]"):
+        host = f"{name}:{server.port}"
+        answer = await anna.call("GET", "/api/job", headers={"Host": host, "Origin": f"http://{host}"})
+        assert answer.status == 200
+        check_strict(answer)
+        assert answer.headers["Cache-Control"] == "private, no-store"
+
+
+async def test_pages_of_other_sites_reach_nothing_but_the_page_itself(anna: Page) -> None:
+    for site in ("cross-site", "same-site"):
+        for path in ("/api/job", "/style.css", "/nothing", "/"):
+            check_refused(await anna.call("GET", path, headers={"Sec-Fetch-Site": site}), 403, "cross_site")
+        framed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+        check_refused(await anna.call("GET", "/", headers=framed), 403, "cross_site")
+        followed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        assert (await anna.call("GET", "/", headers=followed)).status in {200, 404}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing", "/api", "/api/", "/api/nothing", "/api/job/", "//api/job", "/api//job", "/%61pi/job", "/api%2fjob",
+        "/api/../api/job", "/..%2f..%2fetc/passwd", "/../../../etc/passwd", "/api/job%00", "/./index.html", "/index.htm",
+        "/page_files.py", "/__init__.py", "/image/320/1", "/image/64/1-" + "0" * 32, "/image/320/x-" + "0" * 32,
+        "/image/320/../full/1-" + "0" * 32, "/vendor/../index.html", "/vendor/", "/vendor",
+    ],
+)  # fmt: skip
+async def test_a_route_that_is_none_is_not_found(anna: Page, path: str) -> None:
+    check_refused(await anna.get(path), 404, "not_found")
+
+
+async def test_another_method_is_refused(anna: Page) -> None:
+    for method in ("POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE"):
+        answer = await anna.call(method, "/api/job")
+        assert answer.status == 405
+        check_strict(answer)
+    check_refused(await anna.get("/api/take"), 405, "method_not_allowed")
+
+
+async def test_without_the_token_nothing_is_told(anna: Page, server: ReviewProcess) -> None:
+    for token in (None, "", "x", "é", server.token()[:-1], server.token() + "x", server.token().swapcase()):
+        for path in ("/api/job", "/api/cards?ids=1", "/api/events"):
+            check_refused(await anna.call("GET", path, headers={"X-Asyncfilter-Token": token}), 401, "bad_token")
+        check_refused(
+            await anna.call("POST", "/api/take", json={"queue": "all", "n": 1}, headers={"X-Asyncfilter-Token": token}),
+            401, "bad_token",
+        )  # fmt: skip
+
+
+async def test_another_origin_is_refused_and_a_post_needs_one(anna: Page, server: ReviewProcess) -> None:
+    wrong = ["null", "http://evil.test", f"http://127.0.0.1:{server.port + 1}", f"https://127.0.0.1:{server.port}"]
+    for origin in wrong:
+        check_refused(await anna.call("GET", "/api/job", headers={"Origin": origin}), 403, "bad_origin")
+    for origin in (None, *wrong):
+        reply = await anna.call("POST", "/api/take", json={"queue": "all", "n": 1}, headers={"Origin": origin})
+        check_refused(reply, 403, "bad_origin")
+    assert (await anna.call("GET", "/api/job", headers={"Origin": None})).status == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+async def test_a_body_that_a_form_could_send_is_refused(anna: Page, kind: str) -> None:
+    reply = await anna.call("POST", "/api/take", data=b'{"queue":"all","n":1}', headers={"Content-Type": kind})
+    check_refused(reply, 415, "unsupported_media_type")
+
+
+async def test_a_long_body_is_refused_before_it_is_read(server: ReviewProcess) -> None:
+    head = (
+        f"POST /api/answers HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nX-Asyncfilter-Token: {server.token()}\r\n"
+        f"Origin: {server.origin}\r\nContent-Type: application/json\r\nContent-Length: {1 << 30}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(head.encode())
+    answer = await reader.readuntil(b"}")  # not one byte of the body was sent
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"error":"too_long"' in answer
+
+
+async def test_a_long_body_without_a_length_is_refused(anna: Page) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(9):
+            yield b" " * 8192
+
+    reply = await anna.call("POST", "/api/answers", data=chunks(), headers={"Content-Type": "application/json"})
+    assert (reply.status, reply.code) == (413, "too_long")
+    exact = b'{"queue":"all","n":1' + b" " * (65_536 - 21) + b"}"
+    json_kind = {"Content-Type": "application/json"}
+    assert (await anna.call("POST", "/api/take", data=exact, headers=json_kind)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/take", b"{"), ("/api/take", b"[]"), ("/api/take", b'{"queue":"all"}'), ("/api/take", b"\xff"),
+        ("/api/take", b'{"queue":"all","n":0}'), ("/api/take", b'{"queue":"all","n":65}'),
+        ("/api/take", b'{"queue":"no such","n":1}'), ("/api/answers", b'{"answers":[]}'),
+        ("/api/answers", b'{"answers":[{"uid":"abcdefgh"}]}'), ("/api/answers", b'{"answers":[{"uid":1,"id":1}]}'),
+        ("/api/undo", b'{"undo":[{"uid":"abcdefgh"}]}'), ("/api/undo", b"null"),
+    ],
+)  # fmt: skip
+async def test_a_body_that_does_not_fit_is_refused(anna: Page, path: str, body: bytes) -> None:
+    reply = await anna.call("POST", path, data=body, headers={"Content-Type": "application/json"})
+    check_refused(reply, 400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["/api/cards", "/api/cards?ids=", "/api/cards?ids=1,x", "/api/cards?ids=" + ",".join(["1"] * 201),
+     "/api/queue", "/api/queue?name=none", "/api/queue?name=all&limit=0", "/api/queue?name=all&limit=2001",
+     "/api/queue?name=all&after=-1", "/api/queue?name=all&limit=1e3"],
+)  # fmt: skip
+async def test_a_query_that_does_not_fit_is_refused(anna: Page, query: str) -> None:
+    check_refused(await anna.get(query), 400, "bad_request")
+
+
+async def test_what_is_not_http_gets_the_strict_headers_too(server: ReviewProcess) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"\x16\x03\x01 no HTTP at all\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.") and b" 400 " in answer[:20]
+    assert CONTENT_SECURITY_POLICY.encode() in answer
+
+
+# -- Cards and pictures ------------------------------------------------------------------------------------------------
+
+
+async def test_every_picture_of_a_folder_waits(anna: Page) -> None:
+    job = await anna.json("/api/job")
+    assert (job["name"], job["reviewer"], job["reviewers"]) == ("photos", "anna", ["anna", "ben"])
+    assert (job["labels"], job["rules"]) == (["robin", "wren"], [])
+    ids = await anna.waiting()
+    cards = (await anna.json(f"/api/cards?ids={','.join(map(str, [*ids, 999]))}"))["cards"]
+    assert [card["id"] for card in cards] == ids
+    assert [card["key"] for card in cards] == [f"p{number:02}.jpg" for number in range(PICTURES)]
+    assert {(card["verdict"], card["rule"], card["blind"], card["base"]) for card in cards} == {(None, None, False, 0)}
+
+
+async def test_a_queue_is_read_page_by_page(anna: Page) -> None:
+    ids = await anna.waiting()
+    for name in ("waiting", "all"):
+        found: list[int] = []
+        after: int | None = None
+        while True:
+            page = await anna.json(f"/api/queue?name={name}&limit=3{'' if after is None else f'&after={after}'}")
+            found += page["ids"]
+            after = page["after"]
+            assert page["rest"] == PICTURES - len(found)
+            if after is None:
+                break
+        assert found == ids
+
+
+async def test_a_picture_is_shown_upright_and_without_metadata(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    folder = picture_folder(tmp_path / "photos", 0)
+    picture = Image.new("RGB", (400, 200), "white")
+    picture.paste((255, 0, 0), (0, 0, 200, 100))  # red at the left top, as stored
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a secret place"  # lies on its side: to be turned clockwise
+    picture.save(folder / "turned.jpg", exif=exif, quality=95)
+    (folder / "evil.jpg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
+    with ReviewProcess(folder) as server:
+        page = Page(session, server)
+        evil, turned = (await page.json(f"/api/cards?ids={','.join(map(str, await page.waiting()))}"))["cards"]
+        for name, size in (("thumb", (160, 320)), ("large", (200, 400)), ("full", (200, 400))):
+            answer = await page.call("GET", turned[name], headers={"X-Asyncfilter-Token": None, "Origin": None})
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
+            assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+            check_strict(answer)
+            assert b"secret" not in answer.body
+            shown = Image.open(__import__("io").BytesIO(answer.body))
+            assert shown.size == size
+            corner = shown.getpixel((size[0] - 8, 8))
+            assert corner[0] > 200 and corner[1] < 80  # type: ignore[index]
+        check_refused(await page.get(evil["thumb"]), 422, "broken")
+        again = (await page.json(f"/api/cards?ids={evil['id']},{turned['id']}"))["cards"]
+        assert [card["broken"] for card in again] == [True, False]
+        assert (again[1]["width"], again[1]["height"]) == (200, 400)
+        (folder / "turned.jpg").write_bytes((folder / "turned.jpg").read_bytes() + b" ")
+        results = await page.answer(given(turned["id"], "changed-1"))
+        assert [result["status"] for result in results] == ["changed"]
+
+
+async def test_an_address_of_a_picture_cannot_be_guessed(anna: Page) -> None:
+    first, second = (await anna.waiting())[:2]
+    cards = (await anna.json(f"/api/cards?ids={first},{second}"))["cards"]
+    mac = cards[0]["thumb"].rpartition("-")[2]
+    assert re.fullmatch("[0-9a-f]{32}", mac)
+    for address in (
+        f"/image/320/{second}-{mac}", f"/image/320/{first}-{'0' * 32}", f"/image/320/{first}-{mac.upper()}x",
+        f"/image/320/999-{mac}", f"/image/320/0{first}-{mac[:-1]}",
+    ):  # fmt: skip
+        check_refused(await anna.get(address), 404, "not_found")
+
+
+# -- Answers -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_is_stored_once(anna: Page) -> None:
+    id_ = (await anna.waiting())[0]
+    box = {"label": "robin", "left": 0.1, "top": 0.2, "width": 2, "height": 0.5}
+    (stored,) = await anna.answer(given(id_, "once-0001", "keep", labels=[" robin "], boxes=[box], note="a note"))
+    assert stored["status"] == "stored"
+    current = stored["current"]
+    assert (current["verdict"], current["labels"], current["reviewer"], current["uid"], current["note"]) == (
+        "keep", ["robin"], "anna", "once-0001", "a note",
+    )  # fmt: skip
+    assert current["boxes"] == [{"label": "robin", "left": 0.1, "top": 0.2, "width": 0.9, "height": 0.5}]
+    (again,) = await anna.answer(given(id_, "once-0001", "reject"))
+    assert again["status"] == "repeated"
+    assert (again["serial"], again["current"]) == (stored["serial"], current)
+    assert id_ not in await anna.waiting()
+    (card,) = (await anna.json(f"/api/cards?ids={id_}"))["cards"]
+    assert (card["answer"], card["base"], card["verdict"]) == (current, stored["serial"], "keep")
+    reply = await anna.post("/api/undo", {"undo": [{"uid": "once-0002", "undoes": "once-0001"}]})
+    assert [(one["status"], one["current"]) for one in reply.json["results"]] == [("stored", None)]
+    assert id_ in await anna.waiting()
+
+
+async def test_each_answer_of_a_batch_is_judged_by_itself(anna: Page) -> None:
+    id_ = (await anna.waiting())[1]
+    results = await anna.answer(
+        given(id_, "each-0001"), given(id_, "short"), given(999, "each-0002"), given(id_, "each-0003", "maybe"),
+        given(id_, "each-0004", None), given(id_, "each-0005", labels=[""]), given(id_, "each-0006", how="x"),
+        given(id_, "each-0001"), given(id_, "each-0007", "reject"),
+    )  # fmt: skip
+    assert [result["status"] for result in results] == [
+        "stored", "invalid", "unknown", "invalid", "invalid", "invalid", "invalid", "repeated", "stored",
+    ]  # fmt: skip
+    assert results[-1]["current"]["verdict"] == "reject"
+
+
+async def test_two_answers_at_once_are_one_answer_and_one_notice(anna: Page, ben: Page) -> None:
+    id_ = (await anna.waiting())[2]
+    (first,) = await anna.answer(given(id_, "both-0001", "keep"))
+    (other,) = await ben.answer(given(id_, "both-0002", "reject"))
+    assert (other["status"], other["serial"], other["current"]["reviewer"]) == ("conflict", None, "anna")
+    (known,) = await ben.answer(given(id_, "both-0003", "reject", base=first["serial"]))
+    assert (known["status"], known["current"]["verdict"]) == ("stored", "unresolved")
+    assert (await ben.json("/api/queue?name=disagreements"))["ids"] == [id_]
+    (judged,) = await anna.answer(given(id_, "both-0004", "reject", asked_as="adjudicate"))
+    assert (judged["status"], judged["current"]["verdict"]) == ("stored", "reject")
+    undo = {"undo": [{"uid": "both-0005", "undoes": "both-0003"}, {"uid": "both-0006", "undoes": "no-such-uid"}]}
+    reply = await anna.post("/api/undo", undo)
+    assert [one["status"] for one in reply.json["results"]] == ["not_yours", "unknown"]
+
+
+async def test_two_reviewers_never_hold_one_image(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    folder = picture_folder(tmp_path / "photos", 12)
+    taken: dict[str, set[int]] = {"anna": set(), "ben": set()}
+    for start in range(2):
+        with ReviewProcess(folder) as server:
+            pages = {name: Page(session, server, name) for name in taken}
+            await pages["anna"].waiting()
+            for count in (1, 3, 5):
+                replies = await asyncio.gather(
+                    *(page.post("/api/take", {"queue": "waiting", "n": count}) for page in pages.values())
+                )
+                for name, reply in zip(pages, replies, strict=True):
+                    assert reply.json["until"] > time.time() + 290
+                    taken[name] |= set(reply.json["ids"])
+            if not start:
+                server.process.kill()  # leases are in the file: the next server knows them
+    assert taken["anna"] and taken["ben"] and not taken["anna"] & taken["ben"]
+
+
+async def test_what_is_stored_survives_any_end_of_the_server(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    folder = picture_folder(tmp_path / "photos", 6)
+    acknowledged: dict[str, int] = {}
+    for round_ in range(4):
+        with ReviewProcess(folder, reviewers=("anna",)) as server:
+            page = Page(session, server)
+            ids = [
+                card["id"]
+                for card in (await page.json(f"/api/cards?ids={','.join(map(str, await _all(page)))}"))["cards"]
+            ]
+
+            async def decide() -> None:
+                for number in range(400):
+                    uid = f"round-{round_}-{number:03}"  # noqa: B023
+                    for result in await page.answer(given(ids[number % 6], uid, ("keep", "reject")[number % 2])):  # noqa: B023
+                        acknowledged[uid] = result["serial"]
+
+            task = asyncio.create_task(decide())
+            await asyncio.sleep(0.15 + 0.1 * round_)
+            server.process.kill()
+            with pytest.raises((aiohttp.ClientError, ConnectionError)):
+                await task
+    with sqlite3.connect(folder / ".asyncfilter" / "review.answers.db") as db:
+        rows = dict(db.execute("SELECT uid, serial FROM answer"))
+        assert db.execute("SELECT count(*) FROM answer").fetchone() == (len(rows),)
+    assert len(acknowledged) > 20
+    assert acknowledged.items() <= rows.items()
+    by_serial = sorted(rows, key=rows.__getitem__)
+    assert by_serial == sorted(rows)  # the order of the file is that of the decisions
+
+
+async def _all(page: Page) -> list[int]:
+    await page.waiting()
+    found: list[int] = (await page.json("/api/queue?name=all"))["ids"]
+    return found
+
+
+async def test_events_tell_other_pages(
+    anna: Page, ben: Page, session: aiohttp.ClientSession, server: ReviewProcess
+) -> None:
+    id_ = (await anna.waiting())[0]
+    headers = {"X-Asyncfilter-Token": server.token("ben")}
+    async with session.get(f"{server.origin}/api/events", headers=headers) as stream:
+        assert stream.headers["Content-Type"] == "text/event-stream"
+        assert stream.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+        (stored,) = await anna.answer(given(id_, "event-001"))
+        seen = b""
+        while (
+            f'event: answer\ndata: {{"id":{id_},"serial":{stored["serial"]},"reviewer":"anna"}}\n\n'.encode()
+            not in seen
+        ):
+            seen += await asyncio.wait_for(stream.content.readany(), 10)
+    assert b"event: counts\n" in seen
+
+
+async def test_a_locked_file_is_busy_and_stores_nothing(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    folder = picture_folder(tmp_path / "photos", 2)
+    with ReviewProcess(folder) as server:
+        page = Page(session, server)
+        id_ = (await page.waiting())[0]
+        await page.answer(given(id_, "before-01"))
+        db = sqlite3.connect(folder / ".asyncfilter" / "review.answers.db", isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        reply = await page.post("/api/answers", {"answers": [given(id_, "locked-01", "reject")]})
+        db.execute("ROLLBACK")
+        assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "busy", "1")
+        (stored,) = await page.answer(given(id_, "locked-01", "reject"))
+        assert stored["status"] == "stored"
+        db.close()
+
+
+# -- The process -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_server_with_success(
+    tmp_path: Path, session: aiohttp.ClientSession, number: int
+) -> None:
+    folder = picture_folder(tmp_path / "photos", 3)
+    with ReviewProcess(folder) as server:
+        page = Page(session, server)
+        ids = await page.waiting()
+        headers = {"X-Asyncfilter-Token": server.token()}
+        async with session.get(f"{server.origin}/api/events", headers=headers):
+            answers = [page.answer(given(id_, f"ending-{id_}")) for id_ in ids]
+            tasks = [asyncio.create_task(answer) for answer in answers]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            assert await asyncio.to_thread(server.end, number) == 0
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        acknowledged = [one[0]["serial"] for one in done if isinstance(one, list)]
+    with sqlite3.connect(folder / ".asyncfilter" / "review.answers.db") as db:
+        assert set(acknowledged) <= {serial for (serial,) in db.execute("SELECT serial FROM answer")}
+    assert server.token() not in server.log.read_text()
+
+
+def test_links_stay_the_same_until_new_ones_are_made(tmp_path: Path) -> None:
+    folder = picture_folder(tmp_path / "photos", 1)
+    with ReviewProcess(folder) as first:
+        assert all(re.fullmatch(r"http://127\.0\.0\.1:\d+/#t=[A-Za-z0-9_-]{43}", url) for url in first.urls.values())
+        assert len(set(first.urls.values())) == 2
+        assert set(first.found) == {"urls", "port", "pid", "answers", "images"}
+        assert (first.found["pid"], first.found["images"]) == (first.process.pid, 1)
+        assert first.end() == 0
+    remembered = folder / ".asyncfilter" / "review.review.json"
+    assert stat.S_IMODE(remembered.stat().st_mode) == 0o600
+    with ReviewProcess(folder) as second:
+        assert second.urls == first.urls
+        assert second.end() == 0
+    with ReviewProcess(folder, "--new-link") as third:
+        assert third.port == first.port
+        assert not set(third.urls.values()) & set(first.urls.values())
+
+
+def test_ports_in_use(tmp_path: Path) -> None:
+    folder = picture_folder(tmp_path / "photos", 1)
+    with ReviewProcess(folder) as first:
+        with ReviewProcess(folder) as second:
+            assert second.process.returncode == 3  # our own server of the same answers
+        with ReviewProcess(folder, "--port", str(first.port)) as third:
+            assert third.process.returncode == 2
+        with ReviewProcess(folder, "--port", "0") as beside:
+            assert beside.urls and beside.port != first.port
+        assert first.end() == 0
+    with socket.create_server(("127.0.0.1", first.port)), ReviewProcess(folder) as moved:
+        assert moved.urls and moved.port != first.port
+        assert "opened again" in moved.log.read_text()
+
+
+def test_only_loopback_without_leave(tmp_path: Path) -> None:
+    folder = picture_folder(tmp_path / "photos", 1)
+    with ReviewProcess(folder, "--host", "0.0.0.0") as refused:
+        assert refused.process.returncode == 2
+    with ReviewProcess(folder, "--host", "0.0.0.0", "--allow-remote") as served:
+        assert json.dumps(served.found) and served.port
+
+
+def test_targets_that_cannot_be_reviewed(tmp_path: Path) -> None:
+    folder = picture_folder(tmp_path / "photos", 1)
+    with ReviewProcess(tmp_path / "none.yaml") as missing:
+        assert missing.process.returncode == 2
+    with ReviewProcess(folder, reviewers=("a\nb",)) as named:
+        assert named.process.returncode == 2
+    (tmp_path / "bad.db").write_bytes(b"no answers file" * 99)
+    with ReviewProcess(folder, "--answers", str(tmp_path / "bad.db")) as damaged:
+        assert damaged.process.returncode == 3
