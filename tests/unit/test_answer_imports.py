@@ -296,6 +296,10 @@ def test_csv_out_and_in(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.answers.db"
     found = imported(text.getvalue().encode(), CSV, other)
     assert (found.skipped, found.is_complete) == ({"unresolved": 1}, True)
+    again = imported(text.getvalue().encode(), CSV, path)
+    assert (again.imported, again.repeated) == (0, found.imported)
+    noted = imported(text.getvalue().replace("better", "best").encode(), CSV, path)
+    assert (noted.imported, noted.changed) == (1, 0)
     before = {key: one for key, one in current(path).items() if one and one.verdict is not CurrentVerdict.UNRESOLVED}
     for key, one in before.items():
         after = current(other)[key]
