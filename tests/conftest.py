@@ -7,6 +7,11 @@ from functools import cache
 
 import botocore.session
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("asyncfilter", deadline=None)
+settings.load_profile("asyncfilter")
 
 
 @pytest.fixture(scope="session", autouse=True)

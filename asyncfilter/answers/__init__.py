@@ -7,13 +7,14 @@
 Rows are only ever added. Nothing here knows of jobs or checkpoints; ``asyncfilter.wiring.answers`` does.
 """
 
-from asyncfilter.answers.merging import MergedFile, merge_files
+from asyncfilter.answers.merging import Merged, MergedFile, merge_files
 from asyncfilter.answers.reader import AnswersReader, SqliteAnswers, open_port, open_reader
 from asyncfilter.answers.writer import AnswersFile, Stored, Writing, new_uid, open_answers
 
 __all__ = [
     "AnswersFile",
     "AnswersReader",
+    "Merged",
     "MergedFile",
     "SqliteAnswers",
     "Stored",

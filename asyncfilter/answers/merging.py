@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from asyncfilter.answers.reader import AnswersReader, open_reader
-from asyncfilter.answers.writer import AnswersFile, Stored, Writing
+from asyncfilter.answers.reader import open_reader
+from asyncfilter.answers.writer import Stored, Writing, open_answers
 from asyncfilter.checkpoint import sql
 from asyncfilter.errors import AnswersError, UsageError
 from asyncfilter.policy.answers.checks import BadAnswerError
@@ -38,31 +37,63 @@ class MergedFile(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
 
 
-def merge_files(target: AnswersFile, files: Sequence[Path]) -> list[MergedFile]:
-    """Add all rows of ``files`` to ``target`` in one transaction, and remember the ids of the files.
+class Merged(NamedTuple):
+    """What a merge did.
+
+    Attributes:
+        files: The merged files, as they were given.
+        serial: Of the newest row afterwards.
+    """
+
+    files: list[MergedFile]
+    serial: int
+
+
+def merge_files(target: Path, files: Sequence[Path]) -> Merged:
+    """Add all rows of ``files`` to the answers file ``target`` in one transaction, and remember their ids.
+
+    The file is created where it is missing, but not before all others have been read.
 
     Raises:
         UsageError: One of the files is not there.
         AnswersError: One of them cannot be used; nothing was written.
     """
-    with ExitStack() as stack:
-        readers = [stack.enter_context(_opened(file)) for file in files]
-        rows = [list(reader.all_rows(up_to=reader.last_serial())) for reader in readers]
-        with target.transaction() as writing:
-            added = [0] * len(files)
-            for some in sql.chunks(_in_order_of_time(rows), _BATCH):
-                for (number, _), one in zip(some, _added(writing, some, readers), strict=True):
-                    added[number] += one.is_new
-            writing.remember_merged([one for reader in readers for one in (reader.id, *reader.merged)])
-        return [
-            MergedFile(file=str(file), id=reader.id, rows=len(those), added=new, repeated=len(those) - new)
-            for file, reader, those, new in zip(files, readers, rows, added, strict=True)
-        ]
+    read = [_read(file) for file in files]
+    added = [0] * len(read)
+    with open_answers(target) as answers, answers.transaction() as writing:
+        for some in sql.chunks(_in_order_of_time([one.rows for one in read]), _BATCH):
+            for (number, _), stored in zip(some, _added(writing, some, files), strict=True):
+                added[number] += stored.is_new
+        writing.remember_merged([id_ for one in read for id_ in one.ids])
+        serial = writing.last_serial
+    merged = [
+        MergedFile(file=str(one.file), id=one.ids[0], rows=len(one.rows), added=new, repeated=len(one.rows) - new)
+        for one, new in zip(read, added, strict=True)
+    ]
+    return Merged(merged, serial)
 
 
-def _added(
-    writing: Writing, rows: Sequence[tuple[int, NewAnswer]], readers: Sequence[AnswersReader]
-) -> Sequence[Stored]:
+class _Read(NamedTuple):
+    """A file that was read.
+
+    Attributes:
+        ids: Its own id, then those of files that were merged into it.
+    """
+
+    file: Path
+    ids: tuple[str, ...]
+    rows: list[Answer]
+
+
+def _read(file: Path) -> _Read:
+    reader = open_reader(file)
+    if reader is None:
+        raise UsageError(f"{file}: there is no such file", hint="Name an answers file.")
+    with reader:
+        return _Read(file, (reader.id, *sorted(reader.merged)), list(reader.all_rows(up_to=reader.last_serial())))
+
+
+def _added(writing: Writing, rows: Sequence[tuple[int, NewAnswer]], files: Sequence[Path]) -> Sequence[Stored]:
     """Add rows, each with the number of its file.
 
     Raises:
@@ -71,15 +102,8 @@ def _added(
     try:
         return writing.add([row for _, row in rows])
     except BadAnswerError as error:
-        files = ", ".join(str(reader.path) for reader in readers)
-        raise AnswersError(f"{files}: a row cannot be taken over: {error.message}; nothing was merged") from error
-
-
-def _opened(file: Path) -> AnswersReader:
-    reader = open_reader(file)
-    if reader is None:
-        raise UsageError(f"{file}: there is no such file", hint="Name an answers file.")
-    return reader
+        names = ", ".join(map(str, files))
+        raise AnswersError(f"{names}: a row cannot be taken over: {error.message}; nothing was merged") from error
 
 
 class _Timed(NamedTuple):

@@ -143,9 +143,7 @@ def _unsupported(response: ErrorResponse) -> AsyncFilterError:
 
 def _no_bucket(response: ErrorResponse) -> AsyncFilterError:
     bucket = response.where.removeprefix("s3://").partition("/")[0]
-    return BucketNotFoundError(
-        f"Bucket {bucket!r} does not exist ({response})", hint="Correct the bucket's name in the job file."
-    )
+    return BucketNotFoundError(f"Bucket {bucket!r} does not exist ({response})", hint="Correct the name of the bucket.")
 
 
 def _region(response: ErrorResponse) -> AsyncFilterError:
@@ -317,7 +315,7 @@ def classify(response: ErrorResponse) -> AsyncFilterError:
     """
     error = _meaning(response)
     if isinstance(error, ImageError) and response.operation not in _ON_IMAGES:
-        return AccessError(f"AWS refuses: {response}", hint="Check bucket, prefix and model in the job file.")
+        return AccessError(f"AWS refuses: {response}", hint="Check the names of bucket, prefix and model.")
     return error
 
 

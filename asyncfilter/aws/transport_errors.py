@@ -121,7 +121,7 @@ def _no_response(exc: vendor.BotoCoreError, what: str) -> AsyncFilterError:
     cause = exc.kwargs.get("error")
     match exc:
         case vendor.ParamValidationError() | vendor.ValidationError() | vendor.InvalidEndpointConfigurationError():
-            return AccessError(f"{what}: not a possible request: {exc}", hint="Correct the value in the job file.")
+            return AccessError(f"{what}: not a possible request: {exc}", hint="Correct the value.")
         case vendor.ConnectTimeoutError():
             return UnreachableError(f"{what}: no connection ({_text_of(exc)})")
         case vendor.HTTPClientError() if isinstance(cause, aiohttp.ClientError | TimeoutError):

@@ -19,6 +19,7 @@ from asyncfilter.checkpoint.reader import (
     read_labels,
     read_status,
     read_stored_references,
+    read_taken_over,
 )
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
@@ -42,5 +43,6 @@ __all__ = [
     "read_labels",
     "read_status",
     "read_stored_references",
+    "read_taken_over",
     "try_place",
 ]

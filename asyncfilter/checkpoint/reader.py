@@ -149,6 +149,12 @@ def read_identity(path: Path) -> Mapping[str, str]:
         return stored_identity(db)
 
 
+def read_taken_over(path: Path) -> TakenOver | None:
+    """How far the checkpoint at ``path`` follows an answers file; raises as ``read_status`` does."""
+    with _snapshot(without_links(path)) as db:
+        return read_state(db, ANSWERS, TakenOver)
+
+
 def count_pending(path: Path, which: RemovalQuery) -> int:
     """Images of the checkpoint at ``path`` that ``apply`` would propose under its decisions.
 

@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "status": Entry("asyncfilter.cli.status", "Show what the checkpoint of a job holds."),
     "refilter": Entry("asyncfilter.cli.refilter", "Apply changed rules or actions to the stored labels, at no cost."),
     "review": Entry("asyncfilter.cli.review", "Serve a local page on which people decide and label images."),
-    "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, after a confirmation."),
+    "apply": Entry("asyncfilter.cli.apply", "Move and delete images by the job's actions, once confirmed."),
     "undo": Entry("asyncfilter.cli.apply", "Bring back what apply took out of the source."),
     "audit": Entry("asyncfilter.cli.audit", "Draw images to ask people about, to know how good the rules are."),
     "calibrate": Entry("asyncfilter.cli.calibrate", "Show which thresholds the answers to an audit certify."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -19,8 +21,9 @@ from asyncfilter.cli.options import (
     refuse_two_for_stdout,
     takes_options,
 )
+from asyncfilter.cli.signals import PROCESS, show_cursor
 from asyncfilter.cli.stderr import print_err
-from asyncfilter.cli.terminal import print_out, write_json
+from asyncfilter.cli.terminal import is_live, print_out, stderr_console, write_json
 from asyncfilter.policy.audit_options import Announcement, milestones_in
 from asyncfilter.policy.audit_questions import QuestionFormat
 from asyncfilter.policy.calibrated import Audited
@@ -126,12 +129,24 @@ def audit(
     loaded = deferred.load_job(job, overrides=settings or ())
     if output is not None:
         deferred.check_options(loaded, asked)
-    found: Audited = deferred.audit(loaded, announced, numbers=rule or None, is_new=new)
+    with _counting():
+        found: Audited = deferred.audit(loaded, announced, numbers=rule or None, is_new=new)
     written = 0
     if output is not None:
         with open_output(output, yes=options.yes) as out:
             written = deferred.write_questions(loaded, found, out, asked)
     _report(found, written, output, format_, as_json=options.as_json)
+
+
+@contextmanager
+def _counting() -> Iterator[None]:
+    """A word on a terminal while images are counted, which takes 16 s for a million."""
+    console = stderr_console()
+    if not is_live(console):
+        yield
+        return
+    with PROCESS.at_end(show_cursor), console.status("counting images"):
+        yield
 
 
 def _report(found: Audited, written: int, output: str | None, format_: QuestionFormat, *, as_json: bool) -> None:

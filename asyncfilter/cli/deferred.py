@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncfilter.answers import merge_files
+    from asyncfilter.answers.state import read_answers_state
     from asyncfilter.aws import configured_region, open_aws, quota_tps
     from asyncfilter.checkpoint import (
         checkpoint_exists,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         read_labels,
         read_status,
         read_stored_references,
+        read_taken_over,
     )
     from asyncfilter.cli.apply_console import remove_with_console
     from asyncfilter.cli.console import run_async, run_draining, run_listing, run_until_signal
@@ -40,7 +43,8 @@ if TYPE_CHECKING:
         undo,
     )
     from asyncfilter.wiring.access import check_permissions
-    from asyncfilter.wiring.answer_changes import Word, merge_answers, set_answer
+    from asyncfilter.wiring.answer_changes import Word, set_answer
+    from asyncfilter.wiring.answer_exports import AnswerExport, ExportOptions, job_of
     from asyncfilter.wiring.answer_imports import import_answers
     from asyncfilter.wiring.answer_list import list_answers
     from asyncfilter.wiring.answers import find_answers
@@ -92,6 +96,9 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
+    "AnswerExport": "wiring.answer_exports",
+    "ExportOptions": "wiring.answer_exports",
+    "job_of": "wiring.answer_exports",
     "CalibrationQuery": "wiring.calibration",
     "Patience": "wiring.model_changes",
     "QuestionOptions": "wiring.audit",
@@ -137,7 +144,7 @@ _HOMES = {
     "look_at": "wiring.first_look",
     "look_at_images": "wiring.image_looks",
     "measure": "wiring",
-    "merge_answers": "wiring.answer_changes",
+    "merge_files": "answers",
     "model_list": "wiring.models",
     "model_status": "wiring.models",
     "open_aws": "aws",
@@ -154,6 +161,7 @@ _HOMES = {
     "propose_bench": "wiring",
     "question": "report.terminal.bench",
     "quota_tps": "aws",
+    "read_answers_state": "answers.state",
     "read_contents": "wiring.image_contents",
     "read_duplicates": "checkpoint",
     "read_images": "checkpoint",
@@ -162,6 +170,7 @@ _HOMES = {
     "read_sizes": "wiring.image_sizes",
     "read_status": "checkpoint",
     "read_stored_references": "checkpoint",
+    "read_taken_over": "checkpoint",
     "refilter": "wiring",
     "remove_with_console": "cli.apply_console",
     "review_folder": "wiring.reviewing",
@@ -188,7 +197,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnswerExport",
     "CalibrationQuery",
+    "ExportOptions",
     "Patience",
     "QuestionOptions",
     "ReviewOptions",
@@ -224,6 +235,7 @@ __all__ = [
     "import_shown",
     "improve_model",
     "improvement_shown",
+    "job_of",
     "label_references",
     "label_sample",
     "list_answers",
@@ -233,7 +245,7 @@ __all__ = [
     "look_at",
     "look_at_images",
     "measure",
-    "merge_answers",
+    "merge_files",
     "model_list",
     "model_status",
     "open_aws",
@@ -250,6 +262,7 @@ __all__ = [
     "propose_bench",
     "question",
     "quota_tps",
+    "read_answers_state",
     "read_contents",
     "read_duplicates",
     "read_images",
@@ -258,6 +271,7 @@ __all__ = [
     "read_sizes",
     "read_status",
     "read_stored_references",
+    "read_taken_over",
     "refilter",
     "remove_with_console",
     "review_folder",

@@ -23,6 +23,7 @@ from asyncfilter.cli.export_formats import (
     export_image_folder,
     export_parquet,
     export_web_dataset,
+    stored_images,
 )
 from asyncfilter.cli.options import (
     STDOUT,
@@ -42,11 +43,13 @@ from asyncfilter.datasets.exports.duplicates import DuplicateGroup, write_groups
 from asyncfilter.datasets.exports.images import write_csv, write_jsonl
 from asyncfilter.datasets.exports.near_duplicates import near_duplicates as find_near_duplicates
 from asyncfilter.datasets.exports.near_duplicates import write_near_duplicates_csv, write_near_duplicates_jsonl
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import AnswersError, ExitCode, UsageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Verdict
+from asyncfilter.model import AnswersState, Verdict
 from asyncfilter.records.images import StoredImage
+from asyncfilter.report.as_json import answers_state_mapping
 from asyncfilter.report.selection import select, stale_in
+from asyncfilter.report.terminal.people import waiting
 from asyncfilter.report.terminal.text import ExportOnTerminal
 
 app = command_group()
@@ -117,6 +120,9 @@ def export(
         ),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only images that failed.")] = False,
+    reviewed: Annotated[
+        bool, typer.Option("--reviewed", help="Of these images, only those that people said something about.")
+    ] = False,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Groups of images with the same content, and nothing else.")
     ] = False,
@@ -150,16 +156,19 @@ def export(
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
     groups = "--duplicates" if duplicates else "--near-duplicates" if near_duplicates else None
     _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
+    _check_reviewed(groups=groups, reviewed=reviewed)
     loaded = deferred.load_job(job, overrides=settings or ())
+    answers = _answers(loaded)
     if format_.has_pictures:
         loaded, verdicts = _located(loaded), verdict or ()
         if format_ is ExportFormat.IMAGE_FOLDER:
-            export_image_folder(loaded, output, verdicts, options)
+            export_image_folder(loaded, output, verdicts, options, reviewed=reviewed)
         else:
-            export_web_dataset(loaded, output, verdicts, options, shard_bytes=(shard_mb or SHARD_MB) * MEGABYTE)
+            shard_bytes = (shard_mb or SHARD_MB) * MEGABYTE
+            export_web_dataset(loaded, output, verdicts, options, reviewed=reviewed, shard_bytes=shard_bytes)
         return
     images = select(
-        deferred.read_images(loaded.checkpoint),
+        stored_images(loaded.checkpoint, reviewed=reviewed),
         verdicts={name.value for name in verdict or ()},
         failed=failed,
         is_stale=stale_in(loaded) if stale else None,
@@ -175,18 +184,28 @@ def export(
     else:
         write = _images(images, format_, _located(loaded).source.bucket)
     write = partial(write, is_spreadsheet=True) if spreadsheet else write
-    _export_text(write, format_, output, "groups" if groups else "images", options)
-
-
-def _export_text(write: Write, format_: ExportFormat, output: str, what: str, options: ResultOptions) -> None:
     if output == STDOUT:
         _to_stdout(write, format_)
         return
     lines = _to_file(write, Path(output), may_replace=options.yes)
     if options.as_json:
-        write_json({"lines": lines, "output": output, "format": format_.value})
+        state = answers_state_mapping(answers)
+        write_json({"lines": lines, "output": output, "format": format_.value, "answers": state})
     else:
-        print_err(f"{lines:,} {what} in {output}")
+        print_err(f"{lines:,} {'groups' if groups else 'images'} in {output}")
+
+
+def _answers(job: Job) -> AnswersState | None:
+    """How far the verdicts follow what people said; a message tells how many answers they lack."""
+    try:
+        found = deferred.read_answers_state(job.answers_path, deferred.read_taken_over(job.checkpoint))
+    except AnswersError as error:
+        # What was taken over is in the checkpoint, and is all that is written.
+        print_err(f"caution: {error.message}")
+        return None
+    if found is not None and found.pending:
+        print_err(f"{waiting(found)}: they are not in these verdicts yet")
+    return found
 
 
 def _check(
@@ -208,6 +227,16 @@ def _check(
             f"{'--failed' if failed else '--stale'} and --format {format_.value}: pictures are chosen by --verdict",
             hint="Use --format jsonl, csv or parquet.",
         )
+
+
+def _check_reviewed(*, groups: str | None, reviewed: bool) -> None:
+    """Check that images are chosen.
+
+    Raises:
+        UsageError: Groups are.
+    """
+    if groups is not None and reviewed:
+        raise UsageError(f"{groups} and --reviewed: groups are whole", hint="Give only one of them.")
 
 
 def _located(job: Job) -> Job:

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.manifest_output import data_errors_told
 from asyncfilter.cli.options import STDOUT, ResultOptions
 from asyncfilter.cli.result_file import is_replaced, open_result
 from asyncfilter.cli.result_folder import check_folder, open_folder
@@ -68,16 +69,29 @@ def export_parquet(images: Iterable[StoredImage], job: Job, output: str, options
 # -- Pictures ----------------------------------------------------------------------------------------------------------
 
 
-def export_image_folder(job: Job, output: str, verdicts: Collection[Verdict], options: ResultOptions) -> None:
+def export_image_folder(
+    job: Job, output: str, verdicts: Collection[Verdict], options: ResultOptions, *, reviewed: bool = False
+) -> None:
     """Write pictures and their metadata into a folder. Raises as ``export_web_dataset``."""
     path = _checked(job, IMAGE_FOLDER, output, is_of_image_folder, options)
-    with open_folder("--output", path) as folder, ImageFolderWriter(folder) as writer:
-        counts = _write(job, writer, verdicts, path)
+    bare = {"images": 0, "output": None, "format": IMAGE_FOLDER}
+    with (
+        data_errors_told(bare, as_json=options.as_json),
+        open_folder("--output", path) as folder,
+        ImageFolderWriter(folder) as writer,
+    ):
+        counts = _write(job, writer, verdicts, path, reviewed=reviewed)
     _report(counts, {}, IMAGE_FOLDER, output, options)
 
 
 def export_web_dataset(
-    job: Job, output: str, verdicts: Collection[Verdict], options: ResultOptions, *, shard_bytes: int
+    job: Job,
+    output: str,
+    verdicts: Collection[Verdict],
+    options: ResultOptions,
+    *,
+    shard_bytes: int,
+    reviewed: bool = False,
 ) -> None:
     """Write pictures into tar files.
 
@@ -91,9 +105,10 @@ def export_web_dataset(
     """
     webdataset()
     path = _checked(job, WEB_DATASET, output, is_of_web_dataset, options)
-    with open_folder("--output", path) as folder:
+    bare = {"images": 0, "output": None, "format": WEB_DATASET}
+    with data_errors_told(bare, as_json=options.as_json), open_folder("--output", path) as folder:
         with WebDatasetWriter(folder, shard_bytes=shard_bytes) as writer:
-            counts = _write(job, writer, verdicts, path)
+            counts = _write(job, writer, verdicts, path, reviewed=reviewed)
         shards = writer.shards
     _report(counts, {"shards": shards}, WEB_DATASET, output, options)
 
@@ -113,7 +128,14 @@ def _checked(job: Job, format_: str, output: str, is_ours: Callable[[str], bool]
     return path
 
 
-def _write(job: Job, writer: PictureWriter, verdicts: Collection[Verdict], path: Path) -> PictureCounts:
+def stored_images(checkpoint: Path, *, reviewed: bool) -> Iterator[StoredImage]:
+    """The images of a checkpoint; with ``reviewed`` only those that people said something about."""
+    return (image for image in deferred.read_images(checkpoint) if image.answer is not None or not reviewed)
+
+
+def _write(
+    job: Job, writer: PictureWriter, verdicts: Collection[Verdict], path: Path, *, reviewed: bool
+) -> PictureCounts:
     """Write all pictures.
 
     Raises:
@@ -128,7 +150,7 @@ def _write(job: Job, writer: PictureWriter, verdicts: Collection[Verdict], path:
         skips_duplicates=job.source.skip_duplicates,
     )
     with _progress() as on_read:
-        images = pictures.chosen(deferred.read_images(job.checkpoint))
+        images = pictures.chosen(stored_images(job.checkpoint, reviewed=reviewed))
         receiver = _Receiver(pictures, path)
         deferred.run_async(partial(deferred.read_contents, images, receiver, job, on_read=on_read))
     if not pictures.counts.images:

@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from asyncfilter.cli.manifest_input import open_manifest
-from asyncfilter.cli.manifest_output import ManifestOptions, open_output
+from asyncfilter.cli.manifest_output import ManifestOptions, data_errors_told, open_output
 from asyncfilter.cli.options import STDOUT, Profile, command_group, help_text, takes_options
 from asyncfilter.cli.result_folder import check_folder, open_folder
 from asyncfilter.cli.stderr import print_err
@@ -96,8 +96,9 @@ def convert(
 ) -> None:
     """Convert labels."""
     _check(to, s3_path, images, options)
-    conversion = Conversion(classes=options.labels(), names=file_names, s3_path=s3_path, images=images)
-    with ExitStack() as stack:
+    place = s3_path if s3_path is not None or to.is_manifest else _NOWHERE
+    conversion = Conversion(classes=options.labels(), names=file_names, s3_path=place, images=images)
+    with data_errors_told(WriteCounts().as_mapping(output=None), as_json=options.as_json), ExitStack() as stack:
         found, stream = _opened(source, from_, Aws(profile=profile), stack)
         _check_pair(found, to)
         try:
@@ -115,6 +116,10 @@ def convert(
         finally:
             _tell_rejects(source, conversion.rejects)
     _report(conversion.counts, found, to, options)
+
+
+_NOWHERE = "s3://nowhere"
+"""Where images are between two formats that name no place in S3; what is written has their keys alone."""
 
 
 def _check(to: Format, s3_path: str | None, images: Path | None, options: ManifestOptions) -> None:

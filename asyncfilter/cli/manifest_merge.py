@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asyncfilter.cli.manifest_input import open_manifest
-from asyncfilter.cli.manifest_output import Output, open_output
+from asyncfilter.cli.manifest_output import Output, data_errors_told, open_output
 from asyncfilter.cli.options import (
     STDOUT,
     Profile,
@@ -58,7 +58,8 @@ def merge(
 ) -> None:
     """Merge manifests."""
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
-    with ExitStack() as stack:
+    bare = {**MergeCounts(inputs=[]).as_mapping(), "output": None}
+    with data_errors_told(bare, as_json=options.as_json), ExitStack() as stack:
         aws = Aws(profile=profile)
         manifests = [stack.enter_context(open_manifest(file, aws=aws)) for file in files]
         merger = Merger([(opened.name, opened.stream) for opened in manifests], on_conflict=on_conflict)

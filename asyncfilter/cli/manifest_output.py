@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from asyncfilter.cli.options import STDOUT, Json, Yes, refuse_two_for_stdout
 from asyncfilter.cli.result_file import is_replaced, open_result
 from asyncfilter.cli.stderr import ask, has_terminal
 from asyncfilter.cli.streams import StdoutEndedError
+from asyncfilter.cli.terminal import write_json
 from asyncfilter.datasets.manifests.line_form import (
     DEFAULT_BOX_ATTRIBUTE,
     DEFAULT_IMAGE_ATTRIBUTE,
@@ -27,7 +28,7 @@ from asyncfilter.datasets.manifests.line_form import (
     line_form,
 )
 from asyncfilter.datasets.manifests.writing import Classes, ManifestWriter, read_classes
-from asyncfilter.errors import AbortedError, ExitCode
+from asyncfilter.errors import AbortedError, DataError, ExitCode
 from asyncfilter.report.terminal.text import ExportOnTerminal
 
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The manifest to write; - is stdout.")]
@@ -123,6 +124,27 @@ class ManifestOptions:
         return ManifestWriter(
             out, image_form=image_form, box_form=box_form, classes=self.labels(), one_bucket=one_bucket
         )
+
+
+@contextmanager
+def data_errors_told(counts: Mapping[str, object] | None = None, *, as_json: bool) -> Iterator[None]:
+    """With ``--json``, write an object also where data that is wrong keeps the result from being written.
+
+    Args:
+        counts: What stands in it beside the error.
+        as_json: Whether ``--json`` is given.
+    """
+    try:
+        yield
+    except DataError as error:
+        if as_json:
+            write_json({**(counts or {}), **error_mapping(error)})
+        raise
+
+
+def error_mapping(error: DataError) -> dict[str, object]:
+    """An error as it stands in the object of ``--json``."""
+    return {"error": {"code": error.code, "message": error.message}}
 
 
 def command_moment(given: str | None) -> str:

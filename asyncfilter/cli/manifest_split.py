@@ -12,14 +12,14 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import ManifestPath, open_manifest
-from asyncfilter.cli.manifest_output import check_replaced
+from asyncfilter.cli.manifest_output import check_replaced, data_errors_told
 from asyncfilter.cli.options import STDOUT, Profile, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.datasets.manifests.equal_files import file_contents
 from asyncfilter.datasets.manifests.ref_index import RefIndex
-from asyncfilter.datasets.manifests.splitting import Splitter
+from asyncfilter.datasets.manifests.splitting import SplitCounts, Splitter
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.spec import Aws
@@ -81,7 +81,8 @@ def split(
     _check(train, test, test_share)
     check_replaced([train, test], yes=options.yes)
     aws = Aws(profile=profile)
-    with open_manifest(file, aws=aws) as manifest:
+    bare = {**SplitCounts().as_mapping(), "train_file": None, "test_file": None}
+    with open_manifest(file, aws=aws) as manifest, data_errors_told(bare, as_json=options.as_json):
         splitter = Splitter(manifest.stream, seed=seed, skips_invalid=skip_invalid)
         if groups is not None:
             _read_groups(splitter, groups)

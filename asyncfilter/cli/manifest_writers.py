@@ -11,7 +11,13 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from asyncfilter.cli.manifest_output import ManifestOptions, check_replaced, open_output
+from asyncfilter.cli.manifest_output import (
+    ManifestOptions,
+    check_replaced,
+    data_errors_told,
+    error_mapping,
+    open_output,
+)
 from asyncfilter.cli.options import STDOUT
 from asyncfilter.cli.result_file import LazyResult
 from asyncfilter.cli.stderr import print_err
@@ -122,9 +128,12 @@ def write_manifest(
     with ExitStack() as stack:
         open_rows = partial(RowFile, delimiter=delimiter, stack=stack)
         beside = Beside(open_rows(duplicates) if has_duplicates else None, open_rows(rejected))
-        counts = _written(options, write, beside, human_annotated=human_annotated)
-    if isinstance(counts, DataError):
-        raise counts
+        with data_errors_told(WriteCounts().as_mapping(output=None), as_json=options.as_json):
+            counts, error = _written(options, write, beside, human_annotated=human_annotated)
+    if error is not None:
+        if options.as_json:
+            write_json({**_mapping(counts, None, beside), **error_mapping(error)})
+        raise error
     _report(options, counts, beside)
     if counts.rejected:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -132,24 +141,35 @@ def write_manifest(
 
 def _written(
     options: ManifestOptions, write: WriteLines, beside: Beside, *, human_annotated: bool
-) -> WriteCounts | DataError:
-    """The counts; the error where there is no line to write, since the files beside tell why."""
+) -> tuple[WriteCounts, DataError | None]:
+    """The counts, with the error where there is no line to write: the files beside tell why."""
+    counts = WriteCounts()
     try:
         with open_output(options.output, yes=True) as out:
             writer = options.writer(out, human_annotated=human_annotated)
+            counts = writer.counts
             write(writer, beside)
-            return writer.finish()
+            return writer.finish(), None
     except DataError as error:
         if error.code == "ERROR_EMPTY_MANIFEST":
-            return error
+            return counts, error
         raise
 
 
+def _made(file: RowFile | None) -> str | None:
+    return None if file is None or file.file.made is None else str(file.file.made)
+
+
+def _mapping(counts: WriteCounts, output: str | None, beside: Beside) -> dict[str, object]:
+    duplicates, rejected = map(_made, beside)
+    return counts.as_mapping(output=output, duplicates_file=duplicates, rejected_file=rejected)
+
+
 def _report(options: ManifestOptions, counts: WriteCounts, beside: Beside) -> None:
-    duplicates, rejected = (None if one is None or one.file.made is None else str(one.file.made) for one in beside)
     if options.as_json:
-        write_json(counts.as_mapping(output=options.output, duplicates_file=duplicates, rejected_file=rejected))
+        write_json(_mapping(counts, options.output, beside))
         return
+    duplicates, rejected = map(_made, beside)
     where = "" if options.output == STDOUT else f" in {options.output}"
     boxes = f", {_counted(counts.boxes, 'box', 'es')}" if counts.boxes else ""
     print_err(f"{_counted(counts.lines, 'image')}{where}: {_counted(len(counts.labels), 'label')}{boxes}")

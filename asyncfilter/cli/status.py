@@ -27,8 +27,9 @@ def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -
     loaded = deferred.load_job(job, overrides=settings or ())
     found = deferred.read_status(loaded.checkpoint)
     pending = deferred.count_pending(loaded.checkpoint, removal_query(loaded))
+    answers = deferred.read_answers_state(loaded.answers_path, found.taken_over)
     labels = deferred.read_labels(loaded.checkpoint, boxes=uses_boxes(loaded))
     if options.as_json:
-        write_json(status_mapping(found, loaded.checkpoint, loaded, pending, labels))
+        write_json(status_mapping(found, loaded.checkpoint, loaded, pending, labels, answers=answers))
     else:
-        print_out(draw_status(found, loaded.checkpoint, loaded, pending, labels))
+        print_out(draw_status(found, loaded.checkpoint, loaded, pending, labels, answers=answers))

@@ -231,7 +231,7 @@ def _unlistable(folder: bytes, exc: OSError) -> AccessError:
     if isinstance(exc, NotADirectoryError) and Path(name).is_file():
         return BucketNotFoundError(f"{name}: there is no such folder: it is a file", hint="Name its folder.")
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
-        return BucketNotFoundError(f"{name}: there is no such folder", hint="Correct source in the job file.")
+        return BucketNotFoundError(f"{name}: there is no such folder", hint="Name a folder that is there.")
     if isinstance(exc, PermissionError):
         hint = "Make it readable (chmod), or choose a source below it."
         return PermissionDeniedError(f"{name}: may not be listed", hint=hint)

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 import msgspec
 
 from asyncfilter.errors import NothingToWorkOnError, UsageError
+from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Assumed, Condition, Job, Rule, nested_conditions
 from asyncfilter.model import Verdict
 from asyncfilter.policy.scores import one_threshold, why_no_score
 from asyncfilter.records.draws import MeasuredRule
+
+_REQUEST = frozenset(f"detector.{key}" for key in ("kind", "model", "min_confidence", "max_labels", "features"))
+"""What the labels of an image depend on, and so its scores; not the region."""
 
 
 def measured_rules(
@@ -109,7 +113,9 @@ def without_confidence(conditions: Sequence[Condition]) -> tuple[Condition, ...]
 
 
 def population_digest(known: Job, number: int) -> str:
-    """A digest of what makes the population of a rule and its parts, except a threshold that can be moved.
+    """A digest of what makes the population of a rule and its scores, except a threshold that can be moved.
+
+    That is its condition, the rules before it, and the request to the detector.
 
     Args:
         known: The job, with names in place of references.
@@ -119,7 +125,8 @@ def population_digest(known: Job, number: int) -> str:
     is_movable = why_no_score(rule) is None
     own = without_confidence(rule.conditions) if is_movable else rule.conditions
     before = [earlier.conditions for earlier in known.rules[:number]]
-    return hashlib.sha256(msgspec.json.encode([before, own], order="deterministic")).hexdigest()
+    request = {key: value for key, value in identity(known).items() if key in _REQUEST}
+    return hashlib.sha256(msgspec.json.encode([before, own, request], order="deterministic")).hexdigest()
 
 
 def _nothing_to_measure(job: Job) -> NothingToWorkOnError:

@@ -15,7 +15,7 @@ import msgspec
 
 from asyncfilter import notebook
 from asyncfilter.job.spec import ByHand, Job, Limits, Stop
-from asyncfilter.model import Counts, ListedObject, NothingFound, StopReason, Summary
+from asyncfilter.model import AnswersState, Counts, ListedObject, NothingFound, StopReason, Summary
 from asyncfilter.policy.by_hand import ReviewByPeople, review_by_people
 from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
 from asyncfilter.policy.pricing import PriceList
@@ -139,6 +139,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     ``name_cautions`` are those of ``cautions`` that are about names in rules, which a sample can refute.
     ``nothing`` says why a run would have no image to examine; None when it would have some.
     ``thresholds_pct`` are what ``confidence: assumed`` stands for in the rules, by label.
+    ``answers`` is the file of people's answers, and how many of them the run would take over; None where there is none.
     """
 
     survey: ListingSurvey
@@ -148,6 +149,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     name_cautions: tuple[str, ...] = ()
     nothing: NothingFound | None = None
     thresholds_pct: Mapping[str, float] = {}
+    answers: AnswersState | None = None
 
     @property
     def sample_micros(self) -> int:

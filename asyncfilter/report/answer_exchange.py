@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from asyncfilter.datasets.answers.export_counts import ExportCounts
 from asyncfilter.datasets.answers.importing import CONFLICTING, STALE, UNKNOWN, Import
 from asyncfilter.report.formatting import count
 
@@ -62,6 +63,29 @@ def import_lines(found: Import, *, dry_run: bool) -> Iterator[str]:
         yield from (f"  {what} {code}: {count(number)}" for code, number in sorted(counts.items()) if number)
     for kind, number in sorted(found.notes.ignored_results.items()):
         yield f"  results of type {kind} are not read: {count(number)}"
+
+
+def export_mapping(counts: ExportCounts, *, format_: str, output: str) -> dict[str, Any]:
+    """The result of an export."""
+    return {
+        "lines": counts.lines,
+        "answers": counts.answers,
+        "images": counts.images,
+        "format": format_,
+        "output": output,
+        "skipped": _sorted(counts.skipped),
+        "boxes_too_small": counts.boxes_too_small,
+    }
+
+
+def export_lines(counts: ExportCounts, *, output: str) -> Iterator[str]:
+    """The counts, for people."""
+    where = "" if output == "-" else f" in {output}"
+    yield f"{count(counts.answers)} answers about {count(counts.images)} images{where}"
+    for reason, number in sorted(counts.skipped.items()):
+        yield f"  skipped {reason}: {count(number)}"
+    if counts.boxes_too_small:
+        yield f"  boxes that Custom Labels refuses as too small: {count(counts.boxes_too_small)}"
 
 
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:

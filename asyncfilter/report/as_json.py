@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from asyncfilter.events import Event, RunEnded
-from asyncfilter.model import Counts, NothingFound, Summary
+from asyncfilter.model import AnswersState, Counts, NothingFound, Summary
 from asyncfilter.report.formatting import usd_number
 
 _ENCODER = msgspec.json.Encoder()
@@ -31,11 +31,16 @@ def nothing_mapping(found: NothingFound) -> dict[str, object]:
     }
 
 
+def answers_state_mapping(answers: AnswersState | None) -> dict[str, object] | None:
+    """The answers file, and how far a checkpoint follows it; None where there is no file."""
+    return None if answers is None else msgspec.structs.asdict(answers)
+
+
 def summary_mapping(summary: Summary) -> dict[str, object]:
     """A summary with the names and the order of docs/guarantees.md, *Summary*, then error, hint and exit code."""
     budget = summary.budget_micros
     counts = counts_mapping(summary.counts)
-    later = {name: counts.pop(name) for name in ("duplicates", "saved_usd")}
+    later = {name: counts.pop(name) for name in ("duplicates", "saved_usd", "reviewed")}
     return {
         "run_id": summary.run_id,
         "name": summary.name,
@@ -52,6 +57,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "pending_removals": summary.pending_removals,
         "cautions": list(summary.cautions),
         **later,
+        "answers": answers_state_mapping(summary.answers),
         "nothing_to_examine": None if summary.nothing is None else nothing_mapping(summary.nothing),
         "error": summary.error,
         "hint": summary.hint,

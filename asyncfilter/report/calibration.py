@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 import msgspec
 
+from asyncfilter.datasets.answers.words import moment_text
 from asyncfilter.policy.audit_progress import DrawStandings
 from asyncfilter.policy.calibrated import Audited, Calibration, Change, RuleCalibration
 from asyncfilter.records.draws import Targets
@@ -44,7 +44,7 @@ def _draw_mapping(found: DrawStandings, *, is_outdated: bool) -> dict[str, objec
         "rule": draw.measured.rule,
         "outdated": is_outdated,
         "seed": draw.seed,
-        "created_at": moment(draw.created_at_unix_s),
+        "created_at": moment_text(draw.created_at_unix_s),
         **_targets(draw.targets),
         "floor": draw.measured.floor,
         "population": draw.images,
@@ -118,8 +118,3 @@ def _number(text: str) -> object:
 
 def _plain(found: msgspec.Struct | None) -> dict[str, object] | None:
     return None if found is None else msgspec.structs.asdict(found)
-
-
-def moment(unix_s: float) -> str:
-    """A time as ``2026-11-28T16:05:00.000Z``."""
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

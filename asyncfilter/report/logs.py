@@ -16,6 +16,7 @@ import structlog
 
 from asyncfilter.events import (
     ActionDone,
+    AnswersTakenOver,
     AttemptFailed,
     Draining,
     Event,
@@ -130,6 +131,7 @@ class LogLines:
             ThresholdsAssumed: self._thresholds_assumed,
             LikeResolved: self._like_resolved,
             RulesApplied: self._rules_applied,
+            AnswersTakenOver: self._answers_taken_over,
             RateChanged: self._rate_changed,
             ImageFailed: self._failed,
             Draining: self._draining,
@@ -199,6 +201,17 @@ class LogLines:
             actions=event.actions,
             stale=event.stale,
             dropped=event.dropped,
+        )
+
+    def _answers_taken_over(self, event: AnswersTakenOver) -> None:
+        log = self._log.warning if self._brief else self._log.info
+        changes = [f"{change.images} {change.before} -> {change.after}" for change in event.changes]
+        log(
+            "answers_taken_over",
+            answers=event.answers,
+            images=event.images,
+            changes=", ".join(changes) or "none",
+            actions=event.actions,
         )
 
     def _thresholds_assumed(self, event: ThresholdsAssumed) -> None:

@@ -145,9 +145,9 @@ class Review:
 
     async def _scan(self, index: CardIndex, *, after: int = 0) -> None:
         for part in Part:
-            found = self.rows.scan(part, after=after)
+            found = self.rows.scan(part, self._book, after=after)
             while (some := await self._off(next, found, None)) is not None:
-                index.add(some, self._book)
+                index.add(some)
 
     async def take_answers(self) -> None:
         """Take over what was written to the answers file since, by this server or another program."""

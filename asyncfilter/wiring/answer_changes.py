@@ -1,14 +1,12 @@
-"""One person's word about one image, from the terminal; and other answers files that are merged."""
+"""One person's word about one image, from the terminal."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
-from asyncfilter.answers import MergedFile, Writing, merge_files, new_uid
+from asyncfilter.answers import Writing, new_uid
 from asyncfilter.errors import NothingToWorkOnError
 from asyncfilter.policy.answers.fold import fold, last_word
 from asyncfilter.records.answers import AskedAs, CurrentVerdict, How, ImageRows, NewAnswer, PersonVerdict, Subject
@@ -119,19 +117,3 @@ def _read(place: AnswersPlace, subject: Subject) -> ImageRows | None:
 def _verdict(image: ImageRows | None) -> CurrentVerdict | None:
     found = None if image is None else fold(image.rows)
     return None if found is None else found.verdict
-
-
-def merge_answers(place: AnswersPlace, files: Sequence[Path]) -> tuple[list[MergedFile], int]:
-    """Merge other answers files into that of a place.
-
-    Returns:
-        What each of them had, and the serial of the newest row afterwards.
-
-    Raises:
-        UsageError: One of the files is not there.
-        AnswersError: One of them, or the answers file, cannot be used; nothing was written.
-    """
-    with place.open() as file:
-        found = merge_files(file, files)
-        with file.transaction() as writing:
-            return found, writing.last_serial

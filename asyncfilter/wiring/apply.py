@@ -60,7 +60,7 @@ async def plan_apply(
     """
     async with AsyncExitStack() as stack, _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         places = _places(resolved_job, allow_places)
-        answers = await known_answers(resolved_job, checkpoint, overrides or Overrides(), stack)
+        answers = await known_answers(resolved_job, checkpoint.opened.answers, overrides or Overrides(), stack)
         command = _apply(
             resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale, answers=answers
         )
@@ -89,7 +89,7 @@ async def apply(
     """
     async with AsyncExitStack() as stack, _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
         places = _places(resolved_job, allow_places)
-        answers = await known_answers(resolved_job, checkpoint, overrides or Overrides(), stack)
+        answers = await known_answers(resolved_job, checkpoint.opened.answers, overrides or Overrides(), stack)
         operation = _apply(
             resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale, answers=answers
         )

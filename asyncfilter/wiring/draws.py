@@ -11,13 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from asyncfilter.answers import AnswersReader
+from asyncfilter.answers import AnswersReader, open_reader
+from asyncfilter.answers.draws import stored_draws
 from asyncfilter.checkpoint import checkpoint_exists, read_images_named, read_status, read_stored_references
 from asyncfilter.errors import NothingToWorkOnError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Verdict
 from asyncfilter.policy.answers.fold import fold
 from asyncfilter.policy.assumed import uses_assumed, with_stored_thresholds
+from asyncfilter.policy.audit_asked import AskedNow, asked_now
 from asyncfilter.policy.audit_progress import DrawStandings, Standing, with_standings
 from asyncfilter.policy.audit_rules import population_digest
 from asyncfilter.policy.reference_labels import references_of, resolved
@@ -71,6 +73,17 @@ class AnsweredDraws(msgspec.Struct, frozen=True, kw_only=True):
     serial: int
     draws: tuple[DrawStandings, ...]
     rows: Mapping[DrawnImage, Sequence[Answer]]
+
+
+def asked_images(job: Job) -> AskedNow:
+    """What the newest draws of a job ask at this moment; nothing without a draw. Raises as ``answered``."""
+    draws = stored_draws(job.answers_path, job.name)
+    reader = open_reader(job.answers_path) if draws else None
+    if reader is None:
+        return AskedNow(first=(), second=())
+    with reader:
+        found = answered(draws, job.checkpoint, reader)
+    return asked_now(found.draws, found.rows)
 
 
 def answered(draws: Sequence[Draw], checkpoint: Path, reader: AnswersReader) -> AnsweredDraws:

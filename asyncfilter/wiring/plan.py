@@ -99,6 +99,7 @@ async def survey(
             name_cautions=opened.name_cautions,
             nothing=nothing,
             thresholds_pct=opened.thresholds_pct,
+            answers=opened.answers,
         )
 
 

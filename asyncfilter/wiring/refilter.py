@@ -50,7 +50,7 @@ async def refilter(
     async with AsyncExitStack() as stack:
         checkpoint = overrides.checkpoint or await sqlite(job, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event)
-        answers = await known_answers(job, checkpoint, overrides, stack)
+        answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         work = Refilter(
             await with_known_references(job, checkpoint),
             context=msgspec.structs.replace(context, answers=answers),

@@ -22,7 +22,7 @@ from asyncfilter.engine.preview.survey import Known, checkpoint_totals, nothing_
 from asyncfilter.events import Emit, ThresholdsAssumed, after_start, ignore
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier, TargetCheck
-from asyncfilter.model import Progress, Summary
+from asyncfilter.model import AnswersState, Progress, Summary
 from asyncfilter.policy.assumed import thresholds_in, with_stored_thresholds, with_thresholds
 from asyncfilter.policy.billing_month import period_at, use_in
 from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
@@ -35,6 +35,7 @@ from asyncfilter.policy.reference_labels import resolved
 from asyncfilter.policy.units import GUESSED_UNIT_TPS, UnitTerms
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
+from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.wiring.inputs import open_inputs
 from asyncfilter.wiring.known_answers import known_answers
@@ -122,7 +123,7 @@ async def open_run(
         inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
         checkpoint = checkpoint or await sqlite(job, stack)
         await keep(checkpoint, model, stored)
-        answers = await known_answers(job, checkpoint, overrides, stack)
+        answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         emit = _with_thresholds_told(job, context)
         context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
@@ -188,6 +189,7 @@ class Preview:
         name_cautions: Likewise, about the names in its rules; answers may refute these.
         model: What is known about the detector's model.
         thresholds_pct: What ``confidence: assumed`` stands for in the rules, by label.
+        answers: The answers file, and how far the checkpoint follows it; None where there is no file.
     """
 
     inputs: RunInputs
@@ -198,6 +200,7 @@ class Preview:
     name_cautions: tuple[str, ...]
     model: KnownModel
     thresholds_pct: Mapping[str, float]
+    answers: AnswersState | None
 
 
 @asynccontextmanager
@@ -212,7 +215,8 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
     async with AsyncExitStack() as stack:
         model = await known_model(job, await _stored_model(job, overrides), is_own=overrides.detector is not None)
         job = with_thresholds(job, model.labels)
-        checkpoint_totals, known, names = await _checkpoint_totals(job, overrides, stack)
+        checkpoint_totals, known, names, taken = await _checkpoint_totals(job, overrides, stack)
+        answers = await known_answers(job, taken, overrides, stack)
         names = msgspec.structs.replace(names, model=model)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides))
         inputs = await in_preview_order(job.source, inputs, stack) if inputs.origin else inputs
@@ -226,6 +230,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
             name_cautions=tuple(name_findings(job, names).values()),
             model=model,
             thresholds_pct=thresholds_in(job),
+            answers=await answers.state(),
         )
 
 
@@ -240,22 +245,24 @@ async def _stored_model(job: Job, overrides: Overrides) -> KnownModel:
 
 async def _checkpoint_totals(
     job: Job, overrides: Overrides, stack: AsyncExitStack
-) -> tuple[CheckpointTotals, Known, KnownNames]:
+) -> tuple[CheckpointTotals, Known, KnownNames, TakenOver | None]:
     is_own = overrides.detector is not None
     if overrides.checkpoint is not None:
         store, opened = overrides.checkpoint, overrides.checkpoint.opened
         tally = opened.watermark.tally
         stop = stop_at_start(job, tally, opened.decided_by)
         names = await stored_names(store, job, answers=tally.judged, is_own=is_own)
-        return checkpoint_totals(opened.totals, tally, stop, images=opened.next_id - 1), store.by_keys, names
+        found = checkpoint_totals(opened.totals, tally, stop, images=opened.next_id - 1)
+        return found, store.by_keys, names, opened.answers
     if not checkpoint_exists(job.checkpoint):
-        return CheckpointTotals(), nothing_known, KnownNames(is_own=is_own)
+        return CheckpointTotals(), nothing_known, KnownNames(is_own=is_own), None
     lookup = await stack.enter_async_context(open_lookup(job.checkpoint, identity(job)))
     totals, tally = lookup.status.totals, lookup.status.watermark.tally
     stop = stop_at_start(job, tally, lookup.status.decided_by)
     names = await stored_names(lookup, job, answers=lookup.status.answers, is_own=is_own)
     images = lookup.status.positioned + lookup.status.cached
-    return checkpoint_totals(totals, tally, stop, images=images), lookup.by_keys, names
+    found = checkpoint_totals(totals, tally, stop, images=images)
+    return found, lookup.by_keys, names, lookup.status.taken_over
 
 
 def _terms(

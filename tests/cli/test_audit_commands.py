@@ -18,6 +18,7 @@ from asyncfilter.cli.app import command_line
 from asyncfilter.model import ActionKind, Failure
 from asyncfilter.records.answers import AskedAs
 from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.wiring.draws import asked_images
 from tests.kit.audits import AuditedJob, audited_job, image, is_good, subjects
 from tests.kit.jobs import write_job
 
@@ -180,7 +181,9 @@ def test_only_what_lacks_an_answer_up_to_the_next_milestone_is_asked(commands: C
     taken, rest = parts(commands.json("audit"))
     assert (taken["prefix"], taken["answered"], taken["next_milestone"], taken["missing"]) == (0, 17, 20, 3)
     assert (rest["prefix"], rest["answered"], rest["next_milestone"], rest["missing"]) == (20, 20, 40, 20)
+    first = asked_images(commands.audited.job).first
     again = subjects(commands.ask())
+    assert [one.key for one in first] == [one.key for one in again]
     assert again[:3] == asked[:3]
     assert len(again) == 23
     assert len(subjects(commands.ask("--all"))) == 80
@@ -344,6 +347,7 @@ def test_agreement_and_pace(commands: Commands) -> None:
     commands.audited.answer(asked, shown_ms=2000)
     twice = [one for number, one in enumerate(asked[:40], 1) if number % 20 == 0]
     commands.audited.answer(twice, asked_as=AskedAs.SECOND, reviewer="ben")
+    assert [look.image.key for look in asked_images(commands.audited.job).second][:1] == [asked[59].key]
     commands.audited.answer(asked[:5], asked_as=AskedAs.SECOND, reviewer="carl", word=lambda _: "unsure")
     found = commands.json("calibrate")
     assert found["agreement"] == {"pairs": 2, "agreed": None, "share": None, "low": None, "high": None, "ac1": None}
@@ -367,7 +371,7 @@ def test_the_checkpoint_is_only_read(commands: Commands) -> None:
 
 
 def test_the_text_says_what_is_certain_and_what_is_missing(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In 40 columns too, and with ASCII alone."""
+    """In 40 columns too."""
     commands.ask("--precision", "0.8", "--milestones", "100,200")
     _, out, _ = commands("calibrate")
     assert "no threshold is certified yet" in out

@@ -70,7 +70,7 @@ async def job(tmp_path: Path) -> Workspace:
 
 
 def rank(key: str) -> tuple[int, str]:
-    """The rank as people.md defines it: a keyed hash, ties by key."""
+    """The rank of an image: a keyed hash of its key, ties by key."""
     digest = hashlib.blake2b(b"audit\n" + key.encode(), digest_size=8, key=SEED.to_bytes(16, "big", signed=True))
     return int.from_bytes(digest.digest(), "big") >> 1, key
 

@@ -340,6 +340,16 @@ def test_from_one_to_another(workspace: Workspace) -> None:
 
 
 @needs_globox
+def test_between_other_formats_no_place_is_needed(workspace: Workspace) -> None:
+    """COCO and YOLO have no addresses; the images keep their names."""
+    scene(workspace)
+    convert(workspace, "in", "coco", "coco.json")
+    convert(workspace, "coco.json", "voc", "with", *PATH)
+    convert(workspace, "coco.json", "voc", "without")
+    assert content(workspace, "with") == content(workspace, "without")
+
+
+@needs_globox
 def test_names_that_clash_or_lead_elsewhere(workspace: Workspace) -> None:
     """They are rejected: no file is written twice, and none outside of the folder."""
     keys = ("a/1.jpg", "a/1.png", "../x.jpg", "/y.jpg", "a//z.jpg", "a\nb.jpg", "ok.jpg")

@@ -393,3 +393,14 @@ def test_real_boxes(workspace: Workspace) -> None:
     found = Written(workspace, RACCOONS.read_bytes())
     assert (found.code, found.counts["lines"], found.counts["boxes"]) == (0, 200, 217)
     assert workspace.here("manifest", "validate", "out.manifest")[0] == 0
+
+
+def test_long_cells(workspace: Workspace) -> None:
+    """A column of outlines may be longer than Python's own limit; where a quote is missing, the message says so."""
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax,outline\n"
+    row = "a.jpg,100,80,x,10,10,50,50,"
+    found = Written(workspace, f'{header}{row}"{"1,2," * 50_000}"\n')
+    assert (found.code, found.counts["boxes"]) == (0, 1), found.err
+    found = Written(workspace, f'{header}{row}"{"1,2," * 4_500_000}\n')
+    assert found.code == 2
+    assert "a quote is probably missing" in found.err

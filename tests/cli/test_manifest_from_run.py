@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
+from asyncfilter.answers import open_answers
+from asyncfilter.records.answers import LabelledBox, Subject
 from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess
+from tests.kit.answers import new_answer, subject
 from tests.kit.manifests import MOMENT
 from tests.kit.pictures import encoded as picture
 from tests.kit.pictures import plain
@@ -132,6 +135,16 @@ class Written:
                 one["class-name"]: one["confidence"]
                 for one in line.values()
                 if isinstance(one, dict) and "class-name" in one
+            }
+            for name, line in self.by_name.items()
+        }
+
+    @property
+    def humans(self) -> dict[str, set[str]]:
+        """What the metadata of each image say of people."""
+        return {
+            name: {
+                one["human-annotated"] for one in line.values() if isinstance(one, dict) and "human-annotated" in one
             }
             for name, line in self.by_name.items()
         }
@@ -318,6 +331,79 @@ def test_a_folder(tmp_path: Path, sandbox: SandboxProcess) -> None:
     assert Written(workspace, "--kind", "boxes", "--s3-path", "s3://pictures/x/").text == found.text
 
 
+# -- What people say ---------------------------------------------------------------------------------------------------
+
+
+def drawn(label: str, left: float, top: float, width: float, height: float) -> LabelledBox:
+    """A box that somebody drew."""
+    return LabelledBox(label=label, left=left, top=top, width=width, height=height)
+
+
+@pytest.fixture
+def reviewed(examined: Workspace, sandbox: SandboxProcess) -> Workspace:
+    """A run that has taken over what people said about most of the images."""
+    with boto_client(sandbox, "s3") as s3:
+        listed = {one["Key"]: one for one in s3.list_objects_v2(Bucket="raw")["Contents"]}
+
+    def about(key: str) -> Subject:
+        return subject(key, etag=listed[key]["ETag"].strip('"'), size_bytes=listed[key]["Size"])
+
+    with open_answers(examined.folder / "robins.answers.db") as answers:
+        answers.add([
+            new_answer("keep", about("a.jpg"), labels=("Blue Tit",), boxes=(drawn("Blue Tit", 0.5, 0.25, 0.25, 0.5),)),
+            new_answer("keep", about("b.jpg")),  # as the rules say
+            new_answer("reject", about("c.jpg")),  # against the rules
+            new_answer("keep", about("d.jpg")),  # likewise: no label of a keep rule
+            new_answer("unsure", about("e.jpg")),
+            new_answer(None, about("f.jpg"), labels=()),  # none of the labels
+        ])  # fmt: skip
+    assert examined.here("refilter", "job.yaml", "--json")[0] in {0, 1}
+    sandbox.control("POST", "reset-stats")
+    return examined
+
+
+def test_people_come_before_the_rules(reviewed: Workspace) -> None:
+    """Verdict and labels are those of people where they said something; each line says which of both it has."""
+    found = Written(reviewed, "--refs", "source")
+    assert found.labels == {"a.jpg": {"Blue Tit": 1}, "b.jpg": {"Jenny Wren": 1}, "turned.jpg": {"robin": 0.9}}
+    assert found.humans == {"a.jpg": {"yes"}, "b.jpg": {"yes"}, "turned.jpg": {"no"}}
+    assert found.counts["skipped"] == {"failed": 1, "no_label": 2, "verdict": 2}
+
+
+def test_only_what_people_answered(reviewed: Workspace) -> None:
+    """``--reviewed`` leaves out what nobody said anything about; every line is by people."""
+    found = Written(reviewed, "--reviewed", "--reject-label", "other", "--refs", "source")
+    assert found.labels == {"a.jpg": {"Blue Tit": 1}, "b.jpg": {"Jenny Wren": 1}, "c.jpg": {"other": 1}}
+    assert set.union(*found.humans.values()) == {"yes"}
+    assert found.counts["skipped"] == {"failed": 1, "no_label": 2, "not_reviewed": 1, "verdict": 1}
+    assert found.counts["lines"] + sum(found.counts["skipped"].values()) == len(ANSWERS)
+
+
+def test_boxes_that_people_drew(reviewed: Workspace) -> None:
+    """They come before those of the detector, without its labels; with ``--reviewed`` there are no others."""
+    found = Written(reviewed, "--kind", "both", "--refs", "source")
+    assert found.boxes == {"a.jpg": [(100, 25, 50, 50)], "b.jpg": [(0, 0, 200, 100)], "turned.jpg": [(25, 100, 50, 50)]}
+    assert found.humans == {"a.jpg": {"yes"}, "b.jpg": {"yes", "no"}, "turned.jpg": {"no"}}
+    assert found.by_name["a.jpg"]["boxes-metadata"]["objects"] == [{"confidence": 1}]
+    only = Written(reviewed, "--kind", "boxes", "--reviewed", "--refs", "source")
+    assert (only.boxes, only.humans) == ({"a.jpg": [(100, 25, 50, 50)]}, {"a.jpg": {"yes"}})
+
+
+def test_chosen_names_hold_for_people_too(reviewed: Workspace) -> None:
+    """What ``--labels`` does not name is not written, whoever says it."""
+    found = Written(reviewed, "--labels", "BLUE TIT,Robin", "--refs", "source", "--kind", "both")
+    assert found.labels["a.jpg"] == {"BLUE TIT": 1}
+    assert found.boxes["a.jpg"] == [(100, 25, 50, 50)]
+    assert "a.jpg" not in Written(reviewed, "--labels", "Robin", "--refs", "source").labels
+
+
+def test_nobody_has_said_anything(examined: Workspace) -> None:
+    """``--reviewed`` then has no line to write."""
+    found = Written(examined, "--reviewed")
+    assert (found.code, found.text) == (1, "")
+    assert "7 not_reviewed" in found.err
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [
@@ -332,9 +418,9 @@ def test_a_folder(tmp_path: Path, sandbox: SandboxProcess) -> None:
     ],
 )
 def test_errors(examined: Workspace, more: tuple[str, ...], code: int) -> None:
-    """A code, a message, and no file."""
+    """A code, a message, and no file; with exit code 1 the message stands in the counts, too."""
     found = Written(examined, *more)
-    assert (found.code, found.text, found.counts) == (code, "", {})
+    assert (found.code, found.text, "error" in found.counts) == (code, "", code == 1)
     assert found.err.startswith("error: ")
     assert not [path.name for path in examined.folder.iterdir() if path.name.startswith(("out", "none"))]
 

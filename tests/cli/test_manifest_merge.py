@@ -182,3 +182,28 @@ def test_output(workspace: Workspace) -> None:
     assert (workspace.folder / "a").read_bytes() == line
     assert workspace.here("manifest", "merge", "a", "--json")[0] == 2
     assert workspace.here("manifest", "merge", "none")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("merge", "none", "-o", "out"),
+        ("split", "none", "--train", "out", "--test", "out2"),
+        ("convert", "none", "--from", "custom-labels", "--to", "sagemaker-multilabel", "-o", "out"),
+        ("from-csv", "none.csv", "--s3-path", "s3://bucket/", "-o", "out"),
+        ("from-folders", "folder", "--s3-path", "s3://bucket/", "-o", "out"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_object_of_json_is_there_where_nothing_was_written(workspace: Workspace, command: tuple[str, ...]) -> None:
+    """Exit code 1 has an object on stdout, in which the error stands."""
+    write(workspace, "none")
+    (workspace.folder / "none.csv").write_text("image,label\na.jpg,\n")
+    (workspace.folder / "folder").mkdir()
+    code, out, err = workspace.here("manifest", *command, "--json")
+    found = json.loads(out)
+    assert (code, found["error"]["code"]) == (1, "ERROR_EMPTY_MANIFEST"), err
+    assert {found.get("output"), found.get("train_file")} == {None}
+    assert not (workspace.folder / "out").exists()
+    if command[0] == "from-csv":
+        assert (found["rejected"], found["rejected_file"]) == (1, "out-errors.csv")

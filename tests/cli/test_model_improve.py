@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from asyncfilter.answers import open_answers
 from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess
 from asyncfilter.sandbox.pictures import draw_picture
+from tests.kit.answers import new_answer, subject
+from tests.kit.jobs import write_job
 from tests.kit.manifests import image_line
 from tests.kit.services import boto_client
 from tests.kit.workspace import PATIENCE_S, Workspace, ended, read_until
@@ -200,6 +203,34 @@ def test_again(workspace: Workspace, sandbox: SandboxProcess) -> None:
     assert code == 0, err
     assert "proposal: keep v2: the F1 of v3 is not higher" in out
     assert "not switched: the proposal is to keep the old version" in err
+
+
+def test_what_people_said(workspace: Workspace, sandbox: SandboxProcess) -> None:
+    """``--reviewed JOB``: the labels that people gave are the corrections; the same answers are imported once."""
+    _project(sandbox, "people")
+    write_job(workspace.job, source="s3://pictures/", rules=[{"keep": {"any": list(BIRDS)}}])
+    workspace.summary("run", str(workspace.job))
+    with boto_client(sandbox, "s3") as s3:
+        listed = {one["Key"]: one for one in s3.list_objects_v2(Bucket="pictures")["Contents"]}
+    with open_answers(workspace.folder / ".asyncfilter" / "robins.answers.db") as answers:
+        for number in (*WRONG, TEST[0]):
+            found = listed[_key(number)]
+            about = subject(_key(number), bucket="pictures", etag=found["ETag"].strip('"'), size_bytes=found["Size"])
+            answers.add([new_answer("keep", about, labels=(BIRDS[number % 3],))])
+    command = ("model", "improve", "people", "--reviewed", str(workspace.job), *OUTPUT, *POLL)
+    assert workspace.here(*command, "--yes")[0] == 1  # no run has taken them over
+    workspace.summary("refilter", str(workspace.job))
+    improved = workspace.json(*command, "--version", "v2", "--yes")
+    assert (improved["replaced"], improved["skipped"]) == (len(WRONG), {"in_test_set": 1})
+    assert (improved["better"], improved["proposal"]) == (True, "switch")
+    code, _, err = workspace.here(*command)
+    assert code == 130
+    assert "these corrections are in the training dataset already: v2 was trained with them" in err
+    assert f"skipped not_reviewed: {48 - len(WRONG) - 1}" in err
+    for wrong in ((*command, "--corrections", "c.manifest"), ("model", "improve", "people", *OUTPUT)):
+        code, _, err = workspace.here(*wrong)
+        assert code == 2
+        assert "--corrections or --reviewed" in err
 
 
 def test_errors_before_any_call(workspace: Workspace, sandbox: SandboxProcess) -> None:

@@ -159,7 +159,7 @@ def of_run(job: Job) -> list[StoredImage]:
 
 
 async def sized(job: Job) -> bool:
-    """``manifest from-run`` with boxes: the first image is there, and of the others the copies."""
+    """Boxes in pixels: the first image is there, and of the others the copies."""
     with ImageJournal(job.checkpoint.parent / "sizes.db") as journal:
         images = [
             (ObjectRef(bucket="raw", key=one.key, size_bytes=one.size_bytes, etag=one.etag, seq=0), one.effects[0])
@@ -276,6 +276,9 @@ SCENES = {
     "init": Scene(command=Command.INIT, verb=looked, sections={}),
     "init of a bucket": Scene(command=Command.INIT, verb=looked, sections={}, prefix=""),
     "init --examine": Scene(command=Command.INIT_EXAMINE, verb=looked_and_examined, sections={}),
+    "answers export --format ground-truth": Scene(
+        command=Command.ANSWERS_EXPORT, verb=sized, sections={"actions": COPIES}, before=RUN_FIRST
+    ),
     "manifest from-run": Scene(command=Command.FROM_RUN, verb=sized, sections={"actions": COPIES}, before=RUN_FIRST),
     "manifest from-folders": Scene(command=Command.FROM_FOLDERS, verb=listed_by_folder, sections={}),
     "manifest split --images": Scene(command=Command.SPLIT, verb=listed_by_content, sections={}),

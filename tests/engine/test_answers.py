@@ -8,13 +8,13 @@ from typing import Any
 import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.kit.memory_answers import MemoryAnswers
 
 from asyncfilter import Job
 from asyncfilter.records.answers import Subject
-from asyncfilter.testing import BROKEN, Stage
+from asyncfilter.testing import BROKEN, MemoryAnswers, Stage
 from tests.engine.test_same_answer import LABELS, STOPS, one_by_one
 from tests.kit import jobs
+from tests.kit.answers import new_answer
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FINAL = {"keep": "keep", "reject": "reject", "unsure": "review"}
@@ -68,9 +68,9 @@ class Reviewers:
         """One answer; None takes the last one about the key back."""
         former = [row for row in self.answers.rows if row.subject.key == key and row.undoes is None]
         if verdict is not None:
-            self.answers.say(subject_of(self.stage, key), verdict)
+            self.answers.add([new_answer(verdict, subject_of(self.stage, key))])
         elif former:
-            self.answers.take_back(former[-1])
+            self.answers.add([new_answer(None, former[-1].subject, undoes=former[-1].uid)])
 
     def words(self) -> dict[str, str]:
         """The word that counts in the end, by key."""
@@ -235,8 +235,8 @@ def test_broken_images_stay_failed() -> None:
     """An image that could not be examined stays failed, whatever people say about it."""
     stage, answers = Stage({"a.jpg": BROKEN, "b.jpg": "Cat"}), MemoryAnswers()
     stage.answers = answers
-    answers.say(subject_of(stage, "a.jpg"), "keep")
+    answers.add([new_answer("keep", subject_of(stage, "a.jpg"))])
     summary = stage.run(make_job())
     assert (summary.counts.failed, summary.counts.keep) == ({"invalid_image_format": 1}, 0)
-    answers.say(subject_of(stage, "a.jpg"), "reject")
+    answers.add([new_answer("reject", subject_of(stage, "a.jpg"))])
     assert stage.refilter(make_job()).counts.failed == {"invalid_image_format": 1}

@@ -9,12 +9,14 @@ from asyncfilter.events import Event
 from asyncfilter.job import Job
 from asyncfilter.model import Summary
 from asyncfilter.policy.removal_plan import Consent, RemovalPlan, RemovalSummary
-from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
+from asyncfilter.records.answers import Answer, Subject
+from asyncfilter.testing import LoopClock, MemoryAnswers, MemoryCheckpoint, MemoryStore, ScriptedDetector, run_virtually
 from asyncfilter.testing.crash import CrashPlan, crashing
 from asyncfilter.wiring import Overrides, plan_apply, plan_undo, undo
 from asyncfilter.wiring.apply import apply
 from asyncfilter.wiring.refilter import refilter
 from asyncfilter.wiring.run import run
+from tests.kit.answers import new_answer
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ class Bucket:
         store: Options of ``MemoryStore``.
 
     Attributes:
+        answers: What people say about the images; to be set before a command.
         events: The events that ``run``, ``apply`` and ``undo`` emitted.
     """
 
@@ -35,6 +38,7 @@ class Bucket:
         self.store = MemoryStore("raw", **store)
         self.detector = ScriptedDetector({key: [(label, 90.0)] for key, label in labels.items()})
         self.checkpoint = MemoryCheckpoint()
+        self.answers: MemoryAnswers | None = None
         self.events: list[Event] = []
         self._max_share = max_share
         for key in labels:
@@ -106,8 +110,23 @@ class Bucket:
             checkpoint = crashing(checkpoint, crash, only={"commit"})
         store = self.store
         return Overrides(
-            source=store, detector=self.detector, sink=store, remover=store, checkpoint=checkpoint, clock=LoopClock()
+            source=store,
+            detector=self.detector,
+            sink=store,
+            remover=store,
+            checkpoint=checkpoint,
+            answers=self.answers,
+            clock=LoopClock(),
         )
+
+    def say(self, key: str, verdict: str | None = "keep", **parts: Any) -> Answer:
+        """An answer about the object that has this key, or that was examined under it."""
+        self.answers = self.answers or MemoryAnswers()
+        there = [(one.etag, len(one.body)) for one in self.store.history(key) if one.body is not None]
+        known = [(one.etag, one.size_bytes) for one in self.checkpoint.images if one.key == key]
+        etag, size_bytes = (there or known)[-1]
+        about = Subject(bucket="raw", key=key, etag=etag, size_bytes=size_bytes)
+        return self.answers.add([new_answer(verdict, about, **parts)])[0]
 
     @property
     def effects(self) -> dict[str, int]:

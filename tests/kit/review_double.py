@@ -226,7 +226,11 @@ class FakeReview:
         self.images.append(request.path)
         body = self._picture(int(request.match_info["id"]), request.match_info["size"])
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        return web.Response(body=body, content_type="image/jpeg", headers=headers) if body else _json({"error": "broken", "message": ""}, 422)
+        return (
+            web.Response(body=body, content_type="image/jpeg", headers=headers)
+            if body
+            else _json({"error": "broken", "message": ""}, 422)
+        )
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         reply = web.StreamResponse(headers=_HEADERS | {"Content-Type": "text/event-stream"})

@@ -46,6 +46,7 @@ class TrainingSweep:
         self._sandbox = sandbox
         self._folder = folder
         self._rng = random.Random(seed)
+        self._told: list[str] = []
         self._seed = seed
 
     def moment(self, number: int) -> None:
@@ -70,7 +71,8 @@ class TrainingSweep:
         self.sweep.check(found.get("ok") and train.get("entries") == LINES, f"{name}: {found}")
         sent = self._attempts("UpdateDatasetEntries") - before
         # The fault may cost one more attempt, and so may each kill; a refusal because an update goes on is none.
-        self.sweep.check(BATCHES <= sent <= BATCHES + 1 + kills, f"{name}: {sent} updates for {kills} kills")
+        told = "\n".join(self._told)
+        self.sweep.check(BATCHES <= sent <= BATCHES + 1 + kills, f"{name}: {sent} updates for {kills} kills:\n{told}")
         self._sandbox.control("POST", "faults", {"faults": []})
         workspace.json("model", "import", name, "--train", "more.manifest", "--test", "test.manifest", *POLL)
 
@@ -90,6 +92,7 @@ class TrainingSweep:
         """
         fault = self._rng.choice(FAULTS)
         self._sandbox.control("POST", "faults", {"faults": [f"{fault}:{operation}=1x"]})
+        self._told = [fault]
         for kills in range(self._rng.choice((1, 2))):
             process = workspace.start(*command)
             at_s = self._rng.uniform(0.3, 4.0)
@@ -97,6 +100,7 @@ class TrainingSweep:
                 process.wait(at_s)
             process.kill()
             code, out, err = ended(process)
+            self._told += [f"killed after {at_s:.3f} s: exit {code}", out, err]
             if out.endswith("}\n"):  # the result was shown, so that the next command would begin anew
                 self.sweep.counts[f"{command[1]}, {fault}: ended before the kill: {code}"] += 1
                 self.sweep.check(code in {0, 1, -signal.SIGKILL}, f"{what} at {at_s:.3f} s: exit {code}: {err}")
@@ -104,6 +108,7 @@ class TrainingSweep:
             self.sweep.check(code == -signal.SIGKILL, f"{what} at {at_s:.3f} s: exit {code}: {err}")
             self.sweep.counts[f"{command[1]}, {fault}: killed"] += 1
         code, out, err = ended(workspace.start(*command))
+        self._told += [f"exit {code}", err]
         self.sweep.check(code in {0, 1}, f"{what}: exit {code}: {err}")
         return kills + 1, json.loads(out) if out else {}
 

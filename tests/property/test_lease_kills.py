@@ -14,15 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncfilter.custom_labels.lease import LeaseState
+from asyncfilter.custom_labels.lease import RUNS, LeaseKind, LeaseState
 from asyncfilter.custom_labels.lease_table import Wish
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.ports.model_service import VersionStatus
 from asyncfilter.testing import run_virtually
 from asyncfilter.testing.crash import Crash
-from tests.kit.models import ARN, Commands, Killer, Service, Trouble, World
+from tests.kit.models import ARN, Commands, Killer, Model, Service, Trouble, World, arn_of
 
 HOUR_S = 3600.0
+OTHER = arn_of("v2")
 
 
 async def start(commands: Commands, wish: Wish | None = None, **options: bool) -> None:
@@ -130,6 +131,52 @@ def test_a_reboot_at_every_step(tmp_path: Path) -> None:
         return killed
 
     assert worlds(tmp_path, rebooted) > 10
+
+
+async def switch(commands: Commands, old: str, new: str) -> None:
+    """``model improve --switch``, as ``wiring.improvements`` does it: the new one with the end of the old lease."""
+    for arn in (old, new):
+        timed = [lease for lease in commands.leases.of(arn, "") if lease.lasts and lease.kind is LeaseKind.TIME]
+        if timed and await commands.model(arn).status() in RUNS:
+            break
+    else:
+        return
+    if arn == new:
+        return
+    left_s = timed[0].expires_at - commands.host.unix_s()
+    starter = commands.starter(new)
+    lease = await starter.start(Wish(arn=new, for_s=left_s))
+    await starter.until_running(lease)
+    await commands.reaper().stop(timed)
+
+
+def test_kill_at_every_step_of_a_switch(tmp_path: Path) -> None:
+    """One of the two runs all the time; the same command completes it, and the lease ends when it would have."""
+
+    async def killed_switch(world: World, killer: Killer) -> bool:
+        world.service.models[OTHER] = Model(OTHER)
+        await start(world.process())
+        (lease,) = world.leases()
+        commands = world.process(killer)
+        killed = await until_killed(switch(commands, ARN, OTHER))
+        commands.die()
+        world.check()
+        await look(world)
+        assert world.service.running
+        await anyio.sleep(60)
+        again = world.process()
+        await switch(again, ARN, OTHER)
+        await again.reaper().reap()
+        again.die()
+        assert world.service.running == [OTHER]
+        (found,) = world.leases()
+        assert found.expires_at == pytest.approx(lease.expires_at, abs=2)
+        await anyio.sleep(HOUR_S + 1)
+        await look(world)
+        assert world.service.running == world.leases() == []
+        return killed
+
+    assert worlds(tmp_path, killed_switch) > 15
 
 
 FAULTS = st.lists(st.sampled_from(Trouble.KINDS), max_size=6)

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given, settings
@@ -74,6 +75,23 @@ def test_any_key_comes_back(name: str, write: Callable[[list[str]], bytes], keys
 def test_any_line_of_text_comes_back(keys: list[str]) -> None:
     """A key without a line end is a line."""
     assert keys_of("k.txt", "\n".join(keys).encode()) == keys
+
+
+def as_batch(keys: list[str]) -> bytes:
+    """A manifest of S3 Batch Operations; it begins with an image."""
+    text = io.StringIO()
+    csv.writer(text).writerows(["raw", quote(key, safe="/")] for key in ("first.JPG", *keys))
+    return text.getvalue().encode()
+
+
+@given(LISTS)
+@example(list(HOSTILE_KEYS))
+def test_any_key_comes_back_from_a_batch_manifest(keys: list[str]) -> None:
+    """Keys are decoded there; a row of another bucket, or with a version, is refused."""
+    assert keys_of("k.csv", as_batch(keys)) == ["first.JPG", *keys]
+    for row in (b"other,a.jpg\n", b"raw,a.jpg,v1\n", b"raw,\n", b"raw,%ff.jpg\n"):
+        with pytest.raises(UsageError, match=f"k.csv:{len(keys) + 2}: " if "\n" not in "".join(keys) else "k.csv:"):
+            keys_of("k.csv", as_batch(keys) + row)
 
 
 @pytest.mark.parametrize("format_", ["CSV", "Parquet", "ORC"])

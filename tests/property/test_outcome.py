@@ -17,6 +17,7 @@ from asyncfilter.model import ActionKind, Decision, Detection, Failure, IfExists
 from asyncfilter.policy.effects import IMMEDIATE
 from asyncfilter.policy.outcome import Outcome, Outcomes
 from asyncfilter.policy.rules import compile_rules
+from asyncfilter.records.answers import CurrentAnswer, CurrentVerdict
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.removal import REMOVING
 from asyncfilter.records.tally import Tally
@@ -94,7 +95,15 @@ rows = st.builds(
     same_as=st.none() | st.just(1),
     effects=st.just(()) | st.lists(confirmed, max_size=3, unique=True).map(tuple),
 )
-humans = st.none() | st.sampled_from(Verdict)
+answers = st.builds(
+    CurrentAnswer,
+    serial=st.just(5),
+    verdict=st.none() | st.sampled_from(CurrentVerdict),
+    labels=st.sampled_from([None, (), ("Wren", "Robin")]),
+    reviewer=st.just("anna"),
+    at_unix_s=st.just(1.0),
+)
+humans = st.none() | answers
 kinds = st.sampled_from([IMMEDIATE, REMOVING])
 
 
@@ -115,14 +124,16 @@ class Expected:
     stale: list[str]
 
 
-def naive_verdict(job: Job, row: StoredImage, human: Verdict | None) -> tuple[Verdict | None, str | None]:
-    """The verdict and its label: a person's verdict, else the first matching rule's, else ``otherwise``."""
-    ruled: tuple[Verdict | None, str | None] = (None, None)
-    if row.detection is not None:
-        seen = [label.name for label in row.detection.labels]
-        hits = [rule for rule in job.rules if rule.conditions[0].any[0] in seen]
-        ruled = (hits[0].verdict, hits[0].conditions[0].any[0]) if hits else (job.otherwise, None)
-    return ruled if human in {None, ruled[0]} else (human, None)
+def naive_verdict(job: Job, row: StoredImage, human: CurrentAnswer | None) -> tuple[Verdict | None, str | None]:
+    """The verdict and its label: each a person's, else the first matching rule's, else ``otherwise``'s."""
+    if row.detection is None:
+        return None, None
+    seen = [label.name for label in row.detection.labels]
+    hits = [rule for rule in job.rules if rule.conditions[0].any[0] in seen]
+    verdict, label = (hits[0].verdict, hits[0].conditions[0].any[0]) if hits else (job.otherwise, None)
+    if human is not None and human.verdict is not None:
+        verdict = {"keep": Verdict.KEEP, "reject": Verdict.REJECT}.get(human.verdict.value, Verdict.REVIEW)
+    return verdict, human.labels[0] if human is not None and human.labels else label
 
 
 def naive_action(
@@ -148,7 +159,9 @@ def naive_effect(action: Action, target: str | None) -> DoneEffect:
     return DoneEffect(action.kind, tags if action.kind is ActionKind.TAG else target or "")
 
 
-def one_by_one(job: Job, row: StoredImage, human: Verdict | None, wanted_kinds: frozenset[ActionKind]) -> Expected:
+def one_by_one(
+    job: Job, row: StoredImage, human: CurrentAnswer | None, wanted_kinds: frozenset[ActionKind]
+) -> Expected:
     """The guarantees implemented naively, without shared or cached values."""
     verdict, label = naive_verdict(job, row, human)
     action, target = naive_action(job, row, verdict, label)
@@ -185,8 +198,7 @@ def naive_failure(
         return "target_too_long"
     if row.failure is None or verdict is None:
         return row.failure.code if row.failure is not None else None
-    was_not_examined = row.decision is None and row.detection is None
-    if was_not_examined or row.failure.code.startswith("target_") or not is_there(row):
+    if row.failure.code.startswith("target_") or not is_there(row):
         return None
     waits_for_apply = action is not None and action.kind in {ActionKind.MOVE, ActionKind.DELETE}
     return row.failure.code if (does is not None and not is_done) or (does is None and waits_for_apply) else None
@@ -224,48 +236,62 @@ RARE = settings(max_examples=800, deadline=None)
 """For guarantees that break only in a combination of rare cases."""
 
 
+def said(row: StoredImage, human: CurrentAnswer | None) -> StoredImage:
+    """The row with an answer."""
+    return msgspec.structs.replace(row, answer=human)
+
+
 @RARE
 @given(case=cases(), human=humans, wanted_kinds=kinds)
 def test_the_outcome_is_that_of_the_naive_reading(
-    case: tuple[Job, StoredImage], human: Verdict | None, wanted_kinds: frozenset[ActionKind]
+    case: tuple[Job, StoredImage], human: CurrentAnswer | None, wanted_kinds: frozenset[ActionKind]
 ) -> None:
     """Verdict, failure, action, target, effects done and stale copies equal those of the naive implementation."""
     job, row = case
-    outcome = Outcomes(job, compile_rules(job), kinds=wanted_kinds).of(row, human=human)
+    outcome = Outcomes(job, compile_rules(job), kinds=wanted_kinds).of(said(row, human))
     assert plain(outcome) == one_by_one(job, row, human, wanted_kinds)
     assert outcome.is_skipped == (job.source.skip_duplicates and row.same_as is not None)
     assert (outcome.removal is None) == is_there(row)
 
 
-@given(job=jobs, row=rows, human=st.sampled_from(Verdict))
-def test_a_person_takes_precedence_over_the_rules(job: Job, row: StoredImage, human: Verdict) -> None:
-    """A person's verdict decides, with or without labels; one equal to that of the rules changes nothing."""
+@given(job=jobs, row=rows, human=answers)
+def test_a_person_takes_precedence_over_the_rules(job: Job, row: StoredImage, human: CurrentAnswer) -> None:
+    """A person's verdict decides where there are labels, beside that of the rules; an equal one changes no outcome."""
     outcomes = Outcomes(job, compile_rules(job))
-    outcome = outcomes.of(row, human=human)
-    assert outcome.decision is not None
-    assert outcome.decision.verdict is human
-    ruled = outcomes.of(row)
-    if ruled.decision is not None and ruled.decision.verdict is human:
+    outcome, ruled = outcomes.of(said(row, human)), outcomes.of(row)
+    if row.detection is None:
         assert outcome == ruled
+        return
+    assert outcome.decision is not None
+    assert ruled.decision is not None
+    assert outcome.decision.verdict is (human.decides or ruled.decision.verdict)
+    assert outcome.decision.by_rules is ruled.decision.verdict
+    assert outcome.decision.rule == ruled.decision.rule
+    assert (outcome.decision.ruled is None) == (human.verdict is None)
+    if outcome.decision.verdict is ruled.decision.verdict and not human.labels:
+        assert msgspec.structs.replace(outcome, decision=ruled.decision) == ruled
 
 
 @given(job=jobs, row=rows, human=humans)
-def test_the_same_question_has_the_same_answer(job: Job, row: StoredImage, human: Verdict | None) -> None:
+def test_the_same_question_has_the_same_answer(job: Job, row: StoredImage, human: CurrentAnswer | None) -> None:
     """The result does not depend on earlier calls or on the instance, and the row is not changed."""
     outcomes, before = Outcomes(job, compile_rules(job)), msgspec.to_builtins(row)
-    first = outcomes.of(row, human=human)
+    first = outcomes.of(said(row, human))
     outcomes.of(msgspec.structs.replace(row, key="other.jpg", effects=()))
-    assert outcomes.of(row, human=human) == first == Outcomes(job, compile_rules(job)).of(row, human=human)
+    again = Outcomes(job, compile_rules(job))
+    assert outcomes.of(said(row, human)) == first == again.of(said(row, human))
     assert msgspec.to_builtins(row) == before
 
 
 @RARE
-@given(case=cases(), wanted_kinds=kinds)
-def test_what_is_stored_is_what_was_decided(case: tuple[Job, StoredImage], wanted_kinds: frozenset[ActionKind]) -> None:
+@given(case=cases(), human=humans, wanted_kinds=kinds)
+def test_what_is_stored_is_what_was_decided(
+    case: tuple[Job, StoredImage], human: CurrentAnswer | None, wanted_kinds: frozenset[ActionKind]
+) -> None:
     """A row stored with its outcome, at its position, has that outcome again."""
     job, row = case
     outcomes = Outcomes(job, compile_rules(job), kinds=wanted_kinds)
-    found = outcomes.of(row)
+    found = outcomes.of(said(row, human))
     stored = msgspec.structs.replace(row, seq=3, decision=found.decision, failure=found.failure, detection=None)
     again = outcomes.as_stored(stored)
     assert plain(again) == plain(found)
@@ -282,17 +308,36 @@ def test_a_row_without_a_position_wants_nothing(job: Job, row: StoredImage) -> N
 def total(tally: Tally) -> Mapping[str, Any]:
     """The counts that a summary has."""
     return {
-        name: getattr(tally, name) for name in ("keep", "review", "reject", "failed", "skipped", "effects", "stale")
+        name: getattr(tally, name)
+        for name in ("keep", "review", "reject", "failed", "skipped", "effects", "stale", "reviewed")
     }
 
 
 @RARE
-@given(case=cases(), is_stored=st.booleans())
-def test_an_outcome_counts_once(case: tuple[Job, StoredImage], is_stored: bool) -> None:
+@given(case=cases(), before=humans, after=humans)
+def test_a_newer_answer_counts_as_if_it_had_been_the_first(
+    case: tuple[Job, StoredImage], before: CurrentAnswer | None, after: CurrentAnswer | None
+) -> None:
+    """An image counted by an older answer, and then by a newer one, counts as by the newer one alone."""
+    job, row = case
+    outcomes, tally, expected = Outcomes(job, compile_rules(job)), Tally(), Tally()
+    former, newer = outcomes.of(said(row, before)), outcomes.of(said(row, after))
+    former.count(tally)
+    seen = (tally.judged, tally.matches, tally.misses_in_a_row)
+    newer.count_instead_of(former, tally)
+    newer.count(expected)
+    assert total(tally) == total(expected)
+    assert (tally.judged, tally.matches, tally.misses_in_a_row) == seen
+    assert seen == (expected.judged, expected.matches, expected.misses_in_a_row)
+
+
+@RARE
+@given(case=cases(), human=humans, is_stored=st.booleans())
+def test_an_outcome_counts_once(case: tuple[Job, StoredImage], human: CurrentAnswer | None, is_stored: bool) -> None:
     """An image counts as a verdict, a failure or skipped, and subtracting its counts restores the tally."""
     job, row = case
     outcomes, tally = Outcomes(job, compile_rules(job)), Tally()
-    outcome = outcomes.of(row)
+    outcome = outcomes.of(said(row, human))
     if is_stored:
         outcome = outcomes.as_stored(msgspec.structs.replace(row, seq=3, decision=outcome.decision))
     outcome.count(tally)
@@ -311,6 +356,7 @@ def test_an_outcome_counts_once(case: tuple[Job, StoredImage], is_stored: bool) 
         failure.code if failure is not None else None,
         outcome.counted,
         len(outcome.stale),
+        ruled=decision.ruled if decision is not None else None,
     )
     assert total(tally) == total(Tally())
 

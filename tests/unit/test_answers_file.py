@@ -36,7 +36,7 @@ def answers(path: Path) -> Iterator[AnswersFile]:
         yield found
 
 
-def all_rows(path: Path) -> list[tuple[object, ...]]:
+def all_rows(path: Path) -> list[tuple[int, str]]:
     """The rows as an outside tool reads them."""
     with closing(sqlite3.connect(path)) as db:
         return db.execute("SELECT serial, uid FROM answer ORDER BY serial").fetchall()
@@ -237,11 +237,13 @@ def test_what_is_no_answers_file_is_refused_and_left_alone(spoil: Callable[[Path
 def test_damage_that_is_found_later_is_told(answers: AnswersFile, path: Path) -> None:
     """A row that asyncfilter cannot have written is an error of the file, not a crash."""
     answers.add([new_answer("keep", uid="damaged-row")])
+    reader = open_reader(path)
+    assert reader is not None
     with closing(sqlite3.connect(path)) as db:
         db.execute("DROP TRIGGER answer_kept")
         db.execute("UPDATE answer SET labels = '{'")
         db.commit()
-    with open_reader(path) as reader, pytest.raises(AnswersError, match="damaged"):  # type: ignore[union-attr]
+    with reader, pytest.raises(AnswersError, match="damaged"):
         reader.images_of([subject()], up_to=1)
 
 
@@ -309,8 +311,9 @@ def test_merging_adds_what_is_not_there_in_order_of_time(answers: AnswersFile, t
         ])  # fmt: skip
     with open_answers(two) as other:
         other.add([new_answer("reject", uid="two-first", at_unix_s=20.0, reviewer="cleo")])
-        merge_files(other, [one])
-    found = merge_files(answers, [one, two])
+        merge_files(other.path, [one])
+    found, serial = merge_files(answers.path, [one, two])
+    assert serial == 5
     assert [(entry.rows, entry.added, entry.repeated) for entry in found] == [(3, 3, 0), (4, 1, 3)]
     with open_reader(answers.path) as reader:  # type: ignore[union-attr]  # it exists
         rows = list(reader.all_rows(up_to=99))
@@ -319,7 +322,7 @@ def test_merging_adds_what_is_not_there_in_order_of_time(answers: AnswersFile, t
         current = fold(rows)
     assert current is not None
     assert current.verdict is CurrentVerdict.KEEP
-    again = merge_files(answers, [two, one])
+    again, _ = merge_files(answers.path, [two, one])
     assert [(entry.rows, entry.added, entry.repeated) for entry in again] == [(4, 0, 4), (3, 0, 3)]
 
 
@@ -327,8 +330,8 @@ def test_the_ids_behind_a_merged_file_are_remembered(answers: AnswersFile, tmp_p
     """A file that was merged into the second is also merged into the third."""
     with open_answers(tmp_path / "one.db") as one, open_answers(tmp_path / "two.db") as two:
         one.add([new_answer("keep")])
-        (first,) = merge_files(two, [one.path])
-        (second,) = merge_files(answers, [two.path])
+        (first,) = merge_files(two.path, [one.path]).files
+        (second,) = merge_files(answers.path, [two.path]).files
     with open_reader(answers.path) as reader:  # type: ignore[union-attr]  # it exists
         assert set(reader.merged) == {first.id, second.id}
         assert reader.id not in reader.merged
@@ -343,9 +346,9 @@ def test_merging_is_all_or_nothing(spoil: Callable[[Path], None], answers: Answe
     bad.parent.mkdir()
     spoil(bad)
     with pytest.raises(AnswersError):
-        merge_files(answers, [good, bad])
+        merge_files(answers.path, [good, bad])
     with pytest.raises(UsageError):
-        merge_files(answers, [good, tmp_path / "missing.db"])
+        merge_files(answers.path, [good, tmp_path / "missing.db"])
     assert all_rows(answers.path) == []
 
 

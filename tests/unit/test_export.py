@@ -95,6 +95,11 @@ def test_json_holds_everything() -> None:
         ],
         "effects": [{"kind": "copy", "target": "s3://old/x"}, {"kind": "copy", "target": "s3://clean/x"}],
         "extra": {"ImageProperties": {"Quality": 1}},
+        "rule_verdict": None,
+        "reviewed_by": None,
+        "reviewed_at": None,
+        "reviewed_labels": None,
+        "reviewed_boxes": None,
     }
 
 

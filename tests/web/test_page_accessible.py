@@ -61,7 +61,14 @@ async def test_axe_finds_nothing(open_page: Opener, review: FakeReview, colours:
             if key == "g":
                 await page.page.locator("[data-testid=group][data-count='3']").wait_for()
             await page.page.keyboard.press(key)
-        await page.page.locator({"1": "[data-testid=label-chip]", "b": "[data-testid=box]", "Enter": "[data-testid=group-panel]", "Escape": "[data-testid=help]"}[keys[0]]).first.wait_for()
+        await page.page.locator(
+            {
+                "1": "[data-testid=label-chip]",
+                "b": "[data-testid=box]",
+                "Enter": "[data-testid=group-panel]",
+                "Escape": "[data-testid=help]",
+            }[keys[0]]
+        ).first.wait_for()
         wrong[keys[-1], 1400] = await violations(page)
     assert {place: found for place, found in wrong.items() if found} == {}
 
@@ -96,7 +103,9 @@ async def test_another_keyboard(open_page: Opener, review: FakeReview) -> None:
         """document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "\u00e9", code: "Digit2", bubbles: true }))"""
     )
     await page.page.locator("[data-testid=label-chip][data-label=Wren]").wait_for()
-    await page.look("""document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "a", code: "KeyQ", bubbles: true }))""")
+    await page.look(
+        """document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "a", code: "KeyQ", bubbles: true }))"""
+    )
     await page.page.locator("[data-testid=card][data-id='2']").wait_for()
     await page.saved()
     assert review.rows[-1]["verdict"] == "keep"
@@ -108,7 +117,12 @@ async def test_no_motion_where_none_is_wanted(open_page: Opener, review: FakeRev
     await page.ready()
     await page.decide("k")
     assert await page.look("document.getAnimations().length") == 0
-    assert await page.look("[...document.querySelectorAll('*')].filter((one) => getComputedStyle(one).transitionDuration !== '0s').length") == 0
+    assert (
+        await page.look(
+            "[...document.querySelectorAll('*')].filter((one) => getComputedStyle(one).transitionDuration !== '0s').length"
+        )
+        == 0
+    )
 
 
 async def test_the_layout_does_not_shift(open_page: Opener, review: FakeReview) -> None:

@@ -124,7 +124,7 @@ async def test_file_page_and_export_agree(pages: Pages, tmp_path: Path) -> None:
 
 
 async def test_nothing_is_lost_when_the_server_is_killed(pages: Pages, tmp_path: Path) -> None:
-    """kill -9 after random keys, again and again, in one tab: every decision is in the file once, in its order."""
+    """Kill -9 after random keys, again and again, in one tab: every decision is in the file once, in its order."""
     folder = fill(tmp_path / "photos", 150)
     moments = random.Random(15)
     said: list[str] = []

@@ -39,7 +39,7 @@ def merge(
 ) -> None:
     """Merge answers files."""
     place = deferred.find_answers(target, answers=answers, settings=settings or ())
-    merged, serial = deferred.merge_answers(place, files)
+    merged, serial = deferred.merge_files(place.path, files)
     if options.as_json:
         write_json({"files": [msgspec.structs.asdict(one) for one in merged], "serial": serial})
     else:

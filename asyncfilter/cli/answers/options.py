@@ -32,8 +32,8 @@ As = Annotated[
 ]
 
 
-def reviewer_of(given: str | None) -> str:
-    """The person of ``--as``; by default the login name, else ``me``.
+def reviewer_of(given: str | None, *, option: str = "--as") -> str:
+    """The person of an option; by default the login name, else ``me``.
 
     Raises:
         UsageError: It cannot be a name.
@@ -42,7 +42,7 @@ def reviewer_of(given: str | None) -> str:
         try:
             return checked_reviewer(given)
         except BadAnswerError as error:
-            raise UsageError(f"--as: {error.message}") from error
+            raise UsageError(f"{option}: {error.message}") from error
     with suppress(BadAnswerError, OSError, KeyError):  # a user without a name
         return checked_reviewer(getpass.getuser())
     return "me"

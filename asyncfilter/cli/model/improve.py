@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.manifest_input import open_manifest
+from asyncfilter.cli.manifest_input import OpenManifest
 from asyncfilter.cli.model.options import (
     ModelOptions,
     ProjectArgument,
@@ -23,6 +23,7 @@ from asyncfilter.cli.model.options import (
     show_progress,
     wait_verb,
 )
+from asyncfilter.cli.model.reviewed import Reviewed, ReviewedOptions, corrected_lines
 from asyncfilter.cli.model.stop import exit_for
 from asyncfilter.cli.model.train import PRICE, trainings_going_on
 from asyncfilter.cli.options import command_group, help_text, takes_options
@@ -55,12 +56,13 @@ app = command_group()
 @app.command(
     "improve",
     help=help_text(
-        "Merge corrections into the training dataset, train a version with them, compare it with the newest one on the "
-        "same test images, and propose to switch to it or to keep the old one. Says the price, and asks. An image of "
-        "the test dataset never enters training. Repeat the command after Ctrl-C, a crash or a reboot: nothing is "
-        "imported or paid for twice. With --switch the model that runs by a lease is replaced, if the new one is "
-        "better.",
+        "Merge corrections (a manifest, or what people said about a job's images) into the training dataset, train "
+        "a version with them, compare it with the newest one on the same test images, and propose to switch to it or "
+        "to keep the old one. Says the price, and asks. An image of the test dataset never enters training. Repeat the "
+        "command after Ctrl-C, a crash or a reboot: nothing is imported or paid for twice. With --switch the model "
+        "that runs by a lease is replaced, if the new one is better.",
         "asyncfilter model improve birds --corrections corrections.manifest --output s3://my-bucket/training/",
+        "asyncfilter model improve birds --reviewed job.yaml --reject-label other --output s3://my-bucket/training/",
         "asyncfilter model improve birds --corrections c.manifest --output s3://my-bucket/training/ --switch",
     ),
 )
@@ -69,14 +71,15 @@ def improve(
     project: ProjectArgument,
     *,
     corrections: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--corrections",
             metavar="MANIFEST",
             help="The corrected lines: a file, or s3://BUCKET/KEY. The last line for an image holds.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    reviewed: Reviewed = None,
     output: Annotated[
         str,
         typer.Option(
@@ -97,6 +100,7 @@ def improve(
             help="If the new version is better, start it in place of the old one that runs by a lease; asks.",
         ),
     ] = False,
+    of_people: ReviewedOptions,
     waits: WaitOptions,
     options: ModelOptions,
 ) -> None:
@@ -106,7 +110,8 @@ def improve(
     wish = ImprovementWish(version=wished, output=parse_place(output, "--output"), switches=switch)
     command = _Command(project=named, wish=wish, waits=waits, options=options, aws=options.aws(named))
     with ExitStack() as stack:
-        checked = _checked(stack, corrections, command)
+        manifest = stack.enter_context(corrected_lines(corrections, reviewed, of_people, aws=command.aws))
+        checked = _checked(manifest, command)
         held = stack.enter_context(tempfile.TemporaryFile())
         plan = partial(deferred.plan_improvement, named, checked, wish, held, waits.quiet_patience(), aws=command.aws)
         outlook = run_verb(plan, bare_improvement(named.name), options)
@@ -120,14 +125,13 @@ def improve(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _checked(stack: ExitStack, name: str, command: _Command) -> Corrections:
+def _checked(manifest: OpenManifest, command: _Command) -> Corrections:
     """The corrections, which have no error.
 
     Raises:
         typer.Exit: They have errors; the service was not called.
     """
-    manifest = stack.enter_context(open_manifest(name, aws=command.aws))
-    show_progress(f"{name}: checking")
+    show_progress(f"{manifest.name}: checking")
     found = check_corrections(manifest.stream, name=manifest.name, size_bytes=manifest.size_bytes)
     if not found.errors:
         return found

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from asyncfilter.datasets.exports.counted import counted_verdict
+from asyncfilter.datasets.exports.images import as_json, moment
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Instance, Label, uri_of
 from asyncfilter.records.images import StoredImage
@@ -39,6 +40,11 @@ IMAGE_COLUMNS = (
     ("effect", "string"),
     ("target", "string"),
     ("model_version", "string"),
+    ("rule_verdict", "string"),
+    ("reviewed_by", "string"),
+    ("reviewed_at", "string"),
+    ("reviewed_labels", "string"),
+    ("reviewed_boxes", "string"),
 )
 """Columns that are the same in all rows of an image, with their types; docs/datasets.md describes them."""
 
@@ -245,7 +251,7 @@ def _numbers(type_: Any, values: array[int] | array[float]) -> Any:  # noqa: ANN
 
 def _image_values(image: StoredImage, bucket: str, *, skips_duplicates: bool) -> tuple[object, ...]:
     """The values of the columns of an image."""
-    decision, failure, detection = image.decision, image.failure, image.detection
+    decision, failure, detection, said = image.decision, image.failure, image.detection, image.answer
     verdict = counted_verdict(image, skips_duplicates=skips_duplicates)
     last = image.effects[-1] if image.effects else None
     return (
@@ -264,4 +270,9 @@ def _image_values(image: StoredImage, bucket: str, *, skips_duplicates: bool) ->
         last.kind.value if last is not None else None,
         (last.target or None) if last is not None else None,
         detection.model_version if detection is not None else None,
+        decision.by_rules.value if decision is not None and said is not None else None,
+        said.reviewer if said is not None else None,
+        moment(said.at_unix_s) if said is not None else None,
+        as_json(said.labels) if said is not None else None,
+        as_json(said.boxes) if said is not None else None,
     )

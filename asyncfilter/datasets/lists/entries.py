@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import MAX_KEY_BYTES
@@ -55,11 +56,23 @@ def entry_of(
         raise UsageError(f"{where}: expected a key or s3://bucket/key, found {text[:200]!r}")
     else:
         key = text
-    _check_key(where, key)
+    check_key(where, key)
     return Entry(where, bucket or None, key, size_bytes, etag, storage_class)
 
 
-def _check_key(where: str, key: str) -> None:
+def decoded(key: str) -> str:
+    """A key without its URL encoding."""
+    plain = key.replace("+", " ")
+    if "%" not in plain:
+        return plain
+    try:
+        return unquote_to_bytes(plain).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the key {key[:200]!r} is not UTF-8 when it is decoded") from error
+
+
+def check_key(where: str, key: str) -> None:
+    """Raise ``UsageError`` unless S3 could have the key."""
     if not key:
         raise UsageError(f"{where}: the key is empty")
     try:

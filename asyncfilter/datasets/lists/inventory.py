@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from asyncfilter.datasets.lists.entries import decoded
 from asyncfilter.datasets.lists.tables import MOST_BYTES, arrow_table, beginning, csv_cells, is_arrow, unpacked
 from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import MAX_KEY_BYTES
@@ -144,7 +144,7 @@ class _RowReader:
         self._width = len(columns)
         self._bucket = bucket
         self._prefix = prefix
-        self._key_of = _decoded if is_encoded else str
+        self._key_of = decoded if is_encoded else str
         at = {column: position for position, column in enumerate(columns)}
         self._at_bucket, self._at_key = at["bucket"], at["key"]
         flags = ((at.get("islatest"), _FALSE), (at.get("isdeletemarker"), _TRUE))
@@ -190,17 +190,6 @@ class _RowReader:
 
     def _class(self, row: Sequence[Any]) -> str:
         return "STANDARD" if self._at_class is None else row[self._at_class] or "STANDARD"
-
-
-def _decoded(key: str) -> str:
-    """A key without its URL encoding."""
-    plain = key.replace("+", " ")
-    if "%" not in plain:
-        return plain
-    try:
-        return unquote_to_bytes(plain).decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the key {key[:200]!r} is not UTF-8 when it is decoded") from error
 
 
 def _name(column: str) -> str:

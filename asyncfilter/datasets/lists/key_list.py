@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
-from asyncfilter.datasets.lists.entries import Entry, entry_of
+from asyncfilter.datasets.lists.entries import Entry, check_key, decoded, entry_of
 from asyncfilter.datasets.lists.tables import (
     MOST_BYTES,
     arrow_table,
@@ -22,6 +22,7 @@ from asyncfilter.datasets.lists.tables import (
     unpacked,
 )
 from asyncfilter.errors import UsageError
+from asyncfilter.job.addresses import check_bucket
 from asyncfilter.model import S3
 from asyncfilter.policy.extensions import CONVERTED, READ_AS_THEY_ARE, extension_of
 
@@ -42,6 +43,7 @@ KEY_COLUMNS = (
 
 _SIZES, _ETAGS = ("size_bytes", "size"), ("etag", "e_tag")
 _SNIFFED_BYTES = 4096
+_BATCH_CELLS = 2
 
 
 class Columns(NamedTuple):
@@ -109,6 +111,10 @@ def _of_json(name: str, stream: BinaryIO, column: str | None) -> Generator[Entry
 def _of_csv(name: str, stream: BinaryIO, column: str | None) -> Generator[Entry]:
     rows = csv_rows(name, stream)
     where, header = next(rows, (name, []))
+    if column is None and _is_batch(header):
+        yield _of_batch(where, header)
+        yield from (_of_batch(where, row) for where, row in rows)
+        return
     if column is None and _is_data(header):
         yield entry_of(where, header[0])
         yield from (entry_of(where, row[0]) for where, row in rows)
@@ -128,6 +134,33 @@ def _is_data(row: Sequence[str]) -> bool:
     if not row:
         return False
     return row[0].startswith(S3) or (len(row) == 1 and extension_of(row[0]) in READ_AS_THEY_ARE | CONVERTED)
+
+
+def _is_batch(row: Sequence[str]) -> bool:
+    """Whether the first row is one of an S3 Batch Operations manifest: a bucket and the encoded key of an image."""
+    if len(row) != _BATCH_CELLS or extension_of(row[1]) not in READ_AS_THEY_ARE | CONVERTED:
+        return False
+    try:
+        check_bucket(row[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _of_batch(where: str, row: Sequence[str]) -> Entry:
+    """The entry of such a row (S3 user guide, *Specifying a manifest*: keys are URL-encoded).
+
+    Raises:
+        UsageError: It has another number of cells, or no key.
+    """
+    if len(row) != _BATCH_CELLS:
+        raise UsageError(f"{where}: expected a bucket and a key as in the first line, found {len(row)} cells")
+    try:
+        key = decoded(row[1])
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from error
+    check_key(where, key)
+    return Entry(where, row[0], key)
 
 
 def _columns(where: str, names: Sequence[str], column: str | None) -> Columns:

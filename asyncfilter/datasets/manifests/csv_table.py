@@ -22,6 +22,11 @@ BOX_COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "
 """Columns of boxes, in the order that holds without a header."""
 
 
+MAX_CELL_CHARS = 16 * 1024 * 1024
+"""The longest cell. Python's own limit, 131,072, is below what columns of outlines have; a bound there must be, since a
+quote that is missing makes one cell of all that follows."""
+
+
 class CsvKind(StrEnum):
     """What the rows of a file hold."""
 
@@ -80,6 +85,7 @@ class CsvTable:
         is_utf16 = self._stream.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
         self._stream.seek(0)
         text = io.TextIOWrapper(self._stream, encoding="utf-16" if is_utf16 else "utf-8-sig", newline="")
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
         reader = csv.reader(text, delimiter=self._delimiter, strict=True)
         try:
             yield from reader
@@ -87,7 +93,7 @@ class CsvTable:
             encoding = "UTF-16" if is_utf16 else "UTF-8"
             raise self._unreadable(reader.line_num + 1, f"the text is not {encoding}", "Save it as UTF-8.") from error
         except csv.Error as error:
-            raise self._unreadable(reader.line_num, str(error), self._quotes_hint) from error
+            raise self._unreadable(reader.line_num, self._problem(error), self._quotes_hint) from error
         except OSError as error:
             raise UsageError(f"{self._name}: {error.strerror or error}") from error
         finally:
@@ -115,6 +121,12 @@ class CsvTable:
                 hint=f"Boxes need {', '.join(BOX_COLUMNS)}.",
             )
         return TableForm(has_header, tuple(map(names.index, BOX_COLUMNS)))
+
+    @staticmethod
+    def _problem(error: csv.Error) -> str:
+        if "field limit" in str(error):
+            return f"a cell has over {MAX_CELL_CHARS:,} characters; a quote is probably missing"
+        return str(error)
 
     def _unreadable(self, line: int, what: str, hint: str) -> UsageError:
         return UsageError(f"{self._name}:{line}: {what}", hint=hint)

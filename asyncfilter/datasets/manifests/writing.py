@@ -149,6 +149,7 @@ class ManifestWriter:
         size: ImageSize | None = None,
         boxes: Sequence[PixelBox] | None = None,
         by_people: bool | None = None,
+        labels_by_people: bool | None = None,
     ) -> None:
         """Write one line; without labels and boxes it is a bare one, which the service calls unannotated.
 
@@ -158,18 +159,20 @@ class ManifestWriter:
             size: Of the upright image; needed for boxes.
             boxes: In whole pixels, all of them ``usable``; None for a line without a box attribute.
             by_people: Whether people drew the boxes; None for what the form of boxes says.
+            labels_by_people: Whether people gave the labels; None for what the form of labels says.
 
         Raises:
             DataError: ``ERROR_IMAGES_IN_MULTIPLE_S3_BUCKETS``.
             ValueError: ``source_ref`` is no address.
         """
         self._check_bucket(source_ref)
-        members: dict[str, Any] = {SOURCE_REF: source_ref, **image_members(labels, self._image_form)}
+        image_form = _by(self._image_form, by_people=labels_by_people)
+        members: dict[str, Any] = {SOURCE_REF: source_ref, **image_members(labels, image_form)}
         if boxes is not None and size is not None:
             for box in boxes:
                 self._classes.add(box.label)
-            form = self._box_form if by_people is None else replace(self._box_form, human_annotated=by_people)
-            members |= box_members(size, boxes, self._classes.numbers, form)
+            box_form = _by(self._box_form, by_people=by_people)
+            members |= box_members(size, boxes, self._classes.numbers, box_form)
         self._out.write(encode_line(members))
         self._count([name for name, _ in labels], boxes or ())
 
@@ -198,6 +201,10 @@ class ManifestWriter:
         counts.boxes += len(boxes)
         for name in dict.fromkeys([*names, *(box.label for box in boxes)]):
             counts.labels[name] = counts.labels.get(name, 0) + 1
+
+
+def _by(form: LineForm, *, by_people: bool | None) -> LineForm:
+    return form if by_people is None else replace(form, human_annotated=by_people)
 
 
 def empty_manifest(counts: WriteCounts | None = None) -> DataError:

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import msgspec
 
 from asyncfilter.engine.core.work_item import WorkItem
-from asyncfilter.errors import AnswersError
 from asyncfilter.model import AnswersState
+from asyncfilter.policy.answers.following import check_followed, followed_to, is_older_copy
 from asyncfilter.ports.answers import AnsweredImage, Answers
 from asyncfilter.records.answers import Subject, TakenOver
 
@@ -51,7 +51,12 @@ class KnownAnswers:
         if self._answers is None:
             self._answers = await self._open()
         if self._answers is not None:
-            self._check_id(self._answers)
+            check_followed(
+                self.taken,
+                location=self._answers.location,
+                file_id=self._answers.id,
+                merged=self._answers.merged,
+            )
             self._up_to = await self._answers.last_serial()
 
     @property
@@ -62,7 +67,8 @@ class KnownAnswers:
     @property
     def is_older(self) -> bool:
         """True when the file has fewer answers than were taken over from it: it is an older copy."""
-        return self.taken is not None and self._is_followed and self.taken.serial > self._up_to
+        answers = self._answers
+        return answers is not None and is_older_copy(self.taken, file_id=answers.id, last_serial=self._up_to)
 
     @property
     def location(self) -> str:
@@ -128,27 +134,16 @@ class KnownAnswers:
         if self._answers is None:
             return None
         last = await self._answers.last_serial()
+        after = followed_to(self.taken, file_id=self._answers.id, last_serial=last)
         return AnswersState(
             file=self._answers.location,
             id=self._answers.id,
             serial=0 if self.taken is None else self.taken.serial,
-            pending=await self._answers.count(self._after, up_to=last),
+            pending=await self._answers.count(after, up_to=last),
         )
 
     @property
     def _after(self) -> int:
-        """The serial up to which the file was taken over; those of another file, or of a newer copy, say nothing."""
-        return self.taken.serial if self.taken is not None and self._is_followed and not self.is_older else 0
-
-    @property
-    def _is_followed(self) -> bool:
-        return self._answers is not None and self.taken is not None and self._answers.id == self.taken.id
-
-    def _check_id(self, answers: Answers) -> None:
-        former = self.taken.id if self.taken is not None else answers.id
-        if former != answers.id and former not in answers.merged:
-            raise AnswersError(
-                f"{answers.location}: another answers file (id {answers.id}) than the one that was taken over before "
-                f"(id {former})",
-                hint="Set `answers:` to the former file, or merge that into this one with `asyncfilter answers merge`.",
-            )
+        if self._answers is None:
+            return 0
+        return followed_to(self.taken, file_id=self._answers.id, last_serial=self._up_to)

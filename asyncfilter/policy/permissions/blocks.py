@@ -262,7 +262,7 @@ def clearing(places: JobPlaces) -> Iterator[Need]:
 
 
 def sizes(places: JobPlaces) -> Iterator[Need]:
-    """``manifest from-run`` with boxes: the headers of images, or of the copies of those that left the source."""
+    """Boxes in pixels: the headers of images, or of the copies of those that left the source."""
     yield from reading(places)
     for target in (*places.copies, *places.moves):
         yield from _look(places, target)

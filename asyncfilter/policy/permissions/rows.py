@@ -25,6 +25,8 @@ class Command(StrEnum):
     EXPORT = "export"
     PICTURES = "export --format webdataset"
     """And ``imagefolder``."""
+    ANSWERS_EXPORT = "answers export --format ground-truth"
+    """With boxes, which need the sizes of images; no other format needs an account."""
     FROM_RUN = "manifest from-run"
     FROM_FOLDERS = "manifest from-folders"
     CHECK_IMAGES = "manifest validate --check-images"

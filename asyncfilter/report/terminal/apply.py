@@ -113,6 +113,8 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
     )
     allowed = f"at most {100 * max_share:g} % are allowed (--max-share)"
     yield "share", f"{share}{before}; {allowed}" + (": refused" if plan.exceeds(max_share) else "")
+    if plan.new_answers:
+        yield "answers", _new_answers(plan)
     if plan.is_stale:
         yield (
             "deleting",
@@ -128,6 +130,16 @@ def _apply_facts(plan: RemovalPlan, max_share: float) -> Iterator[tuple[str, str
         yield "deleting", _FOR_EVER if store_of(plan.source) is StoreKind.FOLDER else _DELETED[plan.state.versioning]
     if plan.state.mfa_delete and kinds:
         yield "", _MFA
+    yield from _resumed_facts(plan)
+
+
+def _new_answers(plan: RemovalPlan) -> str:
+    spared = f": {formatting.count(plan.spared)} images stay, as they say" if plan.spared else ""
+    number = formatting.count(plan.new_answers)
+    return f"{number} of people are newer than these decisions{spared}; what they reject waits for run or refilter"
+
+
+def _resumed_facts(plan: RemovalPlan) -> Iterator[tuple[str, str]]:
     if plan.under_way:
         yield "resumed", f"{formatting.count(plan.under_way)} of these were begun by an apply that was interrupted"
     if plan.undone:
@@ -187,6 +199,9 @@ def _outcome(summary: RemovalSummary, job: Job, plan: RemovalPlan) -> Iterator[t
         yield "left", f"{formatting.count(number)} {code}: {messages.failure(code).meaning}"
     if summary.left:
         yield "left", f"{formatting.count(summary.left)} were not processed"
+    if summary.new_answers:
+        waits = "answer waits" if summary.new_answers == 1 else "answers wait"
+        yield "answers", f"{formatting.count(summary.new_answers)} {waits} for run or refilter"
     if summary.error:
         yield "why", summary.error
     if summary.hint:

@@ -27,7 +27,7 @@ def draw_audit(found: Audited) -> RenderableType:
 def _one(found: DrawStandings, text: str, *, is_outdated: bool) -> RenderableType:
     draw = found.draw
     rows: list[tuple[str, str | Text]] = [
-        ("draw", f"{draw.number} of {moment_text(draw.created_at_unix_s)}, seed {draw.seed}"),
+        ("draw", f"{draw.number} of {minute_text(draw.created_at_unix_s)}, seed {draw.seed}"),
         ("announced", announced_text(draw)),
         ("population", f"{count(draw.images)} images that no earlier rule takes"),
     ]
@@ -98,6 +98,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.6g} %"
 
 
-def moment_text(unix_s: float) -> str:
+def minute_text(unix_s: float) -> str:
     """``2026-11-28 16:05 UTC``."""
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -16,8 +16,8 @@ from asyncfilter.report.program import program
 from asyncfilter.report.terminal.audit import (
     OUTDATED,
     announced_text,
+    minute_text,
     missing_text,
-    moment_text,
     part_rows,
     percent,
 )
@@ -51,15 +51,16 @@ def _rule(found: RuleCalibration, job: Path) -> Iterator[RenderableType]:
     asked = "" if found.ask_from is None else f", asked from {found.ask_from:g}"
     yield Text(f"rules[{draw.measured.rule}] keep {found.text}, from {found.keep_from:g}{asked}", "bold")
     rows: list[tuple[str, str | Text]] = [
-        ("draw", f"{draw.number} of {moment_text(draw.created_at_unix_s)}"),
+        ("draw", f"{draw.number} of {minute_text(draw.created_at_unix_s)}"),
         ("announced", announced_text(draw)),
     ]
     for part in found.standings.parts.values():
         rows += part_rows(part.name, part.progress, draw)
     yield Facts(rows)
     yield Text()
-    yield _plot(found)
-    yield Text()
+    if any(one.n for one in found.figures.thresholds):
+        yield _plot(found)
+        yield Text()
     yield Facts(list(_statements(found, job)))
 
 
@@ -151,19 +152,26 @@ def _next(found: RuleCalibration, job: Path) -> str | None:
     present = f"from {found.standings.draw.measured.present:g}"
     target = percent(found.precision)
     if following.too_near:
-        return _too_near(following, job, present=present, target=target)
-    more = (
-        f"about {count(following.more or 0)} more answers will show {target} {present}, if they are like those so far"
-    )
+        return _too_near(found, following, job, present=present, target=target)
+    more, at = count(following.more or 0), count(following.milestone or 0)
     if not following.beyond_plan:
-        return f"{more} (at {count(following.milestone or 0)})"
+        return f"about {more} more answers will show {target} {present}, if they are like those so far (at {at})"
+    # Its positions are others: of the answers so far only those count that it happens to ask for, too.
     milestones = ",".join(map(str, (*found.standings.draw.targets.milestones, following.milestone)))
     again = f"{program()} audit {shlex.quote(str(job))} --new --milestones {milestones}"
-    return f"{more}, which is beyond the announced milestones: {again}"
+    return (
+        f"about {at} answers would show {target} {present}, if they are like those so far; that is beyond the "
+        f"announced milestones, and takes a new draw: {again}"
+    )
 
 
-def _too_near(following: Next, job: Path, *, present: str, target: str) -> str:
-    text = f"the share of good images {present} is too near {target} for 5,000 answers to show it"
+def _too_near(found: RuleCalibration, following: Next, job: Path, *, present: str, target: str) -> str:
+    drawn = found.standings.draw.measured.present
+    share = next((one.share for one in found.figures.thresholds if one.threshold == drawn), None)
+    if share is not None and share < found.precision:
+        text = f"of the answered images {present}, {_floored(share)} are good: {target} cannot be shown"
+    else:
+        text = f"the share of good images {present} is too near {target} for 5,000 answers to show it"
     if following.instead is None:
         return text
     again = f"{program()} audit {shlex.quote(str(job))} --new --precision {following.instead:g}"

@@ -48,11 +48,12 @@ class _Marks(NamedTuple):
     right: str
     share: str
     target: str
+    crossing: str
     rule: str
 
 
-_UNICODE = _Marks("├", "─", "┤", "●", "┊", "·")
-_ASCII = _Marks("|", "-", "|", "o", ":", ".")
+_UNICODE = _Marks("├", "─", "┤", "●", "┊", "┼", "·")
+_ASCII = _Marks("|", "-", "|", "o", ":", "+", ".")
 
 
 class IntervalPlot:
@@ -100,11 +101,12 @@ class IntervalPlot:
 
     def _line(self, row: IntervalRow, marks: _Marks, width: int) -> str:
         cells = [marks.rule if row.share is None else " "] * width
-        cells[self._column(self._target, width)] = marks.target
+        target = self._column(self._target, width)
+        cells[target] = marks.target
         if row.share is not None:
             low, high = self._column(row.low, width), self._column(row.high, width)
             for column in range(low, high + 1):
-                cells[column] = marks.line
+                cells[column] = marks.crossing if column == target else marks.line
             cells[low], cells[high] = marks.left, marks.right
             cells[self._column(row.share, width)] = marks.share
         return "".join(cells)

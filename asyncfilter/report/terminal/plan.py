@@ -13,10 +13,11 @@ from asyncfilter.policy.by_hand import OWN_SOURCE, PEOPLE, ReviewByPeople
 from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
 from asyncfilter.policy.units import compared
 from asyncfilter.report import formatting, messages
-from asyncfilter.report.as_json import counts_mapping, nothing_mapping
+from asyncfilter.report.as_json import answers_state_mapping, counts_mapping, nothing_mapping
 from asyncfilter.report.formatting import usd, usd_number
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.people import waiting
 from asyncfilter.report.terminal.text import Text
 
 Row = tuple[str, str | Text]
@@ -58,6 +59,7 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "price_source": terms.prices.source,
         "price_is_estimate": terms.prices.is_estimate,
         "thresholds": dict(found.plan_inputs.thresholds_pct),
+        "answers": answers_state_mapping(found.plan_inputs.answers),
         **_units_mapping(found),
         "cautions": list(found.cautions),
         "nothing_to_examine": None if nothing is None else nothing_mapping(nothing),
@@ -169,6 +171,9 @@ def _listing_rows(found: PlanResult) -> Iterator[Row]:
     if survey.settled or survey.waiting:
         cached = f"; the labels of {formatting.count(survey.waiting)} are not used yet" if survey.waiting else ""
         yield "", f"{formatting.count(survey.settled + survey.waiting)} in the checkpoint already: free{cached}"
+    answers = found.plan_inputs.answers
+    if answers is not None and answers.pending:
+        yield "answers", f"{waiting(answers)} ({answers.file})"
     if survey.shared:
         yield "", f"{formatting.count(survey.shared)} with the content of another image: free"
     yield "", f"{formatting.count(survey.calls)} to pay for"

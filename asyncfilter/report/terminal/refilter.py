@@ -8,6 +8,7 @@ from rich.table import Table
 from asyncfilter.model import Counts, Summary, Verdict
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping, summary_mapping
+from asyncfilter.report.terminal.people import people_line
 from asyncfilter.report.terminal.text import Text
 
 
@@ -38,6 +39,8 @@ def draw_refilter(before: Counts, summary: Summary, *, dry_run: bool) -> Rendera
 def _notes(summary: Summary, *, dry_run: bool) -> list[str]:
     counts = summary.counts
     lines = [f"{messages.STOP_REASONS[summary.stop_reason]}; no image was sent to the detector"]
+    if people := people_line(counts.reviewed, summary.answers):
+        lines.append(people)
     if counts.stale:
         lines.append(
             f"{formatting.count(counts.stale)} copies exist that these rules no longer make "

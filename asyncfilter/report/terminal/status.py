@@ -13,15 +13,16 @@ from rich.table import Table
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Counts, Label, StoreKind, Verdict
+from asyncfilter.model import AnswersState, Counts, Label, StoreKind, Verdict
 from asyncfilter.policy.assumed import stored_thresholds_in
 from asyncfilter.policy.cautions.label_names import known_names, name_findings
 from asyncfilter.policy.counts import counts
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.report import formatting, messages
-from asyncfilter.report.as_json import counts_mapping
+from asyncfilter.report.as_json import answers_state_mapping, counts_mapping
 from asyncfilter.report.formatting import usd_number
 from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.people import people_line
 from asyncfilter.report.terminal.text import Text
 
 RUNS_SHOWN = 5
@@ -35,9 +36,24 @@ def status_counts(status: Status) -> Counts:
 
 
 def status_mapping(
-    status: Status, path: Path, job: Job, pending_removals: int = 0, labels: Sequence[Label] = ()
+    status: Status,
+    path: Path,
+    job: Job,
+    pending_removals: int = 0,
+    labels: Sequence[Label] = (),
+    *,
+    answers: AnswersState | None = None,
 ) -> dict[str, object]:
-    """The status, with the names of the summary for all that a summary has too; ``labels`` are those of all images."""
+    """The status, with the names of the summary for all that a summary has too.
+
+    Args:
+        status: What the checkpoint holds.
+        path: The checkpoint.
+        job: The job.
+        pending_removals: Images that ``apply`` would take out of the source.
+        labels: Those of all images.
+        answers: The answers file; None where there is none.
+    """
     budget = job.limits.budget_micros
     return {
         "name": status.name,
@@ -52,6 +68,7 @@ def status_mapping(
         "cursor": status.watermark.cursor,
         "pending": status.pending,
         "pending_removals": pending_removals,
+        "answers": answers_state_mapping(answers),
         "thresholds": stored_thresholds_in(job, status.model),
         "cautions": _cautions(status, job, labels),
         "size_bytes": status.size_bytes,
@@ -67,12 +84,19 @@ def _run_mapping(run: RunRecord) -> dict[str, object]:
 
 
 def draw_status(
-    status: Status, path: Path, job: Job, pending_removals: int = 0, labels: Sequence[Label] = ()
+    status: Status,
+    path: Path,
+    job: Job,
+    pending_removals: int = 0,
+    labels: Sequence[Label] = (),
+    *,
+    answers: AnswersState | None = None,
 ) -> RenderableType:
-    """A few lines, and a table of the last runs; ``labels`` are those of all images."""
+    """A few lines, and a table of the last runs; arguments are those of ``status_mapping``."""
     found = status_counts(status)
     cautions = [("caution", Text(message, "yellow")) for message in _cautions(status, job, labels)]
-    facts = Facts([*_rows(status, found, path, job), *cautions, *_removal_rows(pending_removals)])
+    people = _people_rows(status, found, answers)
+    facts = Facts([*_rows(status, found, path, job), *people, *cautions, *_removal_rows(pending_removals)])
     return Group(facts, Text(), _Runs(status.runs)) if status.runs else facts
 
 
@@ -114,6 +138,13 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
 def _cached(images: int) -> str:
     what = "image has" if images == 1 else "images have"
     return f"{formatting.count(images)} {what} paid labels that are not used yet; free when the listing has the image"
+
+
+def _people_rows(status: Status, found: Counts, answers: AnswersState | None) -> list[tuple[str, Text]]:
+    line = people_line(found.reviewed, answers)
+    if status.taken_over is not None and answers is None:
+        line = "; ".join(filter(None, [line, "the answers file is not there: what was taken over goes on to hold"]))
+    return [("answers", Text(line))] if line else []
 
 
 def _removal_rows(pending: int) -> list[tuple[str, Text]]:

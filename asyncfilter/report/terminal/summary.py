@@ -15,6 +15,7 @@ from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
+from asyncfilter.report.terminal.people import people_line
 from asyncfilter.report.terminal.text import Text
 
 WIDEST = 100
@@ -153,6 +154,8 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
             "pending",
             f"{formatting.count(summary.pending_removals)} to move or delete; only `apply` does that",
         )
+    if people := people_line(counts.reviewed, summary.answers):
+        yield "answers", people
     yield "money", _money(summary)
     if now.attempts:
         yield "rate", _rate(summary)
