@@ -13,7 +13,7 @@ from asyncfilter.checkpoint.file_lock import is_held
 from asyncfilter.checkpoint.lock import holder
 from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.reader import snapshot
-from asyncfilter.checkpoint.rows import WITH_LABELS, WITHOUT_LABELS, RowCodec, pack_etag, select
+from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, pack_etag, select
 from asyncfilter.checkpoint.schema import REVIEWED, VERDICTS
 from asyncfilter.checkpoint.state import TOTALS, WATERMARK, read_state
 from asyncfilter.model import LabelFilter, Verdict
@@ -23,8 +23,12 @@ from asyncfilter.records.progress import Totals, Watermark
 _BY_RULES = f"CASE WHEN decision >= {REVIEWED} THEN decision / {REVIEWED} - 1 ELSE decision % 4 END"
 """The verdict of the rules, whoever decided."""
 _IS_REVIEW = f"{_BY_RULES} = {VERDICTS[Verdict.REVIEW]}"
-_PLACED = "WHERE seq IS NOT NULL AND id > ?"
 _BATCH = 1000
+_LIGHT_BATCH = 5000
+
+
+NO_VERDICT = len(VERDICTS)
+"""In place of a verdict, where there is none."""
 
 
 class Stamp(NamedTuple):
@@ -58,26 +62,46 @@ def read_version(path: Path) -> str | None:
     return _version(without_links(path)) if checkpoint_exists(path) else None
 
 
-def scan_review(path: Path, *, after: int, is_asked: LabelFilter) -> Iterator[list[StoredImage]]:
+class LightRow(NamedTuple):
+    """An image without its labels.
+
+    Attributes:
+        verdict: Of the rules, as in ``VERDICTS``; ``NO_VERDICT`` for an image that could not be examined.
+        same_as: Row of an earlier image with the same content; None without one.
+        etag: As it is stored; see ``unpack_etag``.
+    """
+
+    id: int
+    verdict: int
+    same_as: int | None
+    key: str
+    etag: bytes | str
+    size_bytes: int
+
+
+def scan_review(
+    path: Path, *, after: int, is_asked: LabelFilter, skips_duplicates: bool
+) -> Iterator[list[StoredImage]]:
     """Placed images that the rules send to review, by id, with the labels that are asked for.
 
     Raises as ``read_status`` does, when iteration begins.
     """
     with snapshot(without_links(path)) as db:
         codec = RowCodec(db)
-        rows = db.execute(f"{select(WITH_LABELS)} {_PLACED} AND {_IS_REVIEW} ORDER BY id", (after,))
+        query = f"{select(WITH_LABELS)} {_placed(skips_duplicates)} AND {_IS_REVIEW} ORDER BY id"
+        rows = db.execute(query, (after,))
         while some := rows.fetchmany(_BATCH):
             yield codec.images(some, is_asked)
 
 
-def scan_others(path: Path, *, after: int) -> Iterator[list[StoredImage]]:
-    """All other placed images, by id, without labels; raises as ``scan_review``."""
+def scan_others(path: Path, *, after: int, skips_duplicates: bool) -> Iterator[list[LightRow]]:
+    """All other placed images, by id; raises as ``scan_review``."""
     with snapshot(without_links(path)) as db:
-        codec = RowCodec(db)
-        others = f"AND (decision IS NULL OR NOT {_IS_REVIEW}) ORDER BY id"
-        rows = db.execute(f"{select(WITHOUT_LABELS)} {_PLACED} {others}", (after,))
-        while some := rows.fetchmany(_BATCH):
-            yield codec.images(some)
+        columns = f"id, coalesce({_BY_RULES}, {NO_VERDICT}), same_as, key, etag, size_bytes"
+        where = f"{_placed(skips_duplicates)} AND (decision IS NULL OR NOT {_IS_REVIEW})"
+        rows = db.execute(f"SELECT {columns} FROM image {where} ORDER BY id", (after,))  # noqa: S608  constants
+        while some := rows.fetchmany(_LIGHT_BATCH):
+            yield [LightRow._make(row) for row in some]
 
 
 def read_by_ids(path: Path, ids: Sequence[int]) -> list[StoredImage]:
@@ -86,14 +110,13 @@ def read_by_ids(path: Path, ids: Sequence[int]) -> list[StoredImage]:
         return RowCodec(db).by_ids(ids)
 
 
-def find_versions(path: Path, versions: Sequence[tuple[str, str, int]]) -> list[int]:
-    """The ids of the placed images with these keys, ETags and sizes. Raises as ``read_status`` does."""
+def find_versions(path: Path, versions: Sequence[tuple[str, str, int]]) -> list[list[int]]:
+    """The ids of the placed images with each of these keys, ETags and sizes. Raises as ``read_status`` does."""
     query = "SELECT id FROM image WHERE key = ? AND etag = ? AND size_bytes = ? AND seq IS NOT NULL"
     with snapshot(without_links(path)) as db:
         return [
-            id_
+            [id_ for (id_,) in db.execute(query, (key, pack_etag(etag), size_bytes))]
             for key, etag, size_bytes in versions
-            for (id_,) in db.execute(query, (key, pack_etag(etag), size_bytes))
         ]
 
 
@@ -121,6 +144,10 @@ def is_run_going(path: Path) -> bool:
         return False
     path = without_links(path)
     return holder(path) is not None or is_held(path)
+
+
+def _placed(skips_duplicates: bool) -> str:  # noqa: FBT001  a part of a query
+    return f"WHERE seq IS NOT NULL AND id > ?{' AND same_as IS NULL' if skips_duplicates else ''}"
 
 
 def _version(path: Path) -> str:

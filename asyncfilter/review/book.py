@@ -72,6 +72,11 @@ class Book:
                 self._states[mark] = state
         return state
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody said anything."""
+        return not self._states
+
     def of(self, subject: Subject) -> ImageState | None:
         """The state of the image that a subject is; None where nobody said anything."""
         return next((self._states[mark] for mark in marks_of(subject) if mark in self._states), None)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from asyncfilter.checkpoint.card_rows import (
+    LightRow,
     count_placed,
     find_versions,
     is_run_going,
@@ -15,10 +16,12 @@ from asyncfilter.checkpoint.card_rows import (
     scan_others,
     scan_review,
 )
+from asyncfilter.checkpoint.rows import unpack_etag
 from asyncfilter.model import Verdict
 from asyncfilter.records.answers import Subject
 from asyncfilter.records.images import StoredImage
-from asyncfilter.review.rows import FAR, CardRow, IndexRow, Mark, Part
+from asyncfilter.review.book import Book
+from asyncfilter.review.rows import VERDICT_CODES, CardRow, Chunk, Mark, Part
 from asyncfilter.review.thresholds import Thresholds
 
 EPOCH_IDS = 1 << 40
@@ -61,15 +64,16 @@ class CheckpointRows:
         self._base = EPOCH_IDS * self._epoch_of(stamp.origin)
         return Mark(stamp.origin, stamp.version, self._base + stamp.last_id)
 
-    def scan(self, part: Part, *, after: int = 0) -> Iterator[Sequence[IndexRow]]:
+    def scan(self, part: Part, book: Book, *, after: int = 0) -> Iterator[Chunk]:
         """See ``Rows``."""
-        base, first = self._base, max(0, after - self._base)
+        base, first, skips = self._base, max(0, after - self._base), self._skips_duplicates
         if part is Part.BAND:
-            for images in scan_review(self._path, after=first, is_asked=self._thresholds.is_about):
-                yield [self._row(base, image) for image in images if not self._is_skipped(image)]
+            asked = self._thresholds.is_about
+            for images in scan_review(self._path, after=first, is_asked=asked, skips_duplicates=skips):
+                yield self._band(base, images, book)
         else:
-            for images in scan_others(self._path, after=first):
-                yield [self._row(base, image) for image in images if not self._is_skipped(image)]
+            for rows in scan_others(self._path, after=first, skips_duplicates=skips):
+                yield self._rest(base, rows, book)
 
     def cards(self, ids: Sequence[int]) -> Sequence[CardRow]:
         """See ``Rows``."""
@@ -77,11 +81,16 @@ class CheckpointRows:
         rows = [id_ - base for id_ in ids if base < id_ < base + EPOCH_IDS]
         return [self._card(base, image) for image in read_by_ids(self._path, rows) if image.seq is not None]
 
-    def find(self, subjects: Sequence[Subject]) -> Sequence[int]:
+    def find(self, subjects: Sequence[Subject]) -> Sequence[Sequence[int]]:
         """See ``Rows``."""
+        if not subjects:
+            return []
         base = self._base
-        versions = [(one.key, one.etag, one.size_bytes) for one in subjects if one.bucket == self._bucket]
-        return [base + id_ for id_ in find_versions(self._path, versions)]
+        found = find_versions(self._path, [(one.key, one.etag, one.size_bytes) for one in subjects])
+        return [
+            [base + id_ for id_ in ids] if subject.bucket == self._bucket else []
+            for subject, ids in zip(subjects, found, strict=True)
+        ]
 
     def count(self) -> int:
         """See ``Rows``."""
@@ -111,20 +120,27 @@ class CheckpointRows:
         """See ``Rows``."""
         return is_run_going(self._path)
 
-    def _is_skipped(self, image: StoredImage) -> bool:
-        return self._skips_duplicates and image.same_as is not None
-
-    def _row(self, base: int, image: StoredImage) -> IndexRow:
-        verdict = None if image.decision is None else image.decision.by_rules
-        waits = verdict is Verdict.REVIEW
-        return IndexRow(
-            id=base + image.id,
-            verdict=verdict,
-            distance=self._thresholds.distance(image.detection) if waits else FAR,
-            twin=0 if image.same_as is None else base + image.same_as,
-            subject=self._subject(image),
-            waits=waits,
+    def _band(self, base: int, images: Sequence[StoredImage], book: Book) -> Chunk:
+        states = [] if book.is_empty else [(base + image.id, book.of(self._subject(image))) for image in images]
+        return Chunk(
+            ids=[base + image.id for image in images],
+            verdicts=bytes([VERDICT_CODES[Verdict.REVIEW]]) * len(images),
+            distances=[self._thresholds.distance(image.detection) for image in images],
+            twins=[(base + image.id, base + image.same_as) for image in images if image.same_as is not None],
+            states=[(id_, state) for id_, state in states if state is not None],
         )
+
+    def _rest(self, base: int, rows: Sequence[LightRow], book: Book) -> Chunk:
+        states = [] if book.is_empty else [(base + row.id, book.of(self._light_subject(row))) for row in rows]
+        return Chunk(
+            ids=[base + row.id for row in rows],
+            verdicts=bytes([row.verdict for row in rows]),
+            twins=[(base + row.id, base + row.same_as) for row in rows if row.same_as is not None],
+            states=[(id_, state) for id_, state in states if state is not None],
+        )
+
+    def _light_subject(self, row: LightRow) -> Subject:
+        return Subject(bucket=self._bucket, key=row.key, etag=unpack_etag(row.etag), size_bytes=row.size_bytes)
 
     def _card(self, base: int, image: StoredImage) -> CardRow:
         decision = image.decision

@@ -9,7 +9,8 @@ from typing import Any
 import anyio.from_thread
 
 from asyncfilter.records.answers import Subject
-from asyncfilter.review.rows import FAR, CardRow, IndexRow, Mark, Part
+from asyncfilter.review.book import Book
+from asyncfilter.review.rows import FAR, VERDICT_CODES, CardRow, Chunk, Mark, Part
 
 ID_BITS = 52
 """Bits of an id: a page holds it exactly, and two pictures of a million share one in one case of ten thousand."""
@@ -44,25 +45,30 @@ class FolderRows:
         digest = hashlib.blake2b(",".join(map(str, sorted(files))).encode(), digest_size=16)
         return Mark("folder", digest.hexdigest(), 1 << ID_BITS)
 
-    def scan(self, part: Part, *, after: int = 0) -> Iterator[Sequence[IndexRow]]:
+    def scan(self, part: Part, book: Book, *, after: int = 0) -> Iterator[Chunk]:
         """See ``Rows``; ids do not rise, so that no row is behind another one."""
         if part is not Part.BAND or after:
             return
         files = list(self._files.items())
         for at in range(0, len(files), _BATCH):
-            yield [
-                IndexRow(id=id_, verdict=None, distance=FAR, twin=0, subject=subject, waits=True)
-                for id_, subject in files[at : at + _BATCH]
-            ]
+            some = files[at : at + _BATCH]
+            states = [(id_, book.of(subject)) for id_, subject in some]
+            yield Chunk(
+                ids=[id_ for id_, _ in some],
+                verdicts=bytes([VERDICT_CODES[None]]) * len(some),
+                distances=[FAR] * len(some),
+                states=[(id_, state) for id_, state in states if state is not None],
+            )
 
     def cards(self, ids: Sequence[int]) -> Sequence[CardRow]:
         """See ``Rows``."""
         files = self._files
         return [CardRow(id=id_, subject=files[id_]) for id_ in ids if id_ in files]
 
-    def find(self, subjects: Sequence[Subject]) -> Sequence[int]:
+    def find(self, subjects: Sequence[Subject]) -> Sequence[Sequence[int]]:
         """See ``Rows``."""
-        return [self._ids[_version(one)] for one in subjects if _version(one) in self._ids]
+        found = (self._ids.get(_version(one)) for one in subjects)
+        return [[] if id_ is None else [id_] for id_ in found]
 
     def count(self) -> int:
         """See ``Rows``."""

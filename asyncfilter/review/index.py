@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from asyncfilter.model import Verdict
 from asyncfilter.records.answers import CurrentVerdict
-from asyncfilter.review.book import Book, ImageState
-from asyncfilter.review.rows import IndexRow
+from asyncfilter.review.book import ImageState
+from asyncfilter.review.rows import FAR, VERDICT_CODES, Chunk
 
-_VERDICTS: tuple[Verdict | None, ...] = (Verdict.KEEP, Verdict.REVIEW, Verdict.REJECT, None)
-_CODES = {verdict: code for code, verdict in enumerate(_VERDICTS)}
+_VERDICTS = {code: verdict for verdict, code in VERDICT_CODES.items()}
 
 
 class CardIndex:
@@ -58,27 +57,26 @@ class CardIndex:
     def __contains__(self, id_: int) -> bool:
         return id_ in self._places
 
-    def add(self, rows: Iterable[IndexRow], book: Book) -> None:
-        """Add images, and what the book says about them; those that are there already are left as they are."""
-        for row in rows:
-            if row.id in self._places:
-                continue
-            place = len(self._ids)
-            self._places[row.id] = place
-            self._ids.append(row.id)
-            self._verdicts.append(_CODES[row.verdict])
-            self._distances.append(row.distance)
-            self._waits.append(row.waits)
-            self.last_id = max(self.last_id, row.id)
-            if row.waits:
-                self._waiting.add(place)
-                self.waiting_count += 1
-            if row.twin:
-                self._families.setdefault(row.twin, [row.twin]).append(row.id)
-                self._first_of[row.id] = row.twin
-            state = book.of(row.subject) or (self._states.get(row.twin) if row.twin else None)
-            if state is not None:
-                self._set(row.id, state)
+    def add(self, chunk: Chunk) -> None:
+        """Add images; their ids are new."""
+        start, count = len(self._ids), len(chunk.ids)
+        self._ids.extend(chunk.ids)
+        self._verdicts.extend(chunk.verdicts)
+        self._places.update(zip(chunk.ids, range(start, start + count), strict=True))
+        self._distances.extend(chunk.distances or [FAR] * count)
+        self._waits.extend(bytes([chunk.distances is not None]) * count)
+        if chunk.distances is not None:
+            self._waiting.extend(range(start, start + count))
+            self.waiting_count += count
+        self.last_id = max(self.last_id, *chunk.ids[-1:], 0)
+        for id_, twin in chunk.twins:
+            self._families.setdefault(twin, [twin]).append(id_)
+            self._first_of[id_] = twin
+        for id_, state in chunk.states:
+            self.set_state(id_, state)
+        for id_, twin in chunk.twins:
+            if twin in self._states and id_ not in self._states:
+                self._set(id_, self._states[twin])
         self._all = None
 
     def set_state(self, id_: int, state: ImageState) -> list[int]:
@@ -173,9 +171,9 @@ class _Order:
         self._places: list[int] = []
         self._is_sorted = True
 
-    def add(self, place: int) -> None:
-        """Add a place."""
-        self._places.append(place)
+    def extend(self, places: Iterable[int]) -> None:
+        """Add places."""
+        self._places.extend(places)
         self._is_sorted = False
 
     def behind(self, place: int | None) -> Iterator[int]:

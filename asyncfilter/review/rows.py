@@ -10,29 +10,33 @@ import msgspec
 
 from asyncfilter.model import Detection, Verdict
 from asyncfilter.records.answers import Subject
+from asyncfilter.review.book import Book, ImageState
 
 FAR = float("inf")
 """Distance of an image whose score is near no threshold, or that has none."""
 
 
-class IndexRow(NamedTuple):
-    """One image in the index.
+VERDICT_CODES: Mapping[Verdict | None, int] = {Verdict.KEEP: 0, Verdict.REVIEW: 1, Verdict.REJECT: 2, None: 3}
+"""Verdicts in the index; None is an image that could not be examined, or where there are no rules."""
+
+
+class Chunk(NamedTuple):
+    """Some images for the index, as columns: a million of them take seconds and not minutes.
 
     Attributes:
-        id: Number of the card; never that of another image.
-        verdict: Of the rules; None for an image that could not be examined, or where there are no rules.
-        distance: Of its score from the nearest threshold of the rules, percent; only of images to review.
-        twin: The id of an earlier image with the same content; 0 without one.
-        subject: The version of the object.
-        waits: Whether a person has to decide it, if nobody did.
+        ids: Numbers of cards; never those of other images.
+        verdicts: Of the rules, as in ``VERDICT_CODES``.
+        distances: Of each score from the nearest threshold of the rules, percent, for images that a person has to
+            decide if nobody did; None where these images wait for nobody.
+        twins: Ids, each with that of an earlier image with the same content.
+        states: Ids, each with what people said.
     """
 
-    id: int
-    verdict: Verdict | None
-    distance: float
-    twin: int
-    subject: Subject
-    waits: bool
+    ids: Sequence[int]
+    verdicts: bytes
+    distances: Sequence[float] | None = None
+    twins: Sequence[tuple[int, int]] = ()
+    states: Sequence[tuple[int, ImageState]] = ()
 
 
 class CardRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,16 +89,16 @@ class Rows(Protocol):
         """The present state; None while there are no images yet."""
         ...
 
-    def scan(self, part: Part, *, after: int = 0) -> Iterator[Sequence[IndexRow]]:
-        """The rows of one part, some at a time; only those with ids above ``after``."""
+    def scan(self, part: Part, book: Book, *, after: int = 0) -> Iterator[Chunk]:
+        """The images of one part, some at a time, with their states in ``book``; only ids above ``after``."""
         ...
 
     def cards(self, ids: Sequence[int]) -> Sequence[CardRow]:
         """The images with these ids, as far as they exist."""
         ...
 
-    def find(self, subjects: Sequence[Subject]) -> Sequence[int]:
-        """The ids of the images that are one of ``subjects`` by bucket, key, ETag and size."""
+    def find(self, subjects: Sequence[Subject]) -> Sequence[Sequence[int]]:
+        """The ids of the images that are each of ``subjects`` by bucket, key, ETag and size."""
         ...
 
     def count(self) -> int:

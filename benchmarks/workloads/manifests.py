@@ -1,4 +1,4 @@
-"""Manifests of Custom Labels: the check of one with image-level labels."""
+"""Manifests of Custom Labels with image-level labels: the check of one, and every way to make one of what is there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from asyncfilter.model import Verdict
 from benchmarks.bench import Bench
 from benchmarks.process import BenchmarkError
+from benchmarks.workloads import checkpoint
 
 LABELS = 40
 _LINE = (
@@ -19,10 +21,10 @@ _LINE = (
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Processor time and peak memory of ``manifest validate``.
+    """Processor time and peak memory of each command.
 
     Raises:
-        BenchmarkError: Not every line was found valid.
+        BenchmarkError: One did not do all of its work.
     """
     lines = bench.sizes.manifest_lines
     path = bench.new_folder() / "train.manifest"
@@ -35,7 +37,34 @@ def measure(bench: Bench) -> dict[str, Any]:
         "file_mb": round(path.stat().st_size / 1e6, 1),
         "validate_cpu_s": round(ran.cpu_s, 2),
         "validate_peak_mb": ran.peak_mb,
+        **_made(bench, path, lines),
     }
+
+
+def _made(bench: Bench, path: Path, lines: int) -> dict[str, float]:
+    """The commands that write a manifest: of a run, and of the manifest at ``path``."""
+    folder = bench.new_folder()
+    job, _ = checkpoint.write(bench, lines)
+    every = [f"--verdict={verdict}" for verdict in Verdict]
+    commands = {
+        "from_run": ["from-run", str(job), "--refs", "source", *every, "--reject-label", "Other", *_to(folder / "run")],
+        "split": ["split", str(path), "--train", str(folder / "train"), "--test", str(folder / "test"), "--json"],
+        "merge": ["merge", str(path), str(path), *_to(folder / "merged")],
+        "convert": ["convert", str(path), "--to", "sagemaker-multilabel", *_to(folder / "multi")],
+        "stats": ["stats", str(path), "--json"],
+    }
+    figures: dict[str, float] = {}
+    for name, arguments in commands.items():
+        ran = bench.run([sys.executable, "-m", "asyncfilter", "manifest", *arguments])
+        done = json.loads(ran.stdout)
+        if done.get("lines", done.get("train", 0) + done.get("test", 0)) != lines:
+            raise BenchmarkError(f"manifest {name}: not {lines} lines: {ran.stdout[:500]}")
+        figures |= {f"{name}_cpu_s": round(ran.cpu_s, 2), f"{name}_peak_mb": ran.peak_mb}
+    return figures
+
+
+def _to(path: Path) -> list[str]:
+    return ["-o", str(path), "--json"]
 
 
 def write_manifest(path: Path, lines: int) -> None:

@@ -59,11 +59,11 @@ def measure(bench: Bench) -> dict[str, Any]:
         fill(folder, kind, bench.sizes.pictures)
     with bench.sandbox(bench.sizes.pictures * 10) as sandbox:
         modes = {
-            mode: _whole(bench, _job(folders[kind], bench.new_folder(), **sections), sandbox.environment())
+            mode: _whole(bench, write_job(folders[kind], bench.new_folder(), **sections), sandbox.environment())
             for mode, (kind, sections) in MODES.items()
         }
         source = {"source": f"s3://{RAW}/", "precheck": "header"}
-        modes[PRECHECK] = _whole(bench, _job(Path(), bench.new_folder(), **source), sandbox.environment())
+        modes[PRECHECK] = _whole(bench, write_job(Path(), bench.new_folder(), **source), sandbox.environment())
     return {
         "rounds": bench.sizes.rounds,
         "pictures": bench.sizes.pictures,
@@ -118,7 +118,7 @@ def _run(bench: Bench, command: Sequence[str], env: dict[str, str], codes: Seque
         return ran
 
 
-def _job(pictures: Path, folder: Path, **sections: Any) -> Path:
+def write_job(pictures: Path, folder: Path, **sections: Any) -> Path:
     """A job over a folder, or over ``sections["source"]``."""
     document = {
         "version": 1,

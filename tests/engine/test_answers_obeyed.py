@@ -296,6 +296,23 @@ def test_an_undone_removal_stays_undone_after_new_answers() -> None:
             assert bucket.plan(JOB).images == 0
 
 
+def test_an_image_that_people_kept_while_it_was_gone_is_copied_when_it_is_back() -> None:
+    """After an undo the next run acts on the answers about what was restored."""
+    bucket = a_bucket(versioning=Versioning.ON)
+    bucket.run(JOB)
+    bucket.apply(JOB)
+    bucket.say("c.jpg", "keep", labels=("Wren",))
+    bucket.say("a.jpg", "keep")
+    summary = bucket.refilter(JOB)
+    assert (summary.counts.keep, summary.counts.copied) == (3, 4)
+    bucket.undo(JOB)
+    summary = bucket.run(JOB)
+    assert "clean/Wren/c.jpg" in copies(bucket)
+    assert (summary.counts.copied, summary.counts.deleted, summary.pending_removals) == (5, 0, 0)
+    assert summary.answers is not None
+    assert (summary.answers.serial, summary.answers.pending) == (2, 0)
+
+
 def test_stale_copies_of_images_with_newer_answers_stay() -> None:
     """A copy that a newer answer may want again is not deleted before it is taken over."""
     bucket = a_bucket()

@@ -139,10 +139,10 @@ def test_what_is_missing_is_said_in_words(rule: dict[str, float], said: list[str
 @pytest.mark.parametrize("columns", [30, 40, 64, 80, 120])
 @pytest.mark.parametrize("answered", [0, 60, 400])
 def test_no_line_is_wider_than_the_terminal(columns: int, answered: int) -> None:
-    """From 30 columns on nothing is cut off, and every threshold that is shown has its plot."""
+    """From 30 columns on nothing is cut off, and every threshold that is shown has its plot, once there are answers."""
     lines = shown(calibrated(good=0.97, answered=answered), columns=columns)
     assert max(map(len, lines)) <= columns
-    assert sum("┊" in line or "┼" in line for line in lines) >= 3
+    assert (sum("┊" in line or "┼" in line for line in lines) >= 3) is (answered > 0)
 
 
 def test_a_terminal_without_unicode_has_the_same_plot() -> None:

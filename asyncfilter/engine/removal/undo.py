@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+import msgspec
+
 from asyncfilter.engine.removal.stages import WAVE_IMAGES, RemovalItem, RemovalStages, seq_of
 from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
@@ -43,6 +45,7 @@ class Undo:
         self._checkpoint = checkpoint
         self._state = state
         self._decided_by = checkpoint.opened.decided_by or decided_by(job)
+        self._followed = checkpoint.opened.answers
 
     async def plan(self) -> RemovalPlan:
         """The plan: the images that can be restored, and those that cannot."""
@@ -214,6 +217,13 @@ class Undo:
             if removal.returned not in {"", row.etag}:
                 batch.renewed.append((row.id, removal.returned))  # the content is the same, so its labels stay valid
             self._stages.watermark.tally.take_back_effect(removal.kind)
+            self._follow_again(row, batch)
+
+    def _follow_again(self, row: StoredImage, batch: Batch) -> None:
+        """Let the next run act on what people said about a restored image: while it was gone, nothing followed."""
+        answer, followed = row.answer, self._followed
+        if answer is not None and followed is not None and answer.serial <= followed.serial:
+            self._followed = batch.answers = msgspec.structs.replace(followed, serial=answer.serial - 1)
 
 
 def _at(items: list[RemovalItem], step: Step) -> list[RemovalItem]:
