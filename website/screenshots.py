@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import os
 import re
 import shutil
@@ -164,16 +165,20 @@ class Studio:
         return as_svg(screen(shown, shot.moment), title=f"asyncfilter {' '.join(shot.command)}", name=shot.name)
 
     def take_page(self, target: Path) -> None:
-        """The page that the demo writes, as a browser shows it; nothing where there is no browser."""
+        """The review page of the demo, as a browser shows it; nothing where there is no browser."""
         browser = shutil.which("chromium") or shutil.which("google-chrome")
         if browser is None:
             sys.stderr.write("no Chromium: the page of the demo is left as it is\n")
             return
-        self._output(["demo"])
-        page, picture = self._folder / ".asyncfilter-demo" / "kept.html", self._folder / "page.png"
-        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1200,900"]
-        command = [browser, *options, f"--screenshot={picture}", page.as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        picture = self._folder / "page.png"
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1200,900", "--timeout=8000"]
+        line = [sys.executable, "-m", "asyncfilter", "demo", "--review", "--json"]
+        with subprocess.Popen(line, cwd=self._folder, env=self._env, stdout=subprocess.PIPE) as served:
+            assert served.stdout is not None
+            url = json.loads(served.stdout.readline())["urls"][0]["url"]
+            command = [browser, *options, f"--screenshot={picture}", url]
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
+            served.terminate()
         with Image.open(picture) as image:
             image.convert("RGB").save(target, quality=82, optimize=True)
 

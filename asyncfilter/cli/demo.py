@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +20,6 @@ from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
-from asyncfilter.records.images import StoredImage
-from asyncfilter.report.gallery import Picture, Section, page
 from asyncfilter.report.program import program
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess, syntax
 
@@ -66,9 +63,11 @@ app = command_group()
     "demo",
     help=help_text(
         "See it work: a sandbox with 300 generated pictures, a whole run with live progress, a second run that costs "
-        "nothing, other rules at no cost, a page of the pictures that were kept, and a manifest to train from. Takes "
+        "nothing, other rules at no cost, and a manifest to train from; with --review, the page on which people decide "
+        "the uncertain pictures. Takes "
         f"half a minute; needs no account and writes only to {FOLDER}/.",
         "asyncfilter demo",
+        "asyncfilter demo --review     decide the uncertain pictures on a local page, until Ctrl-C",
         "asyncfilter demo --serve      keep the sandbox open afterwards, to try more",
         "asyncfilter demo --train      train a model on drawn pictures, run it under a lease, correct and stop it",
     ),
@@ -81,35 +80,40 @@ def demo(
     train: Annotated[
         bool, typer.Option("--train", help="Show a model of Custom Labels from folders of pictures to its stop.")
     ] = False,
+    review: Annotated[bool, typer.Option("--review", help="Serve the review page afterwards, until Ctrl-C.")] = False,
     options: ResultOptions,
 ) -> None:
     """Show a whole run, or the way to a model."""
     if train:
-        _show_training(pictures=pictures, serve=serve, as_json=options.as_json)
+        _show_training(pictures=pictures, is_open=serve or review, as_json=options.as_json)
         return
+    if serve and review:
+        raise UsageError("--serve and --review both go on until Ctrl-C", hint="Give one of them.")
     path = _prepare_folder()
     print_err(
         f"Drawing {pictures} pictures and starting a sandbox: S3, Rekognition and Service Quotas on a local port."
     )
     with SandboxProcess(_sandbox_options(pictures)) as sandbox:
         use_sandbox(sandbox)
-        summary = _run(deferred.load_job(path), as_json=options.as_json)
+        summary = _run(deferred.load_job(path), as_json=options.as_json and not review)
         if summary.stop_reason is StopReason.INTERRUPTED:
             raise typer.Exit(summary.exit_code)
         if serve:
             _serve(sandbox)
+        if review:
+            _review(path, as_json=options.as_json)
     if summary.stop_reason is not StopReason.COMPLETED:
         raise typer.Exit(summary.exit_code or ExitCode.SOME_FAILED)
 
 
-def _show_training(*, pictures: int, serve: bool, as_json: bool) -> None:
+def _show_training(*, pictures: int, is_open: bool, as_json: bool) -> None:
     """The other demo.
 
     Raises:
         UsageError: An option is not for it.
     """
-    if serve or pictures != _PICTURES:
-        raise UsageError("--train takes neither --pictures nor --serve", hint="Leave them out.")
+    if is_open or pictures != _PICTURES:
+        raise UsageError("--train takes neither --pictures, --serve nor --review", hint="Leave them out.")
     from asyncfilter.cli.demo_train import demo_train  # noqa: PLC0415  what the usual demo does not need
 
     result = demo_train()
@@ -144,7 +148,7 @@ def _sandbox_options(pictures: int) -> SandboxOptions:
 
 
 def _run(job: Job, *, as_json: bool) -> Summary:
-    """The run, and after a complete run the repetitions, the page and the next steps."""
+    """The run, and after a complete run the repetitions, the manifest and the next steps."""
     print_lines(f"Running {job.path}: {program()} run {job.path} --events {FOLDER / 'events.jsonl'}\n")
     output = OutputOptions(events=str(FOLDER / "events.jsonl"))
     summary = deferred.run_with_console(job, functools.partial(deferred.run, job, counts_ahead=True), PROCESS, output)
@@ -156,8 +160,8 @@ def _run(job: Job, *, as_json: bool) -> Summary:
     _show_dataset(job)
     print_lines(f"""
 Next steps
-  {FOLDER / "kept.html"}
-      the pictures that were kept, to review and rejected
+  {program()} demo --review
+      runs the demo again and opens the page on which people decide the uncertain pictures
   {MANIFEST}
       the dataset for Custom Labels; docs/datasets.md has other formats
   {FOLDER / "job.yaml"}
@@ -174,7 +178,7 @@ Next steps
 
 
 async def _show_repetitions(job: Job) -> None:
-    """Repeat the run, apply other rules, and write the page."""
+    """Repeat the run, and apply other rules."""
     began_s = time.monotonic()
     again = await deferred.run(job)
     took_s = time.monotonic() - began_s
@@ -185,7 +189,6 @@ async def _show_repetitions(job: Job) -> None:
         f"Other rules (keep from {_OTHER_CONFIDENCE} % on): {other.counts.keep} kept instead of {again.counts.keep}, "
         f"{other.this_run.calls} calls: asyncfilter refilter."
     )
-    await _draw_page(job)
 
 
 def _show_dataset(job: Job) -> None:
@@ -194,64 +197,6 @@ def _show_dataset(job: Job) -> None:
     print_lines("\nThe same labels as a dataset to train from:")
     show_command(["manifest", "from-run", str(job.path), *chosen])
     show_command(["dataset", "check", str(MANIFEST)])
-
-
-# -- The page ----------------------------------------------------------------------------------------------------------
-
-
-async def _draw_page(job: Job) -> None:
-    groups: dict[str, list[StoredImage]] = {"keep": [], "review": [], "reject": [], "failed": []}
-    for image in deferred.read_images(job.checkpoint):
-        verdict = image.decision.verdict.value if image.decision is not None else "failed"
-        groups["failed" if image.failure is not None else verdict].append(image)
-    drawn = {name: images[:_REJECTS_SHOWN] if name == "reject" else images for name, images in groups.items()}
-    bodies = await _fetch(job, [image for name in ("keep", "review", "reject") for image in drawn[name]])
-    remarks = {
-        "keep": "Copied to s3://demo-clean/.",
-        "review": "Copied to s3://demo-review/, for review by a person.",
-        "reject": f"Not copied; the first {len(drawn['reject'])} of {len(groups['reject'])}.",
-        "failed": "Not examined, with the cause; the run continued.",
-    }
-    sections = [
-        Section(f"{name}: {len(groups[name])}", remarks[name], [_picture(image, bodies) for image in images])
-        for name, images in drawn.items()
-    ]
-    (FOLDER / "kept.html").write_text(page("asyncfilter demo: the robins", sections), encoding="utf-8")
-
-
-def _picture(image: StoredImage, bodies: Mapping[int, bytes]) -> Picture:
-    if image.failure is not None:
-        return Picture(f"{image.key}: {image.failure.code}", None)
-    labels = image.detection.labels if image.detection is not None else ()
-    seen = ", ".join(f"{label.name} {label.confidence_pct:.0f}" for label in labels[:2])
-    return Picture(f"{image.key}: {seen}", bodies.get(image.id))
-
-
-async def _fetch(job: Job, images: Sequence[StoredImage]) -> dict[int, bytes]:
-    """The bytes of each image by its id: of its copy where there is one, else of the source."""
-    bodies: dict[int, bytes] = {}
-    remaining: Iterator[StoredImage] = iter(images)
-    async with deferred.open_aws(job.aws, timeout_s=_TIMEOUT_S, connections=_FETCHES_AT_ONCE) as session:
-
-        async def fetch() -> None:
-            for image in remaining:
-                bucket, key = _location(job, image)
-                client = await session.s3(bucket)
-                response = await client.get_object(Bucket=bucket, Key=key)
-                bodies[image.id] = await response["Body"].read()
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(_FETCHES_AT_ONCE):
-                tasks.start_soon(fetch)
-    return bodies
-
-
-def _location(job: Job, image: StoredImage) -> tuple[str, str]:
-    """Bucket and key of the copy, or of the image itself where there is none."""
-    if not image.effects:
-        return job.source.bucket, image.key
-    bucket, _, key = image.effects[-1].target.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 # -- Afterwards --------------------------------------------------------------------------------------------------------
@@ -264,3 +209,10 @@ def _serve(sandbox: SandboxProcess) -> None:
     print_lines(f"\n  {program()} run {FOLDER / 'job.yaml'} --set name=again --set limits.tps=10")
     deferred.run_until_signal(anyio.sleep_forever)
     print_err("the sandbox is closed")
+
+
+def _review(path: Path, *, as_json: bool) -> None:
+    from asyncfilter.cli.review import serve_review  # noqa: PLC0415  what the usual demo does not need
+
+    print_lines("\nThe page on which people decide the uncertain pictures, until Ctrl-C:\n")
+    serve_review(path, as_json=as_json)

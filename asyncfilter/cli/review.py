@@ -88,12 +88,15 @@ def review(
         host=host,
         new_link=new_link,
     )
-    opens = not no_open and not options.as_json and sys.stdout.isatty()
-    serve_review(target, chosen, as_json=options.as_json, opens=opens)
+    serve_review(target, chosen, as_json=options.as_json, no_open=no_open)
 
 
-def serve_review(target: Path, chosen: deferred.ReviewOptions, *, as_json: bool, opens: bool) -> None:
-    """Serve the review of a job or a folder until a signal."""
+def serve_review(
+    target: Path, chosen: deferred.ReviewOptions | None = None, *, as_json: bool, no_open: bool = False
+) -> None:
+    """Serve the review of a job or a folder until a signal; by default to the user alone."""
+    chosen = chosen or deferred.ReviewOptions(reviewers=_reviewers(None))
+    opens = not no_open and not as_json and sys.stdout.isatty()
     with _browser(opens=opens) as show:
 
         def on_open(served: deferred.Served) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 
@@ -22,7 +25,7 @@ def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_shows_a_whole_run_twice(tmp_path: Path) -> None:
-    """Exit 0 both times; a run, one without a call, other rules without a call, an HTML page and a manifest."""
+    """Exit 0 both times; a run, one without a call, other rules without a call, and a manifest."""
     for _ in range(2):
         done = demo(tmp_path)
         assert done.returncode == 0, done.stderr
@@ -32,10 +35,30 @@ def test_the_demo_shows_a_whole_run_twice(tmp_path: Path) -> None:
         assert "asyncfilter status .asyncfilter-demo/job.yaml" in done.stderr
         assert "asyncfilter init s3://YOUR-BUCKET/PREFIX/" in done.stderr
         assert "refilter .asyncfilter-demo" not in done.stderr  # it needs the sandbox, which is gone
-    page = (tmp_path / ".asyncfilter-demo" / "kept.html").read_text()
-    assert page.count("<img ") >= 3
-    assert "http" not in page
+        assert "asyncfilter demo --review" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {".asyncfilter-demo"}
+
+
+def test_the_demo_serves_the_review_of_its_run(tmp_path: Path) -> None:
+    """One line with a link on stdout, pictures of the sandbox behind it, and exit 0 at Ctrl-C."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "asyncfilter", "demo", "--pictures", "12", "--review", "--json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as shown:
+        try:
+            assert shown.stdout is not None
+            found = json.loads(shown.stdout.readline())
+            address, _, token = found["urls"][0]["url"].partition("#t=")
+            call = urllib.request.Request(f"{address}api/job", headers={"X-Asyncfilter-Token": token})
+            with urllib.request.urlopen(call, timeout=30) as answer:
+                job = json.load(answer)
+            assert (job["name"], found["images"]) == ("demo", job["counts"]["images"] or found["images"])
+            shown.send_signal(signal.SIGINT)
+            assert shown.wait(60) == 0
+            assert shown.stdout.read() == ""
+        finally:
+            shown.kill()
 
 
 def test_the_demo_leaves_files_of_others_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import signal
@@ -25,6 +26,7 @@ PICTURES = 8
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewProcess]:
+    """A server of a folder, for all tests of this module."""
     folder = picture_folder(tmp_path_factory.mktemp("review") / "photos", PICTURES)
     with ReviewProcess(folder, "--label-set", "robin,wren") as running:
         yield running
@@ -32,17 +34,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewProcess]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client."""
     async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(30)) as opened:
         yield opened
 
 
 @pytest.fixture
 async def anna(session: aiohttp.ClientSession, server: ReviewProcess) -> Page:
+    """The page of one reviewer."""
     return Page(session, server, "anna")
 
 
 @pytest.fixture
 async def ben(session: aiohttp.ClientSession, server: ReviewProcess) -> Page:
+    """The page of the other one."""
     return Page(session, server, "ben")
 
 
@@ -70,11 +75,13 @@ def check_refused(answer: Answer, status: int, code: str) -> None:
 
 @pytest.mark.parametrize("host", ["evil.test", "127.0.0.1", "127.0.0.1:1", "localhost:1", "[::1]:1", ""])
 async def test_another_host_is_refused_before_anything_else(anna: Page, host: str) -> None:
+    """Another host is refused before anything else."""
     for path in ("/", "/api/job", "/nothing"):
         check_refused(await anna.call("GET", path, headers={"Host": host}), 403, "bad_host")
 
 
 async def test_names_of_this_machine_are_served(anna: Page, server: ReviewProcess) -> None:
+    """Names of this machine are served."""
     for name in ("127.0.0.1", "localhost", "[::1]"):
         host = f"{name}:{server.port}"
         answer = await anna.call("GET", "/api/job", headers={"Host": host, "Origin": f"http://{host}"})
@@ -84,6 +91,7 @@ async def test_names_of_this_machine_are_served(anna: Page, server: ReviewProces
 
 
 async def test_pages_of_other_sites_reach_nothing_but_the_page_itself(anna: Page) -> None:
+    """Pages of other sites reach nothing but the page itself."""
     for site in ("cross-site", "same-site"):
         for path in ("/api/job", "/style.css", "/nothing", "/"):
             check_refused(await anna.call("GET", path, headers={"Sec-Fetch-Site": site}), 403, "cross_site")
@@ -97,16 +105,19 @@ async def test_pages_of_other_sites_reach_nothing_but_the_page_itself(anna: Page
     "path",
     [
         "/nothing", "/api", "/api/", "/api/nothing", "/api/job/", "//api/job", "/api//job", "/%61pi/job", "/api%2fjob",
-        "/api/../api/job", "/..%2f..%2fetc/passwd", "/../../../etc/passwd", "/api/job%00", "/./index.html", "/index.htm",
+        "/api/../api/job",
+        "/..%2f..%2fetc/passwd", "/../../../etc/passwd", "/api/job%00", "/./index.html", "/index.htm",
         "/page_files.py", "/__init__.py", "/image/320/1", "/image/64/1-" + "0" * 32, "/image/320/x-" + "0" * 32,
         "/image/320/../full/1-" + "0" * 32, "/vendor/../index.html", "/vendor/", "/vendor",
     ],
 )  # fmt: skip
 async def test_a_route_that_is_none_is_not_found(anna: Page, path: str) -> None:
+    """A route that is none is not found."""
     check_refused(await anna.get(path), 404, "not_found")
 
 
 async def test_another_method_is_refused(anna: Page) -> None:
+    """Another method is refused."""
     for method in ("POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE"):
         answer = await anna.call(method, "/api/job")
         assert answer.status == 405
@@ -115,6 +126,7 @@ async def test_another_method_is_refused(anna: Page) -> None:
 
 
 async def test_without_the_token_nothing_is_told(anna: Page, server: ReviewProcess) -> None:
+    """Without the token nothing is told."""
     for token in (None, "", "x", "é", server.token()[:-1], server.token() + "x", server.token().swapcase()):
         for path in ("/api/job", "/api/cards?ids=1", "/api/events"):
             check_refused(await anna.call("GET", path, headers={"X-Asyncfilter-Token": token}), 401, "bad_token")
@@ -125,22 +137,26 @@ async def test_without_the_token_nothing_is_told(anna: Page, server: ReviewProce
 
 
 async def test_another_origin_is_refused_and_a_post_needs_one(anna: Page, server: ReviewProcess) -> None:
+    """Another origin is refused and a post needs one."""
     wrong = ["null", "http://evil.test", f"http://127.0.0.1:{server.port + 1}", f"https://127.0.0.1:{server.port}"]
     for origin in wrong:
         check_refused(await anna.call("GET", "/api/job", headers={"Origin": origin}), 403, "bad_origin")
-    for origin in (None, *wrong):
-        reply = await anna.call("POST", "/api/take", json={"queue": "all", "n": 1}, headers={"Origin": origin})
+    for given_origin in (None, *wrong):
+        headers = {"Origin": given_origin}
+        reply = await anna.call("POST", "/api/take", json={"queue": "all", "n": 1}, headers=headers)
         check_refused(reply, 403, "bad_origin")
     assert (await anna.call("GET", "/api/job", headers={"Origin": None})).status == 200
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
 async def test_a_body_that_a_form_could_send_is_refused(anna: Page, kind: str) -> None:
+    """A body that a form could send is refused."""
     reply = await anna.call("POST", "/api/take", data=b'{"queue":"all","n":1}', headers={"Content-Type": kind})
     check_refused(reply, 415, "unsupported_media_type")
 
 
 async def test_a_long_body_is_refused_before_it_is_read(server: ReviewProcess) -> None:
+    """A long body is refused before it is read."""
     head = (
         f"POST /api/answers HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nX-Asyncfilter-Token: {server.token()}\r\n"
         f"Origin: {server.origin}\r\nContent-Type: application/json\r\nContent-Length: {1 << 30}\r\n\r\n"
@@ -154,6 +170,8 @@ async def test_a_long_body_is_refused_before_it_is_read(server: ReviewProcess) -
 
 
 async def test_a_long_body_without_a_length_is_refused(anna: Page) -> None:
+    """A long body without a length is refused."""
+
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(9):
             yield b" " * 8192
@@ -176,6 +194,7 @@ async def test_a_long_body_without_a_length_is_refused(anna: Page) -> None:
     ],
 )  # fmt: skip
 async def test_a_body_that_does_not_fit_is_refused(anna: Page, path: str, body: bytes) -> None:
+    """A body that does not fit is refused."""
     reply = await anna.call("POST", path, data=body, headers={"Content-Type": "application/json"})
     check_refused(reply, 400, "bad_request")
 
@@ -187,15 +206,18 @@ async def test_a_body_that_does_not_fit_is_refused(anna: Page, path: str, body: 
      "/api/queue?name=all&after=-1", "/api/queue?name=all&limit=1e3"],
 )  # fmt: skip
 async def test_a_query_that_does_not_fit_is_refused(anna: Page, query: str) -> None:
+    """A query that does not fit is refused."""
     check_refused(await anna.get(query), 400, "bad_request")
 
 
 async def test_what_is_not_http_gets_the_strict_headers_too(server: ReviewProcess) -> None:
+    """What is not http gets the strict headers too."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"\x16\x03\x01 no HTTP at all\r\n\r\n")
     answer = await reader.read()
     writer.close()
-    assert answer.startswith(b"HTTP/1.") and b" 400 " in answer[:20]
+    assert answer.startswith(b"HTTP/1.")
+    assert b" 400 " in answer[:20]
     assert CONTENT_SECURITY_POLICY.encode() in answer
 
 
@@ -203,6 +225,7 @@ async def test_what_is_not_http_gets_the_strict_headers_too(server: ReviewProces
 
 
 async def test_every_picture_of_a_folder_waits(anna: Page) -> None:
+    """Every picture of a folder waits."""
     job = await anna.json("/api/job")
     assert (job["name"], job["reviewer"], job["reviewers"]) == ("photos", "anna", ["anna", "ben"])
     assert (job["labels"], job["rules"]) == (["robin", "wren"], [])
@@ -214,6 +237,7 @@ async def test_every_picture_of_a_folder_waits(anna: Page) -> None:
 
 
 async def test_a_queue_is_read_page_by_page(anna: Page) -> None:
+    """A queue is read page by page."""
     ids = await anna.waiting()
     for name in ("waiting", "all"):
         found: list[int] = []
@@ -229,6 +253,7 @@ async def test_a_queue_is_read_page_by_page(anna: Page) -> None:
 
 
 async def test_a_picture_is_shown_upright_and_without_metadata(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """A picture is shown upright and without metadata."""
     folder = picture_folder(tmp_path / "photos", 0)
     picture = Image.new("RGB", (400, 200), "white")
     picture.paste((255, 0, 0), (0, 0, 200, 100))  # red at the left top, as stored
@@ -245,10 +270,12 @@ async def test_a_picture_is_shown_upright_and_without_metadata(tmp_path: Path, s
             assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
             check_strict(answer)
             assert b"secret" not in answer.body
-            shown = Image.open(__import__("io").BytesIO(answer.body))
+            shown = Image.open(io.BytesIO(answer.body))
             assert shown.size == size
             corner = shown.getpixel((size[0] - 8, 8))
-            assert corner[0] > 200 and corner[1] < 80  # type: ignore[index]
+            assert isinstance(corner, tuple)
+            assert corner[0] > 200
+            assert corner[1] < 80
         check_refused(await page.get(evil["thumb"]), 422, "broken")
         again = (await page.json(f"/api/cards?ids={evil['id']},{turned['id']}"))["cards"]
         assert [card["broken"] for card in again] == [True, False]
@@ -259,6 +286,7 @@ async def test_a_picture_is_shown_upright_and_without_metadata(tmp_path: Path, s
 
 
 async def test_an_address_of_a_picture_cannot_be_guessed(anna: Page) -> None:
+    """An address of a picture cannot be guessed."""
     first, second = (await anna.waiting())[:2]
     cards = (await anna.json(f"/api/cards?ids={first},{second}"))["cards"]
     mac = cards[0]["thumb"].rpartition("-")[2]
@@ -274,6 +302,7 @@ async def test_an_address_of_a_picture_cannot_be_guessed(anna: Page) -> None:
 
 
 async def test_an_answer_is_stored_once(anna: Page) -> None:
+    """An answer is stored once."""
     id_ = (await anna.waiting())[0]
     box = {"label": "robin", "left": 0.1, "top": 0.2, "width": 2, "height": 0.5}
     (stored,) = await anna.answer(given(id_, "once-0001", "keep", labels=[" robin "], boxes=[box], note="a note"))
@@ -295,6 +324,7 @@ async def test_an_answer_is_stored_once(anna: Page) -> None:
 
 
 async def test_each_answer_of_a_batch_is_judged_by_itself(anna: Page) -> None:
+    """Each answer of a batch is judged by itself."""
     id_ = (await anna.waiting())[1]
     results = await anna.answer(
         given(id_, "each-0001"), given(id_, "short"), given(999, "each-0002"), given(id_, "each-0003", "maybe"),
@@ -308,6 +338,7 @@ async def test_each_answer_of_a_batch_is_judged_by_itself(anna: Page) -> None:
 
 
 async def test_two_answers_at_once_are_one_answer_and_one_notice(anna: Page, ben: Page) -> None:
+    """Two answers at once are one answer and one notice."""
     id_ = (await anna.waiting())[2]
     (first,) = await anna.answer(given(id_, "both-0001", "keep"))
     (other,) = await ben.answer(given(id_, "both-0002", "reject"))
@@ -323,6 +354,7 @@ async def test_two_answers_at_once_are_one_answer_and_one_notice(anna: Page, ben
 
 
 async def test_two_reviewers_never_hold_one_image(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """Two reviewers never hold one image."""
     folder = picture_folder(tmp_path / "photos", 12)
     taken: dict[str, set[int]] = {"anna": set(), "ben": set()}
     for start in range(2):
@@ -338,10 +370,13 @@ async def test_two_reviewers_never_hold_one_image(tmp_path: Path, session: aioht
                     taken[name] |= set(reply.json["ids"])
             if not start:
                 server.process.kill()  # leases are in the file: the next server knows them
-    assert taken["anna"] and taken["ben"] and not taken["anna"] & taken["ben"]
+    assert taken["anna"]
+    assert taken["ben"]
+    assert not taken["anna"] & taken["ben"]
 
 
 async def test_what_is_stored_survives_any_end_of_the_server(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """What is stored survives any end of the server."""
     folder = picture_folder(tmp_path / "photos", 6)
     acknowledged: dict[str, int] = {}
     for round_ in range(4):
@@ -381,6 +416,7 @@ async def _all(page: Page) -> list[int]:
 async def test_events_tell_other_pages(
     anna: Page, ben: Page, session: aiohttp.ClientSession, server: ReviewProcess
 ) -> None:
+    """Events tell other pages."""
     id_ = (await anna.waiting())[0]
     headers = {"X-Asyncfilter-Token": server.token("ben")}
     async with session.get(f"{server.origin}/api/events", headers=headers) as stream:
@@ -397,6 +433,7 @@ async def test_events_tell_other_pages(
 
 
 async def test_a_locked_file_is_busy_and_stores_nothing(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """A locked file is busy and stores nothing."""
     folder = picture_folder(tmp_path / "photos", 2)
     with ReviewProcess(folder) as server:
         page = Page(session, server)
@@ -419,6 +456,7 @@ async def test_a_locked_file_is_busy_and_stores_nothing(tmp_path: Path, session:
 async def test_a_signal_ends_the_server_with_success(
     tmp_path: Path, session: aiohttp.ClientSession, number: int
 ) -> None:
+    """A signal ends the server with success."""
     folder = picture_folder(tmp_path / "photos", 3)
     with ReviewProcess(folder) as server:
         page = Page(session, server)
@@ -437,6 +475,7 @@ async def test_a_signal_ends_the_server_with_success(
 
 
 def test_links_stay_the_same_until_new_ones_are_made(tmp_path: Path) -> None:
+    """Links stay the same until new ones are made."""
     folder = picture_folder(tmp_path / "photos", 1)
     with ReviewProcess(folder) as first:
         assert all(re.fullmatch(r"http://127\.0\.0\.1:\d+/#t=[A-Za-z0-9_-]{43}", url) for url in first.urls.values())
@@ -455,6 +494,7 @@ def test_links_stay_the_same_until_new_ones_are_made(tmp_path: Path) -> None:
 
 
 def test_ports_in_use(tmp_path: Path) -> None:
+    """Ports in use."""
     folder = picture_folder(tmp_path / "photos", 1)
     with ReviewProcess(folder) as first:
         with ReviewProcess(folder) as second:
@@ -462,22 +502,27 @@ def test_ports_in_use(tmp_path: Path) -> None:
         with ReviewProcess(folder, "--port", str(first.port)) as third:
             assert third.process.returncode == 2
         with ReviewProcess(folder, "--port", "0") as beside:
-            assert beside.urls and beside.port != first.port
+            assert beside.urls
+            assert beside.port != first.port
         assert first.end() == 0
     with socket.create_server(("127.0.0.1", first.port)), ReviewProcess(folder) as moved:
-        assert moved.urls and moved.port != first.port
+        assert moved.urls
+        assert moved.port != first.port
         assert "opened again" in moved.log.read_text()
 
 
 def test_only_loopback_without_leave(tmp_path: Path) -> None:
+    """Only loopback without leave."""
     folder = picture_folder(tmp_path / "photos", 1)
     with ReviewProcess(folder, "--host", "0.0.0.0") as refused:
         assert refused.process.returncode == 2
     with ReviewProcess(folder, "--host", "0.0.0.0", "--allow-remote") as served:
-        assert json.dumps(served.found) and served.port
+        assert json.dumps(served.found)
+        assert served.port
 
 
 def test_targets_that_cannot_be_reviewed(tmp_path: Path) -> None:
+    """Targets that cannot be reviewed."""
     folder = picture_folder(tmp_path / "photos", 1)
     with ReviewProcess(tmp_path / "none.yaml") as missing:
         assert missing.process.returncode == 2

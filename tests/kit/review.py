@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 import aiohttp
 from PIL import Image
+from yarl import URL
 
 from tests.kit.workspace import COMMAND, PATIENCE_S, bare_environment
 
@@ -113,7 +114,7 @@ class Page:
         """Any request; ``headers`` with the value None are left out."""
         headers = {**self._headers, **extra.pop("headers", {})}
         sent = {name: value for name, value in headers.items() if value is not None}
-        url = aiohttp.client.URL(self._server.origin + path, encoded=True)
+        url = URL(self._server.origin + path, encoded=True)
         async with self._session.request(method, url, headers=sent, allow_redirects=False, **extra) as reply:
             return Answer(reply.status, reply.headers.copy(), await reply.read())
 

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 from collections import Counter
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ async def test_nothing_is_lost_when_the_server_is_killed(pages: Pages, tmp_path:
     folder = fill(tmp_path / "photos", 150)
     moments = random.Random(15)
     said: list[str] = []
-    with AsyncExitStack() as servers:
+    with ExitStack() as servers:
         server = servers.enter_context(ReviewProcess(folder, reviewers=("anna",)))
         page = await pages.open(server)
         page.watched.may_lose = True

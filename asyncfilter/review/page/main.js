@@ -23,6 +23,8 @@ const MOST_PULSES = 240;
 const RETRY_MS = 1000;
 const LEFT_OVER_MS = 2000; // what an earlier page left is sent before new work is asked for
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** Without a token: how to get one. */
 function NoToken() {
   return html`<main class="alone" data-testid="no-token">
@@ -45,9 +47,19 @@ function Root() {
   return job.value ? html`<${App} />` : html`<main class="alone" aria-busy="true"><p class="faint">Opening…</p></main>`;
 }
 
+/** Load the cards of rows; whether the server knew all images before it was asked for them. */
+async function knowAll(rows) {
+  const { ready } = await get("/api/job");
+  if (ready) await load([...new Set(rows.map((row) => row.id))]);
+  return ready;
+}
+
 /** Rows of an earlier page that are still about the images they were about: ids can be given anew, keys cannot. */
 async function stillRight(rows) {
-  await load([...new Set(rows.map((row) => row.id))]);
+  for (let known = false; !known; ) {
+    known = await knowAll(rows).catch(() => false);
+    if (!known) await pause(RETRY_MS);
+  }
   return rows.filter((row) => row.key === undefined || cardOf(row.id)?.key === row.key);
 }
 
@@ -86,7 +98,7 @@ async function fetchJob() {
     try {
       return await get("/api/job");
     } catch {
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await pause(RETRY_MS);
     }
   }
   return null;

@@ -4,12 +4,13 @@
 // There is one line, and one batch under way: so the order of rows in the file is the order of decisions. Each row has a
 // uid made here; sending one twice is harmless, so whatever is not known to have arrived is sent again.
 import { batch as together, computed, signal } from "./vendor/preact.js";
-import { ApiError, online, post } from "./api.js";
+import { ApiError, get, online, post } from "./api.js";
 import { OUTBOX, add, everything, isDurable, remove } from "./database.js";
 
 const MOST_ROWS = 200;
 const MOST_BYTES = 60_000; // the server takes 65,536
 const FIRST_WAIT_MS = 250;
+const BUSY_MS = 1000; // what the server asks for
 const LONGEST_WAIT_MS = 4000; // a server that comes back has everything well within ten seconds
 
 const encoder = new TextEncoder();
@@ -29,6 +30,7 @@ let scope = "";
 let onResult = () => {};
 let onRefused = () => {};
 let sending = false;
+let adopting = Promise.resolve();
 let wake = () => {};
 
 /** A new uid: 128 random bits. `crypto.randomUUID` exists on secure origins only. */
@@ -38,23 +40,25 @@ export function newUid() {
 }
 
 /**
- * Begin: what an earlier page of this person and job left is sent first.
+ * Begin: what an earlier page of this person and job left is sent first. Resolves with whether rows outlive a reload.
  *
- * `stillRight(rows)` returns those that are about the same images as then: ids are numbers of the server's, and another
- * checkpoint under the same name may have given them to other images.
+ * `stillRight(rows)` resolves with those that are about the same images as then, once the server knows all images.
  */
 export async function start({ owner, stillRight, result, refused }) {
   scope = owner;
   onResult = result;
   onRefused = refused;
   const left = (await everything(OUTBOX)).filter((row) => row.scope === scope);
-  if (left.length) {
-    const right = new Set(await stillRight(left));
-    await remove(OUTBOX, left.filter((row) => !right.has(row)));
-    rows.value = [...left.filter((row) => right.has(row)), ...rows.value];
-  }
+  adopting = left.length ? adopt(left, stillRight) : Promise.resolve();
   void run();
   return isDurable();
+}
+
+async function adopt(left, stillRight) {
+  const right = new Set(await stillRight(left));
+  await remove(OUTBOX, left.filter((row) => !right.has(row)));
+  rows.value = [...left.filter((row) => right.has(row)), ...rows.value];
+  void run();
 }
 
 /** Put rows of one decision into the line: all of them, or none. */
@@ -103,8 +107,20 @@ function settle(batch) {
 /** Whether the server has looked at the rows and will never take them. A wrong token says nothing about them. */
 const isFinal = (error) => error instanceof ApiError && !error.passing && error.status !== 401;
 
+/**
+ * Results. A server that has just started does not know all images yet: `unknown` counts once it knew all of them before
+ * it was asked.
+ */
+async function ask(batch) {
+  const request = requestOf(batch);
+  const { results } = await post(...request);
+  if (!results.some(({ status }) => status === "unknown")) return results;
+  if (!(await get("/api/job")).ready) throw new ApiError(503, "starting", "The server reads its images first.");
+  return (await post(...request)).results;
+}
+
 async function deliver(batch) {
-  const { results } = await post(...requestOf(batch));
+  const results = await ask(batch);
   settle(batch);
   const byUid = new Map(batch.map((row) => [row.body.uid, row]));
   together(() => results.forEach((result) => onResult(byUid.get(result.uid), result)));
@@ -135,9 +151,9 @@ async function run() {
       busy.value = false;
       wait = FIRST_WAIT_MS;
     } catch (error) {
-      busy.value = error.status === 503;
+      busy.value = error.code === "busy";
       if (isFinal(error)) await deliverSingly(batch).catch(() => {});
-      else await pause(error.status === 503 ? Math.max(wait, 1000) : wait);
+      else await pause(error.status === 503 ? Math.max(wait, BUSY_MS) : wait);
       wait = Math.min(wait * 2, LONGEST_WAIT_MS);
     }
   }
@@ -154,5 +170,6 @@ function pause(ms) {
 /** Resolves when the line is empty, or after `ms`. */
 export async function settled(ms) {
   const end = performance.now() + ms;
+  await Promise.race([adopting, new Promise((resolve) => setTimeout(resolve, ms))]);
   while (rows.value.length && online.value && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
 }

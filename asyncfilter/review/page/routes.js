@@ -16,7 +16,13 @@ function read() {
 /** Where the page is: `{tab, id, state}`. */
 export const route = signal(read());
 
-addEventListener("hashchange", () => (route.value = read()));
+/** How often the person went somewhere; changes that the page makes to its own address do not count. */
+export const arrivals = signal(0);
+
+addEventListener("hashchange", () => {
+  route.value = read();
+  arrivals.value += 1;
+});
 
 /** The fragment of a place; empty parts of the state are left out. */
 export function fragment(tab, id = null, state = {}) {

@@ -12,7 +12,7 @@ import * as line from "../line.js";
 import { Icon, Verdict, keepFocus } from "../parts.js";
 import { Photo } from "../photo.js";
 import { sizeOf } from "../pictures.js";
-import { replaceState, route } from "../routes.js";
+import { arrivals, replaceState, route } from "../routes.js";
 import { job } from "../state.js";
 import { WORDS, count } from "../text.js";
 import { Group, useGroup } from "./group.js";
@@ -182,7 +182,7 @@ function useLine() {
   useEffect(() => {
     if (name !== line.queue.value || (!line.line.value.length && !line.drained.value)) void line.begin(name, id).catch(() => {});
     else if (id !== null && id !== line.current.value) void line.show(id);
-  }, [name, id]);
+  }, [name, arrivals.value]);
   // The address follows the picture, so that a reload and a copied address show it again.
   const now = line.current.value;
   useEffect(() => {
