@@ -170,7 +170,7 @@ class LabelStudioReader:
     def _address(self, data: dict[str, Any]) -> str | None:
         if self._image_field is not None:
             found = data.get(self._image_field)
-        elif "image" in data:
+        elif isinstance(data.get("image"), str):
             found = data["image"]
         else:
             texts = [value for value in data.values() if isinstance(value, str)]
@@ -314,11 +314,16 @@ def _members(annotation: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _ours(data: Mapping[str, Any]) -> dict[str, Any]:
     """What this program has written about the image into a task; empty where it is not there, or not whole."""
     found = _members(data, "asyncfilter")
-    texts = [found.get(name) for name in ("bucket", "key", "etag")]
-    if not all(isinstance(text, str) for text in texts) or not found["key"]:
+    bucket, key = found.get("bucket"), found.get("key")
+    if not isinstance(bucket, str) or not isinstance(key, str) or not key:
         return {}
-    size_bytes = found.get("size_bytes")
-    return found | {"size_bytes": size_bytes if type(size_bytes) is int else None, "etag": found["etag"].strip('"')}
+    etag, size_bytes = found.get("etag"), found.get("size_bytes")
+    return {
+        "bucket": bucket,
+        "key": key,
+        "etag": etag.strip('"') if isinstance(etag, str) else None,
+        "size_bytes": size_bytes if type(size_bytes) is int else None,
+    }
 
 
 def _reviewer(annotation: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
