@@ -110,14 +110,13 @@ def read_by_ids(path: Path, ids: Sequence[int]) -> list[StoredImage]:
         return RowCodec(db).by_ids(ids)
 
 
-def find_versions(path: Path, versions: Sequence[tuple[str, str, int]]) -> list[int]:
-    """The ids of the placed images with these keys, ETags and sizes. Raises as ``read_status`` does."""
+def find_versions(path: Path, versions: Sequence[tuple[str, str, int]]) -> list[list[int]]:
+    """The ids of the placed images with each of these keys, ETags and sizes. Raises as ``read_status`` does."""
     query = "SELECT id FROM image WHERE key = ? AND etag = ? AND size_bytes = ? AND seq IS NOT NULL"
     with snapshot(without_links(path)) as db:
         return [
-            id_
+            [id_ for (id_,) in db.execute(query, (key, pack_etag(etag), size_bytes))]
             for key, etag, size_bytes in versions
-            for (id_,) in db.execute(query, (key, pack_etag(etag), size_bytes))
         ]
 
 

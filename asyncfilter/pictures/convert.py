@@ -209,7 +209,8 @@ def _opened(file: BinaryIO, memory: Memory | None) -> Iterator[Image.Image]:
         why = str(exc) or "the memory limit"
         raise ImageError(f"decoding it would take too much memory ({why})", code="decompression_bomb") from exc
     except KeyError as exc:
-        raise ImageError(f"{kind.upper()} cannot be decoded here", code="invalid_image_format") from exc
+        remedy = ": install the package pillow-heif" if kind is Format.HEIC else ""
+        raise ImageError(f"{kind.upper()} cannot be decoded here{remedy}", code="invalid_image_format") from exc
     except Exception as exc:  # Pillow's decoders raise exceptions of any type for a broken file
         cause = "its header is not valid" if isinstance(exc, UnidentifiedImageError) else str(exc) or type(exc).__name__
         raise ImageError(f"not a {kind.upper()} that can be decoded ({cause})", code="invalid_image_format") from exc

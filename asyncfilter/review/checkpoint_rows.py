@@ -81,11 +81,16 @@ class CheckpointRows:
         rows = [id_ - base for id_ in ids if base < id_ < base + EPOCH_IDS]
         return [self._card(base, image) for image in read_by_ids(self._path, rows) if image.seq is not None]
 
-    def find(self, subjects: Sequence[Subject]) -> Sequence[int]:
+    def find(self, subjects: Sequence[Subject]) -> Sequence[Sequence[int]]:
         """See ``Rows``."""
+        if not subjects:
+            return []
         base = self._base
-        versions = [(one.key, one.etag, one.size_bytes) for one in subjects if one.bucket == self._bucket]
-        return [base + id_ for id_ in find_versions(self._path, versions)]
+        found = find_versions(self._path, [(one.key, one.etag, one.size_bytes) for one in subjects])
+        return [
+            [base + id_ for id_ in ids] if subject.bucket == self._bucket else []
+            for subject, ids in zip(subjects, found, strict=True)
+        ]
 
     def count(self) -> int:
         """See ``Rows``."""

@@ -6,7 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 import msgspec
@@ -14,10 +14,11 @@ from aiohttp import web
 from msgspec import Meta
 
 from asyncfilter.errors import ImageError, TransientError
-from asyncfilter.records.answers import AskedAs, CurrentVerdict, How, ImageRows, LabelledBox, NewAnswer, PersonVerdict
+from asyncfilter.policy.answers.identity import Name, name_of
+from asyncfilter.records.answers import AskedAs, CurrentVerdict, How, LabelledBox, NewAnswer, PersonVerdict
 from asyncfilter.review.answer_log import Draft, Result, Status, checked
 from asyncfilter.review.applying import Applying
-from asyncfilter.review.book import state_of
+from asyncfilter.review.book import ImageState
 from asyncfilter.review.capability import SIZES, Capabilities
 from asyncfilter.review.cards import Cards, answer_json, ids_of
 from asyncfilter.review.events import Events
@@ -39,22 +40,6 @@ _PICTURE = re.compile(rf"/image/({'|'.join(SIZES)})/([0-9]{{1,18}})-([0-9a-f]{{3
 
 Verdicts = Mapping[str, CurrentVerdict]
 _FOLDED: Verdicts = {"disagreements": CurrentVerdict.UNRESOLVED, "unsure": CurrentVerdict.UNSURE}
-
-
-class AskedImages(Protocol):
-    """The images that audits ask about."""
-
-    def audit(self, reviewer: str) -> Sequence[int]:
-        """Those that wait for an answer, in the order of the draw."""
-        ...
-
-    def second(self, reviewer: str) -> Sequence[int]:
-        """Those that this person may look at as the second one."""
-        ...
-
-    def is_blind(self, id_: int, reviewer: str) -> bool:
-        """Whether an image is asked about without the opinion of the machine, until this person answers."""
-        ...
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +111,6 @@ class Endpoints:
         capabilities: Of pictures.
         pictures: Makes renditions.
         ahead: Makes renditions that will be asked for.
-        asked: The images that audits ask about.
         likeness: Finds images that are alike.
         figures: What ``calibrate`` tells.
         applying: Carries out what people decided; None without a job.
@@ -142,7 +126,6 @@ class Endpoints:
         capabilities: Capabilities,
         pictures: Pictures,
         ahead: ReadAhead,
-        asked: AskedImages,
         likeness: Likeness,
         figures: Callable[[], Awaitable[Mapping[str, Any]]],
         applying: Applying | None,
@@ -150,7 +133,7 @@ class Endpoints:
     ) -> None:
         self._review, self._description = review, description
         self._cards, self._capabilities, self._pictures, self._ahead = cards, capabilities, pictures, ahead
-        self._asked, self._events = asked, events
+        self._asked, self._events = review.asked, events
         self._likeness, self._figures, self._applying = likeness, figures, applying
 
     def routes(self) -> dict[str, Route]:
@@ -196,6 +179,7 @@ class Endpoints:
         limit = _number(call.query.get("limit", str(MOST_IDS)), 1, MOST_IDS)
         after = None if "after" not in call.query else _number(call.query["after"], 0, 1 << 62)
         name = call.query.get("name", "")
+        await self._refresh(name)
         ids, rest = self._page(name, call.reviewer, after, limit)
         if after is None and name != "all":
             self._ahead.want(ids[: self._ahead.most])
@@ -212,7 +196,7 @@ class Endpoints:
         said = await self._review.log.said_about(subjects)
         facts = await self._pictures.facts(subjects)
         cards = [
-            self._cards.card(row, one, fact, is_blind=self._is_blind(row.id, one, call.reviewer))
+            self._cards.card(row, one, fact, is_blind=self._is_blind(row.id, call.reviewer))
             for row, one, fact in zip(rows, said, facts, strict=True)
         ]
         return json_reply({"cards": cards})
@@ -227,11 +211,10 @@ class Endpoints:
         by, limit = call.query.get("by", ""), _number(call.query.get("limit", "24"), 1, MOST_CARDS)
         if by not in {"labels", "look"}:
             raise _unfit("by: expected labels or look")
-        is_blind = self._asked.is_blind
-        if id_ not in self._review.index or (by == "labels" and is_blind(id_, call.reviewer)):
+        if id_ not in self._review.index or (by == "labels" and self._is_blind(id_, call.reviewer)):
             return json_reply({"ids": []})
         found = await self._likeness.near(id_, by_look=by == "look", limit=limit)
-        return json_reply({"ids": [one for one in found if by == "look" or not is_blind(one, call.reviewer)]})
+        return json_reply({"ids": [one for one in found if by == "look" or not self._is_blind(one, call.reviewer)]})
 
     async def figures(self, _: Call) -> web.StreamResponse:
         """``GET /api/figures``."""
@@ -298,7 +281,7 @@ class Endpoints:
         if name == "all":
             return index.all_ids()
         if name == "audit":
-            return [id_ for id_ in self._asked.audit(reviewer) if id_ in index]
+            return [id_ for id_ in self._asked.audit() if id_ in index and not _is_answered(index.state(id_))]
         if name == "second":
             return [id_ for id_ in self._asked.second(reviewer) if id_ in index]
         if name in _FOLDED:
@@ -308,11 +291,20 @@ class Endpoints:
     async def take(self, call: Call) -> web.StreamResponse:
         """``POST /api/take``."""
         wanted = _body(call, Taken)
+        await self._refresh(wanted.queue)
         ids = iter(self._queue(wanted.queue, call.reviewer))
         free = ids if wanted.queue == "second" else self._not_answered(ids, call.reviewer)
         taken, until = await self._review.take(free, wanted.n, call.reviewer)
+        if wanted.queue == "second":
+            self._asked.take_second(taken, call.reviewer)
         self._ahead.want(taken)
         return json_reply({"ids": taken, "until": until})
+
+    async def _refresh(self, queue: str) -> None:
+        """Bring a queue of an audit up to date: its next images follow from the last answers."""
+        if queue in {"audit", "second"}:
+            await self._review.take_answers()
+            await self._review.refresh_asked()
 
     def _not_answered(self, ids: Iterable[int], reviewer: str) -> Iterator[int]:
         """Those of some ids that no other person answered."""
@@ -321,10 +313,9 @@ class Endpoints:
             if state is None or not state.voters - {reviewer}:
                 yield id_
 
-    def _is_blind(self, id_: int, said: ImageRows | None, reviewer: str) -> bool:
-        if not self._asked.is_blind(id_, reviewer):
-            return False
-        return said is None or reviewer not in state_of(said).voters
+    def _is_blind(self, id_: int, reviewer: str) -> bool:
+        state = self._review.index.state(id_)
+        return self._asked.is_blind(id_, reviewer, frozenset() if state is None else state.voters)
 
     # -- Writing -------------------------------------------------------------------------------------------------------
 
@@ -338,7 +329,7 @@ class Endpoints:
         drafts = [self._draft(one, rows.get(one.id), call.reviewer, changed, contents) for one in given]
         results = await self._review.log.store(drafts)
         await self._review.renew(list(rows.values()), call.reviewer)
-        return await self._results(results, [one.id for one in given])
+        return await self._results(results, {name_of(row.subject): row.id for row in rows.values()})
 
     async def undo(self, call: Call) -> web.StreamResponse:
         """``POST /api/undo``."""
@@ -358,7 +349,7 @@ class Endpoints:
             is_own = owner == call.reviewer
             drafts.append(Draft(uid=one.uid, row=row if is_own else None,
                                 status=Status.INVALID if is_own else Status.NOT_YOURS))  # fmt: skip
-        return await self._results(await self._review.log.store(drafts), [None] * len(drafts))
+        return await self._results(await self._review.log.store(drafts), {})
 
     def _draft(
         self,
@@ -373,8 +364,6 @@ class Endpoints:
             return Draft(uid=given.uid, status=Status.UNKNOWN)
         if row.id in changed:
             return Draft(uid=given.uid, status=Status.CHANGED)
-        state = self._review.index.state(row.id)
-        is_blind = self._asked.is_blind(row.id, reviewer) and (state is None or reviewer not in state.voters)
         try:
             answer = NewAnswer(
                 uid=given.uid,
@@ -388,22 +377,22 @@ class Endpoints:
                 shown_ms=None if given.shown_ms is None else round(given.shown_ms),
                 how=How(given.how),
                 asked_as=AskedAs(given.asked_as),
-                blind=is_blind,
+                blind=self._is_blind(row.id, reviewer),
                 saw=self._cards.saw(row),
             )
         except ValueError:
             return Draft(uid=given.uid)
         return Draft(uid=given.uid, row=checked(answer), base=given.base)
 
-    async def _results(self, results: Sequence[Result], ids: Sequence[int | None]) -> web.StreamResponse:
-        """The answer to a batch; what it changed is noted first, so that the next call sees it."""
-        for result, id_ in zip(results, ids, strict=True):
-            if result.status is Status.STORED and result.said is not None:
-                await self._review.note(result.said, *([] if id_ is None else [id_]))
-        if any(result.status is Status.STORED for result in results):
-            self._review.tell_counts()
+    async def _results(self, results: Sequence[Result], known: Mapping[Name, int]) -> web.StreamResponse:
+        """The answer to a batch; what it changed is taken over first, so that the next call sees it."""
+        await self._review.take_answers(known)
         serial = max([self._review.serial, *(result.serial or 0 for result in results)])
         return json_reply({"results": [_result_json(result) for result in results], "serial": serial})
+
+
+def _is_answered(state: ImageState | None) -> bool:
+    return state is not None and state.verdict is not None
 
 
 def _result_json(result: Result) -> dict[str, Any]:

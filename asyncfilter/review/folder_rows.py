@@ -65,9 +65,10 @@ class FolderRows:
         files = self._files
         return [CardRow(id=id_, subject=files[id_]) for id_ in ids if id_ in files]
 
-    def find(self, subjects: Sequence[Subject]) -> Sequence[int]:
+    def find(self, subjects: Sequence[Subject]) -> Sequence[Sequence[int]]:
         """See ``Rows``."""
-        return [self._ids[_version(one)] for one in subjects if _version(one) in self._ids]
+        found = (self._ids.get(_version(one)) for one in subjects)
+        return [[] if id_ is None else [id_] for id_ in found]
 
     def count(self) -> int:
         """See ``Rows``."""

@@ -6,7 +6,7 @@ Everything here runs in the event loop's thread; files are read and written in o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TypeVar, TypeVarTuple, Unpack
@@ -20,6 +20,7 @@ from asyncfilter.errors import AnswersError, AsyncFilterError
 from asyncfilter.policy.answers.identity import Name, name_of
 from asyncfilter.records.answers import CurrentVerdict, ImageRows
 from asyncfilter.review.answer_log import AnswerLog
+from asyncfilter.review.asked import Asked
 from asyncfilter.review.book import Book, ImageState
 from asyncfilter.review.events import Events
 from asyncfilter.review.index import CardIndex
@@ -47,6 +48,7 @@ class Review:
     Args:
         rows: The images.
         log: The answers.
+        asked: What audits ask about.
         events: Told of what changes.
         of_folder: See ``CardIndex``.
         warn: Told of what cannot be read.
@@ -58,9 +60,16 @@ class Review:
     """
 
     def __init__(
-        self, rows: Rows, log: AnswerLog, events: Events, *, of_folder: bool, warn: Callable[[str], object]
+        self,
+        rows: Rows,
+        log: AnswerLog,
+        *,
+        asked: Asked,
+        events: Events,
+        of_folder: bool,
+        warn: Callable[[str], object],
     ) -> None:
-        self.rows, self.log, self.events = rows, log, events
+        self.rows, self.log, self.asked, self.events = rows, log, asked, events
         self._warn = warn
         self._of_folder = of_folder
         self.index = CardIndex(of_folder=of_folder)
@@ -71,6 +80,8 @@ class Review:
         self._scan_s = 0.0
         self._scanned_s = 0.0
         self._felt_s = 0.0
+        self._taking = anyio.Lock()
+        self._meanwhile: dict[int, ImageState] | None = None
         self._renewed: dict[tuple[str, Name], float] = {}
         self._files = anyio.CapacityLimiter(4)
 
@@ -97,6 +108,7 @@ class Review:
         await self._feel_pulse()
         mark = await self._off(self.rows.mark)
         if mark is None or mark == self._mark:
+            await self.refresh_asked()
             return
         former, self._mark = self._mark, mark
         if former is None or former.origin != mark.origin:
@@ -144,29 +156,49 @@ class Review:
         self.tell_counts()
 
     async def _scan(self, index: CardIndex, *, after: int = 0) -> None:
+        meanwhile: dict[int, ImageState] = {}
+        self._meanwhile = meanwhile
         for part in Part:
             found = self.rows.scan(part, self._book, after=after)
             while (some := await self._off(next, found, None)) is not None:
                 index.add(some)
+        for id_, state in meanwhile.items():  # a row may have been read before its answer came
+            if id_ in index:
+                index.set_state(id_, state)
+        self._meanwhile = None
 
-    async def take_answers(self) -> None:
-        """Take over what was written to the answers file since, by this server or another program."""
-        serial, images = await self.log.since(self.serial)
-        if serial == self.serial:
-            return
-        for image in images:
-            await self.note(image)
-        self.serial = max(self.serial, serial)
+    async def take_answers(self, known: Mapping[Name, int] | None = None) -> None:
+        """Take over what was written to the answers file since, by this server or another program.
+
+        Args:
+            known: Cards by the names of versions, as far as the caller knows them: these need not be looked up.
+        """
+        async with self._taking:
+            serial, images = await self.log.since(self.serial)
+            if serial == self.serial:
+                return
+            for image in images:
+                await self._note(image, known or {})
+            self.serial = serial
         self.tell_counts()
 
-    async def note(self, image: ImageRows, *ids: int) -> ImageState:
-        """Note what was said about an image; ``ids`` are its cards, as far as they are known."""
+    async def _note(self, image: ImageRows, known: Mapping[Name, int]) -> None:
+        """Note what was said about an image, and tell every page."""
         state = self._book.put(image)
         newest = image.rows[-1]
-        cards = set(ids) or set(await self._off(self.rows.find, image.subjects))
+        cards = {known[name_of(one)] for one in image.subjects if name_of(one) in known}
+        unknown = [one for one in image.subjects if name_of(one) not in known]
+        if unknown:
+            cards.update(id_ for ids in await self._off(self.rows.find, unknown) for id_ in ids)
+        if self._meanwhile is not None:
+            self._meanwhile.update(dict.fromkeys(cards, state))
         for id_ in {one for card in cards if card in self.index for one in self.index.set_state(card, state)}:
             self.events.send("answer", {"id": id_, "serial": newest.serial, "reviewer": newest.reviewer})
-        return state
+
+    async def refresh_asked(self) -> None:
+        """Bring what audits ask up to date."""
+        mark = self._mark
+        await self.asked.refresh((self.serial, "" if mark is None else mark.version))
 
     def counts(self) -> dict[str, int]:
         """The figures of ``/api/job``."""

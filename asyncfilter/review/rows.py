@@ -97,8 +97,8 @@ class Rows(Protocol):
         """The images with these ids, as far as they exist."""
         ...
 
-    def find(self, subjects: Sequence[Subject]) -> Sequence[int]:
-        """The ids of the images that are one of ``subjects`` by bucket, key, ETag and size."""
+    def find(self, subjects: Sequence[Subject]) -> Sequence[Sequence[int]]:
+        """The ids of the images that are each of ``subjects`` by bucket, key, ETag and size."""
         ...
 
     def count(self) -> int:

@@ -168,7 +168,7 @@ class FolderImages:
         return {key: subject for key, subject in found if subject is not None}
 
     def _subject(self, key: str) -> Subject | None:
-        if not _is_picture_here(key):
+        if not is_picture_here(key):
             return None
         path = self._folder / key
         try:
@@ -180,7 +180,7 @@ class FolderImages:
         return Subject(bucket=self.bucket, key=key, etag=etag_of(status), size_bytes=status.st_size)
 
 
-def _is_picture_here(key: str) -> bool:
+def is_picture_here(key: str) -> bool:
     """Whether a key may be that of a picture below a folder, by its name."""
     if not is_plain(key) or any(part.startswith(".") for part in key.split("/")[:-1]):
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,15 @@ from typing import Any, NamedTuple
 import anyio
 import anyio.to_thread
 
+from asyncfilter.checkpoint import checkpoint_exists
+from asyncfilter.errors import NothingToWorkOnError
 from asyncfilter.job.spec import ANSWERS_SUFFIX, Job
 from asyncfilter.model import Verdict
 from asyncfilter.pictures.decoder_pool import DecoderPool
+from asyncfilter.policy.audit_asked import AskedNow
+from asyncfilter.report.calibration import calibration_mapping
 from asyncfilter.review.applying import Applying
+from asyncfilter.review.asked import Asked
 from asyncfilter.review.capability import Capabilities
 from asyncfilter.review.cards import Cards
 from asyncfilter.review.endpoints import Description, Endpoints
@@ -30,6 +35,8 @@ from asyncfilter.review.read_ahead import ReadAhead
 from asyncfilter.review.review import Review
 from asyncfilter.review.rows import Rows
 from asyncfilter.review.thresholds import Thresholds, rule_confidence, rule_names, rule_text
+from asyncfilter.wiring.calibration import calibrate
+from asyncfilter.wiring.draws import asked_images
 from asyncfilter.wiring.image_readers import ImageReaders
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -112,9 +119,8 @@ def open_endpoints(
         capabilities=capabilities,
         pictures=pictures,
         ahead=ReadAhead(pictures, review.card_rows),
-        asked=_NobodyAsks(),
         likeness=Likeness(review, pictures),
-        figures=_figures,
+        figures=figures_of(what),
         applying=_applying(what, review, warn),
         events=review.events,
     )
@@ -133,22 +139,30 @@ def _applying(what: Reviewed, review: Review, warn: Callable[[str], object]) -> 
     return Applying(command, events=review.events, last_serial=review.log.last_serial, is_running=is_running, warn=warn)
 
 
-async def _figures() -> Mapping[str, Any]:
-    """What ``calibrate --json`` tells."""
-    return {"rules": []}
+def figures_of(what: Reviewed) -> Callable[[], Awaitable[Mapping[str, Any]]]:
+    """What ``calibrate --json`` tells, at each call."""
+    one_at_a_time = anyio.CapacityLimiter(1)
+
+    def read() -> Mapping[str, Any]:
+        try:
+            return calibration_mapping(calibrate(what.job))
+        except NothingToWorkOnError:
+            return {"rules": []}
+
+    async def figures() -> Mapping[str, Any]:
+        if what.is_folder:
+            return {"rules": []}
+        return await anyio.to_thread.run_sync(read, limiter=one_at_a_time)
+
+    return figures
 
 
-class _NobodyAsks:
-    """``AskedImages`` while there are no audits."""
+def asked_of(what: Reviewed, rows: Rows, reviewers: Sequence[str]) -> Asked:
+    """What audits of a job ask about."""
 
-    def audit(self, reviewer: str) -> Sequence[int]:
-        """See ``AskedImages``."""
-        del reviewer
-        return ()
+    def read() -> AskedNow:
+        if what.is_folder or not checkpoint_exists(what.job.checkpoint):
+            return AskedNow(first=(), second=())
+        return asked_images(what.job)
 
-    second = audit
-
-    def is_blind(self, id_: int, reviewer: str) -> bool:
-        """See ``AskedImages``."""
-        del id_, reviewer
-        return False
+    return Asked(read, rows, reviewers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,9 +19,8 @@ from asyncfilter.errors import AnswersError, UsageError
 from asyncfilter.folders import FolderSource, check_folder
 from asyncfilter.folders.files import NO_TEXT, real_path
 from asyncfilter.job.spec import Aws, Job
-from asyncfilter.model import FOLDER, UNREADABLE
+from asyncfilter.model import UNREADABLE
 from asyncfilter.policy.assumed import with_stored_thresholds
-from asyncfilter.policy.extensions import CONVERTED, READ_AS_THEY_ARE, extension_of
 from asyncfilter.policy.reference_labels import resolved
 from asyncfilter.records.answers import Subject
 from asyncfilter.review.answer_log import AnswerLog
@@ -35,8 +35,9 @@ from asyncfilter.review.review import Review
 from asyncfilter.review.rows import Rows
 from asyncfilter.review.server import PortTakenError, answerer, bind, serving
 from asyncfilter.review.thresholds import Thresholds
+from asyncfilter.wiring.answers import FOLDER_ANSWERS, FolderImages, is_picture_here
 from asyncfilter.wiring.located import with_known_bucket
-from asyncfilter.wiring.review_parts import Reviewed, ReviewOptions, open_endpoints
+from asyncfilter.wiring.review_parts import Reviewed, ReviewOptions, asked_of, open_endpoints
 
 _OWN_END_S = 3.0
 """A server that is just ending is waited for so long."""
@@ -75,6 +76,7 @@ async def review_job(
     """
     job = _resolved(with_known_bucket(job))
     answers = options.answers or job.answers_path
+    job = dataclasses.replace(job, answers=answers)
     thresholds = Thresholds(job)
 
     def rows(links: LinkFile) -> Rows:
@@ -99,7 +101,7 @@ async def review_folder(
     """
     folder = real_path(folder)
     check_folder(folder)
-    answers = options.answers or folder / ".asyncfilter" / "review.answers.db"
+    answers = options.answers or folder / FOLDER_ANSWERS
     job = store_job(folder, Aws())
 
     def rows(_: LinkFile) -> Rows:
@@ -135,7 +137,9 @@ async def _serve(
         await log.last_serial()
         events = Events()
         rows = what.rows(links)
-        review = Review(rows, log, events, of_folder=what.is_folder, warn=warn)
+        review = Review(
+            rows, log, asked=asked_of(what, rows, options.reviewers), events=events, of_folder=what.is_folder, warn=warn
+        )
         images = await anyio.to_thread.run_sync(_count, rows)
         endpoints = open_endpoints(what, options, review, links=links, stack=stack, warn=warn)
         routes = {**_static(read_page()), **endpoints.routes()}
@@ -230,17 +234,16 @@ def _resolved(job: Job) -> Job:
 
 
 async def _list(folder: Path) -> list[Subject]:
-    """The pictures below a folder; folders whose name begins with a dot are not looked into."""
-    bucket, source, after = f"{FOLDER}{folder}", FolderSource(folder), None
+    """The pictures below a folder."""
+    bucket, source, after = FolderImages(folder).bucket, FolderSource(folder), None
     found: list[Subject] = []
     while True:
         page = await source.page(after)
-        for listed in page.objects:
-            is_hidden = any(part.startswith(".") for part in listed.key.split("/"))
-            if is_hidden or listed.etag in {NO_TEXT, UNREADABLE} or not listed.size_bytes:
-                continue
-            if extension_of(listed.key) in READ_AS_THEY_ARE | CONVERTED:
-                found.append(Subject(bucket=bucket, key=listed.key, etag=listed.etag, size_bytes=listed.size_bytes))
+        found += [
+            Subject(bucket=bucket, key=listed.key, etag=listed.etag, size_bytes=listed.size_bytes)
+            for listed in page.objects
+            if listed.etag not in {NO_TEXT, UNREADABLE} and listed.size_bytes and is_picture_here(listed.key)
+        ]
         if page.is_last:
             return found
         after = page.objects[-1].key

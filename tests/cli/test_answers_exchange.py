@@ -428,3 +428,4 @@ def test_a_file_that_names_another_bucket_is_unknown(workspace: Workspace) -> No
     """Whatever its keys are."""
     file = written(workspace, "x.json", export(task(f"s3://{BUCKET}/a.jpg", annotation(choice("keep")))))
     assert take(workspace, file, code=1)["unknown"] == 1
+    assert not (workspace.folder / "robins.answers.db").exists()

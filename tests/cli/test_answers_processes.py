@@ -61,7 +61,7 @@ def uids(path: Path) -> list[str]:
 
 
 def test_four_processes_write_eight_hundred_answers(tmp_path: Path) -> None:
-    """docs/guarantees.md, *Answers are durable*: 800 rows, each person's in the order in which they were given."""
+    """docs/guarantees.md, *Answers are durable, and never changed*: 800 rows, each person's in their order."""
     path = tmp_path / "a.answers.db"
     started = [writer(path, f"person{number}", 0, 200, batch=number * 3 + 1) for number in range(4)]
     for one in started:
@@ -77,7 +77,7 @@ def test_four_processes_write_eight_hundred_answers(tmp_path: Path) -> None:
 def test_acknowledged_rows_survive_kill_9_once(tmp_path: Path) -> None:
     """A writer is killed at any moment, again and again, and repeats what was not acknowledged: each row is there once.
 
-    docs/guarantees.md, *Answers are durable*.
+    docs/guarantees.md, *Answers are durable, and never changed*.
     """
     path, moments = tmp_path / "a.answers.db", random.Random(14)
     acknowledged: list[str] = []

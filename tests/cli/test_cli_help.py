@@ -172,7 +172,7 @@ def test_the_version_is_the_installed_one() -> None:
 def test_completion_offers_the_commands() -> None:
     """Bash completion lists the commands with the prefix."""
     words = {"COMP_WORDS": "asyncfilter re", "COMP_CWORD": "1", "_ASYNCFILTER_COMPLETE": "complete_bash"}
-    assert call(**words).stdout.split() == ["refilter"]
+    assert call(**words).stdout.split() == ["refilter", "review"]
     words = {"COMP_WORDS": "asyncfilter config ch", "COMP_CWORD": "2", "_ASYNCFILTER_COMPLETE": "complete_bash"}
     assert call(**words).stdout.split() == ["check"]
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncfilter import Job
-from asyncfilter.records.answers import Subject
+from asyncfilter.records.answers import Subject, TakenOver
 from asyncfilter.testing import BROKEN, MemoryAnswers, Stage
 from tests.engine.test_same_answer import LABELS, STOPS, one_by_one
 from tests.kit import jobs
@@ -48,6 +48,12 @@ class Reviewers:
         self.answers = answers
         self.plan = sorted(plan, key=lambda one: one[0])
         self._past = 0
+
+    def begin(self) -> None:
+        """Say what is said before the first run."""
+        while self._past < len(self.plan) and self.plan[self._past][0] < 0:
+            self.say(*self.plan[self._past][1:])
+            self._past += 1
 
     async def work(self) -> None:
         """Say everything at its time, in seconds from now."""
@@ -91,6 +97,7 @@ class Reviewers:
 
 async def live(stage: Stage, reviewers: Reviewers, job: Job) -> Any:
     """One run while people answer."""
+    reviewers.begin()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reviewers.work)
         summary = await stage.live(job)
@@ -126,7 +133,7 @@ def situations(draw: st.DrawFn) -> tuple[dict[str, str], list[tuple[float, str, 
     """Images, and answers about some of them at any time."""
     labels = draw(LABELS)
     said = st.tuples(
-        st.floats(0, 4), st.sampled_from(sorted(labels)), st.sampled_from(["keep", "reject", "unsure", None])
+        st.floats(-3, 3), st.sampled_from(sorted(labels)), st.sampled_from(["keep", "reject", "unsure", None])
     )
     return labels, draw(st.lists(said, max_size=25))
 
@@ -165,6 +172,10 @@ def test_the_moment_of_an_answer_does_not_matter(
     assert summary.counts.examined == len(expected.verdicts) + len(expected.failed)
     for verdict in ("keep", "review", "reject"):
         assert getattr(summary.counts, verdict) == sum(one == verdict for one in final.values())
+    assert summary.answers is not None
+    assert (summary.answers.serial, summary.answers.pending) == (len(answers.rows), 0)
+    followed = TakenOver(id=answers.id, serial=len(answers.rows)) if answers.rows else None
+    assert stage.checkpoint.opened.answers == followed
     told = {key: words[key] for key in final if key in words}
     assert summary.counts.reviewed.keep == sum(word == "keep" for word in told.values())
     assert summary.counts.reviewed.unsure == sum(word == "unsure" for word in told.values())

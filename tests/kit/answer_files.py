@@ -39,7 +39,8 @@ class Known:
         self.subjects = {key: subject(key, bucket=bucket) for key in keys}
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Subject]:
-        """Those of the keys that are known."""
+        """Those of the keys that are known; all of them can be asked for in a database."""
+        b"".join(key.encode() for key in keys)
         return {key: self.subjects[key] for key in keys if key in self.subjects}
 
 

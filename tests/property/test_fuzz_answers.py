@@ -142,6 +142,10 @@ def test_damaged_files_are_read(file: tuple[bytes, AnswerFormat]) -> None:
 @pytest.mark.parametrize(
     "content",
     [
+        (
+            b'[{"annotations":[{"result":[{"type":"choices","value":{"choices":["keep"]}}]}],'
+            b'"data":{"image":"s3://pictures/a.jpg?\\ud800"}}]'
+        ),
         *(b"[" * 60_000, b'{"a":' * 10_000, b'"' * 60_000, b'"a\n' * 20_000, b"\n" * 60_000, b"[" + b"0" * 60_000),
         *(
             b"[" + b"{}," * 20_000 + b"{}]",

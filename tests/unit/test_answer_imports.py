@@ -30,6 +30,7 @@ from asyncfilter.records.answers import (
     NewAnswer,
     PersonVerdict,
     Saw,
+    Subject,
 )
 from tests.kit.answer_files import (
     BUCKET,
@@ -296,6 +297,10 @@ def test_csv_out_and_in(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.answers.db"
     found = imported(text.getvalue().encode(), CSV, other)
     assert (found.skipped, found.is_complete) == ({"unresolved": 1}, True)
+    again = imported(text.getvalue().encode(), CSV, path)
+    assert (again.imported, again.repeated) == (0, found.imported)
+    noted = imported(text.getvalue().replace("better", "best").encode(), CSV, path)
+    assert (noted.imported, noted.changed) == (1, 0)
     before = {key: one for key, one in current(path).items() if one and one.verdict is not CurrentVerdict.UNRESOLVED}
     for key, one in before.items():
         after = current(other)[key]
@@ -366,3 +371,43 @@ def test_known_images_may_be_in_a_folder(path: Path) -> None:
     )
     found = imported(tasks, LS, path, known=known, bucket="file:///photos")
     assert (found.imported, found.rejected) == (1, {"no_image": 1})
+
+
+def test_the_first_thousand_problems_are_kept(path: Path) -> None:
+    """All are counted."""
+    found = imported(b"".join(b"%d.jpg,keep\n" % number for number in range(1_500)), CSV, path)
+    assert (len(found.problems), found.problems_total, found.problems[-1].at) == (1_000, 1_500, 1_000)
+
+
+def test_the_later_line_of_a_manifest_counts(path: Path) -> None:
+    """By the creation dates of its attributes."""
+    lines = []
+    for word, day in (("reject", 2), ("keep", 1)):
+        metadata = {"class-name": word, "type": "groundtruth/image-classification", "human-annotated": "yes"}
+        dated = {**metadata, "creation-date": f"2024-01-0{day}T00:00:00.000"}
+        lines.append(json.dumps({"source-ref": f"s3://{BUCKET}/a.jpg", "x": 0, "x-metadata": dated}).encode())
+    found = imported(b"\n".join(lines), GT, path)
+    assert (found.imported, found.changed) == (2, 1)
+    answer = current(path)["a.jpg"]
+    assert answer is not None
+    assert (answer.verdict, answer.reviewer) == ("reject", "ground-truth")
+
+
+def test_words_about_two_copies_of_a_picture_are_about_one_image(path: Path) -> None:
+    """Objects of one ETag and size are one image, whatever they are called."""
+    known = Known()
+    known.subjects = {
+        key: Subject(bucket=BUCKET, key=key, etag="0" * 32, size_bytes=5) for key in ("a.jpg", "copy.jpg")
+    }
+    found = imported(b"a.jpg,keep\ncopy.jpg,reject\n", CSV, path, known=known)
+    assert (found.lost, found.imported) == ({"conflicting": 2}, 0)
+
+
+def test_rows_without_uids_are_told_apart_by_their_times_alone(path: Path) -> None:
+    """Rows of our own JSON Lines keep their order; those of others are as good as rows of CSV."""
+    lines = [{"key": "a.jpg", "verdict": word, "reviewer": "anna"} for word in ("keep", "reject")]
+    content = b"\n".join(json.dumps(line).encode() for line in lines)
+    assert imported(content, JSONL, path).lost == {"conflicting": 2}
+    ours = [{**line, "uid": f"anna-{number:04}"} for number, line in enumerate(lines)]
+    found = imported(b"\n".join(json.dumps(line).encode() for line in ours), JSONL, path)
+    assert (found.imported, found.changed) == (2, 1)

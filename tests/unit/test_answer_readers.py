@@ -130,6 +130,7 @@ def test_results_become_verdict_labels_and_boxes() -> None:
                     {"type": "labels", "value": {"labels": ["Wren"]}},
                     rectangle(-10, 0, 30, 50),
                     {"type": "textarea", "value": {"text": ["x"]}},
+                    {**choice("reject"), "value": {**rectangle()["value"], "choices": ["reject"]}},
                 ),
             ),
             notes=notes,
@@ -138,7 +139,7 @@ def test_results_become_verdict_labels_and_boxes() -> None:
     )
     assert (found.verdict, found.labels) == (PersonVerdict.KEEP, ("Robin", "Wren"))
     assert found.boxes == (LabelledBox(label="Dog", left=0, top=0, width=0.2, height=0.5),)
-    assert (notes.boxes["clamped"], notes.ignored_results) == (1, {"textarea": 1})
+    assert (notes.boxes["clamped"], notes.ignored_results) == (1, {"textarea": 1, "choices": 1})
     assert (found.reviewer, found.at_unix_s) == ("label-studio:3", moment_unix_s("2024-03-04T10:00:05Z"))
 
 

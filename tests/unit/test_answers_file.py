@@ -48,7 +48,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_an_outside_tool_finds_the_promised_tables(answers: AnswersFile, path: Path) -> None:
-    """Marks, journal mode, tables and columns are those of docs/guarantees.md, and every part of a row is there."""
+    """Marks, journal mode, tables and columns are the promised ones, and every part of a row is there."""
     saw = Saw(verdict="review", rule=2, score=71.3, model_version="3.0")
     answers.add([
         new_answer(

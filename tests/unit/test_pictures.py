@@ -181,7 +181,7 @@ def test_heic_is_read_as_soon_as_its_package_is_there(monkeypatch: pytest.Monkey
     plugin = ModuleType("pillow_heif")
     plugin.__dict__["register_heif_opener"] = lambda: registered.append("HEIF")
     monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
-    with pytest.raises(ImageError, match="HEIC cannot be decoded here"):
+    with pytest.raises(ImageError, match="HEIC cannot be decoded here: install the package pillow-heif"):
         convert(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", LABELS)
     assert registered == ["HEIF"]
 

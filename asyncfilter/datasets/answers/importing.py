@@ -21,6 +21,7 @@ from asyncfilter.records.answers import Answer, ImageRows, NewAnswer, PersonVerd
 
 MOST_PROBLEMS = 1_000
 """Problems that are kept; all are counted."""
+_SAME_TIME_S = 0.001
 _AT_ONCE = 500
 """Units that are looked up or written together."""
 
@@ -167,7 +168,7 @@ class Import:
         numbered = self._numbered(units)
         while some := list(islice(numbered, _AT_ONCE)):
             said = [unit for _, unit in some if isinstance(unit, Said)]
-            found = self._known.find([image.key for unit in said for image in unit.images])
+            found = self._known.find([image.key for unit in said for image in unit.images if _is_text(image.key)])
             for number, unit in some:
                 if isinstance(unit, Said):
                     self._match(number, unit, found)
@@ -204,6 +205,7 @@ class Import:
             return
         if said.content is not None and said.etag is not None:
             subject = msgspec.structs.replace(subject, content=said.content)
+        said = msgspec.structs.replace(said, images=())
         self._held.add(number, said, subject, self._reviewer or said.reviewer or self._default_reviewer)
 
     def _lose(self, number: int, at: Place, code: str, key: str | None, message: str) -> None:
@@ -251,8 +253,7 @@ class Import:
                 message = f"{answer.reviewer} says different things about the image, and no times tell the later"
                 self._lose(answer.number, said.at, CONFLICTING, answer.subject.key, message)
                 continue
-            said_here = _rows_of(image, answer.reviewer)
-            if one.is_repeated or answer.uid in there or _is_made_from(said, there, said_here, answer.reviewer):
+            if one.is_repeated or answer.uid in there or _is_said_already(answer, image):
                 self._count(answer)
                 self.repeated += 1
                 continue
@@ -293,6 +294,15 @@ class Import:
         )
 
 
+def _is_text(key: str) -> bool:
+    """Whether a key can be one: JSON may have half of a surrogate pair."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _unknown(said: Said, bucket: str) -> str:
     image = said.images[0]
     where = bucket if image.bucket is None else image.bucket
@@ -315,8 +325,8 @@ def _uids(answer: HeldAnswer) -> Iterator[str]:
             yield uid
 
 
-def _rows_of(image: ImageRows | None, reviewer: str) -> list[Answer]:
-    return [] if image is None else [row for row in image.rows if row.reviewer == reviewer]
+def _rows_of(image: ImageRows, reviewer: str) -> list[Answer]:
+    return [row for row in image.rows if row.reviewer == reviewer]
 
 
 def _last_verdict(image: ImageRows | None, reviewer: str) -> PersonVerdict | None:
@@ -324,18 +334,30 @@ def _last_verdict(image: ImageRows | None, reviewer: str) -> PersonVerdict | Non
     return None if word is None else word.verdict
 
 
-def _is_made_from(said: Said, there: dict[str, Answer], rows: Sequence[Answer], reviewer: str) -> bool:
-    """Whether an annotation says what the person had said in the row that it was made from, or since."""
-    origin = None if said.uid is None else there.get(said.uid)
-    if origin is None or origin.reviewer != reviewer:
+def _is_said_already(answer: HeldAnswer, image: ImageRows | None) -> bool:
+    """Whether a unit says what its person had said in the row that it was made from, or since.
+
+    That row has the uid that the unit carries, or its time; a note may be anybody's, since a row of CSV has the newest.
+    A row of ours is never compared: it is what it is.
+    """
+    said = answer.said
+    if image is None or said.keeps_uid or said.note not in {None, *(row.note for row in image.rows)}:
         return False
+    new = (said.verdict, said.labels, said.boxes)
     words: list[object] = [None, None, None]
-    for row in rows:
+    is_since = False
+    for row in _rows_of(image, answer.reviewer):
         for part, word in enumerate((row.verdict, row.labels, row.boxes)):
             words[part] = words[part] if word is None else word
-        if row.serial >= origin.serial and words == [said.verdict, said.labels, said.boxes]:
+        is_since = is_since or row.uid == said.uid or _is_at(row, said)
+        if is_since and all(word in (None, words[part]) for part, word in enumerate(new)):
             return True
     return False
+
+
+def _is_at(row: Answer, said: Said) -> bool:
+    """Whether a unit has the time of a row, of which files have milliseconds."""
+    return said.at_unix_s is not None and abs(row.at_unix_s - said.at_unix_s) < _SAME_TIME_S
 
 
 def _undo_problem(answer: HeldAnswer, there: dict[str, Answer], taken: dict[str, str]) -> tuple[str, str] | None:

@@ -81,7 +81,7 @@ class Results:
         if not isinstance(result, dict):
             raise BadResultError(Reject.UNREADABLE, f"result {number} is {kind_of(result)}, not an object")
         kind = result.get("type")
-        if kind == CHOICES:
+        if kind == CHOICES and not _is_of_region(result):
             self._add_choices(number, result)
         elif kind == LABELS:
             self._labels += _texts(number, result, LABELS)
@@ -146,6 +146,12 @@ class Results:
 
 
 _MOST_BOXES = 1000
+
+
+def _is_of_region(result: dict[str, Any]) -> bool:
+    """Whether a result is about a region, whose place it repeats, and not about the whole picture."""
+    value = result.get("value")
+    return isinstance(value, dict) and "x" in value and "width" in value
 
 
 def _checked_labels(labels: list[str]) -> tuple[str, ...]:

@@ -37,16 +37,20 @@ class VerdictWords:
 
 
 def moment_unix_s(value: object) -> float | None:
-    """A moment as ISO 8601, of which one without an offset is UTC, or as seconds since 1970; None when it is none."""
+    """A moment as ISO 8601, of which one without an offset is UTC, or as seconds since 1970; None when it is none.
+
+    Nobody has answered before 1970.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if 0 <= value <= _LAST_S else None
     if not isinstance(value, str):
         return None
     try:
         moment = datetime.fromisoformat(value.strip())
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
+        unix_s = (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
     except (ValueError, OverflowError):
         return None
+    return unix_s if 0 <= unix_s <= _LAST_S else None
 
 
 def moment_text(unix_s: float) -> str:
