@@ -58,7 +58,7 @@ class FakeReview:
         self.figures: dict[str, Any] = {"rules": []}
         self.queues: dict[str, list[int]] = {}
         self.near: list[int] = []
-        self.rules: list[dict[str, Any]] = []
+        self.rules = [{"verdict": "keep", "text": "keep any of Robin from 85", "confidence": 85.0}]
         self.images: list[str] = []
         self.is_away = self.is_busy = False
         self.is_ready = True
@@ -67,6 +67,7 @@ class FakeReview:
         self._serial = itertools.count(1)
         self._by_uid: dict[str, dict[str, Any]] = {}
         self._streams: set[asyncio.Queue[tuple[str, Any]]] = set()
+        self._has_page = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -97,8 +98,7 @@ class FakeReview:
 
     async def send(self, name: str, data: object) -> None:
         """An event to every open page, once there is one."""
-        while not self._streams:
-            await asyncio.sleep(0.01)
+        await self._has_page.wait()
         for stream in self._streams:
             stream.put_nowait((name, data))
 
@@ -237,6 +237,7 @@ class FakeReview:
         await reply.prepare(request)
         stream: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         self._streams.add(stream)
+        self._has_page.set()
         try:
             while (event := await stream.get())[0] != "end":
                 await reply.write(f"event: {event[0]}\ndata: {json.dumps(event[1])}\n\n".encode())

@@ -188,3 +188,16 @@ async def test_boxes_under_edit_come_before_the_verdict(open_page: Opener, revie
         (1, "keep", 0),
     ]
     assert stored(review)[0][1] == 301
+
+
+async def test_the_picture_stays_under_the_pointer(open_page: Opener, review: FakeReview) -> None:
+    """Neither the first box nor its fields move the picture, at any width."""
+    page = await opened(open_page)
+    for width in (1400, 1280, 1000, 390):
+        await page.page.set_viewport_size({"width": width, "height": 844})
+        before = await page.at("boxes").bounding_box()
+        await page.page.keyboard.press("n")
+        await page.at("box-left").wait_for()
+        assert await page.at("boxes").bounding_box() == before, width
+        await page.page.keyboard.press("Delete")
+        await page.at("box-left").wait_for(state="detached")

@@ -1,4 +1,4 @@
-"""Answers on their way: a server that dies, is busy, or says that somebody else was first; on a double of the server."""
+"""Answers on their way: a server that is away, busy, or had somebody else first; on a double of the server."""
 
 from __future__ import annotations
 

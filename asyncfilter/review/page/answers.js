@@ -1,6 +1,6 @@
 // Decisions and taking them back. Both are shown at once and sent behind; the server's word replaces ours when it comes.
 import { batch, signal } from "./vendor/preact.js";
-import { cardOf, load, patch, verdictOf } from "./cards.js";
+import { cardOf, isEnough, load, patch, verdictOf } from "./cards.js";
 import { DONE, add, everything, remove } from "./database.js";
 import { enqueue, isUnderWay, newUid } from "./outbox.js";
 import { counts, countDecided, dismiss, job, notify, speak } from "./state.js";
@@ -47,7 +47,7 @@ function shiftCounts(moves) {
   for (const [card, before, after] of moves) {
     if (before?.verdict) next[before.verdict] = Math.max(0, (next[before.verdict] ?? 0) - 1);
     if (after?.verdict) next[after.verdict] = (next[after.verdict] ?? 0) + 1;
-    if (waits(card)) next.waiting = Math.max(0, next.waiting + !after?.verdict - !before?.verdict);
+    if (waits(card)) next.waiting = Math.max(0, next.waiting + !isEnough(after) - !isEnough(before));
   }
   counts.value = next;
 }

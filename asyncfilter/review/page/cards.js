@@ -3,6 +3,7 @@
 import { signal } from "./vendor/preact.js";
 import { get } from "./api.js";
 import { isUnderWay } from "./outbox.js";
+import { job } from "./state.js";
 
 const BATCH = 200; // the most that one request may ask for
 const REQUESTS = 3; // Chromium opens six connections to a host; pictures need the others
@@ -83,3 +84,9 @@ export async function* idsOf(name, { limit = 2000 } = {}) {
 
 /** The verdict of a card's current answer, or "". */
 export const verdictOf = (card) => card?.answer?.verdict ?? "";
+
+/** Whether an answer is enough for its image: a verdict; in a folder, which has no rules, labels or boxes will do. */
+export function isEnough(answer) {
+  if (!answer) return false;
+  return Boolean(answer.verdict) || (!job.value.rules.length && (answer.labels ?? answer.boxes ?? null) !== null);
+}

@@ -2,7 +2,7 @@
 // ahead of the position; an image that was passed over keeps its place.
 import { batch, computed, signal } from "./vendor/preact.js";
 import { get, post } from "./api.js";
-import { cardOf, idsOf, load, verdictOf } from "./cards.js";
+import { cardOf, idsOf, isEnough, load } from "./cards.js";
 import { prefetch } from "./pictures.js";
 import { counts } from "./state.js";
 
@@ -62,7 +62,7 @@ async function extend(missing) {
   const fresh = await take(name, missing);
   if (name !== queue.value) return;
   await load(fresh);
-  const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && verdictOf(cardOf(id))));
+  const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && isEnough(cardOf(id).answer)));
   drained.value = usable.length === 0;
   if (usable.length) line.value = [...line.value, ...usable];
   prefetch(line.value, position.value);
@@ -133,7 +133,7 @@ export function reopen(ids) {
 /** Places of the images that were passed over. */
 export const passedOver = computed(() => {
   const places = line.value.flatMap((id, place) => (place < position.value && !finished.value.has(id) ? [place] : []));
-  return places.filter((place) => !verdictOf(cardOf(line.value[place])) || queue.value !== "waiting");
+  return places.filter((place) => !isEnough(cardOf(line.value[place])?.answer) || queue.value !== "waiting");
 });
 
 /** Take out of the line what another person holds or has answered, unless it is on the screen. */

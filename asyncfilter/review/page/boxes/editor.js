@@ -64,7 +64,7 @@ function usePointer({ card, picture, svg, askedAs }) {
     flush();
     if (selected.value >= 0) focusBox(svg, selected.value);
   };
-  return { onPointerDown: begin, onPointerMove: move, onPointerUp: end, onPointerCancel: end };
+  return { onPointerDown: begin, onPointerMove: move, onPointerUp: (event) => (move(event), end()), onPointerCancel: end };
 }
 
 /** The same by keys; true for what was taken. */
