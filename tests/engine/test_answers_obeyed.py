@@ -15,6 +15,7 @@ from asyncfilter.records.answers import CurrentVerdict, TakenOver
 from asyncfilter.records.removal import Versioning
 from asyncfilter.testing import MemoryAnswers, MemoryCheckpoint, ScriptedDetector
 from asyncfilter.testing.crash import crashed
+from asyncfilter.wiring.plan import plan
 from asyncfilter.wiring.run import run
 from tests.kit.answers import new_answer
 from tests.kit.buckets import Bucket
@@ -394,4 +395,19 @@ def test_what_is_said_during_a_run_is_taken_over_at_its_end(
     assert summary.this_run.keep == summary.counts.keep
     assert summary.counts.stale == is_taken
     bucket.refilter(job)
+    assert verdicts(bucket)["a.jpg"] == "reject"
+
+
+def test_a_sample_is_about_the_rules() -> None:
+    """The estimates of ``plan --sample`` are those of the rules, whatever people said."""
+    bucket = a_bucket()
+    bucket.run(JOB)
+    for key in ("a.jpg", "f.jpg"):
+        bucket.say(key, "reject")
+    bucket.refilter(JOB)
+    found = bucket.in_process(lambda given: plan(JOB, sample=len(LABELS), overrides=given))
+    assert found.sample is not None
+    assert (found.sample.this_run.keep, found.sample.this_run.reviewed) == (2, Reviewed())
+    assert found.plan_inputs.answers is not None
+    assert (found.plan_inputs.answers.serial, found.plan_inputs.answers.pending) == (2, 0)
     assert verdicts(bucket)["a.jpg"] == "reject"
