@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from asyncfilter.answers.writer import Writing
 from asyncfilter.checkpoint import sql
 from asyncfilter.policy.answers.identity import Name, name_of
-from asyncfilter.records.answers import Subject
+from asyncfilter.records.answers import NewAnswer, Subject
 
 LEASE_S = 300.0
 """How long a lease holds after the last call about its image."""
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS lease (
 """
 """Made when it is needed first: most answers files are never served."""
 
+_IS = "bucket = ? AND key = ? AND etag = ? AND size_bytes = ?"
 _PUT = "INSERT OR REPLACE INTO lease (bucket, key, etag, size_bytes, reviewer, until_unix_s)"
 
 
@@ -46,13 +47,25 @@ def put_leases(writing: Writing, subjects: Sequence[Subject], reviewer: str, *, 
     sql.insert(writing.db, _PUT, [(*name_of(one), reviewer, until_unix_s) for one in subjects])
 
 
+def follow_answers(writing: Writing, rows: Sequence[NewAnswer], *, until_unix_s: float) -> None:
+    """Let leases follow answers: who gave a verdict is done, who took one back has the image again if it is free.
+
+    Args:
+        writing: The transaction that adds the rows.
+        rows: The rows that were added.
+        until_unix_s: Until when new leases hold.
+    """
+    writing.db.execute(_TABLE)
+    done = [(*name_of(row.subject), row.reviewer) for row in rows if row.verdict is not None]
+    writing.db.executemany(f"DELETE FROM lease WHERE {_IS} AND reviewer = ?", done)  # noqa: S608  constants
+    again = [(*name_of(row.subject), row.reviewer, until_unix_s) for row in rows if row.undoes is not None]
+    writing.db.executemany("INSERT OR IGNORE INTO lease VALUES (?, ?, ?, ?, ?, ?)", again)
+
+
 def renew_leases(
     writing: Writing, subjects: Sequence[Subject], reviewer: str, *, now_unix_s: float, until_unix_s: float
 ) -> None:
     """Renew those leases on images that a person still holds."""
     writing.db.execute(_TABLE)
-    query = (
-        "UPDATE lease SET until_unix_s = ? WHERE bucket = ? AND key = ? AND etag = ? AND size_bytes = ? "
-        "AND reviewer = ? AND until_unix_s > ?"
-    )
+    query = f"UPDATE lease SET until_unix_s = ? WHERE {_IS} AND reviewer = ? AND until_unix_s > ?"  # noqa: S608  constants
     writing.db.executemany(query, [(until_unix_s, *name_of(one), reviewer, now_unix_s) for one in subjects])

@@ -50,7 +50,7 @@ def read_stamp(path: Path) -> Stamp | None:
     if not checkpoint_exists(path):
         return None
     path = without_links(path)
-    version = _version(path)  # before the rows are read: a change in between is seen the next time
+    version = file_version(path)  # before the rows are read: a change in between is seen the next time
     with snapshot(path) as db:
         first = db.execute("SELECT id FROM run ORDER BY started_unix_s, rowid LIMIT 1").fetchone()
         (last_id,) = db.execute("SELECT coalesce(max(id), 0) FROM image").fetchone()
@@ -59,7 +59,7 @@ def read_stamp(path: Path) -> Stamp | None:
 
 def read_version(path: Path) -> str | None:
     """As ``version`` of ``read_stamp``, at hardly any cost; None without a checkpoint."""
-    return _version(without_links(path)) if checkpoint_exists(path) else None
+    return file_version(without_links(path)) if checkpoint_exists(path) else None
 
 
 class LightRow(NamedTuple):
@@ -150,8 +150,8 @@ def _placed(skips_duplicates: bool) -> str:  # noqa: FBT001  a part of a query
     return f"WHERE seq IS NOT NULL AND id > ?{' AND same_as IS NULL' if skips_duplicates else ''}"
 
 
-def _version(path: Path) -> str:
-    """Inode, times and sizes of the file and of its write-ahead log."""
+def file_version(path: Path) -> str:
+    """Inode, times and sizes of an SQLite file and of its write-ahead log: what changes with every change."""
     found = []
     for side in (path, beside(path, "-wal")):
         try:

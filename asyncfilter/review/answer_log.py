@@ -17,6 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from asyncfilter.answers import AnswersFile, AnswersReader, Writing, open_answers, open_reader
+from asyncfilter.answers.leases import LEASE_S, follow_answers
 from asyncfilter.policy.answers.checks import BadAnswerError, checked_answer
 from asyncfilter.policy.answers.fold import fold
 from asyncfilter.records.answers import AskedAs, CurrentAnswer, ImageRows, NewAnswer, Subject
@@ -184,11 +185,15 @@ class AnswerLog:
 def _stored(writing: Writing, drafts: Sequence[Draft]) -> list[Result]:
     """Judge drafts one after the other, each by the file with those before it, and add what may be added."""
     results: list[Result] = []
+    added: list[NewAnswer] = []
     for draft in drafts:
         result = _judged(writing, draft)
         if result.status is Status.STORED and draft.row is not None:
             result = _added(writing, draft.row)
+            added += [draft.row] if result.status is Status.STORED else []
         results.append(result)
+    if added:
+        follow_answers(writing, added, until_unix_s=time.time() + LEASE_S)
     subjects = [None if draft.row is None else draft.row.subject for draft in drafts]
     asked = [subject for subject in subjects if subject is not None]
     said = iter(writing.images_of(asked) if asked else [])

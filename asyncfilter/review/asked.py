@@ -18,8 +18,8 @@ OWN_LOOK_S = 600.0
 OWN_LOOK_AMONG_OTHERS_S = 86_400.0
 """Where other people review too, one of them should: so much later it may be the same one."""
 
-AskedStamp = tuple[int, str]
-"""Serial of the newest answer, and version of the images: while they are the same, so is what is asked."""
+AskedStamp = tuple[str, str]
+"""Versions of the answers file and of the images: while they are the same, so is what is asked."""
 
 
 class Asked:

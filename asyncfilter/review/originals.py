@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import BinaryIO, Protocol
 
 from asyncfilter.errors import AsyncFilterError, ImageError, PermissionDeniedError
-from asyncfilter.model import ObjectRef, S3Location
+from asyncfilter.model import ObjectRef, S3Location, StoreKind, store_of
 from asyncfilter.records.answers import Subject
 from asyncfilter.review.rows import CardRow
 
@@ -41,7 +41,7 @@ class StoredOriginals:
         """See ``Originals``."""
         with tempfile.TemporaryFile() as file:
             await self._fetch(row, file)
-            file.flush()
+            file.seek(0)  # which also writes what is in the buffer
             yield file
 
     async def is_changed(self, row: CardRow) -> bool:
@@ -54,6 +54,10 @@ class StoredOriginals:
         except AsyncFilterError:
             return False
         return now is not None and (now.etag, now.size_bytes) != (image.etag, image.size_bytes)
+
+    async def is_changed_file(self, row: CardRow) -> bool:
+        """See ``Originals``."""
+        return store_of(row.subject.bucket) is StoreKind.FOLDER and await self.is_changed(row)
 
     async def _fetch(self, row: CardRow, out: BinaryIO) -> None:
         """Write the picture, or its copy, to ``out``.

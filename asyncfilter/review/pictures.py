@@ -32,6 +32,7 @@ _PX = {"320": 320, "1280": 1280, "full": 65_500}
 """Longest side of each rendition; a JPEG has at most 65,535."""
 _RENDITION_BYTES = {"320": 96 * 1024, "1280": 1536 * 1024, "full": 96 * 1024 * 1024}
 _MAX_SMALL = 2**63
+_MOST_CHANGED = 100_000
 
 
 class PictureFacts(NamedTuple):
@@ -66,6 +67,10 @@ class Originals(Protocol):
 
     async def is_changed(self, row: CardRow) -> bool:
         """Whether another version stands in its place now; False where that cannot be told."""
+        ...
+
+    async def is_changed_file(self, row: CardRow) -> bool:
+        """As ``is_changed`` where that is a look at a file; False in any other store."""
         ...
 
 
@@ -109,6 +114,7 @@ class Pictures:
         self._reads = anyio.CapacityLimiter(READS_AT_ONCE)
         self._looks = anyio.CapacityLimiter(READS_AT_ONCE)
         self._disk = anyio.CapacityLimiter(1)
+        self._changed: set[Subject] = set()
         self._making: dict[tuple[Subject, str], anyio.Event] = {}
 
     def listen(self, listener: Callable[[CardRow, PictureFacts], object]) -> None:
@@ -127,6 +133,8 @@ class Pictures:
             AccessError: Nothing can be read.
             TransientError: It cannot be read now.
         """
+        if row.subject in self._changed or await self._originals.is_changed_file(row):
+            raise ImageError("another version stands in its place", code="changed")
         wanted = (row.subject, sizes[0])
         while wanted in self._making:  # somebody makes it: the second one waits for the first
             await self._making[wanted].wait()
@@ -149,7 +157,8 @@ class Pictures:
 
         async def look(row: CardRow) -> None:
             async with self._looks:
-                if await self._originals.is_changed(row):
+                if row.subject in self._changed or await self._originals.is_changed(row):
+                    self._note_changed(row)
                     found.add(row.id)
 
         with anyio.move_on_after(LOOK_S):
@@ -179,6 +188,8 @@ class Pictures:
         try:
             bodies, facts = await self._decoded(row, sizes)
         except ImageError as error:
+            if error.code == "changed":
+                self._note_changed(row)
             if error.code not in {"changed", "vanished"} and not error.access:
                 await self._note(row, PictureFacts(broken=error.code))
             raise
@@ -190,6 +201,10 @@ class Pictures:
         await anyio.to_thread.run_sync(keep, limiter=self._disk)
         await self._note(row, facts)
         return bodies[0]
+
+    def _note_changed(self, row: CardRow) -> None:
+        if len(self._changed) < _MOST_CHANGED:
+            self._changed.add(row.subject)
 
     async def _note(self, row: CardRow, facts: PictureFacts) -> None:
         await anyio.to_thread.run_sync(self._cache.note, row.subject, facts, limiter=self._disk)

@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from asyncfilter.answers import Writing
 from asyncfilter.answers.leases import LEASE_S, leases, put_leases, renew_leases
+from asyncfilter.checkpoint.card_rows import file_version
 from asyncfilter.errors import AnswersError, AsyncFilterError
 from asyncfilter.policy.answers.identity import Name, name_of
 from asyncfilter.records.answers import CurrentVerdict, ImageRows
@@ -198,7 +199,8 @@ class Review:
     async def refresh_asked(self) -> None:
         """Bring what audits ask up to date."""
         mark = self._mark
-        await self.asked.refresh((self.serial, "" if mark is None else mark.version))
+        answers = await self._off(file_version, self.log.path)  # a new draw has no serial
+        await self.asked.refresh((answers, "" if mark is None else mark.version))
 
     def counts(self) -> dict[str, int]:
         """The figures of ``/api/job``."""

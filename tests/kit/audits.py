@@ -109,6 +109,7 @@ def _decided(one: StoredImage, decision: Any) -> StoredImage:
 
 def audited_job(folder: Path, images: int, **sections: Any) -> AuditedJob:
     """A job with that many images."""
+    folder.mkdir(parents=True, exist_ok=True)
     found = AuditedJob(path=write_job(folder / "job.yaml", **{"rules": RULES, **sections}))
     found.add(map(image, range(1, images + 1)))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -130,6 +131,12 @@ class Page:
             pass
         found: list[int] = (await self.json("/api/queue?name=waiting"))["ids"]
         return found
+
+    async def counts_become(self, name: str, count: int) -> None:
+        """Return once a figure of the job is ``count``, which must be so within 10 s."""
+        async with asyncio.timeout(10):
+            while (await self.json("/api/job"))["counts"][name] != count:  # noqa: ASYNC110  of another process
+                await asyncio.sleep(0.05)
 
     async def answer(self, *answers: dict[str, Any]) -> list[dict[str, Any]]:
         """The results of answers."""
