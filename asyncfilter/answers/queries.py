@@ -89,17 +89,11 @@ def images_of(db: sqlite3.Connection, objects: Sequence[Subject], *, up_to: int)
 
     An object's own content and ETag count, also where the file does not have them.
     """
-    found = _connected(db, objects, up_to)
+    marks = [tuple(marks_of(one)) for one in objects]
+    found = _connected(db, {mark for these in marks for mark in these}, up_to)
     images = Images(one.subject for one in found)
-    by_mark: dict[Any, list[int]] = {}
-    for number, one in enumerate(found):
-        for mark in marks_of(one.subject):
-            by_mark.setdefault(mark, []).append(number)
     # Usually one image; an object that is the same as several, which nobody knew to be one, connects them for itself.
-    wanted = [
-        frozenset(images.image_of(number) for mark in marks_of(one) for number in by_mark.get(mark, ()))
-        for one in objects
-    ]
+    wanted = [images.with_marks(these) for these in marks]
     rows = _rows_of(db, found, up_to)
     members: dict[int, list[int]] = {}
     for number in range(len(found)):
@@ -157,17 +151,15 @@ def _image(subjects: Sequence[FoundSubject], rows: dict[int, list[Answer]]) -> I
 # -- Subjects ----------------------------------------------------------------------------------------------------------
 
 
-def _connected(db: sqlite3.Connection, objects: Sequence[Subject], up_to: int) -> list[FoundSubject]:
-    """The subjects that are the same image as one of ``objects``, directly or through others, by id."""
+def _connected(db: sqlite3.Connection, marks: set[Any], up_to: int) -> list[FoundSubject]:
+    """The subjects that share one of ``marks`` with an object, directly or through others, by id."""
     found: dict[int, FoundSubject] = {}
     asked: set[Any] = set()
-    new: Sequence[Subject] = objects
-    while new:
-        marks = {mark for one in new for mark in marks_of(one)} - asked
+    while marks:
         asked |= marks
-        rows = [one for one in _with_marks(db, marks, up_to) if one.id not in found]
-        found.update((one.id, one) for one in rows)
-        new = [one.subject for one in rows]
+        new = {one.id: one for one in _with_marks(db, marks, up_to) if one.id not in found}
+        found |= new
+        marks = {mark for one in new.values() for mark in marks_of(one.subject)} - asked
     return [found[id_] for id_ in sorted(found)]
 
 

@@ -31,7 +31,7 @@ _ANSWER = (
 
 def new_uid() -> str:
     """A uid for a new row, which no other row has."""
-    return secrets.token_urlsafe(16)
+    return secrets.token_hex(16)
 
 
 class Stored(NamedTuple):

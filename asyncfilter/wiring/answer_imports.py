@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from asyncfilter.datasets.answers.importing import Import, Trial
+from asyncfilter.datasets.answers.importing import Import
+from asyncfilter.datasets.answers.trial import Trial
 from asyncfilter.datasets.answers.units import ReadNotes, Unit
 from asyncfilter.wiring.answers import AnswersPlace
 

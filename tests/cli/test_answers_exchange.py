@@ -233,8 +233,10 @@ def test_the_files_of_a_cloud_storage_are_a_folder(workspace: Workspace) -> None
         stored = annotation(choice("Good"), completed_by=5, task=task(f"s3://raw/{key}?X-Amz-Expires=1"))
         (folder / f"{number}").write_text(json.dumps(stored))
     (folder / "3.json").write_text("<html>")
+    (folder / "4.json").symlink_to("nowhere")
+    (folder / "more").mkdir()
     found = take(workspace, "annotations", "--map", "good=keep", code=1)
-    assert (found["format"], found["imported"], found["rejected"]) == ("label-studio", 2, {"unreadable": 1})
+    assert (found["format"], found["imported"], found["rejected"]) == ("label-studio", 2, {"unreadable": 2})
     assert found["reviewers"] == {"label-studio:5": 2}
     assert found["problems"][0]["at"] == "3.json"
     assert {key: one[0] for key, one in listed(workspace).items()} == {"a.jpg": "keep", "b c.jpg": "keep"}

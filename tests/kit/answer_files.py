@@ -13,9 +13,10 @@ from asyncfilter.datasets.answers.addresses import Addresses
 from asyncfilter.datasets.answers.answer_csv import AnswerCsvReader
 from asyncfilter.datasets.answers.detecting import AnswerFormat
 from asyncfilter.datasets.answers.ground_truth import GroundTruthReader
-from asyncfilter.datasets.answers.importing import Import, Trial
+from asyncfilter.datasets.answers.importing import Import
 from asyncfilter.datasets.answers.label_studio import LabelStudioReader
 from asyncfilter.datasets.answers.rows import read_rows
+from asyncfilter.datasets.answers.trial import Trial
 from asyncfilter.datasets.answers.units import ReadNotes, Unit
 from asyncfilter.datasets.answers.words import VerdictWords
 from asyncfilter.policy.answers.fold import fold

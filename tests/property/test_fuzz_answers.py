@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncfilter.datasets.answers.detecting import AnswerFormat, format_of
-from asyncfilter.datasets.answers.importing import Import, Trial
+from asyncfilter.datasets.answers.importing import Import
+from asyncfilter.datasets.answers.trial import Trial
 from asyncfilter.errors import UsageError
 from asyncfilter.policy.answers.checks import checked_answer
 from asyncfilter.records.answers import NewAnswer

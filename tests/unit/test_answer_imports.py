@@ -19,6 +19,7 @@ from asyncfilter.datasets.answers.importing import Import
 from asyncfilter.datasets.answers.label_studio_tasks import TaskImage, TaskWriter, labelling_config
 from asyncfilter.datasets.answers.rows import write_rows
 from asyncfilter.datasets.manifests.model import ImageSize
+from asyncfilter.model import location
 from asyncfilter.policy.answers.fold import fold
 from asyncfilter.records.answers import (
     Answer,
@@ -46,6 +47,7 @@ from tests.kit.answer_files import (
     task,
 )
 
+REAL = Path(__file__).parents[3] / "shared/data/manifests/real"
 LS, CSV, GT, JSONL = (
     AnswerFormat.LABEL_STUDIO,
     AnswerFormat.CSV,
@@ -411,3 +413,16 @@ def test_rows_without_uids_are_told_apart_by_their_times_alone(path: Path) -> No
     ours = [{**line, "uid": f"anna-{number:04}"} for number, line in enumerate(lines)]
     found = imported(b"\n".join(json.dumps(line).encode() for line in ours), JSONL, path)
     assert (found.imported, found.changed) == (2, 1)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real manifests here")
+@pytest.mark.parametrize("name", ["excerpt-animals", "excerpt-bees", "excerpt-cats", "excerpt-packs", "vehicles"])
+def test_real_manifests_are_imported_once(path: Path, name: str) -> None:
+    """All lines of what labelling jobs wrote, once their images are known."""
+    content = (REAL / f"{name}.manifest").read_bytes()
+    places = [location(json.loads(line)["source-ref"]) for line in content.splitlines()]
+    known = Known([place.key for place in places], bucket=places[0].bucket)
+    found = imported(content, GT, path, known=known)
+    assert (found.imported, found.is_complete) == (len(places), True)
+    again = imported(content, GT, path, known=known)
+    assert (again.imported, again.repeated, again.boxes_taken) == (0, len(places), found.boxes_taken)

@@ -27,7 +27,7 @@ from asyncfilter.datasets.answers.detecting import AnswerFormat, format_of
 from asyncfilter.datasets.answers.ground_truth import GroundTruthReader
 from asyncfilter.datasets.answers.label_studio import LabelStudioReader
 from asyncfilter.datasets.answers.rows import read_rows
-from asyncfilter.datasets.answers.units import ReadNotes, Unit
+from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Unit
 from asyncfilter.datasets.answers.words import VerdictWords
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.report.answer_exchange import import_lines, import_mapping, problem_lines
@@ -203,6 +203,8 @@ def _named(file: str) -> Iterator[None]:
     """Put the name of the file before what is wrong with it."""
     try:
         yield
+    except OSError as error:
+        raise _unreadable(file, error) from error
     except UsageError as error:
         if error.message.startswith(file):
             raise
@@ -237,6 +239,13 @@ def _stream(stream: BinaryIO | None) -> BinaryIO:
 def _folder_units(tasks: LabelStudioReader, folder: Path) -> Iterator[Unit]:
     """The units of every file of a folder, by name."""
     for path in sorted(folder.iterdir(), key=lambda path: os.fsencode(path.name)):
-        if path.is_file():
+        if path.is_dir():
+            continue
+        if not path.is_file():  # a link that leads nowhere, or a pipe, which would be waited for
+            yield Left(path.name, Reject.UNREADABLE, "no regular file")
+            continue
+        try:
             with path.open("rb") as stream:
                 yield from tasks.read_named(path.name, stream)
+        except OSError as error:
+            yield Left(path.name, Reject.UNREADABLE, f"the file: {error.strerror or error}")

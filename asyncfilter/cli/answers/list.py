@@ -56,7 +56,7 @@ def list_(
     bucket = None
     if key is not None and (found := place.key_of(key)) is not None:
         key, bucket = found, place.images.bucket
-    person = None if reviewer is None else reviewer_of(reviewer)
+    person = None if reviewer is None else reviewer_of(reviewer, option="--reviewer")
     listed = deferred.list_answers(place, Selection(key=key, bucket=bucket, reviewer=person, verdict=verdict))
     if options.as_json:
         write_json(deferred.answers_mapping(listed))

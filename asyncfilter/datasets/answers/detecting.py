@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from asyncfilter.datasets.answers.json_values import BLANKS, BOM, BadJsonValueError, json_value, whole_content
-from asyncfilter.datasets.answers.label_studio import ANNOTATIONS, first_bytes
+from asyncfilter.datasets.answers.label_studio_files import ANNOTATIONS, first_bytes
 from asyncfilter.datasets.manifests.model import SOURCE_REF
 from asyncfilter.datasets.manifests.physical_lines import read_lines
 from asyncfilter.errors import UsageError

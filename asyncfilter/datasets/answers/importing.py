@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
 from asyncfilter.datasets.answers.held_answers import HeldAnswer, HeldAnswers, NextAnswer
 from asyncfilter.datasets.answers.known import KnownImages
+from asyncfilter.datasets.answers.trial import Rows
 from asyncfilter.datasets.answers.units import Left, Place, ReadNotes, Reject, RotatedBox, Said, Unit
 from asyncfilter.policy.answers.fold import last_word
 from asyncfilter.records.answers import Answer, ImageRows, NewAnswer, PersonVerdict, Subject
@@ -44,68 +45,6 @@ class Problem(NamedTuple):
     key: str | None
     message: str
     number: int
-
-
-class Rows(Protocol):
-    """The rows of an answers file, to which rows are added; ``asyncfilter.answers.Writing`` is one."""
-
-    @property
-    def last_serial(self) -> int:
-        """The serial of the newest row."""
-        ...
-
-    def images_of(self, objects: Sequence[Subject]) -> Sequence[ImageRows | None]:
-        """All that is known about the image of each of ``objects``."""
-        ...
-
-    def rows_with(self, uids: Sequence[str]) -> dict[str, Answer]:
-        """The rows with these uids."""
-        ...
-
-    def add(self, rows: Sequence[NewAnswer]) -> object:
-        """Add rows."""
-        ...
-
-
-class Reading(Protocol):
-    """An answers file that is read; ``asyncfilter.answers.AnswersReader`` is one."""
-
-    def last_serial(self) -> int:
-        """The serial of the newest row."""
-        ...
-
-    def images_of(self, objects: Sequence[Subject], *, up_to: int) -> Sequence[ImageRows | None]:
-        """All that is known about the image of each of ``objects``."""
-        ...
-
-    def rows_with(self, uids: Sequence[str]) -> dict[str, Answer]:
-        """The rows with these uids."""
-        ...
-
-
-class Trial:
-    """The rows of an answers file to which nothing is added.
-
-    Args:
-        reader: The file; None where there is none.
-    """
-
-    def __init__(self, reader: Reading | None) -> None:
-        self._reader = reader
-        self.last_serial = 0 if reader is None else reader.last_serial()
-
-    def images_of(self, objects: Sequence[Subject]) -> Sequence[ImageRows | None]:
-        """All that is known about the image of each of ``objects``."""
-        if self._reader is None:
-            return [None] * len(objects)
-        return self._reader.images_of(objects, up_to=self.last_serial)
-
-    def rows_with(self, uids: Sequence[str]) -> dict[str, Answer]:
-        """The rows with these uids."""
-        return {} if self._reader is None else self._reader.rows_with(uids)
-
-    def add(self, rows: Sequence[NewAnswer]) -> None:
-        """Nothing is added."""
 
 
 class Import:

@@ -19,6 +19,7 @@ from asyncfilter.datasets.manifests.line_form import encode_json
 from asyncfilter.datasets.manifests.model import ImageSize
 from asyncfilter.datasets.manifests.physical_lines import ByteSink
 from asyncfilter.model import uri_of
+from asyncfilter.policy.answers.checks import checked_box
 from asyncfilter.policy.answers.fold import counting_rows
 from asyncfilter.records.answers import Answer, AskedAs, LabelledBox, PersonVerdict, Subject
 
@@ -157,8 +158,10 @@ class TaskWriter:
     def _prediction(self, found: Prediction, size: ImageSize | None) -> dict[str, Any]:
         results = [*self._choices(found.verdict, found.labels)]
         for box, confidence_pct in found.boxes:
-            result = self._box(len(results), box, size)
-            results.append({**result, "score": round(confidence_pct / 100, 6)})
+            inside = checked_box(box.label, left=box.left, top=box.top, width=box.width, height=box.height).box
+            if inside is not None:  # a detector's box may reach beyond the picture
+                result = self._box(len(results), inside, size)
+                results.append({**result, "score": round(confidence_pct / 100, 6)})
         score = None if found.score_pct is None else round(found.score_pct / 100, 6)
         return {"model_version": found.model_version, "score": score, "result": results}
 

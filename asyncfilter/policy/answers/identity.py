@@ -64,6 +64,11 @@ class Images:
         """The image of the subject with this number: a number that all its subjects have, until one is added."""
         return self._root(number)
 
+    def with_marks(self, marks: Iterable[Hashable]) -> frozenset[int]:
+        """The images that have a subject with one of ``marks``; a number is valid until a subject is added."""
+        by_mark = self._by_mark
+        return frozenset(self._root(by_mark[mark]) for mark in marks if mark in by_mark)
+
     def groups(self) -> list[Sequence[Subject]]:
         """The subjects of each image, in the order of adding."""
         found: dict[int, list[Subject]] = {}
