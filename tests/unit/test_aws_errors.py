@@ -121,7 +121,7 @@ TABLE = [
     (L, 307, "", "", RegionMismatchError, "region"),
     (L, 400, "AuthorizationHeaderMalformed", "", RegionMismatchError, "region"),
     (L, 400, "InvalidBucketName", "", BucketNotFoundError, "bucket"),
-    (L, 400, "InvalidArgument", "", AccessError, "job file"),
+    (L, 400, "InvalidArgument", "", AccessError, "names of bucket"),
     (D, 400, "UnknownOperationException", "", EndpointError, "AWS_ENDPOINT_URL"),
     (D, 407, "", "", EndpointError, "proxy"),
     (C, 400, "ResourceNotReadyException", "not RUNNING", AccessError, "Start the model"),
