@@ -263,6 +263,11 @@ class Review:
         self._note_renewal(free, reviewer)
         return [row.id for row in free]
 
+    def is_blind(self, id_: int, reviewer: str) -> bool:
+        """Whether a person must not see what the machine and others say about an image."""
+        state = self.index.state(id_)
+        return self.asked.is_blind(id_, reviewer, frozenset() if state is None else state.voters)
+
     async def renew(self, rows: Sequence[CardRow], reviewer: str) -> None:
         """Renew the leases of a person on some images, those that were not renewed just now.
 
