@@ -32,7 +32,7 @@ from asyncfilter.ports.remover import (
     Remover,
     Version,
 )
-from asyncfilter.records.answers import CurrentAnswer, CurrentVerdict, LabelledBox, Subject
+from asyncfilter.records.answers import CurrentAnswer, CurrentVerdict, LabelledBox, Subject, TakenOver
 from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
 from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
 from asyncfilter.records.removal import BucketState, Removal, Step
@@ -78,6 +78,7 @@ __all__ = [
     "StoredImage",
     "StoredReference",
     "Subject",
+    "TakenOver",
     "Tally",
     "Totals",
     "Version",

@@ -41,7 +41,7 @@ class StoredOriginals:
         """See ``Originals``."""
         with tempfile.TemporaryFile() as file:
             await self._fetch(row, file)
-            file.flush()
+            file.seek(0)  # which also writes what is in the buffer
             yield file
 
     async def is_changed(self, row: CardRow) -> bool:

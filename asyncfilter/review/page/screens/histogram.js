@@ -1,16 +1,24 @@
 // A histogram of scores with two thresholds that can be dragged, and moved by arrows: from where images are kept, and
 // from where people are asked.
 import { html, useRef } from "../vendor/preact.js";
+import { pace } from "../state.js";
 import { count } from "../text.js";
 
 const WIDTH = 640;
 const HEIGHT = 150;
 const BASE = 130;
+const USUAL_S = 3;
 
 const xOf = (percent) => (percent / 100) * WIDTH;
 
 /** Images with a score of at least `percent`; `bins[p]` are those from p to below p + 1. */
 export const atLeast = (bins, percent) => bins.slice(Math.max(0, Math.ceil(percent))).reduce((sum, one) => sum + one, 0);
+
+/** How long people take for so many images, at the pace of this page or three seconds each. */
+function hours(images) {
+  const minutes = pace.value ? (images / pace.value) * 60 : (images * USUAL_S) / 60;
+  return minutes < 90 ? `${Math.ceil(minutes)} min` : `${(minutes / 60).toFixed(1)} h`;
+}
 
 function Handle({ name, testid, value, low, high, onChange, chart }) {
   const set = (next) => onChange(Math.min(high, Math.max(low, Math.round(next))));
@@ -54,6 +62,7 @@ export function Histogram({ bins, keep, ask, onKeep, onAsk, words }) {
     <dl class="figures">
       <div><dt>Would be kept</dt><dd data-testid="would-keep" data-count=${kept}>${count(kept)}</dd></div>
       <div><dt>Would be asked</dt><dd data-testid="would-ask" data-count=${asked}>${count(asked)}</dd></div>
+      <div><dt>People's time</dt><dd>${hours(asked)}</dd></div>
       <div><dt>Left to the other rules</dt><dd>${count(atLeast(bins, 0) - kept - asked)}</dd></div>
     </dl>
   </div>`;
