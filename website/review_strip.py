@@ -1,7 +1,7 @@
 """``python -m website.review_strip``: a film strip of the review page for ``docs/review.md``.
 
-It is the page of ``asyncfilter demo --review`` in a real browser, with the drawn pictures of the demo's sandbox. It needs
-what the tests of the page need: Debian's chromium and Playwright.
+It is the page of ``asyncfilter demo --review`` in a real browser, with the drawn pictures of the demo's sandbox. It
+needs what the tests of the page need: Debian's chromium and Playwright.
 """
 
 from __future__ import annotations
