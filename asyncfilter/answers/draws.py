@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.answers.errors import told
-from asyncfilter.answers.file import exists, open_reading, open_writing, real_path
+from asyncfilter.answers.file import begin, exists, open_reading, open_writing, real_path
 from asyncfilter.records.draws import Draw, DrawnImage, DrawnPart, NewDraw, PartName
 
 NewDraws = Callable[[Sequence[Draw], int], Sequence[NewDraw]]
@@ -75,7 +75,7 @@ def _last_number(db: sqlite3.Connection) -> int:
 
 def _store(db: sqlite3.Connection, draws: Iterable[NewDraw], *, after: int) -> bool:
     """Store all of the draws, or, where ``after`` is no longer the newest, none."""
-    db.execute("BEGIN IMMEDIATE")
+    begin(db)
     try:
         is_newest = _last_number(db) == after
         if is_newest:
