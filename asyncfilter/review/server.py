@@ -16,7 +16,7 @@ import anyio
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, UsageError
+from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, CheckpointError, UsageError
 from asyncfilter.review.gate import Gate
 from asyncfilter.review.replies import Refusal, refused
 
@@ -90,6 +90,9 @@ def answerer(gate: Gate, warn: Callable[[str], object]) -> Answerer:
         except AnswersError as error:
             warn(error.message)
             reply = refused(Refusal(500, "answers_unusable", "The answers file cannot be used. The log has the cause."))
+        except CheckpointError as error:
+            warn(error.message)
+            reply = refused(Refusal(500, "checkpoint_unusable", "The checkpoint cannot be read; the log says why."))
         except AccessError as error:
             warn(error.message)
             reply = refused(Refusal(502, "unreadable", "The source cannot be read now. The log has the cause."))
