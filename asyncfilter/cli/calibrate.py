@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -67,12 +68,14 @@ def calibrate(
     options: ResultOptions,
 ) -> None:
     """Show the figures, and write the advice if that is wanted."""
-    _check(set_precision, write=write, settings=settings or ())
+    _check(set_precision, hourly_usd, write=write, settings=settings or ())
     loaded = deferred.load_job(job, overrides=settings or ())
     query = deferred.CalibrationQuery(
         numbers=tuple(rule) if rule else None, draw=draw, precision=set_precision, hourly_usd=hourly_usd
     )
     found: Calibration = deferred.calibrate(loaded, query)
+    for caution in found.cautions:
+        print_err(f"caution: {caution}")
     if not options.as_json:
         print_out(draw_calibration(found, job))
     refused = _why_not(found) if write else None
@@ -85,12 +88,14 @@ def calibrate(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _check(precision: float | None, *, write: bool, settings: Sequence[str]) -> None:
+def _check(precision: float | None, hourly_usd: float, *, write: bool, settings: Sequence[str]) -> None:
     """Check the options.
 
     Raises:
         UsageError: One cannot be used, or two contradict each other.
     """
+    if not math.isfinite(hourly_usd):
+        raise UsageError(f"--hourly-usd: expected a price, found {hourly_usd:g}", hint="Give US dollars, such as 25.")
     if precision is not None and not 0 < precision <= 1:
         raise UsageError(
             f"--set-precision: expected a share above 0 and at most 1, found {precision:g}", hint="Write 0.95 for 95 %."
