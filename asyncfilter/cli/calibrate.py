@@ -13,9 +13,9 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.result_file import open_result
-from asyncfilter.cli.stderr import ask, print_err
+from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import print_out, write_json
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import AbortedError, ExitCode, UsageError
 from asyncfilter.job.patching import Patched
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.calibrated import Calibration
@@ -121,7 +121,8 @@ def _write(found: Calibration, job: Job, *, yes: bool) -> bool:
     """Write the advice into the job file; returns whether anything was to be written.
 
     Raises:
-        UsageError: There is no terminal to ask on; or the file was changed meanwhile.
+        AbortedError: There is no terminal to ask on, which means no.
+        UsageError: The file was changed meanwhile.
         OutputError: It cannot be written.
         typer.Exit: The answer is no.
     """
@@ -131,7 +132,12 @@ def _write(found: Calibration, job: Job, *, yes: bool) -> bool:
         print_err("nothing to write")
         return False
     changes = ", ".join(f"{one.path} {one.old} -> {one.new}" for one in patch.changes)
-    if not ask(f"Write {changes} into {file}?", yes=yes):
+    question = f"Write {changes} into {file}?"
+    if not yes and not has_terminal():
+        raise AbortedError(
+            f"{question} The answer is no, since there is no terminal to ask on; nothing was written", hint="Add --yes."
+        )
+    if not ask(question, yes=yes):
         raise typer.Exit(ExitCode.ABORTED)
     with open_result("--write", Path(file)) as out:
         if deferred.read_job_file(job)[0] != before:
