@@ -318,8 +318,13 @@ async def test_an_answer_is_stored_once(anna: Page) -> None:
     assert id_ not in await anna.waiting()
     (card,) = (await anna.json(f"/api/cards?ids={id_}"))["cards"]
     assert (card["answer"], card["base"], card["verdict"]) == (current, stored["serial"], "keep")
-    reply = await anna.post("/api/undo", {"undo": [{"uid": "once-0002", "undoes": "once-0001"}]})
-    assert [(one["status"], one["current"]) for one in reply.json["results"]] == [("stored", None)]
+    undone = {"uid": "once-0002", "undoes": "once-0001"}
+    reply = await anna.post("/api/undo", {"undo": [undone, {"uid": "once-0003", "undoes": "once-0002"}]})
+    assert [one["status"] for one in reply.json["results"]] == ["stored", "stored"]  # taking back an undo restores
+    assert reply.json["results"][1]["current"]["verdict"] == "keep"
+    reply = await anna.post("/api/undo", {"undo": [undone, {"uid": "once-0004", "undoes": "once-0003"}]})
+    assert [one["status"] for one in reply.json["results"]] == ["repeated", "stored"]
+    assert reply.json["results"][1]["current"] is None
     assert id_ in await anna.waiting()
 
 
