@@ -113,6 +113,9 @@ class Review:
         await self.take_answers()
         await self._feel_pulse()
         mark = await self._off(self.rows.mark)
+        if mark is None and self._mark is not None:  # it was moved aside: its images are nobody's now
+            self._mark, self.index = None, CardIndex(of_folder=self._of_folder)
+            self.tell_counts()
         if mark is None or mark == self._mark:
             await self.refresh_asked()
             return
