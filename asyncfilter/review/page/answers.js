@@ -107,10 +107,10 @@ export async function undo() {
   return action.items.map(({ id }) => id);
 }
 
-/** Say a decision and what is left. */
-export function announce(verdict, number = 1) {
+/** Say a decision and what is left, of the queue that it was in. */
+export function announce(verdict, number = 1, left = counts.value.waiting) {
   const what = number > 1 ? `${WORDS[verdict]}: ${plural(number, "image")}` : WORDS[verdict];
-  speak(`${what}. ${plural(counts.value.waiting, "image")} left.`);
+  speak(`${what}. ${plural(left, "image")} left.`);
 }
 
 /** Strike from the actions what the server did not take: there is nothing to take back. */

@@ -44,7 +44,7 @@ function Milestones({ part, certified }) {
 /** What the answers say at the present threshold. */
 function Present({ rule }) {
   const row = rule.thresholds.find(({ threshold }) => threshold === rule.keep_from);
-  if (!row || !row.n) return html`<p class="faint">No position of this draw is answered yet: ${plural(rule.parts.taken.missing ?? 0, "answer")} to the next milestone.</p>`;
+  if (!row || !row.n) return html`<p class="faint">Too few answers for a figure yet: ${plural(rule.parts.taken.missing ?? 0, "answer")} to the next milestone.</p>`;
   return html`<p>At ${percent(rule.keep_from)}: <b>${count(row.good)}</b> of ${count(row.n)} were right, so between <b>${share(row.low)}</b> and <b>${share(row.high)}</b> are.</p>`;
 }
 
