@@ -39,6 +39,16 @@ def stored_draw(path: Path, number: int) -> Draw | None:
         return _read(db, number)
 
 
+def stored_seeds(path: Path, job: str) -> list[tuple[int, int, int]]:
+    """Number, rule and seed of every draw of a job, by number. Raises as ``stored_draws``."""
+    path = real_path(path)
+    if not exists(path):
+        return []
+    query = "SELECT number, rule, json_extract(frozen, '$.seed') FROM draw WHERE job = ? ORDER BY number"
+    with told(path), closing(open_reading(path)) as db:
+        return db.execute(query, (job,)).fetchall()
+
+
 def freeze(path: Path, job: str, make: NewDraws) -> list[Draw]:
     """Store new draws, and return the newest of each rule of a job.
 
