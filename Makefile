@@ -15,7 +15,7 @@ EXAMPLES ?= 10000
 DIST   := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-train test fuzz audit check release newest format lint types contracts docs site screenshots lock vendor bench bench-quick bench-check sweep clean
+.PHONY: help setup demo demo-train test browser fuzz audit check release newest format lint types contracts docs site screenshots lock vendor bench bench-quick bench-check sweep clean
 
 help:            ## show what can be made
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -46,10 +46,16 @@ $(RUNS): requirements/run.txt
 	@touch $@
 
 # Most of the time of tests/cli is waiting for processes: three at a time use two cores.
-test: $(READY)   ## run the tests, three processes at a time
-	@printf '%s\n' "$(wildcard tests/contract/test_[a-l]*.py)" "$(wildcard tests/contract/test_[m-z]*.py)" \
+test: $(READY) browser ## run the tests, three processes at a time
+	@printf '%s\n' tests/web "$(wildcard tests/contract/test_[a-l]*.py)" "$(wildcard tests/contract/test_[m-z]*.py)" \
 	"$(wildcard tests/cli/test_[a-l]*.py)" "$(wildcard tests/cli/test_[m-z]*.py)" "tests/property tests/engine" "tests/unit tests/real" \
 	| xargs -P 3 -L 1 $(BIN)/python -m pytest -q
+
+# The browser of the tests of the review page: those skip with a reason where there is none.
+browser:
+	@command -v chromium >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	|| echo 'No chromium: the tests of the review page are skipped. Install it: apt-get install chromium'
 
 fuzz: $(READY)   ## 10,000 damaged documents for every reader of foreign bytes; EXAMPLES=N for another number
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -k fuzz tests/property
@@ -108,6 +114,7 @@ $(DOCUMENTED): requirements/docs.txt
 screenshots: $(READY) ## pictures for the site, of commands that run on the sandbox; two minutes
 	$(BIN)/python -m website.screenshots
 	$(BIN)/python -m website.notebook
+	$(BIN)/python -m website.review_strip
 
 lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/python -m pip install --quiet pip-tools

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.answers.errors import told
-from asyncfilter.answers.file import exists, open_reading, open_writing, real_path
+from asyncfilter.answers.file import begin, exists, open_reading, open_writing, real_path
 from asyncfilter.records.draws import Draw, DrawnImage, DrawnPart, NewDraw, PartName
 
 NewDraws = Callable[[Sequence[Draw], int], Sequence[NewDraw]]
@@ -37,6 +37,16 @@ def stored_draw(path: Path, number: int) -> Draw | None:
         return None
     with told(path), closing(open_reading(path)) as db:
         return _read(db, number)
+
+
+def stored_seeds(path: Path, job: str) -> list[tuple[int, int, int]]:
+    """Number, rule and seed of every draw of a job, by number. Raises as ``stored_draws``."""
+    path = real_path(path)
+    if not exists(path):
+        return []
+    query = "SELECT number, rule, json_extract(frozen, '$.seed') FROM draw WHERE job = ? ORDER BY number"
+    with told(path), closing(open_reading(path)) as db:
+        return db.execute(query, (job,)).fetchall()
 
 
 def freeze(path: Path, job: str, make: NewDraws) -> list[Draw]:
@@ -75,7 +85,7 @@ def _last_number(db: sqlite3.Connection) -> int:
 
 def _store(db: sqlite3.Connection, draws: Iterable[NewDraw], *, after: int) -> bool:
     """Store all of the draws, or, where ``after`` is no longer the newest, none."""
-    db.execute("BEGIN IMMEDIATE")
+    begin(db)
     try:
         is_newest = _last_number(db) == after
         if is_newest:

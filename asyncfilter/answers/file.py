@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import random
 import secrets
 import sqlite3
 import time
@@ -31,8 +33,12 @@ BUSY_TIMEOUT_S = 5.0
 
 _PRIVATE_MODE = 0o600
 _PAUSE_S = 0.02
+_LOOK_AGAIN_S = 0.005
 _CHECKED_WHOLE_BYTES = 16 << 20
 """Up to this size every page of the file is checked at opening (about 30 ms)."""
+
+_NO_LOCKS = {errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EBADF}
+"""What a file system says that has no locks on folders."""
 
 ANSWERS = Kept("an answers file", "answers", AnswersError)
 
@@ -84,6 +90,7 @@ def open_writing(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA synchronous = FULL")  # without it a commit is not on disk when it returns
             db.execute("PRAGMA fullfsync = ON")  # macOS: past the cache of the disk
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA busy_timeout = 0")  # ``begin`` waits
         except BaseException:
             db.close()
             raise
@@ -111,6 +118,27 @@ def open_reading(path: Path) -> sqlite3.Connection:
         return db
 
 
+def begin(db: sqlite3.Connection) -> None:
+    """Begin a transaction that writes, as soon as those of other processes have ended.
+
+    SQLite's own wait looks again after up to a tenth of a second, so that among several busy writers the one that has
+    waited longest waits on.
+
+    Raises:
+        sqlite3.OperationalError: They have not ended after ``BUSY_TIMEOUT_S``.
+    """
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            if not exc.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline_s:
+                raise
+            time.sleep(random.uniform(0.2, 1.0) * _LOOK_AGAIN_S)
+        else:
+            return
+
+
 # -- Creating ----------------------------------------------------------------------------------------------------------
 
 
@@ -133,20 +161,29 @@ def _folder_locked(path: Path) -> Iterator[None]:
     Raises:
         AnswersError: Another process holds it for too long.
     """
-    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
     fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline_s:
-                    raise locked(path) from None
-                time.sleep(_PAUSE_S)
+        _lock(fd, path)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, path: Path) -> None:
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                raise locked(path) from None
+            time.sleep(_PAUSE_S)
+        except OSError as exc:
+            if exc.errno not in _NO_LOCKS:
+                raise
+            return  # then two processes must not create the file at one moment
+        else:
+            return
 
 
 def _make(path: Path) -> None:
@@ -181,21 +218,44 @@ def _check_place(path: Path) -> None:
     check_one_name(path, ANSWERS)
     if not path.lstat().st_size:
         raise unreadable(path, "the file is empty")
-    try:
-        # Immutable: no lock and no file beside it, so that a file that is none of ours stays as it is. Neither number
-        # changes after the file was made, so that a writer at work does not matter.
-        with closing(_connect(path, "ro&immutable=1")) as db:
-            (application,) = db.execute("PRAGMA application_id").fetchone()
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError as exc:
-        if not is_damage(exc):
-            raise
-        raise unreadable(path, f"not an answers file of asyncfilter ({exc})") from exc
+    application, version = _marks(path)
     if application != APPLICATION_ID or version < 1:
         raise unreadable(path, "an SQLite database, but not an answers file of asyncfilter")
     if version > FORMAT_VERSION:
         what = f"{path}: written by a newer asyncfilter (format {version}; this one reads up to {FORMAT_VERSION})"
         raise AnswersError(f"{what}; it was left as it is", hint="Install that version of asyncfilter.")
+
+
+def _marks(path: Path) -> tuple[int, int]:
+    """The application id and the format of the database at the path.
+
+    Raises:
+        AnswersError: It is no whole database.
+        sqlite3.Error: SQLite cannot read it.
+    """
+    try:
+        try:
+            return _read_marks(path, is_growing=False)
+        except sqlite3.DatabaseError as exc:
+            if not is_damage(exc):
+                raise
+            # While a writer moves its log into the file, the header names pages that follow in a moment.
+            return _read_marks(path, is_growing=beside(path, "-wal").exists())
+    except sqlite3.DatabaseError as exc:
+        if not is_damage(exc):
+            raise
+        raise unreadable(path, f"not an answers file of asyncfilter ({exc})") from exc
+
+
+def _read_marks(path: Path, *, is_growing: bool) -> tuple[int, int]:
+    # Immutable: no lock and no file beside it, so that a file that is none of ours stays as it is. Neither number
+    # changes after the file was made, so that a writer at work does not matter.
+    with closing(_connect(path, "ro&immutable=1")) as db:
+        if is_growing:
+            db.execute("PRAGMA writable_schema = ON")  # pages that are missing are no damage
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        return int(application), int(version)
 
 
 def _check_content(db: sqlite3.Connection, path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asyncfilter.answers.reader import open_reader
 from asyncfilter.model import AnswersState
-from asyncfilter.policy.answers.following import check_followed, followed_to
+from asyncfilter.policy.answers.following import check_followed, taken_over_to
 from asyncfilter.records.answers import TakenOver
 
 
@@ -26,7 +26,7 @@ def read_answers_state(path: Path, taken: TakenOver | None) -> AnswersState | No
     with reader:
         check_followed(taken, location=str(reader.path), file_id=reader.id, merged=reader.merged)
         last = reader.last_serial()
-        after = followed_to(taken, file_id=reader.id, last_serial=last)
+        after = taken_over_to(taken, file_id=reader.id, last_serial=last)
         return AnswersState(
             file=str(reader.path),
             id=reader.id,

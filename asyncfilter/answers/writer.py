@@ -16,7 +16,7 @@ import msgspec
 
 from asyncfilter.answers import queries
 from asyncfilter.answers.errors import told, told_by_sqlite
-from asyncfilter.answers.file import open_writing, real_path
+from asyncfilter.answers.file import begin, open_writing, real_path
 from asyncfilter.answers.schema import MERGED
 from asyncfilter.checkpoint import sql
 from asyncfilter.policy.answers.checks import BadAnswerError, checked_answer
@@ -87,7 +87,7 @@ class AnswersFile:
             AnswersError: The file cannot be read or written.
         """
         with told_by_sqlite(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
+            begin(self._db)
             try:
                 yield Writing(self._db)
                 self._db.execute("COMMIT")

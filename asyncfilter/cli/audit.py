@@ -150,6 +150,8 @@ def _counting() -> Iterator[None]:
 
 
 def _report(found: Audited, written: int, output: str | None, format_: QuestionFormat, *, as_json: bool) -> None:
+    for caution in found.cautions:
+        print_err(f"caution: {caution}")
     if as_json:
         named = None if output is None else format_.value
         write_json(audit_mapping(found, written=written, output=output, format_=named))
@@ -157,4 +159,5 @@ def _report(found: Audited, written: int, output: str | None, format_: QuestionF
     if output != STDOUT:
         print_out(draw_audit(found))
     if output is not None:
-        print_err(f"{count(written)} image{'' if written == 1 else 's'} to ask about in {output}")
+        where = "stdout" if output == STDOUT else output
+        print_err(f"{count(written)} image{'' if written == 1 else 's'} to ask about in {where}")

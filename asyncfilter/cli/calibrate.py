@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,9 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.result_file import open_result
-from asyncfilter.cli.stderr import ask, print_err
+from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import print_out, write_json
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import AbortedError, ExitCode, UsageError
 from asyncfilter.job.patching import Patched
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.calibrated import Calibration
@@ -67,12 +68,14 @@ def calibrate(
     options: ResultOptions,
 ) -> None:
     """Show the figures, and write the advice if that is wanted."""
-    _check(set_precision, write=write, settings=settings or ())
+    _check(set_precision, hourly_usd, write=write, settings=settings or ())
     loaded = deferred.load_job(job, overrides=settings or ())
     query = deferred.CalibrationQuery(
         numbers=tuple(rule) if rule else None, draw=draw, precision=set_precision, hourly_usd=hourly_usd
     )
     found: Calibration = deferred.calibrate(loaded, query)
+    for caution in found.cautions:
+        print_err(f"caution: {caution}")
     if not options.as_json:
         print_out(draw_calibration(found, job))
     refused = _why_not(found) if write else None
@@ -85,12 +88,14 @@ def calibrate(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _check(precision: float | None, *, write: bool, settings: Sequence[str]) -> None:
+def _check(precision: float | None, hourly_usd: float, *, write: bool, settings: Sequence[str]) -> None:
     """Check the options.
 
     Raises:
         UsageError: One cannot be used, or two contradict each other.
     """
+    if not math.isfinite(hourly_usd):
+        raise UsageError(f"--hourly-usd: expected a price, found {hourly_usd:g}", hint="Give US dollars, such as 25.")
     if precision is not None and not 0 < precision <= 1:
         raise UsageError(
             f"--set-precision: expected a share above 0 and at most 1, found {precision:g}", hint="Write 0.95 for 95 %."
@@ -116,7 +121,8 @@ def _write(found: Calibration, job: Job, *, yes: bool) -> bool:
     """Write the advice into the job file; returns whether anything was to be written.
 
     Raises:
-        UsageError: There is no terminal to ask on; or the file was changed meanwhile.
+        AbortedError: There is no terminal to ask on, which means no.
+        UsageError: The file was changed meanwhile.
         OutputError: It cannot be written.
         typer.Exit: The answer is no.
     """
@@ -126,7 +132,12 @@ def _write(found: Calibration, job: Job, *, yes: bool) -> bool:
         print_err("nothing to write")
         return False
     changes = ", ".join(f"{one.path} {one.old} -> {one.new}" for one in patch.changes)
-    if not ask(f"Write {changes} into {file}?", yes=yes):
+    question = f"Write {changes} into {file}?"
+    if not yes and not has_terminal():
+        raise AbortedError(
+            f"{question} The answer is no, since there is no terminal to ask on; nothing was written", hint="Add --yes."
+        )
+    if not ask(question, yes=yes):
         raise typer.Exit(ExitCode.ABORTED)
     with open_result("--write", Path(file)) as out:
         if deferred.read_job_file(job)[0] != before:

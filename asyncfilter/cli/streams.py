@@ -91,6 +91,11 @@ def stdout_stream() -> io.BufferedWriter:
     return io.BufferedWriter(_Stdout(sys.stdout.fileno(), "wb", closefd=False))
 
 
+def stdout_is_whole() -> bool:
+    """Whether stdout has taken all that was written so far; also a reader that wants no more has not seen the rest."""
+    return not _Stdout.has_ended
+
+
 def end_stdout() -> None:
     """Write what is left in the buffer of stdout; a failure is on record in ``LOST``."""
     with suppress(StdoutEndedError):

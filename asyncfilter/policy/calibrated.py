@@ -19,12 +19,14 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
         texts: Each rule in a few words.
         outdated: Numbers of the draws whose rule has changed since.
         counts: Images of the checkpoint that are in no population, and those examined after the oldest of these draws.
+        cautions: What lessens the worth of a draw.
     """
 
     draws: tuple[DrawStandings, ...]
     texts: tuple[str, ...]
     outdated: frozenset[int]
     counts: ImageCounts
+    cautions: tuple[str, ...] = ()
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         file: The answers file; ``serial`` is that of its newest row.
         seconds: Median time that an answer takes.
         is_written: Whether the job file was changed.
+        cautions: What lessens the worth of a certificate.
     """
 
     file: str
@@ -98,3 +101,4 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     reviewers: Sequence[ReviewerPace]
     seconds: float
     is_written: bool = False
+    cautions: tuple[str, ...] = ()

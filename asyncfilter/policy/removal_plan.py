@@ -79,7 +79,7 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
         is_removal: False for a plan to undo.
         is_stale: True for a plan about copies that the rules no longer make: ``images`` and ``examined`` count copies.
         digest: Changes with any change to the plan.
-        new_answers: Answers of people that no run has taken over yet.
+        new_answers: Answers of people on which no run or refilter has acted yet.
         spared: Images that would leave, if these answers did not say something else about them.
         places: Where images or copies would be deleted or written; nothing is done while one is not covered.
     """
@@ -266,7 +266,7 @@ class RemovalSummary(msgspec.Struct, frozen=True, kw_only=True):
         cleared: Copies deleted that the rules no longer make.
         failed: Images that were left as they were, by cause.
         left: Images that were not reached; the same command continues with them.
-        new_answers: Answers of people that no run has taken over yet: images that they turned into reject wait for one.
+        new_answers: Answers of people on which no run or refilter had acted: what they alone reject waits for one.
     """
 
     run_id: str

@@ -8,6 +8,7 @@ method makes exactly one attempt and raises from ``asyncfilter.errors`` (``CallE
 from __future__ import annotations
 
 from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.ports.answers import AnsweredImage, Answers
 from asyncfilter.ports.checkpoint import Checkpoint, LabelStore, ListingStore, Positions, RemovalJournal, RunHistory
 from asyncfilter.ports.examine import (
     BoundedPreparation,
@@ -31,6 +32,7 @@ from asyncfilter.ports.remover import (
     Remover,
     Version,
 )
+from asyncfilter.records.answers import CurrentAnswer, CurrentVerdict, LabelledBox, Subject, TakenOver
 from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
 from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
 from asyncfilter.records.removal import BucketState, Removal, Step
@@ -38,18 +40,23 @@ from asyncfilter.records.tally import Tally
 
 __all__ = [
     "DELETES_AT_ONCE",
+    "AnsweredImage",
+    "Answers",
     "Batch",
     "BoundedPreparation",
     "BucketState",
     "Checkpoint",
     "Contents",
     "CopyResult",
+    "CurrentAnswer",
+    "CurrentVerdict",
     "DeleteRequest",
     "DeleteResult",
     "Detector",
     "DoneEffect",
     "Files",
     "LabelStore",
+    "LabelledBox",
     "ListingStore",
     "Memory",
     "ObjectState",
@@ -70,6 +77,8 @@ __all__ = [
     "Step",
     "StoredImage",
     "StoredReference",
+    "Subject",
+    "TakenOver",
     "Tally",
     "Totals",
     "Version",

@@ -176,15 +176,23 @@ _DECIDES = {
 
 
 class TakenOver(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a checkpoint follows an answers file: all answers up to a serial are taken over and acted on.
+    """How far a checkpoint follows an answers file.
 
     Attributes:
         id: The id of the answers file.
         serial: Of the last answer taken over.
+        acted: Of the last one on which a run or refilter has acted; None for ``serial``. What ``apply`` has taken over
+            beyond it is to be acted on.
     """
 
     id: str
     serial: int
+    acted: int | None = None
+
+    @property
+    def acted_to(self) -> int:
+        """The serial of the last answer on which a run or refilter has acted."""
+        return self.serial if self.acted is None else self.acted
 
 
 class ImageRows(msgspec.Struct, frozen=True, kw_only=True):

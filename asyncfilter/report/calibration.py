@@ -34,6 +34,7 @@ def audit_mapping(found: Audited, *, written: int, output: str | None, format_: 
         "written": written,
         "output": output,
         "format": format_,
+        "cautions": list(found.cautions),
     }
 
 
@@ -69,6 +70,7 @@ def calibration_mapping(found: Calibration) -> dict[str, object]:
         "agreement": msgspec.structs.asdict(found.agreement),
         "reviewers": [msgspec.structs.asdict(one) for one in found.reviewers],
         "written": found.is_written,
+        "cautions": list(found.cautions),
     }
 
 

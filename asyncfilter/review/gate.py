@@ -144,6 +144,7 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         raise _too_long()
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
     body = bytearray()
     try:
         async for chunk in request.content.iter_any():

@@ -7,6 +7,7 @@ it is the same version of the object.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, NamedTuple, Protocol
@@ -27,10 +28,15 @@ from asyncfilter.review.rows import CardRow
 READS_AT_ONCE = 16
 LOOK_S = 3.0
 """An answer waits so long, at the most, for a look at whether its image was replaced."""
+_SLOW_LOOK_S = 1.0
+_NO_LOOKS_S = 30.0
+"""After slow looks there are none for so long: answers must not wait for a store that is away."""
 _BLOCK_BYTES = 1 << 20
 _PX = {"320": 320, "1280": 1280, "full": 65_500}
 """Longest side of each rendition; a JPEG has at most 65,535."""
 _RENDITION_BYTES = {"320": 96 * 1024, "1280": 1536 * 1024, "full": 96 * 1024 * 1024}
+_PASSING = frozenset({"changed", "vanished", "decoder_died", "decoding_timeout", "content_unknown"})
+"""Failures that say nothing lasting about the picture: it is tried again when it is asked for again."""
 _MAX_SMALL = 2**63
 _MOST_CHANGED = 100_000
 
@@ -115,6 +121,7 @@ class Pictures:
         self._looks = anyio.CapacityLimiter(READS_AT_ONCE)
         self._disk = anyio.CapacityLimiter(1)
         self._changed: set[Subject] = set()
+        self._looks_from_s = 0.0
         self._making: dict[tuple[Subject, str], anyio.Event] = {}
 
     def listen(self, listener: Callable[[CardRow, PictureFacts], object]) -> None:
@@ -161,10 +168,15 @@ class Pictures:
                     self._note_changed(row)
                     found.add(row.id)
 
+        began_s = time.monotonic()
+        if began_s < self._looks_from_s:
+            return frozenset(row.id for row in rows if row.subject in self._changed)
         with anyio.move_on_after(LOOK_S):
             async with anyio.create_task_group() as tasks:
                 for row in rows:
                     tasks.start_soon(look, row)
+        if time.monotonic() - began_s > _SLOW_LOOK_S:
+            self._looks_from_s = time.monotonic() + _NO_LOOKS_S
         return frozenset(found)
 
     async def ahead(self, row: CardRow, *sizes: str) -> None:
@@ -190,7 +202,7 @@ class Pictures:
         except ImageError as error:
             if error.code == "changed":
                 self._note_changed(row)
-            if error.code not in {"changed", "vanished"} and not error.access:
+            if error.code not in _PASSING and not error.access:
                 await self._note(row, PictureFacts(broken=error.code))
             raise
 

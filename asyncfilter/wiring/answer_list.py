@@ -7,6 +7,7 @@ from itertools import groupby
 
 from asyncfilter.answers import AnswersReader
 from asyncfilter.errors import NothingToWorkOnError
+from asyncfilter.policy.answers.following import taken_over_to
 from asyncfilter.policy.answers.listing import MOST_IMAGES, AnswerList, FoundAnswers, Selection
 from asyncfilter.records.answers import Subject
 from asyncfilter.wiring.answers import AnswersPlace
@@ -54,8 +55,8 @@ def _read(reader: AnswersReader, place: AnswersPlace, selection: Selection) -> F
 def _pending(reader: AnswersReader, place: AnswersPlace, serial: int) -> int | None:
     if place.job is None or not place.is_known:
         return None
-    taken = place.taken_over()
-    return reader.count(taken.serial if taken is not None and taken.id == reader.id else 0, up_to=serial)
+    after = taken_over_to(place.taken_over(), file_id=reader.id, last_serial=serial)
+    return reader.count(after, up_to=serial)
 
 
 def _are_current(place: AnswersPlace, subjects: Iterable[Subject]) -> Iterable[bool | None]:

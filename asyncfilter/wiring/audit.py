@@ -27,7 +27,7 @@ from asyncfilter.policy.rule_text import rule_text
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.records.draws import Draw, MeasuredRule, NewDraw
 from asyncfilter.records.images import StoredImage
-from asyncfilter.wiring.draws import answered, images_there, is_outdated, known_job
+from asyncfilter.wiring.draws import answered, cautions_about, images_there, is_outdated, known_job
 
 _QUESTIONS_AT_ONCE = 1000
 
@@ -114,6 +114,7 @@ def _audited(job: Job, known: Job, draws: Sequence[Draw]) -> Audited:
             skips_duplicates=job.source.skip_duplicates,
             after_seq=min(draw.last_seq for draw in draws),
         ),
+        cautions=cautions_about(job, found),
     )
 
 

@@ -30,7 +30,7 @@ from asyncfilter.policy.rule_text import rule_text
 from asyncfilter.policy.scores import one_threshold
 from asyncfilter.records.answers import Answer
 from asyncfilter.records.draws import Draw, DrawnImage, PartName
-from asyncfilter.wiring.draws import AnsweredDraws, answered, is_outdated, known_job
+from asyncfilter.wiring.draws import AnsweredDraws, answered, cautions_about, is_outdated, known_job
 
 
 class CalibrationQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +78,7 @@ def calibrate(job: Job, query: CalibrationQuery | None = None) -> Calibration:
         agreement=agreement(_pairs(found)),
         reviewers=paces.reviewers(),
         seconds=cost.seconds,
+        cautions=cautions_about(job, found),
     )
 
 

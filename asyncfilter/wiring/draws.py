@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from asyncfilter.answers import AnswersReader, open_reader
-from asyncfilter.answers.draws import stored_draws
+from asyncfilter.answers.draws import stored_draws, stored_seeds
 from asyncfilter.checkpoint import checkpoint_exists, read_images_named, read_status, read_stored_references
 from asyncfilter.errors import NothingToWorkOnError
 from asyncfilter.job.spec import Job
@@ -99,6 +99,28 @@ def answered(draws: Sequence[Draw], checkpoint: Path, reader: AnswersReader) -> 
     there = images_there(images, checkpoint)
     standings = {image: _standing(rows.get(image, ()), there.get(image)) for image in images}
     return AnsweredDraws(serial=serial, draws=tuple(with_standings(draw, standings) for draw in draws), rows=rows)
+
+
+def cautions_about(job: Job, found: AnsweredDraws) -> tuple[str, ...]:
+    """What lessens the worth of draws: one in an order of which answers were known may have targets made for them."""
+    seeds = stored_seeds(job.answers_path, job.name)
+    cautions = []
+    for draw in (standings.draw for standings in found.draws):
+        same = (draw.measured.rule, draw.seed)
+        former = [number for number, *drawn in seeds if number < draw.number and tuple(drawn) == same]
+        if former and _was_answered(draw, found.rows):
+            cautions.append(
+                f"draw {draw.number} of rules[{draw.measured.rule}] has the order of draw {former[-1]}, and was made "
+                "when answers were there: if its targets were chosen by these, it certifies nothing (--new without "
+                "--seed draws another order)"
+            )
+    return tuple(cautions)
+
+
+def _was_answered(draw: Draw, rows: Mapping[DrawnImage, Sequence[Answer]]) -> bool:
+    """Whether somebody had said something about an image of a draw before it was made."""
+    images = (image for name in PartName for image in draw.part(name).positions)
+    return any(row.at_unix_s < draw.created_at_unix_s for image in images for row in rows.get(image, ()))
 
 
 def _rows(images: Sequence[DrawnImage], reader: AnswersReader, up_to: int) -> dict[DrawnImage, Sequence[Answer]]:

@@ -340,6 +340,21 @@ def test_merge_makes_the_file_where_there_is_none(workspace: Workspace, tmp_path
     assert workspace.here("answers", "merge", str(workspace.job), str(workspace.job))[0] == 3
 
 
+def test_a_file_takes_the_place_of_one_that_was_merged_into_it(workspace: Workspace, tmp_path: Path) -> None:
+    """A checkpoint that follows a file refuses another one (exit 3), until the former one is merged into that."""
+    job = str(workspace.job)
+    say(workspace, "a.jpg", "keep")
+    workspace.summary("refilter", job)
+    former = answers_file(workspace).rename(tmp_path / "former.db")
+    say(workspace, "b.jpg", "reject")
+    code, _, err = workspace.here("refilter", job)
+    assert code == 3
+    assert "asyncfilter answers merge" in err
+    assert workspace.json("answers", "merge", job, str(former))["serial"] == 2
+    workspace.summary("refilter", job)
+    assert workspace.json("answers", "list", job)["pending"] == 0
+
+
 # -- A folder ----------------------------------------------------------------------------------------------------------
 
 

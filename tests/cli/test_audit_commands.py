@@ -107,6 +107,24 @@ def test_a_draw_is_frozen_until_another_is_asked_for(commands: Commands) -> None
     assert commands.json("calibrate", "--draw", "1")["rules"][0]["draw"] == 1
 
 
+def test_a_target_chosen_after_answers_in_the_same_order_is_cautioned_about(commands: Commands) -> None:
+    """The caution stays with the draw; one without answers, or in another order, has none."""
+    assert commands.json("audit", "--milestones", "50")["cautions"] == []
+    assert commands.json("audit", "--new", "--seed", "1", "--milestones", "50")["cautions"] == []
+    commands.answer_all()
+    (caution,) = commands.json("audit", "--new", "--seed", "1", "--precision", "0.8", "--milestones", "50")["cautions"]
+    assert "draw 3 of rules[1] has the order of draw 2" in caution
+    assert commands.json("calibrate")["cautions"] == commands.json("audit")["cautions"] == [caution]
+    assert commands.json("calibrate", "--draw", "1")["cautions"] == []
+    assert commands.json("audit", "--new", "--milestones", "50")["cautions"] == []
+
+
+@pytest.mark.parametrize("price", ["inf", "1e400", "nan", "-1"])
+def test_a_price_is_a_number(commands: Commands, price: str) -> None:
+    """Infinity has no place in JSON."""
+    assert commands("calibrate", "--hourly-usd", price)[0] == 2
+
+
 def test_images_examined_since_and_those_in_no_population_are_counted(commands: Commands) -> None:
     """A frozen draw does not grow; what came later is said."""
     before = commands.json("audit")
@@ -266,7 +284,7 @@ def test_from_answers_to_a_changed_job(commands: Commands) -> None:
 
     before = commands.audited.path.read_bytes()
     code, _, err = commands("calibrate", "--write")
-    assert (code, "--yes" in err, commands.audited.path.read_bytes()) == (2, True, before)
+    assert (code, "--yes" in err, commands.audited.path.read_bytes()) == (130, True, before)
     found = commands.json("calibrate", "--write", "--yes")
     assert found["written"] is True
     after = commands.audited.path.read_bytes()

@@ -149,6 +149,22 @@ def test_a_split(workspace: Workspace, project: str) -> None:
     assert workspace.json(*command)["datasets"]["test"]["entries"] == first["test"]["entries"]
 
 
+@pytest.mark.parametrize("output", ["--json", "-y"])
+def test_an_end_that_could_not_be_written_was_not_shown(
+    workspace: Workspace, sandbox: SandboxProcess, project: str, output: str
+) -> None:
+    """On a full disk the end of a training is lost, with exit 74: the same command shows it, and pays for no other."""
+    imported(workspace, project)
+    train = ("model", "train", project, *OUTPUT, *POLL, "--yes")
+    with Path("/dev/full").open("w") as full:
+        lost = subprocess.run(
+            workspace.command(*train, output), cwd=workspace.folder, env=workspace.env, stdout=full, check=False
+        )
+    assert lost.returncode == 74
+    assert workspace.json(*train)["attached"]
+    assert len(versions(sandbox, project)) == 1
+
+
 # -- What is wrong -----------------------------------------------------------------------------------------------------
 
 

@@ -298,7 +298,7 @@ def test_killed_again_and_again(workspace: Workspace, sandbox: SandboxProcess) -
 
 
 def test_interrupted(workspace: Workspace, sandbox: SandboxProcess) -> None:
-    """Ctrl-C says what goes on, and that the same command takes it up."""
+    """Ctrl-C says what goes on, and the command that takes it up; a proposal that was not written was not shown."""
     _project(sandbox, "interrupted")
     process = workspace.start(*arguments("interrupted", "--yes"))
     read_until(process, "a training costs")
@@ -306,6 +306,9 @@ def test_interrupted(workspace: Workspace, sandbox: SandboxProcess) -> None:
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert (code, "the same command takes it up again" in err) == (75, True), err
+    with Path("/dev/full").open("w") as full:
+        lost = workspace.start(*arguments("interrupted"), output=full.fileno())
+        assert lost.wait(PATIENCE_S) == 74
     code, _, err = workspace.here(*arguments("interrupted"))
     assert code == 0, err
     assert "nothing more is paid for its training" in err

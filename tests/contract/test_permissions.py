@@ -6,6 +6,7 @@ Whole commands run over a sandbox that evaluates the policy for every request, a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,10 @@ from asyncfilter.job import Job
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import ObjectRef, S3Location, Verdict, uri_of
 from asyncfilter.policy.permissions import BucketFacts, Command, Need, needs_of, policy_document
+from asyncfilter.records.answers import Subject
 from asyncfilter.records.images import StoredImage
+from asyncfilter.review.originals import StoredOriginals
+from asyncfilter.review.rows import CardRow
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.iam.documents import matches
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
@@ -31,7 +35,7 @@ from asyncfilter.wiring.equal_images import list_contents
 from asyncfilter.wiring.first_look import label_sample, look_at
 from asyncfilter.wiring.image_contents import read_contents
 from asyncfilter.wiring.image_looks import look_at_images
-from asyncfilter.wiring.image_readers import WantedImage
+from asyncfilter.wiring.image_readers import ImageReaders, WantedImage
 from asyncfilter.wiring.image_sizes import read_sizes
 from asyncfilter.wiring.manifests import list_entries
 from tests.kit import jobs
@@ -97,6 +101,20 @@ async def exported(job: Job) -> bool:
     received = Received()
     await read_contents(images, received, job)
     return bool(images) and received.added == len(images)
+
+
+async def reviewed(job: Job) -> bool:
+    """``review``: the pictures of all images that are not rejected, where they are now."""
+    images = [one for one in read_images(job.checkpoint) if one.decision and one.decision.verdict != Verdict.REJECT]
+    async with AsyncExitStack() as stack:
+        readers = ImageReaders(job, stack)
+        originals = StoredOriginals(readers.of, readers.found)
+        for one in images:
+            subject = Subject(bucket=job.source.bucket, key=one.key, etag=one.etag, size_bytes=one.size_bytes)
+            row = CardRow(id=one.id, subject=subject, copy=one.copied_to, is_gone=one.removal is not None)
+            async with originals.opened(row) as file:
+                assert file.read()
+    return bool(images)
 
 
 class Received:
@@ -356,6 +374,12 @@ SCENES = {
     "export --format webdataset": Scene(
         command=Command.PICTURES,
         verb=exported,
+        sections={"actions": {"review": REMOVALS["review"]}},
+        before=APPLIED,
+    ),
+    "review": Scene(
+        command=Command.REVIEW,
+        verb=reviewed,
         sections={"actions": {"review": REMOVALS["review"]}},
         before=APPLIED,
     ),

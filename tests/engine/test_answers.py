@@ -24,8 +24,8 @@ def make_job(
     *, stop: Mapping[str, Any] | None = None, cap: int | None = None, concurrency: int = 50, **changes: Any
 ) -> Job:
     """A job that copies robins, and images to look at, to two places."""
+    changes.setdefault("rules", [{"keep": {"any": "Robin"}}, {"review": {"any": "Wing"}}])
     return jobs.make_job(
-        rules=[{"keep": {"any": "Robin"}}, {"review": {"any": "Wing"}}],
         actions={"keep": {"copy": "s3://clean/{key}"}, "review": {"copy": "s3://look/{key}"}},
         limits={"tps": 5000, "concurrency": concurrency, "max_images": cap},
         stop=dict(stop or {}),
@@ -145,6 +145,7 @@ def situations(draw: st.DrawFn) -> tuple[dict[str, str], list[tuple[float, str, 
     concurrency=st.sampled_from([1, 200]),
     seed=st.integers(0, 100),
     crash_times_s=st.lists(st.floats(0.01, 3.0), max_size=4),
+    changes_rules=st.booleans(),
 )
 def test_the_moment_of_an_answer_does_not_matter(
     situation: tuple[dict[str, str], list[tuple[float, str, str | None]]],
@@ -152,6 +153,7 @@ def test_the_moment_of_an_answer_does_not_matter(
     concurrency: int,
     seed: int,
     crash_times_s: list[float],
+    changes_rules: bool,
 ) -> None:
     """Whenever people answer, through kills, the end is that of a slow run that knew everything from the beginning."""
     labels, plan = situation
@@ -159,8 +161,9 @@ def test_the_moment_of_an_answer_does_not_matter(
     stage, answers = Stage(labels, seed=seed), MemoryAnswers()
     stage.answers = answers
     reviewers = Reviewers(stage, answers, plan)
-    for life_s in crash_times_s:
-        run_and_answer(stage, reviewers, job, life_s)
+    other = make_job(stop=stop, concurrency=concurrency, rules=[{"keep": {"any": "Wing"}}, {"review": {"any": "Cat"}}])
+    for number, life_s in enumerate(crash_times_s):
+        run_and_answer(stage, reviewers, other if changes_rules and number % 2 else job, life_s)
     summary = run_and_answer(stage, reviewers, job)
     reviewers.finish()
     summary = stage.refilter(job)

@@ -14,6 +14,8 @@ from asyncfilter.model import Reviewed
 from asyncfilter.records.answers import CurrentVerdict, TakenOver
 from asyncfilter.records.removal import Versioning
 from asyncfilter.testing import MemoryAnswers, MemoryCheckpoint, ScriptedDetector
+from asyncfilter.testing.crash import crashed
+from asyncfilter.wiring.plan import plan
 from asyncfilter.wiring.run import run
 from tests.kit.answers import new_answer
 from tests.kit.buckets import Bucket
@@ -255,12 +257,43 @@ def test_apply_spares_what_newer_answers_keep() -> None:
     assert (plan.images, plan.new_answers, plan.spared, plan.held_back) == (1, 2, 1, 0)
     summary = bucket.apply(JOB)
     assert (bucket.deleted, summary.new_answers, summary.exit_code) == (["d.jpg"], 2, 0)
-    assert bucket.refilter(JOB).pending_removals == 1
+    opened = bucket.checkpoint.opened
+    assert opened.answers == TakenOver(id="0" * 32, serial=2, acted=0)
+    assert (verdicts(bucket)["c.jpg"], verdicts(bucket)["a.jpg"]) == ("keep", "keep")
+    assert (opened.watermark.tally.keep, opened.watermark.tally.reject) == (3, 1)
+    assert opened.watermark.tally.reviewed == {"keep": 1, "overruled": 1}
+    plan = bucket.plan(JOB)
+    assert (plan.images, plan.new_answers, plan.spared, plan.held_back) == (0, 2, 0, 0)
+    found = bucket.refilter(JOB)
+    assert (found.pending_removals, found.counts.reviewed) == (1, Reviewed(keep=1, reject=1, overruled=2))
+    assert bucket.checkpoint.opened.answers == TakenOver(id="0" * 32, serial=2)
     assert "clean//c.jpg" in copies(bucket)
     plan = bucket.plan(JOB)
     assert (plan.images, plan.new_answers) == (1, 0)
     assert bucket.apply(JOB).new_answers == 0
     assert bucket.deleted == ["d.jpg", "a.jpg"]
+
+
+def test_a_kill_at_any_commit_of_apply_counts_no_answer_twice() -> None:
+    """Killed anywhere and repeated, counts, verdicts and removals are those of a life without kills."""
+    ends = []
+    for at in range(40):
+        bucket = a_bucket()
+        bucket.run(JOB)
+        for key, word in {"c.jpg": "keep", "b.jpg": "unsure", "a.jpg": "reject", "f.jpg": "keep"}.items():
+            bucket.say(key, word)
+        was_killed = crashed(bucket.apply, JOB, at=at) if at else False
+        bucket.apply(JOB)
+        bucket.refilter(JOB)
+        bucket.apply(JOB)
+        images = [(row.key, row.decision, row.answer, set(row.effects)) for row in bucket.checkpoint.images]
+        ends.append((images, bucket.checkpoint.opened.watermark.tally, set(bucket.deleted)))
+        if at and not was_killed:
+            break
+    assert len(ends) > 5
+    assert all(end[1:] == ends[0][1:] for end in ends)
+    assert all([one[:2] for one in end[0]] == [one[:2] for one in ends[0][0]] for end in ends)
+    assert ends[0][2] == {"a.jpg", "d.jpg"}
 
 
 def test_an_interrupted_removal_of_an_image_to_keep_is_given_up() -> None:
@@ -362,4 +395,19 @@ def test_what_is_said_during_a_run_is_taken_over_at_its_end(
     assert summary.this_run.keep == summary.counts.keep
     assert summary.counts.stale == is_taken
     bucket.refilter(job)
+    assert verdicts(bucket)["a.jpg"] == "reject"
+
+
+def test_a_sample_is_about_the_rules() -> None:
+    """The estimates of ``plan --sample`` are those of the rules, whatever people said."""
+    bucket = a_bucket()
+    bucket.run(JOB)
+    for key in ("a.jpg", "f.jpg"):
+        bucket.say(key, "reject")
+    bucket.refilter(JOB)
+    found = bucket.in_process(lambda given: plan(JOB, sample=len(LABELS), overrides=given))
+    assert found.sample is not None
+    assert (found.sample.this_run.keep, found.sample.this_run.reviewed) == (2, Reviewed())
+    assert found.plan_inputs.answers is not None
+    assert (found.plan_inputs.answers.serial, found.plan_inputs.answers.pending) == (2, 0)
     assert verdicts(bucket)["a.jpg"] == "reject"

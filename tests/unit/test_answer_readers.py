@@ -483,6 +483,8 @@ def test_codes_of_json_lines() -> None:
     ("content", "found"),
     [
         (b'{"key":"a","reviewer":"b","verdict":"keep"}\n', JSONL),
+        (b'{"key":"a","verdict":"keep"}\n', JSONL),
+        (b'{"draw":1,"key":"b"}\n{"draw":1,"key":"a","labels":[]}\n', JSONL),
         (b'not json\n{"key"', CSV),
         (b'{"broken\n{"source-ref":"s3://b/a"}\n', GT),
         (b'\xef\xbb\xbf {"data":{"image":"x"},"completions":[]}', LS),
@@ -500,7 +502,15 @@ def test_the_format_is_told_from_the_content(content: bytes, found: AnswerFormat
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b'{"key":"a","verdict":"keep"}\n', b"\xff\xd8\xff\xe0\0\x10JFIF", b"{"]
+    "content",
+    [
+        b"",
+        b"\n",
+        b'{"key":"a"}\n',
+        b'{"key":"a","verdict":"keep","labels":[],"rule_verdict":null}\n',  # a line of `export`: nobody said it
+        b"\xff\xd8\xff\xe0\0\x10JFIF",
+        b"{",
+    ],
 )
 def test_what_fits_no_format_is_refused(content: bytes) -> None:
     """Nothing is read of a file without a known format."""

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -267,19 +267,25 @@ from pathlib import Path
 from asyncfilter.answers import open_answers
 from tests.kit.answers import new_answer, subject
 sys.stdin.read()
-with open_answers(Path(sys.argv[1])) as file:
-    for number in range(10):
+for number in range(10):
+    with open_answers(Path(sys.argv[1])) as file:
         file.add([new_answer("keep", subject(f"{sys.argv[2]}-{number}"), uid=f"from-{sys.argv[2]}-{number}")])
 """
 
 
 def test_several_processes_make_one_file(path: Path) -> None:
-    """All of them find the file that one of them makes, and no answer is in a file that another one replaced."""
+    """All of them find the file that one of them makes, and no answer is in a file that another one replaced.
+
+    Each opens the file for every row, while a reader opens it again and again: nobody takes it for damaged.
+    """
     command = [sys.executable, "-c", CREATE, str(path)]
     started = [subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE) for number in range(4)]
     for one in started:
         assert one.stdin is not None
         one.stdin.close()
+    while any(one.poll() is None for one in started):
+        with open_reader(path) or nullcontext() as reader:
+            assert reader is None or 0 <= reader.last_serial() <= 40
     assert [one.wait(60) for one in started] == [0, 0, 0, 0]
     rows = all_rows(path)
     assert sorted(uid for _, uid in rows) == sorted(f"from-{one}-{number}" for one in range(4) for number in range(10))

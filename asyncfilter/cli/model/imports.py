@@ -22,6 +22,7 @@ from asyncfilter.cli.model.options import (
 )
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.custom_labels.counting import ImportedDataset, LineError
 from asyncfilter.custom_labels.importing import ImportBy, ImportWish, ManifestSource
@@ -114,7 +115,8 @@ def import_(
         write_json(result)
     else:
         write_lines(import_lines(named.name, report.datasets))
-    deferred.import_shown(report)
+    if stdout_is_whole():
+        deferred.import_shown(report)
     if not result["ok"]:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -28,9 +28,10 @@ from asyncfilter.cli.model.stop import exit_for
 from asyncfilter.cli.model.train import PRICE, trainings_going_on
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.custom_labels.corrections import IN_TEST_SET, Corrections, check_corrections
-from asyncfilter.custom_labels.improving import ImprovementOutlook, ImprovementWish
+from asyncfilter.custom_labels.improving import Improved, ImprovementOutlook, ImprovementWish
 from asyncfilter.custom_labels.reaper import Failure
 from asyncfilter.errors import AbortedError, ExitCode, RefusedError
 from asyncfilter.job.model_names import ProjectName, VersionName
@@ -228,7 +229,7 @@ class _Command:
         result = improvement_mapping(outlook, improved, report.errors)
         if not self.options.as_json:
             write_lines(improvement_lines(outlook, improved, report.errors))
-            deferred.improvement_shown(outlook, improved)
+            _note_shown(outlook, improved)
         failed: Sequence[Failure] = ()
         try:
             if self.wish.switches:
@@ -251,7 +252,7 @@ class _Command:
 
     def _json_shown(self, outlook: ImprovementOutlook, report: ImprovementReport) -> None:
         if self.options.as_json:
-            deferred.improvement_shown(outlook, report.improved)
+            _note_shown(outlook, report.improved)
 
     def _switch(self, result: dict[str, Any]) -> Sequence[Failure]:
         """Replace the old version by the new one, where that is proposed and the old one runs by a lease of ours.
@@ -291,3 +292,9 @@ class _Command:
             f"at most {most}. {old} is stopped once {new} runs: until then both are paid for"
         )
         agree(f"Start {new} in place of {old}?", self.options)
+
+
+def _note_shown(outlook: ImprovementOutlook, improved: Improved) -> None:
+    """Note that the result was shown, unless stdout did not take it: then the same command shows it again."""
+    if stdout_is_whole():
+        deferred.improvement_shown(outlook, improved)

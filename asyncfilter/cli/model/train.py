@@ -19,6 +19,7 @@ from asyncfilter.cli.model.options import (
 )
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
+from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.custom_labels.training import TrainingOutlook, TrainingWish
 from asyncfilter.errors import ExitCode, RefusedError, ResourceLimitError
@@ -90,7 +91,8 @@ def train(
         write_json(training_mapping(named.name, report.trained, report.errors))
     else:
         write_lines(training_lines(named.name, report.trained, report.errors))
-    deferred.training_shown(report.trained)
+    if stdout_is_whole():  # else the end was not shown: the same command shows it again, and pays for no other one
+        deferred.training_shown(report.trained)
     if report.trained.is_over and report.trained.version.status in _FAILED:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -24,6 +24,8 @@ class AnswerFormat(StrEnum):
 
 
 _MOST_LINES = 1_000
+_OF_ROWS = frozenset({"reviewer", "verdict", "labels", "boxes", "undoes"})
+_OF_RULES = frozenset({"rule_verdict"})
 _HINT = "Name the format: --format jsonl, csv, label-studio or ground-truth."
 
 
@@ -85,4 +87,9 @@ def _of_object(content: bytes | memoryview) -> AnswerFormat | None:
         return AnswerFormat.GROUND_TRUTH
     if "result" in found or any(name in found for name in ANNOTATIONS) or isinstance(found.get("data"), dict):
         return AnswerFormat.LABEL_STUDIO
-    return AnswerFormat.JSONL if "key" in found and "reviewer" in found else None
+    return AnswerFormat.JSONL if _is_row(found) else None
+
+
+def _is_row(found: dict[str, Any]) -> bool:
+    """Whether an object is a row of answers; lines of ``export`` have what the rules say, which nobody said."""
+    return "key" in found and not found.keys() & _OF_RULES and bool(found.keys() & _OF_ROWS)

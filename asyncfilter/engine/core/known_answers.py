@@ -12,7 +12,7 @@ import msgspec
 
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.model import AnswersState
-from asyncfilter.policy.answers.following import check_followed, followed_to, is_older_copy
+from asyncfilter.policy.answers.following import acted_on_to, check_followed, is_older_copy, taken_over_to
 from asyncfilter.ports.answers import AnsweredImage, Answers
 from asyncfilter.records.answers import Subject, TakenOver
 
@@ -77,14 +77,21 @@ class KnownAnswers:
 
     @property
     def position(self) -> TakenOver | None:
-        """What the checkpoint follows once everything known is taken over; None where there is nothing new."""
+        """What the checkpoint follows once all that is known is acted on; None where there is nothing new."""
         if self._answers is None or not self._up_to:
             return None
         position = TakenOver(id=self._answers.id, serial=self._up_to)
         return None if position == self.taken else position
 
+    @property
+    def position_of_apply(self) -> TakenOver | None:
+        """Likewise, once everything known is taken over and nothing of it is acted on."""
+        if self._answers is None or self.position is None:
+            return None
+        return TakenOver(id=self._answers.id, serial=self._up_to, acted=self._after)
+
     async def newer(self) -> AsyncIterator[Sequence[AnsweredImage]]:
-        """The images with answers that are not taken over yet, ``READ_IMAGES`` at a time.
+        """The images with answers that no run or refilter has acted on yet, ``READ_IMAGES`` at a time.
 
         Raises:
             AnswersError: The file cannot be read.
@@ -98,7 +105,7 @@ class KnownAnswers:
             yield page
 
     async def count_newer(self) -> int:
-        """How many answers are known and not taken over yet.
+        """How many answers are known that no run or refilter has acted on yet.
 
         Raises:
             AnswersError: The file cannot be read.
@@ -134,7 +141,7 @@ class KnownAnswers:
         if self._answers is None:
             return None
         last = await self._answers.last_serial()
-        after = followed_to(self.taken, file_id=self._answers.id, last_serial=last)
+        after = taken_over_to(self.taken, file_id=self._answers.id, last_serial=last)
         return AnswersState(
             file=self._answers.location,
             id=self._answers.id,
@@ -146,4 +153,4 @@ class KnownAnswers:
     def _after(self) -> int:
         if self._answers is None:
             return 0
-        return followed_to(self.taken, file_id=self._answers.id, last_serial=self._up_to)
+        return acted_on_to(self.taken, file_id=self._answers.id, last_serial=self._up_to)

@@ -181,5 +181,9 @@ def _without_progress(opened: Opened, job: Job) -> Opened:
 
 
 def _as_cached(row: StoredImage) -> StoredImage:
-    """The row without its position, and without the failure of an action: a sample carries out no actions."""
-    return msgspec.structs.replace(row, seq=None, failure=row.failure if row.detection is None else None)
+    """The row without its position, without what people say, and without the failure of an action.
+
+    A sample carries out no actions, and its estimates are about the rules: stop rules see nothing else.
+    """
+    failure = row.failure if row.detection is None else None
+    return msgspec.structs.replace(row, seq=None, failure=failure, answer=None)

@@ -67,7 +67,7 @@ class Apply:
         self._which = removal_query(job, None if again else decided_by(job))
         self._outcomes = Outcomes(job, compile_rules(job), kinds=REMOVING)
         self._duplicates = DuplicateGuard(job, checkpoint)
-        self._changes = NewerVerdicts(answers, checkpoint, self._outcomes, job.source.bucket)
+        self._changes = NewerVerdicts(job, answers, checkpoint)
         self._bucket = job.source.bucket
         self._spared = 0
 
@@ -131,7 +131,7 @@ class Apply:
         return self._outcomes.effects.action(decision, is_duplicate=row.same_as is not None)
 
     async def _pages(self) -> AsyncIterator[Sequence[tuple[StoredImage, Removal | None]]]:
-        """Pending images, except those that newer answers are about: their new verdict waits for a run or refilter."""
+        """Pending images, except those whose verdict newer answers change."""
         after_seq = self._spared = 0
         while not self._which.is_empty:
             page = await self._checkpoint.pending_removals(self._which, after_seq, WAVE_IMAGES)
@@ -148,6 +148,7 @@ class Apply:
         """Pending images in order of examination."""
         self._stages = stages
         self._recovery = Recovery(stages, self._state)
+        await self._changes.take_over(stages.watermark)
         # First, because a new removal of the same image would replace what the journal holds of the abandoned one.
         await self._recovery.settle_abandoned(self._checkpoint, self._is_wanted, self._change)
         async for page in self._pages():

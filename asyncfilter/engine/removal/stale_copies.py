@@ -21,7 +21,6 @@ from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.policy.removal_places import PlaceCount, Places
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
-from asyncfilter.policy.rules import compile_rules
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import DeleteRequest
 from asyncfilter.records.images import DoneEffect, StoredImage
@@ -56,8 +55,8 @@ class Clear:
         self._job = job
         self._checkpoint = checkpoint
         self._state = state
-        self._outcomes = Outcomes(job, compile_rules(job))
-        self._changes = NewerVerdicts(answers, checkpoint, self._outcomes, job.source.bucket)
+        self._outcomes = Outcomes(job)
+        self._changes = NewerVerdicts(job, answers, checkpoint)
         self._bucket = job.source.bucket
 
     async def plan(self) -> RemovalPlan:

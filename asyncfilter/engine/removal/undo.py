@@ -222,8 +222,8 @@ class Undo:
     def _follow_again(self, row: StoredImage, batch: Batch) -> None:
         """Let the next run act on what people said about a restored image: while it was gone, nothing followed."""
         answer, followed = row.answer, self._followed
-        if answer is not None and followed is not None and answer.serial <= followed.serial:
-            self._followed = batch.answers = msgspec.structs.replace(followed, serial=answer.serial - 1)
+        if answer is not None and followed is not None and answer.serial <= followed.acted_to:
+            self._followed = batch.answers = msgspec.structs.replace(followed, acted=answer.serial - 1)
 
 
 def _at(items: list[RemovalItem], step: Step) -> list[RemovalItem]:

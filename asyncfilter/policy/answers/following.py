@@ -32,8 +32,15 @@ def is_older_copy(taken: TakenOver | None, *, file_id: str, last_serial: int) ->
     return taken is not None and taken.id == file_id and taken.serial > last_serial
 
 
-def followed_to(taken: TakenOver | None, *, file_id: str, last_serial: int) -> int:
+def taken_over_to(taken: TakenOver | None, *, file_id: str, last_serial: int) -> int:
     """The serial up to which a file is taken over; serials of another file, or of a newer copy, say nothing."""
-    if taken is None or taken.id != file_id or is_older_copy(taken, file_id=file_id, last_serial=last_serial):
-        return 0
-    return taken.serial
+    return 0 if taken is None or not _has_serials_of(taken, file_id, last_serial) else taken.serial
+
+
+def acted_on_to(taken: TakenOver | None, *, file_id: str, last_serial: int) -> int:
+    """The serial up to which a run or refilter has acted on a file; likewise."""
+    return 0 if taken is None or not _has_serials_of(taken, file_id, last_serial) else taken.acted_to
+
+
+def _has_serials_of(taken: TakenOver, file_id: str, last_serial: int) -> bool:
+    return taken.id == file_id and not is_older_copy(taken, file_id=file_id, last_serial=last_serial)

@@ -127,6 +127,7 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.STATUS: (),
     Command.EXPORT: (),
     Command.PICTURES: (exporting,),
+    Command.REVIEW: (exporting,),
     Command.ANSWERS_EXPORT: (sizes,),
     Command.FROM_RUN: (sizes,),
     Command.FROM_FOLDERS: (listing,),

@@ -25,6 +25,8 @@ class Command(StrEnum):
     EXPORT = "export"
     PICTURES = "export --format webdataset"
     """And ``imagefolder``."""
+    REVIEW = "review"
+    """Pictures alone; what its page applies is `refilter`."""
     ANSWERS_EXPORT = "answers export --format ground-truth"
     """With boxes, which need the sizes of images; no other format needs an account."""
     FROM_RUN = "manifest from-run"

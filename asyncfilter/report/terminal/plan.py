@@ -172,8 +172,8 @@ def _listing_rows(found: PlanResult) -> Iterator[Row]:
         cached = f"; the labels of {formatting.count(survey.waiting)} are not used yet" if survey.waiting else ""
         yield "", f"{formatting.count(survey.settled + survey.waiting)} in the checkpoint already: free{cached}"
     answers = found.plan_inputs.answers
-    if answers is not None and answers.pending:
-        yield "answers", f"{waiting(answers)} ({answers.file})"
+    if answers is not None:
+        yield "answers", f"{waiting(answers) or 'all are taken over'} ({answers.file})"
     if survey.shared:
         yield "", f"{formatting.count(survey.shared)} with the content of another image: free"
     yield "", f"{formatting.count(survey.calls)} to pay for"

@@ -55,7 +55,7 @@ function ask(ids) {
 }
 
 /** Load the cards that are not there yet (all, with `again`), a few requests at a time, in the order given. */
-export async function load(ids, { again = false, onStep = () => {} } = {}) {
+export async function load(ids, { again = false } = {}) {
   const already = new Set();
   const wanted = ids.filter((id) => {
     if (waiting.has(id)) already.add(waiting.get(id));
@@ -64,9 +64,7 @@ export async function load(ids, { again = false, onStep = () => {} } = {}) {
   let at = 0;
   const worker = async () => {
     while (at < wanted.length) {
-      const part = wanted.slice(at, (at += BATCH));
-      await ask(part);
-      onStep();
+      await ask(wanted.slice(at, (at += BATCH)));
     }
   };
   await Promise.all([...already, ...Array.from({ length: Math.min(REQUESTS, Math.ceil(wanted.length / BATCH)) }, worker)]);

@@ -7,7 +7,7 @@ import { Notices } from "./notices.js";
 import { unsaved } from "./outbox.js";
 import { Foreign, keepFocus } from "./parts.js";
 import { TABS, go, route } from "./routes.js";
-import { indexed, job, pace, spoken } from "./state.js";
+import { indexed, isQuick, job, pace, spoken } from "./state.js";
 import { count, plural, visible } from "./text.js";
 
 const NAMES = { decide: "Decide", sheet: "Sheet", find: "Find", insights: "Insights", run: "Run" };
@@ -38,7 +38,7 @@ function Status({ onHelp }) {
   const late = unsaved.value;
   return html`<div class="status">
     <span data-testid="unsaved" data-count=${late} class=${late ? "late" : "sr"}>${late ? `${count(late)} not saved yet` : "All saved"}</span>
-    <span data-testid="pace" class="faint">${pace.value === null ? "" : `${count(pace.value)} an hour`}</span>
+    <span data-testid="pace" class="faint">${isQuick.value ? "Very quick: sure?" : pace.value === null ? "" : `${count(pace.value)} an hour`}</span>
     <span data-testid="rest" data-count=${left}><b>${count(left)}</b> left</span>
     <${Foreign} class="reviewer faint" text=${job.value.reviewer} />
     <button class="quiet" data-testid="help-open" aria-label="Help and keys" onClick=${onHelp}>Help <kbd>?</kbd></button>

@@ -5,12 +5,13 @@ import { idsOf, load } from "./cards.js";
 import { indexed, job, setJob } from "./state.js";
 
 const AT_ONCE = 20_000; // more than this is loaded when Find asks for it: most people never need it
+/** Cards that this page keeps at the most: a card takes a kilobyte or two. */
+export const MOST_CARDS = 200_000;
 const READY_POLL_MS = 1000;
 
 /** All ids in the order of the queue `all`. */
 export const allIds = signal([]);
 
-let wanted = AT_ONCE;
 let running = null;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -24,7 +25,7 @@ async function collect() {
   for await (const page of idsOf("all")) {
     ids.push(...page);
     allIds.value = [...ids];
-    await load(page.slice(0, Math.max(0, wanted - ids.length + page.length)));
+    await load(page.slice(0, Math.max(0, AT_ONCE - ids.length + page.length)));
   }
   performance.mark("asyncfilter:index");
   indexed.value = true;
@@ -38,9 +39,8 @@ export function loadIndex() {
   return running;
 }
 
-/** Load the cards of an index that is larger than what is loaded at once; `onStep` after each part. */
-export async function loadAll(onStep) {
-  wanted = Infinity;
+/** Load the cards that filters look at, as far as this page keeps them. */
+export async function loadAll() {
   await loadIndex();
-  await load(allIds.value, { onStep });
+  await load(allIds.value.slice(0, MOST_CARDS));
 }

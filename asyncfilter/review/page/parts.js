@@ -52,6 +52,6 @@ export function Dialog({ testid, label, onClose, children, ...rest }) {
   }, []);
   const outside = (event) => event.target === element.current && onClose();
   return html`<dialog ref=${element} data-testid=${testid} aria-label=${label} onClose=${onClose} onClick=${outside} ...${rest}>
-    <div class="dialog-body">${children}</div>
+    <div class="dialog-body" tabindex="-1" autofocus>${children}</div>
   </dialog>`;
 }

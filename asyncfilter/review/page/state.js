@@ -33,6 +33,17 @@ export const pace = computed(() => {
   return Math.round(((times.length - 1) / span) * 3_600_000);
 });
 
+const SERIES = 12;
+const QUICK_MS = 450;
+
+/** True while a series of decisions came faster than anybody looks at pictures. */
+export const isQuick = computed(() => {
+  const last = decided.value.slice(-SERIES);
+  const span = last.at(-1) - last[0];
+  // Decisions of one moment are a group or a sheet: these are looked at together.
+  return last.length === SERIES && new Set(last).size === SERIES && span < SERIES * QUICK_MS;
+});
+
 /** Note `number` decisions made now (negative: as many were taken back). */
 export function countDecided(number) {
   const now = performance.now();

@@ -2,13 +2,13 @@
 import { html, signal, useEffect, useRef, useSignal } from "../vendor/preact.js";
 import { announce, answer, undo } from "../answers.js";
 import { changes } from "../cards.js";
-import { allIds, loadAll } from "../index_loader.js";
+import { MOST_CARDS, allIds, loadAll } from "../index_loader.js";
 import { bindings, keyName, useKeys } from "../keys.js";
 import { Icon, keepFocus } from "../parts.js";
 import { go, replaceState, route } from "../routes.js";
 import { indexed, job } from "../state.js";
 import { WORDS, count, visible } from "../text.js";
-import { SORTS, VERDICTS, filtered } from "./find_filter.js";
+import { SORTS, VERDICTS, filtered, looksAtAll } from "./find_filter.js";
 import { Grid } from "./grid.js";
 
 const selection = signal(new Set());
@@ -98,10 +98,13 @@ export function Find() {
   void changes.value;
   const ids = filtered(allIds.value, state);
   useFindKeys(ids, columns);
+  const all = looksAtAll(state);
   useEffect(() => {
     // A filter looks at every card: more than were loaded at once are asked for now.
-    reading.value = true;
-    void loadAll().catch(() => {}).finally(() => (reading.value = false));
+    reading.value = all;
+    if (all) void loadAll().catch(() => {}).finally(() => (reading.value = false));
+  }, [all]);
+  useEffect(() => {
     if (document.activeElement === document.body) document.querySelector("[data-testid=grid]").focus({ preventScroll: true });
   }, []);
   useEffect(() => {
@@ -111,6 +114,7 @@ export function Find() {
   const onPick = (index, event) => select(ids, index, { range: event.shiftKey, toggle: event.ctrlKey || event.metaKey });
   return html`<${Filters} />
     <${Selection} ids=${ids} />
+    ${all && allIds.value.length > MOST_CARDS && html`<p class="why limit">Filters look at the ${count(MOST_CARDS)} most uncertain of ${count(allIds.value.length)} images.</p>`}
     <${Grid} ids=${ids} at=${at.value} selection=${selection.value} columns=${columns} onPick=${onPick}
       onOpen=${() => ids[at.value] !== undefined && go("decide", ids[at.value])} />
     ${!ids.length && html`<div class="empty inside"><p>${indexed.value && !reading.value ? "Nothing is like that." : "Reading the index…"}</p></div>`}`;

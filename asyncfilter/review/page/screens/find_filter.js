@@ -1,7 +1,7 @@
 // Filters and orders of Find: plain functions over the cards that are loaded.
 import { cardOf, changes, verdictOf } from "../cards.js";
 
-export const VERDICTS = { keep: "Keep", reject: "Reject", review: "Review", unsure: "Unsure", unresolved: "Disagreement", answered: "Answered", open: "Not answered" };
+export const VERDICTS = { keep: "Keep", reject: "Reject", review: "Review", unsure: "Unsure", unresolved: "Disagreement", answered: "Answered", open: "Not answered", failed: "Failed" };
 
 export const SORTS = { uncertainty: "Most uncertain", score: "Highest score", "-score": "Lowest score", key: "Key", answered: "Newest answer" };
 
@@ -15,6 +15,7 @@ function hasVerdict(card, wanted) {
   const said = verdictOf(card);
   if (wanted === "answered") return said !== "";
   if (wanted === "open") return said === "";
+  if (wanted === "failed") return card.failure != null || card.broken;
   // What stands now: the person's word, else the machine's.
   return (said || card.verdict) === wanted;
 }
@@ -39,6 +40,9 @@ const ORDERS = {
   "-score": (one, two) => (one.score ?? 101) - (two.score ?? 101),
   answered: (one, two) => (two.answer?.serial ?? -1) - (one.answer?.serial ?? -1),
 };
+
+/** Whether any filter or order is set, for which all cards must be known. */
+export const looksAtAll = (filters) => Object.entries(filters).some(([name, value]) => value && (TESTS[name] || ORDERS[filters.sort]));
 
 /** The ids of the cards that pass all filters, in their order; `ids` are in the server's order, most uncertain first. */
 export function filtered(ids, filters) {

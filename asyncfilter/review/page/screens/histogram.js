@@ -1,16 +1,24 @@
 // A histogram of scores with two thresholds that can be dragged, and moved by arrows: from where images are kept, and
 // from where people are asked.
 import { html, useRef } from "../vendor/preact.js";
+import { pace } from "../state.js";
 import { count } from "../text.js";
 
 const WIDTH = 640;
 const HEIGHT = 150;
 const BASE = 130;
+const USUAL_S = 3;
 
 const xOf = (percent) => (percent / 100) * WIDTH;
 
 /** Images with a score of at least `percent`; `bins[p]` are those from p to below p + 1. */
 export const atLeast = (bins, percent) => bins.slice(Math.max(0, Math.ceil(percent))).reduce((sum, one) => sum + one, 0);
+
+/** How long people take for so many images, at the pace of this page or three seconds each. */
+function hours(images) {
+  const minutes = pace.value ? (images / pace.value) * 60 : (images * USUAL_S) / 60;
+  return minutes < 90 ? `${Math.ceil(minutes)} min` : `${(minutes / 60).toFixed(1)} h`;
+}
 
 function Handle({ name, testid, value, low, high, onChange, chart }) {
   const set = (next) => onChange(Math.min(high, Math.max(low, Math.round(next))));
@@ -35,16 +43,17 @@ function Handle({ name, testid, value, low, high, onChange, chart }) {
 
 export function Histogram({ bins, keep, ask, onKeep, onAsk, words }) {
   const chart = useRef(null);
-  const most = Math.max(1, ...bins);
+  const most = Math.max(1, ...bins.slice(1)); // 0 is "not seen at all", which would flatten all others
   const kept = atLeast(bins, keep);
   const asked = atLeast(bins, ask) - kept;
   const alternative = `${words}: ${count(kept)} images from ${keep} on, ${count(asked)} from ${ask} to ${keep}, ${count(atLeast(bins, 0) - kept - asked)} below.`;
+  const tall = (number) => Math.min(BASE - 8, Math.max(1.5, (number / most) * (BASE - 8)));
   const zone = (percent) => (percent >= keep ? "kept" : percent >= ask ? "asked" : "left");
   return html`<div class="histogram-box">
     <div class="plot" ref=${chart}>
       <svg class="histogram" data-testid="histogram" role="img" aria-label=${alternative} viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none">
         ${bins.map((number, percent) => number > 0 && html`<rect class=${zone(percent)} x=${xOf(percent) + 0.6} width=${WIDTH / 100 - 1.2}
-          y=${BASE - Math.max(1.5, (number / most) * (BASE - 8))} height=${Math.max(1.5, (number / most) * (BASE - 8))} />`)}
+          y=${BASE - tall(number)} height=${tall(number)} />`)}
         <line x1="0" x2=${WIDTH} y1=${BASE} y2=${BASE} />
       </svg>
       <${Handle} name="Keep from" testid="threshold-keep" value=${keep} low=${ask} high=${100} onChange=${onKeep} chart=${chart} />
@@ -54,6 +63,7 @@ export function Histogram({ bins, keep, ask, onKeep, onAsk, words }) {
     <dl class="figures">
       <div><dt>Would be kept</dt><dd data-testid="would-keep" data-count=${kept}>${count(kept)}</dd></div>
       <div><dt>Would be asked</dt><dd data-testid="would-ask" data-count=${asked}>${count(asked)}</dd></div>
+      <div><dt>People's time</dt><dd>${hours(asked)}</dd></div>
       <div><dt>Left to the other rules</dt><dd>${count(atLeast(bins, 0) - kept - asked)}</dd></div>
     </dl>
   </div>`;
