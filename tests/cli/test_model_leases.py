@@ -16,7 +16,7 @@ from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.sandbox import SandboxOptions, SandboxProcess
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit.services import boto_client
-from tests.kit.workspace import Workspace, ended
+from tests.kit.workspace import Workspace, ended, wait_until
 
 MODEL = ModelArn.parse(DEFAULT_MODEL_ARN)
 NAMES = (MODEL.project, MODEL.version)
@@ -224,8 +224,7 @@ def test_a_watcher_outlives_its_terminal(workspace: Workspace) -> None:
         (lease,) = leases.open()
         assert lease.watcher is not None
         assert Path(f"/proc/{lease.watcher.pid}/stat").read_text().split()[5] == str(lease.watcher.pid)
-        while leases.open():
-            pass
+        wait_until(lambda: not leases.open())
     assert status(workspace) == "STOPPED"
     log = Path(workspace.env["ASYNCFILTER_STATE"]) / f"watch-{lease.id}.log"
     assert "expired" in log.read_text()
