@@ -168,6 +168,21 @@ def test_what_is_over_is_stopped_first(workspace: Workspace) -> None:
     assert status(workspace) == "STOPPED"
 
 
+def test_a_wait_for_what_is_over_is_bounded(workspace: Workspace) -> None:
+    """``--timeout`` holds for the stop that comes first, too: exit code 75; every command that looks takes it."""
+    start_elsewhere(workspace)
+    expire(workspace)
+    workspace.sandbox.control("POST", "faults", {"faults": ["throttle:StopProjectVersion=100%"]})
+    try:
+        for command in (("list",), ("create", MODEL.project)):
+            code, _, err = workspace.here("model", *command, *QUICK, "--timeout", "1s")
+            assert (code, "not over after 1 s" in err) == (75, True), err
+    finally:
+        workspace.sandbox.control("POST", "faults", {"faults": []})
+    code, _, err = workspace.here("model", "status", *NAMES, *QUICK)
+    assert code == 0, err
+
+
 def test_expired_in_json(workspace: Workspace) -> None:
     """Reason, time and money of what was stopped."""
     start_elsewhere(workspace)

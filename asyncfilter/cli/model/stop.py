@@ -93,7 +93,8 @@ def _stop_by_name(project: str, version: str, waits: WaitOptions, options: Model
     named = ProjectName.parse(project)
     wanted = VersionName.parse(version, project=named)
     bare: dict[str, object] = {"stopped": [], "kept": [], "failed": []}
-    planned = run_verb(partial(deferred.plan_stop, named, wanted, aws=options.aws(named)), bare, options)
+    plan = partial(deferred.plan_stop, named, wanted, aws=options.aws(named))
+    planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
     return run_verb(partial(deferred.stop_model, planned, waits.patience()), bare, options, reaps=False)
 
