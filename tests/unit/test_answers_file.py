@@ -370,4 +370,4 @@ def test_an_iteration_may_be_given_up_after_the_file_is_closed(answers: AnswersF
     with open_reader(answers.path) as reader:  # type: ignore[union-attr]  # it exists
         rows = reader.all_rows(up_to=2)
         next(rows)
-    rows.close()  # type: ignore[attr-defined]  # a generator
+    rows.close()  # type: ignore[union-attr]  # a generator
