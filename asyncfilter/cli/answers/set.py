@@ -75,7 +75,7 @@ def set_(
         word = deferred.Word(reviewer=reviewer, verdict=person, labels=labels, note=checked_note(note))
         changed = deferred.set_answer(place, key, word)
     except BadAnswerError as error:
-        raise UsageError(error.message) from error
+        raise UsageError(f"--label, --note: {error.message}") from error
     if caution is not None and changed.uid is not None:
         print_err(f"caution: {caution}")
     if options.as_json:
